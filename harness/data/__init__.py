@@ -1,0 +1,1 @@
+"""Graphs, features, readers, cards."""

@@ -1,0 +1,101 @@
+"""Features of entities, with the record of where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.errors import ConfigError, DataError, suggest
+from harness.index import Modality
+
+__all__ = ["FeatureSet", "FeatureTable"]
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """One modality of a dataset.
+
+    Attributes:
+        name: modality ("text", "image", "numeric", "audio", "video").
+        matrix: [N, d] float16/bfloat16/float32, finite; zero rows where absent.
+        present: [N] boolean: who has it.
+        provenance: file sha256, encoder, pooling, ...: plain JSON values.
+    """
+
+    name: str
+    matrix: Tensor
+    present: Tensor
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.matrix.ndim != 2 or not self.matrix.is_floating_point():
+            raise DataError(f"modality '{self.name}': need a floating point matrix [N, d]")
+        if self.present.shape != self.matrix.shape[:1] or self.present.dtype != torch.bool:
+            raise DataError(f"modality '{self.name}': the mask must be boolean [N]")
+        if not bool(torch.isfinite(self.matrix).all()):
+            row = int((~torch.isfinite(self.matrix).all(1)).nonzero()[0])
+            raise DataError(f"modality '{self.name}': row {row} holds NaN or infinity")
+        if bool(self.matrix[~self.present].any()):
+            raise DataError(f"modality '{self.name}': rows of absent entities must be zero")
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over values and mask (16 hex digits)."""
+        h = hashlib.sha256(f"{self.name}{self.matrix.dtype}{tuple(self.matrix.shape)}".encode())
+        h.update(self.matrix.contiguous().view(torch.uint8).numpy().tobytes())
+        h.update(self.present.numpy().tobytes())
+        return h.hexdigest()[:16]
+
+    @property
+    def coverage(self) -> float:
+        """Share of entities that have the modality."""
+        return float(self.present.float().mean())
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """The modalities a run sees, under one name that is printed with every result.
+
+    Attributes:
+        name: "none", "names", "published", ...
+        tables: modality -> table.
+    """
+
+    name: str = "none"
+    tables: Mapping[str, FeatureTable] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over the tables' digests (16 hex digits); "" when there are none."""
+        if not self.tables:
+            return ""
+        parts = "".join(f"{k}:{self.tables[k].digest};" for k in sorted(self.tables))
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    def select(self, names: Iterable[str] | None) -> FeatureSet:
+        """Return only the named modalities (all when None), in the given order.
+
+        Raises:
+            ConfigError: a name is not offered.
+        """
+        if names is None:
+            return self
+        chosen: dict[str, FeatureTable] = {}
+        for name in names:
+            if name not in self.tables:
+                raise ConfigError(
+                    f"feature set '{self.name}' has no modality '{name}'"
+                    f"{suggest(name, self.tables)}"
+                )
+            chosen[name] = self.tables[name]
+        return FeatureSet(self.name, chosen)
+
+    def modalities(self) -> dict[str, Modality]:
+        """Return what models take: matrices and masks."""
+        return {k: Modality(k, t.matrix, t.present) for k, t in self.tables.items()}

@@ -1,0 +1,100 @@
+"""A knowledge graph in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from harness.errors import DataError
+from harness.index import GraphIndex, KnownAnswers
+
+__all__ = ["SPLITS", "KnowledgeGraph"]
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class KnowledgeGraph:
+    """Entities, relations and the three splits.
+
+    Attributes:
+        name: canonical dataset name ("mkg-w").
+        entities: identifier of each entity, position = id.
+        relations: identifier of each relation, position = id.
+        splits: "train", "valid", "test" -> int64 [n, 3] (head, relation, tail); rows are kept as
+            the files hold them, duplicates included.
+        entity_names: what a person calls each entity ("" when unknown); empty tuple when there
+            are none at all, then ``entities`` are shown.
+        relation_names: likewise.
+        notes: what a reader should know of these splits; printed under tables.
+    """
+
+    name: str
+    entities: tuple[str, ...]
+    relations: tuple[str, ...]
+    splits: Mapping[str, Tensor]
+    entity_names: tuple[str, ...] = ()
+    relation_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for split in SPLITS:
+            triples = self.splits.get(split)
+            if triples is None or triples.dtype != torch.int64 or triples.shape[1:] != (3,):
+                raise DataError(f"{self.name}: split '{split}' must be an int64 tensor [n, 3]")
+            if not len(triples):
+                continue
+            limits = (len(self.entities), len(self.relations), len(self.entities))
+            for column, (what, limit) in enumerate(zip(("head", "relation", "tail"), limits)):
+                low, high = int(triples[:, column].min()), int(triples[:, column].max())
+                if low < 0 or high >= limit:
+                    bad = low if low < 0 else high
+                    raise DataError(
+                        f"{self.name}: split '{split}' has {what} id {bad}, "
+                        f"but ids run from 0 to {limit - 1}"
+                    )
+
+    @property
+    def n_entities(self) -> int:
+        return len(self.entities)
+
+    @property
+    def n_relations(self) -> int:
+        return len(self.relations)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over identifiers and splits (16 hex digits): what a result was obtained on."""
+        h = hashlib.sha256()
+        for names in (self.entities, self.relations):
+            h.update(str(len(names)).encode())
+            for item in names:
+                h.update(item.encode() + b"\0")
+        for split in SPLITS:
+            h.update(split.encode())
+            h.update(self.splits[split].contiguous().numpy().tobytes())
+        return h.hexdigest()[:16]
+
+    @cached_property
+    def index(self) -> GraphIndex:
+        """What models and samplers may see: sizes and train."""
+        return GraphIndex(self.n_entities, self.n_relations, self.splits["train"], self.digest)
+
+    def known(self, splits: tuple[str, ...] = SPLITS) -> KnownAnswers:
+        """Known answers in the union of ``splits`` (the filter of an evaluation)."""
+        triples = torch.cat([self.splits[s] for s in splits])
+        return KnownAnswers(triples, self.n_entities, self.n_relations)
+
+    def entity_label(self, entity: int) -> str:
+        """Return what to show for an entity: its name, or its identifier."""
+        return (self.entity_names[entity] if self.entity_names else "") or self.entities[entity]
+
+    def relation_label(self, relation: int) -> str:
+        """Return what to show for a relation."""
+        names = self.relation_names
+        return (names[relation] if names else "") or self.relations[relation]

@@ -1,0 +1,101 @@
+"""Every error the harness raises on purpose, with the exit code the command line gives it.
+
+::
+
+    HarnessError                 1   something the user can act on went wrong
+    ├── ConfigError              2   a suite, option or name is wrong (also click's usage errors)
+    ├── DataError                3   a dataset or feature file is wrong
+    │   └── MissingDataError     3   ... or is not there; the message says which command gets it
+    ├── MachineError             4   the machine cannot: no such device, disk full, read-only folder
+    ├── StoreError               4   the result database cannot be used as it is
+    └── RunError                 1   a run stopped
+        ├── NonFiniteError       1   a loss or a score is NaN or infinite
+        └── Interrupted        130   Ctrl-C (130) or SIGTERM (143); the run can be resumed
+
+Exit code 0 means success and 5 is reserved for claims that the store does not support.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "HarnessError",
+    "Interrupted",
+    "MachineError",
+    "MissingDataError",
+    "NonFiniteError",
+    "RunError",
+    "StoreError",
+    "suggest",
+]
+
+
+class HarnessError(Exception):
+    """Base of all errors with a message meant for the user (no traceback is shown)."""
+
+    exit_code = 1
+
+
+class ConfigError(HarnessError):
+    """A suite, an option or a name is wrong."""
+
+    exit_code = 2
+
+
+class DataError(HarnessError):
+    """A dataset or feature file does not hold what it should; the message names file and line."""
+
+    exit_code = 3
+
+
+class MissingDataError(DataError):
+    """A dataset or feature file is absent; the message names the command that gets it."""
+
+
+class MachineError(HarnessError):
+    """The machine cannot do what was asked: no such device, disk full, read-only folder."""
+
+    exit_code = 4
+
+
+class StoreError(HarnessError):
+    """The result database cannot be used as it is."""
+
+    exit_code = 4
+
+
+class RunError(HarnessError):
+    """A run stopped before its result."""
+
+
+class NonFiniteError(RunError):
+    """A loss, a gradient or a score is NaN or infinite."""
+
+
+class Interrupted(RunError):
+    """The run was asked to stop and wrote a checkpoint first."""
+
+    def __init__(self, message: str, *, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def suggest(name: str, choices: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"``, or the list of choices when none is close.
+
+    Args:
+        name: what the user wrote.
+        choices: what would have been valid.
+    """
+    known = sorted(choices)
+    close = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.6)
+    if close:
+        match = next(k for k in known if k.lower() == close[0])
+        return f"; did you mean '{match}'?"
+    if not known:
+        return ""
+    return f"; choose from {', '.join(known)}"

@@ -1,0 +1,52 @@
+"""One function per operation; each picks an implementation.
+
+``HARNESS_KERNELS=reference`` forces the plain torch definitions, ``auto`` (default) takes the fused
+kernels where they exist. ``chosen()`` says what is used; it is stored with every run.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from harness.kernels import select
+
+__all__ = ["Op", "chosen", "count", "gathered", "pairwise"]
+
+Op = Literal["dot", "l1", "modulus"]
+
+
+def gathered(
+    op: Op,
+    query: Tensor,
+    table: Tensor,
+    offsets: Tensor,
+    candidates: Tensor,
+    scale: Tensor | None = None,
+) -> Tensor:
+    """Score listed pairs, differentiably; see ``reference.gathered``."""
+    return select.implementation(query).gathered(op, query, table, offsets, candidates, scale)
+
+
+def pairwise(op: Op, query: Tensor, table: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Score every query against every row; see ``reference.pairwise``."""
+    return select.implementation(query).pairwise(op, query, table, scale)
+
+
+def count(
+    op: Op,
+    query: Tensor,
+    table: Tensor,
+    targets: Tensor,
+    offsets: Tensor,
+    known: Tensor,
+    scale: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Count the rows that beat and tie each query's target; see ``reference.count``."""
+    return select.implementation(query).count(op, query, table, targets, offsets, known, scale)
+
+
+def chosen(device: str) -> str:
+    """Return the name of the implementation used on ``device`` ("reference", "numba", ...)."""
+    return select.name(device)

@@ -1,0 +1,226 @@
+"""The contract of a model.
+
+A model turns entities into tables of vectors (``encode``) and a question into query vectors
+(``queries``); the score of a candidate is then a weighted sum of simple comparisons between a query
+vector and a row of a table. Everything else (scoring triples, scoring gathered negatives, ranking
+all entities, on every device) is derived from these two methods by the kernels, so all views of a
+score agree by construction and every model gets every fast path.
+
+A model whose score has no such form overrides ``score_all`` (``popularity`` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from harness import kernels
+from harness.config.base import Config
+from harness.index import GraphIndex, Modality, Side
+from harness.registry import Registry
+
+__all__ = [
+    "MODELS",
+    "Capabilities",
+    "Model",
+    "ModelConfig",
+    "Query",
+    "Tables",
+    "Term",
+    "register_model",
+]
+
+Tables = Mapping[str, Tensor]
+"""Name -> [n, width] vectors; the n rows are the entities that ``encode`` was asked for."""
+
+
+class ModelConfig(Config):
+    """Base of every model's options; the defaults are the published settings, with their source."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a model is and needs.
+
+    Attributes:
+        title: name as printed in tables.
+        reference: paper or repository the formulas are from.
+        formula: the score, in one line.
+        trainable: False for models that only count.
+        uses_modalities: reads whatever modalities the feature set offers.
+        requires: modalities without which the model cannot run.
+        numerics: raised when a fix changes results; part of a run's identity.
+    """
+
+    title: str
+    reference: str
+    formula: str
+    trainable: bool = True
+    uses_modalities: bool = False
+    requires: frozenset[str] = frozenset()
+    numerics: int = 1
+
+
+class Term(NamedTuple):
+    """One comparison: ``weight * op(query, scale * table[candidate])``.
+
+    ``op`` is ``"dot"`` (inner product), ``"l1"`` (minus the sum of absolute differences) or
+    ``"modulus"`` (minus the sum of complex moduli of the difference; the first half of a vector is
+    real, the second imaginary). Higher is always more plausible.
+
+    Attributes:
+        op: the comparison.
+        query: [q, width].
+        table: name of the candidate table.
+        weight: factor of this term.
+        scale: [q, width] multiplied into the candidate first, or None.
+    """
+
+    op: kernels.Op
+    query: Tensor
+    table: str
+    weight: float = 1.0
+    scale: Tensor | None = None
+
+
+class Query(NamedTuple):
+    """Terms whose sum, plus ``offset``, is the score."""
+
+    terms: tuple[Term, ...]
+    offset: float = 0.0
+
+
+class Model(nn.Module):
+    """Base class of every model.
+
+    Args:
+        config: the model's options (an instance of ``cls.Config``).
+        index: sizes and training triples.
+        modalities: features by name; only those the feature set offers.
+
+    The constructor runs under a seeded generator. It must create the entity table first: then
+    variants of a model share it.
+    """
+
+    Config: ClassVar[type[ModelConfig]] = ModelConfig
+    capabilities: ClassVar[Capabilities]
+
+    free_encoding: ClassVar[bool] = False
+    """True when ``encode()`` of all entities costs nothing (the tables are the parameters)."""
+
+    def __init__(
+        self, config: Any, index: GraphIndex, modalities: Mapping[str, Modality]
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.n_entities = index.n_entities
+        self.n_relations = index.n_relations
+
+    # --- what a model defines -------------------------------------------------------------
+
+    def encode(self, entities: Tensor | None = None) -> Tables:
+        """Return the tables of the given entities ([n] ids), or of all N when None."""
+        raise NotImplementedError
+
+    def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
+        """Return the query of each (anchor, relation).
+
+        Args:
+            tables: result of ``encode``.
+            anchors: [q] rows of ``tables``: heads when ``side`` is "tail", tails when "head".
+            relations: [q] relation ids.
+            side: the side that is predicted.
+        """
+        raise NotImplementedError
+
+    def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
+        """Return a scalar added to the loss, or None.
+
+        Args:
+            tables: result of ``encode``.
+            rows: [b, 2] rows of head and tail of the positives.
+            relations: [b] their relations.
+        """
+        return None
+
+    def auxiliary_parameters(self) -> Sequence[nn.Parameter]:
+        """Parameters trained by ``auxiliary_loss`` alone, with an optimiser of their own."""
+        return ()
+
+    def auxiliary_loss(self, generator: torch.Generator) -> Tensor | None:
+        """Return the loss of the auxiliary parameters for one step (after the main step)."""
+        return None
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return named numbers logged at each evaluation (fusion weights, their entropy)."""
+        return {}
+
+    def fusion_weights(self, entities: Tensor) -> dict[str, Tensor]:
+        """Return per modality the [n] weight it has in each entity's vector ({} when not fusing)."""
+        return {}
+
+    # --- what follows ---------------------------------------------------------------------
+
+    @property
+    def decomposable(self) -> bool:
+        """True when the score is a sum of terms, so that the fused kernels apply."""
+        return type(self).queries is not Model.queries
+
+    def score_all(
+        self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side
+    ) -> Tensor:
+        """Return the scores of all rows of ``tables`` for each query: [q, n]."""
+        query = self.queries(tables, anchors, relations, side)
+        total: Tensor | None = None
+        for term in query.terms:
+            part = kernels.pairwise(term.op, term.query, tables[term.table], term.scale)
+            part = part if term.weight == 1.0 else part * term.weight
+            total = part if total is None else total + part
+        assert total is not None
+        return total + query.offset if query.offset else total
+
+    def score_gathered(
+        self, tables: Tables, query: Query, offsets: Tensor, candidates: Tensor
+    ) -> Tensor:
+        """Return the scores of listed candidates.
+
+        Args:
+            tables: result of ``encode``.
+            query: q queries.
+            offsets: [q + 1]; query i is compared with ``candidates[offsets[i]:offsets[i + 1]]``.
+            candidates: [p] rows of ``tables``.
+
+        Returns:
+            [p] scores.
+        """
+        total: Tensor | None = None
+        for term in query.terms:
+            part = kernels.gathered(
+                term.op, term.query, tables[term.table], offsets, candidates, term.scale
+            )
+            part = part if term.weight == 1.0 else part * term.weight
+            total = part if total is None else total + part
+        assert total is not None
+        return total + query.offset if query.offset else total
+
+    def score_triples(self, triples: Tensor) -> Tensor:
+        """Return the scores [n] of triples [n, 3] (head, relation, tail), encoding all entities."""
+        tables = self.encode()
+        head, relation, tail = triples.unbind(1)
+        if not self.decomposable:
+            return self.score_all(tables, head, relation, "tail").gather(1, tail[:, None])[:, 0]
+        query = self.queries(tables, head, relation, "tail")
+        offsets = torch.arange(len(triples) + 1, device=triples.device)
+        return self.score_gathered(tables, query, offsets, tail)
+
+
+MODELS: Registry[type[Model]] = Registry("model")
+
+
+def register_model(name: str) -> Callable[[type[Model]], type[Model]]:
+    """Class decorator: make a model known under ``name`` (lower case, underscores)."""
+    return MODELS.register(name)

@@ -1,0 +1,1 @@
+"""From a suite to a plan: an immutable list of runs."""

@@ -1,0 +1,211 @@
+"""The full description of one run, and its identity.
+
+``run_id`` is a hash of what can change the result: every value that differs from its default, the
+dataset and feature digests, the seed, and the ``numerics`` version of each part. Where the run is
+executed (device, kernels, threads, commit) is provenance of an execution and not part of it. A new
+option with a default therefore never invalidates old results; a fix that changes numbers does,
+because it raises ``numerics``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from harness.config.base import Config
+
+__all__ = [
+    "NUMERICS",
+    "DataSpec",
+    "EgnsWeighting",
+    "ModelSpec",
+    "NegativesSpec",
+    "ObjectiveSpec",
+    "OptimiserSpec",
+    "Protocol",
+    "RunSpec",
+    "TrainingSpec",
+    "changed_values",
+]
+
+NUMERICS = {"training": 1, "negatives": 1, "objective": 1, "evaluation": 1}
+"""Version of the numbers each part of the harness produces; raised when a fix changes them."""
+
+
+class ModelSpec(Config):
+    """A model and its options (the options depend on the model: ``harness models show NAME``)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    """Registered name: ``harness models list``."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options given beside the name."""
+        return dict(self.model_extra or {})
+
+
+class DataSpec(Config):
+    """The graph and the features a run sees."""
+
+    dataset: str
+    """Dataset name: ``harness data list``."""
+    features: str = "none"
+    """Feature set of the dataset ("none", "names", "published", ...): ``harness data show NAME``."""
+    modalities: tuple[str, ...] | None = None
+    """Modalities of the feature set to use; all when not given."""
+
+
+class NegativesSpec(Config):
+    """How positives are corrupted."""
+
+    sampler: Literal["uniform", "bernoulli"] = "uniform"
+    """Side to corrupt: a fair coin, or Bernoulli with tph / (tph + hpt) (Wang et al. 2014)."""
+    count: Annotated[int, Field(ge=1)] = 64
+    """Independent negatives per positive."""
+    filter: Literal["none", "train"] = "train"
+    """Draw again when the corruption is a training triple."""
+
+
+class EgnsWeighting(Config):
+    """Entropy-guided weights of negatives (MoCME, Eqs. 6-8)."""
+
+    delta: tuple[float, float] = (0.2, 0.8)
+    """Thresholds on the binary entropy in bits: below the first easy, from the second on hard."""
+    easy: float = 0.5
+    """Weight of easy negatives."""
+    ambiguous: float = 1.5
+    """Weight of ambiguous negatives (section 4.1 of the paper; its Eq. 7 has ambiguous < hard)."""
+    hard: float = 1.2
+    """Weight of hard negatives."""
+    base: Literal["bits", "nats"] = "bits"
+    """Unit of the entropy. In nats it never exceeds 0.693, so a threshold above is never met."""
+    score: Literal["with_margin", "without_margin"] = "with_margin"
+    """Score whose entropy is taken: the loss's own, or minus the distance alone."""
+    overconfident: Literal["literal", "hard"] = "literal"
+    """A negative with p > 1/2: as its entropy says, or always hard."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> EgnsWeighting:
+        if self.delta[0] > self.delta[1]:
+            raise ValueError(f"delta must ascend, got {self.delta}")
+        return self
+
+
+class ObjectiveSpec(Config):
+    """The loss."""
+
+    loss: Literal["logistic", "margin"] = "logistic"
+    """logistic: -log s(pos) - mean w log s(-neg), halved; margin: relu(m - pos + neg)."""
+    margin: Annotated[float, Field(ge=0)] = 5.0
+    """Margin of the margin loss."""
+    weighting: Literal["uniform", "self_adversarial", "egns"] = "self_adversarial"
+    """Weights of the n negatives of a positive."""
+    temperature: Annotated[float, Field(ge=0)] = 2.0
+    """Self-adversarial temperature (NativE uses 2.0)."""
+    egns: EgnsWeighting = EgnsWeighting()
+    """Parameters of the "egns" weighting."""
+    reduction: Literal["mean", "sum", "weights"] = "mean"
+    """Over a positive's negatives: mean, sum (the paper's formula read literally), or divided by
+    the sum of their weights. Self-adversarial weights always sum to one."""
+
+
+class OptimiserSpec(Config):
+    """The optimiser and its schedule."""
+
+    name: Literal["adam", "adamw", "adagrad", "sgd"] = "adam"
+    """Optimiser."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Learning rate."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Weight decay."""
+    clip: Annotated[float, Field(ge=0)] = 0.0
+    """Clip the gradient's norm to this; 0 does not clip."""
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    """constant; cosine to 0 over all epochs; step: a tenth from half of the epochs on."""
+    auxiliary_lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Learning rate of a model's auxiliary parameters (information estimators)."""
+
+
+class TrainingSpec(Config):
+    """How long and how."""
+
+    epochs: Annotated[int, Field(ge=0)] = 100
+    """At most this many passes over train."""
+    batch_size: Annotated[int, Field(ge=1)] = 1024
+    """Positives per step."""
+    evaluate_every: Annotated[int, Field(ge=1)] = 5
+    """Epochs between validations."""
+    patience: Annotated[int, Field(ge=0)] = 5
+    """Stop after this many validations without a better MRR; 0 never stops early."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: matrix products under autocast; information, entropy and log-sum-exp stay in fp32."""
+
+
+class Protocol(Config):
+    """How ranks are made; stored with every number, never mixed in one table."""
+
+    ties: Literal["realistic", "optimistic", "pessimistic"] = "realistic"
+    """Rank among equal scores: the mean of best and worst, the best, the worst."""
+    filter: tuple[str, ...] = ("train", "valid", "test")
+    """Splits whose triples are not counted as competitors; () gives raw ranks."""
+    sides: tuple[Literal["head", "tail"], ...] = ("head", "tail")
+    """Sides that are predicted; their queries are pooled."""
+
+    @property
+    def key(self) -> str:
+        """Short text that names the protocol, equal for equal protocols."""
+        return f"{self.ties}/{'+'.join(self.filter) or 'raw'}/{'+'.join(self.sides)}/all"
+
+    def describe(self) -> str:
+        """Return one sentence for footnotes."""
+        filtered = f"filtered with {'+'.join(self.filter)}" if self.filter else "raw"
+        return (
+            f"{' and '.join(self.sides)} queries pooled, {filtered}, "
+            f"{self.ties} ties, all entities are candidates"
+        )
+
+
+class RunSpec(Config):
+    """One run: everything that can change its result."""
+
+    model: ModelSpec
+    data: DataSpec
+    negatives: NegativesSpec = NegativesSpec()
+    objective: ObjectiveSpec = ObjectiveSpec()
+    optimiser: OptimiserSpec = OptimiserSpec()
+    training: TrainingSpec = TrainingSpec()
+    protocol: Protocol = Protocol()
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def run_id(self, *, dataset_digest: str, feature_digest: str, model_numerics: int) -> str:
+        """Return the run's identity: 12 hex digits.
+
+        Args:
+            dataset_digest: digest of the graph.
+            feature_digest: digest of the features used ("" without).
+            model_numerics: ``Capabilities.numerics`` of the model.
+
+        ``model.options`` must already be reduced to the values that differ from the model's
+        defaults (``harness.plan.expand`` does so).
+        """
+        content = {
+            "values": changed_values(self),
+            "model": self.model.name,
+            "dataset": dataset_digest,
+            "features": feature_digest,
+            "seed": self.seed,
+            "numerics": {**NUMERICS, "model": model_numerics},
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def changed_values(config: Config) -> dict[str, Any]:
+    """Return the values of ``config`` that differ from the defaults, as nested plain JSON."""
+    dumped: dict[str, Any] = config.model_dump(mode="json", exclude_defaults=True)
+    return dumped

@@ -1,0 +1,89 @@
+"""A named collection filled by decorators: models, encoders, datasets, samplers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from harness.errors import ConfigError, suggest
+
+__all__ = ["Registry"]
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Maps names to objects; a name can be taken once.
+
+    Args:
+        kind: what an entry is, for messages (``"model"``).
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+        self._frozen = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that adds the decorated object under ``name``.
+
+        Raises:
+            ConfigError: the name is taken (both files are named) or the registry is frozen.
+        """
+
+        def add(entry: T) -> T:
+            if self._frozen:
+                raise ConfigError(f"{self.kind} '{name}': the registry is frozen")
+            known = self._entries.get(name)
+            if known is not None and known is not entry:
+                raise ConfigError(
+                    f"{self.kind} '{name}' is registered twice: "
+                    f"{_origin(known)} and {_origin(entry)}"
+                )
+            self._entries[name] = entry
+            return entry
+
+        return add
+
+    def get(self, name: str) -> T:
+        """Return the entry called ``name``.
+
+        Raises:
+            ConfigError: there is none; the message offers the nearest name.
+        """
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise ConfigError(
+                f"unknown {self.kind} '{name}'{suggest(name, self._entries)}"
+            ) from None
+
+    def origin(self, name: str) -> str:
+        """Return ``file:line`` of the entry's definition."""
+        return _origin(self.get(name))
+
+    def freeze(self) -> None:
+        """Refuse further registrations."""
+        self._frozen = True
+
+    def thaw(self) -> None:
+        """Allow registrations again (used when a user's own folder of models is added)."""
+        self._frozen = False
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _origin(entry: object) -> str:
+    target = entry if inspect.isclass(entry) or inspect.isroutine(entry) else type(entry)
+    try:
+        return f"{inspect.getsourcefile(target)}:{inspect.getsourcelines(target)[1]}"
+    except (OSError, TypeError):
+        return repr(entry)

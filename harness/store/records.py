@@ -1,0 +1,96 @@
+"""What a run leaves behind: plain frozen values, no SQL, no torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.config.base import Config
+
+__all__ = ["Cell", "MetricValue", "RunRecord", "TimingSample"]
+
+RECORD_VERSION = 1
+
+
+class MetricValue(Config):
+    """One number."""
+
+    split: Literal["valid", "test"]
+    side: Literal["both", "head", "tail"]
+    """Queries it is over; "both" pools head and tail queries."""
+    bucket: str = "all"
+    """Part of the split: "all", "warm" (head and tail occur in train), "cold" (the rest)."""
+    metric: str
+    """mrr, mr, hits@1, hits@3, hits@10, amri: fractions, not percent (mr: a rank)."""
+    value: float
+    queries: int
+    """Number of queries it averages."""
+
+
+class TimingSample(Config):
+    """One measured duration or size."""
+
+    name: str
+    """"train.epoch", "evaluate.test", "memory.peak", ..."""
+    value: float
+    unit: Literal["s", "bytes"] = "s"
+
+
+class Cell(Config):
+    """The place of a run in a suite: a row of a table."""
+
+    suite: str
+    """Name of the suite."""
+    variant: str = ""
+    """Digest of ``--set`` overrides ("" for the suite as it is in its file)."""
+    position: int
+    """Row number in the suite."""
+    label: str
+    """Row label."""
+    dataset: str
+    features: str = "none"
+    seed: int
+    run_id: str
+
+
+class RunRecord(Config):
+    """The outcome of a run, as a worker leaves it (record.json) and the store keeps it."""
+
+    version: int = RECORD_VERSION
+    run_id: str
+    status: Literal["ok", "failed"]
+    spec: dict[str, Any]
+    """The resolved run specification (``RunSpec.model_dump``), every value."""
+    model: str
+    dataset: str
+    dataset_digest: str
+    features: str = "none"
+    feature_digest: str = ""
+    modalities: tuple[str, ...] = ()
+    seed: int
+    protocol: str = ""
+    """``Protocol.key``."""
+    metrics: tuple[MetricValue, ...] = ()
+    history: tuple[dict[str, float], ...] = ()
+    """One mapping per epoch: epoch, loss, seconds, logged shares, validation metrics."""
+    diagnostics: dict[str, float] = Field(default_factory=dict)
+    """Fusion weights, parameter count, best epoch, ..."""
+    timings: tuple[TimingSample, ...] = ()
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """git commit, dirty flag, versions, device, kernels, threads, time of day."""
+    notes: tuple[str, ...] = ()
+    """Remarks printed as footnotes with the figure (audit lines of the split, ...)."""
+    error: str | None = None
+    """Message (and traceback) of a failed run."""
+    cells: tuple[Cell, ...] = ()
+    """Suites the run belongs to; filled when a record is exported."""
+
+    def metric(
+        self, metric: str, split: str = "test", side: str = "both", bucket: str = "all"
+    ) -> float | None:
+        """Return one value, or None when the record does not hold it."""
+        for m in self.metrics:
+            if (m.metric, m.split, m.side, m.bucket) == (metric, split, side, bucket):
+                return m.value
+        return None
