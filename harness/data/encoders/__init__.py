@@ -1,0 +1,1 @@
+"""Encoders: from raw names, images, numbers to feature matrices."""

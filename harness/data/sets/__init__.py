@@ -1,0 +1,1 @@
+"""One file per dataset: a card and how it is parsed."""
