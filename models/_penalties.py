@@ -1,0 +1,21 @@
+"""Regularisers shared by several models."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+__all__ = ["cubic"]
+
+
+def cubic(entities: Tensor, relations: Tensor) -> Tensor:
+    """Return the nuclear 3-norm penalty (N3) of a batch (Lacroix et al. 2018, Eq. 4).
+
+    Args:
+        entities: [b, 2, k] moduli of head and tail.
+        relations: [b, k] moduli of the relation.
+
+    Returns:
+        scalar: the sum of cubes of all factors, divided by the batch size.
+    """
+    total = (entities**3).sum() + (relations**3).sum()
+    return total / len(entities)

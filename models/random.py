@@ -1,0 +1,55 @@
+"""Random: the floor of every table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from harness.index import GraphIndex, Modality, Side
+from harness.model import Capabilities, Model, ModelConfig, Tables, register_model
+from torch import Tensor
+
+
+class Config(ModelConfig):
+    """Random has no options."""
+
+
+@register_model("random")
+class Random(Model):
+    """score(h, r, t) = a fixed pseudo-random number of (anchor, relation, side, candidate).
+
+    A hash rather than a generator: the score of a triple does not depend on the order or the size
+    of the batches it is asked in.
+    """
+
+    Config = Config
+    capabilities = Capabilities(
+        title="Random",
+        reference="control",
+        formula="hash(anchor, r, side, candidate)",
+        trainable=False,
+    )
+    free_encoding = True
+
+    def __init__(
+        self, config: Config, index: GraphIndex, modalities: Mapping[str, Modality]
+    ) -> None:
+        super().__init__(config, index, modalities)
+        self.register_buffer("salt", torch.randint(1 << 31, ()), persistent=True)
+
+    def encode(self, entities: Tensor | None = None) -> Tables:
+        return {}
+
+    def score_all(
+        self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side
+    ) -> Tensor:
+        candidate = torch.arange(self.n_entities, device=anchors.device)
+        query = (anchors * self.n_relations + relations) * 2 + (side == "head") + self.salt
+        return _hash(_hash(query)[:, None] ^ candidate).float() / float(1 << 24)
+
+
+def _hash(x: Tensor) -> Tensor:
+    """Mix int64 values into 24 bits (multiply-xorshift, constants of splitmix64 cut to 31 bits)."""
+    x = (x ^ (x >> 15)) * 0x2C1B3C6D & 0x7FFFFFFF
+    x = (x ^ (x >> 12)) * 0x297A2D39 & 0x7FFFFFFF
+    return (x ^ (x >> 15)) & 0xFFFFFF

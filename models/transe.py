@@ -1,0 +1,63 @@
+"""TransE: a relation is a translation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from harness.index import GraphIndex, Modality, Side
+from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+from pydantic import Field
+from torch import Tensor
+
+from ._init import rows_of, uniform_table
+from ._scorers import normalise
+
+
+class Config(ModelConfig):
+    """Options of TransE."""
+
+    dim: Annotated[int, Field(ge=1)] = 256
+    """Width of entity and relation vectors."""
+    margin: float = 6.0
+    """gamma: added to the score; sets the range of the initial values."""
+    epsilon: float = 2.0
+    """Initial values are uniform in +-(margin + epsilon) / dim (RotatE repository)."""
+    normalise: bool = False
+    """Divide h, r and t by their Euclidean norms first, as OpenKE does (norm_flag)."""
+
+
+@register_model("transe")
+class TransE(Model):
+    """score(h, r, t) = margin - |h + r - t|_1.
+
+    Bordes et al., Translating Embeddings for Modeling Multi-relational Data (2013); the margin is
+    inside the score as in the RotatE repository (Sun et al. 2019).
+    """
+
+    Config = Config
+    capabilities = Capabilities(
+        title="TransE",
+        reference="Bordes et al. 2013",
+        formula="margin - |h + r - t|_1",
+    )
+    free_encoding = True
+
+    def __init__(
+        self, config: Config, index: GraphIndex, modalities: Mapping[str, Modality]
+    ) -> None:
+        super().__init__(config, index, modalities)
+        bound = (config.margin + config.epsilon) / config.dim
+        self.entity = uniform_table(index.n_entities, config.dim, bound)
+        self.relation = uniform_table(index.n_relations, config.dim, bound)
+
+    def encode(self, entities: Tensor | None = None) -> Tables:
+        table = self.entity if entities is None else rows_of(self.entity, entities)
+        return {"entity": normalise(table) if self.config.normalise else table}
+
+    def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
+        anchor, relation = rows_of(tables["entity"], anchors), rows_of(self.relation, relations)
+        if self.config.normalise:
+            relation = normalise(relation)
+        query = anchor + relation if side == "tail" else anchor - relation
+        return Query((Term("l1", query, "entity"),), self.config.margin)
