@@ -19,7 +19,8 @@ class KnownAnswers:
     """For every query the entities that are known to answer it, as sorted keys.
 
     A query is (anchor, relation, side): the anchor is the head when the tail is predicted and the
-    tail when the head is. Memory is O(triples); nothing of size [queries, entities] is made.
+    tail when the head is. Memory is O(triples); nothing of size [queries, entities] is made, and no
+    method reads a value back from the device but ``lookup``.
 
     Args:
         triples: [n, 3] (head, relation, tail), any order, duplicates allowed.
@@ -31,16 +32,31 @@ class KnownAnswers:
         self.n_entities = n_entities
         self.n_relations = n_relations
         head, relation, tail = triples.long().unbind(1)
-        self._keys: dict[Side, Tensor] = {
-            "tail": torch.unique((head * n_relations + relation) * n_entities + tail),
-            "head": torch.unique((tail * n_relations + relation) * n_entities + head),
-        }
+        predicted_tail = torch.ones_like(head, dtype=torch.bool)
+        # One sorted array for both sides: all queries of a batch are one search.
+        self._keys = torch.unique(
+            torch.cat(
+                [
+                    self._base(head, relation, predicted_tail) + tail,
+                    self._base(tail, relation, ~predicted_tail) + head,
+                ]
+            )
+        )
+
+    def _base(self, anchors: Tensor, relations: Tensor, predicts_tail: Tensor) -> Tensor:
+        """Return the first key of each query; its answers have keys base + entity."""
+        query = (~predicts_tail) * (self.n_entities * self.n_relations)
+        return (query + anchors * self.n_relations + relations) * self.n_entities
+
+    def _base_of_side(self, anchors: Tensor, relations: Tensor, side: Side) -> Tensor:
+        flag = torch.full_like(anchors, side == "tail", dtype=torch.bool)
+        return self._base(anchors.long(), relations, flag)
 
     def to(self, device: torch.device | str) -> KnownAnswers:
         """Return the same answers on ``device``."""
         moved = object.__new__(KnownAnswers)
         moved.n_entities, moved.n_relations = self.n_entities, self.n_relations
-        moved._keys = {side: keys.to(device) for side, keys in self._keys.items()}
+        moved._keys = self._keys.to(device)
         return moved
 
     def lookup(self, anchors: Tensor, relations: Tensor, side: Side) -> tuple[Tensor, Tensor]:
@@ -54,16 +70,14 @@ class KnownAnswers:
             offsets [q + 1] and ids [offsets[-1]]; the answers of query i are
             ``ids[offsets[i]:offsets[i + 1]]``, ascending.
         """
-        keys = self._keys[side]
-        base = (anchors.long() * self.n_relations + relations.long()) * self.n_entities
-        start = torch.searchsorted(keys, base)
-        counts = torch.searchsorted(keys, base + self.n_entities) - start
-        offsets = torch.zeros(len(base) + 1, dtype=torch.long, device=keys.device)
+        base = self._base_of_side(anchors, relations, side)
+        start = torch.searchsorted(self._keys, base)
+        counts = torch.searchsorted(self._keys, base + self.n_entities) - start
+        offsets = torch.zeros(len(base) + 1, dtype=torch.long, device=base.device)
         torch.cumsum(counts, 0, out=offsets[1:])
-        within = torch.arange(int(offsets[-1]), device=keys.device)
         row = torch.repeat_interleave(counts)
-        ids = keys[start[row] + within - offsets[row]] - base[row]
-        return offsets, ids
+        within = torch.arange(len(row), device=base.device) - offsets[row]
+        return offsets, self._keys[start[row] + within] - base[row]
 
     def contains(
         self, anchors: Tensor, relations: Tensor, candidates: Tensor, side: Side
@@ -73,12 +87,43 @@ class KnownAnswers:
         Args:
             anchors, relations, candidates: ids that broadcast against each other.
         """
-        keys = self._keys[side]
-        wanted = (anchors.long() * self.n_relations + relations) * self.n_entities + candidates
-        if not len(keys):
+        wanted = self._base_of_side(anchors, relations, side) + candidates
+        if not len(self._keys):
             return torch.zeros_like(wanted, dtype=torch.bool)
-        place = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
-        return keys[place] == wanted
+        place = torch.searchsorted(self._keys, wanted).clamp_(max=len(self._keys) - 1)
+        return self._keys[place] == wanted
+
+    def draw_unknown(
+        self, anchors: Tensor, relations: Tensor, predicts_tail: Tensor, uniform: Tensor
+    ) -> Tensor:
+        """Turn uniform numbers into entities that are *not* known answers, without rejection.
+
+        Of the N - k entities outside a query's k known answers, in ascending order, the one at
+        place floor(u (N - k)) is taken: exact, uniform, and one binary search per number.
+
+        Args:
+            anchors, relations: ids of the queries.
+            predicts_tail: boolean, which side each query predicts.
+            uniform: float64 in [0, 1). All four broadcast against each other.
+
+        Returns:
+            entity ids. A query that every entity answers yields the last entity.
+        """
+        base = self._base(anchors, relations, predicts_tail)
+        start = torch.searchsorted(self._keys, base)
+        known = torch.searchsorted(self._keys, base + self.n_entities) - start
+        free = (self.n_entities - known).clamp_(min=1)
+        place = (uniform * free).long()
+        # The j-th known answer a_j of a query has a_j - j free entities before it.
+        before = torch.searchsorted(self._gaps, base + place, right=True)
+        return (place + (before - start)).clamp_(max=self.n_entities - 1)
+
+    @cached_property
+    def _gaps(self) -> Tensor:
+        """Keys with the place in their query subtracted: base + (free entities before it)."""
+        query = torch.div(self._keys, self.n_entities, rounding_mode="floor")
+        first = torch.searchsorted(query, query)
+        return self._keys - (torch.arange(len(query), device=query.device) - first)
 
 
 @dataclass(frozen=True)

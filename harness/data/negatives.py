@@ -1,0 +1,91 @@
+"""Samplers of negatives that have no parameters; learned ones live beside the models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from harness.index import GraphIndex, KnownAnswers
+from harness.procedure import Negatives
+
+__all__ = ["CorruptionSampler", "bernoulli_tail_shares"]
+
+
+def bernoulli_tail_shares(index: GraphIndex) -> Tensor:
+    """Return per relation the probability [R] of corrupting the tail.
+
+    With tph = triples per distinct head and hpt = triples per distinct tail of the relation, the
+    head is replaced with probability tph / (tph + hpt) (Wang et al. 2014, TransH); relations
+    without triples get 1/2.
+    """
+    triples = torch.unique(index.train, dim=0)
+    relation = triples[:, 1]
+    n = index.n_relations
+
+    def distinct(column: int) -> Tensor:
+        pairs = torch.unique(triples[:, [1, column]], dim=0)
+        return torch.bincount(pairs[:, 0], minlength=n).double().clamp_(min=1)
+
+    total = torch.bincount(relation, minlength=n).double().clamp_(min=1)
+    tails_per_head, heads_per_tail = total / distinct(0), total / distinct(2)
+    return heads_per_tail / (heads_per_tail + tails_per_head)
+
+
+@dataclass
+class CorruptionSampler:
+    """Replaces the head or the tail of a positive by a uniform entity, n independent times.
+
+    Attributes:
+        n_entities: N.
+        count: n.
+        tail_shares: [R] probability of replacing the tail.
+        known: with it, entities that make a known triple are never drawn (exactly, not by
+            rejection).
+    """
+
+    n_entities: int
+    count: int
+    tail_shares: Tensor
+    known: KnownAnswers | None
+
+    @classmethod
+    def build(
+        cls,
+        index: GraphIndex,
+        *,
+        sampler: Literal["uniform", "bernoulli"],
+        count: int,
+        filter: Literal["none", "train"],  # noqa: A002 - the option's name
+        device: torch.device | str = "cpu",
+    ) -> CorruptionSampler:
+        """Make the sampler that the options of ``NegativesSpec`` name."""
+        shares = (
+            bernoulli_tail_shares(index)
+            if sampler == "bernoulli"
+            else torch.full((index.n_relations,), 0.5, dtype=torch.float64)
+        )
+        known = index.known.to(device) if filter == "train" else None
+        return cls(index.n_entities, count, shares.to(device), known)
+
+    def sample(self, batch: Tensor, generator: torch.Generator) -> Negatives:
+        """Return n corruptions of each positive of ``batch`` [B, 3]; all tensors stay on its device.
+
+        Each corruption chooses its side on its own; a row lists its tail corruptions first.
+        """
+        size = (len(batch), self.count)
+        uniform = torch.rand(
+            (2, *size), generator=generator, device=batch.device, dtype=torch.float64
+        )
+        head, relation, tail = batch.unbind(1)
+        tails = (uniform[0] < self.tail_shares[relation][:, None]).sum(1)
+        if self.known is None:
+            return Negatives((uniform[1] * self.n_entities).long(), tails)
+        replaces_tail = torch.arange(self.count, device=batch.device) < tails[:, None]
+        anchors = torch.where(replaces_tail, head[:, None], tail[:, None])
+        candidates = self.known.draw_unknown(
+            anchors, relation[:, None], replaces_tail, uniform[1]
+        )
+        return Negatives(candidates, tails)
