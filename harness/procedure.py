@@ -49,6 +49,10 @@ class StepReport:
 class Procedure(Protocol):
     """How a model is trained when a loss is not enough; owns the optimisers."""
 
+    def start_epoch(self, epoch: int) -> None:
+        """Called before each epoch, counted from 0 (schedules)."""
+        ...
+
     def step(self, batch: Tensor, generator: torch.Generator) -> StepReport:
         """Take one optimisation step on positives [B, 3]."""
         ...
@@ -59,8 +63,4 @@ class Procedure(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore ``state_dict``."""
-        ...
-
-    def end_epoch(self, epoch: int) -> None:
-        """Called after each epoch (schedules)."""
         ...

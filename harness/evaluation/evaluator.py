@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness import kernels
@@ -16,9 +17,8 @@ from harness.evaluation.ranks import Ranks, SideCounts
 from harness.index import KnownAnswers, Side
 from harness.model import Model, Tables
 from harness.plan.spec import Protocol
-from harness.store.records import MetricValue
 
-__all__ = ["metric_values", "rank"]
+__all__ = ["Measurement", "measure", "rank"]
 
 QUERIES_AT_ONCE = 1024
 SCORE_BUDGET = 64 * 2**20
@@ -99,27 +99,29 @@ def _count_chunk(
     return better, tied, model.n_entities - left_out
 
 
-def metric_values(
-    ranks: Ranks, protocol: Protocol, split: Any, buckets: dict[str, np.ndarray[Any, Any]]
-) -> Iterator[MetricValue]:
+class Measurement(NamedTuple):
+    """One number of a split."""
+
+    side: Literal["both", "head", "tail"]
+    bucket: str
+    metric: str
+    value: float
+    queries: int
+
+
+def measure(
+    ranks: Ranks, protocol: Protocol, buckets: Mapping[str, NDArray[np.bool_]] | None = None
+) -> Iterator[Measurement]:
     """Yield every metric per side and bucket.
 
     Args:
         ranks: outcome of the queries.
         protocol: the tie rule.
-        split: "valid" or "test".
         buckets: name -> [n] boolean selection of triples; "all" is added. Empty ones are left out.
     """
-    everything: dict[str, Any] = {"all": None, **buckets}
-    for bucket, where in everything.items():
+    selections: dict[str, NDArray[np.bool_] | None] = {"all": None, **(buckets or {})}
+    for bucket, where in selections.items():
         for side in ("both", *protocol.sides):
             values, candidates = ranks.ranks(protocol.ties, side, where)
             for name, value in metrics.compute(values, candidates).items():
-                yield MetricValue(
-                    split=split,
-                    side=side,
-                    bucket=bucket,
-                    metric=name,
-                    value=value,
-                    queries=len(values),
-                )
+                yield Measurement(side, bucket, name, value, len(values))

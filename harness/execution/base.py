@@ -1,0 +1,60 @@
+"""The interface of an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from harness.config.base import Config
+from harness.plan.spec import RunSpec
+
+__all__ = ["Event", "Executor", "Job", "Outcome"]
+
+
+class Job(Config):
+    """One run and where to execute it: plain values that can cross a process border."""
+
+    run_id: str
+    label: str
+    spec: RunSpec
+    home: Path
+    """Results folder; the run's own is ``home/runs/<run_id>``."""
+    device: str = "auto"
+    threads: int = 0
+    model_folders: tuple[Path, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return self.home / "runs" / self.run_id
+
+    @property
+    def title(self) -> str:
+        return f"{self.label} on {self.spec.data.dataset}, seed {self.spec.seed}"
+
+
+class Outcome(Config):
+    """What became of a job; the record itself is the file ``record.json`` in the run's folder."""
+
+    run_id: str
+    status: Literal["ok", "failed", "interrupted"]
+    message: str = ""
+    """First line of the error."""
+
+
+Event = Callable[[Job, str, dict[str, Any]], None]
+"""Called with a job, "stage" | "epoch" | "queries", and its values."""
+
+
+class Executor(Protocol):
+    """Runs jobs; one failing job never stops the others."""
+
+    def run(
+        self, jobs: Sequence[Job], on_event: Event, should_stop: Callable[[], bool]
+    ) -> Iterator[Outcome]:
+        """Yield an outcome per job as they end.
+
+        When ``should_stop`` turns true, running jobs write a checkpoint and end as "interrupted",
+        and no further job is started.
+        """
+        ...

@@ -1,0 +1,74 @@
+"""A plan minus what the store holds: runs the rest and adds every record to the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from harness.execution.base import Event, Executor, Job, Outcome
+from harness.store.base import ResultStore
+from harness.store.ingest import read_record
+
+__all__ = ["Summary", "pending", "run_jobs"]
+
+
+@dataclass
+class Summary:
+    """What became of a plan."""
+
+    finished: list[str] = field(default_factory=list)
+    failed: list[Outcome] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def pending(
+    jobs: Sequence[Job], store: ResultStore, *, retry_failed: bool = False
+) -> tuple[list[Job], list[Job], list[Job]]:
+    """Divide jobs into (to run, finished earlier, failed earlier).
+
+    Records that a worker left but nobody added yet (the parent was killed) are added first. A run
+    that failed earlier is run again only with ``retry_failed``.
+    """
+    done = store.finished_ids()
+    for job in jobs:
+        if job.run_id not in done and (job.folder / "record.json").is_file():
+            store.add(read_record(job.folder / "record.json"))
+    done = store.finished_ids()
+    bad = {r.run_id for r in store.find(status="failed")}
+    to_run, finished, failed = [], [], []
+    for job in jobs:
+        if job.run_id in done:
+            finished.append(job)
+        elif job.run_id in bad and not retry_failed:
+            failed.append(job)
+        else:
+            to_run.append(job)
+    return to_run, finished, failed
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    store: ResultStore,
+    executor: Executor,
+    *,
+    on_event: Event,
+    on_outcome: Callable[[Job, Outcome], None],
+    should_stop: Callable[[], bool],
+) -> Summary:
+    """Execute jobs and keep their records; a failure is kept and the rest goes on."""
+    by_id = {job.run_id: job for job in jobs}
+    summary = Summary()
+    for job in jobs:
+        (job.folder / "record.json").unlink(missing_ok=True)  # of an earlier failure
+    for outcome in executor.run(jobs, on_event, should_stop):
+        job = by_id[outcome.run_id]
+        record = job.folder / "record.json"
+        if record.is_file():
+            store.add(read_record(record))
+        if outcome.status == "ok":
+            summary.finished.append(outcome.run_id)
+        elif outcome.status == "failed":
+            summary.failed.append(outcome)
+        on_outcome(job, outcome)
+    summary.interrupted = should_stop()
+    return summary

@@ -1,0 +1,109 @@
+"""The one function that executes a job, wherever it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, Interrupted, MachineError, RunError
+from harness.execution.base import Event, Job, Outcome
+from harness.store.ingest import write_record
+from harness.store.records import RunRecord
+
+__all__ = ["execute_job"]
+
+
+def execute_job(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outcome:
+    """Execute a job and leave ``record.json`` in its folder, also when it fails.
+
+    Returns:
+        ok, failed (the record holds the traceback) or interrupted (no record; it can be resumed).
+
+    Raises:
+        MachineError: the folder cannot be written; nothing can be recorded then.
+    """
+    try:
+        with _run_folder(job):
+            return _execute(job, on_event, should_stop)
+    except RunError as error:
+        return Outcome(run_id=job.run_id, status="failed", message=str(error))
+
+
+def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outcome:
+    from harness import catalog, pipeline
+
+    log = job.folder / "log.jsonl"
+    try:
+        catalog.load_models()
+        for folder in job.model_folders:
+            catalog.load_folder(folder)
+        hooks = pipeline.Hooks(
+            on_epoch=lambda row: _log(log, job, on_event, dict(row)),
+            on_stage=lambda stage, total: on_event(
+                job, "stage", {"stage": stage, "total": total}
+            ),
+            on_queries=lambda done: on_event(job, "queries", {"done": done}),
+            should_stop=should_stop,
+        )
+        place = pipeline.Workplace(job.folder, job.device, job.threads)
+        record = pipeline.execute(job.run_id, job.spec, place, hooks)
+    except Interrupted as error:
+        return Outcome(run_id=job.run_id, status="interrupted", message=str(error))
+    except MachineError:
+        raise
+    except Exception as error:
+        write_record(job.folder / "record.json", _failure(job, error))
+        return Outcome(run_id=job.run_id, status="failed", message=_first_line(error))
+    write_record(job.folder / "record.json", record)
+    return Outcome(run_id=job.run_id, status="ok")
+
+
+@contextlib.contextmanager
+def _run_folder(job: Job) -> Iterator[None]:
+    """Make the folder and hold its lock: two commands never train one run at the same time."""
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with (job.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError("another process is executing this run") from None
+            (job.folder / "spec.json").write_text(job.model_dump_json(indent=2))
+            yield
+    except OSError as error:
+        raise MachineError(f"{job.folder}: {error.strerror or error}") from error
+
+
+def _log(path: Path, job: Job, on_event: Event, row: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    on_event(job, "epoch", row)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
+    return kind + (text[0] if text else "no message")
+
+
+def _failure(job: Job, error: Exception) -> RunRecord:
+    message = _first_line(error)
+    if not isinstance(error, HarnessError):
+        message += "\n" + "".join(traceback.format_exception(error))
+    return RunRecord(
+        run_id=job.run_id,
+        status="failed",
+        spec=job.spec.model_dump(mode="json"),
+        model=job.spec.model.name,
+        dataset=job.spec.data.dataset,
+        dataset_digest="",
+        features=job.spec.data.features,
+        seed=job.spec.seed,
+        protocol=job.spec.protocol.key,
+        error=message,
+    )

@@ -1,0 +1,89 @@
+"""What produced a number: code, versions, machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import harness
+
+__all__ = ["describe", "git_state"]
+
+PACKAGES = ("torch", "numpy", "numba", "scipy", "safetensors")
+
+
+@cache
+def git_state(folder: Path | None = None) -> tuple[str, bool] | None:
+    """Return (commit, has uncommitted changes) of the checkout the code runs from, None outside one.
+
+    Args:
+        folder: by default the one that holds the package.
+    """
+    root = folder or Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit, bool(changes)
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603
+    return done.stdout.strip()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "harness": harness.__version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def describe(*, device: str, threads: int, kernels: str) -> dict[str, Any]:
+    """Return plain values that name the code, the versions and the machine.
+
+    Args:
+        device: name of the device the run computed on.
+        threads: CPU threads it used.
+        kernels: implementation of the kernels it used.
+    """
+    git = git_state()
+    return {
+        "commit": git[0] if git else None,
+        "dirty": git[1] if git else None,
+        "versions": _versions(),
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "system": f"{platform.system()} {platform.release()}",
+        },
+        "device": device,
+        "threads": threads,
+        "kernels": kernels,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

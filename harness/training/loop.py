@@ -1,0 +1,174 @@
+"""The one training loop: epochs, validation, early stopping, checkpoints, interruption.
+
+It is handed batches' triples, a procedure and a function that validates; it never sees the store, the
+test split or a report.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.data.batches import epoch_batches
+from harness.errors import Interrupted, NonFiniteError
+from harness.model import Model
+from harness.plan.spec import TrainingSpec
+from harness.procedure import Procedure
+from harness.seeding import seed_for
+from harness.training.checkpoint import CheckpointFolder
+from harness.training.stopping import Stopper
+
+__all__ = ["EpochReport", "FitResult", "fit"]
+
+EpochReport = Mapping[str, float]
+"""epoch, loss, seconds, logged shares, and validation metrics where there was one."""
+
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
+
+
+@dataclass
+class FitResult:
+    """What training left: the best epoch and the history; the weights are in the checkpoint."""
+
+    best_epoch: int
+    best_value: float
+    history: list[dict[str, float]] = field(default_factory=list)
+    stopped_early: bool = False
+
+
+def fit(
+    model: Model,
+    procedure: Procedure,
+    triples: Tensor,
+    spec: TrainingSpec,
+    checkpoints: CheckpointFolder,
+    validate: Callable[[], Mapping[str, float]],
+    *,
+    seed: int,
+    dataset: str,
+    on_epoch: Callable[[EpochReport], None] = lambda report: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> FitResult:
+    """Train, or go on from the folder's checkpoint.
+
+    Args:
+        model: on the device of ``triples``.
+        procedure: owns the optimisers.
+        triples: [n, 3] training triples on the device.
+        spec: epochs, batch size, validation interval, patience.
+        checkpoints: where the state is kept.
+        validate: returns numbers of the validation split, "mrr" among them.
+        seed, dataset: what the random streams derive from.
+        on_epoch: called after each epoch.
+        should_stop: asked after each epoch; when True a checkpoint is written first.
+
+    A run that was stopped at any moment and started again gives bit-equal results on the CPU: the
+    state after an epoch is complete, and every epoch's random numbers derive from its number.
+
+    Raises:
+        NonFiniteError: the loss of an epoch is NaN or infinite.
+        Interrupted: ``should_stop`` said so; the checkpoint is written.
+    """
+    stopper = Stopper(spec.patience)
+    history: list[dict[str, float]] = []
+    start = _resume(model, procedure, checkpoints, stopper, history)
+    saved_at = time.monotonic()
+    for epoch in range(start, spec.epochs):
+        if stopper.exhausted:
+            break
+        row = _epoch(model, procedure, triples, spec, seed=seed, dataset=dataset, epoch=epoch)
+        best = False
+        if (epoch + 1) % spec.evaluate_every == 0 or epoch + 1 == spec.epochs:
+            began = time.perf_counter()
+            row |= {f"valid_{k}": v for k, v in validate().items()}
+            row["valid_seconds"] = time.perf_counter() - began
+            best = stopper.update(row["valid_mrr"], epoch + 1)
+        history.append(row)
+        on_epoch(row)
+        stopping = should_stop()
+        last = epoch + 1 == spec.epochs or stopper.exhausted
+        if best or last or stopping or time.monotonic() - saved_at > SECONDS_BETWEEN_CHECKPOINTS:
+            _save(model, procedure, checkpoints, stopper, history, epoch + 1, best)
+            saved_at = time.monotonic()
+        if stopping and not last:
+            raise Interrupted(f"stopped after epoch {epoch + 1}; the same command goes on from there")
+    early = stopper.exhausted and len(history) < spec.epochs
+    return FitResult(stopper.best_epoch, stopper.best, history, early)
+
+
+def _epoch(
+    model: Model,
+    procedure: Procedure,
+    triples: Tensor,
+    spec: TrainingSpec,
+    *,
+    seed: int,
+    dataset: str,
+    epoch: int,
+) -> dict[str, float]:
+    began = time.perf_counter()
+    model.train()
+    procedure.start_epoch(epoch)
+    torch.manual_seed(seed_for(seed, dataset, "dropout", epoch))
+    generator = torch.Generator(triples.device)
+    generator.manual_seed(seed_for(seed, dataset, "negatives", epoch))
+    sums: dict[str, Tensor] = {}
+    steps = 0
+    order = seed_for(seed, dataset, "shuffle", epoch)
+    for batch in epoch_batches(triples, spec.batch_size, order):
+        report = procedure.step(batch, generator)
+        steps += 1
+        # Sums stay on the device; reading them here would make every step wait for it.
+        for name, value in {"loss": report.loss, **report.logs}.items():
+            sums[name] = sums[name] + value if name in sums else value
+    means = {name: float(total) / steps for name, total in sums.items()}
+    if not math.isfinite(means["loss"]):
+        raise NonFiniteError(
+            f"the loss of epoch {epoch + 1} is {means['loss']}; try a lower optimiser.lr "
+            "or optimiser.clip=1"
+        )
+    return {"epoch": float(epoch + 1), **means, "seconds": time.perf_counter() - began}
+
+
+def _save(
+    model: Model,
+    procedure: Procedure,
+    checkpoints: CheckpointFolder,
+    stopper: Stopper,
+    history: list[dict[str, float]],
+    epoch: int,
+    best: bool,
+) -> None:
+    rest: dict[str, Any] = {
+        "procedure": procedure.state_dict(),
+        "best": stopper.best,
+        "best_epoch": stopper.best_epoch,
+        "waited": stopper.waited,
+        "history": history,
+    }
+    checkpoints.save(model.state_dict(), rest, epoch=epoch, best=best)
+
+
+def _resume(
+    model: Model,
+    procedure: Procedure,
+    checkpoints: CheckpointFolder,
+    stopper: Stopper,
+    history: list[dict[str, float]],
+) -> int:
+    state = checkpoints.load()
+    if state is None:
+        return 0
+    epoch, weights, rest = state
+    model.load_state_dict(weights)
+    procedure.load_state_dict(rest.get("procedure", {}))
+    stopper.best, stopper.best_epoch = rest["best"], rest["best_epoch"]
+    stopper.waited = rest["waited"]
+    history.extend(rest["history"])
+    return epoch

@@ -1,0 +1,56 @@
+"""Losses as functions of scores; higher scores are more plausible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+from harness.plan.spec import ObjectiveSpec
+from harness.training import weighting
+
+__all__ = ["contrast"]
+
+
+def contrast(
+    positive: Tensor, negative: Tensor, spec: ObjectiveSpec, margin: float
+) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """Return the loss of positives against their negatives, and numbers to log.
+
+    Args:
+        positive: [B] scores.
+        negative: [B, n] scores.
+        spec: loss, weighting and reduction.
+        margin: constant in the scores (``Query.offset``), for entropies without it.
+
+    The logistic loss is ``-(mean log s(pos) + mean_b sum_j w log s(-neg)) / 2`` with w summing to
+    one (``reduction: mean`` divides uniform and entropy-guided weights by n): the form of OpenKE and
+    of the RotatE repository. MoCME's Eq. 8 is twice that with the sum over negatives
+    (``reduction: sum``); a constant factor does not change what Adam does.
+    """
+    positive, negative = positive.float(), negative.float()
+    weights, logs = _weights(negative, spec, margin)
+    if spec.loss == "margin":
+        loss = (weights * relu(spec.margin - positive[:, None] + negative)).sum(1).mean()
+    else:
+        loss = (softplus(-positive).mean() + (weights * softplus(negative)).sum(1).mean()) / 2
+    return loss, logs
+
+
+def _weights(
+    negative: Tensor, spec: ObjectiveSpec, margin: float
+) -> tuple[Tensor, Mapping[str, Tensor]]:
+    logs: Mapping[str, Tensor] = {}
+    if spec.weighting == "self_adversarial":
+        return weighting.self_adversarial(negative, spec.temperature), logs
+    if spec.weighting == "egns":
+        weights, logs = weighting.egns(negative, margin, spec.egns)
+    else:
+        weights = torch.ones_like(negative)
+    if spec.reduction == "mean":
+        weights = weights / negative.shape[1]
+    elif spec.reduction == "weights":
+        weights = weights / weights.sum(1, keepdim=True).clamp_(min=1e-12)
+    return weights, logs

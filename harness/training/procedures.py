@@ -1,0 +1,146 @@
+"""The standard procedure: one loss against corrupted triples, one optimiser for the model, and one
+for its auxiliary parameters when it has any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.data.negatives import CorruptionSampler
+from harness.index import GraphIndex
+from harness.model import Model, Query, Term
+from harness.plan.spec import RunSpec
+from harness.procedure import Negatives, Sampler, StepReport
+from harness.training.checkpoint import optimiser_state, restore_optimiser
+from harness.training.objectives import contrast
+from harness.training.optimisers import build_optimiser, learning_rate
+
+__all__ = ["StandardProcedure"]
+
+
+class StandardProcedure:
+    """Contrast positives with sampled negatives.
+
+    Args:
+        model: on ``device``.
+        index: the graph, for the sampler's filter.
+        spec: the run.
+        device: where to compute.
+        sampler: draws negatives; by default the one ``spec.negatives`` names.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        index: GraphIndex,
+        spec: RunSpec,
+        device: torch.device,
+        sampler: Sampler | None = None,
+    ) -> None:
+        self.model, self.spec, self.device = model, spec, device
+        self.sampler = sampler or CorruptionSampler.build(
+            index,
+            sampler=spec.negatives.sampler,
+            count=spec.negatives.count,
+            filter=spec.negatives.filter,
+            device=device,
+        )
+        auxiliary = list(model.auxiliary_parameters())
+        held_back = {id(p) for p in auxiliary}
+        own = [p for p in model.parameters() if p.requires_grad and id(p) not in held_back]
+        self.optimiser = build_optimiser(own, spec.optimiser)
+        self.own = own
+        self.auxiliary = (
+            torch.optim.Adam(auxiliary, lr=spec.optimiser.auxiliary_lr) if auxiliary else None
+        )
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set the learning rate of an epoch (from 0)."""
+        rate = learning_rate(self.spec.optimiser, epoch, self.spec.training.epochs)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def step(self, batch: Tensor, generator: torch.Generator) -> StepReport:
+        """Take one step on positives [B, 3]."""
+        negatives = self.sampler.sample(batch, generator)
+        loss, logs = self._loss(batch, negatives)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.spec.optimiser.clip:
+            torch.nn.utils.clip_grad_norm_(self.own, self.spec.optimiser.clip)
+        self.optimiser.step()
+        if self.auxiliary is not None:
+            auxiliary_loss = self.model.auxiliary_loss(generator)
+            if auxiliary_loss is not None:
+                self.auxiliary.zero_grad(set_to_none=True)
+                auxiliary_loss.backward()
+                self.auxiliary.step()
+        return StepReport(loss.detach(), logs)
+
+    def _loss(self, batch: Tensor, negatives: Negatives) -> tuple[Tensor, Mapping[str, Tensor]]:
+        n_positives, n_negatives = negatives.candidates.shape
+        entities, rows, candidates = self._local_rows(batch, negatives.candidates)
+        relations = batch[:, 1]
+        bf16 = self.spec.training.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            tables = self.model.encode(entities)
+            tail_query = self.model.queries(tables, rows[:, 0], relations, "tail")
+            head_query = self.model.queries(tables, rows[:, 1], relations, "head")
+        # Row b asks its tail query for the true tail and the tail corruptions, which come first,
+        # then its head query for the head corruptions.
+        query = _interleave(tail_query, head_query)
+        sizes = torch.stack([negatives.tails + 1, n_negatives - negatives.tails], 1).flatten()
+        offsets = torch.nn.functional.pad(torch.cumsum(sizes, 0), (1, 0))
+        listed = torch.cat([rows[:, 1:], candidates], 1).flatten()
+        scores = self.model.score_gathered(tables, query, offsets, listed)
+        scores = scores.view(n_positives, n_negatives + 1)
+        loss, logs = contrast(scores[:, 0], scores[:, 1:], self.spec.objective, query.offset)
+        penalty = self.model.penalty(tables, rows, relations)
+        return (loss if penalty is None else loss + penalty), logs
+
+    def _local_rows(
+        self, batch: Tensor, candidates: Tensor
+    ) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Return the entities to encode (None: all), and head/tail and candidates as their rows.
+
+        Every entity is encoded once per step, however often it occurs. When the draws outnumber
+        the entities twice, nearly all of them occur, and finding out which costs more than it saves.
+        """
+        ends = batch[:, [0, 2]]
+        drawn = ends.numel() + candidates.numel()
+        if self.model.free_encoding or drawn > 2 * self.model.n_entities:
+            return None, ends, candidates
+        both = torch.cat([ends.flatten(), candidates.flatten()])
+        entities, rows = torch.unique(both, return_inverse=True)
+        split = ends.numel()
+        return entities, rows[:split].view_as(ends), rows[split:].view_as(candidates)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimisers' states."""
+        state: dict[str, Any] = {"optimiser": optimiser_state(self.optimiser)}
+        if self.auxiliary is not None:
+            state["auxiliary"] = optimiser_state(self.auxiliary)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore ``state_dict``."""
+        restore_optimiser(self.optimiser, state.get("optimiser", {}))
+        if self.auxiliary is not None:
+            restore_optimiser(self.auxiliary, state.get("auxiliary", {}))
+
+
+def _interleave(first: Query, second: Query) -> Query:
+    """Merge two queries of q rows into one of 2q: first[0], second[0], first[1], ..."""
+    assert len(first.terms) == len(second.terms)
+    terms = []
+    for a, b in zip(first.terms, second.terms, strict=True):
+        assert (a.op, a.table, a.weight) == (b.op, b.table, b.weight)
+        scale = None
+        if a.scale is not None and b.scale is not None:
+            scale = torch.stack([a.scale, b.scale], 1).flatten(0, 1)
+        both = torch.stack([a.query, b.query], 1).flatten(0, 1)
+        terms.append(Term(a.op, both, a.table, a.weight, scale))
+    return Query(tuple(terms), first.offset)

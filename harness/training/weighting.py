@@ -1,0 +1,84 @@
+"""Weights of the negatives of a positive, as pure functions of their scores.
+
+All work on detached fp32 scores, whatever the precision of the model, and never copy to the host.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from harness.plan.spec import EgnsWeighting
+
+__all__ = ["binary_entropy", "egns", "self_adversarial", "uniform"]
+
+
+def uniform(scores: Tensor) -> Tensor:
+    """Return ones: [B, n] -> [B, n]."""
+    return torch.ones_like(scores, dtype=torch.float32)
+
+
+def self_adversarial(scores: Tensor, temperature: float) -> Tensor:
+    """Return softmax(temperature * scores) over a positive's negatives (Sun et al. 2019, Eq. 4).
+
+    Args:
+        scores: [B, n] of the negatives.
+        temperature: 0 weighs all alike.
+
+    Returns:
+        [B, n]; rows sum to one.
+    """
+    return (temperature * scores.detach().float()).softmax(-1)
+
+
+def binary_entropy(logits: Tensor, base: str = "bits") -> Tensor:
+    """Return the entropy of a coin with p = sigmoid(logit), fp32, without gradient (MoCME, Eq. 6).
+
+    -log p = softplus(-s) and -log(1 - p) = softplus(s), so no logarithm of a rounded probability is
+    taken and the entropy of a certain outcome is 0, not NaN.
+
+    Args:
+        logits: any shape.
+        base: "bits" (at most 1) or "nats" (at most 0.693).
+    """
+    s = logits.detach().float()
+    p = torch.sigmoid(s)
+    nats = softplus(-s) * p + softplus(s) * torch.sigmoid(-s)
+    return nats / math.log(2) if base == "bits" else nats
+
+
+def egns(
+    scores: Tensor, margin: float, spec: EgnsWeighting
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return entropy-guided weights of negatives (MoCME, Eqs. 6-8).
+
+    Args:
+        scores: [B, n] of the negatives, as the loss sees them.
+        margin: the part of the scores that is the margin (``Query.offset``); taken off again when
+            the entropy is wanted of minus the distance.
+        spec: thresholds, weights and readings.
+
+    Returns:
+        Weights [B, n] and the shares of "easy", "ambiguous" and "hard" negatives, scalar tensors
+        that sum to one.
+    """
+    logits = scores.detach().float()
+    if spec.score == "without_margin":
+        logits = logits - margin
+    entropy = binary_entropy(logits, spec.base)
+    hard = entropy >= spec.delta[1]
+    easy = entropy < spec.delta[0]
+    if spec.overconfident == "hard":
+        wrong = logits > 0
+        hard, easy = hard | wrong, easy & ~wrong
+    weights = torch.full_like(entropy, spec.ambiguous)
+    weights = weights.masked_fill(easy, spec.easy).masked_fill(hard, spec.hard)
+    shares = {
+        "easy": easy.float().mean(),
+        "ambiguous": (~(easy | hard)).float().mean(),
+        "hard": hard.float().mean(),
+    }
+    return weights, shares
