@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
 
 from harness.config.base import Config
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
+from harness.errors import ConfigError
 from harness.registry import Registry
 
 __all__ = ["DATASETS", "DatasetCard", "DatasetSource", "FileCard"]
@@ -55,7 +55,7 @@ class DatasetCard(Config):
 class DatasetSource(ABC):
     """Loads one dataset; an instance is registered per dataset in ``harness/data/sets/``."""
 
-    card: ClassVar[DatasetCard] | DatasetCard
+    card: DatasetCard
 
     @abstractmethod
     def graph(self) -> KnowledgeGraph:
@@ -79,6 +79,14 @@ class DatasetSource(ABC):
             ConfigError: the dataset has no such set (the message offers the nearest).
             MissingDataError: its files or the encoder's package are absent.
         """
+
+    def variant(self, text: str) -> DatasetSource:
+        """Return the source named ``<dataset>:<text>``; its card bears that whole name.
+
+        Raises:
+            ConfigError: the dataset has no variants (the default), or not this one.
+        """
+        raise ConfigError(f"dataset '{self.card.name}' has no variants, so no '{text}'")
 
 
 DATASETS: Registry[DatasetSource] = Registry("dataset")

@@ -7,8 +7,9 @@ import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
-from harness.data import sets
+from harness.data import acquire, sets
 from harness.data.card import DATASETS, DatasetCard, DatasetSource
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
@@ -34,11 +35,15 @@ def _discover() -> None:
 def source(name: str) -> DatasetSource:
     """Return the source of a dataset by name or alias, in any case.
 
+    ``base:variant`` asks the source of ``base`` for a variant ("synthetic:mkg-w,seed=1").
+
     Raises:
-        ConfigError: there is no such dataset.
+        ConfigError: there is no such dataset or variant.
     """
     _discover()
-    wanted = name.lower()
+    wanted, colon, variant = name.lower().partition(":")
+    if colon:
+        return source(wanted).variant(variant)
     for known in DATASETS:
         entry = DATASETS.get(known)
         if wanted in {alias.lower() for alias in entry.card.aliases}:
@@ -47,13 +52,14 @@ def source(name: str) -> DatasetSource:
 
 
 @cache
-def _graph(name: str) -> KnowledgeGraph:
+def _graph(name: str, roots: tuple[Path, ...]) -> KnowledgeGraph:
+    """``roots`` is part of the key alone: another data folder may hold another copy."""
     return source(name).graph()
 
 
 @cache
-def _features(name: str, features: str) -> FeatureSet:
-    return source(name).features(features, _graph(name))
+def _features(name: str, features: str, roots: tuple[Path, ...]) -> FeatureSet:
+    return source(name).features(features, _graph(name, roots))
 
 
 def load(name: str, features: str = "none", modalities: Sequence[str] | None = None) -> Dataset:
@@ -71,5 +77,6 @@ def load(name: str, features: str = "none", modalities: Sequence[str] | None = N
     """
     entry = source(name)
     canonical = entry.card.name
-    chosen = _features(canonical, features).select(modalities)
-    return Dataset(_graph(canonical), chosen, entry.card)
+    roots = acquire.roots()
+    chosen = _features(canonical, features, roots).select(modalities)
+    return Dataset(_graph(canonical, roots), chosen, entry.card)

@@ -1,0 +1,284 @@
+"""Finds datasets on this machine, and brings them here.
+
+Folders are looked for in ``$HARNESS_DATA``, then in ``$HARNESS_CACHE/datasets`` (the user's cache
+folder when that is not set), under the dataset's published folder name, its name or an alias, in
+any case. What is fetched or imported goes to the latter: it is checked in a staging folder beside
+its place and then moved, so that a file is either whole and right or absent.
+
+Nothing is fetched when a dataset is loaded; only ``harness data fetch`` uses the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from harness.data.card import DatasetCard, FileCard
+from harness.errors import ConfigError, DataError, MachineError, MissingDataError
+
+__all__ = [
+    "EXTRA_SUFFIXES",
+    "datasets_folder",
+    "fetch",
+    "find",
+    "identify",
+    "import_folder",
+    "locate",
+    "roots",
+    "sha256_of",
+]
+
+EXTRA_SUFFIXES = frozenset({".safetensors", ".npy", ".h5", ".pth", ".tsv"})
+"""Feature and name files of a local copy, imported beside the files of the card."""
+
+_TIMEOUT_S = 30.0
+"""Longest silence of a server."""
+
+
+def datasets_folder() -> Path:
+    """Return the folder that fetched and imported datasets go to (it need not exist)."""
+    cache = os.environ.get("HARNESS_CACHE")
+    if cache:
+        return Path(cache).expanduser() / "datasets"
+    import platformdirs
+
+    return platformdirs.user_cache_path("harness") / "datasets"
+
+
+def roots() -> tuple[Path, ...]:
+    """Return the folders that are searched for datasets, first match wins."""
+    own = os.environ.get("HARNESS_DATA")
+    return (*((Path(own).expanduser(),) if own else ()), datasets_folder())
+
+
+def find(card: DatasetCard) -> Path | None:
+    """Return the folder that holds the dataset's required files, None when there is none."""
+    return next((folder for folder in _candidates(card) if not _lacking(card, folder)), None)
+
+
+def locate(card: DatasetCard) -> Path:
+    """Return the folder that holds the dataset's required files.
+
+    Raises:
+        MissingDataError: there is none; the message says which command gets it.
+    """
+    folder = find(card)
+    if folder is not None:
+        return folder
+    incomplete = [
+        f"{folder} lacks {', '.join(_lacking(card, folder))}" for folder in _candidates(card)
+    ]
+    where = "; ".join(incomplete) or f"searched {', '.join(map(str, roots()))}"
+    raise MissingDataError(
+        f"{card.title} is not on this machine ({where}); get it with "
+        f"`harness data fetch {card.name}`, or `harness data import DIR` for a local copy, "
+        "or set HARNESS_DATA to the folder that holds it"
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fetch(
+    card: DatasetCard,
+    *,
+    base_url: str | None = None,
+    announce: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Download a dataset's files, check them and put them in their place.
+
+    Files that are already there with the right sha256 are not downloaded again.
+
+    Args:
+        card: the dataset.
+        base_url: mirror that serves ``<base_url>/<owner>/<repository>/<commit>/<path>`` in place
+            of the host of the card's URLs.
+        announce: told what happens, one line at a time.
+
+    Returns:
+        The dataset's folder.
+
+    Raises:
+        ConfigError: the dataset is not downloaded, or ``base_url`` is no http(s) address.
+        MissingDataError: a server cannot be reached or does not have a required file; an optional
+            one is announced and left out.
+        DataError: a file arrived cut off or with another sha256.
+        MachineError: the disk is full or the folder cannot be written to.
+    """
+    if not card.files:
+        raise ConfigError(f"{card.title} needs no download: {card.source}")
+    target = datasets_folder() / card.folder
+    wanted = [file for file in card.files if not _is_right(target / file.path, file)]
+    if not wanted:
+        announce(f"{card.title}: all {len(card.files)} files are in {target}")
+        return target
+    with _staging(target) as staging:
+        for file in wanted:
+            url = _mirrored(file.url, base_url)
+            announce(f"{card.title}: {url}")
+            try:
+                _download(url, file, staging)
+            except MissingDataError as error:
+                if not file.optional:
+                    raise
+                announce(f"{card.title}: goes without {file.path}: {error}")
+        _install(staging, target)
+    return target
+
+
+def identify(folder: Path, cards: Iterable[DatasetCard]) -> DatasetCard | None:
+    """Return the dataset that a folder holds: told by its content, else by its name."""
+    known = [card for card in cards if card.files]
+    for card in known:
+        required = [file for file in card.files if not file.optional]
+        if all(_is_right(folder / file.path, file) for file in required):
+            return card
+    name = folder.resolve().name.lower()
+    return next((card for card in known if name in _names(card)), None)
+
+
+def import_folder(folder: Path, card: DatasetCard) -> Path:
+    """Copy a dataset's folder after checking its sha256, with its files of features and names.
+
+    Returns:
+        The dataset's folder.
+
+    Raises:
+        MissingDataError: a required file is not in ``folder``.
+        DataError: a file has another sha256; each is named.
+        MachineError: the disk is full or the folder cannot be written to.
+    """
+    if not folder.is_dir():
+        raise MissingDataError(f"{folder}: no such folder")
+    lacking = _lacking(card, folder)
+    if lacking:
+        raise MissingDataError(f"{folder}: lacks {', '.join(lacking)} of {card.title}")
+    present = [file for file in card.files if (folder / file.path).is_file()]
+    wrong = [
+        f"{folder / file.path}: sha256 {sha256_of(folder / file.path)}, published {file.sha256}"
+        for file in present
+        if not _is_right(folder / file.path, file)
+    ]
+    if wrong:
+        raise DataError(f"not the published {card.title}:\n" + "\n".join(wrong))
+    extra = [
+        path.name
+        for path in sorted(folder.iterdir())
+        if path.suffix in EXTRA_SUFFIXES and path.is_file()
+    ]
+    target = datasets_folder() / card.folder
+    if target.exists() and target.samefile(folder):
+        return target
+    with _staging(target) as staging:
+        for name in [*(file.path for file in present), *extra]:
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, staging / name)
+        for file in present:
+            _check(staging / file.path, file, str(folder / file.path))
+        _install(staging, target)
+    return target
+
+
+def _names(card: DatasetCard) -> set[str]:
+    return {name.lower() for name in (card.folder, card.name, *card.aliases)}
+
+
+def _candidates(card: DatasetCard) -> Iterator[Path]:
+    for root in roots():
+        if root.is_dir():
+            for folder in sorted(root.iterdir()):
+                if folder.name.lower() in _names(card) and folder.is_dir():
+                    yield folder
+
+
+def _lacking(card: DatasetCard, folder: Path) -> list[str]:
+    return [
+        file.path for file in card.files if not file.optional and not (folder / file.path).is_file()
+    ]
+
+
+def _is_right(path: Path, file: FileCard) -> bool:
+    return path.is_file() and sha256_of(path) == file.sha256
+
+
+def _check(path: Path, file: FileCard, origin: str) -> None:
+    found = sha256_of(path)
+    if found != file.sha256:
+        raise DataError(
+            f"{origin}: the {path.stat().st_size} bytes that arrived have sha256 {found}, "
+            f"published is {file.sha256}; nothing was kept"
+        )
+
+
+def _mirrored(url: str, base_url: str | None) -> str:
+    if base_url is None:
+        return url
+    if urlsplit(base_url).scheme not in ("http", "https"):
+        raise ConfigError(f"--base-url {base_url}: need an address with http:// or https://")
+    return base_url.rstrip("/") + urlsplit(url).path
+
+
+def _download(url: str, file: FileCard, staging: Path) -> None:
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("ERROR")
+    place = staging / file.path
+    try:
+        pooch.retrieve(
+            url,
+            known_hash=None,
+            fname=place.name,
+            path=place.parent,
+            downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_S),
+        )
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else "an error"
+        raise MissingDataError(f"{url}: the server answers {status}; try --base-url") from None
+    except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
+        raise DataError(f"{url}: the download was cut off; nothing was kept, try again") from None
+    except requests.RequestException as error:
+        host = urlsplit(url).netloc
+        raise MissingDataError(
+            f"{url}: {host} cannot be reached ({type(error).__name__}); without network copy the "
+            "folder here and run `harness data import DIR`, behind a mirror use --base-url"
+        ) from None
+    _check(place, file, url)
+
+
+@contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``target`` that is gone afterwards, whatever happens."""
+    staging: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        yield staging
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or target}: {error.strerror or error}; nothing was kept. Free some "
+            "space, or set HARNESS_CACHE to a folder that can be written to"
+        ) from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _install(staging: Path, target: Path) -> None:
+    """Move checked files to their place, each by one rename; other files there are kept."""
+    for path in sorted(staging.rglob("*")):
+        if path.is_file():
+            place = target / path.relative_to(staging)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            path.replace(place)

@@ -1,0 +1,267 @@
+"""Text files of ids and names, parsed whole with numpy, with the line in every error.
+
+The published files are small (at most some 200,000 rows), so a file is read at once; rows are
+checked with array operations and a line is looked at in Python only when it is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import DataError, MissingDataError
+
+__all__ = ["read_id_triples", "read_lines", "read_name_triples", "read_rows", "read_vocabulary"]
+
+Ids = NDArray[np.int64]
+
+_ENTRY = re.compile(r"(.*\S)[ \t]+(\S+)[ \t]*", re.ASCII)
+"""``name<whitespace>id``: names may hold spaces, so the last whitespace separates."""
+_MOST_DIGITS = 18
+"""Every number of 18 digits fits int64."""
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a UTF-8 file, without line ends and without blank lines at the end.
+
+    Raises:
+        MissingDataError: the file is not there.
+        DataError: it cannot be read, is empty or is not UTF-8 (with the line).
+    """
+    data = _read(path)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file to UTF-8"
+        ) from None
+    return [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
+
+
+def read_vocabulary(path: Path, *, header: bool) -> tuple[str, ...]:
+    """Read ``name<whitespace>id`` lines and return the names, position = id.
+
+    Args:
+        path: the file.
+        header: the first line holds the number of rows.
+
+    Raises:
+        DataError: the header lies, a line is not ``name id``, an id is not an integer, is out of
+            range or is given twice, or a name is given twice.
+    """
+    lines = read_lines(path)
+    first = 1
+    if header:
+        lines, first = _without_header(path, lines), 2
+    names: list[str] = [""] * len(lines)
+    line_of_id: dict[int, int] = {}
+    line_of_name: dict[str, int] = {}
+    for number, line in enumerate(lines, first):
+        entry = _ENTRY.fullmatch(line)
+        if entry is None:
+            raise DataError(f"{path}:{number}: need 'name id', got {_quote(line)}")
+        name, digits = entry.groups()
+        place = _integer(path, number, digits)
+        if place not in range(len(lines)):
+            raise DataError(
+                f"{path}:{number}: id {place} is out of range: "
+                f"{len(lines)} rows need the ids 0 to {len(lines) - 1}"
+            )
+        if place in line_of_id:
+            raise DataError(
+                f"{path}:{number}: id {place} is given twice, first on line {line_of_id[place]}"
+            )
+        if name in line_of_name:
+            raise DataError(
+                f"{path}:{number}: {_quote(name)} is given twice, "
+                f"first on line {line_of_name[name]}"
+            )
+        names[place] = name
+        line_of_id[place] = line_of_name[name] = number
+    return tuple(names)
+
+
+def read_id_triples(path: Path, n_entities: int, n_relations: int) -> Ids:
+    """Read a ``*2id.txt`` split: a count, then rows of **head tail relation**.
+
+    Args:
+        path: the file.
+        n_entities: number of entities N.
+        n_relations: number of relations R.
+
+    Returns:
+        int64 [n, 3] as (head, relation, tail).
+
+    Raises:
+        DataError: the header lies, a row has not three fields, a field is not an integer or an id
+            is out of range. When the rows would fit the order head relation tail, the message
+            says so. Columns in a wrong order whose ids happen to be in range go unnoticed.
+    """
+    head, _, body = _read(path).rstrip().partition(b"\n")
+    expected = _count(path, head.decode(errors="replace"))
+    held = body.count(b"\n") + 1 if body else 0
+    _check_count(path, expected, held)
+    if not held:
+        return np.empty((0, 3), np.int64)
+    rows = _integers(path, body, held)
+    fits = (rows < np.array([n_entities, n_entities, n_relations])).all(1)
+    if not fits.all():
+        _explain_range(path, rows, int(np.argmin(fits)), n_entities, n_relations)
+    return np.ascontiguousarray(rows[:, [0, 2, 1]])
+
+
+def read_rows(path: Path, *, dotted: bool = False) -> list[list[str]]:
+    """Read triples of names, **head relation tail**, one per line.
+
+    Args:
+        path: the file. Fields are separated by a TAB; lines without a TAB by a space.
+        dotted: lines end in a field ``.``, which is dropped.
+
+    Raises:
+        DataError: a line has another number of fields.
+    """
+    rows: list[list[str]] = []
+    form = "'head relation tail .'" if dotted else "'head<TAB>relation<TAB>tail'"
+    for number, line in enumerate(read_lines(path), 1):
+        fields = line.split("\t" if "\t" in line or not dotted else " ")
+        if dotted and len(fields) == 4 and fields[3] == ".":
+            del fields[3]
+        if len(fields) != 3 or not all(fields):
+            raise DataError(f"{path}:{number}: need {form}, got {_quote(line)}")
+        rows.append(fields)
+    return rows
+
+
+def read_name_triples(
+    path: Path, entities: Mapping[str, int], relations: Mapping[str, int], *, dotted: bool = False
+) -> Ids:
+    """Read triples of names (see :func:`read_rows`) and return their ids.
+
+    Returns:
+        int64 [n, 3] as (head, relation, tail).
+
+    Raises:
+        DataError: a line has not three fields or holds an unknown name. When the line would fit
+            the order head tail relation, the message says so.
+    """
+    rows = read_rows(path, dotted=dotted)
+    columns = (entities, relations, entities)
+    ids = np.array(
+        [[known.get(row[c], -1) for row in rows] for c, known in enumerate(columns)], np.int64
+    ).T
+    unknown = ids < 0
+    if unknown.any():
+        row = int(np.argmax(unknown.any(1)))
+        _explain_name(path, row + 1, rows[row], entities, relations)
+    return np.ascontiguousarray(ids)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise MissingDataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if not data.strip():
+        raise DataError(f"{path}: the file is empty")
+    return data
+
+
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _integer(path: Path, line: int, text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise DataError(f"{path}:{line}: {_quote(text)} is not an integer id")
+    return int(text)
+
+
+def _count(path: Path, line: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", line.strip()):
+        raise DataError(f"{path}:1: need the number of rows, got {_quote(line)}")
+    return int(line)
+
+
+def _check_count(path: Path, expected: int, held: int) -> None:
+    if held != expected:
+        hint = "; was the file cut off?" if held < expected else ""
+        raise DataError(f"{path}:1: the header says {expected} rows, the file holds {held}{hint}")
+
+
+def _without_header(path: Path, lines: Sequence[str]) -> list[str]:
+    _check_count(path, _count(path, lines[0]), len(lines) - 1)
+    return list(lines[1:])
+
+
+def _integers(path: Path, body: bytes, n_lines: int) -> Ids:
+    """Parse rows of three integers; the body starts on line 2 of the file."""
+    raw = np.frombuffer(body, np.uint8)
+    newline = raw == ord("\n")
+    blank = newline | (raw == ord(" ")) | (raw == ord("\t")) | (raw == ord("\r"))
+    first = ~blank
+    first[1:] &= blank[:-1]
+    last = ~blank
+    last[:-1] &= blank[1:]
+    starts = np.flatnonzero(first)
+    line_of_token = np.cumsum(newline)[starts]
+    wrong = np.bincount(line_of_token, minlength=n_lines) != 3
+    wrong[line_of_token[np.flatnonzero(last) - starts >= _MOST_DIGITS]] = True
+    odd = ~blank & ((raw < ord("0")) | (raw > ord("9")))
+    wrong[np.cumsum(newline)[odd]] = True
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        _explain_row(path, row + 2, body.split(b"\n")[row].decode(errors="replace"))
+    return np.fromstring(body.decode("ascii"), np.int64, sep=" ").reshape(-1, 3)
+
+
+def _explain_row(path: Path, line: int, text: str) -> NoReturn:
+    fields = text.split()
+    if len(fields) != 3:
+        raise DataError(f"{path}:{line}: need 'head tail relation', got {_quote(text)}")
+    for field in fields:
+        value = _integer(path, line, field)
+        if value < 0:
+            raise DataError(f"{path}:{line}: id {value} is out of range: ids start at 0")
+    raise DataError(f"{path}:{line}: need three integers, got {_quote(text)}")
+
+
+def _explain_range(path: Path, rows: Ids, row: int, n_entities: int, n_relations: int) -> None:
+    place = f"{path}:{row + 2}"
+    if (rows < np.array([n_entities, n_relations, n_entities])).all():
+        raise DataError(
+            f"{place}: relation id {rows[row, 2]} is out of range (0 to {n_relations - 1}), but "
+            "every row fits the order 'head relation tail'; this layout needs "
+            "'head tail relation': swap the last two columns"
+        )
+    limits = (n_entities, n_entities, n_relations)
+    for what, value, limit in zip(("head", "tail", "relation"), rows[row], limits, strict=True):
+        if value >= limit:
+            raise DataError(
+                f"{place}: {what} id {value} is out of range: ids run from 0 to {limit - 1}"
+            )
+
+
+def _explain_name(
+    path: Path, line: int, row: list[str], entities: Mapping[str, int], relations: Mapping[str, int]
+) -> None:
+    head, relation, tail = row
+    if relation not in relations and tail in relations and relation in entities:
+        raise DataError(
+            f"{path}:{line}: {_quote(relation)} is no relation, but {_quote(tail)} is: the row is "
+            "in the order 'head tail relation'; this layout needs 'head relation tail'"
+        )
+    for what, name, known in (
+        ("head", head, entities),
+        ("relation", relation, relations),
+        ("tail", tail, entities),
+    ):
+        if name not in known:
+            raise DataError(f"{path}:{line}: {what} {_quote(name)} has no id")

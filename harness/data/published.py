@@ -1,0 +1,102 @@
+"""What the datasets of the NATIVE repository have in common.
+
+The five benchmarks are published as OpenKE folders in one repository. A dataset's own file in
+``harness/data/sets/`` holds its card and how its identifiers become names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
+
+from harness.data import acquire
+from harness.data.card import DatasetCard, DatasetSource, FileCard
+from harness.data.features import FeatureSet
+from harness.data.graph import KnowledgeGraph
+from harness.data.readers import read_folder
+
+__all__ = ["NATIVE", "NATIVE_LICENCE", "PublishedSource", "name_of", "native_files"]
+
+NATIVE = "github.com/zjukg/NATIVE at c72291c3d571b36c754897935d21718aa4568fe7"
+"""Repository of the triples, with the commit that is pinned."""
+
+NATIVE_LICENCE = (
+    "none declared by the repository that holds the triples (its README shows a licence badge, "
+    "but there is no licence file)"
+)
+
+_NATIVE_RAW = (
+    "https://raw.githubusercontent.com/zjukg/NATIVE/c72291c3d571b36c754897935d21718aa4568fe7"
+)
+_RESOURCE = "/resource/"
+
+
+def native_files(folder: str, sha256: Mapping[str, str]) -> tuple[FileCard, ...]:
+    """Return the cards of files in ``benchmarks/<folder>/`` of the NATIVE repository.
+
+    Args:
+        folder: name of the benchmark's folder.
+        sha256: file name -> 64 hex digits.
+    """
+    return tuple(
+        FileCard(path=name, sha256=digest, url=f"{_NATIVE_RAW}/benchmarks/{folder}/{name}")
+        for name, digest in sha256.items()
+    )
+
+
+def name_of(identifier: str) -> str:
+    """Return what a person calls the thing that a DBpedia or YAGO identifier stands for.
+
+    The part after ``/resource/`` (it may hold slashes: AC/DC), else after the last ``/`` or ``#``
+    of an address, else all of it; percent-decoded, underscores as spaces.
+    """
+    bare = identifier.removeprefix("<").removesuffix(">")
+    if "://" in bare:
+        _, found, rest = bare.partition(_RESOURCE)
+        bare = rest if found else re.split(r"[/#]", bare)[-1]
+    return unquote(bare).replace("_", " ")
+
+
+class PublishedSource(DatasetSource):
+    """A dataset in the OpenKE layout, found by :mod:`harness.data.acquire`.
+
+    Subclasses set ``card`` and say how identifiers become names.
+    """
+
+    card: DatasetCard
+
+    def graph(self) -> KnowledgeGraph:
+        """Read the graph; see :class:`DatasetSource`."""
+        folder = acquire.locate(self.card)
+        graph = read_folder(folder, self.card.name, "openke")
+        return replace(
+            graph,
+            entity_names=self.entity_names(folder, graph.entities),
+            relation_names=self.relation_names(folder, graph.relations),
+        )
+
+    def entity_names(self, folder: Path, entities: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the name of each entity, "" where unknown; an empty tuple when there are none."""
+        return tuple(name_of(entity) for entity in entities)
+
+    def relation_names(self, folder: Path, relations: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the name of each relation, "" where unknown; an empty tuple without any."""
+        return tuple(name_of(relation) for relation in relations)
+
+    @property
+    def feature_sets(self) -> Mapping[str, str]:
+        """Name -> description; see :class:`DatasetSource`."""
+        from harness.data import feature_sets
+
+        return feature_sets.describe(self.card)
+
+    def features(self, name: str, graph: KnowledgeGraph) -> FeatureSet:
+        """Build or read a feature set; see :class:`DatasetSource`."""
+        if name == "none":
+            return FeatureSet()
+        from harness.data import feature_sets
+
+        return feature_sets.build(self.card, name, graph, acquire.locate(self.card))

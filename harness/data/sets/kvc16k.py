@@ -1,0 +1,59 @@
+"""KVC16K: a part of Kuaipedia with text, images, audio and video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.data.card import DATASETS, DatasetCard
+from harness.data.published import NATIVE, NATIVE_LICENCE, PublishedSource, native_files
+
+_FILES = native_files(
+    "Kuai16K",
+    {
+        "entity2id.txt": "dc68dc81c099fd88d966c42d84fe4d30b9cd91700075ca8f4c31c3e4a2006813",
+        "relation2id.txt": "1dade5e1aca65a0c0004c7ad240936791d745631a75bb0b69f278e28f8fa8ca2",
+        "train2id.txt": "9d9e180ec9c91c12260094f6ef0f32cc13763493c4943e400faeaa36e9c94d50",
+        "valid2id.txt": "14c9222252c01a48567c75a5967efbab7d66c6f55259f70af9b417aa135141fd",
+        "test2id.txt": "cfca850a7276a240f01a86d4fc5f1c6136fa13ab92cc840aee546d539b8175ef",
+    },
+)
+
+_CARD = DatasetCard(
+    name="kvc16k",
+    title="KVC16K",
+    aliases=("kuai16k", "kvc-16k"),
+    folder="Kuai16K",
+    description="part of a Chinese short-video encyclopedia with text, images, audio, video",
+    files=_FILES,
+    counts={"entities": 16015, "relations": 4, "train": 180190, "valid": 22523, "test": 22525},
+    modality_counts={"image": 14822, "text": 14822, "audio": 14822, "video": 14822},
+    licence=f"triples: {NATIVE_LICENCE}; Kuaipedia, which they are from, declares none either",
+    citation=(
+        "H. Pan, Z. Zhai, Y. Zhang, R. Fu, M. Liu, Y. Song, Z. Wang, B. Qin: Kuaipedia: a "
+        "Large-scale Multi-modal Short-video Encyclopedia. arXiv:2211.00732, 2022."
+    ),
+    source=f"{NATIVE}, benchmarks/Kuai16K/",
+    notes=(
+        "171 train rows repeat an earlier one.",
+        "30 of 22523 valid rows stand in train.",
+        "48 of 22525 test rows stand in train.",
+        "13 of 22525 test rows hold an entity or relation that train does not.",
+    ),
+)
+
+
+class Kvc16k(PublishedSource):
+    """KVC16K; entities have Chinese names, relations are numbered."""
+
+    card = _CARD
+
+    def entity_names(self, folder: Path, entities: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the identifiers: they are Chinese names."""
+        return entities
+
+    def relation_names(self, folder: Path, relations: tuple[str, ...]) -> tuple[str, ...]:
+        """Return nothing: the files call relations by bare integers."""
+        return ()
+
+
+DATASETS.register(_CARD.name)(Kvc16k())
