@@ -1,10 +1,19 @@
-"""The shared base of all configuration models."""
+"""The shared base of all configuration models, and what is said when a value does not fit them."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple, get_args
 
-__all__ = ["Config"]
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import suggest
+
+__all__ = ["Config", "KeyPath", "Problem", "dotted_keys", "problems", "show_path"]
+
+KeyPath = tuple[str | int, ...]
+"""Place of a value: keys and list positions from the top."""
 
 
 class Config(BaseModel):
@@ -18,3 +27,92 @@ class Config(BaseModel):
         use_attribute_docstrings=True,
         allow_inf_nan=False,
     )
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with a value.
+
+    Attributes:
+        path: where it is.
+        message: what is wrong, with the nearest valid choice.
+    """
+
+    path: KeyPath
+    message: str
+
+
+def problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """Say what pydantic found wrong, every finding, in the words of the harness.
+
+    Args:
+        error: what validating a value against ``model`` raised.
+        model: the model, for the keys that would have been valid.
+    """
+    found = []
+    for item in error.errors(include_url=False):
+        path: KeyPath = item["loc"]
+        found.append(Problem(path, _message(item["type"], item, path, model)))
+    return found
+
+
+def _message(kind: str, item: Any, path: KeyPath, model: type[BaseModel]) -> str:
+    if kind == "extra_forbidden":
+        return f"unknown key{_nearest(str(path[-1]), path, model)}"
+    if kind == "missing":
+        return "is missing"
+    shown = repr(item["input"])
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+        return f"{shown} is not a choice{suggest(str(item['input']), choices)}"
+    text = str(item["msg"]).removeprefix("Value error, ")
+    if kind == "value_error":
+        return text
+    return f"{text[:1].lower()}{text[1:]}, got {shown}"
+
+
+def _nearest(key: str, path: KeyPath, model: type[BaseModel]) -> str:
+    siblings = {name for found in _models_at(model, path[:-1]) for name in found.model_fields}
+    hint = suggest(key, siblings)
+    if "did you mean" in hint:
+        return hint
+    elsewhere = [k for k in dotted_keys(model) if k.rsplit(".", 1)[-1] == key]
+    return f"; did you mean '{elsewhere[0]}'?" if elsewhere else hint
+
+
+def _models_at(model: type[BaseModel], path: KeyPath) -> list[type[BaseModel]]:
+    """Return the models a value at ``path`` may be, passing over list positions."""
+    here = [model]
+    for part in path:
+        fields = [m.model_fields[part] for m in here if isinstance(part, str) and _has(m, part)]
+        if fields:
+            here = [inner for field in fields for inner in _models_in(field.annotation)]
+    return here
+
+
+def _has(model: type[BaseModel], key: str) -> bool:
+    return key in model.model_fields
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for argument in get_args(annotation) for found in _models_in(argument)]
+
+
+def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    """Yield the dotted name of every value of a model that is not itself a model."""
+    for name, field in model.model_fields.items():
+        inner = _models_in(field.annotation)
+        if inner:
+            yield from dotted_keys(inner[0], f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def show_path(path: KeyPath) -> str:
+    """Return a path as it is printed: ``rows[2].set.model.dim``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
