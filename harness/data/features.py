@@ -25,7 +25,9 @@ class FeatureTable:
         name: modality ("text", "image", "numeric", "audio", "video").
         matrix: [N, d] float16/bfloat16/float32, finite; zero rows where absent.
         present: [N] boolean: who has it.
-        provenance: file sha256, encoder, pooling, ...: plain JSON values.
+        provenance: file sha256, encoder, pooling, ...: plain JSON values. ``identity``, where it
+            is given, names what the values were computed from and stands for them in the digest:
+            the same encoder gives other last digits on another processor.
     """
 
     name: str
@@ -46,9 +48,12 @@ class FeatureTable:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over values and mask (16 hex digits)."""
+        """sha256 over values (or what they were computed from) and mask (16 hex digits)."""
         h = hashlib.sha256(f"{self.name}{self.matrix.dtype}{tuple(self.matrix.shape)}".encode())
-        h.update(self.matrix.contiguous().view(torch.uint8).numpy().tobytes())
+        if "identity" in self.provenance:
+            h.update(str(self.provenance["identity"]).encode())
+        else:
+            h.update(self.matrix.contiguous().view(torch.uint8).numpy().tobytes())
         h.update(self.present.numpy().tobytes())
         return h.hexdigest()[:16]
 

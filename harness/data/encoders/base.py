@@ -1,0 +1,175 @@
+"""The contract of encoders, and the cache of what they made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from harness.data.features import FeatureTable
+from harness.errors import DataError, MachineError
+from harness.registry import Registry
+
+__all__ = ["ENCODERS", "Encoded", "Encoder", "cache_folder"]
+
+Raw = TypeVar("Raw")
+
+UNKNOWN_LIMIT = 0.2
+"""An encoder that does not know more than this share of the tokens says nothing of the inputs."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoder made of its inputs.
+
+    Attributes:
+        matrix: [n, d] float32; zero rows where absent.
+        present: [n] boolean: inputs that held anything.
+        unknown_share: share of tokens that the encoder does not know, 0 to 1.
+    """
+
+    matrix: Tensor
+    present: Tensor
+    unknown_share: float
+
+
+class Encoder(ABC, Generic[Raw]):
+    """Turns raw inputs into vectors.
+
+    Inputs are plain JSON values (names, mappings of numbers), one per entity; an empty input
+    means that the entity has no such modality.
+    """
+
+    name: ClassVar[str]
+    modality: ClassVar[str] = "text"
+    """The modality the vectors are of."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Name, version, options and weights: everything but the inputs that sets the vectors."""
+
+    @abstractmethod
+    def compute(self, inputs: Sequence[Raw]) -> Encoded:
+        """Encode without the cache."""
+
+    def encode(self, inputs: Sequence[Raw]) -> Encoded:
+        """Encode, or read from the cache what the same encoder made of the same inputs.
+
+        Raises:
+            DataError: more than 20 % of the tokens are unknown to the encoder.
+            MissingDataError: the encoder's package is not installed.
+            MachineError: the cache folder cannot be written.
+        """
+        file = cache_folder() / f"{self._key(inputs)}.safetensors"
+        encoded = _read(file, len(inputs))
+        if encoded is None:
+            encoded = self.compute(inputs)
+            _write(file, encoded, self.fingerprint)
+        if encoded.unknown_share > UNKNOWN_LIMIT:
+            raise DataError(
+                f"encoder '{self.name}' does not know {encoded.unknown_share:.0%} of the tokens "
+                f"(limit {UNKNOWN_LIMIT:.0%}); use the feature set 'hashed-names', which needs "
+                f"no vocabulary"
+            )
+        return encoded
+
+    def table(self, inputs: Sequence[Raw]) -> FeatureTable:
+        """Encode one input per entity into a feature table.
+
+        The table's identity is the fingerprint and the inputs, not the values: matrix products
+        differ between processors in the last digits.
+        """
+        encoded = self.encode(inputs)
+        provenance = {
+            "encoder": self.name,
+            "fingerprint": self.fingerprint,
+            "inputs_sha256": _inputs_sha256(inputs),
+            "unknown_share": round(encoded.unknown_share, 6),
+            "identity": self._key(inputs),
+        }
+        return FeatureTable(self.modality, encoded.matrix, encoded.present, provenance)
+
+    def _key(self, inputs: Sequence[Raw]) -> str:
+        text = f"{self.fingerprint}\n{_inputs_sha256(inputs)}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+ENCODERS: Registry[type[Encoder[Any]]] = Registry("encoder")
+
+
+def cache_folder() -> Path:
+    """Return ``$HARNESS_CACHE/features``, else ``features`` in the user's cache of "harness"."""
+    import platformdirs
+
+    root = os.environ.get("HARNESS_CACHE")
+    return (Path(root) if root else platformdirs.user_cache_path("harness")) / "features"
+
+
+def _inputs_sha256(inputs: Sequence[Any]) -> str:
+    text = json.dumps(list(inputs), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _read(file: Path, n: int) -> Encoded | None:
+    """Return the cached result, or None when there is none or it is damaged (then it is remade)."""
+    from safetensors import SafetensorError, safe_open
+
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, framework="pt") as stored:
+            unknown = float((stored.metadata() or {})["unknown_share"])
+            matrix, present = stored.get_tensor("features"), stored.get_tensor("present")
+            checksum = (stored.metadata() or {})["checksum"]
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None
+    if present.shape != (n,) or checksum != _checksum(matrix, present):
+        return None
+    return Encoded(matrix, present, unknown)
+
+
+def _write(file: Path, encoded: Encoded, fingerprint: str) -> None:
+    from safetensors.torch import save
+
+    matrix = encoded.matrix.contiguous()
+    content = save(
+        {"features": matrix, "present": encoded.present},
+        {
+            "fingerprint": fingerprint,
+            "unknown_share": repr(encoded.unknown_share),
+            "checksum": _checksum(matrix, encoded.present),
+        },
+    )
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".writing-")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, file)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise MachineError(
+            f"cannot write the feature cache {file.parent} ({error.strerror or error}); set "
+            f"HARNESS_CACHE to a folder with room"
+        ) from error
+
+
+def _checksum(matrix: Tensor, present: Tensor) -> str:
+    h = hashlib.sha256(matrix.contiguous().view(torch.uint8).numpy().tobytes())
+    h.update(present.numpy().tobytes())
+    return h.hexdigest()

@@ -1,0 +1,198 @@
+"""Feature sets of the published datasets, under the names that are printed with every result.
+
+========== =====================================================================================
+none       structure only
+names      text: entity names through the sentence encoder (KVC16K: n-gram hashing)
+hashed-names  text: entity names through character n-gram hashing, on every dataset
+published  the feature files of the papers, all modalities of the dataset's published statistics
+files      the user's own files ``features/<modality>.<ending>`` in the dataset's folder
+========== =====================================================================================
+
+``python -m harness.data.feature_sets`` prints, for every dataset at hand, how many entities have a
+name and the share of tokens of the names that the sentence encoder does not know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from harness.data.card import DatasetCard
+from harness.data.encoders import ENCODERS
+from harness.data.feature_files import SUFFIXES, read_feature_file
+from harness.data.features import FeatureSet, FeatureTable
+from harness.data.graph import KnowledgeGraph
+from harness.errors import ConfigError, MissingDataError, suggest
+
+__all__ = ["build", "describe", "entity_texts"]
+
+MODALITIES = ("text", "image", "numeric", "audio", "video")
+
+_HASHED = frozenset({"kvc16k"})
+"""Datasets whose names the sentence encoder does not know (74 % of the tokens)."""
+
+_PUBLISHED_WORD = {"text": "textual", "image": "visual"}
+"""``<D>-visual.pth`` in NativE and AdaMF-MAT; the other modalities go by their own name."""
+
+_MOMOK_STEM = {"image": "img_features", "text": "text_features", "numeric": "numeric_features"}
+"""File names of MoMoK."""
+
+_BARE_IDENTIFIER = re.compile(r"[QPL]\d+|/?[mg][/.][0-9a-z_]+|\d+")
+
+
+def describe(card: DatasetCard) -> Mapping[str, str]:
+    """Return name -> one-line description of the feature sets of a published dataset."""
+    sentence = "sentence vectors (all-MiniLM-L6-v2, 384)"
+    hashed = "hashed character n-grams (256)"
+    wanted = ", ".join(_modalities(card)) or "all modalities"
+    return {
+        "none": "structure only",
+        "names": f"text: entity names as {hashed if card.name in _HASHED else sentence}",
+        "hashed-names": f"text: entity names as {hashed}",
+        "published": f"{wanted}: the files of the papers, put into the dataset's folder",
+        "files": "your own files: features/<modality>.<ending> in the dataset's folder",
+    }
+
+
+def build(card: DatasetCard, name: str, graph: KnowledgeGraph, folder: Path) -> FeatureSet:
+    """Build or read a feature set of a published dataset.
+
+    Args:
+        card: the dataset.
+        name: one of ``describe(card)``.
+        graph: its graph; rows are in the order of its entities.
+        folder: the dataset's folder, for "published" and "files".
+
+    Raises:
+        ConfigError: there is no such set.
+        MissingDataError: its files, the names or the encoder's package are absent.
+        DataError: a file is wrong, or the encoder does not know the names.
+    """
+    if name == "none":
+        return FeatureSet()
+    if name in ("names", "hashed-names"):
+        hashed = name == "hashed-names" or card.name in _HASHED
+        table = _name_table(card, "hashed" if hashed else "minilm", graph)
+        return FeatureSet(name, {"text": table})
+    if name == "published":
+        return FeatureSet(name, _published(card, graph, folder))
+    if name == "files":
+        return FeatureSet(name, _own_files(card, graph, folder))
+    raise ConfigError(
+        f"dataset '{card.name}' has no feature set '{name}'{suggest(name, describe(card))}"
+    )
+
+
+def entity_texts(graph: KnowledgeGraph) -> list[str]:
+    """Return what the entities are called, "" for those without a name.
+
+    Where there is no name, a readable identifier stands in: of a URI the last part, underscores
+    as spaces. A bare identifier (Q42, /m/02mjmr, 17) is no name.
+    """
+    named = graph.entity_names or ("",) * graph.n_entities
+    return [
+        name or _readable(identifier)
+        for name, identifier in zip(named, graph.entities, strict=True)
+    ]
+
+
+def _readable(identifier: str) -> str:
+    text = identifier.strip().removeprefix("<").removesuffix(">")
+    if "://" in text:
+        text = re.split(r"/resource/|/entity/", text)[-1].rsplit("#", 1)[-1]
+    return "" if _BARE_IDENTIFIER.fullmatch(text) else text.replace("_", " ").strip()
+
+
+def _name_table(card: DatasetCard, encoder: str, graph: KnowledgeGraph) -> FeatureTable:
+    texts = entity_texts(graph)
+    if not any(texts):
+        raise MissingDataError(
+            f"dataset '{card.name}': no entity has a name, so there is nothing to encode; "
+            f"get the names with 'harness data fetch {card.name}'"
+        )
+    return ENCODERS.get(encoder)().table(texts)
+
+
+def _modalities(card: DatasetCard) -> tuple[str, ...]:
+    return tuple(m for m in MODALITIES if card.modality_counts.get(m))
+
+
+def _published(card: DatasetCard, graph: KnowledgeGraph, folder: Path) -> dict[str, FeatureTable]:
+    """All modalities of Table 1; a set with one missing would go by the wrong name."""
+    wanted = _modalities(card) or MODALITIES
+    found = {m: _first(_published_files(card, m, folder)) for m in wanted}
+    absent = [m for m, path in found.items() if path is None]
+    if absent:
+        looked = "\n".join(
+            f"  {m}: {', '.join(dict.fromkeys(p.stem for p in _published_files(card, m, folder)))}"
+            for m in absent
+        )
+        raise MissingDataError(
+            f"dataset '{card.name}': no published features for {', '.join(absent)} in {folder} "
+            f"or its folder 'features'; looked for\n{looked}\n"
+            f"ending in {', '.join(SUFFIXES)}; the papers share them by hand, they cannot be "
+            f"fetched. Features of your own go into features/<modality>.<ending> (feature set "
+            f"'files'); 'names' needs no file"
+        )
+    return {
+        m: _with_count(read_feature_file(path, m, graph.n_entities, graph.entities), card)
+        for m, path in found.items()
+        if path is not None
+    }
+
+
+def _published_files(card: DatasetCard, modality: str, folder: Path) -> Iterator[Path]:
+    word = _PUBLISHED_WORD.get(modality, modality)
+    stems = [f"{name}-{word}" for name in dict.fromkeys((card.folder, card.title))]
+    stems += [_MOMOK_STEM[modality]] if modality in _MOMOK_STEM else []
+    for place in (folder / "features", folder):
+        for stem in stems:
+            yield from (place / f"{stem}{suffix}" for suffix in SUFFIXES)
+
+
+def _own_files(card: DatasetCard, graph: KnowledgeGraph, folder: Path) -> dict[str, FeatureTable]:
+    tables = {}
+    for modality in MODALITIES:
+        path = _first(folder / "features" / f"{modality}{suffix}" for suffix in SUFFIXES)
+        if path is not None:
+            tables[modality] = read_feature_file(path, modality, graph.n_entities, graph.entities)
+    if not tables:
+        raise MissingDataError(
+            f"dataset '{card.name}': no feature file in {folder / 'features'}; looked for "
+            f"{', '.join(MODALITIES)} ending in {', '.join(SUFFIXES)}"
+        )
+    return tables
+
+
+def _first(paths: Iterator[Path]) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _with_count(table: FeatureTable, card: DatasetCard) -> FeatureTable:
+    """Record the published number of entities beside the one the file gives."""
+    counts = {
+        "present": int(table.present.sum()),
+        "published_present": card.modality_counts.get(table.name),
+    }
+    return FeatureTable(table.name, table.matrix, table.present, {**table.provenance, **counts})
+
+
+def _print_unknown_shares() -> None:
+    from harness.data.encoders.text import SentenceEncoder
+    from harness.data.load import load
+
+    encoder = SentenceEncoder()
+    for name in ("mkg-w", "mkg-y", "db15k", "tiva", "kvc16k"):
+        try:
+            graph = load(name).graph
+        except MissingDataError as error:
+            print(f"{name:8} {error}")
+            continue
+        texts = [text for text in entity_texts(graph) if text]
+        share = encoder.unknown_share(texts)
+        print(f"{name:8} {len(texts):6} of {graph.n_entities} named, {share:6.1%} unknown tokens")
+
+
+if __name__ == "__main__":
+    _print_unknown_shares()

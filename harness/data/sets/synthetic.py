@@ -1,0 +1,122 @@
+"""The generated dataset ``synthetic`` and its variants.
+
+A variant is written after a colon: settings of ``SyntheticConfig`` (numbers only), a published
+dataset to imitate in size and modality coverage, or both, separated by commas::
+
+    synthetic                       a few hundred entities, learnable in seconds
+    synthetic:entities=2000,train=40000,seed=3
+    synthetic:mkg-w                 as many entities, relations, triples and features as MKG-W
+    synthetic:mkg-w,seed=1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from harness.data.card import DATASETS, DatasetCard, DatasetSource
+from harness.data.features import FeatureSet
+from harness.data.graph import KnowledgeGraph
+from harness.data.synthetic import SyntheticConfig, generate, imitate
+from harness.errors import ConfigError, suggest
+
+__all__ = ["SyntheticSource"]
+
+
+class SyntheticSource(DatasetSource):
+    """Generates one configuration.
+
+    Args:
+        config: what to generate.
+    """
+
+    def __init__(self, config: SyntheticConfig) -> None:
+        self.config = config
+        self.card = _card(config)
+
+    def graph(self) -> KnowledgeGraph:
+        """Generate the graph."""
+        return generate(self.config)[0]
+
+    @property
+    def feature_sets(self) -> Mapping[str, str]:
+        """ "none" and "all"."""
+        names = ", ".join(m.name for m in self.config.modalities)
+        return {"none": "structure only", "all": f"generated: {names}"}
+
+    def features(self, name: str, graph: KnowledgeGraph) -> FeatureSet:
+        """Generate the features.
+
+        Raises:
+            ConfigError: there is no such set.
+        """
+        if name == "none":
+            return FeatureSet()
+        if name == "all":
+            return generate(self.config)[1]
+        raise ConfigError(
+            f"dataset '{self.config.name}' has no feature set '{name}'"
+            f"{suggest(name, self.feature_sets)}"
+        )
+
+    def variant(self, text: str) -> SyntheticSource:
+        """Return the source that ``synthetic:<text>`` names.
+
+        Raises:
+            ConfigError: an unknown setting or dataset, or a value out of range.
+        """
+        base = SyntheticConfig()
+        settings: dict[str, str] = {}
+        for part in text.split(","):
+            key, equals, value = part.strip().partition("=")
+            if equals:
+                settings[_setting(key)] = value
+            else:
+                base = _imitation(key)
+        name = f"synthetic:{','.join(p.strip() for p in text.split(','))}"
+        try:
+            values = base.model_dump() | settings | {"name": name}
+            return SyntheticSource(SyntheticConfig.model_validate(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, (name, *first["loc"])))
+            message = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"dataset '{where}': {message}") from error
+
+
+def _setting(key: str) -> str:
+    known = [k for k in SyntheticConfig.model_fields if k not in ("name", "modalities")]
+    if key not in known:
+        raise ConfigError(f"dataset 'synthetic': no setting '{key}'{suggest(key, known)}")
+    return key
+
+
+def _imitation(name: str) -> SyntheticConfig:
+    """The configuration with the published statistics of a registered dataset."""
+    cards = {known: DATASETS.get(known).card for known in DATASETS}
+    choices = {known: card for known, card in cards.items() if card.modality_counts}
+    if name not in choices:
+        raise ConfigError(
+            f"dataset 'synthetic:{name}': no published dataset '{name}' to imitate"
+            f"{suggest(name, choices)}"
+        )
+    return imitate(f"synthetic:{name}", choices[name].counts, choices[name].modality_counts)
+
+
+def _card(config: SyntheticConfig) -> DatasetCard:
+    return DatasetCard(
+        name=config.name,
+        title=config.name.replace("synthetic", "Synthetic", 1),
+        folder="synthetic",
+        description=(
+            "Generated: each relation is a rotation of hidden angles that one modality shows, or "
+            "none does"
+        ),
+        licence="generated; no rights reserved",
+        citation="",
+        source=f"harness.data.synthetic, {config.model_dump_json(exclude={'name'})}",
+    )
+
+
+DATASETS.register("synthetic")(SyntheticSource(SyntheticConfig()))
