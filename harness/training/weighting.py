@@ -50,9 +50,7 @@ def binary_entropy(logits: Tensor, base: str = "bits") -> Tensor:
     return nats / math.log(2) if base == "bits" else nats
 
 
-def egns(
-    scores: Tensor, margin: float, spec: EgnsWeighting
-) -> tuple[Tensor, dict[str, Tensor]]:
+def egns(scores: Tensor, margin: float, spec: EgnsWeighting) -> tuple[Tensor, dict[str, Tensor]]:
     """Return entropy-guided weights of negatives (MoCME, Eqs. 6-8).
 
     Args:

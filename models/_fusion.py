@@ -1,0 +1,106 @@
+"""Building blocks of models that fuse modalities: who has what, and weighted sums of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from harness.config.base import Config
+
+__all__ = [
+    "ModalityDropout",
+    "Part",
+    "drop_modalities",
+    "mask_unseen",
+    "masked_softmax",
+    "spread",
+    "weighted_sum",
+]
+
+
+class ModalityDropout(Config):
+    """Modalities hidden at random, per entity and step, in training only."""
+
+    structure: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability that an entity's structural vector is hidden: so does an unseen entity look."""
+    others: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability that a further modality of an entity is hidden, each by itself."""
+
+
+class Part(NamedTuple):
+    """Vectors of the entities that have a modality.
+
+    Attributes:
+        values: [r, width].
+        rows: [r] distinct positions among the n encoded entities; None when r = n.
+    """
+
+    values: Tensor
+    rows: Tensor | None
+
+
+def mask_unseen(available: Tensor, seen: Tensor) -> Tensor:
+    """Hide the structure of entities that no training triple mentions but another modality does.
+
+    Their structural vector was only ever a negative, so it says "not this one" to every query.
+
+    Args:
+        available: [N, 1 + M] boolean, column 0 is the structure.
+        seen: [N] boolean.
+    """
+    masked = available.clone()
+    masked[:, 0] &= seen | ~available[:, 1:].any(1)
+    return masked
+
+
+def drop_modalities(available: Tensor, dropout: ModalityDropout) -> Tensor:
+    """Hide modalities at random; an entity that would be left with nothing keeps all it had.
+
+    Args:
+        available: [n, 1 + M] boolean, column 0 is the structure.
+        dropout: probabilities.
+    """
+    if not (dropout.structure or dropout.others):
+        return available
+    keep = torch.rand(available.shape, device=available.device)
+    kept = available & torch.cat(
+        [keep[:, :1] >= dropout.structure, keep[:, 1:] >= dropout.others], 1
+    )
+    return torch.where(kept.any(1, keepdim=True), kept, available)
+
+
+def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the last axis among the entries of ``mask``; zeros where there are none.
+
+    Always in fp32. The fill is finite: a row without entries would give NaN gradients otherwise.
+    """
+    filled = logits.float().masked_fill(~mask, torch.finfo(torch.float32).min)
+    return filled.softmax(-1) * mask
+
+
+def spread(part: Part, n: int) -> Tensor:
+    """Return the part as [n, width] with zero rows where it is absent."""
+    if part.rows is None:
+        return part.values
+    return part.values.new_zeros(n, part.values.shape[1]).index_copy(0, part.rows, part.values)
+
+
+def weighted_sum(parts: Sequence[Part], weights: Tensor) -> Tensor:
+    """Return sum_p weights[:, p] * parts[p] as [n, width] fp32; absent rows are never touched.
+
+    Args:
+        parts: P parts.
+        weights: [n, P].
+    """
+    total = weights.new_zeros(len(weights), parts[0].values.shape[1])
+    for column, part in enumerate(parts):
+        weight = weights[:, column, None]
+        if part.rows is None:
+            total = total + weight * part.values
+        else:
+            total = total.index_add(0, part.rows, weight[part.rows] * part.values)
+    return total

@@ -1,0 +1,139 @@
+"""Backbones: from a modality's vector to the vector that is fused, through K views.
+
+Every backbone offers the views one by one (``views``, for the estimators) and their weighted sum
+(``forward``). The sum never builds the views: weights enter before the last matrix product, which
+is then one product for all experts; for linear experts under weights shared by all entities the K
+matrices are merged first, which is exact.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, relu
+
+from .config import Config, Projection
+
+__all__ = ["Backbone", "Identity", "LinearExperts", "MLPExperts", "build_backbone", "projection"]
+
+
+class Backbone(nn.Module):
+    """K views of a modality and their weighted sum.
+
+    Attributes:
+        n_views: K.
+    """
+
+    n_views: int
+
+    def forward(self, vectors: Tensor, weights: Tensor) -> Tensor:
+        """Return the weighted sum of the views: [n, D].
+
+        Args:
+            vectors: [n, D].
+            weights: [K] for all entities, or [n, K].
+        """
+        raise NotImplementedError
+
+    def views(self, vectors: Tensor) -> Tensor:
+        """Return the views [K, n, D] of ``vectors`` [n, D]."""
+        raise NotImplementedError
+
+
+class Identity(Backbone):
+    """One view: the vector itself (structure that does not pass through experts)."""
+
+    n_views = 1
+
+    def forward(self, vectors: Tensor, weights: Tensor) -> Tensor:
+        return vectors
+
+    def views(self, vectors: Tensor) -> Tensor:
+        return vectors[None]
+
+
+class LinearExperts(Backbone):
+    """v_i = W_i (e - b_i), the experts of MoMoK; without shift W_i e.
+
+    Args:
+        n_views: K.
+        width: D.
+        shift: with b_i (0 at first).
+    """
+
+    def __init__(self, n_views: int, width: int, *, shift: bool) -> None:
+        super().__init__()
+        self.n_views = n_views
+        self.weight = nn.Parameter(_xavier(n_views, width, width))
+        self.shift = nn.Parameter(torch.zeros(n_views, width)) if shift else None
+
+    def forward(self, vectors: Tensor, weights: Tensor) -> Tensor:
+        if weights.ndim == 2:
+            return torch.einsum("nk,knd->nd", weights.to(vectors.dtype), self.views(vectors))
+        mixed = vectors @ torch.einsum("k,kio->io", weights, self.weight)
+        return mixed if self.shift is None else mixed - weights @ self._moved()
+
+    def views(self, vectors: Tensor) -> Tensor:
+        made = vectors @ self.weight
+        return made if self.shift is None else made - self._moved()[:, None]
+
+    def _moved(self) -> Tensor:
+        assert self.shift is not None
+        return torch.einsum("ki,kio->ko", self.shift, self.weight)
+
+
+class MLPExperts(Backbone):
+    """v_i = W2_i relu(W1_i e + b1_i) + b2_i.
+
+    Args:
+        n_views: K.
+        width: D.
+        hidden: H.
+    """
+
+    def __init__(self, n_views: int, width: int, hidden: int) -> None:
+        super().__init__()
+        self.n_views = n_views
+        self.weight1 = nn.Parameter(_xavier(n_views, hidden, width))
+        self.bias1 = nn.Parameter(torch.zeros(n_views, hidden))
+        self.weight2 = nn.Parameter(_xavier(n_views, hidden, width))
+        self.bias2 = nn.Parameter(torch.zeros(n_views, width))
+
+    def forward(self, vectors: Tensor, weights: Tensor) -> Tensor:
+        hidden = self._hidden(vectors) * weights[..., None]
+        return hidden.flatten(1) @ self.weight2.flatten(0, 1) + weights @ self.bias2
+
+    def views(self, vectors: Tensor) -> Tensor:
+        return self._hidden(vectors).transpose(0, 1) @ self.weight2 + self.bias2[:, None]
+
+    def _hidden(self, vectors: Tensor) -> Tensor:
+        flat = linear(vectors, self.weight1.flatten(0, 1), self.bias1.flatten())
+        return relu(flat).view(len(vectors), *self.bias1.shape)
+
+
+def build_backbone(config: Config) -> Backbone:
+    """Return the backbone of one modality."""
+    width, experts = 2 * config.dim, config.experts
+    count = experts.K if config.backbone == "cmoe" else 1
+    kind = experts.kind if config.backbone == "cmoe" else config.backbone
+    if kind == "mlp":
+        return MLPExperts(count, width, experts.hidden or width)
+    return LinearExperts(count, width, shift=kind == "linear_shift")
+
+
+def projection(n_features: int, width: int, options: Projection) -> nn.Sequential:
+    """Return f_m: from frozen features [n, n_features] to [n, width]; Xavier, biases 0."""
+    sizes = [n_features, *[width] * options.layers]
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(sizes):
+        layer = nn.Linear(n_in, n_out)
+        nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(layer.bias)
+        layers += [nn.ReLU(), layer] if layers else [layer]
+    return nn.Sequential(*layers)
+
+
+def _xavier(count: int, rows: int, columns: int) -> Tensor:
+    return torch.stack([nn.init.xavier_uniform_(torch.empty(rows, columns)) for _ in range(count)])

@@ -1,0 +1,216 @@
+"""Options of MoCME. Defaults: the paper where it speaks, else NativE's, which it follows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from harness.config.base import Config as Options
+from harness.model import ModelConfig
+
+from .._fusion import ModalityDropout
+
+__all__ = [
+    "CONTROLS",
+    "Config",
+    "Critic",
+    "Experts",
+    "Fusion",
+    "Information",
+    "PlugIn",
+    "Projection",
+    "Score",
+    "Structure",
+    "Temperature",
+]
+
+CONTROLS = frozenset({"uniform", "random", "learned"})
+"""Sources of weights that look at no information: they decide whether looking helps."""
+
+
+class Structure(Options):
+    """The structural embedding: one learnable vector per entity."""
+
+    as_modality: bool = True
+    """Fused like the others (section 3.2, "another modality"); else added to what they fuse to."""
+    through_experts: bool = True
+    """Passes through experts like the others; else used as it is."""
+    init: Literal["xavier_uniform", "rotate"] = "xavier_uniform"
+    """Xavier (section 4.1), or uniform in +-(margin + epsilon) / (2 dim) as OpenKE's RotatE."""
+    mask_unseen: bool = False
+    """Hide the structure of entities without a training triple when they have another modality.
+    The paper does not; without it such an entity's vector was only ever a negative."""
+
+
+class Projection(Options):
+    """From frozen features to the common width."""
+
+    layers: Literal[1, 2] = 2
+    """2: the paper's MLP with ReLU; 1: one linear layer (AdaMF)."""
+    normalise: Literal["none", "l2"] = "none"
+    """Divide feature rows by their Euclidean norms first (MoMoK does)."""
+
+
+class Experts(Options):
+    """The views of one modality."""
+
+    K: Annotated[int, Field(ge=1)] = 3
+    """Experts per modality of the backbone "cmoe"; the paper reports a peak at 3 on DB15K."""
+    kind: Literal["mlp", "linear_shift", "linear"] = "mlp"
+    """mlp: W2 relu(W1 e + b1) + b2; linear_shift: W (e - b) (MoMoK); linear: W e. Linear experts
+    under weights that are the same for every entity are one matrix, that is no mixture."""
+    hidden: Annotated[int, Field(ge=1)] | None = None
+    """Hidden width of "mlp"; the width of the embedding when not given."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout on what goes into the experts."""
+    weights: Literal["complementarity", "mean"] = "complementarity"
+    """Weights of the views: softmax of minus their mutual information (Eq. 3), or 1 / K."""
+
+
+class Critic(Options):
+    """Networks of the neural estimators."""
+
+    hidden: Annotated[int, Field(ge=1)] = 128
+    """Hidden width."""
+    out: Annotated[int, Field(ge=1)] = 64
+    """Width of the towers of separable critics."""
+
+
+class PlugIn(Options):
+    """The plug-in estimator (Eq. 2)."""
+
+    bins: Annotated[int, Field(ge=2)] = 16
+    """Outcomes of each view's distribution P(v)."""
+    balance: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the entropies of the margins, against all entities in one bin."""
+    bias_correct: bool = True
+    """Subtract (bins - 1)^2 / (2 rows), the bias of the plug-in under independence."""
+
+
+class Temperature(Options):
+    """Divisors of the summed information in Eqs. 3 and 4; the paper has none."""
+
+    intra: Annotated[float, Field(gt=0)] = 1.0
+    """Among the views of a modality (Eq. 3)."""
+    inter: Annotated[float, Field(gt=0)] = 1.0
+    """Among modalities (Eq. 4)."""
+
+
+class Information(Options):
+    """How mutual information is estimated and turned into weights."""
+
+    estimator: Literal[
+        "plugin",
+        "mine_sep",
+        "mine_cat",
+        "club",
+        "club_momok",
+        "infonce",
+        "cosine",
+        "uniform",
+        "random",
+        "learned",
+    ] = "plugin"
+    """plugin: Eq. 2 on batch averages of P(v); mine_*: Donsker-Varadhan bound (Belghazi et al.
+    2018) with a separable or a concatenating critic; club: upper bound (Cheng et al. 2020),
+    club_momok as MoMoK fits it; infonce; cosine: a cheap proxy. Controls: uniform, random (drawn
+    once) and learned (free logits trained with the model)."""
+    granularity: Literal["batch", "pointwise"] = "batch"
+    """One weight per view and modality, as Eqs. 3-4 are written, or one per entity from pointwise
+    information."""
+    batch: Annotated[int, Field(ge=2)] | None = None
+    """Entities per estimate; 2048 for plugin and cosine, else 1024, when not given."""
+    normalise: Literal["none", "logB", "logC", "pair_mean"] = "none"
+    """Divide information by the logarithm of the batch, of the bins (plugin), or by its mean."""
+    critic: Critic = Critic()
+    """Networks of the neural estimators."""
+    plugin: PlugIn = PlugIn()
+    """The plug-in estimator."""
+    clamp: tuple[float, float | None] = (0.0, None)
+    """Bounds of an estimate; the upper one is log(batch) when not given."""
+    pmi_clamp: Annotated[float, Field(gt=0)] = 10.0
+    """Bound of an entity's pointwise information, both ways."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay of the running averages of estimates (bias-corrected)."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    """Steps with uniform weights, while the estimators learn."""
+    min_overlap: Annotated[int, Field(ge=2)] = 64
+    """Modalities that fewer entities share count as sharing no information."""
+    temperature: Temperature = Temperature()
+    """Divisors of the summed information."""
+    weight_grad: Literal["stop", "flow"] = "stop"
+    """flow: experts are also trained through the weights (a fresh estimate per step)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Information:
+        if self.normalise == "logC" and self.estimator != "plugin":
+            raise ValueError(
+                f"normalise 'logC' needs estimator 'plugin', not '{self.estimator}'; "
+                "choose none, logB or pair_mean"
+            )
+        if self.weight_grad == "flow" and self.granularity == "pointwise":
+            raise ValueError("weight_grad 'flow' needs granularity 'batch'")
+        return self
+
+    @property
+    def rows(self) -> int:
+        """Entities per estimate."""
+        return self.batch or (2048 if self.estimator in ("plugin", "cosine") else 1024)
+
+
+class Fusion(Options):
+    """How the vectors of an entity's modalities become one."""
+
+    kind: Literal[
+        "complementarity",
+        "mean",
+        "concat",
+        "product",
+        "gate",
+        "attention",
+        "self_attention",
+    ] = "complementarity"
+    """complementarity: Eq. 4; mean; concat: a linear map of all; product: of normalised vectors;
+    gate: sigmoid gates seeing the structure; attention: softmax of w tanh(v) (AdaMF, NativE);
+    self_attention: one layer over the modalities."""
+    scope: Literal["inter", "both"] = "inter"
+    """What the kinds other than complementarity fuse: modalities, or all views at once."""
+    missing: Literal["mask_renorm", "literal"] = "mask_renorm"
+    """An absent modality is left out and the weights renormalised, or takes part as a zero row."""
+
+
+class Score(Options):
+    """RotatE (Eq. 5)."""
+
+    norm: Literal["modulus_sum", "l1"] = "modulus_sum"
+    """Sum of moduli of the complex components, or sum of absolute real coordinates."""
+    margin: float = 4.0
+    """gamma, added to minus the distance; NativE's 4 (12 on DB15K). The paper prints none: 0."""
+    epsilon: float = 2.0
+    """Slack of the initial range of phases (RotatE repository)."""
+    relation_phase: Literal["uniform_pi", "xavier"] = "uniform_pi"
+    """Phases uniform in +-pi (RotatE), or Xavier values used as phases (near-identity at first)."""
+
+
+class Config(ModelConfig):
+    """Options of MoCME."""
+
+    dim: Annotated[int, Field(ge=1)] = 256
+    """Complex components; the real width is twice as much."""
+    structure: Structure = Structure()
+    """The structural embedding."""
+    modality_dropout: ModalityDropout = ModalityDropout()
+    """Modalities hidden at random in training."""
+    proj: Projection = Projection()
+    """From features to the common width."""
+    backbone: Literal["cmoe", "mlp", "linear"] = "cmoe"
+    """cmoe: K experts per modality; mlp, linear: one network per modality, no weights (Table 5)."""
+    experts: Experts = Experts()
+    """The views of one modality."""
+    mi: Information = Information()
+    """How mutual information is estimated and turned into weights."""
+    fusion: Fusion = Fusion()
+    """How modalities become one vector."""
+    score: Score = Score()
+    """The score."""

@@ -1,0 +1,344 @@
+"""Estimators of the mutual information between views of the same entities.
+
+An estimator looks at V views of B entities at once and estimates every pair. It works in fp32 under
+autocast too, and on views standardised over the batch: information does not change under invertible
+maps, and the networks then see inputs of one size whatever the scale of an embedding.
+
+Over distinct entities any two injective views share all there is to share (log N), so an ideal
+estimator gives uniform weights, and a view that an estimator fails to read looks complementary.
+That is a property of the method, not of the estimators; controls and logged weights show it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, relu
+
+from .config import Information
+
+__all__ = ["Estimate", "Estimator", "Measured", "build_estimator"]
+
+_TINY = 1e-8
+"""Floor of joint probabilities (no log of 0)."""
+_CLIP = 20.0
+"""Bound of the concatenating critic before exp."""
+
+
+class Estimate(NamedTuple):
+    """Information between two views.
+
+    Attributes:
+        value: scalar, nats.
+        rows: [B] pointwise information; its mean over shared rows is about ``value``.
+        loss: scalar that trains the networks (0 where there are none).
+    """
+
+    value: Tensor
+    rows: Tensor
+    loss: Tensor
+
+
+class Measured(NamedTuple):
+    """Information between all pairs of V views, symmetric with zero diagonal.
+
+    Attributes:
+        matrix: [V, V] nats, clamped.
+        rows: [B, V, V] pointwise, clamped; an entity without one of the two has the pair's value.
+        loss: mean loss of the pairs.
+    """
+
+    matrix: Tensor
+    rows: Tensor
+    loss: Tensor
+
+
+class Towers(nn.Module):
+    """V two-layer networks, one per view: [V, B, n_in] -> [V, B, n_out]."""
+
+    def __init__(self, count: int, n_in: int, hidden: int, n_out: int) -> None:
+        super().__init__()
+        self.weight1 = nn.Parameter(_uniform(count, n_in, hidden, bound=n_in**-0.5))
+        self.bias1 = nn.Parameter(_uniform(count, 1, hidden, bound=n_in**-0.5))
+        self.weight2 = nn.Parameter(_uniform(count, hidden, n_out, bound=hidden**-0.5))
+        self.bias2 = nn.Parameter(_uniform(count, 1, n_out, bound=hidden**-0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = relu(torch.baddbmm(self.bias1, x, self.weight1))
+        return torch.baddbmm(self.bias2, inner, self.weight2)
+
+
+class Estimator(nn.Module):
+    """Base class: standardises views, walks over pairs, clamps.
+
+    Args:
+        n_views: V.
+        width: width of a view.
+        options: all options; each estimator reads its own.
+        n_rows: entities per estimate, for the default upper bound log(n_rows).
+    """
+
+    def __init__(self, n_views: int, width: int, options: Information, n_rows: int) -> None:
+        super().__init__()
+        self.pairs = tuple(combinations(range(n_views), 2))
+        low, high = options.clamp
+        self.bounds = (low, math.log(n_rows) if high is None else high)
+        self.pmi_bound = options.pmi_clamp
+
+    def forward(self, views: Tensor, present: Tensor) -> Measured:
+        """Estimate all pairs.
+
+        Args:
+            views: [V, B, width].
+            present: [V, B] boolean; a pair is estimated on the entities that have both.
+        """
+        with torch.autocast(views.device.type, enabled=False):
+            views = _standardised(views.float(), present)
+            codes = self.encode(views)
+            count, n_rows = present.shape
+            matrix = views.new_zeros(count, count)
+            rows = views.new_zeros(n_rows, count, count)
+            loss = views.new_zeros(())
+            for pair, (v, w) in enumerate(self.pairs):
+                both = present[v] & present[w]
+                estimate = self.pair(codes, pair, v, w, both)
+                value = estimate.value.clamp(*self.bounds)
+                # A mask of the pair in place of matrix[v, w] = value keeps the graph (weight_grad).
+                matrix = matrix + value * _pair_mask(matrix, v, w)
+                each = torch.where(both, estimate.rows, value)
+                each = each.clamp(-self.pmi_bound, self.pmi_bound).detach()
+                rows[:, v, w] = rows[:, w, v] = each
+                loss = loss + estimate.loss / len(self.pairs)
+            return Measured(matrix, rows, loss)
+
+    def encode(self, views: Tensor) -> Sequence[Tensor]:
+        """Return what ``pair`` reads, computed once per view."""
+        return (views,)
+
+    def pair(self, codes: Sequence[Tensor], pair: int, v: int, w: int, both: Tensor) -> Estimate:
+        """Estimate the information between views ``v`` and ``w``.
+
+        Args:
+            codes: result of ``encode``.
+            pair: number of the pair.
+            v, w: the views.
+            both: [B] boolean: entities that have both.
+        """
+        raise NotImplementedError
+
+
+class PlugIn(Estimator):
+    """Eq. 2 on the joint distribution of two quantisations P(v), averaged over the batch.
+
+    J = mean_b p_b q_b^T; I(J) is at most log(bins) and, by data processing, at most the information
+    of the views. The heads are trained to maximise it.
+    """
+
+    def __init__(self, n_views: int, width: int, options: Information, n_rows: int) -> None:
+        super().__init__(n_views, width, options, n_rows)
+        self.options = options.plugin
+        self.heads = Towers(n_views, width, options.critic.hidden, options.plugin.bins)
+
+    def encode(self, views: Tensor) -> Sequence[Tensor]:
+        return (self.heads(views).softmax(-1),)
+
+    def pair(self, codes: Sequence[Tensor], pair: int, v: int, w: int, both: Tensor) -> Estimate:
+        p, q = codes[0][v], codes[0][w]
+        n = both.sum().clamp(min=1)
+        joint = ((p * both[:, None]).T @ q / n).clamp(min=_TINY)
+        joint = joint / joint.sum()
+        left, right = joint.sum(1), joint.sum(0)
+        ratio = joint.log() - left.log()[:, None] - right.log()[None]
+        information = (joint * ratio).sum()
+        entropies = -(left * left.log()).sum() - (right * right.log()).sum()
+        bias = (joint.shape[0] - 1) ** 2 / (2 * n) if self.options.bias_correct else 0.0
+        rows = torch.einsum("bi,ij,bj->b", p, ratio, q) - bias
+        return Estimate(information - bias, rows, -information - self.options.balance * entropies)
+
+
+class SeparableMINE(Estimator):
+    """Donsker-Varadhan bound with critic T = g(x) . f(y) / sqrt(o) (Belghazi et al. 2018).
+
+    mean_b T_bb - log mean_{b != e} exp T_be over all other pairs of the batch.
+    """
+
+    def __init__(self, n_views: int, width: int, options: Information, n_rows: int) -> None:
+        super().__init__(n_views, width, options, n_rows)
+        critic = options.critic
+        self.left = Towers(n_views, width, critic.hidden, critic.out)
+        self.right = Towers(n_views, width, critic.hidden, critic.out)
+
+    def encode(self, views: Tensor) -> Sequence[Tensor]:
+        right = self.right(views)
+        return self.left(views), right / math.sqrt(right.shape[-1])
+
+    def pair(self, codes: Sequence[Tensor], pair: int, v: int, w: int, both: Tensor) -> Estimate:
+        critic = codes[0][v] @ codes[1][w].T
+        others = both[:, None] & both[None] & ~_diagonal(critic)
+        masked = critic.masked_fill(~others, -torch.inf)
+        n = both.sum().clamp(min=2)
+        by_row = _finite(masked.logsumexp(1)) - (n - 1).log()
+        by_column = _finite(masked.logsumexp(0)) - (n - 1).log()
+        marginal = _finite(masked.flatten().logsumexp(0)) - (n * (n - 1)).log()
+        value = _mean(critic.diagonal(), both) - marginal
+        rows = critic.diagonal() - (by_row + by_column) / 2
+        return Estimate(value, rows, -value)
+
+
+class InfoNCE(SeparableMINE):
+    """Row-wise bound, at most log(rows) (van den Oord et al. 2018), with the critic of MINE."""
+
+    def pair(self, codes: Sequence[Tensor], pair: int, v: int, w: int, both: Tensor) -> Estimate:
+        critic = codes[0][v] @ codes[1][w].T
+        masked = critic.masked_fill(~(both[:, None] & both[None]), -torch.inf)
+        n = both.sum().clamp(min=1).log()
+        by_row, by_column = _finite(masked.logsumexp(1)), _finite(masked.logsumexp(0))
+        rows = critic.diagonal() - (by_row + by_column) / 2 + n
+        value = _mean(rows, both)
+        return Estimate(value, rows, -value)
+
+
+class ConcatMINE(Estimator):
+    """Donsker-Varadhan bound with critic T([x; y]); marginals by shifting y among the entities.
+
+    The gradient of log mean exp T is biased in a batch; its denominator is a running average
+    (Belghazi et al. 2018, section 3.2).
+    """
+
+    moving: Tensor
+
+    def __init__(self, n_views: int, width: int, options: Information, n_rows: int) -> None:
+        super().__init__(n_views, width, options, n_rows)
+        self.critic = Towers(len(self.pairs), 2 * width, options.critic.hidden, 1)
+        self.register_buffer("moving", torch.zeros(len(self.pairs)))
+
+    def pair(self, codes: Sequence[Tensor], pair: int, v: int, w: int, both: Tensor) -> Estimate:
+        x, y = codes[0][v], codes[0][w]
+        inputs = torch.stack([torch.cat([x, y], 1), torch.cat([x, y[_shifted(both)]], 1)])
+        towers = self.critic
+        inner = relu(inputs @ towers.weight1[pair] + towers.bias1[pair])
+        scores = (inner @ towers.weight2[pair] + towers.bias2[pair])[..., 0]
+        joint, shifted = scores.clamp(-_CLIP, _CLIP)
+        log_mean = _finite(shifted.masked_fill(~both, -torch.inf).logsumexp(0))
+        log_mean = log_mean - both.sum().clamp(min=1).log()
+        mean = log_mean.exp()
+        rows = joint - log_mean
+        value = _mean(joint, both) - log_mean
+        return Estimate(value, rows, mean / self._average(pair, mean) - _mean(joint, both))
+
+    def _average(self, pair: int, mean: Tensor) -> Tensor:
+        with torch.no_grad():
+            old = self.moving[pair]
+            new = torch.where(old == 0, mean, 0.99 * old + 0.01 * mean)
+            if self.training:
+                self.moving[pair] = new
+        return new
+
+
+class CLUB(Estimator):
+    """Upper bound (Cheng et al. 2020) with q(y | x) = N(mu(x), exp(lv(x))), lv = tanh(...).
+
+    1/2 mean_b sum [ (mu - y_other)^2 - (mu - y)^2 ] exp(-lv), y_other from another entity.
+    """
+
+    with_variance: ClassVar[bool] = True
+
+    def __init__(self, n_views: int, width: int, options: Information, n_rows: int) -> None:
+        super().__init__(n_views, width, options, n_rows)
+        hidden = options.critic.hidden
+        self.mean = Towers(len(self.pairs), width, hidden, width)
+        self.log_variance = Towers(len(self.pairs), width, hidden, width)
+        self.left = [v for v, _ in self.pairs]
+
+    def encode(self, views: Tensor) -> Sequence[Tensor]:
+        inputs = torch.stack([views[v] for v in self.left])
+        return views, self.mean(inputs), self.log_variance(inputs).tanh()
+
+    def pair(self, codes: Sequence[Tensor], pair: int, v: int, w: int, both: Tensor) -> Estimate:
+        y, mean, log_variance = codes[0][w], codes[1][pair], codes[2][pair]
+        precision = (-log_variance).exp()
+        near = (mean - y).square()
+        far = (mean - y[_shifted(both)]).square()
+        rows = ((far - near) * precision).sum(1) / 2
+        fit = near * precision
+        if self.with_variance:
+            fit = fit + log_variance
+        return Estimate(_mean(rows, both), rows, _mean(fit.mean(1), both) / 2)
+
+
+class MoMoKCLUB(CLUB):
+    """CLUB as MoMoK fits it: the likelihood lacks the variance's own term, so it is no bound."""
+
+    with_variance = False
+
+
+class Cosine(Estimator):
+    """Mean absolute cosine of two views of an entity: no information, but free of charge."""
+
+    def pair(self, codes: Sequence[Tensor], pair: int, v: int, w: int, both: Tensor) -> Estimate:
+        rows = cosine_similarity(codes[0][v], codes[0][w], dim=-1).abs()
+        return Estimate(_mean(rows, both), rows, rows.new_zeros(()))
+
+
+_ESTIMATORS: dict[str, Callable[[int, int, Information, int], Estimator]] = {
+    "plugin": PlugIn,
+    "mine_sep": SeparableMINE,
+    "mine_cat": ConcatMINE,
+    "club": CLUB,
+    "club_momok": MoMoKCLUB,
+    "infonce": InfoNCE,
+    "cosine": Cosine,
+}
+
+
+def build_estimator(n_views: int, width: int, options: Information, n_rows: int) -> Estimator:
+    """Return the estimator that ``options.estimator`` names (not a control)."""
+    return _ESTIMATORS[options.estimator](n_views, width, options, n_rows)
+
+
+def _uniform(*shape: int, bound: float) -> Tensor:
+    return torch.empty(*shape).uniform_(-bound, bound)
+
+
+def _standardised(views: Tensor, present: Tensor) -> Tensor:
+    """Centre each coordinate and divide each view by one number, over the present rows."""
+    mask = present[..., None]
+    n = mask.sum(1, keepdim=True).clamp(min=1)
+    centred = (views - (views * mask).sum(1, keepdim=True) / n) * mask
+    variance = centred.square().sum((1, 2), keepdim=True) / (n * views.shape[-1])
+    return centred * (variance + 1e-12).rsqrt()
+
+
+def _pair_mask(like: Tensor, v: int, w: int) -> Tensor:
+    mask = torch.zeros_like(like)
+    mask[v, w] = mask[w, v] = 1.0
+    return mask
+
+
+def _diagonal(square: Tensor) -> Tensor:
+    return torch.eye(len(square), dtype=torch.bool, device=square.device)
+
+
+def _finite(x: Tensor) -> Tensor:
+    """Replace minus infinity (an empty log-sum-exp) by 0, without a NaN gradient."""
+    return torch.where(x == -torch.inf, torch.zeros_like(x), x)
+
+
+def _mean(x: Tensor, mask: Tensor) -> Tensor:
+    return (x * mask).sum() / mask.sum().clamp(min=1)
+
+
+def _shifted(mask: Tensor) -> Tensor:
+    """Return for each masked row the next masked row, cyclically: [B] positions.
+
+    Entities of a batch come in random order, so this is a random pairing without fixed points; it
+    needs no count on the host.
+    """
+    order = mask.int().argsort(descending=True, stable=True)
+    place = mask.cumsum(0)  # 1-based place among the masked rows: the next one's 0-based place
+    return order[place % mask.sum().clamp(min=1)]

@@ -1,0 +1,168 @@
+"""Weights from mutual information (Eqs. 3 and 4), and the controls that look at none."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .._fusion import masked_softmax
+from .config import CONTROLS, Information
+from .estimators import Estimator, Measured, build_estimator
+
+__all__ = ["ComplementarityWeights"]
+
+
+class ComplementarityWeights(nn.Module):
+    """softmax_v( -sum_{w != v} I(v; w) / temperature ) over V views or modalities.
+
+    Information is a running average of estimates; the buffers travel in the state dict and only
+    ``observe`` changes them.
+
+    Args:
+        n_views: V.
+        width: width of a view.
+        options: estimator and its use.
+        temperature: divisor of the summed information.
+        n_rows: entities per estimate.
+        overlap: [V, V] number of entities that have both.
+        n_entities: N, for pointwise tables.
+    """
+
+    information: Tensor
+    steps: Tensor
+    pointwise: Tensor
+    visits: Tensor
+    reliable: Tensor
+    fixed: Tensor
+
+    def __init__(
+        self,
+        n_views: int,
+        width: int,
+        options: Information,
+        *,
+        temperature: float,
+        n_rows: int,
+        overlap: Tensor,
+        n_entities: int,
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.n_views = n_views
+        self.temperature = temperature
+        self.unit = _unit(options, n_rows)
+        self.estimator: Estimator | None = None
+        self.free: nn.Parameter | None = None
+        if options.estimator == "learned":
+            self.free = nn.Parameter(torch.zeros(n_views))
+        fixed = torch.randn(n_views) if options.estimator == "random" else torch.zeros(n_views)
+        self.register_buffer("fixed", fixed)
+        self.measures = options.estimator not in CONTROLS and n_views > 1
+        if not self.measures:
+            return
+        self.estimator = build_estimator(n_views, width, options, n_rows)
+        reliable = (overlap >= options.min_overlap) & ~torch.eye(n_views, dtype=torch.bool)
+        self.register_buffer("reliable", reliable, persistent=False)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+        self.register_buffer("information", torch.zeros(n_views, n_views))
+        if options.granularity == "pointwise":
+            self.register_buffer("pointwise", torch.zeros(n_entities, n_views, n_views))
+            self.register_buffer("visits", torch.zeros(n_entities, dtype=torch.long))
+
+    def forward(
+        self,
+        available: Tensor | None = None,
+        entities: Tensor | None = None,
+        fresh: Tensor | None = None,
+    ) -> Tensor:
+        """Return weights [V] for all entities, or [n, V].
+
+        Args:
+            available: [n, V] boolean; weights are then per entity, among what it has.
+            entities: [n] ids, for pointwise information; all N when None.
+            fresh: [V, V] an estimate whose gradient is wanted; the value is the average's.
+        """
+        if not self.measures:
+            logits = self.fixed if self.free is None else self.free
+            logits = logits.float() / self.temperature
+            return logits.softmax(0) if available is None else masked_softmax(logits, available)
+        if self.options.granularity == "pointwise":
+            return self._per_entity(available, entities)
+        information = self._ready(self._scaled(self.information))
+        if fresh is not None:
+            gradient = self._scaled(fresh - fresh.detach())
+            information = self._ready(self._scaled(self.information) + gradient)
+        if available is None:
+            return (-information.sum(1) / self.temperature).softmax(0)
+        shared = available.float() @ information
+        return masked_softmax(-shared * self._rescaled(available) / self.temperature, available)
+
+    def observe(self, views: Tensor, present: Tensor, entities: Tensor) -> Tensor:
+        """Estimate on a batch, update the averages, return the estimator's loss.
+
+        Args:
+            views: [V, B, width], detached.
+            present: [V, B] boolean.
+            entities: [B] distinct ids.
+        """
+        assert self.estimator is not None
+        measured: Measured = self.estimator(views, present)
+        with torch.no_grad():
+            self.steps += 1
+            gain = self._gain(self.steps)
+            self.information += gain * (measured.matrix - self.information)
+            if self.options.granularity == "pointwise":
+                self.visits[entities] += 1
+                gain = self._gain(self.visits[entities])[:, None, None]
+                old = self.pointwise[entities]
+                self.pointwise[entities] = old + gain * (measured.rows - old)
+        return measured.loss
+
+    def estimate(self, views: Tensor, present: Tensor) -> Tensor:
+        """Return a fresh [V, V] estimate with gradient to the views, none to the estimator."""
+        assert self.estimator is not None
+        frozen = {name: p.detach() for name, p in self.estimator.named_parameters()}
+        # Buffers are copied: a look for the sake of a gradient is not an observation.
+        frozen |= {name: b.clone() for name, b in self.estimator.named_buffers()}
+        measured: Measured = functional_call(self.estimator, frozen, (views, present))
+        return measured.matrix
+
+    def _per_entity(self, available: Tensor | None, entities: Tensor | None) -> Tensor:
+        rows = self.pointwise if entities is None else self.pointwise[entities]
+        rows = self._ready(self._scaled(rows))
+        if available is None:
+            return (-rows.sum(2) / self.temperature).softmax(1)
+        shared = torch.einsum("nvw,nw->nv", rows, available.float())
+        return masked_softmax(-shared * self._rescaled(available) / self.temperature, available)
+
+    def _rescaled(self, available: Tensor) -> Tensor:
+        """Factor that makes a sum over the other available views one over V - 1: [n, 1]."""
+        others = available.sum(1, keepdim=True) - 1
+        return (self.n_views - 1) / others.clamp(min=1)
+
+    def _scaled(self, information: Tensor) -> Tensor:
+        information = information * self.reliable
+        if self.options.normalise == "pair_mean":
+            pairs = self.reliable.sum().clamp(min=1)
+            mean = (self.information * self.reliable).sum() / pairs
+            return information / mean.clamp(min=1e-6)
+        return information / self.unit
+
+    def _ready(self, information: Tensor) -> Tensor:
+        """Zero until the estimators have warmed up."""
+        return torch.where(self.steps > self.options.warmup_steps, information, 0.0)
+
+    def _gain(self, count: Tensor) -> Tensor:
+        """Weight of the count-th value in a bias-corrected exponential average."""
+        return (1 - self.options.ema) / (1 - self.options.ema ** count.float())
+
+
+def _unit(options: Information, n_rows: int) -> float:
+    if options.normalise == "logB":
+        return math.log(n_rows)
+    if options.normalise == "logC":
+        return math.log(options.plugin.bins)
+    return 1.0

@@ -1,0 +1,320 @@
+"""MoCME: experts per modality, weighted by how little they share; RotatE on the fused vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from harness.index import GraphIndex, Modality, Side
+from harness.model import Capabilities, Model, Query, Tables, Term, register_model
+
+from .._fusion import drop_modalities, mask_unseen
+from .._init import rows_of, uniform_table, xavier_table
+from .._scorers import rotate_query
+from .backbones import Identity, build_backbone
+from .branches import Branch, FeatureBranch, StructureBranch
+from .config import Config as MoCMEConfig
+from .config import Information
+from .fusion import Complementarity, Fused, Inputs, build_fusion
+from .information import ComplementarityWeights
+
+__all__ = ["MoCME"]
+
+
+class Sample(NamedTuple):
+    """What the estimators see of b entities.
+
+    Attributes:
+        views: per fused modality [K, b, D].
+        vectors: [M, b, D] their weighted sums.
+        present: [M, b] boolean, before dropout.
+    """
+
+    views: list[Tensor]
+    vectors: Tensor
+    present: Tensor
+
+
+class Fresh(NamedTuple):
+    """Estimates with gradient (``mi.weight_grad: flow``); None where none is wanted."""
+
+    intra: Sequence[Tensor | None]
+    inter: Tensor | None
+
+
+@register_model("mocme")
+class MoCME(Model):
+    """score(h, r, t) = margin - sum |v_h e^(i phase_r) - v_t|, v = sum_m w_m sum_i w_mi v_mi.
+
+    Per modality m an embedding e_m (structure: learned; else an MLP of frozen features) is seen by
+    K experts; views v_mi are weighted by Eq. 3, modalities by Eq. 4 of the MoCME paper. Every part is
+    an option; the defaults read the paper where it speaks and follow NativE where it does not.
+    Non-linear experts are the default, since linear ones under shared weights are one matrix.
+
+    The estimators are auxiliary: they look at detached views, have an optimiser of their own, and
+    their running averages are buffers that only ``auxiliary_loss`` moves.
+    """
+
+    Config = MoCMEConfig
+    capabilities = Capabilities(
+        title="MoCME",
+        reference="MoCME: complementarity-guided mixture of modality experts",
+        formula="margin - sum |v_h e^(i phase) - v_t|, v = sum_m w_m sum_i w_mi v_mi",
+        uses_modalities=True,
+    )
+
+    available: Tensor
+
+    def __init__(
+        self, config: MoCMEConfig, index: GraphIndex, modalities: Mapping[str, Modality]
+    ) -> None:
+        super().__init__(config, index, modalities)
+        self._build_score(config, index)
+        found = {k: modalities[k] for k in sorted(modalities) if modalities[k].present.any()}
+        self._build_available(config, index, found)
+        self.first = 0 if config.structure.as_modality or not found else 1
+        self.all_views = config.fusion.scope == "both" and config.fusion.kind != "complementarity"
+        self._build_branches(config, found)
+        self._build_fusion(config)
+
+    # --- the contract ---------------------------------------------------------------------
+
+    def encode(self, entities: Tensor | None = None) -> Tables:
+        return {"entity": self._fuse(entities).joint}
+
+    def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
+        phase = rows_of(self.relation, relations) * self.phase_per_unit
+        query = rotate_query(rows_of(tables["entity"], anchors), phase, side)
+        return Query((Term(self.op, query, "entity"),), self.config.score.margin)
+
+    def auxiliary_parameters(self) -> Sequence[nn.Parameter]:
+        return [
+            parameter
+            for weights in self._measuring()
+            if weights.estimator is not None
+            for parameter in weights.estimator.parameters()
+        ]
+
+    def auxiliary_loss(self, generator: torch.Generator) -> Tensor | None:
+        """Estimate on random entities, move the averages, return the estimators' loss.
+
+        None when nothing is to be trained (the averages still move).
+        """
+        if not self._measuring():
+            return None
+        batch = self._batch(generator)
+        with torch.no_grad():
+            sample = self._sample(batch)
+        losses = [
+            branch.weights.observe(views, present.expand(len(views), -1), batch)
+            for branch, views, present in zip(
+                self._branches, sample.views, sample.present, strict=True
+            )
+            if branch.weights.measures
+        ]
+        if self.inter is not None and self.inter.measures:
+            losses.append(self.inter.observe(sample.vectors, sample.present, batch))
+        total = torch.stack(losses).sum()
+        return total if total.requires_grad else None
+
+    @torch.no_grad()
+    def diagnostics(self) -> dict[str, float]:
+        """Return weights, their entropies in bits, and the information behind them.
+
+        ``omega_a/<modality>/<view>`` and ``omega_b/<modality>`` are means over the entities that
+        have the modality; ``entropy_a/<modality>`` and ``entropy_b`` are means over entities.
+        """
+        numbers: dict[str, float] = {}
+        for branch in self._branches:
+            if branch.weights.n_views > 1 and not self.all_views:
+                omega = branch.weights().reshape(-1, branch.weights.n_views)
+                for view, share in enumerate(omega.mean(0).tolist()):
+                    numbers[f"omega_a/{branch.name}/{view}"] = share
+                numbers[f"entropy_a/{branch.name}"] = _entropy(omega)
+        shares = self._shares(None)
+        for (name, share), has in zip(
+            shares.items(), self.available[:, self.first :].unbind(1), strict=False
+        ):
+            numbers[f"omega_b/{name}"] = float(share[has].mean()) if has.any() else 0.0
+        if shares:
+            numbers["entropy_b"] = _entropy(torch.stack(list(shares.values()), 1))
+        if self.inter is not None and self.inter.estimator is not None:
+            for v, w in self.inter.estimator.pairs:
+                key = f"information_b/{self._branches[v].name}/{self._branches[w].name}"
+                numbers[key] = float(self.inter.information[v, w])
+        return numbers
+
+    @torch.no_grad()
+    def fusion_weights(self, entities: Tensor) -> dict[str, Tensor]:
+        """Return per modality the [n] share it has; {} for kinds of fusion that have none."""
+        return self._shares(entities)
+
+    # --- building -------------------------------------------------------------------------
+
+    def _build_score(self, config: MoCMEConfig, index: GraphIndex) -> None:
+        width, score = 2 * config.dim, config.score
+        slack = score.margin + score.epsilon
+        self.op: Literal["modulus", "l1"] = "modulus" if score.norm == "modulus_sum" else "l1"
+        self.bound = slack / width
+        if config.structure.init == "rotate":
+            self.entity = uniform_table(index.n_entities, width, self.bound)
+        else:
+            self.entity = xavier_table(index.n_entities, width)
+        if score.relation_phase == "uniform_pi":
+            bound = slack / config.dim
+            self.relation = uniform_table(index.n_relations, config.dim, bound)
+            self.phase_per_unit = math.pi / bound
+        else:
+            self.relation = xavier_table(index.n_relations, config.dim)
+            self.phase_per_unit = 1.0
+
+    def _build_available(
+        self, config: MoCMEConfig, index: GraphIndex, found: Mapping[str, Modality]
+    ) -> None:
+        everyone = torch.ones(index.n_entities, dtype=torch.bool)
+        literal = config.fusion.missing == "literal"
+        columns = [everyone if literal else m.present.bool() for m in found.values()]
+        available = torch.stack([everyone, *columns], 1)
+        if config.structure.mask_unseen:
+            available = mask_unseen(available, index.seen)
+        self.register_buffer("available", available, persistent=False)
+
+    def _build_branches(self, config: MoCMEConfig, found: Mapping[str, Modality]) -> None:
+        informed = config.experts.weights == "complementarity" and not self.all_views
+        options = config.mi if informed else config.mi.model_copy(update={"estimator": "uniform"})
+
+        def view_weights(n_views: int, column: int) -> ComplementarityWeights:
+            owners = self.available[:, column].sum().expand(n_views, n_views)
+            return self._weights(n_views, options, config.mi.temperature.intra, owners)
+
+        branches: list[Branch] = []
+        if self.first == 0:
+            backbone = build_backbone(config) if config.structure.through_experts else Identity()
+            weights = view_weights(backbone.n_views, 0)
+            branches.append(StructureBranch("structure", backbone, weights, config.experts.dropout))
+        for column, modality in enumerate(found.values(), start=1):
+            backbone = build_backbone(config)
+            weights = view_weights(backbone.n_views, column)
+            present = self.available[:, column]
+            branches.append(FeatureBranch(modality, present, backbone, weights, config))
+        self.branches = nn.ModuleList(branches)
+
+    def _build_fusion(self, config: MoCMEConfig) -> None:
+        self.part_counts = [b.backbone.n_views if self.all_views else 1 for b in self._branches]
+        inter: ComplementarityWeights | None = None
+        if config.fusion.kind == "complementarity":
+            have = self.available[:, self.first :].float()
+            temperature = config.mi.temperature.inter
+            inter = self._weights(len(self.part_counts), config.mi, temperature, have.T @ have)
+        self.fusion = build_fusion(config, sum(self.part_counts), inter, self.bound)
+
+    def _weights(
+        self, n_views: int, options: Information, temperature: float, overlap: Tensor
+    ) -> ComplementarityWeights:
+        return ComplementarityWeights(
+            n_views,
+            2 * self.config.dim,
+            options,
+            temperature=temperature,
+            n_rows=min(options.rows, self.n_entities),
+            overlap=overlap,
+            n_entities=self.n_entities,
+        )
+
+    # --- encoding -------------------------------------------------------------------------
+
+    @property
+    def inter(self) -> ComplementarityWeights | None:
+        """Weights of the modalities (Eq. 4); None for the other kinds of fusion."""
+        return self.fusion.weights if isinstance(self.fusion, Complementarity) else None
+
+    @property
+    def _branches(self) -> list[Branch]:
+        """The fused modalities, in the order of the columns of ``available`` from ``first`` on."""
+        return cast("list[Branch]", list(self.branches))
+
+    def _fuse(self, entities: Tensor | None, *, hide: bool = True) -> Fused:
+        """Fuse the modalities of ``entities`` ([n] ids, or all N); [n, D] in fp32."""
+        available = self.available if entities is None else self.available[entities]
+        structure = self.entity if entities is None else rows_of(self.entity, entities)
+        fresh = Fresh([None] * len(self.branches), None)
+        if self.training and hide:
+            available = drop_modalities(available, self.config.modality_dropout)
+            fresh = self._fresh()
+        parts = [
+            part
+            for branch, estimate in zip(self._branches, fresh.intra, strict=True)
+            for part in branch.parts(structure, entities, all_views=self.all_views, fresh=estimate)
+        ]
+        visible = structure * available[:, :1]
+        columns = available[:, self.first :]
+        if self.all_views:
+            repeated = [
+                column.expand(-1, count)
+                for column, count in zip(
+                    torch.split(columns, 1, dim=1), self.part_counts, strict=True
+                )
+            ]
+            columns = torch.cat(repeated, 1)
+        fused = self.fusion(Inputs(parts, columns, visible, entities, fresh.inter))
+        joint = fused.joint.float()
+        return Fused(joint + visible if self.first else joint, fused.weights)
+
+    def _shares(self, entities: Tensor | None) -> dict[str, Tensor]:
+        weights = self._fuse(entities, hide=False).weights
+        if weights is None:
+            return {}
+        return {
+            branch.name: part.sum(1)
+            for branch, part in zip(
+                self._branches, torch.split(weights, self.part_counts, dim=1), strict=True
+            )
+        }
+
+    # --- information ----------------------------------------------------------------------
+
+    def _measuring(self) -> list[ComplementarityWeights]:
+        every = [branch.weights for branch in self._branches]
+        every += [] if self.inter is None else [self.inter]
+        return [weights for weights in every if weights.measures]
+
+    def _batch(self, generator: torch.Generator | None) -> Tensor:
+        """Draw entities without replacement for one estimate."""
+        device = self.entity.device if generator is None else generator.device
+        order = torch.randperm(self.n_entities, generator=generator, device=device)
+        return order[: self.config.mi.rows].to(self.entity.device, non_blocking=True)
+
+    def _sample(self, entities: Tensor) -> Sample:
+        structure = rows_of(self.entity, entities)
+        views, vectors = zip(
+            *(branch.sample(structure, entities) for branch in self._branches), strict=True
+        )
+        present = self.available[entities, self.first :].T
+        return Sample(list(views), torch.stack(vectors), present)
+
+    def _fresh(self) -> Fresh:
+        """Estimate information with a gradient to the views, for ``weight_grad: flow``."""
+        if self.config.mi.weight_grad == "stop" or not self._measuring():
+            return Fresh([None] * len(self.branches), None)
+        sample = self._sample(self._batch(None))
+        intra = [
+            branch.weights.estimate(views, present.expand(len(views), -1))
+            if branch.weights.measures
+            else None
+            for branch, views, present in zip(
+                self._branches, sample.views, sample.present, strict=True
+            )
+        ]
+        inter = None
+        if self.inter is not None and self.inter.measures:
+            inter = self.inter.estimate(sample.vectors, sample.present)
+        return Fresh(intra, inter)
+
+
+def _entropy(shares: Tensor) -> float:
+    """Return the mean entropy in bits of distributions [n, k]."""
+    return float(torch.special.entr(shares).sum(1).mean() / math.log(2))
