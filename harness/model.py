@@ -112,9 +112,7 @@ class Model(nn.Module):
     free_encoding: ClassVar[bool] = False
     """True when ``encode()`` of all entities costs nothing (the tables are the parameters)."""
 
-    def __init__(
-        self, config: Any, index: GraphIndex, modalities: Mapping[str, Modality]
-    ) -> None:
+    def __init__(self, config: Any, index: GraphIndex, modalities: Mapping[str, Modality]) -> None:
         super().__init__()
         self.config = config
         self.n_entities = index.n_entities
@@ -152,7 +150,14 @@ class Model(nn.Module):
         return ()
 
     def auxiliary_loss(self, generator: torch.Generator) -> Tensor | None:
-        """Return the loss of the auxiliary parameters for one step (after the main step)."""
+        """Return the loss of the auxiliary parameters for one step (after the main step), or None.
+
+        Called once per training step whether or not there are auxiliary parameters: it is also the
+        place to move running averages.
+
+        Args:
+            generator: on the model's device.
+        """
         return None
 
     def diagnostics(self) -> dict[str, float]:
@@ -170,9 +175,7 @@ class Model(nn.Module):
         """True when the score is a sum of terms, so that the fused kernels apply."""
         return type(self).queries is not Model.queries
 
-    def score_all(
-        self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side
-    ) -> Tensor:
+    def score_all(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Tensor:
         """Return the scores of all rows of ``tables`` for each query: [q, n]."""
         query = self.queries(tables, anchors, relations, side)
         total: Tensor | None = None

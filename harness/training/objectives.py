@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
@@ -26,8 +25,8 @@ def contrast(
         margin: constant in the scores (``Query.offset``), for entropies without it.
 
     The logistic loss is ``-(mean log s(pos) + mean_b sum_j w log s(-neg)) / 2`` with w summing to
-    one (``reduction: mean`` divides uniform and entropy-guided weights by n): the form of OpenKE and
-    of the RotatE repository. MoCME's Eq. 8 is twice that with the sum over negatives
+    one (``reduction: mean`` divides uniform and entropy-guided weights by n): the form of OpenKE
+    and of the RotatE repository. MoCME's Eq. 8 is twice that with the sum over negatives
     (``reduction: sum``); a constant factor does not change what Adam does.
     """
     positive, negative = positive.float(), negative.float()
@@ -48,7 +47,7 @@ def _weights(
     if spec.weighting == "egns":
         weights, logs = weighting.egns(negative, margin, spec.egns)
     else:
-        weights = torch.ones_like(negative)
+        weights = weighting.uniform(negative)
     if spec.reduction == "mean":
         weights = weights / negative.shape[1]
     elif spec.reduction == "weights":

@@ -1,5 +1,7 @@
-"""The standard procedure: one loss against corrupted triples, one optimiser for the model, and one
-for its auxiliary parameters when it has any."""
+"""The standard procedure: one loss against corrupted triples, one optimiser for the model.
+
+A second optimiser trains the model's auxiliary parameters when it has any.
+"""
 
 from __future__ import annotations
 
@@ -72,12 +74,12 @@ class StandardProcedure:
         if self.spec.optimiser.clip:
             torch.nn.utils.clip_grad_norm_(self.own, self.spec.optimiser.clip)
         self.optimiser.step()
-        if self.auxiliary is not None:
-            auxiliary_loss = self.model.auxiliary_loss(generator)
-            if auxiliary_loss is not None:
-                self.auxiliary.zero_grad(set_to_none=True)
-                auxiliary_loss.backward()
-                self.auxiliary.step()
+        # Asked for without auxiliary parameters too: it also moves running averages.
+        auxiliary_loss = self.model.auxiliary_loss(generator)
+        if auxiliary_loss is not None and self.auxiliary is not None:
+            self.auxiliary.zero_grad(set_to_none=True)
+            auxiliary_loss.backward()
+            self.auxiliary.step()
         return StepReport(loss.detach(), logs)
 
     def _loss(self, batch: Tensor, negatives: Negatives) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -107,7 +109,8 @@ class StandardProcedure:
         """Return the entities to encode (None: all), and head/tail and candidates as their rows.
 
         Every entity is encoded once per step, however often it occurs. When the draws outnumber
-        the entities twice, nearly all of them occur, and finding out which costs more than it saves.
+        the entities twice, nearly all of them occur, and finding out which costs more than that
+        saves.
         """
         ends = batch[:, [0, 2]]
         drawn = ends.numel() + candidates.numel()
