@@ -16,6 +16,7 @@ from harness.index import GraphIndex
 from harness.model import Model, Query, Term
 from harness.plan.spec import RunSpec
 from harness.procedure import Negatives, Sampler, StepReport
+from harness.seeding import seed_for
 from harness.training.checkpoint import optimiser_state, restore_optimiser
 from harness.training.objectives import contrast
 from harness.training.optimisers import build_optimiser, learning_rate
@@ -55,15 +56,21 @@ class StandardProcedure:
         own = [p for p in model.parameters() if p.requires_grad and id(p) not in held_back]
         self.optimiser = build_optimiser(own, spec.optimiser)
         self.own = own
+        # A stream of its own: variants with and without estimators see the same negatives.
+        self.dataset = index.dataset
+        self.auxiliary_generator = torch.Generator(device)
         self.auxiliary = (
             torch.optim.Adam(auxiliary, lr=spec.optimiser.auxiliary_lr) if auxiliary else None
         )
 
     def start_epoch(self, epoch: int) -> None:
-        """Set the learning rate of an epoch (from 0)."""
+        """Set the learning rate of an epoch (from 0) and start its stream of auxiliary draws."""
         rate = learning_rate(self.spec.optimiser, epoch, self.spec.training.epochs)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
+        self.auxiliary_generator.manual_seed(
+            seed_for(self.spec.seed, self.dataset, "auxiliary", epoch)
+        )
 
     def step(self, batch: Tensor, generator: torch.Generator) -> StepReport:
         """Take one step on positives [B, 3]."""
@@ -75,7 +82,7 @@ class StandardProcedure:
             torch.nn.utils.clip_grad_norm_(self.own, self.spec.optimiser.clip)
         self.optimiser.step()
         # Asked for without auxiliary parameters too: it also moves running averages.
-        auxiliary_loss = self.model.auxiliary_loss(generator)
+        auxiliary_loss = self.model.auxiliary_loss(self.auxiliary_generator)
         if auxiliary_loss is not None and self.auxiliary is not None:
             self.auxiliary.zero_grad(set_to_none=True)
             auxiliary_loss.backward()

@@ -51,8 +51,8 @@ class MoCME(Model):
     """score(h, r, t) = margin - sum |v_h e^(i phase_r) - v_t|, v = sum_m w_m sum_i w_mi v_mi.
 
     Per modality m an embedding e_m (structure: learned; else an MLP of frozen features) is seen by
-    K experts; views v_mi are weighted by Eq. 3, modalities by Eq. 4 of the MoCME paper. Every part is
-    an option; the defaults read the paper where it speaks and follow NativE where it does not.
+    K experts; views v_mi are weighted by Eq. 3, modalities by Eq. 4 of the MoCME paper. Every part
+    is an option; the defaults read the paper where it speaks and follow NativE where it does not.
     Non-linear experts are the default, since linear ones under shared weights are one matrix.
 
     The estimators are auxiliary: they look at detached views, have an optimiser of their own, and
