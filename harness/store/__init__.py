@@ -1,1 +1,37 @@
-"""Where results are kept."""
+"""Where results are kept: records of runs, and the suites that they belong to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.store.sql import SqlStore
+
+__all__ = ["DATABASE", "open_store", "results_home"]
+
+DATABASE = "harness.db"
+"""File name of the result database."""
+
+
+def results_home() -> Path:
+    """Return the folder of the database and the run folders: $HARNESS_HOME, else ``results``."""
+    return Path(os.environ.get("HARNESS_HOME") or "results")
+
+
+def open_store(path_or_url: Path | str | None = None, *, create: bool = True) -> SqlStore:
+    """Open the result database; a new one is made at the current schema version.
+
+    Args:
+        path_or_url: a file or an SQLAlchemy URL; ``results_home() / "harness.db"`` when None.
+        create: make the database when there is none.
+
+    Raises:
+        StoreError: the database is of an older or newer schema, is not one of the harness, or
+            there is none and ``create`` is False.
+        MachineError: the folder cannot be written, or the disk is full.
+    """
+    from harness.store.sql import open_database  # SQLAlchemy takes 0.2 s to import
+
+    return open_database(path_or_url or results_home() / DATABASE, create=create)

@@ -7,7 +7,28 @@ from typing import Protocol
 
 from harness.store.records import Cell, RunRecord
 
-__all__ = ["ResultStore"]
+__all__ = ["ResultStore", "check_plan", "supersedes"]
+
+
+def supersedes(new: RunRecord, old: RunRecord) -> bool:
+    """Return whether ``new`` takes the place of ``old``, a record of the same run."""
+    return new.status == "ok" or old.status == "failed"
+
+
+def check_plan(suite: str, variant: str, cells: Sequence[Cell]) -> None:
+    """Refuse cells that do not form one table.
+
+    Raises:
+        ValueError: a cell is of another suite or variant, or two have the same position.
+    """
+    for cell in cells:
+        if (cell.suite, cell.variant) != (suite, variant):
+            raise ValueError(
+                f"cell {cell.position} is of suite '{cell.suite}' ({cell.variant!r}), "
+                f"not of '{suite}' ({variant!r})"
+            )
+    if len({cell.position for cell in cells}) != len(cells):
+        raise ValueError(f"suite '{suite}': two cells have the same position")
 
 
 class ResultStore(Protocol):
@@ -17,9 +38,12 @@ class ResultStore(Protocol):
 
     * Only the parent process of a suite writes; workers leave files that the parent adds.
     * ``add`` is atomic and idempotent: the same record twice is one run; an "ok" record replaces a
-      failed one of the same id, a failed one never replaces an "ok" one.
-    * What was added is returned equal (``get(r.run_id) == r`` but for ``cells``).
+      failed one of the same id, a failed one never replaces an "ok" one (``supersedes``). A record
+      that replaces another counts as the newest.
+    * What was added is returned equal (``get(r.run_id) == r`` but for ``cells``, which only
+      ``plan`` and ``add_cells`` keep).
     * ``plan`` replaces the cells of one (suite, variant), leaving others alone.
+    * ``add_cells`` leaves every cell in place and returns the cells whose place another run holds.
     * Unknown ids: ``get`` returns None, ``remove`` returns False; neither raises.
     * StoreError is raised when the database is newer than the code, older (the message names
       ``harness db upgrade``), or not a harness database.
@@ -44,6 +68,10 @@ class ResultStore(Protocol):
         """Return matching records, oldest first."""
         ...
 
+    def ids(self, prefix: str = "") -> Sequence[str]:
+        """Return the ids that begin with ``prefix``, oldest first (no record is built)."""
+        ...
+
     def finished_ids(self) -> frozenset[str]:
         """Return the ids of all "ok" records (fast: no record is built)."""
         ...
@@ -53,7 +81,18 @@ class ResultStore(Protocol):
         ...
 
     def plan(self, suite: str, variant: str, cells: Sequence[Cell]) -> None:
-        """Replace the cells of a suite."""
+        """Replace the cells of a suite.
+
+        Raises:
+            ValueError: a cell is of another suite or variant, or two have the same position.
+        """
+        ...
+
+    def add_cells(self, cells: Iterable[Cell]) -> Sequence[Cell]:
+        """Put each cell in its place if that is free; return those that found another run there.
+
+        The place of a cell is (suite, variant, position).
+        """
         ...
 
     def cells(self, suite: str | None = None, variant: str = "") -> Sequence[Cell]:

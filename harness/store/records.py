@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import json
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from harness.config.base import Config
 
-__all__ = ["Cell", "MetricValue", "RunRecord", "TimingSample"]
+__all__ = ["RECORD_VERSION", "Cell", "MetricValue", "RunId", "RunRecord", "TimingSample"]
 
 RECORD_VERSION = 1
+"""Version of the layout of ``record.json``."""
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    """Return ``value`` as JSON gives it back, so that every store returns what was added."""
+    plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+    return plain
+
+
+Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
+"""A mapping that JSON can hold; tuples become lists."""
+
+RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+"""Identity of a run. It names a folder, so it must not hold a path."""
 
 
 class MetricValue(Config):
@@ -51,16 +66,17 @@ class Cell(Config):
     dataset: str
     features: str = "none"
     seed: int
-    run_id: str
+    run_id: RunId
+    """The run need not exist yet."""
 
 
 class RunRecord(Config):
     """The outcome of a run, as a worker leaves it (record.json) and the store keeps it."""
 
     version: int = RECORD_VERSION
-    run_id: str
+    run_id: RunId
     status: Literal["ok", "failed"]
-    spec: dict[str, Any]
+    spec: Plain
     """The resolved run specification (``RunSpec.model_dump``), every value."""
     model: str
     dataset: str
@@ -77,7 +93,7 @@ class RunRecord(Config):
     diagnostics: dict[str, float] = Field(default_factory=dict)
     """Fusion weights, parameter count, best epoch, ..."""
     timings: tuple[TimingSample, ...] = ()
-    provenance: dict[str, Any] = Field(default_factory=dict)
+    provenance: Plain = Field(default_factory=dict)
     """git commit, dirty flag, versions, device, kernels, threads, time of day."""
     notes: tuple[str, ...] = ()
     """Remarks printed as footnotes with the figure (audit lines of the split, ...)."""
@@ -85,6 +101,16 @@ class RunRecord(Config):
     """Message (and traceback) of a failed run."""
     cells: tuple[Cell, ...] = ()
     """Suites the run belongs to; filled when a record is exported."""
+
+    @model_validator(mode="after")
+    def _one_value_per_metric(self) -> RunRecord:
+        seen = set()
+        for m in self.metrics:
+            key = (m.split, m.side, m.bucket, m.metric)
+            if key in seen:
+                raise ValueError(f"metric given twice: {' '.join(key)}")
+            seen.add(key)
+        return self
 
     def metric(
         self, metric: str, split: str = "test", side: str = "both", bucket: str = "all"

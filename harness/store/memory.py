@@ -1,0 +1,94 @@
+"""A result store in dictionaries, for tests and for looking at records without a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.store.base import check_plan, supersedes
+from harness.store.records import Cell, RunRecord
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """Keeps the contract of :class:`harness.store.base.ResultStore`; forgets at exit."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, RunRecord] = {}
+        self._cells: dict[tuple[str, str, int], Cell] = {}
+
+    def add(self, record: RunRecord) -> None:
+        """Keep a record."""
+        record = record.model_copy(update={"cells": ()})
+        known = self._records.get(record.run_id)
+        if known == record or (known is not None and not supersedes(record, known)):
+            return
+        self._records.pop(record.run_id, None)
+        self._records[record.run_id] = record
+
+    def get(self, run_id: str) -> RunRecord | None:
+        """Return one record, by its full id or by a prefix that only one run has."""
+        if run_id in self._records:
+            return self._records[run_id]
+        matching = self.ids(run_id) if run_id else ()
+        return self._records[matching[0]] if len(matching) == 1 else None
+
+    def find(
+        self,
+        *,
+        model: str | None = None,
+        dataset: str | None = None,
+        status: str | None = None,
+        ids: Iterable[str] | None = None,
+    ) -> Sequence[RunRecord]:
+        """Return matching records, oldest first."""
+        wanted = None if ids is None else frozenset(ids)
+        return [
+            record
+            for record in self._records.values()
+            if model in (None, record.model)
+            and dataset in (None, record.dataset)
+            and status in (None, record.status)
+            and (wanted is None or record.run_id in wanted)
+        ]
+
+    def ids(self, prefix: str = "") -> Sequence[str]:
+        """Return the ids that begin with ``prefix``, oldest first."""
+        return [run_id for run_id in self._records if run_id.startswith(prefix)]
+
+    def finished_ids(self) -> frozenset[str]:
+        """Return the ids of all "ok" records."""
+        return frozenset(r.run_id for r in self._records.values() if r.status == "ok")
+
+    def remove(self, run_id: str) -> bool:
+        """Forget a record; True when there was one."""
+        return self._records.pop(run_id, None) is not None
+
+    def plan(self, suite: str, variant: str, cells: Sequence[Cell]) -> None:
+        """Replace the cells of a suite."""
+        check_plan(suite, variant, cells)
+        kept = {k: c for k, c in self._cells.items() if k[:2] != (suite, variant)}
+        self._cells = kept | {_place(cell): cell for cell in cells}
+
+    def add_cells(self, cells: Iterable[Cell]) -> Sequence[Cell]:
+        """Put each cell in its place if that is free; return those that found another run there."""
+        return [
+            cell
+            for cell in cells
+            if self._cells.setdefault(_place(cell), cell).run_id != cell.run_id
+        ]
+
+    def cells(self, suite: str | None = None, variant: str = "") -> Sequence[Cell]:
+        """Return the cells of a suite in table order (of all suites and variants when None)."""
+        return [
+            self._cells[place]
+            for place in sorted(self._cells)
+            if suite is None or place[:2] == (suite, variant)
+        ]
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _place(cell: Cell) -> tuple[str, str, int]:
+    return cell.suite, cell.variant, cell.position

@@ -1,0 +1,76 @@
+"""The versions of the database schema, and how to get from one to the next.
+
+Alembic is driven from here (no ``alembic.ini``). Its version table is called ``harness_schema``,
+so that an Optuna study, which has a table ``alembic_version``, is never taken for a result store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import ColumnClause, Connection, column, inspect, select, table
+
+from harness.errors import StoreError
+
+__all__ = ["VERSION_TABLE", "config", "head", "known_versions", "stored_version", "upgrade"]
+
+VERSION_TABLE = "harness_schema"
+FOLDER = Path(__file__).parent
+VERSIONS: Sequence[Path] = (FOLDER / "versions",)
+"""Folders of migrations."""
+
+
+def config(connection: Connection | None = None) -> Config:
+    """Return Alembic's configuration for this folder."""
+    made = Config()
+    made.set_main_option("script_location", _escaped(FOLDER))
+    made.set_main_option("path_separator", "newline")
+    made.set_main_option("version_locations", "\n".join(map(_escaped, VERSIONS)))
+    made.attributes["connection"] = connection
+    return made
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("%", "%%")
+
+
+def head() -> str:
+    """Return the schema version that this harness writes."""
+    newest = ScriptDirectory.from_config(config()).get_current_head()
+    assert newest is not None
+    return newest
+
+
+def known_versions() -> frozenset[str]:
+    """Return all schema versions that this harness can upgrade from."""
+    return frozenset(r.revision for r in ScriptDirectory.from_config(config()).walk_revisions())
+
+
+def stored_version(connection: Connection) -> str | None:
+    """Return the schema version of a database, None when it is empty.
+
+    Raises:
+        StoreError: its tables are another application's.
+    """
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        return None
+    if VERSION_TABLE not in tables:
+        listed = ", ".join(sorted(tables)[:5])
+        raise StoreError(
+            f"not a database of the harness (it holds {listed}); set HARNESS_HOME to another folder"
+        )
+    number: ColumnClause[str] = column("version_num")
+    found = connection.scalars(select(number).select_from(table(VERSION_TABLE))).all()
+    if len(found) != 1:
+        raise StoreError(f"the schema version is damaged: {VERSION_TABLE} holds {len(found)} rows")
+    return found[0]
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring a database to ``head()`` within the connection's transaction."""
+    command.upgrade(config(connection), "head")

@@ -1,0 +1,82 @@
+"""Records as rows of tables, and back: no SQL, so that it reads as a list of what goes where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.errors import StoreError
+from harness.store.records import MetricValue, RunRecord
+
+__all__ = ["OWN", "Part", "first_problem", "record_of", "rows_of"]
+
+Part = Any
+"""A row of a table other than ``runs``: its columns are attributes."""
+
+OWN = tuple(
+    name
+    for name in RunRecord.model_fields
+    if name not in {"metrics", "history", "timings", "diagnostics", "notes", "cells"}
+)
+"""Fields of a record that the table ``runs`` holds; the others have tables of their own."""
+
+
+def rows_of(record: RunRecord) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of a record by table name, ``runs`` first."""
+    run = {"run_id": record.run_id}
+    own = {name: getattr(record, name) for name in OWN}
+    own["modalities"] = list(record.modalities)
+    own["created"] = datetime.now(UTC).replace(tzinfo=None)
+    return {
+        "runs": [own],
+        "metrics": [
+            {**run, "position": i, "protocol": record.protocol, **m.model_dump()}
+            for i, m in enumerate(record.metrics)
+        ],
+        "history": [
+            {**run, "position": i, "numbers": json.dumps(numbers, separators=(",", ":"))}
+            for i, numbers in enumerate(record.history)
+        ],
+        "timings": [{**run, "position": i, **t.model_dump()} for i, t in enumerate(record.timings)],
+        "diagnostics": [
+            {**run, "name": name, "value": value} for name, value in record.diagnostics.items()
+        ],
+        "notes": [{**run, "position": i, "text": text} for i, text in enumerate(record.notes)],
+    }
+
+
+def record_of(own: Mapping[str, Any], parts: Mapping[str, Sequence[Part]]) -> RunRecord:
+    """Return the record whose rows these are.
+
+    Args:
+        own: the row of ``runs``.
+        parts: the rows of each other table, in order of position.
+
+    Raises:
+        StoreError: a value is not valid (the database was edited).
+    """
+    try:
+        return RunRecord(
+            **{name: own[name] for name in OWN},
+            metrics=[
+                {k: getattr(m, k) for k in MetricValue.model_fields} for m in parts["metrics"]
+            ],
+            history=json.loads(f"[{','.join(e.numbers for e in parts['history'])}]"),
+            timings=[{"name": t.name, "value": t.value, "unit": t.unit} for t in parts["timings"]],
+            diagnostics={d.name: d.value for d in parts["diagnostics"]},
+            notes=[n.text for n in parts["notes"]],
+        )
+    except ValueError as error:  # pydantic's ValidationError and json's JSONDecodeError are these
+        reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise StoreError(f"run {own['run_id']}: the stored record is damaged: {reason}") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first problem of a validation as ``key: what is wrong``."""
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    return f"{place}: {problem['msg']}" if place else problem["msg"]

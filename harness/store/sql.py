@@ -1,0 +1,380 @@
+"""The result store in a SQL database.
+
+SQLite in WAL mode is what is used and tested; statements and types are those that PostgreSQL
+shares, and what only SQLite knows is asked of SQLite alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    insert,
+    select,
+)
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+
+from harness.errors import StoreError
+from harness.store import migrations
+from harness.store.base import check_plan, supersedes
+from harness.store.failures import WAIT, disk_error, explain
+from harness.store.records import Cell, RunRecord
+from harness.store.rows import Part, record_of, rows_of
+from harness.store.tables import Base, CellRow, Diagnostic, Epoch, Metric, Note, Run, Timing
+
+__all__ = ["SqlStore", "open_database", "upgrade_database"]
+
+CHUNK = 500
+"""Ids per statement: databases limit the number of parameters."""
+PARTS = (Metric, Epoch, Timing, Diagnostic, Note)
+"""Tables that hold the parts of a run."""
+CELL = tuple(Cell.model_fields)
+
+
+class SqlStore:
+    """Keeps the contract of :class:`harness.store.base.ResultStore`; see ``open_database``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._writing = engine.execution_options(begin="BEGIN IMMEDIATE")
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with _explained(self.engine.url), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with _explained(self.engine.url), self._writing.begin() as connection:
+            yield connection
+
+    def add(self, record: RunRecord) -> None:
+        """Keep a record."""
+        record = record.model_copy(update={"cells": ()})
+        with self._write() as connection:
+            same = Run.run_id == record.run_id
+            for _, known in _load(connection, [same]):
+                if known == record or not supersedes(record, known):
+                    return
+                connection.execute(delete(Run).where(same))
+            for table, rows in rows_of(record).items():
+                if rows:
+                    connection.execute(insert(Base.metadata.tables[table]), rows)
+
+    def get(self, run_id: str) -> RunRecord | None:
+        """Return one record, by its full id or by a prefix that only one run has."""
+        found = self.find(ids=[run_id])
+        if not found and run_id and len(matching := self.ids(run_id)) == 1:
+            found = self.find(ids=matching)
+        return found[0] if found else None
+
+    def find(
+        self,
+        *,
+        model: str | None = None,
+        dataset: str | None = None,
+        status: str | None = None,
+        ids: Iterable[str] | None = None,
+    ) -> Sequence[RunRecord]:
+        """Return matching records, oldest first, in six statements per 500 ids."""
+        wanted = {Run.model: model, Run.dataset: dataset, Run.status: status}
+        where = [column == value for column, value in wanted.items() if value is not None]
+        with self._read() as connection:
+            if ids is None:
+                return [record for _, record in _load(connection, where)]
+            found: list[tuple[int, RunRecord]] = []
+            for chunk in _chunks(sorted(set(ids))):
+                found += _load(connection, [*where, Run.run_id.in_(chunk)])
+        return [record for _, record in sorted(found, key=lambda pair: pair[0])]
+
+    def ids(self, prefix: str = "") -> Sequence[str]:
+        """Return the ids that begin with ``prefix``, oldest first."""
+        statement = select(Run.run_id).order_by(Run.number)
+        if prefix:
+            statement = statement.where(Run.run_id.startswith(prefix, autoescape=True))
+        with self._read() as connection:
+            # LIKE ignores case in SQLite
+            return [i for i in connection.scalars(statement) if i.startswith(prefix)]
+
+    def finished_ids(self) -> frozenset[str]:
+        """Return the ids of all "ok" records (read from an index alone)."""
+        with self._read() as connection:
+            return frozenset(connection.scalars(select(Run.run_id).where(Run.status == "ok")))
+
+    def remove(self, run_id: str) -> bool:
+        """Forget a record; True when there was one."""
+        with self._write() as connection:
+            return connection.execute(delete(Run).where(Run.run_id == run_id)).rowcount > 0
+
+    def plan(self, suite: str, variant: str, cells: Sequence[Cell]) -> None:
+        """Replace the cells of a suite."""
+        check_plan(suite, variant, cells)
+        place = (CellRow.suite == suite, CellRow.variant == variant)
+        with self._write() as connection:
+            connection.execute(delete(CellRow).where(*place))
+            if cells:
+                connection.execute(insert(CellRow), [cell.model_dump() for cell in cells])
+
+    def add_cells(self, cells: Iterable[Cell]) -> Sequence[Cell]:
+        """Put each cell in its place if that is free; return those that found another run there."""
+        refused = []
+        with self._write() as connection:
+            held = {
+                (suite, variant, position): run_id
+                for suite, variant, position, run_id in connection.execute(
+                    select(CellRow.suite, CellRow.variant, CellRow.position, CellRow.run_id)
+                )
+            }
+            for cell in cells:
+                place = (cell.suite, cell.variant, cell.position)
+                if place not in held:
+                    connection.execute(insert(CellRow), [cell.model_dump()])
+                if held.setdefault(place, cell.run_id) != cell.run_id:
+                    refused.append(cell)
+        return refused
+
+    def cells(self, suite: str | None = None, variant: str = "") -> Sequence[Cell]:
+        """Return the cells of a suite in table order (of all suites and variants when None)."""
+        statement = select(*(getattr(CellRow, name) for name in CELL)).order_by(
+            CellRow.suite, CellRow.variant, CellRow.position
+        )
+        if suite is not None:
+            statement = statement.where(CellRow.suite == suite, CellRow.variant == variant)
+        with self._read() as connection:
+            return [Cell(**row) for row in connection.execute(statement).mappings()]
+
+    def check(self) -> Sequence[str]:
+        """Return what is wrong with the database, one line each; nothing when all is well."""
+        problems = []
+        if self.engine.dialect.name == "sqlite":
+            with self._read() as connection:
+                integrity = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+                orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+            problems += [f"integrity: {line}" for line in integrity if line != "ok"]
+            problems += [f"{table}: a row belongs to no run" for table, *_ in set(orphans)]
+        for chunk in _chunks(self.ids()):
+            try:
+                self.find(ids=chunk)
+            except StoreError:
+                problems += filter(None, map(self._damage, chunk))
+        return problems
+
+    def _damage(self, run_id: str) -> str | None:
+        """Return what keeps a record from being read."""
+        try:
+            self.find(ids=[run_id])
+        except StoreError as error:
+            return str(error)
+        return None
+
+    def close(self) -> None:
+        """Release the database."""
+        self.engine.dispose()
+
+
+def _load(
+    connection: Connection, where: Sequence[ColumnElement[bool]]
+) -> list[tuple[int, RunRecord]]:
+    """Return the numbers and records of matching runs, in order: one statement per table."""
+    statement = select(Run.__table__).where(*where).order_by(Run.number)
+    owners = [dict(row) for row in connection.execute(statement).mappings()]
+    if not owners:
+        return []
+    matching = select(Run.run_id).where(*where)
+    parts: dict[str, dict[str, list[Part]]] = defaultdict(lambda: defaultdict(list))
+    for part in PARTS:
+        rows = select(part.__table__).where(part.run_id.in_(matching))
+        if "position" in part.__table__.columns:
+            rows = rows.order_by(part.__table__.columns["position"])
+        for row in connection.execute(rows).all():
+            parts[row[0]][part.__tablename__].append(row)  # run_id is the first column of each
+    return [(own["number"], record_of(own, parts[own["run_id"]])) for own in owners]
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    remaining = iter(ids)
+    while chunk := list(islice(remaining, CHUNK)):
+        yield chunk
+
+
+# --- opening ------------------------------------------------------------------------------
+
+
+def open_database(path_or_url: Path | str, *, create: bool = True) -> SqlStore:
+    """Open a database; see :func:`harness.store.open_store`."""
+    url = _url(path_or_url)
+    _check_place(url, create=create)
+    engine = _engine(url)
+    try:
+        # Two processes that start at once must not both find an empty database.
+        with _explained(url), _lock(url):
+            version = _version(engine)
+            if version is None and create:
+                _migrate(url)
+            else:
+                _check_version(url, version)
+            _use_wal(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return SqlStore(engine)
+
+
+def upgrade_database(path_or_url: Path | str) -> tuple[str, str]:
+    """Bring a database to the current schema in one transaction.
+
+    Returns:
+        the versions before and after.
+
+    Raises:
+        StoreError: it is newer than this harness, or no database of the harness.
+    """
+    url = _url(path_or_url)
+    _check_place(url, create=False)
+    engine = _engine(url)
+    try:
+        with _explained(url), _lock(url):
+            version = _version(engine)
+            if version not in migrations.known_versions():
+                _check_version(url, version)
+            _migrate(url)
+            _use_wal(engine)
+    finally:
+        engine.dispose()
+    return str(version), migrations.head()
+
+
+def _url(path_or_url: Path | str) -> URL:
+    if isinstance(path_or_url, str) and "://" in path_or_url:
+        return make_url(path_or_url)
+    return URL.create("sqlite", database=str(path_or_url))
+
+
+def _check_place(url: URL, *, create: bool) -> None:
+    """Make the folder of a new SQLite database; refuse a folder, or nothing to open."""
+    if url.get_backend_name() != "sqlite":
+        return
+    path = Path(str(url.database))
+    if path.is_dir():
+        raise StoreError(f"{path}: is a folder, not a result database")
+    if not create and not path.exists():
+        raise StoreError(
+            f"no result database at {path}: run a suite (harness run SUITE), take over records "
+            "(harness db import DIR), or set HARNESS_HOME to the folder that has one"
+        )
+    with _explained(url):
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _engine(url: URL, *, foreign_keys: bool = True) -> Engine:
+    engine = create_engine(url, json_serializer=partial(json.dumps, separators=(",", ":")))
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", partial(_connected, foreign_keys=foreign_keys))
+        event.listen(engine, "begin", _begun)
+    return engine
+
+
+def _connected(connection: sqlite3.Connection, _: Any, *, foreign_keys: bool) -> None:
+    connection.isolation_level = None  # transactions begin where _begun says, DDL included
+    connection.execute(f"PRAGMA busy_timeout = {WAIT * 1000}")
+    connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+    # A stored run may have cost hours: it is on the disk when add() returns.
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begun(connection: Connection) -> None:
+    # A writer takes the lock before it reads: SQLite cannot wait for it once a reader has a view.
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+
+def _use_wal(engine: Engine) -> None:
+    """Switch to write-ahead logging, which stays in the file: only once it is known to be ours."""
+    if engine.dialect.name == "sqlite":
+        raw = engine.raw_connection()
+        try:
+            raw.cursor().execute("PRAGMA journal_mode = WAL")
+        finally:
+            raw.close()
+
+
+def _version(engine: Engine) -> str | None:
+    with engine.begin() as connection:
+        return migrations.stored_version(connection)
+
+
+def _migrate(url: URL) -> None:
+    # Foreign keys are off: Alembic changes a SQLite table by dropping and copying it, which would
+    # delete the rows that refer to it.
+    engine = _engine(url, foreign_keys=False).execution_options(begin="BEGIN IMMEDIATE")
+    try:
+        with engine.begin() as connection:
+            migrations.upgrade(connection)
+    finally:
+        engine.dispose()
+
+
+def _check_version(url: URL, version: str | None) -> None:
+    """Raise StoreError unless ``version`` is the one this harness writes."""
+    head = migrations.head()
+    if version == head:
+        return
+    place = _place(url)
+    if version is None:
+        raise StoreError(f"{place}: an empty database")
+    if version in migrations.known_versions():
+        raise StoreError(
+            f"{place}: the database has schema version {version}, this harness uses {head}; "
+            f"upgrade it with: harness db upgrade {place}"
+        )
+    raise StoreError(
+        f"{place}: schema version {version} is newer than the {head} of this harness; "
+        "install a newer mmkgc-harness, or set HARNESS_HOME to another folder"
+    )
+
+
+def _place(url: URL) -> str:
+    return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string()
+
+
+def _lock(url: URL) -> AbstractContextManager[Any]:
+    if url.get_backend_name() != "sqlite":
+        return nullcontext()
+    return FileLock(f"{url.database}.lock", timeout=2 * WAIT)
+
+
+# --- errors -------------------------------------------------------------------------------
+
+
+@contextmanager
+def _explained(url: URL) -> Iterator[None]:
+    """Turn errors of the database and the disk into errors that say what to do."""
+    try:
+        yield
+    except Timeout:
+        raise StoreError(f"{_place(url)}: another process holds {_place(url)}.lock") from None
+    except DBAPIError as error:
+        raise explain(_place(url), error.orig or error) from error
+    except sqlite3.Error as error:
+        raise explain(_place(url), error) from error
+    except OSError as error:
+        raise disk_error(Path(_place(url)), error) from error
+    except StoreError as error:
+        if _place(url) in str(error):
+            raise
+        raise StoreError(f"{_place(url)}: {error}") from None

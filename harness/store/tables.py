@@ -1,0 +1,138 @@
+"""The tables of the result database, as SQLAlchemy maps them.
+
+``migrations/versions/`` builds and changes the tables; a test compares the two, so a change here
+needs a migration (``python -m harness.store.migrations MESSAGE``). Only types that SQLite and
+PostgreSQL share are used. ``docs/database.md`` explains the tables to people who query them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Double, ForeignKey, Index, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+__all__ = ["Base", "CellRow", "Diagnostic", "Epoch", "Metric", "Note", "Run", "Timing"]
+
+ROWS = {"sqlite_with_rowid": False}
+"""Rows of a run lie next to each other in the file: SQLite stores them by primary key."""
+
+
+class Base(DeclarativeBase):
+    """Collects the tables."""
+
+
+class Run(Base):
+    """One run: a record without what the other tables hold."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        Index("ix_runs_status_run_id", "status", "run_id"),
+        Index("ix_runs_model_dataset", "model", "dataset"),
+    )
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """Counts up; runs are listed in this order."""
+    run_id: Mapped[str] = mapped_column(String(64), unique=True)
+    version: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16))
+    model: Mapped[str] = mapped_column(String(200))
+    dataset: Mapped[str] = mapped_column(String(200))
+    dataset_digest: Mapped[str] = mapped_column(String(200))
+    features: Mapped[str] = mapped_column(String(200))
+    feature_digest: Mapped[str] = mapped_column(String(200))
+    modalities: Mapped[list[str]] = mapped_column(JSON)
+    seed: Mapped[int] = mapped_column(BigInteger)
+    protocol: Mapped[str] = mapped_column(String(200))
+    spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    provenance: Mapped[dict[str, Any]] = mapped_column(JSON)
+    error: Mapped[str | None] = mapped_column(Text)
+    created: Mapped[datetime] = mapped_column(DateTime)
+    """When the record was stored here, UTC."""
+
+
+def _run_id() -> Mapped[str]:
+    return mapped_column(
+        String(64), ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True
+    )
+
+
+class Metric(Base):
+    """One number; a run has each at most once."""
+
+    __tablename__ = "metrics"
+    __table_args__ = (ROWS,)
+
+    run_id: Mapped[str] = _run_id()
+    split: Mapped[str] = mapped_column(String(16), primary_key=True)
+    protocol: Mapped[str] = mapped_column(String(200), primary_key=True)
+    side: Mapped[str] = mapped_column(String(16), primary_key=True)
+    bucket: Mapped[str] = mapped_column(String(64), primary_key=True)
+    metric: Mapped[str] = mapped_column(String(64), primary_key=True)
+    position: Mapped[int]
+    value: Mapped[float] = mapped_column(Double)
+    queries: Mapped[int]
+
+
+class Epoch(Base):
+    """One epoch of a run's history."""
+
+    __tablename__ = "history"
+    __table_args__ = (ROWS,)
+
+    run_id: Mapped[str] = _run_id()
+    position: Mapped[int] = mapped_column(primary_key=True)
+    numbers: Mapped[str] = mapped_column(Text)
+    """JSON object. Text, not JSON: 200 rows a run are joined and parsed at once."""
+
+
+class Timing(Base):
+    """One measured duration or size."""
+
+    __tablename__ = "timings"
+    __table_args__ = (ROWS,)
+
+    run_id: Mapped[str] = _run_id()
+    position: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    value: Mapped[float] = mapped_column(Double)
+    unit: Mapped[str] = mapped_column(String(16))
+
+
+class Diagnostic(Base):
+    """One named number of a run that is no metric."""
+
+    __tablename__ = "diagnostics"
+    __table_args__ = (ROWS,)
+
+    run_id: Mapped[str] = _run_id()
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    value: Mapped[float] = mapped_column(Double)
+
+
+class Note(Base):
+    """One remark that is printed with a run's figures."""
+
+    __tablename__ = "notes"
+    __table_args__ = (ROWS,)
+
+    run_id: Mapped[str] = _run_id()
+    position: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+
+
+class CellRow(Base):
+    """One row of a suite; its run may not exist yet, so ``run_id`` is no foreign key."""
+
+    __tablename__ = "cells"
+    __table_args__ = (Index("ix_cells_run_id", "run_id"), ROWS)
+
+    suite: Mapped[str] = mapped_column(String(200), primary_key=True)
+    variant: Mapped[str] = mapped_column(String(64), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(String(400))
+    dataset: Mapped[str] = mapped_column(String(200))
+    features: Mapped[str] = mapped_column(String(200))
+    seed: Mapped[int] = mapped_column(BigInteger)
+    run_id: Mapped[str] = mapped_column(String(64))
