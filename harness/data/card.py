@@ -80,6 +80,14 @@ class DatasetSource(ABC):
             MissingDataError: its files or the encoder's package are absent.
         """
 
+    def modalities(self, features: str) -> tuple[str, ...]:
+        """Return the modalities of a feature set, in its order; by default by reading it.
+
+        Raises:
+            ConfigError, MissingDataError, DataError: as ``features``.
+        """
+        return tuple(self.features(features, self.graph()).tables)
+
     def variant(self, text: str) -> DatasetSource:
         """Return the source named ``<dataset>:<text>``; its card bears that whole name.
 

@@ -1,0 +1,223 @@
+"""Suite -> plan: every run it asks for, checked, before the first one starts.
+
+Layers of settings, later ones win: ``base``, the dataset's ``set``, ``overrides`` in their order,
+the row's ``set``, the variant's ``set``, ``--set``. A ``model.x`` among ``base``, a dataset's
+``set``, ``overrides`` without a model and ``--set`` is for the models that have an option ``x``
+(some row's model must); where a model is named, it must have it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.config.override import flatten
+from harness.data.load import source as dataset_source
+from harness.errors import ConfigError, suggest
+from harness.model import MODELS
+from harness.plan.modalities import choose_data
+from harness.plan.parts import Column, Errors, Line, Parts, resolve
+from harness.plan.select import Cell, SourceOf, canonical, matches, parse_only
+from harness.plan.settings import build_spec
+from harness.plan.spec import DataSpec, RunSpec
+from harness.plan.suite import Selector, Suite
+
+__all__ = ["Excluded", "Plan", "PlannedRun", "expand", "identify"]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One cell of the suite's table: a run and the row it stands in.
+
+    Attributes:
+        spec: the resolved run specification.
+        label: row label.
+        position: row number, from 0.
+    """
+
+    spec: RunSpec
+    label: str
+    position: int
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """Cells that are not run, for all seeds or one, and why."""
+
+    label: str
+    position: int
+    dataset: str
+    features: str
+    reason: str
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a suite asks for.
+
+    Attributes:
+        suite: name of the suite.
+        title: its caption.
+        variant: digest of the ``--set`` settings ("" without).
+        runs: by dataset, row, seed.
+        excluded: what is not run, and why.
+    """
+
+    suite: str
+    title: str
+    variant: str
+    runs: tuple[PlannedRun, ...]
+    excluded: tuple[Excluded, ...] = ()
+
+    def select(self, only: Sequence[str], source_of: SourceOf = dataset_source) -> Plan:
+        """Return the plan with the runs that ``--only`` texts ask for.
+
+        Raises:
+            ConfigError: a text is malformed, or no run is left.
+        """
+        selector = canonical(parse_only(only), source_of)
+        runs = tuple(run for run in self.runs if matches(selector, _cell_of(run)))
+        if not runs:
+            raise ConfigError(_nothing_left(selector, self.runs))
+        return replace(self, runs=runs)
+
+
+def expand(
+    suite: Suite,
+    overrides: Mapping[str, Any] | None = None,
+    only: Sequence[str] = (),
+    *,
+    source_of: SourceOf = dataset_source,
+) -> Plan:
+    """Return the runs of a suite. The models must have been loaded (``harness.catalog``).
+
+    Nothing is read but, where a run leaves modalities out, names some or needs some, the feature
+    set's list of modalities.
+
+    Args:
+        suite: what to run.
+        overrides: nested settings of the command line (``parse_overrides``).
+        only: ``--only`` texts.
+        source_of: finds datasets.
+
+    Raises:
+        ConfigError: an unknown model, dataset, feature set, modality, option or key, or a bad
+            value; all that were found, each with file and line.
+        MissingDataError, DataError: a list of modalities is needed and cannot be read.
+    """
+    overrides = overrides or {}
+    parts = resolve(suite, overrides, source_of)
+    errors = Errors()
+    pairs = [(column, line) for column in parts.columns for line in parts.lines]
+    found = errors.each(lambda pair: list(_cells(parts, suite, *pair)), pairs)
+    errors.check()
+    cells = [cell for cells in found for cell in cells]
+    runs = _distinct(suite, (cell for cell in cells if isinstance(cell, PlannedRun)))
+    if not runs:
+        raise ConfigError(f"suite '{suite.name}': all of its cells are excluded")
+    excluded = dict.fromkeys(cell for cell in cells if isinstance(cell, Excluded))
+    plan = Plan(suite.name, suite.title, _digest(overrides), runs, tuple(excluded))
+    return plan.select(only, source_of) if only else plan
+
+
+def identify(
+    plan: Plan, digests: Callable[[DataSpec], tuple[str, str]]
+) -> tuple[tuple[str, PlannedRun], ...]:
+    """Return each run with its identity; rows that describe the same run share one.
+
+    Args:
+        plan: what to run.
+        digests: returns the digest of the graph and of the features ("" without) of a run's data.
+    """
+    known: dict[str, tuple[str, str]] = {}
+    found = []
+    for run in plan.runs:
+        key = run.spec.data.model_dump_json()
+        if key not in known:
+            known[key] = digests(run.spec.data)
+        dataset, features = known[key]
+        numerics = MODELS.get(run.spec.model.name).capabilities.numerics
+        run_id = run.spec.run_id(
+            dataset_digest=dataset, feature_digest=features, model_numerics=numerics
+        )
+        found.append((run_id, run))
+    return tuple(found)
+
+
+def _cell_of(run: PlannedRun) -> Cell:
+    data = run.spec.data
+    return Cell(run.spec.model.name, data.dataset, run.label, data.features, run.spec.seed)
+
+
+def _nothing_left(selector: Selector, runs: Iterable[PlannedRun]) -> str:
+    cells = [_cell_of(run) for run in runs]
+    for key in Selector.model_fields:
+        offered = {str(getattr(cell, key)) for cell in cells}
+        for wanted in getattr(selector, key):
+            if str(wanted) not in offered:
+                return f"--only {key}={wanted}: no run has it{suggest(str(wanted), offered)}"
+    return "--only: no run has all of it"
+
+
+def _cells(
+    parts: Parts, suite: Suite, column: Column, line: Line
+) -> Iterator[PlannedRun | Excluded]:
+    """Yield one cell per seed, or one that says why there is none."""
+    name = column.source.card.name
+    place = Cell(line.name, name, line.label)
+    layers = [*parts.base, *column.settings]
+    layers += [s for o in parts.overrides if matches(o.scope, place) for s in o.settings]
+    layers += [*line.settings, *parts.command]
+    capabilities = line.model.capabilities
+    spec = build_spec(
+        layers,
+        model=line.name,
+        options=line.model.Config,
+        trainable=capabilities.trainable,
+        dataset=name,
+        seed=suite.seeds[0],
+    )
+    data = choose_data(spec.data, line, column.source, layers)
+    if isinstance(data, str):
+        yield Excluded(line.label, line.position, name, spec.data.features, data)
+        return
+    for seed in suite.seeds:
+        cell = place._replace(features=data.features, seed=seed)
+        hit = next((e for e in parts.exclusions if matches(e, cell)), None)
+        if hit is None:
+            run = spec.model_copy(update={"data": data, "seed": seed})
+            yield PlannedRun(run, line.label, line.position)
+        else:
+            only_seed = seed if hit.seed else None
+            yield Excluded(line.label, line.position, name, data.features, hit.reason, only_seed)
+
+
+def _distinct(suite: Suite, runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
+    """Keep one of equal cells (a structural model sees no difference between feature sets).
+
+    Raises:
+        ConfigError: two different runs would stand in one cell.
+    """
+    found: dict[tuple[object, ...], PlannedRun] = {}
+    for run in runs:
+        data = run.spec.data
+        key = (run.position, data.dataset, data.features, run.spec.seed)
+        other = found.setdefault(key, run)
+        if other != run:
+            raise ConfigError(
+                f"{suite.where(('datasets',))}: '{data.dataset}' with features "
+                f"'{data.features}' stands there twice with different settings"
+            )
+    return tuple(found.values())
+
+
+def _digest(overrides: Mapping[str, Any]) -> str:
+    """Return 8 hex digits that name the settings of the command line; "" without any."""
+    leaves = {".".join(leaf.path): leaf.value for leaf in flatten(overrides)}
+    if not leaves:
+        return ""
+    return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,69 @@
+"""Which features a run sees, written in one way only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.data.card import DatasetSource
+from harness.errors import ConfigError, suggest
+from harness.plan.parts import Line
+from harness.plan.settings import Setting
+from harness.plan.spec import DataSpec
+
+__all__ = ["choose_data"]
+
+
+def choose_data(
+    data: DataSpec, line: Line, source: DatasetSource, layers: Sequence[Setting]
+) -> DataSpec | str:
+    """Return the data of a cell, or why the cell cannot be run.
+
+    A model that reads no features gets "none", so that its run is shared between feature sets; so
+    does a run that leaves out every modality. Modalities are listed only when they are not all.
+
+    Args:
+        data: what the settings ask for.
+        line: the row.
+        source: the dataset.
+        layers: the settings, for the place of an error.
+
+    Raises:
+        ConfigError: the dataset has no such feature set, or the feature set no such modality.
+        MissingDataError, DataError: the feature set must be looked at and cannot be read.
+    """
+    features, capabilities = data.features, line.model.capabilities
+    if features not in source.feature_sets:
+        raise ConfigError(
+            f"{_where(layers, 'features')}: dataset '{source.card.name}' has no feature set "
+            f"'{features}'{suggest(features, source.feature_sets)}"
+        )
+    if not (capabilities.uses_modalities or capabilities.requires):
+        if line.drop:
+            return f"the model reads no features, so '{line.drop[0]}' cannot be left out"
+        return DataSpec(dataset=data.dataset)
+    if data.modalities is None and not line.drop and not capabilities.requires:
+        return data
+    offered = () if features == "none" else source.modalities(features)
+    has = f"feature set '{features}' has {', '.join(offered) or 'no modality'}"
+    for name in data.modalities or ():
+        if name not in offered:
+            raise ConfigError(
+                f"{_where(layers, 'modalities')}: no modality '{name}' on '{source.card.name}': "
+                f"{has}{suggest(name, offered)}"
+            )
+    named = offered if data.modalities is None else data.modalities
+    for name in line.drop:
+        if name not in named:
+            return f"no modality '{name}' to leave out: {has}"
+    kept = tuple(m for m in offered if m in named and m not in line.drop)
+    lacking = sorted(capabilities.requires - set(kept))
+    if lacking:
+        return f"needs {', '.join(lacking)}: {has}"
+    if not kept:
+        return DataSpec(dataset=data.dataset)
+    return data.model_copy(update={"modalities": None if kept == offered else kept})
+
+
+def _where(layers: Sequence[Setting], key: str) -> str:
+    path = ("data", key)
+    return next((s.where for s in reversed(layers) if s.path == path), f"data.{key}")

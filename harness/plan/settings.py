@@ -1,0 +1,180 @@
+"""Layers of settings -> one run specification, every error naming the line of the setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from harness.config.base import KeyPath, problems, show_path
+from harness.config.override import flatten, nest
+from harness.errors import ConfigError
+from harness.model import ModelConfig
+from harness.plan.spec import RunSpec
+from harness.plan.suite import Suite
+
+__all__ = ["AXES", "Setting", "build_spec", "from_overrides", "from_suite", "settle"]
+
+AXES = {
+    "model": "rows",
+    "model.name": "rows",
+    "data.dataset": "datasets",
+    "seed": "seeds",
+}
+"""Values a suite gives through its axes -> the axis."""
+
+_OF_TRAINING = ("negatives", "objective", "optimiser", "training")
+"""Parts of a run specification that a model without training does not look at."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Setting(NamedTuple):
+    """One value for one place of a run specification.
+
+    Attributes:
+        path: ``("model", "margin")``.
+        value: anything but a mapping.
+        where: ``suites/x.yaml:4: base.model.margin`` or ``--set model.margin``.
+        strict: the models are named, so the option must exist; else it is for those that have it.
+    """
+
+    path: tuple[str, ...]
+    value: Any
+    where: str
+    strict: bool
+
+
+def from_suite(
+    suite: Suite, settings: Mapping[str, Any], path: KeyPath, *, strict: bool
+) -> tuple[Setting, ...]:
+    """Return the settings that a suite holds at ``path``.
+
+    Raises:
+        ConfigError: a value is given twice, or belongs to an axis of the suite.
+    """
+    found: dict[tuple[str, ...], Setting] = {}
+    for leaf in flatten(settings):
+        where = suite.where((*path, *leaf.keys))
+        if leaf.path in found:
+            raise ConfigError(f"{where}: is given twice")
+        found[leaf.path] = _setting(leaf.path, leaf.value, where, strict)
+    _refuse_groups(found)
+    return tuple(found.values())
+
+
+def from_overrides(overrides: Mapping[str, Any]) -> tuple[Setting, ...]:
+    """Return the settings of the command line.
+
+    Raises:
+        ConfigError: a value belongs to an axis of the suite.
+    """
+    return tuple(
+        _setting(leaf.path, leaf.value, f"--set {'.'.join(leaf.path)}", strict=False)
+        for leaf in flatten(overrides)
+    )
+
+
+def _setting(path: tuple[str, ...], value: Any, where: str, strict: bool) -> Setting:
+    axis = AXES.get(".".join(path))
+    if axis:
+        raise ConfigError(f"{where}: is an axis of the suite; use its '{axis}' or --only")
+    return Setting(path, value, where, strict)
+
+
+def _refuse_groups(found: Mapping[tuple[str, ...], Setting]) -> None:
+    for path, setting in found.items():
+        if any(other != path and other[: len(path)] == path for other in found):
+            raise ConfigError(f"{setting.where}: is given as a value and as a group")
+
+
+def settle(layers: Iterable[Setting]) -> dict[tuple[str, ...], Setting]:
+    """Return the setting that holds at each place: the last; it replaces what lay below it."""
+    held: dict[tuple[str, ...], Setting] = {}
+    for setting in layers:
+        path = setting.path
+        for other in [p for p in held if _overlap(p, path)]:
+            del held[other]
+        held[path] = setting
+    return held
+
+
+def _overlap(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    return a[: len(b)] == b[: len(a)]
+
+
+def build_spec(
+    layers: Iterable[Setting],
+    *,
+    model: str,
+    options: type[ModelConfig],
+    trainable: bool,
+    dataset: str,
+    seed: int,
+) -> RunSpec:
+    """Return the run specification that layers of settings describe; later layers win.
+
+    Model options are reduced to the values that differ from the model's defaults, and a model that
+    is not trained gets the default training values: the specification, and so the run's identity,
+    does not depend on how a value was written.
+
+    Raises:
+        ConfigError: an unknown key or a bad value; every one has a line.
+    """
+    held = settle(s for s in layers if _applies(s, options))
+    given = {path[1:]: s for path, s in held.items() if path[0] == "model"}
+    reduced = _options(given, options, f"model '{model}': ")
+    tree = nest({p: s.value for p, s in held.items() if p[0] != "model"})
+    data = tree.setdefault("data", {})
+    if isinstance(data, dict):
+        data["dataset"] = dataset
+    tree |= {"model": {"name": model, **reduced}, "seed": seed}
+    spec = _validated(tree, RunSpec, held)
+    if not trainable:
+        fresh = RunSpec(model=spec.model, data=spec.data)
+        spec = spec.model_copy(update={part: getattr(fresh, part) for part in _OF_TRAINING})
+    return spec
+
+
+def _applies(setting: Setting, options: type[ModelConfig]) -> bool:
+    if setting.strict or setting.path[0] != "model":
+        return True
+    return setting.path[1] in options.model_fields
+
+
+def _options(
+    given: Mapping[tuple[str, ...], Setting], options: type[ModelConfig], said: str
+) -> dict[str, Any]:
+    tree = nest({path: s.value for path, s in given.items()})
+    config = _validated(tree, options, given, said)
+    reduced: dict[str, Any] = config.model_dump(mode="json", exclude_defaults=True)
+    return reduced
+
+
+def _validated(
+    tree: Mapping[str, Any],
+    model: type[M],
+    held: Mapping[tuple[str, ...], Setting],
+    said: str = "",
+) -> M:
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        lines = []
+        for problem in problems(error, model):
+            where, key = _blame(problem.path, held)
+            lines.append(f"{where}: {said}{key}{problem.message}")
+        raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _blame(path: KeyPath, held: Mapping[tuple[str, ...], Setting]) -> tuple[str, str]:
+    """Return the setting that a problem at ``path`` comes from, and the key if it is another."""
+    for length in range(len(path), 0, -1):
+        for names, setting in held.items():
+            if names == path[:length]:
+                inner = show_path(path[length:])
+                return setting.where, f"{inner}: " if inner else ""
+            if length == len(path) and names[:length] == path:
+                return setting.where, f"'{show_path(path)}': "
+    return show_path(path), ""

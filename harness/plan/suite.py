@@ -1,0 +1,219 @@
+"""The typed form of ``suites/*.yaml``: which models, on which datasets, with which seeds.
+
+A suite is checked in two steps. Here its shape is checked: keys, types, repeated seeds. What its
+settings mean for each run is checked when it is expanded (``harness.plan.expand``), which knows the
+models and the datasets; both name file and line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
+
+from harness.config.base import Config, KeyPath, show_path
+from harness.config.yaml_source import Document, read_yaml, validate
+from harness.errors import ConfigError, suggest
+
+__all__ = [
+    "Ablation",
+    "DatasetChoice",
+    "Exclusion",
+    "Override",
+    "Row",
+    "Scope",
+    "Selector",
+    "Settings",
+    "Suite",
+    "Variant",
+    "find_suite",
+    "load_suite",
+]
+
+Settings = dict[str, Any]
+"""Values of a run specification, nested (``training: {epochs: 20}``) or with dots."""
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+"""Names become folder names and database keys."""
+
+
+def _one_or_more(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) or value is None else (value,)
+
+
+def _names(item: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item}]})
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_more), _names({"type": "string"})]
+"""One name or several."""
+Seeds = Annotated[
+    tuple[int, ...], BeforeValidator(_one_or_more), _names({"type": "integer", "minimum": 0})
+]
+
+
+class Scope(Config):
+    """Rows and datasets: all that match every key given; a key not given matches all."""
+
+    model: Names = ()
+    """Models, by registered name."""
+    dataset: Names = ()
+    """Datasets, by name or alias."""
+    label: Names = ()
+    """Rows, by label."""
+
+
+class Selector(Scope):
+    """Some of a suite's cells."""
+
+    features: Names = ()
+    """Feature sets."""
+    seed: Seeds = ()
+    """Seeds."""
+
+
+class Override(Config):
+    """Settings for some cells."""
+
+    when: Scope
+    """The cells."""
+    set: Settings
+    """Their settings; of several overrides that match, the last wins."""
+
+
+class Exclusion(Selector):
+    """Cells that are not run."""
+
+    reason: str = "excluded by the suite"
+    """Printed where the cell would be."""
+
+
+class Variant(Config):
+    """A change to the base row of an ablation."""
+
+    label: str
+    """Row label."""
+    set: Settings = Field(default_factory=dict)
+    """Settings that differ from the base row."""
+    drop: Names = ()
+    """Modalities of the dataset's feature set that are left out."""
+
+
+class Row(Config):
+    """One row of the table: a model and its settings. A model's name alone will do."""
+
+    model: str
+    """Registered name: ``harness models list``."""
+    label: str | None = None
+    """Row label; the model's title when not given."""
+    set: Settings = Field(default_factory=dict)
+    """Settings of this row; they win over ``base`` and ``overrides``."""
+    drop: Names = ()
+    """Modalities of the dataset's feature set that are left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+
+class Ablation(Config):
+    """Leave-one-out rows: a base row and what is changed in each of the others."""
+
+    base: Row
+    """The full model; the first row."""
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
+    """The others, each with everything of the base row but what it changes."""
+
+
+class DatasetChoice(Config):
+    """A dataset and the features its models see. A dataset's name alone will do."""
+
+    dataset: str
+    """Dataset name or alias: ``harness data list``."""
+    features: str | None = None
+    """Feature set ("none", "names", "published", ...); ``base``'s when not given."""
+    set: Settings = Field(default_factory=dict)
+    """Settings on this dataset."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"dataset": value} if isinstance(value, str) else value
+
+
+class Suite(Config):
+    """What to run: rows x datasets x seeds, less exclusions."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    """Name under which results are kept and reported."""
+    title: str = ""
+    """Caption of the table."""
+    base: Settings = Field(default_factory=dict)
+    """Settings of all runs, nested or with dots; the defaults stand where nothing is said."""
+    rows: tuple[Row, ...] = ()
+    """Rows of the table."""
+    ablation: Ablation | None = None
+    """Leave-one-out rows, after ``rows``."""
+    datasets: Annotated[tuple[DatasetChoice, ...], Field(min_length=1)]
+    """Datasets."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2)
+    """Seeds: of initial values, batches, negatives and dropout."""
+    overrides: tuple[Override, ...] = ()
+    """Settings per dataset and model."""
+    exclude: tuple[Exclusion, ...] = ()
+    """Cells that are not run."""
+
+    _document: Document | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Suite:
+        if not self.rows and self.ablation is None:
+            raise ValueError("needs rows or an ablation")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds repeat: {list(self.seeds)}")
+        return self
+
+    def where(self, path: KeyPath) -> str:
+        """Return ``file:line: key`` of a value (``key`` for a suite that is not from a file)."""
+        key = show_path(path)
+        return key if self._document is None else f"{self._document.origin(path)}: {key}"
+
+
+def load_suite(path: Path) -> Suite:
+    """Read a suite.
+
+    Raises:
+        ConfigError: the file cannot be read or does not describe a suite; every misfit has a line
+            ``file:line: key: what is wrong; did you mean 'x'?``.
+    """
+    document = read_yaml(path)
+    suite = validate(document, Suite)
+    suite._document = document
+    return suite
+
+
+def find_suite(name: str | Path) -> Path:
+    """Return the file of a suite, given as a path or by the name of a shipped one.
+
+    Raises:
+        ConfigError: there is none; the message offers the nearest shipped name.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = {file.stem: file for file in sorted(shipped_folder().glob("*.yaml"))}
+    if str(name) in shipped:
+        return shipped[str(name)]
+    raise ConfigError(
+        f"there is no suite file {name} and no shipped suite of that name"
+        f"{suggest(path.stem, shipped)}"
+    )
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the shipped suites: inside the package, beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "suites"
+    return inside if inside.is_dir() else package.parent / "suites"
