@@ -14,7 +14,7 @@ from harness.data.card import DATASETS, DatasetCard, DatasetSource
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 
-__all__ = ["Dataset", "load", "source"]
+__all__ = ["Dataset", "load", "source", "sources"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,12 @@ def source(name: str) -> DatasetSource:
         if wanted in {alias.lower() for alias in entry.card.aliases}:
             return entry
     return DATASETS.get(wanted)
+
+
+def sources() -> list[DatasetSource]:
+    """Return the sources of all datasets, by name."""
+    _discover()
+    return [DATASETS.get(name) for name in DATASETS]
 
 
 @cache

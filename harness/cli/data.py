@@ -1,0 +1,231 @@
+"""``harness data``: list, fetch, import, verify, show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.data.card import DatasetSource
+    from harness.data.graph import KnowledgeGraph
+    from harness.data.verify import Report
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Name = Annotated[str, typer.Argument(help="Dataset, by name or alias: `harness data list`.")]
+
+_SAMPLES = 5
+"""Triples that ``show`` prints."""
+
+
+@app.command("list")
+def list_datasets(as_json: AsJson = False) -> None:
+    """List the datasets: published sizes, and where they lie or how to get them."""
+    from rich.table import Table
+
+    rows = [_listing(entry) for entry in _sources()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table(box=None)
+    table.add_column("name", no_wrap=True)
+    for column in ("entities", "relations", "train", "valid", "test"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("where", overflow="fold")
+    for row in rows:
+        sizes = [str(row["counts"].get(c, "-")) for c in ("entities", "relations", "train")]
+        sizes += [str(row["counts"].get(c, "-")) for c in ("valid", "test")]
+        where = "built in" if row["built_in"] else row["folder"] or "not here"
+        table.add_row(row["name"], *sizes, where)
+    _console().print(table)
+    if any(not row["built_in"] and row["folder"] is None for row in rows):
+        _progress("get those that are not here: harness data fetch NAME")
+
+
+@app.command()
+def fetch(
+    name: Name,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            "--base-url", help="Mirror that serves <owner>/<repository>/<commit>/<path> below it."
+        ),
+    ] = None,
+) -> None:
+    """Download a dataset at its pinned revision and check every file's sha256."""
+    from harness.data import acquire
+    from harness.data.load import source
+
+    card = source(name).card
+    folder = acquire.fetch(card, base_url=base_url, announce=_progress)
+    _arrived(card.title, folder, acquire.find(card))
+
+
+@app.command("import")
+def import_dataset(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder of one dataset, or of several datasets' folders."),
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="What the folder holds; told by its content when not given."),
+    ] = None,
+) -> None:
+    """Copy a local copy of a dataset to the data folder, after checking every file's sha256."""
+    from harness.data import acquire
+    from harness.data.load import source
+    from harness.errors import ConfigError, MissingDataError
+
+    if not folder.is_dir():
+        raise MissingDataError(f"{folder}: no such folder")
+    if name is not None:
+        found = [(folder, source(name).card)]
+    else:
+        cards = [entry.card for entry in _sources()]
+        inside = (folder, *sorted(path for path in folder.iterdir() if path.is_dir()))
+        told = [(path, acquire.identify(path, cards)) for path in inside]
+        found = [(path, card) for path, card in told if card is not None]
+    if not found:
+        raise ConfigError(f"{folder}: holds no dataset that is known here; say which with --name")
+    for path, card in found:
+        _progress(f"{card.title}: {path}")
+        _arrived(card.title, acquire.import_folder(path, card), acquire.find(card))
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="Dataset, by name or alias.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every dataset on this machine.")] = False,
+    features: Annotated[
+        str | None,
+        typer.Option("--features", help="Feature set whose coverage is counted ('published')."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print Table 1 beside what the files hold; exit code 3 when a file is wrong."""
+    from harness.data.load import source
+    from harness.data.verify import verify as check
+    from harness.errors import ConfigError
+
+    if (name is None) != every:
+        raise ConfigError("give the name of a dataset, or --all")
+    reports = _verify_all(features) if name is None else [check(source(name), features)]
+    if as_json:
+        typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2))
+    else:
+        typer.echo("\n".join(report.text() for report in reports), nl=False)
+    if not all(report.ok for report in reports):
+        raise typer.Exit(3)
+
+
+@app.command()
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show a dataset's card, licence, citation, feature sets and some triples."""
+    from harness.data import acquire
+    from harness.data.load import load, source
+
+    entry = source(name)
+    card = entry.card
+    here = not card.files or acquire.find(card) is not None
+    samples = _samples(load(name).graph) if here else []
+    if as_json:
+        shown: dict[str, Any] = card.model_dump(mode="json")
+        shown |= {"feature_sets": dict(entry.feature_sets), "samples": samples}
+        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        return
+    _print_card(entry)
+    typer.echo("\nSome training triples:" if here else f"\nGet it: harness data fetch {card.name}")
+    for head, relation, tail in samples:
+        typer.echo(f"  {head} | {relation} | {tail}")
+
+
+def _sources() -> list[DatasetSource]:
+    from harness.data.load import sources
+
+    return sources()
+
+
+def _listing(entry: DatasetSource) -> dict[str, Any]:
+    from harness.data import acquire
+
+    card = entry.card
+    folder = acquire.find(card) if card.files else None
+    return {
+        "name": card.name,
+        "title": card.title,
+        "aliases": list(card.aliases),
+        "description": card.description,
+        "counts": dict(card.counts),
+        "built_in": not card.files,
+        "folder": str(folder) if folder else None,
+    }
+
+
+def _verify_all(features: str | None) -> list[Report]:
+    from harness.data import acquire
+    from harness.data.verify import verify as check
+
+    reports = []
+    for entry in _sources():
+        if entry.card.files and acquire.find(entry.card) is None:
+            _progress(f"{entry.card.title}: not here; harness data fetch {entry.card.name}")
+            continue
+        reports.append(check(entry, features))
+    return reports
+
+
+def _samples(graph: KnowledgeGraph) -> list[tuple[str, str, str]]:
+    return [
+        (graph.entity_label(head), graph.relation_label(relation), graph.entity_label(tail))
+        for head, relation, tail in graph.splits["train"][:_SAMPLES].tolist()
+    ]
+
+
+def _print_card(entry: DatasetSource) -> None:
+    from rich.table import Table
+
+    card = entry.card
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    facts = {
+        "name": ", ".join((card.name, *card.aliases)),
+        "title": card.title,
+        "about": card.description,
+        "published": ", ".join(f"{v} {k}" for k, v in card.counts.items()),
+        "modalities": ", ".join(f"{k} {v}" for k, v in card.modality_counts.items()),
+        "source": card.source,
+        "licence": card.licence,
+        "citation": card.citation,
+    }
+    rows = [(key, text) for key, text in facts.items() if text]
+    rows += [("feature set", f"{key}: {text}") for key, text in entry.feature_sets.items()]
+    rows += [("note", note) for note in card.notes]
+    for row in rows:
+        table.add_row(*row)
+    _console().print(table)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    # No markup: a licence or a name may hold square brackets.
+    return Console(markup=False, highlight=False, emoji=False)
+
+
+def _progress(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _arrived(title: str, folder: Path, used: Path | None) -> None:
+    """Say where the data is; warn when another copy is looked at first."""
+    typer.echo(folder)
+    if used is not None and used.resolve() != folder.resolve():
+        _progress(f"{title}: HARNESS_DATA holds another copy, which is used first: {used}")

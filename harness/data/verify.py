@@ -1,0 +1,222 @@
+"""What a dataset's files hold, beside what is published of them.
+
+Errors (the dataset must not be used): a missing file, another sha256, a file that cannot be read.
+Everything else - counts that differ from the paper's, repeated rows, valid or test rows that stand
+in train - is shown as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harness.config.base import Config
+from harness.data import acquire
+from harness.data.card import DatasetCard, DatasetSource
+from harness.data.graph import SPLITS, KnowledgeGraph
+from harness.errors import DataError, MissingDataError
+
+__all__ = ["FileState", "Report", "SplitFacts", "split_facts", "verify"]
+
+
+class FileState(Config):
+    """One file of the card."""
+
+    path: str
+    state: Literal["ok", "differs", "missing", "absent"]
+    """ok; another sha256; a required file is missing; an optional one is absent."""
+    sha256: str = ""
+    """What was found, "" when there is no file."""
+
+
+class SplitFacts(Config):
+    """What one split holds; all numbers count rows."""
+
+    rows: int
+    repeats: int
+    """Rows that repeat an earlier row of the split."""
+    loops: int
+    """Rows whose head is the tail."""
+    in_train: int
+    """Rows that stand in train (0 for train itself)."""
+    in_valid: int
+    """Rows that stand in valid (0 for train and valid)."""
+    unseen: int
+    """Rows with an entity or relation that never occurs in train."""
+
+
+class Report(Config):
+    """What :func:`verify` found."""
+
+    name: str
+    title: str
+    folder: Path | None
+    """Where the files lie; None for datasets that ship with the package or are generated."""
+    digest: str = ""
+    """Digest of the graph, the one that is stored with results."""
+    files: tuple[FileState, ...] = ()
+    published: Mapping[str, int] = {}
+    """Table 1: entities, relations, train, valid, test."""
+    counts: Mapping[str, int] = {}
+    """The same, counted in the files."""
+    highest: Mapping[str, int] = {}
+    """Highest entity and relation id used in a split."""
+    splits: Mapping[str, SplitFacts] = {}
+    unseen_entities: int = 0
+    """Entities that never occur in train."""
+    unseen_relations: int = 0
+    """Relations that never occur in train."""
+    published_modalities: Mapping[str, int] = {}
+    """Entities with each modality, as published."""
+    feature_set: str = ""
+    """Feature set whose coverage was counted, "" when none was."""
+    modalities: Mapping[str, int] = {}
+    """Entities with each modality, counted in that feature set."""
+    notes: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """No file is missing, differs or cannot be read."""
+        return not self.errors
+
+    def text(self) -> str:
+        """Return the report as text of at most 80 columns."""
+        from harness.data.verify_text import render
+
+        return render(self)
+
+
+def verify(source: DatasetSource, features: str | None = None) -> Report:
+    """Check a dataset's files and count what they hold.
+
+    Args:
+        source: the dataset.
+        features: feature set whose coverage is shown beside the published one; when not given,
+            the files of the set "published" if the dataset has it and they are here.
+
+    Raises:
+        MissingDataError: the dataset is not on this machine, or the features asked for are not.
+        ConfigError: there is no such feature set.
+    """
+    card = source.card
+    folder = acquire.locate(card) if card.files else None
+    files = _check_files(card, folder) if folder is not None else ()
+    found: dict[str, object] = {
+        "name": card.name,
+        "title": card.title,
+        "folder": folder,
+        "files": files,
+        "published": dict(card.counts),
+        "published_modalities": dict(card.modality_counts),
+        "notes": card.notes,
+    }
+    errors = [_file_error(state, card) for state in files if state.state in ("differs", "missing")]
+    try:
+        graph = source.graph()
+    except DataError as error:
+        errors.append(str(error))
+    else:
+        found |= _graph_facts(graph)
+        try:
+            found |= _coverage(source, graph, features)
+        except MissingDataError:
+            if features is not None:
+                raise
+        except DataError as error:
+            errors.append(str(error))
+    return Report.model_validate({**found, "errors": tuple(errors)})
+
+
+def split_facts(graph: KnowledgeGraph) -> dict[str, SplitFacts]:
+    """Count repeats, overlaps and unseen ids of each split."""
+    keys = {split: _keys(graph, split) for split in SPLITS}
+    entity_seen, relation_seen = _seen(graph)
+    facts: dict[str, SplitFacts] = {}
+    for split in SPLITS:
+        head, relation, tail = graph.splits[split].unbind(1)
+        known = entity_seen[head] & relation_seen[relation] & entity_seen[tail]
+        key = keys[split]
+        facts[split] = SplitFacts(
+            rows=len(key),
+            repeats=len(key) - len(np.unique(key)),
+            loops=int((head == tail).sum()),
+            in_train=0 if split == "train" else int(np.isin(key, keys["train"]).sum()),
+            in_valid=int(np.isin(key, keys["valid"]).sum()) if split == "test" else 0,
+            unseen=int((~known).sum()),
+        )
+    return facts
+
+
+def _check_files(card: DatasetCard, folder: Path) -> tuple[FileState, ...]:
+    states: list[FileState] = []
+    for file in card.files:
+        path = folder / file.path
+        if not path.is_file():
+            states.append(FileState(path=file.path, state="absent" if file.optional else "missing"))
+            continue
+        found = acquire.sha256_of(path)
+        right = found == file.sha256
+        states.append(FileState(path=file.path, state="ok" if right else "differs", sha256=found))
+    return tuple(states)
+
+
+def _file_error(state: FileState, card: DatasetCard) -> str:
+    if state.state == "missing":
+        return f"{state.path} is missing"
+    expected = next(file.sha256 for file in card.files if file.path == state.path)
+    return f"{state.path} has sha256 {state.sha256[:16]}..., published is {expected[:16]}..."
+
+
+def _graph_facts(graph: KnowledgeGraph) -> dict[str, object]:
+    entity_seen, relation_seen = _seen(graph)
+    used = torch.cat([graph.splits[split] for split in SPLITS])
+    return {
+        "digest": graph.digest,
+        "counts": {
+            "entities": graph.n_entities,
+            "relations": graph.n_relations,
+            **{split: len(graph.splits[split]) for split in SPLITS},
+        },
+        "highest": {
+            "entity": int(used[:, [0, 2]].max()) if len(used) else -1,
+            "relation": int(used[:, 1].max()) if len(used) else -1,
+        },
+        "splits": split_facts(graph),
+        "unseen_entities": int((~entity_seen).sum()),
+        "unseen_relations": int((~relation_seen).sum()),
+    }
+
+
+def _coverage(
+    source: DatasetSource, graph: KnowledgeGraph, features: str | None
+) -> dict[str, object]:
+    name = features or "published"
+    if features is None and name not in source.feature_sets:
+        return {}
+    tables = source.features(name, graph).tables
+    return {
+        "feature_set": name,
+        "modalities": {kind: int(table.present.sum()) for kind, table in tables.items()},
+    }
+
+
+def _keys(graph: KnowledgeGraph, split: str) -> NDArray[np.int64]:
+    """One number per row, equal for equal triples."""
+    head, relation, tail = graph.splits[split].unbind(1)
+    keys: NDArray[np.int64] = (
+        (head * graph.n_relations + relation) * graph.n_entities + tail
+    ).numpy()
+    return keys
+
+
+def _seen(graph: KnowledgeGraph) -> tuple[torch.Tensor, torch.Tensor]:
+    """Boolean masks [N] and [R]: what occurs in train."""
+    relation_seen = torch.zeros(graph.n_relations, dtype=torch.bool)
+    relation_seen[graph.splits["train"][:, 1]] = True
+    return graph.index.seen, relation_seen

@@ -1,0 +1,80 @@
+"""The report of ``harness data verify`` as text of at most 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.data.verify import Report
+
+__all__ = ["render"]
+
+_WIDTH = 80
+
+
+def render(report: Report) -> str:
+    """Return the report, its verdict on the last line."""
+    parts = [
+        f"{report.title} ({report.name}){f', digest {report.digest}' if report.digest else ''}"
+    ]
+    if report.folder is not None:
+        parts.append(_wrap(str(report.folder), ""))
+        parts.append(_table(("file", "sha256"), [(f.path, f.state) for f in report.files]))
+    if report.counts:
+        parts.append(_counts("Table 1", report.published, report.counts, "in the files"))
+        parts.append(_splits(report))
+    if report.published_modalities or report.modalities:
+        held = f"in '{report.feature_set}'" if report.feature_set else "features not here"
+        title = "entities with"
+        parts.append(_counts(title, report.published_modalities, report.modalities, held))
+    for label, lines in (("note", report.notes), ("error", report.errors)):
+        if lines:
+            parts.append("\n".join(_wrap(line, f"{label}: ") for line in lines))
+    parts.append("ok" if report.ok else f"wrong: {len(report.errors)} error(s)")
+    return "\n\n".join(parts) + "\n"
+
+
+def _counts(title: str, published: Mapping[str, int], held: Mapping[str, int], column: str) -> str:
+    rows = []
+    for key in dict.fromkeys((*published, *held)):
+        differs = key in published and key in held and published[key] != held[key]
+        rows.append((key, published.get(key, "-"), held.get(key, "-"), "differs" * differs))
+    shown = 4 if any(row[3] for row in rows) else 3
+    return _table((title, "published", column, "")[:shown], [row[:shown] for row in rows])
+
+
+def _splits(report: Report) -> str:
+    rows = [
+        (split, f.rows, f.repeats, f.loops, f.in_train, f.in_valid, f.unseen)
+        for split, f in report.splits.items()
+    ]
+    columns = ("split", "rows", "repeats", "self-loops", "in train", "in valid", "unseen")
+    counts, highest = report.counts, report.highest
+    below = (
+        f"unseen: rows with an entity or relation that never occurs in train; "
+        f"{report.unseen_entities} of {counts['entities']} entities and "
+        f"{report.unseen_relations} of {counts['relations']} relations never do. "
+        f"Ids in use: entities up to {highest['entity']}, relations up to {highest['relation']}."
+    )
+    return _table(columns, rows) + "\n" + _wrap(below, "")
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    from tabulate import tabulate
+
+    lines = tabulate(rows, columns, tablefmt="simple").splitlines()
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _wrap(text: str, label: str) -> str:
+    indent = " " * len(label)
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=label,
+        subsequent_indent=indent,
+        break_long_words=False,  # a path must stay whole to be of use
+        break_on_hyphens=False,
+    )
