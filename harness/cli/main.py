@@ -1,0 +1,63 @@
+"""The command line: mounts the commands, prints errors, returns exit codes; nothing else."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import harness
+from harness.cli import data, db, models, predict, report, run, runs
+from harness.errors import HarnessError
+
+app = typer.Typer(
+    name="harness",
+    help="Run, store and report multi-modal knowledge graph completion experiments.\n\n"
+    "Exit codes: 0 ok, 1 a run failed, 2 wrong use or suite, 3 wrong or missing data, "
+    "4 the machine cannot, 130 and 143 interrupted.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mmkgc-harness {harness.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Run, store and report multi-modal knowledge graph completion experiments."""
+
+
+app.command("run")(run.run)
+report.register(app)
+app.command("predict")(predict.predict)
+app.add_typer(models.app, name="models", help="What can be run.")
+app.add_typer(data.app, name="data", help="Datasets: list, fetch, import, verify, show.")
+app.add_typer(runs.app, name="runs", help="Finished and failed runs.")
+app.add_typer(db.app, name="db", help="The result database.")
+
+
+def main() -> None:
+    """Entry point of the ``harness`` command; errors meant for the user are printed in one line."""
+    try:
+        app()
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of a pipe has gone (``harness report | head``).
+        sys.stderr.close()
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

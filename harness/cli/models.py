@@ -1,0 +1,86 @@
+"""``harness models``: what can be run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+Folders = Annotated[list[Path] | None, typer.Option("--models", help="Folder with models.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def _load(folders: list[Path] | None) -> None:
+    from harness import catalog
+
+    catalog.load_models()
+    for folder in folders or []:
+        catalog.load_folder(folder)
+
+
+@app.command("list")
+def list_models(folders: Folders = None, as_json: AsJson = False) -> None:
+    """List every registered model with its score and where it is defined."""
+    from rich.console import Console
+    from rich.table import Table
+
+    _load(folders)
+    from harness.model import MODELS
+
+    rows = [(name, MODELS.get(name).capabilities) for name in MODELS]
+    if as_json:
+        listing = [
+            {"name": n, "title": c.title, "formula": c.formula, "reference": c.reference}
+            for n, c in rows
+        ]
+        typer.echo(json.dumps(listing, indent=2))
+        return
+    table = Table(box=None)
+    for column in ("name", "score", "modalities", "reference"):
+        table.add_column(column)
+    for name, c in rows:
+        table.add_row(name, c.formula, "any" if c.uses_modalities else "-", c.reference)
+    Console().print(table)
+
+
+@app.command()
+def show(name: str, folders: Folders = None, as_json: AsJson = False) -> None:
+    """Show a model's formula, options with defaults and meaning, and where it is defined."""
+    import inspect
+
+    _load(folders)
+    from harness.model import MODELS
+
+    model = MODELS.get(name)
+    if as_json:
+        typer.echo(json.dumps(model.Config.model_json_schema(), indent=2))
+        return
+    typer.echo(f"{name}: {model.capabilities.title} ({model.capabilities.reference})")
+    typer.echo(f"defined in {MODELS.origin(name)}\n")
+    typer.echo(inspect.cleandoc(model.__doc__ or ""))
+    typer.echo("\nOptions (model.<name> in a suite):")
+    _print_options(model.Config.model_json_schema(), "")
+
+
+def _print_options(schema: dict[str, Any], prefix: str, root: dict[str, Any] | None = None) -> None:
+    root = root or schema
+    properties = schema.get("properties", {})
+    if not properties and not prefix:
+        typer.echo("  none")
+    for key, field in properties.items():
+        target = field
+        if "$ref" in field:
+            target = root["$defs"][field["$ref"].rsplit("/", 1)[1]]
+        if "properties" in target:
+            _print_options(target, f"{prefix}{key}.", root)
+            continue
+        choices = target.get("enum")
+        default = json.dumps(field.get("default", target.get("default")))
+        typer.echo(f"  {prefix}{key} = {default}" + (f"  one of {choices}" if choices else ""))
+        text = " ".join((field.get("description") or target.get("description") or "").split())
+        if text:
+            typer.echo(f"      {text}")

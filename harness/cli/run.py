@@ -1,0 +1,197 @@
+"""``harness run``: execute a suite."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.paths import home
+from harness.errors import Interrupted, RunError
+
+if TYPE_CHECKING:
+    from harness.execution.base import Job
+    from harness.execution.scheduler import Summary
+    from harness.plan.expand import Plan
+    from harness.plan.spec import DataSpec
+    from harness.store.base import ResultStore
+    from harness.store.records import Cell
+
+
+def run(
+    suite: Annotated[str, typer.Argument(help="A suite file, or the name of a shipped one.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a value: --set training.epochs=20", metavar="K=V"),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run a part: --only model=rotate,dataset=atlas,seed=0", metavar="K=V"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and an estimate; run nothing.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run again what failed earlier.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads per run; 0: all.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps")] = "auto",
+    models: Annotated[
+        list[Path] | None, typer.Option(help="Folder with models of your own.")
+    ] = None,
+    results: Annotated[Path | None, typer.Option("--home", help="Results folder.")] = None,
+) -> None:
+    """Execute a suite: what the store already holds is skipped, what was interrupted goes on."""
+    from harness import catalog
+    from harness.cli import dry
+    from harness.config.override import parse_overrides
+    from harness.pipeline import resolve_device
+    from harness.plan.expand import expand
+    from harness.plan.suite import find_suite, load_suite
+
+    catalog.load_models()
+    for folder in models or []:
+        catalog.load_folder(folder)
+    plan = expand(load_suite(find_suite(suite)), parse_overrides(set_ or []), only or [])
+    resolve_device(device)
+    place = home(results)
+    jobs, cells = _jobs(plan, place, device, threads, tuple(models or ()))
+    if dry_run:
+        dry.show(plan, jobs, place)
+        return
+    from harness.report.query import suite_table
+    from harness.report.render import render
+    from harness.store import open_store
+
+    store = open_store(place / "harness.db")
+    try:
+        store.plan(plan.suite, plan.variant, _merged(store, plan, cells, partial=bool(only)))
+        summary = _execute(jobs, store, workers=workers, threads=threads, retry_failed=retry_failed)
+        print(render(suite_table(store, plan.suite, plan.variant), "text"))
+    finally:
+        store.close()
+    _raise(summary)
+
+
+def _jobs(
+    plan: Plan, place: Path, device: str, threads: int, folders: tuple[Path, ...]
+) -> tuple[list[Job], list[Cell]]:
+    """Return the distinct runs of a plan as jobs, and the cell of every planned run."""
+    from harness.data.load import load
+    from harness.execution.base import Job
+    from harness.plan.expand import identify
+    from harness.store.records import Cell
+
+    def digests(data: DataSpec) -> tuple[str, str]:
+        dataset = load(data.dataset, data.features, data.modalities)
+        return dataset.graph.digest, dataset.features.digest
+
+    jobs: dict[str, Job] = {}
+    cells = []
+    for run_id, run in identify(plan, digests):
+        data = run.spec.data
+        jobs.setdefault(
+            run_id,
+            Job(
+                run_id=run_id,
+                label=run.label,
+                spec=run.spec,
+                home=place,
+                device=device,
+                threads=threads,
+                model_folders=folders,
+            ),
+        )
+        cells.append(
+            Cell(
+                suite=plan.suite,
+                variant=plan.variant,
+                position=run.position,
+                label=run.label,
+                dataset=data.dataset,
+                features=data.features,
+                seed=run.spec.seed,
+                run_id=run_id,
+            )
+        )
+    return list(jobs.values()), cells
+
+
+def _merged(store: ResultStore, plan: Plan, cells: Sequence[Cell], *, partial: bool) -> list[Cell]:
+    """Return the cells to keep: with ``--only``, those planned earlier stay beside the new ones."""
+    if not partial:
+        return list(cells)
+    new = {(c.label, c.dataset, c.features, c.seed): c for c in cells}
+    old = store.cells(plan.suite, plan.variant)
+    kept = [c for c in old if (c.label, c.dataset, c.features, c.seed) not in new]
+    return sorted([*kept, *new.values()], key=lambda c: (c.position, c.dataset, c.seed))
+
+
+def _execute(
+    jobs: Sequence[Job], store: ResultStore, *, workers: int, threads: int, retry_failed: bool
+) -> Summary:
+    from harness.cli.progress import reporter
+    from harness.execution.base import Executor, Outcome
+    from harness.execution.inline import InlineExecutor
+    from harness.execution.processes import ProcessExecutor
+    from harness.execution.scheduler import Summary, pending, run_jobs
+
+    to_run, finished, failed = pending(jobs, store, retry_failed=retry_failed)
+    if finished:
+        print(f"{len(finished)} of {len(jobs)} runs are finished already", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} failed earlier and are skipped (--retry-failed)", file=sys.stderr)
+    if not to_run:
+        return Summary()
+    executor: Executor = ProcessExecutor(workers, threads) if workers > 1 else InlineExecutor()
+    with stop_flag() as flag, reporter(len(to_run)) as screen:
+
+        def tell(job: Job, outcome: Outcome) -> None:
+            record = store.get(job.run_id) if outcome.status == "ok" else None
+            screen.outcome(job, outcome, record.metric("mrr", "valid") if record else None)
+
+        return run_jobs(
+            to_run,
+            store,
+            executor,
+            on_event=screen.event,
+            on_outcome=tell,
+            should_stop=flag.is_set,
+        )
+
+
+def _raise(summary: Summary) -> None:
+    if summary.interrupted:
+        raise Interrupted("stopped; the same command goes on from here")
+    if summary.failed:
+        first = summary.failed[0]
+        raise RunError(
+            f"{len(summary.failed)} runs failed; the first: {first.run_id}: {first.message} "
+            f"(harness runs show {first.run_id})"
+        )
+
+
+@contextlib.contextmanager
+def stop_flag() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C or SIGTERM into a flag; the second Ctrl-C interrupts at once."""
+    flag = threading.Event()
+
+    def ask(number: int, frame: object) -> None:
+        if flag.is_set():
+            raise KeyboardInterrupt
+        flag.set()
+        print("stopping after this epoch; press Ctrl-C again to stop now", file=sys.stderr)
+
+    previous = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield flag
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,295 @@
+"""What every registered model must do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from harness.catalog import create_model, load_models
+from harness.data.negatives import CorruptionSampler
+from harness.evaluation.evaluator import measure, rank
+from harness.index import GraphIndex, KnownAnswers, Modality, Side
+from harness.model import MODELS, Model
+from harness.plan.spec import Protocol, RunSpec
+from harness.training.checkpoint import CheckpointFolder
+from harness.training.loop import fit
+from harness.training.procedures import StandardProcedure
+
+load_models()
+ALL = list(MODELS)
+TRAINABLE = [name for name in ALL if MODELS.get(name).capabilities.trainable]
+FUSING = [name for name in ALL if MODELS.get(name).capabilities.uses_modalities]
+N, R = 24, 3
+SIDES: tuple[Side, ...] = ("head", "tail")
+
+
+def make_graph(seed: int = 0) -> GraphIndex:
+    """Entities on a circle; relation k leads k + 1 places on: learnable by every scorer."""
+    heads = torch.arange(N).repeat(R)
+    relations = torch.arange(R).repeat_interleave(N)
+    return GraphIndex(N, R, torch.stack([heads, relations, (heads + relations + 1) % N], 1), "d")
+
+
+def make_modalities(index: GraphIndex) -> dict[str, Modality]:
+    generator = torch.Generator().manual_seed(5)
+    found = {}
+    for name, width in (("text", 10), ("image", 6)):
+        present = torch.rand(index.n_entities, generator=generator) < 0.7
+        matrix = torch.randn(index.n_entities, width, generator=generator) * present[:, None]
+        found[name] = Modality(name, matrix, present)
+    return found
+
+
+def make(name: str, *, seed: int = 0) -> tuple[Model, GraphIndex]:
+    index = make_graph()
+    options = {"dim": 8} if "dim" in MODELS.get(name).Config.model_fields else {}
+    return create_model(name, options, index, make_modalities(index), seed=seed), index
+
+
+def queries(index: GraphIndex) -> tuple[Tensor, Tensor]:
+    return index.train[::5, 0], index.train[::5, 1]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_has_a_title_a_formula_a_reference_and_documented_options(name: str) -> None:
+    model = MODELS.get(name)
+    assert model.capabilities.title
+    assert model.capabilities.formula
+    assert model.capabilities.reference
+    assert model.__doc__
+    for key, field in model.Config.model_fields.items():
+        assert field.description, f"{name}.{key} has no docstring"
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("name", ALL)
+def test_scores_have_one_row_per_query_and_one_column_per_entity(name: str, side: Side) -> None:
+    model, index = make(name)
+    model.eval()
+    anchors, relations = queries(index)
+    scores = model.score_all(model.encode(), anchors, relations, side)
+    assert scores.shape == (len(anchors), N)
+    assert torch.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_a_triple_has_one_score_whichever_way_it_is_asked(name: str) -> None:
+    model, index = make(name)
+    model.eval()
+    triples = index.train[::3]
+    head, relation, tail = triples.unbind(1)
+    with torch.no_grad():
+        tables = model.encode()
+        of_triples = model.score_triples(triples)
+        as_tail = model.score_all(tables, head, relation, "tail").gather(1, tail[:, None])[:, 0]
+        as_head = model.score_all(tables, tail, relation, "head").gather(1, head[:, None])[:, 0]
+    torch.testing.assert_close(as_tail, of_triples, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(as_head, of_triples, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_score_of_a_query_does_not_depend_on_its_batch(name: str) -> None:
+    model, index = make(name)
+    model.eval()
+    anchors, relations = queries(index)
+    with torch.no_grad():
+        tables = model.encode()
+        together = model.score_all(tables, anchors, relations, "tail")
+        alone = [
+            model.score_all(tables, a[None], r[None], "tail")
+            for a, r in zip(anchors, relations, strict=True)
+        ]
+    torch.testing.assert_close(torch.cat(alone), together, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_encoding_some_entities_equals_rows_of_encoding_all(name: str) -> None:
+    model, _ = make(name)
+    model.eval()
+    some = torch.tensor([3, 17, 4, 0])
+    with torch.no_grad():
+        everything, part = model.encode(), model.encode(some)
+    for table, rows in part.items():
+        torch.testing.assert_close(rows, everything[table][some], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_gradients_reach_every_parameter(name: str) -> None:
+    model, index = make(name)
+    model.train()
+    spec = RunSpec.model_validate(
+        {"model": {"name": name}, "data": {"dataset": "d"}, "negatives": {"count": 8}}
+    )
+    procedure = StandardProcedure(model, index, spec, torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    before = {key: value.clone() for key, value in model.named_parameters()}
+    for _ in range(3):
+        procedure.step(index.train, generator)
+    held = {id(p) for p in model.auxiliary_parameters()}
+    for key, value in model.named_parameters():
+        changed = not torch.equal(value, before[key])
+        assert changed, f"{key} ({'auxiliary' if id(value) in held else 'main'}) never moved"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_same_seed_makes_the_same_model_and_another_seed_another(name: str) -> None:
+    (first, _), (second, _), (other, _) = make(name), make(name), make(name, seed=1)
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[key]), key
+    if name in TRAINABLE:
+        assert any(not torch.equal(v, other.state_dict()[k]) for k, v in first.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_saved_and_loaded_weights_give_equal_scores(name: str, tmp_path: Path) -> None:
+    model, index = make(name)
+    fresh, _ = make(name, seed=9)
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    fresh.load_state_dict(load_file(tmp_path / "w.safetensors"))
+    anchors, relations = queries(index)
+    with torch.no_grad():
+        model.eval(), fresh.eval()
+        a = model.score_all(model.encode(), anchors, relations, "head")
+        b = fresh.score_all(fresh.encode(), anchors, relations, "head")
+    assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_ranks_equal_brute_force_over_the_score_matrix(name: str) -> None:
+    model, index = make(name)
+    known = KnownAnswers(index.train, N, R)
+    ranks = rank(model, index.train, known, Protocol())
+    with torch.no_grad():
+        tables = model.encode()
+        for side in SIDES:
+            counts = ranks.sides[side]
+            for i, (h, r, t) in enumerate(index.train.tolist()):
+                anchor, target = (h, t) if side == "tail" else (t, h)
+                scores = model.score_all(tables, torch.tensor([anchor]), torch.tensor([r]), side)[
+                    0
+                ].double()
+                left_out = {
+                    (c if side == "tail" else a)
+                    for a, b, c in index.train.tolist()
+                    if b == r and (a if side == "tail" else c) == anchor
+                }
+                rivals = [e for e in range(N) if e not in left_out]
+                margin = 1e-4 * (1 + abs(float(scores[target])))
+                better = sum(float(scores[e] - scores[target]) > margin for e in rivals)
+                close = sum(abs(float(scores[e] - scores[target])) <= margin for e in rivals)
+                assert counts.candidates[i] == len(rivals) + 1
+                assert better <= counts.better[i] <= better + close
+                assert counts.better[i] + counts.tied[i] <= better + close
+
+
+@pytest.mark.parametrize("name", FUSING)
+def test_features_of_entities_without_the_modality_change_nothing(name: str) -> None:
+    index = make_graph()
+    clean = make_modalities(index)
+    dirty = {
+        key: Modality(key, torch.where(m.present[:, None], m.matrix, 7.0), m.present)
+        for key, m in clean.items()
+    }
+    options = {"dim": 8}
+    models = [create_model(name, options, index, features) for features in (clean, dirty)]
+    with torch.no_grad():
+        first, second = (m.eval().score_triples(index.train) for m in models)
+    torch.testing.assert_close(first, second)
+
+
+@pytest.mark.parametrize("name", FUSING)
+def test_fusion_weights_sum_to_one_and_leave_out_what_is_missing(name: str) -> None:
+    model, index = make(name)
+    model.eval()
+    weights = model.fusion_weights(torch.arange(N))
+    if not weights:
+        pytest.skip("the default fusion has no weights")
+    torch.testing.assert_close(sum(weights.values()), torch.ones(N), rtol=0, atol=1e-5)
+    for key, modality in make_modalities(index).items():
+        assert (weights[key][~modality.present] == 0).all()
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_bf16_losses_stay_close_to_fp32(name: str) -> None:
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        model, index = make(name)
+        spec = RunSpec.model_validate(
+            {
+                "model": {"name": name},
+                "data": {"dataset": "d"},
+                "negatives": {"count": 8},
+                "training": {"precision": precision},
+            }
+        )
+        procedure = StandardProcedure(model, index, spec, torch.device("cpu"))
+        report = procedure.step(index.train, torch.Generator().manual_seed(0))
+        losses[precision] = float(report.loss)
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_learns_a_graph_with_a_planted_rule(name: str, tmp_path: Path) -> None:
+    """Every 6th triple of the circle is held out; chance MRR over 24 entities is about 0.16."""
+    index = make_graph()
+    held_out = torch.arange(len(index.train)) % 6 == 0
+    train, test = index.train[~held_out], index.train[held_out]
+    seen = GraphIndex(N, R, train, "d")
+    options = {"dim": 16}
+    if "margin" in MODELS.get(name).Config.model_fields:
+        options["margin"] = 4.0
+    model = create_model(name, options, seen, make_modalities(seen))
+    spec = RunSpec.model_validate(
+        {
+            "model": {"name": name},
+            "data": {"dataset": "d"},
+            "negatives": {"count": 16},
+            "optimiser": {"lr": 0.02},
+            "training": {"epochs": 150, "batch_size": 64, "evaluate_every": 150},
+        }
+    )
+    known = KnownAnswers(index.train, N, R)
+
+    def fitted() -> float:
+        found = measure(rank(model, train, known, spec.protocol), spec.protocol)
+        return next(m.value for m in found if m.metric == "mrr")
+
+    before = fitted()
+    procedure = StandardProcedure(model, seen, spec, torch.device("cpu"))
+    fit(
+        model,
+        procedure,
+        train,
+        spec.training,
+        CheckpointFolder(tmp_path),
+        lambda: {"mrr": fitted()},
+        seed=0,
+        dataset="d",
+    )
+    after = fitted()
+    assert before < 0.4
+    assert after > 0.6
+    unseen = measure(rank(model, test, known, spec.protocol), spec.protocol)
+    assert next(m.value for m in unseen if m.metric == "mrr") > 0.2
+
+
+def test_a_model_that_scores_nan_is_refused() -> None:
+    from harness.errors import NonFiniteError
+
+    model, index = make("rotate")
+    with torch.no_grad():
+        model.entity[0, 0] = float("nan")  # type: ignore[union-attr, operator]
+    with pytest.raises(NonFiniteError, match="queries"):
+        rank(model, index.train, KnownAnswers(index.train, N, R), Protocol())
+
+
+def test_negatives_of_a_step_are_the_same_for_every_model() -> None:
+    """Variants are paired: the sampler knows nothing of the model."""
+    index = make_graph()
+    sampler = CorruptionSampler.build(index, sampler="uniform", count=4, filter="train")
+    drawn = [sampler.sample(index.train, torch.Generator().manual_seed(3)) for _ in range(2)]
+    assert torch.equal(drawn[0].candidates, drawn[1].candidates)

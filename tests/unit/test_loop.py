@@ -1,0 +1,100 @@
+"""The training loop: early stopping, non-finite losses, resuming to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.catalog import create_model
+from harness.errors import Interrupted, NonFiniteError
+from harness.index import GraphIndex
+from harness.plan.spec import RunSpec
+from harness.training.checkpoint import CheckpointFolder
+from harness.training.loop import FitResult, fit
+from harness.training.procedures import StandardProcedure
+
+GENERATOR = torch.Generator().manual_seed(1)
+TRAIN = torch.stack([torch.randint(n, (200,), generator=GENERATOR) for n in (30, 3, 30)], 1)
+INDEX = GraphIndex(30, 3, TRAIN, "digest")
+
+
+def train(
+    folder: Path,
+    *,
+    epochs: int = 6,
+    model: str = "rotate",
+    values: tuple[float, ...] = (),
+    patience: int = 0,
+    stop_after: int | None = None,
+    lr: float = 1e-2,
+) -> tuple[FitResult, dict[str, torch.Tensor]]:
+    spec = RunSpec.model_validate(
+        {
+            "model": {"name": model},
+            "data": {"dataset": "none"},
+            "negatives": {"count": 8},
+            "optimiser": {"lr": lr},
+            "training": {
+                "epochs": epochs,
+                "batch_size": 64,
+                "evaluate_every": 1,
+                "patience": patience,
+            },
+        }
+    )
+    network = create_model(model, {"dim": 8}, INDEX)
+    left = list(values)
+    done = []
+    result = fit(
+        network,
+        StandardProcedure(network, INDEX, spec, torch.device("cpu")),
+        TRAIN,
+        spec.training,
+        CheckpointFolder(folder),
+        lambda: {"mrr": left.pop(0) if left else float(len(done))},
+        seed=0,
+        dataset="digest",
+        on_epoch=done.append,
+        should_stop=lambda: stop_after is not None and done[-1]["epoch"] >= stop_after,
+    )
+    return result, network.state_dict()
+
+
+def test_loss_falls(tmp_path: Path) -> None:
+    result, _ = train(tmp_path, epochs=15)
+    losses = [row["loss"] for row in result.history]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("model", ["transe", "rotate", "complex", "distmult", "pairre"])
+def test_resumed_training_equals_straight_training_to_the_bit(tmp_path: Path, model: str) -> None:
+    straight, weights = train(tmp_path / "straight", model=model)
+    with pytest.raises(Interrupted):
+        train(tmp_path / "broken", model=model, stop_after=3)
+    resumed, again = train(tmp_path / "broken", model=model)
+    assert [row["loss"] for row in resumed.history] == [row["loss"] for row in straight.history]
+    assert all(torch.equal(weights[key], again[key]) for key in weights)
+
+
+def test_patience_stops_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
+    result, _ = train(tmp_path, epochs=9, values=(0.1, 0.3, 0.2, 0.2, 0.2), patience=2)
+    assert result.stopped_early
+    assert (result.best_epoch, len(result.history)) == (2, 4)
+    best = CheckpointFolder(tmp_path).load_best()
+    _, at_two = train(tmp_path / "other", epochs=2)
+    assert best is not None
+    assert all(torch.equal(best[key], at_two[key]) for key in best)
+
+
+def test_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    first, weights = train(tmp_path)
+    second, again = train(tmp_path)
+    assert second.history == first.history
+    assert all(torch.equal(weights[key], again[key]) for key in weights)
+
+
+def test_a_loss_that_is_not_a_number_stops_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError, match=r"epoch \d+ .*optimiser\.lr"):
+        train(tmp_path, lr=1e38, model="distmult")
