@@ -1,0 +1,1 @@
+"""Tables of what the store holds, beside what was published."""

@@ -1,0 +1,244 @@
+"""Definition + results + published figures -> table; pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from harness.report.aggregate import Summary, paired_change, rank_marks, summarise
+from harness.report.definition import METRICS, Definition, Published, RowSpec, parse_metric
+from harness.report.reasons import missing_reason
+from harness.report.results import Result, SuiteResults
+from harness.report.table import Column, Heading, Table, TableCell, TableRow
+
+__all__ = ["assemble"]
+
+NO_FEATURES = "none"
+
+
+def assemble(definition: Definition, published: Published | None, results: SuiteResults) -> Table:
+    """Return the table of a definition whose datasets are complete.
+
+    Args:
+        definition: rows, datasets and metrics to show; the suite's further rows are appended.
+        published: figures for the rows that name some.
+        results: what the store holds of the definition's suite.
+    """
+    return _Assembly(definition, published, results).table()
+
+
+@dataclass(frozen=True)
+class _Assembly:
+    definition: Definition
+    published: Published | None
+    results: SuiteResults
+
+    def table(self) -> Table:
+        columns = self.columns
+        specs = self.row_specs()
+        grid = [[self.cell(spec, column) for column in columns] for spec in specs]
+        _mark(grid, columns)
+        rows = [self.row(spec, cells) for spec, cells in zip(specs, grid, strict=True)]
+        headings = [Heading(a.title or a.name, a.latex) for a in self.definition.attributes]
+        return Table(
+            name=self.definition.name,
+            title=self.definition.title,
+            columns=columns,
+            rows=tuple(rows),
+            headings=tuple(headings),
+            notes=self.notes(),
+            source=self.source(),
+            baseline=self.definition.baseline,
+        )
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(
+            _column(dataset.name, dataset.title or dataset.name, metric)
+            for dataset in self.definition.datasets
+            for metric in dataset.metrics or self.definition.metrics
+        )
+
+    @cached_property
+    def shown(self) -> tuple[Result, ...]:
+        """Results with a value on the datasets shown."""
+        names = {dataset.name.lower() for dataset in self.definition.datasets}
+        return tuple(r for r in self.results.results if r.records and r.dataset.lower() in names)
+
+    @cached_property
+    def usual_seeds(self) -> tuple[int, ...]:
+        """The seeds that most results have; other cells carry a footnote."""
+        counts = Counter(_seeds(result) for result in self.shown)
+        return counts.most_common(1)[0][0] if counts else ()
+
+    @cached_property
+    def common_features(self) -> str:
+        """What all results were measured with, "" when they differ."""
+        names = {_features(result) for result in self.shown}
+        return names.pop() if len(names) == 1 else ""
+
+    def row_specs(self) -> list[RowSpec]:
+        """Return the listed rows, then the suite's others."""
+        specs: list[RowSpec] = []
+        for spec in self.definition.rows:
+            specs.extend(self.split_by_features(spec))
+        listed = {spec.label.lower() for spec in specs}
+        for label in self.results.labels:
+            if label.lower() not in listed:
+                specs.append(RowSpec(label=label, group=self.definition.others))
+        return specs
+
+    def split_by_features(self, spec: RowSpec) -> list[RowSpec]:
+        """Return one row per feature set where the suite has the label with several."""
+        prefix = f"{spec.label.lower()} ["
+        labels = [name for name in self.results.labels if name.lower().startswith(prefix)]
+        if not labels:
+            return [spec]
+        title = spec.title or spec.label
+        return [
+            spec.model_copy(update={"label": name, "title": title + name[len(spec.label) :]})
+            for name in labels
+        ]
+
+    def cell(self, spec: RowSpec, column: Column) -> TableCell:
+        result = self.results.find(spec.label, column.dataset)
+        values = result.values(column.metric, column.bucket) if result else {}
+        published = self.published_value(spec, column)
+        if result is None or not values:
+            reason = missing_reason(self.definition, spec, column, self.results)
+            return TableCell(published=published, reason=reason)
+        summary = summarise(list(values.values()))
+        return TableCell(
+            value=summary.mean,
+            sd=summary.sd,
+            n=summary.n,
+            planned=len(result.runs),
+            published=published,
+            change=self.change(spec, column, values),
+            features=result.features,
+            notes=self.cell_notes(result, values),
+            runs=tuple(record.run_id for record in result.records),
+        )
+
+    def published_value(self, spec: RowSpec, column: Column) -> float | None:
+        if not (self.published and self.definition.published and spec.published):
+            return None
+        if column.bucket != "all":
+            return None
+        row = self.published.tables[self.definition.published].rows[spec.published]
+        return row.get(column.dataset, {}).get(column.metric)
+
+    def change(self, spec: RowSpec, column: Column, values: Mapping[int, float]) -> float | None:
+        baseline = self.results.find(self.definition.baseline, column.dataset)
+        if baseline is None or baseline.label.lower() == spec.label.lower():
+            return None
+        return paired_change(values, baseline.values(column.metric, column.bucket))
+
+    def cell_notes(self, result: Result, values: Mapping[int, float]) -> tuple[str, ...]:
+        notes: list[str] = []
+        if not self.common_features and result.features != NO_FEATURES:
+            notes.append(f"measured with {_features(result)}")
+        if len(values) < len(result.runs):
+            notes.append(_partial(result, len(values)))
+        elif tuple(values) != self.usual_seeds:
+            notes.append(_over_seeds(tuple(values)))
+        return tuple(notes)
+
+    def row(self, spec: RowSpec, cells: Sequence[TableCell]) -> TableRow:
+        """Return a row; notes that all its values share move to the label."""
+        measured = [cell.notes for cell in cells if cell.value is not None]
+        shared = (
+            [n for n in measured[0] if all(n in notes for notes in measured)] if measured else []
+        )
+        kept = [replace(c, notes=tuple(n for n in c.notes if n not in shared)) for c in cells]
+        names = [attribute.name for attribute in self.definition.attributes]
+        return TableRow(
+            label=spec.title or spec.label,
+            cells=tuple(kept),
+            group=spec.group,
+            attributes=tuple(spec.attributes.get(name, "") for name in names),
+            notes=(*spec.notes, *shared),
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        """Return the footnotes of the whole table: seeds, protocol, features, data, own."""
+        notes: list[str] = []
+        if not self.results.results and not self.definition.rows:
+            suite = self.definition.suite
+            notes.append(f"Nothing was run: `harness run suites/{suite}.yaml` fills this table.")
+        if self.shown:
+            notes.append(f"Test split; {_mean_over(self.usual_seeds)}.")
+            notes.append(f"Protocol: {self.results.protocol}.")
+            notes.append(self.feature_note())
+        for dataset in self.definition.datasets:
+            remarks = dict.fromkeys(
+                note
+                for result in self.shown
+                if result.dataset.lower() == dataset.name.lower()
+                for record in result.records
+                for note in record.notes
+            )
+            notes.extend(f"{dataset.title or dataset.name}: {remark}" for remark in remarks)
+        return (*notes, *self.definition.footnotes)
+
+    def feature_note(self) -> str:
+        if self.common_features:
+            return f"All measured with {self.common_features}."
+        return f"Without a footnote on features: measured with {NO_FEATURE_TEXT}."
+
+    def source(self) -> str:
+        if not (self.published and self.definition.published):
+            return ""
+        caption = self.published.tables[self.definition.published].caption
+        return f"{caption} of {self.published.source}"
+
+
+NO_FEATURE_TEXT = "structure only (features 'none')"
+
+
+def _column(dataset: str, title: str, text: str) -> Column:
+    name, bucket = parse_metric(text)
+    metric = METRICS[name]
+    printed = metric.title if bucket == "all" else f"{metric.title} {bucket}"
+    return Column(dataset, title, name, bucket, printed, metric.higher_is_better)
+
+
+def _mark(grid: list[list[TableCell]], columns: Sequence[Column]) -> None:
+    """Mark best and second among the measured values of each column, in place."""
+    for position, column in enumerate(columns):
+        cells = [row[position] for row in grid]
+        summaries = [None if c.value is None else Summary(c.value, c.sd, c.n) for c in cells]
+        marks = rank_marks(summaries, higher_is_better=column.higher_is_better)
+        for row, mark in zip(grid, marks, strict=True):
+            row[position] = replace(row[position], mark=mark)
+
+
+def _seeds(result: Result) -> tuple[int, ...]:
+    return tuple(record.seed for record in result.records)
+
+
+def _features(result: Result) -> str:
+    """Return the feature set and modalities of a result's runs in words."""
+    if result.features == NO_FEATURES:
+        return NO_FEATURE_TEXT
+    modalities = ", ".join(result.records[0].modalities)
+    return f"features '{result.features}'" + (f" ({modalities})" if modalities else "")
+
+
+def _partial(result: Result, n: int) -> str:
+    failed = [f"run {r.run_id} failed: {r.failure}" for r in result.runs if r.failure]
+    return "; ".join([f"{n} of {len(result.runs)} seeds", *failed])
+
+
+def _over_seeds(seeds: tuple[int, ...]) -> str:
+    numbers = ", ".join(map(str, seeds))
+    return f"seed {numbers} alone" if len(seeds) == 1 else f"over {len(seeds)} seeds ({numbers})"
+
+
+def _mean_over(seeds: tuple[int, ...]) -> str:
+    if len(seeds) == 1:
+        return f"one seed ({seeds[0]})"
+    numbers = ", ".join(map(str, seeds))
+    return f"mean ± standard deviation over {len(seeds)} seeds ({numbers})"

@@ -1,0 +1,90 @@
+"""CSV and JSON: every number unrounded, for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from harness.report.table import Column, Part, Table, TableCell, TableRow
+
+__all__ = ["as_json", "csv_table", "json_table"]
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_table(table: Table) -> str:
+    """Return one line per row; each column of the table takes several fields.
+
+    The fields are ``<dataset> <metric> published|measured|sd|seeds|difference|change|note``, as far
+    as there is something to say. Texts that a spreadsheet would run as a formula get an apostrophe.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    headings = [heading.text for heading in table.headings]
+    columns = list(enumerate(table.columns))
+    fields = [f"{_title(c)} {f}" for i, c in columns for f in _fields(table, i)]
+    writer.writerow(["group", "method", *headings, *fields, "note"])
+    for row in table.rows:
+        attributes = [str(a).lower() if isinstance(a, bool) else _safe(a) for a in row.attributes]
+        described = [_safe(row.group), _safe(row.label), *attributes]
+        numbers = [_field(row.cells[i], f) for i, _ in columns for f in _fields(table, i)]
+        writer.writerow([*described, *numbers, _safe("; ".join(row.notes))])
+    return out.getvalue()
+
+
+def json_table(table: Table) -> str:
+    """Return the table as one JSON object (percent values, full precision)."""
+    return json.dumps(as_json(table), ensure_ascii=False, indent=2) + "\n"
+
+
+def as_json(table: Table) -> dict[str, Any]:
+    """Return the table as plain values."""
+    return {
+        "name": table.name,
+        "title": table.title,
+        "source": table.source,
+        "baseline": table.baseline,
+        "headings": [heading.text for heading in table.headings],
+        "columns": [asdict(column) for column in table.columns],
+        "rows": [_json_row(row) for row in table.rows],
+        "notes": list(table.notes),
+    }
+
+
+def _json_row(row: TableRow) -> dict[str, Any]:
+    cells = [{**asdict(cell), "difference": cell.difference} for cell in row.cells]
+    return {**asdict(row), "cells": cells}
+
+
+def _title(column: Column) -> str:
+    return f"{column.dataset_title} {column.title}"
+
+
+def _fields(table: Table, column: int) -> Iterator[str]:
+    for part in table.parts(column):
+        yield str(part)
+        if part is Part.MEASURED:
+            yield from ("sd", "seeds")
+    yield "note"
+
+
+def _field(cell: TableCell, field: str) -> str:
+    if field == "note":
+        return _safe("; ".join(cell.footnotes))
+    number = {
+        "published": cell.published,
+        "measured": cell.value,
+        "sd": cell.sd,
+        "seeds": cell.n if cell.value is not None else None,
+        "difference": cell.difference,
+        "change": cell.change,
+    }[field]
+    return "" if number is None else repr(number)
+
+
+def _safe(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA) else text

@@ -1,0 +1,133 @@
+"""A table as rows of printed pieces, shared by the formats that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.report.table import Column, Mark, Part, Table, TableCell, TableRow
+
+__all__ = ["Grid", "GridCell", "GridColumn", "GridRow", "lay_out", "legend"]
+
+
+@dataclass(frozen=True)
+class GridColumn:
+    """One printed column: a part of a table column."""
+
+    column: Column
+    part: Part
+    first: bool
+    """True for the leftmost part of its table column."""
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """Printed pieces of one number; all empty where there is nothing to say.
+
+    Attributes:
+        number: "34.91", "+1.24".
+        spread: "0.12", "" without.
+        mark: best, second or None.
+        letters: footnotes.
+        missing: True where a measurement is absent; the letter says why.
+        title: the footnotes in full.
+    """
+
+    number: str = ""
+    spread: str = ""
+    mark: Mark | None = None
+    letters: str = ""
+    missing: bool = False
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """A row's label with its footnote letters, its attributes, its printed cells."""
+
+    label: str
+    letters: str
+    group: str
+    attributes: tuple[str | bool, ...]
+    cells: tuple[GridCell, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Printed columns and rows."""
+
+    columns: tuple[GridColumn, ...]
+    rows: tuple[GridRow, ...]
+
+
+def lay_out(table: Table, columns: Sequence[int] | None = None) -> Grid:
+    """Return the printed pieces of a table.
+
+    Args:
+        table: the table.
+        columns: positions of the table's columns to keep; all when None.
+    """
+    positions = range(len(table.columns)) if columns is None else columns
+    letters = table.letters()
+    printed = [
+        (position, GridColumn(table.columns[position], part, first=not i))
+        for position in positions
+        for i, part in enumerate(table.parts(position))
+    ]
+    rows = [
+        GridRow(
+            label=row.label,
+            letters=_join(row.notes, letters),
+            group=row.group,
+            attributes=row.attributes,
+            cells=tuple(_cell(row, position, column.part, letters) for position, column in printed),
+        )
+        for row in table.rows
+    ]
+    return Grid(tuple(column for _, column in printed), tuple(rows))
+
+
+def legend(best: str, second: str) -> str:
+    """Return the sentence that explains the marks.
+
+    Args:
+        best, second: how they look in the format.
+    """
+    return (
+        f"{best} best, {second} second of a column's measurements; not marked when the lead over "
+        "the next is within the larger standard deviation of the two, or has none to compare."
+    )
+
+
+def _cell(row: TableRow, position: int, part: Part, letters: dict[str, str]) -> GridCell:
+    cell = row.cells[position]
+    if part is Part.PUBLISHED:
+        return GridCell("" if cell.published is None else f"{cell.published:.2f}")
+    if part is Part.DIFFERENCE:
+        return GridCell(_signed(cell.difference))
+    if part is Part.CHANGE:
+        return GridCell(_signed(cell.change))
+    return _measured(cell, letters)
+
+
+def _measured(cell: TableCell, letters: dict[str, str]) -> GridCell:
+    return GridCell(
+        number="" if cell.value is None else f"{cell.value:.2f}",
+        spread="" if cell.sd is None else f"{cell.sd:.2f}",
+        mark=cell.mark,
+        letters=_join(cell.footnotes, letters),
+        missing=cell.value is None,
+        title="; ".join(cell.footnotes),
+    )
+
+
+def _signed(value: float | None) -> str:
+    """Return a difference with its sign; no sign on what rounds to zero."""
+    if value is None:
+        return ""
+    text = f"{value:+.2f}"
+    return "0.00" if text in {"+0.00", "-0.00"} else text
+
+
+def _join(notes: Sequence[str], letters: dict[str, str]) -> str:
+    return ",".join(letters[note] for note in notes)

@@ -1,0 +1,98 @@
+"""Where definitions, published figures and templates are, and how they are read.
+
+In a checkout they lie in ``reports/`` beside the package; an installed package carries them as
+``harness.reports``. Definitions in ``reports/`` of the working directory come first.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+from functools import cache
+from pathlib import Path
+
+from harness.config.yaml_source import load_yaml
+from harness.errors import ConfigError, suggest
+from harness.report.definition import Definition, Published
+
+__all__ = ["available", "find", "load_definition", "load_published", "shipped_folder"]
+
+FOLDER = Path("reports")
+PUBLISHED = "published"
+
+
+@cache
+def shipped_folder() -> Path:
+    """Return the folder of the shipped definitions."""
+    try:
+        package = importlib.resources.files("harness.reports")
+    except ModuleNotFoundError:
+        return Path(__file__).resolve().parents[2] / "reports"
+    with importlib.resources.as_file(package / f"{PUBLISHED}.yaml") as file:
+        return file.parent
+
+
+def available() -> dict[str, Path]:
+    """Return all definitions by name, sorted; those of the working directory hide shipped ones."""
+    found: dict[str, Path] = {}
+    for folder in (FOLDER, shipped_folder()):
+        for path in folder.glob("*.yaml"):
+            if path.stem != PUBLISHED:
+                found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def find(name: str) -> Path:
+    """Return the file of a definition, given its name or its path.
+
+    Raises:
+        ConfigError: there is none; the message offers the nearest name.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"{name}: no such report definition")
+        return path
+    known = available()
+    if name not in known:
+        raise ConfigError(f"unknown table '{name}'{suggest(name, known)}")
+    return known[name]
+
+
+def load_definition(name: str) -> Definition:
+    """Read and check a definition.
+
+    Raises:
+        ConfigError: it does not exist or holds a mistake (the message names file and line).
+    """
+    path = find(name)
+    definition = load_yaml(path, Definition)
+    _check_published(path, definition)
+    return definition.model_copy(update={"name": path.stem})
+
+
+def load_published() -> Published:
+    """Read the published figures (those of the working directory first)."""
+    own = FOLDER / f"{PUBLISHED}.yaml"
+    return _published((own if own.is_file() else shipped_folder() / own.name).resolve())
+
+
+@cache
+def _published(path: Path) -> Published:
+    return load_yaml(path, Published)
+
+
+def _check_published(path: Path, definition: Definition) -> None:
+    """Refuse names that the published figures do not have."""
+    wanted = [row.published for row in definition.rows if row.published]
+    if not definition.published:
+        if wanted:
+            raise ConfigError(f"{path}: rows name published figures, but 'published' is not set")
+        return
+    tables = load_published().tables
+    if definition.published not in tables:
+        name = definition.published
+        raise ConfigError(f"{path}: published: no table '{name}'{suggest(name, tables)}")
+    rows = tables[definition.published].rows
+    for name in wanted:
+        if name not in rows:
+            raise ConfigError(f"{path}: rows: no published row '{name}'{suggest(name, rows)}")

@@ -1,0 +1,196 @@
+"""From the store to a table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from harness.errors import ConfigError, suggest
+from harness.report.assemble import assemble
+from harness.report.definition import DatasetSpec, Definition, Published
+from harness.report.library import available, load_definition, load_published
+from harness.report.results import Result, SeedRun, SuiteResults
+from harness.report.table import Table
+from harness.store.base import ResultStore
+from harness.store.records import Cell
+
+__all__ = ["Selection", "all_tables", "fetch", "named_table", "report_table", "suite_table"]
+
+SUITE_METRICS = ("mrr", "hits@1", "hits@10")
+SPLIT_METRICS = ("mrr/warm", "mrr/cold")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs of a suite are shown.
+
+    Attributes:
+        variant: digest of the ``--set`` overrides the suite was run with, "" for none.
+        seeds: seeds to average; all when None.
+        datasets: datasets to show, by name or title in any case; all when empty.
+    """
+
+    variant: str = ""
+    seeds: Collection[int] | None = None
+    datasets: tuple[str, ...] = ()
+
+
+ALL = Selection()
+
+
+def fetch(store: ResultStore, suite: str, selection: Selection = ALL) -> SuiteResults:
+    """Return what the store knows of a suite, on all its datasets.
+
+    Raises:
+        StoreError: the runs cannot stand in one table (see :class:`SuiteResults`).
+    """
+    seeds = selection.seeds
+    cells = [c for c in store.cells(suite, selection.variant) if seeds is None or c.seed in seeds]
+    records = {record.run_id: record for record in store.find(ids={c.run_id for c in cells})}
+    grouped: dict[tuple[str, str, str], dict[int, SeedRun]] = defaultdict(dict)
+    for cell, label in zip(cells, _labels(cells), strict=True):
+        run = SeedRun(cell.seed, cell.run_id, records.get(cell.run_id))
+        grouped[label, cell.dataset, cell.features][cell.seed] = run
+    results = [
+        Result(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))
+        for (label, dataset, features), runs in grouped.items()
+    ]
+    return SuiteResults(suite, selection.variant, tuple(results))
+
+
+def report_table(
+    store: ResultStore,
+    definition: Definition,
+    published: Published | None = None,
+    selection: Selection = ALL,
+) -> Table:
+    """Return the table that a definition describes.
+
+    Args:
+        store: any store.
+        definition: what to show.
+        published: the published figures; needed when the definition names some.
+        selection: which runs are shown.
+
+    Raises:
+        ConfigError: a dataset is not in the table.
+        StoreError: the runs cannot stand in one table.
+    """
+    results = fetch(store, definition.suite, selection)
+    shown = _only(_with_datasets(definition, results), selection.datasets)
+    return assemble(shown, published, results)
+
+
+def named_table(store: ResultStore, name: str, selection: Selection = ALL) -> Table:
+    """Return the table of ``reports/<name>.yaml``, or of a file.
+
+    Raises:
+        ConfigError: there is no such definition, it holds a mistake, or a dataset is not in it.
+        StoreError: the runs cannot stand in one table.
+    """
+    definition = load_definition(name)
+    published = load_published() if definition.published else None
+    return report_table(store, definition, published, selection)
+
+
+def suite_table(store: ResultStore, suite: str, variant: str = "") -> Table:
+    """Return a table of what was run: the suite's rows by its datasets, without a definition.
+
+    Columns are MRR, Hit@1 and Hit@10; MRR of warm and cold queries where there are any.
+
+    Raises:
+        StoreError: the runs cannot stand in one table.
+    """
+    return _plain_table(store, suite, Selection(variant))
+
+
+def all_tables(store: ResultStore, selection: Selection = ALL) -> list[Table]:
+    """Return the tables of all suites in the store: their definitions', or a plain one.
+
+    Tables without any of the datasets that the selection names are left out.
+
+    Raises:
+        ConfigError: a definition holds a mistake, or no table has the datasets.
+        StoreError: the runs of a suite cannot stand in one table.
+    """
+    names: dict[str, list[str]] = defaultdict(list)
+    for name in available():
+        names[load_definition(name).suite].append(name)
+    datasets: dict[str, set[str]] = defaultdict(set)
+    for cell in store.cells():
+        if cell.variant == selection.variant:
+            datasets[cell.suite].add(cell.dataset.lower())
+    tables: list[Table] = []
+    for suite, held in datasets.items():
+        here = tuple(name for name in selection.datasets if name.lower() in held)
+        if here or not selection.datasets:
+            tables += _tables(store, suite, names[suite], replace(selection, datasets=here))
+    if datasets and not tables:
+        known = set().union(*datasets.values())
+        given = ", ".join(selection.datasets)
+        raise ConfigError(f"no results on dataset '{given}'{suggest(given, known)}")
+    return tables
+
+
+def _tables(
+    store: ResultStore, suite: str, names: Sequence[str], selection: Selection
+) -> Iterator[Table]:
+    for name in names:
+        yield named_table(store, name, selection)
+    if not names:
+        yield _plain_table(store, suite, selection)
+
+
+def _plain_table(store: ResultStore, suite: str, selection: Selection) -> Table:
+    results = fetch(store, suite, selection)
+    datasets = [DatasetSpec(name=d, metrics=_present(results, d)) for d in results.datasets]
+    title = f"Suite {suite}" + (f", variant {selection.variant}" if selection.variant else "")
+    definition = Definition(name=suite, title=title, suite=suite, datasets=tuple(datasets))
+    return assemble(_only(definition, selection.datasets), None, results)
+
+
+def _labels(cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield each cell's row label, with the feature set where a label has several on a dataset."""
+    features: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for cell in cells:
+        features[cell.label, cell.dataset].add(cell.features)
+    mixed = {label for (label, _), names in features.items() if len(names) > 1}
+    for cell in cells:
+        yield f"{cell.label} [{cell.features}]" if cell.label in mixed else cell.label
+
+
+def _with_datasets(definition: Definition, results: SuiteResults) -> Definition:
+    """Add the datasets that the suite has beside the listed ones."""
+    listed = {dataset.name.lower() for dataset in definition.datasets}
+    further = [DatasetSpec(name=d) for d in results.datasets if d.lower() not in listed]
+    return definition.model_copy(update={"datasets": (*definition.datasets, *further)})
+
+
+def _only(definition: Definition, wanted: Sequence[str]) -> Definition:
+    """Keep the wanted datasets, all when none is named."""
+    kept: list[DatasetSpec] = []
+    for name in wanted:
+        found = [d for d in definition.datasets if name.lower() in (d.name, d.title.lower())]
+        if not found:
+            raise ConfigError(
+                f"table '{definition.name}' has no dataset '{name}'"
+                f"{suggest(name, [dataset.name for dataset in definition.datasets])}"
+            )
+        kept += found
+    if not wanted:
+        return definition
+    datasets = tuple(d for d in definition.datasets if d in kept)
+    return definition.model_copy(update={"datasets": datasets})
+
+
+def _present(results: SuiteResults, dataset: str) -> tuple[str, ...]:
+    """Return the columns of a dataset: warm and cold only where some run has them."""
+    held = {
+        f"{value.metric}/{value.bucket}"
+        for record in results.records
+        if record.dataset == dataset
+        for value in record.metrics
+        if value.split == "test"
+    }
+    return (*SUITE_METRICS, *(metric for metric in SPLIT_METRICS if metric in held))

@@ -1,0 +1,60 @@
+"""Why a cell is empty, in words that say what to do about it."""
+
+from __future__ import annotations
+
+from harness.report.definition import Definition, RowSpec
+from harness.report.results import Result, SuiteResults
+from harness.report.table import Column
+
+__all__ = ["missing_reason"]
+
+
+def missing_reason(
+    definition: Definition, spec: RowSpec, column: Column, results: SuiteResults
+) -> str:
+    """Return why a row has no value in a column.
+
+    Args:
+        definition: the table.
+        spec: the row.
+        column: the column.
+        results: what the store holds of the suite.
+    """
+    result = results.find(spec.label, column.dataset)
+    if result is None:
+        return _not_planned(definition, spec, column, results)
+    failed = [run for run in result.runs if run.failure]
+    if result.records:
+        return f"not measured: the runs hold no {column.title}"
+    if failed:
+        return f"failed: run {failed[0].run_id}: {failed[0].failure}"
+    return _not_run(definition, _model_of(spec, results) if results.records else "")
+
+
+def _not_planned(
+    definition: Definition, spec: RowSpec, column: Column, results: SuiteResults
+) -> str:
+    row = results.row(spec.label)
+    if not row and not spec.model:
+        return "not implemented"
+    missing = _dataset_reason(definition, column.dataset)
+    if missing:
+        return f"not run: {missing}"
+    if not results.results:
+        return _not_run(definition, "")
+    return f"not in suite '{definition.suite}'"
+
+
+def _dataset_reason(definition: Definition, name: str) -> str:
+    return next((d.missing for d in definition.datasets if d.name == name), "")
+
+
+def _not_run(definition: Definition, model: str) -> str:
+    only = f" --only model={model}" if model else ""
+    return f"not run: `harness run suites/{definition.suite}.yaml{only}`"
+
+
+def _model_of(spec: RowSpec, results: SuiteResults) -> str:
+    """Return the registered model of a row: what other runs of it say, or the definition."""
+    row: tuple[Result, ...] = results.row(spec.label)
+    return next((record.model for result in row for record in result.records), spec.model)

@@ -1,0 +1,132 @@
+"""Results of a suite as plain values, and the refusal to put incomparable ones together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from harness.errors import StoreError
+from harness.plan.spec import Protocol
+from harness.report.definition import METRICS
+from harness.store.records import RunRecord
+
+__all__ = ["Result", "SeedRun", "SuiteResults"]
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """A planned run, with its record when there is one."""
+
+    seed: int
+    run_id: str
+    record: RunRecord | None
+
+    @property
+    def ok(self) -> RunRecord | None:
+        """The record of a run that succeeded."""
+        return self.record if self.record and self.record.status == "ok" else None
+
+    @property
+    def failure(self) -> str:
+        """First line of a failed run's error, "" when it did not fail."""
+        if self.record is None or self.record.status == "ok":
+            return ""
+        lines = (self.record.error or "").strip().splitlines()
+        return lines[0] if lines else "no message"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of a suite on one dataset with one feature set: runs over seeds."""
+
+    label: str
+    dataset: str
+    features: str
+    runs: tuple[SeedRun, ...]
+
+    @property
+    def records(self) -> tuple[RunRecord, ...]:
+        """Records of the runs that succeeded."""
+        return tuple(run.ok for run in self.runs if run.ok)
+
+    def values(self, metric: str, bucket: str) -> dict[int, float]:
+        """Return the test values by seed, in the printed unit."""
+        found: dict[int, float] = {}
+        for record in self.records:
+            value = record.metric(metric, bucket=bucket)
+            if value is not None:
+                found[record.seed] = value * METRICS[metric].factor
+        return found
+
+
+@dataclass(frozen=True)
+class SuiteResults:
+    """Everything the store knows of a suite, in the suite's order.
+
+    Raises:
+        StoreError: the runs were ranked under different protocols, on different versions of a
+            dataset, or a row mixes different versions of a feature set.
+    """
+
+    suite: str
+    variant: str
+    results: tuple[Result, ...]
+
+    def __post_init__(self) -> None:
+        self._refuse_mixtures()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Row labels in order."""
+        return tuple(dict.fromkeys(result.label for result in self.results))
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Dataset names in order."""
+        return tuple(dict.fromkeys(result.dataset for result in self.results))
+
+    def find(self, label: str, dataset: str) -> Result | None:
+        """Return one row on one dataset; names in any case."""
+        return self._by_place.get((label.lower(), dataset.lower()))
+
+    def row(self, label: str) -> tuple[Result, ...]:
+        """Return one row on all datasets."""
+        return tuple(r for r in self.results if r.label.lower() == label.lower())
+
+    @cached_property
+    def records(self) -> tuple[RunRecord, ...]:
+        """Records of all runs that succeeded."""
+        return tuple(record for result in self.results for record in result.records)
+
+    @property
+    def protocol(self) -> str:
+        """The protocol of all runs in words, "" when nothing was run."""
+        if not self.records:
+            return ""
+        record = self.records[0]
+        stored = record.spec.get("protocol")
+        return Protocol.model_validate(stored).describe() if stored else record.protocol
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, str], Result]:
+        return {(r.label.lower(), r.dataset.lower()): r for r in self.results}
+
+    def _refuse_mixtures(self) -> None:
+        self._refuse(self.records, "protocol", "ranks under different protocols")
+        for dataset in self.datasets:
+            records = [record for record in self.records if record.dataset == dataset]
+            self._refuse(records, "dataset_digest", f"has runs on two versions of '{dataset}'")
+        for result in self.results:
+            what = f"row '{result.label}' has runs with two versions of the features "
+            self._refuse(result.records, "feature_digest", f"{what}'{result.features}'")
+
+    def _refuse(self, records: Sequence[RunRecord], field: str, what: str) -> None:
+        first = {getattr(record, field): record.run_id for record in reversed(records)}
+        if len(first) < 2:
+            return
+        seen = ", ".join(f"{value or 'none'} (run {run})" for value, run in sorted(first.items()))
+        raise StoreError(
+            f"suite '{self.suite}': {what}: {seen}; one table never mixes them. "
+            f"`harness run suites/{self.suite}.yaml` plans the suite anew"
+        )

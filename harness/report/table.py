@@ -1,0 +1,202 @@
+"""The table as a value: what it says, not how it looks.
+
+Values are in the printed unit (percent for MRR, Hit@k and AMRI; ranks for MR).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+
+__all__ = ["Block", "Column", "Heading", "Mark", "Part", "Table", "TableCell", "TableRow"]
+
+
+class Mark(StrEnum):
+    """What distinguishes a value in its column."""
+
+    BEST = "best"
+    SECOND = "second"
+
+
+class Part(StrEnum):
+    """What a column may show side by side."""
+
+    PUBLISHED = "published"
+    MEASURED = "measured"
+    DIFFERENCE = "difference"
+    """Measured minus published."""
+    CHANGE = "change"
+    """Measured minus the baseline row, over the seeds that both have."""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Title of an attribute column; ``latex`` replaces the escaped text where it is given."""
+
+    text: str
+    latex: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric on one dataset.
+
+    Attributes:
+        dataset: canonical dataset name ("mkg-w").
+        dataset_title: as printed ("MKG-W").
+        metric: name in the records ("hits@1").
+        bucket: part of the test split ("all", "warm", "cold").
+        title: as printed ("Hit@1", "MRR cold").
+        higher_is_better: False for ranks.
+    """
+
+    dataset: str
+    dataset_title: str
+    metric: str
+    bucket: str
+    title: str
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """One row in one column.
+
+    Attributes:
+        value: mean over seeds, None when there is no measurement.
+        sd: standard deviation over seeds (n - 1), None for fewer than two.
+        n: seeds with a value.
+        planned: seeds the suite asks for.
+        published: the published figure, None when there is none.
+        change: value minus the baseline row's, None without baseline.
+        mark: best or second of its column.
+        features: feature set of the runs ("" without runs).
+        reason: why there is no value; "" when there is one.
+        notes: footnotes of this cell alone.
+        runs: ids of the runs behind the value.
+    """
+
+    value: float | None = None
+    sd: float | None = None
+    n: int = 0
+    planned: int = 0
+    published: float | None = None
+    change: float | None = None
+    mark: Mark | None = None
+    features: str = ""
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+
+    @property
+    def difference(self) -> float | None:
+        """Measured minus published."""
+        if self.value is None or self.published is None:
+            return None
+        return self.value - self.published
+
+    @property
+    def footnotes(self) -> tuple[str, ...]:
+        """The reason for a missing value, then the notes."""
+        return (self.reason, *self.notes) if self.reason else self.notes
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One method or variant.
+
+    Attributes:
+        label: as printed.
+        cells: one per column of the table.
+        group: rows with equal groups stand together under this title ("" for none).
+        attributes: one per heading; booleans are printed as check marks.
+        notes: footnotes that hold for every value of the row.
+    """
+
+    label: str
+    cells: tuple[TableCell, ...]
+    group: str = ""
+    attributes: tuple[str | bool, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """The columns of one dataset, by position."""
+
+    title: str
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows by columns, with the footnotes that make the numbers readable.
+
+    Attributes:
+        name: file name of the definition, or the suite ("main").
+        title: printed above.
+        columns: datasets by metrics; columns of one dataset stand together.
+        rows: as printed.
+        headings: titles of the rows' attributes.
+        notes: footnotes of the whole table.
+        source: where published figures are from, "" when there are none.
+        baseline: label of the row that changes refer to, "" when there is none.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[TableRow, ...]
+    headings: tuple[Heading, ...] = ()
+    notes: tuple[str, ...] = ()
+    source: str = ""
+    baseline: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            assert len(row.cells) == len(self.columns), row.label
+            assert len(row.attributes) == len(self.headings), row.label
+
+    def parts(self, column: int) -> tuple[Part, ...]:
+        """Return what there is to show in a column; the measurement always."""
+        cells = [row.cells[column] for row in self.rows]
+        shown = {
+            Part.PUBLISHED: any(cell.published is not None for cell in cells),
+            Part.MEASURED: True,
+            Part.DIFFERENCE: any(cell.difference is not None for cell in cells),
+            Part.CHANGE: any(cell.change is not None for cell in cells),
+        }
+        return tuple(part for part in Part if shown[part])
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return the columns dataset by dataset."""
+        groups = groupby(enumerate(self.columns), key=lambda pair: pair[1].dataset_title)
+        return tuple(Block(title, tuple(i for i, _ in pairs)) for title, pairs in groups)
+
+    def letters(self) -> dict[str, str]:
+        """Return the footnotes of rows and cells with their letters, in reading order."""
+        texts = dict.fromkeys(self._footnotes())
+        return {text: _letter(i) for i, text in enumerate(texts)}
+
+    @property
+    def has_marks(self) -> bool:
+        """True when some value is marked best or second."""
+        return any(cell.mark for row in self.rows for cell in row.cells)
+
+    def _footnotes(self) -> Iterator[str]:
+        for row in self.rows:
+            yield from row.notes
+            for cell in row.cells:
+                yield from cell.footnotes
+
+
+def _letter(position: int) -> str:
+    """Return a, b, ..., z, aa, ab, ..."""
+    text = ""
+    position += 1
+    while position:
+        position, digit = divmod(position - 1, 26)
+        text = chr(ord("a") + digit) + text
+    return text

@@ -1,0 +1,199 @@
+"""Text in at most 80 columns: one block per dataset."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import groupby, zip_longest
+
+from tabulate import DataRow, TableFormat, tabulate
+
+from harness.report.grid import Grid, GridCell, GridRow, lay_out, legend
+from harness.report.table import Block, Heading, Mark, Part, Table
+
+__all__ = ["WIDTH", "text"]
+
+WIDTH = 80
+LABEL_WIDTH = 24
+ATTRIBUTE_WIDTH = 12
+MISSING = "-"
+MARKS = {Mark.BEST: "*", Mark.SECOND: "_"}
+CHECKS = {True: "✓", False: "✗"}
+TITLES = {
+    Part.PUBLISHED: "paper",
+    Part.MEASURED: "measured",
+    Part.DIFFERENCE: "diff",
+    Part.CHANGE: "change",
+}
+
+
+def text(table: Table) -> str:
+    """Return the table in lines of at most 80 columns.
+
+    A dataset's columns that do not fit stand in a second panel below the first.
+    """
+    lines = [*textwrap.wrap(table.title, WIDTH), ""]
+    for block in table.blocks():
+        lines += [*textwrap.wrap(block.title, WIDTH), ""]
+        for panel in _panels(table, block):
+            lines += [*panel, ""]
+    for lead, note in _notes(table):
+        lines += _wrapped(lead, note)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _panels(table: Table, block: Block) -> Iterator[list[str]]:
+    """Yield the block's columns in as few panels as the width allows."""
+    remaining, headings = block.columns, table.headings
+    while remaining:
+        count = len(remaining)
+        lines = _panel(table, remaining, headings)
+        while count > 1 and _width(lines) > WIDTH:
+            count -= 1
+            lines = _panel(table, remaining[:count], headings)
+        if headings and _width(lines) > WIDTH:
+            yield _panel(table, (), headings)
+        else:
+            yield lines
+            remaining = remaining[count:]
+        headings = ()
+
+
+def _panel(table: Table, columns: Sequence[int], headings: Sequence[Heading]) -> list[str]:
+    """Return the lines of one panel: two spaces between columns, one where that is too wide."""
+    lines = _lines(table, columns, headings, "  ")
+    return lines if _width(lines) <= WIDTH else _lines(table, columns, headings, " ")
+
+
+def _lines(
+    table: Table, columns: Sequence[int], headings: Sequence[Heading], gap: str
+) -> list[str]:
+    grid = lay_out(table, columns)
+    attribute_width = ATTRIBUTE_WIDTH
+    if not columns:
+        attribute_width = min(attribute_width, (WIDTH - LABEL_WIDTH) // len(headings) - 1)
+    titles = [["Method"], *(textwrap.wrap(h.text, attribute_width) for h in headings)]
+    header = _folded_rows([*titles, *_titles(grid)])
+    body: list[list[str]] = []
+    groups: dict[int, str] = {}
+    pairs = zip(grid.rows, _numbers(grid), strict=True)
+    for group, members in groupby(pairs, key=lambda pair: pair[0].group):
+        groups[len(body)] = group
+        for row, numbers in members:
+            described = _described(row, attribute_width) if headings else [_label(row)]
+            body += _folded_rows([*described, *([number] for number in numbers)])
+    align = ["left"] * (1 + len(headings)) + ["right"] * len(grid.columns)
+    printed = tabulate(
+        [*header, *body],
+        tablefmt=_plain(gap),
+        disable_numparse=True,
+        preserve_whitespace=True,
+        colalign=align,
+    )
+    lines = [line.rstrip() for line in printed.splitlines()]
+    rule = gap.join("-" * _width(column) for column in zip(*header, *body, strict=True))
+    lines.insert(len(header), rule)
+    return _with_groups(lines, len(header) + 1, groups)
+
+
+def _titles(grid: Grid) -> list[list[str]]:
+    """Return the titles of printed columns; a second line where a column has several parts."""
+    if all(column.part is Part.MEASURED for column in grid.columns):
+        return [[column.column.title] for column in grid.columns]
+    return [
+        [column.column.title if column.first else "", TITLES[column.part]]
+        for column in grid.columns
+    ]
+
+
+def _folded_rows(cells: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the printed rows of cells that have several lines each."""
+    return [list(row) for row in zip_longest(*cells, fillvalue="")]
+
+
+def _numbers(grid: Grid) -> list[list[str]]:
+    """Return the printed cells of each row, padded so that the digits of a column align."""
+    columns = []
+    for position in range(len(grid.columns)):
+        cells = [row.cells[position] for row in grid.rows]
+        suffixes = [_suffix(cell) for cell in cells]
+        width = max(map(len, suffixes), default=0)
+        columns.append([_core(c) + s.ljust(width) for c, s in zip(cells, suffixes, strict=True)])
+    return [[column[i] for column in columns] for i in range(len(grid.rows))]
+
+
+def _core(cell: GridCell) -> str:
+    if cell.missing:
+        return MISSING
+    return f"{cell.number}±{cell.spread}" if cell.spread else cell.number
+
+
+def _suffix(cell: GridCell) -> str:
+    mark = MARKS[cell.mark] if cell.mark else ""
+    return f"{mark or ' '}{cell.letters}" if cell.letters else mark
+
+
+def _label(row: GridRow) -> list[str]:
+    label = f"{row.label} ({row.letters})" if row.letters else row.label
+    return textwrap.wrap(label, LABEL_WIDTH)
+
+
+def _described(row: GridRow, width: int) -> list[list[str]]:
+    """Return the folded lines of the label and of each attribute."""
+    attributes = [CHECKS[a] if isinstance(a, bool) else a for a in row.attributes]
+    return [_label(row), *(textwrap.wrap(a, width) for a in attributes)]
+
+
+def _with_groups(lines: list[str], first: int, groups: dict[int, str]) -> list[str]:
+    """Insert the titles of groups above their first rows, which stand from line ``first`` on."""
+    for position, title in reversed(groups.items()):
+        if title:
+            lines[first + position : first + position] = textwrap.wrap(title, WIDTH)
+    return lines
+
+
+def _notes(table: Table) -> Iterator[tuple[str, str]]:
+    """Yield letter and text of every footnote."""
+    parts = {part for i in range(len(table.columns)) for part in table.parts(i)}
+    if Part.PUBLISHED in parts:
+        yield "", f"paper: {table.source}."
+    if Part.DIFFERENCE in parts:
+        yield "", "diff: measured minus paper."
+    if Part.CHANGE in parts:
+        yield "", f"change: against '{table.baseline}', seed by seed."
+    for note in table.notes:
+        yield "", note
+    if table.has_marks:
+        yield "", legend(MARKS[Mark.BEST], MARKS[Mark.SECOND])
+    for note, letter in table.letters().items():
+        yield letter, note
+
+
+def _wrapped(letter: str, note: str) -> list[str]:
+    lead = f"{letter}  " if letter else ""
+    return textwrap.wrap(
+        note,
+        WIDTH,
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
+        break_on_hyphens=False,
+    )
+
+
+def _width(lines: Sequence[str]) -> int:
+    return max(map(len, lines), default=0)
+
+
+def _plain(gap: str) -> TableFormat:
+    """Return tabulate's "plain" format with another gap between columns."""
+    row = DataRow("", gap, "")
+    return TableFormat(
+        lineabove=None,
+        linebelowheader=None,
+        linebetweenrows=None,
+        linebelow=None,
+        headerrow=row,
+        datarow=row,
+        padding=0,
+        with_header_hide=None,
+    )
