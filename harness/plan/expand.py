@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.config.override import flatten
 from harness.data.load import source as dataset_source
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError, MissingDataError, suggest
 from harness.model import MODELS
 from harness.plan.modalities import choose_data
 from harness.plan.parts import Column, Errors, Line, Parts, resolve
@@ -25,7 +25,7 @@ from harness.plan.settings import build_spec
 from harness.plan.spec import DataSpec, RunSpec
 from harness.plan.suite import Selector, Suite
 
-__all__ = ["Excluded", "Plan", "PlannedRun", "expand", "identify"]
+__all__ = ["Excluded", "Plan", "PlannedRun", "expand", "identify", "without_missing"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def expand(
     Raises:
         ConfigError: an unknown model, dataset, feature set, modality, option or key, or a bad
             value; all that were found, each with file and line.
-        MissingDataError, DataError: a list of modalities is needed and cannot be read.
+        DataError: a feature set that must be looked at is wrong.
     """
     overrides = overrides or {}
     parts = resolve(suite, overrides, source_of)
@@ -146,6 +146,34 @@ def identify(
         )
         found.append((run_id, run))
     return tuple(found)
+
+
+def without_missing(plan: Plan, digests: Callable[[DataSpec], tuple[str, str]]) -> Plan:
+    """Return the plan with the runs whose data are not on this machine moved to ``excluded``.
+
+    Raises:
+        MissingDataError: none is left; the message says which command gets the data.
+    """
+    missing: dict[str, str] = {}
+    first: MissingDataError | None = None
+    for data in {run.spec.data.model_dump_json(): run.spec.data for run in plan.runs}.values():
+        try:
+            digests(data)
+        except MissingDataError as error:
+            first = first or error
+            missing[data.model_dump_json()] = str(error)
+    runs, excluded = [], dict.fromkeys(plan.excluded)
+    for run in plan.runs:
+        data = run.spec.data
+        reason = missing.get(data.model_dump_json())
+        if reason is None:
+            runs.append(run)
+        else:
+            gone = Excluded(run.label, run.position, data.dataset, data.features, reason)
+            excluded[gone] = None
+    if first is not None and not runs:
+        raise first
+    return replace(plan, runs=tuple(runs), excluded=tuple(excluded))
 
 
 def _cell_of(run: PlannedRun) -> Cell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.data.card import DatasetSource
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError, MissingDataError, suggest
 from harness.plan.parts import Line
 from harness.plan.settings import Setting
 from harness.plan.spec import DataSpec
@@ -29,7 +29,7 @@ def choose_data(
 
     Raises:
         ConfigError: the dataset has no such feature set, or the feature set no such modality.
-        MissingDataError, DataError: the feature set must be looked at and cannot be read.
+        DataError: the feature set must be looked at and is wrong.
     """
     features, capabilities = data.features, line.model.capabilities
     if features not in source.feature_sets:
@@ -43,7 +43,10 @@ def choose_data(
         return DataSpec(dataset=data.dataset)
     if data.modalities is None and not line.drop and not capabilities.requires:
         return data
-    offered = () if features == "none" else source.modalities(features)
+    try:
+        offered = () if features == "none" else source.modalities(features)
+    except MissingDataError as error:
+        return str(error)
     has = f"feature set '{features}' has {', '.join(offered) or 'no modality'}"
     for name in data.modalities or ():
         if name not in offered:

@@ -1,0 +1,102 @@
+"""The JSON Schema of suites, for editors: completion, descriptions, and errors while typing.
+
+``python -m harness.plan.schema > suites/schema.json`` writes it anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from harness.plan.settings import AXES
+from harness.plan.spec import RunSpec
+from harness.plan.suite import Suite
+
+__all__ = ["render", "suite_schema"]
+
+_INCLUDE = {
+    "description": "Fragment to bring in: a file beside or below this one.",
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+}
+_FROM_NAME = {"Row": "model", "DatasetChoice": "dataset"}
+"""Things that may be given as a name alone -> the key the name is for."""
+
+
+def render() -> str:
+    """Return the schema as it is stored in ``suites/schema.json``."""
+    return json.dumps(suite_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def suite_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a suite file, includes allowed."""
+    schema = Suite.model_json_schema()
+    definitions: dict[str, Any] = schema["$defs"]
+    definitions["Settings"] = _settings_schema()
+    for name in ("Suite", *list(definitions)):
+        target = schema if name == "Suite" else definitions[name]
+        for key in {"base", "set"} & set(target.get("properties", {})):
+            said = target["properties"][key].get("description", "")
+            target["properties"][key] = {"$ref": "#/$defs/Settings", "description": said}
+        if name != "Settings":
+            _allow_include(target)
+    for name, key in _FROM_NAME.items():
+        said = definitions[name]["properties"][key]["description"]
+        by_name = {"type": "string", "description": said}
+        definitions[name] = {"anyOf": [by_name, definitions[name]]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _allow_include(target: dict[str, Any]) -> None:
+    """Let a mapping be completed by a fragment, which may then hold the required keys."""
+    target["properties"]["include"] = _INCLUDE
+    required = target.pop("required", None)
+    if required:
+        target["anyOf"] = [{"required": ["include"]}, {"required": required}]
+
+
+def _settings_schema() -> dict[str, Any]:
+    """Every value of a run specification, nested or under its dotted key; any option of models."""
+    full = RunSpec.model_json_schema()
+    values = dict(_values(full, full["$defs"], ""))
+    return {
+        "type": "object",
+        "description": "Values of a run, nested or with dots; the defaults stand otherwise.",
+        "properties": {
+            "include": _INCLUDE,
+            "model": {"type": "object", "description": "Options: harness models show NAME"},
+            **values,
+        },
+        "patternProperties": {r"^model\.": {"description": "Option: harness models show NAME"}},
+        "additionalProperties": False,
+    }
+
+
+def _values(
+    schema: dict[str, Any], definitions: dict[str, Any], prefix: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each group of values without requirements, and each value under its dotted key."""
+    for name, field in schema["properties"].items():
+        key = f"{prefix}{name}"
+        if key in AXES:
+            continue
+        group = definitions.get(field.get("$ref", "").removeprefix("#/$defs/"))
+        if group is None:
+            yield key, field
+            continue
+        inner = dict(_values(group, definitions, f"{key}."))
+        own = {k.removeprefix(f"{key}."): v for k, v in inner.items()}
+        yield (
+            key,
+            {
+                "type": "object",
+                "description": field.get("description") or group.get("description", ""),
+                "properties": {"include": _INCLUDE, **own},
+                "additionalProperties": False,
+            },
+        )
+        yield from inner.items()
+
+
+if __name__ == "__main__":
+    print(render(), end="")
