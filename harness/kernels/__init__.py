@@ -6,13 +6,22 @@ kernels where they exist. ``chosen()`` says what is used; it is stored with ever
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor
 
-from harness.kernels import select
+from harness.kernels import reference, select
 
-__all__ = ["Op", "chosen", "count", "gathered", "pairwise"]
+__all__ = [
+    "Op",
+    "chosen",
+    "count",
+    "count_terms",
+    "gathered",
+    "pairwise",
+    "scores_to_counts",
+]
 
 Op = Literal["dot", "l1", "modulus"]
 
@@ -45,6 +54,26 @@ def count(
 ) -> tuple[Tensor, Tensor]:
     """Count the rows that beat and tie each query's target; see ``reference.count``."""
     return select.implementation(query).count(op, query, table, targets, offsets, known, scale)
+
+
+def count_terms(
+    terms: Sequence[tuple[Op, Tensor, Tensor, Tensor | None, float]],
+    targets: Tensor,
+    offsets: Tensor,
+    known: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Count for a weighted sum of terms (op, query, table, scale, weight).
+
+    See ``reference.count_terms``.
+    """
+    return select.implementation(targets).count_terms(terms, targets, offsets, known)
+
+
+def scores_to_counts(
+    scores: Tensor, targets: Tensor, offsets: Tensor, known: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Count in a score matrix [q, n]; see ``reference.scores_to_counts``."""
+    return reference.scores_to_counts(scores, targets, offsets, known)
 
 
 def chosen(device: str) -> str:

@@ -6,13 +6,26 @@ Shapes: q queries, n table rows, p listed pairs, w width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-__all__ = ["compare", "count", "gathered", "pairwise"]
+from harness.errors import NonFiniteError
 
-_EPS = 1e-12
-"""Added under the root: the gradient of a modulus at 0 is then 0, not NaN."""
+__all__ = [
+    "WeightedTerm",
+    "check_finite",
+    "compare",
+    "count",
+    "count_terms",
+    "gathered",
+    "pairwise",
+    "scores_to_counts",
+]
+
+WeightedTerm = tuple[str, Tensor, Tensor, Tensor | None, float]
+"""(op, query [q, w], table [n, w], scale [q, w] or None, weight)."""
 
 
 def compare(op: str, query: Tensor, candidate: Tensor) -> Tensor:
@@ -23,7 +36,10 @@ def compare(op: str, query: Tensor, candidate: Tensor) -> Tensor:
     if op == "l1":
         return -difference.abs().sum(-1)
     real, imaginary = difference.chunk(2, -1)
-    return -(real * real + imaginary * imaginary + _EPS).sqrt().sum(-1)
+    square = real * real + imaginary * imaginary
+    # Twice "where": the gradient at 0 is 0, not NaN, and the value there is 0.
+    positive = square > 0
+    return -torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0).sum(-1)
 
 
 def gathered(
@@ -34,7 +50,10 @@ def gathered(
     candidates: Tensor,
     scale: Tensor | None = None,
 ) -> Tensor:
-    """Score listed pairs: query i against ``table[candidates[offsets[i]:offsets[i + 1]]]`` -> [p]."""
+    """Score listed pairs -> [p].
+
+    Query i is compared with the rows ``candidates[offsets[i]:offsets[i + 1]]`` of the table.
+    """
     row = torch.repeat_interleave(offsets.diff())
     rows = table[candidates]
     return compare(op, query[row], rows if scale is None else rows * scale[row])
@@ -65,10 +84,40 @@ def count(
 
     Returns:
         better [q] and tied [q]; neither counts the target itself or a row left out.
+
+    Raises:
+        NonFiniteError: a score is NaN.
     """
-    scores = pairwise(op, query, table, scale)
+    return scores_to_counts(pairwise(op, query, table, scale), targets, offsets, known)
+
+
+def count_terms(
+    terms: Sequence[WeightedTerm], targets: Tensor, offsets: Tensor, known: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Do what ``count`` does for a score that is a weighted sum of terms."""
+    scores = sum(weight * pairwise(op, q, t, s) for op, q, t, s, weight in terms)
+    assert isinstance(scores, Tensor)
+    return scores_to_counts(scores, targets, offsets, known)
+
+
+def scores_to_counts(
+    scores: Tensor, targets: Tensor, offsets: Tensor, known: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Count in a score matrix [q, n]; arguments, result and errors as of ``count``."""
     target = scores.gather(1, targets[:, None])
+    # A sum is NaN if a part is; infinities of both signs make one too, so only then look closely.
+    if scores.sum().isnan():
+        check_finite(int(scores.isnan().sum()))
     keep = torch.ones_like(scores, dtype=torch.bool)
     keep[torch.repeat_interleave(offsets.diff()), known] = False
     keep.scatter_(1, targets[:, None], False)
     return ((scores > target) & keep).sum(1), ((scores == target) & keep).sum(1)
+
+
+def check_finite(bad: int) -> None:
+    """Raise NonFiniteError unless the number of NaN scores is 0."""
+    if bad:
+        raise NonFiniteError(
+            f"{bad} scores are NaN: the model's parameters have diverged "
+            "(a lower learning rate or gradient clipping helps)"
+        )

@@ -2,19 +2,73 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from types import ModuleType
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from typing import Protocol, cast
 
 from torch import Tensor
 
 from harness.errors import ConfigError
-from harness.kernels import reference
+from harness.kernels.reference import WeightedTerm
 
-__all__ = ["implementation", "name"]
+__all__ = ["Kernels", "implementation", "name"]
+
+
+class Kernels(Protocol):
+    """What every implementation (a module) offers; ``reference`` says what the functions mean."""
+
+    def gathered(
+        self,
+        op: str,
+        query: Tensor,
+        table: Tensor,
+        offsets: Tensor,
+        candidates: Tensor,
+        scale: Tensor | None = None,
+    ) -> Tensor:
+        """Score listed pairs."""
+        ...
+
+    def pairwise(
+        self, op: str, query: Tensor, table: Tensor, scale: Tensor | None = None
+    ) -> Tensor:
+        """Score every query against every row."""
+        ...
+
+    def count(
+        self,
+        op: str,
+        query: Tensor,
+        table: Tensor,
+        targets: Tensor,
+        offsets: Tensor,
+        known: Tensor,
+        scale: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Count the rows that beat and tie each query's target."""
+        ...
+
+    def count_terms(
+        self,
+        terms: Sequence[WeightedTerm],
+        targets: Tensor,
+        offsets: Tensor,
+        known: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Count for a weighted sum of terms."""
+        ...
+
+
+_MODULES = {"reference": "reference", "numba": "cpu", "chunked": "cuda"}
 
 
 def name(device: str) -> str:
     """Return the implementation for a device type ("cpu", "cuda", "mps").
+
+    "numba" on CPUs (when numba is installed), "chunked" on accelerators, or "reference".
 
     Raises:
         ConfigError: HARNESS_KERNELS holds something else than "reference" or "auto".
@@ -22,10 +76,23 @@ def name(device: str) -> str:
     wish = os.environ.get("HARNESS_KERNELS", "auto")
     if wish not in ("auto", "reference"):
         raise ConfigError(f"HARNESS_KERNELS={wish}: choose reference or auto")
-    return "reference"
+    if wish == "reference":
+        return "reference"
+    if device != "cpu":
+        return "chunked"
+    return "numba" if _has_numba() else "reference"
 
 
-def implementation(tensor: Tensor) -> ModuleType:
+def implementation(tensor: Tensor) -> Kernels:
     """Return the module that computes on the tensor's device."""
-    name(tensor.device.type)
-    return reference
+    return _module(name(tensor.device.type))
+
+
+@cache
+def _has_numba() -> bool:
+    return find_spec("numba") is not None
+
+
+@cache
+def _module(chosen: str) -> Kernels:
+    return cast(Kernels, importlib.import_module(f"harness.kernels.{_MODULES[chosen]}"))

@@ -1,0 +1,300 @@
+"""The compiled loops. Each works on a part ``low:high`` of its outputs; none allocates.
+
+Importing this module imports numba; ``cpu`` does so on first use, after the cache folder is set.
+
+``op`` is a code (``CODES``). ``scale`` has no rows when there is no scale. Flags: sums may be
+reordered and products fused, but NaN and infinity keep their meaning, so that a bad score is found.
+The functions that rank must not even reorder: see ``tile_scores``.
+"""
+# Numba compiles these functions; it has no types that mypy could check.
+# mypy: disallow-untyped-decorators=False, disallow-untyped-defs=False
+# mypy: disallow-incomplete-defs=False
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+__all__ = [
+    "CODES",
+    "LANES",
+    "count_tiles",
+    "group_by_row",
+    "pair_scores",
+    "query_gradient",
+    "score_tiles",
+    "table_gradient",
+    "target_scores",
+]
+
+DOT, L1, MODULUS = 0, 1, 2
+CODES = {"dot": DOT, "l1": L1, "modulus": MODULUS}
+TINY = 1e-30
+"""Added under the root in gradients: that of a modulus at 0 is then 0, as in the reference."""
+LANES = 32
+"""Candidates scored side by side; a tile is [width, LANES] and stays in the L2 cache."""
+
+_LOOSE = {"reassoc", "contract", "arcp", "nsz"}
+_loose = numba.njit(nogil=True, cache=True, fastmath=_LOOSE, error_model="numpy", boundscheck=False)
+_strict = numba.njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
+
+
+@_loose
+def pair_scores(op, query, table, scale, offsets, candidates, out, low, high):
+    """Write the scores of the pairs of queries low:high."""
+    width = np.uint64(query.shape[1])
+    half = np.uint64(width // 2)
+    scaled = scale.shape[0] > 0
+    for i in range(np.uint64(low), np.uint64(high)):
+        for p in range(np.uint64(offsets[i]), np.uint64(offsets[i + 1])):
+            row = np.uint64(candidates[p])
+            total = query.dtype.type(0)
+            if op == DOT:
+                for k in range(width):
+                    total += query[i, k] * table[row, k]
+            elif op == L1:
+                if scaled:
+                    for k in range(width):
+                        total -= abs(query[i, k] - scale[i, k] * table[row, k])
+                else:
+                    for k in range(width):
+                        total -= abs(query[i, k] - table[row, k])
+            elif scaled:
+                for k in range(half):
+                    real = query[i, k] - scale[i, k] * table[row, k]
+                    imaginary = query[i, k + half] - scale[i, k + half] * table[row, k + half]
+                    total -= np.sqrt(real * real + imaginary * imaginary)
+            else:
+                for k in range(half):
+                    real = query[i, k] - table[row, k]
+                    imaginary = query[i, k + half] - table[row, k + half]
+                    total -= np.sqrt(real * real + imaginary * imaginary)
+            out[p] = total
+
+
+@_loose
+def query_gradient(
+    op, query, table, scale, offsets, candidates, gradient, to_query, to_scale, low, high
+):
+    """Add up the gradients of queries low:high (and of their scales)."""
+    width = np.uint64(query.shape[1])
+    half = np.uint64(width // 2)
+    scaled = scale.shape[0] > 0
+    one = query.dtype.type(1)
+    tiny = query.dtype.type(TINY)
+    for i in range(np.uint64(low), np.uint64(high)):
+        for p in range(np.uint64(offsets[i]), np.uint64(offsets[i + 1])):
+            row = np.uint64(candidates[p])
+            g = gradient[p]
+            if op == DOT:
+                for k in range(width):
+                    to_query[i, k] += g * table[row, k]
+            elif op == L1:
+                if scaled:
+                    for k in range(width):
+                        value = table[row, k]
+                        step = g * np.sign(query[i, k] - scale[i, k] * value)
+                        to_query[i, k] -= step
+                        to_scale[i, k] += step * value
+                else:
+                    for k in range(width):
+                        to_query[i, k] -= g * np.sign(query[i, k] - table[row, k])
+            elif scaled:
+                for k in range(half):
+                    value, other = table[row, k], table[row, k + half]
+                    real = query[i, k] - scale[i, k] * value
+                    imaginary = query[i, k + half] - scale[i, k + half] * other
+                    f = g * (one / np.sqrt(real * real + imaginary * imaginary + tiny))
+                    to_query[i, k] -= f * real
+                    to_query[i, k + half] -= f * imaginary
+                    to_scale[i, k] += f * real * value
+                    to_scale[i, k + half] += f * imaginary * other
+            else:
+                for k in range(half):
+                    real = query[i, k] - table[row, k]
+                    imaginary = query[i, k + half] - table[row, k + half]
+                    f = g * (one / np.sqrt(real * real + imaginary * imaginary + tiny))
+                    to_query[i, k] -= f * real
+                    to_query[i, k + half] -= f * imaginary
+
+
+@_loose
+def table_gradient(op, query, table, scale, starts, pairs, owners, gradient, to_table, low, high):
+    """Add up the gradients of table rows low:high from their pairs (``group_by_row``)."""
+    width = np.uint64(query.shape[1])
+    half = np.uint64(width // 2)
+    scaled = scale.shape[0] > 0
+    one = query.dtype.type(1)
+    tiny = query.dtype.type(TINY)
+    for row in range(np.uint64(low), np.uint64(high)):
+        for place in range(np.uint64(starts[row]), np.uint64(starts[row + 1])):
+            i = np.uint64(owners[place])
+            g = gradient[np.uint64(pairs[place])]
+            if op == DOT:
+                for k in range(width):
+                    to_table[row, k] += g * query[i, k]
+            elif op == L1:
+                if scaled:
+                    for k in range(width):
+                        s = scale[i, k]
+                        to_table[row, k] += g * s * np.sign(query[i, k] - s * table[row, k])
+                else:
+                    for k in range(width):
+                        to_table[row, k] += g * np.sign(query[i, k] - table[row, k])
+            elif scaled:
+                for k in range(half):
+                    s, z = scale[i, k], scale[i, k + half]
+                    real = query[i, k] - s * table[row, k]
+                    imaginary = query[i, k + half] - z * table[row, k + half]
+                    f = g * (one / np.sqrt(real * real + imaginary * imaginary + tiny))
+                    to_table[row, k] += f * s * real
+                    to_table[row, k + half] += f * z * imaginary
+            else:
+                for k in range(half):
+                    real = query[i, k] - table[row, k]
+                    imaginary = query[i, k + half] - table[row, k + half]
+                    f = g * (one / np.sqrt(real * real + imaginary * imaginary + tiny))
+                    to_table[row, k] += f * real
+                    to_table[row, k + half] += f * imaginary
+
+
+@_strict
+def group_by_row(offsets, candidates, starts, pairs, owners):
+    """Sort pairs by table row (stable counting sort).
+
+    starts [n + 1] must be zero; afterwards row r owns the places starts[r]:starts[r + 1] of
+    ``pairs`` (which pair) and ``owners`` (whose query).
+    """
+    for p in range(len(candidates)):
+        starts[candidates[p] + 1] += 1
+    for row in range(len(starts) - 1):
+        starts[row + 1] += starts[row]
+    for i in range(len(offsets) - 1):
+        for p in range(offsets[i], offsets[i + 1]):
+            place = starts[candidates[p]]
+            pairs[place] = p
+            owners[place] = i
+            starts[candidates[p]] = place + 1
+    # Each start has moved to its row's end: shift back.
+    for row in range(len(starts) - 1, 0, -1):
+        starts[row] = starts[row - 1]
+    starts[0] = 0
+
+
+@_strict
+def _fill_tile(table, rows, first, count, tile):
+    """Transpose ``count`` rows into the columns of ``tile`` [width, LANES]; the rest are zero.
+
+    The rows are first, first + 1, ... or, when ``rows`` is not empty, those it lists from there.
+    """
+    listed = rows.shape[0] > 0
+    for lane in range(LANES):
+        if lane < count:
+            row = rows[first + lane] if listed else first + lane
+            for k in range(table.shape[1]):
+                tile[k, lane] = table[row, k]
+        else:
+            for k in range(table.shape[1]):
+                tile[k, lane] = 0
+
+
+@_strict
+def _score_tile(op, query, scale, i, tile, out):
+    """Write the scores of query i against the columns of a tile.
+
+    Every lane does the same correctly rounded operations in the same order (strict IEEE: nothing
+    reordered, nothing fused), so equal rows get equal scores wherever they stand.
+    """
+    width = np.uint64(query.shape[1])
+    half = np.uint64(width // 2)
+    scaled = scale.shape[0] > 0
+    for lane in range(LANES):
+        out[lane] = 0
+    if op == DOT:
+        for k in range(width):
+            q = query[i, k]
+            for lane in range(LANES):
+                out[lane] += q * tile[k, lane]
+    elif op == L1:
+        for k in range(width):
+            q = query[i, k]
+            s = scale[i, k] if scaled else query.dtype.type(1)
+            for lane in range(LANES):
+                out[lane] -= abs(q - s * tile[k, lane])
+    else:
+        for k in range(half):
+            q = query[i, k]
+            p = query[i, k + half]
+            s = scale[i, k] if scaled else query.dtype.type(1)
+            z = scale[i, k + half] if scaled else query.dtype.type(1)
+            for lane in range(LANES):
+                real = q - s * tile[k, lane]
+                imaginary = p - z * tile[k + half, lane]
+                out[lane] -= np.sqrt(real * real + imaginary * imaginary)
+
+
+@_strict
+def target_scores(op, query, scale, table, targets, out, low, high):
+    """Write the score of each query's own target for queries low:high."""
+    tile = np.empty((table.shape[1], LANES), query.dtype)
+    block = np.empty(LANES, query.dtype)
+    for first in range(low, high, LANES):
+        count = min(LANES, high - first)
+        _fill_tile(table, targets, first, count, tile)
+        for lane in range(count):
+            _score_tile(op, query, scale, first + lane, tile, block)
+            out[first + lane] = block[lane]
+
+
+@_strict
+def score_tiles(op, query, scale, table, out, low, high):
+    """Write out[:, LANES * low : LANES * high], the scores against the rows of tiles low:high."""
+    none = np.empty(0, np.int64)
+    tile = np.empty((table.shape[1], LANES), query.dtype)
+    block = np.empty(LANES, query.dtype)
+    for index in range(low, high):
+        first = index * LANES
+        count = min(LANES, table.shape[0] - first)
+        _fill_tile(table, none, first, count, tile)
+        for i in range(query.shape[0]):
+            _score_tile(op, query, scale, i, tile, block)
+            for lane in range(count):
+                out[i, first + lane] = block[lane]
+
+
+@_strict
+def count_tiles(op, query, scale, table, target, offsets, left_out, counts, low, high):
+    """Count per query the rows of tiles low:high that beat, tie, and have a NaN score.
+
+    target [q] holds the scores to beat; offsets and left_out are a CSR, ascending within a query;
+    the result is added to counts [q, 3].
+    """
+    none = np.empty(0, np.int64)
+    tile = np.empty((table.shape[1], LANES), query.dtype)
+    block = np.empty(LANES, query.dtype)
+    # Tiles come in ascending order: each query's place in its list only moves forward.
+    place = np.empty(query.shape[0], np.int64)
+    for i in range(query.shape[0]):
+        mine = left_out[offsets[i] : offsets[i + 1]]
+        place[i] = offsets[i] + np.searchsorted(mine, low * LANES)
+    for index in range(low, high):
+        first = index * LANES
+        count = min(LANES, table.shape[0] - first)
+        _fill_tile(table, none, first, count, tile)
+        for i in range(query.shape[0]):
+            _score_tile(op, query, scale, i, tile, block)
+            goal = target[i]
+            better, tied, bad = 0, 0, 0
+            for lane in range(count):
+                score = block[lane]
+                better += score > goal
+                tied += score == goal
+                bad += score != score
+            while place[i] < offsets[i + 1] and left_out[place[i]] < first + LANES:
+                score = block[left_out[place[i]] - first]
+                better -= score > goal
+                tied -= score == goal
+                place[i] += 1
+            counts[i, 0] += better
+            counts[i, 1] += tied
+            counts[i, 2] += bad

@@ -1,0 +1,358 @@
+"""Fused kernels for the CPU, compiled by numba on first use.
+
+``gathered`` reads every candidate once and builds nothing of size [pairs, width]; its backward
+pass computes the comparison again, once grouped by query and once by table row.
+``count`` never holds a score matrix. Inputs of half precision are scored in float32.
+Meaning and arguments: ``harness.kernels.reference``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from harness.kernels import _threads as threads
+from harness.kernels.reference import WeightedTerm, check_finite, scores_to_counts
+
+__all__ = ["count", "count_terms", "gathered", "pairwise"]
+
+Array = NDArray[Any]
+BLOCK_BYTES = 64 * 2**20
+"""Scores (or pair lists) held at once where they cannot be avoided."""
+
+
+@cache
+def _compiled() -> ModuleType:
+    """Import the compiled functions, with numba's cache in the harness's own folder."""
+    if "NUMBA_CACHE_DIR" not in os.environ:
+        from platformdirs import user_cache_path
+
+        home = os.environ.get("HARNESS_CACHE")
+        folder = Path(home) if home else user_cache_path("mmkgc-harness")
+        # In the environment, so that worker processes share it.
+        os.environ["NUMBA_CACHE_DIR"] = str(folder / "numba")
+    import numba
+
+    numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]  # type: ignore[attr-defined]
+    from harness.kernels import _compiled as module
+
+    return module
+
+
+# --- listed pairs -----------------------------------------------------------------------------
+
+
+def gathered(
+    op: str,
+    query: Tensor,
+    table: Tensor,
+    offsets: Tensor,
+    candidates: Tensor,
+    scale: Tensor | None = None,
+) -> Tensor:
+    """Score listed pairs, differentiably; see ``reference.gathered``.
+
+    Raises:
+        IndexError: a candidate is no row of the table, or the offsets do not fit the candidates.
+    """
+    query, table, scale = _prepared(op, query, table, scale)
+    _check_pairs(len(query), len(table), offsets, candidates)
+    scores: Tensor = _Gathered.apply(op, query, table, offsets, candidates, scale)
+    return scores
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        op: str,
+        query: Tensor,
+        table: Tensor,
+        offsets: Tensor,
+        candidates: Tensor,
+        scale: Tensor | None,
+    ) -> Tensor:
+        ctx.op = op
+        ctx.save_for_backward(query, table, offsets, candidates, scale)
+        return _pair_scores(op, query, table, offsets, candidates, scale)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, table, offsets, candidates, scale = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        to_query, to_table, to_scale = _pair_gradients(
+            ctx.op, query, table, offsets, candidates, scale, gradient,
+            per_query=wanted[1] or wanted[5], per_row=wanted[2],
+        )  # fmt: skip
+        return None, to_query, to_table, None, None, to_scale
+
+
+def _pair_scores(
+    op: str,
+    query: Tensor,
+    table: Tensor,
+    offsets: Tensor,
+    candidates: Tensor,
+    scale: Tensor | None,
+) -> Tensor:
+    module = _compiled()
+    out = query.new_empty(len(candidates))
+    starts = _array(offsets)
+    threads.over(
+        threads.parts_by_work(starts, query.shape[1]), module.pair_scores, module.CODES[op],
+        _array(query), _array(table), _scale_array(query, scale), starts, _array(candidates),
+        out.numpy(),
+    )  # fmt: skip
+    return out
+
+
+def _pair_gradients(
+    op: str,
+    query: Tensor,
+    table: Tensor,
+    offsets: Tensor,
+    candidates: Tensor,
+    scale: Tensor | None,
+    gradient: Tensor,
+    *,
+    per_query: bool,
+    per_row: bool,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of query, table and scale (None where not wanted)."""
+    module = _compiled()
+    code, width = module.CODES[op], query.shape[1]
+    vectors = (_array(query), _array(table), _scale_array(query, scale))
+    starts, listed, outer = _array(offsets), _array(candidates), _array(gradient)
+    to_query = to_table = to_scale = None
+    if per_query:
+        to_query = torch.zeros_like(query)
+        to_scale = None if scale is None else torch.zeros_like(scale)
+        threads.over(
+            threads.parts_by_work(starts, width), module.query_gradient, code, *vectors,
+            starts, listed, outer, to_query.numpy(), _scale_array(query, to_scale),
+        )  # fmt: skip
+    if per_row:
+        to_table = torch.zeros_like(table)
+        rows = np.zeros(len(table) + 1, np.int64)
+        pairs, owners = np.empty_like(listed), np.empty_like(listed)
+        module.group_by_row(starts, listed, rows, pairs, owners)
+        threads.over(
+            threads.parts_by_work(rows, width), module.table_gradient, code, *vectors,
+            rows, pairs, owners, outer, to_table.numpy(),
+        )  # fmt: skip
+    return to_query, to_table, to_scale
+
+
+# --- all pairs --------------------------------------------------------------------------------
+
+
+def pairwise(op: str, query: Tensor, table: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Score every query against every row, differentiably; see ``reference.pairwise``.
+
+    Inner products are left to torch. For the others the backward pass takes as many queries at once
+    as keep their list of pairs within ``BLOCK_BYTES``.
+    """
+    if op == "dot":
+        return (query if scale is None else query * scale) @ table.T
+    query, table, scale = _prepared(op, query, table, scale)
+    scores: Tensor = _Pairwise.apply(op, query, table, scale)
+    return scores
+
+
+class _Pairwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, op: str, query: Tensor, table: Tensor, scale: Tensor | None) -> Tensor:
+        ctx.op = op
+        ctx.save_for_backward(query, table, scale)
+        return _all_scores(op, query, table, scale)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, table, scale = ctx.saved_tensors
+        _, wants_query, wants_table, wants_scale = ctx.needs_input_grad
+        n = len(table)
+        chunk = max(1, BLOCK_BYTES // (8 * max(1, n)))
+        to_table = torch.zeros_like(table) if wants_table else None
+        per_query: list[Tensor] = []
+        per_scale: list[Tensor] = []
+        for part in torch.arange(len(query)).split(chunk):
+            part_query, part_table, part_scale = _pair_gradients(
+                ctx.op, query[part], table, torch.arange(len(part) + 1) * n,
+                torch.arange(n).repeat(len(part)), None if scale is None else scale[part],
+                gradient[part].reshape(-1), per_query=wants_query or wants_scale,
+                per_row=wants_table,
+            )  # fmt: skip
+            if part_query is not None:
+                per_query.append(part_query)
+            if part_scale is not None:
+                per_scale.append(part_scale)
+            if to_table is not None and part_table is not None:
+                to_table += part_table
+        return (
+            None,
+            torch.cat(per_query) if per_query else None,
+            to_table,
+            torch.cat(per_scale) if per_scale else None,
+        )
+
+
+def _all_scores(op: str, query: Tensor, table: Tensor, scale: Tensor | None) -> Tensor:
+    """Score all pairs [q, n] tile by tile: equal rows get equal scores."""
+    module = _compiled()
+    out = query.new_empty(len(query), len(table))
+    threads.over(
+        _tile_parts(query, table), module.score_tiles, module.CODES[op], _array(query),
+        _scale_array(query, scale), _array(table), out.numpy(),
+    )  # fmt: skip
+    return out
+
+
+def _tile_parts(query: Tensor, table: Tensor) -> list[int]:
+    tiles = -(-len(table) // _compiled().LANES)
+    return threads.even_parts(tiles, query.numel() * len(table))
+
+
+# --- ranks ------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def count(
+    op: str,
+    query: Tensor,
+    table: Tensor,
+    targets: Tensor,
+    offsets: Tensor,
+    known: Tensor,
+    scale: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Count the rows that beat and tie each query's target; see ``reference.count``.
+
+    Target, known answers and all other rows are scored by the same sequence of correctly rounded
+    operations, so equal rows tie exactly, wherever they stand and whatever the number of threads.
+    """
+    query, table, scale = _prepared(op, query, table, scale)
+    _check_pairs(len(query), len(table), offsets, known)
+    _check_pairs(len(query), len(table), torch.arange(len(targets) + 1), targets)
+    module = _compiled()
+    code, starts, left_out = module.CODES[op], *_left_out(len(table), targets, offsets, known)
+    vectors = (_array(query), _scale_array(query, scale), _array(table))
+    goal = np.empty(len(query), vectors[0].dtype)
+    threads.over(
+        threads.even_parts(len(query), query.numel() * module.LANES), module.target_scores, code,
+        *vectors, _array(targets), goal,
+    )  # fmt: skip
+    boundaries = _tile_parts(query, table)
+    # Parts add to counts of their own; sums of integers have no order to depend on.
+    counts = np.zeros((len(boundaries) - 1, len(query), 3), np.int64)
+    place = {low: i for i, low in enumerate(boundaries[:-1])}
+
+    def count_part(low: int, high: int) -> None:
+        module.count_tiles(code, *vectors, goal, starts, left_out, counts[place[low]], low, high)
+
+    threads.over(boundaries, count_part)
+    better, tied, bad = torch.from_numpy(counts.sum(0)).unbind(1)
+    check_finite(int(bad.sum()))
+    return better.contiguous(), tied.contiguous()
+
+
+def _left_out(n: int, targets: Tensor, offsets: Tensor, known: Tensor) -> tuple[Array, Array]:
+    """Return the CSR of each query's known answers and target: ascending, each once."""
+    row = torch.cat([torch.repeat_interleave(offsets.diff()), torch.arange(len(targets))])
+    keys = torch.unique(row * n + torch.cat([known, targets]))
+    starts = torch.searchsorted(keys, torch.arange(len(targets) + 1) * n)
+    return starts.numpy(), (keys % n).numpy() if n else keys.numpy()
+
+
+@torch.no_grad()
+def count_terms(
+    terms: Sequence[WeightedTerm], targets: Tensor, offsets: Tensor, known: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Do what ``count`` does for a score that is a weighted sum of terms.
+
+    One term is fused. More are scored and summed for as many queries at once as keep a matrix of
+    scores within ``BLOCK_BYTES``; ties are as exact as those of ``count``.
+    """
+    if len(terms) == 1 and terms[0][4] == 1.0:
+        op, query, table, scale, _ = terms[0]
+        return count(op, query, table, targets, offsets, known, scale)
+    n = len(terms[0][2])
+    chunk = max(1, BLOCK_BYTES // (4 * max(1, n)))
+    parts = []
+    for low in range(0, max(1, len(targets)), chunk):
+        high = min(low + chunk, len(targets))
+        scores = _sum_of_terms(terms, low, high)
+        mine = offsets[low : high + 1]
+        listed = known[int(mine[0]) : int(mine[-1])]
+        parts.append(scores_to_counts(scores, targets[low:high], mine - mine[0], listed))
+    better, tied = zip(*parts, strict=True)
+    return torch.cat(better), torch.cat(tied)
+
+
+def _sum_of_terms(terms: Sequence[WeightedTerm], low: int, high: int) -> Tensor:
+    total: Tensor | None = None
+    for op, query, table, scale, weight in terms:
+        part = query[low:high], table, None if scale is None else scale[low:high]
+        scores = _all_scores(op, *_prepared(op, *part)) * weight
+        total = scores if total is None else total + scores
+    assert total is not None
+    return total
+
+
+# --- inputs -----------------------------------------------------------------------------------
+
+
+def _prepared(
+    op: str, query: Tensor, table: Tensor, scale: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return contiguous inputs of one dtype, float32 or float64; a scale of "dot" is multiplied in.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    if query.ndim != 2 or table.ndim != 2 or query.shape[1] != table.shape[1]:
+        raise ValueError(f"query {tuple(query.shape)} and table {tuple(table.shape)} do not fit")
+    if scale is not None and scale.shape != query.shape:
+        raise ValueError(f"scale {tuple(scale.shape)} is not like query {tuple(query.shape)}")
+    if op == "modulus" and query.shape[1] % 2:
+        raise ValueError(f"width {query.shape[1]} is odd: there is no imaginary half")
+    dtype = torch.promote_types(torch.promote_types(query.dtype, table.dtype), torch.float32)
+    query, table = query.to(dtype).contiguous(), table.to(dtype).contiguous()
+    scale = None if scale is None else scale.to(dtype).contiguous()
+    if op == "dot" and scale is not None:
+        return query * scale, table, None
+    return query, table, scale
+
+
+def _check_pairs(queries: int, rows: int, offsets: Tensor, candidates: Tensor) -> None:
+    """Compiled code reads where it is told to: be sure that it is inside the tables."""
+    if len(offsets) != queries + 1 or int(offsets[-1]) != len(candidates) or int(offsets[0]):
+        raise IndexError(
+            f"offsets must run from 0 to {len(candidates)} in {queries + 1} steps, "
+            f"have {len(offsets)} ending at {int(offsets[-1])}"
+        )
+    if queries and int(offsets.diff().min()) < 0:
+        raise IndexError("offsets must not decrease")
+    if len(candidates):
+        low, high = (int(x) for x in candidates.aminmax())
+        if low < 0 or high >= rows:
+            raise IndexError(f"row {low if low < 0 else high} is not in a table of {rows} rows")
+
+
+def _array(tensor: Tensor) -> Array:
+    return tensor.detach().contiguous().numpy()
+
+
+def _scale_array(like: Tensor, scale: Tensor | None) -> Array:
+    return _array(like.new_empty(0, 0) if scale is None else scale)

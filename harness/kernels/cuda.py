@@ -1,0 +1,104 @@
+"""The reference expressions in chunks, for accelerators (and any other device).
+
+A chunk's [pairs, width] intermediates stay below ``BUDGET``; the backward pass computes them again
+instead of keeping them. Meaning and arguments: ``harness.kernels.reference``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from harness.kernels import reference
+from harness.kernels.reference import WeightedTerm, scores_to_counts
+
+__all__ = ["count", "count_terms", "gathered", "pairwise"]
+
+BUDGET = 256 * 2**20
+"""Bytes of one [pairs, width] intermediate."""
+
+
+def _rows_at_once(bytes_per_row: int) -> int:
+    return max(1, BUDGET // max(1, bytes_per_row))
+
+
+def _pairs(
+    op: str, query: Tensor, table: Tensor, owner: Tensor, rows: Tensor, scale: Tensor | None
+) -> Tensor:
+    found = table[rows]
+    found = found if scale is None else found * scale[owner]
+    return reference.compare(op, query[owner], found)
+
+
+def gathered(
+    op: str,
+    query: Tensor,
+    table: Tensor,
+    offsets: Tensor,
+    candidates: Tensor,
+    scale: Tensor | None = None,
+) -> Tensor:
+    """Score listed pairs, differentiably; see ``reference.gathered``."""
+    owner = torch.repeat_interleave(offsets.diff(), output_size=len(candidates))
+    at_once = _rows_at_once(query.shape[1] * query.element_size())
+    parts = [
+        checkpoint(_pairs, op, query, table, mine, rows, scale, use_reentrant=False)
+        for mine, rows in zip(owner.split(at_once), candidates.split(at_once), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def pairwise(op: str, query: Tensor, table: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Score every query against every row, differentiably; see ``reference.pairwise``."""
+    if op == "dot":
+        return reference.pairwise(op, query, table, scale)
+    at_once = _rows_at_once(table.numel() * query.element_size())
+    scales = [None] * len(query) if scale is None else scale.split(at_once)
+    parts = [
+        checkpoint(reference.pairwise, op, mine, table, factor, use_reentrant=False)
+        for mine, factor in zip(query.split(at_once), scales, strict=False)
+    ]
+    return torch.cat(parts)
+
+
+def count(
+    op: str,
+    query: Tensor,
+    table: Tensor,
+    targets: Tensor,
+    offsets: Tensor,
+    known: Tensor,
+    scale: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Count the rows that beat and tie each query's target; see ``reference.count``."""
+    return count_terms([(op, query, table, scale, 1.0)], targets, offsets, known)
+
+
+@torch.no_grad()
+def count_terms(
+    terms: Sequence[WeightedTerm], targets: Tensor, offsets: Tensor, known: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Do what ``count`` does for a score that is a weighted sum of terms."""
+    at_once = _rows_at_once(len(terms[0][2]) * 4)
+    parts = []
+    for low in range(0, max(1, len(targets)), at_once):
+        high = min(low + at_once, len(targets))
+        scores = _sum_of_terms(terms, low, high)
+        mine = offsets[low : high + 1]
+        listed = known[int(mine[0]) : int(mine[-1])]
+        parts.append(scores_to_counts(scores, targets[low:high], mine - mine[0], listed))
+    better, tied = zip(*parts, strict=True)
+    return torch.cat(better), torch.cat(tied)
+
+
+def _sum_of_terms(terms: Sequence[WeightedTerm], low: int, high: int) -> Tensor:
+    total: Tensor | None = None
+    for op, query, table, scale, weight in terms:
+        factor = None if scale is None else scale[low:high]
+        scores = pairwise(op, query[low:high], table, factor) * weight
+        total = scores if total is None else total + scores
+    assert total is not None
+    return total
