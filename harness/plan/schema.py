@@ -35,9 +35,10 @@ def suite_schema() -> dict[str, Any]:
     definitions["Settings"] = _settings_schema()
     for name in ("Suite", *list(definitions)):
         target = schema if name == "Suite" else definitions[name]
-        for key in {"base", "set"} & set(target.get("properties", {})):
-            said = target["properties"][key].get("description", "")
-            target["properties"][key] = {"$ref": "#/$defs/Settings", "description": said}
+        for key, field in target["properties"].items():
+            if field.get("type") == "object" and "properties" not in field and name != "Settings":
+                said = field["description"]
+                target["properties"][key] = {"$ref": "#/$defs/Settings", "description": said}
         if name != "Settings":
             _allow_include(target)
     for name, key in _FROM_NAME.items():
