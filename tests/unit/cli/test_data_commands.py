@@ -1,0 +1,133 @@
+"""``harness data``: what goes to stdout, what to stderr, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from harness.cli.data import app
+from harness.errors import ConfigError, DataError, MissingDataError
+
+FIVE = {"mkg-w", "mkg-y", "db15k", "tiva", "kvc16k"}
+
+
+def _call(*arguments: str) -> Result:
+    """Run a command; errors meant for the user are raised, as ``harness.cli.main`` gets them."""
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def nothing_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+
+
+def _lines(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_list_shows_sizes_and_how_to_get_what_is_not_here(nothing_here: None) -> None:
+    result = _call("list")
+    assert result.exit_code == 0
+    assert ["tiva", "11858", "16", "20071", "2000", "2000", "not", "here"] in _lines(result.stdout)
+    assert "harness data fetch NAME" in result.stderr
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_list_as_json_holds_every_dataset(nothing_here: None) -> None:
+    listing = {row["name"]: row for row in json.loads(_call("list", "--json").stdout)}
+    assert set(listing) >= FIVE | {"synthetic"}
+    assert listing["kvc16k"]["title"] == "KVC16K"
+    assert listing["kvc16k"]["folder"] is None
+    assert not listing["kvc16k"]["built_in"]
+    assert listing["synthetic"]["built_in"]
+
+
+def test_show_prints_the_card_without_the_data(nothing_here: None) -> None:
+    text = " ".join(_call("show", "Kuai16K").stdout.split())
+    for part in ("KVC16K", "none declared", "Kuaipedia: a", "none: structure", "fetch kvc16k"):
+        assert part in text
+
+
+def test_an_unknown_dataset_offers_the_nearest(nothing_here: None) -> None:
+    for command in ("show", "fetch", "verify"):
+        with pytest.raises(ConfigError, match="did you mean 'kvc16k'"):
+            _call(command, "kvc15k")
+
+
+def test_verify_needs_a_name_or_all(nothing_here: None) -> None:
+    for arguments in ([], ["tiva", "--all"]):
+        with pytest.raises(ConfigError, match="--all"):
+            _call("verify", *arguments)
+
+
+def test_verify_all_passes_over_what_is_not_here(nothing_here: None) -> None:
+    result = _call("verify", "--all", "--json")
+    assert result.exit_code == 0
+    assert not FIVE & {report["name"] for report in json.loads(result.stdout)}
+    assert "TIVA: not here; harness data fetch tiva" in result.stderr
+    with pytest.raises(MissingDataError, match="harness data fetch tiva"):
+        _call("verify", "tiva")
+
+
+def test_import_of_a_folder_without_a_dataset_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no dataset that is known here"):
+        _call("import", str(tmp_path))
+    with pytest.raises(MissingDataError, match="no such folder"):
+        _call("import", str(tmp_path / "absent"))
+
+
+@pytest.mark.data
+def test_show_prints_triples_by_name(published: Path) -> None:
+    assert "My Darling Clementine | cast member | Linda Darnell" in _call("show", "mkgw").stdout
+    shown = json.loads(_call("show", "tiva", "--json").stdout)
+    assert shown["samples"][0] == ["freon", "0", "organic compound"]
+    assert shown["feature_sets"]["none"]
+
+
+@pytest.mark.data
+def test_verify_prints_table_1_beside_the_files(published: Path) -> None:
+    result = _call("verify", "db15k")
+    assert result.exit_code == 0
+    assert ["valid", "9902", "9904", "differs"] in _lines(result.stdout)
+    assert ["valid", "9904", "2423", "370", "8719", "0", "4"] in _lines(result.stdout)
+
+
+@pytest.mark.data
+def test_a_folder_of_datasets_is_imported_and_then_used(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TIVA", "MKG-Y"):
+        shutil.copytree(published / name, tmp_path / "copies" / f"my {name}")
+    monkeypatch.delenv("HARNESS_DATA")
+    result = _call("import", str(tmp_path / "copies"))
+    assert [Path(line).name for line in result.stdout.splitlines()] == ["MKG-Y", "TIVA"]
+    listing = {row["name"]: row["folder"] for row in json.loads(_call("list", "--json").stdout)}
+    assert listing["tiva"] == str(tmp_path / "cache" / "datasets" / "TIVA")
+    assert _call("verify", "tiva").exit_code == 0
+
+
+@pytest.mark.data
+def test_a_changed_file_is_not_imported_and_does_not_pass(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data" / "TIVA"
+    folder.mkdir(parents=True)
+    for path in (published / "TIVA").iterdir():
+        shutil.copyfile(path, folder / path.name)
+    lines = (folder / "test2id.txt").read_text().splitlines()
+    (folder / "test2id.txt").write_text("\n".join([*lines[:-1], "0 1 99"]) + "\n")
+    with pytest.raises(DataError, match=r"test2id\.txt: sha256"):
+        _call("import", str(folder))
+    monkeypatch.setenv("HARNESS_DATA", str(folder.parent))
+    result = _call("verify", "tiva")
+    assert result.exit_code == 3
+    text = " ".join(result.stdout.split())
+    assert "test2id.txt has sha256" in text
+    assert "test2id.txt:2001: relation id 99 is out of range" in text
