@@ -5,9 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from harness.errors import ConfigError
 from harness.store.records import Cell, RunRecord
 
-__all__ = ["ResultStore", "check_plan", "supersedes"]
+__all__ = ["ResultStore", "check_plan", "resolve_id", "supersedes"]
+
+
+def resolve_id(store: ResultStore, text: str) -> str:
+    """Return the run id that a person means by ``text``: the id or the beginning of one.
+
+    Raises:
+        ConfigError: no run, or several, have such an id.
+    """
+    matching = store.ids(text) if text else ()
+    if text in matching:
+        return text
+    if len(matching) > 1:
+        listed = ", ".join(matching[:5]) + (", ..." if len(matching) > 5 else "")
+        raise ConfigError(f"run '{text}': {len(matching)} ids begin so: {listed}")
+    if not matching:
+        raise ConfigError(f"no run '{text}'; list them with: harness runs list")
+    return matching[0]
 
 
 def supersedes(new: RunRecord, old: RunRecord) -> bool:
@@ -19,16 +37,16 @@ def check_plan(suite: str, variant: str, cells: Sequence[Cell]) -> None:
     """Refuse cells that do not form one table.
 
     Raises:
-        ValueError: a cell is of another suite or variant, or two have the same position.
+        ValueError: a cell is of another suite or variant, or two have the same place.
     """
     for cell in cells:
         if (cell.suite, cell.variant) != (suite, variant):
             raise ValueError(
-                f"cell {cell.position} is of suite '{cell.suite}' ({cell.variant!r}), "
+                f"cell '{cell.label}' is of suite '{cell.suite}' ({cell.variant!r}), "
                 f"not of '{suite}' ({variant!r})"
             )
-    if len({cell.position for cell in cells}) != len(cells):
-        raise ValueError(f"suite '{suite}': two cells have the same position")
+    if len({cell.place for cell in cells}) != len(cells):
+        raise ValueError(f"suite '{suite}': two cells have the same place")
 
 
 class ResultStore(Protocol):
@@ -84,15 +102,12 @@ class ResultStore(Protocol):
         """Replace the cells of a suite.
 
         Raises:
-            ValueError: a cell is of another suite or variant, or two have the same position.
+            ValueError: a cell is of another suite or variant, or two have the same place.
         """
         ...
 
     def add_cells(self, cells: Iterable[Cell]) -> Sequence[Cell]:
-        """Put each cell in its place if that is free; return those that found another run there.
-
-        The place of a cell is (suite, variant, position).
-        """
+        """Put each cell in its place if that is free; return those that found another run there."""
         ...
 
     def cells(self, suite: str | None = None, variant: str = "") -> Sequence[Cell]:

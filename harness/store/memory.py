@@ -15,7 +15,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._records: dict[str, RunRecord] = {}
-        self._cells: dict[tuple[str, str, int], Cell] = {}
+        self._cells: dict[tuple[object, ...], Cell] = {}
 
     def add(self, record: RunRecord) -> None:
         """Keep a record."""
@@ -68,27 +68,22 @@ class MemoryStore:
         """Replace the cells of a suite."""
         check_plan(suite, variant, cells)
         kept = {k: c for k, c in self._cells.items() if k[:2] != (suite, variant)}
-        self._cells = kept | {_place(cell): cell for cell in cells}
+        self._cells = kept | {cell.place: cell for cell in cells}
 
     def add_cells(self, cells: Iterable[Cell]) -> Sequence[Cell]:
         """Put each cell in its place if that is free; return those that found another run there."""
         return [
-            cell
-            for cell in cells
-            if self._cells.setdefault(_place(cell), cell).run_id != cell.run_id
+            cell for cell in cells if self._cells.setdefault(cell.place, cell).run_id != cell.run_id
         ]
 
     def cells(self, suite: str | None = None, variant: str = "") -> Sequence[Cell]:
         """Return the cells of a suite in table order (of all suites and variants when None)."""
-        return [
-            self._cells[place]
-            for place in sorted(self._cells)
-            if suite is None or place[:2] == (suite, variant)
+        chosen = [
+            cell
+            for cell in self._cells.values()
+            if suite is None or (cell.suite, cell.variant) == (suite, variant)
         ]
+        return sorted(chosen, key=lambda cell: cell.order)
 
     def close(self) -> None:
         """Nothing is held open."""
-
-
-def _place(cell: Cell) -> tuple[str, str, int]:
-    return cell.suite, cell.variant, cell.position

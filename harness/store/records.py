@@ -62,12 +62,22 @@ class Cell(Config):
     position: int
     """Row number in the suite."""
     label: str
-    """Row label."""
+    """Row label; no two rows of a suite share one."""
     dataset: str
     features: str = "none"
     seed: int
     run_id: RunId
     """The run need not exist yet."""
+
+    @property
+    def place(self) -> tuple[str, str, str, str, str, int]:
+        """What tells a cell from the others; ``position`` only orders them."""
+        return self.suite, self.variant, self.label, self.dataset, self.features, self.seed
+
+    @property
+    def order(self) -> tuple[str, str, int, str, str, int]:
+        """Key that sorts cells as they stand in a table."""
+        return self.suite, self.variant, self.position, self.dataset, self.features, self.seed
 
 
 class RunRecord(Config):

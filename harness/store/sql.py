@@ -44,7 +44,6 @@ CHUNK = 500
 """Ids per statement: databases limit the number of parameters."""
 PARTS = (Metric, Epoch, Timing, Diagnostic, Note)
 """Tables that hold the parts of a run."""
-CELL = tuple(Cell.model_fields)
 
 
 class SqlStore:
@@ -135,29 +134,19 @@ class SqlStore:
         """Put each cell in its place if that is free; return those that found another run there."""
         refused = []
         with self._write() as connection:
-            held = {
-                (suite, variant, position): run_id
-                for suite, variant, position, run_id in connection.execute(
-                    select(CellRow.suite, CellRow.variant, CellRow.position, CellRow.run_id)
-                )
-            }
+            held = {cell.place: cell.run_id for cell in _cells(connection)}
             for cell in cells:
-                place = (cell.suite, cell.variant, cell.position)
-                if place not in held:
+                if cell.place not in held:
                     connection.execute(insert(CellRow), [cell.model_dump()])
-                if held.setdefault(place, cell.run_id) != cell.run_id:
+                if held.setdefault(cell.place, cell.run_id) != cell.run_id:
                     refused.append(cell)
         return refused
 
     def cells(self, suite: str | None = None, variant: str = "") -> Sequence[Cell]:
         """Return the cells of a suite in table order (of all suites and variants when None)."""
-        statement = select(*(getattr(CellRow, name) for name in CELL)).order_by(
-            CellRow.suite, CellRow.variant, CellRow.position
-        )
-        if suite is not None:
-            statement = statement.where(CellRow.suite == suite, CellRow.variant == variant)
+        where = [] if suite is None else [CellRow.suite == suite, CellRow.variant == variant]
         with self._read() as connection:
-            return [Cell(**row) for row in connection.execute(statement).mappings()]
+            return sorted(_cells(connection, *where), key=lambda cell: cell.order)
 
     def check(self) -> Sequence[str]:
         """Return what is wrong with the database, one line each; nothing when all is well."""
@@ -205,6 +194,11 @@ def _load(
         for row in connection.execute(rows).all():
             parts[row[0]][part.__tablename__].append(row)  # run_id is the first column of each
     return [(own["number"], record_of(own, parts[own["run_id"]])) for own in owners]
+
+
+def _cells(connection: Connection, *where: ColumnElement[bool]) -> list[Cell]:
+    statement = select(CellRow.__table__).where(*where)
+    return [Cell(**row) for row in connection.execute(statement).mappings()]
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

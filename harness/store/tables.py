@@ -123,16 +123,16 @@ class Note(Base):
 
 
 class CellRow(Base):
-    """One row of a suite; its run may not exist yet, so ``run_id`` is no foreign key."""
+    """The place of a run in a suite; the run may not exist yet, so there is no foreign key."""
 
     __tablename__ = "cells"
     __table_args__ = (Index("ix_cells_run_id", "run_id"), ROWS)
 
     suite: Mapped[str] = mapped_column(String(200), primary_key=True)
     variant: Mapped[str] = mapped_column(String(64), primary_key=True)
-    position: Mapped[int] = mapped_column(primary_key=True)
-    label: Mapped[str] = mapped_column(String(400))
-    dataset: Mapped[str] = mapped_column(String(200))
-    features: Mapped[str] = mapped_column(String(200))
-    seed: Mapped[int] = mapped_column(BigInteger)
+    label: Mapped[str] = mapped_column(String(400), primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(200), primary_key=True)
+    features: Mapped[str] = mapped_column(String(200), primary_key=True)
+    seed: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    position: Mapped[int]
     run_id: Mapped[str] = mapped_column(String(64))

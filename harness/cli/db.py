@@ -1,0 +1,152 @@
+"""``harness db``: look after the result database."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.paths import home
+from harness.errors import ConfigError, StoreError, suggest
+
+if TYPE_CHECKING:
+    from harness.store.base import ResultStore
+    from harness.store.ingest import Taken
+    from harness.store.sql import SqlStore
+
+app = typer.Typer(no_args_is_help=True)
+
+Home = Annotated[Path | None, typer.Option("--home", help="Results folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+@contextlib.contextmanager
+def opened(results: Path | None, *, create: bool = False) -> Iterator[SqlStore]:
+    """Open the result database for one command."""
+    from harness.store import DATABASE, open_store
+
+    with contextlib.closing(open_store(home(results) / DATABASE, create=create)) as store:
+        yield store
+
+
+@app.command()
+def upgrade(
+    file: Annotated[
+        Path | None, typer.Argument(help="A database; the one of the results folder if not given.")
+    ] = None,
+    results: Home = None,
+) -> None:
+    """Bring a database that an older harness wrote to the current schema; all of it or nothing."""
+    from harness.store import DATABASE
+    from harness.store.sql import upgrade_database
+
+    place = file or home(results) / DATABASE
+    before, after = upgrade_database(place)
+    change = f"{before} -> {after}" if before != after else f"{after}, nothing to do"
+    typer.echo(f"{place}: schema version {change}", err=True)
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="Folder of exported records (RUN.json).")],
+    results: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add exported records, the suites they belong to and their ranks; never replaces a result."""
+    from harness.store.ingest import import_records
+
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder")
+    with opened(results, create=True) as store:
+        taken = import_records(store, folder, runs=home(results) / "runs")
+        _tell(store, taken, str(folder), as_json)
+
+
+@app.command()
+def merge(
+    other: Annotated[Path, typer.Argument(help="Another result database.")],
+    results: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add the records and suites of another database; never replaces a result."""
+    from harness.store import ingest, open_store
+
+    with (
+        contextlib.closing(open_store(other, create=False)) as source,
+        opened(results, create=True) as store,
+    ):
+        _tell(store, ingest.merge(store, source), str(other), as_json)
+
+
+@app.command()
+def check(results: Home = None, as_json: AsJson = False) -> None:
+    """Check that the database is sound and that every record can be read; exit code 4 if not."""
+    with opened(results) as store:
+        problems = store.check()
+        count = len(store.ids())
+    if as_json:
+        typer.echo(json.dumps({"runs": count, "problems": list(problems)}, indent=2))
+    else:
+        for problem in problems:
+            typer.echo(problem)
+    if problems:
+        raise StoreError(f"{len(problems)} problems; rebuild with: harness db import DIR")
+    typer.echo(f"{count} runs, no problems", err=True)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="Folder that gets RUN.json and RUN.npz.")],
+    run: Annotated[list[str] | None, typer.Option(help="This run (repeatable).")] = None,
+    suite: Annotated[list[str] | None, typer.Option(help="The runs of this suite.")] = None,
+    results: Home = None,
+) -> None:
+    """Write records and ranks as files that can be committed; all finished runs by default."""
+    from harness.store.base import resolve_id
+    from harness.store.ingest import export as write
+
+    with opened(results) as store:
+        ids = [resolve_id(store, text) for text in run or []]
+        for name in suite or []:
+            ids += _finished(store, name)
+        if not run and not suite:
+            ids = [i for i in store.ids() if i in store.finished_ids()]
+        written = write(store, ids, out, runs=home(results) / "runs")
+    for path in written:
+        typer.echo(path)
+    typer.echo(f"{sum(p.suffix == '.json' for p in written)} records in {out}", err=True)
+
+
+def _finished(store: ResultStore, suite: str) -> list[str]:
+    """Return the finished runs of a suite as its file has it; say how many are missing."""
+    cells = store.cells(suite)
+    if not cells:
+        known = {cell.suite for cell in store.cells()}
+        raise ConfigError(f"no runs of a suite '{suite}'{suggest(suite, known)}")
+    finished = store.finished_ids()
+    missing = {cell.run_id for cell in cells} - finished
+    if missing:
+        typer.echo(f"suite {suite}: {len(missing)} runs are not finished, left out", err=True)
+    return [cell.run_id for cell in cells if cell.run_id in finished]
+
+
+def _tell(store: ResultStore, taken: Taken, source: str, as_json: bool) -> None:
+    """Say what was taken over, and which places in a suite stayed as they were."""
+    held = {cell.place: cell.run_id for cell in store.cells()}
+    for cell in taken.refused:
+        typer.echo(
+            f"suite {cell.suite}, {cell.label} on {cell.dataset}, seed {cell.seed}: "
+            f"stays run {held[cell.place]}, not {cell.run_id}",
+            err=True,
+        )
+    if as_json:
+        typer.echo(json.dumps({"added": list(taken.added), "kept": taken.kept}, indent=2))
+    typer.echo(f"{source}: {_plural(taken.added)} added, {taken.kept} known already", err=True)
+
+
+def _plural(items: Sequence[object]) -> str:
+    return f"{len(items)} record{'' if len(items) == 1 else 's'}"

@@ -1,0 +1,246 @@
+"""Runs as text and as plain values for ``harness runs``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.store.records import Cell, RunRecord
+
+__all__ = ["describe", "describe_difference", "difference", "print_list", "sparkline", "summary"]
+
+BARS = "▁▂▃▄▅▆▇█"
+WIDTH = 40
+"""Characters of a sparkline."""
+
+
+def summary(record: RunRecord) -> dict[str, Any]:
+    """Return what one line of the list says, as plain values; MRR as a fraction."""
+    return {
+        "run_id": record.run_id,
+        "model": record.model,
+        "dataset": record.dataset,
+        "features": record.features,
+        "seed": record.seed,
+        "status": record.status,
+        "mrr_test": record.metric("mrr"),
+        "mrr_valid": record.metric("mrr", "valid"),
+        "epochs": len(record.history),
+    }
+
+
+def print_list(records: Sequence[RunRecord]) -> None:
+    """Print one line per run; fits in 80 columns unless names are long."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("run", "model", "dataset", "features"):
+        table.add_column(name, no_wrap=name == "run", overflow="fold")
+    for name in ("seed", "status", "test", "valid", "epochs"):
+        table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
+    for line in map(summary, records):
+        percent = [_percent(line[key]) for key in ("mrr_test", "mrr_valid")]
+        names = [str(line[key]) for key in ("run_id", "model", "dataset", "features", "seed")]
+        table.add_row(*names, line["status"], *percent, str(line["epochs"]))
+    Console().print(table)
+
+
+def describe(record: RunRecord) -> str:
+    """Return everything a person wants to know about a run."""
+    features = record.features + (f" ({', '.join(record.modalities)})" * bool(record.modalities))
+    lines = [
+        f"run {record.run_id}: {record.status}",
+        f"  model     {record.model}",
+        f"  dataset   {record.dataset}, digest {record.dataset_digest}",
+        f"  features  {features}"
+        + (
+            f", digest {record.feature_digest}" * bool(features != "none" and record.feature_digest)
+        ),
+        f"  seed      {record.seed}",
+        f"  protocol  {record.protocol or '-'}",
+    ]
+    sections = {
+        "metrics (MRR, Hits and AMRI in percent)": _metrics(record),
+        "history": _history(record.history),
+        "settings": _pairs(_flat(record.spec)),
+        "diagnostics": _pairs(record.diagnostics),
+        "timings": _timings(record),
+        "provenance": _pairs(_flat(record.provenance)),
+        "notes": list(record.notes),
+        "error": (record.error or "").splitlines(),
+        "in suites": [_cell(cell) for cell in record.cells],
+        "repeat it with": _commands(record),
+    }
+    for title, content in sections.items():
+        if content:
+            lines += ["", title, *(f"  {line}" for line in content)]
+    return "\n".join(lines)
+
+
+def difference(a: RunRecord, b: RunRecord) -> dict[str, Any]:
+    """Return what differs between two runs, as plain values: settings, metrics, provenance."""
+    return {
+        "runs": [a.run_id, b.run_id],
+        "settings": _differing(_identity(a), _identity(b)),
+        "metrics": {
+            " ".join(key): [_value(a, key), _value(b, key)]
+            for key in dict.fromkeys([*_metric_keys(a), *_metric_keys(b)])
+        },
+        "provenance": _differing(_flat(a.provenance), _flat(b.provenance)),
+    }
+
+
+def describe_difference(a: RunRecord, b: RunRecord) -> str:
+    """Return the difference of two runs for a person to read."""
+    found = difference(a, b)
+    header = ["", a.run_id, b.run_id]
+    lines: list[str] = []
+    for title in ("settings", "provenance"):
+        rows = [[key, *map(_plain, pair)] for key, pair in found[title].items()]
+        lines += [f"{title} that differ" if rows else f"{title}: no difference"]
+        lines += [*_aligned([header, *rows]), ""] if rows else [""]
+    if found["metrics"]:
+        lines += ["metrics (MRR, Hits and AMRI in percent)"]
+        rows = [
+            [key, *(_number(key, value) for value in pair), _change(key, *pair)]
+            for key, pair in found["metrics"].items()
+        ]
+        lines += _aligned([[*header, "difference"], *rows])
+    return "\n".join(lines).rstrip()
+
+
+def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
+    """Return values as bars, the lowest and the highest spanning the height."""
+    if len(values) > width:
+        values = [values[i * len(values) // width] for i in range(width - 1)] + [values[-1]]
+    low, high = min(values), max(values)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((value - low) * scale)] for value in values)
+
+
+def _metrics(record: RunRecord) -> list[str]:
+    names = list(dict.fromkeys(m.metric for m in record.metrics))
+    places = dict.fromkeys((m.split, m.side, m.bucket) for m in record.metrics)
+    rows = [["split", "side", "part", *names, "queries"]] if places else []
+    for split, side, bucket in places:
+        own = [m for m in record.metrics if (m.split, m.side, m.bucket) == (split, side, bucket)]
+        values = [_number(name, record.metric(name, split, side, bucket)) for name in names]
+        rows.append([split, side, bucket, *values, str(max(m.queries for m in own))])
+    return _aligned(rows)
+
+
+def _history(history: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return one sparkline per number that was logged at more than one epoch."""
+    keys = dict.fromkeys(key for epoch in history for key in epoch if key != "epoch")
+    lines = [f"{len(history)} epochs"] if history else []
+    rows = []
+    for key in keys:
+        values = [epoch[key] for epoch in history if key in epoch]
+        rows.append([key, sparkline(values), f"{values[0]:.4g} -> {values[-1]:.4g}"])
+    return lines + _aligned(rows, right=False)
+
+
+def _timings(record: RunRecord) -> list[str]:
+    """Return one line per name: the epochs of a run are one name."""
+    samples: dict[tuple[str, str], list[float]] = {}
+    for sample in record.timings:
+        samples.setdefault((sample.name, sample.unit), []).append(sample.value)
+    rows = []
+    for (name, unit), values in samples.items():
+        mean = sum(values) / len(values)
+        amount = f"{mean / 2**20:.1f} MiB" if unit == "bytes" else f"{mean:.3g} s"
+        rows.append([name, amount + (f" (mean of {len(values)})" if len(values) > 1 else "")])
+    return _aligned(rows, right=False)
+
+
+def _cell(cell: Cell) -> str:
+    variant = f" (--set variant {cell.variant})" if cell.variant else ""
+    return f"{cell.suite}{variant}: {cell.label} on {cell.dataset}, seed {cell.seed}"
+
+
+def _commands(record: RunRecord) -> list[str]:
+    """Return the commands that execute the run again, one way for each suite it is in."""
+    commands = []
+    for cell in record.cells:
+        only = (
+            f"label={cell.label},dataset={cell.dataset},features={cell.features},seed={cell.seed}"
+        )
+        overrides = " --set ... (as then)" if cell.variant else ""
+        commands.append(f"harness run {cell.suite} --only {shlex.quote(only)}{overrides}")
+    if not commands:
+        return ["it is in no suite: put its settings into one"]
+    commit = record.provenance.get("commit")
+    checkout = [f"git checkout {commit}"] if commit else []
+    return [*checkout, f"harness runs rm {record.run_id}", *commands]
+
+
+def _identity(record: RunRecord) -> dict[str, Any]:
+    """Return everything that can make two runs differ: settings and digests."""
+    digests = {"dataset_digest": record.dataset_digest, "feature_digest": record.feature_digest}
+    return {**_flat(record.spec), **digests, "protocol": record.protocol, "status": record.status}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, list[Any]]:
+    keys = dict.fromkeys([*a, *b])
+    return {key: [a.get(key), b.get(key)] for key in keys if a.get(key) != b.get(key)}
+
+
+def _metric_keys(record: RunRecord) -> list[tuple[str, str, str, str]]:
+    return [(m.metric, m.split, m.side, m.bucket) for m in record.metrics]
+
+
+def _value(record: RunRecord, key: tuple[str, str, str, str]) -> float | None:
+    return record.metric(*key)
+
+
+def _number(metric: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if metric.split()[0] == "mr" else _percent(value)
+
+
+def _change(metric: str, a: float | None, b: float | None) -> str:
+    if a is None or b is None:
+        return "-"
+    text = _number(metric, b - a)
+    return text if b < a else f"+{text}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def _pairs(values: Mapping[str, Any]) -> list[str]:
+    return _aligned([[key, _plain(value)] for key, value in values.items()], right=False)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_plain, value)) + "]"
+    return "-" if value is None else str(value)
+
+
+def _aligned(rows: Sequence[Sequence[str]], *, right: bool = True) -> list[str]:
+    """Return rows in columns two spaces apart; numbers to the right of their column."""
+    from tabulate import tabulate
+
+    if not rows:
+        return []
+    align = ["left", *(["right" if right else "left"] * (len(rows[0]) - 1))]
+    text = tabulate(rows, tablefmt="plain", colalign=align, disable_numparse=True)
+    return [line.rstrip() for line in text.splitlines()]

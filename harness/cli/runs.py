@@ -1,0 +1,162 @@
+"""``harness runs``: look at runs, compare them, run them again, forget them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.db import AsJson, Home, opened
+from harness.cli.paths import home
+from harness.errors import ConfigError, suggest
+
+if TYPE_CHECKING:
+    from harness.store.base import ResultStore
+    from harness.store.records import RunRecord
+
+app = typer.Typer(no_args_is_help=True)
+
+Run = Annotated[str, typer.Argument(help="Run id; its beginning will do.")]
+
+
+class Status(StrEnum):
+    """What became of a run."""
+
+    ok = "ok"
+    failed = "failed"
+
+
+@app.command("list")
+def list_runs(
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only ok or failed runs.")] = None,
+    results: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """List runs, oldest first, with their MRR in percent."""
+    from harness.cli.run_text import print_list, summary
+
+    with opened(results) as store:
+        found = store.find(model=model, dataset=dataset, status=status.value if status else None)
+        if not found:
+            typer.echo(_why_none(store, model, dataset), err=True)
+    if as_json:
+        typer.echo(json.dumps([summary(record) for record in found], indent=2))
+    elif found:
+        print_list(found)
+
+
+@app.command()
+def show(run: Run, results: Home = None, as_json: AsJson = False) -> None:
+    """Show a run: metrics, history, settings, provenance, and the command that repeats it."""
+    from harness.cli.run_text import describe
+    from harness.store.base import resolve_id
+
+    with opened(results) as store:
+        run_id = resolve_id(store, run)
+        record = _record(store, run_id)
+        cells = tuple(cell for cell in store.cells() if cell.run_id == run_id)
+    record = record.model_copy(update={"cells": cells})
+    if as_json:
+        typer.echo(json.dumps(record.model_dump(mode="json"), indent=2))
+    else:
+        typer.echo(describe(record))
+
+
+@app.command()
+def diff(
+    first: Run,
+    second: Run,
+    results: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs: settings that differ, metrics side by side, differing provenance."""
+    from harness.cli.run_text import describe_difference, difference
+    from harness.store.base import resolve_id
+
+    with opened(results) as store:
+        a, b = (_record(store, resolve_id(store, text)) for text in (first, second))
+    if as_json:
+        typer.echo(json.dumps(difference(a, b), indent=2))
+    else:
+        typer.echo(describe_difference(a, b))
+
+
+@app.command()
+def rm(
+    run: Run,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    results: Home = None,
+) -> None:
+    """Forget a run and delete its folder (checkpoints, ranks, log)."""
+    from harness.store.base import resolve_id
+
+    with opened(results) as store:
+        run_id = resolve_id(store, run)
+        folder = home(results) / "runs" / run_id
+        if not yes:
+            typer.confirm(f"Delete the record of {run_id} and {folder}?", abort=True, err=True)
+        # The folder first: were the record gone and the folder not, the next `harness run` would
+        # take the record over again from there.
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        store.remove(run_id)
+    typer.echo(f"{run_id} removed", err=True)
+
+
+@app.command()
+def retry(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Failed runs; all of them if none is given.")
+    ] = None,
+    results: Home = None,
+) -> None:
+    """Forget that runs failed, so that the next `harness run SUITE` executes them again."""
+    from harness.store.base import resolve_id
+
+    with opened(results) as store:
+        failed = [record.run_id for record in store.find(status="failed")]
+        chosen = [resolve_id(store, text) for text in runs or []] or failed
+        for run_id in chosen:
+            if run_id not in failed:
+                raise ConfigError(
+                    f"run {run_id} did not fail; to repeat it, remove it first: "
+                    f"harness runs rm {run_id}"
+                )
+        for run_id in chosen:
+            # Checkpoints stay; the record file would be taken over again by the next run.
+            (home(results) / "runs" / run_id / "record.json").unlink(missing_ok=True)
+            store.remove(run_id)
+        suites = sorted({cell.suite for cell in store.cells() if cell.run_id in chosen})
+    for run_id in chosen:
+        typer.echo(run_id)
+    typer.echo(_next_command(chosen, suites), err=True)
+
+
+def _next_command(chosen: Sequence[str], suites: Sequence[str]) -> str:
+    if not chosen:
+        return "no run has failed"
+    commands = " and ".join(f"harness run {suite}" for suite in suites or ["SUITE"])
+    return f"{len(chosen)} failure(s) forgotten; {commands} executes the run(s) again"
+
+
+def _record(store: ResultStore, run_id: str) -> RunRecord:
+    record = store.get(run_id)
+    if record is None:  # removed by another process since the id was resolved
+        raise ConfigError(f"no run '{run_id}'; list them with: harness runs list")
+    return record
+
+
+def _why_none(store: ResultStore, model: str | None, dataset: str | None) -> str:
+    """Say which filter matches nothing, and what would match."""
+    everything = store.find()
+    for name, wanted in (("model", model), ("dataset", dataset)):
+        known = {getattr(record, name) for record in everything}
+        if wanted is not None and known and wanted not in known:
+            return f"no run has {name} '{wanted}'{suggest(wanted, known)}"
+    return "no such runs" if everything else "the database holds no runs: harness run SUITE"
