@@ -284,9 +284,13 @@ def _key_ids(path: Path, entities: Sequence[str]) -> dict[str, int]:
 
 def _read_pth(path: Path, n_entities: int, entities: Sequence[str]) -> Raw:
     import pickle
+    import warnings
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # of unusual pickle protocols: either it is read or the error below says why not
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise DataError(
             f"{path}: not a complete file of plain tensors, so it is not opened: other pickles "

@@ -61,11 +61,11 @@ class SyntheticConfig(Config):
     """Name of the dataset."""
     seed: int = Field(0, ge=0)
     """Seed of everything random."""
-    entities: int = Field(400, ge=8)
+    entities: int = Field(300, ge=8)
     """Number of entities, cold ones included."""
-    relations: int = Field(10, ge=1)
+    relations: int = Field(8, ge=1)
     """Number of relations; those that no modality predicts are structural."""
-    train: int = Field(5000, ge=1)
+    train: int = Field(8000, ge=1)
     """Training triples."""
     valid: int = Field(500, ge=0)
     """Validation triples."""
@@ -79,10 +79,10 @@ class SyntheticConfig(Config):
     """Share of the other triples whose tail is random: no model can know them."""
     zipf: float = Field(0.5, ge=0, le=2)
     """Entity number i has weight (i + 1) ** -zipf; 0 makes all equally frequent."""
-    angles: int = Field(2, ge=1, le=8)
+    angles: int = Field(1, ge=1, le=8)
     """k, hidden angles per entity and source: more are harder to learn."""
     modalities: tuple[PlantedModality, ...] = (
-        PlantedModality(name="text", relations=2),
+        PlantedModality(name="text"),
         PlantedModality(name="image", dim=48),
         PlantedModality(name="numeric", dim=8, coverage=0.7, noise=0.1),
         PlantedModality(name="audio", dim=16, coverage=0.3),
@@ -285,14 +285,14 @@ def _choose(
     popularity: Floats,
     rng: np.random.Generator,
 ) -> Ints:
-    """For each target draw distinct entities among the nearest, the popular ones more often.
+    """For each target draw distinct entities of its surroundings, near and popular ones first.
 
     Args:
         where: [n, k] angles of the candidates.
         target: [q, k] angles to be near to.
         own: [q] candidate that may not be drawn (the head itself), -1 for none.
-        wanted: [q] how many to draw, out of the nearest 2 ** ceil(log2(wanted + 2)): few more
-            than are drawn, so that the answer can be told.
+        wanted: [q] how many to draw, out of the nearest 2 ** ceil(log2(wanted + 2)); number i
+            of them with weight exp(-i / wanted) * popularity, so that answers can be told.
         popularity: [n] weights.
 
     Returns:
@@ -308,7 +308,8 @@ def _choose(
     for pool in np.unique(pools):
         rows = np.flatnonzero(pools == pool)
         near = tree.query(target[rows] % turn, k=np.arange(1, pool + 1))[1]
-        keys = np.log(popularity[near]) + rng.gumbel(size=near.shape)  # Gumbel top-k sampling
+        keys = np.log(popularity[near]) - np.arange(pool) / wanted[rows, None]
+        keys += rng.gumbel(size=near.shape)  # the largest are a weighted draw without replacement
         keys[near == own[rows, None]] = -np.inf
         order = np.take_along_axis(near, np.argsort(-keys, axis=1), axis=1)
         for row, drawn in zip(rows, order, strict=True):

