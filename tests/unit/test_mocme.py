@@ -1,0 +1,652 @@
+"""MoCME: its formulas, its estimators, its parts, and what each must leave alone."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from harness.config.yaml_source import read_yaml
+from harness.index import GraphIndex, Modality
+from harness.plan.spec import RunSpec
+from models.mocme import MoCME
+from models.mocme.backbones import Backbone, LinearExperts, MLPExperts
+from models.mocme.config import Config, Information
+from models.mocme.estimators import build_estimator
+from models.mocme.information import ComplementarityWeights
+from models.rotate import RotatE
+
+N, R, SEEN = 120, 4, 100
+PRESETS = Path(__file__).parents[2] / "suites" / "shared" / "mocme_presets.yaml"
+ESTIMATORS = ["plugin", "mine_sep", "mine_cat", "club", "club_momok", "infonce", "cosine"]
+CONTROLS = ["uniform", "random", "learned"]
+KINDS = ["complementarity", "mean", "concat", "product", "gate", "attention", "self_attention"]
+
+
+def graph() -> GraphIndex:
+    generator = torch.Generator().manual_seed(1)
+    ends = torch.randint(SEEN, (400, 2), generator=generator)
+    relations = torch.randint(R, (400,), generator=generator)
+    triples = torch.stack([ends[:, 0], relations, ends[:, 1]], 1)
+    first = torch.arange(SEEN)
+    every = torch.stack([first, torch.zeros_like(first), first.flip(0)], 1)
+    return GraphIndex(N, R, torch.cat([triples, every]), "toy")
+
+
+def modalities() -> dict[str, Modality]:
+    generator = torch.Generator().manual_seed(2)
+    found = {}
+    for name, width, coverage in (("text", 10, 0.9), ("image", 6, 0.4)):
+        present = torch.rand(N, generator=generator) < coverage
+        matrix = torch.randn(N, width, generator=generator) * present[:, None]
+        found[name] = Modality(name, matrix, present)
+    return found
+
+
+def make(features: dict[str, Modality] | None = None, *, seed: int = 0, **options: Any) -> MoCME:
+    torch.manual_seed(seed)
+    options = {"dim": 8, **options}
+    return MoCME(
+        Config.model_validate(options), graph(), modalities() if features is None else features
+    )
+
+
+def quick(**options: Any) -> dict[str, Any]:
+    """Options of an estimator that matters at once on a toy."""
+    return {"warmup_steps": 0, "min_overlap": 2, "batch": 64, **options}
+
+
+def train(model: MoCME, steps: int = 5) -> None:
+    auxiliary = list(model.auxiliary_parameters())
+    held_back = {id(p) for p in auxiliary}
+    own = torch.optim.Adam([p for p in model.parameters() if id(p) not in held_back], 1e-2)
+    other = torch.optim.Adam(auxiliary, 1e-2) if auxiliary else None
+    generator = torch.Generator().manual_seed(3)
+    model.train()
+    for _ in range(steps):
+        loss = torch.nn.functional.softplus(-model.score_triples(graph().train[:50])).mean()
+        own.zero_grad()
+        loss.backward()
+        own.step()
+        auxiliary_loss = model.auxiliary_loss(generator)
+        if other is not None and auxiliary_loss is not None:
+            other.zero_grad()
+            auxiliary_loss.backward()
+            other.step()
+    model.eval()
+
+
+# --- formulas -----------------------------------------------------------------------------
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max())
+    return e / e.sum()
+
+
+def test_fused_vectors_are_those_of_equations_3_and_4() -> None:
+    every = torch.ones(N, dtype=torch.bool)
+    model = make({"text": Modality("text", torch.randn(N, 5), every)}, dim=2, mi=quick()).eval()
+    information = {"structure": {(0, 1): 0.3, (0, 2): 0.9, (1, 2): 0.1}, "text": {(0, 2): 1.5}}
+    for branch in model._branches:
+        for (i, j), nats in information[branch.name].items():
+            branch.weights.information[[i, j], [j, i]] = nats
+        branch.weights.steps += 1
+    assert model.inter is not None
+    model.inter.information[[0, 1], [1, 0]] = 0.7
+    model.inter.steps += 1
+
+    entity, fused = 17, {}
+    projection = model.branches[1].projection
+    embedded = {
+        "structure": model.entity[entity],
+        "text": projection(model.branches[1].features[entity]),
+    }
+    for branch in model._branches:
+        experts = branch.backbone
+        views = []
+        for i in range(3):
+            hidden = experts.weight1[i] @ embedded[branch.name] + experts.bias1[i]
+            views.append((hidden.relu() @ experts.weight2[i] + experts.bias2[i]).detach().numpy())
+        shared = np.zeros((3, 3))
+        for (i, j), nats in information[branch.name].items():
+            shared[i, j] = shared[j, i] = nats
+        omega = softmax(-shared.sum(1))  # Eq. 3
+        fused[branch.name] = sum(w * v for w, v in zip(omega, views, strict=True))
+    omega = softmax(np.array([-0.7, -0.7]))  # Eq. 4 of two modalities: always equal
+    joint = omega[0] * fused["structure"] + omega[1] * fused["text"]
+    assert model.encode()["entity"][entity].detach().numpy() == pytest.approx(joint, abs=1e-6)
+
+
+def test_modality_weights_follow_equation_4_among_what_an_entity_has() -> None:
+    weights = ComplementarityWeights(
+        3,
+        4,
+        Information.model_validate(quick()),
+        temperature=2.0,
+        n_rows=64,
+        overlap=torch.full((3, 3), 64),
+        n_entities=N,
+    )
+    shared = torch.tensor([[0.0, 1.0, 0.2], [1.0, 0.0, 0.5], [0.2, 0.5, 0.0]])
+    weights.information.copy_(shared)
+    weights.steps += 1
+    available = torch.tensor([[1, 1, 1], [1, 0, 1], [1, 0, 0]]).bool()
+    found = weights(available)
+    assert found[0].tolist() == pytest.approx(softmax(np.array([-1.2, -1.5, -0.7]) / 2), abs=1e-6)
+    # Two left: the sum over one other is scaled to one over two.
+    assert found[1].tolist() == pytest.approx([0.5, 0.0, 0.5])
+    assert found[2].tolist() == [1.0, 0.0, 0.0]
+
+
+def test_without_modalities_and_experts_it_is_rotate() -> None:
+    index, triples = graph(), graph().train[:40]
+    torch.manual_seed(4)
+    rotate = RotatE(RotatE.Config.model_validate({"dim": 8}), index, {})
+    model = make(
+        {},
+        seed=4,
+        structure={"through_experts": False, "init": "rotate"},
+        experts={"K": 1},
+    )
+    assert torch.allclose(model.score_triples(triples), rotate.score_triples(triples), atol=1e-6)
+    for side in ("head", "tail"):
+        scores = [
+            m.score_all(m.encode(), triples[:, 0], triples[:, 1], side) for m in (model, rotate)
+        ]
+        assert torch.allclose(*scores, atol=1e-6)
+
+
+def test_variants_start_from_the_same_entity_table() -> None:
+    tables = [make(fusion={"kind": kind}).entity for kind in KINDS]
+    tables += [make({}).entity, make(backbone="linear").entity]
+    assert all(torch.equal(table, tables[0]) for table in tables)
+
+
+# --- experts ------------------------------------------------------------------------------
+
+
+def backbones() -> list[Backbone]:
+    torch.manual_seed(0)
+    made = [MLPExperts(3, 8, 5), LinearExperts(3, 8, shift=True), LinearExperts(3, 8, shift=False)]
+    for parameter in (p for b in made for p in b.parameters()):
+        torch.nn.init.normal_(parameter)  # biases and shifts too
+    return list(made)
+
+
+@pytest.mark.parametrize("per_entity", [False, True])
+@pytest.mark.parametrize("backbone", backbones(), ids=["mlp", "linear_shift", "linear"])
+def test_merged_experts_equal_the_weighted_sum_of_views(
+    backbone: Backbone, per_entity: bool
+) -> None:
+    vectors = torch.randn(6, 8)
+    weights = torch.rand(6, 3) if per_entity else torch.rand(3)
+    expected = (weights.expand(6, 3).T[..., None] * backbone.views(vectors)).sum(0)
+    assert torch.allclose(backbone(vectors, weights), expected, atol=1e-4)
+
+
+def additive(backbone: Backbone) -> bool:
+    """An affine map f has f(a + b) = f(a) + f(b) - f(0)."""
+    a, b, weights = torch.randn(9, 8), torch.randn(9, 8), torch.tensor([0.2, 0.5, 0.3])
+    f = backbone(torch.cat([a + b, a, b, torch.zeros(9, 8)]), weights).chunk(4)
+    return torch.allclose(f[0], f[1] + f[2] - f[3], atol=1e-4)
+
+
+def test_linear_experts_collapse_to_one_matrix_and_others_do_not() -> None:
+    mlp, shifted, linear = backbones()
+    assert additive(shifted)
+    assert additive(linear)
+    assert not additive(mlp)
+
+
+def test_the_literal_linear_model_is_one_matrix_per_modality() -> None:
+    """Any K experts with shared weights can be swapped for one: the mixture adds nothing."""
+    model, one = make(**preset_options("literal_linear")), make(backbone="linear")
+    train(model)
+    with torch.no_grad():
+        for branch, single in zip(model._branches, one._branches, strict=True):
+            omega, experts = branch.weights(), branch.backbone
+            single.backbone.weight[0] = torch.einsum("k,kio->io", omega, experts.weight)
+            shift = torch.einsum("k,ki,kio->o", omega, experts.shift, experts.weight)
+            vectors = torch.randn(7, 16)
+            merged = single.backbone(vectors, torch.ones(1)) - shift
+            assert torch.allclose(branch.backbone(vectors, omega), merged, atol=1e-5)
+
+
+# --- estimators ---------------------------------------------------------------------------
+
+
+def gaussian_information(kind: str, rho: float, steps: int, rows: int = 256) -> float:
+    """Estimate I of a pair of 8-d Gaussians with correlation rho in each coordinate."""
+    torch.manual_seed(0)
+    estimator = build_estimator(2, 8, Information(estimator=kind, batch=rows), rows)
+    optimiser = torch.optim.Adam(estimator.parameters(), 3e-3)
+    values, present = [], torch.ones(2, rows, dtype=torch.bool)
+    for _ in range(steps):
+        x = torch.randn(rows, 8)
+        y = rho * x + math.sqrt(1 - rho**2) * torch.randn(rows, 8)
+        measured = estimator(torch.stack([x, y]), present)
+        optimiser.zero_grad()
+        measured.loss.backward()
+        optimiser.step()
+        values.append(float(measured.matrix[0, 1].detach()))
+    return sum(values[-60:]) / 60
+
+
+def gaussian_truth(rho: float) -> float:
+    return -4 * math.log(1 - rho**2)
+
+
+@pytest.mark.parametrize(("kind", "steps"), [("mine_sep", 220), ("mine_cat", 600)])
+@pytest.mark.parametrize("rho", [0.3, 0.6])
+def test_mine_measures_gaussian_information(kind: str, steps: int, rho: float) -> None:
+    assert gaussian_information(kind, rho, steps) == pytest.approx(gaussian_truth(rho), rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["mine_sep", "mine_cat", "infonce", "plugin", "club"])
+def test_independent_views_share_nothing(kind: str) -> None:
+    assert gaussian_information(kind, 0.0, 120) == pytest.approx(0.0, abs=0.05)
+
+
+def test_the_plug_in_grows_with_correlation_and_stays_below_its_bound() -> None:
+    found = [gaussian_information("plugin", rho, 200, rows=1024) for rho in (0.0, 0.6, 0.9)]
+    assert found[0] < found[1] < found[2] <= math.log(16)
+    # It quantises: a lower bound by data processing.
+    assert found[1] < gaussian_truth(0.6)
+
+
+def test_club_is_an_upper_bound_and_as_momok_fits_it_is_not() -> None:
+    truth = gaussian_truth(0.6)
+    assert gaussian_information("club", 0.6, 150) > truth
+    assert gaussian_information("club_momok", 0.6, 150) < truth
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_information_is_symmetric_with_a_zero_diagonal_and_permutes_with_views(kind: str) -> None:
+    torch.manual_seed(0)
+    estimator = build_estimator(3, 6, Information(estimator=kind), 64).eval()
+    measured = estimator(torch.randn(3, 64, 6), torch.ones(3, 64, dtype=torch.bool))
+    assert torch.equal(measured.matrix, measured.matrix.T)
+    assert measured.matrix.diagonal().tolist() == [0.0] * 3
+    assert torch.equal(measured.rows, measured.rows.transpose(1, 2))
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_absent_rows_do_not_count(kind: str) -> None:
+    torch.manual_seed(0)
+    estimator = build_estimator(2, 6, Information(estimator=kind), 64).eval()
+    views, present = torch.randn(2, 64, 6), torch.ones(2, 64, dtype=torch.bool)
+    present[1, 40:] = False
+    before = estimator(views, present)
+    views[1, 40:] = 1e3
+    after = estimator(views, present)
+    assert torch.allclose(before.matrix, after.matrix, atol=1e-5)
+    assert torch.allclose(before.loss, after.loss, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_a_pair_that_no_entity_has_is_finite(kind: str) -> None:
+    estimator = build_estimator(2, 6, Information(estimator=kind), 64)
+    views = torch.randn(2, 64, 6, requires_grad=True)
+    present = torch.zeros(2, 64, dtype=torch.bool)
+    present[0] = True
+    measured = estimator(views, present)
+    assert torch.isfinite(measured.matrix).all()
+    assert torch.isfinite(measured.rows).all()
+    if measured.loss.requires_grad:
+        measured.loss.backward()
+        assert torch.isfinite(views.grad).all()
+
+
+@pytest.mark.parametrize("kind", ["cosine", "plugin"])
+def test_equal_experts_get_equal_weights(kind: str) -> None:
+    model = make(mi=quick(estimator=kind))
+    with torch.no_grad():
+        for parameter in model.branches[0].backbone.parameters():
+            parameter[1:] = parameter[:1]
+        if kind == "plugin":
+            for parameter in model.branches[0].weights.estimator.parameters():
+                parameter[1:] = parameter[:1]
+    model.auxiliary_loss(torch.Generator().manual_seed(0))
+    assert model.branches[0].weights().tolist() == pytest.approx([1 / 3] * 3, abs=1e-6)
+
+
+def test_permuting_the_experts_permutes_their_weights() -> None:
+    order, found = [2, 0, 1], []
+    for permuted in (False, True):
+        model = make(mi=quick(estimator="cosine", temperature={"intra": 0.05}))
+        if permuted:
+            with torch.no_grad():
+                for parameter in model.branches[0].backbone.parameters():
+                    parameter.copy_(parameter[order].clone())
+        model.auxiliary_loss(torch.Generator().manual_seed(0))
+        found.append(model.branches[0].weights())
+    assert found[0].max() > 1.05 / 3
+    assert torch.allclose(found[0][order], found[1], atol=1e-6)
+
+
+# --- weights ------------------------------------------------------------------------------
+
+
+def test_weights_are_uniform_until_the_estimators_have_warmed_up() -> None:
+    model = make(mi=quick(warmup_steps=3, estimator="cosine", temperature={"intra": 0.01}))
+    entropies = []
+    for _ in range(5):
+        entropies.append(model.diagnostics()["entropy_a/text"])
+        model.auxiliary_loss(torch.Generator().manual_seed(0))
+    assert entropies[:4] == pytest.approx([math.log2(3)] * 4)
+    assert entropies[4] < math.log2(3) - 1e-3
+
+
+def test_averages_are_bias_corrected_exponential_means() -> None:
+    weights = ComplementarityWeights(
+        2,
+        4,
+        Information(estimator="cosine", ema=0.9, min_overlap=2),
+        temperature=1.0,
+        n_rows=8,
+        overlap=torch.full((2, 2), 8),
+        n_entities=8,
+    )
+    torch.manual_seed(0)
+    total, norm, everyone = 0.0, 0.0, torch.ones(2, 8, dtype=torch.bool)
+    for _ in range(4):
+        views = torch.randn(2, 8, 4)
+        assert weights.estimator is not None
+        value = float(weights.estimator(views, everyone).matrix[0, 1])
+        total, norm = 0.9 * total + 0.1 * value, 0.9 * norm + 0.1
+        weights.observe(views, everyone, torch.arange(8))
+        assert float(weights.information[0, 1]) == pytest.approx(total / norm, rel=1e-5)
+
+
+def test_modalities_that_few_entities_share_count_as_sharing_nothing() -> None:
+    model = make(mi=quick(min_overlap=90, estimator="cosine"))
+    model.auxiliary_loss(torch.Generator().manual_seed(0))
+    assert model.inter is not None
+    measured, used = model.inter.information, model.inter._scaled(model.inter.information)
+    structure, image, text = range(3)
+    assert measured[text, image] > 0
+    assert used[text, image] == 0
+    assert used[structure, text] == measured[structure, text] > 0
+
+
+@pytest.mark.parametrize("granularity", ["batch", "pointwise"])
+@pytest.mark.parametrize("estimator", ESTIMATORS + CONTROLS)
+def test_evaluation_moves_nothing(estimator: str, granularity: str) -> None:
+    model = make(mi=quick(estimator=estimator, granularity=granularity))
+    train(model, 3)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model.encode()
+    model.diagnostics()
+    model.fusion_weights(torch.arange(5))
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("granularity", ["batch", "pointwise"])
+def test_a_restored_model_gives_the_same_scores(granularity: str) -> None:
+    options = {"mi": quick(granularity=granularity, estimator="infonce")}
+    model, other = make(**options), make(seed=9, **options)
+    train(model)
+    other.load_state_dict(model.state_dict())
+    other.eval()
+    assert torch.equal(model.score_triples(graph().train), other.score_triples(graph().train))
+    assert model.diagnostics() == other.diagnostics()
+
+
+def test_frozen_features_are_not_part_of_the_state() -> None:
+    state = make().state_dict()
+    assert not any("features" in key for key in state)
+    assert len({value.data_ptr() for value in state.values()}) == len(state)
+
+
+def test_batch_weights_are_one_per_view_and_pointwise_weights_one_per_entity() -> None:
+    batch = make(mi=quick(estimator="infonce"))
+    pointwise = make(mi=quick(estimator="infonce", granularity="pointwise"))
+    train(batch)
+    train(pointwise)
+    assert batch.branches[0].weights().shape == (3,)
+    rows = pointwise.branches[0].weights()
+    assert rows.shape == (N, 3)
+    assert rows.std(0).max() > 1e-4
+
+
+def test_pointwise_information_moves_only_for_the_entities_of_the_batch() -> None:
+    model = make(mi=quick(granularity="pointwise", batch=10))
+    model.auxiliary_loss(torch.Generator().manual_seed(0))
+    visits = model.branches[0].weights.visits
+    assert int(visits.sum()) == 10
+    assert not model.branches[0].weights.pointwise[visits == 0].any()
+
+
+def test_estimators_train_apart_from_the_model() -> None:
+    model = make()
+    auxiliary = {id(p) for p in model.auxiliary_parameters()}
+    model.score_triples(graph().train[:20]).sum().backward()
+    own = [p for p in model.parameters() if id(p) not in auxiliary]
+    assert all(p.grad is not None for p in own)
+    assert all(p.grad is None for p in model.auxiliary_parameters())
+    gradients = [p.grad.clone() for p in own]
+    loss = model.auxiliary_loss(torch.Generator().manual_seed(0))
+    assert loss is not None
+    loss.backward()
+    assert all(p.grad is not None for p in model.auxiliary_parameters())
+    assert all(torch.equal(p.grad, g) for p, g in zip(own, gradients, strict=True))
+
+
+def test_gradient_reaches_experts_through_the_weights_only_when_it_may_flow() -> None:
+    found = []
+    for flow in ("stop", "flow"):
+        model = make(mi=quick(estimator="cosine", weight_grad=flow))
+        model.auxiliary_loss(torch.Generator().manual_seed(0))
+        scores = model.score_triples(graph().train[:20])
+        scores.sum().backward()
+        found.append((scores.detach(), model.branches[0].backbone.weight1.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert not torch.allclose(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("estimator", ["plugin", "mine_cat", "club"])
+def test_a_flowing_estimate_leaves_the_estimator_alone(estimator: str) -> None:
+    model = make(mi=quick(estimator=estimator, weight_grad="flow"))
+    model.auxiliary_loss(torch.Generator().manual_seed(0))
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model.train()
+    model.score_triples(graph().train[:20]).sum().backward()
+    assert all(p.grad is None for p in model.auxiliary_parameters())
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_controls_look_at_no_information() -> None:
+    for control in CONTROLS:
+        model = make(mi=quick(estimator=control))
+        assert list(model.auxiliary_parameters()) == []
+        assert model.auxiliary_loss(torch.Generator()) is None
+    assert make(mi=quick(estimator="uniform")).diagnostics()["entropy_a/text"] == pytest.approx(
+        math.log2(3)
+    )
+    assert make(mi=quick(estimator="random")).diagnostics()["entropy_a/text"] < math.log2(3)
+    learned = make(mi=quick(estimator="learned"))
+    train(learned)
+    assert learned.diagnostics()["entropy_a/text"] < math.log2(3)
+
+
+def test_diagnostics_name_every_weight_and_its_entropy() -> None:
+    numbers = make().diagnostics()
+    for name in ("structure", "text", "image"):
+        assert sum(numbers[f"omega_a/{name}/{i}"] for i in range(3)) == pytest.approx(1)
+        assert 0 < numbers[f"omega_b/{name}"] < 1
+    assert 0 < numbers["entropy_b"] <= math.log2(3)
+    assert "information_b/structure/text" in numbers
+
+
+# --- fusions ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["inter", "both"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_encoding_some_entities_equals_rows_of_encoding_all(kind: str, scope: str) -> None:
+    model = make(fusion={"kind": kind, "scope": scope}).eval()
+    some = torch.tensor([3, 119, 7, 40, 101])
+    every = model.encode()["entity"]
+    assert every.shape == (N, 16)
+    assert torch.allclose(every[some], model.encode(some)["entity"], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_an_entity_lacks_has_no_share_and_no_gradient(kind: str) -> None:
+    model = make(fusion={"kind": kind})
+    lacking = (~modalities()["image"].present).nonzero()[:8, 0]
+    shares = model.fusion_weights(lacking)
+    if shares:
+        assert shares["image"].tolist() == [0.0] * 8
+        assert sum(shares.values()).tolist() == pytest.approx([1.0] * 8)
+    model.encode()["entity"][lacking].sum().backward()
+    for parameter in model.branches[1].projection.parameters():
+        assert not parameter.grad.any()
+    for parameter in model.branches[2].projection.parameters():
+        assert parameter.grad.any()
+
+
+def test_mean_is_the_mean_of_what_is_there() -> None:
+    model = make(fusion={"kind": "mean"}, experts={"weights": "mean"}).eval()
+    has = modalities()
+    both = int((has["text"].present & has["image"].present).nonzero()[0, 0])
+    text_only = int((has["text"].present & ~has["image"].present).nonzero()[0, 0])
+    ids, third = torch.tensor([both, text_only]), torch.full((3,), 1 / 3)
+    structure, image, text = (
+        branch.backbone(branch.embed_all(model.entity[ids], ids), third)
+        for branch in model._branches
+    )
+    joint = model.encode(ids)["entity"]
+    assert torch.allclose(joint[0], (structure + text + image)[0] / 3, atol=1e-6)
+    assert torch.allclose(joint[1], (structure + text)[1] / 2, atol=1e-6)
+
+
+def test_read_literally_a_missing_modality_takes_part_as_a_constant() -> None:
+    model = make(fusion={"missing": "literal"}).eval()
+    lacking = (~modalities()["image"].present).nonzero()[:2, 0]
+    assert model.fusion_weights(lacking)["image"].tolist() == pytest.approx([1 / 3] * 2)
+
+
+def test_structure_can_be_added_to_what_the_modalities_fuse_to() -> None:
+    model = make(structure={"as_modality": False}).eval()
+    has = modalities()
+    alone = (~has["text"].present & ~has["image"].present).nonzero()[:, 0]
+    assert len(alone)
+    assert torch.equal(model.encode(alone)["entity"], model.entity[alone])
+    assert set(model.fusion_weights(alone)) == {"text", "image"}
+
+
+def test_unseen_entities_hide_their_structure_only_when_they_have_something_else() -> None:
+    model = make(structure={"mask_unseen": True})
+    has = modalities()
+    other = has["text"].present | has["image"].present
+    unseen = torch.arange(N) >= SEEN
+    assert torch.equal(model.available[:, 0], ~unseen | ~other)
+    cold = (unseen & other).nonzero()[:, 0]
+    model.encode()["entity"][cold].sum().backward()
+    assert not model.entity.grad.any()
+    assert make().available[:, 0].all()
+
+
+def test_modality_dropout_hides_in_training_only_and_never_everything() -> None:
+    model = make({}, modality_dropout={"structure": 0.9, "others": 0.9})
+    assert torch.equal(model.encode()["entity"], model.eval().encode()["entity"])
+    model = make(modality_dropout={"structure": 0.5, "others": 0.5})
+    first, second = model.encode()["entity"], model.encode()["entity"]
+    assert not torch.equal(first, second)
+    assert first.abs().sum(1).min() > 0
+    model.eval()
+    assert torch.equal(model.encode()["entity"], model.encode()["entity"])
+
+
+# --- options ------------------------------------------------------------------------------
+
+
+def rows() -> list[dict[str, Any]]:
+    data = read_yaml(PRESETS).data
+    assert isinstance(data, list)
+    return data
+
+
+def preset_options(name: str) -> dict[str, Any]:
+    [row] = [row for row in rows() if row["label"] == f"MoCME {name}"]
+    options: dict[str, Any] = row["set"].get("model", {})
+    return options
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row["label"])
+def test_every_preset_is_valid_and_learns(row: dict[str, Any]) -> None:
+    settings = dict(row["set"])
+    options = settings.pop("model", {})
+    spec = RunSpec.model_validate(
+        {"model": {"name": "mocme", **options}, "data": {"dataset": "x"}, **settings}
+    )
+    model = make(**{**spec.model.options, "dim": 8})
+    before = float(model.eval().score_triples(graph().train[:50]).mean().detach())
+    train(model, 8)
+    assert float(model.score_triples(graph().train[:50]).mean().detach()) > before
+
+
+def test_defaults_are_the_published_ones() -> None:
+    config = Config()
+    assert (config.dim, config.experts.K, config.experts.kind) == (256, 3, "mlp")
+    assert (config.mi.estimator, config.mi.ema, config.mi.rows) == ("plugin", 0.99, 2048)
+    assert not config.structure.mask_unseen
+    assert config.modality_dropout.structure == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mi": {"normalise": "logC", "estimator": "club"}}, "needs estimator 'plugin'"),
+        ({"mi": {"weight_grad": "flow", "granularity": "pointwise"}}, "granularity 'batch'"),
+        ({"fusion": {"kind": "magic"}}, "complementarity"),
+        ({"experts": {"dropuot": 0.1}}, "dropuot"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Config.model_validate(options)
+
+
+# --- precision and devices ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_gives_nearly_the_same_fp32_table(kind: str) -> None:
+    model = make(fusion={"kind": kind}).eval()
+    exact = model.encode()["entity"]
+    with torch.autocast("cpu", torch.bfloat16):
+        table = model.encode()["entity"]
+        model.auxiliary_loss(torch.Generator().manual_seed(0))
+    assert table.dtype == torch.float32
+    assert torch.allclose(table, exact, atol=float(exact.detach().abs().max()) * 0.05)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_step_never_waits_for_the_device(estimator: str) -> None:
+    model = make(mi=quick(estimator=estimator), modality_dropout={"structure": 0.3}).to("cuda")
+    generator = torch.Generator("cuda")
+    triples = graph().train.to("cuda")
+
+    def step() -> Tensor | None:
+        model.encode()["entity"][triples[:, 0]].sum().backward()
+        loss = model.auxiliary_loss(generator)
+        if loss is not None:
+            loss.backward()
+        return loss
+
+    step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
