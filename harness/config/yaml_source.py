@@ -151,7 +151,8 @@ class _Reader:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
-            raise ConfigError(f"{source}:{line}: {error.problem or error.context}") from None
+            said = ", ".join(part for part in (error.context, error.problem) if part)
+            raise ConfigError(f"{source}:{line}: {said}") from None
         except YAMLError as error:
             raise ConfigError(f"{source}: {str(error).splitlines()[0]}") from None
         if root is None:

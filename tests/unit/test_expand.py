@@ -1,0 +1,312 @@
+"""Expansion: from a suite to runs, every name and value checked first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.catalog import load_models
+from harness.config.override import parse_overrides
+from harness.data.card import DatasetCard, DatasetSource
+from harness.data.features import FeatureSet, FeatureTable
+from harness.data.graph import KnowledgeGraph
+from harness.errors import ConfigError, MissingDataError, suggest
+from harness.plan.expand import Plan, expand, identify, without_missing
+from harness.plan.spec import DataSpec
+from harness.plan.suite import Suite, load_suite
+
+
+class Source(DatasetSource):
+    """A dataset with three modalities in "all", one in "names" and none at hand in "published"."""
+
+    def __init__(self, name: str) -> None:
+        self.card = DatasetCard(
+            name=name,
+            title=name.upper(),
+            folder=name,
+            description="",
+            licence="",
+            citation="",
+            source="",
+        )
+
+    def graph(self) -> KnowledgeGraph:
+        triples = torch.zeros(1, 3, dtype=torch.long)
+        splits = {"train": triples, "valid": triples, "test": triples}
+        return KnowledgeGraph(self.card.name, ("a", "b"), ("r",), splits)
+
+    @property
+    def feature_sets(self) -> Mapping[str, str]:
+        return {"none": "", "names": "", "all": "", "published": ""}
+
+    def features(self, name: str, graph: KnowledgeGraph) -> FeatureSet:
+        if name == "published":
+            raise MissingDataError("get them with 'harness data import'")
+        names = {"none": (), "names": ("text",), "all": ("text", "image", "numeric")}[name]
+        everyone = torch.ones(2, dtype=torch.bool)
+        return FeatureSet(name, {m: FeatureTable(m, torch.ones(2, 3), everyone) for m in names})
+
+
+SOURCES = {name: Source(name) for name in ("one", "two")}
+
+
+def source_of(name: str) -> DatasetSource:
+    if name.lower() == "uno":
+        return SOURCES["one"]
+    if name not in SOURCES:
+        raise ConfigError(f"unknown dataset '{name}'{suggest(name, SOURCES)}")
+    return SOURCES[name]
+
+
+def plan_of(command: Sequence[str] = (), only: Sequence[str] = (), **suite: Any) -> Plan:
+    load_models()
+    full = {"name": "x", "datasets": ["one"], "seeds": [0], **suite}
+    return expand(Suite.model_validate(full), parse_overrides(command), only, source_of=source_of)
+
+
+def refusal(**suite: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        plan_of(**suite)
+    return str(caught.value)
+
+
+def test_a_plan_is_rows_times_datasets_times_seeds_in_table_order() -> None:
+    plan = plan_of(rows=["transe", "rotate"], datasets=["one", "two"], seeds=[0, 1])
+    cells = [(r.spec.data.dataset, r.label, r.position, r.spec.seed) for r in plan.runs]
+    assert cells == [
+        ("one", "TransE", 0, 0),
+        ("one", "TransE", 0, 1),
+        ("one", "RotatE", 1, 0),
+        ("one", "RotatE", 1, 1),
+        ("two", "TransE", 0, 0),
+        ("two", "TransE", 0, 1),
+        ("two", "RotatE", 1, 0),
+        ("two", "RotatE", 1, 1),
+    ]
+    assert plan.variant == ""
+
+
+def test_later_layers_win() -> None:
+    layers: dict[str, Any] = {
+        "base": {"training": {"epochs": 1, "patience": 1, "batch_size": 1}, "optimiser.lr": 1.0},
+        "datasets": [{"dataset": "one", "set": {"training": {"epochs": 2, "patience": 2}}}],
+        "overrides": [
+            {"when": {}, "set": {"training.epochs": 3, "training.evaluate_every": 3}},
+            {"when": {"model": "rotate"}, "set": {"training.epochs": 4}},
+            {"when": {"dataset": "two"}, "set": {"training.epochs": 99}},
+        ],
+        "rows": [{"model": "rotate", "set": {"model.dim": 8}}, "transe"],
+    }
+    rotate, transe = (run.spec for run in plan_of(**layers).runs)
+    assert (rotate.training.epochs, transe.training.epochs) == (4, 3)
+    assert (rotate.training.patience, rotate.training.batch_size) == (2, 1)
+    assert rotate.model.options == {"dim": 8}
+    changed = plan_of(command=("training.epochs=7", "model.dim=9"), **layers)
+    assert [r.spec.training.epochs for r in changed.runs] == [7, 7]
+    assert [r.spec.model.options for r in changed.runs] == [{"dim": 9}, {"dim": 9}]
+    assert len(changed.variant) == 8
+
+
+def test_an_option_for_all_is_for_the_models_that_have_it() -> None:
+    plan = plan_of(rows=["lookup", "rotate"], base={"model.margin": 9})
+    assert [run.spec.model.options for run in plan.runs] == [{}, {"margin": 9.0}]
+    said = refusal(rows=["lookup", "rotate"], base={"model.margn": 9})
+    assert said == (
+        "base.model.margn: no model of this suite has an option 'margn'; did you mean 'margin'?"
+    )
+
+
+def test_an_option_for_a_named_model_must_be_one_of_its_options() -> None:
+    said = refusal(rows=[{"model": "rotate", "set": {"model.l3": 1}}])
+    assert said.startswith("rows[0].set.model.l3: model 'rotate': unknown key")
+    override = {"when": {"model": "lookup"}, "set": {"model.dim": 1}}
+    assert "overrides[0].set.model.dim" in refusal(rows=["lookup"], overrides=[override])
+
+
+def test_every_error_has_its_line_and_all_are_listed(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "name: x\n"
+        "base: {training.epochss: 1}\n"
+        "rows:\n"
+        "  - {model: rotate, set: {model: {margin: wide}}}\n"
+        "  - transe\n"
+        "datasets: [one]\n"
+    )
+    load_models()
+    with pytest.raises(ConfigError) as caught:
+        expand(load_suite(file), source_of=source_of)
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith(f"{file}:4: rows[0].set.model.margin: model 'rotate': input should")
+    assert lines[1] == (f"{file}:2: base.training.epochss: unknown key; did you mean 'epochs'?")
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rows": ["rotat"]}, "rows[0].model: unknown model 'rotat'; did you mean 'rotate'?"),
+        ({"datasets": ["on"]}, "datasets[0].dataset: unknown dataset 'on'; did you mean 'one'?"),
+        (
+            {"datasets": [{"dataset": "one", "features": "name"}]},
+            "datasets[0].features: dataset 'one' has no feature set 'name'; did you mean 'names'?",
+        ),
+        (
+            {"exclude": [{"model": "rotat"}]},
+            "exclude[0].model: unknown model 'rotat'; did you mean 'rotate'?",
+        ),
+        (
+            {"overrides": [{"when": {"dataset": "tow"}, "set": {}}]},
+            "overrides[0].when.dataset: unknown dataset 'tow'; did you mean 'two'?",
+        ),
+        ({"base": {"seed": 1}}, "base.seed: is an axis of the suite; use its 'seeds' or --only"),
+        ({"base": {"a.b": 1, "a": {"b": 2}}}, "base.a.b: is given twice"),
+        ({"rows": ["rotate", "rotate"]}, "rows[1]: two rows are called 'RotatE'"),
+        ({"exclude": [{}]}, "all of its cells are excluded"),
+        (
+            {"base": {"objective.egns.delta": [0.9, 0.1]}},
+            "base.objective.egns.delta: 'objective.egns': delta must ascend",
+        ),
+        (
+            {"rows": ["mocme"], "base": {"data": {"features": "all", "modalities": ["imge"]}}},
+            "base.data.modalities: no modality 'imge' on 'one': feature set 'all' has text, image",
+        ),
+        (
+            {"datasets": ["one", {"dataset": "uno", "set": {"training.epochs": 3}}]},
+            "'one' with features 'none' stands there twice with different settings",
+        ),
+    ],
+)
+def test_bad_names_and_values_are_refused(change: dict[str, Any], said: str) -> None:
+    assert said in refusal(**({"rows": ["rotate"]} | change))
+
+
+def test_cells_are_excluded_with_a_reason() -> None:
+    exclude = [
+        {"model": "transe", "dataset": "UNO", "reason": "diverges"},
+        {"label": "RotatE", "seed": 1},
+    ]
+    plan = plan_of(
+        rows=["transe", "rotate"], datasets=["one", "two"], seeds=[0, 1], exclude=exclude
+    )
+    assert len(plan.runs) == 8 - 2 - 2
+    said = {(e.label, e.dataset, e.seed): e.reason for e in plan.excluded}
+    assert said == {
+        ("TransE", "one", None): "diverges",
+        ("RotatE", "one", 1): "excluded by the suite",
+        ("RotatE", "two", 1): "excluded by the suite",
+    }
+
+
+def test_a_structural_model_has_one_run_for_all_feature_sets() -> None:
+    datasets = [{"dataset": "one", "features": f} for f in ("names", "all")]
+    plan = plan_of(rows=["rotate", "mocme"], datasets=datasets)
+    assert [(r.label, r.spec.data.features) for r in plan.runs] == [
+        ("RotatE", "none"),
+        ("MoCME", "names"),
+        ("MoCME", "all"),
+    ]
+
+
+def test_an_ablation_leaves_one_thing_out_at_a_time() -> None:
+    ablation = {
+        "base": {"model": "mocme", "label": "full", "set": {"model.dim": 8}},
+        "variants": [
+            {"label": "w/o image", "drop": "image"},
+            {"label": "w/o all", "drop": ["text", "image", "numeric"]},
+            {"label": "w/o weights", "set": {"model.fusion.kind": "mean"}},
+            {"label": "w/o audio", "drop": "audio"},
+        ],
+    }
+    plan = plan_of(ablation=ablation, datasets=[{"dataset": "one", "features": "all"}])
+    full, image, everything, weights = (run.spec for run in plan.runs)
+    assert full.data == DataSpec(dataset="one", features="all")
+    assert image.data.modalities == ("text", "numeric")
+    assert everything.data == DataSpec(dataset="one")
+    assert weights.model.options == {"dim": 8, "fusion": {"kind": "mean"}}
+    assert plan.excluded[0].reason == (
+        "no modality 'audio' to leave out: feature set 'all' has text, image, numeric"
+    )
+    assert [run.position for run in plan.runs] == [0, 1, 2, 3]
+
+
+def test_features_that_are_not_here_exclude_the_cell_and_say_how_to_get_them() -> None:
+    variants = [{"label": "w/o image", "drop": "image"}]
+    ablation = {"base": {"model": "mocme"}, "variants": variants}
+    plan = plan_of(ablation=ablation, datasets=[{"dataset": "one", "features": "published"}])
+    assert [run.label for run in plan.runs] == ["MoCME"]
+    assert "harness data import" in plan.excluded[0].reason
+
+
+def test_only_selects_by_any_value_of_every_key() -> None:
+    axes: dict[str, Any] = {
+        "rows": ["transe", "rotate", {"model": "rotate", "label": "a, b"}],
+        "datasets": ["one", "two"],
+        "seeds": [0, 1],
+    }
+    assert len(plan_of(only=("model=rotate,dataset=uno",), **axes).runs) == 4
+    assert len(plan_of(only=("seed=0", "seed=1,model=transe"), **axes).runs) == 4
+    assert len(plan_of(only=("label=a, b,seed=1",), **axes).runs) == 2
+    assert plan_of(only=("seed=0",), **axes).variant == ""
+
+
+@pytest.mark.parametrize(
+    ("only", "said"),
+    [
+        ("model=rotat", "--only model=rotat: no run has it; did you mean 'rotate'?"),
+        ("modle=rotate", "--only modle: unknown key; did you mean 'model'?"),
+        ("rotate", "--only rotate: write KEY=VALUE"),
+        ("seed=x", "--only seed=x: a seed is a whole number"),
+        ("model=rotate,label=TransE", "--only: no run has all of it"),
+    ],
+)
+def test_only_says_what_it_did_not_find(only: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan_of(rows=["rotate", "transe"], only=(only,))
+    assert said in str(caught.value)
+
+
+def test_an_untrained_model_does_not_depend_on_training_settings() -> None:
+    plan = plan_of(rows=["lookup"], base={"training.epochs": 3, "negatives.count": 2})
+    assert plan.runs == plan_of(rows=["lookup"]).runs
+
+
+def digests(data: DataSpec) -> tuple[str, str]:
+    if data.features == "published":
+        raise MissingDataError("get them with 'harness data import'")
+    return f"graph-{data.dataset}", "" if data.features == "none" else data.features
+
+
+def test_rows_that_describe_one_run_share_its_identity() -> None:
+    rows = ["rotate", {"model": "rotate", "label": "again", "set": {"model.margin": 4}}]
+    ids = [run_id for run_id, _ in identify(plan_of(rows=rows), digests)]
+    assert len(ids) == 2
+    assert len(set(ids)) == 1
+
+
+def test_everything_that_changes_a_result_changes_the_identity() -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"seeds": [1]},
+        {"datasets": ["two"]},
+        {"base": {"training.epochs": 7}},
+        {"base": {"model.margin": 7}},
+        {"rows": ["transe"]},
+    ]
+    ids = [identify(plan_of(**({"rows": ["rotate"]} | c)), digests)[0][0] for c in changes]
+    assert len(set(ids)) == len(changes)
+
+
+def test_runs_without_their_data_are_set_aside() -> None:
+    datasets = [{"dataset": "one", "features": f} for f in ("names", "published")]
+    plan = without_missing(plan_of(rows=["mocme"], datasets=datasets, seeds=[0, 1]), digests)
+    assert {run.spec.data.features for run in plan.runs} == {"names"}
+    assert [(e.features, e.reason) for e in plan.excluded] == [
+        ("published", "get them with 'harness data import'")
+    ]
+    with pytest.raises(MissingDataError, match="harness data import"):
+        without_missing(plan_of(rows=["mocme"], datasets=datasets[1:]), digests)

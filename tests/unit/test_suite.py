@@ -1,0 +1,138 @@
+"""Suites: their shape, where they are found, and every one that ships."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from harness.catalog import load_models
+from harness.errors import ConfigError
+from harness.plan.expand import expand
+from harness.plan.schema import render, suite_schema
+from harness.plan.suite import DatasetChoice, Row, Suite, find_suite, load_suite, shipped_folder
+
+SHIPPED = sorted(shipped_folder().glob("*.yaml"))
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    file = tmp_path / "s.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_suite(file)
+    return str(caught.value).replace(f"{tmp_path}/", "")
+
+
+def test_a_name_alone_stands_for_a_row_or_a_dataset() -> None:
+    suite = Suite.model_validate({"name": "x", "rows": ["rotate"], "datasets": ["mkg-w"]})
+    assert suite.rows == (Row(model="rotate"),)
+    assert suite.datasets == (DatasetChoice(dataset="mkg-w"),)
+    assert suite.seeds == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: x\nrows: [a]\n", "s.yaml:1: datasets: is missing"),
+        ("name: x\ndatasets: [d]\n", "needs rows or an ablation"),
+        ("name: ../x\nrows: [a]\ndatasets: [d]\n", "s.yaml:1: name: "),
+        ("name: x\nrows: [a]\ndatasets: [d]\nseeds: [1, 1]\n", "seeds repeat"),
+        ("name: x\nrows: [a]\ndatasets: [d]\nseeds: [-1]\n", "s.yaml:4: seeds[0]: "),
+        ("name: x\nrows:\n  - {modle: a}\ndatasets: [d]\n", "s.yaml:3: rows[0].modle: unknown"),
+        ("name: x\nrows: [a]\ndatasets: [d]\nsede: [1]\n", "did you mean 'seeds'?"),
+        (
+            "name: x\nrows: [a]\ndatasets: [d]\noverrides: [{when: {seed: 1}, set: {}}]\n",
+            "overrides[0].when.seed: unknown key",
+        ),
+    ],
+)
+def test_a_bad_shape_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refusal(tmp_path, text)
+
+
+def test_a_suite_is_found_by_path_and_by_shipped_name(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\n")
+    assert find_suite(str(file)) == file
+    assert find_suite("quickstart") == shipped_folder() / "quickstart.yaml"
+    with pytest.raises(ConfigError, match="did you mean 'quickstart'"):
+        find_suite("quikstart")
+    with pytest.raises(ConfigError, match="did you mean 'fusion'"):
+        find_suite("suites/fusoin.yaml")
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_every_shipped_suite_expands(file: Path) -> None:
+    load_models()
+    suite = load_suite(file)
+    plan = expand(suite)
+    assert suite.name == file.stem
+    assert suite.title
+    assert plan.runs
+    for run in plan.runs:
+        # With structure alone a fusing model has nothing to fuse: some set must be asked for.
+        assert run.spec.data.features != "none" or run.spec.model.name != "mocme"
+
+
+def test_the_published_margins_and_negatives_reach_the_runs() -> None:
+    load_models()
+    plan = expand(load_suite(find_suite("main_table_native")), only=["model=rotate,seed=0"])
+    given = {
+        run.spec.data.dataset: (
+            run.spec.model.options.get("margin", 4.0),
+            run.spec.negatives.count,
+            run.spec.optimiser.lr,
+        )
+        for run in plan.runs
+    }
+    assert given == {
+        "mkg-w": (4, 128, 1e-4),
+        "mkg-y": (4, 128, 1e-4),
+        "db15k": (12, 128, 1e-4),
+        "tiva": (4, 64, 2e-5),
+        "kvc16k": (4, 32, 2e-5),
+    }
+
+
+def test_every_fragment_is_used() -> None:
+    text = "".join(file.read_text() for file in SHIPPED)
+    for fragment in shipped_folder().glob("shared/*.yaml"):
+        assert f"include: shared/{fragment.name}" in text
+
+
+def test_the_schema_in_the_folder_is_up_to_date() -> None:
+    stored = (shipped_folder() / "schema.json").read_text()
+    assert stored == render(), "run: python -m harness.plan.schema > suites/schema.json"
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_every_shipped_suite_names_the_schema_and_fits_it(file: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    assert file.read_text().startswith("# yaml-language-server: $schema=schema.json\n")
+    data = YAML(typ="safe").load(file)
+    jsonschema.validate(data, suite_schema(), cls=jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sede": [1]},
+        {"seeds": ["a"]},
+        {"rows": [{"label": "x"}]},
+        {"base": {"training": {"epochss": 1}}},
+        {"base": {"training.epochs": -1}},
+        {"base": {"seed": 1}},
+    ],
+)
+def test_the_schema_refuses_what_the_harness_refuses(change: dict[str, object]) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    load_models()
+    data = {"name": "x", "rows": ["rotate"], "datasets": ["synthetic"]}
+    schema = json.loads(render())
+    jsonschema.validate(data, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(data | change, schema)
+    with pytest.raises((ConfigError, ValueError)):
+        expand(Suite.model_validate(data | change))
