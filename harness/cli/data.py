@@ -75,25 +75,39 @@ def import_dataset(
     ],
     name: Annotated[
         str | None,
-        typer.Option("--name", help="What the folder holds; told by its content when not given."),
+        typer.Option(
+            "--name",
+            help="What the folder holds, told by its content when not given; a new name takes a "
+            "graph of your own.",
+        ),
     ] = None,
 ) -> None:
-    """Copy a local copy of a dataset to the data folder, after checking every file's sha256."""
+    """Copy a local copy of a dataset to the data folder, after checking every file's sha256.
+
+    With a new --name: a graph of your own, in any layout that is read (OpenKE, MoMoK, MyGO, TSV).
+    """
     from harness.data import acquire
-    from harness.data.load import source
+    from harness.data.local import LocalSource, import_local
     from harness.errors import ConfigError, MissingDataError
 
     if not folder.is_dir():
         raise MissingDataError(f"{folder}: no such folder")
     if name is not None:
-        found = [(folder, source(name).card)]
+        entry = _known(name)
+        if entry is None or isinstance(entry, LocalSource):
+            typer.echo(import_local(folder, name))
+            return
+        found = [(folder, entry.card)]
     else:
         cards = [entry.card for entry in _sources()]
         inside = (folder, *sorted(path for path in folder.iterdir() if path.is_dir()))
         told = [(path, acquire.identify(path, cards)) for path in inside]
         found = [(path, card) for path, card in told if card is not None]
     if not found:
-        raise ConfigError(f"{folder}: holds no dataset that is known here; say which with --name")
+        raise ConfigError(
+            f"{folder}: holds no dataset that is known here; say which with --name, or give a "
+            "graph of your own a new --name"
+        )
     for path, card in found:
         _progress(f"{card.title}: {path}")
         _arrived(card.title, acquire.import_folder(path, card), acquire.find(card))
@@ -152,18 +166,32 @@ def _sources() -> list[DatasetSource]:
     return sources()
 
 
+def _known(name: str) -> DatasetSource | None:
+    from harness.data.load import source
+    from harness.errors import ConfigError
+
+    try:
+        return source(name)
+    except ConfigError:
+        return None
+
+
 def _listing(entry: DatasetSource) -> dict[str, Any]:
     from harness.data import acquire
+    from harness.data.local import LocalSource
 
     card = entry.card
-    folder = acquire.find(card) if card.files else None
+    if isinstance(entry, LocalSource):
+        folder: Path | None = entry.folder
+    else:
+        folder = acquire.find(card) if card.files else None
     return {
         "name": card.name,
         "title": card.title,
         "aliases": list(card.aliases),
         "description": card.description,
         "counts": dict(card.counts),
-        "built_in": not card.files,
+        "built_in": not card.files and folder is None,
         "folder": str(folder) if folder else None,
     }
 

@@ -23,19 +23,19 @@ from harness.data.card import DatasetCard, FileCard
 from harness.errors import ConfigError, DataError, MachineError, MissingDataError
 
 __all__ = [
-    "EXTRA_SUFFIXES",
+    "data_files",
     "datasets_folder",
     "fetch",
     "find",
     "identify",
     "import_folder",
+    "install",
     "locate",
+    "names_of",
     "roots",
     "sha256_of",
+    "staging",
 ]
-
-EXTRA_SUFFIXES = frozenset({".safetensors", ".npy", ".h5", ".pth", ".tsv"})
-"""Feature and name files of a local copy, imported beside the files of the card."""
 
 _TIMEOUT_S = 30.0
 """Longest silence of a server."""
@@ -121,17 +121,17 @@ def fetch(
     if not wanted:
         announce(f"{card.title}: all {len(card.files)} files are in {target}")
         return target
-    with _staging(target) as staging:
+    with staging(target) as place:
         for file in wanted:
             url = _mirrored(file.url, base_url)
             announce(f"{card.title}: {url}")
             try:
-                _download(url, file, staging)
+                _download(url, file, place)
             except MissingDataError as error:
                 if not file.optional:
                     raise
                 announce(f"{card.title}: goes without {file.path}: {error}")
-        _install(staging, target)
+        install(place, target)
     return target
 
 
@@ -143,7 +143,7 @@ def identify(folder: Path, cards: Iterable[DatasetCard]) -> DatasetCard | None:
         if all(_is_right(folder / file.path, file) for file in required):
             return card
     name = folder.resolve().name.lower()
-    return next((card for card in known if name in _names(card)), None)
+    return next((card for card in known if name in names_of(card)), None)
 
 
 def import_folder(folder: Path, card: DatasetCard) -> Path:
@@ -153,10 +153,13 @@ def import_folder(folder: Path, card: DatasetCard) -> Path:
         The dataset's folder.
 
     Raises:
+        ConfigError: the dataset has no files.
         MissingDataError: a required file is not in ``folder``.
         DataError: a file has another sha256; each is named.
         MachineError: the disk is full or the folder cannot be written to.
     """
+    if not card.files:
+        raise ConfigError(f"{card.title} is not imported: {card.source}")
     if not folder.is_dir():
         raise MissingDataError(f"{folder}: no such folder")
     lacking = _lacking(card, folder)
@@ -170,25 +173,69 @@ def import_folder(folder: Path, card: DatasetCard) -> Path:
     ]
     if wrong:
         raise DataError(f"not the published {card.title}:\n" + "\n".join(wrong))
+    own = {file.path for file in card.files}
     extra = [
-        path.name
-        for path in sorted(folder.iterdir())
-        if path.suffix in EXTRA_SUFFIXES and path.is_file()
+        str(path.relative_to(folder))
+        for path in data_files(folder)
+        if path.suffix != ".txt" and str(path.relative_to(folder)) not in own
     ]
     target = datasets_folder() / card.folder
     if target.exists() and target.samefile(folder):
         return target
-    with _staging(target) as staging:
+    with staging(target) as place:
         for name in [*(file.path for file in present), *extra]:
-            (staging / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / name, staging / name)
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, place / name)
         for file in present:
-            _check(staging / file.path, file, str(folder / file.path))
-        _install(staging, target)
+            _check(place / file.path, file, str(folder / file.path))
+        install(place, target)
     return target
 
 
-def _names(card: DatasetCard) -> set[str]:
+def data_files(folder: Path) -> list[Path]:
+    """Return a folder's texts, tables of names and features, those in ``features/`` included."""
+    from harness.data.feature_files import SUFFIXES
+
+    endings = {*SUFFIXES, ".txt", ".tsv"}
+    inside = [*folder.iterdir(), *(folder / "features").glob("*")]
+    return sorted(path for path in inside if path.suffix in endings and path.is_file())
+
+
+@contextmanager
+def staging(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``target`` that is gone afterwards, whatever happens.
+
+    Raises:
+        MachineError: something below could not be written.
+    """
+    folder: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        yield folder
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or target}: {error.strerror or error}; nothing was kept. Free some "
+            "space, or set HARNESS_CACHE to a folder that can be written to"
+        ) from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def install(staged: Path, target: Path) -> None:
+    """Move checked files to their place, each by one rename; other files there are kept."""
+    for path in sorted(staged.rglob("*")):
+        if path.is_file():
+            place = target / path.relative_to(staged)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            path.replace(place)
+
+
+def names_of(card: DatasetCard) -> set[str]:
+    """Return the names of a dataset's folder that are looked for, in lower case."""
     return {name.lower() for name in (card.folder, card.name, *card.aliases)}
 
 
@@ -196,7 +243,7 @@ def _candidates(card: DatasetCard) -> Iterator[Path]:
     for root in roots():
         if root.is_dir():
             for folder in sorted(root.iterdir()):
-                if folder.name.lower() in _names(card) and folder.is_dir():
+                if folder.name.lower() in names_of(card) and folder.is_dir():
                     yield folder
 
 
@@ -227,12 +274,12 @@ def _mirrored(url: str, base_url: str | None) -> str:
     return base_url.rstrip("/") + urlsplit(url).path
 
 
-def _download(url: str, file: FileCard, staging: Path) -> None:
+def _download(url: str, file: FileCard, folder: Path) -> None:
     import pooch
     import requests
 
     pooch.get_logger().setLevel("ERROR")
-    place = staging / file.path
+    place = folder / file.path
     try:
         pooch.retrieve(
             url,
@@ -253,32 +300,3 @@ def _download(url: str, file: FileCard, staging: Path) -> None:
             "folder here and run `harness data import DIR`, behind a mirror use --base-url"
         ) from None
     _check(place, file, url)
-
-
-@contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside ``target`` that is gone afterwards, whatever happens."""
-    staging: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        yield staging
-    except OSError as error:
-        raise MachineError(
-            f"{error.filename or target}: {error.strerror or error}; nothing was kept. Free some "
-            "space, or set HARNESS_CACHE to a folder that can be written to"
-        ) from error
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
-
-
-def _install(staging: Path, target: Path) -> None:
-    """Move checked files to their place, each by one rename; other files there are kept."""
-    for path in sorted(staging.rglob("*")):
-        if path.is_file():
-            place = target / path.relative_to(staging)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("rb+") as stream:
-                os.fsync(stream.fileno())
-            path.replace(place)

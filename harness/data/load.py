@@ -13,6 +13,7 @@ from harness.data import acquire, sets
 from harness.data.card import DATASETS, DatasetCard, DatasetSource
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
+from harness.data.local import find_local, local_sources
 
 __all__ = ["Dataset", "load", "source", "sources"]
 
@@ -37,6 +38,8 @@ def source(name: str) -> DatasetSource:
 
     ``base:variant`` asks the source of ``base`` for a variant ("synthetic:mkg-w,seed=1").
 
+    A name that is not registered is that of a folder of the user's own, where there is one.
+
     Raises:
         ConfigError: there is no such dataset or variant.
     """
@@ -48,13 +51,16 @@ def source(name: str) -> DatasetSource:
         entry = DATASETS.get(known)
         if wanted in {alias.lower() for alias in entry.card.aliases}:
             return entry
-    return DATASETS.get(wanted)
+    own = None if wanted in DATASETS else find_local(wanted)
+    return DATASETS.get(wanted) if own is None else own
 
 
 def sources() -> list[DatasetSource]:
-    """Return the sources of all datasets, by name."""
+    """Return the sources of all datasets, by name; the user's own come last."""
     _discover()
-    return [DATASETS.get(name) for name in DATASETS]
+    known = [DATASETS.get(name) for name in DATASETS]
+    taken = {name for entry in known for name in acquire.names_of(entry.card)}
+    return [*known, *local_sources(taken)]
 
 
 @cache

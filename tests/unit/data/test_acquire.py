@@ -257,9 +257,12 @@ def test_a_mirror_must_be_a_web_address(server: _Server) -> None:
         acquire.fetch(_card(), base_url="/srv/mirror")
 
 
-def test_a_dataset_without_files_is_not_fetched() -> None:
+def test_a_dataset_without_files_is_neither_fetched_nor_imported(local: Path) -> None:
+    generated = _card().model_copy(update={"files": ()})
     with pytest.raises(ConfigError, match="needs no download"):
-        acquire.fetch(_card().model_copy(update={"files": ()}))
+        acquire.fetch(generated)
+    with pytest.raises(ConfigError, match="is not imported"):
+        acquire.import_folder(local, generated)
 
 
 # --- import ---------------------------------------------------------------------------------
@@ -267,10 +270,16 @@ def test_a_dataset_without_files_is_not_fetched() -> None:
 
 def test_import_copies_the_files_of_the_card_with_features_and_names(local: Path) -> None:
     (local / "TOY-visual.pth").write_bytes(b"features")
+    (local / "features").mkdir()
+    (local / "features" / "text.npy").write_bytes(b"own features")
     (local / "entity2name.tsv").write_bytes(b"0\ta\n")
     (local / "thesis.doc").write_bytes(b"not data")
     folder = acquire.import_folder(local, _card())
-    extra = {"TOY-visual.pth": b"features", "entity2name.tsv": b"0\ta\n"}
+    extra = {
+        "TOY-visual.pth": b"features",
+        "entity2name.tsv": b"0\ta\n",
+        "features/text.npy": b"own features",
+    }
     assert _held(folder) == {**CONTENT, **extra}
 
 

@@ -1,0 +1,119 @@
+"""Datasets of the user's own: a folder in the data folder, in any layout of the readers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from harness.data import acquire
+from harness.data.card import DatasetCard, DatasetSource
+from harness.data.features import FeatureSet
+from harness.data.graph import KnowledgeGraph
+from harness.data.readers import detect_layout, read_folder
+from harness.errors import ConfigError, DataError, suggest
+
+__all__ = ["LocalSource", "find_local", "import_local", "local_sources"]
+
+
+class LocalSource(DatasetSource):
+    """A folder with a graph; its card holds what is known, which is little.
+
+    Args:
+        folder: the folder; its name, in lower case, is the dataset's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.card = DatasetCard(
+            name=folder.name.lower(),
+            title=folder.name,
+            folder=folder.name,
+            description="a folder of your own",
+            licence="not recorded",
+            citation="",
+            source=str(folder),
+        )
+
+    def graph(self) -> KnowledgeGraph:
+        """Read the graph; see :class:`DatasetSource`."""
+        return read_folder(self.folder, self.card.name)
+
+    @property
+    def feature_sets(self) -> Mapping[str, str]:
+        """Name -> description; see :class:`DatasetSource`."""
+        from harness.data import feature_sets
+
+        described = feature_sets.describe(self.card)
+        return {name: text for name, text in described.items() if name != "published"}
+
+    def features(self, name: str, graph: KnowledgeGraph) -> FeatureSet:
+        """Build or read a feature set; see :class:`DatasetSource`."""
+        if name not in self.feature_sets:
+            raise ConfigError(
+                f"dataset '{self.card.name}' has no feature set '{name}'"
+                f"{suggest(name, self.feature_sets)}"
+            )
+        from harness.data import feature_sets
+
+        return feature_sets.build(self.card, name, graph, self.folder)
+
+
+def find_local(name: str) -> LocalSource | None:
+    """Return the dataset whose folder bears ``name`` (in any case), None when there is none."""
+    return next((s for s in local_sources() if s.card.name == name.lower()), None)
+
+
+def local_sources(taken: Collection[str] = ()) -> list[LocalSource]:
+    """Return the datasets in the data folders whose names are not in ``taken`` (lower case)."""
+    found: dict[str, LocalSource] = {}
+    for root in acquire.roots():
+        for folder in sorted(root.iterdir()) if root.is_dir() else ():
+            name = folder.name.lower()
+            if name not in taken and name not in found and _holds_a_graph(folder):
+                found[name] = LocalSource(folder)
+    return list(found.values())
+
+
+def import_local(folder: Path, name: str) -> Path:
+    """Copy a folder of the user's own to the data folder, after reading it once.
+
+    Its text files and files of features are copied.
+
+    Returns:
+        The dataset's folder.
+
+    Raises:
+        ConfigError: ``name`` cannot be a folder's name.
+        DataError: the folder cannot be read as a dataset (with file and line), or another dataset
+            of that name is there.
+        MachineError: the disk is full or the folder cannot be written to.
+    """
+    if not name or name != Path(name).name or name.startswith(".") or ":" in name:
+        raise ConfigError(f"--name {name}: need a plain name, without '/', ':' or a leading dot")
+    graph = read_folder(folder, name)
+    known = find_local(name)
+    if known is not None:
+        if known.graph().digest == graph.digest:
+            return known.folder
+        raise DataError(
+            f"{known.folder}: holds another dataset; choose another --name, or remove that folder"
+        )
+    target = acquire.datasets_folder() / name
+    with acquire.staging(target) as staged:
+        for path in acquire.data_files(folder):
+            place = staged / path.relative_to(folder)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+        acquire.install(staged, target)
+    return target
+
+
+def _holds_a_graph(folder: Path) -> bool:
+    if folder.name.startswith(".") or not folder.is_dir():
+        return False
+    try:
+        detect_layout(folder)
+    except DataError:
+        return False
+    return True

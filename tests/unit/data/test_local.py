@@ -1,0 +1,106 @@
+"""Datasets of the user's own: found by folder, imported after one reading, run like any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli.data import app
+from harness.data import acquire
+from harness.data.load import load, source, sources
+from harness.data.local import LocalSource, find_local, import_local
+from harness.data.verify import verify
+from harness.errors import ConfigError, DataError, MissingDataError
+
+TRIPLES = "freon\tis a\torganic compound\ncoolant\tused for\tice\n"
+
+
+@pytest.fixture
+def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A graph of the user's own with features of one modality, not yet known to the harness."""
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    folder = tmp_path / "downloads"
+    (folder / "features").mkdir(parents=True)
+    for split in ("train", "valid", "test"):
+        (folder / f"{split}.tsv").write_text(TRIPLES)
+    np.save(folder / "features" / "image.npy", np.eye(4, 3, dtype=np.float32))
+    return folder
+
+
+def test_a_folder_in_the_data_folder_is_a_dataset(
+    downloads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloads.rename(downloads.parent / "My-Graph")
+    with pytest.raises(ConfigError, match="unknown dataset 'my-graph'"):
+        source("my-graph")
+    monkeypatch.setenv("HARNESS_DATA", str(downloads.parent))
+    graph = load("MY-graph").graph
+    assert graph.name == "my-graph"
+    assert graph.entities == ("freon", "organic compound", "coolant", "ice")
+    assert source("My-Graph").card.title == "My-Graph"
+
+
+def test_import_copies_graph_and_features_under_the_new_name(downloads: Path) -> None:
+    folder = import_local(downloads, "mine")
+    assert folder == acquire.datasets_folder() / "mine"
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+    loaded = load("mine", "files")
+    assert loaded.features.tables["image"].present.tolist() == [True, True, True, False]
+    assert import_local(downloads, "mine") == folder
+
+
+def test_another_graph_does_not_replace_one_of_that_name(downloads: Path) -> None:
+    import_local(downloads, "mine")
+    (downloads / "test.tsv").write_text("ice\tis a\tcoolant\n")
+    with pytest.raises(DataError, match="holds another dataset"):
+        import_local(downloads, "Mine")
+    assert load("mine").graph.splits["test"].shape == (2, 3)
+
+
+def test_a_folder_that_does_not_read_is_not_imported(downloads: Path) -> None:
+    (downloads / "test.tsv").write_text("ice\tis a\n")
+    with pytest.raises(DataError, match=r"test\.tsv:1: need"):
+        import_local(downloads, "mine")
+    assert not acquire.datasets_folder().exists()
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "synthetic:x", ""])
+def test_a_name_that_is_no_plain_folder_name_is_refused(name: str, downloads: Path) -> None:
+    with pytest.raises(ConfigError, match="need a plain name"):
+        import_local(downloads, name)
+
+
+def test_a_registered_name_is_never_taken_by_a_folder(downloads: Path) -> None:
+    folder = import_local(downloads, "synthetic-copy")
+    folder.rename(folder.parent / "synthetic")
+    assert not isinstance(source("synthetic"), LocalSource)
+    assert not any(isinstance(entry, LocalSource) for entry in sources())
+
+
+def test_an_own_dataset_has_no_published_features(downloads: Path) -> None:
+    import_local(downloads, "mine")
+    own = find_local("mine")
+    assert own is not None
+    assert "published" not in own.feature_sets
+    with pytest.raises(ConfigError, match="has no feature set 'published'"):
+        own.features("published", own.graph())
+
+
+def test_the_commands_treat_an_own_dataset_like_any_other(downloads: Path) -> None:
+    runner = CliRunner()
+    result = runner.invoke(app, ["import", str(downloads), "--name", "mine"])
+    assert result.exit_code == 0
+    assert result.stdout.strip() == str(acquire.datasets_folder() / "mine")
+    listing = json.loads(runner.invoke(app, ["list", "--json"]).stdout)
+    assert listing[-1]["name"] == "mine"
+    assert listing[-1]["folder"] == str(acquire.datasets_folder() / "mine")
+    assert "freon | is a | organic compound" in runner.invoke(app, ["show", "mine"]).stdout
+    report = verify(source("mine"), "files")
+    assert report.modalities == {"image": 3}
+    assert report.splits["test"].in_train == 2
+    absent = runner.invoke(app, ["import", str(downloads / "absent"), "--name", "mine"])
+    assert isinstance(absent.exception, MissingDataError)
