@@ -112,7 +112,7 @@ def filler_rows(matrix: Tensor) -> tuple[Tensor, dict[str, int]]:
     counts = {"zero": int(zero.sum()), "mean": 0, "duplicate": 0}
     if int((~zero).sum()) <= DUPLICATE_LIMIT:
         return filler, counts
-    mean = matrix[~zero].double().mean(0)
+    mean = matrix.sum(0, dtype=torch.float64) / (~zero).sum()
     close = torch.zeros_like(filler)
     for start in range(0, len(matrix), 4096):  # bounded memory: a float64 copy of a chunk
         chunk = matrix[start : start + 4096].double()
@@ -159,7 +159,7 @@ def _presence(path: Path, matrix: Tensor, mask: Tensor | None) -> tuple[Tensor, 
     beside = path.with_name(f"{path.stem}.present.npy")
     found = {"rule": "tensor 'present' in the file"}
     if mask is None and beside.is_file():
-        mask = torch.from_numpy(_load_npy(beside))
+        mask = _load_npy(beside)
         found = {"rule": "file", "file": beside.name, "sha256": file_sha256(beside)}
     if mask is None:
         filler, counts = filler_rows(matrix)
@@ -202,19 +202,29 @@ def _read_safetensors(path: Path, n_entities: int, entities: Sequence[str]) -> R
     return features, mask, {}
 
 
-def _load_npy(path: Path) -> np.ndarray[Any, Any]:
+def _tensor(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
+    """The array as a tensor, in this machine's byte order."""
+    try:
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    except TypeError as error:
+        raise DataError(
+            f"{path}: holds {array.dtype}; features must be float16, 32 or 64"
+        ) from error
+
+
+def _load_npy(path: Path) -> Tensor:
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         hint = "; object arrays are pickles and are not read" if "pickle" in str(error) else ""
         raise DataError(f"{path}: not a complete .npy file ({error}){hint}") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-        raise DataError(f"{path}: need one array of numbers in .npy format")
-    return array
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path}: need one array in .npy format, not an archive")
+    return _tensor(path, array)
 
 
 def _read_npy(path: Path, n_entities: int, entities: Sequence[str]) -> Raw:
-    return torch.from_numpy(_load_npy(path)), None, {}
+    return _load_npy(path), None, {}
 
 
 def _read_h5(path: Path, n_entities: int, entities: Sequence[str]) -> Raw:
@@ -225,9 +235,9 @@ def _read_h5(path: Path, n_entities: int, entities: Sequence[str]) -> Raw:
             arrays = {k: v for k, v in file.items() if isinstance(v, h5py.Dataset)}
             others = [name for name in arrays if name != "present"]
             if len(others) == 1 or "features" in arrays or "matrix" in arrays:
-                features = torch.from_numpy(np.asarray(arrays[_pick(path, others)]))
+                features = _tensor(path, np.asarray(arrays[_pick(path, others)]))
                 mask = arrays.get("present")
-                return features, None if mask is None else torch.from_numpy(np.asarray(mask)), {}
+                return features, None if mask is None else _tensor(path, np.asarray(mask)), {}
             return _rows_by_key(path, arrays, n_entities, entities)
     except OSError as error:
         raise DataError(f"{path}: not a complete HDF5 file ({error})") from error
@@ -246,7 +256,7 @@ def _rows_by_key(
         if entity is None:
             unknown += 1
             continue
-        rows = torch.from_numpy(np.asarray(array))
+        rows = _tensor(path, np.asarray(array))
         if not rows.is_floating_point() or rows.ndim not in (1, 2) or not rows.numel():
             raise DataError(f"{path}: key '{key}': need floating point [d] or [k, d]")
         if not bool(torch.isfinite(rows).all()):

@@ -183,6 +183,7 @@ def _print_unknown_shares() -> None:
     from harness.data.load import load
 
     encoder = SentenceEncoder()
+    print(encoder.fingerprint)
     for name in ("mkg-w", "mkg-y", "db15k", "tiva", "kvc16k"):
         try:
             graph = load(name).graph
@@ -195,4 +196,7 @@ def _print_unknown_shares() -> None:
 
 
 if __name__ == "__main__":
-    _print_unknown_shares()
+    try:
+        _print_unknown_shares()
+    except MissingDataError as error:
+        raise SystemExit(str(error)) from None

@@ -46,10 +46,13 @@ class HashedNgrams(Encoder[str]):
 
     @property
     def fingerprint(self) -> str:
-        """Options and the version of Unicode, which normalisation depends on."""
+        """Version of the rules and options.
+
+        Not the version of Unicode: its normalisation never changes for assigned characters.
+        """
         return (
             f"hashed-v{self.version} dim={self.dim} ngrams={self.shortest}-{self.longest} "
-            f"idf={self.idf} unicode={unicodedata.unidata_version}"
+            f"idf={self.idf}"
         )
 
     def compute(self, inputs: Sequence[str]) -> Encoded:

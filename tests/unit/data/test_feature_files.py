@@ -287,3 +287,15 @@ def test_the_datasets_of_an_h5_file_are_checked(tmp_path: Path) -> None:
     _write_keys(path, {"a": [[1, 2]], "b": [[3, float("nan")]]})
     with pytest.raises(DataError, match=r"key 'b' \(row 1\) holds NaN"):
         read_feature_file(path, "image", 2, ("a", "b"))
+
+
+def test_the_other_byte_order_is_read_and_text_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "image.npy", _features().numpy().astype(">f4"))
+    assert torch.equal(read_feature_file(tmp_path / "image.npy", "image", N).matrix, _features())
+    np.save(tmp_path / "image.npy", np.array([["a"]] * N))
+    with pytest.raises(DataError, match="holds <U1"):
+        read_feature_file(tmp_path / "image.npy", "image", N)
+    np.savez(tmp_path / "image.npz", _features().numpy())
+    (tmp_path / "image.npz").rename(tmp_path / "image.npy")
+    with pytest.raises(DataError, match="not an archive"):
+        read_feature_file(tmp_path / "image.npy", "image", N)
