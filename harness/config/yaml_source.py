@@ -268,6 +268,7 @@ def _scalar(node: Any, origin: Origin) -> Any:
     try:
         match tag:
             case "str":
+                node.value.encode()
                 return str(node.value)
             case "null":
                 return None
@@ -277,6 +278,8 @@ def _scalar(node: Any, origin: Origin) -> Any:
                 return int(node.value.replace("_", ""), 0)
             case "float":
                 return float(_FLOATS.get(node.value.lower(), node.value.replace("_", "")))
+    except UnicodeEncodeError:
+        raise ConfigError(f"{origin}: half of a surrogate pair is no text") from None
     except ValueError:
         raise ConfigError(f"{origin}: {node.value!r} is not a number; quote it as text") from None
     hint = "use include" if tag == "merge" else "quote it as text"
