@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
+from harness.store.records import MetricValue, RunRecord, TimingSample
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -25,3 +30,48 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.setenv("HARNESS_DATA", str(folder))
             return Path(folder)
     pytest.skip("the published datasets are not here (set HARNESS_DATA)")
+
+
+@pytest.fixture
+def make_record() -> Callable[..., RunRecord]:
+    """Return a function that makes a full run record: ``make_record("aaaa", model="transe")``."""
+    return _record
+
+
+def _record(run_id: str, **changes: Any) -> RunRecord:
+    values: dict[str, Any] = {
+        "status": "ok",
+        "model": "rotate",
+        "dataset": "atlas",
+        "dataset_digest": "d1",
+        "features": "names",
+        "feature_digest": "f1",
+        "modalities": ("text", "image"),
+        "seed": 0,
+        "protocol": Protocol().key,
+        "metrics": tuple(
+            MetricValue(split=split, side=side, bucket=bucket, metric=metric, value=v, queries=8)
+            for split in ("valid", "test")
+            for side, bucket in (("both", "all"), ("head", "all"), ("both", "cold"))
+            for metric, v in (("mrr", 0.3367), ("hits@1", 0.25), ("mr", 12.5))
+        ),
+        "history": (
+            {"epoch": 1.0, "loss": 0.7, "seconds": 0.5},
+            {"epoch": 2.0, "loss": 0.1, "seconds": 0.5, "mrr": 0.3},
+        ),
+        "diagnostics": {"parameters": 1000.0, "best_epoch": 2.0},
+        "timings": (
+            TimingSample(name="train.epoch", value=0.5),
+            TimingSample(name="train.epoch", value=0.25),
+            TimingSample(name="memory.peak", value=2.0**30, unit="bytes"),
+        ),
+        "provenance": {"commit": "c0ffee", "dirty": False, "versions": {"torch": "2.6"}},
+        "notes": ("the test split holds 2 rows of train",),
+        **changes,
+    }
+    spec = RunSpec(
+        model=ModelSpec(name=values["model"]),
+        data=DataSpec(dataset=values["dataset"], features=values["features"]),
+        seed=values["seed"],
+    )
+    return RunRecord(run_id=run_id, **{"spec": spec.model_dump(), **values})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import MachineError, StoreError
 
-__all__ = ["WAIT", "disk_error", "explain"]
+__all__ = ["WAIT", "disk_error", "explain", "not_a_database"]
 
 WAIT = 30
 """Seconds to wait for another process to finish writing."""
@@ -22,6 +22,11 @@ def disk_error(path: Path, error: OSError) -> MachineError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MachineError(f"{path}: the disk is full; nothing was stored")
     return MachineError(f"{path}: {error.strerror or error}; {ELSEWHERE}")
+
+
+def not_a_database(place: str) -> str:
+    """Return what to say of a file that SQLite did not write."""
+    return f"{place}: not a database; move it away, or {ELSEWHERE}"
 
 
 def explain(place: str, error: BaseException) -> MachineError | StoreError:
@@ -41,7 +46,7 @@ def explain(place: str, error: BaseException) -> MachineError | StoreError:
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreError(f"{place}: another process has been writing for {WAIT} s; try again")
     if code == "SQLITE_NOTADB":
-        return StoreError(f"{place}: not a database; move it away, or {ELSEWHERE}")
+        return StoreError(not_a_database(place))
     if code.startswith("SQLITE_CORRUPT"):
         return StoreError(
             f"{place}: the database is damaged ({error}); move it away and rebuild it with: "

@@ -33,13 +33,15 @@ from sqlalchemy.exc import DBAPIError
 from harness.errors import StoreError
 from harness.store import migrations
 from harness.store.base import check_plan, supersedes
-from harness.store.failures import WAIT, disk_error, explain
+from harness.store.failures import WAIT, disk_error, explain, not_a_database
 from harness.store.records import Cell, RunRecord
 from harness.store.rows import Part, record_of, rows_of
 from harness.store.tables import Base, CellRow, Diagnostic, Epoch, Metric, Note, Run, Timing
 
 __all__ = ["SqlStore", "open_database", "upgrade_database"]
 
+MAGIC = b"SQLite format 3\x00"
+"""How a database file begins (https://www.sqlite.org/fileformat.html, section 1.3)."""
 CHUNK = 500
 """Ids per statement: databases limit the number of parameters."""
 PARTS = (Metric, Epoch, Timing, Diagnostic, Note)
@@ -274,6 +276,11 @@ def _check_place(url: URL, *, create: bool) -> None:
         )
     with _explained(url):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size:
+            with path.open("rb") as file:
+                # SQLite takes a file of a few bytes for an empty database, and overwrites it.
+                if file.read(len(MAGIC)) != MAGIC:
+                    raise StoreError(not_a_database(str(path)))
 
 
 def _engine(url: URL, *, foreign_keys: bool = True) -> Engine:

@@ -1,0 +1,249 @@
+"""What every result store does (``harness/store/base.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ConfigError
+from harness.store import open_store
+from harness.store.base import ResultStore, resolve_id
+from harness.store.memory import MemoryStore
+from harness.store.records import Cell, MetricValue, RunRecord
+
+MakeRecord = Callable[..., RunRecord]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ResultStore]:
+    made: ResultStore = (
+        MemoryStore() if request.param == "memory" else open_store(tmp_path / "harness.db")
+    )
+    yield made
+    made.close()
+
+
+def cell(run_id: str, *, label: str = "RotatE", position: int = 0, **values: object) -> Cell:
+    filled = {"suite": "main", "dataset": "atlas", "seed": 0, **values}
+    return Cell(run_id=run_id, label=label, position=position, **filled)  # type: ignore[arg-type]
+
+
+# --- records ------------------------------------------------------------------------------
+
+
+def test_what_was_added_is_returned_equal(store: ResultStore, make_record: MakeRecord) -> None:
+    record = make_record("aaaa")
+    store.add(record)
+    assert store.get("aaaa") == record
+
+
+def test_the_smallest_record_is_returned_equal(store: ResultStore) -> None:
+    record = RunRecord(
+        run_id="a", status="failed", spec={}, model="m", dataset="d", dataset_digest="", seed=2**40
+    )
+    store.add(record)
+    assert store.get("a") == record
+
+
+def test_numbers_keep_every_bit(store: ResultStore, make_record: MakeRecord) -> None:
+    values = (0.1 + 0.2, 1e-300, 1 / 3, 5e-324, 1.7976931348623157e308)
+    metrics = tuple(
+        MetricValue(split="test", side="both", metric=f"m{i}", value=v, queries=1)
+        for i, v in enumerate(values)
+    )
+    store.add(make_record("aaaa", metrics=metrics, history=({"loss": 0.1 + 0.2},)))
+    found = store.get("aaaa")
+    assert found is not None
+    assert [m.value.hex() for m in found.metrics] == [v.hex() for v in values]
+    assert found.history[0]["loss"].hex() == (0.1 + 0.2).hex()
+
+
+def test_cells_of_a_record_are_not_kept_with_it(
+    store: ResultStore, make_record: MakeRecord
+) -> None:
+    store.add(make_record("aaaa", cells=(cell("aaaa"),)))
+    assert store.get("aaaa") == make_record("aaaa")
+    assert list(store.cells()) == []
+
+
+def test_the_same_record_twice_is_one_run(store: ResultStore, make_record: MakeRecord) -> None:
+    for run_id in ("aaaa", "bbbb", "aaaa"):
+        store.add(make_record(run_id))
+    assert list(store.ids()) == ["aaaa", "bbbb"]
+
+
+def test_success_replaces_failure(store: ResultStore, make_record: MakeRecord) -> None:
+    store.add(make_record("aaaa", status="failed", error="out of memory", metrics=()))
+    store.add(make_record("bbbb"))
+    store.add(make_record("aaaa"))
+    assert store.get("aaaa") == make_record("aaaa")
+    assert list(store.ids()) == ["bbbb", "aaaa"], "what replaces another counts as the newest"
+
+
+def test_failure_never_replaces_success(store: ResultStore, make_record: MakeRecord) -> None:
+    store.add(make_record("aaaa"))
+    store.add(make_record("aaaa", status="failed", error="killed", metrics=()))
+    assert store.get("aaaa") == make_record("aaaa")
+
+
+def test_a_later_failure_replaces_an_earlier_one(
+    store: ResultStore, make_record: MakeRecord
+) -> None:
+    for error in ("first", "second"):
+        store.add(make_record("aaaa", status="failed", error=error))
+    found = store.get("aaaa")
+    assert found is not None
+    assert found.error == "second"
+
+
+def test_a_shorter_record_leaves_nothing_of_the_longer_one(
+    store: ResultStore, make_record: MakeRecord
+) -> None:
+    store.add(make_record("aaaa"))
+    short = make_record("aaaa", metrics=(), history=(), timings=(), diagnostics={}, notes=())
+    store.add(short)
+    assert store.get("aaaa") == short
+
+
+# --- looking up ---------------------------------------------------------------------------
+
+
+def test_a_prefix_finds_the_only_run_that_has_it(
+    store: ResultStore, make_record: MakeRecord
+) -> None:
+    for run_id in ("abc1", "abd2", "abd"):
+        store.add(make_record(run_id))
+    assert store.get("abc") == make_record("abc1")
+    assert store.get("ab") is None
+    assert store.get("abd") == make_record("abd"), "a whole id is not a prefix"
+    assert store.get("ABC") is None
+    assert store.get("a_c") is None, "no wildcards"
+
+
+@pytest.mark.parametrize("text", ["", "%", "_", "x", "'; drop table runs"])
+def test_unknown_ids_are_no_error(store: ResultStore, make_record: MakeRecord, text: str) -> None:
+    store.add(make_record("abc1"))
+    assert store.get(text) is None
+    assert store.remove(text) is False
+    assert store.ids()
+
+
+def test_find_combines_its_filters(store: ResultStore, make_record: MakeRecord) -> None:
+    store.add(make_record("r1", model="rotate", dataset="atlas"))
+    store.add(make_record("r2", model="rotate", dataset="mkg-w"))
+    store.add(make_record("r3", model="transe", dataset="atlas"))
+    store.add(make_record("r4", model="rotate", dataset="atlas", status="failed"))
+
+    def ids(**filters: object) -> list[str]:
+        return [r.run_id for r in store.find(**filters)]  # type: ignore[arg-type]
+
+    assert ids() == ["r1", "r2", "r3", "r4"]
+    assert ids(model="rotate") == ["r1", "r2", "r4"]
+    assert ids(model="rotate", dataset="atlas") == ["r1", "r4"]
+    assert ids(status="failed") == ["r4"]
+    assert ids(ids=["r4", "r1", "r1", "nowhere"]) == ["r1", "r4"]
+    assert ids(ids=["r1", "r4"], status="ok") == ["r1"]
+    assert ids(ids=[]) == []
+    assert ids(model="Rotate") == []
+
+
+def test_finished_are_the_ok_ones(store: ResultStore, make_record: MakeRecord) -> None:
+    store.add(make_record("r1"))
+    store.add(make_record("r2", status="failed"))
+    assert store.finished_ids() == {"r1"}
+
+
+def test_removed_is_gone_and_can_come_back(store: ResultStore, make_record: MakeRecord) -> None:
+    store.add(make_record("r1"))
+    assert store.remove("r1") is True
+    assert store.get("r1") is None
+    assert store.finished_ids() == frozenset()
+    store.add(make_record("r1"))
+    assert store.get("r1") == make_record("r1")
+
+
+def test_remove_takes_whole_ids_only(store: ResultStore, make_record: MakeRecord) -> None:
+    store.add(make_record("abc1"))
+    assert store.remove("abc") is False
+    assert list(store.ids()) == ["abc1"]
+
+
+def test_ids_by_prefix(store: ResultStore, make_record: MakeRecord) -> None:
+    for run_id in ("b1", "a2", "a1", "A3"):
+        store.add(make_record(run_id))
+    assert list(store.ids("a")) == ["a2", "a1"]
+
+
+def test_what_a_person_types_becomes_an_id(store: ResultStore, make_record: MakeRecord) -> None:
+    for run_id in ("abc1", "abd2", "abd"):
+        store.add(make_record(run_id))
+    assert resolve_id(store, "abc") == "abc1"
+    assert resolve_id(store, "abd") == "abd"
+    with pytest.raises(ConfigError, match="run 'ab': 3 ids begin so: abc1, abd2, abd"):
+        resolve_id(store, "ab")
+    for text in ("x", ""):
+        with pytest.raises(ConfigError, match="harness runs list"):
+            resolve_id(store, text)
+
+
+# --- plans --------------------------------------------------------------------------------
+
+
+def test_a_plan_replaces_its_suite_and_variant_alone(store: ResultStore) -> None:
+    store.plan("main", "", [cell("r1"), cell("r2", label="TransE", position=1)])
+    store.plan("main", "v1", [cell("r3", variant="v1")])
+    store.plan("other", "", [cell("r4", suite="other")])
+    store.plan("main", "", [cell("r5")])
+    assert [c.run_id for c in store.cells("main")] == ["r5"]
+    assert [c.run_id for c in store.cells("main", "v1")] == ["r3"]
+    assert [c.run_id for c in store.cells()] == ["r5", "r3", "r4"]
+    store.plan("main", "", [])
+    assert list(store.cells("main")) == []
+
+
+def test_cells_come_back_equal_and_in_table_order(store: ResultStore) -> None:
+    planned = [
+        cell(f"r{i}", label=label, position=position, dataset=dataset, seed=seed)
+        for i, (position, label, dataset, seed) in enumerate(
+            (position, label, dataset, seed)
+            for position, label in enumerate(["TransE", "RotatE"])
+            for dataset in ("atlas", "mkg-w")
+            for seed in (0, 1, 10)
+        )
+    ]
+    store.plan("main", "", planned[::-1])
+    assert list(store.cells("main")) == planned
+
+
+def test_a_cell_may_point_to_a_run_that_does_not_exist(
+    store: ResultStore, make_record: MakeRecord
+) -> None:
+    store.plan("main", "", [cell("r1")])
+    store.add(make_record("r1"))
+    store.remove("r1")
+    assert [c.run_id for c in store.cells("main")] == ["r1"]
+
+
+def test_added_cells_leave_the_others_in_place(store: ResultStore) -> None:
+    mine = [cell("r1"), cell("r2", seed=1)]
+    store.plan("main", "", mine)
+    same, other, new = mine[0], cell("r9", seed=1), cell("r3", seed=2)
+    assert list(store.add_cells([same, other, new])) == [other]
+    assert list(store.cells("main")) == [*mine, new]
+
+
+def test_a_row_that_moved_in_the_suite_is_the_same_row(store: ResultStore) -> None:
+    store.plan("main", "", [cell("r1", position=3)])
+    assert list(store.add_cells([cell("r1", position=0)])) == []
+    assert list(store.cells()) == [cell("r1", position=3)]
+
+
+def test_a_wrong_plan_changes_nothing(store: ResultStore) -> None:
+    store.plan("main", "", [cell("r1")])
+    with pytest.raises(ValueError, match="is of suite 'other'"):
+        store.plan("main", "", [cell("r2", suite="other")])
+    with pytest.raises(ValueError, match="same place"):
+        store.plan("main", "", [cell("r2"), cell("r3")])
+    assert list(store.cells()) == [cell("r1")]
