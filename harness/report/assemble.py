@@ -71,7 +71,7 @@ class _Assembly:
     def usual_seeds(self) -> tuple[int, ...]:
         """The seeds that most results have; other cells carry a footnote."""
         counts = Counter(_seeds(result) for result in self.shown)
-        return counts.most_common(1)[0][0] if counts else ()
+        return max(counts, key=lambda seeds: (counts[seeds], len(seeds)), default=())
 
     @cached_property
     def common_features(self) -> str:
@@ -127,8 +127,8 @@ class _Assembly:
             return None
         if column.bucket != "all":
             return None
-        row = self.published.tables[self.definition.published].rows[spec.published]
-        return row.get(column.dataset, {}).get(column.metric)
+        table = self.published.tables[self.definition.published]
+        return table.value(spec.published, column.dataset, column.metric)
 
     def change(self, spec: RowSpec, column: Column, values: Mapping[int, float]) -> float | None:
         baseline = self.results.find(self.definition.baseline, column.dataset)
@@ -171,7 +171,7 @@ class _Assembly:
         if self.shown:
             notes.append(f"Test split; {_mean_over(self.usual_seeds)}.")
             notes.append(f"Protocol: {self.results.protocol}.")
-            notes.append(self.feature_note())
+            notes += self.feature_notes()
         for dataset in self.definition.datasets:
             remarks = dict.fromkeys(
                 note
@@ -183,10 +183,12 @@ class _Assembly:
             notes.extend(f"{dataset.title or dataset.name}: {remark}" for remark in remarks)
         return (*notes, *self.definition.footnotes)
 
-    def feature_note(self) -> str:
+    def feature_notes(self) -> list[str]:
         if self.common_features:
-            return f"All measured with {self.common_features}."
-        return f"Without a footnote on features: measured with {NO_FEATURE_TEXT}."
+            return [f"Measured with {self.common_features}."]
+        if any(result.features == NO_FEATURES for result in self.shown):
+            return [f"Without a footnote on features: measured with {NO_FEATURE_TEXT}."]
+        return []
 
     def source(self) -> str:
         if not (self.published and self.definition.published):

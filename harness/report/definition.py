@@ -158,11 +158,32 @@ class Definition(Config):
 
 
 class PublishedTable(Config):
-    """One table of a paper: row -> dataset -> metric -> value in percent; null where it has "-"."""
+    """One table of a paper."""
 
     caption: str
     """What the paper calls it ("Table 2")."""
-    rows: dict[str, dict[str, dict[MetricName, float | None]]]
+    metrics: tuple[MetricName, ...]
+    """Metrics of the values."""
+    rows: dict[str, dict[str, tuple[float | None, ...]]]
+    """Row -> dataset -> one value per metric, in percent; null where the paper has none."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> PublishedTable:
+        for name, row in self.rows.items():
+            for dataset, values in row.items():
+                if len(values) != len(self.metrics):
+                    raise ValueError(
+                        f"row '{name}', {dataset}: need {len(self.metrics)} values, "
+                        f"got {len(values)}"
+                    )
+        return self
+
+    def value(self, row: str, dataset: str, metric: str) -> float | None:
+        """Return one figure, None where the paper has none."""
+        values = self.rows[row].get(dataset)
+        if values is None or metric not in self.metrics:
+            return None
+        return values[self.metrics.index(metric)]
 
 
 class DatasetStatistics(Config):

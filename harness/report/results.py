@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,11 +30,11 @@ class SeedRun:
 
     @property
     def failure(self) -> str:
-        """First line of a failed run's error, "" when it did not fail."""
+        """First line of a failed run's error, shortened; "" when it did not fail."""
         if self.record is None or self.record.status == "ok":
             return ""
         lines = (self.record.error or "").strip().splitlines()
-        return lines[0] if lines else "no message"
+        return textwrap.shorten(lines[0], 160, placeholder=" ...") if lines else "no message"
 
 
 @dataclass(frozen=True)

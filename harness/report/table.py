@@ -5,8 +5,8 @@ Values are in the printed unit (percent for MRR, Hit@k and AMRI; ranks for MR).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
 
@@ -174,6 +174,11 @@ class Table:
         """Return the columns dataset by dataset."""
         groups = groupby(enumerate(self.columns), key=lambda pair: pair[1].dataset_title)
         return tuple(Block(title, tuple(i for i, _ in pairs)) for title, pairs in groups)
+
+    def only(self, columns: Sequence[int]) -> Table:
+        """Return the table with some of its columns, by position."""
+        rows = [replace(r, cells=tuple(r.cells[i] for i in columns)) for r in self.rows]
+        return replace(self, columns=tuple(self.columns[i] for i in columns), rows=tuple(rows))
 
     def letters(self) -> dict[str, str]:
         """Return the footnotes of rows and cells with their letters, in reading order."""

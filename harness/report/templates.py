@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 
@@ -17,6 +17,9 @@ from harness.report.table import Part, Table
 
 __all__ = ["html", "latex", "latex_escape"]
 
+FLOAT_COLUMNS = 18
+"""Numbers side by side that are still readable across a page."""
+
 
 def html(tables: Sequence[Table]) -> str:
     """Return one page without outside references, light and dark."""
@@ -25,19 +28,47 @@ def html(tables: Sequence[Table]) -> str:
 
 
 def latex(table: Table) -> str:
-    r"""Return a ``table*`` float for ``\input``; needs booktabs, graphicx, amssymb."""
-    return _environment("latex").get_template("table.tex.j2").render(page=_page(table)) + "\n"
+    r"""Return ``table*`` floats for ``\input``; need booktabs, graphicx, amssymb.
+
+    Datasets stand side by side as far as a page is wide; the others follow in further floats.
+    """
+    pages = [_page(panel) for panel in _floats(table)]
+    return _environment("latex").get_template("tables.tex.j2").render(pages=pages) + "\n"
 
 
 def latex_escape(text: str) -> str:
     """Return text in which LaTeX reads nothing as a command; commands in backticks become code."""
-    pieces = str(text).split("`")
+    pieces = text.split("`")
     if len(pieces) % 2 == 0:
-        return _latex_characters(str(text))
+        return _latex_words(text)
     return "".join(
-        _latex_characters(p) if i % 2 == 0 else rf"\texttt{{{_latex_characters(p)}}}"
+        _latex_words(p) if i % 2 == 0 else rf"\texttt{{{_latex_characters(p)}}}"
         for i, p in enumerate(pieces)
     )
+
+
+def _floats(table: Table) -> list[Table]:
+    """Split a table into parts of whole datasets with at most ``FLOAT_COLUMNS`` numbers each."""
+    panels: list[list[int]] = []
+    used = 0
+    for block in table.blocks():
+        width = sum(len(table.parts(i)) for i in block.columns)
+        if not panels or used + width > FLOAT_COLUMNS:
+            panels.append([])
+            used = 0
+        panels[-1] += block.columns
+        used += width
+    if len(panels) < 2:
+        return [table]
+    parts = [table.only(columns) for columns in panels]
+    return [
+        replace(
+            part,
+            name=f"{table.name}-{number}",
+            title=f"{table.title}: {', '.join(block.title for block in part.blocks())}",
+        )
+        for number, part in enumerate(parts, 1)
+    ]
 
 
 LATEX_CHARACTERS = {
@@ -73,6 +104,11 @@ LATEX_CHARACTERS = {
 }
 ACCENTED = frozenset(chr(c) for c in range(0xC0, 0x100)) - set("ÐðÞþ")
 """Letters that LaTeX's default font encoding has."""
+
+
+def _latex_words(text: str) -> str:
+    """Escape text; a quotation mark that opens a word becomes an opening one."""
+    return re.sub(r"(^|[\s(])'", r"\1`", _latex_characters(text))
 
 
 def _latex_characters(text: str) -> str:

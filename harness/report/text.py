@@ -15,6 +15,8 @@ __all__ = ["WIDTH", "text"]
 
 WIDTH = 80
 LABEL_WIDTH = 24
+LAYOUTS = (("  ", LABEL_WIDTH), (" ", LABEL_WIDTH), (" ", 16))
+"""Gap between columns and width at which labels are folded."""
 ATTRIBUTE_WIDTH = 12
 MISSING = "-"
 MARKS = {Mark.BEST: "*", Mark.SECOND: "_"}
@@ -60,13 +62,20 @@ def _panels(table: Table, block: Block) -> Iterator[list[str]]:
 
 
 def _panel(table: Table, columns: Sequence[int], headings: Sequence[Heading]) -> list[str]:
-    """Return the lines of one panel: two spaces between columns, one where that is too wide."""
-    lines = _lines(table, columns, headings, "  ")
-    return lines if _width(lines) <= WIDTH else _lines(table, columns, headings, " ")
+    """Return the lines of one panel: the airiest of three layouts that is not too wide."""
+    for gap, label_width in LAYOUTS:
+        lines = _lines(table, columns, headings, gap, label_width)
+        if _width(lines) <= WIDTH:
+            return lines
+    return _lines(table, columns, headings, *LAYOUTS[0])
 
 
 def _lines(
-    table: Table, columns: Sequence[int], headings: Sequence[Heading], gap: str
+    table: Table,
+    columns: Sequence[int],
+    headings: Sequence[Heading],
+    gap: str,
+    label_width: int,
 ) -> list[str]:
     grid = lay_out(table, columns)
     attribute_width = ATTRIBUTE_WIDTH
@@ -80,7 +89,8 @@ def _lines(
     for group, members in groupby(pairs, key=lambda pair: pair[0].group):
         groups[len(body)] = group
         for row, numbers in members:
-            described = _described(row, attribute_width) if headings else [_label(row)]
+            described = [_label(row, label_width)]
+            described += _attributes(row, attribute_width) if headings else []
             body += _folded_rows([*described, *([number] for number in numbers)])
     align = ["left"] * (1 + len(headings)) + ["right"] * len(grid.columns)
     printed = tabulate(
@@ -133,22 +143,22 @@ def _suffix(cell: GridCell) -> str:
     return f"{mark or ' '}{cell.letters}" if cell.letters else mark
 
 
-def _label(row: GridRow) -> list[str]:
+def _label(row: GridRow, width: int) -> list[str]:
     label = f"{row.label} ({row.letters})" if row.letters else row.label
-    return textwrap.wrap(label, LABEL_WIDTH)
+    return textwrap.wrap(label, width)
 
 
-def _described(row: GridRow, width: int) -> list[list[str]]:
-    """Return the folded lines of the label and of each attribute."""
+def _attributes(row: GridRow, width: int) -> list[list[str]]:
     attributes = [CHECKS[a] if isinstance(a, bool) else a for a in row.attributes]
-    return [_label(row), *(textwrap.wrap(a, width) for a in attributes)]
+    return [textwrap.wrap(a, width) for a in attributes]
 
 
 def _with_groups(lines: list[str], first: int, groups: dict[int, str]) -> list[str]:
     """Insert the titles of groups above their first rows, which stand from line ``first`` on."""
     for position, title in reversed(groups.items()):
         if title:
-            lines[first + position : first + position] = textwrap.wrap(title, WIDTH)
+            above = [""] if position else []
+            lines[first + position : first + position] = [*above, *textwrap.wrap(title, WIDTH)]
     return lines
 
 

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from harness.cli import report
+from harness.errors import ConfigError, HarnessError, MachineError, StoreError
+from harness.plan.spec import Protocol
+from harness.store import open_store
+from harness.store.records import Cell, MetricValue, RunRecord
+
+RUN = RunRecord(
+    run_id="0a1b2c3d4e5f",
+    status="ok",
+    spec={"protocol": Protocol().model_dump(mode="json")},
+    model="rotate",
+    dataset="atlas",
+    dataset_digest="d",
+    seed=0,
+    protocol=Protocol().key,
+    metrics=(
+        MetricValue(split="test", side="both", metric="mrr", value=0.123456, queries=10),
+        MetricValue(split="test", side="both", metric="hits@1", value=0.1, queries=10),
+        MetricValue(split="test", side="both", metric="hits@10", value=0.2, queries=10),
+    ),
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A results folder with one made-up run in two suites, one of them a variant."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    store = open_store(folder / "harness.db")
+    store.add(RUN)
+    for suite, variant in (("mine", ""), ("mine", "beef")):
+        cell = Cell(
+            suite=suite,
+            variant=variant,
+            position=0,
+            label="RotatE",
+            dataset="atlas",
+            seed=0,
+            run_id=RUN.run_id,
+        )
+        store.plan(suite, variant, [cell])
+    store.close()
+    return folder
+
+
+def invoke(*arguments: str) -> Result:
+    app = typer.Typer()
+    report.register(app)
+    result = CliRunner().invoke(app, list(arguments))
+    if isinstance(result.exception, HarnessError):
+        raise result.exception
+    return result
+
+
+def test_whatever_the_store_holds(home: Path) -> None:
+    result = invoke("--home", str(home))
+    assert result.exit_code == 0
+    assert "Suite mine" in result.stdout
+    assert "12.35" in result.stdout
+    assert "--variant beef" in result.stderr
+
+
+def test_a_paper_table_before_any_run(tmp_path: Path) -> None:
+    result = invoke("--home", str(tmp_path / "none"), "--table", "main", "--dataset", "MKG-W")
+    assert "33.67" in result.stdout
+    assert "not run: `harness run suites/main_table.yaml`" in result.stdout
+    assert "not implemented" in result.stdout
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_empty_store_names_the_next_command(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"harness run suites/quickstart\.yaml"):
+        invoke("--home", str(tmp_path))
+
+
+def test_list(home: Path) -> None:
+    listed = [line.split()[0] for line in invoke("--list").stdout.splitlines()]
+    assert listed == sorted(listed)
+    assert {"main", "ablation", "fusion", "backbone", "quickstart"} <= set(listed)
+    assert "published" not in listed
+
+
+def test_out_is_written_whole(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "table.csv"
+    result = invoke("--home", str(home), "--format", "csv", "--out", str(out))
+    assert result.stdout == ""
+    assert "RotatE" in out.read_text(encoding="utf-8")
+    assert [path.name for path in out.parent.iterdir()] == ["table.csv"]
+
+
+def test_out_that_cannot_be_written(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match=r"cannot be written"):
+        invoke("--home", str(home), "--out", str(tmp_path / "file" / "x.txt"))
+
+
+@pytest.mark.parametrize(("seeds", "shown"), [("0", True), ("1-3", False), ("0,2", True)])
+def test_seeds(home: Path, seeds: str, shown: bool) -> None:
+    assert ("12.35" in invoke("--home", str(home), "--seeds", seeds).stdout) is shown
+
+
+def test_seeds_that_are_none(home: Path) -> None:
+    with pytest.raises(ConfigError, match="'x' is not a seed"):
+        invoke("--home", str(home), "--seeds", "0,x")
+
+
+def test_several_tables_and_a_wrong_format(home: Path) -> None:
+    result = invoke("--home", str(home), "--table", "fusion,backbone", "--format", "markdown")
+    assert result.stdout.count("\n## ") + result.stdout.startswith("## ") == 2
+    with pytest.raises(ConfigError, match="unknown format 'txt'; did you mean 'text'"):
+        invoke("--home", str(home), "--format", "txt")
+
+
+def test_reports_need_no_heavy_library(home: Path) -> None:
+    code = (
+        "import sys, typer\n"
+        "from harness.cli import report\n"
+        "app = typer.Typer(); report.register(app)\n"
+        "app(sys.argv[1:], standalone_mode=False)\n"
+        "heavy = {'torch', 'scipy', 'matplotlib', 'numpy', 'optuna'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--home", str(home), "--format", "html"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.errors import ConfigError, StoreError
+from harness.plan.spec import Protocol
+from harness.report.definition import Definition, Published
+from harness.report.query import Selection, all_tables, report_table, suite_table
+from harness.report.table import Mark, Part, Table, TableCell, TableRow
+from harness.store.memory import MemoryStore
+
+Fill = Callable[..., Any]
+
+
+def define(**fields: Any) -> Definition:
+    return Definition.model_validate(
+        {"name": "toy", "title": "Toy", "suite": "toy", "metrics": ["mrr"], **fields}
+    )
+
+
+PUBLISHED = Published.model_validate(
+    {
+        "source": "a paper",
+        "units": "percent",
+        "statistics": {"caption": "Table 1", "rows": {}},
+        "tables": {
+            "toy": {
+                "caption": "Table 9",
+                "metrics": ["mrr"],
+                "rows": {"A": {"atlas": [20.0]}, "B": {"atlas": [None]}},
+            }
+        },
+    }
+)
+
+
+def row(table: Table, label: str) -> TableRow:
+    return next(r for r in table.rows if r.label == label)
+
+
+def cell(table: Table, label: str, column: int = 0) -> TableCell:
+    return row(table, label).cells[column]
+
+
+# --- values -----------------------------------------------------------------------------
+
+
+def test_values_are_percent_over_seeds(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.20, 0.22, 0.24])
+    found = cell(report_table(store, define()), "A")
+    assert found.value == pytest.approx(22.0)
+    assert found.sd == pytest.approx(2.0)
+    assert (found.n, found.planned) == (3, 3)
+    assert found.runs == ("toy000", "toy001", "toy002")
+
+
+def test_ranks_are_not_percent_and_low_is_best(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2, 0.2], extra={"mr": 100}).row("B", [0.3, 0.3], extra={"mr": 200})
+    table = report_table(store, define(metrics=["mr"]))
+    assert cell(table, "A").value == pytest.approx(20.0)
+    assert cell(table, "A").mark is Mark.BEST
+
+
+def test_published_measured_difference(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.22])
+    rows = [{"label": "A", "published": "A"}, {"label": "B", "published": "B"}]
+    table = report_table(store, define(published="toy", rows=rows), PUBLISHED)
+    assert cell(table, "A").published == 20.0
+    assert cell(table, "A").difference == pytest.approx(2.0)
+    assert cell(table, "B").published is None
+    assert table.parts(0) == (Part.PUBLISHED, Part.MEASURED, Part.DIFFERENCE)
+    assert table.source == "Table 9 of a paper"
+
+
+def test_buckets_stand_apart(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2, 0.2], extra={"mrr/warm": 1.5, "mrr/cold": 0.5})
+    table = report_table(store, define(metrics=["mrr", "mrr/warm", "mrr/cold"]))
+    assert [column.title for column in table.columns] == ["MRR", "MRR warm", "MRR cold"]
+    assert [c.value for c in table.rows[0].cells] == pytest.approx([20.0, 30.0, 10.0])
+
+
+def test_change_is_against_the_baseline_row(store: MemoryStore, fill: Fill) -> None:
+    fill().row("full", [0.30, 0.40]).row("less", [0.29, 0.37])
+    table = report_table(store, define(baseline="full"))
+    assert cell(table, "less").change == pytest.approx(-2.0)
+    assert cell(table, "full").change is None
+    assert table.parts(0) == (Part.MEASURED, Part.CHANGE)
+
+
+def test_rows_keep_the_order_of_the_definition_then_of_the_suite(
+    store: MemoryStore, fill: Fill
+) -> None:
+    fill().row("c", [0.1]).row("b", [0.1]).row("a", [0.1])
+    table = report_table(store, define(rows=[{"label": "B", "title": "Bee"}], others="Others"))
+    assert [r.label for r in table.rows] == ["Bee", "c", "a"]
+    assert [r.group for r in table.rows] == ["", "Others", "Others"]
+
+
+def test_seeds_can_be_chosen(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2, 0.3, 0.4])
+    found = cell(report_table(store, define(), selection=Selection(seeds={1, 2})), "A")
+    assert (found.value, found.planned) == (pytest.approx(35.0), 2)
+
+
+def test_datasets_can_be_chosen_by_name_or_title(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2]).row("A", [0.3], dataset="mkg-w")
+    definition = define(datasets=[{"name": "mkg-w", "title": "Wiki"}])
+    both = report_table(store, definition)
+    assert [column.dataset for column in both.columns] == ["mkg-w", "atlas"]
+    one = report_table(store, definition, selection=Selection(datasets=("WIKI",)))
+    assert [column.dataset for column in one.columns] == ["mkg-w"]
+    with pytest.raises(ConfigError, match="has no dataset 'atlass'; did you mean 'atlas'"):
+        report_table(store, definition, selection=Selection(datasets=("atlass",)))
+
+
+def test_a_variant_is_another_table(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2])
+    fill(variant="beef").row("A", [0.4])
+    assert cell(suite_table(store, "toy"), "A").value == pytest.approx(20.0)
+    other = suite_table(store, "toy", "beef")
+    assert "beef" in other.title
+    assert cell(other, "A").value == pytest.approx(40.0)
+
+
+# --- why a cell is empty ----------------------------------------------------------------
+
+
+def test_not_implemented(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2])
+    table = report_table(store, define(rows=[{"label": "B"}]))
+    assert cell(table, "B").reason == "not implemented"
+
+
+def test_not_in_the_suite(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2])
+    table = report_table(store, define(rows=[{"label": "B", "model": "rotate"}]))
+    assert cell(table, "B").reason == "not in suite 'toy'"
+
+
+def test_not_in_the_suite_for_a_reason(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2])
+    table = report_table(store, define(datasets=[{"name": "db15k", "missing": "needs images"}]))
+    assert cell(table, "A").reason == "not run: needs images"
+
+
+def test_not_run_names_the_command(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2], model="rotate").row("A", [None], dataset="db15k")
+    table = report_table(store, define())
+    assert (
+        cell(table, "A", 1).reason == "not run: `harness run suites/toy.yaml --only model=rotate`"
+    )
+
+
+def test_a_suite_that_never_ran_names_its_command(store: MemoryStore) -> None:
+    rows = [{"label": "A", "model": "rotate"}, {"label": "B"}]
+    table = report_table(store, define(rows=rows, datasets=[{"name": "atlas"}]))
+    assert cell(table, "A").reason == "not run: `harness run suites/toy.yaml`"
+    assert cell(table, "B").reason == "not implemented"
+
+
+def test_an_empty_table_names_its_command(store: MemoryStore) -> None:
+    table = report_table(store, define(datasets=[{"name": "atlas"}]))
+    assert table.rows == ()
+    assert "`harness run suites/toy.yaml`" in table.notes[0]
+
+
+def test_failed_names_run_and_first_line(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", ["loss is NaN in epoch 3\nTraceback ...", None])
+    assert cell(report_table(store, define()), "A").reason == (
+        "failed: run toy000: loss is NaN in epoch 3"
+    )
+
+
+def test_partly_done_says_how_much_and_why(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2, "no memory", 0.3]).row("B", [0.2, 0.3, 0.4])
+    table = report_table(store, define())
+    assert cell(table, "A").value == pytest.approx(25.0)
+    assert row(table, "A").notes == ("2 of 3 seeds; run toy001 failed: no memory",)
+    assert row(table, "B").notes == ()
+
+
+def test_a_metric_that_the_runs_do_not_hold(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2])
+    table = report_table(store, define(metrics=["mrr", "mrr/cold"]))
+    assert cell(table, "A", 1).reason == "not measured: the runs hold no MRR cold"
+
+
+def test_every_empty_cell_of_the_shipped_tables_says_why(store: MemoryStore) -> None:
+    from harness.report import library
+
+    for name in library.available():
+        table = report_table(store, library.load_definition(name), library.load_published())
+        for r in table.rows:
+            for c in r.cells:
+                assert c.value is not None or c.reason
+
+
+# --- footnotes --------------------------------------------------------------------------
+
+
+def test_protocol_and_seeds_are_printed(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2, 0.3]).row("B", [0.2])
+    table = report_table(store, define(footnotes=["Mine."]))
+    assert "Test split; mean ± standard deviation over 2 seeds (0, 1)." in table.notes
+    assert f"Protocol: {Protocol().describe()}." in table.notes
+    assert table.notes[-1] == "Mine."
+    assert row(table, "B").notes == ("seed 0 alone",)
+
+
+def test_features_of_all_rows(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2], features="names", modalities=("text",))
+    table = report_table(store, define())
+    assert "Measured with features 'names' (text)." in table.notes
+    assert table.rows[0].notes == ()
+
+
+def test_differing_features_are_printed_with_the_row(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2]).row("B", [0.3], features="names", modalities=("text",))
+    table = report_table(store, define())
+    assert row(table, "B").notes == ("measured with features 'names' (text)",)
+    assert row(table, "A").notes == ()
+    assert any("structure only" in note for note in table.notes)
+
+
+def test_one_label_with_two_feature_sets_is_two_rows(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2]).row("A", [0.4], features="names")
+    table = report_table(store, define(rows=[{"label": "A", "title": "Ah"}]))
+    assert [r.label for r in table.rows] == ["Ah [none]", "Ah [names]"]
+    assert [r.cells[0].value for r in table.rows] == pytest.approx([20.0, 40.0])
+
+
+def test_features_that_differ_by_dataset_stay_with_the_cell(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2], features="names").row("A", [0.4], dataset="tiva", features="hashed")
+    found = report_table(store, define()).rows[0]
+    assert found.notes == ()
+    assert [c.notes for c in found.cells] == [
+        ("measured with features 'names'",),
+        ("measured with features 'hashed'",),
+    ]
+
+
+def test_remarks_on_the_data_are_printed_once(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2, 0.3], notes=("30 test triples are in train",))
+    table = report_table(store, define())
+    assert [n for n in table.notes if "in train" in n] == ["atlas: 30 test triples are in train"]
+
+
+# --- what is refused --------------------------------------------------------------------
+
+
+def test_protocols_never_mix(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2]).row("B", [0.3], protocol=Protocol(ties="optimistic"))
+    with pytest.raises(StoreError, match="different protocols") as error:
+        suite_table(store, "toy")
+    assert "optimistic/train+valid+test/head+tail/all (run toy001)" in str(error.value)
+    assert "realistic/train+valid+test/head+tail/all (run toy000)" in str(error.value)
+
+
+def test_versions_of_a_dataset_never_mix(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2]).row("B", [0.3], dataset_digest="d1")
+    with pytest.raises(StoreError, match="two versions of 'atlas'"):
+        suite_table(store, "toy")
+
+
+def test_versions_of_features_never_mix(store: MemoryStore, fill: Fill) -> None:
+    filler = fill().row("A", [0.2, None], features="names", feature_digest="f0")
+    other = filler.cells[1].run_id
+    from harness.store.records import RunRecord
+
+    first = store.get(filler.cells[0].run_id)
+    assert first is not None
+    store.add(
+        RunRecord.model_validate(
+            {**first.model_dump(), "run_id": other, "seed": 1, "feature_digest": "f1"}
+        )
+    )
+    with pytest.raises(StoreError, match="row 'A' has runs with two versions of the features"):
+        suite_table(store, "toy")
+
+
+# --- without a definition ---------------------------------------------------------------
+
+
+def test_suite_table_shows_warm_and_cold_where_they_exist(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2], extra={"mrr/warm": 1.2, "mrr/cold": 0.1}).row("A", [0.3], dataset="tiva")
+    table = suite_table(store, "toy")
+    assert [(c.dataset, c.title) for c in table.columns] == [
+        ("atlas", "MRR"),
+        ("atlas", "Hit@1"),
+        ("atlas", "Hit@10"),
+        ("atlas", "MRR warm"),
+        ("atlas", "MRR cold"),
+        ("tiva", "MRR"),
+        ("tiva", "Hit@1"),
+        ("tiva", "Hit@10"),
+    ]
+
+
+def test_all_tables_of_a_store(store: MemoryStore, fill: Fill) -> None:
+    assert all_tables(store) == []
+    fill("quickstart").row("A", [0.2], extra={"mrr/warm": 1.2, "mrr/cold": 0.1})
+    fill("mine").row("A", [0.2], dataset="tiva")
+    assert {t.title for t in all_tables(store)} == {"Quickstart on atlas", "Suite mine"}
+    assert [t.name for t in all_tables(store, Selection(datasets=("TIVA",)))] == ["mine"]
+    with pytest.raises(ConfigError, match="no results on dataset 'tva'; did you mean 'tiva'"):
+        all_tables(store, Selection(datasets=("tva",)))

@@ -1,0 +1,313 @@
+"""Rendered tables against files in tests/golden/report (HARNESS_UPDATE_GOLDEN=1 rewrites them)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import ConfigError
+from harness.report.render import FORMATS, render, render_all
+from harness.report.table import Column, Heading, Mark, Table, TableCell, TableRow
+from harness.report.templates import latex_escape
+from harness.report.text import WIDTH
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "report"
+SUFFIX = {"text": "txt", "markdown": "md", "latex": "tex"}
+
+
+def column(dataset: str, metric: str, title: str) -> Column:
+    return Column(dataset.lower(), dataset, metric, "all", title)
+
+
+MADE_UP = Table(
+    name="made_up",
+    title="Made-up results & more",
+    headings=(Heading("Mod."), Heading("ω^a", r"$\omega_m^a$")),
+    columns=(
+        column("Ab-1", "mrr", "MRR"),
+        column("Ab-1", "hits@1", "Hit@1"),
+        column("Cd_2", "mrr", "MRR"),
+    ),
+    rows=(
+        TableRow(
+            "Alpha",
+            (
+                TableCell(30.0, 0.125, 3, 3, published=29.5, change=-1.0, runs=("r0", "r1", "r2")),
+                TableCell(20.0, 0.25, 3, 3, published=21.5, mark=Mark.SECOND),
+                TableCell(published=11.11, reason="not run: `harness run suites/toy.yaml`"),
+            ),
+            group="First group",
+            attributes=("S", True),
+        ),
+        TableRow(
+            "Beta_1 <x|y>",
+            (
+                TableCell(31.0, 0.5, 3, 3, mark=Mark.BEST),
+                TableCell(25.0, None, 1, 3, mark=Mark.BEST, notes=("1 of 3 seeds",)),
+                TableCell(reason="failed: run r9: loss is 100 % NaN"),
+            ),
+            group="First group",
+            attributes=("S+T", False),
+            notes=("measured with features 'names' (text)",),
+        ),
+        TableRow(
+            "Gamma",
+            (
+                TableCell(published=7.0, reason="not implemented"),
+                TableCell(reason="not implemented"),
+                TableCell(reason="not implemented"),
+            ),
+            group="Second group",
+            attributes=("All", True),
+        ),
+    ),
+    notes=("Test split; mean ± standard deviation over 3 seeds (0, 1, 2).",),
+    source="Table 9 of 'A paper'",
+    baseline="Beta_1 <x|y>",
+)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_golden(format_: str) -> None:
+    path = GOLDEN / f"made_up.{SUFFIX.get(format_, format_)}"
+    rendered = render(MADE_UP, format_)
+    if os.environ.get("HARNESS_UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(rendered, encoding="utf-8")
+    assert rendered == path.read_text(encoding="utf-8")
+
+
+def test_unknown_format_offers_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="unknown format 'latx'; did you mean 'latex'"):
+        render(MADE_UP, "latx")
+
+
+# --- text -------------------------------------------------------------------------------
+
+words = st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=40)
+numbers = st.floats(-99999, 99999, allow_nan=False)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    n_attributes = draw(st.integers(0, 8))
+    columns = tuple(
+        Column(f"d{d}", f"dataset {d} {draw(words)}", f"m{m}", "all", draw(words)[:12])
+        for d in range(draw(st.integers(1, 2)))
+        for m in range(draw(st.integers(1, 6)))
+    )
+    cell = st.builds(
+        TableCell,
+        value=st.none() | numbers,
+        sd=st.none() | st.floats(0, 9999),
+        published=st.none() | numbers,
+        change=st.none() | numbers,
+        mark=st.none() | st.sampled_from(Mark),
+        reason=st.just("") | words,
+        notes=st.lists(words, max_size=1).map(tuple),
+    )
+    row = st.builds(
+        TableRow,
+        label=st.lists(words, min_size=1, max_size=3).map(" ".join),
+        cells=st.tuples(*[cell] * len(columns)),
+        group=st.just("") | words,
+        attributes=st.tuples(*[st.booleans() | words] * n_attributes),
+        notes=st.lists(words, max_size=1).map(tuple),
+    )
+    return Table(
+        name="t",
+        title=draw(words),
+        columns=columns,
+        rows=tuple(draw(st.lists(row, max_size=4))),
+        headings=tuple(Heading(draw(words)) for _ in range(n_attributes)),
+        notes=tuple(draw(st.lists(words, max_size=2))),
+        baseline="base",
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables())
+def test_text_is_at_most_80_columns_wide(table: Table) -> None:
+    assert all(len(line) <= WIDTH for line in render(table).splitlines())
+
+
+@settings(max_examples=30, deadline=None)
+@given(tables())
+def test_text_shows_every_measurement(table: Table) -> None:
+    rendered = render(table)
+    for row in table.rows:
+        for cell in row.cells:
+            assert cell.value is None or f"{cell.value:.2f}" in rendered
+
+
+def test_digits_of_a_column_stand_below_each_other() -> None:
+    lines = render(MADE_UP).splitlines()
+    alpha, beta = (next(line for line in lines if line.startswith(x)) for x in ("Alpha", "Beta"))
+    assert alpha.index("30.00") == beta.index("31.00")
+
+
+def test_every_missing_value_has_a_letter_that_is_explained() -> None:
+    rendered = render(MADE_UP)
+    for reason, letter in MADE_UP.letters().items():
+        assert f"\n{letter}  {reason}" in rendered
+
+
+# --- Markdown ---------------------------------------------------------------------------
+
+
+def test_markdown_marks_and_escapes() -> None:
+    rendered = render(MADE_UP, "markdown")
+    assert "**31.00 ± 0.50**" in rendered
+    assert "<u>20.00 ± 0.25</u>" in rendered
+    assert r"Beta\_1 \<x\|y\>" in rendered
+    assert "`harness run suites/toy.yaml`" in rendered
+    widths = {len(re.findall(r"(?<!\\)\|", x)) for x in rendered.splitlines() if x.startswith("|")}
+    assert len(widths) == 2  # one per block, equal within
+
+
+# --- LaTeX ------------------------------------------------------------------------------
+
+
+def test_latex_escapes_every_special_character() -> None:
+    assert latex_escape(r"50% of a_b & {c} #1 $x$ ~ ^ \n") == (
+        r"50\% of a\_b \& \{c\} \#1 \$x\$ \textasciitilde{} \textasciicircum{} \textbackslash{}n"
+    )
+
+
+def test_latex_keeps_commands_as_code_and_options_as_two_hyphens() -> None:
+    assert latex_escape("run `harness run --only a_b`") == (
+        r"run \texttt{harness run {-}{-}only a\_b}"
+    )
+
+
+def test_latex_never_lets_a_label_be_an_argument() -> None:
+    assert latex_escape("[x] *y") == "{[}x] {*}y"
+
+
+def test_latex_prints_what_its_fonts_have() -> None:
+    assert latex_escape("é ő ω 中") == r"é o $\omega$ ?"
+
+
+def test_latex_rows_have_as_many_cells_as_columns() -> None:
+    rendered = render(MADE_UP, "latex")
+    spec = re.search(r"\\begin\{tabular\}\{(\w+)\}", rendered)
+    assert spec
+    for line in rendered.splitlines():
+        if line.endswith(r"\\") and "multicolumn" not in line:
+            assert len(re.findall(r"(?<!\\)&", line)) + 1 == len(spec[1])
+
+
+def test_latex_splits_what_a_page_cannot_hold() -> None:
+    columns = tuple(column(f"D{d}", f"m{m}", "MRR") for d in range(3) for m in range(8))
+    row = TableRow("x", tuple(TableCell(float(i)) for i in range(24)))
+    rendered = render(Table("wide", "Wide", columns, (row,)), "latex")
+    assert rendered.count(r"\begin{table*}") == 2
+    assert r"\caption{Wide: D0, D1}" in rendered
+    assert r"\label{tab:wide-2}" in rendered
+    assert all(f"{i}.00" in rendered for i in range(24))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(tmp_path: Path) -> None:
+    (tmp_path / "t.tex").write_text(render(MADE_UP, "latex"), encoding="utf-8")
+    (tmp_path / "doc.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs,graphicx,amssymb}"
+        "\\begin{document}\\input{t.tex}\\end{document}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "doc.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+
+
+# --- HTML -------------------------------------------------------------------------------
+
+
+class _Tags(HTMLParser):
+    """Collects the text of the page and checks that tags nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.rows: list[int] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append(0)
+        if tag in ("td", "th"):
+            self.rows[-1] += int(dict(attrs).get("colspan") or 1)
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_html_nests_and_its_rows_are_equally_wide() -> None:
+    page = _Tags()
+    page.feed(render(MADE_UP, "html"))
+    assert page.open == []
+    assert len(set(page.rows)) == 1
+
+
+def test_html_escapes_and_loads_nothing() -> None:
+    rendered = render(MADE_UP, "html")
+    assert "Beta_1 &lt;x|y&gt;" in rendered
+    assert "<x|y>" not in rendered
+    assert "http" not in rendered
+    assert "src=" not in rendered
+
+
+# --- CSV and JSON -----------------------------------------------------------------------
+
+
+def test_csv_round_trip() -> None:
+    rows = list(csv.DictReader(io.StringIO(render(MADE_UP, "csv"))))
+    assert [row["method"] for row in rows] == ["Alpha", "Beta_1 <x|y>", "Gamma"]
+    for line, row in zip(rows, MADE_UP.rows, strict=True):
+        for position, column in enumerate(MADE_UP.columns):
+            name = f"{column.dataset_title} {column.title}"
+            cell = row.cells[position]
+            assert line[f"{name} measured"] == ("" if cell.value is None else repr(cell.value))
+            assert line[f"{name} sd"] == ("" if cell.sd is None else repr(cell.sd))
+            assert cell.reason in line[f"{name} note"]
+    assert rows[0]["Ab-1 MRR published"] == "29.5"
+    assert float(rows[0]["Ab-1 MRR difference"]) == 0.5
+    assert rows[0]["Ab-1 Hit@1 seeds"] == "3"
+
+
+def test_csv_texts_are_no_formulas() -> None:
+    table = Table("t", "T", (column("D", "mrr", "MRR"),), (TableRow("=1+1", (TableCell(-1.0),)),))
+    line = next(csv.DictReader(io.StringIO(render(table, "csv"))))
+    assert line["method"] == "'=1+1"
+    assert line["D MRR measured"] == "-1.0"
+
+
+def test_csv_holds_one_table() -> None:
+    with pytest.raises(ConfigError, match="name it with --table"):
+        render_all([MADE_UP, MADE_UP], "csv")
+
+
+def test_json_holds_everything() -> None:
+    page = json.loads(render(MADE_UP, "json"))
+    first = page["rows"][0]["cells"][0]
+    assert (first["value"], first["difference"], first["runs"]) == (30.0, 0.5, ["r0", "r1", "r2"])
+    assert page["rows"][2]["cells"][1]["reason"] == "not implemented"
+    assert len(json.loads(render_all([MADE_UP, MADE_UP], "json"))) == 2
