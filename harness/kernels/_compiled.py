@@ -203,7 +203,8 @@ def _score_tile(op, query, scale, i, tile, out):
     """Write the scores of query i against the columns of a tile.
 
     Every lane does the same correctly rounded operations in the same order (strict IEEE: nothing
-    reordered, nothing fused), so equal rows get equal scores wherever they stand.
+    reordered, nothing fused), so equal rows get equal scores wherever they stand. Four components
+    are taken at once, so that ``out`` is read and written a quarter as often.
     """
     width = np.uint64(query.shape[1])
     half = np.uint64(width // 2)
@@ -211,26 +212,49 @@ def _score_tile(op, query, scale, i, tile, out):
     for lane in range(LANES):
         out[lane] = 0
     if op == DOT:
-        for k in range(width):
-            q = query[i, k]
+        for k in range(np.uint64(0), width, np.uint64(4)):
+            a, b, c, d = k, k + np.uint64(1), k + np.uint64(2), k + np.uint64(3)
+            qa, qb, qc, qd = query[i, a], query[i, b], query[i, c], query[i, d]
             for lane in range(LANES):
-                out[lane] += q * tile[k, lane]
+                out[lane] += (qa * tile[a, lane] + qb * tile[b, lane]) + (
+                    qc * tile[c, lane] + qd * tile[d, lane]
+                )
     elif op == L1:
-        for k in range(width):
-            q = query[i, k]
-            s = scale[i, k] if scaled else query.dtype.type(1)
-            for lane in range(LANES):
-                out[lane] -= abs(q - s * tile[k, lane])
+        for k in range(np.uint64(0), width, np.uint64(4)):
+            a, b, c, d = k, k + np.uint64(1), k + np.uint64(2), k + np.uint64(3)
+            qa, qb, qc, qd = query[i, a], query[i, b], query[i, c], query[i, d]
+            if scaled:
+                sa, sb, sc, sd = scale[i, a], scale[i, b], scale[i, c], scale[i, d]
+                for lane in range(LANES):
+                    out[lane] -= (abs(qa - sa * tile[a, lane]) + abs(qb - sb * tile[b, lane])) + (
+                        abs(qc - sc * tile[c, lane]) + abs(qd - sd * tile[d, lane])
+                    )
+            else:
+                for lane in range(LANES):
+                    out[lane] -= (abs(qa - tile[a, lane]) + abs(qb - tile[b, lane])) + (
+                        abs(qc - tile[c, lane]) + abs(qd - tile[d, lane])
+                    )
     else:
-        for k in range(half):
-            q = query[i, k]
-            p = query[i, k + half]
-            s = scale[i, k] if scaled else query.dtype.type(1)
-            z = scale[i, k + half] if scaled else query.dtype.type(1)
-            for lane in range(LANES):
-                real = q - s * tile[k, lane]
-                imaginary = p - z * tile[k + half, lane]
-                out[lane] -= np.sqrt(real * real + imaginary * imaginary)
+        for k in range(np.uint64(0), half, np.uint64(2)):
+            a, b = k, k + np.uint64(1)
+            c, d = half + a, half + b
+            qa, qb, qc, qd = query[i, a], query[i, b], query[i, c], query[i, d]
+            if scaled:
+                sa, sb, sc, sd = scale[i, a], scale[i, b], scale[i, c], scale[i, d]
+                for lane in range(LANES):
+                    first = _modulus(qa - sa * tile[a, lane], qc - sc * tile[c, lane])
+                    second = _modulus(qb - sb * tile[b, lane], qd - sd * tile[d, lane])
+                    out[lane] -= first + second
+            else:
+                for lane in range(LANES):
+                    first = _modulus(qa - tile[a, lane], qc - tile[c, lane])
+                    second = _modulus(qb - tile[b, lane], qd - tile[d, lane])
+                    out[lane] -= first + second
+
+
+@_strict
+def _modulus(real, imaginary):
+    return np.sqrt(real * real + imaginary * imaginary)
 
 
 @_strict

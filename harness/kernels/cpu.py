@@ -67,7 +67,9 @@ def gathered(
     """
     query, table, scale = _prepared(op, query, table, scale)
     _check_pairs(len(query), len(table), offsets, candidates)
-    scores: Tensor = _Gathered.apply(op, query, table, offsets, candidates, scale)
+    scores: Tensor = _Gathered.apply(  # type: ignore[no-untyped-call]
+        op, query, table, offsets, candidates, scale
+    )
     return scores
 
 
@@ -87,7 +89,7 @@ class _Gathered(torch.autograd.Function):
         return _pair_scores(op, query, table, offsets, candidates, scale)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, table, offsets, candidates, scale = ctx.saved_tensors
         wanted = ctx.needs_input_grad
@@ -166,7 +168,7 @@ def pairwise(op: str, query: Tensor, table: Tensor, scale: Tensor | None = None)
     if op == "dot":
         return (query if scale is None else query * scale) @ table.T
     query, table, scale = _prepared(op, query, table, scale)
-    scores: Tensor = _Pairwise.apply(op, query, table, scale)
+    scores: Tensor = _Pairwise.apply(op, query, table, scale)  # type: ignore[no-untyped-call]
     return scores
 
 
@@ -178,7 +180,7 @@ class _Pairwise(torch.autograd.Function):
         return _all_scores(op, query, table, scale)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, table, scale = ctx.saved_tensors
         _, wants_query, wants_table, wants_scale = ctx.needs_input_grad
@@ -213,10 +215,33 @@ def _all_scores(op: str, query: Tensor, table: Tensor, scale: Tensor | None) -> 
     module = _compiled()
     out = query.new_empty(len(query), len(table))
     threads.over(
-        _tile_parts(query, table), module.score_tiles, module.CODES[op], _array(query),
-        _scale_array(query, scale), _array(table), out.numpy(),
+        _tile_parts(query, table), module.score_tiles, module.CODES[op],
+        *_tile_vectors(op, query, table, scale), out.numpy(),
     )  # fmt: skip
     return out
+
+
+def _tile_vectors(
+    op: str, query: Tensor, table: Tensor, scale: Tensor | None
+) -> tuple[Array, Array, Array]:
+    """Return query, scale and table with zero components added until the width fits the tiles.
+
+    The compiled loop takes four components at once; a zero component adds 0 to every score.
+    """
+    groups = 2 if op == "modulus" else 1  # halves are padded apart
+    missing = -(query.shape[1] // groups) % (4 // groups)
+
+    def widen(tensor: Tensor) -> Tensor:
+        if not missing:
+            return tensor
+        parts = [torch.nn.functional.pad(half, (0, missing)) for half in tensor.chunk(groups, 1)]
+        return torch.cat(parts, 1)
+
+    return (
+        _array(widen(query)),
+        _scale_array(query, None if scale is None else widen(scale)),
+        _array(widen(table)),
+    )
 
 
 def _tile_parts(query: Tensor, table: Tensor) -> list[int]:
@@ -247,7 +272,7 @@ def count(
     _check_pairs(len(query), len(table), torch.arange(len(targets) + 1), targets)
     module = _compiled()
     code, starts, left_out = module.CODES[op], *_left_out(len(table), targets, offsets, known)
-    vectors = (_array(query), _scale_array(query, scale), _array(table))
+    vectors = _tile_vectors(op, query, table, scale)
     goal = np.empty(len(query), vectors[0].dtype)
     threads.over(
         threads.even_parts(len(query), query.numel() * module.LANES), module.target_scores, code,
