@@ -98,7 +98,7 @@ def verify(source: DatasetSource, features: str | None = None) -> Report:
     Args:
         source: the dataset.
         features: feature set whose coverage is shown beside the published one; when not given,
-            the files of the set "published" if the dataset has it and they are here.
+            the set "published" if its files are here, or the one that ships with the package.
 
     Raises:
         MissingDataError: the dataset is not on this machine, or the features asked for are not.
@@ -196,14 +196,22 @@ def _graph_facts(graph: KnowledgeGraph) -> dict[str, object]:
 def _coverage(
     source: DatasetSource, graph: KnowledgeGraph, features: str | None
 ) -> dict[str, object]:
-    name = features or "published"
-    if features is None and name not in source.feature_sets:
+    name = features or _default_features(source)
+    if name is None:
         return {}
     tables = source.features(name, graph).tables
     return {
         "feature_set": name,
         "modalities": {kind: int(table.present.sum()) for kind, table in tables.items()},
     }
+
+
+def _default_features(source: DatasetSource) -> str | None:
+    """A set that is read from files; building the others may need an encoder, and time."""
+    if "published" in source.feature_sets:
+        return "published"
+    shipped = source.card.modality_counts and not source.card.files
+    return next((name for name in source.feature_sets if shipped and name != "none"), None)
 
 
 def _keys(graph: KnowledgeGraph, split: str) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ import torch
 from harness.data.card import DatasetCard, DatasetSource, FileCard
 from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
+from harness.data.load import source
 from harness.data.published import PublishedSource
 from harness.data.verify import split_facts, verify
 from harness.errors import MissingDataError
@@ -164,9 +165,13 @@ def test_the_text_has_eighty_columns_and_marks_what_differs(folder: Path) -> Non
     assert lines[-1] == "ok"
 
 
-def test_a_generated_dataset_has_no_files_to_check() -> None:
-    from harness.data.load import source
+def test_features_that_ship_with_the_package_are_counted() -> None:
+    report = verify(source("atlas"))
+    assert report.modalities == report.published_modalities
+    assert set(report.modalities) == {"text", "numeric", "image"}
 
+
+def test_a_generated_dataset_has_no_files_to_check() -> None:
     entry: DatasetSource = source("synthetic")
     report = verify(entry)
     assert report.folder is None
