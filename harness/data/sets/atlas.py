@@ -101,7 +101,6 @@ class AtlasSource(DatasetSource):
             splits=splits,
             entity_names=names,
             relation_names=relation_names,
-            notes=self.card.notes,
         )
 
     @property
