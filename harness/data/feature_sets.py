@@ -1,12 +1,12 @@
 """Feature sets of the published datasets, under the names that are printed with every result.
 
-========== =====================================================================================
-none       structure only
-names      text: entity names through the sentence encoder (KVC16K: n-gram hashing)
-hashed-names  text: entity names through character n-gram hashing, on every dataset
-published  the feature files of the papers, all modalities of the dataset's published statistics
-files      the user's own files ``features/<modality>.<ending>`` in the dataset's folder
-========== =====================================================================================
+============ ===================================================================================
+none         structure only
+names        text: entity names through the sentence encoder (KVC16K: n-gram hashing)
+hashed-names text: entity names through character n-gram hashing, on every dataset
+published    the feature files of the papers, all modalities of the dataset's published statistics
+files        the user's own files ``features/<modality>.<ending>`` in the dataset's folder
+============ ===================================================================================
 
 ``python -m harness.data.feature_sets`` prints, for every dataset at hand, how many entities have a
 name and the share of tokens of the names that the sentence encoder does not know.
@@ -19,15 +19,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.data.card import DatasetCard
-from harness.data.encoders import ENCODERS
+from harness.data.encoders import ENCODERS, Encoder
 from harness.data.feature_files import SUFFIXES, read_feature_file
 from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
 from harness.errors import ConfigError, MissingDataError, suggest
 
-__all__ = ["build", "describe", "entity_texts"]
+__all__ = ["build", "describe", "entity_texts", "modalities"]
 
 MODALITIES = ("text", "image", "numeric", "audio", "video")
+
+_NAMES = ("names", "hashed-names")
 
 _HASHED = frozenset({"kvc16k"})
 """Datasets whose names the sentence encoder does not know (74 % of the tokens)."""
@@ -45,7 +47,7 @@ def describe(card: DatasetCard) -> Mapping[str, str]:
     """Return name -> one-line description of the feature sets of a published dataset."""
     sentence = "sentence vectors (all-MiniLM-L6-v2, 384)"
     hashed = "hashed character n-grams (256)"
-    wanted = ", ".join(_modalities(card)) or "all modalities"
+    wanted = ", ".join(_published_modalities(card)) or "all modalities"
     return {
         "none": "structure only",
         "names": f"text: entity names as {hashed if card.name in _HASHED else sentence}",
@@ -71,17 +73,29 @@ def build(card: DatasetCard, name: str, graph: KnowledgeGraph, folder: Path) -> 
     """
     if name == "none":
         return FeatureSet()
-    if name in ("names", "hashed-names"):
-        hashed = name == "hashed-names" or card.name in _HASHED
-        table = _name_table(card, "hashed" if hashed else "minilm", graph)
-        return FeatureSet(name, {"text": table})
+    if name in _NAMES:
+        return FeatureSet(name, {"text": _name_table(card, _encoder(card, name), graph)})
+    tables = {
+        modality: read_feature_file(path, modality, graph.n_entities, graph.entities)
+        for modality, path in _files(card, name, folder).items()
+    }
     if name == "published":
-        return FeatureSet(name, _published(card, graph, folder))
-    if name == "files":
-        return FeatureSet(name, _own_files(card, graph, folder))
-    raise ConfigError(
-        f"dataset '{card.name}' has no feature set '{name}'{suggest(name, describe(card))}"
-    )
+        tables = {modality: _with_count(table, card) for modality, table in tables.items()}
+    return FeatureSet(name, tables)
+
+
+def modalities(card: DatasetCard, name: str, folder: Path) -> tuple[str, ...]:
+    """Return the modalities of a feature set, in its order, without reading or encoding.
+
+    Raises:
+        ConfigError, MissingDataError: as ``build``.
+    """
+    if name == "none":
+        return ()
+    if name in _NAMES:
+        _encoder(card, name).require()
+        return ("text",)
+    return tuple(_files(card, name, folder))
 
 
 def entity_texts(graph: KnowledgeGraph) -> list[str]:
@@ -92,9 +106,14 @@ def entity_texts(graph: KnowledgeGraph) -> list[str]:
     """
     named = graph.entity_names or ("",) * graph.n_entities
     return [
-        name or _readable(identifier)
+        _readable(identifier) if not name or _is_bare(name, identifier) else name
         for name, identifier in zip(named, graph.entities, strict=True)
     ]
+
+
+def _is_bare(name: str, identifier: str) -> bool:
+    """Is the name only the identifier again?"""
+    return name in identifier and _BARE_IDENTIFIER.fullmatch(name) is not None
 
 
 def _readable(identifier: str) -> str:
@@ -104,23 +123,39 @@ def _readable(identifier: str) -> str:
     return "" if _BARE_IDENTIFIER.fullmatch(text) else text.replace("_", " ").strip()
 
 
-def _name_table(card: DatasetCard, encoder: str, graph: KnowledgeGraph) -> FeatureTable:
+def _encoder(card: DatasetCard, name: str) -> Encoder[str]:
+    hashed = name == "hashed-names" or card.name in _HASHED
+    return ENCODERS.get("hashed" if hashed else "minilm")()
+
+
+def _name_table(card: DatasetCard, encoder: Encoder[str], graph: KnowledgeGraph) -> FeatureTable:
     texts = entity_texts(graph)
     if not any(texts):
         raise MissingDataError(
             f"dataset '{card.name}': no entity has a name, so there is nothing to encode; "
             f"get the names with 'harness data fetch {card.name}'"
         )
-    return ENCODERS.get(encoder)().table(texts)
+    return encoder.table(texts)
 
 
-def _modalities(card: DatasetCard) -> tuple[str, ...]:
+def _files(card: DatasetCard, name: str, folder: Path) -> dict[str, Path]:
+    """Modality -> file of the sets that are read from files."""
+    if name == "published":
+        return _published(card, folder)
+    if name == "files":
+        return _own_files(card, folder)
+    raise ConfigError(
+        f"dataset '{card.name}' has no feature set '{name}'{suggest(name, describe(card))}"
+    )
+
+
+def _published_modalities(card: DatasetCard) -> tuple[str, ...]:
     return tuple(m for m in MODALITIES if card.modality_counts.get(m))
 
 
-def _published(card: DatasetCard, graph: KnowledgeGraph, folder: Path) -> dict[str, FeatureTable]:
+def _published(card: DatasetCard, folder: Path) -> dict[str, Path]:
     """All modalities of Table 1; a set with one missing would go by the wrong name."""
-    wanted = _modalities(card) or MODALITIES
+    wanted = _published_modalities(card) or MODALITIES
     found = {m: _first(_published_files(card, m, folder)) for m in wanted}
     absent = [m for m, path in found.items() if path is None]
     if absent:
@@ -135,11 +170,7 @@ def _published(card: DatasetCard, graph: KnowledgeGraph, folder: Path) -> dict[s
             f"fetched. Features of your own go into features/<modality>.<ending> (feature set "
             f"'files'); 'names' needs no file"
         )
-    return {
-        m: _with_count(read_feature_file(path, m, graph.n_entities, graph.entities), card)
-        for m, path in found.items()
-        if path is not None
-    }
+    return {modality: path for modality, path in found.items() if path is not None}
 
 
 def _published_files(card: DatasetCard, modality: str, folder: Path) -> Iterator[Path]:
@@ -151,18 +182,17 @@ def _published_files(card: DatasetCard, modality: str, folder: Path) -> Iterator
             yield from (place / f"{stem}{suffix}" for suffix in SUFFIXES)
 
 
-def _own_files(card: DatasetCard, graph: KnowledgeGraph, folder: Path) -> dict[str, FeatureTable]:
-    tables = {}
-    for modality in MODALITIES:
-        path = _first(folder / "features" / f"{modality}{suffix}" for suffix in SUFFIXES)
-        if path is not None:
-            tables[modality] = read_feature_file(path, modality, graph.n_entities, graph.entities)
-    if not tables:
+def _own_files(card: DatasetCard, folder: Path) -> dict[str, Path]:
+    found = {
+        modality: _first(folder / "features" / f"{modality}{suffix}" for suffix in SUFFIXES)
+        for modality in MODALITIES
+    }
+    if not any(found.values()):
         raise MissingDataError(
             f"dataset '{card.name}': no feature file in {folder / 'features'}; looked for "
             f"{', '.join(MODALITIES)} ending in {', '.join(SUFFIXES)}"
         )
-    return tables
+    return {modality: path for modality, path in found.items() if path is not None}
 
 
 def _first(paths: Iterator[Path]) -> Path | None:

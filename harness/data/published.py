@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from harness.data import acquire
+from harness.data import folders
 from harness.data.card import DatasetCard, DatasetSource, FileCard
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
@@ -61,7 +61,7 @@ def name_of(identifier: str) -> str:
 
 
 class PublishedSource(DatasetSource):
-    """A dataset in the OpenKE layout, found by :mod:`harness.data.acquire`.
+    """A dataset in the OpenKE layout, found by :mod:`harness.data.folders`.
 
     Subclasses set ``card`` and say how identifiers become names.
     """
@@ -70,7 +70,7 @@ class PublishedSource(DatasetSource):
 
     def graph(self) -> KnowledgeGraph:
         """Read the graph; see :class:`DatasetSource`."""
-        folder = acquire.locate(self.card)
+        folder = folders.locate(self.card)
         graph = read_folder(folder, self.card.name, "openke")
         return replace(
             graph,
@@ -93,10 +93,16 @@ class PublishedSource(DatasetSource):
 
         return feature_sets.describe(self.card)
 
+    def modalities(self, features: str) -> tuple[str, ...]:
+        """Return the modalities of a set without reading it; see :class:`DatasetSource`."""
+        from harness.data import feature_sets
+
+        return feature_sets.modalities(self.card, features, folders.locate(self.card))
+
     def features(self, name: str, graph: KnowledgeGraph) -> FeatureSet:
         """Build or read a feature set; see :class:`DatasetSource`."""
         if name == "none":
             return FeatureSet()
         from harness.data import feature_sets
 
-        return feature_sets.build(self.card, name, graph, acquire.locate(self.card))
+        return feature_sets.build(self.card, name, graph, folders.locate(self.card))

@@ -62,6 +62,13 @@ class Encoder(ABC, Generic[Raw]):
     def compute(self, inputs: Sequence[Raw]) -> Encoded:
         """Encode without the cache."""
 
+    def require(self) -> None:
+        """Check, without loading it, that what the encoder needs is installed.
+
+        Raises:
+            MissingDataError: it is not; the message says how to get it.
+        """
+
     def encode(self, inputs: Sequence[Raw]) -> Encoded:
         """Encode, or read from the cache what the same encoder made of the same inputs.
 

@@ -48,6 +48,10 @@ class SentenceEncoder(Encoder[str]):
         vocabulary = file_sha256(folder / "tokenizer.json")[:16]
         return f"minilm weights={weights} tokenizer={vocabulary} pooling=mean unit-length"
 
+    def require(self) -> None:
+        """Check that the package with the weights is installed."""
+        _model_folder()
+
     def unknown_share(self, inputs: Sequence[str]) -> float:
         """Return the share of tokens outside the vocabulary, special tokens not counted."""
         tokenizer = self._model.tokenizer

