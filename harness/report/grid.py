@@ -95,7 +95,7 @@ def legend(best: str, second: str) -> str:
     """
     return (
         f"{best} best, {second} second of a column's measurements; not marked when the lead over "
-        "the next is within the larger standard deviation of the two, or has none to compare."
+        "the next is within the larger standard deviation of the two, or neither has one."
     )
 
 

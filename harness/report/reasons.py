@@ -42,7 +42,10 @@ def _not_planned(
         return f"not run: {missing}"
     if not results.results:
         return _not_run(definition, "")
-    return f"not in suite '{definition.suite}'"
+    return (
+        f"not planned when suite '{definition.suite}' was last run: not in it, or its data was not "
+        "on the machine"
+    )
 
 
 def _dataset_reason(definition: Definition, name: str) -> str:

@@ -8,7 +8,7 @@ from harness.errors import ConfigError
 from harness.report import library
 from harness.report.definition import Definition, parse_metric
 
-SHIPPED = ("ablation", "backbone", "fusion", "main", "quickstart")
+SHIPPED = ("ablation", "backbone", "fusion", "main", "main_native", "quickstart")
 
 
 def test_every_shipped_definition_loads() -> None:
@@ -98,6 +98,13 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
     assert library.load_definition(str(path)).name == "mine"
     with pytest.raises(ConfigError, match="no such report definition"):
         library.load_definition(str(tmp_path / "other.yaml"))
+
+
+def test_the_example_of_the_readme_is_a_definition(tmp_path: Path) -> None:
+    readme = (library.shipped_folder() / "README.md").read_text(encoding="utf-8")
+    path = tmp_path / "example.yaml"
+    path.write_text(readme.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    assert library.load_definition(str(path)).rows[0].published == "RotatE"
 
 
 def test_unknown_table_offers_the_nearest() -> None:
