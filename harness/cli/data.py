@@ -60,12 +60,12 @@ def fetch(
     ] = None,
 ) -> None:
     """Download a dataset at its pinned revision and check every file's sha256."""
-    from harness.data import acquire
+    from harness.data import acquire, folders
     from harness.data.load import source
 
     card = source(name).card
     folder = acquire.fetch(card, base_url=base_url, announce=_progress)
-    _arrived(card.title, folder, acquire.find(card))
+    _arrived(card.title, folder, folders.find(card))
 
 
 @app.command("import")
@@ -87,7 +87,7 @@ def import_dataset(
 
     With a new --name: a graph of your own, in any layout that is read (OpenKE, MoMoK, MyGO, TSV).
     """
-    from harness.data import acquire
+    from harness.data import acquire, folders
     from harness.data.local import LocalSource, import_local
     from harness.errors import ConfigError, MissingDataError
 
@@ -111,7 +111,7 @@ def import_dataset(
         )
     for path, card in found:
         _progress(f"{card.title}: {path}")
-        _arrived(card.title, acquire.import_folder(path, card), acquire.find(card))
+        _arrived(card.title, acquire.import_folder(path, card), folders.find(card))
 
 
 @app.command()
@@ -143,12 +143,12 @@ def verify(
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show a dataset's card, licence, citation, feature sets and some triples."""
-    from harness.data import acquire
+    from harness.data import folders
     from harness.data.load import load, source
 
     entry = source(name)
     card = entry.card
-    here = not card.files or acquire.find(card) is not None
+    here = not card.files or folders.find(card) is not None
     samples = _samples(load(name).graph) if here else []
     if as_json:
         shown: dict[str, Any] = card.model_dump(mode="json")
@@ -178,14 +178,14 @@ def _known(name: str) -> DatasetSource | None:
 
 
 def _listing(entry: DatasetSource) -> dict[str, Any]:
-    from harness.data import acquire
+    from harness.data import folders
     from harness.data.local import LocalSource
 
     card = entry.card
     if isinstance(entry, LocalSource):
         folder: Path | None = entry.folder
     else:
-        folder = acquire.find(card) if card.files else None
+        folder = folders.find(card) if card.files else None
     return {
         "name": card.name,
         "title": card.title,
@@ -198,12 +198,12 @@ def _listing(entry: DatasetSource) -> dict[str, Any]:
 
 
 def _verify_all(features: str | None) -> list[Report]:
-    from harness.data import acquire
+    from harness.data import folders
     from harness.data.verify import verify as check
 
     reports = []
     for entry in _sources():
-        if entry.card.files and acquire.find(entry.card) is None:
+        if entry.card.files and folders.find(entry.card) is None:
             _progress(f"{entry.card.title}: not here; harness data fetch {entry.card.name}")
             continue
         reports.append(check(entry, features))

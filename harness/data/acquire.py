@@ -1,11 +1,8 @@
-"""Finds datasets on this machine, and brings them here.
+"""Brings datasets to this machine: from where they are published, or from a local copy.
 
-Folders are looked for in ``$HARNESS_DATA``, then in ``$HARNESS_CACHE/datasets`` (the user's cache
-folder when that is not set), under the dataset's published folder name, its name or an alias, in
-any case. What is fetched or imported goes to the latter: it is checked in a staging folder beside
-its place and then moved, so that a file is either whole and right or absent.
-
-Nothing is fetched when a dataset is loaded; only ``harness data fetch`` uses the network.
+What arrives is checked in a staging folder beside its place and then moved, so that a file is
+either whole and right or absent. Nothing is fetched when a dataset is loaded; only
+``harness data fetch`` uses the network.
 """
 
 from __future__ import annotations
@@ -20,66 +17,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness.data.card import DatasetCard, FileCard
+from harness.data.folders import data_files, datasets_folder, lacking, names_of
 from harness.errors import ConfigError, DataError, MachineError, MissingDataError
 
-__all__ = [
-    "data_files",
-    "datasets_folder",
-    "fetch",
-    "find",
-    "identify",
-    "import_folder",
-    "install",
-    "locate",
-    "names_of",
-    "roots",
-    "sha256_of",
-    "staging",
-]
+__all__ = ["fetch", "identify", "import_folder", "install", "sha256_of", "staging"]
 
 _TIMEOUT_S = 30.0
 """Longest silence of a server."""
-
-
-def datasets_folder() -> Path:
-    """Return the folder that fetched and imported datasets go to (it need not exist)."""
-    cache = os.environ.get("HARNESS_CACHE")
-    if cache:
-        return Path(cache).expanduser() / "datasets"
-    import platformdirs
-
-    return platformdirs.user_cache_path("harness") / "datasets"
-
-
-def roots() -> tuple[Path, ...]:
-    """Return the folders that are searched for datasets, first match wins."""
-    own = os.environ.get("HARNESS_DATA")
-    return (*((Path(own).expanduser(),) if own else ()), datasets_folder())
-
-
-def find(card: DatasetCard) -> Path | None:
-    """Return the folder that holds the dataset's required files, None when there is none."""
-    return next((folder for folder in _candidates(card) if not _lacking(card, folder)), None)
-
-
-def locate(card: DatasetCard) -> Path:
-    """Return the folder that holds the dataset's required files.
-
-    Raises:
-        MissingDataError: there is none; the message says which command gets it.
-    """
-    folder = find(card)
-    if folder is not None:
-        return folder
-    incomplete = [
-        f"{folder} lacks {', '.join(_lacking(card, folder))}" for folder in _candidates(card)
-    ]
-    where = "; ".join(incomplete) or f"searched {', '.join(map(str, roots()))}"
-    raise MissingDataError(
-        f"{card.title} is not on this machine ({where}); get it with "
-        f"`harness data fetch {card.name}`, or `harness data import DIR` for a local copy, "
-        "or set HARNESS_DATA to the folder that holds it"
-    )
 
 
 def sha256_of(path: Path) -> str:
@@ -162,9 +106,9 @@ def import_folder(folder: Path, card: DatasetCard) -> Path:
         raise ConfigError(f"{card.title} is not imported: {card.source}")
     if not folder.is_dir():
         raise MissingDataError(f"{folder}: no such folder")
-    lacking = _lacking(card, folder)
-    if lacking:
-        raise MissingDataError(f"{folder}: lacks {', '.join(lacking)} of {card.title}")
+    absent = lacking(card, folder)
+    if absent:
+        raise MissingDataError(f"{folder}: lacks {', '.join(absent)} of {card.title}")
     present = [file for file in card.files if (folder / file.path).is_file()]
     wrong = [
         f"{folder / file.path}: sha256 {sha256_of(folder / file.path)}, published {file.sha256}"
@@ -190,15 +134,6 @@ def import_folder(folder: Path, card: DatasetCard) -> Path:
             _check(place / file.path, file, str(folder / file.path))
         install(place, target)
     return target
-
-
-def data_files(folder: Path) -> list[Path]:
-    """Return a folder's texts, tables of names and features, those in ``features/`` included."""
-    from harness.data.feature_files import SUFFIXES
-
-    endings = {*SUFFIXES, ".txt", ".tsv"}
-    inside = [*folder.iterdir(), *(folder / "features").glob("*")]
-    return sorted(path for path in inside if path.suffix in endings and path.is_file())
 
 
 @contextmanager
@@ -232,25 +167,6 @@ def install(staged: Path, target: Path) -> None:
             with path.open("rb+") as stream:
                 os.fsync(stream.fileno())
             path.replace(place)
-
-
-def names_of(card: DatasetCard) -> set[str]:
-    """Return the names of a dataset's folder that are looked for, in lower case."""
-    return {name.lower() for name in (card.folder, card.name, *card.aliases)}
-
-
-def _candidates(card: DatasetCard) -> Iterator[Path]:
-    for root in roots():
-        if root.is_dir():
-            for folder in sorted(root.iterdir()):
-                if folder.name.lower() in names_of(card) and folder.is_dir():
-                    yield folder
-
-
-def _lacking(card: DatasetCard, folder: Path) -> list[str]:
-    return [
-        file.path for file in card.files if not file.optional and not (folder / file.path).is_file()
-    ]
 
 
 def _is_right(path: Path, file: FileCard) -> bool:
@@ -300,3 +216,5 @@ def _download(url: str, file: FileCard, folder: Path) -> None:
             "folder here and run `harness data import DIR`, behind a mirror use --base-url"
         ) from None
     _check(place, file, url)
+    # What pooch downloads can be read by its owner alone; a cache may be shared.
+    place.chmod(0o644)

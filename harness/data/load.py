@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from harness.data import acquire, sets
+from harness.data import folders, sets
 from harness.data.card import DATASETS, DatasetCard, DatasetSource
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
@@ -59,7 +59,7 @@ def sources() -> list[DatasetSource]:
     """Return the sources of all datasets, by name; the user's own come last."""
     _discover()
     known = [DATASETS.get(name) for name in DATASETS]
-    taken = {name for entry in known for name in acquire.names_of(entry.card)}
+    taken = {name for entry in known for name in folders.names_of(entry.card)}
     return [*known, *local_sources(taken)]
 
 
@@ -89,6 +89,6 @@ def load(name: str, features: str = "none", modalities: Sequence[str] | None = N
     """
     entry = source(name)
     canonical = entry.card.name
-    roots = acquire.roots()
+    roots = folders.roots()
     chosen = _features(canonical, features, roots).select(modalities)
     return Dataset(_graph(canonical, roots), chosen, entry.card)

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from harness.data import acquire
+from harness.data import acquire, folders
 from harness.data.card import DatasetCard, DatasetSource
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
@@ -67,7 +67,7 @@ def find_local(name: str) -> LocalSource | None:
 def local_sources(taken: Collection[str] = ()) -> list[LocalSource]:
     """Return the datasets in the data folders whose names are not in ``taken`` (lower case)."""
     found: dict[str, LocalSource] = {}
-    for root in acquire.roots():
+    for root in folders.roots():
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
             name = folder.name.lower()
             if name not in taken and name not in found and _holds_a_graph(folder):
@@ -99,9 +99,9 @@ def import_local(folder: Path, name: str) -> Path:
         raise DataError(
             f"{known.folder}: holds another dataset; choose another --name, or remove that folder"
         )
-    target = acquire.datasets_folder() / name
+    target = folders.datasets_folder() / name
     with acquire.staging(target) as staged:
-        for path in acquire.data_files(folder):
+        for path in folders.data_files(folder):
             place = staged / path.relative_to(folder)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)

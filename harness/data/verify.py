@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from harness.config.base import Config
-from harness.data import acquire
+from harness.data import acquire, folders
 from harness.data.card import DatasetCard, DatasetSource
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.errors import DataError, MissingDataError
@@ -105,7 +105,7 @@ def verify(source: DatasetSource, features: str | None = None) -> Report:
         ConfigError: there is no such feature set.
     """
     card = source.card
-    folder = acquire.locate(card) if card.files else None
+    folder = folders.locate(card) if card.files else None
     files = _check_files(card, folder) if folder is not None else ()
     found: dict[str, object] = {
         "name": card.name,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data import acquire
+from harness.data import acquire, folders
 from harness.data.card import DATASETS, DatasetSource
 from harness.data.features import FeatureSet
 from harness.data.graph import SPLITS, KnowledgeGraph
@@ -50,7 +50,7 @@ def entry(request: pytest.FixtureRequest) -> DatasetSource:
     found = source(request.param)
     if found.card.files:
         request.getfixturevalue("published")
-        if acquire.find(found.card) is None:
+        if folders.find(found.card) is None:
             pytest.skip(f"{found.card.title} is not in this copy of the published datasets")
     return found
 
@@ -163,7 +163,7 @@ def test_the_feature_set_none_is_always_there_and_empty(entry: DatasetSource) ->
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_files_have_their_sha256(name: str, published: Path) -> None:
     card = source(name).card
-    folder = acquire.locate(card)
+    folder = folders.locate(card)
     assert folder.parent == published
     for file in card.files:
         if (folder / file.path).is_file() or not file.optional:

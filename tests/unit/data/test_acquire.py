@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data import acquire
+from harness.data import acquire, folders
 from harness.data.card import DatasetCard, FileCard
 from harness.errors import ConfigError, DataError, HarnessError, MachineError, MissingDataError
 
@@ -113,7 +113,7 @@ def _held(folder: Path) -> dict[str, bytes]:
 
 
 def _nothing_is_left() -> bool:
-    folder = acquire.datasets_folder()
+    folder = folders.datasets_folder()
     return not folder.exists() or not list(folder.iterdir())
 
 
@@ -126,16 +126,16 @@ def test_a_dataset_is_found_by_folder_name_or_alias(
 ) -> None:
     shutil.move(local, local.parent / name)
     monkeypatch.setenv("HARNESS_DATA", str(local.parent))
-    assert acquire.locate(_card()) == local.parent / name
+    assert folders.locate(_card()) == local.parent / name
 
 
 def test_harness_data_comes_before_the_cache(local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     imported = acquire.import_folder(local, _card())
     assert imported == Path(os.environ["HARNESS_CACHE"]) / "datasets" / "Toy-Folder"
-    assert acquire.locate(_card()) == imported
+    assert folders.locate(_card()) == imported
     local.rename(local.parent / "toy")
     monkeypatch.setenv("HARNESS_DATA", str(local.parent))
-    assert acquire.locate(_card()) == local.parent / "toy"
+    assert folders.locate(_card()) == local.parent / "toy"
 
 
 def test_an_incomplete_folder_does_not_hide_a_complete_one(
@@ -144,14 +144,14 @@ def test_an_incomplete_folder_does_not_hide_a_complete_one(
     imported = acquire.import_folder(local, _card())
     (local.parent / "toy").mkdir()
     monkeypatch.setenv("HARNESS_DATA", str(local.parent))
-    assert acquire.locate(_card()) == imported
+    assert folders.locate(_card()) == imported
 
 
 def test_without_a_cache_variable_the_users_cache_folder_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("HARNESS_CACHE")
-    assert acquire.datasets_folder().parts[-2:] == ("harness", "datasets")
+    assert folders.datasets_folder().parts[-2:] == ("harness", "datasets")
 
 
 def test_a_missing_dataset_names_the_commands_that_get_it(
@@ -159,7 +159,7 @@ def test_a_missing_dataset_names_the_commands_that_get_it(
 ) -> None:
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     with pytest.raises(MissingDataError) as error:
-        acquire.locate(_card())
+        folders.locate(_card())
     for hint in ("harness data fetch toy", "harness data import DIR", "HARNESS_DATA"):
         assert hint in str(error.value)
 
@@ -171,7 +171,7 @@ def test_an_incomplete_dataset_names_what_it_lacks(
     local.rename(local.parent / "toy")
     monkeypatch.setenv("HARNESS_DATA", str(local.parent))
     with pytest.raises(MissingDataError, match=r"toy lacks train2id\.txt"):
-        acquire.locate(_card())
+        folders.locate(_card())
 
 
 # --- fetch ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli.data import app
-from harness.data import acquire
+from harness.data import folders
 from harness.data.load import load, source, sources
 from harness.data.local import LocalSource, find_local, import_local
 from harness.data.verify import verify
@@ -46,7 +46,7 @@ def test_a_folder_in_the_data_folder_is_a_dataset(
 
 def test_import_copies_graph_and_features_under_the_new_name(downloads: Path) -> None:
     folder = import_local(downloads, "mine")
-    assert folder == acquire.datasets_folder() / "mine"
+    assert folder == folders.datasets_folder() / "mine"
     assert [path.name for path in folder.parent.iterdir()] == ["mine"]
     loaded = load("mine", "files")
     assert loaded.features.tables["image"].present.tolist() == [True, True, True, False]
@@ -65,7 +65,7 @@ def test_a_folder_that_does_not_read_is_not_imported(downloads: Path) -> None:
     (downloads / "test.tsv").write_text("ice\tis a\n")
     with pytest.raises(DataError, match=r"test\.tsv:1: need"):
         import_local(downloads, "mine")
-    assert not acquire.datasets_folder().exists()
+    assert not folders.datasets_folder().exists()
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "synthetic:x", ""])
@@ -94,10 +94,10 @@ def test_the_commands_treat_an_own_dataset_like_any_other(downloads: Path) -> No
     runner = CliRunner()
     result = runner.invoke(app, ["import", str(downloads), "--name", "mine"])
     assert result.exit_code == 0
-    assert result.stdout.strip() == str(acquire.datasets_folder() / "mine")
+    assert result.stdout.strip() == str(folders.datasets_folder() / "mine")
     listing = json.loads(runner.invoke(app, ["list", "--json"]).stdout)
     assert listing[-1]["name"] == "mine"
-    assert listing[-1]["folder"] == str(acquire.datasets_folder() / "mine")
+    assert listing[-1]["folder"] == str(folders.datasets_folder() / "mine")
     assert "freon | is a | organic compound" in runner.invoke(app, ["show", "mine"]).stdout
     report = verify(source("mine"), "files")
     assert report.modalities == {"image": 3}

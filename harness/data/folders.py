@@ -1,0 +1,87 @@
+"""Where datasets lie on this machine.
+
+Folders are looked for in ``$HARNESS_DATA``, then in ``$HARNESS_CACHE/datasets`` (the user's cache
+folder when that is not set), under the dataset's published folder name, its name or an alias, in
+any case.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.data.card import DatasetCard
+from harness.errors import MissingDataError
+
+__all__ = ["data_files", "datasets_folder", "find", "lacking", "locate", "names_of", "roots"]
+
+
+def datasets_folder() -> Path:
+    """Return the folder that fetched and imported datasets go to (it need not exist)."""
+    cache = os.environ.get("HARNESS_CACHE")
+    if cache:
+        return Path(cache).expanduser() / "datasets"
+    import platformdirs
+
+    return platformdirs.user_cache_path("harness") / "datasets"
+
+
+def roots() -> tuple[Path, ...]:
+    """Return the folders that are searched for datasets, first match wins."""
+    own = os.environ.get("HARNESS_DATA")
+    return (*((Path(own).expanduser(),) if own else ()), datasets_folder())
+
+
+def names_of(card: DatasetCard) -> set[str]:
+    """Return the names of a dataset's folder that are looked for, in lower case."""
+    return {name.lower() for name in (card.folder, card.name, *card.aliases)}
+
+
+def find(card: DatasetCard) -> Path | None:
+    """Return the folder that holds the dataset's required files, None when there is none."""
+    return next((folder for folder in _candidates(card) if not lacking(card, folder)), None)
+
+
+def locate(card: DatasetCard) -> Path:
+    """Return the folder that holds the dataset's required files.
+
+    Raises:
+        MissingDataError: there is none; the message says which command gets it.
+    """
+    folder = find(card)
+    if folder is not None:
+        return folder
+    incomplete = [
+        f"{folder} lacks {', '.join(lacking(card, folder))}" for folder in _candidates(card)
+    ]
+    where = "; ".join(incomplete) or f"searched {', '.join(map(str, roots()))}"
+    raise MissingDataError(
+        f"{card.title} is not on this machine ({where}); get it with "
+        f"`harness data fetch {card.name}`, or `harness data import DIR` for a local copy, "
+        "or set HARNESS_DATA to the folder that holds it"
+    )
+
+
+def data_files(folder: Path) -> list[Path]:
+    """Return a folder's texts, tables of names and features, those in ``features/`` included."""
+    from harness.data.feature_files import SUFFIXES
+
+    endings = {*SUFFIXES, ".txt", ".tsv"}
+    inside = [*folder.iterdir(), *(folder / "features").glob("*")]
+    return sorted(path for path in inside if path.suffix in endings and path.is_file())
+
+
+def _candidates(card: DatasetCard) -> Iterator[Path]:
+    for root in roots():
+        if root.is_dir():
+            for folder in sorted(root.iterdir()):
+                if folder.name.lower() in names_of(card) and folder.is_dir():
+                    yield folder
+
+
+def lacking(card: DatasetCard, folder: Path) -> list[str]:
+    """Return the required files of a dataset that are not in ``folder``."""
+    return [
+        file.path for file in card.files if not file.optional and not (folder / file.path).is_file()
+    ]
