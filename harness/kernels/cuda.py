@@ -7,6 +7,7 @@ instead of keeping them. Meaning and arguments: ``harness.kernels.reference``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -56,10 +57,10 @@ def pairwise(op: str, query: Tensor, table: Tensor, scale: Tensor | None = None)
     if op == "dot":
         return reference.pairwise(op, query, table, scale)
     at_once = _rows_at_once(table.numel() * query.element_size())
-    scales = [None] * len(query) if scale is None else scale.split(at_once)
+    scales = repeat(None) if scale is None else scale.split(at_once)
     parts = [
         checkpoint(reference.pairwise, op, mine, table, factor, use_reentrant=False)
-        for mine, factor in zip(query.split(at_once), scales, strict=False)
+        for mine, factor in zip(query.split(at_once), scales, strict=False)  # scales may be endless
     ]
     return torch.cat(parts)
 

@@ -37,9 +37,9 @@ def compare(op: str, query: Tensor, candidate: Tensor) -> Tensor:
         return -difference.abs().sum(-1)
     real, imaginary = difference.chunk(2, -1)
     square = real * real + imaginary * imaginary
-    # Twice "where": the gradient at 0 is 0, not NaN, and the value there is 0.
-    positive = square > 0
-    return -torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0).sum(-1)
+    # Twice "where": the gradient at 0 is 0, not NaN, and a NaN stays one.
+    zero = square == 0
+    return -torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt()).sum(-1)
 
 
 def gathered(
