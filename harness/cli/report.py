@@ -57,11 +57,12 @@ def report(
     store = _open(home(results))
     try:
         selection = Selection(variant, _seeds(seeds), tuple(_names(dataset or [])))
-        if table:
-            tables = [named_table(store, name, selection) for name in _names(table)]
+        names = _names(table or [])
+        if names:
+            tables = [named_table(store, name, selection) for name in names]
         else:
             tables = all_tables(store, selection)
-        _tell_variants(store, variant)
+        _tell_variants(store, variant, {library.load_definition(name).suite for name in names})
     finally:
         store.close()
     if not tables:
@@ -104,11 +105,12 @@ def _seeds(text: str) -> frozenset[int] | None:
     return frozenset(seeds)
 
 
-def _tell_variants(store: ResultStore, variant: str) -> None:
-    """Say on stderr which other variants of the suites the store holds."""
+def _tell_variants(store: ResultStore, variant: str, suites: set[str]) -> None:
+    """Say on stderr which other variants of the suites (of all when empty) the store holds."""
     others = {(c.suite, c.variant) for c in store.cells() if c.variant not in ("", variant)}
     for suite, name in sorted(others):
-        typer.echo(f"not shown: suite {suite} with --set (--variant {name})", err=True)
+        if not suites or suite in suites:
+            typer.echo(f"not shown: suite {suite} with --set (--variant {name})", err=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -68,6 +68,7 @@ def test_whatever_the_store_holds(home: Path) -> None:
     assert "Suite mine" in result.stdout
     assert "12.35" in result.stdout
     assert "--variant beef" in result.stderr
+    assert invoke("--home", str(home), "--table", "fusion").stderr == ""
 
 
 def test_a_paper_table_before_any_run(tmp_path: Path) -> None:
