@@ -49,14 +49,24 @@ class LocalSource(DatasetSource):
 
     def features(self, name: str, graph: KnowledgeGraph) -> FeatureSet:
         """Build or read a feature set; see :class:`DatasetSource`."""
-        if name not in self.feature_sets:
-            raise ConfigError(
-                f"dataset '{self.card.name}' has no feature set '{name}'"
-                f"{suggest(name, self.feature_sets)}"
-            )
+        self._require(name)
         from harness.data import feature_sets
 
         return feature_sets.build(self.card, name, graph, self.folder)
+
+    def modalities(self, features: str) -> tuple[str, ...]:
+        """Return the modalities of a set without reading it; see :class:`DatasetSource`."""
+        self._require(features)
+        from harness.data import feature_sets
+
+        return feature_sets.modalities(self.card, features, self.folder)
+
+    def _require(self, features: str) -> None:
+        if features not in self.feature_sets:
+            raise ConfigError(
+                f"dataset '{self.card.name}' has no feature set '{features}'"
+                f"{suggest(features, self.feature_sets)}"
+            )
 
 
 def find_local(name: str) -> LocalSource | None:

@@ -85,9 +85,13 @@ def test_an_own_dataset_has_no_published_features(downloads: Path) -> None:
     import_local(downloads, "mine")
     own = find_local("mine")
     assert own is not None
+    assert own.modalities("files") == ("image",)
+    assert own.modalities("none") == ()
     assert "published" not in own.feature_sets
     with pytest.raises(ConfigError, match="has no feature set 'published'"):
         own.features("published", own.graph())
+    with pytest.raises(ConfigError, match="has no feature set 'published'"):
+        own.modalities("published")
 
 
 def test_the_commands_treat_an_own_dataset_like_any_other(downloads: Path) -> None:
