@@ -128,7 +128,7 @@ def _metrics(record: RunRecord) -> list[str]:
         own = [m for m in record.metrics if (m.split, m.side, m.bucket) == (split, side, bucket)]
         values = [_number(name, record.metric(name, split, side, bucket)) for name in names]
         rows.append([split, side, bucket, *values, str(max(m.queries for m in own))])
-    return _aligned(rows)
+    return _aligned(rows, text=3)
 
 
 def _history(history: Sequence[Mapping[str, float]]) -> list[str]:
@@ -139,7 +139,7 @@ def _history(history: Sequence[Mapping[str, float]]) -> list[str]:
     for key in keys:
         values = [epoch[key] for epoch in history if key in epoch]
         rows.append([key, sparkline(values), f"{values[0]:.4g} -> {values[-1]:.4g}"])
-    return lines + _aligned(rows, right=False)
+    return lines + _aligned(rows, text=None)
 
 
 def _timings(record: RunRecord) -> list[str]:
@@ -152,7 +152,7 @@ def _timings(record: RunRecord) -> list[str]:
         mean = sum(values) / len(values)
         amount = f"{mean / 2**20:.1f} MiB" if unit == "bytes" else f"{mean:.3g} s"
         rows.append([name, amount + (f" (mean of {len(values)})" if len(values) > 1 else "")])
-    return _aligned(rows, right=False)
+    return _aligned(rows, text=None)
 
 
 def _cell(cell: Cell) -> str:
@@ -172,7 +172,8 @@ def _commands(record: RunRecord) -> list[str]:
     if not commands:
         return ["it is in no suite: put its settings into one"]
     commit = record.provenance.get("commit")
-    checkout = [f"git checkout {commit}"] if commit else []
+    changed = "  # had uncommitted changes" if record.provenance.get("dirty") else ""
+    checkout = [f"git checkout {commit}{changed}"] if commit else []
     return [*checkout, f"harness runs rm {record.run_id}", *commands]
 
 
@@ -224,7 +225,7 @@ def _percent(value: float | None) -> str:
 
 
 def _pairs(values: Mapping[str, Any]) -> list[str]:
-    return _aligned([[key, _plain(value)] for key, value in values.items()], right=False)
+    return _aligned([[key, _plain(value)] for key, value in values.items()], text=None)
 
 
 def _plain(value: Any) -> str:
@@ -235,12 +236,19 @@ def _plain(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _aligned(rows: Sequence[Sequence[str]], *, right: bool = True) -> list[str]:
-    """Return rows in columns two spaces apart; numbers to the right of their column."""
+def _aligned(rows: Sequence[Sequence[str]], *, text: int | None = 1) -> list[str]:
+    """Return rows in columns two spaces apart.
+
+    Args:
+        rows: cells.
+        text: how many leading columns hold text, set to the left; all when None.
+    """
     from tabulate import tabulate
 
     if not rows:
         return []
-    align = ["left", *(["right" if right else "left"] * (len(rows[0]) - 1))]
-    text = tabulate(rows, tablefmt="plain", colalign=align, disable_numparse=True)
-    return [line.rstrip() for line in text.splitlines()]
+    columns = len(rows[0])
+    left = columns if text is None else text
+    align = ["left" if i < left else "right" for i in range(columns)]
+    table = tabulate(rows, tablefmt="plain", colalign=align, disable_numparse=True)
+    return [line.rstrip() for line in table.splitlines()]

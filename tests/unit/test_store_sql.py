@@ -136,7 +136,7 @@ def test_a_writer_waits_for_another(
 
 
 def test_reading_makes_no_database(database: Path) -> None:
-    with pytest.raises(StoreError, match="no result database at .*harness run SUITE"):
+    with pytest.raises(StoreError, match=r"no result database at .*harness run SUITE"):
         open_store(database, create=False)
     assert not database.exists()
 
@@ -153,7 +153,7 @@ def test_another_applications_database_is_refused_and_left_alone(database: Path)
     # As Optuna's studies are: they have an Alembic version too.
     execute(database, "CREATE TABLE studies (a)", "CREATE TABLE alembic_version (version_num)")
     before = database.read_bytes()
-    with pytest.raises(StoreError, match="not a database of the harness .*alembic_version, stud"):
+    with pytest.raises(StoreError, match=r"not a database of the harness .*alembic_version, stud"):
         open_store(database)
     assert database.read_bytes() == before
 
@@ -187,7 +187,7 @@ def test_a_damaged_database_says_how_to_rebuild_it(database: Path, make_record: 
     content = bytearray(database.read_bytes())
     content[4096 * 2 : -4096] = b"\xff" * (len(content) - 4096 * 3)
     database.write_bytes(content)
-    with pytest.raises(StoreError, match="damaged.*harness db import"):  # noqa: SIM117
+    with pytest.raises(StoreError, match=r"damaged.*harness db import"):  # noqa: SIM117
         with contextlib.closing(open_store(database)) as store:
             store.find()
 
@@ -203,7 +203,7 @@ def test_a_read_only_folder_says_where_to_go(database: Path) -> None:
     open_store(database).close()
     database.parent.chmod(0o500)
     try:
-        with pytest.raises(MachineError, match="cannot write here.*HARNESS_HOME"):
+        with pytest.raises(MachineError, match=r"cannot write here.*HARNESS_HOME"):
             open_store(database)
     finally:
         database.parent.chmod(0o700)
@@ -212,7 +212,7 @@ def test_a_read_only_folder_says_where_to_go(database: Path) -> None:
 def test_a_read_only_database_says_where_to_go(store: SqlStore, make_record: MakeRecord) -> None:
     with store.engine.connect() as connection:  # the pool hands the same connection out again
         connection.exec_driver_sql("PRAGMA query_only = ON")
-    with pytest.raises(MachineError, match="cannot write here.*HARNESS_HOME"):
+    with pytest.raises(MachineError, match=r"cannot write here.*HARNESS_HOME"):
         store.add(make_record("r1"))
 
 

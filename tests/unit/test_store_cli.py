@@ -1,0 +1,327 @@
+"""``harness db`` and ``harness runs``: data on stdout, messages on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from harness.cli import db, runs
+from harness.cli.run_text import sparkline
+from harness.errors import ConfigError, StoreError
+from harness.store import open_store, results_home
+from harness.store.ingest import write_record
+from harness.store.records import Cell, MetricValue, RunRecord
+
+MakeRecord = Callable[..., RunRecord]
+
+
+def harness(*words: object, answer: str | None = None) -> Result:
+    """Run a command; errors are raised."""
+    app = {"db": db.app, "runs": runs.app}[str(words[0])]
+    arguments = [str(word) for word in words[1:]]
+    result = CliRunner().invoke(app, arguments, input=answer, env={"COLUMNS": "80"})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def cell(run_id: str, seed: int = 0, **values: object) -> Cell:
+    filled = {"suite": "main", "position": 0, "label": "RotatE", "dataset": "atlas", **values}
+    return Cell(run_id=run_id, seed=seed, **filled)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def filled(make_record: MakeRecord) -> Path:
+    """Results folder with two finished runs, one failed one, and their run folders."""
+    records = [
+        make_record("aaaa11112222"),
+        make_record(
+            "bbbb11112222",
+            model="mocme",
+            dataset="MKG-W",
+            seed=1,
+            metrics=(MetricValue(split="test", side="both", metric="mrr", value=0.4, queries=8),),
+            history=tuple({"epoch": float(e), "loss": 1 / e} for e in range(1, 101)),
+            provenance={"commit": "badcafe", "dirty": False, "versions": {"torch": "2.7"}},
+        ),
+        make_record("cccc11112222", status="failed", error="NaN at step 3", metrics=()),
+    ]
+    with contextlib.closing(open_store()) as store:
+        for record in records:
+            store.add(record)
+            folder = results_home() / "runs" / record.run_id
+            write_record(folder / "record.json", record)
+            (folder / "ranks.npz").write_bytes(b"ranks")
+        cells = [cell(record.run_id, seed) for seed, record in enumerate(records)]
+        store.plan("main", "", [*cells, cell("dddd11112222", 3)])
+    return results_home()
+
+
+def stored() -> list[str]:
+    with contextlib.closing(open_store()) as store:
+        return list(store.ids())
+
+
+# --- list ---------------------------------------------------------------------------------
+
+
+def test_list_fits_in_80_columns(filled: Path) -> None:
+    result = harness("runs", "list")
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines == [
+        ["run", "model", "dataset", "features", "seed", "status", "test", "valid", "epochs"],
+        ["aaaa11112222", "rotate", "atlas", "names", "0", "ok", "33.67", "33.67", "2"],
+        ["bbbb11112222", "mocme", "MKG-W", "names", "1", "ok", "40.00", "-", "100"],
+        ["cccc11112222", "rotate", "atlas", "names", "0", "failed", "-", "-", "2"],
+    ]
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert result.stderr == ""
+
+
+def test_list_as_json_is_filtered(filled: Path) -> None:
+    found = json.loads(harness("runs", "list", "--model", "mocme", "--json").stdout)
+    assert found == [
+        {
+            "run_id": "bbbb11112222",
+            "model": "mocme",
+            "dataset": "MKG-W",
+            "features": "names",
+            "seed": 1,
+            "status": "ok",
+            "mrr_test": 0.4,
+            "mrr_valid": None,
+            "epochs": 100,
+        }
+    ]
+    failed = json.loads(harness("runs", "list", "--status", "failed", "--json").stdout)
+    assert [line["run_id"] for line in failed] == ["cccc11112222"]
+    assert harness("runs", "list", "--status", "fine").exit_code == 2
+
+
+def test_list_says_why_it_is_empty(filled: Path) -> None:
+    result = harness("runs", "list", "--model", "rotat")
+    assert result.stdout == ""
+    assert "no run has model 'rotat'; did you mean 'rotate'?" in result.stderr
+    assert json.loads(harness("runs", "list", "--dataset", "x", "--json").stdout) == []
+    assert (
+        "no such runs" in harness("runs", "list", "--model", "mocme", "--status", "failed").stderr
+    )
+
+
+def test_without_a_database_nothing_is_made() -> None:
+    for words in (["list"], ["show", "a"], ["diff", "a", "b"], ["rm", "a"], ["retry"]):
+        with pytest.raises(StoreError, match="no result database"):
+            harness("runs", *words)
+    assert not results_home().exists()
+
+
+def test_home_is_an_option(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_HOME", "/nowhere")
+    assert "aaaa11112222" in harness("runs", "list", "--home", filled).stdout
+
+
+# --- show and diff ------------------------------------------------------------------------
+
+
+def test_show_tells_everything(filled: Path) -> None:
+    text = harness("runs", "show", "bbbb").stdout
+    assert text.startswith("run bbbb11112222: ok\n")
+    for expected in (
+        "model     mocme",
+        "features  names (text, image), digest f1",
+        "protocol  realistic/train+valid+test/head+tail/all",
+        "test   both  all   40.00        8",
+        "100 epochs",
+        "1 -> 0.01",
+        "█",
+        "training.batch_size",
+        "versions.torch  2.7",
+        "mean of 2",
+        "1024.0 MiB",
+        "the test split holds 2 rows of train",
+        "main: RotatE on atlas, seed 1",
+        "git checkout badcafe\n  harness runs rm bbbb11112222\n"
+        "  harness run main --only label=RotatE,dataset=atlas,features=none,seed=1",
+    ):
+        assert expected in text
+
+
+def test_show_prints_the_error_of_a_failed_run(filled: Path) -> None:
+    assert "error\n  NaN at step 3" in harness("runs", "show", "cccc").stdout
+
+
+def test_show_as_json_is_the_record_with_its_cells(filled: Path, make_record: MakeRecord) -> None:
+    shown = RunRecord.model_validate_json(harness("runs", "show", "aaaa", "--json").stdout)
+    assert shown == make_record("aaaa11112222", cells=(cell("aaaa11112222"),))
+
+
+def test_diff_shows_what_differs_and_nothing_else(filled: Path) -> None:
+    text = harness("runs", "diff", "aaaa", "bbbb").stdout
+    lines = [line.split() for line in text.splitlines()]
+    assert ["model.name", "rotate", "mocme"] in lines
+    assert ["commit", "c0ffee", "badcafe"] in lines
+    assert ["mrr", "test", "both", "all", "33.67", "40.00", "+6.33"] in lines
+    assert ["hits@1", "valid", "head", "all", "25.00", "-", "-"] in lines
+    assert "optimiser" not in text
+    assert "dirty" not in text
+
+
+def test_diff_as_json(filled: Path) -> None:
+    found = json.loads(harness("runs", "diff", "aaaa", "bbbb", "--json").stdout)
+    assert found["runs"] == ["aaaa11112222", "bbbb11112222"]
+    assert found["settings"]["seed"] == [0, 1]
+    assert found["metrics"]["mrr test both all"] == [0.3367, 0.4]
+    assert set(found["provenance"]) == {"commit", "versions.torch"}
+
+
+def test_a_run_differs_from_itself_in_nothing(filled: Path) -> None:
+    text = harness("runs", "diff", "aaaa", "aaaa").stdout
+    assert "settings: no difference" in text
+    assert "provenance: no difference" in text
+    assert "+0.00" in text
+
+
+def test_an_unknown_or_ambiguous_id_is_an_error(filled: Path) -> None:
+    with pytest.raises(ConfigError, match="no run 'zzz'"):
+        harness("runs", "show", "zzz")
+    with contextlib.closing(open_store()) as store:
+        found = store.get("aaaa11112222")
+        assert found is not None
+        store.add(found.model_copy(update={"run_id": "aaaa33334444"}))
+    with pytest.raises(ConfigError, match="2 ids begin so: aaaa11112222, aaaa33334444"):
+        harness("runs", "show", "aaaa")
+
+
+@pytest.mark.parametrize(
+    ("values", "bars"),
+    [([1.0], "▁"), ([2, 2, 2], "▁▁▁"), ([0, 7, 3.5], "▁█▅"), (list(range(8)), "▁▂▃▄▅▆▇█")],
+)
+def test_a_sparkline_spans_lowest_to_highest(values: list[float], bars: str) -> None:
+    assert sparkline(values) == bars
+
+
+def test_a_sparkline_keeps_first_and_last_of_many() -> None:
+    drawn = sparkline([1.0, *[0.0] * 998, 1.0])
+    assert len(drawn) == 40
+    assert drawn[0] == drawn[-1] == "█"
+
+
+# --- rm and retry -------------------------------------------------------------------------
+
+
+def test_rm_asks_first(filled: Path) -> None:
+    result = harness("runs", "rm", "aaaa", answer="n\n")
+    assert result.exit_code == 1
+    assert "aaaa11112222" in stored()
+    assert (filled / "runs" / "aaaa11112222").is_dir()
+
+
+def test_rm_forgets_the_record_and_deletes_the_folder(filled: Path) -> None:
+    assert harness("runs", "rm", "aaaa", "--yes").exit_code == 0
+    assert stored() == ["bbbb11112222", "cccc11112222"]
+    assert not (filled / "runs" / "aaaa11112222").exists()
+    assert (filled / "runs" / "bbbb11112222").is_dir()
+
+
+def test_retry_forgets_failures_but_not_their_checkpoints(filled: Path) -> None:
+    result = harness("runs", "retry")
+    assert result.stdout == "cccc11112222\n"
+    assert "harness run main" in result.stderr
+    assert stored() == ["aaaa11112222", "bbbb11112222"]
+    folder = filled / "runs" / "cccc11112222"
+    assert [path.name for path in folder.iterdir()] == ["ranks.npz"]
+    assert "no run has failed" in harness("runs", "retry").stderr
+
+
+def test_retry_of_a_finished_run_changes_nothing(filled: Path) -> None:
+    with pytest.raises(ConfigError, match=r"did not fail.*harness runs rm aaaa11112222"):
+        harness("runs", "retry", "cccc", "aaaa")
+    assert len(stored()) == 3
+
+
+# --- db -----------------------------------------------------------------------------------
+
+
+def test_export_and_import_rebuild_the_database(filled: Path, tmp_path: Path) -> None:
+    result = harness("db", "export", "--suite", "main", "--out", tmp_path / "records")
+    assert "2 runs are not finished, left out" in result.stderr
+    assert sorted(Path(line).name for line in result.stdout.splitlines()) == [
+        "aaaa11112222.json",
+        "aaaa11112222.npz",
+        "bbbb11112222.json",
+        "bbbb11112222.npz",
+    ]
+    new = tmp_path / "new"
+    taken = harness("db", "import", tmp_path / "records", "--home", new, "--json")
+    assert json.loads(taken.stdout) == {"added": ["aaaa11112222", "bbbb11112222"], "kept": 0}
+    assert "2 records added, 0 known already" in taken.stderr
+    assert (new / "runs" / "aaaa11112222" / "ranks.npz").is_file()
+    again = harness("db", "import", tmp_path / "records", "--home", new)
+    assert "0 records added, 2 known already" in again.stderr
+    shown = harness("runs", "show", "aaaa", "--home", new)
+    assert shown.stdout == harness("runs", "show", "aaaa").stdout
+
+
+def test_export_of_chosen_runs(filled: Path, tmp_path: Path) -> None:
+    harness("db", "export", "--run", "bbbb", "--out", tmp_path / "one")
+    assert sorted(p.name for p in (tmp_path / "one").iterdir()) == [
+        "bbbb11112222.json",
+        "bbbb11112222.npz",
+    ]
+    harness("db", "export", "--out", tmp_path / "all")
+    assert len(list((tmp_path / "all").glob("*.json"))) == 2
+    with pytest.raises(ConfigError, match="no runs of a suite 'mian'; did you mean 'main'"):
+        harness("db", "export", "--suite", "mian", "--out", tmp_path / "none")
+    with pytest.raises(ConfigError, match="no run 'zz'"):
+        harness("db", "export", "--run", "zz", "--out", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_import_names_the_places_that_another_run_holds(
+    filled: Path, tmp_path: Path, make_record: MakeRecord
+) -> None:
+    write_record(tmp_path / "eeee.json", make_record("eeee", cells=(cell("eeee"),)))
+    result = harness("db", "import", tmp_path)
+    assert "main, RotatE on atlas, seed 0: stays run aaaa11112222, not eeee" in result.stderr
+    with pytest.raises(ConfigError, match="no such folder"):
+        harness("db", "import", tmp_path / "nowhere")
+
+
+def test_merge_adds_another_database(filled: Path, tmp_path: Path, make_record: MakeRecord) -> None:
+    with contextlib.closing(open_store(tmp_path / "other.db")) as other:
+        other.add(make_record("eeee"))
+        other.add(make_record("aaaa11112222"))
+    result = harness("db", "merge", tmp_path / "other.db")
+    assert "1 record added, 1 known already" in result.stderr
+    assert "eeee" in stored()
+    with pytest.raises(StoreError, match="no result database"):
+        harness("db", "merge", tmp_path / "missing.db")
+    assert not (tmp_path / "missing.db").exists()
+
+
+def test_check_is_quiet_on_a_sound_database(filled: Path) -> None:
+    result = harness("db", "check")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "3 runs, no problems" in result.stderr
+
+
+def test_check_lists_what_is_wrong(filled: Path) -> None:
+    with contextlib.closing(sqlite3.connect(filled / "harness.db")) as connection:
+        connection.execute("UPDATE runs SET status = 'great' WHERE model = 'mocme'")
+        connection.commit()
+    with pytest.raises(StoreError, match="1 problem"):
+        harness("db", "check")
+    result = CliRunner().invoke(db.app, ["check", "--json"])
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert "run bbbb11112222: the stored record is damaged: status" in problem
+
+
+def test_upgrade_of_a_current_database_says_so(filled: Path) -> None:
+    assert "nothing to do" in harness("db", "upgrade").stderr
+    assert "nothing to do" in harness("db", "upgrade", filled / "harness.db").stderr

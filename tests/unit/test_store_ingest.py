@@ -1,0 +1,241 @@
+"""Records as files: written whole, read with errors that name the file, imported and exported."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import MachineError, StoreError
+from harness.store.ingest import (
+    export,
+    import_records,
+    ingest,
+    merge,
+    read_record,
+    write_record,
+)
+from harness.store.memory import MemoryStore
+from harness.store.records import Cell, RunRecord
+
+MakeRecord = Callable[..., RunRecord]
+
+
+def cell(run_id: str, seed: int = 0, suite: str = "main") -> Cell:
+    return Cell(suite=suite, position=0, label="RotatE", dataset="atlas", seed=seed, run_id=run_id)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+# --- one record ---------------------------------------------------------------------------
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path, make_record: MakeRecord) -> None:
+    record = make_record("aaaa", cells=(cell("aaaa"),), notes=("naïve ✓",))
+    path = tmp_path / "runs" / "aaaa" / "record.json"
+    write_record(path, record)
+    assert read_record(path) == record
+    assert files(tmp_path) == ["runs/aaaa/record.json"]
+
+
+def test_a_failed_write_leaves_the_old_record_and_nothing_else(
+    tmp_path: Path, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "record.json"
+    write_record(path, make_record("aaaa"))
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MachineError, match=r"record\.json: the disk is full"):
+        write_record(path, make_record("aaaa", seed=7))
+    assert read_record(path) == make_record("aaaa")
+    assert files(tmp_path) == ["record.json"]
+
+
+def test_settings_that_json_cannot_hold_are_refused(make_record: MakeRecord) -> None:
+    with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
+        make_record("aaaa", spec={"lr": float("nan")})
+
+
+def test_a_metric_that_is_not_finite_is_refused(make_record: MakeRecord) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        make_record("aaaa", history=({"loss": float("inf")},))
+
+
+def test_a_metric_given_twice_is_refused(make_record: MakeRecord) -> None:
+    metrics = make_record("aaaa").metrics
+    with pytest.raises(ValueError, match="metric given twice: valid both all mrr"):
+        make_record("aaaa", metrics=(*metrics, metrics[0]))
+
+
+@pytest.mark.parametrize("run_id", ["../../etc", "", "a/b", ".", "a b"])
+def test_a_run_id_cannot_leave_its_folder(make_record: MakeRecord, run_id: str) -> None:
+    with pytest.raises(ValueError, match="run_id"):
+        make_record(run_id)
+
+
+def edited(**changes: Any) -> Callable[[dict[str, Any]], str]:
+    return lambda content: json.dumps({**content, **changes})
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda content: "", r"record\.json:1: not a record: "),
+        (lambda content: json.dumps(content, indent=1)[:400], r"record\.json:\d+: not a record"),
+        (lambda content: "[1, 2]", "version: this harness reads records of version 1"),
+        (edited(version=2), r"version: this harness reads records of version 1, this is 2"),
+        (edited(version="one"), "version: this harness reads .* this is 'one'"),
+        (edited(status="fine"), r"record\.json: status: Input should be 'ok' or 'failed'"),
+        (edited(metrics=[{"metric": "mrr"}]), r"record\.json: metrics\.0\.split: Field required"),
+        (edited(history=[{"loss": "NaN"}]), r"record\.json: history\.0\.loss: "),
+        (edited(mrr=0.99), r"record\.json: mrr: Extra inputs are not permitted"),
+        (edited(run_id="../x"), r"record\.json: run_id: "),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_is_wrong(
+    tmp_path: Path, make_record: MakeRecord, edit: Callable[[dict[str, Any]], str], problem: str
+) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(edit(make_record("aaaa").model_dump(mode="json")))
+    with pytest.raises(StoreError, match=problem):
+        read_record(path)
+
+
+def test_a_binary_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_bytes(b'{"version": "\xff\xfe"}')
+    with pytest.raises(StoreError, match=r"record\.json: not a record"):
+        read_record(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match=r"record\.json: No such file"):
+        read_record(tmp_path / "record.json")
+
+
+# --- what workers left --------------------------------------------------------------------
+
+
+def test_ingest_adds_what_workers_left(tmp_path: Path, make_record: MakeRecord) -> None:
+    for run_id in ("r1", "r2"):
+        write_record(tmp_path / run_id / "record.json", make_record(run_id))
+    (tmp_path / "r3").mkdir()  # interrupted: checkpoints, no record
+    store = MemoryStore()
+    store.add(make_record("r1"))
+    taken = ingest(store, tmp_path)
+    assert (list(taken.added), taken.kept) == (["r2"], 1)
+    assert list(store.ids()) == ["r1", "r2"]
+
+
+def test_one_damaged_record_does_not_keep_the_others_out(
+    tmp_path: Path, make_record: MakeRecord
+) -> None:
+    for run_id in ("r1", "r2", "r3"):
+        write_record(tmp_path / run_id / "record.json", make_record(run_id))
+    (tmp_path / "r2" / "record.json").write_text("{")
+    store = MemoryStore()
+    with pytest.raises(StoreError, match=r"r2/record\.json:1"):
+        ingest(store, tmp_path)
+    assert list(store.ids()) == ["r1", "r3"]
+
+
+# --- export and import --------------------------------------------------------------------
+
+
+def test_export_and_import_give_the_same_store(tmp_path: Path, make_record: MakeRecord) -> None:
+    here, runs, folder = MemoryStore(), tmp_path / "runs", tmp_path / "records"
+    for run_id in ("r1", "r2"):
+        here.add(make_record(run_id))
+    here.plan("main", "", [cell("r1"), cell("r2", seed=1), cell("r9", seed=2)])
+    here.plan("other", "", [cell("r1", suite="other")])
+    (runs / "r1").mkdir(parents=True)
+    (runs / "r1" / "ranks.npz").write_bytes(b"ranks of r1")
+
+    written = export(here, ["r1", "r2", "r1"], folder, runs=runs)
+    assert files(folder) == ["r1.json", "r1.npz", "r2.json"]
+    assert sorted(map(str, written)) == sorted(str(folder / name) for name in files(folder))
+
+    there = MemoryStore()
+    taken = import_records(there, folder, runs=tmp_path / "there")
+    assert list(taken.added) == ["r1", "r2"]
+    assert there.find() == here.find()
+    assert list(there.cells()) == [c for c in here.cells() if c.run_id != "r9"]
+    assert (tmp_path / "there" / "r1" / "ranks.npz").read_bytes() == b"ranks of r1"
+
+
+def test_export_of_an_unknown_run_writes_nothing(tmp_path: Path, make_record: MakeRecord) -> None:
+    store = MemoryStore()
+    store.add(make_record("r1"))
+    with pytest.raises(StoreError, match="no record of r2"):
+        export(store, ["r1", "r2"], tmp_path / "records")
+    assert files(tmp_path) == []
+
+
+def test_import_keeps_results_and_cells_that_are_there(
+    tmp_path: Path, make_record: MakeRecord
+) -> None:
+    theirs = make_record("r1", provenance={"machine": "theirs"}, cells=(cell("r1"),))
+    write_record(tmp_path / "r1.json", theirs)
+    write_record(tmp_path / "r2.json", make_record("r2", cells=(cell("r2", seed=1),)))
+    write_record(tmp_path / "r3.json", make_record("r3"))
+    store = MemoryStore()
+    store.add(make_record("r1"))
+    store.add(make_record("r3", status="failed", error="killed"))
+    store.plan("main", "", [cell("r5", seed=1), cell("r6", seed=2)])
+    taken = import_records(store, tmp_path)
+    assert (list(taken.added), taken.kept) == (["r2", "r3"], 1)
+    assert store.get("r1") == make_record("r1")
+    assert store.get("r3") == make_record("r3")
+    assert list(taken.refused) == [cell("r2", seed=1)]
+    assert [c.run_id for c in store.cells("main")] == ["r1", "r5", "r6"]
+
+
+def test_import_of_a_folder_with_a_damaged_record_adds_nothing(
+    tmp_path: Path, make_record: MakeRecord
+) -> None:
+    write_record(tmp_path / "r1.json", make_record("r1"))
+    (tmp_path / "r2.json").write_text("{}")
+    store = MemoryStore()
+    with pytest.raises(StoreError, match=r"r2\.json: version"):
+        import_records(store, tmp_path)
+    assert list(store.ids()) == []
+
+
+def test_import_of_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no records"):
+        import_records(MemoryStore(), tmp_path)
+
+
+def test_import_leaves_ranks_that_are_there(tmp_path: Path, make_record: MakeRecord) -> None:
+    write_record(tmp_path / "records" / "r1.json", make_record("r1"))
+    (tmp_path / "records" / "r1.npz").write_bytes(b"theirs")
+    (tmp_path / "runs" / "r1").mkdir(parents=True)
+    (tmp_path / "runs" / "r1" / "ranks.npz").write_bytes(b"mine")
+    import_records(MemoryStore(), tmp_path / "records", runs=tmp_path / "runs")
+    assert (tmp_path / "runs" / "r1" / "ranks.npz").read_bytes() == b"mine"
+
+
+def test_merge_adds_what_only_the_other_has(make_record: MakeRecord) -> None:
+    mine, theirs = MemoryStore(), MemoryStore()
+    mine.add(make_record("r1", provenance={"machine": "mine"}))
+    mine.add(make_record("r2", status="failed", error="killed"))
+    mine.plan("main", "", [cell("r1")])
+    for run_id in ("r1", "r2"):
+        theirs.add(make_record(run_id))
+    theirs.add(make_record("r3", status="failed", error="no memory"))
+    theirs.plan("main", "", [cell("r1"), cell("r2", seed=1)])
+    taken = merge(mine, theirs)
+    assert (list(taken.added), taken.kept) == (["r2", "r3"], 1)
+    assert mine.get("r1") == make_record("r1", provenance={"machine": "mine"})
+    assert mine.get("r2") == make_record("r2")
+    assert [c.run_id for c in mine.cells("main")] == ["r1", "r2"]
+    assert list(merge(mine, theirs).added) == []
