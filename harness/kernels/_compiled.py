@@ -15,6 +15,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from harness.kernels._prefetch import AHEAD, prefetch_row
+
 __all__ = [
     "CODES",
     "LANES",
@@ -45,8 +47,11 @@ def pair_scores(op, query, table, scale, offsets, candidates, out, low, high):
     width = np.uint64(query.shape[1])
     half = np.uint64(width // 2)
     scaled = scale.shape[0] > 0
+    listed = np.uint64(len(candidates))
     for i in range(np.uint64(low), np.uint64(high)):
         for p in range(np.uint64(offsets[i]), np.uint64(offsets[i + 1])):
+            if p + np.uint64(AHEAD) < listed:
+                prefetch_row(table, candidates[p + np.uint64(AHEAD)])
             row = np.uint64(candidates[p])
             total = query.dtype.type(0)
             if op == DOT:
@@ -82,8 +87,11 @@ def query_gradient(
     scaled = scale.shape[0] > 0
     one = query.dtype.type(1)
     tiny = query.dtype.type(TINY)
+    listed = np.uint64(len(candidates))
     for i in range(np.uint64(low), np.uint64(high)):
         for p in range(np.uint64(offsets[i]), np.uint64(offsets[i + 1])):
+            if p + np.uint64(AHEAD) < listed:
+                prefetch_row(table, candidates[p + np.uint64(AHEAD)])
             row = np.uint64(candidates[p])
             g = gradient[p]
             if op == DOT:
@@ -126,8 +134,11 @@ def table_gradient(op, query, table, scale, starts, pairs, owners, gradient, to_
     scaled = scale.shape[0] > 0
     one = query.dtype.type(1)
     tiny = query.dtype.type(TINY)
+    listed = np.uint64(len(owners))
     for row in range(np.uint64(low), np.uint64(high)):
         for place in range(np.uint64(starts[row]), np.uint64(starts[row + 1])):
+            if place + np.uint64(AHEAD) < listed:
+                prefetch_row(query, owners[place + np.uint64(AHEAD)])
             i = np.uint64(owners[place])
             g = gradient[np.uint64(pairs[place])]
             if op == DOT:
