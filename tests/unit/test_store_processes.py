@@ -26,13 +26,15 @@ from harness.store.records import RunRecord
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 FORKER = """
-import os, signal, sys
+import os, signal, sys, time
 import harness.store.sql
 from pathlib import Path
 from harness.store import open_store
 from harness.store.ingest import read_record
 
-def opens(database, *rest):
+def opens(database, log, moment):
+    while time.monotonic() < float(moment):
+        pass
     open_store(database).close()
 
 def adds(database, log, name, file):
@@ -95,7 +97,8 @@ def test_processes_that_start_at_once_make_one_database(
     forker: subprocess.Popen[str], tmp_path: Path, attempt: int
 ) -> None:
     database, log = tmp_path / "new" / "harness.db", tmp_path / "log"
-    processes = [fork(forker, "opens", database, log) for _ in range(4)]
+    moment = time.monotonic() + 0.1
+    processes = [fork(forker, "opens", database, log, moment) for _ in range(4)]
     until(lambda: all(map(gone, processes)))
     assert not log.exists(), log.read_text()
     with contextlib.closing(open_store(database, create=False)) as store:
@@ -108,7 +111,7 @@ def test_a_creation_that_was_killed_is_made_good(
     draw = random.Random(0)
     for attempt in range(10):
         database, log = tmp_path / f"{attempt}.db", tmp_path / "log"
-        process = fork(forker, "opens", database, log)
+        process = fork(forker, "opens", database, log, 0)
         time.sleep(draw.uniform(0, 0.05))
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
