@@ -31,16 +31,17 @@ _CLIP = 20.0
 
 
 class Estimate(NamedTuple):
-    """Information between two views.
+    """Information between two views, or stacked for P pairs of views.
 
     Attributes:
-        value: scalar, nats.
-        rows: [B] pointwise information; its mean over shared rows is about ``value``.
-        loss: scalar that trains the networks (0 where there are none).
+        value: scalar or [P], nats.
+        rows: [B] or [P, B] pointwise information, whose mean over shared rows is about ``value``;
+            None when only the value is wanted.
+        loss: scalar or [P], trains the networks (0 where there are none).
     """
 
     value: Tensor
-    rows: Tensor
+    rows: Tensor | None
     loss: Tensor
 
 
@@ -50,11 +51,12 @@ class Measured(NamedTuple):
     Attributes:
         matrix: [V, V] nats, clamped.
         rows: [B, V, V] pointwise, clamped; an entity without one of the two has the pair's value.
+            None when only the matrix is wanted.
         loss: mean loss of the pairs.
     """
 
     matrix: Tensor
-    rows: Tensor
+    rows: Tensor | None
     loss: Tensor
 
 
@@ -76,6 +78,10 @@ class Towers(nn.Module):
 class Estimator(nn.Module):
     """Base class: standardises views, walks over pairs, clamps.
 
+    Attributes:
+        pairs: (v, w), v < w; P of them.
+        wants_rows: whether pointwise information is asked for.
+
     Args:
         n_views: V.
         width: width of a view.
@@ -83,12 +89,19 @@ class Estimator(nn.Module):
         n_rows: entities per estimate, for the default upper bound log(n_rows).
     """
 
+    left_view: Tensor
+    right_view: Tensor
+
     def __init__(self, n_views: int, width: int, options: Information, n_rows: int) -> None:
         super().__init__()
         self.pairs = tuple(combinations(range(n_views), 2))
         low, high = options.clamp
         self.bounds = (low, math.log(n_rows) if high is None else high)
         self.pmi_bound = options.pmi_clamp
+        self.wants_rows = options.granularity == "pointwise"
+        left, right = torch.tensor(self.pairs).T
+        self.register_buffer("left_view", left, persistent=False)
+        self.register_buffer("right_view", right, persistent=False)
 
     def forward(self, views: Tensor, present: Tensor) -> Measured:
         """Estimate all pairs.
@@ -98,23 +111,38 @@ class Estimator(nn.Module):
             present: [V, B] boolean; a pair is estimated on the entities that have both.
         """
         with torch.autocast(views.device.type, enabled=False):
-            views = _standardised(views.float(), present)
-            codes = self.encode(views)
-            count, n_rows = present.shape
-            matrix = views.new_zeros(count, count)
-            rows = views.new_zeros(n_rows, count, count)
-            loss = views.new_zeros(())
-            for pair, (v, w) in enumerate(self.pairs):
-                both = present[v] & present[w]
-                estimate = self.pair(codes, pair, v, w, both)
-                value = estimate.value.clamp(*self.bounds)
-                # A mask of the pair in place of matrix[v, w] = value keeps the graph (weight_grad).
-                matrix = matrix + value * _pair_mask(matrix, v, w)
-                each = torch.where(both, estimate.rows, value)
-                each = each.clamp(-self.pmi_bound, self.pmi_bound).detach()
-                rows[:, v, w] = rows[:, w, v] = each
-                loss = loss + estimate.loss / len(self.pairs)
-            return Measured(matrix, rows, loss)
+            codes = self.encode(_standardised(views.float(), present))
+            both = present[self.left_view] & present[self.right_view]
+            found = self.measure(codes, both)
+            value = found.value.clamp(*self.bounds)
+            rows = None
+            if found.rows is not None:
+                each = torch.where(both, found.rows, value[:, None]).detach()
+                rows = self._square(each.clamp(-self.pmi_bound, self.pmi_bound).T)
+            return Measured(self._square(value), rows, found.loss.mean())
+
+    def _square(self, pairs: Tensor) -> Tensor:
+        """Arrange [..., P] values of pairs as symmetric [..., V, V] matrices."""
+        count = int(self.pairs[-1][1]) + 1
+        empty = pairs.new_zeros(*pairs.shape[:-1], count * count)
+        upper = empty.index_copy(-1, self.left_view * count + self.right_view, pairs)
+        square = upper.view(*pairs.shape[:-1], count, count)
+        return square + square.transpose(-1, -2)
+
+    def measure(self, codes: Sequence[Tensor], both: Tensor) -> Estimate:
+        """Estimate all P pairs: one by one, unless an estimator knows better.
+
+        Args:
+            codes: result of ``encode``.
+            both: [P, B] boolean: entities that have both views of a pair.
+        """
+        found = [self.pair(codes, p, v, w, both[p]) for p, (v, w) in enumerate(self.pairs)]
+        rows = [estimate.rows for estimate in found if estimate.rows is not None]
+        return Estimate(
+            torch.stack([estimate.value for estimate in found]),
+            torch.stack(rows) if rows else None,
+            torch.stack([estimate.loss for estimate in found]),
+        )
 
     def encode(self, views: Tensor) -> Sequence[Tensor]:
         """Return what ``pair`` reads, computed once per view."""
@@ -147,18 +175,24 @@ class PlugIn(Estimator):
     def encode(self, views: Tensor) -> Sequence[Tensor]:
         return (self.heads(views).softmax(-1),)
 
-    def pair(self, codes: Sequence[Tensor], pair: int, v: int, w: int, both: Tensor) -> Estimate:
-        p, q = codes[0][v], codes[0][w]
-        n = both.sum().clamp(min=1)
-        joint = ((p * both[:, None]).T @ q / n).clamp(min=_TINY)
-        joint = joint / joint.sum()
-        left, right = joint.sum(1), joint.sum(0)
-        ratio = joint.log() - left.log()[:, None] - right.log()[None]
-        information = (joint * ratio).sum()
-        entropies = -(left * left.log()).sum() - (right * right.log()).sum()
-        bias = (joint.shape[0] - 1) ** 2 / (2 * n) if self.options.bias_correct else 0.0
-        rows = torch.einsum("bi,ij,bj->b", p, ratio, q) - bias
-        return Estimate(information - bias, rows, -information - self.options.balance * entropies)
+    def measure(self, codes: Sequence[Tensor], both: Tensor) -> Estimate:
+        p, q = codes[0][self.left_view], codes[0][self.right_view]
+        n = both.sum(1).clamp(min=1)
+        joint = torch.bmm((p * both[..., None]).mT, q) / n[:, None, None]
+        joint = joint.clamp(min=_TINY)
+        joint = joint / joint.sum((1, 2), keepdim=True)
+        left, right = joint.sum(2), joint.sum(1)
+        ratio = joint.log() - left.log()[:, :, None] - right.log()[:, None]
+        information = (joint * ratio).sum((1, 2))
+        entropies = -(left * left.log()).sum(1) - (right * right.log()).sum(1)
+        loss = -information - self.options.balance * entropies
+        bias = torch.zeros_like(information)
+        if self.options.bias_correct:
+            bias = (self.options.bins - 1) ** 2 / (2 * n)
+        rows = None
+        if self.wants_rows:
+            rows = ((p @ ratio) * q).sum(2) - bias[:, None]
+        return Estimate(information - bias, rows, loss)
 
 
 class SeparableMINE(Estimator):
@@ -182,11 +216,13 @@ class SeparableMINE(Estimator):
         others = both[:, None] & both[None] & ~_diagonal(critic)
         masked = critic.masked_fill(~others, -torch.inf)
         n = both.sum().clamp(min=2)
-        by_row = _finite(masked.logsumexp(1)) - (n - 1).log()
-        by_column = _finite(masked.logsumexp(0)) - (n - 1).log()
         marginal = _finite(masked.flatten().logsumexp(0)) - (n * (n - 1)).log()
         value = _mean(critic.diagonal(), both) - marginal
-        rows = critic.diagonal() - (by_row + by_column) / 2
+        rows = None
+        if self.wants_rows:
+            with torch.no_grad():
+                either = _finite(masked.logsumexp(1)) + _finite(masked.logsumexp(0))
+                rows = critic.diagonal() - either / 2 + (n - 1).log()
         return Estimate(value, rows, -value)
 
 
@@ -253,10 +289,9 @@ class CLUB(Estimator):
         hidden = options.critic.hidden
         self.mean = Towers(len(self.pairs), width, hidden, width)
         self.log_variance = Towers(len(self.pairs), width, hidden, width)
-        self.left = [v for v, _ in self.pairs]
 
     def encode(self, views: Tensor) -> Sequence[Tensor]:
-        inputs = torch.stack([views[v] for v in self.left])
+        inputs = views[self.left_view]
         return views, self.mean(inputs), self.log_variance(inputs).tanh()
 
     def pair(self, codes: Sequence[Tensor], pair: int, v: int, w: int, both: Tensor) -> Estimate:
@@ -312,12 +347,6 @@ def _standardised(views: Tensor, present: Tensor) -> Tensor:
     centred = (views - (views * mask).sum(1, keepdim=True) / n) * mask
     variance = centred.square().sum((1, 2), keepdim=True) / (n * views.shape[-1])
     return centred * (variance + 1e-12).rsqrt()
-
-
-def _pair_mask(like: Tensor, v: int, w: int) -> Tensor:
-    mask = torch.zeros_like(like)
-    mask[v, w] = mask[w, v] = 1.0
-    return mask
 
 
 def _diagonal(square: Tensor) -> Tensor:

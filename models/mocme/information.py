@@ -114,7 +114,7 @@ class ComplementarityWeights(nn.Module):
             self.steps += 1
             gain = self._gain(self.steps)
             self.information += gain * (measured.matrix - self.information)
-            if self.options.granularity == "pointwise":
+            if measured.rows is not None and self.options.granularity == "pointwise":
                 self.visits[entities] += 1
                 gain = self._gain(self.visits[entities])[:, None, None]
                 old = self.pointwise[entities]

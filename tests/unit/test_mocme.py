@@ -270,7 +270,9 @@ def test_club_is_an_upper_bound_and_as_momok_fits_it_is_not() -> None:
 @pytest.mark.parametrize("kind", ESTIMATORS)
 def test_information_is_symmetric_with_a_zero_diagonal_and_permutes_with_views(kind: str) -> None:
     torch.manual_seed(0)
-    estimator = build_estimator(3, 6, Information(estimator=kind), 64).eval()
+    estimator = build_estimator(
+        3, 6, Information(estimator=kind, granularity="pointwise"), 64
+    ).eval()
     measured = estimator(torch.randn(3, 64, 6), torch.ones(3, 64, dtype=torch.bool))
     assert torch.equal(measured.matrix, measured.matrix.T)
     assert measured.matrix.diagonal().tolist() == [0.0] * 3
@@ -280,7 +282,9 @@ def test_information_is_symmetric_with_a_zero_diagonal_and_permutes_with_views(k
 @pytest.mark.parametrize("kind", ESTIMATORS)
 def test_absent_rows_do_not_count(kind: str) -> None:
     torch.manual_seed(0)
-    estimator = build_estimator(2, 6, Information(estimator=kind), 64).eval()
+    estimator = build_estimator(
+        2, 6, Information(estimator=kind, granularity="pointwise"), 64
+    ).eval()
     views, present = torch.randn(2, 64, 6), torch.ones(2, 64, dtype=torch.bool)
     present[1, 40:] = False
     before = estimator(views, present)
@@ -292,7 +296,7 @@ def test_absent_rows_do_not_count(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
 def test_a_pair_that_no_entity_has_is_finite(kind: str) -> None:
-    estimator = build_estimator(2, 6, Information(estimator=kind), 64)
+    estimator = build_estimator(2, 6, Information(estimator=kind, granularity="pointwise"), 64)
     views = torch.randn(2, 64, 6, requires_grad=True)
     present = torch.zeros(2, 64, dtype=torch.bool)
     present[0] = True
