@@ -128,7 +128,7 @@ def query_gradient(
 
 @_loose
 def table_gradient(op, query, table, scale, starts, pairs, owners, gradient, to_table, low, high):
-    """Add up the gradients of table rows low:high from their pairs (``group_by_row``)."""
+    """Write the gradients of table rows low:high, from their pairs (``group_by_row``)."""
     width = np.uint64(query.shape[1])
     half = np.uint64(width // 2)
     scaled = scale.shape[0] > 0
@@ -136,6 +136,8 @@ def table_gradient(op, query, table, scale, starts, pairs, owners, gradient, to_
     tiny = query.dtype.type(TINY)
     listed = np.uint64(len(owners))
     for row in range(np.uint64(low), np.uint64(high)):
+        for k in range(width):
+            to_table[row, k] = 0
         for place in range(np.uint64(starts[row]), np.uint64(starts[row + 1])):
             if place + np.uint64(AHEAD) < listed:
                 prefetch_row(query, owners[place + np.uint64(AHEAD)])

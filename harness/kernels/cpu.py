@@ -145,7 +145,7 @@ def _pair_gradients(
             starts, listed, outer, to_query.numpy(), _scale_array(query, to_scale),
         )  # fmt: skip
     if per_row:
-        to_table = torch.zeros_like(table)
+        to_table = torch.empty_like(table)
         rows = np.zeros(len(table) + 1, np.int64)
         pairs, owners = np.empty_like(listed), np.empty_like(listed)
         module.group_by_row(starts, listed, rows, pairs, owners)
