@@ -46,7 +46,8 @@ class KnownAnswers:
     def _base(self, anchors: Tensor, relations: Tensor, predicts_tail: Tensor) -> Tensor:
         """Return the first key of each query; its answers have keys base + entity."""
         query = (~predicts_tail) * (self.n_entities * self.n_relations)
-        return (query + anchors * self.n_relations + relations) * self.n_entities
+        base: Tensor = (query + anchors * self.n_relations + relations) * self.n_entities
+        return base
 
     def _base_of_side(self, anchors: Tensor, relations: Tensor, side: Side) -> Tensor:
         flag = torch.full_like(anchors, side == "tail", dtype=torch.bool)
@@ -91,7 +92,8 @@ class KnownAnswers:
         if not len(self._keys):
             return torch.zeros_like(wanted, dtype=torch.bool)
         place = torch.searchsorted(self._keys, wanted).clamp_(max=len(self._keys) - 1)
-        return self._keys[place] == wanted
+        found: Tensor = self._keys[place] == wanted
+        return found
 
     def draw_unknown(
         self, anchors: Tensor, relations: Tensor, predicts_tail: Tensor, uniform: Tensor

@@ -73,9 +73,7 @@ def resolve_device(wish: str) -> torch.device:
     return device
 
 
-def execute(
-    run_id: str, spec: RunSpec, place: Workplace, hooks: Hooks | None = None
-) -> RunRecord:
+def execute(run_id: str, spec: RunSpec, place: Workplace, hooks: Hooks | None = None) -> RunRecord:
     """Train (or resume), test, and return the record.
 
     Args:
@@ -245,9 +243,7 @@ def _diagnostics(model: Model, result: FitResult) -> dict[str, float]:
 def _timings(
     result: FitResult, valid: _SplitOutcome, test: _SplitOutcome, device: torch.device
 ) -> tuple[TimingSample, ...]:
-    epochs = tuple(
-        TimingSample(name="train.epoch", value=row["seconds"]) for row in result.history
-    )
+    epochs = tuple(TimingSample(name="train.epoch", value=row["seconds"]) for row in result.history)
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
     else:

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ from harness.errors import Interrupted, RunError
 if TYPE_CHECKING:
     from harness.execution.base import Job
     from harness.execution.scheduler import Summary
-    from harness.plan.expand import Plan
+    from harness.plan.expand import Plan, PlannedRun
     from harness.plan.spec import DataSpec
     from harness.store.base import ResultStore
     from harness.store.records import Cell
@@ -50,7 +50,6 @@ def run(
 ) -> None:
     """Execute a suite: what the store already holds is skipped, what was interrupted goes on."""
     from harness import catalog
-    from harness.cli import dry
     from harness.config.override import parse_overrides
     from harness.pipeline import resolve_device
     from harness.plan.expand import expand
@@ -59,12 +58,16 @@ def run(
     catalog.load_models()
     for folder in models or []:
         catalog.load_folder(folder)
-    plan = expand(load_suite(find_suite(suite)), parse_overrides(set_ or []), only or [])
+    whole = expand(load_suite(find_suite(suite)), parse_overrides(set_ or []))
+    plan = _present(whole.select(only) if only else whole)
     resolve_device(device)
     place = home(results)
-    jobs, cells = _jobs(plan, place, device, threads, tuple(models or ()))
+    jobs = _jobs(plan, place, device, threads, tuple(models or ()))
+    distinct = list({job.run_id: job for job in jobs.values()}.values())
     if dry_run:
-        dry.show(plan, jobs, place)
+        from harness.cli import dry
+
+        dry.show(plan, distinct, place)
         return
     from harness.report.query import suite_table
     from harness.report.render import render
@@ -72,7 +75,7 @@ def run(
 
     store = open_store(place / "harness.db")
     try:
-        store.plan(plan.suite, plan.variant, _merged(store, plan, cells, partial=bool(only)))
+        store.plan(plan.suite, plan.variant, _cells(store, whole, jobs, partial=bool(only)))
         summary = _execute(jobs, store, workers=workers, threads=threads, retry_failed=retry_failed)
         print(render(suite_table(store, plan.suite, plan.variant), "text"))
     finally:
@@ -80,58 +83,73 @@ def run(
     _raise(summary)
 
 
+Place = tuple[str, str, str, int]
+"""Row label, dataset, feature set, seed: what tells a suite's cells apart."""
+
+
+def _place(run: PlannedRun) -> Place:
+    return run.label, run.spec.data.dataset, run.spec.data.features, run.spec.seed
+
+
+def _digests(data: DataSpec) -> tuple[str, str]:
+    from harness.data.load import load
+
+    dataset = load(data.dataset, data.features, data.modalities)
+    return dataset.graph.digest, dataset.features.digest
+
+
+def _present(plan: Plan) -> Plan:
+    """Leave out, and say so, what needs data that are not on this machine."""
+    from harness.plan.expand import without_missing
+
+    present = without_missing(plan, _digests)
+    for reason in {e.reason for e in present.excluded} - {e.reason for e in plan.excluded}:
+        print(f"left out: {reason}", file=sys.stderr)
+    return present
+
+
 def _jobs(
     plan: Plan, place: Path, device: str, threads: int, folders: tuple[Path, ...]
-) -> tuple[list[Job], list[Cell]]:
-    """Return the distinct runs of a plan as jobs, and the cell of every planned run."""
-    from harness.data.load import load
+) -> dict[Place, Job]:
+    """Return the job of each cell; cells that describe the same run share one."""
     from harness.execution.base import Job
     from harness.plan.expand import identify
+
+    return {
+        _place(run): Job(
+            run_id=run_id,
+            label=run.label,
+            spec=run.spec,
+            home=place,
+            device=device,
+            threads=threads,
+            model_folders=folders,
+        )
+        for run_id, run in identify(plan, _digests)
+    }
+
+
+def _cells(
+    store: ResultStore, whole: Plan, jobs: Mapping[Place, Job], *, partial: bool
+) -> list[Cell]:
+    """Return the suite's cells; with ``--only``, those planned earlier stay beside the new ones."""
     from harness.store.records import Cell
 
-    def digests(data: DataSpec) -> tuple[str, str]:
-        dataset = load(data.dataset, data.features, data.modalities)
-        return dataset.graph.digest, dataset.features.digest
-
-    jobs: dict[str, Job] = {}
-    cells = []
-    for run_id, run in identify(plan, digests):
-        data = run.spec.data
-        jobs.setdefault(
-            run_id,
-            Job(
-                run_id=run_id,
+    cells = {c.position: c for c in store.cells(whole.suite, whole.variant)} if partial else {}
+    for position, run in enumerate(whole.runs):
+        job = jobs.get(_place(run))
+        if job is not None:
+            cells[position] = Cell(
+                suite=whole.suite,
+                variant=whole.variant,
+                position=position,
                 label=run.label,
-                spec=run.spec,
-                home=place,
-                device=device,
-                threads=threads,
-                model_folders=folders,
-            ),
-        )
-        cells.append(
-            Cell(
-                suite=plan.suite,
-                variant=plan.variant,
-                position=run.position,
-                label=run.label,
-                dataset=data.dataset,
-                features=data.features,
+                dataset=run.spec.data.dataset,
+                features=run.spec.data.features,
                 seed=run.spec.seed,
-                run_id=run_id,
+                run_id=job.run_id,
             )
-        )
-    return list(jobs.values()), cells
-
-
-def _merged(store: ResultStore, plan: Plan, cells: Sequence[Cell], *, partial: bool) -> list[Cell]:
-    """Return the cells to keep: with ``--only``, those planned earlier stay beside the new ones."""
-    if not partial:
-        return list(cells)
-    new = {(c.label, c.dataset, c.features, c.seed): c for c in cells}
-    old = store.cells(plan.suite, plan.variant)
-    kept = [c for c in old if (c.label, c.dataset, c.features, c.seed) not in new]
-    return sorted([*kept, *new.values()], key=lambda c: (c.position, c.dataset, c.seed))
+    return [cells[position] for position in sorted(cells)]
 
 
 def _execute(

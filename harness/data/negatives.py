@@ -85,7 +85,5 @@ class CorruptionSampler:
             return Negatives((uniform[1] * self.n_entities).long(), tails)
         replaces_tail = torch.arange(self.count, device=batch.device) < tails[:, None]
         anchors = torch.where(replaces_tail, head[:, None], tail[:, None])
-        candidates = self.known.draw_unknown(
-            anchors, relation[:, None], replaces_tail, uniform[1]
-        )
+        candidates = self.known.draw_unknown(anchors, relation[:, None], replaces_tail, uniform[1])
         return Negatives(candidates, tails)

@@ -60,9 +60,7 @@ def rank(
             for chunk in triples.split(_queries_at_once(model))
         ]
         columns = [torch.cat(column).int().cpu().numpy() for column in zip(*chunks, strict=True)]
-        sides[side] = (
-            SideCounts(*columns) if columns else SideCounts(*(np.zeros(0, np.int32),) * 3)
-        )
+        sides[side] = SideCounts(*columns) if columns else SideCounts(*(np.zeros(0, np.int32),) * 3)
     return Ranks(triples.cpu().numpy(), sides)
 
 
@@ -121,7 +119,8 @@ def measure(
     """
     selections: dict[str, NDArray[np.bool_] | None] = {"all": None, **(buckets or {})}
     for bucket, where in selections.items():
-        for side in ("both", *protocol.sides):
+        pooled: Literal["both"] = "both"
+        for side in (pooled, *protocol.sides):
             values, candidates = ranks.ranks(protocol.ties, side, where)
             for name, value in metrics.compute(values, candidates).items():
                 yield Measurement(side, bucket, name, value, len(values))

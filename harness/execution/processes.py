@@ -77,9 +77,7 @@ class ProcessExecutor:
 
 
 class _Child:
-    def __init__(
-        self, job: Job, messages: queue.Queue[tuple[str, dict[str, Any] | None]]
-    ) -> None:
+    def __init__(self, job: Job, messages: queue.Queue[tuple[str, dict[str, Any] | None]]) -> None:
         self.job = job
         job.folder.mkdir(parents=True, exist_ok=True)
         self.path = job.folder / "job.json"

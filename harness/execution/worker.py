@@ -44,9 +44,7 @@ def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outc
             catalog.load_folder(folder)
         hooks = pipeline.Hooks(
             on_epoch=lambda row: _log(log, job, on_event, dict(row)),
-            on_stage=lambda stage, total: on_event(
-                job, "stage", {"stage": stage, "total": total}
-            ),
+            on_stage=lambda stage, total: on_event(job, "stage", {"stage": stage, "total": total}),
             on_queries=lambda done: on_event(job, "queries", {"done": done}),
             should_stop=should_stop,
         )
