@@ -76,7 +76,9 @@ def run(
     store = open_store(place / "harness.db")
     try:
         store.plan(plan.suite, plan.variant, _cells(store, whole, jobs, partial=bool(only)))
-        summary = _execute(jobs, store, workers=workers, threads=threads, retry_failed=retry_failed)
+        summary = _execute(
+            distinct, store, workers=workers, threads=threads, retry_failed=retry_failed
+        )
         print(render(suite_table(store, plan.suite, plan.variant), "text"))
     finally:
         store.close()

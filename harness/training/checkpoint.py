@@ -28,7 +28,9 @@ __all__ = ["CheckpointFolder", "flatten", "unflatten"]
 FORMAT = 1
 
 
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+def flatten(
+    nested: Mapping[str, Any], prefix: str = ""
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Split nested dictionaries into tensors and plain JSON values, keyed by "/"-joined paths."""
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
@@ -86,12 +88,13 @@ class CheckpointFolder:
         previous = self._read() or {}
         tensors, plain = flatten(rest)
         names = {"last": f"last-{epoch}.safetensors", "best": previous.get("best")}
+        if best:
+            names["best"] = f"best-{epoch}.safetensors"
         with _machine_errors(self.folder):
             if best:
-                names["best"] = f"best-{epoch}.safetensors"
-                self._write_tensors(names["best"], model)
+                self._write_tensors(f"best-{epoch}.safetensors", model)
             self._write_tensors(
-                names["last"],
+                f"last-{epoch}.safetensors",
                 {f"model/{k}": v for k, v in model.items()}
                 | {f"rest/{k}": v for k, v in tensors.items()},
             )
@@ -132,7 +135,9 @@ class CheckpointFolder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise DataError(f"{path}: damaged checkpoint ({error}); remove {self.folder}") from error
+            raise DataError(
+                f"{path}: damaged checkpoint ({error}); remove {self.folder}"
+            ) from error
         if state.get("format") != FORMAT:
             raise DataError(
                 f"{path}: checkpoint format {state.get('format')}, this version reads {FORMAT}; "
@@ -145,7 +150,9 @@ class CheckpointFolder:
         try:
             return load_file(path)
         except (OSError, SafetensorError) as error:
-            raise DataError(f"{path}: damaged checkpoint ({error}); remove {self.folder}") from error
+            raise DataError(
+                f"{path}: damaged checkpoint ({error}); remove {self.folder}"
+            ) from error
 
     def _write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         temporary = self.folder / f".{name}.tmp"

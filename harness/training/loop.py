@@ -97,7 +97,9 @@ def fit(
             _save(model, procedure, checkpoints, stopper, history, epoch + 1, best)
             saved_at = time.monotonic()
         if stopping and not last:
-            raise Interrupted(f"stopped after epoch {epoch + 1}; the same command goes on from there")
+            raise Interrupted(
+                f"stopped after epoch {epoch + 1}; the same command goes on from there"
+            )
     early = stopper.exhausted and len(history) < spec.epochs
     return FitResult(stopper.best_epoch, stopper.best, history, early)
 
