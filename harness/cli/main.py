@@ -9,7 +9,7 @@ import typer
 
 import harness
 from harness.cli import data, db, models, predict, report, run, runs
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MachineError
 
 app = typer.Typer(
     name="harness",
@@ -58,6 +58,11 @@ def main() -> None:
         # The reader of a pipe has gone (``harness report | head``).
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(MachineError.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""What a person sees while a suite runs: bars on a terminal, plain lines elsewhere, all on stderr."""
+"""What a person sees of a running suite: bars on a terminal, plain lines elsewhere, on stderr."""
 
 from __future__ import annotations
 

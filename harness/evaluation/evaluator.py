@@ -48,6 +48,8 @@ def rank(
 
     Raises:
         NonFiniteError: a score is NaN.
+        torch.OutOfMemoryError: one query alone is too much; before, fewer and fewer are tried at
+            once, which changes no count.
     """
     model.eval()
     triples = triples.to(device)
@@ -55,10 +57,7 @@ def rank(
     tables = model.encode()
     sides: dict[Side, SideCounts] = {}
     for side in protocol.sides:
-        chunks = [
-            _count_chunk(model, tables, chunk, known, side, progress)
-            for chunk in triples.split(_queries_at_once(model))
-        ]
+        chunks = list(_chunks(model, tables, triples, known, side, progress))
         columns = [torch.cat(column).int().cpu().numpy() for column in zip(*chunks, strict=True)]
         sides[side] = SideCounts(*columns) if columns else SideCounts(*(np.zeros(0, np.int32),) * 3)
     return Ranks(triples.cpu().numpy(), sides)
@@ -70,6 +69,31 @@ def _queries_at_once(model: Model) -> int:
     return max(1, min(QUERIES_AT_ONCE, SCORE_BUDGET // model.n_entities))
 
 
+Counts = tuple[Tensor, Tensor, Tensor]
+"""Better, tied and candidates, each [queries]."""
+
+
+def _chunks(
+    model: Model,
+    tables: Tables,
+    triples: Tensor,
+    known: KnownAnswers,
+    side: Side,
+    progress: Progress | None,
+) -> Iterator[Counts]:
+    """Yield the counts of successive queries, of fewer at once from where memory runs out."""
+    size, done = _queries_at_once(model), 0
+    while done < len(triples):
+        try:
+            yield _count_chunk(model, tables, triples[done : done + size], known, side, progress)
+            done += size
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size = max(1, size // 2)
+            torch.cuda.empty_cache()  # does nothing where there is no CUDA
+
+
 def _count_chunk(
     model: Model,
     tables: Tables,
@@ -77,7 +101,7 @@ def _count_chunk(
     known: KnownAnswers,
     side: Side,
     progress: Progress | None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Counts:
     head, relation, tail = chunk.unbind(1)
     anchors, targets = (head, tail) if side == "tail" else (tail, head)
     offsets, answers = known.lookup(anchors, relation, side)

@@ -26,10 +26,12 @@ class Job(Config):
 
     @property
     def folder(self) -> Path:
+        """The run's own folder."""
         return self.home / "runs" / self.run_id
 
     @property
     def title(self) -> str:
+        """What a person calls the run."""
         return f"{self.label} on {self.spec.data.dataset}, seed {self.spec.seed}"
 
 

@@ -19,6 +19,7 @@ class Summary:
     finished: list[str] = field(default_factory=list)
     failed: list[Outcome] = field(default_factory=list)
     interrupted: bool = False
+    """Asked to stop before everything had ended."""
 
 
 def pending(
@@ -58,8 +59,6 @@ def run_jobs(
     """Execute jobs and keep their records; a failure is kept and the rest goes on."""
     by_id = {job.run_id: job for job in jobs}
     summary = Summary()
-    for job in jobs:
-        (job.folder / "record.json").unlink(missing_ok=True)  # of an earlier failure
     for outcome in executor.run(jobs, on_event, should_stop):
         job = by_id[outcome.run_id]
         record = job.folder / "record.json"
@@ -70,5 +69,6 @@ def run_jobs(
         elif outcome.status == "failed":
             summary.failed.append(outcome)
         on_outcome(job, outcome)
-    summary.interrupted = should_stop()
+    ended = len(summary.finished) + len(summary.failed)
+    summary.interrupted = ended < len(jobs) and should_stop()
     return summary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import traceback
@@ -12,14 +13,20 @@ from typing import Any
 
 from harness.errors import HarnessError, Interrupted, MachineError, RunError
 from harness.execution.base import Event, Job, Outcome
-from harness.store.ingest import write_record
+from harness.store.failures import disk_error
+from harness.store.ingest import read_record, write_record
 from harness.store.records import RunRecord
 
 __all__ = ["execute_job"]
 
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+"""Errors that no run can be blamed for, and after which nothing can be recorded."""
+
 
 def execute_job(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outcome:
     """Execute a job and leave ``record.json`` in its folder, also when it fails.
+
+    A result that another process left there in the meantime is taken as it is.
 
     Returns:
         ok, failed (the record holds the traceback) or interrupted (no record; it can be resumed).
@@ -37,7 +44,11 @@ def execute_job(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> O
 def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outcome:
     from harness import catalog, pipeline
 
-    log = job.folder / "log.jsonl"
+    log, path = job.folder / "log.jsonl", job.folder / "record.json"
+    if path.is_file():
+        if read_record(path).status == "ok":
+            return Outcome(run_id=job.run_id, status="ok")
+        path.unlink()  # of an earlier failure
     try:
         catalog.load_models()
         for folder in job.model_folders:
@@ -54,10 +65,12 @@ def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outc
         return Outcome(run_id=job.run_id, status="interrupted", message=str(error))
     except MachineError:
         raise
-    except Exception as error:
-        write_record(job.folder / "record.json", _failure(job, error))
+    except (Exception, SystemExit) as error:  # a model of the user's own may call sys.exit
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise disk_error(Path(error.filename or job.folder), error) from error
+        write_record(path, _failure(job, error))
         return Outcome(run_id=job.run_id, status="failed", message=_first_line(error))
-    write_record(job.folder / "record.json", record)
+    write_record(path, record)
     return Outcome(run_id=job.run_id, status="ok")
 
 
@@ -70,11 +83,11 @@ def _run_folder(job: Job) -> Iterator[None]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RunError("another process is executing this run") from None
+                raise RunError(f"another process is executing this run ({job.folder})") from None
             (job.folder / "spec.json").write_text(job.model_dump_json(indent=2))
             yield
     except OSError as error:
-        raise MachineError(f"{job.folder}: {error.strerror or error}") from error
+        raise disk_error(job.folder, error) from error
 
 
 def _log(path: Path, job: Job, on_event: Event, row: dict[str, Any]) -> None:
@@ -83,13 +96,13 @@ def _log(path: Path, job: Job, on_event: Event, row: dict[str, Any]) -> None:
     on_event(job, "epoch", row)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
     return kind + (text[0] if text else "no message")
 
 
-def _failure(job: Job, error: Exception) -> RunRecord:
+def _failure(job: Job, error: BaseException) -> RunRecord:
     message = _first_line(error)
     if not isinstance(error, HarnessError):
         message += "\n" + "".join(traceback.format_exception(error))
