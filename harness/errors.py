@@ -53,7 +53,15 @@ class DataError(HarnessError):
 
 
 class MissingDataError(DataError):
-    """A dataset or feature file is absent; the message names the command that gets it."""
+    """A dataset or feature file is absent; the message names the command that gets it.
+
+    Attributes:
+        brief: the message in a few words without paths, for a footnote of a table.
+    """
+
+    def __init__(self, message: str, *, brief: str = "") -> None:
+        super().__init__(message)
+        self.brief = brief or message
 
 
 class MachineError(HarnessError):

@@ -128,7 +128,7 @@ def _finished(store: ResultStore, suite: str) -> list[str]:
         known = {cell.suite for cell in store.cells()}
         raise ConfigError(f"no runs of a suite '{suite}'{suggest(suite, known)}")
     finished = store.finished_ids()
-    missing = {cell.run_id for cell in cells} - finished
+    missing = {cell.run_id for cell in cells if cell.run_id} - finished
     if missing:
         typer.echo(f"suite {suite}: {len(missing)} runs are not finished, left out", err=True)
     return [cell.run_id for cell in cells if cell.run_id in finished]

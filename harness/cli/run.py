@@ -75,7 +75,7 @@ def run(
 
     store = open_store(place / "harness.db")
     try:
-        store.plan(plan.suite, plan.variant, _cells(store, whole, jobs, partial=bool(only)))
+        store.plan(plan.suite, plan.variant, _cells(store, whole, plan, jobs, partial=bool(only)))
         summary = _execute(
             distinct, store, workers=workers, threads=threads, retry_failed=retry_failed
         )
@@ -132,26 +132,14 @@ def _jobs(
 
 
 def _cells(
-    store: ResultStore, whole: Plan, jobs: Mapping[Place, Job], *, partial: bool
+    store: ResultStore, whole: Plan, present: Plan, jobs: Mapping[Place, Job], *, partial: bool
 ) -> list[Cell]:
     """Return the suite's cells; with ``--only``, those planned earlier stay beside the new ones."""
-    from harness.store.records import Cell
+    from harness.cli.cells import table_cells
 
-    cells = {c.position: c for c in store.cells(whole.suite, whole.variant)} if partial else {}
-    for position, run in enumerate(whole.runs):
-        job = jobs.get(_place(run))
-        if job is not None:
-            cells[position] = Cell(
-                suite=whole.suite,
-                variant=whole.variant,
-                position=position,
-                label=run.label,
-                dataset=run.spec.data.dataset,
-                features=run.spec.data.features,
-                seed=run.spec.seed,
-                run_id=job.run_id,
-            )
-    return [cells[position] for position in sorted(cells)]
+    run_ids = {place: job.run_id for place, job in jobs.items()}
+    earlier = store.cells(whole.suite, whole.variant) if partial else ()
+    return table_cells(whole, present, run_ids, earlier)
 
 
 def _execute(

@@ -133,7 +133,8 @@ def _name_table(card: DatasetCard, encoder: Encoder[str], graph: KnowledgeGraph)
     if not any(texts):
         raise MissingDataError(
             f"dataset '{card.name}': no entity has a name, so there is nothing to encode; "
-            f"get the names with 'harness data fetch {card.name}'"
+            f"get the names with 'harness data fetch {card.name}'",
+            brief=f"no names of entities to encode: `harness data fetch {card.name}`",
         )
     return encoder.table(texts)
 
@@ -168,7 +169,9 @@ def _published(card: DatasetCard, folder: Path) -> dict[str, Path]:
             f"or its folder 'features'; looked for\n{looked}\n"
             f"ending in {', '.join(SUFFIXES)}; the papers share them by hand, they cannot be "
             f"fetched. Features of your own go into features/<modality>.<ending> (feature set "
-            f"'files'); 'names' needs no file"
+            f"'files'); 'names' needs no file",
+            brief=f"no published features for {', '.join(absent)} on the machine; the papers "
+            "share them by hand",
         )
     return {modality: path for modality, path in found.items() if path is not None}
 
@@ -190,7 +193,8 @@ def _own_files(card: DatasetCard, folder: Path) -> dict[str, Path]:
     if not any(found.values()):
         raise MissingDataError(
             f"dataset '{card.name}': no feature file in {folder / 'features'}; looked for "
-            f"{', '.join(MODALITIES)} ending in {', '.join(SUFFIXES)}"
+            f"{', '.join(MODALITIES)} ending in {', '.join(SUFFIXES)}",
+            brief="no feature file of one's own on the machine",
         )
     return {modality: path for modality, path in found.items() if path is not None}
 

@@ -59,7 +59,8 @@ def locate(card: DatasetCard) -> Path:
     raise MissingDataError(
         f"{card.title} is not on this machine ({where}); get it with "
         f"`harness data fetch {card.name}`, or `harness data import DIR` for a local copy, "
-        "or set HARNESS_DATA to the folder that holds it"
+        "or set HARNESS_DATA to the folder that holds it",
+        brief=f"{card.title} was not on the machine: `harness data fetch {card.name}`",
     )
 
 

@@ -161,7 +161,7 @@ def without_missing(plan: Plan, digests: Callable[[DataSpec], tuple[str, str]]) 
             digests(data)
         except MissingDataError as error:
             first = first or error
-            missing[data.model_dump_json()] = str(error)
+            missing[data.model_dump_json()] = error.brief
     runs, excluded = [], dict.fromkeys(plan.excluded)
     for run in plan.runs:
         data = run.spec.data

@@ -46,7 +46,7 @@ def choose_data(
     try:
         offered = () if features == "none" else source.modalities(features)
     except MissingDataError as error:
-        return str(error)
+        return error.brief
     has = f"feature set '{features}' has {', '.join(offered) or 'no modality'}"
     for name in data.modalities or ():
         if name not in offered:

@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from harness.report.aggregate import Summary, paired_change, rank_marks, summarise
-from harness.report.definition import METRICS, Definition, Published, RowSpec, parse_metric
+from harness.report.definition import (
+    METRICS,
+    DatasetSpec,
+    Definition,
+    Published,
+    RowSpec,
+    parse_metric,
+)
 from harness.report.reasons import missing_reason
 from harness.report.results import Result, SuiteResults
 from harness.report.table import Column, Heading, Table, TableCell, TableRow
@@ -16,6 +23,8 @@ from harness.report.table import Column, Heading, Table, TableCell, TableRow
 __all__ = ["assemble"]
 
 NO_FEATURES = "none"
+SAME = "the same value with every seed"
+"""Said of models without randomness, and of all others whose seeds happen to agree exactly."""
 
 
 def assemble(definition: Definition, published: Published | None, results: SuiteResults) -> Table:
@@ -114,7 +123,7 @@ class _Assembly:
             value=summary.mean,
             sd=summary.sd,
             n=summary.n,
-            planned=len(result.runs),
+            planned=len(result.planned),
             published=published,
             change=self.change(spec, column, values),
             features=result.features,
@@ -144,6 +153,8 @@ class _Assembly:
             notes.append(_partial(result, len(values)))
         elif tuple(values) != self.usual_seeds:
             notes.append(_over_seeds(tuple(values)))
+        if len(values) > 1 and len(set(values.values())) == 1:
+            notes.append(SAME)
         return tuple(notes)
 
     def row(self, spec: RowSpec, cells: Sequence[TableCell]) -> TableRow:
@@ -180,7 +191,7 @@ class _Assembly:
                 for record in result.records
                 for note in record.notes
             )
-            notes.extend(f"{dataset.title or dataset.name}: {remark}" for remark in remarks)
+            notes.extend(_about(dataset, remark) for remark in remarks)
         return (*notes, *self.definition.footnotes)
 
     def feature_notes(self) -> list[str]:
@@ -217,6 +228,13 @@ def _mark(grid: list[list[TableCell]], columns: Sequence[Column]) -> None:
             row[position] = replace(row[position], mark=mark)
 
 
+def _about(dataset: DatasetSpec, remark: str) -> str:
+    """Return a remark on a dataset behind its title; some begin with its name already."""
+    name, _, rest = remark.partition(": ")
+    own = name.lower() in (dataset.name.lower(), dataset.title.lower())
+    return f"{dataset.title or dataset.name}: {rest if rest and own else remark}"
+
+
 def _seeds(result: Result) -> tuple[int, ...]:
     return tuple(record.seed for record in result.records)
 
@@ -231,7 +249,7 @@ def _features(result: Result) -> str:
 
 def _partial(result: Result, n: int) -> str:
     failed = [f"run {r.run_id} failed: {r.failure}" for r in result.runs if r.failure]
-    return "; ".join([f"{n} of {len(result.runs)} seeds", *failed])
+    return "; ".join([f"{n} of {len(result.runs)} seeds", *failed, *result.reasons])
 
 
 def _over_seeds(seeds: tuple[int, ...]) -> str:

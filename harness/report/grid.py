@@ -26,7 +26,7 @@ class GridCell:
 
     Attributes:
         number: "34.91", "+1.24".
-        spread: "0.12", "" without.
+        spread: "0.12"; "" for one seed and where all seeds agree exactly (a footnote says so).
         mark: best, second or None.
         letters: footnotes.
         missing: True where a measurement is absent; the letter says why.
@@ -113,7 +113,7 @@ def _cell(row: TableRow, position: int, part: Part, letters: dict[str, str]) -> 
 def _measured(cell: TableCell, letters: dict[str, str]) -> GridCell:
     return GridCell(
         number="" if cell.value is None else f"{cell.value:.2f}",
-        spread="" if cell.sd is None else f"{cell.sd:.2f}",
+        spread=f"{cell.sd:.2f}" if cell.sd else "",
         mark=cell.mark,
         letters=_join(cell.footnotes, letters),
         missing=cell.value is None,

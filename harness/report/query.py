@@ -47,10 +47,10 @@ def fetch(store: ResultStore, suite: str, selection: Selection = ALL) -> SuiteRe
     """
     seeds = selection.seeds
     cells = [c for c in store.cells(suite, selection.variant) if seeds is None or c.seed in seeds]
-    records = {record.run_id: record for record in store.find(ids={c.run_id for c in cells})}
+    records = {record.run_id: record for record in store.find(ids={c.run_id for c in cells} - {""})}
     grouped: dict[tuple[str, str, str], dict[int, SeedRun]] = defaultdict(dict)
     for cell, label in zip(cells, _labels(cells), strict=True):
-        run = SeedRun(cell.seed, cell.run_id, records.get(cell.run_id))
+        run = SeedRun(cell.seed, cell.run_id, records.get(cell.run_id), cell.reason)
         grouped[label, cell.dataset, cell.features][cell.seed] = run
     results = [
         Result(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))

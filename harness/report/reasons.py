@@ -28,6 +28,8 @@ def missing_reason(
         return f"not measured: the runs hold no {column.title}"
     if failed:
         return f"failed: run {failed[0].run_id}: {failed[0].failure}"
+    if not result.planned:
+        return f"not run: {'; '.join(result.reasons)}"
     return _not_run(definition, _model_of(spec, results) if results.records else "")
 
 
@@ -42,10 +44,7 @@ def _not_planned(
         return f"not run: {missing}"
     if not results.results:
         return _not_run(definition, "")
-    return (
-        f"not planned when suite '{definition.suite}' was last run: not in it, or its data was not "
-        "on the machine"
-    )
+    return f"not planned when suite '{definition.suite}' was last run"
 
 
 def _dataset_reason(definition: Definition, name: str) -> str:

@@ -17,11 +17,12 @@ __all__ = ["Result", "SeedRun", "SuiteResults"]
 
 @dataclass(frozen=True)
 class SeedRun:
-    """A planned run, with its record when there is one."""
+    """The run of a seed with its record when there is one, or the reason why none is planned."""
 
     seed: int
     run_id: str
     record: RunRecord | None
+    reason: str = ""
 
     @property
     def ok(self) -> RunRecord | None:
@@ -50,6 +51,16 @@ class Result:
     def records(self) -> tuple[RunRecord, ...]:
         """Records of the runs that succeeded."""
         return tuple(run.ok for run in self.runs if run.ok)
+
+    @property
+    def planned(self) -> tuple[SeedRun, ...]:
+        """The runs that the suite asks for."""
+        return tuple(run for run in self.runs if not run.reason)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why seeds are not planned, each reason once."""
+        return tuple(dict.fromkeys(run.reason for run in self.runs if run.reason))
 
     def values(self, metric: str, bucket: str) -> dict[int, float]:
         """Return the test values by seed, in the printed unit."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from harness.errors import ConfigError
 from harness.store.records import Cell, RunRecord
 
-__all__ = ["ResultStore", "check_plan", "resolve_id", "supersedes"]
+__all__ = ["ResultStore", "check_plan", "resolve_id", "supersedes", "takes_place"]
 
 
 def resolve_id(store: ResultStore, text: str) -> str:
@@ -31,6 +31,11 @@ def resolve_id(store: ResultStore, text: str) -> str:
 def supersedes(new: RunRecord, old: RunRecord) -> bool:
     """Return whether ``new`` takes the place of ``old``, a record of the same run."""
     return new.status == "ok" or old.status == "failed"
+
+
+def takes_place(new: Cell, old: Cell | None) -> bool:
+    """Return whether ``new`` may stand where ``old`` stands: a run goes before a reason."""
+    return old is None or (bool(new.run_id) and not old.run_id)
 
 
 def check_plan(suite: str, variant: str, cells: Sequence[Cell]) -> None:
@@ -61,7 +66,8 @@ class ResultStore(Protocol):
     * What was added is returned equal (``get(r.run_id) == r`` but for ``cells``, which only
       ``plan`` and ``add_cells`` keep).
     * ``plan`` replaces the cells of one (suite, variant), leaving others alone.
-    * ``add_cells`` leaves every cell in place and returns the cells whose place another run holds.
+    * ``add_cells`` leaves every run in place and returns the cells whose place another run holds;
+      a run takes the place of a reason for none (``takes_place``).
     * Unknown ids: ``get`` returns None, ``remove`` returns False; neither raises.
     * StoreError is raised when the database is newer than the code, older (the message names
       ``harness db upgrade``), or not a harness database.
@@ -107,7 +113,7 @@ class ResultStore(Protocol):
         ...
 
     def add_cells(self, cells: Iterable[Cell]) -> Sequence[Cell]:
-        """Put each cell in its place if that is free; return those that found another run there."""
+        """Put each cell where no run stands; return the runs that found another one there."""
         ...
 
     def cells(self, suite: str | None = None, variant: str = "") -> Sequence[Cell]:

@@ -1,7 +1,8 @@
 """Records as files: what a worker leaves, what is committed, what another machine sends.
 
 A run folder ``<home>/runs/<run_id>/`` holds ``record.json`` and ``ranks.npz``; a folder of exported
-records holds ``<run_id>.json`` and ``<run_id>.npz``. Files are written whole or not at all.
+records holds ``<run_id>.json`` and ``<run_id>.npz``, and ``not_run.json`` with the cells of their
+suites that have no run. Files are written whole or not at all.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
+from harness.config.base import Config
 from harness.errors import StoreError
 from harness.store import results_home
 from harness.store.base import ResultStore
@@ -23,6 +26,7 @@ from harness.store.records import RECORD_VERSION, Cell, RunRecord
 from harness.store.rows import first_problem
 
 __all__ = [
+    "NOT_RUN",
     "RANKS",
     "RECORD",
     "Taken",
@@ -36,6 +40,9 @@ __all__ = [
 
 RECORD = "record.json"
 RANKS = "ranks.npz"
+NOT_RUN = "not_run.json"
+
+Content = TypeVar("Content", bound=Config)
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,7 @@ def write_record(path: Path, record: RunRecord) -> None:
     Raises:
         MachineError: the disk is full or the folder cannot be written; nothing is left behind.
     """
-    text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False)
-    _write(path, (text + "\n").encode())
+    _write_json(path, record)
 
 
 def read_record(path: Path) -> RunRecord:
@@ -70,24 +76,7 @@ def read_record(path: Path) -> RunRecord:
         StoreError: the file is damaged, of another version, or a value is not valid.
         MachineError: the file cannot be read.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise disk_error(path, error) from error
-    except json.JSONDecodeError as error:
-        raise StoreError(f"{path}:{error.lineno}: not a record: {error.msg}") from None
-    except UnicodeDecodeError as error:
-        raise StoreError(f"{path}: not a record: {error}") from None
-    version = content.get("version") if isinstance(content, dict) else None
-    if version != RECORD_VERSION:
-        raise StoreError(
-            f"{path}: version: this harness reads records of version {RECORD_VERSION}, "
-            f"this is {version!r}"
-        )
-    try:
-        return RunRecord.model_validate(content)
-    except ValidationError as error:
-        raise StoreError(f"{path}: {first_problem(error)}") from None
+    return _read(path, RunRecord)
 
 
 def ingest(store: ResultStore, folder: Path) -> Taken:
@@ -118,7 +107,8 @@ def export(
     Args:
         store: where the records are.
         ids: full ids.
-        folder: gets ``<run_id>.json`` and, where the run folder has ranks, ``<run_id>.npz``.
+        folder: gets ``<run_id>.json`` and, where the run folder has ranks, ``<run_id>.npz``; in
+            ``not_run.json`` the suites that are exported anew replace what was there.
         runs: the run folders; ``results_home() / "runs"`` when None.
 
     Returns:
@@ -135,7 +125,8 @@ def export(
     cells: dict[str, list[Cell]] = {}
     for cell in store.cells():
         cells.setdefault(cell.run_id, []).append(cell)
-    written = []
+    exported = {(c.suite, c.variant) for run_id in records for c in cells.get(run_id, ())}
+    written = list(_write_not_run(folder / NOT_RUN, exported, cells.get("", ())))
     for run_id, record in records.items():
         placed = record.model_copy(update={"cells": tuple(cells.get(run_id, ()))})
         written.append(folder / f"{run_id}.json")
@@ -153,18 +144,19 @@ def import_records(store: ResultStore, folder: Path, *, runs: Path | None = None
     Args:
         store: gets the records. Those that it holds as "ok" are left as they are, and so are the
             other cells of a suite.
-        folder: holds ``<run_id>.json`` and ``<run_id>.npz``.
+        folder: holds ``<run_id>.json`` and ``<run_id>.npz``, ``not_run.json`` if there is one.
         runs: the run folders; ``results_home() / "runs"`` when None.
 
     Raises:
         StoreError: a record cannot be read, or there is none; nothing is added.
     """
-    paths = sorted(folder.glob("*.json"))
+    paths = sorted(path for path in folder.glob("*.json") if path.name != NOT_RUN)
     if not paths:
         raise StoreError(f"{folder}: no records (*.json) here")
     records = [read_record(path) for path in paths]
+    not_run = _read_not_run(folder / NOT_RUN)
     taken = _take(store, records)
-    refused = store.add_cells([cell for record in records for cell in record.cells])
+    refused = store.add_cells([*(cell for record in records for cell in record.cells), *not_run])
     for record in records:
         source = folder / f"{record.run_id}.npz"
         target = (runs or results_home() / "runs") / record.run_id / RANKS
@@ -191,6 +183,55 @@ def _take(store: ResultStore, records: Iterable[RunRecord]) -> Taken:
         store.add(record)
         added.append(record.run_id)
     return Taken(added, kept)
+
+
+class _NotRun(Config):
+    """Content of ``not_run.json``."""
+
+    version: int = RECORD_VERSION
+    cells: tuple[Cell, ...]
+
+
+def _write_not_run(
+    path: Path, suites: Collection[tuple[str, str]], cells: Iterable[Cell]
+) -> Iterator[Path]:
+    """Replace the cells of some suites (with variant) in a file; yield it if it was written."""
+    kept = [c for c in _read_not_run(path) if (c.suite, c.variant) not in suites]
+    kept += [c for c in cells if (c.suite, c.variant) in suites]
+    if kept or path.exists():
+        ordered = sorted(kept, key=lambda cell: cell.order)
+        _write_json(path, _NotRun(cells=tuple(ordered)))
+        yield path
+
+
+def _read_not_run(path: Path) -> Sequence[Cell]:
+    return _read(path, _NotRun).cells if path.exists() else ()
+
+
+def _read(path: Path, kind: type[Content]) -> Content:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise disk_error(path, error) from error
+    except json.JSONDecodeError as error:
+        raise StoreError(f"{path}:{error.lineno}: not a record: {error.msg}") from None
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path}: not a record: {error}") from None
+    version = content.get("version") if isinstance(content, dict) else None
+    if version != RECORD_VERSION:
+        raise StoreError(
+            f"{path}: version: this harness reads records of version {RECORD_VERSION}, "
+            f"this is {version!r}"
+        )
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise StoreError(f"{path}: {first_problem(error)}") from None
+
+
+def _write_json(path: Path, content: Config) -> None:
+    text = json.dumps(content.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    _write(path, (text + "\n").encode())
 
 
 def _write(path: Path, content: bytes) -> None:

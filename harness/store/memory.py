@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.store.base import check_plan, supersedes
+from harness.store.base import check_plan, supersedes, takes_place
 from harness.store.records import Cell, RunRecord
 
 __all__ = ["MemoryStore"]
@@ -71,10 +71,14 @@ class MemoryStore:
         self._cells = kept | {cell.place: cell for cell in cells}
 
     def add_cells(self, cells: Iterable[Cell]) -> Sequence[Cell]:
-        """Put each cell in its place if that is free; return those that found another run there."""
-        return [
-            cell for cell in cells if self._cells.setdefault(cell.place, cell).run_id != cell.run_id
-        ]
+        """Put each cell where no run stands; return the runs that found another one there."""
+        refused = []
+        for cell in cells:
+            if takes_place(cell, self._cells.get(cell.place)):
+                self._cells[cell.place] = cell
+            elif cell.run_id not in ("", self._cells[cell.place].run_id):
+                refused.append(cell)
+        return refused
 
     def cells(self, suite: str | None = None, variant: str = "") -> Sequence[Cell]:
         """Return the cells of a suite in table order (of all suites and variants when None)."""

@@ -53,21 +53,29 @@ class TimingSample(Config):
 
 
 class Cell(Config):
-    """The place of a run in a suite: a row of a table."""
+    """A place in a suite's table, and the run that stands there or why none does."""
 
     suite: str
     """Name of the suite."""
     variant: str = ""
     """Digest of ``--set`` overrides ("" for the suite as it is in its file)."""
     position: int
-    """Row number in the suite."""
+    """Orders the rows of a table, dataset by dataset; the seeds of a row share one."""
     label: str
     """Row label; no two rows of a suite share one."""
     dataset: str
     features: str = "none"
     seed: int
-    run_id: RunId
-    """The run need not exist yet."""
+    run_id: RunId | Literal[""]
+    """The run need not exist yet; "" when none is planned."""
+    reason: str = ""
+    """Why no run is planned: "needs image: ...", "... was not on the machine"; "" with a run."""
+
+    @model_validator(mode="after")
+    def _run_or_reason(self) -> Cell:
+        if bool(self.run_id) == bool(self.reason):
+            raise ValueError(f"cell '{self.label}' needs either a run or the reason for none")
+        return self
 
     @property
     def place(self) -> tuple[str, str, str, str, str, int]:

@@ -32,7 +32,7 @@ from sqlalchemy.exc import DBAPIError
 
 from harness.errors import StoreError
 from harness.store import migrations
-from harness.store.base import check_plan, supersedes
+from harness.store.base import check_plan, supersedes, takes_place
 from harness.store.failures import WAIT, disk_error, explain, not_a_database
 from harness.store.records import Cell, RunRecord
 from harness.store.rows import Part, record_of, rows_of
@@ -133,14 +133,17 @@ class SqlStore:
                 connection.execute(insert(CellRow), [cell.model_dump() for cell in cells])
 
     def add_cells(self, cells: Iterable[Cell]) -> Sequence[Cell]:
-        """Put each cell in its place if that is free; return those that found another run there."""
+        """Put each cell where no run stands; return the runs that found another one there."""
         refused = []
         with self._write() as connection:
-            held = {cell.place: cell.run_id for cell in _cells(connection)}
+            held = {cell.place: cell for cell in _cells(connection)}
             for cell in cells:
-                if cell.place not in held:
+                if takes_place(cell, held.get(cell.place)):
+                    if cell.place in held:
+                        connection.execute(delete(CellRow).where(*_at(cell)))
                     connection.execute(insert(CellRow), [cell.model_dump()])
-                if held.setdefault(cell.place, cell.run_id) != cell.run_id:
+                    held[cell.place] = cell
+                elif cell.run_id not in ("", held[cell.place].run_id):
                     refused.append(cell)
         return refused
 
@@ -201,6 +204,11 @@ def _load(
 def _cells(connection: Connection, *where: ColumnElement[bool]) -> list[Cell]:
     statement = select(CellRow.__table__).where(*where)
     return [Cell(**row) for row in connection.execute(statement).mappings()]
+
+
+def _at(cell: Cell) -> list[ColumnElement[bool]]:
+    """Return the conditions that find what stands in a cell's place."""
+    return [column == getattr(cell, column.name) for column in CellRow.__table__.primary_key]
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

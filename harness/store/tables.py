@@ -123,7 +123,7 @@ class Note(Base):
 
 
 class CellRow(Base):
-    """The place of a run in a suite; the run may not exist yet, so there is no foreign key."""
+    """A place in a suite; its run may not exist, so there is no foreign key."""
 
     __tablename__ = "cells"
     __table_args__ = (Index("ix_cells_run_id", "run_id"), ROWS)
@@ -136,3 +136,6 @@ class CellRow(Base):
     seed: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     position: Mapped[int]
     run_id: Mapped[str] = mapped_column(String(64))
+    """"" when no run is planned."""
+    reason: Mapped[str] = mapped_column(Text)
+    """Why none is planned."""

@@ -240,6 +240,30 @@ def test_a_row_that_moved_in_the_suite_is_the_same_row(store: ResultStore) -> No
     assert list(store.cells()) == [cell("r1", position=3)]
 
 
+def test_a_place_without_a_run_keeps_its_reason(store: ResultStore) -> None:
+    planned = [cell("r1"), cell("", seed=1, reason="needs image"), cell("", seed=2, reason="gone")]
+    store.plan("main", "", planned)
+    assert list(store.cells("main")) == planned
+
+
+def test_an_added_run_takes_the_place_of_a_reason(store: ResultStore) -> None:
+    store.plan("main", "", [cell("", reason="needs image"), cell("r1", seed=1)])
+    assert list(store.add_cells([cell("r2"), cell("", seed=1, reason="not here")])) == []
+    assert list(store.cells("main")) == [cell("r2"), cell("r1", seed=1)]
+
+
+def test_of_two_reasons_the_first_stays(store: ResultStore) -> None:
+    store.plan("main", "", [cell("", reason="needs image")])
+    assert list(store.add_cells([cell("", reason="not here")])) == []
+    assert [c.reason for c in store.cells("main")] == ["needs image"]
+
+
+@pytest.mark.parametrize(("run_id", "reason"), [("", ""), ("r1", "needs image")])
+def test_a_cell_has_a_run_or_a_reason(run_id: str, reason: str) -> None:
+    with pytest.raises(ValueError, match="either a run or the reason"):
+        cell(run_id, reason=reason)
+
+
 def test_a_wrong_plan_changes_nothing(store: ResultStore) -> None:
     store.plan("main", "", [cell("r1")])
     with pytest.raises(ValueError, match="is of suite 'other'"):

@@ -71,6 +71,8 @@ def main() -> None:
                 )
                 for seed, run_id in enumerate(("aaaa00000000", "bbbb00000000", "cccc00000000"))
             ]
+            none = {**cells[0].model_dump(), "dataset": "mkg-w", "run_id": ""}
+            cells.append(Cell(**none | {"reason": "needs image: feature set 'names' has text"}))
             store.plan("main", "", cells)
             export(store, store.ids(), HERE / name, runs=Path(folder))
         with contextlib.closing(sqlite3.connect(database)) as connection:

@@ -28,7 +28,8 @@ def test_every_question_has_an_answer(question: str, make_record: Callable[..., 
     ]
     with contextlib.closing(open_store()) as store:
         store.add(make_record("r0"))
-        store.plan("quickstart", "", cells)
+        none = cells[0].model_copy(update={"seed": 2, "run_id": "", "reason": "needs image"})
+        store.plan("quickstart", "", [*cells, none])
     with contextlib.closing(sqlite3.connect(results_home() / "harness.db")) as connection:
         assert connection.execute(question).fetchall()
 

@@ -239,3 +239,46 @@ def test_merge_adds_what_only_the_other_has(make_record: MakeRecord) -> None:
     assert mine.get("r2") == make_record("r2")
     assert [c.run_id for c in mine.cells("main")] == ["r1", "r2"]
     assert list(merge(mine, theirs).added) == []
+
+
+# --- places without a run -----------------------------------------------------------------
+
+
+def without_run(suite: str = "main", seed: int = 1) -> Cell:
+    none = {"run_id": "", "reason": "needs image"}
+    return cell("none", seed, suite).model_copy(update=none)
+
+
+def test_reasons_for_no_run_travel_with_the_records(
+    tmp_path: Path, make_record: MakeRecord
+) -> None:
+    store, other = MemoryStore(), MemoryStore()
+    store.add(make_record("aaaa"))
+    store.plan("main", "", [cell("aaaa"), without_run()])
+    store.plan("unrelated", "", [without_run("unrelated")])
+    export(store, ["aaaa"], tmp_path, runs=tmp_path)
+    assert files(tmp_path) == ["aaaa.json", "not_run.json"]
+    import_records(other, tmp_path, runs=tmp_path)
+    assert list(other.cells()) == [cell("aaaa"), without_run()]
+
+
+def test_suites_exported_one_after_the_other_keep_their_reasons(
+    tmp_path: Path, make_record: MakeRecord
+) -> None:
+    store, other = MemoryStore(), MemoryStore()
+    for run_id, suite in (("aaaa", "first"), ("bbbb", "second")):
+        store.add(make_record(run_id))
+        store.plan(suite, "", [cell(run_id, suite=suite), without_run(suite)])
+        export(store, [run_id], tmp_path, runs=tmp_path)
+    store.plan("first", "", [cell("aaaa", suite="first")])
+    export(store, ["aaaa"], tmp_path, runs=tmp_path)
+    import_records(other, tmp_path, runs=tmp_path)
+    assert [c.suite for c in other.cells() if c.reason] == ["second"]
+
+
+def test_merging_brings_reasons_too(make_record: MakeRecord) -> None:
+    store, other = MemoryStore(), MemoryStore()
+    other.add(make_record("aaaa"))
+    other.plan("main", "", [cell("aaaa"), without_run()])
+    merge(store, other)
+    assert list(store.cells()) == list(other.cells())

@@ -134,6 +134,44 @@ def test_not_implemented(store: MemoryStore, fill: Fill) -> None:
     assert cell(table, "B").reason == "not implemented"
 
 
+def test_excluded_by_the_suite(store: MemoryStore, fill: Fill) -> None:
+    filler = fill().row("A", [0.2])
+    none = filler.cells[0].model_copy(
+        update={"label": "B", "run_id": "", "reason": "needs image: feature set 'names' has text"}
+    )
+    store.plan("toy", "", [*filler.cells, none])
+    table = suite_table(store, "toy")
+    missing = cell(table, "B")
+    assert missing.reason == "not run: needs image: feature set 'names' has text"
+    assert missing.planned == 0
+
+
+def test_a_seed_that_is_excluded_is_said_with_the_mean(store: MemoryStore, fill: Fill) -> None:
+    filler = fill().row("A", [0.2, 0.3])
+    none = filler.cells[0].model_copy(update={"seed": 2, "run_id": "", "reason": "takes days"})
+    store.plan("toy", "", [*filler.cells, none])
+    found = cell(suite_table(store, "toy"), "A")
+    assert found.value == pytest.approx(25.0)
+    assert (found.n, found.planned) == (2, 2)
+    assert "2 of 3 seeds; takes days" in suite_table(store, "toy").rows[0].notes
+
+
+def test_a_remark_that_names_its_dataset_does_not_get_the_name_twice(
+    store: MemoryStore, fill: Fill
+) -> None:
+    fill().row("A", [0.2], notes=("atlas: 3 of 10 rows are new", "as published: twice"))
+    notes = suite_table(store, "toy").notes
+    assert {"atlas: 3 of 10 rows are new", "atlas: as published: twice"} <= set(notes)
+
+
+def test_seeds_that_agree_exactly_are_said_to(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2, 0.2, 0.2]).row("B", [0.2, 0.2, 0.3])
+    rows = {row.label: row for row in suite_table(store, "toy").rows}
+    assert rows["A"].notes == ("the same value with every seed",)
+    assert rows["B"].notes == ()
+    assert rows["A"].cells[0].sd == 0.0
+
+
 def test_not_in_the_suite(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2])
     table = report_table(store, define(rows=[{"label": "B", "model": "rotate"}]))

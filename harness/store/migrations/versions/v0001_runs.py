@@ -86,6 +86,7 @@ def upgrade() -> None:
         sa.Column("seed", sa.BigInteger, primary_key=True),
         sa.Column("position", sa.Integer, nullable=False),
         sa.Column("run_id", sa.String(64), nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_cells_run_id", "cells", ["run_id"])

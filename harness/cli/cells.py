@@ -1,0 +1,77 @@
+"""The cells of a suite's table, with and without a run, in the order they are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.plan.expand import Excluded, Plan
+from harness.store.records import Cell
+
+__all__ = ["table_cells"]
+
+Place = tuple[str, str, str, int]
+"""Row label, dataset, feature set, seed."""
+
+
+def table_cells(
+    whole: Plan, present: Plan, run_ids: Mapping[Place, str], earlier: Sequence[Cell] = ()
+) -> list[Cell]:
+    """Return a cell for every place of a suite whose run, or the reason for none, is known.
+
+    Args:
+        whole: the suite without ``--only``.
+        present: what is run now; its ``excluded`` also names what lacks data.
+        run_ids: the runs that are planned now.
+        earlier: with ``--only``, the cells as they were: runs planned then stay where the suite
+            still has the place and says nothing else now.
+    """
+    before = {(c.label, c.dataset, c.features, c.seed): c for c in earlier}
+    by_suite = _reasons(whole.excluded, whole)
+    lacking = _reasons([e for e in present.excluded if e not in set(whole.excluded)], whole)
+    cells = []
+    for place, position in _positions(whole).items():
+        old = before.get(place)
+        run_id = run_ids.get(place) or (old.run_id if old and place not in by_suite else "")
+        reason = by_suite.get(place) or lacking.get(place) or (old.reason if old else "")
+        if run_id or reason:
+            label, dataset, features, seed = place
+            cells.append(
+                Cell(
+                    suite=whole.suite,
+                    variant=whole.variant,
+                    position=position,
+                    label=label,
+                    dataset=dataset,
+                    features=features,
+                    seed=seed,
+                    run_id=run_id,
+                    reason="" if run_id else " ".join(reason.split()),
+                )
+            )
+    return cells
+
+
+def _reasons(excluded: Sequence[Excluded], whole: Plan) -> dict[Place, str]:
+    return {place: e.reason for e in excluded for place in _places(e, whole)}
+
+
+def _places(excluded: Excluded, whole: Plan) -> Iterator[Place]:
+    """Yield the places of an exclusion: of its seed, or of all seeds of the suite."""
+    seeds = {run.spec.seed for run in whole.runs} if excluded.seed is None else {excluded.seed}
+    for seed in sorted(seeds):
+        yield excluded.label, excluded.dataset, excluded.features, seed
+
+
+def _positions(whole: Plan) -> dict[Place, int]:
+    """Return the places in table order, numbered by row, dataset by dataset."""
+    rows: dict[Place, tuple[str, int]] = {}
+    for run in whole.runs:
+        data = run.spec.data
+        rows[run.label, data.dataset, data.features, run.spec.seed] = (data.dataset, run.position)
+    for excluded in whole.excluded:
+        for place in _places(excluded, whole):
+            rows.setdefault(place, (excluded.dataset, excluded.position))
+    datasets = list(dict.fromkeys(dataset for dataset, _ in rows.values()))
+    ordered = sorted(set(rows.values()), key=lambda row: (datasets.index(row[0]), row[1]))
+    position = {row: number for number, row in enumerate(ordered)}
+    return {place: position[row] for place, row in rows.items()}
