@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from harness.index import GraphIndex, Side
 from torch import Tensor
+
+from harness.index import GraphIndex, Side
 
 __all__ = ["side_counts"]
 

@@ -27,5 +27,5 @@ def normal_table(rows: int, width: int, scale: float) -> nn.Parameter:
 
 
 def rows_of(table: Tensor, ids: Tensor) -> Tensor:
-    """Return ``table[ids]``; its gradient is one dense scatter-add, the fast path on every device."""
+    """Return ``table[ids]``; its gradient is one dense scatter-add."""
     return nn.functional.embedding(ids, table)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from harness.index import Side
 from torch import Tensor
+
+from harness.index import Side
 
 __all__ = ["complex_product", "normalise", "rotate_query"]
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 from pydantic import Field
 from torch import Tensor
+
+from harness.index import GraphIndex, Modality, Side
+from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
 from ._init import rows_of, xavier_table
 from ._penalties import cubic
 from ._scorers import complex_product
 
 
-class Config(ModelConfig):
+class ComplExConfig(ModelConfig):
     """Options of ComplEx."""
 
     dim: Annotated[int, Field(ge=1)] = 256
     """Complex components: all vectors are 2 * dim real numbers."""
     l3: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the cubic penalty on the vectors of a batch's positives (N3, Lacroix et al. 2018)."""
+    """Weight of the cubic penalty on a batch's positives (N3, Lacroix et al. 2018)."""
 
 
 @register_model("complex")
@@ -31,7 +32,7 @@ class ComplEx(Model):
     Trouillon et al., Complex Embeddings for Simple Link Prediction (2016).
     """
 
-    Config = Config
+    Config = ComplExConfig
     capabilities = Capabilities(
         title="ComplEx",
         reference="Trouillon et al. 2016",
@@ -40,7 +41,7 @@ class ComplEx(Model):
     free_encoding = True
 
     def __init__(
-        self, config: Config, index: GraphIndex, modalities: Mapping[str, Modality]
+        self, config: ComplExConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
         self.entity = xavier_table(index.n_entities, 2 * config.dim)
@@ -59,7 +60,8 @@ class ComplEx(Model):
         if not self.config.l3:
             return None
         entities = _modulus(rows_of(tables["entity"], rows))
-        return self.config.l3 * cubic(entities, _modulus(rows_of(self.relation, relations)))
+        weight: float = self.config.l3
+        return weight * cubic(entities, _modulus(rows_of(self.relation, relations)))
 
 
 def _modulus(x: Tensor) -> Tensor:

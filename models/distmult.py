@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 from pydantic import Field
 from torch import Tensor
+
+from harness.index import GraphIndex, Modality, Side
+from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
 from ._init import rows_of, xavier_table
 from ._penalties import cubic
 
 
-class Config(ModelConfig):
+class DistMultConfig(ModelConfig):
     """Options of DistMult."""
 
     dim: Annotated[int, Field(ge=1)] = 256
     """Width of entity and relation vectors."""
     l3: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the cubic penalty on the vectors of a batch's positives (N3, Lacroix et al. 2018)."""
+    """Weight of the cubic penalty on a batch's positives (N3, Lacroix et al. 2018)."""
 
 
 @register_model("distmult")
@@ -31,7 +32,7 @@ class DistMult(Model):
     (2015).
     """
 
-    Config = Config
+    Config = DistMultConfig
     capabilities = Capabilities(
         title="DistMult",
         reference="Yang et al. 2015",
@@ -40,7 +41,7 @@ class DistMult(Model):
     free_encoding = True
 
     def __init__(
-        self, config: Config, index: GraphIndex, modalities: Mapping[str, Modality]
+        self, config: DistMultConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
         self.entity = xavier_table(index.n_entities, config.dim)
@@ -57,4 +58,5 @@ class DistMult(Model):
         if not self.config.l3:
             return None
         entities = rows_of(tables["entity"], rows)
-        return self.config.l3 * cubic(entities.abs(), rows_of(self.relation, relations).abs())
+        weight: float = self.config.l3
+        return weight * cubic(entities.abs(), rows_of(self.relation, relations).abs())

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
+
 from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, ModelConfig, Tables, register_model
-from torch import Tensor
 
 from ._counting import side_counts
 
 
-class Config(ModelConfig):
+class LookupConfig(ModelConfig):
     """Lookup has no options."""
 
 
@@ -25,7 +26,7 @@ class Lookup(Model):
     perfectly.
     """
 
-    Config = Config
+    Config = LookupConfig
     capabilities = Capabilities(
         title="Lookup",
         reference="counting baseline",
@@ -35,7 +36,7 @@ class Lookup(Model):
     free_encoding = True
 
     def __init__(
-        self, config: Config, index: GraphIndex, modalities: Mapping[str, Modality]
+        self, config: LookupConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
         self.known = index.known
@@ -45,9 +46,7 @@ class Lookup(Model):
     def encode(self, entities: Tensor | None = None) -> Tables:
         return {}
 
-    def score_all(
-        self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side
-    ) -> Tensor:
+    def score_all(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Tensor:
         popularity: Tensor = getattr(self, side)
         scores = popularity[relations]
         offsets, ids = self.known.to(anchors.device).lookup(anchors, relations, side)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 from pydantic import Field
 from torch import Tensor
+
+from harness.index import GraphIndex, Modality, Side
+from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
 from ._init import rows_of, uniform_table
 from ._scorers import normalise
 
 
-class Config(ModelConfig):
+class PairREConfig(ModelConfig):
     """Options of PairRE."""
 
     dim: Annotated[int, Field(ge=1)] = 256
@@ -34,7 +35,7 @@ class PairRE(Model):
     the score can tell anything: learning rates of 1e-3 rather than 1e-4.
     """
 
-    Config = Config
+    Config = PairREConfig
     capabilities = Capabilities(
         title="PairRE",
         reference="Chao et al. 2021",
@@ -42,7 +43,7 @@ class PairRE(Model):
     )
 
     def __init__(
-        self, config: Config, index: GraphIndex, modalities: Mapping[str, Modality]
+        self, config: PairREConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
         bound = (config.margin + config.epsilon) / config.dim

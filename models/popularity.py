@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from torch import Tensor
+
 from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, ModelConfig, Tables, register_model
-from torch import Tensor
 
 from ._counting import side_counts
 
 
-class Config(ModelConfig):
+class PopularityConfig(ModelConfig):
     """Popularity has no options."""
 
 
@@ -19,7 +20,7 @@ class Config(ModelConfig):
 class Popularity(Model):
     """score(h, r, t) = number of train triples of r with t as tail (with h as head for heads)."""
 
-    Config = Config
+    Config = PopularityConfig
     capabilities = Capabilities(
         title="Popularity",
         reference="counting baseline",
@@ -29,7 +30,7 @@ class Popularity(Model):
     free_encoding = True
 
     def __init__(
-        self, config: Config, index: GraphIndex, modalities: Mapping[str, Modality]
+        self, config: PopularityConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
         for side, counts in side_counts(index).items():
@@ -38,8 +39,6 @@ class Popularity(Model):
     def encode(self, entities: Tensor | None = None) -> Tables:
         return {}
 
-    def score_all(
-        self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side
-    ) -> Tensor:
+    def score_all(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Tensor:
         counts: Tensor = getattr(self, side)
         return counts[relations]

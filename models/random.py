@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Tables, register_model
 from torch import Tensor
 
+from harness.index import GraphIndex, Modality, Side
+from harness.model import Capabilities, Model, ModelConfig, Tables, register_model
 
-class Config(ModelConfig):
+
+class RandomConfig(ModelConfig):
     """Random has no options."""
 
 
@@ -22,7 +23,7 @@ class Random(Model):
     of the batches it is asked in.
     """
 
-    Config = Config
+    Config = RandomConfig
     capabilities = Capabilities(
         title="Random",
         reference="control",
@@ -30,9 +31,10 @@ class Random(Model):
         trainable=False,
     )
     free_encoding = True
+    salt: Tensor
 
     def __init__(
-        self, config: Config, index: GraphIndex, modalities: Mapping[str, Modality]
+        self, config: RandomConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
         self.register_buffer("salt", torch.randint(1 << 31, ()), persistent=True)
@@ -40,9 +42,7 @@ class Random(Model):
     def encode(self, entities: Tensor | None = None) -> Tables:
         return {}
 
-    def score_all(
-        self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side
-    ) -> Tensor:
+    def score_all(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Tensor:
         candidate = torch.arange(self.n_entities, device=anchors.device)
         query = (anchors * self.n_relations + relations) * 2 + (side == "head") + self.salt
         return _hash(_hash(query)[:, None] ^ candidate).float() / float(1 << 24)

@@ -6,16 +6,17 @@ import math
 from collections.abc import Mapping
 from typing import Annotated
 
-from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 from pydantic import Field
 from torch import Tensor
+
+from harness.index import GraphIndex, Modality, Side
+from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
 from ._init import rows_of, uniform_table
 from ._scorers import rotate_query
 
 
-class Config(ModelConfig):
+class RotatEConfig(ModelConfig):
     """Options of RotatE."""
 
     dim: Annotated[int, Field(ge=1)] = 256
@@ -36,7 +37,7 @@ class RotatE(Model):
     Phases start uniform in [-pi, pi].
     """
 
-    Config = Config
+    Config = RotatEConfig
     capabilities = Capabilities(
         title="RotatE",
         reference="Sun et al. 2019",
@@ -45,7 +46,7 @@ class RotatE(Model):
     free_encoding = True
 
     def __init__(
-        self, config: Config, index: GraphIndex, modalities: Mapping[str, Modality]
+        self, config: RotatEConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
         slack = config.margin + config.epsilon

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 from pydantic import Field
 from torch import Tensor
+
+from harness.index import GraphIndex, Modality, Side
+from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
 from ._init import rows_of, uniform_table
 from ._scorers import normalise
 
 
-class Config(ModelConfig):
+class TransEConfig(ModelConfig):
     """Options of TransE."""
 
     dim: Annotated[int, Field(ge=1)] = 256
@@ -35,7 +36,7 @@ class TransE(Model):
     inside the score as in the RotatE repository (Sun et al. 2019).
     """
 
-    Config = Config
+    Config = TransEConfig
     capabilities = Capabilities(
         title="TransE",
         reference="Bordes et al. 2013",
@@ -44,7 +45,7 @@ class TransE(Model):
     free_encoding = True
 
     def __init__(
-        self, config: Config, index: GraphIndex, modalities: Mapping[str, Modality]
+        self, config: TransEConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
         bound = (config.margin + config.epsilon) / config.dim

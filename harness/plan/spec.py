@@ -103,15 +103,20 @@ class ObjectiveSpec(Config):
     """logistic: -log s(pos) - mean w log s(-neg), halved; margin: relu(m - pos + neg)."""
     margin: Annotated[float, Field(ge=0)] = 5.0
     """Margin of the margin loss."""
-    weighting: Literal["uniform", "self_adversarial", "egns"] = "self_adversarial"
-    """Weights of the n negatives of a positive."""
+    weighting: Literal["uniform", "self_adversarial", "egns", "egns_adversarial"] = (
+        "self_adversarial"
+    )
+    """Weights of the n negatives of a positive: equal; softmax of their scores (Sun et al. 2019);
+    by classes of entropy (MoCME, Eq. 7); or the product of the last two, which adds Eq. 7 to the
+    loss of NativE, whose setting the MoCME paper follows."""
     temperature: Annotated[float, Field(ge=0)] = 2.0
     """Self-adversarial temperature (NativE uses 2.0)."""
     egns: EgnsWeighting = EgnsWeighting()
-    """Parameters of the "egns" weighting."""
+    """Parameters of the "egns" weightings."""
     reduction: Literal["mean", "sum", "weights"] = "mean"
     """Over a positive's negatives: mean, sum (the paper's formula read literally), or divided by
-    the sum of their weights. Self-adversarial weights always sum to one."""
+    the sum of their weights. Only "uniform" and "egns" look at it: self-adversarial weights sum to
+    one before they are multiplied by anything."""
 
 
 class OptimiserSpec(Config):

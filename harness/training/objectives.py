@@ -41,15 +41,16 @@ def contrast(
 def _weights(
     negative: Tensor, spec: ObjectiveSpec, margin: float
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    n_negatives = negative.shape[1]
     logs: Mapping[str, Tensor] = {}
-    if spec.weighting == "self_adversarial":
-        return weighting.self_adversarial(negative, spec.temperature), logs
-    if spec.weighting == "egns":
+    if spec.weighting in ("egns", "egns_adversarial"):
         weights, logs = weighting.egns(negative, margin, spec.egns)
     else:
         weights = weighting.uniform(negative)
-    if spec.reduction == "mean":
-        weights = weights / negative.shape[1]
+    if spec.weighting in ("self_adversarial", "egns_adversarial"):
+        weights = weights * weighting.self_adversarial(negative, spec.temperature)
+    elif spec.reduction == "mean":
+        weights = weights / n_negatives
     elif spec.reduction == "weights":
         weights = weights / weights.sum(1, keepdim=True).clamp_(min=1e-12)
     return weights, logs

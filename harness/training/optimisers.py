@@ -17,16 +17,16 @@ __all__ = ["build_optimiser", "learning_rate"]
 def build_optimiser(parameters: Iterable[nn.Parameter], spec: OptimiserSpec) -> Optimizer:
     """Return the optimiser for the model's own parameters (fused where torch offers it)."""
     chosen = list(parameters)
-    kwargs = {"lr": spec.lr, "weight_decay": spec.weight_decay}
-    # Fused implementations exist for parameters on CPUs and CUDA devices.
+    lr, decay = spec.lr, spec.weight_decay
+    # Fused implementations exist for fp32 parameters on CPUs and CUDA devices.
     fused = all(p.device.type in ("cpu", "cuda") and p.dtype == torch.float32 for p in chosen)
     if spec.name == "adam":
-        return Adam(chosen, **kwargs, fused=fused)
+        return Adam(chosen, lr=lr, weight_decay=decay, fused=fused)
     if spec.name == "adamw":
-        return AdamW(chosen, **kwargs, fused=fused)
+        return AdamW(chosen, lr=lr, weight_decay=decay, fused=fused)
     if spec.name == "adagrad":
-        return Adagrad(chosen, **kwargs)
-    return SGD(chosen, **kwargs)
+        return Adagrad(chosen, lr=lr, weight_decay=decay)
+    return SGD(chosen, lr=lr, weight_decay=decay)
 
 
 def learning_rate(spec: OptimiserSpec, epoch: int, epochs: int) -> float:
