@@ -65,6 +65,12 @@ def load_definition(name: str) -> Definition:
         ConfigError: it does not exist or holds a mistake (the message names file and line).
     """
     path = find(name)
+    return _definition(path.resolve(), path)
+
+
+@cache
+def _definition(resolved: Path, path: Path) -> Definition:
+    """Read a definition once; ``resolved`` tells it from another working directory's."""
     definition = load_yaml(path, Definition)
     _check_published(path, definition)
     return definition.model_copy(update={"name": path.stem})

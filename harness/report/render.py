@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 from harness.errors import ConfigError, suggest
 from harness.report.data_formats import as_json, csv_table, json_table
-from harness.report.markdown import markdown
 from harness.report.table import Table
-from harness.report.templates import html, latex
-from harness.report.text import text
 
 __all__ = ["FORMATS", "Format", "check_format", "render", "render_all"]
 
@@ -48,6 +45,8 @@ def render_all(tables: Sequence[Table], format: str = "text") -> str:  # noqa: A
     """
     check_format(format)
     if format == "html":
+        from harness.report.templates import html
+
         return html(tables)
     if format == "json":
         if len(tables) == 1:
@@ -57,5 +56,20 @@ def render_all(tables: Sequence[Table], format: str = "text") -> str:  # noqa: A
         if len(tables) != 1:
             raise ConfigError("a CSV file holds one table; name it with --table")
         return csv_table(tables[0])
-    renderers = {"text": text, "markdown": markdown, "latex": latex}
-    return "\n".join(renderers[format](table) for table in tables)
+    renderer = _renderer(format)
+    return "\n".join(renderer(table) for table in tables)
+
+
+def _renderer(format: str) -> Callable[[Table], str]:  # noqa: A002
+    """Return what prints one table; only what is used is imported."""
+    if format == "latex":
+        from harness.report.templates import latex
+
+        return latex
+    if format == "markdown":
+        from harness.report.markdown import markdown
+
+        return markdown
+    from harness.report.text import text
+
+    return text

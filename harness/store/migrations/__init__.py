@@ -2,19 +2,22 @@
 
 Alembic is driven from here (no ``alembic.ini``). Its version table is called ``harness_schema``,
 so that an Optuna study, which has a table ``alembic_version``, is never taken for a result store.
+It is imported only to migrate: the names of the files (``v0001_runs.py``) say which versions exist.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import ColumnClause, Connection, column, inspect, select, table
 
 from harness.errors import StoreError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 __all__ = ["VERSION_TABLE", "config", "head", "known_versions", "stored_version", "upgrade"]
 
@@ -26,6 +29,8 @@ VERSIONS: Sequence[Path] = (FOLDER / "versions",)
 
 def config(connection: Connection | None = None) -> Config:
     """Return Alembic's configuration for this folder."""
+    from alembic.config import Config
+
     made = Config()
     made.set_main_option("script_location", _escaped(FOLDER))
     made.set_main_option("path_separator", "newline")
@@ -40,14 +45,13 @@ def _escaped(path: Path) -> str:
 
 def head() -> str:
     """Return the schema version that this harness writes."""
-    newest = ScriptDirectory.from_config(config()).get_current_head()
-    assert newest is not None
-    return newest
+    return max(known_versions())
 
 
 def known_versions() -> frozenset[str]:
     """Return all schema versions that this harness can upgrade from."""
-    return frozenset(r.revision for r in ScriptDirectory.from_config(config()).walk_revisions())
+    names = [path.name for folder in VERSIONS for path in folder.glob("v*.py")]
+    return frozenset(m[1] for name in names if (m := re.match(r"v(\d{4})_", name)))
 
 
 def stored_version(connection: Connection) -> str | None:
@@ -73,4 +77,6 @@ def stored_version(connection: Connection) -> str | None:
 
 def upgrade(connection: Connection) -> None:
     """Bring a database to ``head()`` within the connection's transaction."""
+    from alembic import command  # 0.2 s, and most commands find the schema as it should be
+
     command.upgrade(config(connection), "head")
