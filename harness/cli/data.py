@@ -33,7 +33,7 @@ def list_datasets(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = Table(box=None)
+    table = Table(box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
     for column in ("entities", "relations", "train", "valid", "test"):
         table.add_column(column, justify="right", no_wrap=True)

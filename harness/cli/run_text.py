@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ __all__ = ["describe", "describe_difference", "difference", "print_list", "spark
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
 """Characters of a sparkline."""
+NOTE_WIDTH = 78
+"""Characters of a note's line; it is indented by two."""
 
 
 def summary(record: RunRecord) -> dict[str, Any]:
@@ -63,12 +66,12 @@ def describe(record: RunRecord) -> str:
     ]
     sections = {
         "metrics (MRR, Hits and AMRI in percent)": _metrics(record),
-        "history": _history(record.history),
+        "history": _history(record.history, record.diagnostics),
         "settings": _pairs(_flat(record.spec)),
-        "diagnostics": _pairs(record.diagnostics),
+        "diagnostics": _diagnostics(record.diagnostics),
         "timings": _timings(record),
         "provenance": _pairs(_flat(record.provenance)),
-        "notes": list(record.notes),
+        "notes": [line for note in record.notes for line in textwrap.wrap(note, NOTE_WIDTH)],
         "error": (record.error or "").splitlines(),
         "in suites": [_cell(cell) for cell in record.cells],
         "repeat it with": _commands(record),
@@ -131,15 +134,27 @@ def _metrics(record: RunRecord) -> list[str]:
     return _aligned(rows, text=3)
 
 
-def _history(history: Sequence[Mapping[str, float]]) -> list[str]:
-    """Return one sparkline per number that was logged at more than one epoch."""
-    keys = dict.fromkeys(key for epoch in history for key in epoch if key != "epoch")
+def _history(history: Sequence[Mapping[str, float]], diagnostics: Mapping[str, float]) -> list[str]:
+    """Return one sparkline per number, but for those whose last value is among the diagnostics."""
+    hidden = {"epoch", *(f"valid_{name}" for name in diagnostics)}
+    keys = dict.fromkeys(key for epoch in history for key in epoch if key not in hidden)
     lines = [f"{len(history)} epochs"] if history else []
     rows = []
     for key in keys:
         values = [epoch[key] for epoch in history if key in epoch]
         rows.append([key, sparkline(values), f"{values[0]:.4g} -> {values[-1]:.4g}"])
     return lines + _aligned(rows, text=None)
+
+
+def _diagnostics(values: Mapping[str, float]) -> list[str]:
+    """Return one line per quantity: ``a/x`` and ``a/y`` stand in one, numbered parts unnamed."""
+    grouped: dict[str, list[str]] = {}
+    for name, value in values.items():
+        quantity, _, part = name.rpartition("/")
+        named = f"{part} " * bool(quantity and not part.isdigit())
+        shown = f"{value:.3f}" if quantity else _plain(value)
+        grouped.setdefault(quantity or name, []).append(named + shown)
+    return _pairs({quantity: "  ".join(parts) for quantity, parts in grouped.items()})
 
 
 def _timings(record: RunRecord) -> list[str]:
@@ -230,7 +245,7 @@ def _pairs(values: Mapping[str, Any]) -> list[str]:
 
 def _plain(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.6g}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_plain, value)) + "]"
     return "-" if value is None else str(value)

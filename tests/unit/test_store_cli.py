@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from harness.cli import db, runs
-from harness.cli.run_text import sparkline
+from harness.cli.run_text import describe, sparkline
 from harness.errors import ConfigError, StoreError
 from harness.store import open_store, results_home
 from harness.store.ingest import write_record
@@ -325,3 +325,21 @@ def test_check_lists_what_is_wrong(filled: Path) -> None:
 def test_upgrade_of_a_current_database_says_so(filled: Path) -> None:
     assert "nothing to do" in harness("db", "upgrade").stderr
     assert "nothing to do" in harness("db", "upgrade", filled / "harness.db").stderr
+
+
+def test_show_groups_fusion_weights_and_hides_their_history(make_record: MakeRecord) -> None:
+    weights = {
+        "omega_a/text/0": 0.75,
+        "omega_a/text/1": 0.25,
+        "omega_b/text": 0.5,
+        "omega_b/image": 1,
+    }
+    history = tuple(
+        {"epoch": float(e), "loss": 1 / e, **{f"valid_{k}": 0.5 for k in weights}} for e in (1, 2)
+    )
+    record = make_record("aaaa", diagnostics={"parameters": 7e6, **weights}, history=history)
+    lines = [line.split() for line in describe(record).splitlines()]
+    assert ["parameters", "7000000"] in lines
+    assert ["omega_a/text", "0.750", "0.250"] in lines
+    assert ["omega_b", "text", "0.500", "image", "1.000"] in lines
+    assert not any(line and line[0].startswith("valid_omega") for line in lines)
