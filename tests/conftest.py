@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,18 @@ from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
 from harness.store.records import MetricValue, RunRecord, TimingSample
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_kernels(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Kernels are compiled once, not in every test and process that has a cache of its own."""
+    cache = getattr(pytestconfig, "cache", None)
+    folder = cache.mkdir("numba") if cache else tmp_path_factory.mktemp("numba")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUMBA_CACHE_DIR", os.environ.get("NUMBA_CACHE_DIR") or str(folder))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.paths import home
-from harness.errors import Interrupted, RunError
+from harness.cli.stopping import stop_on_signals
+from harness.errors import RunError
 
 if TYPE_CHECKING:
     from harness.execution.base import Job
@@ -76,13 +74,21 @@ def run(
     store = open_store(place / "harness.db")
     try:
         store.plan(plan.suite, plan.variant, _cells(store, whole, plan, jobs, partial=bool(only)))
-        summary = _execute(
-            distinct, store, workers=workers, threads=threads, retry_failed=retry_failed
-        )
+        with stop_on_signals() as stop:
+            summary = _execute(
+                distinct,
+                store,
+                stop.asked,
+                workers=workers,
+                threads=threads,
+                retry_failed=retry_failed,
+            )
         print(render(suite_table(store, plan.suite, plan.variant), "text"))
     finally:
         store.close()
-    _raise(summary)
+    if summary.interrupted:
+        raise stop.error()
+    _raise(summary, place)
 
 
 Place = tuple[str, str, str, int]
@@ -143,7 +149,13 @@ def _cells(
 
 
 def _execute(
-    jobs: Sequence[Job], store: ResultStore, *, workers: int, threads: int, retry_failed: bool
+    jobs: Sequence[Job],
+    store: ResultStore,
+    should_stop: Callable[[], bool],
+    *,
+    workers: int,
+    threads: int,
+    retry_failed: bool,
 ) -> Summary:
     from harness.cli.progress import reporter
     from harness.execution.base import Executor, Outcome
@@ -159,7 +171,7 @@ def _execute(
     if not to_run:
         return Summary()
     executor: Executor = ProcessExecutor(workers, threads) if workers > 1 else InlineExecutor()
-    with stop_flag() as flag, reporter(len(to_run)) as screen:
+    with reporter(len(to_run)) as screen:
 
         def tell(job: Job, outcome: Outcome) -> None:
             record = store.get(job.run_id) if outcome.status == "ok" else None
@@ -171,35 +183,16 @@ def _execute(
             executor,
             on_event=screen.event,
             on_outcome=tell,
-            should_stop=flag.is_set,
+            should_stop=should_stop,
         )
 
 
-def _raise(summary: Summary) -> None:
-    if summary.interrupted:
-        raise Interrupted("stopped; the same command goes on from here")
+def _raise(summary: Summary, place: Path) -> None:
     if summary.failed:
         first = summary.failed[0]
+        recorded = (place / "runs" / first.run_id / "record.json").is_file()
+        hint = f"harness runs show {first.run_id}" if recorded else "the same command tries again"
         raise RunError(
             f"{len(summary.failed)} runs failed; the first: {first.run_id}: {first.message} "
-            f"(harness runs show {first.run_id})"
+            f"({hint})"
         )
-
-
-@contextlib.contextmanager
-def stop_flag() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM into a flag; the second Ctrl-C interrupts at once."""
-    flag = threading.Event()
-
-    def ask(number: int, frame: object) -> None:
-        if flag.is_set():
-            raise KeyboardInterrupt
-        flag.set()
-        print("stopping after this epoch; press Ctrl-C again to stop now", file=sys.stderr)
-
-    previous = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield flag
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

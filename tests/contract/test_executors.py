@@ -1,0 +1,280 @@
+"""What every executor does: outcomes, failures, events, stops, kills, equal results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness import catalog
+from harness.execution.base import Executor, Job, Outcome
+from harness.execution.inline import InlineExecutor
+from harness.execution.processes import ProcessExecutor
+from harness.model import MODELS
+from harness.plan.spec import RunSpec
+from harness.store.ingest import read_record
+from harness.store.records import RunRecord
+
+EXECUTORS: dict[str, Callable[[], Executor]] = {
+    "inline": InlineExecutor,
+    "processes": lambda: ProcessExecutor(workers=2, threads=1),
+}
+
+OWN_MODELS = '''
+import sys
+from harness.model import MODELS, register_model
+
+@register_model("raising")
+class Raising(MODELS.get("transe")):
+    """A mistake of its author."""
+    def encode(self, entities=None):
+        print("a model that prints", end="")
+        raise ValueError("no such luck\\nand more about it")
+
+@register_model("leaving")
+class Leaving(MODELS.get("transe")):
+    """Ends the interpreter."""
+    def encode(self, entities=None):
+        sys.exit("good bye")
+'''
+
+
+@pytest.fixture(scope="module")
+def own_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("own_models")
+    (folder / "own.py").write_text(OWN_MODELS)
+    catalog.load_folder(folder)
+    yield folder
+    for name in ("raising", "leaving"):  # other tests list the models
+        del MODELS._entries[name]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _plain_kernels() -> Iterator[None]:
+    """Nothing needs compiling, in whatever process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_KERNELS", "reference")
+        yield
+
+
+def make_job(
+    home: Path, model: str = "transe", *, lr: float = 1e-3, epochs: int = 60, **more: Any
+) -> Job:
+    spec = RunSpec.model_validate(
+        {
+            "model": {"name": model, "dim": 8},
+            "data": {"dataset": "synthetic:entities=40,relations=4,train=200,valid=20,test=20"},
+            "negatives": {"count": 2},
+            "optimiser": {"lr": lr},
+            "training": {"epochs": epochs, "evaluate_every": 10, "patience": 0},
+        }
+    )
+    run_id = more.pop("run_id", f"{model}-fast" if lr > 1 else model)
+    return Job(run_id=run_id, label=model, spec=spec, home=home, device="cpu", threads=1, **more)
+
+
+@dataclass
+class Heard:
+    """Runs jobs and keeps what the executor tells."""
+
+    executor: Executor
+    events: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    stop: bool = False
+    stop_at_first_epoch: bool = False
+    react: Callable[[Job], None] | None = None
+
+    def run(self, *jobs: Job) -> dict[str, Outcome]:
+        outcomes = list(self.executor.run(jobs, self._event, lambda: self.stop))
+        assert len({o.run_id for o in outcomes}) == len(outcomes)
+        return {outcome.run_id: outcome for outcome in outcomes}
+
+    def _event(self, job: Job, kind: str, values: dict[str, Any]) -> None:
+        self.events.append((job.run_id, kind, values))
+        if kind == "epoch":
+            self.stop = self.stop or self.stop_at_first_epoch
+            if self.react is not None:
+                self.react(job)
+
+
+def record_of(job: Job) -> RunRecord:
+    return read_record(job.folder / "record.json")
+
+
+def result_of(job: Job) -> dict[str, Any]:
+    """What a repetition must give again: everything but times and places."""
+    record = record_of(job).model_dump(exclude={"timings", "provenance", "history", "created"})
+    history = [{k: v for k, v in row.items() if "seconds" not in k} for row in record_of(job).history]
+    return {**record, "history": history, "ranks": (job.folder / "ranks.npz").read_bytes()}
+
+
+@dataclass
+class Batch:
+    """Two runs that succeed around three that do not."""
+
+    good: tuple[Job, Job]
+    raising: Job
+    leaving: Job
+    diverging: Job
+    outcomes: dict[str, Outcome]
+    heard: Heard
+
+
+@pytest.fixture(scope="module", params=list(EXECUTORS))
+def batch(
+    request: pytest.FixtureRequest, own_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Batch:
+    home = tmp_path_factory.mktemp(request.param)
+    folders = (own_models,)
+    first, last = make_job(home), make_job(home, "distmult")
+    raising = make_job(home, "raising", model_folders=folders)
+    leaving = make_job(home, "leaving", model_folders=folders)
+    diverging = make_job(home, "distmult", lr=1e38)
+    heard = Heard(EXECUTORS[request.param]())
+    outcomes = heard.run(first, raising, leaving, diverging, last)
+    return Batch((first, last), raising, leaving, diverging, outcomes, heard)
+
+
+def test_every_job_has_one_outcome(batch: Batch) -> None:
+    jobs = [*batch.good, batch.raising, batch.leaving, batch.diverging]
+    assert set(batch.outcomes) == {job.run_id for job in jobs}
+
+
+def test_failing_jobs_do_not_stop_the_others(batch: Batch) -> None:
+    for job in batch.good:
+        assert batch.outcomes[job.run_id].status == "ok"
+        assert record_of(job).status == "ok"
+
+
+def test_a_model_that_raises_leaves_its_traceback(batch: Batch) -> None:
+    outcome, record = batch.outcomes[batch.raising.run_id], record_of(batch.raising)
+    assert (outcome.status, outcome.message) == ("failed", "ValueError: no such luck")
+    assert record.status == "failed"
+    assert record.error is not None
+    assert "Traceback" in record.error
+    assert "own.py" in record.error
+    assert "and more about it" in record.error
+
+
+def test_a_model_that_ends_the_interpreter_fails_alone(batch: Batch) -> None:
+    outcome = batch.outcomes[batch.leaving.run_id]
+    assert (outcome.status, outcome.message) == ("failed", "SystemExit: good bye")
+    assert record_of(batch.leaving).status == "failed"
+
+
+def test_a_diverging_run_fails_with_advice(batch: Batch) -> None:
+    outcome, record = batch.outcomes[batch.diverging.run_id], record_of(batch.diverging)
+    assert outcome.status == "failed"
+    assert "optimiser.lr" in outcome.message
+    assert record.error == outcome.message  # a message meant for the user needs no traceback
+
+
+def test_events_reach_the_caller_in_order(batch: Batch) -> None:
+    job = batch.good[0]
+    told = [(kind, values) for run_id, kind, values in batch.heard.events if run_id == job.run_id]
+    stages = [values["stage"] for kind, values in told if kind == "stage"]
+    epochs = [values["epoch"] for kind, values in told if kind == "epoch"]
+    assert stages == ["train", "valid", "test"]
+    assert epochs == [float(epoch) for epoch in range(1, 61)]
+    assert sum(values["done"] for kind, values in told if kind == "queries") == 80
+
+
+def test_a_failure_is_replaced_by_the_next_attempt(batch: Batch, tmp_path: Path) -> None:
+    job = make_job(tmp_path, run_id="again")
+    job.folder.mkdir(parents=True)
+    failed = record_of(batch.diverging).model_copy(update={"run_id": "again"})
+    (job.folder / "record.json").write_text(failed.model_dump_json())
+    assert Heard(InlineExecutor()).run(job)["again"].status == "ok"
+    assert result_of(job)["metrics"] == result_of(batch.good[0])["metrics"]
+
+
+def test_a_result_is_not_computed_twice(batch: Batch) -> None:
+    """Another command may have finished the run between planning and executing."""
+    heard, before = Heard(batch.heard.executor), record_of(batch.good[0])
+    assert heard.run(batch.good[0])[batch.good[0].run_id].status == "ok"
+    assert heard.events == []
+    assert record_of(batch.good[0]) == before
+
+
+def test_a_stop_leaves_a_checkpoint_from_which_the_run_goes_on(
+    batch: Batch, tmp_path: Path
+) -> None:
+    job, later = make_job(tmp_path), make_job(tmp_path, "distmult")
+    job_again = job.model_copy()
+    heard = Heard(batch.heard.executor, stop_at_first_epoch=True)
+    outcomes = heard.run(job, later)
+    assert outcomes[job.run_id].status == "interrupted"
+    assert (job.folder / "state.json").is_file()
+    assert not (job.folder / "record.json").exists()
+    assert not (later.folder / "record.json").exists()
+    resumed = Heard(batch.heard.executor)
+    assert resumed.run(job_again)[job.run_id].status == "ok"
+    epochs = [values["epoch"] for _, kind, values in resumed.events if kind == "epoch"]
+    assert epochs[0] > 1
+    assert result_of(job) == result_of(batch.good[0])
+
+
+def test_no_job_is_started_after_a_stop(batch: Batch, tmp_path: Path) -> None:
+    assert Heard(batch.heard.executor, stop=True).run(make_job(tmp_path)) == {}
+
+
+def test_executors_give_equal_results(tmp_path: Path) -> None:
+    found = []
+    for name, make in EXECUTORS.items():
+        job = make_job(tmp_path / name, "rotate", epochs=10)
+        Heard(make()).run(job)
+        found.append(result_of(job))
+    assert found[0] == found[1]
+
+
+def test_a_killed_worker_fails_its_job_alone_and_a_locked_run_says_so(tmp_path: Path) -> None:
+    victim, other = make_job(tmp_path, epochs=400), make_job(tmp_path, "distmult", epochs=400)
+    at_once: list[Outcome] = []
+
+    def react(job: Job) -> None:
+        if job.run_id == victim.run_id:
+            for process in psutil.Process().children():
+                if str(victim.folder / "job.json") in process.cmdline():
+                    process.kill()
+        elif not at_once:
+            at_once.extend(Heard(InlineExecutor()).run(other).values())
+
+    outcomes = Heard(ProcessExecutor(workers=2, threads=1), react=react).run(victim, other)
+    assert outcomes[victim.run_id].status == "failed"
+    assert "killed (SIGKILL)" in outcomes[victim.run_id].message
+    assert not (victim.folder / "record.json").exists()
+    assert outcomes[other.run_id].status == "ok"
+    assert at_once[0].status == "failed"
+    assert "another process is executing this run" in at_once[0].message
+
+    assert Heard(InlineExecutor()).run(victim)[victim.run_id].status == "ok"
+    straight = make_job(tmp_path / "straight", epochs=400)
+    Heard(InlineExecutor()).run(straight)
+    assert result_of(victim) == result_of(straight)
+
+
+def test_an_abandoned_executor_leaves_no_process(tmp_path: Path) -> None:
+    """The second Ctrl-C raises wherever the parent is."""
+    job = make_job(tmp_path, epochs=100_000)
+
+    def react(job: Job) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Heard(ProcessExecutor(workers=2), react=react).run(job)
+    assert not [p for p in psutil.Process().children() if "job.json" in " ".join(p.cmdline())]
+
+
+def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'shadow'}{os.pathsep}{Path.cwd()}")
+    (tmp_path / "shadow").mkdir()
+    (tmp_path / "shadow" / "pydantic.py").write_text("raise ImportError('a broken installation')")
+    job = make_job(tmp_path)
+    outcome = Heard(ProcessExecutor(workers=1)).run(job)[job.run_id]
+    assert outcome.status == "failed"
+    assert "left with code 1: ImportError: a broken installation" in outcome.message
