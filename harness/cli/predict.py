@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.db import AsJson, Home, opened
 from harness.cli.paths import home
 from harness.errors import ConfigError, suggest
 
@@ -26,7 +28,8 @@ def predict(
     models: Annotated[
         list[Path] | None, typer.Option(help="Folder with models of your own.")
     ] = None,
-    results: Annotated[Path | None, typer.Option("--home", help="Results folder.")] = None,
+    results: Home = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print the best answers of a trained model, with scores, known answers and fusion weights."""
     if (head is None) == (tail is None):
@@ -35,13 +38,12 @@ def predict(
 
     from harness import catalog, pipeline
     from harness.plan.spec import RunSpec
-    from harness.store import open_store
+    from harness.store.base import resolve_id
 
-    store = open_store(home(results) / "harness.db")
-    record = store.get(run)
-    store.close()
+    with opened(results) as store:
+        record = store.get(resolve_id(store, run))
     if record is None or record.status != "ok":
-        raise ConfigError(f"no finished run '{run}': harness runs list")
+        raise ConfigError(f"run '{run}' has not finished; others: harness runs list --status ok")
     catalog.load_models()
     for folder in models or []:
         catalog.load_folder(folder)
@@ -60,14 +62,17 @@ def predict(
         best = torch.topk(scores, min(k, len(scores)))
         shown = torch.cat([query[0], best.indices])
         weights = {name: w.cpu() for name, w in model.fusion_weights(shown).items()}
-    ids = best.indices.tolist()
-    _print(
-        f"{record.model} trained on {record.dataset}, run {record.run_id}",
+    answers = _answers(
         graph,
         (anchor, asked, side),
-        list(zip(ids, best.values.tolist(), strict=True)),
+        list(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
         {name: w.tolist() for name, w in weights.items()},
     )
+    answers = {"run": record.run_id, "model": record.model, "dataset": record.dataset} | answers
+    if as_json:
+        typer.echo(json.dumps(answers, indent=2, ensure_ascii=False))
+    else:
+        _print(answers)
 
 
 def find(name: str, identifiers: Sequence[str], names: Sequence[str], what: str) -> int:
@@ -91,36 +96,67 @@ def find(name: str, identifiers: Sequence[str], names: Sequence[str], what: str)
     raise ConfigError(f"no {what} is called '{name}'" + (hint if len(hint) < 200 else ""))
 
 
-def _print(
-    title: str,
+def _answers(
     graph: KnowledgeGraph,
     query: tuple[int, int, Side],
-    answers: list[tuple[int, float]],
-    weights: dict[str, Any],
-) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    best: Sequence[tuple[int, float]],
+    weights: Mapping[str, Sequence[float]],
+) -> dict[str, Any]:
+    """Return a query with its best answers as plain values.
 
+    Args:
+        graph: names the entities, and knows the triples.
+        query: known entity, relation, side that is asked for.
+        best: entities with their scores.
+        weights: fusion weights of the known entity, then of the answers.
+    """
     anchor, relation, side = query
     known = _known(graph, query)
     label = graph.relation_label(relation)
-    parts = (graph.entity_label(anchor), label, "?")
-    question = parts if side == "tail" else ("?", label, graph.entity_label(anchor))
-    table = Table(title=f"({', '.join(question)})", caption=title)
-    table.add_column("#", justify="right")
-    table.add_column("answer")
-    table.add_column("score", justify="right")
-    table.add_column("known")
+    entity = graph.entity_label(anchor)
+    return {
+        "query": [entity, label, "?"] if side == "tail" else ["?", label, entity],
+        "weights": {name: w[0] for name, w in weights.items()},
+        "answers": [
+            {
+                "identifier": graph.entities[found],
+                "label": graph.entity_label(found),
+                "score": score,
+                "known": known.get(found),
+                "weights": {name: w[place] for name, w in weights.items()},
+            }
+            for place, (found, score) in enumerate(best, 1)
+        ],
+    }
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    """Print the answers; only the labels of entities are shortened to fit the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    weights = found["weights"]
+    asked = next(name for name in found["query"][::2] if name != "?")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("answer", no_wrap=True, overflow="ellipsis")
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("known", no_wrap=True)
     for name in weights:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     if weights:
-        row = [f"{w[0]:.2f}" for w in weights.values()]
-        table.add_row("", f"[dim]{graph.entity_label(anchor)} (asked)[/dim]", "", "", *row)
-    for place, (entity, score) in enumerate(answers, 1):
-        row = [f"{w[place]:.2f}" for w in weights.values()]
-        where = known.get(entity, "")
-        table.add_row(str(place), graph.entity_label(entity), f"{score:.3f}", where, *row)
-    Console().print(table)
+        table.add_row("", f"{asked} (asked)", "", "", *(f"{w:.2f}" for w in weights.values()))
+    for place, answer in enumerate(found["answers"], 1):
+        numbers = [f"{w:.2f}" for w in answer["weights"].values()]
+        score = f"{answer['score']:.3f}"
+        table.add_row(str(place), answer["label"], score, answer["known"] or "", *numbers)
+    console = Console(markup=False, highlight=False, emoji=False)
+    console.print(f"({', '.join(found['query'])})")
+    console.print(f"{found['model']} trained on {found['dataset']}, run {found['run']}")
+    if weights:
+        console.print("score, split that holds the triple, fusion weights by modality")
+    console.print()
+    console.print(table)
 
 
 def _known(graph: KnowledgeGraph, query: tuple[int, int, Side]) -> dict[int, str]:

@@ -16,7 +16,7 @@ from harness.errors import ConfigError
 SUITE = """
 name: small
 datasets: ["synthetic:entities=60,train=300,seed=1"]
-base: {data.features: synthetic, training.epochs: 1, training.evaluate_every: 1}
+base: {data.features: all, training.epochs: 1, training.evaluate_every: 1}
 seeds: [0]
 rows: [mocme]
 """
