@@ -118,14 +118,16 @@ class KnownAnswers:
         place = (uniform * free).long()
         # The j-th known answer a_j of a query has a_j - j free entities before it.
         before = torch.searchsorted(self._gaps, base + place, right=True)
-        return (place + (before - start)).clamp_(max=self.n_entities - 1)
+        drawn: Tensor = place + (before - start)
+        return drawn.clamp_(max=self.n_entities - 1)
 
     @cached_property
     def _gaps(self) -> Tensor:
         """Keys with the place in their query subtracted: base + (free entities before it)."""
         query = torch.div(self._keys, self.n_entities, rounding_mode="floor")
         first = torch.searchsorted(query, query)
-        return self._keys - (torch.arange(len(query), device=query.device) - first)
+        gaps: Tensor = self._keys - (torch.arange(len(query), device=query.device) - first)
+        return gaps
 
 
 @dataclass(frozen=True)
