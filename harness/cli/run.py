@@ -47,7 +47,7 @@ def run(
     results: Annotated[Path | None, typer.Option("--home", help="Results folder.")] = None,
 ) -> None:
     """Execute a suite: what the store already holds is skipped, what was interrupted goes on."""
-    from harness import catalog
+    from harness import catalog, kernels
     from harness.config.override import parse_overrides
     from harness.pipeline import resolve_device
     from harness.plan.expand import expand
@@ -57,16 +57,17 @@ def run(
     for folder in models or []:
         catalog.load_folder(folder)
     whole = expand(load_suite(find_suite(suite)), parse_overrides(set_ or []))
-    plan = _present(whole.select(only) if only else whole)
-    resolve_device(device)
+    chosen = whole.select(only) if only else whole
+    kernels.chosen(resolve_device(device).type)  # or a setting that no run can be executed with
     place = home(results)
-    jobs = _jobs(plan, place, device, threads, tuple(models or ()))
-    distinct = list({job.run_id: job for job in jobs.values()}.values())
     if dry_run:
         from harness.cli import dry
 
-        dry.show(plan, distinct, place)
+        dry.show(chosen, place, device=device, threads=threads, workers=workers)
         return
+    plan = _present(chosen)
+    jobs = _jobs(plan, place, device, threads, tuple(models or ()))
+    distinct = list({job.run_id: job for job in jobs.values()}.values())
     from harness.report.query import suite_table
     from harness.report.render import render
     from harness.store import open_store

@@ -88,6 +88,18 @@ class DatasetSource(ABC):
         """
         return tuple(self.features(features, self.graph()).tables)
 
+    def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
+        """Return the modalities that ``features`` would have to encode first, which takes minutes.
+
+        Returns:
+            name -> (width, share of the entities that have it); {} (the default) when the set is
+            read from files or from the cache of what was encoded before.
+
+        Raises:
+            ConfigError, MissingDataError: as ``features``.
+        """
+        return {}
+
     def variant(self, text: str) -> DatasetSource:
         """Return the source named ``<dataset>:<text>``; its card bears that whole name.
 

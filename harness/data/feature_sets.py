@@ -25,7 +25,7 @@ from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
 from harness.errors import ConfigError, MissingDataError, suggest
 
-__all__ = ["build", "describe", "entity_texts", "modalities"]
+__all__ = ["build", "describe", "entity_texts", "modalities", "unencoded"]
 
 MODALITIES = ("text", "image", "numeric", "audio", "video")
 
@@ -98,6 +98,25 @@ def modalities(card: DatasetCard, name: str, folder: Path) -> tuple[str, ...]:
     return tuple(_files(card, name, folder))
 
 
+def unencoded(
+    card: DatasetCard, name: str, graph: KnowledgeGraph
+) -> Mapping[str, tuple[int, float]]:
+    """Return the modalities that ``build`` would have to encode: name -> (width, share present).
+
+    Raises:
+        MissingDataError: the encoder's package is absent, or there is nothing to encode.
+    """
+    if name not in _NAMES:
+        return {}
+    encoder = _encoder(card, name)
+    encoder.require()
+    texts = _texts(card, graph)
+    if encoder.is_cached(texts):
+        return {}
+    share = sum(bool(text.strip()) for text in texts) / len(texts)
+    return {encoder.modality: (encoder.width, share)}
+
+
 def entity_texts(graph: KnowledgeGraph) -> list[str]:
     """Return what the entities are called, "" for those without a name.
 
@@ -129,6 +148,10 @@ def _encoder(card: DatasetCard, name: str) -> Encoder[str]:
 
 
 def _name_table(card: DatasetCard, encoder: Encoder[str], graph: KnowledgeGraph) -> FeatureTable:
+    return encoder.table(_texts(card, graph))
+
+
+def _texts(card: DatasetCard, graph: KnowledgeGraph) -> list[str]:
     texts = entity_texts(graph)
     if not any(texts):
         raise MissingDataError(
@@ -136,7 +159,7 @@ def _name_table(card: DatasetCard, encoder: Encoder[str], graph: KnowledgeGraph)
             f"get the names with 'harness data fetch {card.name}'",
             brief=f"no names of entities to encode: `harness data fetch {card.name}`",
         )
-    return encoder.table(texts)
+    return texts
 
 
 def _files(card: DatasetCard, name: str, folder: Path) -> dict[str, Path]:

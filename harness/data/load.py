@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.data.local import find_local, local_sources
 
-__all__ = ["Dataset", "load", "source", "sources"]
+__all__ = ["Dataset", "load", "load_graph", "source", "sources", "unencoded"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,20 @@ def sources() -> list[DatasetSource]:
 def _graph(name: str, roots: tuple[Path, ...]) -> KnowledgeGraph:
     """``roots`` is part of the key alone: another data folder may hold another copy."""
     return source(name).graph()
+
+
+def load_graph(name: str) -> KnowledgeGraph:
+    """Load the graph of a dataset alone; see ``load``."""
+    return _graph(source(name).card.name, folders.roots())
+
+
+def unencoded(name: str, features: str) -> Mapping[str, tuple[int, float]]:
+    """Return what ``load`` would have to encode first: modality -> (width, share present).
+
+    Raises:
+        ConfigError, MissingDataError, DataError: as ``load``.
+    """
+    return source(name).unencoded(features, load_graph(name))
 
 
 @cache

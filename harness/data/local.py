@@ -61,6 +61,12 @@ class LocalSource(DatasetSource):
 
         return feature_sets.modalities(self.card, features, self.folder)
 
+    def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
+        """Return what would have to be encoded first; see :class:`DatasetSource`."""
+        from harness.data import feature_sets
+
+        return feature_sets.unencoded(self.card, features, graph)
+
     def _require(self, features: str) -> None:
         if features not in self.feature_sets:
             raise ConfigError(

@@ -99,6 +99,12 @@ class PublishedSource(DatasetSource):
 
         return feature_sets.modalities(self.card, features, folders.locate(self.card))
 
+    def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
+        """Return what would have to be encoded first; see :class:`DatasetSource`."""
+        from harness.data import feature_sets
+
+        return feature_sets.unencoded(self.card, features, graph)
+
     def features(self, name: str, graph: KnowledgeGraph) -> FeatureSet:
         """Build or read a feature set; see :class:`DatasetSource`."""
         if name == "none":

@@ -1,7 +1,8 @@
 """What a run will take: time and memory, from counts of its work and the machine's rates.
 
 The time is an upper bound: it assumes that all epochs are run, for nothing says beforehand when
-early stopping ends a run. Loading data and compiling kernels are not in it.
+early stopping ends a run. It follows ``StandardProcedure`` and ``rank`` term by term. Loading data
+and starting the process are not in it (``START_UP``).
 """
 
 from __future__ import annotations
@@ -10,22 +11,35 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harness.data.graph import SPLITS
-from harness.data.load import Dataset
+from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.plan.machine import Machine
-from harness.plan.profile import Profile, profile_model
+from harness.plan.profile import FeatureSize, Profile
 from harness.plan.spec import RunSpec
 
-__all__ = ["Budget", "Sizes", "estimate"]
+__all__ = ["START_UP", "Budget", "Sizes", "estimate"]
 
-BYTES_PER_PARAMETER = 4 * 5
-"""Value, gradient, two moments of Adam, and the best state so far, in fp32."""
-BYTES_PER_PAIR = 80
-"""Ids, random numbers, scores and their gradients of one negative."""
+START_UP = 4.0
+"""Seconds a process takes to import its libraries and load its compiled kernels, measured on two
+cores of an AMD EPYC."""
+
+FLOATS_PER_PARAMETER = 4
+"""Value, gradient and two moments of Adam."""
+TABLE_GRADIENTS = 3
+"""Gradients of a table that exist at once: from the pairs, and from the lookups of either side's
+anchors; autograd adds them up."""
+BYTES_PER_PAIR = 150
+"""Ids, random numbers, scores and their gradients of one negative, and sorting them by row."""
 BYTES_PER_TRIPLE = 100
 """A triple, its two filter keys, and the copies made in sorting them."""
 QUERIES_AT_ONCE = 1024
 """Queries ranked together."""
+SCORES_AT_ONCE = 64 * 2**20
+"""Scores held at once by a model that fills a matrix."""
+BYTES_PER_SCORE = 12
+"""A score, what it was made from, and its comparison with the target."""
+SLACK = 1.5
+"""Peak of a training step by what autograd keeps: the gradients on their way back, and freed memory
+the allocator has not given back (measured: 1.4 to 1.7)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,7 @@ class Sizes:
     Attributes:
         entities, relations: N and R.
         train, valid, test: number of triples.
-        widths: modality -> width of its features.
+        features: modality -> its size.
     """
 
     entities: int
@@ -56,30 +70,29 @@ class Sizes:
     train: int
     valid: int
     test: int
-    widths: Mapping[str, int] = field(default_factory=dict)
+    features: Mapping[str, FeatureSize] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Sizes:
-        """Return the sizes of a loaded dataset."""
-        graph = dataset.graph
-        widths = {name: table.matrix.shape[1] for name, table in dataset.features.tables.items()}
+    def of(cls, graph: KnowledgeGraph, features: Mapping[str, FeatureSize]) -> Sizes:
+        """Return the sizes of a graph with these features."""
         train, valid, test = (len(graph.splits[split]) for split in SPLITS)
-        return cls(graph.n_entities, graph.n_relations, train, valid, test, widths)
+        return cls(graph.n_entities, graph.n_relations, train, valid, test, features)
 
 
-def estimate(spec: RunSpec, sizes: Sizes, machine: Machine) -> Budget:
+def estimate(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> Budget:
     """Return what a run takes at most.
 
     Args:
-        spec: the run; its model must have been loaded.
+        spec: the run.
         sizes: of its dataset and features.
         machine: rates of the machine.
+        profile: costs of the run's model with these features (``profile_model``).
     """
-    profile = profile_model(spec.model, sizes.widths)
     return Budget(_seconds(spec, sizes, machine, profile), _bytes(spec, sizes, machine, profile))
 
 
 def _seconds(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> float:
+    # The chosen model is ranked on both splits at the end.
     last = _ranking(sizes.valid + sizes.test, spec, sizes, machine, profile)
     if not profile.trainable:
         return last
@@ -91,42 +104,61 @@ def _seconds(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) ->
 
 
 def _step(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> float:
-    pairs = spec.training.batch_size * (spec.negatives.count + 1)
-    flops = profile.auxiliary_flops
-    if profile.encodes:
-        flops += profile.trained_flops * _encoded(spec, sizes)
+    positives = min(spec.training.batch_size, sizes.train)
+    pairs = positives * (spec.negatives.count + 1)
+    encoded = _encoded(spec, sizes, profile)
+    draws = 1 if encoded == sizes.entities else 2  # finding the distinct ones is a search too
     compared = sum(pairs * width / machine.gathered[op] for op, width in profile.terms)
     parameters = profile.parameters(sizes.entities, sizes.relations)
-    return compared + flops / machine.matmul + pairs / machine.drawn + parameters / machine.updated
+    return (
+        draws * pairs / machine.drawn
+        + encoded * profile.training
+        # Two queries per positive; backward takes about twice as long as forward.
+        + 3 * 2 * positives * profile.querying
+        + compared
+        + encoded * profile.table_width / machine.swept
+        + parameters / machine.updated
+        + profile.auxiliary
+    )
 
 
-def _encoded(spec: RunSpec, sizes: Sizes) -> float:
-    """Return how many entities a step encodes: the distinct ones among all that it draws."""
-    drawn = spec.training.batch_size * (spec.negatives.count + 2)
+def _encoded(spec: RunSpec, sizes: Sizes, profile: Profile) -> float:
+    """Return how many entities a step encodes: all, or the distinct ones among those it draws."""
+    drawn = min(spec.training.batch_size, sizes.train) * (spec.negatives.count + 2)
+    if not profile.encodes or drawn > 2 * sizes.entities:
+        return float(sizes.entities)
     return sizes.entities * -math.expm1(-drawn / sizes.entities)
 
 
 def _ranking(
     triples: int, spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile
 ) -> float:
-    scores = float(triples * len(spec.protocol.sides)) * sizes.entities
+    queries = float(triples * len(spec.protocol.sides))
+    scores = queries * sizes.entities
     if not profile.terms:
-        return scores / machine.filled
+        return scores * (profile.scoring + 1 / machine.filled)
     compared = sum(scores * width / machine.counted[op] for op, width in profile.terms)
-    return compared + profile.flops * sizes.entities / machine.matmul
+    # Encoded once for the scores and once for the diagnostics that are logged with them.
+    return compared + queries * profile.querying + 2 * profile.encoding * sizes.entities
 
 
 def _bytes(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> float:
-    parameters = profile.parameters(sizes.entities, sizes.relations)
-    pairs = spec.training.batch_size * (spec.negatives.count + 1) if profile.trainable else 0
-    features = 4.0 * sizes.entities * sum(sizes.widths.values())
-    triples = sizes.train + sizes.valid + sizes.test
-    encoding = profile.saved * _encoded(spec, sizes) if profile.encodes else 0.0
-    ranking = 0.0 if profile.terms else 8.0 * QUERIES_AT_ONCE * sizes.entities
-    return (
-        machine.resident
-        + BYTES_PER_PARAMETER * parameters
-        + features
-        + BYTES_PER_TRIPLE * triples
-        + max(BYTES_PER_PAIR * pairs + 2 * encoding, ranking)
+    entities = sizes.entities
+    features = sum(
+        4.0 * entities * size.width * (1 + size.coverage) for size in sizes.features.values()
     )
+    triples = sizes.train + sizes.valid + sizes.test
+    fixed = machine.resident + features + BYTES_PER_TRIPLE * triples
+    if not profile.terms:
+        rows = min(QUERIES_AT_ONCE, max(1, SCORES_AT_ONCE // entities))
+        return fixed + float(BYTES_PER_SCORE) * rows * entities
+    parameters = profile.parameters(entities, sizes.relations)
+    positives = min(spec.training.batch_size, sizes.train)
+    encoded = _encoded(spec, sizes, profile)
+    step = (
+        BYTES_PER_PAIR * positives * (spec.negatives.count + 1)
+        + 2 * positives * profile.query_saved
+        + encoded * (profile.saved + TABLE_GRADIENTS * 4.0 * profile.table_width)
+    )
+    state = 4.0 * FLOATS_PER_PARAMETER * parameters
+    return fixed + state + SLACK * (step + profile.auxiliary_saved)

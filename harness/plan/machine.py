@@ -17,11 +17,12 @@ from harness.config.base import Config
 from harness.index import KnownAnswers
 from harness.kernels import Op
 
-__all__ = ["Machine", "measure_machine"]
+__all__ = ["Machine", "best_time", "measure_machine"]
 
 Rate = Annotated[float, Field(gt=0)]
 OPS: tuple[Op, ...] = ("dot", "l1", "modulus")
-WIDTH = 256
+ROWS, WIDTH = 16384, 512
+"""Size of the table of the probe, that of a published dataset: 32 MiB, more than a core's cache."""
 
 
 class Machine(Config):
@@ -29,8 +30,6 @@ class Machine(Config):
 
     key: str
     """Device, kernels and threads the rates are for."""
-    matmul: Rate
-    """Floating point operations per second of a matrix product."""
     gathered: Mapping[Op, Rate]
     """Compared coordinates per second of listed pairs, forward and backward."""
     counted: Mapping[Op, Rate]
@@ -39,10 +38,12 @@ class Machine(Config):
     """Scores per second when counting from a matrix of scores."""
     drawn: Rate
     """Filtered negatives per second."""
+    swept: Rate
+    """Coordinates of a table per second whose gradient two lookups make, whatever they read."""
     updated: Rate
     """Parameters per second that Adam updates."""
     resident: int
-    """Bytes a process takes before it has loaded anything."""
+    """Bytes a process takes that has loaded all libraries and kernels, but no data."""
 
 
 def measure_machine(device: str = "cpu", cache: Path | None = None) -> Machine:
@@ -67,36 +68,55 @@ def measure_machine(device: str = "cpu", cache: Path | None = None) -> Machine:
     return machine
 
 
+def best_time(work: Callable[[], object], seconds: float = 0.05) -> float:
+    """Return the seconds of the fastest of several goes, after one to warm up.
+
+    Without a GPU a go counts by the clock or by the processor time of all threads, whichever is
+    less: the latter is too long where threads work side by side, but does not grow when other
+    processes are given the processor.
+
+    Args:
+        work: what to time.
+        seconds: how long to repeat it; once at least.
+    """
+    work()
+    best, until = float("inf"), time.perf_counter() + seconds
+    while best == float("inf") or time.perf_counter() < until:
+        _synchronise()
+        began, used = time.perf_counter(), time.process_time()
+        work()
+        _synchronise()
+        took = time.perf_counter() - began
+        if not torch.cuda.is_available():
+            took = min(took, time.process_time() - used)
+        best = min(best, took)
+    return max(best, 1e-9)
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def _measure(device: torch.device, key: str) -> Machine:
     generator = torch.Generator(device).manual_seed(0)
-    table = torch.randn(8192, WIDTH, device=device, generator=generator)
+    table = torch.randn(ROWS, WIDTH, device=device, generator=generator)
     return Machine(
         key=key,
-        matmul=_rate(lambda: table @ table[:WIDTH].T, 2.0 * 8192 * WIDTH * WIDTH),
         gathered={op: _gathered(op, table) for op in OPS},
         counted={op: _counted(op, table) for op in OPS},
         filled=_filled(table),
-        drawn=_drawn(table),
+        drawn=_drawn(device),
+        swept=_swept(table),
         updated=_updated(table),
-        resident=_resident(),
+        resident=_resident(table),
     )
 
 
-def _rate(work: Callable[[], object], amount: float, seconds: float = 0.1) -> float:
-    """Return amount per second: the best of several goes, after one to warm up."""
-    work()
-    best, until = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < until or best == float("inf"):
-        began = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - began)
-    return amount / best
-
-
 def _gathered(op: Op, table: torch.Tensor) -> float:
-    queries, each = 512, 64
+    # Four pairs per row of the table, as on the published datasets: the gradient of the table is
+    # written whole, however few pairs there are.
+    queries, each = ROWS * 4 // 64, 64
     device = table.device
     query = torch.randn(queries, WIDTH, device=device, requires_grad=True)
     rows = table.clone().requires_grad_()
@@ -107,56 +127,71 @@ def _gathered(op: Op, table: torch.Tensor) -> float:
         query.grad = rows.grad = None
         kernels.gathered(op, query, rows, offsets, candidates).sum().backward()
 
-    return _rate(work, float(queries * each * WIDTH))
+    return queries * each * WIDTH / best_time(work)
 
 
 def _counted(op: Op, table: torch.Tensor) -> float:
-    queries = 128
+    queries = 32
     targets = torch.arange(queries, device=table.device)
     offsets = torch.zeros(queries + 1, dtype=torch.long, device=table.device)
     none = offsets[:0]
-    return _rate(
-        lambda: kernels.count(op, table[:queries], table, targets, offsets, none),
-        float(queries * len(table) * WIDTH),
-    )
+
+    def work() -> None:
+        kernels.count(op, table[:queries], table, targets, offsets, none)
+
+    return queries * table.numel() / best_time(work)
 
 
 def _filled(table: torch.Tensor) -> float:
-    scores = table.view(256, -1)
+    scores = table.view(512, -1)
     targets = torch.zeros(len(scores), dtype=torch.long, device=table.device)
     offsets = torch.zeros(len(scores) + 1, dtype=torch.long, device=table.device)
-    return _rate(
-        lambda: kernels.scores_to_counts(scores, targets, offsets, offsets[:0]),
-        float(scores.numel()),
-    )
+
+    def work() -> None:
+        kernels.scores_to_counts(scores, targets, offsets, offsets[:0])
+
+    return scores.numel() / best_time(work)
 
 
-def _drawn(table: torch.Tensor) -> float:
-    device, n = table.device, len(table)
+def _drawn(device: torch.device) -> float:
     triples = torch.stack(
-        [torch.randint(limit, (4 * n,), device=device) for limit in (n, 16, n)], dim=1
+        [torch.randint(limit, (2 * ROWS,), device=device) for limit in (ROWS, 16, ROWS)], dim=1
     )
-    known = KnownAnswers(triples, n, 16)
+    known = KnownAnswers(triples, ROWS, 16)
     anchors, relations, _ = triples[:512].unbind(1)
     tail = torch.ones(512, 64, dtype=torch.bool, device=device)
     uniform = torch.rand(512, 64, dtype=torch.float64, device=device)
-    return _rate(
-        lambda: known.draw_unknown(anchors[:, None], relations[:, None], tail, uniform),
-        float(uniform.numel()),
-    )
+
+    def work() -> None:
+        known.draw_unknown(anchors[:, None], relations[:, None], tail, uniform)
+
+    return uniform.numel() / best_time(work)
+
+
+def _swept(table: torch.Tensor) -> float:
+    rows = table.clone().requires_grad_()
+    ids = torch.randint(len(table), (512,), device=table.device)
+
+    def work() -> None:
+        rows.grad = None
+        looked_up = [torch.nn.functional.embedding(ids, rows) for _ in range(2)]
+        (looked_up[0] * looked_up[1]).sum().backward()
+
+    return rows.numel() / best_time(work)
 
 
 def _updated(table: torch.Tensor) -> float:
     parameter = torch.nn.Parameter(table.clone())
     parameter.grad = torch.ones_like(parameter)
-    adam = torch.optim.Adam([parameter])
-    return _rate(adam.step, float(parameter.numel()))
+    adam = torch.optim.Adam([parameter], fused=table.device.type in ("cpu", "cuda"))
+    return parameter.numel() / best_time(adam.step)
 
 
-def _resident() -> int:
+def _resident(table: torch.Tensor) -> int:
+    """Return what this process takes less the table: the probe has loaded what runs load."""
     import psutil  # type: ignore[import-untyped]
 
-    return int(psutil.Process().memory_info().rss)
+    return int(psutil.Process().memory_info().rss) - table.nbytes * (table.device.type == "cpu")
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,42 +1,58 @@
-"""What a model costs, found by running it once on a small graph.
+"""What a model costs, found by running it on a small graph on the machine itself.
 
-The contract of a model (``encode``, ``queries``) is enough to count its work, so no model says
-itself what it costs, and a user's own model is estimated like any other.
+This is the one place where estimates learn about models. The contract of a model (``encode``,
+``queries``, ``score_all``, ``auxiliary_loss``) is enough: its parameters are counted, what it keeps
+for the backward pass is added up, and its own computations are timed, so no model says itself what
+it costs, and a user's own model is estimated like any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from harness.index import GraphIndex, Modality
 from harness.kernels import Op
 from harness.model import MODELS, Model
+from harness.plan.machine import best_time
 from harness.plan.spec import ModelSpec
 
-__all__ = ["Profile", "profile_model"]
+__all__ = ["FeatureSize", "Profile", "profile_model"]
 
 ENTITIES = 4096
 """Size of the small graph: more than the 2,048 entities MoCME's estimators draw per step."""
 RELATIONS = 7
+QUERIES = 512
+
+
+class FeatureSize(NamedTuple):
+    """Size of a modality: width of its features, share of the entities that have it."""
+
+    width: int
+    coverage: float = 1.0
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Costs of a model, per entity where they grow with the graph.
+    """Costs of a model, per entity or query where they grow with the graph.
 
     Attributes:
         trainable: False for models that only count.
         encodes: False when ``encode`` costs nothing.
         per_entity, per_relation, fixed: parameters.
-        flops: of encoding one entity, forward.
-        trained_flops: of encoding one entity, forward and backward.
+        table_width: coordinates of an entity's rows in all tables together.
+        encoding, training: seconds to encode one entity; forward, forward and backward.
+        querying: seconds to make one query, forward.
+        scoring: seconds per score of a model that fills a matrix.
+        auxiliary: seconds of one step of the auxiliary loss with its optimiser.
         saved: bytes kept for the backward pass per encoded entity.
-        auxiliary_flops: of one step of the auxiliary loss, forward and backward.
+        query_saved: bytes kept for the backward pass per query.
+        auxiliary_saved: bytes kept for the backward pass of the auxiliary loss.
         terms: (comparison, width) of each term of the score; () when the model fills a matrix.
     """
 
@@ -45,10 +61,15 @@ class Profile:
     per_entity: int = 0
     per_relation: int = 0
     fixed: int = 0
-    flops: float = 0.0
-    trained_flops: float = 0.0
+    table_width: int = 0
+    encoding: float = 0.0
+    training: float = 0.0
+    querying: float = 0.0
+    scoring: float = 0.0
+    auxiliary: float = 0.0
     saved: float = 0.0
-    auxiliary_flops: float = 0.0
+    query_saved: float = 0.0
+    auxiliary_saved: float = 0.0
     terms: tuple[tuple[Op, int], ...] = field(default=())
 
     def parameters(self, entities: int, relations: int) -> int:
@@ -56,55 +77,104 @@ class Profile:
         return self.per_entity * entities + self.per_relation * relations + self.fixed
 
 
-def profile_model(spec: ModelSpec, widths: Mapping[str, int]) -> Profile:
-    """Return the costs of a model.
+def profile_model(
+    spec: ModelSpec, features: Mapping[str, FeatureSize], device: torch.device | str = "cpu"
+) -> Profile:
+    """Return the costs of a model; takes a tenth of a second to a second.
 
     Args:
         spec: the model and its options.
-        widths: modality -> width of its features.
+        features: modality -> its size.
+        device: where runs will compute.
+
+    Raises:
+        ConfigError, RuntimeError, ...: whatever the model raises when it is built or run.
     """
-    model_class = MODELS.get(spec.name)
-    capabilities = model_class.capabilities
+    device = torch.device(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = _small(model_class, spec, widths)
-        if not capabilities.trainable:
-            return Profile(trainable=False, encodes=False)
-        sizes = _parameters(model)
-        model.train()
-        saved = _SavedBytes()
-        with saved.hooks, FlopCounterMode(display=False) as flops:
-            tables = model.encode()
-        with FlopCounterMode(display=False) as backward:
-            sum((table.sum() for table in tables.values()), torch.zeros(())).backward()
-        with FlopCounterMode(display=False) as auxiliary:
-            loss = model.auxiliary_loss(torch.Generator().manual_seed(0))
-            if loss is not None and loss.requires_grad:
-                loss.backward()
-        some = torch.zeros(1, dtype=torch.long)
-        query = model.queries(tables, some, some, "tail") if model.decomposable else None
+        model = _small(MODELS.get(spec.name), spec, features).to(device)
+        some = torch.arange(QUERIES, device=device)
+        relations = some % RELATIONS
+        if not model.decomposable:
+            return _filling(model, some, relations)
+        return _comparing(model, some, relations)
+
+
+def _filling(model: Model, some: Tensor, relations: Tensor) -> Profile:
+    model.eval()
+    with torch.no_grad():
+        tables = model.encode()
+        seconds = best_time(lambda: model.score_all(tables, some, relations, "tail"))
     return Profile(
-        trainable=True,
+        trainable=model.capabilities.trainable,
         encodes=not model.free_encoding,
-        per_entity=sizes[0],
-        per_relation=sizes[1],
-        fixed=sizes[2],
-        flops=flops.get_total_flops() / ENTITIES,
-        trained_flops=(flops.get_total_flops() + backward.get_total_flops()) / ENTITIES,
-        saved=saved.total / ENTITIES,
-        auxiliary_flops=float(auxiliary.get_total_flops()),
-        terms=tuple((t.op, t.query.shape[-1]) for t in query.terms) if query else (),
+        scoring=seconds / (QUERIES * ENTITIES),
     )
 
 
-def _small(model_class: type[Model], spec: ModelSpec, widths: Mapping[str, int]) -> Model:
+def _comparing(model: Model, some: Tensor, relations: Tensor) -> Profile:
+    encodes = not model.free_encoding
+    model.train()
+    with _saved_bytes() as saved:
+        tables = model.encode()
+    with _saved_bytes() as query_saved:
+        query = model.queries(tables, some, relations, "tail")
+    auxiliary, auxiliary_saved = _auxiliary(model, some.device)
+    sizes = _parameters(model)
+
+    def train() -> None:
+        model.zero_grad(set_to_none=True)
+        sum((table.sum() for table in model.encode().values()), torch.zeros(())).backward()
+
+    training = best_time(train) if encodes else 0.0
+    with torch.no_grad():
+        encoding = best_time(model.encode) if encodes else 0.0
+        querying = best_time(lambda: model.queries(tables, some, relations, "tail"))
+    return Profile(
+        trainable=model.capabilities.trainable,
+        encodes=encodes,
+        per_entity=sizes[0],
+        per_relation=sizes[1],
+        fixed=sizes[2],
+        table_width=sum(table.shape[1] for table in tables.values()),
+        encoding=encoding / ENTITIES,
+        training=training / ENTITIES,
+        querying=querying / QUERIES,
+        auxiliary=auxiliary,
+        saved=saved.total / ENTITIES if encodes else 0.0,
+        query_saved=query_saved.total / QUERIES,
+        auxiliary_saved=auxiliary_saved,
+        terms=tuple((term.op, term.query.shape[-1]) for term in query.terms),
+    )
+
+
+def _auxiliary(model: Model, device: torch.device) -> tuple[float, float]:
+    """Return seconds and bytes of a step of the auxiliary loss."""
+    generator = torch.Generator(device).manual_seed(0)
+    parameters = list(model.auxiliary_parameters())
+    adam = torch.optim.Adam(parameters) if parameters else None
+
+    def step() -> None:
+        loss = model.auxiliary_loss(generator)
+        if loss is not None and adam is not None:
+            adam.zero_grad(set_to_none=True)
+            loss.backward()
+            adam.step()
+
+    with _saved_bytes() as saved:
+        step()
+    return best_time(step), float(saved.total)
+
+
+def _small(model_class: type[Model], spec: ModelSpec, features: Mapping[str, FeatureSize]) -> Model:
     chain = torch.arange(ENTITIES)
     train = torch.stack([chain, chain % RELATIONS, chain.roll(1)], 1)
-    everyone = torch.ones(ENTITIES, dtype=torch.bool)
-    modalities = {
-        name: Modality(name, torch.randn(ENTITIES, width), everyone)
-        for name, width in widths.items()
-    }
+    modalities = {}
+    for name, size in features.items():
+        present = chain < max(1, round(size.coverage * ENTITIES))
+        matrix = torch.randn(ENTITIES, size.width) * present[:, None]
+        modalities[name] = Modality(name, matrix, present)
     config = model_class.Config.model_validate(spec.options)
     return model_class(config, GraphIndex(ENTITIES, RELATIONS, train), modalities)
 
@@ -125,11 +195,17 @@ class _SavedBytes:
     def __init__(self) -> None:
         self.total = 0
         self._seen: set[int] = set()
-        self.hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
 
-    def _pack(self, tensor: Tensor) -> Tensor:
+    def pack(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if not tensor.is_leaf and storage.data_ptr() not in self._seen:
             self._seen.add(storage.data_ptr())
             self.total += storage.nbytes()
         return tensor
+
+
+@contextmanager
+def _saved_bytes() -> Iterator[_SavedBytes]:
+    counted = _SavedBytes()
+    with torch.autograd.graph.saved_tensors_hooks(counted.pack, lambda tensor: tensor):
+        yield counted

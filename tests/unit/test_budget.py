@@ -11,8 +11,8 @@ import pytest
 from harness.catalog import load_models
 from harness.plan import machine
 from harness.plan.budget import Sizes, estimate
-from harness.plan.machine import Machine, measure_machine
-from harness.plan.profile import profile_model
+from harness.plan.machine import Machine, best_time, measure_machine
+from harness.plan.profile import FeatureSize, Profile, profile_model
 from harness.plan.spec import ModelSpec, RunSpec
 
 load_models()
@@ -20,19 +20,41 @@ load_models()
 SIZES = Sizes(entities=10_000, relations=50, train=40_000, valid=5_000, test=5_000)
 MACHINE = Machine(
     key="test",
-    matmul=1e11,
     gathered={"dot": 1e9, "l1": 1e9, "modulus": 1e9},
     counted={"dot": 1e10, "l1": 1e10, "modulus": 1e10},
     filled=1e8,
     drawn=1e7,
-    updated=1e8,
+    swept=1e8,
+    updated=1e9,
     resident=300 * 2**20,
 )
+TABLE = Profile(
+    trainable=True,
+    encodes=False,
+    per_entity=256,
+    per_relation=128,
+    table_width=256,
+    terms=(("modulus", 256),),
+)
+"""A table of 256 numbers for each entity."""
+FUSING = replace(TABLE, encodes=True, encoding=1e-5, training=3e-5, auxiliary=0.01, saved=20_000.0)
+"""A model that computes its tables."""
 
 
-def run(model: str = "rotate", options: dict[str, Any] | None = None, **parts: Any) -> RunSpec:
-    spec = {"name": model, **(options or {})}
-    return RunSpec.model_validate({"model": spec, "data": {"dataset": "x"}, **parts})
+def run(model: str = "rotate", **parts: Any) -> RunSpec:
+    return RunSpec.model_validate({"model": {"name": model}, "data": {"dataset": "x"}, **parts})
+
+
+def seconds(profile: Profile = TABLE, sizes: Sizes = SIZES, **parts: Any) -> float:
+    return estimate(run(**parts), sizes, MACHINE, profile).seconds
+
+
+def size(profile: Profile = TABLE, sizes: Sizes = SIZES, **parts: Any) -> float:
+    return estimate(run(**parts), sizes, MACHINE, profile).bytes
+
+
+def spec_of(name: str, **options: Any) -> ModelSpec:
+    return ModelSpec.model_validate({"name": name, **options})
 
 
 @pytest.mark.parametrize(
@@ -42,49 +64,107 @@ def run(model: str = "rotate", options: dict[str, Any] | None = None, **parts: A
 def test_parameters_are_counted_per_entity_and_relation(
     model: str, per_entity: int, per_relation: int
 ) -> None:
-    profile = profile_model(ModelSpec.model_validate({"name": model, "dim": 32}), {})
+    profile = profile_model(spec_of(model, dim=32), {})
     assert (profile.per_entity, profile.per_relation) == (per_entity, per_relation)
     assert profile.parameters(100, 3) == 100 * per_entity + 3 * per_relation
 
 
 def test_terms_give_comparison_and_width() -> None:
-    profile = profile_model(ModelSpec.model_validate({"name": "rotate", "dim": 32}), {})
+    profile = profile_model(spec_of("rotate", dim=32), {})
     assert profile.terms == (("modulus", 64),)
+    assert profile.table_width == 64
     assert not profile.encodes
 
 
-def test_the_projection_of_features_is_counted_in_products() -> None:
-    """Two linear layers: 2 (d_m D + D^2) operations for each entity."""
-    options = {"name": "mocme", "dim": 16, "backbone": "linear", "fusion": {"kind": "mean"}}
-    spec = ModelSpec.model_validate(options)
-    narrow, wide = (profile_model(spec, {"text": width}) for width in (100, 300))
-    assert wide.flops - narrow.flops == pytest.approx(2 * 200 * 32, rel=0.01)
-    assert wide.encodes
-    assert wide.saved > 0
+def test_a_model_that_computes_its_tables_is_timed() -> None:
+    profile = profile_model(spec_of("mocme", dim=16), {"text": FeatureSize(100, 0.5)})
+    assert profile.encodes
+    assert 0 < profile.encoding < profile.training
+    assert min(profile.saved, profile.auxiliary, profile.auxiliary_saved) > 0
+
+
+def test_entities_without_a_modality_cost_less() -> None:
+    """What is kept for the backward pass is counted, so this does not depend on the clock."""
+    few, all_ = (
+        profile_model(spec_of("mocme", dim=16), {"text": FeatureSize(100, share)})
+        for share in (0.1, 1.0)
+    )
+    assert few.saved < 0.8 * all_.saved
+
+
+def test_looking_at_a_model_leaves_the_random_numbers_alone() -> None:
+    import torch
+
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    profile_model(spec_of("transe", dim=8), {})
+    assert torch.equal(torch.rand(2), expected)
 
 
 def test_a_model_that_counts_is_ranked_and_not_trained() -> None:
-    budget = estimate(run("lookup", training={"epochs": 9}), SIZES, MACHINE)
-    queries = 2 * (SIZES.valid + SIZES.test)
-    assert budget.seconds == pytest.approx(queries * SIZES.entities / MACHINE.filled)
+    counting = profile_model(spec_of("lookup"), {})
+    assert not counting.trainable
+    scores = 2 * (SIZES.valid + SIZES.test) * SIZES.entities
+    expected = scores * (1 / MACHINE.filled + counting.scoring)
+    for epochs in (1, 9):
+        assert seconds(counting, training={"epochs": epochs}) == pytest.approx(expected)
 
 
-def test_time_grows_with_the_work() -> None:
-    base = estimate(run(), SIZES, MACHINE).seconds
-    no_training = estimate(run(training={"epochs": 0}), SIZES, MACHINE).seconds
-    twice = estimate(run(training={"epochs": 200}), SIZES, MACHINE).seconds
-    assert twice - no_training == pytest.approx(2 * (base - no_training))
-    for more in ({"negatives": {"count": 128}}, {"options": {"dim": 512}}):
-        assert estimate(run(**more), SIZES, MACHINE).seconds > 1.3 * base
+def test_time_grows_in_proportion_with_the_epochs() -> None:
+    once, twice, never = (seconds(training={"epochs": epochs}) for epochs in (100, 200, 0))
+    assert twice - never == pytest.approx(2 * (once - never))
 
 
-def test_memory_holds_parameters_with_their_optimiser() -> None:
-    small, large = (replace(SIZES, entities=n) for n in (10_000, 110_000))
-    grown = estimate(run(), large, MACHINE).bytes - estimate(run(), small, MACHINE).bytes
-    assert grown == pytest.approx(100_000 * 512 * 4 * 5, rel=0.05)
+@pytest.mark.parametrize("profile", [TABLE, FUSING])
+@pytest.mark.parametrize(
+    ("more", "factor"),
+    [
+        ({"entities": 20_000}, 1.3),
+        ({"train": 80_000}, 1.5),
+        ({"valid": 50_000}, 1.1),
+        ({"test": 500_000}, 1.1),
+    ],
+)
+def test_larger_data_take_longer(profile: Profile, more: dict[str, int], factor: float) -> None:
+    assert seconds(profile, replace(SIZES, **more)) > factor * seconds(profile)
+
+
+def test_harder_runs_take_longer() -> None:
+    base = seconds()
+    assert seconds(negatives={"count": 128}) > 1.3 * base
+    assert seconds(training={"evaluate_every": 1}) > 1.1 * base
+    assert seconds(protocol={"sides": ["tail"]}) < base
+    assert seconds(replace(TABLE, terms=(("modulus", 512),), table_width=512)) > 1.3 * base
+    assert seconds(FUSING) > base
+
+
+def test_few_draws_encode_few_entities() -> None:
+    """With 2 x 9 draws, 18 of 10,000 entities are encoded instead of all."""
+    few = {"negatives": {"count": 7}, "training": {"batch_size": 2, "epochs": 1}}
+    free = seconds(replace(FUSING, training=0.0), **few)
+    per_step = (seconds(FUSING, **few) - free) / (SIZES.train / 2)
+    assert per_step == pytest.approx(18 * FUSING.training, rel=0.01)
+
+
+def test_memory_holds_parameters_with_their_optimiser_and_gradients() -> None:
+    """Four numbers per parameter, and three gradients of the table with half as much slack."""
+    grown = size(sizes=replace(SIZES, entities=110_000)) - size()
+    assert grown == pytest.approx(100_000 * 256 * 4 * (4 + 1.5 * 3), rel=0.01)
+
+
+def test_memory_grows_with_all_that_is_held() -> None:
+    base = size(FUSING)
+    assert base > size()
+    assert size(FUSING, replace(SIZES, features={"text": FeatureSize(384)})) > base
+    assert size(FUSING, negatives={"count": 512}) > base
+    assert size(replace(FUSING, saved=40_000.0)) > base
+    assert size(FUSING, training={"epochs": 9}) == base
 
 
 def test_the_machine_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "ROWS", 256)
+    monkeypatch.setattr(machine, "WIDTH", 32)
     monkeypatch.setenv("HARNESS_KERNELS", "reference")
     cache = tmp_path / "sub" / "machine.json"
     first = measure_machine("cpu", cache)
@@ -102,3 +182,9 @@ def test_rates_of_other_circumstances_are_replaced(
     cache.write_text(stale)
     assert measure_machine("cpu", cache) == fresh
     assert Machine.model_validate_json(cache.read_bytes()) == fresh
+
+
+def test_waiting_for_the_processor_is_not_work() -> None:
+    import time
+
+    assert best_time(lambda: time.sleep(0.05), seconds=0.0) < 0.02

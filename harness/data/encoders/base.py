@@ -58,6 +58,11 @@ class Encoder(ABC, Generic[Raw]):
     def fingerprint(self) -> str:
         """Name, version, options and weights: everything but the inputs that sets the vectors."""
 
+    @property
+    def width(self) -> int:
+        """Components of a vector; 0 (the default) when the inputs decide it."""
+        return 0
+
     @abstractmethod
     def compute(self, inputs: Sequence[Raw]) -> Encoded:
         """Encode without the cache."""
@@ -77,7 +82,7 @@ class Encoder(ABC, Generic[Raw]):
             MissingDataError: the encoder's package is not installed.
             MachineError: the cache folder cannot be written.
         """
-        file = cache_folder() / f"{self._key(inputs)}.safetensors"
+        file = self._file(inputs)
         encoded = _read(file, len(inputs))
         if encoded is None:
             encoded = self.compute(inputs)
@@ -105,6 +110,13 @@ class Encoder(ABC, Generic[Raw]):
             "identity": self._key(inputs),
         }
         return FeatureTable(self.modality, encoded.matrix, encoded.present, provenance)
+
+    def is_cached(self, inputs: Sequence[Raw]) -> bool:
+        """Return whether ``encode`` will find these inputs in the cache (which it checks)."""
+        return self._file(inputs).is_file()
+
+    def _file(self, inputs: Sequence[Raw]) -> Path:
+        return cache_folder() / f"{self._key(inputs)}.safetensors"
 
     def _key(self, inputs: Sequence[Raw]) -> str:
         text = f"{self.fingerprint}\n{_inputs_sha256(inputs)}"

@@ -55,6 +55,11 @@ class HashedNgrams(Encoder[str]):
             f"idf={self.idf}"
         )
 
+    @property
+    def width(self) -> int:
+        """d."""
+        return self.dim
+
     def compute(self, inputs: Sequence[str]) -> Encoded:
         """Encode names; the empty name is absent."""
         index: dict[str, int] = {}

@@ -26,6 +26,8 @@ from harness.errors import MissingDataError
 
 __all__ = ["SentenceEncoder"]
 
+WIDTH = 384
+
 
 @ENCODERS.register("minilm")
 class SentenceEncoder(Encoder[str]):
@@ -48,6 +50,11 @@ class SentenceEncoder(Encoder[str]):
         vocabulary = file_sha256(folder / "tokenizer.json")[:16]
         return f"minilm weights={weights} tokenizer={vocabulary} pooling=mean unit-length"
 
+    @property
+    def width(self) -> int:
+        """384."""
+        return WIDTH
+
     def require(self) -> None:
         """Check that the package with the weights is installed."""
         _model_folder()
@@ -66,7 +73,7 @@ class SentenceEncoder(Encoder[str]):
         Nothing is encoded when too many tokens are unknown: ``encode`` refuses the result.
         """
         present = torch.tensor([bool(text.strip()) for text in inputs], dtype=torch.bool)
-        matrix = torch.zeros(len(inputs), 384)
+        matrix = torch.zeros(len(inputs), WIDTH)
         named = [text for text in inputs if text.strip()]
         unknown = self.unknown_share(named) if named else 0.0
         if named and unknown <= UNKNOWN_LIMIT:

@@ -1,0 +1,325 @@
+"""``harness run --dry-run``: the plan with an estimate of time and memory.
+
+Nothing is encoded, no database is needed, and nothing is written but the machine's rates in the
+cache.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.plan.budget import Budget, Sizes
+    from harness.plan.expand import Plan, PlannedRun
+    from harness.plan.machine import Machine
+    from harness.plan.profile import Profile
+    from harness.plan.spec import DataSpec
+
+__all__ = ["Line", "State", "describe", "lines_of", "show"]
+
+WIDTH = 80
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: the runs of a row on a dataset, which differ in their seed alone.
+
+    Attributes:
+        label, dataset, features: the cell.
+        seeds: of its runs.
+        runs: the run of each seed, as JSON; equal runs of two lines are executed once.
+        epochs: at most; None for models that are not trained.
+        budget: of each run, or why there is no estimate.
+    """
+
+    label: str
+    dataset: str
+    features: str
+    seeds: tuple[int, ...]
+    runs: tuple[str, ...]
+    epochs: int | None
+    budget: Budget | str
+
+
+@dataclass(frozen=True)
+class State:
+    """What earlier commands left of a plan; its runs as JSON.
+
+    Attributes:
+        finished: they are not run again.
+        failed: they are run again with ``--retry-failed`` only.
+        unknown: their features are not encoded yet, so what they are is not known in full, and
+            neither is whether they are finished.
+    """
+
+    finished: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
+
+
+def show(plan: Plan, home: Path, *, device: str, threads: int, workers: int) -> None:
+    """Print the plan and what it takes at most.
+
+    Args:
+        plan: what to run.
+        home: results folder; it need not exist.
+        device, threads, workers: as for the run itself; threads 0 is all cores.
+
+    Raises:
+        MissingDataError: no dataset of the plan is on this machine.
+        StoreError: the database in ``home`` cannot be read.
+    """
+    import torch
+
+    from harness.pipeline import resolve_device
+    from harness.plan.expand import without_missing
+    from harness.plan.machine import measure_machine
+
+    plan = without_missing(plan, _at_hand)
+    state = _state(plan, home)
+    target = str(resolve_device(device))
+    if workers > 1 and not threads:
+        threads = max(1, (os.cpu_count() or 1) // workers)
+    if threads:
+        torch.set_num_threads(threads)
+    machine = measure_machine(target, _machine_file(target, torch.get_num_threads()))
+    lines = lines_of(plan, _Estimator(machine, target))
+    print(describe(plan, lines, state, workers=workers))
+
+
+def lines_of(plan: Plan, estimate: Callable[[PlannedRun], Budget | str]) -> list[Line]:
+    """Return the lines of a plan; one seed of each is estimated.
+
+    Args:
+        plan: what to run.
+        estimate: returns the estimate of a run, or why there is none.
+    """
+    from harness.model import MODELS
+
+    cells: dict[tuple[int, str, str], list[PlannedRun]] = {}
+    for run in plan.runs:
+        data = run.spec.data
+        cells.setdefault((run.position, data.dataset, data.features), []).append(run)
+    lines = []
+    for runs in cells.values():
+        first = runs[0]
+        trainable = MODELS.get(first.spec.model.name).capabilities.trainable
+        lines.append(
+            Line(
+                label=first.label,
+                dataset=first.spec.data.dataset,
+                features=first.spec.data.features,
+                seeds=tuple(run.spec.seed for run in runs),
+                runs=tuple(run.spec.model_dump_json() for run in runs),
+                epochs=first.spec.training.epochs if trainable else None,
+                budget=estimate(first),
+            )
+        )
+    return lines
+
+
+def describe(plan: Plan, lines: Sequence[Line], state: State, *, workers: int = 1) -> str:
+    """Return the text of a dry run, at most 80 columns wide but for long names and reasons.
+
+    Args:
+        plan: its name, title and excluded cells are told.
+        lines: ``lines_of`` the plan.
+        state: what earlier commands left.
+        workers: runs at the same time.
+    """
+    title = f"{plan.suite}: {plan.title}" if plan.title else plan.suite
+    parts = [title, _table(lines), *_totals(lines, state, workers)]
+    failing = {f"{line.label} on {line.dataset}: {line.budget}": None for line in lines
+               if isinstance(line.budget, str)}  # fmt: skip
+    if failing:
+        parts += ["", "no estimate, and not in the totals:", *(f"  {text}" for text in failing)]
+    if plan.excluded:
+        parts += ["", "not run:", *_exclusions(plan)]
+    return "\n".join(parts)
+
+
+def _table(lines: Sequence[Line]) -> str:
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("row", "dataset", "features", "seeds"):
+        table.add_column(name, overflow="fold")
+    for name in ("epochs", "time/run", "memory"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in lines:
+        costs = ("not known", "not known")
+        if not isinstance(line.budget, str):
+            costs = _duration(line.budget.seconds), _size(line.budget.bytes)
+        epochs = "-" if line.epochs is None else str(line.epochs)
+        seeds = " ".join(map(str, line.seeds))
+        table.add_row(line.label, line.dataset, line.features, seeds, epochs, *costs)
+    stream = StringIO()
+    Console(file=stream, width=WIDTH, highlight=False, markup=False).print(table)
+    return "\n".join(text.rstrip() for text in stream.getvalue().splitlines())
+
+
+def _totals(lines: Sequence[Line], state: State, workers: int) -> list[str]:
+    costs = {run: line.budget for line in lines for run in line.runs}
+    left = [run for run in costs if run not in state.finished | state.failed]
+    texts = ["", _total("all", list(costs), costs, workers)]
+    if state.finished & costs.keys():
+        texts.append(f"finished already: {_runs(len(state.finished & costs.keys()))}")
+    if state.failed & costs.keys():
+        count = _runs(len(state.failed & costs.keys()))
+        texts.append(f"failed earlier: {count}, skipped without --retry-failed")
+    if len(left) < len(costs):
+        texts.append(_total("left", left, costs, workers))
+    if state.unknown & costs.keys():
+        count = _runs(len(state.unknown & costs.keys()))
+        texts.append(
+            f"not known to be finished: {count}, whose features are encoded first\n"
+            "  (minutes, once per dataset; not in the estimate)"
+        )
+    texts.append(
+        "Times are upper bounds: early stopping (training.patience) may end runs sooner.\n"
+        "Within a factor of two, memory within a quarter, on this machine when it is idle."
+    )
+    return texts
+
+
+def _total(name: str, runs: Sequence[str], costs: dict[str, Budget | str], workers: int) -> str:
+    from harness.plan.budget import START_UP
+
+    known = [cost for cost in (costs[run] for run in runs) if not isinstance(cost, str)]
+    text = f"{name}: {_runs(len(runs))}"
+    if not known:
+        return text
+    if workers == 1:
+        seconds = sum(cost.seconds for cost in known) + START_UP
+    else:  # a process for each run
+        each = [cost.seconds + START_UP for cost in known]
+        seconds = max(*each, sum(each) / workers) if len(each) > 1 else each[0]
+    memory = sum(sorted((cost.bytes for cost in known), reverse=True)[:workers])
+    how = "one at a time" if workers == 1 else f"{workers} at a time"
+    return f"{text}, at most {_duration(seconds)} {how}, {_size(memory)} of memory"
+
+
+def _exclusions(plan: Plan) -> list[str]:
+    """Return excluded cells by reason."""
+    reasons: dict[str, list[str]] = {}
+    for cell in plan.excluded:
+        seed = "" if cell.seed is None else f" (seed {cell.seed})"
+        features = "" if cell.features == "none" else f" [{cell.features}]"
+        where = f"{cell.label} on {cell.dataset}{features}{seed}"
+        if where not in reasons.setdefault(cell.reason, []):
+            reasons[cell.reason].append(where)
+    return [f"  {'; '.join(cells)}:\n    {reason}" for reason, cells in reasons.items()]
+
+
+def _runs(count: int) -> str:
+    return f"{count} run" if count == 1 else f"{count} runs"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    if seconds < 99.5 * 60:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _size(size: float) -> str:
+    return f"{size / 2**20:.0f} MiB" if size < 1000 * 2**20 else f"{size / 2**30:.1f} GiB"
+
+
+def _at_hand(data: DataSpec) -> tuple[str, str]:
+    """Return the digest of the graph; of the features too ("?" where they must be encoded)."""
+    from harness.data.load import load, load_graph, unencoded
+
+    if unencoded(data.dataset, data.features):
+        return load_graph(data.dataset).digest, "?"
+    dataset = load(data.dataset, data.features, data.modalities)
+    return dataset.graph.digest, dataset.features.digest
+
+
+def _state(plan: Plan, home: Path) -> State:
+    from harness.plan.expand import identify
+    from harness.store import DATABASE, open_store
+
+    known = tuple(run for run in plan.runs if _at_hand(run.spec.data)[1] != "?")
+    unknown = {run.spec.model_dump_json() for run in plan.runs if run not in known}
+    finished: set[str] = set()
+    failed: set[str] = set()
+    if (home / DATABASE).is_file():
+        store = open_store(home / DATABASE, create=False)
+        try:
+            finished = set(store.finished_ids())
+            failed = {record.run_id for record in store.find(status="failed")}
+        finally:
+            store.close()
+    runs = {
+        run.spec.model_dump_json(): run_id
+        for run_id, run in identify(replace(plan, runs=known), _at_hand)
+    }
+    return State(
+        finished=frozenset(run for run, run_id in runs.items() if run_id in finished),
+        failed=frozenset(run for run, run_id in runs.items() if run_id in failed - finished),
+        unknown=frozenset(unknown),
+    )
+
+
+def _machine_file(device: str, threads: int) -> Path:
+    import platformdirs
+
+    root = os.environ.get("HARNESS_CACHE")
+    folder = Path(root) if root else platformdirs.user_cache_path("mmkgc-harness")
+    return folder / "machine" / f"{device.replace(':', '-')}-{threads}.json"
+
+
+class _Estimator:
+    """Estimates runs; what they share is looked at once."""
+
+    def __init__(self, machine: Machine, device: str) -> None:
+        self.machine, self.device = machine, device
+        self._sizes: dict[str, Sizes] = {}
+        self._profiles: dict[str, Profile] = {}
+
+    def __call__(self, run: PlannedRun) -> Budget | str:
+        from harness.plan.budget import estimate
+
+        try:
+            sizes = self._sizes_of(run.spec.data)
+            return estimate(run.spec, sizes, self.machine, self._profile_of(run, sizes))
+        except Exception as error:  # a model of a user's own may raise anything
+            return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+    def _profile_of(self, run: PlannedRun, sizes: Sizes) -> Profile:
+        from harness.plan.profile import profile_model
+
+        key = f"{run.spec.model.model_dump_json()} {sorted(sizes.features.items())}"
+        if key not in self._profiles:
+            print(f"looking at {run.label} on {run.spec.data.dataset}", file=sys.stderr)
+            self._profiles[key] = profile_model(run.spec.model, sizes.features, self.device)
+        return self._profiles[key]
+
+    def _sizes_of(self, data: DataSpec) -> Sizes:
+        from harness.data.load import load, load_graph, unencoded
+        from harness.plan.budget import Sizes
+        from harness.plan.profile import FeatureSize
+
+        key = data.model_dump_json()
+        if key not in self._sizes:
+            missing = unencoded(data.dataset, data.features)
+            graph = load_graph(data.dataset)
+            features = {name: FeatureSize(*size) for name, size in missing.items()}
+            if not missing:
+                tables = load(data.dataset, data.features, data.modalities).features.tables
+                features = {
+                    name: FeatureSize(table.matrix.shape[1], table.coverage)
+                    for name, table in tables.items()
+                }
+            self._sizes[key] = Sizes.of(graph, features)
+        return self._sizes[key]
