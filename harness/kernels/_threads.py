@@ -1,8 +1,8 @@
 """Runs a compiled function over parts of a range, one part per thread at a time.
 
 The compiled functions release the interpreter lock, so plain threads are enough. Unlike
-the compiler's own parallel loops this may be called from several threads at once, survives ``fork``,
-and adds no second OpenMP runtime beside torch's.
+the compiler's own parallel loops this may be called from several threads at once, survives
+``fork``, and adds no second OpenMP runtime beside torch's.
 
 Every output element is written by one call in a fixed order, so results do not depend on how many
 threads there are.
