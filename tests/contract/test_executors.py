@@ -108,7 +108,9 @@ def record_of(job: Job) -> RunRecord:
 def result_of(job: Job) -> dict[str, Any]:
     """What a repetition must give again: everything but times and places."""
     record = record_of(job).model_dump(exclude={"timings", "provenance", "history", "created"})
-    history = [{k: v for k, v in row.items() if "seconds" not in k} for row in record_of(job).history]
+    history = [
+        {k: v for k, v in row.items() if "seconds" not in k} for row in record_of(job).history
+    ]
     return {**record, "history": history, "ranks": (job.folder / "ranks.npz").read_bytes()}
 
 

@@ -1,0 +1,185 @@
+"""Processes of the ``harness`` command that start in milliseconds.
+
+One interpreter imports everything once and forks for every command; a fork runs the entry point of
+the command line with its own arguments, environment, limits and output files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FORKER = """
+import json, os, resource, sys, traceback
+import torch
+import harness.cli.main, harness.cli.progress, harness.execution.worker
+import harness.execution.processes, harness.pipeline, harness.plan.expand, harness.report.query
+import harness.report.render, harness.store.sql
+from harness import catalog
+catalog.load_models()
+torch.set_num_threads(1)
+
+def child(order):
+    os.setsid()
+    for number, path in ((0, os.devnull), (1, order["out"]), (2, order["err"])):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        os.dup2(descriptor, number)
+    sys.argv = ["harness", *order["words"]]
+    for name, value in order["environment"].items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+    if order["largest_file"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"],) * 2)
+    if order["user"]:
+        os.setgroups([])
+        os.setgid(order["user"])
+        os.setuid(order["user"])
+    try:
+        harness.cli.main.main()
+        code = 0
+    except SystemExit as error:
+        code = error.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 99
+    sys.stdout.flush()
+    os._exit(code)
+
+for line in sys.stdin:
+    order = json.loads(line)
+    if "wait" in order:
+        status = os.waitpid(order["wait"], 0)[1]
+        print(os.waitstatus_to_exitcode(status), flush=True)
+        continue
+    number = os.fork()
+    if number == 0:
+        child(order)
+    print(number, flush=True)
+"""
+
+
+class Command:
+    """A running command; ``code`` is negative when a signal ended it."""
+
+    def __init__(self, forker: Forker, number: int, out: Path, err: Path) -> None:
+        self._forker, self.number, self._out, self._err = forker, number, out, err
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.number, number)
+
+    def wait(self) -> Ended:
+        code = self._forker.ask({"wait": self.number})
+        return Ended(code, self.out, self.err)
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text() if self._out.is_file() else ""
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text() if self._err.is_file() else ""
+
+
+@dataclass
+class Ended:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Forker:
+    """Starts commands."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def ask(self, order: Mapping[str, Any]) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def _forker() -> Iterator[Forker]:
+    environment = dict(os.environ, OMP_NUM_THREADS="1", HARNESS_KERNELS="reference")
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        yield Forker(process)
+
+
+@pytest.fixture
+def start(
+    _forker: Forker, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Command]:
+    """Return ``start(*words, largest_file=, user=, terminal=, **environment)``.
+
+    The folders of the test (HARNESS_HOME, HARNESS_CACHE) are its own; there are no published data.
+    """
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+
+    def start(
+        *words: object,
+        largest_file: int = 0,
+        user: int = 0,
+        terminal: str = "",
+        **environment: str | None,
+    ) -> Command:
+        folder = tmp_path_factory.mktemp("streams")
+        out, err = folder / "out", Path(terminal or folder / "err")
+        if user:
+            for path in (out, err):
+                path.touch()
+                path.chmod(0o666)
+            for parent in (folder, *folder.parents[:2]):
+                parent.chmod(parent.stat().st_mode | 0o011)
+        own = ("HARNESS_HOME", "HARNESS_CACHE", "HARNESS_DATA", "NUMBA_CACHE_DIR")
+        order = {
+            "words": [str(word) for word in words],
+            "environment": {name: os.environ.get(name) for name in own} | environment,
+            "largest_file": largest_file,
+            "user": user,
+            "out": str(out),
+            "err": str(err),
+        }
+        return Command(_forker, _forker.ask(order), out, err)
+
+    return start
+
+
+@pytest.fixture
+def harness(start: Callable[..., Command]) -> Callable[..., Ended]:
+    """Return a function that runs the command to its end; arguments as ``start``."""
+    return lambda *words, **options: start(*words, **options).wait()
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool]], None]:
+    """Return a function that waits for a condition, for at most two minutes."""
+
+    def until(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < deadline, "nothing happened for two minutes"
+            time.sleep(0.005)
+
+    return until

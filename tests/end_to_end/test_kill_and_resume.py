@@ -1,0 +1,174 @@
+"""A suite that is killed or asked to stop at any moment goes on and ends with the same results."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness.store import open_store
+
+SUITE = """\
+name: small
+datasets: ["synthetic:entities=60,relations=4,train={train},valid=40,test=40"]
+rows: [{rows}]
+base:
+  training: {{epochs: {epochs}, batch_size: {batch}, evaluate_every: 1, patience: 0}}
+  model: {{dim: 8}}
+  negatives: {{count: 4}}
+seeds: [{seeds}]
+"""
+
+
+def write_suite(
+    folder: Path,
+    *,
+    rows: str = "transe, distmult",
+    seeds: str = "0, 1",
+    epochs: int = 8,
+    train: int = 400,
+    batch: int = 128,
+) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(SUITE.format(rows=rows, seeds=seeds, epochs=epochs, train=train, batch=batch))
+    return path
+
+
+def results(home: Path) -> dict[str, Any]:
+    """Everything that was measured, by run: all but times, machines and moments."""
+    with closing(open_store(home / "harness.db", create=False)) as store:
+        assert list(store.check()) == []
+        records, cells = store.find(), store.cells("small")
+    assert len({(cell.label, cell.seed) for cell in cells}) == len(cells)
+    assert {cell.run_id for cell in cells} == {record.run_id for record in records}
+    found = {}
+    for record in records:
+        values = record.model_dump(mode="json", exclude={"timings", "provenance", "cells"})
+        values["history"] = [
+            {name: value for name, value in row.items() if "seconds" not in name}
+            for row in values["history"]
+        ]
+        folder = home / "runs" / record.run_id
+        assert json.loads((folder / "record.json").read_bytes())["run_id"] == record.run_id
+        found[record.run_id] = (values, (folder / "ranks.npz").read_bytes())
+    return found
+
+
+def leftovers(home: Path) -> list[Path]:
+    return [path for path in home.rglob(".*") if path.suffix == ".tmp"]
+
+
+def kill_until_done(start: Callable[..., Any], folder: Path, *, kills: int, at_least: int) -> None:
+    suite = write_suite(folder)
+    began = time.monotonic()
+    assert start("run", suite, "--home", folder / "straight").wait().code == 0
+    took = time.monotonic() - began
+    expected = results(folder / "straight")
+    assert len(expected) == 4
+
+    draw, done, rounds = random.Random(0), 0, 0
+    home = folder / "home-0"
+    while True:
+        command = start("run", suite, "--home", home)
+        if done < kills:
+            time.sleep(draw.uniform(0, took))
+            command.send(signal.SIGKILL)
+        ended = command.wait()
+        assert ended.code in (0, -signal.SIGKILL), ended.err
+        if ended.code:
+            done += 1
+            continue
+        assert results(home) == expected
+        assert leftovers(home) == []
+        if done >= kills:
+            break
+        rounds += 1
+        home = folder / f"home-{rounds}"
+    assert done >= at_least
+
+
+def test_results_survive_kill_9(start: Callable[..., Any], tmp_path: Path) -> None:
+    kill_until_done(start, tmp_path, kills=6, at_least=6)
+
+
+@pytest.mark.slow
+def test_results_survive_fifty_times_kill_9(start: Callable[..., Any], tmp_path: Path) -> None:
+    kill_until_done(start, tmp_path, kills=50, at_least=50)
+
+
+def test_the_first_ctrl_c_ends_the_epoch_and_the_run_goes_on(
+    start: Callable[..., Any], until: Any, tmp_path: Path
+) -> None:
+    suite, home = write_suite(tmp_path, rows="transe", seeds="0", epochs=150), tmp_path / "home"
+    command = start("run", suite, "--home", home)
+    until(lambda: list(home.glob("runs/*/state.json")))
+    command.send(signal.SIGINT)
+    ended = command.wait()
+    assert ended.code == 130, ended.err
+    assert "stopping after this epoch" in ended.err
+    assert ended.err.endswith("error: stopped; the same command goes on from here\n")
+    assert not list(home.glob("runs/*/record.json"))
+
+    again = start("run", suite, "--home", home).wait()
+    assert again.code == 0
+    (log,) = home.glob("runs/*/log.jsonl")
+    epochs = [json.loads(line)["epoch"] for line in log.read_text().splitlines()]
+    assert epochs == list(range(1, 151))  # none was repeated
+    assert start("run", suite, "--home", tmp_path / "straight").wait().code == 0
+    assert results(home) == results(tmp_path / "straight")
+
+
+def test_the_second_ctrl_c_stops_within_an_epoch(
+    start: Callable[..., Any], until: Any, tmp_path: Path
+) -> None:
+    suite = write_suite(tmp_path, rows="transe", seeds="0", train=3000, batch=1, epochs=2)
+    home = tmp_path / "home"
+    command = start("run", suite, "--home", home)
+    until(lambda: list(home.glob("runs/*/spec.json")))
+    command.send(signal.SIGINT)
+    until(lambda: "stopping after this epoch" in command.err)
+    command.send(signal.SIGINT)
+    ended = command.wait()
+    assert ended.code == 130, ended.err
+    assert "Traceback" not in ended.err
+    assert not list(home.glob("runs/*/state.json"))  # the epoch was not ended
+
+
+def test_ctrl_c_before_anything_runs_is_quiet(start: Callable[..., Any], tmp_path: Path) -> None:
+    command = start("run", write_suite(tmp_path), "--home", tmp_path / "home")
+    time.sleep(0.01)
+    command.send(signal.SIGINT)
+    ended = command.wait()
+    assert ended.code in (130, -signal.SIGINT), ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_worker_processes_end_with_their_parent(
+    start: Callable[..., Any], until: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    suite, home = write_suite(tmp_path, rows="transe", epochs=100_000), tmp_path / "home"
+    command = start("run", suite, "--home", home, "--workers", 2)
+    until(lambda: len(list(home.glob("runs/*/state.json"))) == 2)
+    workers = psutil.Process(command.number).children()
+    assert len(workers) == 2
+    command.send(number)
+    ended = command.wait()
+    if number == signal.SIGTERM:
+        assert ended.code == 143, ended.err
+        assert not any(map(alive, workers))
+        assert not list(home.glob("runs/*/record.json"))
+    else:
+        until(lambda: not any(map(alive, workers)))
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
