@@ -1,0 +1,268 @@
+"""What the documentation says is so: commands and snippets run, links lead somewhere.
+
+Every command of a page is run in the order of the page, in a folder with results and a cache of its
+own. A file that the page shows (its name, in code, above the block) is written first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from harness.catalog import load_models
+from harness.cli.main import app
+from harness.model import MODELS
+from harness.plan.expand import expand
+from harness.plan.suite import load_suite
+from harness.report.library import load_definition
+from harness.store import open_store
+from harness.store.records import Cell, RunRecord
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = ["README.md", "reports/README.md"]
+PAGES += sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))
+
+SMALLER = {
+    "harness run suites/quickstart.yaml": "--set training.epochs=1 --only seed=0,label=RotatE",
+    "harness run suites/quickstart.yaml --dry-run": "--only seed=0",
+    "harness run suites/fusion.yaml": (
+        "--set training.epochs=1 --only seed=0,dataset=atlas,label=mean"
+    ),
+    "harness run quickstart --set training.epochs=5": (
+        "--set training.epochs=1 --only seed=0,label=RotatE"
+    ),
+    "harness run my_suite.yaml --models my_models": "--set training.epochs=1 --only seed=0",
+    "harness run my_suite.yaml --models my_models --set training.epochs=1": "--only seed=0",
+    "harness run my_run.yaml": "--set training.epochs=1 --only seed=0,model=rotate",
+    "harness runs rm 3f2a": "--yes",
+}
+"""What is added to a command so that it takes seconds, or asks nothing."""
+
+NOT_RUN = {
+    "pip install -e .": "needs the network; the wheel is installed by test_wheel.py",
+    "pip install -e '.[test]'": "needs the network; it is how these tests came here",
+    "pytest": "this is it",
+    "pytest tests/contract/test_models.py -k transe_text": "needs the file in the checkout",
+    "pytest tests/benchmarks/test_kernels_benchmark.py --benchmark-only "
+    "--benchmark-columns=min,median": "minutes",
+    "harness run suites/main_table.yaml": "days, on data that are not in the package",
+    "harness run suites/main_table.yaml --only model=rotate,dataset=mkg-w,seed=0": (
+        "minutes, on data that are not in the package"
+    ),
+    "harness data fetch mkg-w": "needs the network; test_data_from_a_mirror.py runs it",
+    "harness data import ~/benchmarks": "a folder of the reader; test_data_commands.py imports one",
+}
+"""Commands that are not run, and why."""
+
+COMMANDS = ("harness", "python", "pip", "pytest")
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, its text, and the file it is shown as ("" for none)."""
+
+    language: str
+    text: str
+    file: str
+
+
+def blocks(page: str) -> Iterator[Block]:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    pattern = r"(?:`([^`\n]+)`:\n\n)?^```(\w*)\n(.*?)^```$"
+    for match in re.finditer(pattern, text, re.DOTALL | re.MULTILINE):
+        yield Block(match[2], match[3], match[1] or "")
+
+
+def commands(block: Block) -> list[str]:
+    """Return the commands of a block without prompts and remarks."""
+    if block.language not in ("", "console", "bash", "sh"):
+        return []
+    found = []
+    for line in block.text.splitlines():
+        line = re.sub(r"\s+#\s.*$", "", line.removeprefix("$ ")).strip()
+        parts = line.split(" && ")
+        if parts[0].split(" ")[0] in COMMANDS:
+            found += parts
+        else:
+            assert block.language != "console" or not line, f"not a command: {line}"
+    return found
+
+
+ALL_COMMANDS = {command for page in PAGES for block in blocks(page) for command in commands(block)}
+
+
+# --- running ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what a checkout has, where commands are typed."""
+    load_models()
+    folder = tmp_path / "desk"
+    for name in ("suites", "reports", "results/records"):
+        shutil.copytree(REPOSITORY / name, folder / name)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    monkeypatch.setattr(MODELS, "_entries", dict(MODELS._entries))  # a page adds a model
+    return folder
+
+
+def prepare_database(make_record: Callable[..., RunRecord]) -> None:
+    """The runs that docs/database.md speaks of, here and in another database."""
+    for place, names in (("", ("3f2a", "91bc")), ("other/harness.db", ("77aa",))):
+        with contextlib.closing(open_store(Path(place) if place else None)) as store:
+            for seed, name in enumerate(names):
+                run_id = f"{name}00000000"
+                store.add(make_record(run_id, seed=seed))
+                cell = Cell(
+                    suite="quickstart",
+                    position=0,
+                    label="RotatE",
+                    dataset="atlas",
+                    seed=seed,
+                    run_id=run_id,
+                )
+                store.plan("quickstart", "", [*store.cells("quickstart"), cell])
+
+
+def prepare_features(_: Callable[..., RunRecord]) -> None:
+    import torch
+
+    torch.save(torch.ones(3, 2), "old.pth")
+
+
+PREPARE = {
+    "README.md": prepare_database,
+    "docs/database.md": prepare_database,
+    "docs/features.md": prepare_features,
+    "reports/README.md": prepare_database,
+}
+
+
+def run(command: str) -> None:
+    """Run a command line in this process."""
+    words = shlex.split(command)
+    if words[:2] == ["python", "-c"]:
+        exec(words[2], {})
+        return
+    assert words[0] == "harness", f"cannot run '{command}': list it in NOT_RUN with a reason"
+    words = [_newest_run() if word == "RUN" else word for word in words]
+    result = CliRunner().invoke(app, words[1:])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise AssertionError(f"{command}: {result.exception}") from result.exception
+    assert result.exit_code == 0, f"{command}:\n{result.output}"
+
+
+def _newest_run() -> str:
+    with contextlib.closing(open_store()) as store:
+        trained = [record for record in store.find(status="ok") if record.history]
+        return trained[-1].run_id
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_and_python_of_a_page_run(
+    page: str, desk: Path, make_record: Callable[..., RunRecord]
+) -> None:
+    PREPARE.get(page, lambda _: None)(make_record)
+    names: dict[str, Any] = {}
+    for block in blocks(page):
+        if block.file:
+            (desk / block.file).parent.mkdir(exist_ok=True)
+            (desk / block.file).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            exec(compile(block.text, page, "exec"), names)
+        for command in commands(block):
+            if command not in NOT_RUN:
+                run(f"{command} {SMALLER.get(command, '')}")
+
+
+def test_nothing_is_excused_that_is_not_there() -> None:
+    assert set(SMALLER) | set(NOT_RUN) <= ALL_COMMANDS
+    assert not set(SMALLER) & set(NOT_RUN)
+
+
+# --- YAML ---------------------------------------------------------------------------------
+
+YAML = [(page, block) for page in PAGES for block in blocks(page) if block.language == "yaml"]
+
+
+@pytest.mark.parametrize(("page", "block"), YAML, ids=[f"{p}-{i}" for i, (p, _) in enumerate(YAML)])
+def test_yaml_is_accepted(page: str, block: Block, desk: Path) -> None:
+    """Suites are expanded; a part of a suite stands in one that is otherwise as small as can be."""
+    path = desk / "suites" / "shown.yaml"
+    if "suite:" in block.text and "metrics:" in block.text:
+        path = desk / "reports" / "shown.yaml"
+        path.write_text(block.text, encoding="utf-8")
+        assert load_definition(str(path)).title
+        return
+    text = block.text
+    if "name:" not in text:
+        head = "name: shown\ntitle: A part\ndatasets: [tiva, {dataset: atlas, features: all}]\n"
+        text = head + text
+        text += "" if "ablation:" in text else "rows: [rotate]\n"
+    if "transe_text" in text:
+        text = text.replace("transe_text", "transe")
+        text = text.replace("  - transe\n", "", 1)
+    if "dataset: my," in text:
+        text = text.replace("dataset: my, features: hashed-names", "dataset: atlas, features: all")
+    path.write_text(text, encoding="utf-8")
+    assert expand(load_suite(path), {}).runs
+
+
+# --- names and links ----------------------------------------------------------------------
+
+TEXT = {
+    page: (REPOSITORY / page).read_text(encoding="utf-8") for page in (*PAGES, "CONTRIBUTING.md")
+}
+
+
+def known_commands() -> set[str]:
+    def below(command: Any, path: str) -> Iterator[str]:
+        if not hasattr(command, "commands"):
+            yield path
+            return
+        for name, child in command.commands.items():
+            yield from below(child, f"{path} {name}")
+
+    return set(below(typer.main.get_command(app), "harness"))
+
+
+def test_every_command_is_mentioned() -> None:
+    everything = "\n".join(TEXT.values())
+    assert [command for command in sorted(known_commands()) if command not in everything] == []
+
+
+def test_commands_in_the_text_exist() -> None:
+    known = known_commands()
+    groups = {command.rsplit(" ", 1)[0] for command in known if command.count(" ") == 2}
+    for page, text in TEXT.items():
+        for words in re.findall(r"`harness ((?:[a-z]+ ?)+)", text.replace("\n", " ")):
+            first, *rest = words.split()
+            named = f"harness {first}"
+            if named in groups and rest:
+                named = f"{named} {rest[0]}"
+            assert named in known | groups, f"{page}: {named}"
+
+
+def slugs(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("page", TEXT)
+def test_links_lead_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", TEXT[page]):
+        if re.match(r"[a-z]+:", link):
+            continue
+        file, _, heading = link.partition("#")
+        target = (REPOSITORY / page).parent / file if file else REPOSITORY / page
+        assert target.exists(), f"{page}: {link}"
+        assert not heading or heading in slugs(target), f"{page}: {link}"
