@@ -3,8 +3,8 @@
 In a checkout the folder ``models/`` stands beside ``harness/`` and is the package ``models``; in an
 installed wheel it is the package ``harness.models``. Both are bound by location, so a folder called
 ``models`` in the working directory is never taken for ours. A user's own folder is loaded the same
-way (``--models DIR``), and an installed package may offer models through an entry point in the group
-``harness.models``.
+way (``--models DIR``), and an installed package may offer models through an entry point in the
+group ``harness.models``.
 """
 
 from __future__ import annotations

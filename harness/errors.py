@@ -84,7 +84,7 @@ class NonFiniteError(RunError):
     """A loss, a gradient or a score is NaN or infinite."""
 
 
-class Interrupted(RunError):
+class Interrupted(RunError):  # noqa: N818 - a stop that was asked for is no error
     """The run was asked to stop and wrote a checkpoint first."""
 
     def __init__(self, message: str, *, exit_code: int = 130) -> None:

@@ -165,7 +165,7 @@ class Model(nn.Module):
         return {}
 
     def fusion_weights(self, entities: Tensor) -> dict[str, Tensor]:
-        """Return per modality the [n] weight it has in each entity's vector ({} when not fusing)."""
+        """Return per modality its [n] weight in each entity's vector ({} when not fusing)."""
         return {}
 
     # --- what follows ---------------------------------------------------------------------

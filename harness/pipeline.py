@@ -1,5 +1,5 @@
-"""One run, in two stages: ``train`` ends with a checkpoint chosen on validation; ``test`` scores the
-test split with it, once. A study stops after the first."""
+"""One run, in two stages: ``train`` ends with a checkpoint chosen on validation; ``test`` scores
+the test split with it, once. A study stops after the first."""
 
 from __future__ import annotations
 

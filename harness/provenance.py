@@ -20,7 +20,7 @@ PACKAGES = ("torch", "numpy", "numba", "scipy", "safetensors")
 
 @cache
 def git_state(folder: Path | None = None) -> tuple[str, bool] | None:
-    """Return (commit, has uncommitted changes) of the checkout the code runs from, None outside one.
+    """Return (commit, has uncommitted changes) of the code's checkout, None outside one.
 
     Args:
         folder: by default the one that holds the package.

@@ -50,7 +50,9 @@ class KnowledgeGraph:
             if not len(triples):
                 continue
             limits = (len(self.entities), len(self.relations), len(self.entities))
-            for column, (what, limit) in enumerate(zip(("head", "relation", "tail"), limits)):
+            for column, (what, limit) in enumerate(
+                zip(("head", "relation", "tail"), limits, strict=True)
+            ):
                 low, high = int(triples[:, column].min()), int(triples[:, column].max())
                 if low < 0 or high >= limit:
                     bad = low if low < 0 else high
@@ -61,10 +63,12 @@ class KnowledgeGraph:
 
     @property
     def n_entities(self) -> int:
+        """N."""
         return len(self.entities)
 
     @property
     def n_relations(self) -> int:
+        """R."""
         return len(self.relations)
 
     @cached_property

@@ -71,7 +71,7 @@ class CorruptionSampler:
         return cls(index.n_entities, count, shares.to(device), known)
 
     def sample(self, batch: Tensor, generator: torch.Generator) -> Negatives:
-        """Return n corruptions of each positive of ``batch`` [B, 3]; all tensors stay on its device.
+        """Return n corruptions per positive of ``batch`` [B, 3]; all tensors stay on its device.
 
         Each corruption chooses its side on its own; a row lists its tail corruptions first.
         """

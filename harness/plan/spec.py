@@ -55,7 +55,7 @@ class DataSpec(Config):
     dataset: str
     """Dataset name: ``harness data list``."""
     features: str = "none"
-    """Feature set of the dataset ("none", "names", "published", ...): ``harness data show NAME``."""
+    """Feature set of the dataset ("none", "names", ...): ``harness data show NAME``."""
     modalities: tuple[str, ...] | None = None
     """Modalities of the feature set to use; all when not given."""
 

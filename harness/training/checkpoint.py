@@ -1,9 +1,9 @@
 """Checkpoints that are whole or not there.
 
-A checkpoint is a tensor file and a small ``state.json`` that names it. The tensor file is written and
-synchronised first, then ``state.json`` is replaced in one step: whenever the process dies, the folder
-holds the previous checkpoint or the new one. Tensor files that no state names are removed afterwards.
-Nothing is pickled.
+A checkpoint is a tensor file and a small ``state.json`` that names it. The tensor file is written
+and synchronised first, then ``state.json`` is replaced in one step: whenever the process dies, the
+folder holds the previous checkpoint or the new one. Tensor files that no state names are removed
+afterwards. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def _machine_errors(folder: Path) -> Iterator[None]:
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return an optimiser's per-parameter state with text keys (learning rates come from the plan)."""
+    """Return an optimiser's state per parameter, with text keys (the plan has learning rates)."""
     state = optimiser.state_dict()["state"]
     return {str(index): dict(values) for index, values in state.items()}
 

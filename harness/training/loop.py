@@ -1,7 +1,7 @@
 """The one training loop: epochs, validation, early stopping, checkpoints, interruption.
 
-It is handed batches' triples, a procedure and a function that validates; it never sees the store, the
-test split or a report.
+It is handed batches' triples, a procedure and a function that validates; it never sees the store,
+the test split or a report.
 """
 
 from __future__ import annotations

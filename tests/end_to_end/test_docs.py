@@ -42,7 +42,7 @@ SMALLER = {
     ),
     "harness run my_suite.yaml --models my_models": "--set training.epochs=1 --only seed=0",
     "harness run my_suite.yaml --models my_models --set training.epochs=1": "--only seed=0",
-    "harness run my_run.yaml": "--set training.epochs=1 --only seed=0,model=rotate",
+    "harness run my_run.yaml": "--only seed=0,model=rotate",
     "harness runs rm 3f2a": "--yes",
 }
 """What is added to a command so that it takes seconds, or asks nothing."""
@@ -76,7 +76,7 @@ class Block(NamedTuple):
 
 def blocks(page: str) -> Iterator[Block]:
     text = (REPOSITORY / page).read_text(encoding="utf-8")
-    pattern = r"(?:`([^`\n]+)`:\n\n)?^```(\w*)\n(.*?)^```$"
+    pattern = r"(?:`([^`\n]+[^`/])`:\n\n)?^```(\w*)\n(.*?)^```$"
     for match in re.finditer(pattern, text, re.DOTALL | re.MULTILINE):
         yield Block(match[2], match[3], match[1] or "")
 
