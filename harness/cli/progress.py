@@ -70,7 +70,7 @@ class Bars:
         """Take an event of ``harness.execution.base.Event``."""
         task = self._tasks.get(job.run_id)
         if task is None:
-            task = self.progress.add_task(job.title, total=None, note="starting")
+            task = self.progress.add_task(job.title, total=0, note="starting")
             self._tasks[job.run_id] = task
         if kind == "stage":
             note = STAGES.get(values["stage"], values["stage"])

@@ -21,7 +21,7 @@ import pytest
 
 FORKER = """
 import json, os, resource, sys, traceback
-import torch
+import alembic.command, torch
 import harness.cli.main, harness.cli.progress, harness.execution.worker
 import harness.execution.processes, harness.pipeline, harness.plan.expand, harness.report.query
 import harness.report.render, harness.store.sql
@@ -88,7 +88,7 @@ class Command:
 
     @property
     def err(self) -> str:
-        return self._err.read_text() if self._err.is_file() else ""
+        return self._err.read_text() if self._err.is_file() else ""  # none of a terminal
 
 
 @dataclass

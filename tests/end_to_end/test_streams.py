@@ -1,0 +1,97 @@
+"""Who writes where: the table on stdout, progress on stderr, bars on a terminal alone."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SUITE = """\
+name: tiny
+datasets: ["synthetic:entities=40,relations=4,train=200,valid=20,test=20"]
+rows: [transe]
+base:
+  training: {epochs: 3, evaluate_every: 1}
+  model: {dim: 8}
+seeds: [0]
+"""
+COLOUR = re.compile(r"\x1b\[[0-9;]*(3[0-7]|9[0-7]|38;[0-9;]+)m")
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SUITE)
+    return path
+
+
+@dataclass
+class Terminal:
+    """A pseudo-terminal and what was written to it."""
+
+    name: str
+    shown: bytearray
+
+    @property
+    def text(self) -> str:
+        return self.shown.decode()
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    ours, theirs = pty.openpty()
+    found = Terminal(os.ttyname(theirs), bytearray())
+
+    def read() -> None:
+        while True:
+            try:
+                found.shown.extend(os.read(ours, 65536))
+            except OSError:
+                return  # both ends are closed
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    yield found
+    os.close(theirs)
+    reader.join()
+    os.close(ours)
+
+
+def test_elsewhere_than_on_a_terminal_there_are_plain_lines(
+    harness: Callable[..., Any], suite: Path
+) -> None:
+    ended = harness("run", suite)
+    assert ended.code == 0
+    assert "\x1b" not in ended.out + ended.err
+    assert "\r" not in ended.out + ended.err
+    assert ended.out.startswith("Suite tiny\n")
+    assert "TransE" in ended.out
+    assert "[1/1] done: TransE on synthetic:" in ended.err
+    assert "done" not in ended.out
+
+
+def test_a_terminal_shows_bars_and_stdout_still_holds_the_table_alone(
+    harness: Callable[..., Any], suite: Path, terminal: Terminal
+) -> None:
+    ended = harness("run", suite, terminal=terminal.name, TERM="xterm-256color", NO_COLOR=None)
+    assert ended.code == 0
+    assert "━" in terminal.text
+    assert "suite" in terminal.text
+    assert COLOUR.search(terminal.text)
+    assert "\x1b" not in ended.out
+    assert ended.out.startswith("Suite tiny\n")
+
+
+def test_no_color_is_respected(
+    harness: Callable[..., Any], suite: Path, terminal: Terminal
+) -> None:
+    harness("run", suite, terminal=terminal.name, TERM="xterm-256color", NO_COLOR="1")
+    assert "━" in terminal.text
+    assert not COLOUR.search(terminal.text)
