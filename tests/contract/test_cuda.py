@@ -1,0 +1,104 @@
+"""What must hold on a GPU: run with ``pytest -m cuda`` where there is one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from harness import kernels
+from harness.catalog import create_model, load_models
+from harness.data.load import load
+from harness.evaluation.evaluator import rank
+from harness.kernels import reference
+from harness.model import MODELS
+from harness.plan.spec import RunSpec
+from harness.training.procedures import StandardProcedure
+
+load_models()
+TRAINABLE = [name for name in MODELS if MODELS.get(name).capabilities.trainable]
+pytestmark = pytest.mark.cuda
+
+
+@pytest.fixture(autouse=True)
+def gpu() -> Iterator[torch.device]:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    yield torch.device("cuda")
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("op", ["dot", "l1", "modulus"])
+def test_kernels_agree_with_the_reference_on_values_and_gradients(
+    op: kernels.Op, gpu: torch.device
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(9, 16, generator=generator, dtype=torch.float64)
+    table = torch.randn(40, 16, generator=generator, dtype=torch.float64)
+    offsets = torch.arange(0, 46, 5)
+    candidates = torch.randint(40, (45,), generator=generator)
+    found = []
+    for device, module in (("cpu", reference), (gpu, kernels)):
+        q, t = (x.to(device).requires_grad_() for x in (query, table))
+        scores = module.gathered(op, q, t, offsets.to(device), candidates.to(device))
+        scores.square().sum().backward()
+        assert q.grad is not None
+        assert t.grad is not None
+        found.append([x.cpu() for x in (scores.detach(), q.grad, t.grad)])
+    for expected, actual in zip(*found, strict=True):
+        torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_ranks_on_the_gpu_are_those_of_the_cpu(name: str, gpu: torch.device) -> None:
+    dataset = load("synthetic", "all")
+    graph = dataset.graph
+    options = {"dim": 16}
+    ranks = []
+    for device in (torch.device("cpu"), gpu):
+        model = create_model(name, options, graph.index, dataset.features.modalities())
+        protocol = RunSpec.model_validate(
+            {"model": {"name": name}, "data": {"dataset": "synthetic"}}
+        ).protocol
+        found = rank(model.to(device), graph.splits["test"], graph.known(), protocol, device=device)
+        ranks.append(found.ranks("realistic")[0])
+    # Sums of floats are ordered differently, so near ties may fall either way.
+    assert abs(1 / ranks[0] - 1 / ranks[1]).mean() < 1e-3
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_a_training_step_never_waits_for_the_host(name: str, gpu: torch.device) -> None:
+    dataset = load("synthetic", "all")
+    index = dataset.graph.index
+    spec = RunSpec.model_validate(
+        {"model": {"name": name, "dim": 16}, "data": {"dataset": "synthetic"}}
+    )
+    model = create_model(name, {"dim": 16}, index, dataset.features.modalities()).to(gpu)
+    procedure = StandardProcedure(model, index, spec, gpu)
+    generator = torch.Generator(gpu).manual_seed(0)
+    batch = index.train[:1024].to(gpu)
+    procedure.step(batch, generator)  # allocations of the first step may wait
+    torch.cuda.set_sync_debug_mode("error")
+    procedure.step(batch, generator)
+
+
+def test_a_rotate_step_at_full_size_is_timed(gpu: torch.device) -> None:
+    dataset = load("synthetic:mkg-w", "none")
+    index = dataset.graph.index
+    spec = RunSpec.model_validate({"model": {"name": "rotate"}, "data": {"dataset": "x"}})
+    model = create_model("rotate", {}, index).to(gpu)
+    procedure = StandardProcedure(model, index, spec, gpu)
+    generator = torch.Generator(gpu).manual_seed(0)
+    batch = index.train[:1024].to(gpu)
+    for _ in range(3):
+        procedure.step(batch, generator)
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(10):
+        procedure.step(batch, generator)
+    torch.cuda.synchronize()
+    seconds = (time.perf_counter() - began) / 10
+    print(f"RotatE step on {torch.cuda.get_device_name(gpu)}: {1000 * seconds:.1f} ms")
+    assert seconds < 1.0
