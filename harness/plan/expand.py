@@ -118,7 +118,8 @@ def expand(
     cells = [cell for cells in found for cell in cells]
     runs = _distinct(suite, (cell for cell in cells if isinstance(cell, PlannedRun)))
     if not runs:
-        raise ConfigError(f"suite '{suite.name}': all of its cells are excluded")
+        why = next((cell.reason for cell in cells if isinstance(cell, Excluded)), "it has no seed")
+        raise ConfigError(f"suite '{suite.name}': all of its cells are excluded: {why}")
     excluded = dict.fromkeys(cell for cell in cells if isinstance(cell, Excluded))
     plan = Plan(suite.name, suite.title, _digest(overrides), runs, tuple(excluded))
     return plan.select(only, source_of) if only else plan

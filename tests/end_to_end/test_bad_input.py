@@ -179,7 +179,7 @@ LINES = {
     "key": ("training: {epochs: 1}", "training: {epoch: 1}", 5, "did you mean 'epochs'"),
     "section": ("  model: {dim: 8}", "  modle: {dim: 8}", 6, "did you mean 'model'"),
     "option": ("  model: {dim: 8}", "  model: {dimm: 8}", 6, "did you mean 'dim'"),
-    "modality": ("rows: [mocme]", "rows: [{model: mocme, drop: txet}]", 3, "mean 'text'"),
+    "modality": ("{dim: 8}", "{dim: 8}\n  data: {modalities: [txet]}", 7, "mean 'text'"),
     "value": ("{epochs: 1}", "{epochs: many}", 5, "training.epochs"),
     "twice": ("rows: [mocme]", "rows: [mocme]\nrows: [transe]", 4, "rows"),
     "broken": ("rows: [mocme]", "rows: [mocme", 4, ""),
@@ -192,6 +192,11 @@ def test_a_bad_suite(harness: Run, mine: Path, suite: Path, tmp_path: Path, case
     suite.write_text(SUITE.replace(good, bad))
     assert_refused(harness("run", suite), 2, rf"own\.yaml:{line}: ", fragment)
     assert not (tmp_path / "results").exists()
+
+
+def test_a_modality_to_leave_out_that_there_is_not(harness: Run, mine: Path, suite: Path) -> None:
+    suite.write_text(SUITE.replace("rows: [mocme]", "rows: [{model: mocme, drop: txet}]"))
+    assert_refused(harness("run", suite), 2, "no modality 'txet' to leave out: .*has text")
 
 
 def test_an_alias_bomb(harness: Run, suite: Path, tmp_path: Path) -> None:
@@ -245,7 +250,7 @@ def test_a_database_of_a_newer_version(
 ) -> None:
     database = tmp_path / "results" / "harness.db"
     with closing(open_store(database)) as store, store.engine.begin() as connection:
-        connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(sqlalchemy.text("UPDATE harness_schema SET version_num = '9999'"))
     assert_refused(harness("run", suite), 4, r"harness\.db: .*newer")
     assert not (tmp_path / "results" / "runs").exists()
 
