@@ -228,8 +228,8 @@ def assert_evaluations_agree(model: Model, test: Tensor, others: list[Tensor]) -
         for side in SIDES:
             values, candidates = ranks.ranks(ties, side)
             their_ranks, their_candidates = evaluator.of(side, ties)
-            assert values.tolist() == their_ranks.tolist()
-            assert candidates.tolist() == their_candidates.tolist()
+            np.testing.assert_array_equal(values, their_ranks)
+            np.testing.assert_array_equal(candidates, their_candidates)
         for m in measure(ranks, protocol):
             value = found.data[RankBasedMetricKey(m.side, ties, METRICS[m.metric])]
             # PyKEEN averages in fp32.
