@@ -88,11 +88,18 @@ class EgnsWeighting(Config):
     """Score whose entropy is taken: the loss's own, or minus the distance alone."""
     overconfident: Literal["literal", "hard"] = "literal"
     """A negative with p > 1/2: as its entropy says, or always hard."""
+    smooth: Annotated[float, Field(ge=0)] = 0.0
+    """Width, in units of the entropy, of sigmoids in place of the steps at the thresholds; 0: the
+    paper's steps."""
+    gradient: Literal["stop", "flow"] = "stop"
+    """flow: the weights have a gradient too (needs ``smooth``; steps have none)."""
 
     @model_validator(mode="after")
-    def _ordered(self) -> EgnsWeighting:
+    def _consistent(self) -> EgnsWeighting:
         if self.delta[0] > self.delta[1]:
             raise ValueError(f"delta must ascend, got {self.delta}")
+        if self.gradient == "flow" and not self.smooth:
+            raise ValueError("gradient 'flow' needs smooth > 0: steps have no gradient")
         return self
 
 

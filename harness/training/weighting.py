@@ -1,6 +1,7 @@
 """Weights of the negatives of a positive, as pure functions of their scores.
 
-All work on detached fp32 scores, whatever the precision of the model, and never copy to the host.
+All work on fp32 scores, whatever the precision of the model, and never copy to the host. Scores are
+detached unless the specification lets a gradient flow.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def self_adversarial(scores: Tensor, temperature: float) -> Tensor:
 
 
 def binary_entropy(logits: Tensor, base: str = "bits") -> Tensor:
-    """Return the entropy of a coin with p = sigmoid(logit), fp32, without gradient (MoCME, Eq. 6).
+    """Return the entropy of a coin with p = sigmoid(logit), in fp32 (MoCME, Eq. 6).
 
     -log p = softplus(-s) and -log(1 - p) = softplus(s), so no logarithm of a rounded probability is
     taken and the entropy of a certain outcome is 0, not NaN.
@@ -44,7 +45,7 @@ def binary_entropy(logits: Tensor, base: str = "bits") -> Tensor:
         logits: any shape.
         base: "bits" (at most 1) or "nats" (at most 0.693).
     """
-    s = logits.detach().float()
+    s = logits.float()
     p = torch.sigmoid(s)
     nats = softplus(-s) * p + softplus(s) * torch.sigmoid(-s)
     return nats / math.log(2) if base == "bits" else nats
@@ -61,22 +62,30 @@ def egns(scores: Tensor, margin: float, spec: EgnsWeighting) -> tuple[Tensor, di
 
     Returns:
         Weights [B, n] and the shares of "easy", "ambiguous" and "hard" negatives, scalar tensors
-        that sum to one.
+        that sum to one (by the thresholds, also when the weights pass them smoothly).
     """
-    logits = scores.detach().float()
+    logits = scores.float() if spec.gradient == "flow" else scores.detach().float()
     if spec.score == "without_margin":
         logits = logits - margin
     entropy = binary_entropy(logits, spec.base)
     hard = entropy >= spec.delta[1]
     easy = entropy < spec.delta[0]
-    if spec.overconfident == "hard":
-        wrong = logits > 0
-        hard, easy = hard | wrong, easy & ~wrong
-    weights = torch.full_like(entropy, spec.ambiguous)
-    weights = weights.masked_fill(easy, spec.easy).masked_fill(hard, spec.hard)
+    wrong = logits > 0 if spec.overconfident == "hard" else torch.zeros_like(hard)
+    hard, easy = hard | wrong, easy & ~wrong
+    if spec.smooth:
+        weights = _smooth_steps(entropy, spec).masked_fill(wrong, spec.hard)
+    else:
+        weights = torch.full_like(entropy, spec.ambiguous)
+        weights = weights.masked_fill(easy, spec.easy).masked_fill(hard, spec.hard)
     shares = {
         "easy": easy.float().mean(),
         "ambiguous": (~(easy | hard)).float().mean(),
         "hard": hard.float().mean(),
     }
     return weights, shares
+
+
+def _smooth_steps(entropy: Tensor, spec: EgnsWeighting) -> Tensor:
+    """Return Eq. 7 with a sigmoid of width ``spec.smooth`` in place of each of its two steps."""
+    first, second = (torch.sigmoid((entropy - edge) / spec.smooth) for edge in spec.delta)
+    return spec.easy + (spec.ambiguous - spec.easy) * first + (spec.hard - spec.ambiguous) * second

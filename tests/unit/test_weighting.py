@@ -7,6 +7,7 @@ import math
 import pytest
 import scipy.stats
 import torch
+from pydantic import ValidationError
 
 from harness.plan.spec import EgnsWeighting, ObjectiveSpec
 from harness.training.objectives import contrast
@@ -107,6 +108,42 @@ def test_weights_have_no_gradient() -> None:
     assert not any(share.requires_grad for share in shares.values())
     assert not self_adversarial(scores, 2.0).requires_grad
     assert not uniform(scores).requires_grad
+
+
+def test_smooth_weights_pass_the_thresholds_as_sigmoids() -> None:
+    logits, (low, high), width = [-5.0, -2.0, -0.5, 0.0, 3.0], (0.2, 0.8), 0.05
+    expected = []
+    for bits in binary_entropy(torch.tensor(logits)).tolist():
+        first = 1 / (1 + math.exp(-(bits - low) / width))
+        second = 1 / (1 + math.exp(-(bits - high) / width))
+        expected.append(0.5 + 1.0 * first - 0.3 * second)
+    assert weights_of(logits, smooth=width) == pytest.approx(expected, abs=1e-6)
+
+
+def test_narrow_smooth_weights_are_the_steps_away_from_the_thresholds() -> None:
+    logits = [-5.0, -2.0, -0.5, 5.0]
+    for reading in ("literal", "hard"):
+        narrow = weights_of(logits, smooth=1e-3, overconfident=reading)
+        assert narrow == pytest.approx(weights_of(logits, overconfident=reading))
+
+
+def test_a_gradient_flows_through_smooth_weights_only_when_it_may() -> None:
+    found = {}
+    for gradient in ("stop", "flow"):
+        spec = ObjectiveSpec(weighting="egns", egns=EgnsWeighting(smooth=0.1, gradient=gradient))
+        positive, negative = torch.zeros(2), torch.tensor([[-3.0, -1.0], [-3.4, 0.5]])
+        negative.requires_grad_()
+        loss, _ = contrast(positive, negative, spec, 4.0)
+        loss.backward()
+        found[gradient] = (float(loss.detach()), negative.grad)
+    assert found["stop"][0] == found["flow"][0]
+    assert torch.isfinite(found["flow"][1]).all()
+    assert not torch.allclose(found["stop"][1], found["flow"][1])
+
+
+def test_steps_cannot_pass_a_gradient() -> None:
+    with pytest.raises(ValidationError, match="needs smooth > 0"):
+        EgnsWeighting(gradient="flow")
 
 
 def test_low_precision_scores_are_weighed_in_fp32() -> None:
