@@ -49,14 +49,15 @@ class Bars:
 
     def __init__(self, total: int, console: Console) -> None:
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            # No markup anywhere: labels and messages may hold square brackets.
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             TimeRemainingColumn(),
             console=console,
         )
-        self._suite = self.progress.add_task("[bold]suite", total=total, note="")
+        self._suite = self.progress.add_task("suite", total=total, note="")
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Bars:
@@ -87,7 +88,8 @@ class Bars:
         if task is not None:
             self.progress.remove_task(task)
         self.progress.advance(self._suite)
-        self.progress.console.print(_outcome_text(job, outcome, value), highlight=False)
+        text = _outcome_text(job, outcome, value)
+        self.progress.console.print(text, markup=False, highlight=False, emoji=False)
 
 
 def reporter(total: int) -> Lines | Bars:
