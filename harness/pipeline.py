@@ -95,8 +95,8 @@ def execute(run_id: str, spec: RunSpec, place: Workplace, hooks: Hooks | None = 
         torch.cuda.reset_peak_memory_stats(device)
     model = _build(spec, dataset).to(device)
     result = _train(model, spec, dataset, device, checkpoints, hooks)
-    valid = _rank_split(model, spec, dataset, "valid", hooks)
-    test = _rank_split(model, spec, dataset, "test", hooks)
+    valid = _rank_split(model, spec, dataset, "valid", device, hooks)
+    test = _rank_split(model, spec, dataset, "test", device, hooks)
     test.ranks.save(place.folder / "ranks.npz")
     return RunRecord(
         run_id=run_id,
@@ -131,7 +131,7 @@ def load_trained(spec: RunSpec, folder: Path, device: torch.device) -> tuple[Mod
     """
     dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
     model = _build(spec, dataset).to(device)
-    if model.capabilities.trainable:
+    if model.capabilities.trainable and spec.training.epochs:
         best = CheckpointFolder(folder).load_best() if folder.is_dir() else None
         if best is None:
             raise DataError(f"{folder}: no trained model there; run its suite again")
@@ -198,7 +198,12 @@ class _SplitOutcome:
 
 
 def _rank_split(
-    model: Model, spec: RunSpec, dataset: Dataset, split: Any, hooks: Hooks
+    model: Model,
+    spec: RunSpec,
+    dataset: Dataset,
+    split: Any,
+    device: torch.device,
+    hooks: Hooks,
 ) -> _SplitOutcome:
     graph = dataset.graph
     triples = graph.splits[split]
@@ -209,7 +214,7 @@ def _rank_split(
         triples,
         graph.known(spec.protocol.filter),
         spec.protocol,
-        device=next(iter(model.parameters()), triples).device,
+        device=device,
         progress=hooks.on_queries,
     )
     seconds = time.perf_counter() - began

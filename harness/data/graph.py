@@ -91,7 +91,8 @@ class KnowledgeGraph:
 
     def known(self, splits: tuple[str, ...] = SPLITS) -> KnownAnswers:
         """Known answers in the union of ``splits`` (the filter of an evaluation)."""
-        triples = torch.cat([self.splits[s] for s in splits])
+        # None at all: raw ranks.
+        triples = torch.cat([self.splits["train"][:0], *(self.splits[s] for s in splits)])
         return KnownAnswers(triples, self.n_entities, self.n_relations)
 
     def entity_label(self, entity: int) -> str:

@@ -163,9 +163,9 @@ class Protocol(Config):
 
     ties: Literal["realistic", "optimistic", "pessimistic"] = "realistic"
     """Rank among equal scores: the mean of best and worst, the best, the worst."""
-    filter: tuple[str, ...] = ("train", "valid", "test")
+    filter: tuple[Literal["train", "valid", "test"], ...] = ("train", "valid", "test")
     """Splits whose triples are not counted as competitors; () gives raw ranks."""
-    sides: tuple[Literal["head", "tail"], ...] = ("head", "tail")
+    sides: Annotated[tuple[Literal["head", "tail"], ...], Field(min_length=1)] = ("head", "tail")
     """Sides that are predicted; their queries are pooled."""
 
     @property

@@ -1,0 +1,56 @@
+"""Protocols: which answers are no competitors, which sides are asked."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from harness.data.graph import KnowledgeGraph
+from harness.plan.spec import NUMERICS, Protocol, RunSpec
+
+SPEC = RunSpec.model_validate({"model": {"name": "rotate"}, "data": {"dataset": "d"}})
+
+
+def graph() -> KnowledgeGraph:
+    rows = {"train": [[0, 0, 1]], "valid": [[0, 0, 2]], "test": [[0, 0, 3]]}
+    splits = {name: torch.tensor(triples) for name, triples in rows.items()}
+    return KnowledgeGraph("toy", ("a", "b", "c", "d"), ("r",), splits)
+
+
+@pytest.mark.parametrize(
+    ("splits", "answers"),
+    [(("train", "valid", "test"), [1, 2, 3]), (("train",), [1]), ((), [])],
+    ids=["filtered", "train", "raw"],
+)
+def test_known_answers_are_those_of_the_splits_of_the_filter(
+    splits: tuple[str, ...], answers: list[int]
+) -> None:
+    known = graph().known(splits)
+    query = torch.zeros(1, dtype=torch.long)
+    assert known.lookup(query, query, "tail")[1].tolist() == answers
+    found = known.contains(query[:, None], query[:, None], torch.arange(4)[None], "tail")
+    assert found[0].nonzero()[:, 0].tolist() == answers
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"filter": ["trian"]}, {"sides": []}, {"sides": ["both"]}, {"ties": "lucky"}]
+)
+def test_a_protocol_that_cannot_be_followed_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        Protocol.model_validate(wrong)
+
+
+def test_a_fix_that_changes_numbers_changes_the_identity_of_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def identity(model_numerics: int = 1) -> str:
+        return SPEC.run_id(dataset_digest="d", feature_digest="", model_numerics=model_numerics)
+
+    before = identity()
+    assert identity() == before
+    assert identity(model_numerics=2) != before
+    for part in NUMERICS:
+        with monkeypatch.context() as patched:
+            patched.setitem(NUMERICS, part, NUMERICS[part] + 1)
+            assert identity() != before, part
