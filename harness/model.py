@@ -68,9 +68,10 @@ class Capabilities:
 class Term(NamedTuple):
     """One comparison: ``weight * op(query, scale * table[candidate])``.
 
-    ``op`` is ``"dot"`` (inner product), ``"l1"`` (minus the sum of absolute differences) or
-    ``"modulus"`` (minus the sum of complex moduli of the difference; the first half of a vector is
-    real, the second imaginary). Higher is always more plausible.
+    ``op`` is ``"dot"`` (inner product), ``"l1"`` (minus the sum of absolute differences), ``"l2"``
+    (minus the Euclidean norm of the difference; slower: it has no fused kernel) or ``"modulus"``
+    (minus the sum of complex moduli of the difference; the first half of a vector is real, the
+    second imaginary). Higher is always more plausible.
 
     Attributes:
         op: the comparison.

@@ -23,7 +23,7 @@ __all__ = [
     "scores_to_counts",
 ]
 
-Op = Literal["dot", "l1", "modulus"]
+Op = Literal["dot", "l1", "l2", "modulus"]
 
 
 def gathered(
@@ -35,12 +35,12 @@ def gathered(
     scale: Tensor | None = None,
 ) -> Tensor:
     """Score listed pairs, differentiably; see ``reference.gathered``."""
-    return select.implementation(query).gathered(op, query, table, offsets, candidates, scale)
+    return select.implementation(query, op).gathered(op, query, table, offsets, candidates, scale)
 
 
 def pairwise(op: Op, query: Tensor, table: Tensor, scale: Tensor | None = None) -> Tensor:
     """Score every query against every row; see ``reference.pairwise``."""
-    return select.implementation(query).pairwise(op, query, table, scale)
+    return select.implementation(query, op).pairwise(op, query, table, scale)
 
 
 def count(
@@ -53,7 +53,7 @@ def count(
     scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Count the rows that beat and tie each query's target; see ``reference.count``."""
-    return select.implementation(query).count(op, query, table, targets, offsets, known, scale)
+    return select.implementation(query, op).count(op, query, table, targets, offsets, known, scale)
 
 
 def count_terms(
@@ -66,7 +66,8 @@ def count_terms(
 
     See ``reference.count_terms``.
     """
-    return select.implementation(targets).count_terms(terms, targets, offsets, known)
+    ops = [term[0] for term in terms]
+    return select.implementation(targets, *ops).count_terms(terms, targets, offsets, known)
 
 
 def scores_to_counts(

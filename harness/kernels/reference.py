@@ -29,12 +29,16 @@ WeightedTerm = tuple[str, Tensor, Tensor, Tensor | None, float]
 
 
 def compare(op: str, query: Tensor, candidate: Tensor) -> Tensor:
-    """Compare along the last axis: "dot", "l1" or "modulus" (see ``harness.model.Term``)."""
+    """Compare along the last axis: "dot", "l1", "l2", "modulus" (see ``harness.model.Term``)."""
     if op == "dot":
         return (query * candidate).sum(-1)
     difference = query - candidate
     if op == "l1":
         return -difference.abs().sum(-1)
+    if op == "l2":
+        # Its gradient at 0 is 0, not NaN.
+        norm: Tensor = torch.linalg.vector_norm(difference, dim=-1)
+        return -norm
     real, imaginary = difference.chunk(2, -1)
     square = real * real + imaginary * imaginary
     # Twice "where": the gradient at 0 is 0, not NaN, and a NaN stays one.

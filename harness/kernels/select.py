@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.errors import ConfigError
 from harness.kernels.reference import WeightedTerm
 
-__all__ = ["Kernels", "implementation", "name"]
+__all__ = ["NOT_COMPILED", "Kernels", "implementation", "name"]
 
 
 class Kernels(Protocol):
@@ -62,6 +62,9 @@ class Kernels(Protocol):
         ...
 
 
+NOT_COMPILED = frozenset({"l2"})
+"""Comparisons without a compiled loop: too rare to be worth one."""
+
 _MODULES = {"reference": "reference", "numba": "cpu", "chunked": "cuda"}
 
 
@@ -83,9 +86,15 @@ def name(device: str) -> str:
     return "numba" if _has_numba() else "reference"
 
 
-def implementation(tensor: Tensor) -> Kernels:
-    """Return the module that computes on the tensor's device."""
-    return _module(name(tensor.device.type))
+def implementation(tensor: Tensor, *ops: str) -> Kernels:
+    """Return the module that computes ``ops`` on the tensor's device.
+
+    What has no compiled loop (``NOT_COMPILED``) is computed in chunks on the CPU too.
+    """
+    chosen = name(tensor.device.type)
+    if chosen == "numba" and not NOT_COMPILED.isdisjoint(ops):
+        chosen = "chunked"
+    return _module(chosen)
 
 
 @cache

@@ -20,8 +20,8 @@ load_models()
 SIZES = Sizes(entities=10_000, relations=50, train=40_000, valid=5_000, test=5_000)
 MACHINE = Machine(
     key="test",
-    gathered={"dot": 1e9, "l1": 1e9, "modulus": 1e9},
-    counted={"dot": 1e10, "l1": 1e10, "modulus": 1e10},
+    gathered={"dot": 1e9, "l1": 1e9, "l2": 1e9, "modulus": 1e9},
+    counted={"dot": 1e10, "l1": 1e10, "l2": 1e10, "modulus": 1e10},
     filled=1e8,
     drawn=1e7,
     swept=1e8,

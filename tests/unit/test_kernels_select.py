@@ -23,6 +23,12 @@ def test_accelerators_get_the_chunked_expressions():
     assert select.implementation(torch.zeros(1, device="meta")) is cuda
 
 
+def test_a_comparison_without_a_compiled_loop_is_chunked_on_a_cpu_too():
+    assert select.implementation(torch.zeros(1), "l2") is cuda
+    assert select.implementation(torch.zeros(1), "modulus") is cpu
+    assert select.implementation(torch.zeros(1), "modulus", "l2") is cuda
+
+
 def test_the_reference_can_be_forced(monkeypatch):
     monkeypatch.setenv("HARNESS_KERNELS", "reference")
     assert kernels.chosen("cpu") == kernels.chosen("cuda") == "reference"
