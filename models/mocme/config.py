@@ -13,6 +13,7 @@ from .._fusion import ModalityDropout
 
 __all__ = [
     "CONTROLS",
+    "WEIGHTED_SUMS",
     "Config",
     "Critic",
     "Experts",
@@ -27,6 +28,9 @@ __all__ = [
 
 CONTROLS = frozenset({"uniform", "random", "learned"})
 """Sources of weights that look at no information: they decide whether looking helps."""
+
+WEIGHTED_SUMS = frozenset({"complementarity", "mean", "attention"})
+"""Kinds of fusion whose result is a weighted sum of the modalities' vectors."""
 
 
 class Structure(Options):
@@ -104,6 +108,7 @@ class Information(Options):
         "plugin",
         "mine_sep",
         "mine_cat",
+        "mine_on_heads",
         "club",
         "club_momok",
         "infonce",
@@ -113,14 +118,18 @@ class Information(Options):
         "learned",
     ] = "plugin"
     """plugin: Eq. 2 on batch averages of P(v); mine_*: Donsker-Varadhan bound (Belghazi et al.
-    2018) with a separable or a concatenating critic; club: upper bound (Cheng et al. 2020),
-    club_momok as MoMoK fits it; infonce; cosine: a cheap proxy. Controls: uniform, random (drawn
-    once) and learned (free logits trained with the model)."""
+    2018) with a separable or a concatenating critic, or (mine_on_heads) on the distributions P(v);
+    club: upper bound (Cheng et al. 2020), club_momok as MoMoK fits it; infonce; cosine: a cheap
+    proxy. Controls: uniform, random (drawn once) and learned (free logits trained with the
+    model)."""
     granularity: Literal["batch", "pointwise"] = "batch"
     """One weight per view and modality, as Eqs. 3-4 are written, or one per entity from pointwise
     information."""
     batch: Annotated[int, Field(ge=2)] | None = None
     """Entities per estimate; 2048 for plugin and cosine, else 1024, when not given."""
+    draw: Literal["uniform", "balanced"] = "uniform"
+    """How those entities are drawn: all alike, or so that each modality has about the same share of
+    owners among them, which a modality that few entities have needs for its pairs to be seen."""
     normalise: Literal["none", "logB", "logC", "pair_mean"] = "none"
     """Divide information by the logarithm of the batch, of the bins (plugin), or by its mean."""
     critic: Critic = Critic()
@@ -141,9 +150,23 @@ class Information(Options):
     """Divisors of the summed information."""
     weight_grad: Literal["stop", "flow"] = "stop"
     """flow: experts are also trained through the weights (a fresh estimate per step)."""
+    train: Literal["separate", "joint"] = "separate"
+    """separate: estimators look at detached views and have an optimiser of their own; joint: their
+    loss is added to the model's, so that it shapes the views too."""
+    joint_weight: Annotated[float, Field(gt=0)] = 1.0
+    """Factor of the estimators' loss when they train jointly."""
+    minimise_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Factor of the information among a modality's views (mean of its pairs, mean of modalities)
+    that is added to the model's loss; MoMoK's is 1e-4. The paper's Eq. 8 has no such term."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Information:
+        for option, wanted in (
+            ("train 'joint'", self.train == "joint"),
+            ("minimise_weight", self.minimise_weight > 0),
+        ):
+            if wanted and self.estimator in CONTROLS:
+                raise ValueError(f"{option} needs an estimator, not the control '{self.estimator}'")
         if self.normalise == "logC" and self.estimator != "plugin":
             raise ValueError(
                 f"normalise 'logC' needs estimator 'plugin', not '{self.estimator}'; "
@@ -183,14 +206,19 @@ class Fusion(Options):
 class Score(Options):
     """RotatE (Eq. 5)."""
 
-    norm: Literal["modulus_sum", "l1"] = "modulus_sum"
-    """Sum of moduli of the complex components, or sum of absolute real coordinates."""
+    norm: Literal["modulus_sum", "l1", "l2"] = "modulus_sum"
+    """Sum of moduli of the complex components (RotatE), sum of absolute real coordinates, or the
+    Euclidean norm of the whole vector (slower: it has no fused kernel). Rotations keep the first
+    and the last; with l1 the score of a triple depends a little on the side that is asked for."""
     margin: float = 4.0
     """gamma, added to minus the distance; NativE's 4 (12 on DB15K). The paper prints none: 0."""
     epsilon: float = 2.0
     """Slack of the initial range of phases (RotatE repository)."""
     relation_phase: Literal["uniform_pi", "xavier"] = "uniform_pi"
     """Phases uniform in +-pi (RotatE), or Xavier values used as phases (near-identity at first)."""
+    per_modality_relation: bool = False
+    """Compare modality by modality, each with phases of its own (the r_m of Eq. 5), and subtract
+    the sum of the distances; a modality's vector enters with its weight from the fusion."""
 
 
 class Config(ModelConfig):
@@ -214,3 +242,24 @@ class Config(ModelConfig):
     """How modalities become one vector."""
     score: Score = Score()
     """The score."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        kind = self.fusion.kind
+        if self.score.per_modality_relation and kind not in WEIGHTED_SUMS:
+            raise ValueError(
+                f"score.per_modality_relation needs a fusion that is a weighted sum, not '{kind}'; "
+                f"choose {', '.join(sorted(WEIGHTED_SUMS))}"
+            )
+        if self.mi.minimise_weight and not self._weighs_views:
+            raise ValueError(
+                "mi.minimise_weight needs estimated views: backbone 'cmoe' with experts.K > 1, "
+                "experts.weights 'complementarity', and not fusion.scope 'both'"
+            )
+        return self
+
+    @property
+    def _weighs_views(self) -> bool:
+        apart = self.fusion.scope == "inter" or self.fusion.kind == "complementarity"
+        estimated = self.experts.weights == "complementarity"
+        return apart and estimated and self.backbone == "cmoe" and self.experts.K > 1

@@ -53,11 +53,13 @@ class Measured(NamedTuple):
         rows: [B, V, V] pointwise, clamped; an entity without one of the two has the pair's value.
             None when only the matrix is wanted.
         loss: mean loss of the pairs.
+        mean: mean of the pairs before they are clamped, for a gradient that no bound cuts off.
     """
 
     matrix: Tensor
     rows: Tensor | None
     loss: Tensor
+    mean: Tensor
 
 
 class Towers(nn.Module):
@@ -119,7 +121,7 @@ class Estimator(nn.Module):
             if found.rows is not None:
                 each = torch.where(both, found.rows, value[:, None]).detach()
                 rows = self._square(each.clamp(-self.pmi_bound, self.pmi_bound).T)
-            return Measured(self._square(value), rows, found.loss.mean())
+            return Measured(self._square(value), rows, found.loss.mean(), found.value.mean())
 
     def _square(self, pairs: Tensor) -> Tensor:
         """Arrange [..., P] values of pairs as symmetric [..., V, V] matrices."""
@@ -217,7 +219,8 @@ class SeparableMINE(Estimator):
         masked = critic.masked_fill(~others, -torch.inf)
         n = both.sum().clamp(min=2)
         marginal = _finite(masked.flatten().logsumexp(0)) - (n * (n - 1)).log()
-        value = _mean(critic.diagonal(), both) - marginal
+        # One entity with both has no other to be compared with: no information, not log 2.
+        value = torch.where(others.any(), _mean(critic.diagonal(), both) - marginal, 0.0)
         rows = None
         if self.wants_rows:
             with torch.no_grad():
@@ -276,6 +279,24 @@ class ConcatMINE(Estimator):
         return new
 
 
+class HeadsMINE(ConcatMINE):
+    """The Donsker-Varadhan bound on the distributions P(v) of two views.
+
+    Heads like the plug-in's make P(v); they and the critic maximise the bound together. By data
+    processing the information of P(v) and P(w) is at most that of the views.
+    """
+
+    def __init__(self, n_views: int, width: int, options: Information, n_rows: int) -> None:
+        bins = options.plugin.bins
+        super().__init__(n_views, bins, options, n_rows)
+        self.heads = Towers(n_views, width, options.critic.hidden, bins)
+
+    def encode(self, views: Tensor) -> Sequence[Tensor]:
+        # Probabilities average 1 / bins: the critic gets numbers around 1 instead.
+        probabilities = self.heads(views).softmax(-1)
+        return (probabilities * probabilities.shape[-1],)
+
+
 class CLUB(Estimator):
     """Upper bound (Cheng et al. 2020) with q(y | x) = N(mu(x), exp(lv(x))), lv = tanh(...).
 
@@ -324,6 +345,7 @@ _ESTIMATORS: dict[str, Callable[[int, int, Information, int], Estimator]] = {
     "plugin": PlugIn,
     "mine_sep": SeparableMINE,
     "mine_cat": ConcatMINE,
+    "mine_on_heads": HeadsMINE,
     "club": CLUB,
     "club_momok": MoMoKCLUB,
     "infonce": InfoNCE,

@@ -104,7 +104,7 @@ class ComplementarityWeights(nn.Module):
         """Estimate on a batch, update the averages, return the estimator's loss.
 
         Args:
-            views: [V, B, width], detached.
+            views: [V, B, width]; with a gradient only where the loss is to shape them.
             present: [V, B] boolean.
             entities: [B] distinct ids.
         """
@@ -123,12 +123,24 @@ class ComplementarityWeights(nn.Module):
 
     def estimate(self, views: Tensor, present: Tensor) -> Tensor:
         """Return a fresh [V, V] estimate with gradient to the views, none to the estimator."""
+        return self._look(views, present).matrix
+
+    def shared(self, views: Tensor, present: Tensor) -> Tensor:
+        """Return the mean information of the pairs, with gradient to the views alone.
+
+        Unclamped: beyond a bound there would be no gradient. 0 until the estimator has warmed up.
+        """
+        mean = self._look(views, present).mean
+        return torch.where(self.steps > self.options.warmup_steps, mean, 0.0)
+
+    def _look(self, views: Tensor, present: Tensor) -> Measured:
+        """Estimate without training the estimator or moving its buffers."""
         assert self.estimator is not None
         frozen = {name: p.detach() for name, p in self.estimator.named_parameters()}
         # Buffers are copied: a look for the sake of a gradient is not an observation.
         frozen |= {name: b.clone() for name, b in self.estimator.named_buffers()}
         measured: Measured = functional_call(self.estimator, frozen, (views, present))
-        return measured.matrix
+        return measured
 
     def _per_entity(self, available: Tensor | None, entities: Tensor | None) -> Tensor:
         rows = self.pointwise if entities is None else self.pointwise[entities]

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, Query, Tables, Term, register_model
 
-from .._fusion import drop_modalities, mask_unseen
+from .._fusion import Part, drop_modalities, mask_unseen, weighted_sum
 from .._init import rows_of, uniform_table, xavier_table
 from .._scorers import rotate_query
 from .backbones import Identity, build_backbone
 from .branches import Branch, FeatureBranch, StructureBranch
 from .config import Config as MoCMEConfig
 from .config import Information
-from .fusion import Complementarity, Fused, Inputs, build_fusion
+from .fusion import Complementarity, Inputs, build_fusion
 from .information import ComplementarityWeights
 
 __all__ = ["MoCME"]
@@ -39,6 +39,22 @@ class Sample(NamedTuple):
     present: Tensor
 
 
+class Encoded(NamedTuple):
+    """What the fusion makes of n entities.
+
+    Attributes:
+        joint: [n, D] fp32.
+        weights: [n, P] share of each part, or None.
+        parts: P parts that were fused.
+        structure: [n, D] structural vectors, zero where hidden.
+    """
+
+    joint: Tensor
+    weights: Tensor | None
+    parts: Sequence[Part]
+    structure: Tensor
+
+
 class Fresh(NamedTuple):
     """Estimates with gradient (``mi.weight_grad: flow``); None where none is wanted."""
 
@@ -56,7 +72,8 @@ class MoCME(Model):
     Non-linear experts are the default, since linear ones under shared weights are one matrix.
 
     The estimators are auxiliary: they look at detached views, have an optimiser of their own, and
-    their running averages are buffers that only ``auxiliary_loss`` moves.
+    their running averages are buffers that only ``auxiliary_loss`` moves. With ``mi.train: joint``
+    all of that is the business of ``penalty`` instead.
     """
 
     Config = MoCMEConfig
@@ -68,13 +85,16 @@ class MoCME(Model):
     )
 
     available: Tensor
+    rate: Tensor
 
     def __init__(
         self, config: MoCMEConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
-        self._build_score(config, index)
         found = {k: modalities[k] for k in sorted(modalities) if modalities[k].present.any()}
+        apart = config.score.per_modality_relation
+        self.compared = ("structure", *found) if apart else ("entity",)
+        self._build_score(config, index)
         self._build_available(config, index, found)
         self.first = 0 if config.structure.as_modality or not found else 1
         self.all_views = config.fusion.scope == "both" and config.fusion.kind != "complementarity"
@@ -84,14 +104,39 @@ class MoCME(Model):
     # --- the contract ---------------------------------------------------------------------
 
     def encode(self, entities: Tensor | None = None) -> Tables:
-        return {"entity": self._fuse(entities).joint}
+        encoded = self._fuse(entities)
+        if not self.config.score.per_modality_relation:
+            return {"entity": encoded.joint}
+        return self._by_modality(encoded)
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
-        phase = rows_of(self.relation, relations) * self.phase_per_unit
-        query = rotate_query(rows_of(tables["entity"], anchors), phase, side)
-        return Query((Term(self.op, query, "entity"),), self.config.score.margin)
+        terms = []
+        phases = rows_of(self.relation, relations) * self.phase_per_unit
+        for name, phase in zip(self.compared, phases.chunk(len(self.compared), 1), strict=True):
+            query = rotate_query(rows_of(tables[name], anchors), phase, side)
+            terms.append(Term(self.op, query, name))
+        return Query(tuple(terms), self.config.score.margin)
+
+    def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
+        """Return what the estimators add to the loss: theirs (joint), and information to lower."""
+        options = self.config.mi
+        joint = options.train == "joint" and bool(self._measuring())
+        several = any(branch.weights.measures for branch in self._branches)
+        minimise = options.minimise_weight > 0 and several
+        if not self.training or not (joint or minimise):
+            return None
+        batch = self._batch(None)
+        sample = self._sample(batch)
+        added = sample.vectors.new_zeros(())
+        if minimise:
+            added = added + options.minimise_weight * self._shared_by_views(sample)
+        if joint:
+            added = added + options.joint_weight * self._observe(sample, batch)
+        return added
 
     def auxiliary_parameters(self) -> Sequence[nn.Parameter]:
+        if self.config.mi.train == "joint":
+            return []
         return [
             parameter
             for weights in self._measuring()
@@ -104,21 +149,12 @@ class MoCME(Model):
 
         None when nothing is to be trained (the averages still move).
         """
-        if not self._measuring():
+        if not self._measuring() or self.config.mi.train == "joint":
             return None
         batch = self._batch(generator)
         with torch.no_grad():
             sample = self._sample(batch)
-        losses = [
-            branch.weights.observe(views, present.expand(len(views), -1), batch)
-            for branch, views, present in zip(
-                self._branches, sample.views, sample.present, strict=True
-            )
-            if branch.weights.measures
-        ]
-        if self.inter is not None and self.inter.measures:
-            losses.append(self.inter.observe(sample.vectors, sample.present, batch))
-        total = torch.stack(losses).sum()
+        total = self._observe(sample, batch)
         return total if total.requires_grad else None
 
     @torch.no_grad()
@@ -158,18 +194,22 @@ class MoCME(Model):
     def _build_score(self, config: MoCMEConfig, index: GraphIndex) -> None:
         width, score = 2 * config.dim, config.score
         slack = score.margin + score.epsilon
-        self.op: Literal["modulus", "l1"] = "modulus" if score.norm == "modulus_sum" else "l1"
+        self.op: Literal["modulus", "l1", "l2"]
+        self.op = "modulus" if score.norm == "modulus_sum" else score.norm
         self.bound = slack / width
         if config.structure.init == "rotate":
             self.entity = uniform_table(index.n_entities, width, self.bound)
         else:
             self.entity = xavier_table(index.n_entities, width)
+        # One block of columns per compared table.
         if score.relation_phase == "uniform_pi":
             bound = slack / config.dim
-            self.relation = uniform_table(index.n_relations, config.dim, bound)
+            columns = len(self.compared) * config.dim
+            self.relation = uniform_table(index.n_relations, columns, bound)
             self.phase_per_unit = math.pi / bound
         else:
-            self.relation = xavier_table(index.n_relations, config.dim)
+            blocks = [xavier_table(index.n_relations, config.dim) for _ in self.compared]
+            self.relation = nn.Parameter(torch.cat([block.detach() for block in blocks], 1))
             self.phase_per_unit = 1.0
 
     def _build_available(
@@ -182,6 +222,12 @@ class MoCME(Model):
         if config.structure.mask_unseen:
             available = mask_unseen(available, index.seen)
         self.register_buffer("available", available, persistent=False)
+        if config.mi.draw == "balanced":
+            owners = available[:, 1:] if found else available
+            share = owners / owners.sum(0).clamp(min=1)
+            # Entities with the structure alone come in at the rate they have in the graph.
+            rate = share.sum(1) + 1 / index.n_entities
+            self.register_buffer("rate", rate, persistent=False)
 
     def _build_branches(self, config: MoCMEConfig, found: Mapping[str, Modality]) -> None:
         informed = config.experts.weights == "complementarity" and not self.all_views
@@ -237,8 +283,8 @@ class MoCME(Model):
         """The fused modalities, in the order of the columns of ``available`` from ``first`` on."""
         return cast("list[Branch]", list(self.branches))
 
-    def _fuse(self, entities: Tensor | None, *, hide: bool = True) -> Fused:
-        """Fuse the modalities of ``entities`` ([n] ids, or all N); [n, D] in fp32."""
+    def _fuse(self, entities: Tensor | None, *, hide: bool = True) -> Encoded:
+        """Fuse the modalities of ``entities`` ([n] ids, or all N)."""
         available = self.available if entities is None else self.available[entities]
         structure = self.entity if entities is None else rows_of(self.entity, entities)
         fresh = Fresh([None] * len(self.branches), None)
@@ -262,7 +308,22 @@ class MoCME(Model):
             columns = torch.cat(repeated, 1)
         fused = self.fusion(Inputs(parts, columns, visible, entities, fresh.inter))
         joint = fused.joint.float()
-        return Fused(joint + visible if self.first else joint, fused.weights)
+        joint = joint + visible if self.first else joint
+        return Encoded(joint, fused.weights, parts, visible)
+
+    def _by_modality(self, encoded: Encoded) -> Tables:
+        """Return per modality the weighted vectors whose sum is the joint one; absent: zero."""
+        assert encoded.weights is not None
+        tables = {"structure": encoded.structure} if self.first else {}
+        parts = iter(encoded.parts)
+        for branch, count, weights in zip(
+            self._branches,
+            self.part_counts,
+            torch.split(encoded.weights, self.part_counts, dim=1),
+            strict=True,
+        ):
+            tables[branch.name] = weighted_sum([next(parts) for _ in range(count)], weights)
+        return tables
 
     def _shares(self, entities: Tensor | None) -> dict[str, Tensor]:
         weights = self._fuse(entities, hide=False).weights
@@ -285,8 +346,44 @@ class MoCME(Model):
     def _batch(self, generator: torch.Generator | None) -> Tensor:
         """Draw entities without replacement for one estimate."""
         device = self.entity.device if generator is None else generator.device
-        order = torch.randperm(self.n_entities, generator=generator, device=device)
+        if self.config.mi.draw == "balanced":
+            order = self._race(generator, device)
+        else:
+            order = torch.randperm(self.n_entities, generator=generator, device=device)
         return order[: self.config.mi.rows].to(self.entity.device, non_blocking=True)
+
+    def _race(self, generator: torch.Generator | None, device: torch.device) -> Tensor:
+        """Return all entities in the order in which exponential clocks of their rates ring.
+
+        The first B are a draw without replacement with probabilities that follow the rates
+        (Efraimidis and Spirakis 2006); nothing has to be known on the host.
+        """
+        clocks = torch.empty(self.n_entities, device=device).exponential_(generator=generator)
+        return (clocks / self.rate.to(device)).argsort()
+
+    def _observe(self, sample: Sample, batch: Tensor) -> Tensor:
+        """Move the averages of all estimators by one estimate; return the sum of their losses."""
+        losses = [
+            branch.weights.observe(views, present.expand(len(views), -1), batch)
+            for branch, views, present in zip(
+                self._branches, sample.views, sample.present, strict=True
+            )
+            if branch.weights.measures
+        ]
+        if self.inter is not None and self.inter.measures:
+            losses.append(self.inter.observe(sample.vectors, sample.present, batch))
+        return torch.stack(losses).sum()
+
+    def _shared_by_views(self, sample: Sample) -> Tensor:
+        """Return the information among a modality's views, mean over modalities with several."""
+        shared = [
+            branch.weights.shared(views, present.expand(len(views), -1))
+            for branch, views, present in zip(
+                self._branches, sample.views, sample.present, strict=True
+            )
+            if branch.weights.measures
+        ]
+        return torch.stack(shared).mean()
 
     def _sample(self, entities: Tensor) -> Sample:
         structure = rows_of(self.entity, entities)

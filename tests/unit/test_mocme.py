@@ -24,7 +24,16 @@ from models.rotate import RotatE
 
 N, R, SEEN = 120, 4, 100
 PRESETS = Path(__file__).parents[2] / "suites" / "shared" / "mocme_presets.yaml"
-ESTIMATORS = ["plugin", "mine_sep", "mine_cat", "club", "club_momok", "infonce", "cosine"]
+ESTIMATORS = [
+    "plugin",
+    "mine_sep",
+    "mine_cat",
+    "mine_on_heads",
+    "club",
+    "club_momok",
+    "infonce",
+    "cosine",
+]
 CONTROLS = ["uniform", "random", "learned"]
 KINDS = ["complementarity", "mean", "concat", "product", "gate", "attention", "self_attention"]
 
@@ -62,6 +71,17 @@ def quick(**options: Any) -> dict[str, Any]:
     return {"warmup_steps": 0, "min_overlap": 2, "batch": 64, **options}
 
 
+def rare_image(owners: int) -> dict[str, Modality]:
+    """Text for everyone, an image for the first few."""
+    few = torch.arange(N) < owners
+    generator = torch.Generator().manual_seed(2)
+    images = torch.randn(N, 6, generator=generator) * few[:, None]
+    return {
+        "text": Modality("text", torch.randn(N, 5, generator=generator), few | ~few),
+        "image": Modality("image", images, few),
+    }
+
+
 def train(model: MoCME, steps: int = 5) -> None:
     auxiliary = list(model.auxiliary_parameters())
     held_back = {id(p) for p in auxiliary}
@@ -71,6 +91,8 @@ def train(model: MoCME, steps: int = 5) -> None:
     model.train()
     for _ in range(steps):
         loss = torch.nn.functional.softplus(-model.score_triples(graph().train[:50])).mean()
+        penalty = model.penalty({}, graph().train[:0], graph().train[:0, 1])
+        loss = loss if penalty is None else loss + penalty
         own.zero_grad()
         loss.backward()
         own.step()
@@ -161,6 +183,81 @@ def test_without_modalities_and_experts_it_is_rotate() -> None:
             m.score_all(m.encode(), triples[:, 0], triples[:, 1], side) for m in (model, rotate)
         ]
         assert torch.allclose(*scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["modulus_sum", "l1", "l2"])
+def test_the_score_is_the_margin_less_the_norm_it_names(norm: str) -> None:
+    model = make(score={"norm": norm, "margin": 3.0}).eval()
+    triples = graph().train[:20]
+    vectors, scores = model.encode()["entity"], model.score_triples(triples)
+    assert torch.allclose(scores, 3.0 - distance(vectors, triples, phases(model), norm), atol=1e-5)
+    head, relation, tail = triples.unbind(1)
+    tails = model.score_all(model.encode(), head, relation, "tail")
+    assert torch.allclose(tails.gather(1, tail[:, None])[:, 0], scores, atol=1e-5)
+    # Rotations keep moduli, not coordinates: a head query of l1 measures |h - t e^(-i phase)|.
+    heads = model.score_all(model.encode(), tail, relation, "head")
+    backwards = 3.0 - distance(vectors, triples.flip(1), -phases(model), norm)
+    assert torch.allclose(heads.gather(1, head[:, None])[:, 0], backwards, atol=1e-5)
+    assert torch.allclose(backwards, scores, atol=1e-5) == (norm != "l1")
+    scores.sum().backward()
+    assert torch.isfinite(model.relation.grad).all()
+    assert model.relation.grad.any()
+
+
+def phases(model: MoCME) -> Tensor:
+    return model.relation * model.phase_per_unit
+
+
+def distance(vectors: Tensor, triples: Tensor, phase: Tensor, norm: str) -> Tensor:
+    """Eq. 5 in complex numbers: |h e^(i phase) - t| in one of three norms."""
+    points = torch.complex(*vectors.chunk(2, 1))
+    head, relation, tail = triples.unbind(1)
+    rotation = torch.polar(torch.ones_like(phase), phase)
+    moduli = (points[head] * rotation[relation] - points[tail]).abs()
+    if norm == "l2":
+        return moduli.square().sum(1).sqrt()
+    if norm == "modulus_sum":
+        return moduli.sum(1)
+    difference = torch.view_as_real(points[head] * rotation[relation] - points[tail])
+    return difference.abs().sum((1, 2))
+
+
+@pytest.mark.parametrize("options", [{}, {"structure": {"as_modality": False}}])
+@pytest.mark.parametrize("kind", ["complementarity", "mean", "attention"])
+def test_relations_of_their_own_compare_modality_by_modality(
+    kind: str, options: dict[str, Any]
+) -> None:
+    own = {"fusion": {"kind": kind}, "score": {"per_modality_relation": True}, **options}
+    model, triples = make(**own).eval(), graph().train[:20]
+    tables = model.encode()
+    assert set(tables) == {"structure", "text", "image"}
+    blocks = phases(model).chunk(3, 1)
+    total = torch.zeros(len(triples))
+    for name, phase in zip(("structure", "image", "text"), blocks, strict=True):
+        total = total + distance(tables[name], triples, phase, "modulus_sum")
+    scores = model.score_triples(triples)
+    assert torch.allclose(scores, model.config.score.margin - total, atol=1e-5)
+    # The compared vectors are what the joint vector is the sum of; who lacks one compares zeros.
+    assert torch.allclose(sum(tables.values()), model._fuse(None).joint, atol=1e-5)
+    lacking = ~modalities()["image"].present
+    assert not tables["image"][lacking].any()
+    scores.sum().backward()
+    assert all(block.any() for block in model.relation.grad.chunk(3, 1))
+
+
+def test_a_single_modality_with_a_relation_of_its_own_is_the_joint_model() -> None:
+    triples = graph().train[:20]
+    plain, own = make({}), make({}, score={"per_modality_relation": True})
+    assert torch.equal(plain.score_triples(triples), own.score_triples(triples))
+
+
+def test_own_relations_survive_a_checkpoint() -> None:
+    options = {"score": {"per_modality_relation": True, "relation_phase": "xavier"}}
+    model, other = make(**options), make(seed=9, **options)
+    train(model)
+    other.load_state_dict(model.state_dict())
+    triples = graph().train[:20]
+    assert torch.equal(model.score_triples(triples), other.eval().score_triples(triples))
 
 
 def test_variants_start_from_the_same_entity_table() -> None:
@@ -259,6 +356,12 @@ def test_the_plug_in_grows_with_correlation_and_stays_below_its_bound() -> None:
     assert found[0] < found[1] < found[2] <= math.log(16)
     # It quantises: a lower bound by data processing.
     assert found[1] < gaussian_truth(0.6)
+
+
+def test_mine_on_heads_grows_with_correlation_and_stays_below_the_views() -> None:
+    found = [gaussian_information("mine_on_heads", rho, 250) for rho in (0.0, 0.6)]
+    assert found[0] == pytest.approx(0.0, abs=0.05)
+    assert found[0] + 0.2 < found[1] < gaussian_truth(0.6)
 
 
 def test_club_is_an_upper_bound_and_as_momok_fits_it_is_not() -> None:
@@ -466,6 +569,85 @@ def test_a_flowing_estimate_leaves_the_estimator_alone(estimator: str) -> None:
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
+def test_joint_estimators_train_with_the_model_and_shape_its_views() -> None:
+    model = make(mi=quick(train="joint", joint_weight=2.0)).train()
+    assert list(model.auxiliary_parameters()) == []
+    assert model.auxiliary_loss(torch.Generator().manual_seed(0)) is None
+    assert not model.branches[0].weights.steps
+    penalty = model.penalty({}, graph().train[:0], graph().train[:0, 1])
+    assert penalty is not None
+    assert model.branches[0].weights.steps == model.inter.steps == 1
+    penalty.backward()
+    assert all(p.grad.any() for p in model.branches[0].weights.estimator.parameters())
+    assert model.branches[0].backbone.weight1.grad.any()
+    assert model.branches[1].projection[0].weight.grad.any()
+    assert model.entity.grad.any()
+
+
+def test_the_joint_loss_is_the_separate_one_times_its_weight() -> None:
+    """With all entities in a batch the order in which they are drawn does not matter."""
+    separate = make(mi=quick(batch=N)).auxiliary_loss(torch.Generator().manual_seed(0))
+    joint = make(mi=quick(batch=N, train="joint", joint_weight=3.0)).train()
+    penalty = joint.penalty({}, graph().train[:0], graph().train[:0, 1])
+    assert float(penalty.detach()) == pytest.approx(3 * float(separate.detach()), rel=1e-4)
+
+
+@pytest.mark.parametrize("estimator", ["club_momok", "plugin"])
+def test_minimised_information_is_added_and_trains_the_views_alone(estimator: str) -> None:
+    mi = quick(estimator=estimator, minimise_weight=0.5, batch=N, clamp=(0.0, 1e-6))
+    model = make(mi=mi).train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    nothing = graph().train[:0], graph().train[:0, 1]
+    assert float(model.penalty({}, *nothing).detach()) == 0.0, "not before the warm-up is over"
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    model.auxiliary_loss(torch.Generator().manual_seed(0))
+
+    sample = model._sample(torch.arange(N))
+    pairs = [
+        float(branch.weights.estimator(views, present.expand(3, -1)).mean.detach())
+        for branch, views, present in zip(
+            model._branches, sample.views, sample.present, strict=True
+        )
+    ]
+    penalty = model.penalty({}, *nothing)
+    assert float(penalty.detach()) == pytest.approx(0.5 * sum(pairs) / 3, abs=2e-2)
+    penalty.backward()
+    # The clamp of the weights' information does not stop this gradient.
+    assert model.branches[0].backbone.weight1.grad.any()
+    assert all(p.grad is None for p in model.auxiliary_parameters())
+    assert model.eval().penalty({}, *nothing) is None
+
+
+def test_minimising_the_information_lowers_it() -> None:
+    found = []
+    for weight in (0.0, 1.0):
+        model = make(mi=quick(estimator="cosine", ema=0.0, minimise_weight=weight, batch=N))
+        train(model, 30)
+        found.append(float(model.branches[0].weights.information.sum()))
+    assert found[1] < 0.8 * found[0]
+
+
+def test_a_balanced_draw_shows_a_rare_modality_more_often() -> None:
+    shares = {}
+    for draw in ("uniform", "balanced"):
+        model = make(rare_image(8), mi=quick(draw=draw, batch=24))
+        generator = torch.Generator().manual_seed(0)
+        batches = [model._batch(generator) for _ in range(40)]
+        assert all(len(set(batch.tolist())) == 24 for batch in batches)
+        shares[draw] = float((torch.stack(batches) < 8).float().mean())
+        assert len(torch.stack(batches).unique()) == N
+    assert shares["uniform"] == pytest.approx(8 / N, abs=0.02)
+    assert shares["balanced"] > 3 * shares["uniform"]
+
+
+def test_a_balanced_draw_depends_on_its_generator_alone() -> None:
+    model = make(rare_image(8), mi=quick(draw="balanced"))
+    first, second = (model._batch(torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, second)
+    train(model, 2)
+    assert "rate" not in model.state_dict()
+
+
 def test_controls_look_at_no_information() -> None:
     for control in CONTROLS:
         model = make(mi=quick(estimator=control))
@@ -611,6 +793,14 @@ def test_defaults_are_the_published_ones() -> None:
     [
         ({"mi": {"normalise": "logC", "estimator": "club"}}, "needs estimator 'plugin'"),
         ({"mi": {"weight_grad": "flow", "granularity": "pointwise"}}, "granularity 'batch'"),
+        ({"mi": {"train": "joint", "estimator": "uniform"}}, "control 'uniform'"),
+        ({"mi": {"minimise_weight": 0.1, "estimator": "learned"}}, "control 'learned'"),
+        ({"mi": {"minimise_weight": 0.1}, "experts": {"K": 1}}, "experts.K > 1"),
+        ({"mi": {"minimise_weight": 0.1}, "backbone": "mlp"}, "backbone 'cmoe'"),
+        (
+            {"score": {"per_modality_relation": True}, "fusion": {"kind": "gate"}},
+            "weighted sum, not 'gate'",
+        ),
         ({"fusion": {"kind": "magic"}}, "complementarity"),
         ({"experts": {"dropuot": 0.1}}, "dropuot"),
     ],
