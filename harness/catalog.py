@@ -14,6 +14,7 @@ import importlib.machinery
 import importlib.util
 import pkgutil
 import sys
+import traceback
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -53,7 +54,8 @@ def load_folder(folder: Path) -> None:
     """Register the models of a user's folder (every ``*.py`` without a leading underscore).
 
     Raises:
-        ConfigError: the folder is not there, or a file in it cannot be imported.
+        ConfigError: the folder is not there, or a file in it cannot be imported (file and line are
+            named).
     """
     load_models()
     if not folder.is_dir():
@@ -79,18 +81,44 @@ def _import_folder(folder: Path, name: str) -> None:
     package = importlib.util.module_from_spec(spec)
     sys.modules[name] = package
     if spec.loader is not None:
-        spec.loader.exec_module(package)
+        try:
+            spec.loader.exec_module(package)
+        except Exception as error:
+            del sys.modules[name]
+            raise _unloadable(error, folder, init) from error
     _import_modules(package)
 
 
 def _import_modules(package: ModuleType) -> None:
     for module in pkgutil.iter_modules(package.__path__):
         if not module.name.startswith("_"):
-            full = f"{package.__name__}.{module.name}"
+            folder = Path(next(iter(package.__path__)))
             try:
-                importlib.import_module(full)
-            except ImportError as error:
-                raise ConfigError(f"cannot load the model file {full}: {error}") from error
+                importlib.import_module(f"{package.__name__}.{module.name}")
+            except Exception as error:
+                raise _unloadable(error, folder, folder / f"{module.name}.py") from error
+
+
+def _unloadable(error: Exception, folder: Path, file: Path) -> ConfigError:
+    """Return what is said of a model file that raises when it is imported.
+
+    Args:
+        error: what it raised.
+        folder: folder of the models; the innermost line of a file in it is named.
+        file: the file, for an error that comes from nowhere in the folder.
+    """
+    if isinstance(error, ConfigError):  # a name that is taken: says where
+        return error
+    where = str(file)
+    if isinstance(error, SyntaxError) and error.filename:
+        said = f"{error.msg}"
+        where = f"{error.filename}:{error.lineno}"
+    else:
+        said = f"{type(error).__name__}: {error}"
+        for frame in traceback.extract_tb(error.__traceback__):
+            if Path(frame.filename).is_relative_to(folder):
+                where = f"{frame.filename}:{frame.lineno}"
+    return ConfigError(f"{where}: the model file cannot be loaded: {said}")
 
 
 def model_config(name: str, options: Mapping[str, Any]) -> ModelConfig:
