@@ -162,6 +162,9 @@ def _train(
     if not model.capabilities.trainable:
         return FitResult(best_epoch=0, best_value=float("nan"))
     graph = dataset.graph
+    for split, use in (("train", "to learn from"), ("valid", "to choose the epoch by")):
+        if not len(graph.splits[split]):
+            raise DataError(f"dataset '{graph.name}': {split} has no triples, nothing {use}")
     hooks.on_stage("train", spec.training.epochs)
 
     known = graph.known(spec.protocol.filter).to(device)

@@ -6,6 +6,7 @@ checked with array operations and a line is looked at in Python only when it is 
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -169,6 +170,7 @@ def _read(path: Path) -> bytes:
         raise MissingDataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    data = data.removeprefix(codecs.BOM_UTF8)  # Windows editors; else part of the first name
     if not data.strip():
         raise DataError(f"{path}: the file is empty")
     return data

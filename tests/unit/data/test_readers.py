@@ -106,6 +106,14 @@ def test_windows_line_ends_tabs_and_blank_last_lines_are_accepted(tmp_path: Path
     assert graph.relations == RELATIONS
 
 
+def test_the_mark_that_windows_editors_put_first_is_no_part_of_a_name(tmp_path: Path) -> None:
+    _tsv(tmp_path)
+    for file in tmp_path.glob("*.tsv"):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    graph = read_folder(tmp_path, "toy")
+    assert graph.entities == ENTITIES
+
+
 def test_a_split_may_be_empty_when_its_header_says_so(tmp_path: Path) -> None:
     _openke(tmp_path)
     _write(tmp_path, "valid2id.txt", "0\n")

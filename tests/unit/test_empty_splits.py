@@ -1,0 +1,50 @@
+"""A dataset whose split holds nothing: training is refused in words, counting still works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import pipeline
+from harness.catalog import load_models
+from harness.errors import DataError
+from harness.plan.spec import DataSpec, ModelSpec, RunSpec, TrainingSpec
+
+
+def write_dataset(folder: Path, empty: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "entity2id.txt").write_text("3\na 0\nb 1\nc 2\n")
+    (folder / "relation2id.txt").write_text("1\nr 0\n")
+    for split in ("train", "valid", "test"):
+        (folder / f"{split}2id.txt").write_text("0\n" if split == empty else "1\n0 1 0\n")
+
+
+def spec(model: str) -> RunSpec:
+    return RunSpec(
+        model=ModelSpec(name=model),
+        data=DataSpec(dataset="hollow"),
+        training=TrainingSpec(epochs=1),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HARNESS_KERNELS", "reference")
+    load_models()
+
+
+@pytest.mark.parametrize("empty", ["train", "valid"])
+def test_training_needs_triples_to_learn_from_and_to_choose_by(tmp_path: Path, empty: str) -> None:
+    write_dataset(tmp_path / "cache" / "datasets" / "hollow", empty)
+    with pytest.raises(DataError, match=f"dataset 'hollow': {empty} has no triples"):
+        pipeline.execute("0" * 12, spec("transe"), pipeline.Workplace(tmp_path / "run"))
+
+
+def test_what_is_not_trained_is_ranked_where_there_are_triples(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "cache" / "datasets" / "hollow", "valid")
+    (tmp_path / "run").mkdir()
+    place = pipeline.Workplace(tmp_path / "run")
+    record = pipeline.execute("0" * 12, spec("popularity"), place)
+    assert {metric.split for metric in record.metrics} == {"test"}
