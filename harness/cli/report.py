@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.paths import home
-from harness.errors import ConfigError, MachineError, StoreError
+from harness.errors import ConfigError, MachineError, StoreError, suggest
 
 if TYPE_CHECKING:
     from harness.store.base import ResultStore
 
 __all__ = ["register", "report"]
+
+MOST_SEEDS = 10_000
+"""Longest range of --seeds; a slip of the finger must not fill the memory."""
 
 
 def register(app: typer.Typer) -> None:
@@ -63,8 +66,13 @@ def report(
         else:
             tables = all_tables(store, selection)
         _tell_variants(store, variant, {library.load_definition(name).suite for name in names})
+        variants = {cell.variant for cell in store.cells()}
     finally:
         store.close()
+    if variant and variant not in variants:
+        raise ConfigError(f"--variant {variant}: no run has it{suggest(variant, variants - {''})}")
+    if not tables and variants:
+        raise StoreError(f"{home(results)} holds results with --set alone; add --variant NAME")
     if not tables:
         raise StoreError(
             f"{home(results)} holds no results to report; `harness run suites/quickstart.yaml` "
@@ -99,9 +107,12 @@ def _seeds(text: str) -> frozenset[int] | None:
     for part in text.split(","):
         first, _, last = part.partition("-")
         try:
-            seeds.update(range(int(first), int(last or first) + 1))
+            among = range(int(first), int(last or first) + 1)
         except ValueError:
             raise ConfigError(f"--seeds: '{part}' is not a seed; write 0,1,2 or 0-2") from None
+        if not 0 < len(among) <= MOST_SEEDS:
+            raise ConfigError(f"--seeds: '{part}' is no range of at most {MOST_SEEDS} seeds")
+        seeds.update(among)
     return frozenset(seeds)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -110,9 +111,25 @@ def test_seeds(home: Path, seeds: str, shown: bool) -> None:
     assert ("12.35" in invoke("--home", str(home), "--seeds", seeds).stdout) is shown
 
 
+def test_a_variant_that_is_none(home: Path) -> None:
+    with pytest.raises(ConfigError, match="--variant bee: no run has it; did you mean 'beef'"):
+        invoke("--home", str(home), "--variant", "bee")
+
+
+def test_results_with_set_alone(home: Path) -> None:
+    with closing(open_store(home / "harness.db")) as store:
+        store.plan("mine", "", [])
+        store.plan("fusion", "", [])
+    with pytest.raises(StoreError, match="holds results with --set alone; add --variant NAME"):
+        invoke("--home", str(home))
+
+
 def test_seeds_that_are_none(home: Path) -> None:
     with pytest.raises(ConfigError, match="'x' is not a seed"):
         invoke("--home", str(home), "--seeds", "0,x")
+    for wrong in ("0-99999999999", "2-0"):
+        with pytest.raises(ConfigError, match=f"'{wrong}' is no range"):
+            invoke("--home", str(home), "--seeds", wrong)
 
 
 def test_several_tables_and_a_wrong_format(home: Path) -> None:
