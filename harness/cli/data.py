@@ -124,7 +124,7 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print Table 1 beside what the files hold; exit code 3 when a file is wrong."""
+    """Print published sizes beside what the files hold; exit code 3 when a file is wrong."""
     from harness.data.load import source
     from harness.data.verify import verify as check
     from harness.errors import ConfigError

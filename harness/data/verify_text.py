@@ -23,7 +23,7 @@ def render(report: Report) -> str:
         parts.append(_wrap(str(report.folder), ""))
         parts.append(_table(("file", "sha256"), [(f.path, f.state) for f in report.files]))
     if report.counts:
-        parts.append(_counts("Table 1", report.published, report.counts, "in the files"))
+        parts.append(_counts("sizes", report.published, report.counts, "in the files"))
         parts.append(_splits(report))
     if report.published_modalities or report.modalities:
         held = f"in '{report.feature_set}'" if report.feature_set else "features not here"
