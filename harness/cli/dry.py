@@ -275,7 +275,7 @@ def _machine_file(device: str, threads: int) -> Path:
     import platformdirs
 
     root = os.environ.get("HARNESS_CACHE")
-    folder = Path(root) if root else platformdirs.user_cache_path("mmkgc-harness")
+    folder = Path(root) if root else platformdirs.user_cache_path("harness")
     return folder / "machine" / f"{device.replace(':', '-')}-{threads}.json"
 
 

@@ -38,7 +38,7 @@ def _compiled() -> ModuleType:
         from platformdirs import user_cache_path
 
         home = os.environ.get("HARNESS_CACHE")
-        folder = Path(home) if home else user_cache_path("mmkgc-harness")
+        folder = Path(home) if home else user_cache_path("harness")
         # In the environment, so that worker processes share it.
         os.environ["NUMBA_CACHE_DIR"] = str(folder / "numba")
     import numba
