@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -190,10 +191,12 @@ def _execute(
 
 def _raise(summary: Summary, place: Path) -> None:
     if summary.failed:
-        first = summary.failed[0]
+        first, count = summary.failed[0], len(summary.failed)
         recorded = (place / "runs" / first.run_id / "record.json").is_file()
-        hint = f"harness runs show {first.run_id}" if recorded else "the same command tries again"
+        where = "" if place == home() else f" --home {shlex.quote(str(place))}"
+        show = f"harness runs show {first.run_id}{where}"
+        hint = show if recorded else "the same command tries again"
         raise RunError(
-            f"{len(summary.failed)} runs failed; the first: {first.run_id}: {first.message} "
-            f"({hint})"
+            f"{count} {'run' if count == 1 else 'runs'} failed; the first: {first.run_id}: "
+            f"{first.message} ({hint})"
         )
