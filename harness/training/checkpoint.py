@@ -123,11 +123,6 @@ class CheckpointFolder:
         state = self._read()
         return self._read_tensors(state["best"]) if state and state.get("best") else None
 
-    def drop_last(self) -> None:
-        """Remove what only a resumed training needs, once the run is recorded."""
-        for file in self.folder.glob("last-*.safetensors"):
-            file.unlink(missing_ok=True)
-
     def _read(self) -> dict[str, Any] | None:
         path = self.folder / "state.json"
         try:

@@ -132,7 +132,7 @@ class Concat(Fusion):
 
 
 class Product(Fusion):
-    """Coordinate-wise product of normalised vectors, times one learned number.
+    """Coordinate-wise product of normalised vectors, times one learned number; zero of nothing.
 
     Raw products of M small vectors vanish, so each is brought to unit variance first; the number
     starts where the result has the variance of RotatE's initial entities.
@@ -146,7 +146,8 @@ class Product(Fusion):
     def forward(self, inputs: Inputs) -> Fused:
         normal = layer_norm(_dense(inputs).float(), (self.width,))
         factors = normal.masked_fill(~inputs.available[..., None], 1.0)
-        return Fused(factors.prod(1) * self.scale, None)
+        some = inputs.available.any(1, keepdim=True)
+        return Fused(factors.prod(1) * self.scale * some, None)
 
 
 class SelfAttention(Fusion):
