@@ -49,10 +49,25 @@ def problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
         model: the model, for the keys that would have been valid.
     """
     found = []
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    for item in items:
         path: KeyPath = item["loc"]
+        inside = [i for i in items if i["loc"][: len(path)] == path and len(i["loc"]) > len(path)]
+        if item["type"] == "too_short" and inside:
+            continue  # counted without the items that are wrong, and those are told
         found.append(Problem(path, _message(item["type"], item, path, model)))
     return found
+
+
+_SHAPES = {
+    "tuple_type": "needs a list",
+    "list_type": "needs a list",
+    "dict_type": "needs a mapping",
+    "model_type": "needs a mapping",
+    "model_attributes_type": "needs a mapping",
+    "string_type": "needs text",
+}
+"""Kinds of pydantic's findings, in words of YAML instead of Python."""
 
 
 def _message(kind: str, item: Any, path: KeyPath, model: type[BaseModel]) -> str:
@@ -60,15 +75,20 @@ def _message(kind: str, item: Any, path: KeyPath, model: type[BaseModel]) -> str
         return f"unknown key{_nearest(str(path[-1]), path, model)}"
     if kind == "missing":
         return "is missing"
-    shown = repr(item["input"])
+    if kind == "too_short":
+        return f"is too short, needs at least {item['ctx']['min_length']}"
+    shown = "null" if item["input"] is None else repr(item["input"])
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    if kind in _SHAPES:
+        return f"{_SHAPES[kind]}, got {shown}"
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", item["ctx"]["expected"])
         return f"{shown} is not a choice{suggest(str(item['input']), choices)}"
     text = str(item["msg"]).removeprefix("Value error, ")
     if kind == "value_error":
         return text
-    return f"{text[:1].lower()}{text[1:]}, got {shown}"
+    said = text.partition(", got ")[0]  # pydantic says what it got of some values, not of all
+    return f"{said[:1].lower()}{said[1:]}, got {shown}"
 
 
 def _nearest(key: str, path: KeyPath, model: type[BaseModel]) -> str:

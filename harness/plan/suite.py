@@ -37,6 +37,9 @@ Settings = dict[str, Any]
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """Names become folder names and database keys."""
 
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""A seed: any integer that the result database can hold."""
+
 
 def _one_or_more(value: Any) -> Any:
     return value if isinstance(value, list | tuple) or value is None else (value,)
@@ -158,7 +161,7 @@ class Suite(Config):
     """Leave-one-out rows, after ``rows``."""
     datasets: Annotated[tuple[DatasetChoice, ...], Field(min_length=1)]
     """Datasets."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
     """Seeds: of initial values, batches, negatives and dropout."""
     overrides: tuple[Override, ...] = ()
     """Settings per dataset and model."""
@@ -195,7 +198,10 @@ def load_suite(path: Path) -> Suite:
 
 
 def find_suite(name: str | Path) -> Path:
-    """Return the file of a suite, given as a path or by the name of a shipped one.
+    """Return the file of a suite: a path, the name of a shipped one, or of a file beside.
+
+    ``NAME`` also finds ``NAME.yaml``, so that commands which name a suite by what it is called
+    work for a suite of the user's own in the folder it lies in.
 
     Raises:
         ConfigError: there is none; the message offers the nearest shipped name.
@@ -206,6 +212,11 @@ def find_suite(name: str | Path) -> Path:
     shipped = {file.stem: file for file in sorted(shipped_folder().glob("*.yaml"))}
     if str(name) in shipped:
         return shipped[str(name)]
+    beside = Path(f"{name}.yaml")
+    if beside.is_file():
+        return beside
+    if path.is_dir():
+        raise ConfigError(f"{name} is a folder; give the YAML file of a suite")
     raise ConfigError(
         f"there is no suite file {name} and no shipped suite of that name"
         f"{suggest(path.stem, shipped)}"

@@ -40,6 +40,17 @@ def test_a_name_alone_stands_for_a_row_or_a_dataset() -> None:
         ("name: ../x\nrows: [a]\ndatasets: [d]\n", "s.yaml:1: name: "),
         ("name: x\nrows: [a]\ndatasets: [d]\nseeds: [1, 1]\n", "seeds repeat"),
         ("name: x\nrows: [a]\ndatasets: [d]\nseeds: [-1]\n", "s.yaml:4: seeds[0]: "),
+        (f"name: x\nrows: [a]\ndatasets: [d]\nseeds: [{2**63}]\n", "s.yaml:4: seeds[0]: "),
+        ("name: x\nrows: a\ndatasets: [d]\n", "s.yaml:2: rows: needs a list, got 'a'"),
+        ("name: x\nrows: [5]\ndatasets: [d]\n", "s.yaml:2: rows[0]: needs a mapping, got 5"),
+        ("name: x\nrows: null\ndatasets: [d]\n", "s.yaml:2: rows: needs a list, got null"),
+        ("name: x\nrows: [a]\ndatasets: []\n", "datasets: is too short, needs at least 1"),
+        ("name: x\nrows: [a]\ndatasets: [d]\nbase: 3\n", "s.yaml:4: base: needs a mapping"),
+        ("name: x\ntitle: 5\nrows: [a]\ndatasets: [d]\n", "s.yaml:2: title: needs text, got 5"),
+        (
+            "name: x\nrows: [a]\ndatasets: [d]\nseeds: [1.5]\n",
+            "s.yaml:4: seeds[0]: input should be a valid integer, got 1.5",
+        ),
         ("name: x\nrows:\n  - {modle: a}\ndatasets: [d]\n", "s.yaml:3: rows[0].modle: unknown"),
         ("name: x\nrows: [a]\ndatasets: [d]\nsede: [1]\n", "did you mean 'seeds'?"),
         (
@@ -52,6 +63,12 @@ def test_a_bad_shape_is_refused_with_its_line(tmp_path: Path, text: str, said: s
     assert said in refusal(tmp_path, text)
 
 
+def test_a_list_whose_only_item_is_wrong_is_not_also_called_short(tmp_path: Path) -> None:
+    said = refusal(tmp_path, "name: x\nrows: [a]\ndatasets: [d]\nseeds: [-1]\n")
+    assert said.startswith("s.yaml:4: seeds[0]: ")
+    assert len(said.splitlines()) == 1
+
+
 def test_a_suite_is_found_by_path_and_by_shipped_name(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\n")
@@ -61,6 +78,19 @@ def test_a_suite_is_found_by_path_and_by_shipped_name(tmp_path: Path) -> None:
         find_suite("quikstart")
     with pytest.raises(ConfigError, match="did you mean 'fusion'"):
         find_suite("suites/fusoin.yaml")
+
+
+def test_a_suite_is_found_by_its_name_in_the_folder_it_lies_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("name: mine\n")
+    (tmp_path / "quickstart.yaml").write_text("name: quickstart\n")
+    (tmp_path / "folder.yaml").mkdir()
+    assert find_suite("mine") == Path("mine.yaml")
+    assert find_suite("quickstart") == shipped_folder() / "quickstart.yaml"
+    with pytest.raises(ConfigError, match=r"folder\.yaml is a folder"):
+        find_suite("folder.yaml")
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
@@ -97,9 +127,12 @@ def test_the_published_margins_and_negatives_reach_the_runs() -> None:
 
 
 def test_every_fragment_is_used() -> None:
-    text = "".join(file.read_text() for file in SHIPPED)
-    for fragment in shipped_folder().glob("shared/*.yaml"):
-        assert f"include: shared/{fragment.name}" in text
+    suites = "".join(file.read_text() for file in SHIPPED)
+    fragments = sorted(shipped_folder().glob("shared/*.yaml"))
+    inside = "".join(file.read_text() for file in fragments)
+    for fragment in fragments:
+        used = f"include: shared/{fragment.name}" in suites, f"include: {fragment.name}" in inside
+        assert any(used), fragment.name
 
 
 def test_the_schema_in_the_folder_is_up_to_date() -> None:
