@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,7 +45,7 @@ def list_models(folders: Folders = None, as_json: AsJson = False) -> None:
         table.add_column(column)
     for name, c in rows:
         table.add_row(name, c.formula, "any" if c.uses_modalities else "-", c.reference)
-    Console().print(table)
+    Console(markup=False, highlight=False, emoji=False).print(table)
 
 
 @app.command()
@@ -83,4 +84,5 @@ def _print_options(schema: dict[str, Any], prefix: str, root: dict[str, Any] | N
         typer.echo(f"  {prefix}{key} = {default}" + (f"  one of {choices}" if choices else ""))
         text = " ".join((field.get("description") or target.get("description") or "").split())
         if text:
-            typer.echo(f"      {text}")
+            indent = " " * 6
+            typer.echo(textwrap.fill(text, 80, initial_indent=indent, subsequent_indent=indent))

@@ -40,14 +40,14 @@ def print_list(records: Sequence[RunRecord]) -> None:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("run", "model", "dataset", "features"):
-        table.add_column(name, no_wrap=name == "run", overflow="fold")
+        table.add_column(name, no_wrap=name in ("run", "model"), overflow="fold")
     for name in ("seed", "status", "test", "valid", "epochs"):
         table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
     for line in map(summary, records):
         percent = [_percent(line[key]) for key in ("mrr_test", "mrr_valid")]
         names = [str(line[key]) for key in ("run_id", "model", "dataset", "features", "seed")]
         table.add_row(*names, line["status"], *percent, str(line["epochs"]))
-    Console().print(table)
+    Console(markup=False, highlight=False, emoji=False).print(table)
 
 
 def describe(record: RunRecord) -> str:
