@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from harness.config.yaml_source import read_yaml
 from harness.index import GraphIndex, Modality
 from harness.plan.spec import RunSpec
+from harness.training.procedures import StandardProcedure
 from models.mocme import MoCME
 from models.mocme.backbones import Backbone, LinearExperts, MLPExperts
 from models.mocme.config import Config, Information
@@ -646,6 +648,49 @@ def test_a_balanced_draw_depends_on_its_generator_alone() -> None:
     assert torch.equal(first, second)
     train(model, 2)
     assert "rate" not in model.state_dict()
+
+
+def test_joint_training_goes_on_from_a_checkpoint_bit_by_bit() -> None:
+    """All that the procedure and the model keep is in their states."""
+    spec = RunSpec.model_validate(
+        {
+            "model": {"name": "mocme"},
+            "data": {"dataset": "toy"},
+            "negatives": {"count": 4},
+            "objective": {"weighting": "egns", "egns": {"smooth": 0.1, "gradient": "flow"}},
+        }
+    )
+
+    def build() -> tuple[MoCME, StandardProcedure]:
+        model = make(
+            mi=quick(
+                train="joint", estimator="mine_on_heads", minimise_weight=0.1, draw="balanced"
+            ),
+            score={"per_modality_relation": True, "norm": "l2"},
+        )
+        return model.train(), StandardProcedure(model, graph(), spec, torch.device("cpu"))
+
+    def epoch(procedure: StandardProcedure, number: int) -> None:
+        torch.manual_seed(number)
+        procedure.start_epoch(number)
+        generator = torch.Generator().manual_seed(number)
+        for batch in graph().train.split(250):
+            procedure.step(batch, generator)
+
+    model, procedure = build()
+    start = {name: p.detach().clone() for name, p in model.named_parameters()}
+    epoch(procedure, 0)
+    saved = deepcopy((model.state_dict(), procedure.state_dict()))
+    epoch(procedure, 1)
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, start[name])}
+    assert {"entity", "relation", "branches.0.weights.estimator.heads.weight1"} <= moved
+
+    again, resumed = build()
+    again.load_state_dict(saved[0])
+    resumed.load_state_dict(saved[1])
+    epoch(resumed, 1)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
 
 
 def test_controls_look_at_no_information() -> None:
