@@ -17,7 +17,7 @@ from models.mocme.config import Config
 PAGE = (Path(__file__).parents[2] / "docs" / "mocme.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (A\d+) \| (.+) \|$", PAGE, re.MULTILINE)
 NAMED = re.findall(r"`([a-z_]+(?:\.[A-Za-z_]+)+)(?:=([^`]+))?`", PAGE)
-TOGETHER = {
+TOGETHER: dict[str, dict[str, Any]] = {
     "objective.egns.gradient": {"objective": {"egns": {"smooth": 0.05}}},
     "model.fusion.scope": {"model": {"fusion": {"kind": "concat"}}},
 }
@@ -25,9 +25,8 @@ TOGETHER = {
 
 
 def nested(name: str, value: Any) -> dict[str, Any]:
-    for key in reversed(name.split(".")):
-        value = {key: value}
-    return value
+    first, _, rest = name.partition(".")
+    return {first: nested(rest, value) if rest else value}
 
 
 def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
