@@ -38,13 +38,15 @@ def list_datasets(as_json: AsJson = False) -> None:
     for column in ("entities", "relations", "train", "valid", "test"):
         table.add_column(column, justify="right", no_wrap=True)
     where = ["built in" if r["built_in"] else r["folder"] or "not here" for r in rows]
-    # A path stays whole, however narrow the terminal is.
-    table.add_column("where", no_wrap=True, min_width=max(map(len, where)))
+    table.add_column("where", no_wrap=True)
     for row, place in zip(rows, where, strict=True):
         sizes = [str(row["counts"].get(c, "-")) for c in ("entities", "relations", "train")]
         sizes += [str(row["counts"].get(c, "-")) for c in ("valid", "test")]
         table.add_row(row["name"], *sizes, place)
-    _console().print(table, soft_wrap=True)
+    # Paths and numbers stay whole, however narrow the terminal is.
+    console = _console()
+    console.width = max(console.width, 200 + max(map(len, where)))
+    console.print(table, soft_wrap=True)
     if any(not row["built_in"] and row["folder"] is None for row in rows):
         _progress("get those that are not here: harness data fetch NAME")
 

@@ -40,6 +40,19 @@ def test_list_shows_sizes_and_how_to_get_what_is_not_here(nothing_here: None) ->
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
+def test_list_keeps_numbers_and_paths_whole(
+    nothing_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / ("a-long-name-" * 8)
+    mine = cache / "datasets" / "mine"
+    mine.mkdir(parents=True)
+    (mine / "train.tsv").write_text("a\tr\tb\n")
+    monkeypatch.setenv("HARNESS_CACHE", str(cache))
+    lines = _lines(_call("list").stdout)
+    assert ["mine", *"-----", str(mine)] in lines
+    assert ["kvc16k", "16015", "4", "180190", "22523", "22525", "not", "here"] in lines
+
+
 def test_list_as_json_holds_every_dataset(nothing_here: None) -> None:
     listing = {row["name"]: row for row in json.loads(_call("list", "--json").stdout)}
     assert set(listing) >= FIVE | {"synthetic"}
