@@ -92,7 +92,7 @@ def find(name: str, identifiers: Sequence[str], names: Sequence[str], what: str)
     if found:
         several = ", ".join(identifiers[i] for i in found[:5])
         raise ConfigError(f"{len(found)} {what} entries are called '{name}': use one of {several}")
-    hint = suggest(name, [label for label in shown if label][:50_000])
+    hint = suggest(name, [text for text in dict.fromkeys((*shown, *identifiers)) if text][:50_000])
     raise ConfigError(f"no {what} is called '{name}'" + (hint if len(hint) < 200 else ""))
 
 
