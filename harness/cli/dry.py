@@ -185,7 +185,7 @@ def _totals(lines: Sequence[Line], state: State, workers: int) -> list[str]:
         )
     texts.append(
         "Times are upper bounds: early stopping (training.patience) may end runs sooner.\n"
-        "Within a factor of two, memory within a quarter, on this machine when it is idle."
+        "On this machine when idle: time within a factor of two, memory within a quarter."
     )
     return texts
 

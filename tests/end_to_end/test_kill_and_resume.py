@@ -129,7 +129,7 @@ def test_the_first_ctrl_c_ends_the_epoch_and_the_run_goes_on(
 def test_the_second_ctrl_c_stops_within_an_epoch(
     start: Callable[..., Any], until: Any, tmp_path: Path
 ) -> None:
-    suite = write_suite(tmp_path, rows="transe", seeds="0", train=3000, batch=1, epochs=2)
+    suite = write_suite(tmp_path, rows="transe", seeds="0", train=2400, batch=1, epochs=2)
     home = tmp_path / "home"
     command = start("run", suite, "--home", home)
     until(lambda: list(home.glob("runs/*/spec.json")))
