@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import BaseModel
 
+from harness.config.yaml_source import parse_value
 from harness.plan.spec import RunSpec
 from models.mocme.config import Config
 
@@ -75,7 +75,7 @@ def test_every_row_names_a_setting_or_says_why_there_is_none() -> None:
     ("name", "text"), sorted({(n, v) for n, v in NAMED if v}), ids=lambda x: str(x)
 )
 def test_every_setting_of_the_page_is_valid(name: str, text: str) -> None:
-    value = yaml.safe_load(text)
+    value = parse_value(text, "docs/mocme.md")
     with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-4 as text
         value = float(value) if isinstance(value, str) else value
     assert as_plain(build(name, value)) == value
