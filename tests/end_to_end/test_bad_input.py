@@ -288,7 +288,7 @@ def other() -> int:
     """A user whom permissions stop (0: the one who runs the tests); root is not stopped by any."""
     if os.getuid() != 0:
         return 0
-    code = [Path(pytest.__file__), Path(__file__)]
+    code = [Path(os.__file__), Path(pytest.__file__), Path(__file__)]
     folders = {folder for file in code for folder in file.resolve().parents}
     closed = [folder for folder in folders if not folder.stat().st_mode & 0o001]
     if closed:
