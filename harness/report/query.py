@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from harness.errors import ConfigError, suggest
 from harness.report.assemble import assemble
 from harness.report.definition import DatasetSpec, Definition, Published
-from harness.report.library import available, load_definition, load_published
+from harness.report.files import available, load_definition, load_published
 from harness.report.results import Result, SeedRun, SuiteResults
 from harness.report.table import Table
 from harness.store.base import ResultStore

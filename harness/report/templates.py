@@ -11,8 +11,8 @@ from itertools import groupby
 
 import jinja2
 
+from harness.report.files import shipped_folder
 from harness.report.grid import Grid, GridColumn, GridRow, lay_out, legend
-from harness.report.library import shipped_folder
 from harness.report.table import Part, Table
 
 __all__ = ["html", "latex", "latex_escape"]

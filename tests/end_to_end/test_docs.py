@@ -23,7 +23,7 @@ from harness.cli.main import app
 from harness.model import MODELS
 from harness.plan.expand import expand
 from harness.plan.suite import load_suite
-from harness.report.library import load_definition
+from harness.report.files import load_definition
 from harness.store import open_store
 from harness.store.records import Cell, RunRecord
 
