@@ -5,20 +5,20 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.report import library
+from harness.report import files
 from harness.report.definition import Definition, parse_metric
 
 SHIPPED = ("ablation", "backbone", "fusion", "main", "main_native", "quickstart")
 
 
 def test_every_shipped_definition_loads() -> None:
-    assert set(SHIPPED) <= set(library.available())
-    for name in library.available():
-        assert library.load_definition(name).name == name
+    assert set(SHIPPED) <= set(files.available())
+    for name in files.available():
+        assert files.load_definition(name).name == name
 
 
 def test_published_table_two_is_complete() -> None:
-    table = library.load_published().tables["main"]
+    table = files.load_published().tables["main"]
     assert len(table.rows) == 20
     figures = [v for row in table.rows.values() for values in row.values() for v in values]
     # 13 columns; PairRE has none of six
@@ -30,15 +30,15 @@ def test_published_table_two_is_complete() -> None:
 
 
 def test_the_base_configuration_is_the_same_in_all_published_tables() -> None:
-    tables = library.load_published().tables
+    tables = files.load_published().tables
     full = [tables["main"].value("MoCME", "db15k", m) for m in ("mrr", "hits@1", "hits@10")]
     for name, row in (("ablation", "full"), ("fusion", "complementarity"), ("backbone", "cmoe")):
         assert list(tables[name].rows[row]["db15k"]) == full
 
 
 def test_main_lists_every_published_row_once() -> None:
-    rows = library.load_definition("main").rows
-    assert [row.published for row in rows] == list(library.load_published().tables["main"].rows)
+    rows = files.load_definition("main").rows
+    assert [row.published for row in rows] == list(files.load_published().tables["main"].rows)
 
 
 def test_models_named_by_definitions_are_registered() -> None:
@@ -47,7 +47,7 @@ def test_models_named_by_definitions_are_registered() -> None:
 
     catalog.load_models()
     for name in SHIPPED:
-        for row in library.load_definition(name).rows:
+        for row in files.load_definition(name).rows:
             assert not row.model or row.model in MODELS, (name, row.label)
 
 
@@ -88,35 +88,35 @@ def test_working_directory_comes_first(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     _write(tmp_path, "main", "title: Mine\nsuite: mine\n")
     _write(tmp_path, "extra", "title: Extra\nsuite: mine\n")
-    assert library.load_definition("main").title == "Mine"
-    assert {"extra", "ablation"} <= set(library.available())
+    assert files.load_definition("main").title == "Mine"
+    assert {"extra", "ablation"} <= set(files.available())
 
 
 def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("title: Mine\nsuite: s\n", encoding="utf-8")
-    assert library.load_definition(str(path)).name == "mine"
+    assert files.load_definition(str(path)).name == "mine"
     with pytest.raises(ConfigError, match="no such report definition"):
-        library.load_definition(str(tmp_path / "other.yaml"))
+        files.load_definition(str(tmp_path / "other.yaml"))
 
 
 def test_the_example_of_the_readme_is_a_definition(tmp_path: Path) -> None:
-    readme = (library.shipped_folder() / "README.md").read_text(encoding="utf-8")
+    readme = (files.shipped_folder() / "README.md").read_text(encoding="utf-8")
     path = tmp_path / "example.yaml"
     path.write_text(readme.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
-    assert library.load_definition(str(path)).rows[0].published == "RotatE"
+    assert files.load_definition(str(path)).rows[0].published == "RotatE"
 
 
 def test_unknown_table_offers_the_nearest() -> None:
     with pytest.raises(ConfigError, match="unknown table 'mian'; did you mean 'main'"):
-        library.load_definition("mian")
+        files.load_definition("mian")
 
 
 def test_a_wrong_key_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("title: Bad\nsuite: s\nmetrcis: [mrr]\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"bad\.yaml:3: metrcis: .*metrics"):
-        library.load_definition(str(path))
+        files.load_definition(str(path))
 
 
 @pytest.mark.parametrize(
@@ -134,4 +134,4 @@ def test_names_of_published_figures_are_checked(tmp_path: Path, lines: str, mess
     path = tmp_path / "bad.yaml"
     path.write_text(f"title: Bad\nsuite: s\n{lines}", encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
-        library.load_definition(str(path))
+        files.load_definition(str(path))
