@@ -48,13 +48,13 @@ def report(
     results: Annotated[Path | None, typer.Option("--home", help="Results folder.")] = None,
 ) -> None:
     """Print tables of results, published figures beside measured ones; all seeds by default."""
-    from harness.report import library
+    from harness.report import files
     from harness.report.query import Selection, all_tables, named_table
     from harness.report.render import check_format, render_all
 
     if list_:
-        for name in library.available():
-            typer.echo(f"{name:<12} {library.load_definition(name).title}")
+        for name in files.available():
+            typer.echo(f"{name:<12} {files.load_definition(name).title}")
         return
     check_format(format_)
     store = _open(home(results))
@@ -65,7 +65,7 @@ def report(
             tables = [named_table(store, name, selection) for name in names]
         else:
             tables = all_tables(store, selection)
-        _tell_variants(store, variant, {library.load_definition(name).suite for name in names})
+        _tell_variants(store, variant, {files.load_definition(name).suite for name in names})
         variants = {cell.variant for cell in store.cells()}
     finally:
         store.close()

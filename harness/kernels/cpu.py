@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from harness.kernels import _threads as threads
-from harness.kernels.reference import WeightedTerm, check_finite, scores_to_counts
+from harness.kernels.reference import WeightedTerm, check_finite, count_in_blocks
 
 __all__ = ["count", "count_terms", "gathered", "pairwise"]
 
@@ -314,15 +314,8 @@ def count_terms(
         return count(op, query, table, targets, offsets, known, scale)
     n = len(terms[0][2])
     chunk = max(1, BLOCK_BYTES // (4 * max(1, n)))
-    parts = []
-    for low in range(0, max(1, len(targets)), chunk):
-        high = min(low + chunk, len(targets))
-        scores = _sum_of_terms(terms, low, high)
-        mine = offsets[low : high + 1]
-        listed = known[int(mine[0]) : int(mine[-1])]
-        parts.append(scores_to_counts(scores, targets[low:high], mine - mine[0], listed))
-    better, tied = zip(*parts, strict=True)
-    return torch.cat(better), torch.cat(tied)
+    scores = partial(_sum_of_terms, terms)
+    return count_in_blocks(scores, chunk, targets, offsets, known)
 
 
 def _sum_of_terms(terms: Sequence[WeightedTerm], low: int, high: int) -> Tensor:

@@ -7,6 +7,7 @@ instead of keeping them. Meaning and arguments: ``harness.kernels.reference``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import repeat
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from harness.kernels import reference
-from harness.kernels.reference import WeightedTerm, scores_to_counts
+from harness.kernels.reference import WeightedTerm, count_in_blocks
 
 __all__ = ["count", "count_terms", "gathered", "pairwise"]
 
@@ -84,15 +85,8 @@ def count_terms(
 ) -> tuple[Tensor, Tensor]:
     """Do what ``count`` does for a score that is a weighted sum of terms."""
     at_once = _rows_at_once(len(terms[0][2]) * 4)
-    parts = []
-    for low in range(0, max(1, len(targets)), at_once):
-        high = min(low + at_once, len(targets))
-        scores = _sum_of_terms(terms, low, high)
-        mine = offsets[low : high + 1]
-        listed = known[int(mine[0]) : int(mine[-1])]
-        parts.append(scores_to_counts(scores, targets[low:high], mine - mine[0], listed))
-    better, tied = zip(*parts, strict=True)
-    return torch.cat(better), torch.cat(tied)
+    scores = partial(_sum_of_terms, terms)
+    return count_in_blocks(scores, at_once, targets, offsets, known)
 
 
 def _sum_of_terms(terms: Sequence[WeightedTerm], low: int, high: int) -> Tensor:

@@ -6,7 +6,7 @@ Shapes: q queries, n table rows, p listed pairs, w width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ __all__ = [
     "check_finite",
     "compare",
     "count",
+    "count_in_blocks",
     "count_terms",
     "gathered",
     "pairwise",
@@ -125,3 +126,28 @@ def check_finite(bad: int) -> None:
             f"{bad} scores are NaN: the model's parameters have diverged "
             "(a lower learning rate or gradient clipping helps)"
         )
+
+
+def count_in_blocks(
+    scores: Callable[[int, int], Tensor],
+    at_once: int,
+    targets: Tensor,
+    offsets: Tensor,
+    known: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Do what ``scores_to_counts`` does, asking for the scores of ``at_once`` queries at a time.
+
+    Args:
+        scores: returns the scores of queries low to high: [high - low, n].
+        at_once: queries per block.
+        targets, offsets, known: as for ``count``, of all queries.
+    """
+    parts = []
+    for low in range(0, max(1, len(targets)), at_once):
+        high = min(low + at_once, len(targets))
+        mine = offsets[low : high + 1]
+        listed = known[int(mine[0]) : int(mine[-1])]
+        block = scores(low, high)
+        parts.append(scores_to_counts(block, targets[low:high], mine - mine[0], listed))
+    better, tied = zip(*parts, strict=True)
+    return torch.cat(better), torch.cat(tied)

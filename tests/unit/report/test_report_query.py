@@ -227,10 +227,10 @@ def test_a_metric_that_the_runs_do_not_hold(store: MemoryStore, fill: Fill) -> N
 
 
 def test_every_empty_cell_of_the_shipped_tables_says_why(store: MemoryStore) -> None:
-    from harness.report import library
+    from harness.report import files
 
-    for name in library.available():
-        table = report_table(store, library.load_definition(name), library.load_published())
+    for name in files.available():
+        table = report_table(store, files.load_definition(name), files.load_published())
         for r in table.rows:
             for c in r.cells:
                 assert c.value is not None or c.reason
