@@ -1,0 +1,61 @@
+"""How time grows with a size: the exponent of a power law and how sure it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Exponent", "fit", "upper_half"]
+
+
+@dataclass(frozen=True)
+class Exponent:
+    """``time ~ size ** value``.
+
+    Attributes:
+        value: least squares on logarithms; 1 is linear, less means that a fixed cost is still felt.
+        low, high: its confidence interval.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def upper_half(sizes: Sequence[float]) -> list[float]:
+    """Return the larger half of the sizes (of an odd number the middle one too), ascending.
+
+    Small sizes measure what a call costs whatever its size.
+    """
+    ordered = sorted(set(sizes))
+    return ordered[len(ordered) // 2 :]
+
+
+def fit(seconds: Mapping[float, Sequence[float]], confidence: float = 0.95) -> Exponent:
+    """Fit the exponent on the upper half of the sizes.
+
+    The slope of log time over log size with Student's t interval of simple regression, every
+    repeat a point (Montgomery, Peck and Vining, Introduction to Linear Regression Analysis, 2.4).
+
+    Args:
+        seconds: size -> repeated times, positive.
+        confidence: of the interval.
+
+    Raises:
+        ValueError: fewer than two sizes, or fewer than three points, are left.
+    """
+    from scipy import stats
+
+    points = [
+        (math.log(size), math.log(value))
+        for size in upper_half(list(seconds))
+        for value in seconds[size]
+    ]
+    x, y = ([point[axis] for point in points] for axis in (0, 1))
+    if len(set(x)) < 2 or len(points) < 3:
+        raise ValueError(f"{len(points)} points of {len(set(x))} sizes are too few for an exponent")
+    line = stats.linregress(x, y)
+    reach = float(stats.t.ppf((1 + confidence) / 2, len(points) - 2) * line.stderr)
+    slope = float(line.slope)
+    return Exponent(slope, slope - reach, slope + reach)
