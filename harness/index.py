@@ -95,30 +95,37 @@ class KnownAnswers:
         found: Tensor = self._keys[place] == wanted
         return found
 
-    def draw_unknown(
-        self, anchors: Tensor, relations: Tensor, predicts_tail: Tensor, uniform: Tensor
-    ) -> Tensor:
-        """Turn uniform numbers into entities that are *not* known answers, without rejection.
+    def draw_unknown(self, triples: Tensor, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
+        """Turn uniform numbers into corruptions of triples that are *not* known, without rejection.
 
         Of the N - k entities outside a query's k known answers, in ascending order, the one at
         place floor(u (N - k)) is taken: exact, uniform, and one binary search per number.
 
         Args:
-            anchors, relations: ids of the queries.
-            predicts_tail: boolean, which side each query predicts.
-            uniform: float64 in [0, 1). All four broadcast against each other.
+            triples: [b, 3] positives.
+            replaces_tail: [b, n] boolean, which side of its positive each corruption replaces.
+            uniform: [b, n] float64 in [0, 1).
 
         Returns:
-            entity ids. A query that every entity answers yields the last entity.
+            [b, n] entity ids. A query that every entity answers yields the last entity.
         """
-        base = self._base(anchors, relations, predicts_tail)
+        # What a query knows is looked up once, not once per corruption.
+        head, relation, tail = triples.unbind(1)
+        replaced = torch.ones_like(head, dtype=torch.bool)
+        base = torch.stack(
+            [self._base(head, relation, replaced), self._base(tail, relation, ~replaced)]
+        )
         start = torch.searchsorted(self._keys, base)
         known = torch.searchsorted(self._keys, base + self.n_entities) - start
         free = (self.n_entities - known).clamp_(min=1)
-        place = (uniform * free).long()
+
+        def of_side(both: Tensor) -> Tensor:
+            return torch.where(replaces_tail, both[0, :, None], both[1, :, None])
+
+        place = (uniform * of_side(free)).long()
         # The j-th known answer a_j of a query has a_j - j free entities before it.
-        before = torch.searchsorted(self._gaps, base + place, right=True)
-        drawn: Tensor = place + (before - start)
+        before = torch.searchsorted(self._gaps, of_side(base) + place, right=True)
+        drawn: Tensor = place.add_(before.sub_(of_side(start)))
         return drawn.clamp_(max=self.n_entities - 1)
 
     @cached_property

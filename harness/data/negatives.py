@@ -79,11 +79,8 @@ class CorruptionSampler:
         uniform = torch.rand(
             (2, *size), generator=generator, device=batch.device, dtype=torch.float64
         )
-        head, relation, tail = batch.unbind(1)
-        tails = (uniform[0] < self.tail_shares[relation][:, None]).sum(1)
+        tails = (uniform[0] < self.tail_shares[batch[:, 1]][:, None]).sum(1)
         if self.known is None:
             return Negatives((uniform[1] * self.n_entities).long(), tails)
         replaces_tail = torch.arange(self.count, device=batch.device) < tails[:, None]
-        anchors = torch.where(replaces_tail, head[:, None], tail[:, None])
-        candidates = self.known.draw_unknown(anchors, relation[:, None], replaces_tail, uniform[1])
-        return Negatives(candidates, tails)
+        return Negatives(self.known.draw_unknown(batch, replaces_tail, uniform[1]), tails)

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from harness.kernels import _threads as threads
+from harness.kernels._heap import keep_freed_memory
 from harness.kernels.reference import WeightedTerm, check_finite, count_in_blocks
 
 __all__ = ["count", "count_terms", "gathered", "pairwise"]
@@ -34,6 +35,7 @@ BLOCK_BYTES = 64 * 2**20
 @cache
 def _compiled() -> ModuleType:
     """Import the compiled functions, with numba's cache in the harness's own folder."""
+    keep_freed_memory()
     if "NUMBA_CACHE_DIR" not in os.environ:
         from platformdirs import user_cache_path
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from harness.data.negatives import CorruptionSampler
 from harness.index import GraphIndex
+from harness.kernels.rows import anchors_apart
 from harness.model import Model, Query, Term
 from harness.plan.spec import RunSpec
 from harness.procedure import Negatives, Sampler, StepReport
@@ -33,6 +34,8 @@ class StandardProcedure:
         spec: the run.
         device: where to compute.
         sampler: draws negatives; by default the one ``spec.negatives`` names.
+        static_shapes: let no size in a step depend on the entities drawn, so that the host never
+            waits for the device; by default on all devices but the CPU, where it saves nothing.
     """
 
     def __init__(
@@ -42,8 +45,11 @@ class StandardProcedure:
         spec: RunSpec,
         device: torch.device,
         sampler: Sampler | None = None,
+        static_shapes: bool | None = None,
     ) -> None:
         self.model, self.spec, self.device = model, spec, device
+        self.static_shapes = device.type != "cpu" if static_shapes is None else static_shapes
+        model.static_shapes = self.static_shapes
         self.sampler = sampler or CorruptionSampler.build(
             index,
             sampler=spec.negatives.sampler,
@@ -96,15 +102,19 @@ class StandardProcedure:
         bf16 = self.spec.training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             tables = self.model.encode(entities)
-            tail_query = self.model.queries(tables, rows[:, 0], relations, "tail")
-            head_query = self.model.queries(tables, rows[:, 1], relations, "head")
+            apart = {name: anchors_apart(table, rows.flatten()) for name, table in tables.items()}
+            anchors = {name: known for name, (known, _) in apart.items()}
+            heads, tails = torch.arange(rows.numel(), device=self.device).view_as(rows).unbind(1)
+            tail_query = self.model.queries(anchors, heads, relations, "tail")
+            head_query = self.model.queries(anchors, tails, relations, "head")
         # Row b asks its tail query for the true tail and the tail corruptions, which come first,
         # then its head query for the head corruptions.
         query = _interleave(tail_query, head_query)
         sizes = torch.stack([negatives.tails + 1, n_negatives - negatives.tails], 1).flatten()
         offsets = torch.nn.functional.pad(torch.cumsum(sizes, 0), (1, 0))
         listed = torch.cat([rows[:, 1:], candidates], 1).flatten()
-        scores = self.model.score_gathered(tables, query, offsets, listed)
+        compared = {name: table for name, (_, table) in apart.items()}
+        scores = self.model.score_gathered(compared, query, offsets, listed)
         scores = scores.view(n_positives, n_negatives + 1)
         loss, logs = contrast(scores[:, 0], scores[:, 1:], self.spec.objective, query.offset)
         penalty = self.model.penalty(tables, rows, relations)
@@ -117,14 +127,19 @@ class StandardProcedure:
 
         Every entity is encoded once per step, however often it occurs. When the draws outnumber
         the entities twice, nearly all of them occur, and finding out which costs more than that
-        saves.
+        saves. With static shapes a row is encoded per draw, for nobody may know how many are
+        distinct, and all entities as soon as these are no more than the draws.
         """
         ends = batch[:, [0, 2]]
         drawn = ends.numel() + candidates.numel()
-        if self.model.free_encoding or drawn > 2 * self.model.n_entities:
+        most = self.model.n_entities if self.static_shapes else 2 * self.model.n_entities + 1
+        if self.model.free_encoding or drawn >= most:
             return None, ends, candidates
         both = torch.cat([ends.flatten(), candidates.flatten()])
-        entities, rows = torch.unique(both, return_inverse=True)
+        if self.static_shapes:
+            entities, rows = both, torch.arange(drawn, device=both.device)
+        else:
+            entities, rows = torch.unique(both, return_inverse=True)
         split = ends.numel()
         return entities, rows[:split].view_as(ends), rows[split:].view_as(candidates)
 

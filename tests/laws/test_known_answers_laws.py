@@ -64,15 +64,15 @@ def test_draw_unknown_reaches_every_unknown_entity_equally_often(rows: Tensor) -
             if not free:
                 continue
             uniform = (torch.arange(len(free), dtype=torch.float64) + 0.5) / len(free)
-            drawn = known.draw_unknown(
-                torch.tensor([a]), torch.tensor([r]), torch.tensor([side == "tail"]), uniform
-            )
-            assert drawn.tolist() == free
+            triple = torch.tensor([[a, r, 0] if side == "tail" else [0, r, a]])
+            replaces_tail = torch.full((1, len(free)), side == "tail")
+            drawn = known.draw_unknown(triple, replaces_tail, uniform[None])
+            assert drawn[0].tolist() == free
 
 
 def test_query_that_everything_answers_still_yields_an_entity() -> None:
     rows = torch.tensor([[0, 0, t] for t in range(N)])
     drawn = KnownAnswers(rows, N, R).draw_unknown(
-        torch.tensor([0]), torch.tensor([0]), torch.tensor([True]), torch.rand(9).double()
+        rows[:1], torch.ones(1, 9, dtype=torch.bool), torch.rand(1, 9).double()
     )
     assert ((drawn >= 0) & (drawn < N)).all()

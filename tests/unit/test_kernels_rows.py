@@ -1,0 +1,54 @@
+"""Anchors and candidates of one table: the gradient is that of plain indexing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness import kernels
+from harness.kernels.rows import anchors_apart
+
+N, WIDTH, QUERIES = 9, 8, 6
+
+
+@pytest.fixture
+def table() -> Tensor:
+    return torch.randn(
+        N, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
+
+
+def loss(anchors: Tensor, table: Tensor) -> Tensor:
+    offsets = torch.arange(QUERIES + 1) * 2
+    candidates = torch.arange(2 * QUERIES) % 4  # rows 4.. are no candidates
+    scores = kernels.gathered("modulus", anchors * 1.5, table, offsets, candidates)
+    return scores.sigmoid().sum()
+
+
+def test_gradient_is_that_of_indexing(table: Tensor) -> None:
+    ids = torch.tensor([0, 0, 3, 5, 5, 8])  # repeated, candidates and others
+    loss(table[ids], table).backward()  # type: ignore[no-untyped-call]
+    expected, table.grad = table.grad, None
+    loss(*anchors_apart(table, ids)).backward()  # type: ignore[no-untyped-call]
+    assert expected is not None
+    torch.testing.assert_close(table.grad, expected)
+
+
+def test_table_that_is_never_compared_has_a_gradient_too(table: Tensor) -> None:
+    anchors, _ = anchors_apart(table, torch.tensor([1, 1, 7]))
+    anchors.sum().backward()  # type: ignore[no-untyped-call]
+    expected = torch.zeros_like(table)
+    expected[1], expected[7] = 2, 1
+    assert table.grad is not None
+    assert torch.equal(table.grad, expected)
+
+
+def test_table_that_is_never_asked_keeps_its_gradient(table: Tensor) -> None:
+    _, compared = anchors_apart(table, torch.tensor([1, 7]))
+    offsets, candidates = torch.tensor([0, N]), torch.arange(N)
+    kernels.gathered(
+        "dot", torch.ones(1, WIDTH).double(), compared, offsets, candidates
+    ).sum().backward()  # type: ignore[no-untyped-call]
+    assert table.grad is not None
+    assert torch.equal(table.grad, torch.ones_like(table))
