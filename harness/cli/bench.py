@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -68,25 +69,75 @@ def kernels(
         )
 
 
+@app.command()
+def peers(
+    dataset: Annotated[
+        str, typer.Option(help="Datasets, separated by commas; ranking on the first.")
+    ] = "mkg-w,kvc16k",
+    models: Annotated[str, typer.Option(help="Models, separated by commas.")] = (
+        "rotate,transe,distmult,complex,pairre"
+    ),
+    seconds: Annotated[float, typer.Option(min=0.01, help="Of training per turn.")] = 10.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 3,
+    json_: Json = None,
+) -> None:
+    """Compare training and ranking with PyKEEN and TorchKGE (extra "peers"), in turns."""
+    from harness.bench import ceilings as bench
+    from harness.bench.peers import compare, missing
+    from harness.bench.ratios import ratios, ratios_text
+    from harness.bench.shown import ceilings_text
+    from harness.bench.text import machine, machine_text, write_json
+
+    for line in missing():
+        typer.echo(line, err=True)
+    with _progress() as tell:
+        found = compare(_names(models), _names(dataset), rounds=rounds, seconds=seconds, tell=tell)
+        limits = bench.measure(tell=tell)
+    box = machine(("pykeen", "torchkge"))
+    typer.echo(f"{machine_text(box)}\n\n{ratios_text(found)}\n\n{ceilings_text(limits)}")
+    if json_:
+        content = {
+            "ratios": [asdict(one) for one in ratios(found)],
+            "comparisons": [asdict(one) for one in found],
+            "ceilings": asdict(limits),
+        }
+        write_json(json_, {"machine": box, "rounds": rounds, "seconds": seconds, **content})
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 @contextlib.contextmanager
 def _progress() -> Iterator[Tell]:
-    """Show a bar on stderr, on a terminal only."""
+    """Show on stderr what is done: a bar on a terminal, elsewhere a line now and then."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines()
+        return
     columns = (
         BarColumn(bar_width=20),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TimeElapsedColumn(),
         TextColumn("{task.description}", markup=False),
     )
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("")
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1)
+        yield lambda done, total, text: bar.update(
+            task, completed=done, total=total, description=text
+        )
 
-        def tell(done: int, total: int, text: str) -> None:
-            bar.update(task, completed=done, total=total, description=text)
 
-        yield tell
+def _lines(interval: float = 20.0) -> Tell:
+    said = time.monotonic()
+
+    def tell(done: int, total: int, text: str) -> None:
+        nonlocal said
+        if time.monotonic() - said > interval:
+            said = time.monotonic()
+            typer.echo(f"{done}/{total} {text}", err=True)
+
+    return tell

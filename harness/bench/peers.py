@@ -1,0 +1,116 @@
+"""This harness beside its peers, in processes of their own that take turns."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from harness.bench.child import Child
+from harness.bench.contenders import CONTENDERS, MODELS
+from harness.bench.timing import Tell
+from harness.errors import ConfigError, suggest
+
+__all__ = ["Comparison", "compare", "missing", "present"]
+
+Rates = dict[str, list[float]]
+"""Contender (and way of ranking) -> its rate in each round."""
+
+
+@dataclass
+class Comparison:
+    """One model on one dataset.
+
+    Attributes:
+        model, dataset: which.
+        training: contender -> positives per second, per round.
+        ranking: "contender/way" -> queries per second, per round; empty when not measured.
+        peaks: the same names -> bytes at the peak of ranking over those of the process's start.
+    """
+
+    model: str
+    dataset: str
+    training: Rates = field(default_factory=dict)
+    ranking: Rates = field(default_factory=dict)
+    peaks: dict[str, int] = field(default_factory=dict)
+
+
+def present() -> list[str]:
+    """Return the names of the contenders that are installed; this harness comes first."""
+    return [name for name, entrant in CONTENDERS.items() if entrant.installed]
+
+
+def missing() -> list[str]:
+    """Return a line for each peer that is not installed."""
+    return [
+        f"{entrant.title} is not installed: pip install 'mmkgc-harness[peers]', in a checkout "
+        "pip install -e '.[peers]'"
+        for entrant in CONTENDERS.values()
+        if not entrant.installed
+    ]
+
+
+def compare(
+    models: Sequence[str],
+    datasets: Sequence[str],
+    *,
+    rounds: int,
+    seconds: float,
+    tell: Tell = lambda done, total, text: None,
+) -> list[Comparison]:
+    """Measure training on all datasets and ranking on the first.
+
+    Args:
+        models: of ``MODELS``.
+        datasets: names of datasets.
+        rounds: how often each contender has its turn.
+        seconds: of training per turn.
+        tell: told of the progress.
+
+    Raises:
+        ConfigError: a model that is not compared.
+        MissingDataError: a dataset is not here.
+        RunError: a contender failed.
+    """
+    from harness.data.load import load_graph, source
+
+    for model in models:
+        if model not in MODELS:
+            raise ConfigError(f"--models {model}: is not compared{suggest(model, MODELS)}")
+    names = [source(dataset).card.name for dataset in datasets]
+    for name in names:
+        load_graph(name)  # before minutes are spent on another
+    cells = [Comparison(model, name) for name in names for model in models]
+    for place, cell in enumerate(cells):
+        inner = _shifted(tell, place, len(cells))
+        _measure(cell, rounds, seconds, ranking=cell.dataset == names[0], tell=inner)
+    return cells
+
+
+def _measure(cell: Comparison, rounds: int, seconds: float, *, ranking: bool, tell: Tell) -> None:
+    taking_part = [name for name in present() if cell.model in CONTENDERS[name].models]
+    turns = rounds * (2 if ranking else 1)
+    with contextlib.ExitStack() as stack:
+        children = {
+            name: stack.enter_context(Child(name, cell.model, cell.dataset)) for name in taking_part
+        }
+        for turn in range(turns):
+            for name, child in children.items():
+                ranks = ranking and turn < rounds
+                tell(turn, turns, f"{child.name}: {'ranking' if ranks else 'training'}")
+                if not ranks:
+                    cell.training.setdefault(name, []).append(child.train(seconds))
+                    continue
+                for way in child.rankings:
+                    rate, peak = child.rank(way)
+                    cell.ranking.setdefault(f"{name}/{way}", []).append(rate)
+                    cell.peaks.setdefault(f"{name}/{way}", peak)  # of the first: nothing before it
+
+
+def _shifted(tell: Tell, place: int, cells: int) -> Tell:
+    """Return a ``tell`` for one cell that counts among all."""
+
+    def inner(done: int, total: int, text: str) -> None:
+        tell(place * total + done, cells * total, text)
+
+    return inner
