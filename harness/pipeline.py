@@ -89,6 +89,7 @@ def execute(run_id: str, spec: RunSpec, place: Workplace, hooks: Hooks | None = 
     if place.threads:
         torch.set_num_threads(place.threads)
     device = resolve_device(place.device)
+    kernels.prepare(device.type)
     dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
     checkpoints = CheckpointFolder(place.folder)
     if device.type == "cuda":

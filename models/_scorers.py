@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from harness import kernels
 from harness.index import Side
 
 __all__ = ["complex_product", "normalise", "rotate_query"]
@@ -39,5 +40,4 @@ def rotate_query(anchor: Tensor, phase: Tensor, side: Side) -> Tensor:
         phase: [q, d] in radians.
         side: the side that is predicted.
     """
-    rotation = torch.cat([torch.cos(phase), torch.sin(phase)], -1)
-    return complex_product(anchor, rotation, conjugate=side == "head")
+    return kernels.rotate(anchor, phase if side == "tail" else -phase)

@@ -36,6 +36,7 @@ def rank(
     *,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    once: bool = True,
 ) -> Ranks:
     """Return, for every query of ``triples``, how many competitors beat and tie the true answer.
 
@@ -45,6 +46,8 @@ def rank(
         known: answers that are no competitors (``KnowledgeGraph.known(protocol.filter)``).
         protocol: which sides are predicted.
         progress: called with the number of queries done since the last call.
+        once: score the queries of triples that share anchor and relation once; the counts are the
+            same without, for equal queries have equal scores.
 
     Raises:
         NonFiniteError: a score is NaN.
@@ -57,10 +60,55 @@ def rank(
     tables = model.encode()
     sides: dict[Side, SideCounts] = {}
     for side in protocol.sides:
-        chunks = list(_chunks(model, tables, triples, known, side, progress))
-        columns = [torch.cat(column).int().cpu().numpy() for column in zip(*chunks, strict=True)]
-        sides[side] = SideCounts(*columns) if columns else SideCounts(*(np.zeros(0, np.int32),) * 3)
+        asked = _Asked.of(triples, side, once=once)
+        chunks = list(_chunks(model, tables, asked, known, progress))
+        columns = [torch.cat(column).int() for column in zip(*chunks, strict=True)]
+        columns = columns or [torch.zeros(0, dtype=torch.int, device=triples.device)] * 3
+        # Back to the order of the triples.
+        better, tied, candidates = (
+            torch.empty_like(column).index_copy_(0, asked.order, column).cpu().numpy()
+            for column in columns
+        )
+        sides[side] = SideCounts(better, tied, candidates)
     return Ranks(triples.cpu().numpy(), sides)
+
+
+class _Asked(NamedTuple):
+    """The queries of a side, and whose answers they ask for.
+
+    Attributes:
+        side: the side that is predicted.
+        anchors, relations: [q] the queries.
+        first: q + 1 numbers; query i asks for the targets first[i]:first[i + 1].
+        targets: [t] true answers, by query.
+        owners: [t] their queries.
+        order: [t] the triples they come from.
+    """
+
+    side: Side
+    anchors: Tensor
+    relations: Tensor
+    first: list[int]
+    targets: Tensor
+    owners: Tensor
+    order: Tensor
+
+    @classmethod
+    def of(cls, triples: Tensor, side: Side, *, once: bool) -> _Asked:
+        """Return the queries of triples [t, 3]: the distinct ones, or one per triple."""
+        head, relation, tail = triples.unbind(1)
+        anchor, target = (head, tail) if side == "tail" else (tail, head)
+        order = torch.arange(len(triples), device=triples.device)
+        if not once or not len(triples):
+            return cls(side, anchor, relation, list(range(len(triples) + 1)), target, order, order)
+        key = anchor * (relation.max() + 1) + relation
+        key, order = torch.sort(key, stable=True)
+        _, owners, counts = torch.unique_consecutive(key, return_inverse=True, return_counts=True)
+        first = torch.nn.functional.pad(torch.cumsum(counts, 0), (1, 0))
+        chosen = order[first[:-1]]
+        return cls(
+            side, anchor[chosen], relation[chosen], first.tolist(), target[order], owners, order
+        )
 
 
 def _queries_at_once(model: Model) -> int:
@@ -76,16 +124,15 @@ Counts = tuple[Tensor, Tensor, Tensor]
 def _chunks(
     model: Model,
     tables: Tables,
-    triples: Tensor,
+    asked: _Asked,
     known: KnownAnswers,
-    side: Side,
     progress: Progress | None,
 ) -> Iterator[Counts]:
     """Yield the counts of successive queries, of fewer at once from where memory runs out."""
     size, done = _queries_at_once(model), 0
-    while done < len(triples):
+    while done < len(asked.anchors):
         try:
-            yield _count_chunk(model, tables, triples[done : done + size], known, side, progress)
+            yield _count_chunk(model, tables, asked, done, done + size, known, progress)
             done += size
         except torch.OutOfMemoryError:
             if size == 1:
@@ -97,28 +144,32 @@ def _chunks(
 def _count_chunk(
     model: Model,
     tables: Tables,
-    chunk: Tensor,
+    asked: _Asked,
+    low: int,
+    high: int,
     known: KnownAnswers,
-    side: Side,
     progress: Progress | None,
 ) -> Counts:
-    head, relation, tail = chunk.unbind(1)
-    anchors, targets = (head, tail) if side == "tail" else (tail, head)
-    offsets, answers = known.lookup(anchors, relation, side)
+    """Count for the targets of queries low:high."""
+    high = min(high, len(asked.anchors))
+    side, anchors, relations = asked.side, asked.anchors[low:high], asked.relations[low:high]
+    mine = slice(asked.first[low], asked.first[high])
+    targets, owners = asked.targets[mine], asked.owners[mine] - low
+    offsets, answers = known.lookup(anchors, relations, side)
     try:
         if model.decomposable:
-            query = model.queries(tables, anchors, relation, side)
+            query = model.queries(tables, anchors, relations, side)
             terms = [(t.op, t.query, tables[t.table], t.scale, t.weight) for t in query.terms]
-            better, tied = kernels.count_terms(terms, targets, offsets, answers)
+            better, tied = kernels.count_terms(terms, targets, offsets, answers, owners)
         else:
-            scores = model.score_all(tables, anchors, relation, side)
-            better, tied = kernels.scores_to_counts(scores, targets, offsets, answers)
+            scores = model.score_all(tables, anchors, relations, side)
+            better, tied = kernels.scores_to_counts(scores, targets, offsets, answers, owners)
     except NonFiniteError as error:
         raise NonFiniteError(f"{type(model).__name__}, {side} queries: {error}") from error
-    left_out = offsets.diff() - known.contains(anchors, relation, targets, side).long()
+    itself = known.contains(anchors[owners], relations[owners], targets, side)
     if progress is not None:
-        progress(len(chunk))
-    return better, tied, model.n_entities - left_out
+        progress(len(targets))
+    return better, tied, model.n_entities - (offsets.diff()[owners] - itself.long())
 
 
 class Measurement(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from harness.kernels import reference, select
+from harness.kernels._heap import keep_freed_memory
 
 __all__ = [
     "Op",
@@ -20,6 +21,8 @@ __all__ = [
     "count_terms",
     "gathered",
     "pairwise",
+    "prepare",
+    "rotate",
     "scores_to_counts",
 ]
 
@@ -43,6 +46,11 @@ def pairwise(op: Op, query: Tensor, table: Tensor, scale: Tensor | None = None) 
     return select.implementation(query, op).pairwise(op, query, table, scale)
 
 
+def rotate(anchor: Tensor, phase: Tensor) -> Tensor:
+    """Rotate complex vectors, differentiably; see ``reference.rotate``."""
+    return select.implementation(anchor).rotate(anchor, phase)
+
+
 def count(
     op: Op,
     query: Tensor,
@@ -51,9 +59,11 @@ def count(
     offsets: Tensor,
     known: Tensor,
     scale: Tensor | None = None,
+    owners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Count the rows that beat and tie each query's target; see ``reference.count``."""
-    return select.implementation(query, op).count(op, query, table, targets, offsets, known, scale)
+    """Count the rows that beat and tie each target; see ``reference.count``."""
+    kernels = select.implementation(query, op)
+    return kernels.count(op, query, table, targets, offsets, known, scale, owners)
 
 
 def count_terms(
@@ -61,20 +71,34 @@ def count_terms(
     targets: Tensor,
     offsets: Tensor,
     known: Tensor,
+    owners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Count for a weighted sum of terms (op, query, table, scale, weight).
 
     See ``reference.count_terms``.
     """
     ops = [term[0] for term in terms]
-    return select.implementation(targets, *ops).count_terms(terms, targets, offsets, known)
+    return select.implementation(targets, *ops).count_terms(terms, targets, offsets, known, owners)
 
 
 def scores_to_counts(
-    scores: Tensor, targets: Tensor, offsets: Tensor, known: Tensor
+    scores: Tensor,
+    targets: Tensor,
+    offsets: Tensor,
+    known: Tensor,
+    owners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Count in a score matrix [q, n]; see ``reference.scores_to_counts``."""
-    return reference.scores_to_counts(scores, targets, offsets, known)
+    return reference.scores_to_counts(scores, targets, offsets, known, owners)
+
+
+def prepare(device: str) -> None:
+    """Prepare this process for training on a device type, before anything large is made.
+
+    On CPUs memory is kept and lies in large pages from then on (see ``_heap``).
+    """
+    if device == "cpu":
+        keep_freed_memory()
 
 
 def chosen(device: str) -> str:

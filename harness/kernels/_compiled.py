@@ -24,6 +24,8 @@ __all__ = [
     "group_by_row",
     "pair_scores",
     "query_gradient",
+    "rotate",
+    "rotate_gradient",
     "score_tiles",
     "table_gradient",
     "target_scores",
@@ -171,6 +173,32 @@ def table_gradient(op, query, table, scale, starts, pairs, owners, gradient, to_
                     to_table[row, k + half] += f * imaginary
 
 
+@_loose
+def rotate(anchor, cosine, sine, out, low, high):
+    """Write out = anchor * (cosine + i sine) for rows low:high; real parts lie first."""
+    half = np.uint64(cosine.shape[1])
+    for i in range(np.uint64(low), np.uint64(high)):
+        for k in range(half):
+            real, imaginary = anchor[i, k], anchor[i, k + half]
+            out[i, k] = real * cosine[i, k] - imaginary * sine[i, k]
+            out[i, k + half] = real * sine[i, k] + imaginary * cosine[i, k]
+
+
+@_loose
+def rotate_gradient(anchor, cosine, sine, gradient, to_anchor, to_phase, low, high):
+    """Write the gradients of ``rotate``: g conj(rotation), and Im(conj(rotated) g)."""
+    half = np.uint64(cosine.shape[1])
+    for i in range(np.uint64(low), np.uint64(high)):
+        for k in range(half):
+            real, imaginary = gradient[i, k], gradient[i, k + half]
+            # The gradient turned back is the anchor's; its part across the anchor is the phase's.
+            back = real * cosine[i, k] + imaginary * sine[i, k]
+            across = imaginary * cosine[i, k] - real * sine[i, k]
+            to_anchor[i, k] = back
+            to_anchor[i, k + half] = across
+            to_phase[i, k] = anchor[i, k] * across - anchor[i, k + half] * back
+
+
 @_strict
 def group_by_row(offsets, candidates, starts, pairs, owners):
     """Sort pairs by table row (stable counting sort).
@@ -271,15 +299,22 @@ def _modulus(real, imaginary):
 
 
 @_strict
-def target_scores(op, query, scale, table, targets, out, low, high):
-    """Write the score of each query's own target for queries low:high."""
+def target_scores(op, query, scale, table, firsts, targets, out, low, high):
+    """Write the scores of the targets of queries low:high.
+
+    Query i owns the targets firsts[i]:firsts[i + 1].
+    """
     tile = np.empty((table.shape[1], LANES), query.dtype)
     block = np.empty(LANES, query.dtype)
-    for first in range(low, high, LANES):
-        count = min(LANES, high - first)
+    for first in range(firsts[low], firsts[high], LANES):
+        count = min(LANES, firsts[high] - first)
         _fill_tile(table, targets, first, count, tile)
+        owner = -1
         for lane in range(count):
-            _score_tile(op, query, scale, first + lane, tile, block)
+            place = np.searchsorted(firsts, first + lane, side="right") - 1
+            if place != owner:
+                owner = place
+                _score_tile(op, query, scale, owner, tile, block)
             out[first + lane] = block[lane]
 
 
@@ -300,15 +335,16 @@ def score_tiles(op, query, scale, table, out, low, high):
 
 
 @_strict
-def count_tiles(op, query, scale, table, target, offsets, left_out, counts, low, high):
-    """Count per query the rows of tiles low:high that beat, tie, and have a NaN score.
+def count_tiles(op, query, scale, table, firsts, goals, offsets, left_out, counts, low, high):
+    """Count per target the rows of tiles low:high that beat and tie it; return the NaN scores.
 
-    target [q] holds the scores to beat; offsets and left_out are a CSR, ascending within a query;
-    the result is added to counts [q, 3].
+    Query i owns the targets firsts[i]:firsts[i + 1], whose scores are in goals [t]; offsets and
+    left_out are a CSR by query, ascending within a query; the result is added to counts [t, 2].
     """
     none = np.empty(0, np.int64)
     tile = np.empty((table.shape[1], LANES), query.dtype)
     block = np.empty(LANES, query.dtype)
+    bad = 0
     # Tiles come in ascending order: each query's place in its list only moves forward.
     place = np.empty(query.shape[0], np.int64)
     for i in range(query.shape[0]):
@@ -320,18 +356,23 @@ def count_tiles(op, query, scale, table, target, offsets, left_out, counts, low,
         _fill_tile(table, none, first, count, tile)
         for i in range(query.shape[0]):
             _score_tile(op, query, scale, i, tile, block)
-            goal = target[i]
-            better, tied, bad = 0, 0, 0
             for lane in range(count):
-                score = block[lane]
-                better += score > goal
-                tied += score == goal
-                bad += score != score
-            while place[i] < offsets[i + 1] and left_out[place[i]] < first + LANES:
-                score = block[left_out[place[i]] - first]
-                better -= score > goal
-                tied -= score == goal
-                place[i] += 1
-            counts[i, 0] += better
-            counts[i, 1] += tied
-            counts[i, 2] += bad
+                bad += block[lane] != block[lane]
+            begin = place[i]
+            end = begin
+            while end < offsets[i + 1] and left_out[end] < first + LANES:
+                end += 1
+            place[i] = end
+            for target in range(firsts[i], firsts[i + 1]):
+                goal = goals[target]
+                better, tied = 0, 0
+                for lane in range(count):
+                    better += block[lane] > goal
+                    tied += block[lane] == goal
+                for listed in range(begin, end):
+                    score = block[left_out[listed] - first]
+                    better -= score > goal
+                    tied -= score == goal
+                counts[target, 0] += better
+                counts[target, 1] += tied
+    return bad

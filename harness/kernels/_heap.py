@@ -1,8 +1,8 @@
 """Memory that was used once stays with the process.
 
 A training step frees and asks again for the same tens of megabytes a hundred times a second. The C
-library gives such blocks back to the system, and every page of the next one is faulted in anew:
-a quarter of a RotatE step on the CPU.
+library gives such blocks back to the system, and every page of the next one is faulted in anew: a
+quarter of a RotatE step on the CPU.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ def keep_freed_memory() -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt"):
         return False
     wishes = {_M_MMAP_THRESHOLD: _NEVER, _M_TRIM_THRESHOLD: _NEVER, _M_TOP_PAD: 64 * 2**20}
-    answers = [mallopt(name, value) for name, value in wishes.items()]
+    answers = [library.mallopt(name, value) for name, value in wishes.items()]
     return answers == [1, 1, 1]
+

@@ -22,10 +22,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from harness.kernels import _threads as threads
-from harness.kernels._heap import keep_freed_memory
 from harness.kernels.reference import WeightedTerm, check_finite, count_in_blocks
 
-__all__ = ["count", "count_terms", "gathered", "pairwise"]
+__all__ = ["count", "count_terms", "gathered", "pairwise", "rotate"]
 
 Array = NDArray[Any]
 BLOCK_BYTES = 64 * 2**20
@@ -35,7 +34,6 @@ BLOCK_BYTES = 64 * 2**20
 @cache
 def _compiled() -> ModuleType:
     """Import the compiled functions, with numba's cache in the harness's own folder."""
-    keep_freed_memory()
     if "NUMBA_CACHE_DIR" not in os.environ:
         from platformdirs import user_cache_path
 
@@ -158,6 +156,43 @@ def _pair_gradients(
     return to_query, to_table, to_scale
 
 
+# --- queries ----------------------------------------------------------------------------------
+
+
+def rotate(anchor: Tensor, phase: Tensor) -> Tensor:
+    """Rotate complex vectors, differentiably; see ``reference.rotate``."""
+    dtype = torch.promote_types(torch.promote_types(anchor.dtype, phase.dtype), torch.float32)
+    rotated: Tensor = _Rotate.apply(  # type: ignore[no-untyped-call]
+        anchor.to(dtype).contiguous(), phase.to(dtype)
+    )
+    return rotated
+
+
+class _Rotate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, phase: Tensor) -> Tensor:
+        cosine, sine = phase.cos().contiguous(), phase.sin().contiguous()
+        ctx.save_for_backward(anchor, cosine, sine)
+        out = torch.empty_like(anchor)
+        threads.over(
+            threads.even_parts(len(anchor), anchor.numel()), _compiled().rotate,
+            _array(anchor), _array(cosine), _array(sine), out.numpy(),
+        )  # fmt: skip
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        anchor, cosine, sine = ctx.saved_tensors
+        to_anchor, to_phase = torch.empty_like(anchor), torch.empty_like(cosine)
+        threads.over(
+            threads.even_parts(len(anchor), anchor.numel()), _compiled().rotate_gradient,
+            _array(anchor), _array(cosine), _array(sine), _array(gradient),
+            to_anchor.numpy(), to_phase.numpy(),
+        )  # fmt: skip
+        return to_anchor, to_phase
+
+
 # --- all pairs --------------------------------------------------------------------------------
 
 
@@ -263,48 +298,58 @@ def count(
     offsets: Tensor,
     known: Tensor,
     scale: Tensor | None = None,
+    owners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Count the rows that beat and tie each query's target; see ``reference.count``.
+    """Count the rows that beat and tie each target; see ``reference.count``.
 
-    Target, known answers and all other rows are scored by the same sequence of correctly rounded
+    Targets, known answers and all other rows are scored by the same sequence of correctly rounded
     operations, so equal rows tie exactly, wherever they stand and whatever the number of threads.
     """
     query, table, scale = _prepared(op, query, table, scale)
-    _check_pairs(len(query), len(table), offsets, known)
-    _check_pairs(len(query), len(table), torch.arange(len(targets) + 1), targets)
+    n = len(table)
+    owners = torch.arange(len(targets)) if owners is None else owners
+    asked = torch.searchsorted(owners, torch.arange(len(query) + 1))
+    _check_pairs(len(query), n, offsets, known)
+    _check_pairs(len(query), n, asked, targets)
     module = _compiled()
-    code, starts, left_out = module.CODES[op], *_left_out(len(table), targets, offsets, known)
+    code, firsts = module.CODES[op], _array(asked)
+    keys = torch.unique(torch.repeat_interleave(offsets.diff()) * n + known)
+    starts = torch.searchsorted(keys, torch.arange(len(query) + 1) * n).numpy()
+    left_out = (keys % n).numpy() if n else keys.numpy()
     vectors = _tile_vectors(op, query, table, scale)
-    goal = np.empty(len(query), vectors[0].dtype)
+    goals = np.empty(len(targets), vectors[0].dtype)
     threads.over(
-        threads.even_parts(len(query), query.numel() * module.LANES), module.target_scores, code,
-        *vectors, _array(targets), goal,
+        threads.parts_by_work(firsts, query.shape[1]), module.target_scores, code,
+        *vectors, firsts, _array(targets), goals,
     )  # fmt: skip
     boundaries = _tile_parts(query, table)
     # Parts add to counts of their own; sums of integers have no order to depend on.
-    counts = np.zeros((len(boundaries) - 1, len(query), 3), np.int64)
+    counts = np.zeros((len(boundaries) - 1, len(targets), 2), np.int64)
+    bad = np.zeros(len(boundaries) - 1, np.int64)
     place = {low: i for i, low in enumerate(boundaries[:-1])}
 
     def count_part(low: int, high: int) -> None:
-        module.count_tiles(code, *vectors, goal, starts, left_out, counts[place[low]], low, high)
+        part = place[low]
+        bad[part] = module.count_tiles(
+            code, *vectors, firsts, goals, starts, left_out, counts[part], low, high
+        )
 
     threads.over(boundaries, count_part)
-    better, tied, bad = torch.from_numpy(counts.sum(0)).unbind(1)
     check_finite(int(bad.sum()))
-    return better.contiguous(), tied.contiguous()
-
-
-def _left_out(n: int, targets: Tensor, offsets: Tensor, known: Tensor) -> tuple[Array, Array]:
-    """Return the CSR of each query's known answers and target: ascending, each once."""
-    row = torch.cat([torch.repeat_interleave(offsets.diff()), torch.arange(len(targets))])
-    keys = torch.unique(row * n + torch.cat([known, targets]))
-    starts = torch.searchsorted(keys, torch.arange(len(targets) + 1) * n)
-    return starts.numpy(), (keys % n).numpy() if n else keys.numpy()
+    better, tied = torch.from_numpy(counts.sum(0)).unbind(1)
+    # A target that is not left out has tied with itself.
+    wanted = owners * n + targets
+    itself = ~torch.isin(wanted, keys, assume_unique=False)
+    return better.contiguous(), tied - itself.long()
 
 
 @torch.no_grad()
 def count_terms(
-    terms: Sequence[WeightedTerm], targets: Tensor, offsets: Tensor, known: Tensor
+    terms: Sequence[WeightedTerm],
+    targets: Tensor,
+    offsets: Tensor,
+    known: Tensor,
+    owners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Do what ``count`` does for a score that is a weighted sum of terms.
 
@@ -313,11 +358,11 @@ def count_terms(
     """
     if len(terms) == 1 and terms[0][4] == 1.0:
         op, query, table, scale, _ = terms[0]
-        return count(op, query, table, targets, offsets, known, scale)
+        return count(op, query, table, targets, offsets, known, scale, owners)
     n = len(terms[0][2])
     chunk = max(1, BLOCK_BYTES // (4 * max(1, n)))
     scores = partial(_sum_of_terms, terms)
-    return count_in_blocks(scores, chunk, targets, offsets, known)
+    return count_in_blocks(scores, chunk, targets, offsets, known, owners)
 
 
 def _sum_of_terms(terms: Sequence[WeightedTerm], low: int, high: int) -> Tensor:

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from harness.kernels import reference
-from harness.kernels.reference import WeightedTerm, count_in_blocks
+from harness.kernels.reference import WeightedTerm, count_in_blocks, rotate
 
-__all__ = ["count", "count_terms", "gathered", "pairwise"]
+__all__ = ["count", "count_terms", "gathered", "pairwise", "rotate"]
 
 BUDGET = 256 * 2**20
 """Bytes of one [pairs, width] intermediate."""
@@ -74,19 +74,24 @@ def count(
     offsets: Tensor,
     known: Tensor,
     scale: Tensor | None = None,
+    owners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Count the rows that beat and tie each query's target; see ``reference.count``."""
-    return count_terms([(op, query, table, scale, 1.0)], targets, offsets, known)
+    """Count the rows that beat and tie each target; see ``reference.count``."""
+    return count_terms([(op, query, table, scale, 1.0)], targets, offsets, known, owners)
 
 
 @torch.no_grad()
 def count_terms(
-    terms: Sequence[WeightedTerm], targets: Tensor, offsets: Tensor, known: Tensor
+    terms: Sequence[WeightedTerm],
+    targets: Tensor,
+    offsets: Tensor,
+    known: Tensor,
+    owners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Do what ``count`` does for a score that is a weighted sum of terms."""
     at_once = _rows_at_once(len(terms[0][2]) * 4)
     scores = partial(_sum_of_terms, terms)
-    return count_in_blocks(scores, at_once, targets, offsets, known)
+    return count_in_blocks(scores, at_once, targets, offsets, known, owners)
 
 
 def _sum_of_terms(terms: Sequence[WeightedTerm], low: int, high: int) -> Tensor:

@@ -22,6 +22,7 @@ __all__ = [
     "count_terms",
     "gathered",
     "pairwise",
+    "rotate",
     "scores_to_counts",
 ]
 
@@ -45,6 +46,13 @@ def compare(op: str, query: Tensor, candidate: Tensor) -> Tensor:
     # Twice "where": the gradient at 0 is 0, not NaN, and a NaN stays one.
     zero = square == 0
     return -torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt()).sum(-1)
+
+
+def rotate(anchor: Tensor, phase: Tensor) -> Tensor:
+    """Return ``anchor * e^(i phase)``: [q, 2d] x [q, d] -> [q, 2d], real parts first."""
+    real, imaginary = anchor.chunk(2, -1)
+    cosine, sine = phase.cos(), phase.sin()
+    return torch.cat([real * cosine - imaginary * sine, real * sine + imaginary * cosine], -1)
 
 
 def gathered(
@@ -80,42 +88,56 @@ def count(
     offsets: Tensor,
     known: Tensor,
     scale: Tensor | None = None,
+    owners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Count, per query, the rows that beat and that tie its target.
+    """Count, per target, the rows that beat and that tie it.
 
     Args:
-        targets: [q] row of the true answer.
-        offsets, known: CSR of the rows to leave out (known answers); the target may be among them.
+        targets: [t] rows of true answers.
+        offsets, known: CSR by query of the rows to leave out (known answers); targets may be among
+            them.
+        owners: [t] the query of each target, ascending: a query with several true answers is
+            scored once. None: one target per query.
 
     Returns:
-        better [q] and tied [q]; neither counts the target itself or a row left out.
+        better [t] and tied [t]; neither counts the target itself or a row left out.
 
     Raises:
         NonFiniteError: a score is NaN.
     """
-    return scores_to_counts(pairwise(op, query, table, scale), targets, offsets, known)
+    return scores_to_counts(pairwise(op, query, table, scale), targets, offsets, known, owners)
 
 
 def count_terms(
-    terms: Sequence[WeightedTerm], targets: Tensor, offsets: Tensor, known: Tensor
+    terms: Sequence[WeightedTerm],
+    targets: Tensor,
+    offsets: Tensor,
+    known: Tensor,
+    owners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Do what ``count`` does for a score that is a weighted sum of terms."""
     scores = sum(weight * pairwise(op, q, t, s) for op, q, t, s, weight in terms)
     assert isinstance(scores, Tensor)
-    return scores_to_counts(scores, targets, offsets, known)
+    return scores_to_counts(scores, targets, offsets, known, owners)
 
 
 def scores_to_counts(
-    scores: Tensor, targets: Tensor, offsets: Tensor, known: Tensor
+    scores: Tensor,
+    targets: Tensor,
+    offsets: Tensor,
+    known: Tensor,
+    owners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Count in a score matrix [q, n]; arguments, result and errors as of ``count``."""
-    target = scores.gather(1, targets[:, None])
     # A sum is NaN if a part is; infinities of both signs make one too, so only then look closely.
     if scores.sum().isnan():
         check_finite(int(scores.isnan().sum()))
     keep = torch.ones_like(scores, dtype=torch.bool)
     keep[torch.repeat_interleave(offsets.diff()), known] = False
-    keep.scatter_(1, targets[:, None], False)
+    if owners is not None:
+        scores, keep = scores[owners], keep[owners]
+    target = scores.gather(1, targets[:, None])
+    keep = keep.scatter(1, targets[:, None], False)
     return ((scores > target) & keep).sum(1), ((scores == target) & keep).sum(1)
 
 
@@ -134,20 +156,29 @@ def count_in_blocks(
     targets: Tensor,
     offsets: Tensor,
     known: Tensor,
+    owners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Do what ``scores_to_counts`` does, asking for the scores of ``at_once`` queries at a time.
 
     Args:
         scores: returns the scores of queries low to high: [high - low, n].
-        at_once: queries per block.
-        targets, offsets, known: as for ``count``, of all queries.
+        at_once: queries per block, and targets that are looked at together.
+        targets, offsets, known, owners: as for ``count``, of all queries.
     """
+    queries = len(offsets) - 1
+    owners = torch.arange(queries, device=offsets.device) if owners is None else owners
+    lows = torch.arange(0, max(1, queries), at_once, device=offsets.device)
+    highs = (lows + at_once).clamp(max=queries)
+    first = torch.searchsorted(owners, torch.stack([lows, highs])).T.tolist()
+    left_out = torch.stack([offsets[lows], offsets[highs]], 1).tolist()
     parts = []
-    for low in range(0, max(1, len(targets)), at_once):
-        high = min(low + at_once, len(targets))
-        mine = offsets[low : high + 1]
-        listed = known[int(mine[0]) : int(mine[-1])]
+    for low, high, mine, listed in zip(lows.tolist(), highs.tolist(), first, left_out, strict=True):
         block = scores(low, high)
-        parts.append(scores_to_counts(block, targets[low:high], mine - mine[0], listed))
+        starts, answers = offsets[low : high + 1] - listed[0], known[listed[0] : listed[1]]
+        goals, asked = targets[mine[0] : mine[1]], owners[mine[0] : mine[1]] - low
+        parts += [
+            scores_to_counts(block, some, starts, answers, theirs)
+            for some, theirs in zip(goals.split(at_once), asked.split(at_once), strict=True)
+        ]
     better, tied = zip(*parts, strict=True)
     return torch.cat(better), torch.cat(tied)

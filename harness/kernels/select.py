@@ -38,6 +38,10 @@ class Kernels(Protocol):
         """Score every query against every row."""
         ...
 
+    def rotate(self, anchor: Tensor, phase: Tensor) -> Tensor:
+        """Rotate complex vectors."""
+        ...
+
     def count(
         self,
         op: str,
@@ -47,8 +51,9 @@ class Kernels(Protocol):
         offsets: Tensor,
         known: Tensor,
         scale: Tensor | None = None,
+        owners: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Count the rows that beat and tie each query's target."""
+        """Count the rows that beat and tie each target."""
         ...
 
     def count_terms(
@@ -57,6 +62,7 @@ class Kernels(Protocol):
         targets: Tensor,
         offsets: Tensor,
         known: Tensor,
+        owners: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Count for a weighted sum of terms."""
         ...

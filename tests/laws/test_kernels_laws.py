@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.kernels import cpu
+from harness.kernels import cpu, cuda, reference
 
 
 class Problem(NamedTuple):
@@ -121,3 +121,27 @@ def test_a_sum_of_terms_with_positive_weights_counts_like_the_term(problem, weig
         cpu.count_terms(terms, targets, offsets, known), cpu.count(*problem), strict=True
     ):
         assert torch.equal(mine, theirs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(problems(), st.data())
+def test_a_query_with_several_targets_counts_as_if_it_was_asked_for_each(problem, data):
+    queries, rows = len(problem.query), len(problem.table)
+    owners = sorted(data.draw(st.lists(st.integers(0, queries - 1), max_size=12)))
+    goals = data.draw(
+        st.lists(st.integers(0, rows - 1), min_size=len(owners), max_size=len(owners))
+    )
+    owner, targets = torch.tensor(owners).long(), torch.tensor(goals).long()
+    together = problem._replace(targets=targets)
+    low, high = problem.offsets[owner], problem.offsets[owner + 1]
+    known = [problem.known[a:b] for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+    apart = problem._replace(
+        query=problem.query[owner],
+        targets=targets,
+        offsets=torch.cat([torch.zeros(1, dtype=torch.long), (high - low).cumsum(0)]),
+        known=torch.cat([problem.known[:0], *known]),
+        scale=None if problem.scale is None else problem.scale[owner],
+    )
+    for implementation in (reference, cpu, cuda):
+        counted = implementation.count(*together, owner)
+        assert all(map(torch.equal, counted, implementation.count(*apart)))

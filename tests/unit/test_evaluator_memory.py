@@ -50,6 +50,13 @@ def test_counts_do_not_depend_on_the_queries_at_once(
     assert_equal(ranks(model), expected)
 
 
+@pytest.mark.parametrize("name", ["transe", "rotate", "pairre", "popularity"])
+def test_scoring_equal_queries_once_changes_no_count(name: str) -> None:
+    model = make(name)
+    assert len(torch.unique(TRIPLES[:, :2], dim=0)) < len(TRIPLES), "some tail queries are equal"
+    assert_equal(ranks(model, once=True), ranks(model, once=False))
+
+
 def limited(monkeypatch: pytest.MonkeyPatch, model: Model, most: int) -> list[int]:
     """Let ``model`` run out of memory with more than ``most`` queries; return what was tried."""
     tried: list[int] = []
