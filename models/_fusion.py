@@ -96,11 +96,14 @@ def weighted_sum(parts: Sequence[Part], weights: Tensor) -> Tensor:
         parts: P parts.
         weights: [n, P].
     """
-    total = weights.new_zeros(len(weights), parts[0].values.shape[1])
+    total: Tensor | None = None
     for column, part in enumerate(parts):
-        weight = weights[:, column, None]
+        weight, values = weights[:, column, None], part.values.float()
         if part.rows is None:
-            total = total + weight * part.values
-        else:
-            total = total.index_add(0, part.rows, weight[part.rows] * part.values)
+            total = weight * values if total is None else torch.addcmul(total, weight, values)
+            continue
+        if total is None:
+            total = values.new_zeros(len(weights), values.shape[1])
+        total = total.index_add(0, part.rows, weight[part.rows] * values)
+    assert total is not None
     return total

@@ -296,7 +296,7 @@ class MoCME(Model):
             for branch, estimate in zip(self._branches, fresh.intra, strict=True)
             for part in branch.parts(structure, entities, all_views=self.all_views, fresh=estimate)
         ]
-        visible = structure * available[:, :1]
+        visible = structure * available[:, :1].to(structure.dtype)
         columns = available[:, self.first :]
         if self.all_views:
             repeated = [
