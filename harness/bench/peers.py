@@ -14,7 +14,7 @@ from harness.errors import ConfigError, suggest
 __all__ = ["Comparison", "compare", "missing", "present"]
 
 Rates = dict[str, list[float]]
-"""Contender (and way of ranking) -> its rate in each round."""
+"""Name -> its rate in each round."""
 
 
 @dataclass
@@ -24,14 +24,16 @@ class Comparison:
     Attributes:
         model, dataset: which.
         training: contender -> positives per second, per round.
-        ranking: "contender/way" -> queries per second, per round; empty when not measured.
-        peaks: the same names -> bytes at the peak of ranking over those of the process's start.
+        ranking: contender -> way of ranking -> queries per second, per round; empty when it was not
+            measured.
+        peaks: contender -> bytes at the peak of its first ranking over those of the process's
+            start.
     """
 
     model: str
     dataset: str
     training: Rates = field(default_factory=dict)
-    ranking: Rates = field(default_factory=dict)
+    ranking: dict[str, Rates] = field(default_factory=dict)
     peaks: dict[str, int] = field(default_factory=dict)
 
 
@@ -103,8 +105,8 @@ def _measure(cell: Comparison, rounds: int, seconds: float, *, ranking: bool, te
                     continue
                 for way in child.rankings:
                     rate, peak = child.rank(way)
-                    cell.ranking.setdefault(f"{name}/{way}", []).append(rate)
-                    cell.peaks.setdefault(f"{name}/{way}", peak)  # of the first: nothing before it
+                    cell.ranking.setdefault(name, {}).setdefault(way, []).append(rate)
+                    cell.peaks.setdefault(name, peak)
 
 
 def _shifted(tell: Tell, place: int, cells: int) -> Tell:

@@ -43,6 +43,7 @@ TARGETS = (
 )
 MEMORY_LIMIT = 2**30
 """Bytes that ranking may take over what the process took at its start."""
+MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ class Ratio:
     @property
     def missed(self) -> bool:
         """Whether a target is not reached."""
-        compared = self.must is not None and self.times is not None
-        return compared and self.times.median < self.must
+        if self.must is None or self.times is None:
+            return False
+        return self.times.median < self.must
 
 
 def ratios(comparisons: Sequence[Comparison]) -> list[Ratio]:
@@ -85,11 +87,15 @@ def _training(one: Comparison) -> Iterator[Ratio]:
 
 
 def _ranking(one: Comparison) -> Iterator[Ratio]:
-    by = [(*name.split("/", 1), rates) for name, rates in one.ranking.items()]
-    theirs = {contender: rates for contender, _, rates in by if contender != "ours"}
-    for contender, way, rates in by:
-        if contender == "ours":
-            yield from _against(way, one, rates, theirs)
+    """Yield ratios of each way of ours by the one way of each peer."""
+    theirs = {
+        peer: rates
+        for peer, ways in one.ranking.items()
+        if peer != "ours"
+        for rates in ways.values()
+    }
+    for way, rates in one.ranking.get("ours", {}).items():
+        yield from _against(way, one, rates, theirs)
 
 
 def _against(
@@ -141,15 +147,15 @@ def _row(ratio: Ratio) -> list[str]:
 
 def _memory(comparisons: Sequence[Comparison]) -> list[str]:
     rows = [
-        [one.dataset, one.model, CONTENDERS[contender].title, way, short(size / 2**20)]
+        [one.dataset, one.model, CONTENDERS[contender].title, short(size / MIB)]
         for one in comparisons
-        for (contender, way), size in ((k.split("/", 1), size) for k, size in one.peaks.items())
+        for contender, size in one.peaks.items()
     ]
     if not rows:
         return []
-    limit = f"Ours must stay below {MEMORY_LIMIT // 2**20:,} MiB."
-    title = "Peak memory of ranking over that of the process's start"
-    return [f"{title}\n\n{table(['dataset', 'model', 'by', 'way', 'MiB'], rows, 4)}\n\n{limit}"]
+    title = "Ranking, peak memory over that of the process's start"
+    limit = f"Ours must stay below {MEMORY_LIMIT / MIB:,.0f} MiB."
+    return [f"{title}\n\n{table(['dataset', 'model', 'by', 'MiB'], rows, 3)}\n\n{limit}"]
 
 
 SEMANTICS = note(

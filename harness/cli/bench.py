@@ -104,6 +104,33 @@ def peers(
         write_json(json_, {"machine": box, "rounds": rounds, "seconds": seconds, **content})
 
 
+@app.command()
+def growth(
+    only: Annotated[
+        str,
+        typer.Option(
+            help="Of batch, negatives, dimension, modalities, entities, queries, candidates; "
+            "separated by commas. Default: all."
+        ),
+    ] = "",
+    minutes: Annotated[float, typer.Option(min=0, help="In all, more or less.")] = 4.0,
+    largest: Annotated[
+        int, typer.Option(min=64, help="Entities in the largest graph; a million take 5 GiB.")
+    ] = 1_000_000,
+    json_: Json = None,
+) -> None:
+    """Measure how step and ranking grow with each size: exponents with intervals."""
+    from harness.bench.growth import growth_text, measure
+    from harness.bench.text import machine, machine_text, write_json
+
+    with _progress() as tell:
+        found = list(measure(_names(only), minutes=minutes, largest=largest, tell=tell))
+    box = machine()
+    typer.echo(f"{machine_text(box)}\n\n{growth_text(found)}")
+    if json_:
+        write_json(json_, {"machine": box, "growth": [asdict(one) for one in found]})
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
