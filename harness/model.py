@@ -113,6 +113,11 @@ class Model(nn.Module):
     free_encoding: ClassVar[bool] = False
     """True when ``encode()`` of all entities costs nothing (the tables are the parameters)."""
 
+    static_shapes: bool = False
+    """Whether the sizes of tensors in ``encode`` may depend on nothing but the number of entities.
+    A training step on an accelerator asks for it, since the host has to wait for the device to
+    learn any other size; the entities it encodes may then repeat."""
+
     def __init__(self, config: Any, index: GraphIndex, modalities: Mapping[str, Modality]) -> None:
         super().__init__()
         self.config = config

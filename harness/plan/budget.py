@@ -106,8 +106,9 @@ def _seconds(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) ->
 def _step(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> float:
     positives = min(spec.training.batch_size, sizes.train)
     pairs = positives * (spec.negatives.count + 1)
-    encoded = _encoded(spec, sizes, profile)
-    draws = 1 if encoded == sizes.entities else 2  # finding the distinct ones is a search too
+    encoded = _encoded(spec, sizes, machine, profile)
+    # On the CPU finding the distinct ones is a search too.
+    draws = 1 if encoded == sizes.entities or machine.device != "cpu" else 2
     compared = sum(pairs * width / machine.gathered[op] for op, width in profile.terms)
     parameters = profile.parameters(sizes.entities, sizes.relations)
     return (
@@ -122,11 +123,16 @@ def _step(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> fl
     )
 
 
-def _encoded(spec: RunSpec, sizes: Sizes, profile: Profile) -> float:
-    """Return how many entities a step encodes: all, or the distinct ones among those it draws."""
+def _encoded(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> float:
+    """Return how many entities a step encodes: all, or the distinct ones among those it draws.
+
+    On an accelerator a row per draw, for sizes are static there.
+    """
     drawn = min(spec.training.batch_size, sizes.train) * (spec.negatives.count + 2)
     if not profile.encodes or drawn > 2 * sizes.entities:
         return float(sizes.entities)
+    if machine.device != "cpu":
+        return float(min(drawn, sizes.entities))
     return sizes.entities * -math.expm1(-drawn / sizes.entities)
 
 
@@ -154,7 +160,7 @@ def _bytes(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> f
         return fixed + float(BYTES_PER_SCORE) * rows * entities
     parameters = profile.parameters(entities, sizes.relations)
     positives = min(spec.training.batch_size, sizes.train)
-    encoded = _encoded(spec, sizes, profile)
+    encoded = _encoded(spec, sizes, machine, profile)
     step = (
         BYTES_PER_PAIR * positives * (spec.negatives.count + 1)
         + 2 * positives * profile.query_saved

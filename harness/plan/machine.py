@@ -45,6 +45,11 @@ class Machine(Config):
     resident: int
     """Bytes a process takes that has loaded all libraries and kernels, but no data."""
 
+    @property
+    def device(self) -> str:
+        """Type of the device: "cpu", "cuda" or "mps"."""
+        return self.key.partition("/")[0]
+
 
 def measure_machine(device: str = "cpu", cache: Path | None = None) -> Machine:
     """Return the machine's rates, from ``cache`` when it holds them for the same circumstances.

@@ -54,6 +54,10 @@ class Branch(nn.Module):
         """Return [n, D]: ``embed`` with arbitrary rows where the modality is absent."""
         raise NotImplementedError
 
+    def absent(self, entities: Tensor) -> Tensor | None:
+        """Return [n] boolean: which entities lack the modality; None when all have it."""
+        raise NotImplementedError
+
     def parts(
         self,
         structure: Tensor,
@@ -61,14 +65,32 @@ class Branch(nn.Module):
         *,
         all_views: bool,
         fresh: Tensor | None,
+        static: bool = False,
     ) -> list[Part]:
-        """Return the weighted sum of the views, or with ``all_views`` each of them."""
-        vectors, rows, ids = self.embed(structure, entities)
+        """Return the weighted sum of the views, or with ``all_views`` each of them.
+
+        Args:
+            structure, entities: as for ``embed``.
+            all_views: each view is a part.
+            fresh: [K, K] estimate of information with gradient, or None.
+            static: no size may depend on who has the modality: listed entities without it are
+                embedded too, and their rows are zero.
+        """
+        absent: Tensor | None = None
+        rows: Tensor | None = None
+        ids = entities
+        if static and entities is not None:
+            vectors, absent = self.embed_all(structure, entities), self.absent(entities)
+        else:
+            vectors, rows, ids = self.embed(structure, entities)
         vectors = dropout(vectors, self.dropout, self.training)
         if all_views:
-            return [Part(view, rows) for view in self.backbone.views(vectors)]
-        weights = self.weights(entities=ids, fresh=fresh)
-        return [Part(self.backbone(vectors, weights), rows)]
+            made = list(self.backbone.views(vectors))
+        else:
+            made = [self.backbone(vectors, self.weights(entities=ids, fresh=fresh))]
+        if absent is not None:
+            made = [values.masked_fill(absent[:, None], 0.0) for values in made]
+        return [Part(values, rows) for values in made]
 
     def sample(self, structure: Tensor, entities: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the estimators see: views [K, n, D] and their weighted sum [n, D], fp32.
@@ -92,6 +114,9 @@ class StructureBranch(Branch):
 
     def embed_all(self, structure: Tensor, entities: Tensor) -> Tensor:
         return structure
+
+    def absent(self, entities: Tensor) -> Tensor | None:
+        return None
 
 
 class FeatureBranch(Branch):
@@ -144,3 +169,6 @@ class FeatureBranch(Branch):
         slots = self.slot[entities].clamp(min=0)
         embedded: Tensor = self.projection(rows_of(self.features, slots))
         return embedded
+
+    def absent(self, entities: Tensor) -> Tensor | None:
+        return self.slot[entities] < 0

@@ -285,16 +285,21 @@ class MoCME(Model):
 
     def _fuse(self, entities: Tensor | None, *, hide: bool = True) -> Encoded:
         """Fuse the modalities of ``entities`` ([n] ids, or all N)."""
-        available = self.available if entities is None else self.available[entities]
+        available = self._available(entities, hide=self.training and hide)
         structure = self.entity if entities is None else rows_of(self.entity, entities)
         fresh = Fresh([None] * len(self.branches), None)
         if self.training and hide:
-            available = drop_modalities(available, self.config.modality_dropout)
             fresh = self._fresh()
         parts = [
             part
             for branch, estimate in zip(self._branches, fresh.intra, strict=True)
-            for part in branch.parts(structure, entities, all_views=self.all_views, fresh=estimate)
+            for part in branch.parts(
+                structure,
+                entities,
+                all_views=self.all_views,
+                fresh=estimate,
+                static=self.static_shapes,
+            )
         ]
         visible = structure * available[:, :1].to(structure.dtype)
         columns = available[:, self.first :]
@@ -310,6 +315,16 @@ class MoCME(Model):
         joint = fused.joint.float()
         joint = joint + visible if self.first else joint
         return Encoded(joint, fused.weights, parts, visible)
+
+    def _available(self, entities: Tensor | None, *, hide: bool) -> Tensor:
+        """Return who has what, [n, 1 + M], with ``hide`` less what modality dropout hides."""
+        dropout = self.config.modality_dropout
+        if hide and self.static_shapes:
+            # The ids may repeat: what is hidden of an entity is hidden wherever it occurs.
+            every = drop_modalities(self.available, dropout)
+            return every if entities is None else every[entities]
+        available = self.available if entities is None else self.available[entities]
+        return drop_modalities(available, dropout) if hide else available
 
     def _by_modality(self, encoded: Encoded) -> Tables:
         """Return per modality the weighted vectors whose sum is the joint one; absent: zero."""

@@ -68,8 +68,10 @@ def test_ranks_on_the_gpu_are_those_of_the_cpu(name: str, gpu: torch.device) -> 
     assert abs(1 / ranks[0] - 1 / ranks[1]).mean() < 1e-3
 
 
+@pytest.mark.parametrize("size", [1024, 4])
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_a_training_step_never_waits_for_the_host(name: str, gpu: torch.device) -> None:
+def test_a_training_step_never_waits_for_the_host(name: str, size: int, gpu: torch.device) -> None:
+    """All 300 entities are encoded, or a row for each of 4 x 66 draws."""
     dataset = load("synthetic", "all")
     index = dataset.graph.index
     spec = RunSpec.model_validate(
@@ -78,10 +80,27 @@ def test_a_training_step_never_waits_for_the_host(name: str, gpu: torch.device) 
     model = create_model(name, {"dim": 16}, index, dataset.features.modalities()).to(gpu)
     procedure = StandardProcedure(model, index, spec, gpu)
     generator = torch.Generator(gpu).manual_seed(0)
-    batch = index.train[:1024].to(gpu)
+    batch = index.train[:size].to(gpu)
     procedure.step(batch, generator)  # allocations of the first step may wait
     torch.cuda.set_sync_debug_mode("error")
     procedure.step(batch, generator)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_a_step_of_static_shapes_has_the_loss_of_the_usual_one(
+    name: str, gpu: torch.device
+) -> None:
+    dataset = load("synthetic", "all")
+    index = dataset.graph.index
+    spec = RunSpec.model_validate({"model": {"name": name}, "data": {"dataset": "synthetic"}})
+    batch = index.train[:4].to(gpu)
+    losses = []
+    for static in (False, True):
+        model = create_model(name, {"dim": 16}, index, dataset.features.modalities()).to(gpu)
+        procedure = StandardProcedure(model, index, spec, gpu, static_shapes=static)
+        generator = torch.Generator(gpu).manual_seed(0)
+        losses.append(float(procedure.step(batch, generator).loss))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_a_rotate_step_at_full_size_is_timed(gpu: torch.device) -> None:

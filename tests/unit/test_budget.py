@@ -19,7 +19,7 @@ load_models()
 
 SIZES = Sizes(entities=10_000, relations=50, train=40_000, valid=5_000, test=5_000)
 MACHINE = Machine(
-    key="test",
+    key="cpu/test",
     gathered={"dot": 1e9, "l1": 1e9, "l2": 1e9, "modulus": 1e9},
     counted={"dot": 1e10, "l1": 1e10, "l2": 1e10, "modulus": 1e10},
     filled=1e8,
@@ -145,6 +145,22 @@ def test_few_draws_encode_few_entities() -> None:
     free = seconds(replace(FUSING, training=0.0), **few)
     per_step = (seconds(FUSING, **few) - free) / (SIZES.train / 2)
     assert per_step == pytest.approx(18 * FUSING.training, rel=0.01)
+
+
+def test_an_accelerator_encodes_every_draw_up_to_all_entities() -> None:
+    """Sizes are static there: of 9,000 draws 5,934 are distinct, but nobody may know."""
+    accelerator = MACHINE.model_copy(update={"key": "cuda/test"})
+
+    def per_step(count: int) -> float:
+        few = run(negatives={"count": count}, training={"batch_size": 1000, "epochs": 1})
+        each = [
+            estimate(few, SIZES, accelerator, replace(FUSING, training=training)).seconds
+            for training in (FUSING.training, 0.0)
+        ]
+        return (each[0] - each[1]) / (SIZES.train / 1000)
+
+    rows = [per_step(count) / FUSING.training for count in (7, 8, 80)]
+    assert rows == pytest.approx([9_000, 10_000, 10_000])
 
 
 def test_memory_holds_parameters_with_their_optimiser_and_gradients() -> None:
