@@ -21,9 +21,11 @@ __all__ = [
     "COMPLEX",
     "CONTENDERS",
     "DIM",
+    "EVERY_QUERY",
     "LEARNING_RATE",
     "MODELS",
     "NEGATIVES",
+    "ONCE",
     "POSITIVES",
     "Contender",
     "Entrant",
@@ -34,6 +36,8 @@ __all__ = [
 
 POSITIVES, NEGATIVES, DIM, LEARNING_RATE = 1024, 64, 256, 1e-3
 """Positives per step, independent negatives of each, width of a vector, rate of Adam."""
+EVERY_QUERY, ONCE = "ranking, every query", "ranking, equal queries once"
+"""Ways of ranking: two triples of one head and relation ask the same of all candidates."""
 MODELS = ("rotate", "transe", "distmult", "complex", "pairre")
 COMPLEX = ("rotate", "complex")
 """Models whose ``DIM`` components are complex: 2 * DIM numbers."""

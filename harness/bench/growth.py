@@ -131,7 +131,7 @@ def _about() -> str:
         "that something is paid whatever the size. GiB: the most the process took. Held, but for "
         f"the factor: RotatE, {cases.POSITIVES} positives, {cases.NEGATIVES} negatives of each, "
         f"{cases.DIM} complex components, {cases.ENTITIES:,} entities; where entities or "
-        f"candidates grow, {cases.SMALL_DIM} components and {2 * cases.TRIPLES_RANKED} queries. Modalities: "
-        f"MoCME, the structure counted as one, {cases.OWNERS:,} entities, features of "
-        f"{cases.FEATURES} numbers, {cases.FUSED_DIM} complex components."
+        f"candidates grow, {cases.SMALL_DIM} components and {2 * cases.TRIPLES_RANKED} queries. "
+        f"Modalities: MoCME, the structure counted as one, {cases.OWNERS:,} entities, features "
+        f"of {cases.FEATURES} numbers, {cases.FUSED_DIM} complex components."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,8 +13,10 @@ from torch import Tensor
 from harness import catalog
 from harness.bench.contenders import (
     DIM,
+    EVERY_QUERY,
     LEARNING_RATE,
     NEGATIVES,
+    ONCE,
     POSITIVES,
     Ranked,
     StepClock,
@@ -73,13 +76,16 @@ class Ours:
     @property
     def rankings(self) -> Mapping[str, Callable[[int], Ranked]]:
         """The evaluator's ways of ranking."""
-        return {"ranking": self._rank}
+        return {
+            EVERY_QUERY: partial(self._rank, once=False),
+            ONCE: partial(self._rank, once=True),
+        }
 
-    def _rank(self, triples: int) -> Ranked:
+    def _rank(self, triples: int, *, once: bool) -> Ranked:
         chosen = self.graph.splits["test"][: triples or None]
         began = time.perf_counter()
         known = self.graph.known(self.spec.protocol.filter)
-        ranks = rank(self.model, chosen, known, self.spec.protocol)
+        ranks = rank(self.model, chosen, known, self.spec.protocol, once=once)
         seconds = time.perf_counter() - began
         return Ranked(sum(len(side.better) for side in ranks.sides.values()), seconds)
 

@@ -22,6 +22,7 @@ from torch.optim import Adam
 
 from harness.bench.contenders import (
     DIM,
+    EVERY_QUERY,
     LEARNING_RATE,
     NEGATIVES,
     POSITIVES,
@@ -94,7 +95,7 @@ class PyKEEN:
     @property
     def rankings(self) -> Mapping[str, Callable[[int], Ranked]]:
         """The one way of its evaluator, with the batch it chooses itself."""
-        return {"ranking": self._rank}
+        return {EVERY_QUERY: self._rank}
 
     def _rank(self, triples: int) -> Ranked:
         chosen = self.splits["test"][: triples or None]

@@ -21,6 +21,7 @@ from torchkge.utils import DataLoader
 
 from harness.bench.contenders import (
     DIM,
+    EVERY_QUERY,
     LEARNING_RATE,
     NEGATIVES,
     POSITIVES,
@@ -103,7 +104,7 @@ class TorchKGE:
     @property
     def rankings(self) -> Mapping[str, Callable[[int], Ranked]]:
         """The one way of its evaluator, which makes raw and filtered ranks at once."""
-        return {"ranking": self._rank}
+        return {EVERY_QUERY: self._rank}
 
     @torch.no_grad()
     def _rank(self, triples: int) -> Ranked:
