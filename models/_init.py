@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from harness.kernels.rows import rows_of
 
 __all__ = ["normal_table", "rows_of", "uniform_table", "xavier_table"]
 
@@ -24,8 +26,3 @@ def xavier_table(rows: int, width: int) -> nn.Parameter:
 def normal_table(rows: int, width: int, scale: float) -> nn.Parameter:
     """Return a [rows, width] parameter, normal with standard deviation ``scale``."""
     return nn.Parameter(torch.empty(rows, width).normal_(0.0, scale))
-
-
-def rows_of(table: Tensor, ids: Tensor) -> Tensor:
-    """Return ``table[ids]``; its gradient is one dense scatter-add."""
-    return nn.functional.embedding(ids, table)

@@ -44,20 +44,23 @@ class CorruptionSampler:
         tail_shares: [R] probability of replacing the tail.
         known: with it, entities that make a known triple are never drawn (exactly, not by
             rejection).
+        share: consecutive positives that get the same draws; 1: each has its own.
     """
 
     n_entities: int
     count: int
     tail_shares: Tensor
     known: KnownAnswers | None
+    share: int = 1
 
     @classmethod
     def build(
         cls,
         index: GraphIndex,
         *,
-        sampler: Literal["uniform", "bernoulli"],
+        sampler: Literal["uniform", "bernoulli", "shared"],
         count: int,
+        share: int = 1,
         filter: Literal["none", "train"],  # noqa: A002 - the option's name
         device: torch.device | str = "cpu",
     ) -> CorruptionSampler:
@@ -68,7 +71,8 @@ class CorruptionSampler:
             else torch.full((index.n_relations,), 0.5, dtype=torch.float64)
         )
         known = index.known.to(device) if filter == "train" else None
-        return cls(index.n_entities, count, shares.to(device), known)
+        together = share if sampler == "shared" else 1
+        return cls(index.n_entities, count, shares.to(device), known, together)
 
     def sample(self, batch: Tensor, generator: torch.Generator) -> Negatives:
         """Return n corruptions per positive of ``batch`` [B, 3]; all tensors stay on its device.
@@ -80,7 +84,24 @@ class CorruptionSampler:
             (2, *size), generator=generator, device=batch.device, dtype=torch.float64
         )
         tails = (uniform[0] < self.tail_shares[batch[:, 1]][:, None]).sum(1)
-        if self.known is None:
-            return Negatives((uniform[1] * self.n_entities).long(), tails)
         replaces_tail = torch.arange(self.count, device=batch.device) < tails[:, None]
-        return Negatives(self.known.draw_unknown(batch, replaces_tail, uniform[1]), tails)
+        if self.share == 1:
+            return Negatives(self._drawn(batch, replaces_tail, uniform[1]), tails)
+        shared = (uniform[1, :: self.share] * self.n_entities).long()
+        shared = shared.repeat_interleave(self.share, 0)[: len(batch)]
+        if self.known is not None:
+            own = self._drawn(batch, replaces_tail, uniform[1])
+            shared = torch.where(self._makes_known(batch, replaces_tail, shared), own, shared)
+        return Negatives(shared, tails)
+
+    def _drawn(self, batch: Tensor, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
+        if self.known is None:
+            return (uniform * self.n_entities).long()
+        return self.known.draw_unknown(batch, replaces_tail, uniform)
+
+    def _makes_known(self, batch: Tensor, replaces_tail: Tensor, drawn: Tensor) -> Tensor:
+        assert self.known is not None
+        head, relation, tail = batch[:, :, None].unbind(1)
+        as_tail = self.known.contains(head, relation, drawn, "tail")
+        as_head = self.known.contains(tail, relation, drawn, "head")
+        return torch.where(replaces_tail, as_tail, as_head)

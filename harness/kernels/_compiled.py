@@ -344,7 +344,7 @@ def count_tiles(op, query, scale, table, firsts, goals, offsets, left_out, count
     none = np.empty(0, np.int64)
     tile = np.empty((table.shape[1], LANES), query.dtype)
     block = np.empty(LANES, query.dtype)
-    bad = 0
+    bad = np.int64(0)
     # Tiles come in ascending order: each query's place in its list only moves forward.
     place = np.empty(query.shape[0], np.int64)
     for i in range(query.shape[0]):

@@ -31,4 +31,3 @@ def keep_freed_memory() -> bool:
     wishes = {_M_MMAP_THRESHOLD: _NEVER, _M_TRIM_THRESHOLD: _NEVER, _M_TOP_PAD: 64 * 2**20}
     answers = [library.mallopt(name, value) for name, value in wishes.items()]
     return answers == [1, 1, 1]
-

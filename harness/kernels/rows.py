@@ -9,7 +9,22 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding
 
-__all__ = ["anchors_apart"]
+__all__ = ["anchors_apart", "rows_of", "sparse_rows"]
+
+
+def rows_of(table: Tensor, ids: Tensor) -> Tensor:
+    """Return ``table[ids]``; its gradient is dense, or sparse after ``sparse_rows(table)``.
+
+    Args:
+        table: [n, width].
+        ids: [...] rows.
+    """
+    return embedding(ids, table, sparse=getattr(table, "sparse_rows", False))
+
+
+def sparse_rows(parameter: Tensor) -> None:
+    """Let the gradient of ``rows_of(parameter, ids)`` be sparse, for an optimiser that is lazy."""
+    parameter.sparse_rows = True  # type: ignore[attr-defined]
 
 
 def anchors_apart(table: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -63,8 +63,12 @@ class DataSpec(Config):
 class NegativesSpec(Config):
     """How positives are corrupted."""
 
-    sampler: Literal["uniform", "bernoulli"] = "uniform"
-    """Side to corrupt: a fair coin, or Bernoulli with tph / (tph + hpt) (Wang et al. 2014)."""
+    sampler: Literal["uniform", "bernoulli", "shared"] = "uniform"
+    """Side to corrupt: a fair coin, or Bernoulli with tph / (tph + hpt) (Wang et al. 2014). shared:
+    a fair coin, and ``share`` positives are corrupted with the same entities."""
+    share: Annotated[int, Field(ge=1)] = 64
+    """Positives that share their ``count`` entities with the sampler "shared"; where one of these
+    would make a known triple, that positive gets another."""
     count: Annotated[int, Field(ge=1)] = 64
     """Independent negatives per positive."""
     filter: Literal["none", "train"] = "train"
@@ -129,8 +133,10 @@ class ObjectiveSpec(Config):
 class OptimiserSpec(Config):
     """The optimiser and its schedule."""
 
-    name: Literal["adam", "adamw", "adagrad", "sgd"] = "adam"
-    """Optimiser."""
+    name: Literal["adam", "lazy_adam", "adamw", "adagrad", "sgd"] = "adam"
+    """Optimiser. lazy_adam: entities that a step does not draw are left alone, their running
+    averages too, so that its time does not grow with the graph. It is not the same optimiser: Adam
+    moves every entity in every step."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -141,6 +147,15 @@ class OptimiserSpec(Config):
     """constant; cosine to 0 over all epochs; step: a tenth from half of the epochs on."""
     auxiliary_lr: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of a model's auxiliary parameters (information estimators)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OptimiserSpec:
+        for option in ("weight_decay", "clip"):
+            if self.name == "lazy_adam" and getattr(self, option):
+                raise ValueError(
+                    f"{option} needs every entity's gradient, lazy_adam has not; use adam"
+                )
+        return self
 
 
 class TrainingSpec(Config):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 
 from harness.plan.spec import OptimiserSpec
 
-__all__ = ["build_optimiser", "learning_rate"]
+__all__ = ["LazyAdam", "build_optimiser", "learning_rate"]
 
 
 def build_optimiser(parameters: Iterable[nn.Parameter], spec: OptimiserSpec) -> Optimizer:
@@ -22,11 +23,51 @@ def build_optimiser(parameters: Iterable[nn.Parameter], spec: OptimiserSpec) -> 
     fused = all(p.device.type in ("cpu", "cuda") and p.dtype == torch.float32 for p in chosen)
     if spec.name == "adam":
         return Adam(chosen, lr=lr, weight_decay=decay, fused=fused)
+    if spec.name == "lazy_adam":
+        return LazyAdam(chosen, lr=lr, fused=fused)
     if spec.name == "adamw":
         return AdamW(chosen, lr=lr, weight_decay=decay, fused=fused)
     if spec.name == "adagrad":
         return Adagrad(chosen, lr=lr, weight_decay=decay)
     return SGD(chosen, lr=lr, weight_decay=decay)
+
+
+class LazyAdam(Adam):
+    """Adam that leaves alone the rows without a gradient, as ``torch.optim.SparseAdam`` does.
+
+    Parameters with a sparse gradient (hybrid: some rows of a table) are updated in those rows: p,
+    and the running averages m and v as Adam has them, corrected by the number of all steps
+    (Kingma and Ba 2015, algorithm 1). Other parameters are left to Adam.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Take one step."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and parameter.grad.is_sparse:
+                    self._step_of_rows(parameter, group)
+                    parameter.grad = None
+        loss: float | None = super().step(closure)
+        return loss
+
+    def _step_of_rows(self, parameter: Tensor, group: Mapping[str, Any]) -> None:
+        state, (first, second) = self.state[parameter], group["betas"]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        state["step"] += 1
+        count = float(state["step"])
+        assert parameter.grad is not None
+        gradient = parameter.grad.coalesce()
+        rows, values = gradient.indices()[0], gradient.values()
+        mean = state["exp_avg"][rows].lerp_(values, 1 - first)
+        square = state["exp_avg_sq"][rows].mul_(second).addcmul_(values, values, value=1 - second)
+        state["exp_avg"].index_copy_(0, rows, mean)
+        state["exp_avg_sq"].index_copy_(0, rows, square)
+        root = square.div_(1 - second**count).sqrt_().add_(group["eps"])
+        parameter.index_add_(0, rows, mean / root, alpha=-group["lr"] / (1 - first**count))
 
 
 def learning_rate(spec: OptimiserSpec, epoch: int, epochs: int) -> float:

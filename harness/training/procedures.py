@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.data.negatives import CorruptionSampler
 from harness.index import GraphIndex
-from harness.kernels.rows import anchors_apart
+from harness.kernels.rows import anchors_apart, sparse_rows
 from harness.model import Model, Query, Term
 from harness.plan.spec import RunSpec
 from harness.procedure import Negatives, Sampler, StepReport
@@ -54,6 +54,7 @@ class StandardProcedure:
             index,
             sampler=spec.negatives.sampler,
             count=spec.negatives.count,
+            share=spec.negatives.share,
             filter=spec.negatives.filter,
             device=device,
         )
@@ -61,6 +62,10 @@ class StandardProcedure:
         held_back = {id(p) for p in auxiliary}
         own = [p for p in model.parameters() if p.requires_grad and id(p) not in held_back]
         self.optimiser = build_optimiser(own, spec.optimiser)
+        self.lazy = spec.optimiser.name == "lazy_adam"
+        if self.lazy:
+            for parameter in own:
+                sparse_rows(parameter)
         self.own = own
         # A stream of its own: variants with and without estimators see the same negatives.
         self.dataset = index.dataset
@@ -127,13 +132,14 @@ class StandardProcedure:
 
         Every entity is encoded once per step, however often it occurs. When the draws outnumber
         the entities twice, nearly all of them occur, and finding out which costs more than that
-        saves. With static shapes a row is encoded per draw, for nobody may know how many are
-        distinct, and all entities as soon as these are no more than the draws.
+        saves; only a lazy optimiser must be told all the same. With static shapes a row is encoded
+        per draw, for nobody may know how many are distinct, and all entities as soon as these are
+        no more than the draws.
         """
         ends = batch[:, [0, 2]]
         drawn = ends.numel() + candidates.numel()
         most = self.model.n_entities if self.static_shapes else 2 * self.model.n_entities + 1
-        if self.model.free_encoding or drawn >= most:
+        if not self.lazy and (self.model.free_encoding or drawn >= most):
             return None, ends, candidates
         both = torch.cat([ends.flatten(), candidates.flatten()])
         if self.static_shapes:

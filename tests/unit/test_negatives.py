@@ -13,15 +13,16 @@ TRAIN = torch.tensor([[0, 0, t] for t in range(1, 5)] + [[h, 1, 5] for h in rang
 INDEX = GraphIndex(n_entities=9, n_relations=3, train=TRAIN)
 
 
-def draw(count: int = 64, **options: str) -> tuple[torch.Tensor, torch.Tensor]:
+def draw(count: int = 64, **options: str | int) -> tuple[torch.Tensor, torch.Tensor]:
     settings = {"sampler": "uniform", "filter": "train", **options}
     sampler = CorruptionSampler.build(INDEX, count=count, **settings)  # type: ignore[arg-type]
     drawn = sampler.sample(TRAIN, torch.Generator().manual_seed(0))
     return drawn.candidates, drawn.tails
 
 
-def test_no_filtered_negative_is_a_training_triple() -> None:
-    candidates, tails = draw(count=500)
+@pytest.mark.parametrize("sampler", ["uniform", "bernoulli", "shared"])
+def test_no_filtered_negative_is_a_training_triple(sampler: str) -> None:
+    candidates, tails = draw(count=500, sampler=sampler)
     known = {tuple(row) for row in TRAIN.tolist()}
     for (h, r, t), row, k in zip(TRAIN.tolist(), candidates.tolist(), tails.tolist(), strict=True):
         assert not any((h, r, c) in known for c in row[:k])
@@ -48,3 +49,20 @@ def test_duplicate_triples_do_not_change_the_shares() -> None:
 
 def test_the_same_generator_state_draws_the_same_negatives() -> None:
     assert torch.equal(draw()[0], draw()[0])
+
+
+def test_shared_negatives_are_the_same_for_so_many_positives() -> None:
+    candidates, _ = draw(sampler="shared", share=3, filter="none")
+    assert torch.equal(candidates[0], candidates[2])
+    assert not torch.equal(candidates[2], candidates[3])
+    assert torch.equal(candidates[6], candidates[7]), "the last may be fewer"
+
+
+def test_shared_negatives_differ_only_where_they_would_make_a_known_triple() -> None:
+    shared, _ = draw(count=500, sampler="shared", share=8, filter="none")
+    filtered, tails = draw(count=500, sampler="shared", share=8)
+    known = {tuple(row) for row in TRAIN.tolist()}
+    for i, (h, r, t) in enumerate(TRAIN.tolist()):
+        for j, entity in enumerate(shared[i].tolist()):
+            makes_known = ((h, r, entity) if j < int(tails[i]) else (entity, r, t)) in known
+            assert makes_known == (int(filtered[i, j]) != entity)
