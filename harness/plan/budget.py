@@ -110,7 +110,8 @@ def _step(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> fl
     # On the CPU finding the distinct ones is a search too.
     draws = 1 if encoded == sizes.entities or machine.device != "cpu" else 2
     compared = sum(pairs * width / machine.gathered[op] for op, width in profile.terms)
-    parameters = profile.parameters(sizes.entities, sizes.relations)
+    moved = round(encoded) if _lazy(spec) else sizes.entities
+    parameters = profile.parameters(moved, sizes.relations)
     return (
         draws * pairs / machine.drawn
         + encoded * profile.training
@@ -129,11 +130,15 @@ def _encoded(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) ->
     On an accelerator a row per draw, for sizes are static there.
     """
     drawn = min(spec.training.batch_size, sizes.train) * (spec.negatives.count + 2)
-    if not profile.encodes or drawn > 2 * sizes.entities:
+    if not _lazy(spec) and (not profile.encodes or drawn > 2 * sizes.entities):
         return float(sizes.entities)
     if machine.device != "cpu":
         return float(min(drawn, sizes.entities))
     return sizes.entities * -math.expm1(-drawn / sizes.entities)
+
+
+def _lazy(spec: RunSpec) -> bool:
+    return spec.optimiser.name == "lazy_adam"
 
 
 def _ranking(
