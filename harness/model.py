@@ -116,7 +116,7 @@ class Model(nn.Module):
     static_shapes: bool = False
     """Whether the sizes of tensors in ``encode`` may depend on nothing but the number of entities.
     A training step on an accelerator asks for it, since the host has to wait for the device to
-    learn any other size; the entities it encodes may then repeat."""
+    learn any other size, and so does a compiled one; the entities it encodes may then repeat."""
 
     def __init__(self, config: Any, index: GraphIndex, modalities: Mapping[str, Modality]) -> None:
         super().__init__()

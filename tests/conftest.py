@@ -21,9 +21,10 @@ def _compiled_kernels(
 ) -> Iterator[None]:
     """Kernels are compiled once, not in every test and process that has a cache of its own."""
     cache = getattr(pytestconfig, "cache", None)
-    folder = cache.mkdir("numba") if cache else tmp_path_factory.mktemp("numba")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NUMBA_CACHE_DIR", os.environ.get("NUMBA_CACHE_DIR") or str(folder))
+        for name, variable in (("numba", "NUMBA_CACHE_DIR"), ("torch", "TORCHINDUCTOR_CACHE_DIR")):
+            folder = cache.mkdir(name) if cache else tmp_path_factory.mktemp(name)
+            patch.setenv(variable, os.environ.get(variable) or str(folder))
         yield
 
 

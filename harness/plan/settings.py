@@ -163,13 +163,18 @@ def _validated(
     except ValidationError as error:
         lines = []
         for problem in problems(error, model):
-            where, key = _blame(problem.path, held)
+            where, key = _blame(problem.path, held, problem.message)
             lines.append(f"{where}: {said}{key}{problem.message}")
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _blame(path: KeyPath, held: Mapping[tuple[str, ...], Setting]) -> tuple[str, str]:
-    """Return the setting that a problem at ``path`` comes from, and the key if it is another."""
+def _blame(
+    path: KeyPath, held: Mapping[tuple[str, ...], Setting], message: str
+) -> tuple[str, str]:
+    """Return the setting that a problem at ``path`` comes from, and the key if it is another.
+
+    A problem of values together has no path: it comes from the setting that its message names first.
+    """
     for length in range(len(path), 0, -1):
         for names, setting in held.items():
             if names == path[:length]:
@@ -177,4 +182,6 @@ def _blame(path: KeyPath, held: Mapping[tuple[str, ...], Setting]) -> tuple[str,
                 return setting.where, f"{inner}: " if inner else ""
             if length == len(path) and names[:length] == path:
                 return setting.where, f"'{show_path(path)}': "
-    return show_path(path), ""
+    places = {message.find(show_path(names)): setting.where for names, setting in held.items()}
+    told = sorted((place, where) for place, where in places.items() if place >= 0)
+    return show_path(path) or (told[0][1] if told else "settings"), ""

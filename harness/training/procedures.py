@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from harness.data.negatives import CorruptionSampler
 from harness.index import GraphIndex
@@ -19,6 +20,7 @@ from harness.plan.spec import RunSpec
 from harness.procedure import Negatives, Sampler, StepReport
 from harness.seeding import seed_for
 from harness.training.checkpoint import optimiser_state, restore_optimiser
+from harness.training.compiled import compiled
 from harness.training.objectives import contrast
 from harness.training.optimisers import build_optimiser, learning_rate
 
@@ -49,7 +51,10 @@ class StandardProcedure:
     ) -> None:
         self.model, self.spec, self.device = model, spec, device
         self.static_shapes = device.type != "cpu" if static_shapes is None else static_shapes
-        model.static_shapes = self.static_shapes
+        compiles = spec.training.compile and not model.free_encoding
+        self.compiled = compiled(model.encode) if compiles else None
+        # One size is one compiled program, and the same one in a run that is resumed.
+        model.static_shapes = self.static_shapes or compiles
         self.sampler = sampler or CorruptionSampler.build(
             index,
             sampler=spec.negatives.sampler,
@@ -106,7 +111,7 @@ class StandardProcedure:
         relations = batch[:, 1]
         bf16 = self.spec.training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            tables = self.model.encode(entities)
+            tables = (self.compiled or self.model.encode)(entities)
             apart = {name: anchors_apart(table, rows.flatten()) for name, table in tables.items()}
             anchors = {name: known for name, (known, _) in apart.items()}
             heads, tails = torch.arange(rows.numel(), device=self.device).view_as(rows).unbind(1)
@@ -116,7 +121,7 @@ class StandardProcedure:
         # then its head query for the head corruptions.
         query = _interleave(tail_query, head_query)
         sizes = torch.stack([negatives.tails + 1, n_negatives - negatives.tails], 1).flatten()
-        offsets = torch.nn.functional.pad(torch.cumsum(sizes, 0), (1, 0))
+        offsets = pad(torch.cumsum(sizes, 0), (1, 0))
         listed = torch.cat([rows[:, 1:], candidates], 1).flatten()
         compared = {name: table for name, (_, table) in apart.items()}
         scores = self.model.score_gathered(compared, query, offsets, listed)
@@ -132,20 +137,23 @@ class StandardProcedure:
 
         Every entity is encoded once per step, however often it occurs. When the draws outnumber
         the entities twice, nearly all of them occur, and finding out which costs more than that
-        saves; only a lazy optimiser must be told all the same. With static shapes a row is encoded
-        per draw, for nobody may know how many are distinct, and all entities as soon as these are
-        no more than the draws.
+        saves; only a lazy optimiser must be told all the same. Where sizes are static there are as
+        many rows as draws, and all entities as soon as these are no more than the draws.
         """
         ends = batch[:, [0, 2]]
         drawn = ends.numel() + candidates.numel()
-        most = self.model.n_entities if self.static_shapes else 2 * self.model.n_entities + 1
+        static = self.model.static_shapes
+        most = self.model.n_entities if static else 2 * self.model.n_entities + 1
         if not self.lazy and (self.model.free_encoding or drawn >= most):
             return None, ends, candidates
         both = torch.cat([ends.flatten(), candidates.flatten()])
-        if self.static_shapes:
+        if self.static_shapes:  # nobody may know how many are distinct
             entities, rows = both, torch.arange(drawn, device=both.device)
         else:
             entities, rows = torch.unique(both, return_inverse=True)
+            # Nobody asks for the rows that are added. Compiled on the CPU, the gradients of an
+            # entity that occurs several times would be added up in any order.
+            entities = pad(entities, (0, drawn - len(entities))) if static else entities
         split = ends.numel()
         return entities, rows[:split].view_as(ends), rows[split:].view_as(candidates)
 

@@ -176,6 +176,14 @@ def test_every_error_has_its_line_and_all_are_listed(tmp_path: Path) -> None:
             "base.data.modalities: no modality 'imge' on 'one': feature set 'all' has text, image",
         ),
         (
+            {"base": {"training.compile": True, "optimiser.name": "lazy_adam"}},
+            "base.training.compile: training.compile has no gradient of single rows",
+        ),
+        (
+            {"rows": ["mocme"], "base": {"model": {"backbone": "mlp", "mi.minimise_weight": 0.1}}},
+            "base.model.mi.minimise_weight: model 'mocme': mi.minimise_weight needs",
+        ),
+        (
             {"datasets": ["one", {"dataset": "uno", "set": {"training.epochs": 3}}]},
             "'one' with features 'none' stands there twice with different settings",
         ),
