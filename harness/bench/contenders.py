@@ -77,16 +77,20 @@ class Entrant:
     Attributes:
         title: as printed.
         package: what must be installed ("" for nothing).
-        module: has ``build(model, graph) -> Contender``; importing it imports the library.
+        module: where its contender is made; importing it imports the library.
         models: those it has.
+        make: function of the module, of a model's name and a graph.
         triples: of test, that it ranks (0: all).
+        ranks: False for one whose ranking is another's.
     """
 
     title: str
     package: str
     module: str
     models: tuple[str, ...]
+    make: str = "build"
     triples: int = 256
+    ranks: bool = True
 
     @property
     def installed(self) -> bool:
@@ -95,14 +99,17 @@ class Entrant:
 
     def load(self) -> Callable[[str, KnowledgeGraph], Contender]:
         """Import it and return what makes a contender of a model's name and a graph."""
-        build: Callable[[str, KnowledgeGraph], Contender]
-        build = importlib.import_module(f"harness.bench.{self.module}").build
-        return build
+        make: Callable[[str, KnowledgeGraph], Contender]
+        make = getattr(importlib.import_module(f"harness.bench.{self.module}"), self.make)
+        return make
 
 
 CONTENDERS = {
     "ours": Entrant("harness", "", "ours", MODELS, triples=0),
     "pykeen": Entrant("PyKEEN", "pykeen", "pykeen_peer", MODELS),
+    "pykeen+": Entrant(
+        "PyKEEN+", "pykeen", "pykeen_peer", ("distmult", "complex"), "build_penalised", ranks=False
+    ),
     "torchkge": Entrant("TorchKGE", "torchkge", "torchkge_peer", ("transe", "distmult", "complex")),
 }
 

@@ -146,7 +146,7 @@ def _works(
     of_table = kernels.gathered(op, query, rows, offsets, candidates)
     targets = torch.randint(sizes.entities, (sizes.ranked,), generator=generator)
     none = torch.zeros(sizes.ranked + 1, dtype=torch.long)
-    asked = query[: sizes.ranked]
+    asked = torch.rand(sizes.ranked, sizes.width, generator=generator) - 0.5
 
     def gradient(scores: Tensor, of: Tensor) -> Callable[[], object]:
         return lambda: torch.autograd.grad(scores, of, outer, retain_graph=True)

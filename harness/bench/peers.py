@@ -44,11 +44,11 @@ def present() -> list[str]:
 
 def missing() -> list[str]:
     """Return a line for each peer that is not installed."""
+    titles = {e.package: e.title for e in reversed(CONTENDERS.values()) if not e.installed}
     return [
-        f"{entrant.title} is not installed: pip install 'mmkgc-harness[peers]', in a checkout "
+        f"{title} is not installed: pip install 'mmkgc-harness[peers]', in a checkout "
         "pip install -e '.[peers]'"
-        for entrant in CONTENDERS.values()
-        if not entrant.installed
+        for title in titles.values()
     ]
 
 
@@ -99,6 +99,8 @@ def _measure(cell: Comparison, rounds: int, seconds: float, *, ranking: bool, te
         for turn in range(turns):
             for name, child in children.items():
                 ranks = ranking and turn < rounds
+                if ranks and not CONTENDERS[name].ranks:
+                    continue
                 tell(turn, turns, f"{child.name}: {'ranking' if ranks else 'training'}")
                 if not ranks:
                     cell.training.setdefault(name, []).append(child.train(seconds))

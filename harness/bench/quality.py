@@ -1,7 +1,7 @@
 """The fused kernels train as well as the plain definition: same seed, same epochs, both kernels.
 
 Also the entrance of the process that trains one of them:
-``python -m harness.bench.quality MODEL EPOCHS SEED``.
+``python -m harness.bench.quality MODEL DATASET EPOCHS SEED``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.errors import ConfigError, RunError, suggest
 
 __all__ = ["MODELS", "Quality", "measure", "quality_text"]
 
-DATASET, DIM, POSITIVES, NEGATIVES = "atlas", 32, 256, 16
+DIM, POSITIVES, NEGATIVES = 32, 256, 16
 """Small: the plain definition holds every difference of a batch of queries and all entities."""
 MODELS = {"transe": ("none", 0.03), "rotate": ("none", 0.03), "mocme": ("all", 0.001)}
 """Model -> the features it is given, and a rate at which so few epochs teach it something."""
@@ -56,6 +56,7 @@ class Quality:
 
 def measure(
     models: Sequence[str],
+    dataset: str,
     *,
     epochs: int,
     seed: int,
@@ -65,6 +66,7 @@ def measure(
 
     Args:
         models: of ``MODELS``; all when empty.
+        dataset: a small one with the feature set "all".
         epochs: of every training; the MRR is that of the last.
         seed: the first of two.
         tell: told of the progress.
@@ -83,14 +85,14 @@ def measure(
         for way, (kernels, started) in enumerate(ways):
             text = f"{model}, {kernels} kernels, seed {started}"
             tell(place * len(ways) + way, len(chosen) * len(ways), text)
-            values.append(_trained_apart(model, epochs, started, kernels))
+            values.append(_trained_apart(model, dataset, epochs, started, kernels))
         found.append(Quality(model, *values))
     return found
 
 
-def _trained_apart(model: str, epochs: int, seed: int, kernels: str) -> float:
+def _trained_apart(model: str, dataset: str, epochs: int, seed: int, kernels: str) -> float:
     done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", "harness.bench.quality", model, str(epochs), str(seed)],
+        [sys.executable, "-m", "harness.bench.quality", model, dataset, str(epochs), str(seed)],
         env=dict(os.environ, HARNESS_KERNELS=kernels),
         capture_output=True,
         text=True,
@@ -102,7 +104,7 @@ def _trained_apart(model: str, epochs: int, seed: int, kernels: str) -> float:
     return float(found["mrr"])
 
 
-def _train(model: str, epochs: int, seed: int) -> float:
+def _train(model: str, dataset: str, epochs: int, seed: int) -> float:
     """Return the validation MRR after the last epoch."""
     from harness import catalog, pipeline
     from harness.plan import spec as plan
@@ -111,7 +113,7 @@ def _train(model: str, epochs: int, seed: int) -> float:
     features, rate = MODELS[model]
     spec = plan.RunSpec(
         model=plan.ModelSpec.model_validate({"name": model, "dim": DIM}),
-        data=plan.DataSpec(dataset=DATASET, features=features),
+        data=plan.DataSpec(dataset=dataset, features=features),
         negatives=plan.NegativesSpec(count=NEGATIVES),
         optimiser=plan.OptimiserSpec(lr=rate),
         training=plan.TrainingSpec(
@@ -124,7 +126,7 @@ def _train(model: str, epochs: int, seed: int) -> float:
         return float(pipeline.execute("quality", spec, place).history[-1]["valid_mrr"])
 
 
-def quality_text(found: Sequence[Quality], epochs: int, seed: int) -> str:
+def quality_text(found: Sequence[Quality], dataset: str, epochs: int, seed: int) -> str:
     """Return a line per model, MRR in percent."""
     headers = ["model", "reference", "fused", "difference", f"seed {seed + 1} instead"]
     rows = [
@@ -138,7 +140,7 @@ def quality_text(found: Sequence[Quality], epochs: int, seed: int) -> str:
         for one in found
     ]
     about = (
-        f"Validation MRR in percent on {DATASET} after {epochs} epochs from seed {seed}: "
+        f"Validation MRR in percent on {dataset} after {epochs} epochs from seed {seed}: "
         f"{DIM} components, {POSITIVES} positives, {NEGATIVES} negatives of each. The last column "
         "is what another seed changes."
     )
@@ -146,5 +148,5 @@ def quality_text(found: Sequence[Quality], epochs: int, seed: int) -> str:
 
 
 if __name__ == "__main__":
-    _model, _epochs, _seed = sys.argv[1:]
-    print(json.dumps({"mrr": _train(_model, int(_epochs), int(_seed))}))
+    _model, _dataset, _epochs, _seed = sys.argv[1:]
+    print(json.dumps({"mrr": _train(_model, _dataset, int(_epochs), int(_seed))}))

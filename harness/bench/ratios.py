@@ -120,7 +120,7 @@ def _against(
 
 
 def _must(what: str, one: Comparison, peer: str) -> float | None:
-    asked = (what, one.model, peer)
+    asked = (what, one.model, peer.removesuffix("+"))
     for target in TARGETS:
         if (target.what, target.model, target.peer) == asked and one.dataset in target.datasets:
             return target.at_least
@@ -134,18 +134,20 @@ def ratios_text(comparisons: Sequence[Comparison]) -> str:
     for what in dict.fromkeys(ratio.what for ratio in found):
         unit = "positive triples per second" if what == "training" else "queries per second"
         rows = [_row(ratio) for ratio in found if ratio.what == what]
-        headers = ["dataset", "model", "ours/s", "peer", "peer/s", "ratio", "of rounds", "must", ""]
-        blocks.append(f"{what.capitalize()}: {unit}\n\n{table(headers, rows, left=2)}")
+        headers = ["dataset", "model", "peer", "ours/s", "peer/s", "ratio", "of rounds", "must", ""]
+        blocks.append(f"{what.capitalize()}: {unit}\n\n{table(headers, rows, left=3)}")
     return "\n\n".join([*blocks, *_memory(comparisons), SEMANTICS])
 
 
 def _row(ratio: Ratio) -> list[str]:
-    about = [ratio.dataset, ratio.model, short(ratio.ours.median)]
+    about = [ratio.dataset, ratio.model]
+    ours = short(ratio.ours.median)
     if ratio.theirs is None or ratio.times is None:
-        return [*about, "none", "-", "-", "-", "-", ""]
+        return [*about, "none", ours, "-", "-", "-", "-", ""]
     return [
         *about,
         CONTENDERS[ratio.peer].title,
+        ours,
         short(ratio.theirs.median),
         short(ratio.times.median),
         between(ratio.times),
@@ -173,6 +175,7 @@ SEMANTICS = note(
     f"{' and '.join(COMPLEX)}. Whole steps after a warm-up, contenders in turn; ratio: middle of "
     "the rounds. Ranking is filtered and predicts both sides: ours all of test, peers its first "
     f"{CONTENDERS['pykeen'].triples} triples. Peers draw negatives without a filter, ours never "
-    "draws a known triple. PyKEEN's RotatE has the Euclidean norm of the difference where ours "
+    "draws a known triple. PyKEEN+ adds the penalty on vectors that PyKEEN has by default and the "
+    "others have not. PyKEEN's RotatE has the Euclidean norm of the difference where ours "
     "adds up moduli."
 )

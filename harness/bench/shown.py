@@ -77,7 +77,7 @@ def kernels_text(sizes: Sizes, times: Sequence[KernelTime], ceilings: Ceilings) 
                 _per_second(one.demands, "memory", seconds),
                 _per_second(one.demands, "roots", seconds),
                 short(one.least.seconds / MILLI),
-                f"{100 * share(one.least, seconds):.0f} %",
+                f"{share(one.least, seconds):.2f}",
                 one.least.bound,
             ]
         )

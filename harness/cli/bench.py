@@ -136,20 +136,26 @@ def quality(
     models: Annotated[str, typer.Option(help="Models, separated by commas.")] = (
         "transe,rotate,mocme"
     ),
+    dataset: Annotated[str, typer.Option(help="A small one with features.")] = "atlas",
     epochs: Annotated[int, typer.Option(min=1, help="Of every training.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="What all start from.")] = 0,
     json_: Json = None,
 ) -> None:
-    """Train with reference and with fused kernels on atlas: the same MRR but for rounding."""
+    """Train with reference and with fused kernels: the same MRR but for rounding."""
     from harness.bench.quality import measure, quality_text
     from harness.bench.text import machine, machine_text, write_json
 
     with _progress() as tell:
-        found = measure(_names(models), epochs=epochs, seed=seed, tell=tell)
+        found = measure(_names(models), dataset, epochs=epochs, seed=seed, tell=tell)
     box = machine()
-    typer.echo(f"{machine_text(box)}\n\n{quality_text(found, epochs, seed)}")
+    typer.echo(f"{machine_text(box)}\n\n{quality_text(found, dataset, epochs, seed)}")
     if json_:
-        content = {"epochs": epochs, "seed": seed, "quality": [asdict(one) for one in found]}
+        content = {
+            "dataset": dataset,
+            "epochs": epochs,
+            "seed": seed,
+            "quality": [asdict(one) for one in found],
+        }
         write_json(json_, {"machine": box, **content})
 
 
