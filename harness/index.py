@@ -104,7 +104,8 @@ class KnownAnswers:
         Args:
             triples: [b, 3] positives.
             replaces_tail: [b, n] boolean, which side of its positive each corruption replaces.
-            uniform: [b, n] float64 in [0, 1).
+            uniform: [b, n] in [0, 1), of the device's widest float: in float32 an entity can be as
+                likely as another only while there are fewer than 2^24.
 
         Returns:
             [b, n] entity ids. A query that every entity answers yields the last entity.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.index import GraphIndex, KnownAnswers
+from harness.precision import widest_float
 from harness.procedure import Negatives
 
 __all__ = ["CorruptionSampler", "bernoulli_tail_shares"]
@@ -23,13 +24,13 @@ def bernoulli_tail_shares(index: GraphIndex) -> Tensor:
     """
     triples = torch.unique(index.train, dim=0)
     relation = triples[:, 1]
-    n = index.n_relations
+    n, real = index.n_relations, widest_float(triples.device)
 
     def distinct(column: int) -> Tensor:
         pairs = torch.unique(triples[:, [1, column]], dim=0)
-        return torch.bincount(pairs[:, 0], minlength=n).double().clamp_(min=1)
+        return torch.bincount(pairs[:, 0], minlength=n).to(real).clamp_(min=1)
 
-    total = torch.bincount(relation, minlength=n).double().clamp_(min=1)
+    total = torch.bincount(relation, minlength=n).to(real).clamp_(min=1)
     tails_per_head, heads_per_tail = total / distinct(0), total / distinct(2)
     return heads_per_tail / (heads_per_tail + tails_per_head)
 
@@ -68,11 +69,12 @@ class CorruptionSampler:
         shares = (
             bernoulli_tail_shares(index)
             if sampler == "bernoulli"
-            else torch.full((index.n_relations,), 0.5, dtype=torch.float64)
+            else torch.full((index.n_relations,), 0.5)
         )
         known = index.known.to(device) if filter == "train" else None
         together = share if sampler == "shared" else 1
-        return cls(index.n_entities, count, shares.to(device), known, together)
+        shares = shares.to(widest_float(device)).to(device)
+        return cls(index.n_entities, count, shares, known, together)
 
     def sample(self, batch: Tensor, generator: torch.Generator) -> Negatives:
         """Return n corruptions per positive of ``batch`` [B, 3]; all tensors stay on its device.
@@ -81,7 +83,10 @@ class CorruptionSampler:
         """
         size = (len(batch), self.count)
         uniform = torch.rand(
-            (2, *size), generator=generator, device=batch.device, dtype=torch.float64
+            (2, *size),
+            generator=generator,
+            device=batch.device,
+            dtype=widest_float(batch.device),
         )
         tails = (uniform[0] < self.tail_shares[batch[:, 1]][:, None]).sum(1)
         replaces_tail = torch.arange(self.count, device=batch.device) < tails[:, None]

@@ -16,6 +16,7 @@ from harness import kernels
 from harness.config.base import Config
 from harness.index import KnownAnswers
 from harness.kernels import Op
+from harness.precision import widest_float
 
 __all__ = ["Machine", "best_time", "measure_machine"]
 
@@ -165,7 +166,7 @@ def _drawn(device: torch.device) -> float:
     )
     known = KnownAnswers(triples, ROWS, 16)
     tail = torch.ones(512, 64, dtype=torch.bool, device=device)
-    uniform = torch.rand(512, 64, dtype=torch.float64, device=device)
+    uniform = torch.rand(512, 64, dtype=widest_float(device), device=device)
 
     def work() -> None:
         known.draw_unknown(triples[:512], tail, uniform)

@@ -173,7 +173,7 @@ def _blame(
 ) -> tuple[str, str]:
     """Return the setting that a problem at ``path`` comes from, and the key if it is another.
 
-    A problem of values together has no path: it comes from the setting that its message names first.
+    A problem of values together has no path: it comes from the setting its message names first.
     """
     for length in range(len(path), 0, -1):
         for names, setting in held.items():

@@ -1,0 +1,114 @@
+"""Devices without double precision: nothing that trains or ranks makes a float64 tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from harness import precision
+from harness.catalog import create_model, load_models
+from harness.data.negatives import CorruptionSampler
+from harness.evaluation.evaluator import measure, rank
+from harness.index import GraphIndex, KnownAnswers, Modality
+from harness.kernels import select
+from harness.model import MODELS
+from harness.plan import machine
+from harness.plan.spec import RunSpec
+from harness.precision import widest_float
+from harness.training.procedures import StandardProcedure
+
+load_models()
+TRAINABLE = [name for name in MODELS if MODELS.get(name).capabilities.trainable]
+N, R = 60, 3
+DRAW = torch.Generator().manual_seed(1)
+TRAIN = torch.stack([torch.randint(n, (80,), generator=DRAW) for n in (N, R, N)], 1)
+PRESENT = torch.rand(N, generator=DRAW) < 0.7
+TEXT = Modality("text", torch.randn(N, 5, generator=DRAW) * PRESENT[:, None], PRESENT)
+
+
+class NoFloat64(TorchDispatchMode):
+    """Raises, as such a device does, where an operation reads or makes a float64 tensor."""
+
+    def __torch_dispatch__(
+        self,
+        operation: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        made = operation(*args, **(kwargs or {}))
+        for value in tree_leaves((args, kwargs, made)):
+            double = isinstance(value, Tensor) and value.dtype == torch.float64
+            assert not double, f"{operation} with float64"
+        return made
+
+
+@pytest.fixture
+def _no_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The CPU takes the part of such a device, with the kernels that this one has."""
+    monkeypatch.setattr(precision, "WITHOUT_FLOAT64", frozenset({"cpu"}))
+    monkeypatch.setattr(select, "name", lambda device: "chunked")
+    with NoFloat64():
+        yield
+
+
+def test_double_precision_wherever_there_is_any() -> None:
+    kinds = {name: widest_float(name) for name in ("cpu", "cuda", "cuda:1", "mps", "mps:0")}
+    assert [name for name, kind in kinds.items() if kind == torch.float32] == ["mps", "mps:0"]
+
+
+@pytest.mark.usefixtures("_no_float64")
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {},
+        {"negatives": {"count": 4, "sampler": "bernoulli", "filter": "none"}},
+        {"negatives": {"count": 4, "sampler": "shared", "share": 3}},
+        {"objective": {"weighting": "egns"}, "optimiser": {"clip": 1.0, "name": "adamw"}},
+    ],
+    ids=["default", "bernoulli", "shared", "entropy"],
+)
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_a_run_makes_no_float64(name: str, parts: dict[str, Any]) -> None:
+    index = GraphIndex(N, R, TRAIN, "digest")
+    spec = RunSpec.model_validate({"model": {"name": name}, "data": {"dataset": "d"}, **parts})
+    model = create_model(name, {"dim": 4}, index, {"text": TEXT})
+    # What is not to be so on the device is not to be so here.
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+    procedure = StandardProcedure(model, index, spec, torch.device("cpu"), static_shapes=True)
+    procedure.start_epoch(0)
+    procedure.step(TRAIN[:5], torch.Generator().manual_seed(0))
+    ranks = rank(model, TRAIN[:9], KnownAnswers(TRAIN, N, R), spec.protocol)
+    assert len(list(measure(ranks, spec.protocol)))
+    model.diagnostics()
+
+
+@pytest.mark.usefixtures("_no_float64")
+def test_measuring_the_machine_makes_no_float64() -> None:
+    assert machine._drawn(torch.device("cpu")) > 0
+
+
+def test_the_guard_of_these_tests_fails_where_there_is_float64() -> None:
+    index = GraphIndex(N, R, TRAIN, "digest")
+    with NoFloat64(), pytest.raises(AssertionError, match="float64"):
+        CorruptionSampler.build(index, sampler="bernoulli", count=2, filter="none")
+
+
+def test_single_precision_draws_every_entity_and_none_beyond(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precision, "WITHOUT_FLOAT64", frozenset({"cpu"}))
+    index = GraphIndex(N, R, TRAIN, "digest")
+    sampler = CorruptionSampler.build(index, sampler="uniform", count=4000, filter="train")
+    drawn = sampler.sample(TRAIN[:3], torch.Generator().manual_seed(0)).candidates
+    assert drawn.min() == 0
+    assert drawn.max() == N - 1
+    almost_one = torch.full((1, 4), 1 - 2**-24, dtype=torch.float32)
+    sides = torch.tensor([[True, True, False, False]])
+    assert (index.known.draw_unknown(TRAIN[:1], sides, almost_one) < N).all()
