@@ -206,10 +206,10 @@ class Fusion(Options):
 class Score(Options):
     """RotatE (Eq. 5)."""
 
-    norm: Literal["modulus_sum", "l1", "l2"] = "modulus_sum"
-    """Sum of moduli of the complex components (RotatE), sum of absolute real coordinates, or the
-    Euclidean norm of the whole vector (slower: it has no fused kernel). Rotations keep the first
-    and the last; with l1 the score of a triple depends a little on the side that is asked for."""
+    norm: Literal["modulus_sum", "l2"] = "modulus_sum"
+    """Sum of moduli of the complex components (RotatE), or the Euclidean norm of the whole vector
+    (slower: it has no fused kernel). Rotations keep both. The sum of absolute real coordinates is
+    not offered: they do not keep it, so head and tail queries would score a triple differently."""
     margin: float = 4.0
     """gamma, added to minus the distance; NativE's 4 (12 on DB15K). The paper prints none: 0."""
     epsilon: float = 2.0

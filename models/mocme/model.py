@@ -194,7 +194,7 @@ class MoCME(Model):
     def _build_score(self, config: MoCMEConfig, index: GraphIndex) -> None:
         width, score = 2 * config.dim, config.score
         slack = score.margin + score.epsilon
-        self.op: Literal["modulus", "l1", "l2"]
+        self.op: Literal["modulus", "l2"]
         self.op = "modulus" if score.norm == "modulus_sum" else score.norm
         self.bound = slack / width
         if config.structure.init == "rotate":
