@@ -89,6 +89,9 @@ def measure(
     """
     import torch
 
+    from harness import kernels
+
+    kernels.prepare("cpu")  # or the table would not lie in memory as a run's does
     table = torch.rand(rows, width)
     found = probes(table)
     works = {f"{name}/{i}": w for name, probe in found.items() for i, w in enumerate(probe.works)}
@@ -112,12 +115,11 @@ def summarise(found: Mapping[str, Probe], seconds: Mapping[str, Spread]) -> Ceil
     return Ceilings(torch.get_num_threads(), rates, titles, measure_core())
 
 
-def probes(table: Tensor, *, matrices: bool = True) -> dict[str, Probe]:
+def probes(table: Tensor) -> dict[str, Probe]:
     """Return the micro-benchmarks.
 
     Args:
-        table: [n, w] fp32 rows to gather from: where it lies in memory decides the rate.
-        matrices: also measure products of matrices, which take most of the time.
+        table: [n, w] fp32 rows to gather from: how it lies in memory decides the rate.
     """
     import torch
 
@@ -126,7 +128,7 @@ def probes(table: Tensor, *, matrices: bool = True) -> dict[str, Probe]:
     threads = torch.get_num_threads()
     values = torch.rand(HELD).numpy()
     n = len(table)
-    found = {
+    return {
         "stream": _stream(_loops),
         "gather table": _gather(_loops, f"gather rows, table of {n:,}", table),
         "gather queries": _gather(
@@ -147,11 +149,9 @@ def probes(table: Tensor, *, matrices: bool = True) -> dict[str, Probe]:
             float(threads * PASSES * HELD),
             (_each(_loops.total_of_reciprocal_roots, values, PASSES),),
         ),
+        "fp32": _product("matrix product, fp32", torch.float32),
+        "bf16": _product("matrix product, bf16", torch.bfloat16),
     }
-    if matrices:
-        found["fp32"] = _product("matrix product, fp32", torch.float32)
-        found["bf16"] = _product("matrix product, bf16", torch.bfloat16)
-    return found
 
 
 def _product(title: str, dtype: Any) -> Probe:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness import catalog
+from harness import catalog, kernels
 from harness.bench import growth_cases as cases
 from harness.bench.exponents import Exponent, fit, upper_half
 from harness.bench.growth_cases import Factor, factors
@@ -65,6 +65,7 @@ def measure(
         if name not in known:
             raise ConfigError(f"--only {name}: no such factor{suggest(name, known)}")
     catalog.load_models()
+    kernels.prepare("cpu")
     chosen = list(names) or list(known)
     for place, name in enumerate(chosen):
 

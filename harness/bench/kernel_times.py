@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
     from harness.kernels import Op
 
-__all__ = ["OPS", "PARTS", "KernelTime", "Sizes", "demands", "measure"]
+__all__ = [
+    "OPS",
+    "PARTS",
+    "KernelTime",
+    "Sizes",
+    "demands",
+    "measure",
+    "table_of",
+    "works",
+]
 
 OPS: tuple[Op, ...] = ("dot", "l1", "modulus")
 PARTS = ("forward", "query gradient", "table gradient", "ranking")
@@ -107,18 +116,11 @@ def measure(
         rounds: measured goes of each.
         tell: told of the progress.
     """
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    table = torch.rand(sizes.entities, sizes.width, generator=generator) - 0.5
-    kernels = {
-        f"{part} {op}": work
-        for op in OPS
-        for part, work in _works(op, table, sizes, generator).items()
-    }
+    table = table_of(sizes)
+    timed = {f"{part} {op}": work for op in OPS for part, work in works(op, table, sizes).items()}
     found = probes(table)
     ways = {f"{name}/{i}": w for name, probe in found.items() for i, w in enumerate(probe.works)}
-    seconds = interleaved(kernels | ways, rounds, tell)
+    seconds = interleaved(timed | ways, rounds, tell)
     ceilings = summarise(found, seconds)
     times = []
     for part in PARTS:
@@ -129,14 +131,24 @@ def measure(
     return times, ceilings
 
 
-def _works(
-    op: Op, table: Tensor, sizes: Sizes, generator: Generator
-) -> dict[str, Callable[[], object]]:
+def table_of(sizes: Sizes) -> Tensor:
+    """Return a random table [entities, width], in memory as a run's."""
+    import torch
+
+    from harness import kernels
+
+    kernels.prepare("cpu")
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(sizes.entities, sizes.width, generator=generator) - 0.5
+
+
+def works(op: Op, table: Tensor, sizes: Sizes) -> dict[str, Callable[[], object]]:
     """Return part -> what to time; gradients are those of scores made beforehand."""
     import torch
 
     from harness import kernels
 
+    generator = torch.Generator().manual_seed(0)
     offsets, candidates = _pairs(sizes, generator)
     query = torch.rand(2 * sizes.positives, sizes.width, generator=generator) - 0.5
     outer = torch.rand(sizes.pairs, generator=generator)

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from harness import catalog
+from harness import catalog, kernels
 from harness.bench.contenders import (
     DIM,
     EVERY_QUERY,
@@ -34,7 +34,8 @@ __all__ = ["Ours", "build", "spec_for"]
 
 
 def build(model: str, graph: KnowledgeGraph) -> Ours:
-    """Return the contender."""
+    """Return the contender, in a process prepared as that of a run."""
+    kernels.prepare("cpu")
     return Ours(spec_for(model, graph.name), graph)
 
 

@@ -19,7 +19,7 @@ RESOURCES = {
     "stream": "memory",
     "root": "roots",
     "reciprocal": "roots",
-    "fp32": "products",
+    "fp32": "FLOPs",
 }
 """Measured rate -> the resource it is a rate of."""
 
@@ -29,7 +29,7 @@ class Floor(NamedTuple):
 
     Attributes:
         seconds: no implementation is faster.
-        bound: the resource that takes so long ("memory", "roots", "products").
+        bound: the resource that takes so long ("memory", "roots", "FLOPs").
     """
 
     seconds: float

@@ -27,7 +27,7 @@ def ceilings_text(ceilings: Ceilings) -> str:
             (ceilings.probes[name], rate) for name, rate in ceilings.rates.items()
         )
     ]
-    rates = table(["ceiling", "median", "least-largest", "unit"], rows)
+    rates = table(["ceiling", "median", "range", "unit"], rows)
     threads = "1 thread" if ceilings.threads == 1 else f"{ceilings.threads} threads together"
     return "\n".join([rates, "", note(f"Rates of {threads}."), *check_lines(ceilings)])
 
@@ -64,7 +64,7 @@ def busy_note(ceilings: Ceilings) -> list[str]:
 
 def kernels_text(sizes: Sizes, times: Sequence[KernelTime], ceilings: Ceilings) -> str:
     """Return the kernels' times beside their floors, and what each must do."""
-    headers = ["kernel", "op", "ms", "least-largest", "GB/s", "G√/s", "floor", "share", "bound"]
+    headers = ["kernel", "op", "ms", "range", "GB/s", "G√/s", "floor", "share", "bound"]
     rows = []
     for one in times:
         seconds = one.seconds.median

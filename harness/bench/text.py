@@ -51,7 +51,7 @@ def short(value: float) -> str:
 
 
 def between(spread: Spread, unit: float = 1.0) -> str:
-    """Return "least-largest" in ``unit``s."""
+    """Return "range" in ``unit``s."""
     return f"{short(spread.low / unit)}-{short(spread.high / unit)}"
 
 

@@ -1,68 +1,139 @@
-"""Times of the kernels at the size of MKG-W: ``pytest tests/benchmarks --benchmark-only``.
+"""Times of every kernel at the size of MKG-W: ``pytest tests/benchmarks --benchmark-only``.
 
-1024 positives with 64 negatives each, 15,000 entities, vectors of 512 numbers (256 complex).
+1024 positives with 64 negatives each, 15,000 entities, vectors of 512 numbers (256 complex). The
+groups are what a kernel does; ``harness bench kernels`` sets the same times beside the ceilings of
+the machine.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
+from harness import kernels
+from harness.bench.kernel_times import OPS, PARTS, Sizes, table_of, works
 from harness.kernels import cpu, reference
 
-POSITIVES, NEGATIVES, ENTITIES, WIDTH = 1024, 64, 15_000, 512
-OPS = ("dot", "l1", "modulus")
-
-
-class Step:
-    """Inputs of one training step: every positive has a tail query and a head query."""
-
-    def __init__(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        n = NEGATIVES + 1
-        tails = torch.randint(1, n, (POSITIVES,), generator=generator)
-        sizes = torch.stack([tails, n - tails], 1).flatten()
-        self.offsets = torch.nn.functional.pad(sizes.cumsum(0), (1, 0))
-        self.candidates = torch.randint(ENTITIES, (POSITIVES * n,), generator=generator)
-        self.query = torch.rand(2 * POSITIVES, WIDTH, generator=generator) - 0.5
-        self.table = torch.rand(ENTITIES, WIDTH, generator=generator) - 0.5
-        self.outer = torch.rand(POSITIVES * n, generator=generator)
-        self.targets = torch.randint(ENTITIES, (2 * POSITIVES,), generator=generator)
+SIZES = Sizes()
+Work = Callable[[], object]
 
 
 @pytest.fixture(scope="module")
-def step() -> Step:
-    return Step()
+def table() -> Tensor:
+    return table_of(SIZES)
 
 
-def forward_and_backward(implementation, op, step):
-    query, table = step.query.clone().requires_grad_(), step.table.clone().requires_grad_()
-    scores = implementation.gathered(op, query, table, step.offsets, step.candidates)
-    scores.backward(step.outer)
+@pytest.fixture(scope="module")
+def queries() -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.rand(2 * SIZES.positives, SIZES.width, generator=generator) - 0.5
+
+
+def pairs(sizes: Sizes) -> tuple[Tensor, Tensor]:
+    """Offsets and candidates; queries have equally many."""
+    offsets = torch.linspace(0, sizes.pairs, 2 * sizes.positives + 1).long()
+    generator = torch.Generator().manual_seed(3)
+    return offsets, torch.randint(sizes.entities, (sizes.pairs,), generator=generator)
+
+
+def run(benchmark, group: str, work: Work, rounds: int) -> None:
+    benchmark.group = group
+    benchmark.pedantic(work, warmup_rounds=2, rounds=rounds)
 
 
 @pytest.mark.parametrize("op", OPS)
-def test_forward(benchmark, step, op):
-    arguments = (op, step.query, step.table, step.offsets, step.candidates)
-    benchmark.pedantic(cpu.gathered, arguments, warmup_rounds=2, rounds=15)
+@pytest.mark.parametrize("part", PARTS)
+def test_kernel(benchmark, table, op, part):
+    rounds = 3 if part == "ranking" else 15
+    run(benchmark, part, works(op, table, SIZES)[part], rounds)
 
 
-@pytest.mark.parametrize("part", ["query", "table"])
-@pytest.mark.parametrize("op", OPS)
-def test_gradient(benchmark, step, op, part):
-    arguments = (op, step.query, step.table, step.offsets, step.candidates, None, step.outer)
-    wanted = {"per_query": part == "query", "per_row": part == "table"}
-    benchmark.pedantic(cpu._pair_gradients, arguments, wanted, warmup_rounds=2, rounds=15)
+@pytest.mark.parametrize("op", ["l1", "modulus"])
+@pytest.mark.parametrize("part", PARTS)
+def test_kernel_with_a_scale_per_query(benchmark, table, queries, op, part):
+    """PairRE multiplies every candidate by a vector of the query's."""
+    offsets, candidates = pairs(SIZES)
+    scale = queries.roll(1, 0).requires_grad_(part == "query gradient")
+    wanted = queries.clone().requires_grad_(part == "query gradient")
+    rows = table.detach().requires_grad_(part == "table gradient")
+    asked, targets = SIZES.ranked, candidates[: SIZES.ranked]
+    none = torch.zeros(asked + 1, dtype=torch.long)
+    scores = kernels.gathered(op, wanted, rows, offsets, candidates, scale)
+    outer = torch.ones_like(scores)
+
+    def gradient(*of: Tensor) -> Work:
+        return lambda: torch.autograd.grad(scores, of, outer, retain_graph=True)
+
+    parts: dict[str, Work] = {
+        "forward": lambda: kernels.gathered(op, wanted, rows, offsets, candidates, scale),
+        "query gradient": gradient(wanted, scale),
+        "table gradient": gradient(rows),
+        "ranking": lambda: kernels.count(
+            op, queries[:asked], table, targets, none, none[:0], scale[:asked]
+        ),
+    }
+    run(benchmark, f"{part}, scaled", parts[part], 3 if part == "ranking" else 15)
 
 
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("implementation", [cpu, reference], ids=["fused", "reference"])
-def test_forward_and_backward(benchmark, step, op, implementation):
-    benchmark.pedantic(forward_and_backward, (implementation, op, step), warmup_rounds=1, rounds=5)
+def test_forward_and_backward(benchmark, table, queries, op, implementation):
+    offsets, candidates = pairs(SIZES)
+    wanted, rows = queries.clone().requires_grad_(), table.detach().requires_grad_()
+
+    def work() -> None:
+        wanted.grad = rows.grad = None
+        implementation.gathered(op, wanted, rows, offsets, candidates).sum().backward()
+
+    run(benchmark, "forward and backward", work, 5)
 
 
 @pytest.mark.parametrize("op", OPS)
-def test_count_of_512_queries(benchmark, step, op):
-    offsets = torch.zeros(513, dtype=torch.long)
-    arguments = (op, step.query[:512], step.table, step.targets[:512], offsets, offsets[:0])
-    benchmark.pedantic(cpu.count, arguments, warmup_rounds=1, rounds=3)
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_all_pairs(benchmark, table, queries, op, backward):
+    few = queries[:64].clone().requires_grad_()
+    rows = table.detach().requires_grad_()
+
+    def forward() -> Tensor:
+        return kernels.pairwise(op, few, rows)
+
+    scores = forward()
+    outer = torch.ones_like(scores)
+    work: Work = forward
+    if backward:
+        work = lambda: torch.autograd.grad(scores, (few, rows), outer, retain_graph=True)  # noqa: E731
+    run(benchmark, "64 queries and all rows", work, 5)
+
+
+def test_ranking_by_a_sum_of_two_terms(benchmark, table, queries):
+    asked = queries[: SIZES.ranked]
+    terms = [("l1", asked, table, None, 0.5), ("dot", asked, table, None, 1.0)]
+    targets = torch.arange(SIZES.ranked)
+    none = torch.zeros(SIZES.ranked + 1, dtype=torch.long)
+    run(benchmark, "ranking", lambda: kernels.count_terms(terms, targets, none, none[:0]), 3)
+
+
+def test_ranking_by_a_matrix_of_scores(benchmark, table, queries):
+    scores = queries[: SIZES.ranked] @ table.T
+    targets = torch.arange(SIZES.ranked)
+    none = torch.zeros(SIZES.ranked + 1, dtype=torch.long)
+    run(benchmark, "ranking", lambda: kernels.scores_to_counts(scores, targets, none, none[:0]), 3)
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_rotation_of_queries(benchmark, queries, backward):
+    anchor = queries.clone().requires_grad_()
+    phase = queries[:, : SIZES.width // 2].clone().requires_grad_()
+
+    def forward() -> Tensor:
+        return kernels.rotate(anchor, phase)
+
+    turned = forward()
+    outer = torch.ones_like(turned)
+    work: Work = forward
+    if backward:
+        work = lambda: torch.autograd.grad(turned, (anchor, phase), outer, retain_graph=True)  # noqa: E731
+    run(benchmark, "rotation", work, 15)
