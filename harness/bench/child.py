@@ -6,6 +6,7 @@ whatever a library prints goes to standard error. The end of the input ends the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -72,17 +73,16 @@ class Child:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):  # a request that nobody read
                 pipe.close()
         self._errors.close()
 
     def _ask(self, request: dict[str, Any]) -> Answer:
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # its last words say why
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # its last words say why
         return self._answer()
 
     def _answer(self) -> Answer:

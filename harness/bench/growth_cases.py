@@ -17,7 +17,7 @@ from harness import catalog
 from harness.data.synthetic import PlantedModality, SyntheticConfig, generate
 from harness.evaluation.evaluator import rank
 from harness.index import GraphIndex, KnownAnswers
-from harness.plan.spec import DataSpec, ModelSpec, NegativesSpec, Protocol, RunSpec
+from harness.plan.spec import DataSpec, ModelSpec, NegativesSpec, OptimiserSpec, Protocol, RunSpec
 from harness.training.procedures import StandardProcedure
 
 __all__ = ["Factor", "factors"]
@@ -61,6 +61,11 @@ def factors(largest: int) -> dict[str, Factor]:
         "dimension": Factor("step", _doubled(64), lambda size: step(dim=size)),
         "modalities": Factor("step", (2, 3, 4, 5, 6), lambda size: fused_step(size - 1)),
         "entities": Factor("step", entities, lambda size: step(entities=size, dim=SMALL_DIM)),
+        "lazy": Factor(
+            "step",
+            entities,
+            lambda size: step(entities=size, dim=SMALL_DIM, optimiser="lazy_adam"),
+        ),
         "queries": Factor("ranking", _doubled(128), lambda size: ranking(triples=size // 2)),
         "candidates": Factor(
             "ranking",
@@ -79,10 +84,11 @@ def step(
     negatives: int = NEGATIVES,
     dim: int = DIM,
     entities: int = ENTITIES,
+    optimiser: str = "adam",
 ) -> Work:
     """Return one training step of RotatE."""
     graph = _random_graph(entities, max(TRIPLES, positives))
-    spec = _spec("rotate", dim, negatives)
+    spec = _spec("rotate", dim, negatives, optimiser)
     model = catalog.create_model("rotate", spec.model.options, graph)
     procedure = StandardProcedure(model, graph, spec, torch.device("cpu"))
     return _one_step(procedure, graph.train[:positives])
@@ -117,11 +123,12 @@ def _random_graph(entities: int, triples: int) -> GraphIndex:
     return GraphIndex(entities, RELATIONS, torch.stack(columns, 1), "growth")
 
 
-def _spec(model: str, dim: int, negatives: int) -> RunSpec:
+def _spec(model: str, dim: int, negatives: int, optimiser: str = "adam") -> RunSpec:
     return RunSpec(
         model=ModelSpec.model_validate({"name": model, "dim": dim}),
         data=DataSpec(dataset="growth"),
         negatives=NegativesSpec(count=negatives),
+        optimiser=OptimiserSpec.model_validate({"name": optimiser}),
     )
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.errors import ConfigError
+
 if TYPE_CHECKING:
     from harness.bench.timing import Tell
 
@@ -105,11 +107,35 @@ def peers(
 
 
 @app.command()
+def fusion(
+    entities: Annotated[int, typer.Option(min=16, help="All have every modality.")] = 15_000,
+    features: Annotated[
+        str, typer.Option(help="Width of each modality's features, separated by commas.")
+    ] = "4096,768",
+    rounds: Rounds = 4,
+    json_: Json = None,
+) -> None:
+    """Measure a training step of MoCME beside the time its operations need."""
+    from harness.bench import fused
+    from harness.bench.text import machine, machine_text, write_json
+
+    sizes = fused.Sizes(entities, _widths(features))
+    with _progress() as tell:
+        found = fused.measure(sizes, rounds=rounds, tell=tell)
+    box = machine()
+    typer.echo(f"{machine_text(box)}\n\n{fused.fused_text(sizes, found)}")
+    if json_:
+        content = [asdict(one) for one in found]
+        write_json(json_, {"machine": box, "sizes": asdict(sizes), "steps": content})
+
+
+@app.command()
 def growth(
     only: Annotated[
         str,
         typer.Option(
-            help="Of batch, negatives, dimension, modalities, entities, queries, candidates; "
+            help="Of batch, negatives, dimension, modalities, entities, lazy (entities with "
+            "lazy Adam), queries, candidates; "
             "separated by commas. Default: all."
         ),
     ] = "",
@@ -157,6 +183,13 @@ def quality(
             "quality": [asdict(one) for one in found],
         }
         write_json(json_, {"machine": box, **content})
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    widths = _names(text)
+    if not widths or not all(width.isdecimal() and int(width) for width in widths):
+        raise ConfigError(f"--features {text}: positive numbers separated by commas, like 4096,768")
+    return tuple(int(width) for width in widths)
 
 
 def _names(text: str) -> list[str]:
