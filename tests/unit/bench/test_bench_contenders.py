@@ -53,6 +53,14 @@ def test_a_process_that_dies_says_why() -> None:
         Child("ours", "transe", "nowhere")
 
 
+def test_a_process_that_is_killed_between_two_turns_is_an_error() -> None:
+    child = Child("ours", "transe", "synthetic")
+    child._process.kill()
+    with pytest.raises(RunError, match="transe on synthetic"):
+        child.train(0.01)
+    child.close()  # twice does no harm
+
+
 @pytest.mark.parametrize("name", [name for name in CONTENDERS if name != "ours"])
 @pytest.mark.filterwarnings("ignore")
 def test_a_peer_trains_and_ranks_the_same_graph(name: str) -> None:
