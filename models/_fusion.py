@@ -26,9 +26,11 @@ class ModalityDropout(Config):
     """Modalities hidden at random, per entity and step, in training only."""
 
     structure: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability that an entity's structural vector is hidden: so does an unseen entity look."""
+    """Probability that an entity's structural vector is hidden: so does an unseen entity look.
+    Ignored without features: nobody is left with nothing."""
     others: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability that a further modality of an entity is hidden, each by itself."""
+    """Probability that a further modality of an entity is hidden, each by itself. Ignored without
+    features."""
 
 
 class Part(NamedTuple):

@@ -14,18 +14,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import cosine_similarity, relu
 
 from .config import Information
 
-__all__ = ["Estimate", "Estimator", "Measured", "build_estimator"]
+__all__ = ["Estimate", "Estimator", "Measured", "bounded", "build_estimator"]
 
 _TINY = 1e-8
 """Floor of joint probabilities (no log of 0)."""
+_LEAST = 2
+"""Entities with both views without which nothing is said of a pair: there is nothing to compare."""
 _CLIP = 20.0
 """Bound of the concatenating critic before exp."""
 
@@ -49,17 +52,19 @@ class Measured(NamedTuple):
     """Information between all pairs of V views, symmetric with zero diagonal.
 
     Attributes:
-        matrix: [V, V] nats, clamped.
+        matrix: [V, V] nats, clamped; 0 where too few entities of the batch have both views.
         rows: [B, V, V] pointwise, clamped; an entity without one of the two has the pair's value.
             None when only the matrix is wanted.
-        loss: mean loss of the pairs.
+        loss: mean loss of the pairs; 0 of a pair that too few have.
         mean: mean of the pairs before they are clamped, for a gradient that no bound cuts off.
+        seen: [V, V] boolean: pairs that at least two entities of the batch have.
     """
 
     matrix: Tensor
     rows: Tensor | None
     loss: Tensor
     mean: Tensor
+    seen: Tensor
 
 
 class Towers(nn.Module):
@@ -116,12 +121,16 @@ class Estimator(nn.Module):
             codes = self.encode(_standardised(views.float(), present))
             both = present[self.left_view] & present[self.right_view]
             found = self.measure(codes, both)
-            value = found.value.clamp(*self.bounds)
+            seen = both.sum(1) >= _LEAST
+            free = torch.where(seen, found.value, 0.0)
+            value = torch.where(seen, bounded(free, *self.bounds), 0.0)
             rows = None
             if found.rows is not None:
                 each = torch.where(both, found.rows, value[:, None]).detach()
                 rows = self._square(each.clamp(-self.pmi_bound, self.pmi_bound).T)
-            return Measured(self._square(value), rows, found.loss.mean(), found.value.mean())
+            loss = torch.where(seen, found.loss, 0.0).mean()
+            known = self._square(seen.float()).bool()
+            return Measured(self._square(value), rows, loss, free.mean(), known)
 
     def _square(self, pairs: Tensor) -> Tensor:
         """Arrange [..., P] values of pairs as symmetric [..., V, V] matrices."""
@@ -217,10 +226,9 @@ class SeparableMINE(Estimator):
         critic = codes[0][v] @ codes[1][w].T
         others = both[:, None] & both[None] & ~_diagonal(critic)
         masked = critic.masked_fill(~others, -torch.inf)
-        n = both.sum().clamp(min=2)
+        n = both.sum().clamp(min=_LEAST)
         marginal = _finite(masked.flatten().logsumexp(0)) - (n * (n - 1)).log()
-        # One entity with both has no other to be compared with: no information, not log 2.
-        value = torch.where(others.any(), _mean(critic.diagonal(), both) - marginal, 0.0)
+        value = _mean(critic.diagonal(), both) - marginal
         rows = None
         if self.wants_rows:
             with torch.no_grad():
@@ -268,14 +276,15 @@ class ConcatMINE(Estimator):
         mean = log_mean.exp()
         rows = joint - log_mean
         value = _mean(joint, both) - log_mean
-        return Estimate(value, rows, mean / self._average(pair, mean) - _mean(joint, both))
+        average = self._average(pair, mean, seen=both.sum() >= _LEAST)
+        return Estimate(value, rows, mean / average - _mean(joint, both))
 
-    def _average(self, pair: int, mean: Tensor) -> Tensor:
+    def _average(self, pair: int, mean: Tensor, *, seen: Tensor) -> Tensor:
         with torch.no_grad():
             old = self.moving[pair]
             new = torch.where(old == 0, mean, 0.99 * old + 0.01 * mean)
             if self.training:
-                self.moving[pair] = new
+                self.moving[pair] = torch.where(seen, new, old)
         return new
 
 
@@ -356,6 +365,31 @@ _ESTIMATORS: dict[str, Callable[[int, int, Information, int], Estimator]] = {
 def build_estimator(n_views: int, width: int, options: Information, n_rows: int) -> Estimator:
     """Return the estimator that ``options.estimator`` names (not a control)."""
     return _ESTIMATORS[options.estimator](n_views, width, options, n_rows)
+
+
+class _Bounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, low: float, high: float) -> Tensor:
+        held = value.clamp(low, high)
+        ctx.save_for_backward(value - held)
+        return held
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (beyond,) = ctx.saved_tensors
+        return gradient * (gradient * beyond >= 0), None, None
+
+
+def bounded(value: Tensor, low: float, high: float) -> Tensor:
+    """Clamp to [low, high]; of a value outside, descent may bring it back but not farther out.
+
+    A plain clamp has no gradient outside, so that views which share less than their estimate's bias
+    would never learn to share more; passed straight through, the gradient would lower an estimate
+    below nothing without end.
+    """
+    held: Tensor = _Bounded.apply(value, low, high)  # type: ignore[no-untyped-call]
+    return held
 
 
 def _uniform(*shape: int, bound: float) -> Tensor:

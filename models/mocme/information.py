@@ -103,6 +103,8 @@ class ComplementarityWeights(nn.Module):
     def observe(self, views: Tensor, present: Tensor, entities: Tensor) -> Tensor:
         """Estimate on a batch, update the averages, return the estimator's loss.
 
+        Averages of pairs that fewer than two entities of the batch have stay as they are.
+
         Args:
             views: [V, B, width]; with a gradient only where the loss is to shape them.
             present: [V, B] boolean.
@@ -113,12 +115,14 @@ class ComplementarityWeights(nn.Module):
         with torch.no_grad():
             self.steps += 1
             gain = self._gain(self.steps)
-            self.information += gain * (measured.matrix - self.information)
+            change = measured.matrix - self.information
+            self.information += gain * torch.where(measured.seen, change, 0.0)
             if measured.rows is not None and self.options.granularity == "pointwise":
                 self.visits[entities] += 1
                 gain = self._gain(self.visits[entities])[:, None, None]
                 old = self.pointwise[entities]
-                self.pointwise[entities] = old + gain * (measured.rows - old)
+                change = torch.where(measured.seen, measured.rows - old, 0.0)
+                self.pointwise[entities] = old + gain * change
         return measured.loss
 
     def estimate(self, views: Tensor, present: Tensor) -> Tensor:

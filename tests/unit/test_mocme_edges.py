@@ -1,22 +1,102 @@
-"""MoCME where there is next to nothing: one shared entity, no modality at all."""
+"""MoCME where there is next to nothing: one shared entity, no information, no modality at all."""
 
 from __future__ import annotations
 
+import pytest
 import torch
+from torch import Tensor
 
 from harness.index import GraphIndex, Modality
 from models.mocme import MoCME
 from models.mocme.config import Config, Information
-from models.mocme.estimators import build_estimator
+from models.mocme.estimators import bounded
+from models.mocme.information import ComplementarityWeights
+
+ESTIMATORS = [
+    "plugin",
+    "mine_sep",
+    "mine_cat",
+    "mine_on_heads",
+    "club",
+    "club_momok",
+    "infonce",
+    "cosine",
+]
+ALL, ONE = torch.ones(2, 8, dtype=torch.bool), torch.arange(8) == 3
 
 
-def test_one_entity_with_both_views_tells_nothing_of_their_information() -> None:
+def weights_of(estimator: str, granularity: str) -> ComplementarityWeights:
     torch.manual_seed(0)
-    estimator = build_estimator(2, 4, Information(estimator="mine_sep"), 8)
-    present = torch.zeros(2, 8, dtype=torch.bool)
-    present[:, 3] = True
-    measured = estimator(torch.randn(2, 8, 4), present)
+    options = {"estimator": estimator, "granularity": granularity, "min_overlap": 2, "batch": 8}
+    options |= {"plugin": {"bins": 2, "bias_correct": False}, "clamp": (-9, 9)}
+    return ComplementarityWeights(
+        2,
+        4,
+        Information.model_validate(options),
+        temperature=1.0,
+        n_rows=8,
+        overlap=torch.full((2, 2), 8),
+        n_entities=8,
+    )
+
+
+@pytest.mark.parametrize("others", [torch.zeros(8, dtype=torch.bool), ONE], ids=["none", "one"])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_fewer_than_two_entities_with_both_views_tell_nothing_of_a_pair(
+    estimator: str, others: Tensor
+) -> None:
+    weights = weights_of(estimator, "batch")
+    views = torch.randn(2, 8, 4, requires_grad=True)
+    measured = weights.estimator(views, torch.stack([ALL[0], others]))
     assert measured.matrix.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert not measured.seen.any()
+    assert float(measured.loss.detach()) == float(measured.mean.detach()) == 0.0
+    (measured.loss + measured.mean + measured.matrix.sum()).backward()
+    assert not views.grad.any()
+    assert not any(p.grad.any() for p in weights.parameters())
+
+
+@pytest.mark.parametrize("granularity", ["batch", "pointwise"])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_batch_without_a_pair_leaves_the_averages_of_the_pair_alone(
+    estimator: str, granularity: str
+) -> None:
+    weights, views = weights_of(estimator, granularity), torch.randn(2, 8, 4)
+    views[1] = views[0] + 0.1 * views[1]
+    for _ in range(3):
+        weights.observe(views, ALL, torch.arange(8))
+    before = {name: value.clone() for name, value in weights.state_dict().items()}
+    assert weights.information[0, 1] != 0
+    weights.observe(views, torch.stack([ALL[0], ONE]), torch.arange(8))
+    counters = ("steps", "visits")
+    for name, value in weights.state_dict().items():
+        assert torch.equal(value, before[name]) == (name not in counters), name
+
+
+def test_of_an_estimate_beyond_its_bounds_only_the_way_back_has_a_gradient() -> None:
+    estimates = torch.tensor([-1.0, -1.0, 0.5, 0.5, 3.0, 3.0], requires_grad=True)
+    held = bounded(estimates, 0.0, 2.0)
+    assert held.tolist() == [0.0, 0.0, 0.5, 0.5, 2.0, 2.0]
+    # Descent goes against the gradient: up, down, up, down, up, down.
+    held.backward(torch.tensor([-1.0, 1.0, -1.0, 1.0, -1.0, 1.0]))
+    assert estimates.grad.tolist() == [-1.0, 0.0, -1.0, 1.0, 0.0, 1.0]
+
+
+def test_the_weights_teach_views_that_seem_to_share_less_than_nothing() -> None:
+    """On so few entities the plug-in finds less than its bias, so all is held at 0."""
+    present = torch.ones(40, dtype=torch.bool)
+    features = {"text": Modality("text", torch.randn(40, 3), present)}
+    index = GraphIndex(40, 1, torch.tensor([[0, 0, 1]]), "toy")
+    found = []
+    for gradient in ("stop", "flow"):
+        torch.manual_seed(0)
+        mi = {"weight_grad": gradient, "batch": 16, "warmup_steps": 0, "min_overlap": 2}
+        model = MoCME(Config.model_validate({"dim": 4, "mi": mi}), index, features)
+        model.auxiliary_loss(torch.Generator().manual_seed(0))
+        assert not model.branches[0].weights.information.any()
+        model.encode()["entity"].square().sum().backward()
+        found.append(model.branches[0].backbone.weight1.grad)
+    assert not torch.allclose(found[0], found[1])
 
 
 def test_a_product_of_no_modality_adds_nothing_to_the_structure() -> None:
