@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from harness.bench.child import Child
@@ -83,38 +84,50 @@ def compare(
     for name in names:
         load_graph(name)  # before minutes are spent on another
     cells = [Comparison(model, name) for name in names for model in models]
-    for place, cell in enumerate(cells):
-        inner = _shifted(tell, place, len(cells))
-        _measure(cell, rounds, seconds, ranking=cell.dataset == names[0], tell=inner)
+    ranked = [cell for cell in cells if cell.dataset == names[0]]
+    turns = rounds * sum(
+        len(_taking_part(cell)) + len(_taking_part(cell, ranks=True)) * (cell in ranked)
+        for cell in cells
+    )
+    done = itertools.count()
+
+    def say(text: str) -> None:
+        tell(next(done), turns, text)
+
+    for cell in cells:
+        _measure(cell, rounds, seconds, ranking=cell in ranked, say=say)
     return cells
 
 
-def _measure(cell: Comparison, rounds: int, seconds: float, *, ranking: bool, tell: Tell) -> None:
-    taking_part = [name for name in present() if cell.model in CONTENDERS[name].models]
-    turns = rounds * (2 if ranking else 1)
+def _taking_part(cell: Comparison, *, ranks: bool = False) -> list[str]:
+    """Return who has the model (with ``ranks``, who ranks with it)."""
+    return [
+        name
+        for name in present()
+        if cell.model in CONTENDERS[name].models and (CONTENDERS[name].ranks or not ranks)
+    ]
+
+
+def _measure(
+    cell: Comparison, rounds: int, seconds: float, *, ranking: bool, say: Callable[[str], None]
+) -> None:
     with contextlib.ExitStack() as stack:
         children = {
-            name: stack.enter_context(Child(name, cell.model, cell.dataset)) for name in taking_part
+            name: stack.enter_context(Child(name, cell.model, cell.dataset))
+            for name in _taking_part(cell)
         }
-        for turn in range(turns):
+        for _ in range(rounds if ranking else 0):
+            for name in _taking_part(cell, ranks=True):
+                say(f"{children[name].name}: ranking")
+                _rank(cell, name, children[name])
+        for _ in range(rounds):
             for name, child in children.items():
-                ranks = ranking and turn < rounds
-                if ranks and not CONTENDERS[name].ranks:
-                    continue
-                tell(turn, turns, f"{child.name}: {'ranking' if ranks else 'training'}")
-                if not ranks:
-                    cell.training.setdefault(name, []).append(child.train(seconds))
-                    continue
-                for way in child.rankings:
-                    rate, peak = child.rank(way)
-                    cell.ranking.setdefault(name, {}).setdefault(way, []).append(rate)
-                    cell.peaks.setdefault(name, peak)
+                say(f"{child.name}: training")
+                cell.training.setdefault(name, []).append(child.train(seconds))
 
 
-def _shifted(tell: Tell, place: int, cells: int) -> Tell:
-    """Return a ``tell`` for one cell that counts among all."""
-
-    def inner(done: int, total: int, text: str) -> None:
-        tell(place * total + done, cells * total, text)
-
-    return inner
+def _rank(cell: Comparison, name: str, child: Child) -> None:
+    for way in child.rankings:
+        rate, peak = child.rank(way)
+        cell.ranking.setdefault(name, {}).setdefault(way, []).append(rate)
+        cell.peaks.setdefault(name, peak)  # before training has taken any

@@ -79,11 +79,11 @@ def peers(
     models: Annotated[str, typer.Option(help="Models, separated by commas.")] = (
         "rotate,transe,distmult,complex,pairre"
     ),
-    seconds: Annotated[float, typer.Option(min=0.01, help="Of training per turn.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Of training per turn.")] = 5.0,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 3,
     json_: Json = None,
 ) -> None:
-    """Compare training and ranking with PyKEEN and TorchKGE (extra "peers"), in turns."""
+    """Compare with PyKEEN and TorchKGE (extra "peers"), in turns; takes a quarter of an hour."""
     from harness.bench import ceilings as bench
     from harness.bench.peers import compare, missing
     from harness.bench.ratios import ratios, ratios_text
