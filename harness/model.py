@@ -118,6 +118,11 @@ class Model(nn.Module):
     A training step on an accelerator asks for it, since the host has to wait for the device to
     learn any other size, and so does a compiled one; the entities it encodes may then repeat."""
 
+    draws: torch.Generator | None = None
+    """Stream of what a model draws in a step beside dropout (the entities of an estimate), so that
+    variants which draw and variants which do not are paired; None: torch's own. Training sets it,
+    and starts it anew in every epoch."""
+
     def __init__(self, config: Any, index: GraphIndex, modalities: Mapping[str, Modality]) -> None:
         super().__init__()
         self.config = config

@@ -12,7 +12,9 @@ from typing import Literal
 
 __all__ = ["Stream", "seed_for"]
 
-Stream = Literal["init", "negatives", "shuffle", "dropout", "auxiliary", "corruption", "split"]
+Stream = Literal[
+    "init", "negatives", "shuffle", "dropout", "auxiliary", "estimates", "corruption", "split"
+]
 
 
 def seed_for(seed: int, dataset: str, stream: Stream, step: int = 0) -> int:

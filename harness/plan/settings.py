@@ -168,9 +168,7 @@ def _validated(
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _blame(
-    path: KeyPath, held: Mapping[tuple[str, ...], Setting], message: str
-) -> tuple[str, str]:
+def _blame(path: KeyPath, held: Mapping[tuple[str, ...], Setting], message: str) -> tuple[str, str]:
     """Return the setting that a problem at ``path`` comes from, and the key if it is another.
 
     A problem of values together has no path: it comes from the setting its message names first.

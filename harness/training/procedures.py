@@ -6,6 +6,7 @@ A second optimiser trains the model's auxiliary parameters when it has any.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -75,18 +76,19 @@ class StandardProcedure:
         # A stream of its own: variants with and without estimators see the same negatives.
         self.dataset = index.dataset
         self.auxiliary_generator = torch.Generator(device)
+        self.draws = model.draws = torch.Generator(device)
         self.auxiliary = (
             torch.optim.Adam(auxiliary, lr=spec.optimiser.auxiliary_lr) if auxiliary else None
         )
 
     def start_epoch(self, epoch: int) -> None:
-        """Set the learning rate of an epoch (from 0) and start its stream of auxiliary draws."""
+        """Set the learning rate of an epoch (from 0) and start its streams of draws."""
         rate = learning_rate(self.spec.optimiser, epoch, self.spec.training.epochs)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self.auxiliary_generator.manual_seed(
-            seed_for(self.spec.seed, self.dataset, "auxiliary", epoch)
-        )
+        seed = partial(seed_for, self.spec.seed, self.dataset, step=epoch)
+        self.auxiliary_generator.manual_seed(seed("auxiliary"))
+        self.draws.manual_seed(seed("estimates"))
 
     def step(self, batch: Tensor, generator: torch.Generator) -> StepReport:
         """Take one step on positives [B, 3]."""

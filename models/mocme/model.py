@@ -125,7 +125,7 @@ class MoCME(Model):
         minimise = options.minimise_weight > 0 and several
         if not self.training or not (joint or minimise):
             return None
-        batch = self._batch(None)
+        batch = self._batch(self.draws)
         sample = self._sample(batch)
         added = sample.vectors.new_zeros(())
         if minimise:
@@ -412,7 +412,7 @@ class MoCME(Model):
         """Estimate information with a gradient to the views, for ``weight_grad: flow``."""
         if self.config.mi.weight_grad == "stop" or not self._measuring():
             return Fresh([None] * len(self.branches), None)
-        sample = self._sample(self._batch(None))
+        sample = self._sample(self._batch(self.draws))
         intra = [
             branch.weights.estimate(views, present.expand(len(views), -1))
             if branch.weights.measures

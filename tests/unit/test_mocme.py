@@ -688,6 +688,45 @@ def test_joint_training_goes_on_from_a_checkpoint_bit_by_bit() -> None:
         assert torch.equal(value, again.state_dict()[name]), name
 
 
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"weight_grad": "flow"},
+        {"train": "joint"},
+        {"minimise_weight": 0.1},
+        {"estimator": "uniform"},
+    ],
+    ids=str,
+)
+def test_variants_that_draw_entities_are_paired_with_those_that_do_not(
+    variant: dict[str, Any],
+) -> None:
+    """After a step the numbers of dropout are where they are without the variant."""
+    spec = RunSpec.model_validate({"model": {"name": "mocme"}, "data": {"dataset": "toy"}})
+    dropped = []
+    for options in ({}, variant):
+        model = make(mi=quick(**options), experts={"dropout": 0.5}).train()
+        procedure = StandardProcedure(model, graph(), spec, torch.device("cpu"))
+        torch.manual_seed(1)
+        procedure.start_epoch(0)
+        for _ in range(2):
+            procedure.step(graph().train[:20], torch.Generator().manual_seed(0))
+        dropped.append(torch.rand(4))
+    assert torch.equal(*dropped)
+
+
+def test_draws_of_a_model_derive_from_the_epoch() -> None:
+    model = make(mi=quick(train="joint"))
+    spec = RunSpec.model_validate({"model": {"name": "mocme"}, "data": {"dataset": "toy"}})
+    procedure = StandardProcedure(model, graph(), spec, torch.device("cpu"))
+    batches = []
+    for epoch in (0, 1, 0):
+        procedure.start_epoch(epoch)
+        batches.append(model._batch(model.draws))
+    assert torch.equal(batches[0], batches[2])
+    assert not torch.equal(batches[0], batches[1])
+
+
 def test_controls_look_at_no_information() -> None:
     for control in CONTROLS:
         model = make(mi=quick(estimator=control))
