@@ -78,7 +78,7 @@ def show(plan: Plan, home: Path, *, device: str, threads: int, workers: int) -> 
 
     from harness.pipeline import resolve_device
     from harness.plan.expand import without_missing
-    from harness.plan.machine import measure_machine
+    from harness.plan.machine import measure_machine, used_by_others
 
     plan = without_missing(plan, _at_hand)
     state = _state(plan, home)
@@ -88,8 +88,9 @@ def show(plan: Plan, home: Path, *, device: str, threads: int, workers: int) -> 
     if threads:
         torch.set_num_threads(threads)
     machine = measure_machine(target, _machine_file(target, torch.get_num_threads()))
+    busy = max(machine.busy, used_by_others())  # the models are timed now
     lines = lines_of(plan, _Estimator(machine, target))
-    print(describe(plan, lines, state, workers=workers))
+    print(describe(plan, lines, state, workers=workers, busy=busy))
 
 
 def lines_of(plan: Plan, estimate: Callable[[PlannedRun], Budget | str]) -> list[Line]:
@@ -123,7 +124,9 @@ def lines_of(plan: Plan, estimate: Callable[[PlannedRun], Budget | str]) -> list
     return lines
 
 
-def describe(plan: Plan, lines: Sequence[Line], state: State, *, workers: int = 1) -> str:
+def describe(
+    plan: Plan, lines: Sequence[Line], state: State, *, workers: int = 1, busy: float = 0.0
+) -> str:
     """Return the text of a dry run, at most 80 columns wide but for long names and reasons.
 
     Args:
@@ -131,9 +134,10 @@ def describe(plan: Plan, lines: Sequence[Line], state: State, *, workers: int = 
         lines: ``lines_of`` the plan.
         state: what earlier commands left.
         workers: runs at the same time.
+        busy: share of the processors that others used when the machine was measured.
     """
     title = f"{plan.suite}: {plan.title}" if plan.title else plan.suite
-    parts = [title, _table(lines), *_totals(lines, state, workers)]
+    parts = [title, _table(lines), *_totals(lines, state, workers), *_accuracy(busy)]
     failing = {f"{line.label} on {line.dataset}: {line.budget}": None for line in lines
                if isinstance(line.budget, str)}  # fmt: skip
     if failing:
@@ -183,11 +187,22 @@ def _totals(lines: Sequence[Line], state: State, workers: int) -> list[str]:
             f"not known to be finished: {count}, whose features are encoded first\n"
             "  (minutes, once per dataset; not in the estimate)"
         )
-    texts.append(
-        "Times are upper bounds: early stopping (training.patience) may end runs sooner.\n"
-        "On this machine when idle: time within a factor of two, memory within a quarter."
-    )
     return texts
+
+
+def _accuracy(busy: float) -> list[str]:
+    from harness.plan.machine import BUSY
+
+    told = [
+        "Times are upper bounds: early stopping (training.patience) may end runs sooner.",
+        "On this machine when idle: time within a factor of two, memory within a quarter.",
+    ]
+    if busy >= BUSY:
+        told.append(
+            f"It was not idle when measured (others used {busy:.0%} of its processors), so times\n"
+            "may be too long; a dry run when it is idle measures it again."
+        )
+    return told
 
 
 def _total(name: str, runs: Sequence[str], costs: dict[str, Budget | str], workers: int) -> str:

@@ -18,12 +18,14 @@ from harness.index import KnownAnswers
 from harness.kernels import Op
 from harness.precision import widest_float
 
-__all__ = ["Machine", "best_time", "measure_machine"]
+__all__ = ["BUSY", "Machine", "best_time", "measure_machine", "used_by_others"]
 
 Rate = Annotated[float, Field(gt=0)]
 OPS: tuple[Op, ...] = ("dot", "l1", "l2", "modulus")
 ROWS, WIDTH = 16384, 512
 """Size of the table of the probe, that of a published dataset: 32 MiB, more than a core's cache."""
+BUSY = 0.2
+"""Share of the processors in others' use from which on a measurement is not one of this machine."""
 
 
 class Machine(Config):
@@ -45,6 +47,8 @@ class Machine(Config):
     """Parameters per second that Adam updates."""
     resident: int
     """Bytes a process takes that has loaded all libraries and kernels, but no data."""
+    busy: float = 0.0
+    """Share of the processors that others used when the rates were measured."""
 
     @property
     def device(self) -> str:
@@ -52,8 +56,18 @@ class Machine(Config):
         return self.key.partition("/")[0]
 
 
+def used_by_others(seconds: float = 0.2) -> float:
+    """Return the share, 0 to 1, of the processors that is in use while this process waits."""
+    import psutil  # type: ignore[import-untyped]
+
+    return float(psutil.cpu_percent(interval=seconds)) / 100
+
+
 def measure_machine(device: str = "cpu", cache: Path | None = None) -> Machine:
     """Return the machine's rates, from ``cache`` when it holds them for the same circumstances.
+
+    Rates that were measured while others used the machine serve as long as they do, and are
+    measured again when it is idle.
 
     Args:
         device: "cpu", "cuda", "cuda:1" or "mps".
@@ -61,18 +75,26 @@ def measure_machine(device: str = "cpu", cache: Path | None = None) -> Machine:
     """
     kind = device.partition(":")[0]
     key = f"{kind}/{kernels.chosen(kind)}/{torch.get_num_threads()} threads/{torch.__version__}"
-    if cache is not None and cache.is_file():
-        try:
-            known = Machine.model_validate_json(cache.read_bytes())
-        except ValidationError:
-            known = None
-        # A file of an older version may not know every comparison.
-        if known is not None and known.key == key and known.gathered.keys() >= set(OPS):
-            return known
+    known = _cached(cache, key)
+    if known is not None and (known.busy < BUSY or used_by_others() >= BUSY):
+        return known
+    before = used_by_others()
     machine = _measure(torch.device(device), key)
+    machine = machine.model_copy(update={"busy": max(before, used_by_others())})
     if cache is not None:
         _write(cache, machine.model_dump_json(indent=2))
     return machine
+
+
+def _cached(cache: Path | None, key: str) -> Machine | None:
+    if cache is None or not cache.is_file():
+        return None
+    try:
+        known = Machine.model_validate_json(cache.read_bytes())
+    except ValidationError:
+        return None
+    # A file of an older version may not know every comparison.
+    return known if known.key == key and known.gathered.keys() >= set(OPS) else None
 
 
 def best_time(work: Callable[[], object], seconds: float = 0.05) -> float:
@@ -189,7 +211,7 @@ def _updated(table: torch.Tensor) -> float:
 
 def _resident(table: torch.Tensor) -> int:
     """Return what this process takes less the table: the probe has loaded what runs load."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     return int(psutil.Process().memory_info().rss) - table.nbytes * (table.device.type == "cpu")
 

@@ -178,6 +178,15 @@ def test_memory_grows_with_all_that_is_held() -> None:
     assert size(FUSING, training={"epochs": 9}) == base
 
 
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What others use of the processors: set it with ``load[0] = 0.9``."""
+    used = [0.0]
+    monkeypatch.setattr(machine, "used_by_others", lambda: used[0])
+    return used
+
+
+@pytest.mark.usefixtures("load")
 def test_the_machine_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "ROWS", 256)
     monkeypatch.setattr(machine, "WIDTH", 32)
@@ -188,6 +197,44 @@ def test_the_machine_is_measured_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert measure_machine("cpu", cache) == first
 
 
+def test_rates_of_a_busy_machine_serve_until_it_is_idle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: list[float]
+) -> None:
+    rates = iter([1.0, 2.0, 3.0])
+    monkeypatch.setattr(
+        machine,
+        "_measure",
+        lambda device, key: MACHINE.model_copy(update={"key": key, "updated": next(rates)}),
+    )
+    cache = tmp_path / "machine.json"
+
+    def measured(used: float) -> tuple[float, float]:
+        load[0] = used
+        found = measure_machine("cpu", cache)
+        return found.updated, found.busy
+
+    assert measured(0.9) == (1.0, 0.9)
+    assert measured(0.6) == (1.0, 0.9), "still busy: measuring again would be no better"
+    assert measured(0.1) == (2.0, 0.1)
+    assert measured(0.9) == (2.0, 0.1), "measured when idle"
+
+
+def test_a_machine_that_becomes_busy_while_it_is_measured_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: list[float]
+) -> None:
+    def measure(device: Any, key: str) -> Machine:
+        load[0] = 1.0
+        return MACHINE.model_copy(update={"key": key})
+
+    monkeypatch.setattr(machine, "_measure", measure)
+    assert measure_machine("cpu", tmp_path / "machine.json").busy == 1.0
+
+
+def test_what_others_use_of_the_processors_is_a_share() -> None:
+    assert 0.0 <= machine.used_by_others(0.01) <= 1.0
+
+
+@pytest.mark.usefixtures("load")
 @pytest.mark.parametrize("stale", ["not json", MACHINE.model_dump_json()])
 def test_rates_of_other_circumstances_are_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stale: str

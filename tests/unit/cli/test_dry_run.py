@@ -77,6 +77,14 @@ def test_early_stopping_makes_it_an_upper_bound() -> None:
     assert "upper bounds: early stopping" in text()
 
 
+def test_an_estimate_of_a_busy_machine_says_so() -> None:
+    lines = lines_of(PLAN, lambda run: HOUR)
+    assert "idle when measured" not in describe(PLAN, lines, State(), busy=0.1)
+    shown = describe(PLAN, lines, State(), busy=0.634)
+    assert "(others used 63% of its processors)" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_what_is_finished_is_not_left() -> None:
     shown = text(State(finished=json_of(0, 1), failed=json_of(2)))
     assert "finished already: 2 runs" in shown
