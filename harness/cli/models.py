@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from harness.model import Capabilities
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -35,7 +38,13 @@ def list_models(folders: Folders = None, as_json: AsJson = False) -> None:
     rows = [(name, MODELS.get(name).capabilities) for name in MODELS]
     if as_json:
         listing = [
-            {"name": n, "title": c.title, "formula": c.formula, "reference": c.reference}
+            {
+                "name": n,
+                "title": c.title,
+                "formula": c.formula,
+                "modalities": _modalities(c),
+                "reference": c.reference,
+            }
             for n, c in rows
         ]
         typer.echo(json.dumps(listing, indent=2))
@@ -44,8 +53,15 @@ def list_models(folders: Folders = None, as_json: AsJson = False) -> None:
     for column in ("name", "score", "modalities", "reference"):
         table.add_column(column)
     for name, c in rows:
-        table.add_row(name, c.formula, "any" if c.uses_modalities else "-", c.reference)
+        table.add_row(name, c.formula, _modalities(c), c.reference)
     Console(markup=False, highlight=False, emoji=False).print(table)
+
+
+def _modalities(capabilities: Capabilities) -> str:
+    """Return the modalities a model cannot do without, "any" it is offered, or "-"."""
+    if capabilities.requires:
+        return ", ".join(sorted(capabilities.requires))
+    return "any" if capabilities.uses_modalities else "-"
 
 
 @app.command()

@@ -75,7 +75,7 @@ def report(
         raise StoreError(f"{home(results)} holds results with --set alone; add --variant NAME")
     if not tables:
         raise StoreError(
-            f"{home(results)} holds no results to report; `harness run suites/quickstart.yaml` "
+            f"{home(results)} holds no results to report; `harness run quickstart` "
             "makes some, `harness report --list` lists the tables"
         )
     rendered = render_all(tables, format_)

@@ -85,7 +85,7 @@ def run(
                 threads=threads,
                 retry_failed=retry_failed,
             )
-        print(render(suite_table(store, plan.suite, plan.variant), "text"))
+        print(render(suite_table(store, plan.suite, plan.variant, source=suite), "text"))
     finally:
         store.close()
     if summary.interrupted:

@@ -177,8 +177,7 @@ class _Assembly:
         """Return the footnotes of the whole table: seeds, protocol, features, data, own."""
         notes: list[str] = []
         if not self.results.results and not self.definition.rows:
-            suite = self.definition.suite
-            notes.append(f"Nothing was run: `harness run suites/{suite}.yaml` fills this table.")
+            notes.append(f"Nothing was run: `{self.results.command}` fills this table.")
         if self.shown:
             notes.append(f"Test split; {_mean_over(self.usual_seeds)}.")
             notes.append(f"Protocol: {self.results.protocol}.")

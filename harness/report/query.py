@@ -39,8 +39,16 @@ class Selection:
 ALL = Selection()
 
 
-def fetch(store: ResultStore, suite: str, selection: Selection = ALL) -> SuiteResults:
+def fetch(
+    store: ResultStore, suite: str, selection: Selection = ALL, source: str = ""
+) -> SuiteResults:
     """Return what the store knows of a suite, on all its datasets.
+
+    Args:
+        store: any store.
+        suite: its name.
+        selection: which runs.
+        source: what the user calls it on the command line; its name when not given.
 
     Raises:
         StoreError: the runs cannot stand in one table (see :class:`SuiteResults`).
@@ -56,7 +64,7 @@ def fetch(store: ResultStore, suite: str, selection: Selection = ALL) -> SuiteRe
         Result(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))
         for (label, dataset, features), runs in grouped.items()
     ]
-    return SuiteResults(suite, selection.variant, tuple(results))
+    return SuiteResults(suite, selection.variant, tuple(results), source)
 
 
 def report_table(
@@ -94,15 +102,16 @@ def named_table(store: ResultStore, name: str, selection: Selection = ALL) -> Ta
     return report_table(store, definition, published, selection)
 
 
-def suite_table(store: ResultStore, suite: str, variant: str = "") -> Table:
+def suite_table(store: ResultStore, suite: str, variant: str = "", *, source: str = "") -> Table:
     """Return a table of what was run: the suite's rows by its datasets, without a definition.
 
-    Columns are MRR, Hit@1 and Hit@10; MRR of warm and cold queries where there are any.
+    Columns are MRR, Hit@1 and Hit@10; MRR of warm and cold queries where there are any. Notes call
+    the suite ``source``, the file or name that the user gave, or by its name.
 
     Raises:
         StoreError: the runs cannot stand in one table.
     """
-    return _plain_table(store, suite, Selection(variant))
+    return _plain_table(store, suite, Selection(variant), source)
 
 
 def all_tables(store: ResultStore, selection: Selection = ALL) -> list[Table]:
@@ -142,8 +151,8 @@ def _tables(
         yield _plain_table(store, suite, selection)
 
 
-def _plain_table(store: ResultStore, suite: str, selection: Selection) -> Table:
-    results = fetch(store, suite, selection)
+def _plain_table(store: ResultStore, suite: str, selection: Selection, source: str = "") -> Table:
+    results = fetch(store, suite, selection, source)
     datasets = [DatasetSpec(name=d, metrics=_present(results, d)) for d in results.datasets]
     title = f"Suite {suite}" + (f", variant {selection.variant}" if selection.variant else "")
     definition = Definition(name=suite, title=title, suite=suite, datasets=tuple(datasets))

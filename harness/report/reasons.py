@@ -30,7 +30,7 @@ def missing_reason(
         return f"failed: run {failed[0].run_id}: {failed[0].failure}"
     if not result.planned:
         return f"not run: {'; '.join(result.reasons)}"
-    return _not_run(definition, _model_of(spec, results) if results.records else "")
+    return _not_run(results, _model_of(spec, results) if results.records else "")
 
 
 def _not_planned(
@@ -43,7 +43,7 @@ def _not_planned(
     if missing:
         return f"not run: {missing}"
     if not results.results:
-        return _not_run(definition, "")
+        return _not_run(results, "")
     return f"not planned when suite '{definition.suite}' was last run"
 
 
@@ -51,9 +51,9 @@ def _dataset_reason(definition: Definition, name: str) -> str:
     return next((d.missing for d in definition.datasets if d.name == name), "")
 
 
-def _not_run(definition: Definition, model: str) -> str:
+def _not_run(results: SuiteResults, model: str) -> str:
     only = f" --only model={model}" if model else ""
-    return f"not run: `harness run suites/{definition.suite}.yaml{only}`"
+    return f"not run: `{results.command}{only}`"
 
 
 def _model_of(spec: RowSpec, results: SuiteResults) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,6 +77,11 @@ class Result:
 class SuiteResults:
     """Everything the store knows of a suite, in the suite's order.
 
+    Attributes:
+        suite, variant: its name, and the digest of ``--set``.
+        results: row by row, dataset by dataset.
+        source: what the user calls it on the command line, a file or a name; "" when not known.
+
     Raises:
         StoreError: the runs were ranked under different protocols, on different versions of a
             dataset, or a row mixes different versions of a feature set.
@@ -84,9 +90,15 @@ class SuiteResults:
     suite: str
     variant: str
     results: tuple[Result, ...]
+    source: str = ""
 
     def __post_init__(self) -> None:
         self._refuse_mixtures()
+
+    @property
+    def command(self) -> str:
+        """The command that runs the suite; by its name it is found if shipped or in the folder."""
+        return f"harness run {shlex.quote(self.source or self.suite)}"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -140,5 +152,5 @@ class SuiteResults:
         seen = ", ".join(f"{value or 'none'} (run {run})" for value, run in sorted(first.items()))
         raise StoreError(
             f"suite '{self.suite}': {what}: {seen}; one table never mixes them. "
-            f"`harness run suites/{self.suite}.yaml` plans the suite anew"
+            f"`{self.command}` plans the suite anew"
         )

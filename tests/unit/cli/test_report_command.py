@@ -75,13 +75,13 @@ def test_whatever_the_store_holds(home: Path) -> None:
 def test_a_paper_table_before_any_run(tmp_path: Path) -> None:
     result = invoke("--home", str(tmp_path / "none"), "--table", "main", "--dataset", "MKG-W")
     assert "33.67" in result.stdout
-    assert "not run: `harness run suites/main_table.yaml`" in result.stdout
+    assert "not run: `harness run main_table`" in result.stdout
     assert "not implemented" in result.stdout
     assert not (tmp_path / "none").exists()
 
 
 def test_an_empty_store_names_the_next_command(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"harness run suites/quickstart\.yaml"):
+    with pytest.raises(StoreError, match=r"harness run quickstart"):
         invoke("--home", str(tmp_path))
 
 

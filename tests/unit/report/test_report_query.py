@@ -187,22 +187,27 @@ def test_not_in_the_suite_for_a_reason(store: MemoryStore, fill: Fill) -> None:
 def test_not_run_names_the_command(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2], model="rotate").row("A", [None], dataset="db15k")
     table = report_table(store, define())
-    assert (
-        cell(table, "A", 1).reason == "not run: `harness run suites/toy.yaml --only model=rotate`"
-    )
+    assert cell(table, "A", 1).reason == "not run: `harness run toy --only model=rotate`"
 
 
 def test_a_suite_that_never_ran_names_its_command(store: MemoryStore) -> None:
     rows = [{"label": "A", "model": "rotate"}, {"label": "B"}]
     table = report_table(store, define(rows=rows, datasets=[{"name": "atlas"}]))
-    assert cell(table, "A").reason == "not run: `harness run suites/toy.yaml`"
+    assert cell(table, "A").reason == "not run: `harness run toy`"
     assert cell(table, "B").reason == "not implemented"
 
 
 def test_an_empty_table_names_its_command(store: MemoryStore) -> None:
     table = report_table(store, define(datasets=[{"name": "atlas"}]))
     assert table.rows == ()
-    assert "`harness run suites/toy.yaml`" in table.notes[0]
+    assert "`harness run toy`" in table.notes[0]
+
+
+def test_a_suite_is_called_what_the_user_calls_it(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2], model="rotate").row("A", [None], dataset="db15k")
+    table = suite_table(store, "toy", source="my suites/first.yaml")
+    said = "not run: `harness run 'my suites/first.yaml' --only model=rotate`"
+    assert [c.reason for c in table.rows[0].cells if c.reason] == [said] * 3
 
 
 def test_failed_names_run_and_first_line(store: MemoryStore, fill: Fill) -> None:
