@@ -49,7 +49,7 @@ class Factor:
 
 
 def factors(largest: int) -> dict[str, Factor]:
-    """Return the factors by name.
+    """Return the factors by name, those that take most memory last: the process keeps it.
 
     Args:
         largest: number of entities that those of entities end at.
@@ -60,18 +60,18 @@ def factors(largest: int) -> dict[str, Factor]:
         "negatives": Factor("step", _doubled(64), lambda size: step(negatives=size)),
         "dimension": Factor("step", _doubled(64), lambda size: step(dim=size)),
         "modalities": Factor("step", (2, 3, 4, 5, 6), lambda size: fused_step(size - 1)),
-        "entities": Factor("step", entities, lambda size: step(entities=size, dim=SMALL_DIM)),
-        "lazy": Factor(
-            "step",
-            entities,
-            lambda size: step(entities=size, dim=SMALL_DIM, optimiser="lazy_adam"),
-        ),
         "queries": Factor("ranking", _doubled(128), lambda size: ranking(triples=size // 2)),
         "candidates": Factor(
             "ranking",
             entities,
             lambda size: ranking(entities=size, triples=TRIPLES_RANKED, dim=SMALL_DIM),
         ),
+        "lazy": Factor(
+            "step",
+            entities,
+            lambda size: step(entities=size, dim=SMALL_DIM, optimiser="lazy_adam"),
+        ),
+        "entities": Factor("step", entities, lambda size: step(entities=size, dim=SMALL_DIM)),
     }
 
 
