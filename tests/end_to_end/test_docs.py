@@ -54,6 +54,14 @@ NOT_RUN = {
     "pytest tests/contract/test_models.py -k transe_text": "needs the file in the checkout",
     "pytest tests/benchmarks/test_kernels_benchmark.py --benchmark-only "
     "--benchmark-columns=min,median": "minutes",
+    "pip install -e '.[peers]'": "needs the network; a peer that is missing is left out",
+    **dict.fromkeys(
+        [
+            f"harness bench {name}"
+            for name in ("ceilings", "kernels", "peers", "fusion", "growth", "quality")
+        ],
+        "wants the machine for itself; test_bench.py runs it small",
+    ),
     "harness run suites/main_table.yaml": "days, on data that are not in the package",
     "harness run suites/main_table.yaml --only model=rotate,dataset=mkg-w,seed=0": (
         "minutes, on data that are not in the package"
