@@ -95,12 +95,14 @@ def assert_equal(
     found = {(m.bucket, m.side, m.metric): m for m in measure(ranks, protocol, buckets)}
     wanted = {}
     for bucket, where in {"all": np.ones(len(queries), bool), **buckets}.items():
-        kept = {side: [expected[side][i] for i in where.nonzero()[0]] for side in protocol.sides}
-        kept = {"both": [a for answers in kept.values() for a in answers], **kept}
-        for side, answers in kept.items():
+        kept: dict[str, list[Answer]] = {
+            side: [expected[side][i] for i in where.nonzero()[0]] for side in protocol.sides
+        }
+        kept["both"] = [a for answers in kept.values() for a in answers]
+        for name, answers in kept.items():
             for metric, value in brute_metrics(answers).items() if answers else ():
-                wanted[bucket, side, metric] = value
-                assert found[bucket, side, metric].queries == len(answers)
+                wanted[bucket, name, metric] = value
+                assert found[bucket, name, metric].queries == len(answers)
     assert set(found) == set(wanted)
     for key, value in wanted.items():
         assert found[key].value == pytest.approx(value, abs=1e-12), key

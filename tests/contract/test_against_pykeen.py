@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from harness import pipeline
 from harness.catalog import create_model
 from harness.evaluation.evaluator import measure, rank
+from harness.evaluation.ranks import Ties
 from harness.index import GraphIndex, KnownAnswers, Side
 from harness.model import Model, ModelConfig, Tables
 from harness.plan.spec import Protocol, RunSpec
@@ -35,7 +36,7 @@ with warnings.catch_warnings():
 
 N, R, DIM = 23, 4, 6
 SIDES: tuple[Side, ...] = ("head", "tail")
-TIES = ("realistic", "optimistic", "pessimistic")
+TIES: tuple[Ties, ...] = ("realistic", "optimistic", "pessimistic")
 METRICS = {
     "mrr": "inverse_harmonic_mean_rank",
     "mr": "arithmetic_mean_rank",
@@ -113,7 +114,7 @@ def assert_scores_equal(model: Model, peer: Any, margin: float) -> None:
         of_triples = model.score_triples(triples) - margin
         of_tails = model.score_all(tables, head, relation, "tail") - margin
         of_heads = model.score_all(tables, tail, relation, "head") - margin
-        near = {"rtol": 0, "atol": 1e-4}
+        near: dict[str, Any] = {"rtol": 0, "atol": 1e-4}
         torch.testing.assert_close(of_triples, peer.score_hrt(triples)[:, 0], **near)
         torch.testing.assert_close(of_tails, peer.score_t(triples[:, :2]), **near)
         torch.testing.assert_close(of_heads, peer.score_h(triples[:, 1:]), **near)
@@ -194,7 +195,7 @@ class Lent(nn.Module):
         return scores.clone()  # the evaluator writes its filter into them
 
 
-class Recorder(RankBasedEvaluator):
+class Recorder(RankBasedEvaluator):  # type: ignore[misc]
     """Keeps the ranks of all queries, which the evaluator forgets once it has averaged them."""
 
     def __init__(self) -> None:

@@ -240,7 +240,7 @@ def test_learns_a_graph_with_a_planted_rule(name: str, tmp_path: Path) -> None:
     held_out = torch.arange(len(index.train)) % 6 == 0
     train, test = index.train[~held_out], index.train[held_out]
     seen = GraphIndex(N, R, train, "d")
-    options = {"dim": 16}
+    options: dict[str, float] = {"dim": 16}
     if "margin" in MODELS.get(name).Config.model_fields:
         options["margin"] = 4.0
     model = create_model(name, options, seen, make_modalities(seen))

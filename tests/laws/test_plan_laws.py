@@ -127,7 +127,7 @@ def test_a_specification_survives_json(epochs: int, count: int, lr: float) -> No
     base = {"training.epochs": epochs, "negatives.count": count, "optimiser.lr": lr}
     spec = plan_of(rows=["mocme"], datasets=["mkg-w"], base=base).runs[0].spec
     back = RunSpec.model_validate(json.loads(spec.model_dump_json()))
-    same = {"dataset_digest": "d", "feature_digest": "", "model_numerics": 1}
+    same: dict[str, Any] = {"dataset_digest": "d", "feature_digest": "", "model_numerics": 1}
     assert back == spec
     assert back.run_id(**same) == spec.run_id(**same)
 

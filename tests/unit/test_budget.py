@@ -126,7 +126,7 @@ def test_time_grows_in_proportion_with_the_epochs() -> None:
         ({"test": 500_000}, 1.1),
     ],
 )
-def test_larger_data_take_longer(profile: Profile, more: dict[str, int], factor: float) -> None:
+def test_larger_data_take_longer(profile: Profile, more: dict[str, Any], factor: float) -> None:
     assert seconds(profile, replace(SIZES, **more)) > factor * seconds(profile)
 
 
@@ -141,7 +141,7 @@ def test_harder_runs_take_longer() -> None:
 
 def test_few_draws_encode_few_entities() -> None:
     """With 2 x 9 draws, 18 of 10,000 entities are encoded instead of all."""
-    few = {"negatives": {"count": 7}, "training": {"batch_size": 2, "epochs": 1}}
+    few: dict[str, Any] = {"negatives": {"count": 7}, "training": {"batch_size": 2, "epochs": 1}}
     free = seconds(replace(FUSING, training=0.0), **few)
     per_step = (seconds(FUSING, **few) - free) / (SIZES.train / 2)
     assert per_step == pytest.approx(18 * FUSING.training, rel=0.01)

@@ -92,7 +92,9 @@ def test_compiled_training_has_the_losses_of_the_uncompiled(batch: int, tmp_path
 def test_a_compiled_training_that_is_resumed_equals_a_straight_one_to_the_bit(
     tmp_path: Path,
 ) -> None:
-    dropout = {"options": {"experts": {"dropout": 0.2}, "modality_dropout": {"others": 0.3}}}
+    dropout: dict[str, Any] = {
+        "options": {"experts": {"dropout": 0.2}, "modality_dropout": {"others": 0.3}}
+    }
     straight, weights = train(tmp_path / "straight", compiles=True, **dropout)
     with pytest.raises(Interrupted):
         train(tmp_path / "broken", compiles=True, stop_after=1, **dropout)

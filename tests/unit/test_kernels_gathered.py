@@ -105,7 +105,8 @@ def test_gradients_agree_with_finite_differences(op, scaled):
     case = make_case([2, 0, 3], 4, 4, scaled=scaled)
 
     def of_leaves(*leaves: Tensor) -> Tensor:
-        return gathered(cpu, op, Case(*leaves[:2], (*leaves, None)[2], *case[3:]))
+        query, table, scale, *_ = (*leaves, None)
+        return gathered(cpu, op, case._replace(query=query, table=table, scale=scale))
 
     assert torch.autograd.gradcheck(of_leaves, case.leaves)
 
@@ -147,13 +148,13 @@ def test_the_gradient_of_a_zero_difference_is_zero(op, implementation):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_scored_in_float32(dtype):
     case = make_case([3, 2], 6, 8, scaled=True)
+    names = ("query", "table", "scale")
     halves = [leaf.detach().to(dtype).requires_grad_() for leaf in case.leaves]
-    score = gathered(cpu, "modulus", Case(*halves, *case[3:]))
-    widened = [leaf.detach().float() for leaf in halves]
+    score = gathered(cpu, "modulus", case._replace(**dict(zip(names, halves, strict=True))))
+    widened = {name: h.detach().float() for name, h in zip(names, halves, strict=True)}
+    expected = gathered(reference, "modulus", case._replace(**widened))
     assert score.dtype == torch.float32
-    torch.testing.assert_close(
-        score, gathered(reference, "modulus", Case(*widened, *case[3:])), rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(score, expected, rtol=1e-4, atol=1e-4)
     score.sum().backward()
     assert all(leaf.grad.dtype == dtype for leaf in halves)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -53,6 +55,9 @@ def test_equal_rows_tie_wherever_they_stand(width: int) -> None:
     offsets, none = torch.zeros(41, dtype=torch.long), torch.zeros(0, dtype=torch.long)
     _, tied = kernels.count("l2", query, rows[owner], targets, offsets, none)
     assert torch.equal(tied, torch.bincount(owner, minlength=5)[owner[targets]] - 1)
-    terms = [("l2", query, rows[owner], None, 0.5), ("l2", query + 1, rows[owner], None, 2.0)]
+    terms: list[Any] = [
+        ("l2", query, rows[owner], None, 0.5),
+        ("l2", query + 1, rows[owner], None, 2.0),
+    ]
     _, tied = kernels.count_terms(terms, targets, offsets, none)
     assert torch.equal(tied, torch.bincount(owner, minlength=5)[owner[targets]] - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def train(
     )
     network = create_model(model, {"dim": 8}, INDEX)
     left = list(values)
-    done = []
+    done: list[Any] = []
     result = fit(
         network,
         StandardProcedure(network, INDEX, spec, torch.device("cpu")),

@@ -181,10 +181,10 @@ def test_without_modalities_and_experts_it_is_rotate() -> None:
     )
     assert torch.allclose(model.score_triples(triples), rotate.score_triples(triples), atol=1e-6)
     for side in ("head", "tail"):
-        scores = [
+        mine, theirs = (
             m.score_all(m.encode(), triples[:, 0], triples[:, 1], side) for m in (model, rotate)
-        ]
-        assert torch.allclose(*scores, atol=1e-6)
+        )
+        assert torch.allclose(mine, theirs, atol=1e-6)
 
 
 @pytest.mark.parametrize("norm", ["modulus_sum", "l2"])
@@ -235,7 +235,9 @@ def test_relations_of_their_own_compare_modality_by_modality(
     scores = model.score_triples(triples)
     assert torch.allclose(scores, model.config.score.margin - total, atol=1e-5)
     # The compared vectors are what the joint vector is the sum of; who lacks one compares zeros.
-    assert torch.allclose(sum(tables.values()), model._fuse(None).joint, atol=1e-5)
+    assert torch.allclose(
+        torch.stack(list(tables.values())).sum(0), model._fuse(None).joint, atol=1e-5
+    )
     lacking = ~modalities()["image"].present
     assert not tables["image"][lacking].any()
     scores.sum().backward()
@@ -249,7 +251,7 @@ def test_a_single_modality_with_a_relation_of_its_own_is_the_joint_model() -> No
 
 
 def test_own_relations_survive_a_checkpoint() -> None:
-    options = {"score": {"per_modality_relation": True, "relation_phase": "xavier"}}
+    options: dict[str, Any] = {"score": {"per_modality_relation": True, "relation_phase": "xavier"}}
     model, other = make(**options), make(seed=9, **options)
     train(model)
     other.load_state_dict(model.state_dict())
@@ -494,7 +496,7 @@ def test_evaluation_moves_nothing(estimator: str, granularity: str) -> None:
 
 @pytest.mark.parametrize("granularity", ["batch", "pointwise"])
 def test_a_restored_model_gives_the_same_scores(granularity: str) -> None:
-    options = {"mi": quick(granularity=granularity, estimator="infonce")}
+    options: dict[str, Any] = {"mi": quick(granularity=granularity, estimator="infonce")}
     model, other = make(**options), make(seed=9, **options)
     train(model)
     other.load_state_dict(model.state_dict())
@@ -544,7 +546,7 @@ def test_estimators_train_apart_from_the_model() -> None:
 
 
 def test_gradient_reaches_experts_through_the_weights_only_when_it_may_flow() -> None:
-    found = []
+    found: list[Any] = []
     for flow in ("stop", "flow"):
         model = make(mi=quick(estimator="cosine", weight_grad=flow))
         model.auxiliary_loss(torch.Generator().manual_seed(0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -87,7 +89,7 @@ def test_the_weights_teach_views_that_seem_to_share_less_than_nothing() -> None:
     present = torch.ones(40, dtype=torch.bool)
     features = {"text": Modality("text", torch.randn(40, 3), present)}
     index = GraphIndex(40, 1, torch.tensor([[0, 0, 1]]), "toy")
-    found = []
+    found: list[Any] = []
     for gradient in ("stop", "flow"):
         torch.manual_seed(0)
         mi = {"weight_grad": gradient, "batch": 16, "warmup_steps": 0, "min_overlap": 2}

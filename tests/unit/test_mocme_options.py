@@ -175,10 +175,10 @@ def ids(case: Any) -> str:
 
 def description(option: str) -> str:
     *groups, name = option.split(".")
-    model = Config
+    model: Any = Config
     for group in groups:
         model = model.model_fields[group].annotation
-    return model.model_fields[name].description or ""
+    return str(model.model_fields[name].description)
 
 
 def test_a_change_of_every_option_is_tried() -> None:

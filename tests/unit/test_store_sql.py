@@ -297,7 +297,7 @@ def test_finished_ids_of_10_000_runs_are_read_fast(
     store: SqlStore, database: Path, make_record: MakeRecord
 ) -> None:
     store.add(make_record("first"))
-    columns = [row[1] for row in execute(database, "PRAGMA table_info(runs)")]
+    columns = [str(row[1]) for row in execute(database, "PRAGMA table_info(runs)")]
     copied = [name for name in columns if name not in ("number", "run_id")]
     execute(
         database,

@@ -73,7 +73,7 @@ def test_a_planted_exponent_is_found(exponent: float) -> None:
 
 
 def test_small_sizes_do_not_count() -> None:
-    times = {1: [7.0], 2: [7.0], 4: [4.0, 4.0], 8: [8.0, 8.0], 16: [16.0, 16.0]}
+    times = {1.0: [7.0], 2: [7.0], 4: [4.0, 4.0], 8: [8.0, 8.0], 16: [16.0, 16.0]}
     assert fit(times).value == pytest.approx(1.0)
 
 
@@ -82,7 +82,8 @@ def test_the_interval_holds_the_planted_exponent_as_often_as_it_says() -> None:
     held = 0
     for _ in range(400):
         times = {
-            size: list(size**1.3 * np.exp(generator.normal(0, 0.1, 4))) for size in (4, 8, 16, 32)
+            size: list(size**1.3 * np.exp(generator.normal(0, 0.1, 4)))
+            for size in (4.0, 8.0, 16.0, 32.0)
         }
         found = fit(times, confidence=0.9)
         held += found.low <= 1.3 <= found.high

@@ -132,7 +132,7 @@ def test_native_db15k_with_its_named_splits_is_read_by_ids(tmp_path: Path) -> No
     assert detect_layout(tmp_path) == "openke"
 
 
-BAD_ID_ROWS = {
+BAD_ID_ROWS: dict[str, tuple[str | bytes, str]] = {
     "cut off in a row": ("3\n0 1 0\n2 3 1\n0 2", ":4: need 'head tail relation', got '0 2'"),
     "cut off after a row": ("3\n0 1 0\n2 3 1\n", ":1: the header says 3 rows, the file holds 2; "),
     "header too small": ("2\n0 1 0\n2 3 1\n0 2 1\n", ":1: the header says 2 rows, the file holds"),
@@ -180,7 +180,7 @@ def test_head_relation_tail_in_an_id_file_is_told_from_a_wrong_id(tmp_path: Path
         read_folder(tmp_path, "toy")
 
 
-BAD_VOCABULARIES = {
+BAD_VOCABULARIES: dict[str, tuple[str | bytes, str]] = {
     "cut off": (
         "5\nfreon 0\norganic compound 1\n",
         ":1: the header says 5 rows, the file holds 2;",

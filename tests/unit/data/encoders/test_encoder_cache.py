@@ -62,7 +62,8 @@ def test_a_damaged_file_is_remade(damage: str) -> None:
     content = bytearray(file.read_bytes())
     if damage == "flip":
         content[-1] ^= 0xFF
-    file.write_bytes({"truncate": content[:-3], "flip": content, "empty": b""}[damage])
+    damaged = {"truncate": content[:-3], "flip": content, "empty": bytearray()}
+    file.write_bytes(damaged[damage])
     assert torch.equal(encoder.encode(["a", "bb"]).matrix, first.matrix)
     assert encoder.calls == 2
     encoder.encode(["a", "bb"])

