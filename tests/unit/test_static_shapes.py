@@ -83,10 +83,11 @@ def modalities() -> dict[str, Modality]:
 
 
 def start(
-    options: Mapping[str, Any], *, static: bool, count: int = 2, model: str = "mocme"
+    options: Mapping[str, Any], *, static: bool, model: str = "mocme", **negatives: Any
 ) -> tuple[Model, StandardProcedure]:
+    drawn = {"count": 2, **negatives}
     spec = RunSpec.model_validate(
-        {"model": {"name": model}, "data": {"dataset": "d"}, "negatives": {"count": count}}
+        {"model": {"name": model}, "data": {"dataset": "d"}, "negatives": drawn}
     )
     network = create_model(model, {"dim": 4, **options}, INDEX, modalities(), seed=3)
     procedure = StandardProcedure(network, INDEX, spec, torch.device("cpu"), static_shapes=static)
@@ -129,17 +130,30 @@ def test_a_step_is_the_same_whether_its_shapes_are_static_or_not(name: str) -> N
         torch.testing.assert_close(gradients[key], expected, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.usefixtures("_kernels_of_accelerators")
-@pytest.mark.parametrize("batch", [FEW, len(TRAIN)])
-@pytest.mark.parametrize("name", VARIANTS)
-def test_nothing_in_a_step_of_static_shapes_waits_for_the_device(name: str, batch: int) -> None:
-    network, procedure = start(VARIANTS[name], static=True)
+def step_without_waiting(network: Model, procedure: StandardProcedure, batch: int) -> None:
     auxiliary = list(network.auxiliary_parameters())
     if auxiliary:  # plain Adam reads its step counter, which is never on the device
         procedure.auxiliary = torch.optim.Adam(auxiliary, fused=True)
     generator = torch.Generator().manual_seed(0)
     with NoWaiting():
         procedure.step(TRAIN[:batch], generator)
+
+
+@pytest.mark.usefixtures("_kernels_of_accelerators")
+@pytest.mark.parametrize("batch", [FEW, len(TRAIN)])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_nothing_in_a_step_of_static_shapes_waits_for_the_device(name: str, batch: int) -> None:
+    step_without_waiting(*start(VARIANTS[name], static=True), batch)
+
+
+@pytest.mark.usefixtures("_kernels_of_accelerators")
+@pytest.mark.parametrize(
+    "negatives",
+    [{"sampler": "bernoulli"}, {"sampler": "shared", "share": 4}, {"filter": "none"}],
+    ids=str,
+)
+def test_no_sampler_waits_for_the_device(negatives: dict[str, Any]) -> None:
+    step_without_waiting(*start({}, static=True, **negatives), FEW)
 
 
 @pytest.mark.usefixtures("_kernels_of_accelerators")
