@@ -309,12 +309,12 @@ def target_scores(op, query, scale, table, firsts, targets, out, low, high):
     for first in range(firsts[low], firsts[high], LANES):
         count = min(LANES, firsts[high] - first)
         _fill_tile(table, targets, first, count, tile)
-        owner = -1
+        scored = -1
         for lane in range(count):
-            place = np.searchsorted(firsts, first + lane, side="right") - 1
-            if place != owner:
-                owner = place
+            owner = np.searchsorted(firsts, first + lane, side="right") - 1
+            if owner != scored:
                 _score_tile(op, query, scale, owner, tile, block)
+                scored = int(owner)
             out[first + lane] = block[lane]
 
 

@@ -173,7 +173,7 @@ class TrainingSpec(Config):
     """bf16: matrix products under autocast; information, entropy and log-sum-exp stay in fp32."""
     compile: bool = False
     """Compile with torch what a training step encodes; takes a C++ compiler, and minutes at first.
-    Meant for GPUs: on a CPU a compiled MoCME step took 15 to 50 percent longer. Figures differ by
+    Meant for GPUs: on a CPU a compiled MoCME step took 13 to 57 percent longer. Figures differ by
     rounding. Does nothing for models whose tables are their parameters: nothing is computed."""
 
 

@@ -8,6 +8,7 @@ the machine.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -110,7 +111,7 @@ def test_all_pairs(benchmark, table, queries, op, backward):
 
 def test_ranking_by_a_sum_of_two_terms(benchmark, table, queries):
     asked = queries[: SIZES.ranked]
-    terms = [("l1", asked, table, None, 0.5), ("dot", asked, table, None, 1.0)]
+    terms: list[Any] = [("l1", asked, table, None, 0.5), ("dot", asked, table, None, 1.0)]
     targets = torch.arange(SIZES.ranked)
     none = torch.zeros(SIZES.ranked + 1, dtype=torch.long)
     run(benchmark, "ranking", lambda: kernels.count_terms(terms, targets, none, none[:0]), 3)

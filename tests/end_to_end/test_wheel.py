@@ -128,4 +128,5 @@ def test_it_runs_in_a_folder_that_has_a_package_called_models(
     assert "RotatE" in table
     variant = table.split("variant ")[1].split()[0]
     reported = call(installed, "report", "--variant", variant, cwd=folder, **surroundings)
-    assert reported == table
+    row = next(line for line in table.splitlines() if line.startswith("RotatE"))
+    assert row.split() in [line.split() for line in reported.splitlines()]
