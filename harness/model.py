@@ -6,7 +6,8 @@ vector and a row of a table. Everything else (scoring triples, scoring gathered 
 all entities, on every device) is derived from these two methods by the kernels, so all views of a
 score agree by construction and every model gets every fast path.
 
-A model whose score has no such form overrides ``score_all`` (``popularity`` does).
+A model whose score has no such form overrides ``score_all`` (``popularity`` does); it can be ranked
+and not trained.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class Model(nn.Module):
         """Return the query of each (anchor, relation).
 
         Args:
-            tables: result of ``encode``.
+            tables: result of ``encode``, or in training the rows of its tables that are asked from.
             anchors: [q] rows of ``tables``: heads when ``side`` is "tail", tails when "head".
             relations: [q] relation ids.
             side: the side that is predicted.
@@ -203,7 +204,8 @@ class Model(nn.Module):
         """Return the scores of listed candidates.
 
         Args:
-            tables: result of ``encode``.
+            tables: result of ``encode``. In training their gradients are added to in place, so
+                whoever overrides this gives them to ``harness.kernels`` and to nothing else.
             query: q queries.
             offsets: [q + 1]; query i is compared with ``candidates[offsets[i]:offsets[i + 1]]``.
             candidates: [p] rows of ``tables``.

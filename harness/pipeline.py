@@ -135,7 +135,10 @@ def load_trained(spec: RunSpec, folder: Path, device: torch.device) -> tuple[Mod
     if model.capabilities.trainable and spec.training.epochs:
         best = CheckpointFolder(folder).load_best() if folder.is_dir() else None
         if best is None:
-            raise DataError(f"{folder}: no trained model there; run its suite again")
+            raise DataError(
+                f"{folder}: no trained model there; `harness runs show {folder.name}` prints the "
+                f"command that trains it, `harness runs rm {folder.name}` forgets the result first"
+            )
         model.load_state_dict(best)
     model.eval()
     return model, dataset

@@ -10,4 +10,4 @@ __all__ = ["home"]
 
 def home(given: Path | None = None) -> Path:
     """Return the results folder: ``--home``, else ``$HARNESS_HOME``, else ``results``."""
-    return given or Path(os.environ.get("HARNESS_HOME", "results"))
+    return given or Path(os.environ.get("HARNESS_HOME") or "results")

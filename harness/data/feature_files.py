@@ -215,7 +215,7 @@ def _tensor(path: Path, array: np.ndarray[Any, Any]) -> Tensor:
 def _load_npy(path: Path) -> Tensor:
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, MemoryError) as error:
         hint = "; object arrays are pickles and are not read" if "pickle" in str(error) else ""
         raise DataError(f"{path}: not a complete .npy file ({error}){hint}") from error
     if not isinstance(array, np.ndarray):
@@ -317,6 +317,9 @@ def _read_pth(path: Path, n_entities: int, entities: Sequence[str]) -> Raw:
         content = tensors[_pick(path, list(tensors))]
     if not isinstance(content, Tensor):
         raise DataError(f"{path}: holds a {type(content).__name__}; need one tensor [N, d]")
+    if content.layout != torch.strided or content.is_meta:
+        kind = "without data" if content.is_meta else str(content.layout).removeprefix("torch.")
+        raise DataError(f"{path}: holds a tensor that is {kind}; need a dense one [N, d]")
     return content.detach(), None, {}
 
 

@@ -95,7 +95,7 @@ def scores_to_counts(
 def prepare(device: str) -> None:
     """Prepare this process for training on a device type, before anything large is made.
 
-    On CPUs memory is kept and lies in large pages from then on (see ``_heap``).
+    On CPUs memory that is freed is kept from then on (see ``_heap``).
     """
     if device == "cpu":
         keep_freed_memory()

@@ -21,7 +21,8 @@ def keep_freed_memory() -> bool:
     """Tell the C library to keep freed blocks for the next use, for the life of the process.
 
     Returns:
-        False where the library knows no such wish (only glibc does); nothing is changed then.
+        False where the library does not know or refuses one of the wishes (only glibc knows them);
+        training is slower there, nothing else.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -160,7 +160,13 @@ def _pair_gradients(
 
 
 def rotate(anchor: Tensor, phase: Tensor) -> Tensor:
-    """Rotate complex vectors, differentiably; see ``reference.rotate``."""
+    """Rotate complex vectors, differentiably; see ``reference.rotate``.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    if anchor.ndim != 2 or phase.shape != (len(anchor), anchor.shape[1] / 2):
+        raise ValueError(f"anchor {tuple(anchor.shape)} and phase {tuple(phase.shape)} do not fit")
     dtype = torch.promote_types(torch.promote_types(anchor.dtype, phase.dtype), torch.float32)
     rotated: Tensor = _Rotate.apply(  # type: ignore[no-untyped-call]
         anchor.to(dtype).contiguous(), phase.to(dtype)

@@ -134,8 +134,19 @@ def scores_to_counts(
         check_finite(int(scores.isnan().sum()))
     keep = torch.ones_like(scores, dtype=torch.bool)
     keep[torch.repeat_interleave(offsets.diff()), known] = False
-    if owners is not None:
-        scores, keep = scores[owners], keep[owners]
+    if owners is None:
+        return _compared(scores, keep, targets)
+    # As many targets at once as there are queries, so that nothing larger than ``scores`` is made.
+    some = max(1, len(scores))
+    parts = [
+        _compared(scores[asked], keep[asked], goals)
+        for goals, asked in zip(targets.split(some), owners.split(some), strict=True)
+    ]
+    better, tied = zip(*parts, strict=True)
+    return torch.cat(better), torch.cat(tied)
+
+
+def _compared(scores: Tensor, keep: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     target = scores.gather(1, targets[:, None])
     keep = keep.scatter(1, targets[:, None], False)
     return ((scores > target) & keep).sum(1), ((scores == target) & keep).sum(1)
@@ -162,7 +173,7 @@ def count_in_blocks(
 
     Args:
         scores: returns the scores of queries low to high: [high - low, n].
-        at_once: queries per block, and targets that are looked at together.
+        at_once: queries per block.
         targets, offsets, known, owners: as for ``count``, of all queries.
     """
     queries = len(offsets) - 1
@@ -176,9 +187,6 @@ def count_in_blocks(
         block = scores(low, high)
         starts, answers = offsets[low : high + 1] - listed[0], known[listed[0] : listed[1]]
         goals, asked = targets[mine[0] : mine[1]], owners[mine[0] : mine[1]] - low
-        parts += [
-            scores_to_counts(block, some, starts, answers, theirs)
-            for some, theirs in zip(goals.split(at_once), asked.split(at_once), strict=True)
-        ]
+        parts.append(scores_to_counts(block, goals, starts, answers, asked))
     better, tied = zip(*parts, strict=True)
     return torch.cat(better), torch.cat(tied)

@@ -77,12 +77,13 @@ class Plan:
         """Return the plan with the runs that ``--only`` texts ask for.
 
         Raises:
-            ConfigError: a text is malformed, or no run is left.
+            ConfigError: a text is malformed, no run has a value, or no run is left.
         """
         selector = canonical(parse_only(only), source_of)
+        _check_values(selector, self.runs)
         runs = tuple(run for run in self.runs if matches(selector, _cell_of(run)))
         if not runs:
-            raise ConfigError(_nothing_left(selector, self.runs))
+            raise ConfigError("--only: no run has all of it")
         return replace(self, runs=runs)
 
 
@@ -182,14 +183,15 @@ def _cell_of(run: PlannedRun) -> Cell:
     return Cell(run.spec.model.name, data.dataset, run.label, data.features, run.spec.seed)
 
 
-def _nothing_left(selector: Selector, runs: Iterable[PlannedRun]) -> str:
+def _check_values(selector: Selector, runs: Iterable[PlannedRun]) -> None:
+    """Refuse a value that no run has, also when another value of its key is one's."""
     cells = [_cell_of(run) for run in runs]
     for key in Selector.model_fields:
         offered = {str(getattr(cell, key)) for cell in cells}
         for wanted in getattr(selector, key):
             if str(wanted) not in offered:
-                return f"--only {key}={wanted}: no run has it{suggest(str(wanted), offered)}"
-    return "--only: no run has all of it"
+                hint = suggest(str(wanted), offered)
+                raise ConfigError(f"--only {key}={wanted}: no run has it{hint}")
 
 
 def _cells(

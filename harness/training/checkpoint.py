@@ -131,7 +131,8 @@ class CheckpointFolder:
             return None
         except (OSError, ValueError) as error:
             raise DataError(
-                f"{path}: damaged checkpoint ({error}); remove {self.folder}"
+                f"{path}: damaged checkpoint ({error}); "
+                f"`harness runs rm {self.folder.name}` removes it"
             ) from error
         if state.get("format") != FORMAT:
             raise DataError(

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from harness.data.negatives import CorruptionSampler
+from harness.errors import ConfigError
 from harness.index import GraphIndex
 from harness.kernels.rows import anchors_apart, sparse_rows
 from harness.model import Model, Query, Term
@@ -96,6 +97,8 @@ class StandardProcedure:
         loss, logs = self._loss(batch, negatives)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if self.lazy:
+            self._check_lazy()
         if self.spec.optimiser.clip:
             torch.nn.utils.clip_grad_norm_(self.own, self.spec.optimiser.clip)
         self.optimiser.step()
@@ -114,6 +117,7 @@ class StandardProcedure:
         bf16 = self.spec.training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             tables = (self.compiled or self.model.encode)(entities)
+            self._check(tables, self.model.n_entities if entities is None else len(entities))
             apart = {name: anchors_apart(table, rows.flatten()) for name, table in tables.items()}
             anchors = {name: known for name, (known, _) in apart.items()}
             heads, tails = torch.arange(rows.numel(), device=self.device).view_as(rows).unbind(1)
@@ -131,6 +135,26 @@ class StandardProcedure:
         loss, logs = contrast(scores[:, 0], scores[:, 1:], self.spec.objective, query.offset)
         penalty = self.model.penalty(tables, rows, relations)
         return (loss if penalty is None else loss + penalty), logs
+
+    def _check(self, tables: Mapping[str, Tensor], entities: int) -> None:
+        for name, table in tables.items():
+            if len(table) < entities:
+                raise ConfigError(
+                    f"{type(self.model).__name__}: encode made a table '{name}' of {len(table)} "
+                    f"rows for {entities} entities; a table has a row for each, what belongs to "
+                    "relations stays in the model"
+                )
+
+    def _check_lazy(self) -> None:
+        for parameter in self.own:
+            gradient = parameter.grad
+            whole = gradient is not None and not gradient.is_sparse
+            if whole and parameter.shape[:1] == (self.model.n_entities,):
+                raise ConfigError(
+                    f"optimiser.name: {type(self.model).__name__} gives every entity a gradient, "
+                    "so lazy_adam cannot leave one alone; take rows with "
+                    "harness.kernels.rows.rows_of, or use adam"
+                )
 
     def _local_rows(
         self, batch: Tensor, candidates: Tensor

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from harness import kernels
 from harness.catalog import create_model, load_models
 from harness.evaluation import evaluator
 from harness.evaluation.evaluator import rank
@@ -55,6 +57,28 @@ def test_scoring_equal_queries_once_changes_no_count(name: str) -> None:
     model = make(name)
     assert len(torch.unique(TRIPLES[:, :2], dim=0)) < len(TRIPLES), "some tail queries are equal"
     assert_equal(ranks(model, once=True), ranks(model, once=False))
+
+
+def test_many_answers_of_one_query_need_no_more_memory_than_its_scores() -> None:
+    """The targets of a query are compared a few at a time, not all beside the matrix."""
+    sizes: list[int] = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            out = func(*args, **(kwargs or {}))
+            sizes.append(out.numel() if isinstance(out, Tensor) else 0)
+            return out
+
+    scores, targets = torch.rand(2, 100), torch.arange(80)
+    owners = (targets >= 40).long()
+    offsets, known = torch.tensor([0, 1, 1]), torch.tensor([7])
+    with Sizes():
+        better, tied = kernels.scores_to_counts(scores, targets, offsets, known, owners)
+    assert max(sizes) <= scores.numel()
+    expected = (scores[owners] > scores[owners, targets][:, None]).sum(1)
+    known_is_better = (scores[0, 7] > scores[0, targets]) & (owners == 0)
+    assert torch.equal(better, expected - known_is_better.long())
+    assert not tied.any()
 
 
 def limited(monkeypatch: pytest.MonkeyPatch, model: Model, most: int) -> list[int]:

@@ -266,6 +266,7 @@ def test_only_selects_by_any_value_of_every_key() -> None:
     ("only", "said"),
     [
         ("model=rotat", "--only model=rotat: no run has it; did you mean 'rotate'?"),
+        ("model=rotat,model=rotate", "--only model=rotat: no run has it; did you mean 'rotate'?"),
         ("modle=rotate", "--only modle: unknown key; did you mean 'model'?"),
         ("rotate", "--only rotate: write KEY=VALUE"),
         ("seed=x", "--only seed=x: a seed is a whole number"),

@@ -48,3 +48,9 @@ def test_lengths_stay_and_a_turn_back_undoes_it():
 def test_half_precision_is_rotated_in_single():
     rotated = cpu.rotate(torch.ones(1, 2, dtype=torch.bfloat16), torch.zeros(1, 1))
     assert rotated.dtype == torch.float32
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (3, 3), (3, 5), (4, 4), (12,)])
+def test_shapes_that_do_not_fit_are_refused(shape):
+    with pytest.raises(ValueError, match="do not fit"):
+        cpu.rotate(torch.zeros(3, 8), torch.zeros(shape))

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 
 from harness.catalog import create_model, load_models
 from harness.data.batches import epoch_batches
+from harness.errors import ConfigError
 from harness.index import GraphIndex
 from harness.kernels.rows import rows_of, sparse_rows
+from harness.model import MODELS
 from harness.plan.spec import OptimiserSpec, RunSpec
 from harness.training.optimisers import LazyAdam
 from harness.training.procedures import StandardProcedure
@@ -96,3 +98,23 @@ def test_entities_that_a_step_does_not_draw_stay(name: str) -> None:
 def test_options_that_need_every_row_are_refused(option: str) -> None:
     with pytest.raises(ValidationError, match=f"{option} needs every entity's gradient"):
         OptimiserSpec.model_validate({"name": "lazy_adam", option: 0.1})
+
+
+def test_a_model_that_touches_every_entity_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_models()
+    model_class = MODELS.get("distmult")
+    monkeypatch.setattr(
+        model_class, "encode", lambda self, entities: {"entity": self.entity[entities]}
+    )
+    with pytest.raises(ConfigError, match="gives every entity a gradient"):
+        train("distmult", "lazy_adam")
+
+
+def test_a_table_that_is_not_of_entities_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_models()
+    model_class = MODELS.get("distmult")
+    monkeypatch.setattr(
+        model_class, "encode", lambda self, _: {"entity": self.entity, "relation": self.relation}
+    )
+    with pytest.raises(ConfigError, match="table 'relation' of 3 rows for 400 entities"):
+        train("distmult", "adam")

@@ -169,6 +169,27 @@ def test_an_npy_of_objects_is_refused(tmp_path: Path) -> None:
         read_feature_file(tmp_path / "image.npy", "image", N)
 
 
+def test_an_npy_that_claims_more_than_fits_in_memory_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "image.npy").open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (N, 10**15)}
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(DataError, match=r"image\.npy: not a complete \.npy file"):
+        read_feature_file(tmp_path / "image.npy", "image", N)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "said"),
+    [
+        (torch.eye(N).to_sparse(), "sparse_coo"),
+        (torch.empty(N, 6, device="meta"), "without data"),
+    ],
+)
+def test_a_tensor_that_is_not_dense_is_refused(tmp_path: Path, tensor: Tensor, said: str) -> None:
+    torch.save(tensor, tmp_path / "image.pth")
+    with pytest.raises(DataError, match=f"image.pth: .*{said}"):
+        read_feature_file(tmp_path / "image.pth", "image", N)
+
+
 def test_a_state_dict_with_one_tensor_is_read(tmp_path: Path) -> None:
     torch.save({"weight": torch.nn.Parameter(_features())}, tmp_path / "image.pth")
     table = read_feature_file(tmp_path / "image.pth", "image", N)
