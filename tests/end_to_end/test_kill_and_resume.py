@@ -100,6 +100,7 @@ def test_results_survive_kill_9(start: Callable[..., Any], tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # fifty starts of a process that imports torch, several seconds each
 def test_results_survive_fifty_times_kill_9(start: Callable[..., Any], tmp_path: Path) -> None:
     kill_until_done(start, tmp_path, kills=50, at_least=50)
 
