@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.report.repeat import repeat_commands
 from harness.store.records import Cell, RunRecord
 
 __all__ = ["describe", "describe_difference", "difference", "print_list", "sparkline", "summary"]
@@ -74,7 +74,7 @@ def describe(record: RunRecord) -> str:
         "notes": [line for note in record.notes for line in textwrap.wrap(note, NOTE_WIDTH)],
         "error": (record.error or "").splitlines(),
         "in suites": [_cell(cell) for cell in record.cells],
-        "repeat it with": _commands(record),
+        "repeat it with": repeat_commands(record),
     }
     for title, content in sections.items():
         if content:
@@ -173,23 +173,6 @@ def _timings(record: RunRecord) -> list[str]:
 def _cell(cell: Cell) -> str:
     variant = f" (--set variant {cell.variant})" if cell.variant else ""
     return f"{cell.suite}{variant}: {cell.label} on {cell.dataset}, seed {cell.seed}"
-
-
-def _commands(record: RunRecord) -> list[str]:
-    """Return the commands that execute the run again, one way for each suite it is in."""
-    commands = []
-    for cell in record.cells:
-        only = (
-            f"label={cell.label},dataset={cell.dataset},features={cell.features},seed={cell.seed}"
-        )
-        overrides = " --set ... (as then)" if cell.variant else ""
-        commands.append(f"harness run {cell.suite} --only {shlex.quote(only)}{overrides}")
-    if not commands:
-        return ["it is in no suite: put its settings into one"]
-    commit = record.provenance.get("commit")
-    changed = "  # had uncommitted changes" if record.provenance.get("dirty") else ""
-    checkout = [f"git checkout {commit}{changed}"] if commit else []
-    return [*checkout, f"harness runs rm {record.run_id}", *commands]
 
 
 def _identity(record: RunRecord) -> dict[str, Any]:
