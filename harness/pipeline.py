@@ -16,17 +16,29 @@ import torch
 from harness import kernels, provenance
 from harness.catalog import create_model
 from harness.data.load import Dataset, load
-from harness.errors import DataError, MachineError
+from harness.errors import ConfigError, DataError, MachineError
 from harness.evaluation.evaluator import measure, rank
 from harness.evaluation.ranks import Ranks
-from harness.model import Model
+from harness.model import MODELS, Model
 from harness.plan.spec import RunSpec
 from harness.store.records import MetricValue, RunRecord, TimingSample
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import EpochReport, FitResult, fit
 from harness.training.procedures import StandardProcedure
 
-__all__ = ["Hooks", "Workplace", "execute", "load_trained", "resolve_device"]
+__all__ = [
+    "Hooks",
+    "Workplace",
+    "execute",
+    "has_checkpoint",
+    "load_trained",
+    "resolve_device",
+    "test",
+    "train",
+]
+
+PEAK = "memory.peak"
+"""Name of the largest size of a process among the timings."""
 
 
 @dataclass(frozen=True)
@@ -74,34 +86,54 @@ def resolve_device(wish: str) -> torch.device:
 
 
 def execute(run_id: str, spec: RunSpec, place: Workplace, hooks: Hooks | None = None) -> RunRecord:
-    """Train (or resume), test, and return the record.
+    """Train (or resume), test, and return the record ("ok").
+
+    Raises:
+        Interrupted, NonFiniteError, DataError, ConfigError, MachineError: see the stages.
+    """
+    return test(train(run_id, spec, place, hooks), place, hooks)
+
+
+def train(
+    run_id: str,
+    spec: RunSpec,
+    place: Workplace,
+    hooks: Hooks | None = None,
+    limits: Mapping[int, float] | None = None,
+) -> RunRecord:
+    """Train, or go on from the folder's checkpoint, and rank the validation split.
+
+    The test split is read for one thing alone: to filter validation ranks where the protocol says
+    so (``Protocol.valid_filter``).
 
     Args:
         run_id: identity of the run.
         spec: what to run.
         place: where.
         hooks: progress and interruption.
+        limits: epoch -> validation MRR that must have been reached by then.
+
+    Returns:
+        A record without figures of the test split: "validated", or, where a limit was not met,
+        "pruned"; then without figures but the history's.
 
     Raises:
-        Interrupted, NonFiniteError, DataError, ConfigError, MachineError: see the stages.
+        Interrupted: ``hooks.should_stop`` said so; the checkpoint is written.
+        NonFiniteError: a loss or a score is not finite.
+        DataError, ConfigError, MachineError: of the dataset, the model, the device.
     """
     hooks = hooks or Hooks()
-    if place.threads:
-        torch.set_num_threads(place.threads)
-    device = resolve_device(place.device)
-    kernels.prepare(device.type)
+    device = _prepare(place)
     dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
-    checkpoints = CheckpointFolder(place.folder)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     model = _build(spec, dataset).to(device)
-    result = _train(model, spec, dataset, device, checkpoints, hooks)
-    valid = _rank_split(model, spec, dataset, "valid", device, hooks)
-    test = _rank_split(model, spec, dataset, "test", device, hooks)
-    test.ranks.save(place.folder / "ranks.npz")
+    result = _fit(model, spec, dataset, device, CheckpointFolder(place.folder), hooks, limits)
+    valid = None
+    if not result.pruned:
+        valid = _rank_split(model, spec, dataset, "valid", device, hooks)
+    epochs = (TimingSample(name="train.epoch", value=row["seconds"]) for row in result.history)
     return RunRecord(
         run_id=run_id,
-        status="ok",
+        status="validated" if valid else "pruned",
         spec=spec.model_dump(mode="json"),
         model=spec.model.name,
         dataset=dataset.card.name,
@@ -111,17 +143,61 @@ def execute(run_id: str, spec: RunSpec, place: Workplace, hooks: Hooks | None = 
         modalities=tuple(dataset.features.tables),
         seed=spec.seed,
         protocol=spec.protocol.key,
-        metrics=(*valid.metrics, *test.metrics),
+        metrics=valid.metrics if valid else (),
         history=tuple(result.history),
         diagnostics=_diagnostics(model, result),
-        timings=_timings(result, valid, test, device),
-        provenance=provenance.describe(
-            device=_device_name(device),
-            threads=torch.get_num_threads(),
-            kernels=kernels.chosen(device.type),
-        ),
+        timings=(*epochs, *_timings("valid", valid, device)),
+        provenance=_provenance(device),
         notes=(*dataset.card.notes, *dataset.graph.notes),
     )
+
+
+def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> RunRecord:
+    """Rank the test split with the checkpoint that validation chose; keep the ranks in the folder.
+
+    A record that has been tested is returned as it is.
+
+    Args:
+        record: what ``train`` returned.
+        place: where; its folder holds the checkpoint.
+        hooks: progress.
+
+    Returns:
+        The record with the figures of the test split ("ok"); what was different of the execution
+        (commit, machine, ...) stands in its provenance under "tested".
+
+    Raises:
+        ConfigError: the run was not validated.
+        DataError: the folder holds no checkpoint.
+        NonFiniteError: a score is NaN.
+        MachineError: no such device, or the folder cannot be written.
+    """
+    if record.status == "ok":
+        return record
+    if record.status != "validated":
+        raise ConfigError(f"run {record.run_id} is {record.status}, there is nothing to test yet")
+    hooks = hooks or Hooks()
+    device = _prepare(place)
+    spec = RunSpec.model_validate(record.spec)
+    model, dataset = load_trained(spec, place.folder, device)
+    outcome = _rank_split(model, spec, dataset, "test", device, hooks)
+    outcome.ranks.save(place.folder / "ranks.npz")
+    earlier = [sample for sample in record.timings if sample.name != PEAK]
+    before = max((s.value for s in record.timings if s.name == PEAK), default=0.0)
+    return record.model_copy(
+        update={
+            "status": "ok",
+            "metrics": (*record.metrics, *outcome.metrics),
+            "timings": (*earlier, *_timings("test", outcome, device, before)),
+            "provenance": _with_test(record.provenance, _provenance(device)),
+        }
+    )
+
+
+def has_checkpoint(spec: RunSpec, folder: Path) -> bool:
+    """Tell whether ``load_trained`` finds what it needs in a folder."""
+    trains = MODELS.get(spec.model.name).capabilities.trainable and spec.training.epochs
+    return not trains or (folder.is_dir() and CheckpointFolder(folder).has_best())
 
 
 def load_trained(spec: RunSpec, folder: Path, device: torch.device) -> tuple[Model, Dataset]:
@@ -144,6 +220,32 @@ def load_trained(spec: RunSpec, folder: Path, device: torch.device) -> tuple[Mod
     return model, dataset
 
 
+def _prepare(place: Workplace) -> torch.device:
+    if place.threads:
+        torch.set_num_threads(place.threads)
+    device = resolve_device(place.device)
+    kernels.prepare(device.type)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    return device
+
+
+def _provenance(device: torch.device) -> dict[str, Any]:
+    return provenance.describe(
+        device=_device_name(device),
+        threads=torch.get_num_threads(),
+        kernels=kernels.chosen(device.type),
+    )
+
+
+def _with_test(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the provenance of the training with what the test has otherwise, and its end."""
+    other = {k: v for k, v in tested.items() if k != "finished" and v != trained.get(k)}
+    if not other:
+        return {**trained, "finished": tested["finished"]}
+    return {**trained, "tested": {**other, "finished": tested["finished"]}}
+
+
 def _build(spec: RunSpec, dataset: Dataset) -> Model:
     return create_model(
         spec.model.name,
@@ -154,13 +256,14 @@ def _build(spec: RunSpec, dataset: Dataset) -> Model:
     )
 
 
-def _train(
+def _fit(
     model: Model,
     spec: RunSpec,
     dataset: Dataset,
     device: torch.device,
     checkpoints: CheckpointFolder,
     hooks: Hooks,
+    limits: Mapping[int, float] | None,
 ) -> FitResult:
     """Fit the model and leave it with the weights that were best on validation."""
     if not model.capabilities.trainable:
@@ -171,7 +274,7 @@ def _train(
             raise DataError(f"dataset '{graph.name}': {split} has no triples, nothing {use}")
     hooks.on_stage("train", spec.training.epochs)
 
-    known = graph.known(spec.protocol.filter).to(device)
+    known = graph.known(spec.protocol.filter_of("valid")).to(device)
     valid = graph.splits["valid"].to(device)
 
     def validate() -> Mapping[str, float]:
@@ -188,6 +291,7 @@ def _train(
         validate,
         seed=spec.seed,
         dataset=graph.digest,
+        limits=limits,
         on_epoch=hooks.on_epoch,
         should_stop=hooks.should_stop,
     )
@@ -219,7 +323,7 @@ def _rank_split(
     ranks = rank(
         model,
         triples,
-        graph.known(spec.protocol.filter),
+        graph.known(spec.protocol.filter_of(split)),
         spec.protocol,
         device=device,
         progress=hooks.on_queries,
@@ -253,21 +357,19 @@ def _diagnostics(model: Model, result: FitResult) -> dict[str, float]:
 
 
 def _timings(
-    result: FitResult, valid: _SplitOutcome, test: _SplitOutcome, device: torch.device
+    split: str, outcome: _SplitOutcome | None, device: torch.device, before: float = 0.0
 ) -> tuple[TimingSample, ...]:
-    epochs = tuple(TimingSample(name="train.epoch", value=row["seconds"]) for row in result.history)
+    """Return the time of a ranking, and the process's peak of memory (``before``: an earlier)."""
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
     else:
         # Kibibytes on Linux, bytes on macOS.
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return (
-        *epochs,
-        TimingSample(name="evaluate.valid", value=valid.seconds),
-        TimingSample(name="evaluate.test", value=test.seconds),
-        TimingSample(name="memory.peak", value=float(peak), unit="bytes"),
-    )
+    memory = TimingSample(name=PEAK, value=max(before, float(peak)), unit="bytes")
+    if outcome is None:
+        return (memory,)
+    return TimingSample(name=f"evaluate.{split}", value=outcome.seconds), memory
 
 
 def _device_name(device: torch.device) -> str:

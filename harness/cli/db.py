@@ -105,7 +105,7 @@ def export(
     suite: Annotated[list[str] | None, typer.Option(help="The runs of this suite.")] = None,
     results: Home = None,
 ) -> None:
-    """Write records and ranks as files that can be committed; all finished runs by default."""
+    """Write records and ranks as files that can be committed; all but failed runs by default."""
     from harness.store.base import resolve_id
     from harness.store.ingest import export as write
 
@@ -114,7 +114,7 @@ def export(
         for name in suite or []:
             ids += _finished(store, name)
         if not run and not suite:
-            ids = [i for i in store.ids() if i in store.finished_ids()]
+            ids = [run_id for run_id, status in store.statuses().items() if status != "failed"]
         written = write(store, ids, out, runs=home(results) / "runs")
     for path in written:
         typer.echo(path)
@@ -127,7 +127,7 @@ def _finished(store: ResultStore, suite: str) -> list[str]:
     if not cells:
         known = {cell.suite for cell in store.cells()}
         raise ConfigError(f"no runs of a suite '{suite}'{suggest(suite, known)}")
-    finished = store.finished_ids()
+    finished = {run_id for run_id, status in store.statuses().items() if status != "failed"}
     missing = {cell.run_id for cell in cells if cell.run_id} - finished
     if missing:
         typer.echo(f"suite {suite}: {len(missing)} runs are not finished, left out", err=True)

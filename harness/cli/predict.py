@@ -42,7 +42,7 @@ def predict(
 
     with opened(results) as store:
         record = store.get(resolve_id(store, run))
-    if record is None or record.status != "ok":
+    if record is None or record.status not in ("ok", "validated"):
         raise ConfigError(f"run '{run}' has not finished; others: harness runs list --status ok")
     catalog.load_models()
     for folder in models or []:

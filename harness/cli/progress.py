@@ -109,4 +109,6 @@ def _outcome_text(job: Job, outcome: Outcome, value: float | None) -> str:
     if outcome.status == "ok":
         found = "" if value is None else f", valid MRR {100 * value:.2f}"
         return f"done: {job.title}{found} ({job.run_id})"
+    if outcome.status == "pruned":
+        return f"pruned: {job.title} ({job.run_id})"
     return f"{outcome.status}: {job.title} ({job.run_id}): {outcome.message}"

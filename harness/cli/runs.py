@@ -27,6 +27,8 @@ class Status(StrEnum):
     """What became of a run."""
 
     ok = "ok"
+    validated = "validated"
+    pruned = "pruned"
     failed = "failed"
 
 
@@ -34,7 +36,7 @@ class Status(StrEnum):
 def list_runs(
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
-    status: Annotated[Status | None, typer.Option(help="Only ok or failed runs.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only runs with this status.")] = None,
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:

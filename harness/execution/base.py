@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pydantic import Field
+
 from harness.config.base import Config
 from harness.plan.spec import RunSpec
+from harness.store.base import STAGE
+from harness.store.records import Status
 
 __all__ = ["Event", "Executor", "Job", "Outcome"]
 
@@ -23,6 +27,10 @@ class Job(Config):
     device: str = "auto"
     threads: int = 0
     model_folders: tuple[Path, ...] = ()
+    stage: Literal["valid", "test"] = "test"
+    """The last split that is ranked."""
+    limits: dict[int, float] = Field(default_factory=dict)
+    """Epoch -> validation MRR that must have been reached by then, or the run is pruned."""
 
     @property
     def folder(self) -> Path:
@@ -34,12 +42,16 @@ class Job(Config):
         """What a person calls the run."""
         return f"{self.label} on {self.spec.data.dataset}, seed {self.spec.seed}"
 
+    def has_in(self, status: Status) -> bool:
+        """Tell whether a run of this status has come as far as this job would take it."""
+        return STAGE[status] >= STAGE["ok" if self.stage == "test" else "validated"]
+
 
 class Outcome(Config):
     """What became of a job; the record itself is the file ``record.json`` in the run's folder."""
 
     run_id: str
-    status: Literal["ok", "failed", "interrupted"]
+    status: Literal["ok", "pruned", "failed", "interrupted"]
     message: str = ""
     """First line of the error."""
 

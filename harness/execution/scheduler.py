@@ -17,6 +17,7 @@ class Summary:
     """What became of a plan."""
 
     finished: list[str] = field(default_factory=list)
+    pruned: list[str] = field(default_factory=list)
     failed: list[Outcome] = field(default_factory=list)
     interrupted: bool = False
     """Asked to stop before everything had ended."""
@@ -30,17 +31,18 @@ def pending(
     Records that a worker left but nobody added yet (the parent was killed) are added first. A run
     that failed earlier is run again only with ``retry_failed``.
     """
-    done = store.finished_ids()
+    held = store.statuses()
     for job in jobs:
-        if job.run_id not in done and (job.folder / "record.json").is_file():
+        known = job.run_id in held and job.has_in(held[job.run_id])
+        if not known and (job.folder / "record.json").is_file():
             store.add(read_record(job.folder / "record.json"))
-    done = store.finished_ids()
-    bad = {r.run_id for r in store.find(status="failed")}
+    held = store.statuses()
     to_run, finished, failed = [], [], []
     for job in jobs:
-        if job.run_id in done:
+        status = held.get(job.run_id)
+        if status is not None and job.has_in(status):
             finished.append(job)
-        elif job.run_id in bad and not retry_failed:
+        elif status == "failed" and not retry_failed:
             failed.append(job)
         else:
             to_run.append(job)
@@ -66,9 +68,11 @@ def run_jobs(
             store.add(read_record(record))
         if outcome.status == "ok":
             summary.finished.append(outcome.run_id)
+        elif outcome.status == "pruned":
+            summary.pruned.append(outcome.run_id)
         elif outcome.status == "failed":
             summary.failed.append(outcome)
         on_outcome(job, outcome)
-    ended = len(summary.finished) + len(summary.failed)
+    ended = len(summary.finished) + len(summary.pruned) + len(summary.failed)
     summary.interrupted = ended < len(jobs) and should_stop()
     return summary

@@ -26,10 +26,12 @@ _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 def execute_job(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outcome:
     """Execute a job and leave ``record.json`` in its folder, also when it fails.
 
-    A result that another process left there in the meantime is taken as it is.
+    A result that another process left there in the meantime is taken as it is; one of an earlier
+    stage is gone on from.
 
     Returns:
-        ok, failed (the record holds the traceback) or interrupted (no record; it can be resumed).
+        ok, pruned, failed (the record holds the traceback) or interrupted (no new record; it can
+        be resumed).
 
     Raises:
         MachineError: the folder cannot be written; nothing can be recorded then.
@@ -45,10 +47,11 @@ def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outc
     from harness import catalog, pipeline
 
     log, path = job.folder / "log.jsonl", job.folder / "record.json"
-    if path.is_file():
-        if read_record(path).status == "ok":
-            return Outcome(run_id=job.run_id, status="ok")
-        path.unlink()  # of an earlier failure
+    record = read_record(path) if path.is_file() else None
+    if record is not None and job.has_in(record.status):
+        return Outcome(run_id=job.run_id, status="ok")
+    if record is not None and record.status == "failed":
+        path.unlink()
     try:
         catalog.load_models()
         for folder in job.model_folders:
@@ -60,7 +63,11 @@ def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outc
             should_stop=should_stop,
         )
         place = pipeline.Workplace(job.folder, job.device, job.threads)
-        record = pipeline.execute(job.run_id, job.spec, place, hooks)
+        validated = record is not None and record.status == "validated"
+        if record is None or not (validated and pipeline.has_checkpoint(job.spec, job.folder)):
+            record = pipeline.train(job.run_id, job.spec, place, hooks, job.limits)
+        if job.stage == "test":
+            record = pipeline.test(record, place, hooks)
     except Interrupted as error:
         return Outcome(run_id=job.run_id, status="interrupted", message=str(error))
     except MachineError:
@@ -71,7 +78,7 @@ def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outc
         write_record(path, _failure(job, error))
         return Outcome(run_id=job.run_id, status="failed", message=_first_line(error))
     write_record(path, record)
-    return Outcome(run_id=job.run_id, status="ok")
+    return Outcome(run_id=job.run_id, status="pruned" if record.status == "pruned" else "ok")
 
 
 @contextlib.contextmanager

@@ -186,11 +186,24 @@ class Protocol(Config):
     """Splits whose triples are not counted as competitors; () gives raw ranks."""
     sides: Annotated[tuple[Literal["head", "tail"], ...], Field(min_length=1)] = ("head", "tail")
     """Sides that are predicted; their queries are pooled."""
+    valid_filter: tuple[Literal["train", "valid", "test"], ...] | None = None
+    """Splits that filter the ranks of the validation split; those of ``filter`` when not given.
+    Studies leave "test" out: what they choose owes nothing to the test split."""
 
     @property
     def key(self) -> str:
-        """Short text that names the protocol, equal for equal protocols."""
-        return f"{self.ties}/{'+'.join(self.filter) or 'raw'}/{'+'.join(self.sides)}/all"
+        """Short text that names the protocol of the test split, equal for equal protocols."""
+        return self.key_of("test")
+
+    def key_of(self, split: str) -> str:
+        """Short text that names the protocol of a split, equal for equal protocols."""
+        filtered = "+".join(self.filter_of(split)) or "raw"
+        return f"{self.ties}/{filtered}/{'+'.join(self.sides)}/all"
+
+    def filter_of(self, split: str) -> tuple[str, ...]:
+        """Return the splits whose triples are no competitors in the ranks of a split."""
+        own = self.valid_filter if split == "valid" else None
+        return self.filter if own is None else own
 
     def describe(self) -> str:
         """Return one sentence for footnotes."""

@@ -28,6 +28,8 @@ def missing_reason(
         return f"not measured: the runs hold no {column.title}"
     if failed:
         return f"failed: run {failed[0].run_id}: {failed[0].failure}"
+    if any(run.untested for run in result.runs):
+        return f"validated and not tested: `{results.command}` tests it"
     if not result.planned:
         return f"not run: {'; '.join(result.reasons)}"
     return _not_run(results, _model_of(spec, results) if results.records else "")

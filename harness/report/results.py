@@ -31,9 +31,14 @@ class SeedRun:
         return self.record if self.record and self.record.status == "ok" else None
 
     @property
+    def untested(self) -> bool:
+        """A study has trained the run, to its end or in part; it has not been tested."""
+        return self.record is not None and self.record.status in ("validated", "pruned")
+
+    @property
     def failure(self) -> str:
         """First line of a failed run's error, shortened; "" when it did not fail."""
-        if self.record is None or self.record.status == "ok":
+        if self.record is None or self.record.status != "failed":
             return ""
         lines = (self.record.error or "").strip().splitlines()
         return textwrap.shorten(lines[0], 160, placeholder=" ...") if lines else "no message"

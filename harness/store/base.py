@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from harness.errors import ConfigError
-from harness.store.records import Cell, RunRecord
+from harness.store.records import Cell, RunRecord, Status
 
-__all__ = ["ResultStore", "check_plan", "resolve_id", "supersedes", "takes_place"]
+__all__ = ["STAGE", "ResultStore", "check_plan", "resolve_id", "supersedes", "takes_place"]
 
 
 def resolve_id(store: ResultStore, text: str) -> str:
@@ -28,9 +28,13 @@ def resolve_id(store: ResultStore, text: str) -> str:
     return matching[0]
 
 
+STAGE: Mapping[Status, int] = {"failed": 0, "pruned": 0, "validated": 1, "ok": 2}
+"""How far a run has come."""
+
+
 def supersedes(new: RunRecord, old: RunRecord) -> bool:
     """Return whether ``new`` takes the place of ``old``, a record of the same run."""
-    return new.status == "ok" or old.status == "failed"
+    return STAGE[new.status] >= STAGE[old.status]
 
 
 def takes_place(new: Cell, old: Cell | None) -> bool:
@@ -60,9 +64,9 @@ class ResultStore(Protocol):
     Contract, held by every implementation (``tests/contract/test_stores.py``):
 
     * Only the parent process of a suite writes; workers leave files that the parent adds.
-    * ``add`` is atomic and idempotent: the same record twice is one run; an "ok" record replaces a
-      failed one of the same id, a failed one never replaces an "ok" one (``supersedes``). A record
-      that replaces another counts as the newest.
+    * ``add`` is atomic and idempotent: the same record twice is one run; a record replaces one of
+      the same id that has come no further, so a failed or pruned one never replaces a validated
+      or an "ok" one (``supersedes``). A record that replaces another counts as the newest.
     * What was added is returned equal (``get(r.run_id) == r`` but for ``cells``, which only
       ``plan`` and ``add_cells`` keep).
     * ``plan`` replaces the cells of one (suite, variant), leaving others alone.
@@ -94,6 +98,10 @@ class ResultStore(Protocol):
 
     def ids(self, prefix: str = "") -> Sequence[str]:
         """Return the ids that begin with ``prefix``, oldest first (no record is built)."""
+        ...
+
+    def statuses(self) -> Mapping[str, Status]:
+        """Return the status of every run by its id, oldest first (fast: no record is built)."""
         ...
 
     def finished_ids(self) -> frozenset[str]:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from harness.config.base import Config
 from harness.errors import StoreError
 from harness.store import results_home
-from harness.store.base import ResultStore
+from harness.store.base import STAGE, ResultStore
 from harness.store.failures import disk_error
 from harness.store.records import RECORD_VERSION, Cell, RunRecord
 from harness.store.rows import first_problem
@@ -50,7 +50,7 @@ class Taken:
     """What a store took over.
 
     Attributes:
-        added: ids of the records that it did not hold (or held as failed).
+        added: ids of the records that it did not hold (or held from an earlier stage).
         kept: how many it held already; they are left as they are.
         refused: cells whose place in a suite another run holds.
     """
@@ -142,8 +142,8 @@ def import_records(store: ResultStore, folder: Path, *, runs: Path | None = None
     """Add exported records with their cells, and put their ranks into the run folders.
 
     Args:
-        store: gets the records. Those that it holds as "ok" are left as they are, and so are the
-            other cells of a suite.
+        store: gets the records. Those that it holds from no earlier stage are left as they are,
+            and so are the other cells of a suite.
         folder: holds ``<run_id>.json`` and ``<run_id>.npz``, ``not_run.json`` if there is one.
         runs: the run folders; ``results_home() / "runs"`` when None.
 
@@ -173,11 +173,12 @@ def merge(store: ResultStore, other: ResultStore) -> Taken:
 
 
 def _take(store: ResultStore, records: Iterable[RunRecord]) -> Taken:
-    """Add records that the store lacks, or holds as failed while they are "ok"."""
-    finished, held = store.finished_ids(), frozenset(store.ids())
+    """Add records that the store lacks, or holds from an earlier stage."""
+    held = store.statuses()
     added, kept = [], 0
     for record in records:
-        if record.run_id in finished or (record.run_id in held and record.status == "failed"):
+        old = held.get(record.run_id)
+        if old is not None and STAGE[record.status] <= STAGE[old]:
             kept += 1
             continue
         store.add(record)

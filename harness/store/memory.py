@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.store.base import check_plan, supersedes, takes_place
-from harness.store.records import Cell, RunRecord
+from harness.store.records import Cell, RunRecord, Status
 
 __all__ = ["MemoryStore"]
 
@@ -55,6 +55,10 @@ class MemoryStore:
     def ids(self, prefix: str = "") -> Sequence[str]:
         """Return the ids that begin with ``prefix``, oldest first."""
         return [run_id for run_id in self._records if run_id.startswith(prefix)]
+
+    def statuses(self) -> Mapping[str, Status]:
+        """Return the status of every run by its id, oldest first."""
+        return {run_id: record.status for run_id, record in self._records.items()}
 
     def finished_ids(self) -> frozenset[str]:
         """Return the ids of all "ok" records."""

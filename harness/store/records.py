@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from harness.config.base import Config
 
-__all__ = ["RECORD_VERSION", "Cell", "MetricValue", "RunId", "RunRecord", "TimingSample"]
+__all__ = ["RECORD_VERSION", "Cell", "MetricValue", "RunId", "RunRecord", "Status", "TimingSample"]
 
 RECORD_VERSION = 1
 """Version of the layout of ``record.json``."""
@@ -26,6 +26,11 @@ Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 """Identity of a run. It names a folder, so it must not hold a path."""
+
+
+Status = Literal["ok", "validated", "pruned", "failed"]
+"""What became of a run: tested; trained and validated, not tested; ended by a study when it fell
+behind, to be continued; or failed."""
 
 
 class MetricValue(Config):
@@ -93,7 +98,7 @@ class RunRecord(Config):
 
     version: int = RECORD_VERSION
     run_id: RunId
-    status: Literal["ok", "failed"]
+    status: Status
     spec: Plain
     """The resolved run specification (``RunSpec.model_dump``), every value."""
     model: str
@@ -104,7 +109,7 @@ class RunRecord(Config):
     modalities: tuple[str, ...] = ()
     seed: int
     protocol: str = ""
-    """``Protocol.key``."""
+    """``Protocol.key``: how the test split is ranked."""
     metrics: tuple[MetricValue, ...] = ()
     history: tuple[dict[str, float], ...] = ()
     """One mapping per epoch: epoch, loss, seconds, logged shares, validation metrics."""

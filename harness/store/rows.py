@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.errors import StoreError
+from harness.plan.spec import Protocol
 from harness.store.records import MetricValue, RunRecord
 
 __all__ = ["OWN", "Part", "first_problem", "record_of", "rows_of"]
@@ -31,10 +32,11 @@ def rows_of(record: RunRecord) -> dict[str, list[dict[str, Any]]]:
     own = {name: getattr(record, name) for name in OWN}
     own["modalities"] = list(record.modalities)
     own["created"] = datetime.now(UTC).replace(tzinfo=None)
+    protocols = _protocols(record)
     return {
         "runs": [own],
         "metrics": [
-            {**run, "position": i, "protocol": record.protocol, **m.model_dump()}
+            {**run, "position": i, "protocol": protocols[m.split], **m.model_dump()}
             for i, m in enumerate(record.metrics)
         ],
         "history": [
@@ -46,6 +48,16 @@ def rows_of(record: RunRecord) -> dict[str, list[dict[str, Any]]]:
             {**run, "name": name, "value": value} for name, value in record.diagnostics.items()
         ],
         "notes": [{**run, "position": i, "text": text} for i, text in enumerate(record.notes)],
+    }
+
+
+def _protocols(record: RunRecord) -> dict[str, str]:
+    """Return how each split was ranked."""
+    stored = record.spec.get("protocol")
+    protocol = Protocol.model_validate(stored) if stored else None
+    return {
+        "test": record.protocol,
+        "valid": protocol.key_of("valid") if protocol else record.protocol,
     }
 
 

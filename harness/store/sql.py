@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock, Timeout
 from sqlalchemy import (
@@ -34,7 +34,7 @@ from harness.errors import StoreError
 from harness.store import migrations
 from harness.store.base import check_plan, supersedes, takes_place
 from harness.store.failures import WAIT, disk_error, explain, not_a_database
-from harness.store.records import Cell, RunRecord
+from harness.store.records import Cell, RunRecord, Status
 from harness.store.rows import Part, record_of, rows_of
 from harness.store.tables import Base, CellRow, Diagnostic, Epoch, Metric, Note, Run, Timing
 
@@ -112,6 +112,12 @@ class SqlStore:
         with self._read() as connection:
             # LIKE ignores case in SQLite
             return [i for i in connection.scalars(statement) if i.startswith(prefix)]
+
+    def statuses(self) -> Mapping[str, Status]:
+        """Return the status of every run by its id, oldest first."""
+        with self._read() as connection:
+            rows = connection.execute(select(Run.run_id, Run.status).order_by(Run.number))
+            return {run_id: cast("Status", status) for run_id, status in rows}
 
     def finished_ids(self) -> frozenset[str]:
         """Return the ids of all "ok" records (read from an index alone)."""

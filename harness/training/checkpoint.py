@@ -123,6 +123,15 @@ class CheckpointFolder:
         state = self._read()
         return self._read_tensors(state["best"]) if state and state.get("best") else None
 
+    def has_best(self) -> bool:
+        """Tell whether ``load_best`` finds a model.
+
+        Raises:
+            DataError: the checkpoint is damaged or of a newer format.
+        """
+        state = self._read()
+        return state is not None and (self.folder / str(state.get("best"))).is_file()
+
     def _read(self) -> dict[str, Any] | None:
         path = self.folder / "state.json"
         try:

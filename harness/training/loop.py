@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from harness.seeding import seed_for
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.stopping import Stopper
 
-__all__ = ["EpochReport", "FitResult", "fit"]
+__all__ = ["EpochReport", "FitResult", "falls_short", "fit"]
 
 EpochReport = Mapping[str, float]
 """epoch, loss, seconds, logged shares, and validation metrics where there was one."""
@@ -40,6 +40,8 @@ class FitResult:
     best_value: float
     history: list[dict[str, float]] = field(default_factory=list)
     stopped_early: bool = False
+    pruned: bool = False
+    """Ended by ``limits``; the same call without them goes on from there."""
 
 
 def fit(
@@ -52,6 +54,7 @@ def fit(
     *,
     seed: int,
     dataset: str,
+    limits: Mapping[int, float] | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> FitResult:
@@ -65,6 +68,7 @@ def fit(
         checkpoints: where the state is kept.
         validate: returns numbers of the validation split, "mrr" among them.
         seed, dataset: what the random streams derive from.
+        limits: epoch -> MRR that some validation so far must have reached, or the run is pruned.
         on_epoch: called after each epoch.
         should_stop: asked after each epoch; when True a checkpoint is written first.
 
@@ -78,10 +82,13 @@ def fit(
     stopper = Stopper(spec.patience)
     history: list[dict[str, float]] = []
     start = _resume(model, procedure, checkpoints, stopper, history)
+    limits = limits or {}
     saved_at = time.monotonic()
     for epoch in range(start, spec.epochs):
         if stopper.exhausted:
             break
+        if epoch == start and falls_short(history, limits):
+            return FitResult(stopper.best_epoch, stopper.best, history, pruned=True)
         row = _epoch(model, procedure, triples, spec, seed=seed, dataset=dataset, epoch=epoch)
         best = False
         if (epoch + 1) % spec.evaluate_every == 0 or epoch + 1 == spec.epochs:
@@ -93,15 +100,35 @@ def fit(
         on_epoch(row)
         stopping = should_stop()
         last = epoch + 1 == spec.epochs or stopper.exhausted
-        if best or last or stopping or time.monotonic() - saved_at > SECONDS_BETWEEN_CHECKPOINTS:
+        pruned = not last and falls_short(history, limits)
+        overdue = time.monotonic() - saved_at > SECONDS_BETWEEN_CHECKPOINTS
+        if best or last or pruned or stopping or overdue:
             _save(model, procedure, checkpoints, stopper, history, epoch + 1, best)
             saved_at = time.monotonic()
+        if pruned:
+            return FitResult(stopper.best_epoch, stopper.best, history, pruned=True)
         if stopping and not last:
             raise Interrupted(
                 f"stopped after epoch {epoch + 1}; the same command goes on from there"
             )
     early = stopper.exhausted and len(history) < spec.epochs
     return FitResult(stopper.best_epoch, stopper.best, history, early)
+
+
+def falls_short(history: Sequence[Mapping[str, float]], limits: Mapping[int, float]) -> bool:
+    """Tell whether the best validation MRR up to some epoch lies below that epoch's limit.
+
+    Args:
+        history: rows of epochs, "valid_mrr" in those that ended with a validation.
+        limits: epoch, from 1 -> least MRR.
+    """
+    best = -math.inf
+    for row in history:
+        if "valid_mrr" in row:
+            best = max(best, row["valid_mrr"])
+            if best < limits.get(round(row["epoch"]), -math.inf):
+                return True
+    return False
 
 
 def _epoch(

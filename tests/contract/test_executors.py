@@ -220,6 +220,69 @@ def test_a_stop_leaves_a_checkpoint_from_which_the_run_goes_on(
     assert result_of(job) == result_of(batch.good[0])
 
 
+def stages(heard: Heard) -> list[str]:
+    return [values["stage"] for _, kind, values in heard.events if kind == "stage"]
+
+
+def test_a_validated_run_is_tested_later_and_nothing_is_trained_twice(
+    batch: Batch, tmp_path: Path
+) -> None:
+    job = make_job(tmp_path)
+    first = Heard(batch.heard.executor)
+    validated = job.model_copy(update={"stage": "valid"})
+    assert first.run(validated)[job.run_id].status == "ok"
+    assert stages(first) == ["train", "valid"]
+    assert record_of(job).status == "validated"
+    assert {metric.split for metric in record_of(job).metrics} == {"valid"}
+    assert not (job.folder / "ranks.npz").exists()
+
+    again = Heard(batch.heard.executor)
+    assert again.run(validated)[job.run_id].status == "ok"
+    assert again.events == []
+
+    second = Heard(batch.heard.executor)
+    assert second.run(job)[job.run_id].status == "ok"
+    assert stages(second) == ["test"]
+    assert result_of(job) == result_of(batch.good[0])
+
+    third = Heard(batch.heard.executor)
+    assert third.run(validated)[job.run_id].status == "ok", "what is tested is validated"
+    assert third.events == []
+
+
+def test_a_pruned_run_is_a_partial_run(batch: Batch, tmp_path: Path) -> None:
+    """Nothing is lost: it goes on from where it was left, and ends as if it had not been pruned."""
+    changes = {"stage": "valid", "limits": {10: 0.0, 30: 2.0}}
+    job = make_job(tmp_path)
+    pruned = Heard(batch.heard.executor)
+    assert pruned.run(job.model_copy(update=changes))[job.run_id].status == "pruned"
+    record = record_of(job)
+    assert (record.status, len(record.history), record.metrics) == ("pruned", 30, ())
+
+    still = Heard(batch.heard.executor)
+    assert still.run(job.model_copy(update=changes))[job.run_id].status == "pruned"
+    assert [kind for _, kind, _ in still.events if kind == "epoch"] == []
+
+    rest = Heard(batch.heard.executor)
+    assert rest.run(job)[job.run_id].status == "ok"
+    epochs = [values["epoch"] for _, kind, values in rest.events if kind == "epoch"]
+    assert epochs == [float(epoch) for epoch in range(31, 61)]
+    assert result_of(job) == result_of(batch.good[0])
+
+
+def test_a_validated_run_without_its_checkpoint_is_trained_again(
+    batch: Batch, tmp_path: Path
+) -> None:
+    job = make_job(tmp_path)
+    Heard(InlineExecutor()).run(job.model_copy(update={"stage": "valid"}))
+    for file in (*job.folder.glob("*.safetensors"), job.folder / "state.json"):
+        file.unlink()
+    heard = Heard(batch.heard.executor)
+    assert heard.run(job)[job.run_id].status == "ok"
+    assert stages(heard) == ["train", "valid", "test"]
+    assert result_of(job) == result_of(batch.good[0])
+
+
 def test_no_job_is_started_after_a_stop(batch: Batch, tmp_path: Path) -> None:
     assert Heard(batch.heard.executor, stop=True).run(make_job(tmp_path)) == {}
 

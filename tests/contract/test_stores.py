@@ -88,6 +88,22 @@ def test_failure_never_replaces_success(store: ResultStore, make_record: MakeRec
     assert store.get("aaaa") == make_record("aaaa")
 
 
+STAGES = (("failed", "pruned"), ("validated",), ("ok",))
+
+
+@pytest.mark.parametrize("old", [status for stage in STAGES for status in stage])
+@pytest.mark.parametrize("new", [status for stage in STAGES for status in stage])
+def test_a_record_replaces_one_that_has_come_no_further(
+    store: ResultStore, make_record: MakeRecord, old: str, new: str
+) -> None:
+    stage = {status: number for number, stage in enumerate(STAGES) for status in stage}
+    for seed, status in enumerate((old, new)):
+        store.add(make_record("aaaa", status=status, seed=seed))
+    kept = new if stage[new] >= stage[old] else old
+    assert store.statuses() == {"aaaa": kept}
+    assert store.get("aaaa").seed == (kept == new and stage[new] >= stage[old])
+
+
 def test_a_later_failure_replaces_an_earlier_one(
     store: ResultStore, make_record: MakeRecord
 ) -> None:

@@ -30,6 +30,7 @@ def train(
     patience: int = 0,
     stop_after: int | None = None,
     lr: float = 1e-2,
+    limits: dict[int, float] | None = None,
 ) -> tuple[FitResult, dict[str, torch.Tensor]]:
     spec = RunSpec.model_validate(
         {
@@ -57,6 +58,7 @@ def train(
         lambda: {"mrr": left.pop(0) if left else float(len(done))},
         seed=0,
         dataset="digest",
+        limits=limits,
         on_epoch=done.append,
         should_stop=lambda: stop_after is not None and done[-1]["epoch"] >= stop_after,
     )
@@ -67,6 +69,37 @@ def test_loss_falls(tmp_path: Path) -> None:
     result, _ = train(tmp_path, epochs=15)
     losses = [row["loss"] for row in result.history]
     assert losses[-1] < 0.8 * losses[0]
+
+
+VALUES = (0.1, 0.3, 0.2, 0.25, 0.4, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("limits", "epochs"),
+    [
+        ({}, 6),
+        ({1: 0.1, 3: 0.3}, 6),  # the best so far counts, and meeting a limit is enough
+        ({1: 0.11}, 1),
+        ({4: 0.31}, 4),
+        ({6: 0.9}, 6),  # nothing is left to save
+    ],
+)
+def test_a_run_whose_best_validation_is_below_a_limit_is_pruned(
+    tmp_path: Path, limits: dict[int, float], epochs: int
+) -> None:
+    result, _ = train(tmp_path, values=VALUES, limits=limits)
+    assert len(result.history) == epochs
+    assert result.pruned == (epochs < 6)
+
+
+def test_a_limit_that_was_missed_earlier_prunes_a_run_that_goes_on(tmp_path: Path) -> None:
+    train(tmp_path, values=VALUES, limits={4: 0.31})
+    result, _ = train(tmp_path, values=VALUES[4:], limits={1: 0.11})
+    assert result.pruned
+    assert len(result.history) == 4
+    result, _ = train(tmp_path, values=VALUES[4:])
+    assert [row["valid_mrr"] for row in result.history] == list(VALUES)
+    assert not result.pruned
 
 
 @pytest.mark.parametrize("model", ["transe", "rotate", "complex", "distmult", "pairre"])

@@ -54,3 +54,22 @@ def test_a_fix_that_changes_numbers_changes_the_identity_of_runs(
         with monkeypatch.context() as patched:
             patched.setitem(NUMERICS, part, NUMERICS[part] + 1)
             assert identity() != before, part
+
+
+def test_the_validation_split_can_have_a_filter_of_its_own() -> None:
+    blind = Protocol(valid_filter=("train", "valid"))
+    assert blind.filter_of("valid") == ("train", "valid")
+    assert blind.filter_of("test") == ("train", "valid", "test")
+    assert blind.key_of("valid") == "realistic/train+valid/head+tail/all"
+    assert blind.key == Protocol().key == Protocol().key_of("valid")
+
+
+def test_another_filter_of_the_validation_split_is_another_run() -> None:
+    """It may choose another epoch."""
+
+    def identity(**protocol: object) -> str:
+        spec = SPEC.model_copy(update={"protocol": Protocol.model_validate(protocol)})
+        return spec.run_id(dataset_digest="d", feature_digest="", model_numerics=1)
+
+    assert identity(valid_filter=["train", "valid"]) != identity()
+    assert identity(valid_filter=None) == identity()

@@ -94,7 +94,7 @@ def edited(**changes: Any) -> Callable[[dict[str, Any]], str]:
         (lambda content: "[1, 2]", "version: this harness reads records of version 1"),
         (edited(version=2), r"version: this harness reads records of version 1, this is 2"),
         (edited(version="one"), "version: this harness reads .* this is 'one'"),
-        (edited(status="fine"), r"record\.json: status: Input should be 'ok' or 'failed'"),
+        (edited(status="fine"), r"record\.json: status: Input should be 'ok', 'vali"),
         (edited(metrics=[{"metric": "mrr"}]), r"record\.json: metrics\.0\.split: Field required"),
         (edited(history=[{"loss": "NaN"}]), r"record\.json: history\.0\.loss: "),
         (edited(mrr=0.99), r"record\.json: mrr: Extra inputs are not permitted"),

@@ -218,6 +218,17 @@ def test_failed_names_run_and_first_line(store: MemoryStore, fill: Fill) -> None
     )
 
 
+@pytest.mark.parametrize("status", ["validated", "pruned"])
+def test_what_a_study_left_untested_says_so(store: MemoryStore, fill: Fill, status: str) -> None:
+    fill().row("A", [0.2]).row("B", [0.3])
+    untested = store.get("toy001").model_copy(update={"status": status, "metrics": ()})
+    store.remove("toy001")
+    store.add(untested)
+    table = report_table(store, define())
+    assert cell(table, "B").reason == "validated and not tested: `harness run toy` tests it"
+    assert cell(table, "A").value == pytest.approx(20.0)
+
+
 def test_partly_done_says_how_much_and_why(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2, "no memory", 0.3]).row("B", [0.2, 0.3, 0.4])
     table = report_table(store, define())

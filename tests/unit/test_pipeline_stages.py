@@ -1,0 +1,140 @@
+"""A run in two stages: what is chosen by validation owes nothing to the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from harness import pipeline
+from harness.data.load import load_graph
+from harness.errors import ConfigError
+from harness.pipeline import Workplace
+from harness.plan.spec import RunSpec
+from harness.store import open_store
+from harness.store.records import RunRecord
+from harness.store.tables import Metric
+
+DATASET = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
+
+
+class NoTestSplit(Mapping[str, Tensor]):
+    """The splits of a graph whose test split must not be touched."""
+
+    def __init__(self, splits: Mapping[str, Tensor]) -> None:
+        self.splits = splits
+
+    def __getitem__(self, name: str) -> Tensor:
+        assert name != "test", "the test split was read"
+        return self.splits[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.splits)
+
+    def __len__(self) -> int:
+        return len(self.splits)
+
+
+def make_spec(**protocol: Any) -> RunSpec:
+    return RunSpec.model_validate(
+        {
+            "model": {"name": "transe", "dim": 8},
+            "data": {"dataset": DATASET},
+            "negatives": {"count": 2},
+            "training": {"epochs": 4, "evaluate_every": 2},
+            "protocol": protocol,
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def _plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_KERNELS", "reference")
+
+
+@pytest.fixture
+def hidden(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The dataset's test split cannot be read; its digest, which names the dataset, is known."""
+    graph = load_graph(DATASET)
+    assert graph.digest
+    monkeypatch.setitem(graph.__dict__, "splits", NoTestSplit(graph.splits))
+    return monkeypatch
+
+
+def train(folder: Path, **protocol: Any) -> RunRecord:
+    return pipeline.train("aaaa", make_spec(**protocol), Workplace(folder, "cpu"))
+
+
+def test_training_with_a_filter_of_its_own_never_reads_the_test_split(
+    tmp_path: Path, hidden: pytest.MonkeyPatch
+) -> None:
+    record = train(tmp_path, valid_filter=["train", "valid"])
+    assert record.status == "validated"
+    assert {metric.split for metric in record.metrics} == {"valid"}
+    with pytest.raises(AssertionError, match="the test split was read"):
+        train(tmp_path / "other")  # the default filter holds the test triples
+    hidden.undo()
+    tested = pipeline.test(record, Workplace(tmp_path, "cpu"))
+    assert tested.status == "ok"
+    assert {metric.split for metric in tested.metrics} == {"valid", "test"}
+
+
+def test_the_stages_together_are_the_run(tmp_path: Path) -> None:
+    spec = make_spec()
+    straight = pipeline.execute("aaaa", spec, Workplace(tmp_path / "straight", "cpu"))
+    apart = pipeline.test(train(tmp_path / "apart"), Workplace(tmp_path / "apart", "cpu"))
+    assert apart.metrics == straight.metrics
+    names = [timing.name for timing in apart.timings]
+    assert names == [timing.name for timing in straight.timings]
+    assert names[-3:] == ["evaluate.valid", "evaluate.test", "memory.peak"]
+    ranks = [(tmp_path / name / "ranks.npz").read_bytes() for name in ("straight", "apart")]
+    assert ranks[0] == ranks[1]
+
+
+def test_a_tested_run_is_not_tested_again(tmp_path: Path) -> None:
+    place = Workplace(tmp_path, "cpu")
+    tested = pipeline.test(train(tmp_path), place)
+    (tmp_path / "ranks.npz").unlink()
+    assert pipeline.test(tested, place) == tested
+    assert not (tmp_path / "ranks.npz").exists()
+
+
+def test_a_pruned_run_is_not_tested(tmp_path: Path) -> None:
+    place = Workplace(tmp_path, "cpu")
+    pruned = pipeline.train("aaaa", make_spec(), place, limits={2: 2.0})
+    with pytest.raises(ConfigError, match="run aaaa is pruned, there is nothing to test yet"):
+        pipeline.test(pruned, place)
+
+
+def test_what_was_otherwise_when_a_run_was_tested_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Workplace(tmp_path, "cpu")
+    record = train(tmp_path)
+    same = pipeline.test(record, place).provenance
+    assert "tested" not in same
+    monkeypatch.setattr("harness.provenance.git_state", lambda: ("c0ffee", True))
+    later = pipeline.test(record, place).provenance
+    assert later["commit"] == record.provenance["commit"]
+    assert later["tested"]["commit"] == "c0ffee"
+    assert set(later["tested"]) <= {"commit", "dirty", "finished"}
+
+
+def test_figures_are_stored_with_the_protocol_of_their_split(tmp_path: Path) -> None:
+    place = Workplace(tmp_path / "run", "cpu")
+    record = pipeline.test(train(tmp_path / "run", valid_filter=["train", "valid"]), place)
+    store = open_store(tmp_path / "harness.db")
+    store.add(record)
+    with store.engine.connect() as connection:
+        table = Metric.__table__
+        stored = {tuple(row) for row in connection.execute(table.select().distinct()).all()}
+    store.close()
+    columns = list(table.columns.keys())
+    split, protocol = columns.index("split"), columns.index("protocol")
+    assert {(row[split], row[protocol]) for row in stored} == {
+        ("valid", "realistic/train+valid/head+tail/all"),
+        ("test", "realistic/train+valid+test/head+tail/all"),
+    }
