@@ -1,9 +1,10 @@
-"""``harness report``: tables of what the store holds."""
+"""``harness report``: tables and figures of what the store holds."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from harness.cli.paths import home
 from harness.errors import ConfigError, MachineError, StoreError, suggest
 
 if TYPE_CHECKING:
+    from harness.report.query import Selection
     from harness.store.base import ResultStore
 
 __all__ = ["register", "report"]
@@ -33,9 +35,18 @@ def report(
             help="Table to print: a name of --list or a YAML file. Default: all with runs."
         ),
     ] = None,
+    figure: Annotated[
+        list[str] | None,
+        typer.Option(help="Figure to draw or print: a name of --list or a YAML file."),
+    ] = None,
     format_: Annotated[
-        str, typer.Option("--format", help="text, markdown, latex, html, csv or json")
-    ] = "text",
+        str,
+        typer.Option(
+            "--format",
+            help="text, markdown, latex, html, csv or json; png, pdf or svg of a figure. "
+            "Default: what --out ends in, else text.",
+        ),
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
     seeds: Annotated[
         str, typer.Option(help="Average over these seeds alone: 0,1,2 or 0-2", metavar="SEEDS")
@@ -44,45 +55,105 @@ def report(
     variant: Annotated[
         str, typer.Option(help="Runs of the suite with --set: the digest `harness run` printed.")
     ] = "",
-    list_: Annotated[bool, typer.Option("--list", help="List the tables.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List tables and figures.")] = False,
     results: Annotated[Path | None, typer.Option("--home", help="Results folder.")] = None,
 ) -> None:
     """Print tables of results, published figures beside measured ones; all seeds by default."""
-    from harness.report import files
-    from harness.report.query import Selection, all_tables, named_table
-    from harness.report.render import check_format, render_all
+    from harness.report.query import Selection
 
     if list_:
-        for name in files.available():
-            typer.echo(f"{name:<12} {files.load_definition(name).title}")
+        _list()
         return
-    check_format(format_)
-    store = _open(home(results))
+    selection = Selection(variant, _seeds(seeds), tuple(_names(dataset or [])))
+    asked = _Asked(_names(table or []), _names(figure or []), _format(format_, out))
+    folder = home(results)
+    store = _open(folder)
     try:
-        selection = Selection(variant, _seeds(seeds), tuple(_names(dataset or [])))
-        names = _names(table or [])
-        if names:
-            tables = [named_table(store, name, selection) for name in names]
-        else:
-            tables = all_tables(store, selection)
-        _tell_variants(store, variant, {files.load_definition(name).suite for name in names})
-        variants = {cell.variant for cell in store.cells()}
+        contents = asked.contents(store, folder, selection)
     finally:
         store.close()
-    if variant and variant not in variants:
-        raise ConfigError(f"--variant {variant}: no run has it{suggest(variant, variants - {''})}")
-    if not tables and variants:
-        raise StoreError(f"{home(results)} holds results with --set alone; add --variant NAME")
-    if not tables:
-        raise StoreError(
-            f"{home(results)} holds no results to report; `harness run quickstart` "
-            "makes some, `harness report --list` lists the tables"
-        )
-    rendered = render_all(tables, format_)
-    if out is None:
-        typer.echo(rendered, nl=False)
+    if out is not None:
+        _write(out, contents)
+    elif asked.drawn:
+        raise ConfigError(f"a {asked.format} goes to a file: --out NAME.{asked.format}")
     else:
-        _write(out, rendered)
+        typer.echo(contents, nl=False)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What to show, in which format."""
+
+    tables: list[str]
+    figures: list[str]
+    format: str
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a picture is asked for."""
+        from harness.report.render import PICTURES
+
+        return bool(self.figures) and self.format in PICTURES
+
+    def contents(self, store: ResultStore, folder: Path, selection: Selection) -> str | bytes:
+        """Return the output of the command.
+
+        Raises:
+            ConfigError, StoreError: as the queries and renderers; the store has nothing to show.
+        """
+        from harness.report import query, render
+
+        render.check_format(self.format, drawn=bool(self.figures))
+        if self.drawn and (len(self.figures) > 1 or self.tables):
+            raise ConfigError("a picture holds one figure; name it with --figure")
+        figures = [query.named_figure(store, name, selection) for name in self.figures]
+        if self.tables or self.figures:
+            tables = [query.named_table(store, name, selection) for name in self.tables]
+        else:
+            tables = query.all_tables(store, selection)
+        self._check(store, folder, selection.variant, bool(tables or figures))
+        if self.drawn:
+            return render.render_picture(figures[0], self.format)
+        return render.render_all([*tables, *(f.table for f in figures)], self.format)
+
+    def _check(self, store: ResultStore, folder: Path, variant: str, shown: bool) -> None:
+        """Say what is not shown; refuse to show nothing."""
+        from harness.report.files import load_any
+
+        _tell_variants(
+            store, variant, {load_any(name).suite for name in (*self.tables, *self.figures)}
+        )
+        variants = {cell.variant for cell in store.cells()}
+        if variant and variant not in variants:
+            near = suggest(variant, variants - {""})
+            raise ConfigError(f"--variant {variant}: no run has it{near}")
+        if not shown and variants:
+            raise StoreError(f"{folder} holds results with --set alone; add --variant NAME")
+        if not shown:
+            raise StoreError(
+                f"{folder} holds no results to report; `harness run quickstart` "
+                "makes some, `harness report --list` lists the tables"
+            )
+
+
+def _list() -> None:
+    from harness.report.definition import FigureDefinition
+    from harness.report.files import available, load_any
+
+    for name in available():
+        definition = load_any(name)
+        kind = "figure" if isinstance(definition, FigureDefinition) else "table"
+        typer.echo(f"{name:<12} {kind:<7} {definition.title}")
+
+
+def _format(given: str, out: Path | None) -> str:
+    """Return the format: as given, as the file's name says, or text."""
+    from harness.report.render import FORMATS, PICTURES, SUFFIXES
+
+    if given or out is None:
+        return given or "text"
+    endings = {SUFFIXES.get(name, name): name for name in (*FORMATS, *PICTURES)}
+    return endings.get(out.suffix.removeprefix("."), "text")
 
 
 def _open(folder: Path) -> ResultStore:
@@ -124,14 +195,15 @@ def _tell_variants(store: ResultStore, variant: str, suites: set[str]) -> None:
             typer.echo(f"not shown: suite {suite} with --set (--variant {name})", err=True)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, contents: str | bytes) -> None:
     """Write the whole file or nothing."""
+    data = contents.encode() if isinstance(contents, str) else contents
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-                stream.write(text)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
             os.chmod(temporary, 0o644)

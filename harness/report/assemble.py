@@ -60,6 +60,7 @@ class _Assembly:
             notes=self.notes(),
             source=self.source(),
             baseline=self.definition.baseline,
+            row_title=self.definition.row_title,
         )
 
     @cached_property
@@ -113,7 +114,7 @@ class _Assembly:
 
     def cell(self, spec: RowSpec, column: Column) -> TableCell:
         result = self.results.find(spec.label, column.dataset)
-        values = result.values(column.metric, column.bucket) if result else {}
+        values = _values(result, column) if result else {}
         published = self.published_value(spec, column)
         if result is None or not values:
             reason = missing_reason(self.definition, spec, column, self.results)
@@ -134,7 +135,7 @@ class _Assembly:
     def published_value(self, spec: RowSpec, column: Column) -> float | None:
         if not (self.published and self.definition.published and spec.published):
             return None
-        if column.bucket != "all":
+        if (column.bucket, column.split) != ("all", "test"):
             return None
         table = self.published.tables[self.definition.published]
         return table.value(spec.published, column.dataset, column.metric)
@@ -143,7 +144,7 @@ class _Assembly:
         baseline = self.results.find(self.definition.baseline, column.dataset)
         if baseline is None or baseline.label.lower() == spec.label.lower():
             return None
-        return paired_change(values, baseline.values(column.metric, column.bucket))
+        return paired_change(values, _values(baseline, column))
 
     def cell_notes(self, result: Result, values: Mapping[int, float]) -> tuple[str, ...]:
         notes: list[str] = []
@@ -179,7 +180,9 @@ class _Assembly:
         if not self.results.results and not self.definition.rows:
             notes.append(f"Nothing was run: `{self.results.command}` fills this table.")
         if self.shown:
-            notes.append(f"Test split; {_mean_over(self.usual_seeds)}.")
+            splits = dict.fromkeys(SPLITS[c.split] for c in self.columns if c.split)
+            where = [f"{' and '.join(splits)} split"] if splits else []
+            notes.append(f"{'; '.join([*where, _mean_over(self.usual_seeds)])}.")
             notes.append(f"Protocol: {self.results.protocol}.")
             notes += self.feature_notes()
         for dataset in self.definition.datasets:
@@ -208,18 +211,33 @@ class _Assembly:
 
 
 NO_FEATURE_TEXT = "structure only (features 'none')"
+SPLITS = {"test": "Test", "valid": "Validation"}
 
 
 def _column(dataset: str, title: str, text: str) -> Column:
-    name, bucket = parse_metric(text)
+    name, bucket, split = parse_metric(text)
     metric = METRICS[name]
-    printed = metric.title if bucket == "all" else f"{metric.title} {bucket}"
-    return Column(dataset, title, name, bucket, printed, metric.higher_is_better)
+    return Column(
+        dataset=dataset,
+        dataset_title=title,
+        metric=name,
+        bucket=bucket,
+        title=metric.title if bucket == "all" else f"{metric.title} {bucket}",
+        higher_is_better=metric.higher_is_better,
+        split=split if metric.source == "metrics" else "",
+        decimals=metric.decimals,
+    )
+
+
+def _values(result: Result, column: Column) -> dict[int, float]:
+    return result.values(column.metric, column.bucket, column.split)
 
 
 def _mark(grid: list[list[TableCell]], columns: Sequence[Column]) -> None:
     """Mark best and second among the measured values of each column, in place."""
     for position, column in enumerate(columns):
+        if column.higher_is_better is None:
+            continue
         cells = [row[position] for row in grid]
         summaries = [None if c.value is None else Summary(c.value, c.sd, c.n) for c in cells]
         marks = rank_marks(summaries, higher_is_better=column.higher_is_better)

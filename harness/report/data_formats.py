@@ -27,7 +27,7 @@ def csv_table(table: Table) -> str:
     headings = [heading.text for heading in table.headings]
     columns = list(enumerate(table.columns))
     fields = [f"{_title(c)} {f}" for i, c in columns for f in _fields(table, i)]
-    writer.writerow(["group", "method", *headings, *fields, "note"])
+    writer.writerow(["group", _safe(table.row_title.lower()), *headings, *fields, "note"])
     for row in table.rows:
         attributes = [str(a).lower() if isinstance(a, bool) else _safe(a) for a in row.attributes]
         described = [_safe(row.group), _safe(row.label), *attributes]
@@ -48,6 +48,7 @@ def as_json(table: Table) -> dict[str, Any]:
         "title": table.title,
         "source": table.source,
         "baseline": table.baseline,
+        "row_title": table.row_title,
         "headings": [heading.text for heading in table.headings],
         "columns": [asdict(column) for column in table.columns],
         "rows": [_json_row(row) for row in table.rows],

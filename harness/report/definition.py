@@ -1,9 +1,9 @@
-"""The typed form of ``reports/*.yaml``: which rows and columns a table has."""
+"""The typed form of ``reports/*.yaml``: which rows and columns a table has, what a figure shows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -13,9 +13,14 @@ from harness.errors import suggest
 __all__ = [
     "METRICS",
     "AttributeSpec",
+    "Axis",
+    "AxisValue",
     "DatasetSpec",
     "Definition",
+    "FigureDefinition",
+    "Landmark",
     "Metric",
+    "MetricPlace",
     "Published",
     "PublishedTable",
     "RowSpec",
@@ -25,17 +30,21 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Metric:
-    """How a stored metric is printed.
+    """Where a number is found in a record, and how it is printed.
 
     Attributes:
         title: column title.
         factor: printed value = stored value times factor (fractions become percent).
-        higher_is_better: False for ranks.
+        higher_is_better: False for ranks, None for what is neither good nor bad.
+        decimals: digits behind the point.
+        source: the record's ranking metrics, the last epoch of its history, or its diagnostics.
     """
 
     title: str
     factor: float = 100.0
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
+    decimals: int = 2
+    source: Literal["metrics", "history", "diagnostics"] = "metrics"
 
 
 METRICS = {
@@ -45,25 +54,41 @@ METRICS = {
     "hits@10": Metric("Hit@10"),
     "amri": Metric("AMRI"),
     "mr": Metric("MR", factor=1.0, higher_is_better=False),
+    "easy": Metric("Easy", higher_is_better=None, decimals=1, source="history"),
+    "ambiguous": Metric("Ambiguous", higher_is_better=None, decimals=1, source="history"),
+    "hard": Metric("Hard", higher_is_better=None, decimals=1, source="history"),
 }
-"""Metrics that a table can show, by their name in the records."""
+"""What a table or figure can show, by its name in the records."""
 
 BUCKETS = ("all", "warm", "cold")
+SPLITS = ("test", "valid")
 
 
-def parse_metric(text: str) -> tuple[str, str]:
-    """Split ``"mrr"`` or ``"mrr/cold"`` into metric and bucket.
+class MetricPlace(NamedTuple):
+    """A metric, and the queries it is over."""
+
+    metric: str
+    bucket: str = "all"
+    split: str = "test"
+
+
+def parse_metric(text: str) -> MetricPlace:
+    """Read ``"mrr"``, ``"mrr/cold"`` or ``"valid:mrr"``: split, metric and bucket.
 
     Raises:
         ValueError: one of them is unknown; the message offers the nearest.
     """
-    metric, _, bucket = text.partition("/")
+    split, colon, rest = text.rpartition(":")
+    metric, slash, bucket = rest.partition("/")
     if metric not in METRICS:
         raise ValueError(f"unknown metric '{metric}'{suggest(metric, METRICS)}")
-    bucket = bucket or "all"
-    if bucket not in BUCKETS:
+    if (colon or slash) and METRICS[metric].source != "metrics":
+        raise ValueError(f"metric '{metric}' has no splits or buckets; write '{metric}'")
+    if slash and bucket not in BUCKETS:
         raise ValueError(f"unknown bucket '{bucket}'{suggest(bucket, BUCKETS)}")
-    return metric, bucket
+    if colon and split not in SPLITS:
+        raise ValueError(f"unknown split '{split}'{suggest(split, SPLITS)}")
+    return MetricPlace(metric, bucket or "all", split or "test")
 
 
 def _checked_metric(text: str) -> str:
@@ -142,6 +167,8 @@ class Definition(Config):
     """Label of the row that the others are compared with (a column of changes)."""
     footnotes: tuple[str, ...] = ()
     """Printed below the table."""
+    row_title: str = "Method"
+    """Heading of the rows' labels."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Definition:
@@ -155,6 +182,86 @@ class Definition(Config):
         _refuse_doubles("row", [row.label.lower() for row in self.rows])
         _refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
         return self
+
+
+AxisValue = float | str
+
+
+class Axis(Config):
+    """A setting that a suite varies."""
+
+    key: str
+    """Dotted key in a run's specification ("model.experts.K"); a number picks an item of a list
+    ("objective.egns.delta.0")."""
+    title: str = ""
+    """As printed; the key when not given."""
+    latex: str = ""
+    """The title in LaTeX's mathematics ("$\\delta_1$"), in pictures too."""
+    default: AxisValue | None = None
+    """Value of runs that leave the setting at its default, which specifications do not hold."""
+    values: tuple[AxisValue, ...] = ()
+    """Values that stand in the figure whether or not they were run; others that were run join."""
+    scale: Literal["linear", "log"] = "linear"
+    """Of the axis in the picture."""
+
+    @property
+    def label(self) -> str:
+        """The title in text."""
+        return self.title or self.key
+
+
+class Landmark(Config):
+    """A point that the picture points out."""
+
+    x: AxisValue
+    y: AxisValue
+    title: str
+    """What it is ("best in the paper")."""
+
+
+class FigureDefinition(Config):
+    """A figure: the suite whose runs it shows, against the settings that the suite varies."""
+
+    name: str = ""
+    """File name without ``.yaml``; set when the file is read."""
+    title: str
+    """The caption's first sentence."""
+    figure: Literal["lines", "heatmap"]
+    """lines: metrics against x, a panel per metric and a line per dataset; heatmap: metrics over x
+    and y, a panel per dataset and metric."""
+    suite: str
+    """Name of the suite whose cells are shown."""
+    model: str
+    """Registered model whose settings the suite varies."""
+    x: Axis
+    """Horizontal axis."""
+    y: Axis | None = None
+    """Vertical axis of a heat map."""
+    ascending: bool = False
+    """Pairs whose x is not below y make no sense and are marked as invalid."""
+    metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] = ("mrr", "hits@1", "hits@10")
+    """One panel each: a metric, metric/bucket or valid:metric."""
+    datasets: tuple[DatasetSpec, ...] = ()
+    """Datasets in order; others that the suite has follow."""
+    published: str = ""
+    """Table in ``published.yaml`` whose rows are named by values of x ("3")."""
+    landmarks: tuple[Landmark, ...] = ()
+    """Points that the picture points out."""
+    width: Literal["column", "page"] = "column"
+    """Of the picture: 3.3 or 7 inches."""
+    footnotes: tuple[str, ...] = ()
+    """Printed with the figure."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FigureDefinition:
+        if (self.figure == "heatmap") != (self.y is not None):
+            raise ValueError("a heatmap needs y" if self.y is None else "only a heatmap has y")
+        _refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
+        return self
+
+    def invalid(self, x: AxisValue, y: AxisValue) -> bool:
+        """Return whether a pair makes no sense."""
+        return self.ascending and not isinstance(x, str) and not isinstance(y, str) and x >= y
 
 
 class PublishedTable(Config):
@@ -180,7 +287,7 @@ class PublishedTable(Config):
 
     def value(self, row: str, dataset: str, metric: str) -> float | None:
         """Return one figure, None where the paper has none."""
-        values = self.rows[row].get(dataset)
+        values = self.rows.get(row, {}).get(dataset)
         if values is None or metric not in self.metrics:
             return None
         return values[self.metrics.index(metric)]

@@ -10,11 +10,22 @@ import importlib.resources
 from functools import cache
 from pathlib import Path
 
-from harness.config.yaml_source import load_yaml
+from harness.config.yaml_source import load_yaml, read_yaml, validate
 from harness.errors import ConfigError, suggest
-from harness.report.definition import Definition, Published
+from harness.report.definition import Definition, FigureDefinition, Published
 
-__all__ = ["available", "find", "load_definition", "load_published", "shipped_folder"]
+__all__ = [
+    "AnyDefinition",
+    "available",
+    "find",
+    "load_any",
+    "load_definition",
+    "load_figure",
+    "load_published",
+    "shipped_folder",
+]
+
+AnyDefinition = Definition | FigureDefinition
 
 FOLDER = Path("reports")
 PUBLISHED = "published"
@@ -54,12 +65,12 @@ def find(name: str) -> Path:
         return path
     known = available()
     if name not in known:
-        raise ConfigError(f"unknown table '{name}'{suggest(name, known)}")
+        raise ConfigError(f"unknown table or figure '{name}'{suggest(name, known)}")
     return known[name]
 
 
-def load_definition(name: str) -> Definition:
-    """Read and check a definition.
+def load_any(name: str) -> AnyDefinition:
+    """Read and check the definition of a table or a figure.
 
     Raises:
         ConfigError: it does not exist or holds a mistake (the message names file and line).
@@ -68,10 +79,38 @@ def load_definition(name: str) -> Definition:
     return _definition(path.resolve(), path)
 
 
+def load_definition(name: str) -> Definition:
+    """Read and check the definition of a table.
+
+    Raises:
+        ConfigError: as ``load_any``; or it is a figure.
+    """
+    definition = load_any(name)
+    if not isinstance(definition, Definition):
+        raise ConfigError(f"'{name}' is a figure, not a table: --figure {name}")
+    return definition
+
+
+def load_figure(name: str) -> FigureDefinition:
+    """Read and check the definition of a figure.
+
+    Raises:
+        ConfigError: as ``load_any``; or it is a table.
+    """
+    definition = load_any(name)
+    if not isinstance(definition, FigureDefinition):
+        raise ConfigError(f"'{name}' is a table, not a figure: --table {name}")
+    return definition
+
+
 @cache
-def _definition(resolved: Path, path: Path) -> Definition:
+def _definition(resolved: Path, path: Path) -> AnyDefinition:
     """Read a definition once; ``resolved`` tells it from another working directory's."""
-    definition = load_yaml(path, Definition)
+    document = read_yaml(path)
+    drawn = isinstance(document.data, dict) and "figure" in document.data
+    definition: AnyDefinition = (
+        validate(document, FigureDefinition) if drawn else validate(document, Definition)
+    )
     _check_published(path, definition)
     return definition.model_copy(update={"name": path.stem})
 
@@ -87,9 +126,10 @@ def _published(path: Path) -> Published:
     return load_yaml(path, Published)
 
 
-def _check_published(path: Path, definition: Definition) -> None:
+def _check_published(path: Path, definition: AnyDefinition) -> None:
     """Refuse names that the published figures do not have."""
-    wanted = [row.published for row in definition.rows if row.published]
+    rows = definition.rows if isinstance(definition, Definition) else ()
+    wanted = [row.published for row in rows if row.published]
     if not definition.published:
         if wanted:
             raise ConfigError(f"{path}: rows name published figures, but 'published' is not set")
@@ -98,7 +138,7 @@ def _check_published(path: Path, definition: Definition) -> None:
     if definition.published not in tables:
         name = definition.published
         raise ConfigError(f"{path}: published: no table '{name}'{suggest(name, tables)}")
-    rows = tables[definition.published].rows
+    known = tables[definition.published].rows
     for name in wanted:
-        if name not in rows:
-            raise ConfigError(f"{path}: rows: no published row '{name}'{suggest(name, rows)}")
+        if name not in known:
+            raise ConfigError(f"{path}: rows: no published row '{name}'{suggest(name, known)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.table import Column, Mark, Part, Table, TableCell, TableRow
+from harness.report.table import Column, Mark, Part, Table, TableCell
 
 __all__ = ["Grid", "GridCell", "GridColumn", "GridRow", "lay_out", "legend"]
 
@@ -80,7 +80,7 @@ def lay_out(table: Table, columns: Sequence[int] | None = None) -> Grid:
             letters=_join(row.notes, letters),
             group=row.group,
             attributes=row.attributes,
-            cells=tuple(_cell(row, position, column.part, letters) for position, column in printed),
+            cells=tuple(_cell(row.cells[i], column, letters) for i, column in printed),
         )
         for row in table.rows
     ]
@@ -99,21 +99,23 @@ def legend(best: str, second: str) -> str:
     )
 
 
-def _cell(row: TableRow, position: int, part: Part, letters: dict[str, str]) -> GridCell:
-    cell = row.cells[position]
-    if part is Part.PUBLISHED:
-        return GridCell("" if cell.published is None else f"{cell.published:.2f}")
-    if part is Part.DIFFERENCE:
-        return GridCell(_signed(cell.difference))
-    if part is Part.CHANGE:
-        return GridCell(_signed(cell.change))
-    return _measured(cell, letters)
+def _cell(cell: TableCell, printed: GridColumn, letters: dict[str, str]) -> GridCell:
+    decimals = printed.column.decimals
+    match printed.part:
+        case Part.PUBLISHED:
+            return GridCell(_number(cell.published, decimals))
+        case Part.DIFFERENCE:
+            return GridCell(_signed(cell.difference, decimals))
+        case Part.CHANGE:
+            return GridCell(_signed(cell.change, decimals))
+        case Part.MEASURED:
+            return _measured(cell, decimals, letters)
 
 
-def _measured(cell: TableCell, letters: dict[str, str]) -> GridCell:
+def _measured(cell: TableCell, decimals: int, letters: dict[str, str]) -> GridCell:
     return GridCell(
-        number="" if cell.value is None else f"{cell.value:.2f}",
-        spread=f"{cell.sd:.2f}" if cell.sd else "",
+        number=_number(cell.value, decimals),
+        spread=_number(cell.sd or None, decimals),
         mark=cell.mark,
         letters=_join(cell.footnotes, letters),
         missing=cell.value is None,
@@ -121,12 +123,16 @@ def _measured(cell: TableCell, letters: dict[str, str]) -> GridCell:
     )
 
 
-def _signed(value: float | None) -> str:
+def _number(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"
+
+
+def _signed(value: float | None, decimals: int) -> str:
     """Return a difference with its sign; no sign on what rounds to zero."""
     if value is None:
         return ""
-    text = f"{value:+.2f}"
-    return "0.00" if text in {"+0.00", "-0.00"} else text
+    text = f"{value:+.{decimals}f}"
+    return text if text.strip("+-0.") else text[1:]
 
 
 def _join(notes: Sequence[str], letters: dict[str, str]) -> str:

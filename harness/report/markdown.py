@@ -27,7 +27,7 @@ def markdown(table: Table) -> str:
 
 def _block(table: Table, block: Block) -> str:
     grid = lay_out(table, block.columns)
-    headers = ["Method", *(_escape(h.text) for h in table.headings), *_titles(grid)]
+    headers = [_escape(table.row_title), *(_escape(h.text) for h in table.headings), *_titles(grid)]
     align = ["left"] * (1 + len(table.headings)) + ["right"] * len(grid.columns)
     rows = list(_rows(grid, len(headers)))
     return tabulate(

@@ -8,14 +8,25 @@ from dataclasses import dataclass, replace
 
 from harness.errors import ConfigError, suggest
 from harness.report.assemble import assemble
-from harness.report.definition import DatasetSpec, Definition, Published
-from harness.report.files import available, load_definition, load_published
+from harness.report.definition import DatasetSpec, Definition, FigureDefinition, Published
+from harness.report.figure import Figure
+from harness.report.files import available, load_any, load_definition, load_figure, load_published
 from harness.report.results import Result, SeedRun, SuiteResults
+from harness.report.sweep import sweep
 from harness.report.table import Table
 from harness.store.base import ResultStore
 from harness.store.records import Cell
 
-__all__ = ["Selection", "all_tables", "fetch", "named_table", "report_table", "suite_table"]
+__all__ = [
+    "Selection",
+    "all_tables",
+    "fetch",
+    "named_figure",
+    "named_table",
+    "report_figure",
+    "report_table",
+    "suite_table",
+]
 
 SUITE_METRICS = ("mrr", "hits@1", "hits@10")
 SPLIT_METRICS = ("mrr/warm", "mrr/cold")
@@ -90,6 +101,26 @@ def report_table(
     return assemble(shown, published, results)
 
 
+def report_figure(
+    store: ResultStore,
+    definition: FigureDefinition,
+    published: Published | None = None,
+    selection: Selection = ALL,
+) -> Figure:
+    """Return the figure that a definition describes; arguments and errors as ``report_table``."""
+    swept = sweep(definition, fetch(store, definition.suite, selection))
+    shown = _only(_with_datasets(swept.definition, swept.results), selection.datasets)
+    table = assemble(shown, published, swept.results)
+    return Figure(definition, table, tuple(swept.points[row.label] for row in table.rows))
+
+
+def named_figure(store: ResultStore, name: str, selection: Selection = ALL) -> Figure:
+    """Return the figure of ``reports/<name>.yaml``, or of a file; errors as ``named_table``."""
+    definition = load_figure(name)
+    published = load_published() if definition.published else None
+    return report_figure(store, definition, published, selection)
+
+
 def named_table(store: ResultStore, name: str, selection: Selection = ALL) -> Table:
     """Return the table of ``reports/<name>.yaml``, or of a file.
 
@@ -125,7 +156,9 @@ def all_tables(store: ResultStore, selection: Selection = ALL) -> list[Table]:
     """
     names: dict[str, list[str]] = defaultdict(list)
     for name in available():
-        names[load_definition(name).suite].append(name)
+        definition = load_any(name)
+        if isinstance(definition, Definition):
+            names[definition.suite].append(name)
     datasets: dict[str, set[str]] = defaultdict(set)
     for cell in store.cells():
         if cell.variant == selection.variant:

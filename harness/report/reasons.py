@@ -38,6 +38,8 @@ def missing_reason(
 def _not_planned(
     definition: Definition, spec: RowSpec, column: Column, results: SuiteResults
 ) -> str:
+    if column.dataset in results.unplaced:
+        return results.unplaced[column.dataset]
     row = results.row(spec.label)
     if not row and not spec.model:
         return "not implemented"

@@ -1,4 +1,4 @@
-"""Table -> text, Markdown, LaTeX, HTML, CSV or JSON."""
+"""Table -> text, Markdown, LaTeX, HTML, CSV or JSON; figure -> PNG, PDF or SVG."""
 
 from __future__ import annotations
 
@@ -6,24 +6,63 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError, StoreError, suggest
 from harness.report.data_formats import as_json, csv_table, json_table
+from harness.report.figure import Figure
 from harness.report.table import Table
 
-__all__ = ["FORMATS", "Format", "check_format", "render", "render_all"]
+__all__ = [
+    "FORMATS",
+    "PICTURES",
+    "SUFFIXES",
+    "Format",
+    "check_format",
+    "render",
+    "render_all",
+    "render_picture",
+]
 
 Format = Literal["text", "markdown", "latex", "html", "csv", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
+PICTURES = ("png", "pdf", "svg")
+"""Formats of figures that are drawn; the others print a figure's data."""
+SUFFIXES = {"text": "txt", "markdown": "md", "latex": "tex"}
+"""Endings of files whose format has another name; the others are named as their format."""
 
 
-def check_format(format: str) -> None:  # noqa: A002
+def check_format(format: str, *, drawn: bool = False) -> None:  # noqa: A002
     """Refuse an unknown format.
 
+    Args:
+        format: its name.
+        drawn: whether it is for a figure.
+
     Raises:
-        ConfigError: it is unknown; the message offers the nearest.
+        ConfigError: it is unknown (the message offers the nearest), or a picture of a table.
     """
-    if format not in FORMATS:
-        raise ConfigError(f"unknown format '{format}'{suggest(format, FORMATS)}")
+    if format in FORMATS or (drawn and format in PICTURES):
+        return
+    if format in PICTURES:
+        raise ConfigError(f"a table has no format '{format}'; --figure NAME draws a figure")
+    known = (*FORMATS, *PICTURES) if drawn else FORMATS
+    raise ConfigError(f"unknown format '{format}'{suggest(format, known)}")
+
+
+def render_picture(figure: Figure, format: str) -> bytes:  # noqa: A002
+    """Return a figure as a file.
+
+    Args:
+        figure: what to draw.
+        format: png, pdf or svg.
+
+    Raises:
+        StoreError: there is nothing to draw; the message says why.
+    """
+    if why := figure.why_empty:
+        raise StoreError(f"figure '{figure.table.name}' has nothing to draw: {why}")
+    from harness.report import figures  # matplotlib takes half a second to import
+
+    return figures.picture(figure, format)
 
 
 def render(table: Table, format: str = "text") -> str:  # noqa: A002 - the option's name

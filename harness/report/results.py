@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from harness.errors import StoreError
@@ -68,11 +68,11 @@ class Result:
         """Why seeds are not planned, each reason once."""
         return tuple(dict.fromkeys(run.reason for run in self.runs if run.reason))
 
-    def values(self, metric: str, bucket: str) -> dict[int, float]:
-        """Return the test values by seed, in the printed unit."""
+    def values(self, metric: str, bucket: str = "all", split: str = "test") -> dict[int, float]:
+        """Return the values by seed, in the printed unit."""
         found: dict[int, float] = {}
         for record in self.records:
-            value = record.metric(metric, bucket=bucket)
+            value = _value(record, metric, bucket, split)
             if value is not None:
                 found[record.seed] = value * METRICS[metric].factor
         return found
@@ -86,6 +86,7 @@ class SuiteResults:
         suite, variant: its name, and the digest of ``--set``.
         results: row by row, dataset by dataset.
         source: what the user calls it on the command line, a file or a name; "" when not known.
+        unplaced: dataset (lower case) -> why runs of the suite on it have no place in a figure.
 
     Raises:
         StoreError: the runs were ranked under different protocols, on different versions of a
@@ -96,6 +97,7 @@ class SuiteResults:
     variant: str
     results: tuple[Result, ...]
     source: str = ""
+    unplaced: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._refuse_mixtures()
@@ -150,8 +152,8 @@ class SuiteResults:
             what = f"row '{result.label}' has runs with two versions of the features "
             self._refuse(result.records, "feature_digest", f"{what}'{result.features}'")
 
-    def _refuse(self, records: Sequence[RunRecord], field: str, what: str) -> None:
-        first = {getattr(record, field): record.run_id for record in reversed(records)}
+    def _refuse(self, records: Sequence[RunRecord], name: str, what: str) -> None:
+        first = {getattr(record, name): record.run_id for record in reversed(records)}
         if len(first) < 2:
             return
         seen = ", ".join(f"{value or 'none'} (run {run})" for value, run in sorted(first.items()))
@@ -159,3 +161,13 @@ class SuiteResults:
             f"suite '{self.suite}': {what}: {seen}; one table never mixes them. "
             f"`{self.command}` plans the suite anew"
         )
+
+
+def _value(record: RunRecord, metric: str, bucket: str, split: str) -> float | None:
+    match METRICS[metric].source:
+        case "metrics":
+            return record.metric(metric, split=split, bucket=bucket)
+        case "history":
+            return record.history[-1].get(metric) if record.history else None
+        case "diagnostics":
+            return record.diagnostics.get(metric)

@@ -49,7 +49,9 @@ class Column:
         metric: name in the records ("hits@1").
         bucket: part of the test split ("all", "warm", "cold").
         title: as printed ("Hit@1", "MRR cold").
-        higher_is_better: False for ranks.
+        higher_is_better: False for ranks, None for what is neither good nor bad.
+        split: "test" or "valid"; "" for what is not over queries.
+        decimals: digits behind the point.
     """
 
     dataset: str
@@ -57,7 +59,9 @@ class Column:
     metric: str
     bucket: str
     title: str
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
+    split: str = "test"
+    decimals: int = 2
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ class Table:
         notes: footnotes of the whole table.
         source: where published figures are from, "" when there are none.
         baseline: label of the row that changes refer to, "" when there is none.
+        row_title: heading of the labels.
     """
 
     name: str
@@ -153,6 +158,7 @@ class Table:
     notes: tuple[str, ...] = ()
     source: str = ""
     baseline: str = ""
+    row_title: str = "Method"
 
     def __post_init__(self) -> None:
         for row in self.rows:

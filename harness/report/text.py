@@ -81,7 +81,8 @@ def _lines(
     attribute_width = ATTRIBUTE_WIDTH
     if not columns:
         attribute_width = min(attribute_width, (WIDTH - LABEL_WIDTH) // len(headings) - 1)
-    titles = [["Method"], *(textwrap.wrap(h.text, attribute_width) for h in headings)]
+    titles = [textwrap.wrap(table.row_title, label_width)]
+    titles += [textwrap.wrap(heading.text, attribute_width) for heading in headings]
     header = _folded_rows([*titles, *_titles(grid)])
     body: list[list[str]] = []
     groups: dict[int, str] = {}

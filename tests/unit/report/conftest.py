@@ -25,14 +25,18 @@ def record(
     notes: tuple[str, ...] = (),
     dataset_digest: str = "d0",
     feature_digest: str = "",
+    settings: Mapping[str, object] | None = None,
+    history: Sequence[Mapping[str, float]] = (),
+    diagnostics: Mapping[str, float] | None = None,
 ) -> RunRecord:
-    """Return a record; ``values`` maps "metric" or "metric/bucket" to test values."""
+    """Return a record; ``values`` maps "metric", "metric/bucket" or "valid:metric" to values."""
     metrics = []
     for name, value in (values or {}).items():
-        metric, _, bucket = name.partition("/")
+        split, _, rest = name.rpartition(":")
+        metric, _, bucket = rest.partition("/")
         metrics.append(
             MetricValue(
-                split="test",
+                split=split or "test",
                 side="both",
                 bucket=bucket or "all",
                 metric=metric,
@@ -43,7 +47,7 @@ def record(
     return RunRecord(
         run_id=run_id,
         status="failed" if error else "ok",
-        spec={"protocol": protocol.model_dump(mode="json")},
+        spec={"protocol": protocol.model_dump(mode="json"), **(settings or {})},
         model=model,
         dataset=dataset,
         dataset_digest=dataset_digest,
@@ -53,6 +57,8 @@ def record(
         seed=seed,
         protocol=protocol.key,
         metrics=tuple(metrics),
+        history=tuple(map(dict, history)),
+        diagnostics=dict(diagnostics or {}),
         error=error,
         notes=notes,
     )

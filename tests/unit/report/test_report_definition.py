@@ -9,12 +9,13 @@ from harness.report import files
 from harness.report.definition import Definition, parse_metric
 
 SHIPPED = ("ablation", "backbone", "fusion", "main", "main_native", "quickstart")
+FIGURES = ("experts", "thresholds")
 
 
 def test_every_shipped_definition_loads() -> None:
     assert set(SHIPPED) <= set(files.available())
     for name in files.available():
-        assert files.load_definition(name).name == name
+        assert files.load_any(name).name == name
 
 
 def test_published_table_two_is_complete() -> None:
@@ -49,11 +50,14 @@ def test_models_named_by_definitions_are_registered() -> None:
     for name in SHIPPED:
         for row in files.load_definition(name).rows:
             assert not row.model or row.model in MODELS, (name, row.label)
+    for name in FIGURES:
+        assert files.load_figure(name).model in MODELS, name
 
 
 def test_metric_with_bucket() -> None:
-    assert parse_metric("hits@10") == ("hits@10", "all")
-    assert parse_metric("mrr/cold") == ("mrr", "cold")
+    assert parse_metric("hits@10") == ("hits@10", "all", "test")
+    assert parse_metric("mrr/cold") == ("mrr", "cold", "test")
+    assert parse_metric("valid:mrr/warm") == ("mrr", "warm", "valid")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +65,8 @@ def test_metric_with_bucket() -> None:
     [
         ({"metrics": ["hit@10"]}, "unknown metric 'hit@10'; did you mean 'hits@10'?"),
         ({"metrics": ["mrr/clod"]}, "unknown bucket 'clod'; did you mean 'cold'?"),
+        ({"metrics": ["vlaid:mrr"]}, "unknown split 'vlaid'; did you mean 'valid'?"),
+        ({"metrics": ["valid:easy"]}, "metric 'easy' has no splits or buckets; write 'easy'"),
         ({"metrics": []}, "at least 1 item"),
         ({"rows": [{"label": "x"}, {"label": "X"}]}, "row 'x' is listed twice"),
         ({"datasets": [{"name": "a"}, {"name": "a"}]}, "dataset 'a' is listed twice"),
@@ -108,7 +114,7 @@ def test_the_example_of_the_readme_is_a_definition(tmp_path: Path) -> None:
 
 
 def test_unknown_table_offers_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="unknown table 'mian'; did you mean 'main'"):
+    with pytest.raises(ConfigError, match="unknown table or figure 'mian'; did you mean 'main'"):
         files.load_definition("mian")
 
 

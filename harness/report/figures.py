@@ -1,0 +1,290 @@
+"""Figures as pictures; the only module that imports matplotlib.
+
+Sizes are those of a paper: 3.3 inches for a column, 7 for a page, letters of 7 points. Lines differ
+in colour, in marker and in dashes, so that they can be told apart without colours: the colours are
+those of Okabe and Ito (2008, https://jfly.uni-koeln.de/color/), heat maps use "cividis" (Nunez et
+al. 2018), whose lightness rises evenly.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product, zip_longest
+from typing import Any, TypeVar
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Picture
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+
+from harness.report.aggregate import half_width
+from harness.report.definition import Axis, AxisValue, Landmark
+from harness.report.figure import Figure
+from harness.report.sweep import Point, value_text
+from harness.report.table import Column, TableCell
+
+__all__ = ["draw", "picture"]
+
+T = TypeVar("T")
+
+WIDTHS = {"column": 3.3, "page": 7.0}
+"""Inches."""
+STYLE: dict[Any, Any] = {
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 2.4,
+    "legend.columnspacing": 1.2,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "hatch.linewidth": 0.5,
+    "pdf.fonttype": 42,  # publishers refuse the outlines of type 3
+    "svg.hashsalt": "mmkgc-harness",  # the same figure gives the same file
+}
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+DPI = 300
+
+
+def picture(figure: Figure, format: str) -> bytes:  # noqa: A002 - the option's name
+    """Return the file of a figure: png (300 dots per inch), pdf or svg.
+
+    Two calls return the same bytes; the file bears no date.
+    """
+    stream = io.BytesIO()
+    metadata = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[format]
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        draw(figure).savefig(stream, format=format, dpi=DPI, metadata=metadata)
+    return stream.getvalue()
+
+
+def draw(figure: Figure) -> Picture:
+    """Return the picture of a figure that has something to show."""
+    assert not figure.why_empty
+    return KINDS[figure.definition.figure](figure)
+
+
+# --- lines --------------------------------------------------------------------------------
+
+
+def lines(figure: Figure) -> Picture:
+    """Draw a panel per metric, one below the other; a line per dataset.
+
+    The band is the 95 % interval of the mean; hollow markers are published values.
+    """
+    metrics = _distinct(column.title for column in figure.table.columns)
+    datasets = _distinct(column.dataset_title for column in figure.table.columns)
+    width = WIDTHS[figure.definition.width]
+    drawn = Picture(figsize=(width, 0.35 + 1.25 * len(metrics)), layout="constrained")
+    panels = drawn.subplots(len(metrics), sharex=True, squeeze=False)[:, 0]
+    for panel, metric in zip(panels, metrics, strict=True):
+        for position, column in enumerate(figure.table.columns):
+            if column.title == metric:
+                _line(panel, figure, position, datasets.index(column.dataset_title))
+        panel.set_ylabel(f"{metric} (%)")
+        panel.grid(axis="y", linewidth=0.3, alpha=0.6)
+        panel.margins(y=0.12)
+    _x_axis(panels[-1], figure)
+    handles, labels = _legend(list(panels))
+    drawn.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
+    return drawn
+
+
+def _line(panel: Axes, figure: Figure, position: int, order: int) -> None:
+    """Add one dataset's line, its band and its published values to a panel."""
+    cells = [row.cells[position] for row in figure.table.rows]
+    places = _places(figure.definition.x, [x for x, _ in figure.points])
+    style: dict[str, Any] = {
+        "color": COLOURS[order % len(COLOURS)],
+        "marker": MARKERS[order % len(MARKERS)],
+    }
+    title = figure.table.columns[position].dataset_title
+    measured = [(x, c.value, c) for x, c in zip(places, cells, strict=True) if c.value is not None]
+    if measured:
+        xs, ys, _ = zip(*measured, strict=True)
+        panel.plot(xs, ys, linestyle=DASHES[order % len(DASHES)], label=title, **style)
+        low, high = zip(*(_interval(cell) for *_, cell in measured), strict=True)
+        panel.fill_between(xs, low, high, color=style["color"], alpha=0.18, linewidth=0)
+    published = [(x, c.published) for x, c in zip(places, cells, strict=True) if c.published]
+    if published:
+        xs, ys = zip(*published, strict=True)
+        label = f"{title}, paper"
+        panel.plot(xs, ys, linestyle="none", markerfacecolor="white", label=label, **style)
+
+
+def _interval(cell: TableCell) -> tuple[float, float]:
+    """Return the 95 % interval of a mean; the value itself for one seed."""
+    assert cell.value is not None
+    half = half_width(cell.sd, cell.n) if cell.sd is not None else 0.0
+    return cell.value - half, cell.value + half
+
+
+def _x_axis(panel: Axes, figure: Figure) -> None:
+    axis = figure.definition.x
+    values = _distinct(x for x, _ in figure.points)
+    panel.set_xlabel(_title(axis))
+    panel.set_xscale(axis.scale)
+    panel.set_xticks(_places(axis, values), [value_text(value) for value in values])
+    panel.minorticks_off()
+
+
+def _places(axis: Axis, values: Sequence[AxisValue]) -> list[float]:
+    """Return where values stand on an axis: numbers at themselves, words one after another."""
+    numbers = [value for value in values if not isinstance(value, str)]
+    words = _distinct(value for value in values if isinstance(value, str))
+    first = max(numbers, default=-1.0) + 1
+    return [first + words.index(v) if isinstance(v, str) else v for v in values]
+
+
+def _legend(panels: Sequence[Axes]) -> tuple[list[Any], list[str]]:
+    """Return the handles and labels of all panels, each label once."""
+    found: dict[str, Any] = {}
+    for panel in panels:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return list(found.values()), list(found)
+
+
+# --- heat maps ----------------------------------------------------------------------------
+
+
+def heatmap(figure: Figure) -> Picture:
+    """Draw a panel per dataset and metric, two side by side in a column and four on a page.
+
+    Values stand in the cells, invalid pairs are hatched, the best of a metric is boxed.
+    """
+    shown = [i for i in range(len(figure.table.columns)) if _values(figure, i)]
+    width = WIDTHS[figure.definition.width]
+    across = min(len(shown), 2 if figure.definition.width == "column" else 4)
+    down = math.ceil(len(shown) / across)
+    size = (width, 0.35 + down * (width / across + 0.1))
+    drawn = Picture(figsize=size, layout="constrained")
+    panels = drawn.subplots(down, across, squeeze=False).flat
+    for panel, position in zip_longest(panels, shown):
+        if position is None:
+            panel.axis("off")
+        else:
+            _map(panel, figure, position)
+    keys = _keys(figure)
+    drawn.legend(handles=keys, loc="outside lower center", ncols=len(keys))
+    return drawn
+
+
+def _keys(figure: Figure) -> list[Rectangle]:
+    """Return what the legend of a heat map explains."""
+    definition = figure.definition
+    assert definition.y is not None
+    keys = [Rectangle((0, 0), 1, 1, label="best", **BEST)]
+    keys += [Rectangle((0, 0), 1, 1, label=m.title, **LANDMARK) for m in _landmarks(figure)]
+    if definition.ascending:
+        label = f"{_title(definition.x)} \N{GREATER-THAN OR EQUAL TO} {_title(definition.y)}"
+        keys.append(Rectangle((0, 0), 1, 1, label=label, **INVALID))
+    return keys
+
+
+BEST: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1.4}
+LANDMARK: dict[str, Any] = {
+    "fill": False,
+    "edgecolor": "black",
+    "linewidth": 0.8,
+    "linestyle": (0, (2, 1.5)),
+}
+INVALID: dict[str, Any] = {"facecolor": "0.93", "edgecolor": "0.6", "hatch": "////", "linewidth": 0}
+
+
+def _map(panel: Axes, figure: Figure, position: int) -> None:
+    """Fill a panel with the cells of one column of the table."""
+    definition, column = figure.definition, figure.table.columns[position]
+    assert definition.y is not None
+    xs = _distinct(x for x, _ in figure.points)
+    ys = _distinct(y for _, y in figure.points if y is not None)
+    values = _values(figure, position)
+    low, high = min(values.values()), max(values.values())
+    best = max(values, key=values.__getitem__) if column.higher_is_better else None
+    for (i, x), (j, y) in product(enumerate(xs), enumerate(ys)):
+        if (x, y) in values:
+            share = (values[x, y] - low) / (high - low) if high > low else 0.5
+            colour = mpl.colormaps["cividis"](share)
+            _square(panel, i, j, facecolor=colour, linewidth=0)
+            _write(panel, i, j, f"{values[x, y]:.{column.decimals}f}", _ink(colour))
+        elif definition.invalid(x, y):
+            _square(panel, i, j, **INVALID)
+        else:
+            _write(panel, i, j, "\N{EN DASH}", "black")
+        if (x, y) == best:
+            _frame(panel, i, j, 0.97, BEST)
+    for landmark in _landmarks(figure):
+        _frame(panel, xs.index(landmark.x), ys.index(landmark.y), 0.88, LANDMARK)
+    panel.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(ys) - 0.5), aspect="equal")
+    panel.set_title(_panel_title(figure, column))
+    panel.set_xlabel(_title(definition.x))
+    panel.set_ylabel(_title(definition.y))
+    panel.set_xticks(range(len(xs)), map(value_text, xs))
+    panel.set_yticks(range(len(ys)), map(value_text, ys))
+    panel.tick_params(length=0)
+
+
+def _values(figure: Figure, position: int) -> dict[Point, float]:
+    cells = [row.cells[position] for row in figure.table.rows]
+    pairs = zip(figure.points, cells, strict=True)
+    return {point: cell.value for point, cell in pairs if cell.value is not None}
+
+
+def _landmarks(figure: Figure) -> list[Landmark]:
+    return [mark for mark in figure.definition.landmarks if (mark.x, mark.y) in figure.points]
+
+
+def _square(panel: Axes, i: int, j: int, **style: Any) -> None:
+    panel.add_patch(Rectangle((i - 0.5, j - 0.5), 1, 1, **style))
+
+
+def _frame(panel: Axes, i: int, j: int, size: float, style: dict[str, Any]) -> None:
+    """Draw a frame in a cell; a white rim keeps it visible on dark colours."""
+    frame = Rectangle((i - size / 2, j - size / 2), size, size, **style, zorder=4)
+    rim = withStroke(linewidth=style["linewidth"] + 1.2, foreground="white")
+    frame.set_path_effects([rim])
+    panel.add_patch(frame)
+
+
+def _write(panel: Axes, i: int, j: int, text: str, colour: str) -> None:
+    panel.text(i, j, text, ha="center", va="center", fontsize=5.2, color=colour, zorder=5)
+
+
+def _ink(colour: Sequence[float]) -> str:
+    """Return black or white, whichever has more contrast with a colour (WCAG 2.2)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "black" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "white"
+
+
+def _title(axis: Axis) -> str:
+    return axis.latex or axis.label
+
+
+def _panel_title(figure: Figure, column: Column) -> str:
+    title = f"{'Validation ' if column.split == 'valid' else ''}{column.title} (%)"
+    several = len({c.dataset_title for c in figure.table.columns}) > 1
+    return f"{column.dataset_title}: {title}" if several else title
+
+
+KINDS: dict[str, Callable[[Figure], Picture]] = {"lines": lines, "heatmap": heatmap}
+"""By ``figure`` in the definition."""
+
+
+def _distinct(values: Iterable[T]) -> list[T]:
+    return list(dict.fromkeys(values))

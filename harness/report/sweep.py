@@ -1,0 +1,156 @@
+"""A suite's results by the settings it varies, instead of by the labels of its rows; pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.errors import StoreError
+from harness.report.definition import Axis, AxisValue, Definition, FigureDefinition, RowSpec
+from harness.report.results import Result, SeedRun, SuiteResults
+
+__all__ = ["Point", "Sweep", "sweep", "value_text"]
+
+Point = tuple[AxisValue, AxisValue | None]
+"""Values of x and y; y is None in figures without it."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A table with a row per point, and the results that fill it.
+
+    Attributes:
+        definition: the table.
+        results: labelled by the points.
+        points: by the labels of the rows.
+    """
+
+    definition: Definition
+    results: SuiteResults
+    points: dict[str, Point]
+
+
+def sweep(figure: FigureDefinition, results: SuiteResults) -> Sweep:
+    """Return a figure's data as a table, and what fills it.
+
+    Raises:
+        StoreError: two runs with one seed have the same point, so one more setting is varied.
+    """
+    placed, unplaced = _places(figure, results)
+    points = {_label(point): point for point in _order(figure, [point for point, _, _ in placed])}
+    labelled = [
+        Result(_label(point), dataset, features, tuple(runs[seed] for seed in sorted(runs)))
+        for (point, dataset, features), runs in placed.items()
+    ]
+    return Sweep(
+        _definition(figure, points),
+        replace(results, results=tuple(labelled), unplaced=unplaced),
+        points,
+    )
+
+
+def value_text(value: AxisValue) -> str:
+    """Return a value of an axis as it is printed."""
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _places(
+    figure: FigureDefinition, results: SuiteResults
+) -> tuple[dict[tuple[Point, str, str], dict[int, SeedRun]], dict[str, str]]:
+    """Return the runs by point, dataset, features and seed; and why others have no point.
+
+    A run without a record has no settings: it stands where the other runs of its row do.
+    """
+    known = {
+        result.label: point
+        for result in results.results
+        for run in result.runs
+        if (point := _point(figure, run)) is not None
+    }
+    placed: dict[tuple[Point, str, str], dict[int, SeedRun]] = defaultdict(dict)
+    unplaced: dict[str, str] = {}
+    for result, dataset in zip(results.results, _datasets(results.results), strict=True):
+        for run in result.runs:
+            point = _point(figure, run) or known.get(result.label)
+            if point is None:
+                unplaced.setdefault(dataset, f"not run: {run.reason or f'`{results.command}`'}")
+                continue
+            held = placed[point, dataset, result.features].setdefault(run.seed, run)
+            if held is not run:
+                raise StoreError(
+                    f"figure '{figure.name}': runs {held.run_id} and {run.run_id} are both at "
+                    f"{_label(point)} on {dataset} with seed {run.seed}; the suite varies more "
+                    "than the figure shows"
+                )
+    return placed, unplaced
+
+
+def _datasets(results: Sequence[Result]) -> Iterator[str]:
+    """Yield each result's dataset, with the feature set where a dataset has several."""
+    features: dict[str, set[str]] = defaultdict(set)
+    for result in results:
+        features[result.dataset].add(result.features)
+    for result in results:
+        several = len(features[result.dataset]) > 1
+        yield f"{result.dataset} [{result.features}]" if several else result.dataset
+
+
+def _point(figure: FigureDefinition, run: SeedRun) -> Point | None:
+    """Return where a run stands, None when it has no record or lacks a setting."""
+    if run.record is None:
+        return None
+    x = _setting(run.record.spec, figure.x)
+    y = _setting(run.record.spec, figure.y) if figure.y else None
+    return None if x is None or (figure.y and y is None) else (x, y)
+
+
+def _setting(spec: Any, axis: Axis) -> AxisValue | None:
+    value = spec
+    for key in axis.key.split("."):
+        if isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+            value = value[int(key)]
+        elif isinstance(value, dict) and key in value:
+            value = value[key]
+        else:
+            return axis.default
+    return value if isinstance(value, str) else float(value)
+
+
+def _order(figure: FigureDefinition, held: Sequence[Point]) -> list[Point]:
+    """Return the figure's points and those held, ordered along x, then y."""
+    xs = _along(figure.x, (x for x, _ in held))
+    if figure.y is None:
+        return [(x, None) for x in xs]
+    ys = _along(figure.y, (y for _, y in held if y is not None))
+    return [(x, y) for x in xs for y in ys if not figure.invalid(x, y)]
+
+
+def _along(axis: Axis, held: Iterable[AxisValue]) -> list[AxisValue]:
+    """Return an axis's values in order: numbers by size, words as given and met."""
+    values = list(dict.fromkeys((*axis.values, *held)))
+    numbers = sorted(value for value in values if not isinstance(value, str))
+    return [*numbers, *(value for value in values if isinstance(value, str))]
+
+
+def _label(point: Point) -> str:
+    return " / ".join(value_text(value) for value in point if value is not None)
+
+
+def _definition(figure: FigureDefinition, points: Iterable[str]) -> Definition:
+    axes = [figure.x, figure.y] if figure.y else [figure.x]
+    return Definition(
+        name=figure.name,
+        title=figure.title,
+        suite=figure.suite,
+        published=figure.published,
+        metrics=figure.metrics,
+        datasets=figure.datasets,
+        rows=tuple(
+            RowSpec(label=label, published=label if figure.published else "", model=figure.model)
+            for label in points
+        ),
+        footnotes=figure.footnotes,
+        row_title=" / ".join(axis.label for axis in axes),
+    )

@@ -1,0 +1,297 @@
+"""Figures: which point a run stands at, and what the picture shows of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Picture
+from matplotlib.patches import Rectangle
+
+from harness.errors import ConfigError, StoreError
+from harness.report.definition import FigureDefinition, Published
+from harness.report.figures import BEST, INVALID, LANDMARK, draw, picture
+from harness.report.query import Selection, report_figure
+from harness.report.render import check_format, render, render_picture
+from harness.store.memory import MemoryStore
+
+Fill = Callable[..., Any]
+
+PUBLISHED = Published.model_validate(
+    {
+        "source": "a paper",
+        "units": "percent",
+        "statistics": {"caption": "Table 1", "rows": {}},
+        "tables": {
+            "toy": {"caption": "T", "metrics": ["mrr"], "rows": {"2": {"atlas": [21.0]}}},
+        },
+    }
+)
+
+
+def lines(**fields: Any) -> FigureDefinition:
+    return FigureDefinition.model_validate(
+        {
+            "name": "toy",
+            "title": "Toy",
+            "figure": "lines",
+            "suite": "toy",
+            "model": "mocme",
+            "x": {"key": "model.experts.K", "title": "K", "default": 3, "values": [1, 2, 3]},
+            "metrics": ["mrr", "hits@1"],
+            **fields,
+        }
+    )
+
+
+def heatmap(**fields: Any) -> FigureDefinition:
+    return FigureDefinition.model_validate(
+        {
+            "name": "toy",
+            "title": "Toy",
+            "figure": "heatmap",
+            "suite": "toy",
+            "model": "mocme",
+            "x": {"key": "objective.egns.delta.0", "title": "d1", "values": [0.1, 0.5]},
+            "y": {"key": "objective.egns.delta.1", "title": "d2", "values": [0.5, 0.9]},
+            "ascending": True,
+            "metrics": ["valid:mrr", "easy"],
+            "landmarks": [{"x": 0.1, "y": 0.9, "title": "elsewhere"}],
+            **fields,
+        }
+    )
+
+
+def experts(k: int) -> dict[str, Any]:
+    return {"settings": {"model": {"experts": {"K": k}}}}
+
+
+def thresholds(low: float, high: float, easy: float) -> dict[str, Any]:
+    return {
+        "settings": {"objective": {"egns": {"delta": [low, high]}}},
+        "history": [{"easy": 0.0}, {"easy": easy}],
+        "extra": {"valid:mrr": 1.1},
+    }
+
+
+def labels(store: MemoryStore, definition: FigureDefinition) -> list[str]:
+    return [row.label for row in report_figure(store, definition, PUBLISHED).table.rows]
+
+
+# --- points -------------------------------------------------------------------------------
+
+
+def test_runs_stand_at_the_value_of_their_setting(store: MemoryStore, fill: Fill) -> None:
+    fill().row("two", [0.20, 0.22], **experts(2)).row("default", [0.30, 0.32])
+    figure = report_figure(store, lines())
+    assert figure.points == ((1, None), (2, None), (3, None))
+    values = {row.label: row.cells[0].value for row in figure.table.rows}
+    assert values == {"1": None, "2": pytest.approx(21.0), "3": pytest.approx(31.0)}
+
+
+def test_values_that_were_run_join_in_order(store: MemoryStore, fill: Fill) -> None:
+    fill().row("ten", [0.2], **experts(10)).row("zero", [0.2], **experts(0))
+    assert labels(store, lines()) == ["0", "1", "2", "3", "10"]
+
+
+def test_a_run_without_a_record_stands_where_its_row_does(store: MemoryStore, fill: Fill) -> None:
+    fill().row("two", [0.2, None], **experts(2))
+    row = report_figure(store, lines()).table.rows[1]
+    assert (row.cells[0].n, row.cells[0].planned) == (1, 2)
+    assert row.notes == ("1 of 2 seeds",)
+
+
+def test_points_that_were_not_run_say_why(store: MemoryStore, fill: Fill) -> None:
+    fill().row("two", [0.2], **experts(2)).row("one", [None])
+    reason = report_figure(store, lines()).table.rows[0].cells[0].reason
+    assert reason == "not run: `harness run toy`"
+
+
+def test_a_failed_run_says_so_at_its_point(store: MemoryStore, fill: Fill) -> None:
+    fill().row("two", ["out of luck"], **experts(2))
+    reason = report_figure(store, lines()).table.rows[1].cells[0].reason
+    assert reason == "failed: run toy000: out of luck"
+
+
+def test_two_runs_at_one_point_are_refused(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], **experts(2)).row("b", [0.3], **experts(2))
+    with pytest.raises(StoreError, match="runs toy000 and toy001 are both at 2 on atlas with seed"):
+        report_figure(store, lines())
+
+
+def test_feature_sets_of_a_dataset_stand_apart(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], features="x", **experts(2)).row("a", [0.3], features="y", **experts(2))
+    columns = report_figure(store, lines()).table.columns
+    assert list(dict.fromkeys(c.dataset_title for c in columns)) == ["atlas [x]", "atlas [y]"]
+
+
+def test_items_of_lists_validation_and_shares(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], **thresholds(0.1, 0.5, 0.7)).row("b", [0.3], **thresholds(0.1, 0.9, 0.6))
+    table = report_figure(store, heatmap()).table
+    assert [row.label for row in table.rows] == ["0.1 / 0.5", "0.1 / 0.9", "0.5 / 0.9"]
+    assert table.rows[0].cells[0].value == pytest.approx(22.0)
+    assert table.rows[0].cells[1].value == pytest.approx(70.0)
+    assert table.notes[0] == "Validation split; one seed (0)."
+
+
+def test_published_values_stand_at_their_point(store: MemoryStore) -> None:
+    definition = lines(published="toy", datasets=[{"name": "atlas"}])
+    rows = report_figure(store, definition, PUBLISHED).table.rows
+    assert [row.cells[0].published for row in rows] == [None, 21.0, None]
+
+
+def test_datasets_can_be_chosen(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], **experts(2)).row("a", [0.2], dataset="tiva", **experts(2))
+    chosen = report_figure(store, lines(), selection=Selection(datasets=("tiva",))).table
+    assert {column.dataset for column in chosen.columns} == {"tiva"}
+
+
+# --- definitions --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: heatmap(y=None), "a heatmap needs y"),
+        (lambda: lines(y={"key": "seed"}), "only a heatmap has y"),
+        (lambda: lines(figure="line"), "Input should be 'lines' or 'heatmap'"),
+        (lambda: lines(metrics=["hit@1"]), "unknown metric 'hit@1'; did you mean 'hits@1'"),
+    ],
+)
+def test_mistakes_are_named(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match="error") as error:
+        make()
+    assert message in str(error.value)
+
+
+# --- pictures -----------------------------------------------------------------------------
+
+
+def drawn(store: MemoryStore, definition: FigureDefinition) -> Picture:
+    return draw(report_figure(store, definition, PUBLISHED))
+
+
+def panel(shown: Picture, number: int = 0) -> Axes:
+    return shown.axes[number]
+
+
+def test_a_line_shows_means_and_its_band_the_interval(store: MemoryStore, fill: Fill) -> None:
+    fill().row("one", [0.20, 0.22], **experts(1)).row("two", [0.30, 0.30], **experts(2))
+    axes = panel(drawn(store, lines()))
+    assert axes.lines[0].get_xydata() == pytest.approx(np.array([[1, 21.0], [2, 30.0]]))
+    (band,) = axes.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    # t(1) = 12.706 at 0.975; sd of 20 and 22 is sqrt 2, over sqrt 2 seeds: 1
+    assert heights.min() == pytest.approx(21 - 12.706, abs=1e-3)
+    assert heights.max() == pytest.approx(21 + 12.706, abs=1e-3)
+
+
+def test_there_is_a_panel_per_metric_and_a_line_per_dataset(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], **experts(1)).row("a", [0.3], dataset="tiva", **experts(1))
+    shown = drawn(store, lines())
+    assert [axes.get_ylabel() for axes in shown.axes] == ["MRR (%)", "Hit@1 (%)"]
+    assert [len(axes.lines) for axes in shown.axes] == [2, 2]
+    looks = {(x.get_color(), x.get_marker(), x.get_linestyle()) for x in shown.axes[0].lines}
+    assert len({look[0] for look in looks}) == len({look[1:] for look in looks}) == 2
+
+
+def test_published_values_are_hollow(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], **experts(1))
+    published = panel(drawn(store, lines(published="toy"))).lines[1]
+    assert published.get_xydata() == pytest.approx(np.array([[2, 21.0]]))
+    assert published.get_markerfacecolor() == "white"
+
+
+def test_words_stand_one_after_another(store: MemoryStore, fill: Fill) -> None:
+    filler = fill()
+    for kind in ("mean", "gate"):
+        filler.row(kind, [0.2], settings={"model": {"fusion": {"kind": kind}}})
+    axes = panel(drawn(store, lines(x={"key": "model.fusion.kind"})), -1)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["mean", "gate"]
+
+
+def rectangles(axes: Axes, style: dict[str, Any]) -> list[tuple[float, float]]:
+    """Return the middles of the rectangles of an axes that look like ``style``."""
+    wanted = Rectangle((0, 0), 1, 1, **style)
+
+    def look(patch: Any) -> tuple[Any, ...]:
+        return patch.get_edgecolor(), patch.get_linewidth(), patch.get_hatch(), patch.get_fill()
+
+    return [
+        (p.get_x() + p.get_width() / 2, p.get_y() + p.get_height() / 2)
+        for p in axes.patches
+        if isinstance(p, Rectangle) and look(p) == look(wanted)
+    ]
+
+
+def test_a_heat_map_prints_values_and_boxes_the_best(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], **thresholds(0.1, 0.5, 0.7)).row("b", [0.3], **thresholds(0.1, 0.9, 0.6))
+    shown = drawn(store, heatmap())
+    first, second = panel(shown, 0), panel(shown, 1)
+    assert [text.get_text() for text in first.texts] == ["22.00", "33.00", "\N{EN DASH}"]
+    assert [text.get_text() for text in second.texts] == ["70.0", "60.0", "\N{EN DASH}"]
+    assert rectangles(first, BEST) == [pytest.approx((0, 1))]
+    assert rectangles(second, BEST) == []
+    assert rectangles(first, LANDMARK) == [pytest.approx((0, 1))]
+    assert rectangles(first, INVALID) == [(1, 0)]
+    assert first.get_title() == "Validation MRR (%)"
+
+
+def test_values_can_be_read_on_their_colour(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], **thresholds(0.1, 0.5, 0.7)).row("b", [0.3], **thresholds(0.1, 0.9, 0.6))
+    axes = panel(drawn(store, heatmap()))
+    faces = [p.get_facecolor() for p in axes.patches if p.get_fill() and not p.get_hatch()]
+    for text, face in zip(axes.texts[:2], faces, strict=True):
+        assert _contrast(mpl.colors.to_rgb(text.get_color()), face[:3]) >= 4.5
+
+
+def _contrast(a: Any, b: Any) -> float:
+    """Contrast of two colours as WCAG 2.2 defines it (1 to 21)."""
+
+    def lightness(colour: Any) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+    dark, light = sorted((lightness(a), lightness(b)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("format_", ["png", "pdf", "svg"])
+def test_files_are_the_same_each_time(store: MemoryStore, fill: Fill, format_: str) -> None:
+    fill().row("a", [0.2, 0.3], **experts(1))
+    figure = report_figure(store, lines())
+    assert picture(figure, format_) == picture(figure, format_)
+
+
+def test_a_column_is_3_3_inches_wide(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2, 0.3], **experts(1))
+    image = mpl.image.imread(io.BytesIO(picture(report_figure(store, lines()), "png")))
+    assert image.shape[1] == 990  # 300 dots per inch
+
+
+def test_an_empty_figure_says_why(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [None])
+    with pytest.raises(StoreError, match="figure 'toy' has nothing to draw: not run: `harness run"):
+        render_picture(report_figure(store, lines()), "png")
+
+
+def test_the_data_of_a_figure_are_a_table(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], **experts(2))
+    rendered = render(report_figure(store, lines()).table, "csv")
+    assert rendered.splitlines()[2].startswith(",2,20.0,")
+    with pytest.raises(ConfigError, match="a table has no format 'png'; --figure NAME draws"):
+        check_format("png")
+
+
+def test_shipped_figures_say_what_is_to_be_run() -> None:
+    from harness.report import files
+
+    for name in files.available():
+        definition = files.load_any(name)
+        if isinstance(definition, FigureDefinition):
+            assert report_figure(MemoryStore(), definition, files.load_published()).why_empty
