@@ -99,13 +99,14 @@ def import_folder(folder: Path, card: DatasetCard) -> Path:
     Raises:
         ConfigError: the dataset has no files.
         MissingDataError: a required file is not in ``folder``.
-        DataError: a file has another sha256; each is named.
+        DataError: a file has another sha256 (each is named), or is no regular file.
         MachineError: the disk is full or the folder cannot be written to.
     """
     if not card.files:
         raise ConfigError(f"{card.title} is not imported: {card.source}")
     if not folder.is_dir():
         raise MissingDataError(f"{folder}: no such folder")
+    readable = data_files(folder)
     absent = lacking(card, folder)
     if absent:
         raise MissingDataError(f"{folder}: lacks {', '.join(absent)} of {card.title}")
@@ -120,7 +121,7 @@ def import_folder(folder: Path, card: DatasetCard) -> Path:
     own = {file.path for file in card.files}
     extra = [
         str(path.relative_to(folder))
-        for path in data_files(folder)
+        for path in readable
         if path.suffix != ".txt" and str(path.relative_to(folder)) not in own
     ]
     target = datasets_folder() / card.folder

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from harness.data.features import FeatureTable
+from harness.data.parsing import check_regular, read_lines
 from harness.errors import DataError, MissingDataError
 
 __all__ = ["SUFFIXES", "file_sha256", "filler_rows", "read_feature_file"]
@@ -61,11 +62,13 @@ def read_feature_file(
 
     Raises:
         MissingDataError: there is no such file.
-        DataError: the file is truncated, holds code, has the wrong number of rows, NaN or
-            infinity, or is not floating point; the message names the file.
+        DataError: the file is truncated, holds code, has the wrong number of rows or no columns,
+            NaN, infinity or what float32 cannot hold, is not floating point, or nobody has the
+            modality; the message names the file.
     """
-    if not path.is_file():
+    if not path.exists():
         raise MissingDataError(f"{path}: no such feature file")
+    check_regular(path)
     reader = _READERS.get(path.suffix)
     if reader is None:
         raise DataError(f"{path}: cannot read '{path.suffix}'; use one of {', '.join(SUFFIXES)}")
@@ -73,6 +76,11 @@ def read_feature_file(
     _check(path, features, n_entities)
     matrix, pooling = _pool(features)
     present, rule = _presence(path, matrix, mask)
+    if not bool(present.any()):
+        raise DataError(
+            f"{path}: no entity has the modality '{modality}' (mask: "
+            f"{rule.get('file', rule['rule'])}); correct the mask, or take the file away"
+        )
     provenance = {
         "file": path.name,
         "sha256": file_sha256(path),
@@ -82,9 +90,10 @@ def read_feature_file(
         "mask": rule,
         **extra,
     }
+    matrix = matrix.masked_fill(~present[:, None], 0.0).contiguous()
     if matrix.dtype == torch.float64:
         matrix = matrix.float()
-    matrix = matrix.masked_fill(~present[:, None], 0.0).contiguous()
+    _check_range(path, matrix)
     return FeatureTable(modality, matrix, present, provenance)
 
 
@@ -131,6 +140,8 @@ def filler_rows(matrix: Tensor) -> tuple[Tensor, dict[str, int]]:
 def _check(path: Path, features: Tensor, n_entities: int) -> None:
     if features.ndim not in (2, 3):
         raise DataError(f"{path}: shape {list(features.shape)}; need [N, d] or [N, k, d]")
+    if 0 in features.shape[1:]:
+        raise DataError(f"{path}: shape {list(features.shape)} holds no feature; need a column")
     if not features.is_floating_point():
         kind = str(features.dtype).removeprefix("torch.")
         raise DataError(f"{path}: holds {kind}; features must be floating point")
@@ -146,6 +157,16 @@ def _check(path: Path, features: Tensor, n_entities: int) -> None:
         raise DataError(f"{path}: row {row} holds NaN or infinity ({bad} such rows)")
 
 
+def _check_range(path: Path, matrix: Tensor) -> None:
+    """Refuse what became infinite on its way to float32; the file itself holds finite values."""
+    fits = torch.isfinite(matrix).all(1)
+    if not bool(fits.all()):
+        raise DataError(
+            f"{path}: row {int((~fits).nonzero()[0])} holds what float32 cannot (its largest is "
+            f"{torch.finfo(torch.float32).max:.3g}); scale the features"
+        )
+
+
 def _pool(features: Tensor) -> tuple[Tensor, str]:
     if features.ndim == 2:
         return features, "none"
@@ -158,7 +179,8 @@ def _pool(features: Tensor) -> tuple[Tensor, str]:
 def _presence(path: Path, matrix: Tensor, mask: Tensor | None) -> tuple[Tensor, dict[str, Any]]:
     beside = path.with_name(f"{path.stem}.present.npy")
     found = {"rule": "tensor 'present' in the file"}
-    if mask is None and beside.is_file():
+    if mask is None and beside.exists():
+        check_regular(beside)
         mask = _load_npy(beside)
         found = {"rule": "file", "file": beside.name, "sha256": file_sha256(beside)}
     if mask is None:
@@ -262,6 +284,8 @@ def _rows_by_key(
         if not bool(torch.isfinite(rows).all()):
             raise DataError(f"{path}: key '{key}' (row {entity}) holds NaN or infinity")
         row = rows.float().reshape(-1, rows.shape[-1]).mean(0)
+        if not bool(torch.isfinite(row).all()):
+            raise DataError(f"{path}: key '{key}' holds what float32 cannot; scale the features")
         if matrix is None:
             matrix = torch.zeros(n_entities, len(row))
         if len(row) != matrix.shape[1]:
@@ -281,10 +305,10 @@ def _key_ids(path: Path, entities: Sequence[str]) -> dict[str, int]:
     """Key -> entity id: the identifiers themselves, or the map in ``<stem>.ids.tsv``."""
     ids = {name: i for i, name in enumerate(entities)}
     table = path.with_name(f"{path.stem}.ids.tsv")
-    if not table.is_file():
+    if not table.exists():
         return ids
     mapped: dict[str, int] = {}
-    for number, line in enumerate(table.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(read_lines(table), 1):
         key, tab, entity = line.partition("\t")
         if not tab or entity not in ids:
             raise DataError(f"{table}:{number}: '{line}': need 'key<TAB>entity identifier'")
@@ -308,7 +332,7 @@ def _read_pth(path: Path, n_entities: int, entities: Sequence[str]) -> Raw:
             f'  python -c "import torch; from safetensors.torch import save_file; '
             f"x = torch.load('{path.name}', weights_only=False); "
             f"save_file({{'features': torch.as_tensor(x)}}, '{path.stem}.safetensors')\"\n"
-            f"and use the .safetensors file"
+            f"and put the .safetensors file in its place"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: not a complete .pth file ({error})") from error

@@ -15,7 +15,7 @@ name and the share of tokens of the names that the sentence encoder does not kno
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from harness.data.card import DatasetCard
@@ -23,7 +23,7 @@ from harness.data.encoders import ENCODERS, Encoder
 from harness.data.feature_files import SUFFIXES, read_feature_file
 from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
-from harness.errors import ConfigError, MissingDataError, suggest
+from harness.errors import ConfigError, DataError, MissingDataError, suggest
 
 __all__ = ["build", "describe", "entity_texts", "modalities", "unencoded"]
 
@@ -69,7 +69,8 @@ def build(card: DatasetCard, name: str, graph: KnowledgeGraph, folder: Path) -> 
     Raises:
         ConfigError: there is no such set.
         MissingDataError: its files, the names or the encoder's package are absent.
-        DataError: a file is wrong, or the encoder does not know the names.
+        DataError: a file is wrong, a modality has several, the folder of one's own files holds
+            one that no modality bears the name of, or the encoder does not know the names.
     """
     if name == "none":
         return FeatureSet()
@@ -89,6 +90,7 @@ def modalities(card: DatasetCard, name: str, folder: Path) -> tuple[str, ...]:
 
     Raises:
         ConfigError, MissingDataError: as ``build``.
+        DataError: as ``build``, but for what only reading tells.
     """
     if name == "none":
         return ()
@@ -180,13 +182,10 @@ def _published_modalities(card: DatasetCard) -> tuple[str, ...]:
 def _published(card: DatasetCard, folder: Path) -> dict[str, Path]:
     """All modalities of Table 1; a set with one missing would go by the wrong name."""
     wanted = _published_modalities(card) or MODALITIES
-    found = {m: _first(_published_files(card, m, folder)) for m in wanted}
+    found = {m: _only(m, _published_files(card, m, folder)) for m in wanted}
     absent = [m for m, path in found.items() if path is None]
     if absent:
-        looked = "\n".join(
-            f"  {m}: {', '.join(dict.fromkeys(p.stem for p in _published_files(card, m, folder)))}"
-            for m in absent
-        )
+        looked = "\n".join(f"  {m}: {', '.join(_published_stems(card, m))}" for m in absent)
         raise MissingDataError(
             f"dataset '{card.name}': no published features for {', '.join(absent)} in {folder} "
             f"or its folder 'features'; looked for\n{looked}\n"
@@ -200,30 +199,61 @@ def _published(card: DatasetCard, folder: Path) -> dict[str, Path]:
 
 
 def _published_files(card: DatasetCard, modality: str, folder: Path) -> Iterator[Path]:
-    word = _PUBLISHED_WORD.get(modality, modality)
-    stems = [f"{name}-{word}" for name in dict.fromkeys((card.folder, card.title))]
-    stems += [_MOMOK_STEM[modality]] if modality in _MOMOK_STEM else []
     for place in (folder / "features", folder):
-        for stem in stems:
+        for stem in _published_stems(card, modality):
             yield from (place / f"{stem}{suffix}" for suffix in SUFFIXES)
 
 
+def _published_stems(card: DatasetCard, modality: str) -> list[str]:
+    word = _PUBLISHED_WORD.get(modality, modality)
+    stems = [f"{name}-{word}" for name in dict.fromkeys((card.folder, card.title))]
+    return stems + ([_MOMOK_STEM[modality]] if modality in _MOMOK_STEM else [])
+
+
 def _own_files(card: DatasetCard, folder: Path) -> dict[str, Path]:
-    found = {
-        modality: _first(folder / "features" / f"{modality}{suffix}" for suffix in SUFFIXES)
-        for modality in MODALITIES
-    }
+    place = folder / "features"
+    _refuse_unknown(card, place)
+    found = {m: _only(m, (place / f"{m}{suffix}" for suffix in SUFFIXES)) for m in MODALITIES}
     if not any(found.values()):
         raise MissingDataError(
-            f"dataset '{card.name}': no feature file in {folder / 'features'}; looked for "
+            f"dataset '{card.name}': no feature file in {place}; looked for "
             f"{', '.join(MODALITIES)} ending in {', '.join(SUFFIXES)}",
             brief="no feature file of one's own on the machine",
         )
     return {modality: path for modality, path in found.items() if path is not None}
 
 
-def _first(paths: Iterator[Path]) -> Path | None:
-    return next((path for path in paths if path.is_file()), None)
+def _refuse_unknown(card: DatasetCard, place: Path) -> None:
+    """Refuse what looks like a feature file or its mask but would be passed over.
+
+    Published files may lie in the same folder, and files with other endings are the user's.
+    """
+    own = {*MODALITIES, *(stem for m in MODALITIES for stem in _published_stems(card, m))}
+    for path in sorted(place.glob("*")):
+        stem = path.stem.removesuffix(".present")
+        if path.suffix in SUFFIXES and stem not in own:
+            raise DataError(
+                f"{path}: '{stem}' is no modality, so the file would be passed over"
+                f"{suggest(stem, MODALITIES)}"
+            )
+        if path.suffix not in SUFFIXES and path.stem in MODALITIES:
+            raise DataError(
+                f"{path}: cannot read '{path.suffix}'; use one of {', '.join(SUFFIXES)}"
+            )
+
+
+def _only(modality: str, paths: Iterable[Path]) -> Path | None:
+    """Return the one file of a modality, None when there is none.
+
+    Raises:
+        DataError: there are several.
+    """
+    found = [path for path in paths if path.exists()]
+    if len(found) > 1:
+        raise DataError(
+            f"modality '{modality}' has several files, keep one: {', '.join(map(str, found))}"
+        )
+    return found[0] if found else None
 
 
 def _with_count(table: FeatureTable, card: DatasetCard) -> FeatureTable:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.data.card import DatasetCard
+from harness.data.parsing import check_regular
 from harness.errors import MissingDataError
 
 __all__ = ["data_files", "datasets_folder", "find", "lacking", "locate", "names_of", "roots"]
@@ -65,12 +66,19 @@ def locate(card: DatasetCard) -> Path:
 
 
 def data_files(folder: Path) -> list[Path]:
-    """Return a folder's texts, tables of names and features, those in ``features/`` included."""
+    """Return a folder's texts, tables of names and features, those in ``features/`` included.
+
+    Raises:
+        DataError: one of them is a pipe, a device, a folder or a link that leads nowhere.
+    """
     from harness.data.feature_files import SUFFIXES
 
     endings = {*SUFFIXES, ".txt", ".tsv"}
     inside = [*folder.iterdir(), *(folder / "features").glob("*")]
-    return sorted(path for path in inside if path.suffix in endings and path.is_file())
+    found = sorted(path for path in inside if path.suffix in endings)
+    for path in found:
+        check_regular(path)
+    return found
 
 
 def _candidates(card: DatasetCard) -> Iterator[Path]:

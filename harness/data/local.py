@@ -107,6 +107,7 @@ def import_local(folder: Path, name: str) -> Path:
     """
     if not name or name != Path(name).name or name.startswith(".") or ":" in name:
         raise ConfigError(f"--name {name}: need a plain name, without '/', ':' or a leading dot")
+    files = folders.data_files(folder)
     graph = read_folder(folder, name)
     known = find_local(name)
     if known is not None:
@@ -117,7 +118,7 @@ def import_local(folder: Path, name: str) -> Path:
         )
     target = folders.datasets_folder() / name
     with acquire.staging(target) as staged:
-        for path in folders.data_files(folder):
+        for path in files:
             place = staged / path.relative_to(folder)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from harness.errors import DataError, MissingDataError
 
-__all__ = ["read_id_triples", "read_lines", "read_name_triples", "read_rows", "read_vocabulary"]
+__all__ = [
+    "check_regular",
+    "read_id_triples",
+    "read_lines",
+    "read_name_triples",
+    "read_rows",
+    "read_vocabulary",
+]
 
 Ids = NDArray[np.int64]
 
@@ -25,6 +32,16 @@ _ENTRY = re.compile(r"(.*\S)[ \t]+(\S+)[ \t]*", re.ASCII)
 """``name<whitespace>id``: names may hold spaces, so the last whitespace separates."""
 _MOST_DIGITS = 18
 """Every number of 18 digits fits int64."""
+
+
+def check_regular(path: Path) -> None:
+    """Refuse to open a pipe, which would be waited for, or a device, which never ends.
+
+    Raises:
+        DataError: ``path`` is not a regular file or a link to one.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: is not a regular file; put one there, or take it away")
 
 
 def read_lines(path: Path) -> list[str]:
@@ -164,6 +181,8 @@ def read_name_triples(
 
 
 def _read(path: Path) -> bytes:
+    if path.exists():
+        check_regular(path)
     try:
         data = path.read_bytes()
     except FileNotFoundError:

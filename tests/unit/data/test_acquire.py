@@ -302,6 +302,17 @@ def test_import_names_what_is_lacking(local: Path) -> None:
         acquire.import_folder(local / "absent", _card())
 
 
+@pytest.mark.timeout(30)
+def test_import_refuses_what_is_not_a_regular_file(local: Path) -> None:
+    for name in ("image.npy", "train2id.txt"):
+        (local / name).unlink(missing_ok=True)
+        os.mkfifo(local / name)
+        with pytest.raises(DataError, match=f"{name}: is not a regular file"):
+            acquire.import_folder(local, _card())
+        (local / name).unlink()
+    assert _nothing_is_left()
+
+
 def test_importing_the_data_folder_itself_changes_nothing(local: Path) -> None:
     folder = acquire.import_folder(local, _card())
     assert acquire.import_folder(folder, _card()) == folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +112,66 @@ def test_a_vector_is_no_feature_matrix(tmp_path: Path, suffix: str) -> None:
     WRITERS[suffix](path, torch.zeros(N))
     with pytest.raises(DataError, match=r"need \[N, d\]"):
         read_feature_file(path, "image", N)
+
+
+@formats
+@pytest.mark.parametrize("shape", [(N, 0), (N, 3, 0), (N, 0, 3)])
+def test_a_matrix_without_columns_is_refused(
+    tmp_path: Path, suffix: str, shape: tuple[int, ...]
+) -> None:
+    path = tmp_path / f"image{suffix}"
+    WRITERS[suffix](path, torch.zeros(shape))
+    with pytest.raises(DataError, match=r"image\.[a-z0-9]+: shape .* holds no feature"):
+        read_feature_file(path, "image", N)
+
+
+@formats
+@pytest.mark.parametrize("images", [1, 2])
+def test_what_does_not_fit_single_precision_names_file_and_row(
+    tmp_path: Path, suffix: str, images: int
+) -> None:
+    features = _features().double()[:, None].repeat(1, images, 1)
+    features[7, 0, 2] = 1e300
+    path = tmp_path / f"image{suffix}"
+    WRITERS[suffix](path, features.squeeze(1))
+    with pytest.raises(DataError, match=r"image\.[a-z0-9]+: row 7 holds what float32 cannot"):
+        read_feature_file(path, "image", N)
+
+
+def test_values_of_entities_without_the_modality_need_not_fit(tmp_path: Path) -> None:
+    features, present = _features().double(), torch.arange(N) != 7
+    features[7] = 1e300
+    save_file({"features": features, "present": present}, tmp_path / "image.safetensors")
+    table = read_feature_file(tmp_path / "image.safetensors", "image", N)
+    assert table.present.equal(present)
+
+
+def test_a_modality_that_nobody_has_is_refused_with_the_place_of_its_mask(tmp_path: Path) -> None:
+    nobody = torch.zeros(N, dtype=torch.bool)
+    path = tmp_path / "image.safetensors"
+    save_file({"features": _features(), "present": nobody}, path)
+    with pytest.raises(DataError, match=r"image\.safetensors: no entity has .*tensor 'present'"):
+        read_feature_file(path, "image", N)
+    save_file({"features": _features()}, path)
+    np.save(tmp_path / "image.present.npy", nobody.numpy())
+    with pytest.raises(DataError, match=r"no entity has .*image\.present\.npy"):
+        read_feature_file(path, "image", N)
+    (tmp_path / "image.present.npy").unlink()
+    save_file({"features": torch.zeros(N, 3)}, path)
+    with pytest.raises(DataError, match=r"no entity has the modality 'image' .*exact zeros"):
+        read_feature_file(path, "image", N)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", ["image.h5", "image.present.npy", "image.ids.tsv"])
+def test_a_pipe_in_place_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    _write_keys(tmp_path / "image.h5", {"a": [[1, 2]], "b": [[3, 4]]})
+    if name == "image.present.npy":
+        _write_h5(tmp_path / "image.h5", _features(2))
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: is not a regular file"):
+        read_feature_file(tmp_path / "image.h5", "image", 2, ("a", "b"))
 
 
 @formats
@@ -295,6 +356,9 @@ def test_the_keys_of_an_h5_file_may_be_mapped(tmp_path: Path) -> None:
         read_feature_file(path, "image", 2, ("a", "b"))
     (tmp_path / "image.ids.tsv").write_text("IMG1\tb\nIMG2\ta\n")
     assert read_feature_file(path, "image", 2, ("a", "b")).matrix.tolist() == [[3, 4], [1, 2]]
+    (tmp_path / "image.ids.tsv").write_bytes(b"IMG1\tb\nIMG2\t\xe7\n")
+    with pytest.raises(DataError, match=r"image\.ids\.tsv:2: not UTF-8"):
+        read_feature_file(path, "image", 2, ("a", "b"))
     (tmp_path / "image.ids.tsv").write_text("IMG1\tb\nIMG2\tz\n")
     with pytest.raises(DataError, match=r"image\.ids\.tsv:2: 'IMG2\tz'"):
         read_feature_file(path, "image", 2, ("a", "b"))
@@ -307,6 +371,10 @@ def test_the_datasets_of_an_h5_file_are_checked(tmp_path: Path) -> None:
         read_feature_file(path, "image", 2, ("a", "b"))
     _write_keys(path, {"a": [[1, 2]], "b": [[3, float("nan")]]})
     with pytest.raises(DataError, match=r"key 'b' \(row 1\) holds NaN"):
+        read_feature_file(path, "image", 2, ("a", "b"))
+    with h5py.File(path, "w") as file:
+        file["a"], file["b"] = np.array([1.0, 2.0]), np.array([1e300, 2.0])
+    with pytest.raises(DataError, match=r"image\.h5: key 'b' holds what float32 cannot"):
         read_feature_file(path, "image", 2, ("a", "b"))
 
 

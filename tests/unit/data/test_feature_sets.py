@@ -162,6 +162,46 @@ def test_own_files_may_be_some_modalities_but_not_none(tmp_path: Path) -> None:
     assert list(build(_card(), "files", _graph(), tmp_path).tables) == ["numeric"]
 
 
+def test_two_files_of_one_modality_are_refused_and_both_named(tmp_path: Path) -> None:
+    (tmp_path / "features").mkdir()
+    for name in ("features/image.npy", "features/image.pth", "img_features.pt", "TOY-visual.pth"):
+        (tmp_path / name).touch()
+    for ask in (lambda n: build(_card(image=5), n, _graph(), tmp_path),
+                lambda n: modalities(_card(image=5), n, tmp_path)):  # fmt: skip
+        with pytest.raises(DataError, match=r"'image' has several .*image\.npy, .*image\.pth"):
+            ask("files")
+        with pytest.raises(DataError, match=r"TOY-visual\.pth, .*img_features\.pt"):
+            ask("published")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("imgae.npy", "'imgae' is no modality.*did you mean 'image'"),
+        ("Image.npy", "'Image' is no modality.*did you mean 'image'"),
+        ("imgae.present.npy", "'imgae' is no modality.*did you mean 'image'"),
+        ("touch.npy", "'touch' is no modality.*choose from audio, image"),
+        ("image.npz", r"cannot read '\.npz'; use one of \.safetensors, \.npy"),
+    ],
+)
+def test_a_feature_file_that_would_be_passed_over_is_refused(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    (tmp_path / "features").mkdir()
+    torch.save(_features(), tmp_path / "features" / "text.pth")
+    (tmp_path / "features" / name).touch()
+    with pytest.raises(DataError, match=rf"{name}: {said}"):
+        modalities(_card(), "files", tmp_path)
+
+
+def test_beside_feature_files_may_lie_masks_maps_published_files_and_notes(tmp_path: Path) -> None:
+    (tmp_path / "features").mkdir()
+    for name in ("text.npy", "text.present.npy", "text.ids.tsv", "TOY-visual.pth",
+                 "img_features.pth", "README.md", "build.py"):  # fmt: skip
+        (tmp_path / "features" / name).touch()
+    assert modalities(_card(), "files", tmp_path) == ("text",)
+
+
 def test_a_wrong_published_file_is_named(tmp_path: Path) -> None:
     torch.save(_features()[:-1], tmp_path / "Toy15K-visual.pth")
     with pytest.raises(DataError, match=r"Toy15K-visual\.pth: 7 rows found, 8 expected"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,17 @@ def test_a_folder_that_does_not_read_is_not_imported(downloads: Path) -> None:
     (downloads / "test.tsv").write_text("ice\tis a\n")
     with pytest.raises(DataError, match=r"test\.tsv:1: need"):
         import_local(downloads, "mine")
+    assert not folders.datasets_folder().exists()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", ["valid.tsv", "notes.txt", "features/text.npy"])
+def test_a_folder_with_a_pipe_is_not_imported(downloads: Path, name: str) -> None:
+    (downloads / name).unlink(missing_ok=True)
+    os.mkfifo(downloads / name)
+    result = CliRunner().invoke(app, ["import", str(downloads), "--name", "mine"])
+    assert isinstance(result.exception, DataError)
+    assert str(result.exception).startswith(f"{downloads / name}: is not a regular file")
     assert not folders.datasets_folder().exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -262,6 +263,25 @@ def test_an_absent_split_file_is_named(tmp_path: Path) -> None:
     _openke(tmp_path)
     (tmp_path / "valid2id.txt").unlink()
     with pytest.raises(MissingDataError, match=r"valid2id.txt: no such file"):
+        read_folder(tmp_path, "toy")
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_is_not_a_regular_file_is_refused_and_not_waited_for(
+    layout: str, kind: str, tmp_path: Path
+) -> None:
+    LAYOUTS[layout](tmp_path)
+    path = next(tmp_path.glob("valid*"))
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    with pytest.raises(DataError, match=rf"{path.name}: is not a regular file"):
         read_folder(tmp_path, "toy")
 
 
