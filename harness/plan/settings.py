@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -171,15 +172,24 @@ def _validated(
 def _blame(path: KeyPath, held: Mapping[tuple[str, ...], Setting], message: str) -> tuple[str, str]:
     """Return the setting that a problem at ``path`` comes from, and the key if it is another.
 
-    A problem of values together has no path: it comes from the setting its message names first.
+    A problem of several values together stands at the group they are in: it comes from the setting
+    that its message names first.
     """
     for length in range(len(path), 0, -1):
-        for names, setting in held.items():
-            if names == path[:length]:
-                inner = show_path(path[length:])
-                return setting.where, f"{inner}: " if inner else ""
-            if length == len(path) and names[:length] == path:
-                return setting.where, f"'{show_path(path)}': "
-    places = {message.find(show_path(names)): setting.where for names, setting in held.items()}
-    told = sorted((place, where) for place, where in places.items() if place >= 0)
-    return show_path(path) or (told[0][1] if told else "settings"), ""
+        if path[:length] in held:
+            inner = show_path(path[length:])
+            return held[path[:length]].where, f"{inner}: " if inner else ""
+    group = {n[len(path) :]: s for n, s in held.items() if n[: len(path)] == path}
+    places = {_place(show_path(names), message): s.where for names, s in group.items()}
+    named = min((place for place in places if place >= 0), default=None)
+    if named is not None:
+        return places[named], ""
+    if path and group:
+        return next(iter(group.values())).where, f"'{show_path(path)}': "
+    return show_path(path) or "settings", ""
+
+
+def _place(key: str, message: str) -> int:
+    """Return where a message names a key, -1 where it does not."""
+    found = re.search(rf"(?<![\w.]){re.escape(key)}(?!\.?\w)", message)
+    return found.start() if found else -1

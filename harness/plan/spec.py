@@ -153,7 +153,8 @@ class OptimiserSpec(Config):
         for option in ("weight_decay", "clip"):
             if self.name == "lazy_adam" and getattr(self, option):
                 raise ValueError(
-                    f"{option} needs every entity's gradient, lazy_adam has not; use adam"
+                    f"{option} needs the gradient of every entity, which name=lazy_adam does not "
+                    f"make; use adam, or leave {option} at 0"
                 )
         return self
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, field_validator, model_validator
 
 from harness.config.base import Config, KeyPath, show_path
 from harness.config.yaml_source import Document, read_yaml, validate
@@ -174,9 +174,14 @@ class Suite(Config):
     def _consistent(self) -> Suite:
         if not self.rows and self.ablation is None:
             raise ValueError("needs rows or an ablation")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds repeat: {list(self.seeds)}")
         return self
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"repeats a seed: {list(seeds)}")
+        return seeds
 
     def where(self, path: KeyPath) -> str:
         """Return ``file:line: key`` of a value (``key`` for a suite that is not from a file)."""

@@ -169,7 +169,15 @@ def test_every_error_has_its_line_and_all_are_listed(tmp_path: Path) -> None:
         ({"exclude": [{}]}, "all of its cells are excluded"),
         (
             {"base": {"objective.egns.delta": [0.9, 0.1]}},
-            "base.objective.egns.delta: 'objective.egns': delta must ascend",
+            "base.objective.egns.delta: delta must ascend",
+        ),
+        (
+            {"base": {"optimiser": {"lr": 0.1, "name": "lazy_adam", "clip": 1}}},
+            "base.optimiser.clip: clip needs the gradient of every entity",
+        ),
+        (
+            {"base": {"objective.egns": {"smooth": 0, "gradient": "flow"}}},
+            "base.objective.egns.gradient: gradient 'flow' needs smooth > 0",
         ),
         (
             {"rows": ["mocme"], "base": {"data": {"features": "all", "modalities": ["imge"]}}},

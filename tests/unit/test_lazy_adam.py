@@ -96,7 +96,7 @@ def test_entities_that_a_step_does_not_draw_stay(name: str) -> None:
 
 @pytest.mark.parametrize("option", ["weight_decay", "clip"])
 def test_options_that_need_every_row_are_refused(option: str) -> None:
-    with pytest.raises(ValidationError, match=f"{option} needs every entity's gradient"):
+    with pytest.raises(ValidationError, match=f"{option} needs the gradient of every entity"):
         OptimiserSpec.model_validate({"name": "lazy_adam", option: 0.1})
 
 
