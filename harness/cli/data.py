@@ -29,6 +29,9 @@ def list_datasets(as_json: AsJson = False) -> None:
     """List the datasets: published sizes, and where they lie or how to get them."""
     from rich.table import Table
 
+    from harness.data.card import NAME_RULE
+    from harness.data.local import misnamed
+
     rows = [_listing(entry) for entry in _sources()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -49,6 +52,8 @@ def list_datasets(as_json: AsJson = False) -> None:
     console.print(table, soft_wrap=True)
     if any(not row["built_in"] and row["folder"] is None for row in rows):
         _progress("get those that are not here: harness data fetch NAME")
+    for folder in misnamed():
+        _progress(f"{folder}: left out, rename it: {NAME_RULE}")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
@@ -11,7 +12,41 @@ from harness.data.graph import KnowledgeGraph
 from harness.errors import ConfigError
 from harness.registry import Registry
 
-__all__ = ["DATASETS", "DatasetCard", "DatasetSource", "FileCard"]
+__all__ = [
+    "DATASETS",
+    "NAME_RULE",
+    "DatasetCard",
+    "DatasetSource",
+    "FileCard",
+    "check_name",
+    "is_name",
+]
+
+NAME_RULE = (
+    "a dataset's name is made of letters, digits, '_', '.' and '-', and does not begin with one "
+    "of the last two"
+)
+
+_NAME = re.compile(r"\w[\w.-]*")
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a dataset may be called so: comma, colon and blank part names from others."""
+    return _NAME.fullmatch(text) is not None
+
+
+def check_name(text: str, where: str = "dataset") -> None:
+    """Refuse what no dataset may be called.
+
+    Args:
+        text: the name, without a variant.
+        where: what the message begins with.
+
+    Raises:
+        ConfigError: it breaks the rule, which the message states.
+    """
+    if not is_name(text):
+        raise ConfigError(f"{where} {text!r}: {NAME_RULE}")
 
 
 class FileCard(Config):

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.data import folders, sets
-from harness.data.card import DATASETS, DatasetCard, DatasetSource
+from harness.data.card import DATASETS, DatasetCard, DatasetSource, check_name
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.data.local import find_local, local_sources
@@ -41,10 +41,11 @@ def source(name: str) -> DatasetSource:
     A name that is not registered is that of a folder of the user's own, where there is one.
 
     Raises:
-        ConfigError: there is no such dataset or variant.
+        ConfigError: there is no such dataset or variant, or no dataset may be called so.
     """
     _discover()
     wanted, colon, variant = name.lower().partition(":")
+    check_name(wanted)
     if colon:
         return source(wanted).variant(variant)
     for known in DATASETS:

@@ -1,19 +1,22 @@
-"""Datasets of the user's own: a folder in the data folder, in any layout of the readers."""
+"""Datasets of the user's own: a folder in the data folder, in any layout of the readers.
+
+A folder whose name no dataset may have (``card.NAME_RULE``) is none, whatever it holds.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from harness.data import acquire, folders
-from harness.data.card import DatasetCard, DatasetSource
+from harness.data.card import DatasetCard, DatasetSource, check_name, is_name
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.data.readers import detect_layout, read_folder
 from harness.errors import ConfigError, DataError, suggest
 
-__all__ = ["LocalSource", "find_local", "import_local", "local_sources"]
+__all__ = ["LocalSource", "find_local", "import_local", "local_sources", "misnamed"]
 
 
 class LocalSource(DatasetSource):
@@ -83,12 +86,16 @@ def find_local(name: str) -> LocalSource | None:
 def local_sources(taken: Collection[str] = ()) -> list[LocalSource]:
     """Return the datasets in the data folders whose names are not in ``taken`` (lower case)."""
     found: dict[str, LocalSource] = {}
-    for root in folders.roots():
-        for folder in sorted(root.iterdir()) if root.is_dir() else ():
-            name = folder.name.lower()
-            if name not in taken and name not in found and _holds_a_graph(folder):
-                found[name] = LocalSource(folder)
+    for folder in filter(lambda folder: is_name(folder.name), _graph_folders()):
+        name = folder.name.lower()
+        if name not in taken and name not in found:
+            found[name] = LocalSource(folder)
     return list(found.values())
+
+
+def misnamed() -> list[Path]:
+    """Return the folders in the data folders that hold a graph under a name no dataset may have."""
+    return [folder for folder in _graph_folders() if not is_name(folder.name)]
 
 
 def import_local(folder: Path, name: str) -> Path:
@@ -100,13 +107,12 @@ def import_local(folder: Path, name: str) -> Path:
         The dataset's folder.
 
     Raises:
-        ConfigError: ``name`` cannot be a folder's name.
+        ConfigError: ``name`` is none that a dataset may have.
         DataError: the folder cannot be read as a dataset (with file and line), or another dataset
             of that name is there.
         MachineError: the disk is full or the folder cannot be written to.
     """
-    if not name or name != Path(name).name or name.startswith(".") or ":" in name:
-        raise ConfigError(f"--name {name}: need a plain name, without '/', ':' or a leading dot")
+    check_name(name, "--name")
     files = folders.data_files(folder)
     graph = read_folder(folder, name)
     known = find_local(name)
@@ -126,9 +132,14 @@ def import_local(folder: Path, name: str) -> Path:
     return target
 
 
+def _graph_folders() -> Iterator[Path]:
+    for root in folders.roots():
+        for folder in sorted(root.iterdir()) if root.is_dir() else ():
+            if not folder.name.startswith(".") and folder.is_dir() and _holds_a_graph(folder):
+                yield folder
+
+
 def _holds_a_graph(folder: Path) -> bool:
-    if folder.name.startswith(".") or not folder.is_dir():
-        return False
     try:
         detect_layout(folder)
     except DataError:

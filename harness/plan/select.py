@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from harness.data.card import DatasetSource
+from harness.data.card import NAME_RULE, DatasetSource, check_name
 from harness.errors import ConfigError, suggest
 from harness.plan.suite import Scope, Selector
 
@@ -54,7 +54,8 @@ def parse_only(texts: Sequence[str]) -> Selector:
     A key that is given several times matches any of its values.
 
     Raises:
-        ConfigError: not of the form KEY=VALUE, an unknown key, or a seed that is not a number.
+        ConfigError: not of the form KEY=VALUE, an unknown key, a seed that is not a number, or
+            what no dataset may be called.
     """
     found: dict[str, list[str]] = {}
     for part in (p for text in texts for p in _NEXT_KEY.split(text)):
@@ -65,5 +66,12 @@ def parse_only(texts: Sequence[str]) -> Selector:
             raise ConfigError(f"--only {key}: unknown key{suggest(key, _KEYS)}")
         if key == "seed" and not value.isdecimal():
             raise ConfigError(f"--only seed={value}: a seed is a whole number")
+        if key == "dataset" and "," in value.partition(":")[0]:
+            several = ",".join(f"dataset={name.strip()}" for name in value.split(","))
+            raise ConfigError(
+                f"--only dataset={value}: {NAME_RULE}; for several write --only {several}"
+            )
+        if key == "dataset":
+            check_name(value.partition(":")[0], "--only dataset")
         found.setdefault(key, []).append(value)
     return Selector.model_validate(found)

@@ -278,6 +278,8 @@ def test_only_selects_by_any_value_of_every_key() -> None:
         ("modle=rotate", "--only modle: unknown key; did you mean 'model'?"),
         ("rotate", "--only rotate: write KEY=VALUE"),
         ("seed=x", "--only seed=x: a seed is a whole number"),
+        ("dataset=one, uno", "for several write --only dataset=one,dataset=uno"),
+        ("dataset=my graph", "--only dataset 'my graph': a dataset's name is made of letters"),
         ("model=rotate,label=TransE", "--only: no run has all of it"),
     ],
 )

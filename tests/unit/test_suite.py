@@ -38,7 +38,10 @@ def test_a_name_alone_stands_for_a_row_or_a_dataset() -> None:
         ("name: x\nrows: [a]\n", "s.yaml:1: datasets: is missing"),
         ("name: x\ndatasets: [d]\n", "needs rows or an ablation"),
         ("name: ../x\nrows: [a]\ndatasets: [d]\n", "s.yaml:1: name: "),
-        ("name: x\nrows: [a]\ndatasets: [d]\nseeds: [1, 1]\n", "s.yaml:4: seeds: repeats a seed: [1, 1]"),
+        (
+            "name: x\nrows: [a]\ndatasets: [d]\nseeds: [1, 1]\n",
+            "s.yaml:4: seeds: repeats a seed: [1, 1]",
+        ),
         ("name: x\nrows: [a]\ndatasets: [d]\nseeds: [-1]\n", "s.yaml:4: seeds[0]: "),
         (f"name: x\nrows: [a]\ndatasets: [d]\nseeds: [{2**63}]\n", "s.yaml:4: seeds[0]: "),
         ("name: x\nrows: a\ndatasets: [d]\n", "s.yaml:2: rows: needs a list, got 'a'"),

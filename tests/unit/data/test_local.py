@@ -80,10 +80,33 @@ def test_a_folder_with_a_pipe_is_not_imported(downloads: Path, name: str) -> Non
     assert not folders.datasets_folder().exists()
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "synthetic:x", ""])
-def test_a_name_that_is_no_plain_folder_name_is_refused(name: str, downloads: Path) -> None:
-    with pytest.raises(ConfigError, match="need a plain name"):
+@pytest.mark.parametrize(
+    "name", ["a/b", "..", ".hidden", "synthetic:x", "", "a,b", "my graph", "-x", "a\n", "a=b"]
+)
+def test_a_name_that_no_dataset_may_have_is_refused_with_the_rule(
+    name: str, downloads: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"^--name .*name is made of letters, digits"):
         import_local(downloads, name)
+    assert not folders.datasets_folder().exists()
+
+
+@pytest.mark.parametrize("name", ["FB15k-237", "my_graph.v2", "图谱", "2wiki"])
+def test_names_of_letters_digits_and_the_usual_marks_are_taken(name: str, downloads: Path) -> None:
+    import_local(downloads, name)
+    assert load(name).graph.n_entities == 4
+
+
+def test_a_folder_whose_name_no_dataset_may_have_is_left_out_and_listed(
+    downloads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = downloads.rename(downloads.parent / "my graph")
+    monkeypatch.setenv("HARNESS_DATA", str(folder.parent))
+    with pytest.raises(ConfigError, match=r"'my graph': a dataset's name is made of"):
+        source("My Graph")
+    assert not any(isinstance(entry, LocalSource) for entry in sources())
+    told = CliRunner().invoke(app, ["list"]).stderr
+    assert f"{folder}: left out, rename it: a dataset's name is made of" in told
 
 
 def test_a_registered_name_is_never_taken_by_a_folder(downloads: Path) -> None:
