@@ -203,15 +203,7 @@ def _cells(
     layers = [*parts.base, *column.settings]
     layers += [s for o in parts.overrides if matches(o.scope, place) for s in o.settings]
     layers += [*line.settings, *parts.command]
-    capabilities = line.model.capabilities
-    spec = build_spec(
-        layers,
-        model=line.name,
-        options=line.model.Config,
-        trainable=capabilities.trainable,
-        dataset=name,
-        seed=suite.seeds[0],
-    )
+    spec = build_spec(layers, name=line.name, model=line.model, dataset=name, seed=suite.seeds[0])
     data = choose_data(spec.data, line, column.source, layers)
     if isinstance(data, str):
         yield Excluded(line.label, line.position, name, spec.data.features, data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from harness.config.base import KeyPath, problems, show_path
 from harness.config.override import flatten, nest
 from harness.errors import ConfigError
-from harness.model import ModelConfig
+from harness.model import Model, ModelConfig
 from harness.plan.spec import RunSpec
 from harness.plan.suite import Suite
 
@@ -25,9 +25,25 @@ AXES = {
 }
 """Values a suite gives through its axes -> the axis."""
 
-_OF_TRAINING = ("negatives", "objective", "optimiser", "training")
-"""Parts of a run specification that a model without training does not look at."""
+_LOOKED_AT: Mapping[str, Callable[[RunSpec, type[Model]], bool]] = {
+    **dict.fromkeys(
+        ("negatives", "objective", "optimiser", "training"),
+        lambda spec, model: model.capabilities.trainable,
+    ),
+    "negatives.share": lambda spec, model: spec.negatives.sampler == "shared",
+    "objective.margin": lambda spec, model: spec.objective.loss == "margin",
+    "objective.temperature": lambda spec, model: spec.objective.weighs_by_score,
+    "objective.egns": lambda spec, model: spec.objective.weighs_by_entropy,
+    "objective.reduction": lambda spec, model: not spec.objective.weighs_by_score,
+    "optimiser.auxiliary_lr": lambda spec, model: (
+        model.auxiliary_parameters is not Model.auxiliary_parameters
+    ),
+    "protocol.valid_filter": lambda spec, model: spec.protocol.valid_filter != spec.protocol.filter,
+    "training.compile": lambda spec, model: not model.free_encoding,
+}
+"""Values, or groups of them, that a run looks at only in some circumstances -> whether it does."""
 
+C = TypeVar("C", bound=BaseModel)
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -106,36 +122,44 @@ def _overlap(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
 
 
 def build_spec(
-    layers: Iterable[Setting],
-    *,
-    model: str,
-    options: type[ModelConfig],
-    trainable: bool,
-    dataset: str,
-    seed: int,
+    layers: Iterable[Setting], *, name: str, model: type[Model], dataset: str, seed: int
 ) -> RunSpec:
     """Return the run specification that layers of settings describe; later layers win.
 
-    Model options are reduced to the values that differ from the model's defaults, and a model that
-    is not trained gets the default training values: the specification, and so the run's identity,
-    does not depend on how a value was written.
+    Model options are reduced to the values that differ from the model's defaults, and what the run
+    does not look at beside the other values has its default: the specification, and so the run's
+    identity, depends neither on how a value was written nor on one that does nothing.
 
     Raises:
         ConfigError: an unknown key or a bad value; every one has a line.
     """
+    options = model.Config
     held = settle(s for s in layers if _applies(s, options))
     given = {path[1:]: s for path, s in held.items() if path[0] == "model"}
-    reduced = _options(given, options, f"model '{model}': ")
+    reduced = _options(given, options, f"model '{name}': ")
     tree = nest({p: s.value for p, s in held.items() if p[0] != "model"})
     data = tree.setdefault("data", {})
     if isinstance(data, dict):
         data["dataset"] = dataset
-    tree |= {"model": {"name": model, **reduced}, "seed": seed}
-    spec = _validated(tree, RunSpec, held)
-    if not trainable:
-        fresh = RunSpec(model=spec.model, data=spec.data)
-        spec = spec.model_copy(update={part: getattr(fresh, part) for part in _OF_TRAINING})
+    tree |= {"model": {"name": name, **reduced}, "seed": seed}
+    return _without_idle(_validated(tree, RunSpec, held), model)
+
+
+def _without_idle(spec: RunSpec, model: type[Model]) -> RunSpec:
+    """Return the specification with what the run does not look at at its default."""
+    idle = [key for key, looks in _LOOKED_AT.items() if not looks(spec, model)]
+    for key in idle:
+        spec = _at_default(spec, key.split("."))
     return spec
+
+
+def _at_default(config: C, path: Sequence[str]) -> C:
+    first, *rest = path
+    if rest:
+        value = _at_default(getattr(config, first), rest)
+    else:
+        value = type(config).model_fields[first].get_default()
+    return config.model_copy(update={first: value})
 
 
 def _applies(setting: Setting, options: type[ModelConfig]) -> bool:
@@ -176,9 +200,10 @@ def _blame(path: KeyPath, held: Mapping[tuple[str, ...], Setting], message: str)
     that its message names first.
     """
     for length in range(len(path), 0, -1):
-        if path[:length] in held:
-            inner = show_path(path[length:])
-            return held[path[:length]].where, f"{inner}: " if inner else ""
+        for names, setting in held.items():
+            if names == path[:length]:
+                inner = show_path(path[length:])
+                return setting.where, f"{inner}: " if inner else ""
     group = {n[len(path) :]: s for n, s in held.items() if n[: len(path)] == path}
     places = {_place(show_path(names), message): s.where for names, s in group.items()}
     named = min((place for place in places if place >= 0), default=None)

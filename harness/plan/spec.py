@@ -67,8 +67,8 @@ class NegativesSpec(Config):
     """Side to corrupt: a fair coin, or Bernoulli with tph / (tph + hpt) (Wang et al. 2014). shared:
     a fair coin, and ``share`` positives are corrupted with the same entities."""
     share: Annotated[int, Field(ge=1)] = 64
-    """Positives that share their ``count`` entities with the sampler "shared"; where one of these
-    would make a known triple, that positive gets another."""
+    """Positives that share their ``count`` entities; where one of these would make a known triple,
+    that positive gets another. Ignored but by the sampler "shared"."""
     count: Annotated[int, Field(ge=1)] = 64
     """Independent negatives per positive."""
     filter: Literal["none", "train"] = "train"
@@ -113,7 +113,7 @@ class ObjectiveSpec(Config):
     loss: Literal["logistic", "margin"] = "logistic"
     """logistic: -log s(pos) - mean w log s(-neg), halved; margin: relu(m - pos + neg)."""
     margin: Annotated[float, Field(ge=0)] = 5.0
-    """Margin of the margin loss."""
+    """m of the margin loss. Ignored by the other."""
     weighting: Literal["uniform", "self_adversarial", "egns", "egns_adversarial"] = (
         "self_adversarial"
     )
@@ -121,13 +121,23 @@ class ObjectiveSpec(Config):
     by classes of entropy (MoCME, Eq. 7); or the product of the last two, which adds Eq. 7 to the
     loss of NativE, whose setting the MoCME paper follows."""
     temperature: Annotated[float, Field(ge=0)] = 2.0
-    """Self-adversarial temperature (NativE uses 2.0)."""
+    """Self-adversarial temperature (NativE uses 2.0). Ignored by the other weightings."""
     egns: EgnsWeighting = EgnsWeighting()
-    """Parameters of the "egns" weightings."""
+    """Parameters of the "egns" weightings. Ignored by the others."""
     reduction: Literal["mean", "sum", "weights"] = "mean"
     """Over a positive's negatives: mean, sum (the paper's formula read literally), or divided by
-    the sum of their weights. Only "uniform" and "egns" look at it: self-adversarial weights sum to
+    the sum of their weights. Ignored but by "uniform" and "egns": self-adversarial weights sum to
     one before they are multiplied by anything."""
+
+    @property
+    def weighs_by_score(self) -> bool:
+        """Whether the softmax of the negatives' scores is in their weights."""
+        return self.weighting in ("self_adversarial", "egns_adversarial")
+
+    @property
+    def weighs_by_entropy(self) -> bool:
+        """Whether the entropy of the negatives' scores is in their weights."""
+        return self.weighting in ("egns", "egns_adversarial")
 
 
 class OptimiserSpec(Config):
@@ -146,7 +156,8 @@ class OptimiserSpec(Config):
     schedule: Literal["constant", "cosine", "step"] = "constant"
     """constant; cosine to 0 over all epochs; step: a tenth from half of the epochs on."""
     auxiliary_lr: Annotated[float, Field(gt=0)] = 1e-3
-    """Learning rate of a model's auxiliary parameters (information estimators)."""
+    """Learning rate of a model's auxiliary parameters (information estimators). Ignored by models
+    without any."""
 
     @model_validator(mode="after")
     def _consistent(self) -> OptimiserSpec:
@@ -175,7 +186,7 @@ class TrainingSpec(Config):
     compile: bool = False
     """Compile with torch what a training step encodes; takes a C++ compiler, and minutes at first.
     Meant for GPUs: on a CPU a compiled MoCME step took 13 to 57 percent longer. Figures differ by
-    rounding. Does nothing for models whose tables are their parameters: nothing is computed."""
+    rounding. Ignored by models whose tables are their parameters: nothing is computed."""
 
 
 class Protocol(Config):
@@ -245,7 +256,7 @@ class RunSpec(Config):
             model_numerics: ``Capabilities.numerics`` of the model.
 
         ``model.options`` must already be reduced to the values that differ from the model's
-        defaults (``harness.plan.expand`` does so).
+        defaults, and what is ignored must have its default (``harness.plan.expand`` does both).
         """
         content = {
             "values": changed_values(self),

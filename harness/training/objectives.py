@@ -43,11 +43,11 @@ def _weights(
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
     n_negatives = negative.shape[1]
     logs: Mapping[str, Tensor] = {}
-    if spec.weighting in ("egns", "egns_adversarial"):
+    if spec.weighs_by_entropy:
         weights, logs = weighting.egns(negative, margin, spec.egns)
     else:
         weights = weighting.uniform(negative)
-    if spec.weighting in ("self_adversarial", "egns_adversarial"):
+    if spec.weighs_by_score:
         weights = weights * weighting.self_adversarial(negative, spec.temperature)
     elif spec.reduction == "mean":
         weights = weights / n_negatives

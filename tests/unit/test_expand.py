@@ -16,7 +16,7 @@ from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
 from harness.errors import ConfigError, MissingDataError, suggest
 from harness.plan.expand import Plan, expand, identify, without_missing
-from harness.plan.spec import DataSpec
+from harness.plan.spec import DataSpec, RunSpec
 from harness.plan.suite import Suite, load_suite
 
 
@@ -226,6 +226,38 @@ def test_a_structural_model_has_one_run_for_all_feature_sets() -> None:
         ("MoCME", "names"),
         ("MoCME", "all"),
     ]
+
+
+EGNS = {"objective.weighting": "egns"}
+IDLE: list[tuple[str, Any, dict[str, Any]]] = [
+    ("negatives.share", 8, {"negatives.sampler": "shared"}),
+    ("objective.margin", 2.0, {"objective.loss": "margin"}),
+    ("objective.temperature", 1.0, {"objective.weighting": "egns_adversarial"}),
+    ("objective.egns.easy", 0.1, EGNS),
+    ("objective.reduction", "sum", EGNS),
+    ("protocol.valid_filter", ["train", "valid", "test"], {"protocol.filter": ["test"]}),
+]
+"""An option, a value of it, and a setting beside which it is looked at."""
+
+
+@pytest.mark.parametrize(("option", "value", "needed"), IDLE)
+def test_an_option_that_does_nothing_beside_the_others_is_no_part_of_a_run(
+    option: str, value: Any, needed: dict[str, Any]
+) -> None:
+    def spec(**base: Any) -> RunSpec:
+        weights = {"objective.weighting": "uniform"} if option == "objective.temperature" else {}
+        return plan_of(rows=["rotate"], base=weights | base).runs[0].spec
+
+    assert spec(**{option: value}) == spec()
+    assert spec(**{option: value} | needed) != spec(**needed)
+
+
+@pytest.mark.parametrize("option", ["optimiser.auxiliary_lr", "training.compile"])
+def test_an_option_that_does_nothing_with_a_model_is_no_part_of_its_runs(option: str) -> None:
+    rows = ["rotate", "mocme"]
+    with_it, without = (plan_of(rows=rows, base=base).runs for base in ({option: 1}, {}))
+    assert with_it[0] == without[0]
+    assert with_it[1] != without[1]
 
 
 def test_an_ablation_leaves_one_thing_out_at_a_time() -> None:
