@@ -47,8 +47,8 @@ def half_width(sd: float, n: int) -> float:
     return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / sqrt(n)
 
 
-def paired_change(values: Mapping[int, float], baseline: Mapping[int, float]) -> float | None:
-    """Return the mean of ``values - baseline`` over the seeds both have, None when none.
+def paired_change(values: Mapping[int, float], baseline: Mapping[int, float]) -> Summary | None:
+    """Return ``values - baseline`` over the seeds both have, None when there are none.
 
     Seeds are paired because variants trained with one seed share initial entities, batches and
     negatives (:mod:`harness.seeding`).
@@ -56,7 +56,7 @@ def paired_change(values: Mapping[int, float], baseline: Mapping[int, float]) ->
     common = values.keys() & baseline.keys()
     if not common:
         return None
-    return fmean(values[seed] - baseline[seed] for seed in sorted(common))
+    return summarise([values[seed] - baseline[seed] for seed in sorted(common)])
 
 
 def rank_marks(

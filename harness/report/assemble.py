@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from harness.report.aggregate import Summary, paired_change, rank_marks, summarise
+from harness.report.aggregate import Summary, half_width, paired_change, rank_marks, summarise
 from harness.report.definition import (
     METRICS,
     DatasetSpec,
@@ -120,13 +120,15 @@ class _Assembly:
             reason = missing_reason(self.definition, spec, column, self.results)
             return TableCell(published=published, reason=reason)
         summary = summarise(list(values.values()))
+        change = self.change(spec, column, values)
         return TableCell(
             value=summary.mean,
             sd=summary.sd,
             n=summary.n,
             planned=len(result.planned),
             published=published,
-            change=self.change(spec, column, values),
+            change=change.mean if change else None,
+            change_half=_half(change) if change else None,
             features=result.features,
             notes=self.cell_notes(result, values),
             runs=tuple(record.run_id for record in result.records),
@@ -140,9 +142,11 @@ class _Assembly:
         table = self.published.tables[self.definition.published]
         return table.value(spec.published, column.dataset, column.metric)
 
-    def change(self, spec: RowSpec, column: Column, values: Mapping[int, float]) -> float | None:
+    def change(self, spec: RowSpec, column: Column, values: Mapping[int, float]) -> Summary | None:
         baseline = self.results.find(self.definition.baseline, column.dataset)
         if baseline is None or baseline.label.lower() == spec.label.lower():
+            return None
+        if column.higher_is_better is None:
             return None
         return paired_change(values, _values(baseline, column))
 
@@ -227,6 +231,10 @@ def _column(dataset: str, title: str, text: str) -> Column:
         split=split if metric.source == "metrics" else "",
         decimals=metric.decimals,
     )
+
+
+def _half(summary: Summary) -> float | None:
+    return None if summary.sd is None else half_width(summary.sd, summary.n)
 
 
 def _values(result: Result, column: Column) -> dict[int, float]:

@@ -19,8 +19,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def csv_table(table: Table) -> str:
     """Return one line per row; each column of the table takes several fields.
 
-    The fields are ``<dataset> <metric> published|measured|sd|seeds|difference|change|note``, as far
-    as there is something to say. Texts that a spreadsheet would run as a formula get an apostrophe.
+    The fields are ``<dataset> <metric> published|measured|sd|seeds|difference|change|change half|
+    note``, as far as there is something to say; "change half" is half the width of the change's
+    interval. Texts that a spreadsheet would run as a formula get an apostrophe.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -70,6 +71,8 @@ def _fields(table: Table, column: int) -> Iterator[str]:
         yield str(part)
         if part is Part.MEASURED:
             yield from ("sd", "seeds")
+        if part is Part.CHANGE:
+            yield "change half"
     yield "note"
 
 
@@ -83,6 +86,7 @@ def _field(cell: TableCell, field: str) -> str:
         "seeds": cell.n if cell.value is not None else None,
         "difference": cell.difference,
         "change": cell.change,
+        "change half": cell.change_half,
     }[field]
     return "" if number is None else repr(number)
 

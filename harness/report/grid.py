@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from harness.report.table import Column, Mark, Part, Table, TableCell
 
-__all__ = ["Grid", "GridCell", "GridColumn", "GridRow", "lay_out", "legend"]
+__all__ = [
+    "HOW_CHANGES_ARE_TAKEN",
+    "Grid",
+    "GridCell",
+    "GridColumn",
+    "GridRow",
+    "lay_out",
+    "legend",
+]
+
+HOW_CHANGES_ARE_TAKEN = "seed by seed; ± half of the 95 % interval (Student's t)"
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,8 @@ class GridCell:
 
     Attributes:
         number: "34.91", "+1.24".
-        spread: "0.12"; "" for one seed and where all seeds agree exactly (a footnote says so).
+        spread: "0.12"; "" for one seed and where all seeds agree exactly (a footnote says so); of a
+            change half its interval.
         mark: best, second or None.
         letters: footnotes.
         missing: True where a measurement is absent; the letter says why.
@@ -107,7 +118,7 @@ def _cell(cell: TableCell, printed: GridColumn, letters: dict[str, str]) -> Grid
         case Part.DIFFERENCE:
             return GridCell(_signed(cell.difference, decimals))
         case Part.CHANGE:
-            return GridCell(_signed(cell.change, decimals))
+            return GridCell(_signed(cell.change, decimals), _number(cell.change_half, decimals))
         case Part.MEASURED:
             return _measured(cell, decimals, letters)
 

@@ -75,6 +75,7 @@ class TableCell:
         planned: seeds the suite asks for.
         published: the published figure, None when there is none.
         change: value minus the baseline row's, None without baseline.
+        change_half: half the width of the change's 95 % interval, None for fewer than two seeds.
         mark: best or second of its column.
         features: feature set of the runs ("" without runs).
         reason: why there is no value; "" when there is one.
@@ -88,6 +89,7 @@ class TableCell:
     planned: int = 0
     published: float | None = None
     change: float | None = None
+    change_half: float | None = None
     mark: Mark | None = None
     features: str = ""
     reason: str = ""

@@ -12,7 +12,7 @@ from itertools import groupby
 import jinja2
 
 from harness.report.files import shipped_folder
-from harness.report.grid import Grid, GridColumn, GridRow, lay_out, legend
+from harness.report.grid import HOW_CHANGES_ARE_TAKEN, Grid, GridColumn, GridRow, lay_out, legend
 from harness.report.table import Part, Table
 
 __all__ = ["html", "latex", "latex_escape"]
@@ -148,6 +148,7 @@ class _Page:
     metrics: list[_Span]
     letters: dict[str, str]
     checks: dict[bool, str]
+    how_changes_are_taken: str = HOW_CHANGES_ARE_TAKEN
 
     @property
     def shows_parts(self) -> bool:

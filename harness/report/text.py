@@ -8,7 +8,7 @@ from itertools import groupby, zip_longest
 
 from tabulate import DataRow, TableFormat, tabulate
 
-from harness.report.grid import Grid, GridCell, GridRow, lay_out, legend
+from harness.report.grid import HOW_CHANGES_ARE_TAKEN, Grid, GridCell, GridRow, lay_out, legend
 from harness.report.table import Block, Heading, Mark, Part, Table
 
 __all__ = ["WIDTH", "text"]
@@ -171,7 +171,7 @@ def _notes(table: Table) -> Iterator[tuple[str, str]]:
     if Part.DIFFERENCE in parts:
         yield "", "diff: measured minus paper."
     if Part.CHANGE in parts:
-        yield "", f"change: against '{table.baseline}', seed by seed."
+        yield "", f"change: against '{table.baseline}', {HOW_CHANGES_ARE_TAKEN}."
     for note in table.notes:
         yield "", note
     if table.has_marks:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.report.aggregate import Summary, paired_change, rank_marks, summarise
+from harness.report.aggregate import Summary, half_width, paired_change, rank_marks, summarise
 from harness.report.table import Mark
 
 
@@ -19,8 +19,19 @@ def test_one_seed_has_no_standard_deviation() -> None:
 
 
 def test_change_is_taken_seed_by_seed() -> None:
-    # seed 2 has no counterpart and is left out: ((5 - 4) + (7 - 4)) / 2
-    assert paired_change({0: 5.0, 1: 7.0, 2: 100.0}, {0: 4.0, 1: 4.0}) == 2.0
+    # seed 2 has no counterpart and is left out; the differences are 1 and 3, their sd sqrt(2)
+    change = paired_change({0: 5.0, 1: 7.0, 2: 100.0}, {0: 4.0, 1: 4.0})
+    assert change == Summary(2.0, pytest.approx(2**0.5), 2)
+
+
+def test_interval_of_a_mean() -> None:
+    # t tables: 12.706 for one degree of freedom, 4.3027 for two
+    assert half_width(1.0, 2) == pytest.approx(12.706 / 2**0.5, abs=1e-3)
+    assert half_width(2.0, 3) == pytest.approx(4.3027 * 2 / 3**0.5, abs=1e-3)
+
+
+def test_a_change_that_all_seeds_share_has_no_width() -> None:
+    assert half_width(0.0, 3) == 0.0
 
 
 def test_no_common_seed_no_change() -> None:

@@ -85,7 +85,9 @@ def test_buckets_stand_apart(store: MemoryStore, fill: Fill) -> None:
 def test_change_is_against_the_baseline_row(store: MemoryStore, fill: Fill) -> None:
     fill().row("full", [0.30, 0.40]).row("less", [0.29, 0.37])
     table = report_table(store, define(baseline="full"))
+    # differences -1 and -3: sd sqrt(2), t(1) = 12.706, over sqrt(2) seeds
     assert cell(table, "less").change == pytest.approx(-2.0)
+    assert cell(table, "less").change_half == pytest.approx(12.706, abs=1e-3)
     assert cell(table, "full").change is None
     assert table.parts(0) == (Part.MEASURED, Part.CHANGE)
 

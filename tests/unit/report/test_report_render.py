@@ -43,7 +43,16 @@ MADE_UP = Table(
         TableRow(
             "Alpha",
             (
-                TableCell(30.0, 0.125, 3, 3, published=29.5, change=-1.0, runs=("r0", "r1", "r2")),
+                TableCell(
+                    30.0,
+                    0.125,
+                    3,
+                    3,
+                    published=29.5,
+                    change=-1.0,
+                    change_half=0.25,
+                    runs=("r0", "r1", "r2"),
+                ),
                 TableCell(20.0, 0.25, 3, 3, published=21.5, mark=Mark.SECOND),
                 TableCell(published=11.11, reason="not run: `harness run suites/toy.yaml`"),
             ),
@@ -113,6 +122,7 @@ def tables(draw: st.DrawFn) -> Table:
         sd=st.none() | st.floats(0, 9999),
         published=st.none() | numbers,
         change=st.none() | numbers,
+        change_half=st.none() | st.floats(0, 9999),
         mark=st.none() | st.sampled_from(Mark),
         reason=st.just("") | words,
         notes=st.lists(words, max_size=1).map(tuple),
