@@ -4,15 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["GraphIndex", "KnownAnswers", "Modality", "Side"]
+__all__ = ["Free", "GraphIndex", "KnownAnswers", "Modality", "Side"]
 
 Side = Literal["head", "tail"]
 """The side that is predicted: ``"tail"`` for (h, r, ?), ``"head"`` for (?, r, t)."""
+
+
+class Free(NamedTuple):
+    """Where the entities outside the known answers of 2 b queries lie: b tails, b heads.
+
+    Attributes:
+        n_entities: N.
+        base: [2, b] key of each query's entity 0.
+        start: [2, b] place of its first known answer among all queries'.
+        known: [2, b] number of its known answers.
+        gaps: the known answers of all queries, ascending; the j-th answer a_j of a query (from 0)
+            stands as base + a_j - j, with its number of free entities before it.
+    """
+
+    n_entities: int
+    base: Tensor
+    start: Tensor
+    known: Tensor
+    gaps: Tensor
 
 
 class KnownAnswers:
@@ -95,21 +114,8 @@ class KnownAnswers:
         found: Tensor = self._keys[place] == wanted
         return found
 
-    def draw_unknown(self, triples: Tensor, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
-        """Turn uniform numbers into corruptions of triples that are *not* known, without rejection.
-
-        Of the N - k entities outside a query's k known answers, in ascending order, the one at
-        place floor(u (N - k)) is taken: exact, uniform, and one binary search per number.
-
-        Args:
-            triples: [b, 3] positives.
-            replaces_tail: [b, n] boolean, which side of its positive each corruption replaces.
-            uniform: [b, n] in [0, 1), of the device's widest float: in float32 an entity can be as
-                likely as another only while there are fewer than 2^24.
-
-        Returns:
-            [b, n] entity ids. A query that every entity answers yields the last entity.
-        """
+    def free(self, triples: Tensor) -> Free:
+        """Return what it takes to draw entities that make no known triple of positives [b, 3]."""
         # What a query knows is looked up once, not once per corruption.
         head, relation, tail = triples.unbind(1)
         replaced = torch.ones_like(head, dtype=torch.bool)
@@ -118,16 +124,7 @@ class KnownAnswers:
         )
         start = torch.searchsorted(self._keys, base)
         known = torch.searchsorted(self._keys, base + self.n_entities) - start
-        free = (self.n_entities - known).clamp_(min=1)
-
-        def of_side(both: Tensor) -> Tensor:
-            return torch.where(replaces_tail, both[0, :, None], both[1, :, None])
-
-        place = (uniform * of_side(free)).long()
-        # The j-th known answer a_j of a query has a_j - j free entities before it.
-        before = torch.searchsorted(self._gaps, of_side(base) + place, right=True)
-        drawn: Tensor = place.add_(before.sub_(of_side(start)))
-        return drawn.clamp_(max=self.n_entities - 1)
+        return Free(self.n_entities, base, start, known, self._gaps)
 
     @cached_property
     def _gaps(self) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from harness import kernels
 from harness.index import GraphIndex, KnownAnswers
 from harness.precision import widest_float
 from harness.procedure import Negatives
@@ -102,7 +103,7 @@ class CorruptionSampler:
     def _drawn(self, batch: Tensor, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
         if self.known is None:
             return (uniform * self.n_entities).long()
-        return self.known.draw_unknown(batch, replaces_tail, uniform)
+        return kernels.draw_free(self.known.free(batch), replaces_tail, uniform)
 
     def _makes_known(self, batch: Tensor, replaces_tail: Tensor, drawn: Tensor) -> Tensor:
         assert self.known is not None

@@ -11,6 +11,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from harness.index import Free
 from harness.kernels import reference, select
 from harness.kernels._heap import keep_freed_memory
 
@@ -19,6 +20,7 @@ __all__ = [
     "chosen",
     "count",
     "count_terms",
+    "draw_free",
     "gathered",
     "pairwise",
     "prepare",
@@ -79,6 +81,11 @@ def count_terms(
     """
     ops = [term[0] for term in terms]
     return select.implementation(targets, *ops).count_terms(terms, targets, offsets, known, owners)
+
+
+def draw_free(free: Free, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
+    """Draw entities that make no known triple; see ``reference.draw_free``."""
+    return select.implementation(uniform).draw_free(free, replaces_tail, uniform)
 
 
 def scores_to_counts(

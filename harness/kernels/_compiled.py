@@ -21,6 +21,7 @@ __all__ = [
     "CODES",
     "LANES",
     "count_tiles",
+    "draw_free",
     "group_by_row",
     "pair_scores",
     "query_gradient",
@@ -220,6 +221,24 @@ def group_by_row(offsets, candidates, starts, pairs, owners):
     for row in range(len(starts) - 1, 0, -1):
         starts[row] = starts[row - 1]
     starts[0] = 0
+
+
+@_strict
+def draw_free(n_entities, base, start, known, gaps, replaces_tail, uniform, out, low, high):
+    """Write the corruptions of positives low:high; see ``reference.draw_free``."""
+    for i in range(low, high):
+        for j in range(uniform.shape[1]):
+            side = 0 if replaces_tail[i, j] else 1
+            place = np.int64(uniform[i, j] * max(n_entities - known[side, i], 1))
+            wanted = base[side, i] + place
+            first, end = start[side, i], start[side, i] + known[side, i]
+            while first < end:
+                middle = (first + end) // 2
+                if gaps[middle] <= wanted:
+                    first = middle + 1
+                else:
+                    end = middle
+            out[i, j] = min(place + first - start[side, i], n_entities - 1)
 
 
 @_strict

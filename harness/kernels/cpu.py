@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from harness.index import Free
 from harness.kernels import _threads as threads
 from harness.kernels.reference import WeightedTerm, check_finite, count_in_blocks
 
-__all__ = ["count", "count_terms", "gathered", "pairwise", "rotate"]
+__all__ = ["count", "count_terms", "draw_free", "gathered", "pairwise", "rotate"]
 
 Array = NDArray[Any]
 BLOCK_BYTES = 64 * 2**20
@@ -379,6 +380,20 @@ def _sum_of_terms(terms: Sequence[WeightedTerm], low: int, high: int) -> Tensor:
         total = scores if total is None else total + scores
     assert total is not None
     return total
+
+
+# --- draws ------------------------------------------------------------------------------------
+
+
+def draw_free(free: Free, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
+    """Draw entities that make no known triple; see ``reference.draw_free``."""
+    out = torch.empty_like(uniform, dtype=torch.long)
+    threads.over(
+        threads.even_parts(len(uniform), uniform.numel()), _compiled().draw_free,
+        free.n_entities, *(_array(each) for each in free[1:]), _array(replaces_tail),
+        _array(uniform), out.numpy(),
+    )  # fmt: skip
+    return out
 
 
 # --- inputs -----------------------------------------------------------------------------------

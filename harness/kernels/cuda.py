@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from harness.kernels import reference
-from harness.kernels.reference import WeightedTerm, count_in_blocks, rotate
+from harness.kernels.reference import WeightedTerm, count_in_blocks, draw_free, rotate
 
-__all__ = ["count", "count_terms", "gathered", "pairwise", "rotate"]
+__all__ = ["count", "count_terms", "draw_free", "gathered", "pairwise", "rotate"]
 
 BUDGET = 256 * 2**20
 """Bytes of one [pairs, width] intermediate."""

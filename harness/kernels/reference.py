@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import NonFiniteError
+from harness.index import Free
 
 __all__ = [
     "WeightedTerm",
@@ -20,6 +21,7 @@ __all__ = [
     "count",
     "count_in_blocks",
     "count_terms",
+    "draw_free",
     "gathered",
     "pairwise",
     "rotate",
@@ -190,3 +192,28 @@ def count_in_blocks(
         parts.append(scores_to_counts(block, goals, starts, answers, asked))
     better, tied = zip(*parts, strict=True)
     return torch.cat(better), torch.cat(tied)
+
+
+def draw_free(free: Free, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
+    """Turn uniform numbers into corruptions of triples that are *not* known, without rejection.
+
+    Of the N - k entities outside a query's k known answers, in ascending order, the one at place
+    floor(u (N - k)) is taken: exact, uniform, and one binary search per number.
+
+    Args:
+        free: of the b positives (``KnownAnswers.free``).
+        replaces_tail: [b, n] boolean, which side of its positive each corruption replaces.
+        uniform: [b, n] in [0, 1), of the device's widest float: in float32 an entity can be as
+            likely as another only while there are fewer than 2^24.
+
+    Returns:
+        [b, n] entity ids. A query that every entity answers yields the last entity.
+    """
+
+    def of_side(both: Tensor) -> Tensor:
+        return torch.where(replaces_tail, both[0, :, None], both[1, :, None])
+
+    place = (uniform * of_side((free.n_entities - free.known).clamp_(min=1))).long()
+    before = torch.searchsorted(free.gaps, of_side(free.base) + place, right=True)
+    drawn: Tensor = place.add_(before.sub_(of_side(free.start)))
+    return drawn.clamp_(max=free.n_entities - 1)

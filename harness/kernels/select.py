@@ -12,6 +12,7 @@ from typing import Protocol, cast
 from torch import Tensor
 
 from harness.errors import ConfigError
+from harness.index import Free
 from harness.kernels.reference import WeightedTerm
 
 __all__ = ["NOT_COMPILED", "Kernels", "implementation", "name"]
@@ -65,6 +66,10 @@ class Kernels(Protocol):
         owners: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Count for a weighted sum of terms."""
+        ...
+
+    def draw_free(self, free: Free, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
+        """Draw entities that make no known triple."""
         ...
 
 

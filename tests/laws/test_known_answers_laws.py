@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.index import KnownAnswers
+from harness.kernels import cpu, reference
 
 N, R = 7, 3
+IMPLEMENTATIONS = (reference, cpu)
 triples = st.lists(
     st.tuples(st.integers(0, N - 1), st.integers(0, R - 1), st.integers(0, N - 1)),
     min_size=0,
@@ -55,7 +57,7 @@ def test_contains_agrees_with_lookup(rows: Tensor) -> None:
 
 @given(triples)
 @settings(deadline=None)
-def test_draw_unknown_reaches_every_unknown_entity_equally_often(rows: Tensor) -> None:
+def test_draws_reach_every_unknown_entity_equally_often(rows: Tensor) -> None:
     known = KnownAnswers(rows, N, R)
     anchors, relations = every_query()
     for side in ("head", "tail"):
@@ -66,13 +68,29 @@ def test_draw_unknown_reaches_every_unknown_entity_equally_often(rows: Tensor) -
             uniform = (torch.arange(len(free), dtype=torch.float64) + 0.5) / len(free)
             triple = torch.tensor([[a, r, 0] if side == "tail" else [0, r, a]])
             replaces_tail = torch.full((1, len(free)), side == "tail")
-            drawn = known.draw_unknown(triple, replaces_tail, uniform[None])
-            assert drawn[0].tolist() == free
+            for kernels in IMPLEMENTATIONS:
+                drawn = kernels.draw_free(known.free(triple), replaces_tail, uniform[None])
+                assert drawn[0].tolist() == free
 
 
 def test_query_that_everything_answers_still_yields_an_entity() -> None:
     rows = torch.tensor([[0, 0, t] for t in range(N)])
-    drawn = KnownAnswers(rows, N, R).draw_unknown(
-        rows[:1], torch.ones(1, 9, dtype=torch.bool), torch.rand(1, 9).double()
+    free = KnownAnswers(rows, N, R).free(rows[:1])
+    for kernels in IMPLEMENTATIONS:
+        drawn = kernels.draw_free(
+            free, torch.ones(1, 9, dtype=torch.bool), torch.rand(1, 9).double()
+        )
+        assert ((drawn >= 0) & (drawn < N)).all()
+
+
+@given(triples, st.integers(0, 2**32))
+@settings(deadline=None)
+def test_compiled_draws_are_those_of_the_definition(rows: Tensor, seed: int) -> None:
+    free = KnownAnswers(rows, N, R).free(rows)
+    random = torch.Generator().manual_seed(seed)
+    size = (len(rows), 40)
+    uniform = torch.rand(size, generator=random, dtype=torch.float64)
+    sides = torch.rand(size, generator=random) < 0.5
+    assert torch.equal(
+        cpu.draw_free(free, sides, uniform), reference.draw_free(free, sides, uniform)
     )
-    assert ((drawn >= 0) & (drawn < N)).all()

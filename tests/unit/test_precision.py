@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from harness import precision
+from harness import kernels, precision
 from harness.catalog import create_model, load_models
 from harness.data.negatives import CorruptionSampler
 from harness.evaluation.evaluator import measure, rank
@@ -111,4 +111,4 @@ def test_single_precision_draws_every_entity_and_none_beyond(
     assert drawn.max() == N - 1
     almost_one = torch.full((1, 4), 1 - 2**-24, dtype=torch.float32)
     sides = torch.tensor([[True, True, False, False]])
-    assert (index.known.draw_unknown(TRAIN[:1], sides, almost_one) < N).all()
+    assert (kernels.draw_free(index.known.free(TRAIN[:1]), sides, almost_one) < N).all()
