@@ -120,9 +120,8 @@ class _Asked:
         """Say what is not shown; refuse to show nothing."""
         from harness.report.files import load_any
 
-        _tell_variants(
-            store, variant, {load_any(name).suite for name in (*self.tables, *self.figures)}
-        )
+        asked = [load_any(name) for name in (*self.tables, *self.figures)]
+        _tell_variants(store, variant, {getattr(definition, "suite", "") for definition in asked})
         variants = {cell.variant for cell in store.cells()}
         if variant and variant not in variants:
             near = suggest(variant, variants - {""})

@@ -21,7 +21,7 @@ from harness.data.card import DatasetCard, DatasetSource
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.errors import DataError, MissingDataError
 
-__all__ = ["FileState", "Report", "SplitFacts", "split_facts", "verify"]
+__all__ = ["FileState", "Report", "SplitFacts", "coverage", "sizes", "split_facts", "verify"]
 
 
 class FileState(Config):
@@ -124,7 +124,8 @@ def verify(source: DatasetSource, features: str | None = None) -> Report:
     else:
         found |= _graph_facts(graph)
         try:
-            found |= _coverage(source, graph, features)
+            feature_set, found["modalities"] = coverage(source, graph, features)
+            found["feature_set"] = feature_set
         except MissingDataError:
             if features is not None:
                 raise
@@ -153,6 +154,36 @@ def split_facts(graph: KnowledgeGraph) -> dict[str, SplitFacts]:
     return facts
 
 
+def sizes(graph: KnowledgeGraph) -> dict[str, int]:
+    """Count entities, relations and the rows of each split."""
+    rows = {split: len(graph.splits[split]) for split in SPLITS}
+    return {"entities": graph.n_entities, "relations": graph.n_relations, **rows}
+
+
+def coverage(
+    source: DatasetSource, graph: KnowledgeGraph, features: str | None = None
+) -> tuple[str, dict[str, int]]:
+    """Count the entities that have each modality.
+
+    Args:
+        source: the dataset.
+        graph: what it holds.
+        features: feature set, by default as :func:`verify` chooses it.
+
+    Returns:
+        the feature set ("" when none is chosen) and the counts.
+
+    Raises:
+        MissingDataError: the features are not on this machine.
+        ConfigError: there is no such feature set.
+    """
+    name = features or _default_features(source)
+    if name is None:
+        return "", {}
+    tables = source.features(name, graph).tables
+    return name, {kind: int(table.present.sum()) for kind, table in tables.items()}
+
+
 def _check_files(card: DatasetCard, folder: Path) -> tuple[FileState, ...]:
     states: list[FileState] = []
     for file in card.files:
@@ -178,11 +209,7 @@ def _graph_facts(graph: KnowledgeGraph) -> dict[str, object]:
     used = torch.cat([graph.splits[split] for split in SPLITS])
     return {
         "digest": graph.digest,
-        "counts": {
-            "entities": graph.n_entities,
-            "relations": graph.n_relations,
-            **{split: len(graph.splits[split]) for split in SPLITS},
-        },
+        "counts": sizes(graph),
         "highest": {
             "entity": int(used[:, [0, 2]].max()) if len(used) else -1,
             "relation": int(used[:, 1].max()) if len(used) else -1,
@@ -190,19 +217,6 @@ def _graph_facts(graph: KnowledgeGraph) -> dict[str, object]:
         "splits": split_facts(graph),
         "unseen_entities": int((~entity_seen).sum()),
         "unseen_relations": int((~relation_seen).sum()),
-    }
-
-
-def _coverage(
-    source: DatasetSource, graph: KnowledgeGraph, features: str | None
-) -> dict[str, object]:
-    name = features or _default_features(source)
-    if name is None:
-        return {}
-    tables = source.features(name, graph).tables
-    return {
-        "feature_set": name,
-        "modalities": {kind: int(table.present.sum()) for kind, table in tables.items()},
     }
 
 

@@ -12,10 +12,12 @@ from harness.errors import suggest
 
 __all__ = [
     "METRICS",
+    "STATISTICS",
     "AttributeSpec",
     "Axis",
     "AxisValue",
     "DatasetSpec",
+    "DatasetsDefinition",
     "Definition",
     "FigureDefinition",
     "Landmark",
@@ -262,6 +264,37 @@ class FigureDefinition(Config):
     def invalid(self, x: AxisValue, y: AxisValue) -> bool:
         """Return whether a pair makes no sense."""
         return self.ascending and not isinstance(x, str) and not isinstance(y, str) and x >= y
+
+
+STATISTICS = (
+    *("entities", "relations", "train", "valid", "test"),
+    *("image", "text", "numeric", "audio", "video", "name"),
+)
+"""What can be counted of a dataset: its sizes, and the entities that have a modality or a name."""
+
+
+class DatasetsDefinition(Config):
+    """A table of datasets: what is published of them beside what their files hold."""
+
+    name: str = ""
+    """File name without ``.yaml``; set when the file is read."""
+    title: str
+    """Printed above the table."""
+    statistics: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Columns, of ``STATISTICS``."""
+    datasets: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names or aliases, in order."""
+    footnotes: tuple[str, ...] = ()
+    """Printed below the table."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DatasetsDefinition:
+        for name in self.statistics:
+            if name not in STATISTICS:
+                raise ValueError(f"unknown statistic '{name}'{suggest(name, STATISTICS)}")
+        _refuse_doubles("statistic", list(self.statistics))
+        _refuse_doubles("dataset", list(self.datasets))
+        return self
 
 
 class PublishedTable(Config):

@@ -12,7 +12,12 @@ from pathlib import Path
 
 from harness.config.yaml_source import load_yaml, read_yaml, validate
 from harness.errors import ConfigError, suggest
-from harness.report.definition import Definition, FigureDefinition, Published
+from harness.report.definition import (
+    DatasetsDefinition,
+    Definition,
+    FigureDefinition,
+    Published,
+)
 
 __all__ = [
     "AnyDefinition",
@@ -25,7 +30,7 @@ __all__ = [
     "shipped_folder",
 ]
 
-AnyDefinition = Definition | FigureDefinition
+AnyDefinition = Definition | DatasetsDefinition | FigureDefinition
 
 FOLDER = Path("reports")
 PUBLISHED = "published"
@@ -79,14 +84,14 @@ def load_any(name: str) -> AnyDefinition:
     return _definition(path.resolve(), path)
 
 
-def load_definition(name: str) -> Definition:
+def load_definition(name: str) -> Definition | DatasetsDefinition:
     """Read and check the definition of a table.
 
     Raises:
         ConfigError: as ``load_any``; or it is a figure.
     """
     definition = load_any(name)
-    if not isinstance(definition, Definition):
+    if isinstance(definition, FigureDefinition):
         raise ConfigError(f"'{name}' is a figure, not a table: --figure {name}")
     return definition
 
@@ -107,12 +112,20 @@ def load_figure(name: str) -> FigureDefinition:
 def _definition(resolved: Path, path: Path) -> AnyDefinition:
     """Read a definition once; ``resolved`` tells it from another working directory's."""
     document = read_yaml(path)
-    drawn = isinstance(document.data, dict) and "figure" in document.data
-    definition: AnyDefinition = (
-        validate(document, FigureDefinition) if drawn else validate(document, Definition)
-    )
-    _check_published(path, definition)
+    definition = validate(document, _kind(document.data))
+    if not isinstance(definition, DatasetsDefinition):
+        _check_published(path, definition)
     return definition.model_copy(update={"name": path.stem})
+
+
+def _kind(data: object) -> type[AnyDefinition]:
+    """Return what a file describes, told by the key that only this kind has."""
+    keys = data if isinstance(data, dict) else {}
+    kinds: dict[str, type[AnyDefinition]] = {
+        "figure": FigureDefinition,
+        "statistics": DatasetsDefinition,
+    }
+    return next((kind for key, kind in kinds.items() if key in keys), Definition)
 
 
 def load_published() -> Published:
@@ -126,7 +139,7 @@ def _published(path: Path) -> Published:
     return load_yaml(path, Published)
 
 
-def _check_published(path: Path, definition: AnyDefinition) -> None:
+def _check_published(path: Path, definition: Definition | FigureDefinition) -> None:
     """Refuse names that the published figures do not have."""
     rows = definition.rows if isinstance(definition, Definition) else ()
     wanted = [row.published for row in rows if row.published]

@@ -135,14 +135,15 @@ def _measured(cell: TableCell, decimals: int, letters: dict[str, str]) -> GridCe
 
 
 def _number(value: float | None, decimals: int) -> str:
-    return "" if value is None else f"{value:.{decimals}f}"
+    """Return a number; counts have commas between thousands."""
+    return "" if value is None else f"{value:{'' if decimals else ','}.{decimals}f}"
 
 
 def _signed(value: float | None, decimals: int) -> str:
     """Return a difference with its sign; no sign on what rounds to zero."""
     if value is None:
         return ""
-    text = f"{value:+.{decimals}f}"
+    text = f"{value:+{'' if decimals else ','}.{decimals}f}"
     return text if text.strip("+-0.") else text[1:]
 
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 
 from harness.errors import ConfigError, suggest
 from harness.report.assemble import assemble
-from harness.report.definition import DatasetSpec, Definition, FigureDefinition, Published
+from harness.report.definition import (
+    DatasetsDefinition,
+    DatasetSpec,
+    Definition,
+    FigureDefinition,
+    Published,
+)
 from harness.report.figure import Figure
 from harness.report.files import available, load_any, load_definition, load_figure, load_published
 from harness.report.results import Result, SeedRun, SuiteResults
@@ -129,6 +135,10 @@ def named_table(store: ResultStore, name: str, selection: Selection = ALL) -> Ta
         StoreError: the runs cannot stand in one table.
     """
     definition = load_definition(name)
+    if isinstance(definition, DatasetsDefinition):
+        from harness.report.datasets import datasets_table  # torch takes seconds to import
+
+        return datasets_table(definition, load_published(), selection.datasets)
     published = load_published() if definition.published else None
     return report_table(store, definition, published, selection)
 

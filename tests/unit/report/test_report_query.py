@@ -7,7 +7,8 @@ import pytest
 
 from harness.errors import ConfigError, StoreError
 from harness.plan.spec import Protocol
-from harness.report.definition import Definition, Published
+from harness.report.datasets import datasets_table
+from harness.report.definition import Definition, FigureDefinition, Published
 from harness.report.query import Selection, all_tables, report_figure, report_table, suite_table
 from harness.report.table import Mark, Part, Table, TableCell, TableRow
 from harness.store.memory import MemoryStore
@@ -252,8 +253,10 @@ def test_every_empty_cell_of_the_shipped_tables_says_why(store: MemoryStore) -> 
         definition = files.load_any(name)
         if isinstance(definition, Definition):
             table = report_table(store, definition, files.load_published())
-        else:
+        elif isinstance(definition, FigureDefinition):
             table = report_figure(store, definition, files.load_published()).table
+        else:
+            table = datasets_table(definition, files.load_published())
         for r in table.rows:
             for c in r.cells:
                 assert c.value is not None or c.reason
