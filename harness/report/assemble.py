@@ -130,7 +130,7 @@ class _Assembly:
             change=change.mean if change else None,
             change_half=_half(change) if change else None,
             features=result.features,
-            notes=self.cell_notes(result, values),
+            notes=self.cell_notes(result, column, values),
             runs=tuple(record.run_id for record in result.records),
         )
 
@@ -150,7 +150,9 @@ class _Assembly:
             return None
         return paired_change(values, _values(baseline, column))
 
-    def cell_notes(self, result: Result, values: Mapping[int, float]) -> tuple[str, ...]:
+    def cell_notes(
+        self, result: Result, column: Column, values: Mapping[int, float]
+    ) -> tuple[str, ...]:
         notes: list[str] = []
         if not self.common_features and result.features != NO_FEATURES:
             notes.append(f"measured with {_features(result)}")
@@ -158,7 +160,7 @@ class _Assembly:
             notes.append(_partial(result, len(values)))
         elif tuple(values) != self.usual_seeds:
             notes.append(_over_seeds(tuple(values)))
-        if len(values) > 1 and len(set(values.values())) == 1:
+        if column.split and len(values) > 1 and len(set(values.values())) == 1:
             notes.append(SAME)
         return tuple(notes)
 

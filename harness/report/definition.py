@@ -59,6 +59,8 @@ METRICS = {
     "easy": Metric("Easy", higher_is_better=None, decimals=1, source="history"),
     "ambiguous": Metric("Ambiguous", higher_is_better=None, decimals=1, source="history"),
     "hard": Metric("Hard", higher_is_better=None, decimals=1, source="history"),
+    "parameters": Metric("All (k)", 1e-3, None, 0, "diagnostics"),
+    "backbone_parameters": Metric("Backbone (k)", 1e-3, None, 0, "diagnostics"),
 }
 """What a table or figure can show, by its name in the records."""
 

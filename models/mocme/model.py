@@ -159,12 +159,14 @@ class MoCME(Model):
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
-        """Return weights, their entropies in bits, and the information behind them.
+        """Return weights, their entropies in bits, the information behind them, and one size.
 
         ``omega_a/<modality>/<view>`` and ``omega_b/<modality>`` are means over the entities that
-        have the modality; ``entropy_a/<modality>`` and ``entropy_b`` are means over entities.
+        have the modality; ``entropy_a/<modality>`` and ``entropy_b`` are means over entities;
+        ``backbone_parameters`` counts those of all modalities' backbones.
         """
-        numbers: dict[str, float] = {}
+        of_backbones = (p for branch in self._branches for p in branch.backbone.parameters())
+        numbers = {"backbone_parameters": float(sum(p.numel() for p in of_backbones))}
         for branch in self._branches:
             if branch.weights.n_views > 1 and not self.all_views:
                 omega = branch.weights().reshape(-1, branch.weights.n_views)

@@ -16,9 +16,10 @@ from torch import Tensor
 from harness.config.yaml_source import read_yaml
 from harness.index import GraphIndex, Modality
 from harness.plan.spec import RunSpec
+from harness.plan.suite import find_suite, load_suite
 from harness.training.procedures import StandardProcedure
 from models.mocme import MoCME
-from models.mocme.backbones import Backbone, LinearExperts, MLPExperts
+from models.mocme.backbones import Backbone, LinearExperts, MLPExperts, build_backbone
 from models.mocme.config import Config, Information
 from models.mocme.estimators import build_estimator
 from models.mocme.information import ComplementarityWeights
@@ -750,6 +751,34 @@ def test_diagnostics_name_every_weight_and_its_entropy() -> None:
         assert 0 < numbers[f"omega_b/{name}"] < 1
     assert 0 < numbers["entropy_b"] <= math.log2(3)
     assert "information_b/structure/text" in numbers
+
+
+def test_diagnostics_count_the_parameters_of_the_backbones() -> None:
+    # width 16, three modalities; two matrices and two biases per expert
+    assert make().diagnostics()["backbone_parameters"] == 3 * 3 * 2 * (16 * 16 + 16)
+    linear = make(backbone="linear").diagnostics()
+    assert linear["backbone_parameters"] == 3 * 16 * 16
+
+
+@pytest.mark.parametrize(("dataset", "dim"), [("atlas", 32), ("db15k", 256)])
+def test_rows_of_the_backbone_suite_are_as_large_as_they_say(dataset: str, dim: int) -> None:
+    suite = load_suite(find_suite("backbone"))
+    hidden = {
+        override.when.label[0]: override.set["model.experts.hidden"]
+        for override in suite.overrides
+        if override.when.dataset == (dataset,) and override.when.label
+    }
+
+    def size(backbone: str, hidden: int | None) -> int:
+        config = Config.model_validate(
+            {"dim": dim, "backbone": backbone, "experts": {"hidden": hidden}}
+        )
+        return sum(p.numel() for p in build_backbone(config).parameters())
+
+    linear, cmoe = size("linear", None), size("cmoe", 64 if dataset == "atlas" else None)
+    assert size("mlp", hidden["MLP as large as linear"]) == pytest.approx(linear, rel=0.01)
+    assert size("cmoe", hidden["CMoE as large as linear"]) == pytest.approx(linear, rel=0.01)
+    assert size("mlp", hidden["MLP as large as CMoE"]) == pytest.approx(cmoe, rel=0.001)
 
 
 # --- fusions ------------------------------------------------------------------------------
