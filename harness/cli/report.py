@@ -47,7 +47,12 @@ def report(
             "Default: what --out ends in, else text.",
         ),
     ] = "",
-    out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write to this file; with --all to this folder.")
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Write every table and figure in every format.")
+    ] = False,
     seeds: Annotated[
         str, typer.Option(help="Average over these seeds alone: 0,1,2 or 0-2", metavar="SEEDS")
     ] = "",
@@ -65,6 +70,11 @@ def report(
         _list()
         return
     selection = Selection(variant, _seeds(seeds), tuple(_names(dataset or [])))
+    if all_:
+        if out is None or table or figure or format_ or dataset:
+            raise ConfigError("--all goes with --out DIR, and with --seeds and --variant alone")
+        _write_all(home(results), out, selection)
+        return
     asked = _Asked(_names(table or []), _names(figure or []), _format(format_, out))
     folder = home(results)
     store = _open(folder)
@@ -78,6 +88,28 @@ def report(
         raise ConfigError(f"a {asked.format} goes to a file: --out NAME.{asked.format}")
     else:
         typer.echo(contents, nl=False)
+
+
+def _write_all(results: Path, out: Path, selection: Selection) -> None:
+    """Write all artefacts to a folder, say what came of each."""
+    from harness.report.everything import artefacts
+
+    store = _open(results)
+    failed = []
+    try:
+        for artefact in artefacts(store, selection):
+            for name, contents in artefact.files.items():
+                _write(out / name, contents)
+            if artefact.error:
+                failed.append(artefact.error)
+                typer.echo(f"{artefact.name}: {artefact.error}", err=True)
+            elif artefact.empty:
+                typer.echo(f"{artefact.name}: no picture: {artefact.empty}", err=True)
+            typer.echo("\n".join(map(str, artefact.files)), nl=bool(artefact.files))
+    finally:
+        store.close()
+    if failed:
+        raise typer.Exit(failed[0].exit_code)
 
 
 @dataclass(frozen=True)
@@ -114,7 +146,7 @@ class _Asked:
         self._check(store, folder, selection.variant, bool(tables or figures))
         if self.drawn:
             return render.render_picture(figures[0], self.format)
-        return render.render_all([*tables, *(f.table for f in figures)], self.format)
+        return render.render_all([*tables, *figures], self.format)
 
     def _check(self, store: ResultStore, folder: Path, variant: str, shown: bool) -> None:
         """Say what is not shown; refuse to show nothing."""

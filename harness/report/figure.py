@@ -10,6 +10,9 @@ from harness.report.table import Table
 
 __all__ = ["Figure"]
 
+MOST_MAPS = 4
+"""Heat maps that stand in a column, two by two."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -26,10 +29,36 @@ class Figure:
     points: tuple[Point, ...]
 
     @property
+    def measured(self) -> tuple[int, ...]:
+        """Positions of the table's columns that have a measurement."""
+        columns = range(len(self.table.columns))
+        return tuple(
+            i for i in columns if any(row.cells[i].value is not None for row in self.table.rows)
+        )
+
+    @property
+    def wide(self) -> bool:
+        """Whether it is as wide as a page: as defined, and where a column would be too high."""
+        heatmap = self.definition.figure == "heatmap"
+        return self.definition.width == "page" or (heatmap and len(self.measured) > MOST_MAPS)
+
+    @property
+    def legend(self) -> str:
+        """What the marks of the picture mean."""
+        definition = self.definition
+        if definition.figure == "lines":
+            hollow = "; hollow: published" if self.table.source else ""
+            return f"Bands: 95 % intervals of the means (Student's t){hollow}."
+        assert definition.y is not None
+        dashed = [f"; dashed: {mark.title}" for mark in definition.landmarks]
+        hatched = f"; hatched: {definition.x.label} not below {definition.y.label}"
+        return f"Boxed: best{''.join(dashed)}{hatched if definition.ascending else ''}."
+
+    @property
     def why_empty(self) -> str:
         """Why there is nothing to draw; "" when some point was measured."""
-        cells = [cell for row in self.table.rows for cell in row.cells]
-        if any(cell.value is not None for cell in cells):
+        if self.measured:
             return ""
+        cells = (cell for row in self.table.rows for cell in row.cells)
         reasons = dict.fromkeys(cell.reason for cell in cells if cell.reason)
         return "; ".join(reasons) or f"not run: `harness run {self.definition.suite}`"

@@ -30,8 +30,8 @@ __all__ = ["draw", "picture"]
 
 T = TypeVar("T")
 
-WIDTHS = {"column": 3.3, "page": 7.0}
-"""Inches."""
+COLUMN, PAGE = 3.3, 7.0
+"""Widths in inches."""
 STYLE: dict[Any, Any] = {
     "font.size": 7,
     "axes.titlesize": 7,
@@ -89,7 +89,7 @@ def lines(figure: Figure) -> Picture:
     """
     metrics = _distinct(column.title for column in figure.table.columns)
     datasets = _distinct(column.dataset_title for column in figure.table.columns)
-    width = WIDTHS[figure.definition.width]
+    width = _width(figure)
     drawn = Picture(figsize=(width, 0.35 + 1.25 * len(metrics)), layout="constrained")
     panels = drawn.subplots(len(metrics), sharex=True, squeeze=False)[:, 0]
     for panel, metric in zip(panels, metrics, strict=True):
@@ -100,6 +100,7 @@ def lines(figure: Figure) -> Picture:
         panel.grid(axis="y", linewidth=0.3, alpha=0.6)
         panel.margins(y=0.12)
     _x_axis(panels[-1], figure)
+    drawn.align_ylabels(panels)
     handles, labels = _legend(list(panels))
     drawn.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
     return drawn
@@ -168,9 +169,8 @@ def heatmap(figure: Figure) -> Picture:
 
     Values stand in the cells, invalid pairs are hatched, the best of a metric is boxed.
     """
-    shown = [i for i in range(len(figure.table.columns)) if _values(figure, i)]
-    width = WIDTHS[figure.definition.width]
-    across = min(len(shown), 2 if figure.definition.width == "column" else 4)
+    shown, width = figure.measured, _width(figure)
+    across = min(len(shown), 4 if figure.wide else 2)
     down = math.ceil(len(shown) / across)
     size = (width, 0.35 + down * (width / across + 0.1))
     drawn = Picture(figsize=size, layout="constrained")
@@ -284,6 +284,10 @@ def _panel_title(figure: Figure, column: Column) -> str:
 
 KINDS: dict[str, Callable[[Figure], Picture]] = {"lines": lines, "heatmap": heatmap}
 """By ``figure`` in the definition."""
+
+
+def _width(figure: Figure) -> float:
+    return PAGE if figure.wide else COLUMN
 
 
 def _distinct(values: Iterable[T]) -> list[T]:

@@ -29,6 +29,7 @@ __all__ = [
     "fetch",
     "named_figure",
     "named_table",
+    "plain_table",
     "report_figure",
     "report_table",
     "suite_table",
@@ -152,7 +153,7 @@ def suite_table(store: ResultStore, suite: str, variant: str = "", *, source: st
     Raises:
         StoreError: the runs cannot stand in one table.
     """
-    return _plain_table(store, suite, Selection(variant), source)
+    return plain_table(store, suite, Selection(variant), source)
 
 
 def all_tables(store: ResultStore, selection: Selection = ALL) -> list[Table]:
@@ -191,10 +192,11 @@ def _tables(
     for name in names:
         yield named_table(store, name, selection)
     if not names:
-        yield _plain_table(store, suite, selection)
+        yield plain_table(store, suite, selection)
 
 
-def _plain_table(store: ResultStore, suite: str, selection: Selection, source: str = "") -> Table:
+def plain_table(store: ResultStore, suite: str, selection: Selection, source: str = "") -> Table:
+    """Return what :func:`suite_table` does, of the runs of a selection."""
     results = fetch(store, suite, selection, source)
     datasets = [DatasetSpec(name=d, metrics=_present(results, d)) for d in results.datasets]
     title = f"Suite {suite}" + (f", variant {selection.variant}" if selection.variant else "")

@@ -58,15 +58,19 @@ def render_picture(figure: Figure, format: str) -> bytes:  # noqa: A002
     Raises:
         StoreError: there is nothing to draw; the message says why.
     """
-    if why := figure.why_empty:
-        raise StoreError(f"figure '{figure.table.name}' has nothing to draw: {why}")
+    _refuse_empty(figure)
     from harness.report import figures  # matplotlib takes half a second to import
 
     return figures.picture(figure, format)
 
 
-def render(table: Table, format: str = "text") -> str:  # noqa: A002 - the option's name
-    """Return one table, ending in a newline.
+def _refuse_empty(figure: Figure) -> None:
+    if why := figure.why_empty:
+        raise StoreError(f"figure '{figure.table.name}' has nothing to draw: {why}")
+
+
+def render(table: Table | Figure, format: str = "text") -> str:  # noqa: A002 - the option's name
+    """Return one table, or the data of a figure, ending in a newline.
 
     Raises:
         ConfigError: unknown format.
@@ -74,19 +78,22 @@ def render(table: Table, format: str = "text") -> str:  # noqa: A002 - the optio
     return render_all([table], format)
 
 
-def render_all(tables: Sequence[Table], format: str = "text") -> str:  # noqa: A002
-    """Return several tables as one document.
+def render_all(shown: Sequence[Table | Figure], format: str = "text") -> str:  # noqa: A002
+    """Return tables and figures as one document.
 
-    One table gives one JSON object, several give a list of them.
+    A figure is its data, with its picture in HTML; in LaTeX it is a float that includes the file
+    ``NAME.pdf``. One table gives one JSON object, several give a list of them.
 
     Raises:
         ConfigError: unknown format, or CSV for other than one table.
+        StoreError: LaTeX of a figure that has nothing to draw.
     """
     check_format(format)
+    tables = [item.table if isinstance(item, Figure) else item for item in shown]
     if format == "html":
         from harness.report.templates import html
 
-        return html(tables)
+        return html(tables, _pictures(shown))
     if format == "json":
         if len(tables) == 1:
             return json_table(tables[0])
@@ -95,16 +102,28 @@ def render_all(tables: Sequence[Table], format: str = "text") -> str:  # noqa: A
         if len(tables) != 1:
             raise ConfigError("a CSV file holds one table; name it with --table")
         return csv_table(tables[0])
-    renderer = _renderer(format)
-    return "\n".join(renderer(table) for table in tables)
-
-
-def _renderer(format: str) -> Callable[[Table], str]:  # noqa: A002
-    """Return what prints one table; only what is used is imported."""
     if format == "latex":
-        from harness.report.templates import latex
+        return "\n".join(map(_latex, shown))
+    return "\n".join(map(_plain_renderer(format), tables))
 
-        return latex
+
+def _pictures(shown: Sequence[Table | Figure]) -> dict[str, str]:
+    """Return the pictures of the figures that have something to draw, by name."""
+    drawn = [item for item in shown if isinstance(item, Figure) and not item.why_empty]
+    return {figure.table.name: render_picture(figure, "svg").decode() for figure in drawn}
+
+
+def _latex(item: Table | Figure) -> str:
+    from harness.report.templates import latex, latex_figure
+
+    if isinstance(item, Table):
+        return latex(item)
+    _refuse_empty(item)
+    return latex_figure(item)
+
+
+def _plain_renderer(format: str) -> Callable[[Table], str]:  # noqa: A002
+    """Return what prints one table; only what is used is imported."""
     if format == "markdown":
         from harness.report.markdown import markdown
 

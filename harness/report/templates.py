@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
+from types import MappingProxyType
 
 import jinja2
 
+from harness.report.figure import Figure
 from harness.report.files import shipped_folder
 from harness.report.grid import HOW_CHANGES_ARE_TAKEN, Grid, GridColumn, GridRow, lay_out, legend
 from harness.report.table import Part, Table
 
-__all__ = ["html", "latex", "latex_escape"]
+__all__ = ["html", "latex", "latex_escape", "latex_figure"]
 
-FLOAT_COLUMNS = 18
-"""Numbers side by side that are still readable across a page."""
+FLOAT_WIDTH = 16
+"""Numbers side by side that are still readable across a page; one with its spread counts twice."""
+HEADING_WIDTH = 0.6
+"""Width of an attribute of the rows, in numbers."""
 
 
-def html(tables: Sequence[Table]) -> str:
-    """Return one page without outside references, light and dark."""
-    pages = [_page(table) for table in tables]
+def html(tables: Sequence[Table], pictures: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return one page without outside references, light and dark.
+
+    Args:
+        tables: what it shows.
+        pictures: SVG files that stand above tables, by the table's name.
+    """
+    pages = [_page(table, pictures.get(table.name, "")) for table in tables]
     return _environment("html").get_template("tables.html.j2").render(pages=pages) + "\n"
 
 
@@ -34,6 +43,26 @@ def latex(table: Table) -> str:
     """
     pages = [_page(panel) for panel in _floats(table)]
     return _environment("latex").get_template("tables.tex.j2").render(pages=pages) + "\n"
+
+
+def latex_figure(figure: Figure) -> str:
+    r"""Return a ``figure`` float for ``\input``; needs graphicx, amssymb and the file ``NAME.pdf``.
+
+    The caption is the title, what the marks mean, and the notes of the data.
+    """
+    table = figure.table
+    source = [f"Published: {table.source}."] if table.source else []
+    return (
+        _environment("latex")
+        .get_template("figure.tex.j2")
+        .render(
+            picture=f"{table.name}.pdf",
+            wide=figure.wide,
+            sentences=[f"{table.title}.", figure.legend, *source, *table.notes],
+            label=_reference(table.name),
+        )
+        + "\n"
+    )
 
 
 def latex_escape(text: str) -> str:
@@ -48,16 +77,18 @@ def latex_escape(text: str) -> str:
 
 
 def _floats(table: Table) -> list[Table]:
-    """Split a table into parts of whole datasets with at most ``FLOAT_COLUMNS`` numbers each."""
-    panels: list[list[int]] = []
-    used = 0
+    """Split a table into parts of whole datasets, or of a wide dataset's metrics, that fit."""
+    room = FLOAT_WIDTH - HEADING_WIDTH * len(table.headings)
+    widths = [_width(table, column) for column in range(len(table.columns))]
+    pieces: list[tuple[int, ...]] = []
     for block in table.blocks():
-        width = sum(len(table.parts(i)) for i in block.columns)
-        if not panels or used + width > FLOAT_COLUMNS:
+        fits = sum(widths[i] for i in block.columns) <= room
+        pieces += [block.columns] if fits else [(column,) for column in block.columns]
+    panels: list[list[int]] = []
+    for piece in pieces:
+        if not panels or sum(widths[i] for i in (*panels[-1], *piece)) > room:
             panels.append([])
-            used = 0
-        panels[-1] += block.columns
-        used += width
+        panels[-1] += piece
     if len(panels) < 2:
         return [table]
     parts = [table.only(columns) for columns in panels]
@@ -69,6 +100,16 @@ def _floats(table: Table) -> list[Table]:
         )
         for number, part in enumerate(parts, 1)
     ]
+
+
+def _width(table: Table, column: int) -> int:
+    """Return the width of a column in numbers."""
+    cells = [row.cells[column] for row in table.rows]
+    spread = {
+        Part.MEASURED: any(cell.sd for cell in cells),
+        Part.CHANGE: any(cell.change_half for cell in cells),
+    }
+    return sum(2 if spread.get(part) else 1 for part in table.parts(column))
 
 
 LATEX_CHARACTERS = {
@@ -89,7 +130,6 @@ LATEX_CHARACTERS = {
     '"': "''",
     "[": "{[}",  # at the start of a row it would be the argument of the line break before
     "*": "{*}",  # likewise
-    "-": "{-}",  # two in a row would be printed as one long dash, in commands too
     "±": r"$\pm$",
     "\N{EN DASH}": "--",
     "\N{EM DASH}": "---",
@@ -112,6 +152,12 @@ def _latex_words(text: str) -> str:
 
 
 def _latex_characters(text: str) -> str:
+    # Hyphens in a row would be printed as one long dash, in commands too.
+    parts = re.split(r"(-{2,})", text)
+    return "".join("{-}" * len(p) if p.startswith("--") else _each(p) for p in parts)
+
+
+def _each(text: str) -> str:
     return "".join(LATEX_CHARACTERS.get(c) or _latex_character(c) for c in text)
 
 
@@ -148,6 +194,8 @@ class _Page:
     metrics: list[_Span]
     letters: dict[str, str]
     checks: dict[bool, str]
+    picture: str = ""
+    """SVG element above the table."""
     how_changes_are_taken: str = HOW_CHANGES_ARE_TAKEN
 
     @property
@@ -166,7 +214,7 @@ class _Page:
     @property
     def label(self) -> str:
         """Name of the table as a LaTeX reference."""
-        return re.sub(r"[^A-Za-z0-9]+", "-", self.table.name).strip("-")
+        return _reference(self.table.name)
 
     def groups(self) -> Iterator[tuple[str, list[GridRow]]]:
         """Yield the titles of groups with their rows."""
@@ -178,7 +226,11 @@ class _Page:
         return legend(best, second)
 
 
-def _page(table: Table) -> _Page:
+def _reference(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+
+
+def _page(table: Table, picture: str = "") -> _Page:
     grid = lay_out(table)
     first = 2 + len(table.headings)
     return _Page(
@@ -188,6 +240,7 @@ def _page(table: Table) -> _Page:
         metrics=_spans(grid, first, lambda c: c.column, lambda c: c.column.title),
         letters=table.letters(),
         checks={True: "✓", False: "✗"},
+        picture=picture[picture.find("<svg") :] if picture else "",
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 
 import pytest
 
 from harness.plan.spec import Protocol
+from harness.report import files
+from harness.report.definition import AxisValue, Definition, FigureDefinition
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell, MetricValue, RunRecord
 
@@ -119,3 +122,71 @@ def store() -> MemoryStore:
 @pytest.fixture
 def fill(store: MemoryStore) -> Callable[..., Filler]:
     return lambda suite="toy", variant="": Filler(store, suite, variant)
+
+
+@pytest.fixture
+def full_store(store: MemoryStore) -> MemoryStore:
+    """Made-up results of every shipped suite and of one without a definition.
+
+    Three seeds a row; one run failed, one was not run.
+    """
+    for name in files.available():
+        definition = files.load_any(name)
+        if isinstance(definition, Definition):
+            _fill_table(store, definition)
+        elif isinstance(definition, FigureDefinition):
+            _fill_figure(store, definition)
+    Filler(store, "mine").row("A_1 & more", [0.2, 0.3]).row("B", ["50 % of it is gone", None])
+    return store
+
+
+def _fill_table(store: MemoryStore, definition: Definition) -> None:
+    filler = Filler(store, definition.suite)
+    labels = [row.label for row in definition.rows if row.model] or ["RotatE", "MoCME"]
+    for dataset in [d.name for d in definition.datasets]:
+        for position, label in enumerate(labels):
+            mrr: list[float | str | None] = [0.30 + position / 100 + s / 500 for s in range(3)]
+            if position == 1:
+                mrr[1:] = ["loss is NaN", None]
+            filler.row(
+                label,
+                mrr,
+                dataset=dataset,
+                features="all",
+                modalities=("text", "image"),
+                extra={"mrr/warm": 1.2, "mrr/cold": 0.6},
+                diagnostics={"parameters": 123456.0, "backbone_parameters": 12345.0},
+                notes=(f"a remark on {dataset}",),
+            )
+
+
+def _fill_figure(store: MemoryStore, definition: FigureDefinition) -> None:
+    filler = Filler(store, definition.suite)
+    ys: tuple[AxisValue | None, ...] = definition.y.values if definition.y else (None,)
+    for number, dataset in enumerate(d.name for d in definition.datasets):
+        for x, y in product(definition.x.values, ys):
+            if y is not None and definition.invalid(x, y):
+                continue
+            height = 0.25 + number / 20 - 0.1 * (float(x) - 0.25) ** 2 / 16
+            filler.row(
+                f"{x} {y}",
+                [height - s / 200 for s in range(3)],
+                dataset=dataset,
+                features="all",
+                settings=_nested(definition, x, y),
+                extra={"valid:mrr": 1.1},
+                history=[{"easy": 0.5, "ambiguous": 0.4 - 0.01 * number, "hard": 0.1}],
+            )
+
+
+def _nested(definition: FigureDefinition, x: AxisValue, y: AxisValue | None) -> dict[str, object]:
+    """Return the settings that put a run at a point."""
+    if definition.y is not None:
+        *keys, _ = definition.x.key.split(".")
+        value: object = [x, y]
+    else:
+        keys, value = definition.x.key.split("."), x
+    for key in reversed(keys):
+        value = {key: value}
+    assert isinstance(value, dict)
+    return value

@@ -1,0 +1,87 @@
+"""Every table in every format and every figure, as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from harness.errors import HarnessError
+from harness.report.definition import FigureDefinition
+from harness.report.figure import Figure
+from harness.report.files import available, load_any
+from harness.report.query import ALL, Selection, named_figure, named_table, plain_table
+from harness.report.render import FORMATS, PICTURES, SUFFIXES, render, render_picture
+from harness.report.table import Table
+from harness.store.base import ResultStore
+
+__all__ = ["Artefact", "artefacts"]
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A table or a figure as files.
+
+    Attributes:
+        name: of the definition, or ``suite-NAME`` for a suite that has none.
+        files: contents by file name.
+        empty: why a figure has no picture, "" when it has one.
+        error: what keeps it from being made; it has no files then.
+    """
+
+    name: str
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    empty: str = ""
+    error: HarnessError | None = None
+
+
+def artefacts(store: ResultStore, selection: Selection = ALL) -> Iterator[Artefact]:
+    """Yield the tables and figures of all definitions, then a table of each further suite.
+
+    A table is a file per format; a figure is one per format of its data, its picture as PNG, PDF
+    and SVG, and a LaTeX float that includes the PDF.
+    """
+    described: set[str] = set()
+    for name in available():
+        yield _made(name, partial(_described, store, name, selection, described))
+    suites = {cell.suite for cell in store.cells() if cell.variant == selection.variant}
+    for suite in sorted(suites - described):
+        yield _made(f"suite-{suite}", partial(_suite, store, suite, selection))
+
+
+def _described(store: ResultStore, name: str, selection: Selection, suites: set[str]) -> Artefact:
+    """Return the artefact of a definition; its suite joins ``suites``."""
+    definition = load_any(name)
+    suites.add(getattr(definition, "suite", ""))
+    if isinstance(definition, FigureDefinition):
+        return _figure(named_figure(store, name, selection))
+    return _table(name, named_table(store, name, selection))
+
+
+def _suite(store: ResultStore, suite: str, selection: Selection) -> Artefact:
+    return _table(f"suite-{suite}", plain_table(store, suite, selection))
+
+
+def _made(name: str, make: Callable[[], Artefact]) -> Artefact:
+    """Return what ``make`` makes; one artefact that cannot be made does not stop the others."""
+    try:
+        return make()
+    except HarnessError as error:
+        return Artefact(name, error=error)
+
+
+def _table(name: str, table: Table) -> Artefact:
+    return Artefact(name, {_file(name, format_): render(table, format_) for format_ in FORMATS})
+
+
+def _figure(figure: Figure) -> Artefact:
+    name, empty = figure.table.name, figure.why_empty
+    formats = [format_ for format_ in FORMATS if format_ != "latex" or not empty]
+    files: dict[str, str | bytes] = {_file(name, f): render(figure, f) for f in formats}
+    if not empty:
+        files |= {_file(name, f): render_picture(figure, f) for f in PICTURES}
+    return Artefact(name, files, empty)
+
+
+def _file(name: str, format_: str) -> str:
+    return f"{name}.{SUFFIXES.get(format_, format_)}"
