@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,11 @@ from harness.errors import ConfigError, suggest
 if TYPE_CHECKING:
     from harness.data.graph import KnowledgeGraph
     from harness.index import Side
+
+GAP, LABEL, KNOWN = "  ", 1, 3
+"""Between two columns; the columns of text."""
+LEAST_LABEL = 8
+"""Columns that a label keeps, however many modalities stand beside it."""
 
 
 def predict(
@@ -37,7 +42,6 @@ def predict(
     import torch
 
     from harness import catalog, pipeline
-    from harness.plan.spec import RunSpec
     from harness.store.base import resolve_id
 
     with opened(results) as store:
@@ -47,7 +51,7 @@ def predict(
     catalog.load_models()
     for folder in models or []:
         catalog.load_folder(folder)
-    spec = RunSpec.model_validate(record.spec)
+    spec = record.settings()
     place = home(results) / "runs" / record.run_id
     chosen = pipeline.resolve_device(device)
     model, dataset = pipeline.load_trained(spec, place, chosen)
@@ -133,30 +137,45 @@ def _answers(
 def _print(found: Mapping[str, Any]) -> None:
     """Print the answers; only the labels of entities are shortened to fit the terminal."""
     from rich.console import Console
-    from rich.table import Table
+
+    print(f"({', '.join(found['query'])})")
+    print(f"{found['model']} trained on {found['dataset']}, run {found['run']}")
+    if found["weights"]:
+        print("score, split that holds the triple, fusion weights by modality")
+    print()
+    for line in _table(found, Console().width):
+        print(line)
+
+
+def _table(found: Mapping[str, Any], width: int) -> Iterator[str]:
+    """Yield the lines of the answers.
+
+    Args:
+        found: what ``_answers`` returned.
+        width: columns of the terminal; lines are longer only where the numbers alone need more.
+    """
+    from rich.cells import cell_len, set_cell_size
 
     weights = found["weights"]
     asked = next(name for name in found["query"][::2] if name != "?")
-    table = Table(box=None, pad_edge=False)
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("answer", no_wrap=True, overflow="ellipsis")
-    table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("known", no_wrap=True)
-    for name in weights:
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = [["#", "answer", "score", "known", *weights]]
     if weights:
-        table.add_row("", f"{asked} (asked)", "", "", *(f"{w:.2f}" for w in weights.values()))
+        rows.append(["", f"{asked} (asked)", "", "", *(f"{w:.2f}" for w in weights.values())])
     for place, answer in enumerate(found["answers"], 1):
         numbers = [f"{w:.2f}" for w in answer["weights"].values()]
-        score = f"{answer['score']:.3f}"
-        table.add_row(str(place), answer["label"], score, answer["known"] or "", *numbers)
-    console = Console(markup=False, highlight=False, emoji=False)
-    console.print(f"({', '.join(found['query'])})")
-    console.print(f"{found['model']} trained on {found['dataset']}, run {found['run']}")
-    if weights:
-        console.print("score, split that holds the triple, fusion weights by modality")
-    console.print()
-    console.print(table)
+        score, known = f"{answer['score']:.3f}", answer["known"] or ""
+        rows.append([str(place), answer["label"], score, known, *numbers])
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    others = sum(widths) - widths[LABEL] + len(GAP) * (len(widths) - 1)
+    widths[LABEL] = min(widths[LABEL], max(LEAST_LABEL, width - others))
+    for row in rows:
+        if cell_len(row[LABEL]) > widths[LABEL]:
+            row[LABEL] = f"{set_cell_size(row[LABEL], widths[LABEL] - 1)}…"
+        cells = [
+            set_cell_size(text, size) if column in (LABEL, KNOWN) else text.rjust(size)
+            for column, (text, size) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield GAP.join(cells).rstrip()
 
 
 def _known(graph: KnowledgeGraph, query: tuple[int, int, Side]) -> dict[int, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from harness.cli import predict
 from harness.cli.main import app
 from harness.errors import ConfigError
 
@@ -95,6 +96,56 @@ def test_the_table_fits_in_80_columns(trained: Path, run_id: str) -> None:
     assert max(map(len, lines)) <= 80
     assert "(asked)" in shown
     assert [line.split()[0] for line in lines[-4:]] == ["1", "2", "3", "4"]
+
+
+@pytest.fixture
+def found() -> dict[str, Any]:
+    """1,200 answers with scores of many digits, and weights of three modalities."""
+    names = ("structure", "text", "image")
+    label = "A museum with a name that is longer than any terminal is wide, as museums have"
+    answer = {
+        "label": label,
+        "known": "train",
+        
+        "weights": dict.fromkeys(names, 1),
+    }
+    return {
+        "query": ["Paris", "located in", "?"],
+        "weights": dict.fromkeys(names, 0.5),
+        "answers": [{**answer, "score": -i - 0.125} for i in range(1200)],
+    }
+
+
+def test_many_answers_cut_labels_and_never_numbers(found: dict[str, Any]) -> None:
+    head, asked, *lines = list(predict._table(found, 80))
+    assert head.split() == ["#", "answer", "score", "known", "structure", "text", "image"]
+    assert asked.split() == ["Paris", "(asked)", "0.50", "0.50", "0.50"]
+    assert len(lines) == 1200
+    for i, line in enumerate(lines):
+        place, *_, score, known, structure, text, image = line.split()
+        assert (place, score) == (str(i + 1), f"{-i - 0.125:.3f}")
+        assert (known, structure, text, image) == ("train", "1.00", "1.00", "1.00")
+        assert "…" in line
+        assert len(line) == 80
+
+
+def test_labels_are_not_cut_where_there_is_room(found: dict[str, Any]) -> None:
+    lines = list(predict._table(found, 200))
+    assert found["answers"][0]["label"] in lines[2]
+    assert "…" not in "".join(lines)
+
+
+def test_numbers_that_need_more_than_the_terminal_stay_whole(found: dict[str, Any]) -> None:
+    lines = list(predict._table(found, 20))
+    assert lines[-1].startswith("1200  A museu…  ")
+    assert lines[-1].split()[-5] == "-1199.125"
+
+
+def test_labels_of_wide_characters_fit(found: dict[str, Any]) -> None:
+    from rich.cells import cell_len
+
+    found["answers"] = [{**answer, "label": "北京" * 40} for answer in found["answers"][:3]]
+    assert {cell_len(line) for line in predict._table(found, 80)} <= set(range(81))
 
 
 def test_an_unknown_entity_is_answered_with_the_nearest(trained: Path, run_id: str) -> None:
