@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.bench import memory
 from harness.bench.core import HELD, PASSES, Core, measure_core
 from harness.bench.timing import Spread, Tell, interleaved
 
@@ -86,11 +87,15 @@ def measure(
         rows, width: size of the table that rows are gathered from.
         rounds: measured goes of each micro-benchmark.
         tell: told of the progress.
+
+    Raises:
+        MachineError: no such table fits into memory.
     """
     import torch
 
     from harness import kernels
 
+    memory.require(4 * rows * width, f"{rows:,} rows of {width} numbers")
     kernels.prepare("cpu")  # or the table would not lie in memory as a run's does
     table = torch.rand(rows, width)
     found = probes(table)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.bench import memory
 from harness.bench.text import between, note, short, table
 from harness.bench.timing import Spread, Tell, interleaved
 
@@ -112,7 +113,11 @@ def measure(
         cases: experts and precisions.
         rounds: measured goes of each.
         tell: told of the progress.
+
+    Raises:
+        MachineError: features, tables and what Adam keeps of them do not fit into memory.
     """
+    memory.require(_bytes(sizes) * len(cases), "features and parameters of such widths")
     works: dict[str, Callable[[], object]] = {}
     for case in cases:
         works[f"step {case}"] = _step(sizes, case)
@@ -127,6 +132,12 @@ def measure(
         )
         for case in cases
     ]
+
+
+def _bytes(sizes: Sizes) -> int:
+    """Return what a step holds at least: features, and four numbers per parameter."""
+    numbers, width = sizes.entities * sum(sizes.features), 2 * sizes.dim
+    return 4 * (numbers + 4 * width * (sum(sizes.features) + sizes.entities))
 
 
 def _step(sizes: Sizes, case: Case) -> Callable[[], object]:

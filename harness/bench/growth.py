@@ -10,7 +10,7 @@ from harness import catalog, kernels
 from harness.bench import growth_cases as cases
 from harness.bench.exponents import Exponent, fit, upper_half
 from harness.bench.growth_cases import Factor, factors
-from harness.bench.memory import forget_peak, peak
+from harness.bench.memory import forget_peak, peak, require
 from harness.bench.text import note, short, table
 from harness.bench.timing import Spread, Tell
 from harness.errors import ConfigError, suggest
@@ -19,6 +19,8 @@ __all__ = ["LARGEST", "Growth", "growth_text", "measure"]
 
 LARGEST = 1_000_000
 """Entities that the factors "entities" and "candidates" end at."""
+BYTES_PER_ENTITY = 5 * 2**30 // 10**6
+"""Of a graph, its table and what Adam keeps of it: a million entities take 5 GiB, measured."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,13 @@ def measure(
 
     Raises:
         ConfigError: there is no such factor.
+        MachineError: the largest graph does not fit into memory.
     """
     known = factors(largest)
     for name in names:
         if name not in known:
             raise ConfigError(f"--only {name}: no such factor{suggest(name, known)}")
+    require(BYTES_PER_ENTITY * largest, f"graphs of {largest:,} entities")
     catalog.load_models()
     kernels.prepare("cpu")
     chosen = list(names) or list(known)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.bench import memory
 from harness.bench.ceilings import Ceilings, probes, summarise
 from harness.bench.roofline import Floor, floor
 from harness.bench.timing import Spread, Tell, interleaved
@@ -115,7 +116,14 @@ def measure(
         sizes: of the step.
         rounds: measured goes of each.
         tell: told of the progress.
+
+    Raises:
+        MachineError: the table with its gradient and the pairs do not fit into memory.
     """
+    memory.require(
+        BYTES * (2 * sizes.entities * sizes.width + 3 * sizes.pairs),  # an id counts twice
+        f"{sizes.entities:,} rows of {sizes.width} numbers and {sizes.pairs:,} pairs",
+    )
     table = table_of(sizes)
     timed = {f"{part} {op}": work for op in OPS for part, work in works(op, table, sizes).items()}
     found = probes(table)

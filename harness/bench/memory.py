@@ -1,4 +1,4 @@
-"""Memory of this process: what it takes now, and the most it took since a moment."""
+"""Memory: what this process takes now, the most it took since a moment, and what is too much."""
 
 from __future__ import annotations
 
@@ -6,14 +6,35 @@ import resource
 import sys
 from pathlib import Path
 
-__all__ = ["forget_peak", "peak", "resident"]
+from harness.errors import MachineError
+
+__all__ = ["forget_peak", "peak", "require", "resident"]
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
+def require(need: int, what: str) -> None:
+    """Refuse what cannot fit, before hours of swapping or a traceback of the allocator.
+
+    Args:
+        need: bytes that are held at once, at least.
+        what: what takes them, in the plural.
+
+    Raises:
+        MachineError: the machine has less memory than that.
+    """
+    import psutil  # type: ignore[import-untyped]
+
+    held = int(psutil.virtual_memory().total)
+    if need > held:
+        raise MachineError(
+            f"{what} take {need / 2**30:,.0f} GiB at least, this machine has {held / 2**30:,.0f}"
+        )
+
+
 def resident() -> int:
     """Return the bytes that are in memory now."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     return int(psutil.Process().memory_info().rss)
 

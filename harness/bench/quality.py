@@ -72,14 +72,20 @@ def measure(
         tell: told of the progress.
 
     Raises:
-        ConfigError: a model that is not compared.
+        ConfigError: a model that is not compared, or a dataset that there is not.
+        DataError: the dataset is not on this machine, or a file of it is wrong.
         RunError: a training failed.
     """
+    from harness.data.load import load
+
     for model in models:
         if model not in MODELS:
             raise ConfigError(f"--models {model}: is not compared{suggest(model, MODELS)}")
+    chosen = list(models) or list(MODELS)
+    for features in dict.fromkeys(MODELS[model][0] for model in chosen):
+        load(dataset, features)  # what is wrong with it is said by this process
     ways = (("reference", seed), ("auto", seed), ("auto", seed + 1))
-    chosen, found = list(models) or list(MODELS), []
+    found = []
     for place, model in enumerate(chosen):
         values = []
         for way, (kernels, started) in enumerate(ways):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.data.card import DatasetCard
 from harness.data.parsing import check_regular
-from harness.errors import MissingDataError
+from harness.errors import ConfigError, MissingDataError
 
 __all__ = ["data_files", "datasets_folder", "find", "lacking", "locate", "names_of", "roots"]
 
@@ -29,9 +29,18 @@ def datasets_folder() -> Path:
 
 
 def roots() -> tuple[Path, ...]:
-    """Return the folders that are searched for datasets, first match wins."""
-    own = os.environ.get("HARNESS_DATA")
-    return (*((Path(own).expanduser(),) if own else ()), datasets_folder())
+    """Return the folders that are searched for datasets, first match wins.
+
+    Raises:
+        ConfigError: $HARNESS_DATA is no folder.
+    """
+    given = os.environ.get("HARNESS_DATA")
+    if not given:
+        return (datasets_folder(),)
+    own = Path(given).expanduser()
+    if not own.is_dir():
+        raise ConfigError(f"HARNESS_DATA={given}: no such folder; unset it, or name the folder")
+    return own, datasets_folder()
 
 
 def names_of(card: DatasetCard) -> set[str]:

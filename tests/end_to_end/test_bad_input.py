@@ -245,6 +245,14 @@ def test_kernels_that_there_are_not(harness: Run, mine: Path, suite: Path, tmp_p
     assert not (tmp_path / "results").exists()
 
 
+def test_a_folder_of_data_that_is_not_there(harness: Run, mine: Path, suite: Path) -> None:
+    nowhere = {"HARNESS_DATA": "/nonexistent"}
+    message = "HARNESS_DATA=/nonexistent: no such folder"
+    assert_refused(harness("run", suite, **nowhere), 2, message)
+    for words in (("list",), ("show", "mkg-w"), ("verify", "--all")):
+        assert_refused(harness("data", *words, **nowhere), 2, message)
+
+
 def test_a_database_of_a_newer_version(
     harness: Run, mine: Path, suite: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from harness.bench.contenders import EVERY_QUERY, ONCE
 from harness.bench.kernel_times import OPS, PARTS
 from harness.bench.roofline import RESOURCES
 from harness.cli.main import app
-from harness.errors import ConfigError
+from harness.errors import ConfigError, MachineError, MissingDataError
 
 
 @pytest.fixture
@@ -125,9 +126,35 @@ def test_quality(found: Path) -> None:
         ["peers", "--models", "rotat"],
         ["growth", "--only", "bach"],
         ["quality", "--models", "rotat"],
+        ["quality", "--dataset", "atlsa"],
     ],
 )
 def test_a_wrong_name_is_an_error_with_the_nearest(words: list[str]) -> None:
     result = CliRunner().invoke(app, ["bench", *words])
     assert isinstance(result.exception, ConfigError)
     assert "did you mean" in str(result.exception)
+
+
+def test_a_dataset_that_is_not_here_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    result = CliRunner().invoke(app, ["bench", "quality", "--dataset", "mkg-w"])
+    assert isinstance(result.exception, MissingDataError)
+    assert "harness data fetch mkg-w" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fusion", "--features", "99999999999"],
+        ["fusion", "--features", f"4096,{10**30}"],
+        ["fusion", "--entities", "99999999999"],
+        ["kernels", "--entities", "99999999999"],
+        ["kernels", "--negatives", "9999999999"],
+        ["ceilings", "--entities", "99999999999"],
+        ["growth", "--largest", "99999999999"],
+    ],
+)
+def test_what_no_memory_holds_is_refused_before_it_is_tried(words: list[str]) -> None:
+    result = CliRunner().invoke(app, ["bench", *words])
+    assert isinstance(result.exception, MachineError)
+    assert re.search(r" take [\d,]+ GiB at least, this machine has \d+$", str(result.exception))
