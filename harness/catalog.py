@@ -30,7 +30,10 @@ from harness.index import GraphIndex, Modality
 from harness.model import MODELS, Model, ModelConfig
 from harness.seeding import seed_for
 
-__all__ = ["create_model", "load_folder", "load_models", "model_config"]
+__all__ = ["create_model", "load_folder", "load_models", "model_config", "origin"]
+
+_USERS = "harness_user_models_"
+"""How the names of packages begin that users' folders are loaded as."""
 
 
 @cache
@@ -60,7 +63,16 @@ def load_folder(folder: Path) -> None:
     load_models()
     if not folder.is_dir():
         raise ConfigError(f"--models {folder}: no such folder")
-    _import_folder(folder.resolve(), f"harness_user_models_{abs(hash(str(folder.resolve())))}")
+    _import_folder(folder.resolve(), f"{_USERS}{abs(hash(str(folder.resolve())))}")
+
+
+def origin(name: str) -> dict[str, str]:
+    """Return ``{"models": folder}`` of a model from a user's folder, {} of any other.
+
+    What a record keeps of it, so that the run can be repeated: the option ``--models``.
+    """
+    package = MODELS.get(name).__module__.partition(".")[0] if name in MODELS else ""
+    return {"models": sys.modules[package].__path__[0]} if package.startswith(_USERS) else {}
 
 
 def _import_folder(folder: Path, name: str) -> None:

@@ -8,6 +8,7 @@
     │   └── MissingDataError     3   ... or is not there; the message says which command gets it
     ├── MachineError             4   the machine cannot: no such device, disk full, read-only folder
     ├── StoreError               4   the result database cannot be used as it is
+    │   └── DamagedRecords       4   ... some rows; harness.store.base, it holds the others
     └── RunError                 1   a run stopped
         ├── NonFiniteError       1   a loss or a score is NaN or infinite
         └── Interrupted        130   Ctrl-C (130) or SIGTERM (143); the run can be resumed

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 
 from harness import kernels, provenance
-from harness.catalog import create_model
+from harness.catalog import create_model, origin
 from harness.data.load import Dataset, load
 from harness.errors import ConfigError, DataError, MachineError
-from harness.evaluation.evaluator import measure, rank
+from harness.evaluation.evaluator import rank
+from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks
 from harness.model import MODELS, Model
 from harness.plan.spec import RunSpec
@@ -147,7 +148,7 @@ def train(
         history=tuple(result.history),
         diagnostics=_diagnostics(model, result),
         timings=(*epochs, *_timings("valid", valid, device)),
-        provenance=_provenance(device),
+        provenance=_provenance(device) | origin(spec.model.name),
         notes=(*dataset.card.notes, *dataset.graph.notes),
     )
 
@@ -168,6 +169,7 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
 
     Raises:
         ConfigError: the run was not validated.
+        StoreError: its settings cannot be read.
         DataError: the folder holds no checkpoint.
         NonFiniteError: a score is NaN.
         MachineError: no such device, or the folder cannot be written.
@@ -178,7 +180,7 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
         raise ConfigError(f"run {record.run_id} is {record.status}, there is nothing to test yet")
     hooks = hooks or Hooks()
     device = _prepare(place)
-    spec = RunSpec.model_validate(record.spec)
+    spec = record.settings()
     model, dataset = load_trained(spec, place.folder, device)
     outcome = _rank_split(model, spec, dataset, "test", device, hooks)
     outcome.ranks.save(place.folder / "ranks.npz")

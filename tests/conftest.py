@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from harness.evaluation.measure import measure
+from harness.evaluation.ranks import Ranks, SideCounts
 from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
 from harness.store.records import MetricValue, RunRecord, TimingSample
+
+if TYPE_CHECKING:
+    from harness.index import Side
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -49,6 +55,35 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_record() -> Callable[..., RunRecord]:
     """Return a function that makes a full run record: ``make_record("aaaa", model="transe")``."""
     return _record
+
+
+@pytest.fixture
+def make_measured() -> Callable[..., RunRecord]:
+    """Return ``make_measured("aaaa", path, seed=1)``: a record; its ranks are written to the path.
+
+    Six test triples, two of which are cold; both sides are predicted.
+    """
+    return _measured
+
+
+def _measured(run_id: str, path: Path, **changes: Any) -> RunRecord:
+    numbers = np.random.default_rng(changes.get("seed", 0))
+    sides: dict[Side, SideCounts] = {}
+    side: Side
+    for side in ("head", "tail"):
+        better, tied = numbers.integers(0, 30, 6), numbers.integers(0, 3, 6)
+        candidates = numbers.integers(40, 50, 6)
+        sides[side] = SideCounts(*(c.astype(np.int32) for c in (better, tied, candidates)))
+    ranks = Ranks(numbers.integers(0, 50, (6, 3)), sides)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ranks.save(path)
+    warm = np.array([True, True, False, True, True, False])
+    metrics = tuple(
+        MetricValue(split=split, **m._asdict())
+        for split in ("valid", "test")
+        for m in measure(ranks, Protocol(), {"warm": warm, "cold": ~warm})
+    )
+    return _record(run_id, **{"metrics": metrics, **changes})
 
 
 def _record(run_id: str, **changes: Any) -> RunRecord:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import MachineError
+from harness.store.files import write_whole
 
 if TYPE_CHECKING:
     from harness.bench.timing import Spread
@@ -101,8 +101,4 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         MachineError: the file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise MachineError(f"{path}: cannot be written: {error.strerror}") from None
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())

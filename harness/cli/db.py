@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ from harness.errors import ConfigError, StoreError, suggest
 if TYPE_CHECKING:
     from harness.store.base import ResultStore
     from harness.store.ingest import Taken
+    from harness.store.records import RunRecord
     from harness.store.sql import SqlStore
 
 app = typer.Typer(no_args_is_help=True)
@@ -56,8 +57,11 @@ def import_(
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add exported records, the suites they belong to and their ranks; never replaces a result."""
-    from harness.store.ingest import import_records
+    """Add exported records, the suites they belong to and their ranks; never replaces a result.
+
+    Nothing is added when a record or its ranks are damaged (exit code 4).
+    """
+    from harness.exchange import import_records
 
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder")
@@ -84,18 +88,50 @@ def merge(
 
 @app.command()
 def check(results: Home = None, as_json: AsJson = False) -> None:
-    """Check that the database is sound and that every record can be read; exit code 4 if not."""
+    """Check the database, every record in it, and that its metrics follow from its ranks.
+
+    Exit code 4 if something is wrong.
+    """
+    from harness import audit
+    from harness.store.files import RANKS
+
+    runs = home(results) / "runs"
     with opened(results) as store:
-        problems = store.check()
-        count = len(store.ids())
+        ids, finished = store.ids(), store.finished_ids()
+        with _progress(len(ids)) as step:
+
+            def look(record: RunRecord) -> list[str]:
+                step()
+                return audit.problems(record, runs / record.run_id / RANKS)
+
+            problems = store.check(look)
+    without = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
     if as_json:
-        typer.echo(json.dumps({"runs": count, "problems": list(problems)}, indent=2))
+        found = {"runs": len(ids), "without_ranks": without, "problems": list(problems)}
+        typer.echo(json.dumps(found, indent=2))
     else:
         for problem in problems:
             typer.echo(problem)
+    if without:
+        typer.echo(f"{without} of {len(finished)} finished runs have no ranks here", err=True)
     if problems:
-        raise StoreError(f"{len(problems)} problems; rebuild with: harness db import DIR")
-    typer.echo(f"{count} runs, no problems", err=True)
+        raise StoreError(
+            f"{len(problems)} problem{'s' * (len(problems) > 1)}; `harness runs rm RUN` forgets a "
+            "run, then its suite or `harness db import DIR` brings it back"
+        )
+    typer.echo(f"{len(ids)} runs, no problems", err=True)
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show on a terminal how many of the runs were looked at."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("runs", total=total)
+        yield lambda: bar.advance(task)
 
 
 @app.command()
@@ -106,8 +142,8 @@ def export(
     results: Home = None,
 ) -> None:
     """Write records and ranks as files that can be committed; all but failed runs by default."""
+    from harness.exchange import export as write
     from harness.store.base import resolve_id
-    from harness.store.ingest import export as write
 
     with opened(results) as store:
         ids = [resolve_id(store, text) for text in run or []]

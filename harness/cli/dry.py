@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -266,13 +266,11 @@ def _state(plan: Plan, home: Path) -> State:
 
     known = tuple(run for run in plan.runs if _at_hand(run.spec.data)[1] != "?")
     unknown = {run.spec.model_dump_json() for run in plan.runs if run not in known}
-    finished: set[str] = set()
-    failed: set[str] = set()
+    statuses: Mapping[str, str] = {}
     if (home / DATABASE).is_file():
         store = open_store(home / DATABASE, create=False)
         try:
-            finished = set(store.finished_ids())
-            failed = {record.run_id for record in store.find(status="failed")}
+            statuses = store.statuses()
         finally:
             store.close()
     runs = {
@@ -280,8 +278,8 @@ def _state(plan: Plan, home: Path) -> State:
         for run_id, run in identify(replace(plan, runs=known), _at_hand)
     }
     return State(
-        finished=frozenset(run for run, run_id in runs.items() if run_id in finished),
-        failed=frozenset(run for run, run_id in runs.items() if run_id in failed - finished),
+        finished=frozenset(run for run, i in runs.items() if statuses.get(i) == "ok"),
+        failed=frozenset(run for run, i in runs.items() if statuses.get(i) == "failed"),
         unknown=frozenset(unknown),
     )
 

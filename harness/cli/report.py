@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.paths import home
-from harness.errors import ConfigError, MachineError, StoreError, suggest
+from harness.errors import ConfigError, StoreError, suggest
 
 if TYPE_CHECKING:
     from harness.report.query import Selection
@@ -65,6 +63,7 @@ def report(
 ) -> None:
     """Print tables of results, published figures beside measured ones; all seeds by default."""
     from harness.report.query import Selection
+    from harness.store.files import write_whole
 
     if list_:
         _list()
@@ -83,7 +82,7 @@ def report(
     finally:
         store.close()
     if out is not None:
-        _write(out, contents)
+        write_whole(out, contents.encode() if isinstance(contents, str) else contents)
     elif asked.drawn:
         raise ConfigError(f"a {asked.format} goes to a file: --out NAME.{asked.format}")
     else:
@@ -193,7 +192,7 @@ def _open(folder: Path) -> ResultStore:
     from harness.store.memory import MemoryStore
 
     database = folder / DATABASE
-    return open_store(database) if database.exists() else MemoryStore()
+    return open_store(database, create=False) if database.exists() else MemoryStore()
 
 
 def _names(given: list[str]) -> list[str]:
@@ -224,23 +223,3 @@ def _tell_variants(store: ResultStore, variant: str, suites: set[str]) -> None:
     for suite, name in sorted(others):
         if not suites or suite in suites:
             typer.echo(f"not shown: suite {suite} with --set (--variant {name})", err=True)
-
-
-def _write(path: Path, contents: str | bytes) -> None:
-    """Write the whole file or nothing."""
-    data = contents.encode() if isinstance(contents, str) else contents
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise MachineError(f"{path}: cannot be written: {error.strerror}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from enum import StrEnum
@@ -12,7 +13,7 @@ import typer
 
 from harness.cli.db import AsJson, Home, opened
 from harness.cli.paths import home
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError, Interrupted, suggest
 
 if TYPE_CHECKING:
     from harness.store.base import ResultStore
@@ -40,17 +41,25 @@ def list_runs(
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """List runs, oldest first, with their MRR in percent."""
+    """List runs, oldest first, with their MRR in percent; exit code 4 if some are damaged."""
     from harness.cli.run_text import print_list, summary
+    from harness.store.base import DamagedRecords
 
+    damage: DamagedRecords | None = None
+    wanted = status.value if status else None
     with opened(results) as store:
-        found = store.find(model=model, dataset=dataset, status=status.value if status else None)
-        if not found:
+        try:
+            found = store.find(model=model, dataset=dataset, status=wanted)
+        except DamagedRecords as error:
+            found, damage = error.readable, error
+        if not found and damage is None:
             typer.echo(_why_none(store, model, dataset), err=True)
     if as_json:
         typer.echo(json.dumps([summary(record) for record in found], indent=2))
     elif found:
         print_list(found)
+    if damage is not None:
+        raise damage
 
 
 @app.command()
@@ -95,17 +104,22 @@ def rm(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     results: Home = None,
 ) -> None:
-    """Forget a run and delete its folder (checkpoints, ranks, log)."""
+    """Forget a run and delete its folder (checkpoints, ranks, log).
+
+    Exit code 0 also when the answer is no; 130 when there is no answer.
+    """
     from harness.store.base import resolve_id
+    from harness.store.records import RUN_ID
 
     with opened(results) as store:
         run_id = resolve_id(store, run)
         folder = home(results) / "runs" / run_id
-        if not yes:
-            typer.confirm(f"Delete the record of {run_id} and {folder}?", abort=True, err=True)
+        if not yes and not _confirmed(f"Delete the record of {run_id} and {folder}?"):
+            typer.echo(f"nothing was removed: {run_id} stays", err=True)
+            return
         # The folder first: were the record gone and the folder not, the next `harness run` would
-        # take the record over again from there.
-        if folder.is_dir():
+        # take the record over again from there. An id that was edited may lead elsewhere.
+        if re.match(RUN_ID, run_id) and folder.is_dir():
             shutil.rmtree(folder)
         store.remove(run_id)
     typer.echo(f"{run_id} removed", err=True)
@@ -122,7 +136,7 @@ def retry(
     from harness.store.base import resolve_id
 
     with opened(results) as store:
-        failed = [record.run_id for record in store.find(status="failed")]
+        failed = [run_id for run_id, status in store.statuses().items() if status == "failed"]
         chosen = [resolve_id(store, text) for text in runs or []] or failed
         for run_id in chosen:
             if run_id not in failed:
@@ -138,6 +152,18 @@ def retry(
     for run_id in chosen:
         typer.echo(run_id)
     typer.echo(_next_command(chosen, suites), err=True)
+
+
+def _confirmed(question: str) -> bool:
+    """Ask on stderr.
+
+    Raises:
+        Interrupted: the input ended, or Ctrl-C was pressed.
+    """
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        raise Interrupted("no answer, nothing was removed; --yes does not ask") from None
 
 
 def _next_command(chosen: Sequence[str], suites: Sequence[str]) -> str:

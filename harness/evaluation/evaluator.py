@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from harness import kernels
 from harness.errors import NonFiniteError
-from harness.evaluation import metrics
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.index import KnownAnswers, Side
 from harness.model import Model, Tables
 from harness.plan.spec import Protocol
 
-__all__ = ["Measurement", "measure", "rank"]
+__all__ = ["rank"]
 
 QUERIES_AT_ONCE = 1024
 SCORE_BUDGET = 64 * 2**20
@@ -170,32 +167,3 @@ def _count_chunk(
     if progress is not None:
         progress(len(targets))
     return better, tied, model.n_entities - (offsets.diff()[owners] - itself.long())
-
-
-class Measurement(NamedTuple):
-    """One number of a split."""
-
-    side: Literal["both", "head", "tail"]
-    bucket: str
-    metric: str
-    value: float
-    queries: int
-
-
-def measure(
-    ranks: Ranks, protocol: Protocol, buckets: Mapping[str, NDArray[np.bool_]] | None = None
-) -> Iterator[Measurement]:
-    """Yield every metric per side and bucket.
-
-    Args:
-        ranks: outcome of the queries.
-        protocol: the tie rule.
-        buckets: name -> [n] boolean selection of triples; "all" is added. Empty ones are left out.
-    """
-    selections: dict[str, NDArray[np.bool_] | None] = {"all": None, **(buckets or {})}
-    for bucket, where in selections.items():
-        pooled: Literal["both"] = "both"
-        for side in (pooled, *protocol.sides):
-            values, candidates = ranks.ranks(protocol.ties, side, where)
-            for name, value in metrics.compute(values, candidates).items():
-                yield Measurement(side, bucket, name, value, len(values))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.index import Side
+
+if TYPE_CHECKING:
+    from harness.index import Side  # imports torch, which stored ranks are read without
 
 __all__ = ["Ranks", "SideCounts", "Ties", "rank_of"]
 
@@ -96,15 +100,80 @@ class Ranks:
         """Read what ``save`` wrote.
 
         Raises:
-            DataError: the file is not a rank file.
+            DataError: the file is damaged, or its counts are impossible; the message names it.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                sides: dict[Side, SideCounts] = {}
-                for side in ("head", "tail"):
-                    if f"{side}_better" in arrays:
-                        parts = [arrays[f"{side}_{k}"] for k in ("better", "tied", "candidates")]
-                        sides[side] = SideCounts(*parts)
-                return cls(arrays["triples"].astype(np.int64), sides)
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{path}: not a rank file ({error})") from error
+            found = _arrays(path)
+        except _UNREADABLE as error:
+            raise DataError(f"{path}: not a complete rank file ({error})") from error
+        try:
+            return _of_arrays(found)
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from None
+
+
+_COUNTS = ("better", "tied", "candidates")
+_UNREADABLE = (
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error),
+    *(ValueError, SyntaxError, KeyError),  # numpy, of a header
+    *(MemoryError, OverflowError),  # numpy, of a size that no array has
+    *(NotImplementedError, RuntimeError),  # zipfile, of a way to compress or encrypt
+)
+"""What reading a damaged or a foreign file raises."""
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise zipfile.BadZipFile("no zip archive, or cut off")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+
+def _of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Ranks:
+    """Return the ranks that a file's arrays hold.
+
+    Raises:
+        ValueError: an array is not there or of another shape, or no ranking has such counts.
+    """
+    named = {"triples", *(f"{side}_{count}" for side in ("head", "tail") for count in _COUNTS)}
+    if strange := sorted(set(arrays) - named):
+        raise ValueError(f"holds {', '.join(strange)}, which is no part of ranks")
+    triples = _integers(arrays, "triples")
+    if triples.ndim != 2 or triples.shape[1] != 3 or (triples < 0).any():
+        raise ValueError("triples: needs rows of three ids from 0")
+    sides: dict[Side, SideCounts] = {}
+    side: Side
+    for side in ("head", "tail"):
+        if any(name.startswith(f"{side}_") for name in arrays):
+            sides[side] = _side(arrays, side, len(triples))
+    if not sides:
+        raise ValueError("holds the counts of no side")
+    return Ranks(triples.astype(np.int64), sides)
+
+
+def _side(arrays: Mapping[str, NDArray[Any]], side: Side, queries: int) -> SideCounts:
+    better, tied, candidates = (_integers(arrays, f"{side}_{count}") for count in _COUNTS)
+    for name, counts in zip(_COUNTS, (better, tied, candidates), strict=True):
+        if counts.shape != (queries,):
+            raise ValueError(
+                f"{side}_{name}: {queries} triples need as many counts, found shape {counts.shape}"
+            )
+    # No sum of counts: one that is out of range must not wrap around into it.
+    wrong = (better < 0) | (tied < 0) | (candidates < 1) | (tied > candidates - 1 - better)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"{side} query {row}: {better[row]} better and {tied[row]} tied of "
+            f"{candidates[row]} candidates are impossible"
+        )
+    return SideCounts(better, tied, candidates)
+
+
+def _integers(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    if name not in arrays:
+        raise ValueError(f"{name} is missing")
+    if arrays[name].dtype.kind != "i":
+        raise ValueError(f"{name}: needs integers, found {arrays[name].dtype}")
+    return arrays[name]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.execution.base import Event, Executor, Job, Outcome
 from harness.store.base import ResultStore
-from harness.store.ingest import read_record
+from harness.store.files import read_record
 
 __all__ = ["Summary", "pending", "run_jobs"]
 

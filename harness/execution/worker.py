@@ -13,8 +13,8 @@ from typing import Any
 
 from harness.errors import HarnessError, Interrupted, MachineError, RunError
 from harness.execution.base import Event, Job, Outcome
-from harness.store.failures import disk_error
-from harness.store.ingest import read_record, write_record
+from harness.store.failures import ELSEWHERE, disk_error
+from harness.store.files import read_record, write_record
 from harness.store.records import RunRecord
 
 __all__ = ["execute_job"]
@@ -74,7 +74,7 @@ def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outc
         raise
     except (Exception, SystemExit) as error:  # a model of the user's own may call sys.exit
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-            raise disk_error(Path(error.filename or job.folder), error) from error
+            raise disk_error(Path(error.filename or job.folder), error, ELSEWHERE) from error
         write_record(path, _failure(job, error))
         return Outcome(run_id=job.run_id, status="failed", message=_first_line(error))
     write_record(path, record)
@@ -94,7 +94,7 @@ def _run_folder(job: Job) -> Iterator[None]:
             (job.folder / "spec.json").write_text(job.model_dump_json(indent=2))
             yield
     except OSError as error:
-        raise disk_error(job.folder, error) from error
+        raise disk_error(Path(error.filename or job.folder), error, ELSEWHERE) from error
 
 
 def _log(path: Path, job: Job, on_event: Event, row: dict[str, Any]) -> None:
@@ -110,6 +110,8 @@ def _first_line(error: BaseException) -> str:
 
 
 def _failure(job: Job, error: BaseException) -> RunRecord:
+    from harness import catalog
+
     message = _first_line(error)
     if not isinstance(error, HarnessError):
         message += "\n" + "".join(traceback.format_exception(error))
@@ -123,5 +125,6 @@ def _failure(job: Job, error: BaseException) -> RunRecord:
         features=job.spec.data.features,
         seed=job.spec.seed,
         protocol=job.spec.protocol.key,
+        provenance=catalog.origin(job.spec.model.name),
         error=message,
     )

@@ -276,7 +276,8 @@ def _features(result: Result) -> str:
 
 def _partial(result: Result, n: int) -> str:
     failed = [f"run {r.run_id} failed: {r.failure}" for r in result.runs if r.failure]
-    return "; ".join([f"{n} of {len(result.runs)} seeds", *failed, *result.reasons])
+    lacking = [*failed, *result.damages, *result.reasons]
+    return "; ".join([f"{n} of {len(result.runs)} seeds", *lacking])
 
 
 def _over_seeds(seeds: tuple[int, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import ConfigError, suggest
@@ -20,7 +20,7 @@ from harness.report.files import available, load_any, load_definition, load_figu
 from harness.report.results import Result, SeedRun, SuiteResults
 from harness.report.sweep import sweep
 from harness.report.table import Table
-from harness.store.base import ResultStore
+from harness.store.base import DamagedRecords, ResultStore
 from harness.store.records import Cell
 
 __all__ = [
@@ -60,7 +60,7 @@ ALL = Selection()
 def fetch(
     store: ResultStore, suite: str, selection: Selection = ALL, source: str = ""
 ) -> SuiteResults:
-    """Return what the store knows of a suite, on all its datasets.
+    """Return what the store knows of a suite, on all its datasets; damaged records say so.
 
     Args:
         store: any store.
@@ -73,10 +73,16 @@ def fetch(
     """
     seeds = selection.seeds
     cells = [c for c in store.cells(suite, selection.variant) if seeds is None or c.seed in seeds]
-    records = {record.run_id: record for record in store.find(ids={c.run_id for c in cells} - {""})}
+    damages: Mapping[str, str] = {}
+    try:
+        found = store.find(ids={c.run_id for c in cells} - {""})
+    except DamagedRecords as error:
+        found, damages = error.readable, error.problems
+    records = {record.run_id: record for record in found}
     grouped: dict[tuple[str, str, str], dict[int, SeedRun]] = defaultdict(dict)
     for cell, label in zip(cells, _labels(cells), strict=True):
-        run = SeedRun(cell.seed, cell.run_id, records.get(cell.run_id), cell.reason)
+        known, damage = records.get(cell.run_id), damages.get(cell.run_id, "")
+        run = SeedRun(cell.seed, cell.run_id, known, cell.reason, damage)
         grouped[label, cell.dataset, cell.features][cell.seed] = run
     results = [
         Result(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))

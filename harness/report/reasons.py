@@ -30,6 +30,8 @@ def missing_reason(
         return f"failed: run {failed[0].run_id}: {failed[0].failure}"
     if any(run.untested for run in result.runs):
         return f"validated and not tested: `{results.command}` tests it"
+    if result.damages:
+        return result.damages[0]
     if not result.planned:
         return f"not run: {'; '.join(result.reasons)}"
     return _not_run(results, _model_of(spec, results) if results.records else "")

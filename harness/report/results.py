@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from pydantic import ValidationError
+
 from harness.errors import StoreError
 from harness.plan.spec import Protocol
 from harness.report.definition import METRICS
@@ -18,12 +20,20 @@ __all__ = ["Result", "SeedRun", "SuiteResults"]
 
 @dataclass(frozen=True)
 class SeedRun:
-    """The run of a seed with its record when there is one, or the reason why none is planned."""
+    """The run of a seed with its record when there is one, or the reason why none is planned.
+
+    Attributes:
+        seed, run_id: which run; the id is "" when none is planned.
+        record: what it left; None when it was not run, or cannot be read.
+        reason: why none is planned.
+        damage: what keeps its record from being read, and what to do about it.
+    """
 
     seed: int
     run_id: str
     record: RunRecord | None
     reason: str = ""
+    damage: str = ""
 
     @property
     def ok(self) -> RunRecord | None:
@@ -62,6 +72,11 @@ class Result:
     def planned(self) -> tuple[SeedRun, ...]:
         """The runs that the suite asks for."""
         return tuple(run for run in self.runs if not run.reason)
+
+    @property
+    def damages(self) -> tuple[str, ...]:
+        """What is said of runs whose records cannot be read."""
+        return tuple(run.damage for run in self.runs if run.damage)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -136,8 +151,10 @@ class SuiteResults:
         if not self.records:
             return ""
         record = self.records[0]
-        stored = record.spec.get("protocol")
-        return Protocol.model_validate(stored).describe() if stored else record.protocol
+        try:
+            return Protocol.model_validate(record.spec.get("protocol")).describe()
+        except ValidationError:  # the record was edited; its key says the same in short
+            return record.protocol
 
     @cached_property
     def _by_place(self) -> dict[tuple[str, str], Result]:

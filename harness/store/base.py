@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, StoreError
 from harness.store.records import Cell, RunRecord, Status
 
-__all__ = ["STAGE", "ResultStore", "check_plan", "resolve_id", "supersedes", "takes_place"]
+__all__ = [
+    "STAGE",
+    "TOLD",
+    "DamagedRecords",
+    "ResultStore",
+    "check_plan",
+    "resolve_id",
+    "supersedes",
+    "takes_place",
+]
+
+TOLD = 5
+"""Damaged rows that one message names."""
+
+
+class DamagedRecords(StoreError):  # noqa: N818 - holds the others too
+    """Some of the records that were asked for cannot be read.
+
+    Attributes:
+        problems: run id -> what is wrong with its record and which command helps, in one line.
+        readable: the others, oldest first.
+    """
+
+    def __init__(self, problems: Mapping[str, str], readable: Sequence[RunRecord] = ()) -> None:
+        self.problems = {
+            run_id: f"run {run_id}: the stored record is damaged: {problem}; "
+            f"forget it with: harness runs rm {shlex.quote(run_id)}"
+            for run_id, problem in problems.items()
+        }
+        self.readable = readable
+        lines = list(self.problems.values())
+        more = [f"{len(lines) - TOLD} more: harness db check"] if len(lines) > TOLD else []
+        super().__init__("\n".join(lines[:TOLD] + more))
 
 
 def resolve_id(store: ResultStore, text: str) -> str:
@@ -72,6 +105,9 @@ class ResultStore(Protocol):
     * ``plan`` replaces the cells of one (suite, variant), leaving others alone.
     * ``add_cells`` leaves every run in place and returns the cells whose place another run holds;
       a run takes the place of a reason for none (``takes_place``).
+    * A record that cannot be read keeps no other from being read: ``find`` and ``get`` raise
+      DamagedRecords, which holds the others. It counts for ``ids`` and can be removed; whatever is
+      added under its id takes its place.
     * Unknown ids: ``get`` returns None, ``remove`` returns False; neither raises.
     * StoreError is raised when the database is newer than the code, older (the message names
       ``harness db upgrade``), or not a harness database.
@@ -82,7 +118,11 @@ class ResultStore(Protocol):
         ...
 
     def get(self, run_id: str) -> RunRecord | None:
-        """Return one record, by its full id or by a prefix that only one run has."""
+        """Return one record, by its full id or by a prefix that only one run has.
+
+        Raises:
+            DamagedRecords: it cannot be read.
+        """
         ...
 
     def find(
@@ -93,7 +133,11 @@ class ResultStore(Protocol):
         status: str | None = None,
         ids: Iterable[str] | None = None,
     ) -> Sequence[RunRecord]:
-        """Return matching records, oldest first."""
+        """Return matching records, oldest first.
+
+        Raises:
+            DamagedRecords: some cannot be read.
+        """
         ...
 
     def ids(self, prefix: str = "") -> Sequence[str]:

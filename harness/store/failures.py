@@ -7,21 +7,48 @@ from pathlib import Path
 
 from harness.errors import MachineError, StoreError
 
-__all__ = ["WAIT", "disk_error", "explain", "not_a_database"]
+__all__ = ["ELSEWHERE", "WAIT", "disk_error", "explain", "make_folder", "not_a_database"]
 
 WAIT = 30
 """Seconds to wait for another process to finish writing."""
 
 ELSEWHERE = "set HARNESS_HOME to another folder"
+"""What to do when the results folder will not do."""
 
 
-def disk_error(path: Path, error: OSError) -> MachineError:
-    """Return the error to raise for one of the operating system's."""
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return MachineError(f"{path}: cannot write here ({error.strerror}); {ELSEWHERE}")
+def disk_error(path: Path, error: OSError, remedy: str = "") -> MachineError:
+    """Return the error to raise for one of the operating system's.
+
+    Args:
+        path: what was to be written.
+        error: what the system said.
+        remedy: what to do about it.
+    """
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MachineError(f"{path}: the disk is full; nothing was stored")
-    return MachineError(f"{path}: {error.strerror or error}; {ELSEWHERE}")
+    said = f"{path}: cannot write here ({error.strerror or error})"
+    return MachineError(f"{said}; {remedy}" if remedy else said)
+
+
+def make_folder(path: Path, remedy: str = "") -> None:
+    """Make a folder and those above it, unless it is there.
+
+    Args:
+        path: the folder.
+        remedy: what to do when it cannot be made.
+
+    Raises:
+        MachineError: it cannot be made, or a file has the name.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        what = "is a file, not a folder"
+    except OSError as error:
+        what = f"this folder cannot be made ({error.strerror})"
+    else:
+        return
+    raise MachineError(f"{path}: {what}; {remedy}" if remedy else f"{path}: {what}")
 
 
 def not_a_database(place: str) -> str:

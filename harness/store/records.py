@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from harness.config.base import Config
+from harness.config.base import Config, problems, show_path
+from harness.errors import StoreError
+from harness.plan.spec import RunSpec
 
-__all__ = ["RECORD_VERSION", "Cell", "MetricValue", "RunId", "RunRecord", "Status", "TimingSample"]
+__all__ = [
+    "RECORD_VERSION",
+    "RUN_ID",
+    "Cell",
+    "MetricValue",
+    "RunId",
+    "RunRecord",
+    "Status",
+    "TimingSample",
+]
 
 RECORD_VERSION = 1
 """Version of the layout of ``record.json``."""
@@ -24,8 +36,12 @@ def _plain(value: dict[str, Any]) -> dict[str, Any]:
 Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
 """A mapping that JSON can hold; tuples become lists."""
 
-RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+RunId = Annotated[str, Field(pattern=RUN_ID, max_length=64)]
 """Identity of a run. It names a folder, so it must not hold a path."""
+
+_RANGES = {"mrr": (0.0, 1.0), "amri": (-1.0, 1.0), "mr": (1.0, math.inf)}
+"""Metric -> the least and the greatest value it can have; ``hits@k`` are shares, 0 to 1."""
 
 
 Status = Literal["ok", "validated", "pruned", "failed"]
@@ -44,8 +60,16 @@ class MetricValue(Config):
     metric: str
     """mrr, mr, hits@1, hits@3, hits@10, amri: fractions, not percent (mr: a rank)."""
     value: float
-    queries: int
+    queries: Annotated[int, Field(ge=1)]
     """Number of queries it averages."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> MetricValue:
+        share = (0.0, 1.0) if self.metric.startswith("hits@") else (-math.inf, math.inf)
+        least, most = _RANGES.get(self.metric, share)
+        if not least <= self.value <= most:
+            raise ValueError(f"{self.metric} is {least:g} to {most:g}, never {self.value:g}")
+        return self
 
 
 class TimingSample(Config):
@@ -134,6 +158,21 @@ class RunRecord(Config):
                 raise ValueError(f"metric given twice: {' '.join(key)}")
             seen.add(key)
         return self
+
+    def settings(self) -> RunSpec:
+        """Return the run specification.
+
+        Raises:
+            StoreError: it is damaged, or of another version of the harness.
+        """
+        try:
+            return RunSpec.model_validate(self.spec)
+        except ValidationError as error:
+            path, message = problems(error, RunSpec)[0]
+            raise StoreError(
+                f"run {self.run_id}: its settings cannot be read: "
+                f"{show_path(('spec', *path))}: {message}"
+            ) from None
 
     def metric(
         self, metric: str, split: str = "test", side: str = "both", bucket: str = "all"

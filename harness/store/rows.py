@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.errors import StoreError
 from harness.plan.spec import Protocol
 from harness.store.records import MetricValue, RunRecord
 
@@ -69,7 +68,8 @@ def record_of(own: Mapping[str, Any], parts: Mapping[str, Sequence[Part]]) -> Ru
         parts: the rows of each other table, in order of position.
 
     Raises:
-        StoreError: a value is not valid (the database was edited).
+        ValueError: a value is not valid (the database was edited, or the disk fails); the message
+            names it in one line.
     """
     try:
         return RunRecord(
@@ -77,18 +77,26 @@ def record_of(own: Mapping[str, Any], parts: Mapping[str, Sequence[Part]]) -> Ru
             metrics=[
                 {k: getattr(m, k) for k in MetricValue.model_fields} for m in parts["metrics"]
             ],
-            history=json.loads(f"[{','.join(e.numbers for e in parts['history'])}]"),
+            history=_epochs([e.numbers for e in parts["history"]]),
             timings=[{"name": t.name, "value": t.value, "unit": t.unit} for t in parts["timings"]],
             diagnostics={d.name: d.value for d in parts["diagnostics"]},
             notes=[n.text for n in parts["notes"]],
         )
-    except ValueError as error:  # pydantic's ValidationError and json's JSONDecodeError are these
-        reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise StoreError(f"run {own['run_id']}: the stored record is damaged: {reason}") from None
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from None
+
+
+def _epochs(numbers: Sequence[str]) -> Any:
+    """Return the history; parsed at once, for there are hundreds of epochs to a run."""
+    try:
+        return json.loads(f"[{','.join(numbers)}]")
+    except (TypeError, ValueError) as error:  # TypeError: no text at all
+        raise ValueError(f"history: not JSON: {error}") from None
 
 
 def first_problem(error: ValidationError) -> str:
     """Return the first problem of a validation as ``key: what is wrong``."""
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg']}" if place else problem["msg"]
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {said}" if place else said

@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -32,10 +33,10 @@ from sqlalchemy.exc import DBAPIError
 
 from harness.errors import StoreError
 from harness.store import migrations
-from harness.store.base import check_plan, supersedes, takes_place
-from harness.store.failures import WAIT, disk_error, explain, not_a_database
+from harness.store.base import STAGE, TOLD, DamagedRecords, check_plan, supersedes, takes_place
+from harness.store.failures import ELSEWHERE, WAIT, disk_error, explain, make_folder, not_a_database
 from harness.store.records import Cell, RunRecord, Status
-from harness.store.rows import Part, record_of, rows_of
+from harness.store.rows import OWN, Part, first_problem, record_of, rows_of
 from harness.store.tables import Base, CellRow, Diagnostic, Epoch, Metric, Note, Run, Timing
 
 __all__ = ["SqlStore", "open_database", "upgrade_database"]
@@ -70,10 +71,10 @@ class SqlStore:
         record = record.model_copy(update={"cells": ()})
         with self._write() as connection:
             same = Run.run_id == record.run_id
-            for _, known in _load(connection, [same]):
+            for _, known in _load(connection, [same]).records:
                 if known == record or not supersedes(record, known):
                     return
-                connection.execute(delete(Run).where(same))
+            connection.execute(delete(Run).where(same))
             for table, rows in rows_of(record).items():
                 if rows:
                     connection.execute(insert(Base.metadata.tables[table]), rows)
@@ -96,13 +97,14 @@ class SqlStore:
         """Return matching records, oldest first, in six statements per 500 ids."""
         wanted = {Run.model: model, Run.dataset: dataset, Run.status: status}
         where = [column == value for column, value in wanted.items() if value is not None]
+        chosen = [[]] if ids is None else [[Run.run_id.in_(c)] for c in _chunks(sorted(set(ids)))]
         with self._read() as connection:
-            if ids is None:
-                return [record for _, record in _load(connection, where)]
-            found: list[tuple[int, RunRecord]] = []
-            for chunk in _chunks(sorted(set(ids))):
-                found += _load(connection, [*where, Run.run_id.in_(chunk)])
-        return [record for _, record in sorted(found, key=lambda pair: pair[0])]
+            found = [_load(connection, [*where, *chunk]) for chunk in chosen]
+        numbered = sorted((pair for f in found for pair in f.records), key=lambda pair: pair[0])
+        records = [record for _, record in numbered]
+        if problems := {run_id: text for f in found for run_id, text in f.problems.items()}:
+            raise DamagedRecords(problems, records)
+        return records
 
     def ids(self, prefix: str = "") -> Sequence[str]:
         """Return the ids that begin with ``prefix``, oldest first."""
@@ -111,13 +113,14 @@ class SqlStore:
             statement = statement.where(Run.run_id.startswith(prefix, autoescape=True))
         with self._read() as connection:
             # LIKE ignores case in SQLite
-            return [i for i in connection.scalars(statement) if i.startswith(prefix)]
+            return [i for i in map(str, connection.scalars(statement)) if i.startswith(prefix)]
 
     def statuses(self) -> Mapping[str, Status]:
         """Return the status of every run by its id, oldest first."""
         with self._read() as connection:
             rows = connection.execute(select(Run.run_id, Run.status).order_by(Run.number))
-            return {run_id: cast("Status", status) for run_id, status in rows}
+            # One that was damaged counts as failed: nothing else is known of the run.
+            return {i: cast("Status", s if s in STAGE else "failed") for i, s in rows}
 
     def finished_ids(self) -> frozenset[str]:
         """Return the ids of all "ok" records (read from an index alone)."""
@@ -142,7 +145,7 @@ class SqlStore:
         """Put each cell where no run stands; return the runs that found another one there."""
         refused = []
         with self._write() as connection:
-            held = {cell.place: cell for cell in _cells(connection)}
+            held = {cell.place: cell for cell in _sound_cells(connection)}
             for cell in cells:
                 if takes_place(cell, held.get(cell.place)):
                     if cell.place in held:
@@ -157,10 +160,16 @@ class SqlStore:
         """Return the cells of a suite in table order (of all suites and variants when None)."""
         where = [] if suite is None else [CellRow.suite == suite, CellRow.variant == variant]
         with self._read() as connection:
-            return sorted(_cells(connection, *where), key=lambda cell: cell.order)
+            return sorted(_sound_cells(connection, *where), key=lambda cell: cell.order)
 
-    def check(self) -> Sequence[str]:
-        """Return what is wrong with the database, one line each; nothing when all is well."""
+    def check(
+        self, look: Callable[[RunRecord], Iterable[str]] = lambda record: ()
+    ) -> Sequence[str]:
+        """Return what is wrong with the database, one line each; nothing when all is well.
+
+        Args:
+            look: is given every record that can be read; what it returns is wrong too.
+        """
         problems = []
         if self.engine.dialect.name == "sqlite":
             with self._read() as connection:
@@ -168,34 +177,37 @@ class SqlStore:
                 orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
             problems += [f"integrity: {line}" for line in integrity if line != "ok"]
             problems += [f"{table}: a row belongs to no run" for table, *_ in set(orphans)]
+        with self._read() as connection:
+            problems += _cells(connection)[1]
         for chunk in _chunks(self.ids()):
             try:
-                self.find(ids=chunk)
-            except StoreError:
-                problems += filter(None, map(self._damage, chunk))
+                records = self.find(ids=chunk)
+            except DamagedRecords as error:
+                records = error.readable
+                problems += error.problems.values()
+            problems += [line for record in records for line in look(record)]
         return problems
-
-    def _damage(self, run_id: str) -> str | None:
-        """Return what keeps a record from being read."""
-        try:
-            self.find(ids=[run_id])
-        except StoreError as error:
-            return str(error)
-        return None
 
     def close(self) -> None:
         """Release the database."""
         self.engine.dispose()
 
 
-def _load(
-    connection: Connection, where: Sequence[ColumnElement[bool]]
-) -> list[tuple[int, RunRecord]]:
-    """Return the numbers and records of matching runs, in order: one statement per table."""
-    statement = select(Run.__table__).where(*where).order_by(Run.number)
+class _Loaded(NamedTuple):
+    """Records with the numbers of their runs, and what is wrong with those that cannot be read."""
+
+    records: list[tuple[int, RunRecord]]
+    problems: dict[str, str]
+
+
+def _load(connection: Connection, where: Sequence[ColumnElement[bool]]) -> _Loaded:
+    """Return matching runs in order: one statement per table."""
+    columns = [Run.__table__.columns[name] for name in ("number", *OWN)]
+    statement = select(*columns).where(*where).order_by(Run.number)
     owners = [dict(row) for row in connection.execute(statement).mappings()]
+    found = _Loaded([], {})
     if not owners:
-        return []
+        return found
     matching = select(Run.run_id).where(*where)
     parts: dict[str, dict[str, list[Part]]] = defaultdict(lambda: defaultdict(list))
     for part in PARTS:
@@ -204,12 +216,39 @@ def _load(
             rows = rows.order_by(part.__table__.columns["position"])
         for row in connection.execute(rows).all():
             parts[row[0]][part.__tablename__].append(row)  # run_id is the first column of each
-    return [(own["number"], record_of(own, parts[own["run_id"]])) for own in owners]
+    for own in owners:
+        try:
+            found.records.append((own["number"], record_of(own, parts[own["run_id"]])))
+        except ValueError as error:
+            found.problems[own["run_id"]] = str(error)
+    return found
 
 
-def _cells(connection: Connection, *where: ColumnElement[bool]) -> list[Cell]:
-    statement = select(CellRow.__table__).where(*where)
-    return [Cell(**row) for row in connection.execute(statement).mappings()]
+def _cells(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Cell], list[str]]:
+    """Return matching cells, and what is wrong with those that cannot be read."""
+    cells, problems = [], []
+    for row in connection.execute(select(CellRow.__table__).where(*where)).mappings():
+        try:
+            cells.append(Cell(**row))
+        except ValidationError as error:
+            problems.append(
+                f"suite {row['suite']}, row {row['label']} on {row['dataset']}: the stored place "
+                f"is damaged: {first_problem(error)}; plan it anew with: "
+                f"harness run {row['suite']}" + " --set ..." * bool(row["variant"])
+            )
+    return cells, problems
+
+
+def _sound_cells(connection: Connection, *where: ColumnElement[bool]) -> list[Cell]:
+    """Return matching cells.
+
+    Raises:
+        StoreError: some cannot be read.
+    """
+    cells, problems = _cells(connection, *where)
+    if problems:
+        raise StoreError("\n".join(problems[:TOLD]))
+    return cells
 
 
 def _at(cell: Cell) -> list[ColumnElement[bool]]:
@@ -289,7 +328,9 @@ def _check_place(url: URL, *, create: bool) -> None:
             "(harness db import DIR), or set HARNESS_HOME to the folder that has one"
         )
     with _explained(url):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, ELSEWHERE)
+        with Path(f"{path}.lock").open("a"):  # waiting for a lock never says that it cannot be made
+            pass
         if path.exists() and path.stat().st_size:
             with path.open("rb") as file:
                 # SQLite takes a file of a few bytes for an empty database, and overwrites it.
@@ -298,14 +339,35 @@ def _check_place(url: URL, *, create: bool) -> None:
 
 
 def _engine(url: URL, *, foreign_keys: bool = True) -> Engine:
-    engine = create_engine(url, json_serializer=partial(json.dumps, separators=(",", ":")))
+    engine = create_engine(
+        url,
+        json_serializer=partial(json.dumps, separators=(",", ":")),
+        json_deserializer=_json,
+    )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", partial(_connected, foreign_keys=foreign_keys))
         event.listen(engine, "begin", _begun)
     return engine
 
 
+def _json(stored: Any) -> Any:
+    """Return what JSON holds; what is none as it is, so that the record is refused and not all."""
+    try:
+        return json.loads(str(stored))
+    except (ValueError, RecursionError):
+        return stored
+
+
+def _text(stored: bytes) -> str | bytes:
+    """Return text; bytes that are none as they are, so that the record is refused and not all."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored
+
+
 def _connected(connection: sqlite3.Connection, _: Any, *, foreign_keys: bool) -> None:
+    connection.text_factory = _text
     connection.isolation_level = None  # transactions begin where _begun says, DDL included
     connection.execute(f"PRAGMA busy_timeout = {WAIT * 1000}")
     connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
@@ -351,7 +413,10 @@ def _check_version(url: URL, version: str | None) -> None:
         return
     place = _place(url)
     if version is None:
-        raise StoreError(f"{place}: an empty database")
+        raise StoreError(
+            f"{place}: empty, no result database yet; a suite (harness run SUITE) or records "
+            "(harness db import DIR) make one of it"
+        )
     if version in migrations.known_versions():
         raise StoreError(
             f"{place}: the database has schema version {version}, this harness uses {head}; "
@@ -388,7 +453,7 @@ def _explained(url: URL) -> Iterator[None]:
     except sqlite3.Error as error:
         raise explain(_place(url), error) from error
     except OSError as error:
-        raise disk_error(Path(_place(url)), error) from error
+        raise disk_error(Path(error.filename or _place(url)), error, ELSEWHERE) from error
     except StoreError as error:
         if _place(url) in str(error):
             raise

@@ -16,7 +16,8 @@ from torch import Tensor
 from harness import pipeline
 from harness.catalog import create_model
 from harness.data.graph import KnowledgeGraph
-from harness.evaluation.evaluator import measure, rank
+from harness.evaluation.evaluator import rank
+from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks
 from harness.index import GraphIndex, KnownAnswers, Side
 from harness.model import Model, ModelConfig, Tables

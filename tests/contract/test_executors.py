@@ -17,7 +17,7 @@ from harness.execution.inline import InlineExecutor
 from harness.execution.processes import ProcessExecutor
 from harness.model import MODELS
 from harness.plan.spec import RunSpec
-from harness.store.ingest import read_record
+from harness.store.files import read_record
 from harness.store.records import RunRecord
 
 EXECUTORS: dict[str, Callable[[], Executor]] = {

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from harness.catalog import create_model, load_models
 from harness.data.negatives import CorruptionSampler
-from harness.evaluation.evaluator import measure, rank
+from harness.evaluation.evaluator import rank
+from harness.evaluation.measure import measure
 from harness.index import GraphIndex, KnownAnswers, Modality, Side
 from harness.model import MODELS, Model
 from harness.plan.spec import Protocol, RunSpec

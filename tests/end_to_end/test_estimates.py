@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.store.ingest import read_record
+from harness.store.files import read_record
 
 MOCME = "{model: mocme, set: {model.dim: 64}}"
 CASES = {

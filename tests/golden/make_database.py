@@ -11,9 +11,9 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+from harness.exchange import export
 from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
 from harness.store import migrations, open_store
-from harness.store.ingest import export
 from harness.store.records import Cell, MetricValue, RunRecord, TimingSample
 
 HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.store import migrations, open_store
-from harness.store.ingest import read_record
+from harness.store.files import read_record
 from harness.store.sql import upgrade_database
 
 HERE = Path(__file__).parent

@@ -14,7 +14,8 @@ from torch.utils._pytree import tree_leaves
 from harness import kernels, precision
 from harness.catalog import create_model, load_models
 from harness.data.negatives import CorruptionSampler
-from harness.evaluation.evaluator import measure, rank
+from harness.evaluation.evaluator import rank
+from harness.evaluation.measure import measure
 from harness.index import GraphIndex, KnownAnswers, Modality
 from harness.kernels import select
 from harness.model import MODELS

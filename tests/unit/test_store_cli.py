@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 
 from harness.cli import db, runs
 from harness.cli.run_text import describe, sparkline
-from harness.errors import ConfigError, StoreError
+from harness.errors import ConfigError, Interrupted, StoreError
 from harness.store import open_store, results_home
-from harness.store.ingest import write_record
+from harness.store.files import write_record
 from harness.store.records import Cell, MetricValue, RunRecord
 
 MakeRecord = Callable[..., RunRecord]
@@ -57,10 +57,18 @@ def filled(make_record: MakeRecord) -> Path:
             store.add(record)
             folder = results_home() / "runs" / record.run_id
             write_record(folder / "record.json", record)
-            (folder / "ranks.npz").write_bytes(b"ranks")
+            (folder / "best.safetensors").write_bytes(b"weights")
         cells = [cell(record.run_id, seed) for seed, record in enumerate(records)]
         store.plan("main", "", [*cells, cell("dddd11112222", 3)])
     return results_home()
+
+
+def damage(home: Path, *statements: str) -> None:
+    """Change the database behind the harness's back."""
+    with contextlib.closing(sqlite3.connect(home / "harness.db")) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
 
 
 def stored() -> list[str]:
@@ -146,8 +154,8 @@ def test_show_tells_everything(filled: Path) -> None:
         "1024.0 MiB",
         "the test split holds 2 rows of train",
         "main: RotatE on atlas, seed 1",
-        "git checkout badcafe\n  harness runs rm bbbb11112222\n"
-        "  harness run main --only label=RotatE,dataset=atlas,features=none,seed=1",
+        "repeat it with\n  git checkout badcafe\n  harness runs rm bbbb11112222\n"
+        """  harness run --spec '{"model": {"name": "mocme"}, "data": {"dataset":""",
     ):
         assert expected in text
 
@@ -215,11 +223,25 @@ def test_a_sparkline_keeps_first_and_last_of_many() -> None:
 # --- rm and retry -------------------------------------------------------------------------
 
 
-def test_rm_asks_first(filled: Path) -> None:
+def test_rm_asks_first_and_no_is_no_error(filled: Path) -> None:
     result = harness("runs", "rm", "aaaa", answer="n\n")
-    assert result.exit_code == 1
+    assert result.exit_code == 0
+    assert "nothing was removed: aaaa11112222 stays" in result.stderr
     assert "aaaa11112222" in stored()
     assert (filled / "runs" / "aaaa11112222").is_dir()
+
+
+def test_rm_without_an_answer_removes_nothing_and_says_so(filled: Path) -> None:
+    with pytest.raises(Interrupted, match="no answer, nothing was removed; --yes does not ask"):
+        harness("runs", "rm", "aaaa", answer="")
+    assert "aaaa11112222" in stored()
+
+
+def test_rm_of_an_id_that_was_edited_deletes_no_folder(filled: Path) -> None:
+    damage(filled, "UPDATE runs SET run_id = '../..' WHERE model = 'mocme'")
+    assert harness("runs", "rm", "../..", "--yes").exit_code == 0
+    assert stored() == ["aaaa11112222", "cccc11112222"]
+    assert (filled / "runs" / "bbbb11112222").is_dir()
 
 
 def test_rm_forgets_the_record_and_deletes_the_folder(filled: Path) -> None:
@@ -235,7 +257,7 @@ def test_retry_forgets_failures_but_not_their_checkpoints(filled: Path) -> None:
     assert "harness run main" in result.stderr
     assert stored() == ["aaaa11112222", "bbbb11112222"]
     folder = filled / "runs" / "cccc11112222"
-    assert [path.name for path in folder.iterdir()] == ["ranks.npz"]
+    assert [path.name for path in folder.iterdir()] == ["best.safetensors"]
     assert "no run has failed" in harness("runs", "retry").stderr
 
 
@@ -253,15 +275,12 @@ def test_export_and_import_rebuild_the_database(filled: Path, tmp_path: Path) ->
     assert "2 runs are not finished, left out" in result.stderr
     assert sorted(Path(line).name for line in result.stdout.splitlines()) == [
         "aaaa11112222.json",
-        "aaaa11112222.npz",
         "bbbb11112222.json",
-        "bbbb11112222.npz",
     ]
     new = tmp_path / "new"
     taken = harness("db", "import", tmp_path / "records", "--home", new, "--json")
     assert json.loads(taken.stdout) == {"added": ["aaaa11112222", "bbbb11112222"], "kept": 0}
     assert "2 records added, 0 known already" in taken.stderr
-    assert (new / "runs" / "aaaa11112222" / "ranks.npz").is_file()
     again = harness("db", "import", tmp_path / "records", "--home", new)
     assert "0 records added, 2 known already" in again.stderr
     shown = harness("runs", "show", "aaaa", "--home", new)
@@ -270,10 +289,7 @@ def test_export_and_import_rebuild_the_database(filled: Path, tmp_path: Path) ->
 
 def test_export_of_chosen_runs(filled: Path, tmp_path: Path) -> None:
     harness("db", "export", "--run", "bbbb", "--out", tmp_path / "one")
-    assert sorted(p.name for p in (tmp_path / "one").iterdir()) == [
-        "bbbb11112222.json",
-        "bbbb11112222.npz",
-    ]
+    assert [p.name for p in (tmp_path / "one").iterdir()] == ["bbbb11112222.json"]
     harness("db", "export", "--out", tmp_path / "all")
     assert len(list((tmp_path / "all").glob("*.json"))) == 2
     with pytest.raises(ConfigError, match="no runs of a suite 'mian'; did you mean 'main'"):
@@ -308,18 +324,43 @@ def test_merge_adds_another_database(filled: Path, tmp_path: Path, make_record: 
 def test_check_is_quiet_on_a_sound_database(filled: Path) -> None:
     result = harness("db", "check")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "3 runs, no problems" in result.stderr
+    assert "2 of 2 finished runs have no ranks here\n3 runs, no problems" in result.stderr
 
 
-def test_check_lists_what_is_wrong(filled: Path) -> None:
-    with contextlib.closing(sqlite3.connect(filled / "harness.db")) as connection:
-        connection.execute("UPDATE runs SET status = 'great' WHERE model = 'mocme'")
-        connection.commit()
-    with pytest.raises(StoreError, match="1 problem"):
+def test_check_lists_all_that_is_wrong(filled: Path) -> None:
+    damage(
+        filled,
+        "UPDATE runs SET spec = '{\"model\": ' WHERE model = 'mocme'",
+        "UPDATE runs SET spec = '{}' WHERE status = 'failed'",
+        "UPDATE cells SET run_id = '', reason = '' WHERE seed = 3",
+    )
+    with pytest.raises(StoreError, match=r"3 problems; `harness runs rm RUN` .* db import DIR"):
         harness("db", "check")
     result = CliRunner().invoke(db.app, ["check", "--json"])
-    (problem,) = json.loads(result.stdout)["problems"]
-    assert "run bbbb11112222: the stored record is damaged: status" in problem
+    place, unreadable, incomplete = json.loads(result.stdout)["problems"]
+    assert "suite main, row RotatE on atlas: the stored place is damaged: " in place
+    assert place.endswith("plan it anew with: harness run main")
+    assert unreadable == (
+        "run bbbb11112222: the stored record is damaged: spec: Input should be a valid dictionary; "
+        "forget it with: harness runs rm bbbb11112222"
+    )
+    assert "run cccc11112222: its settings cannot be read: spec.model: is missing" in incomplete
+
+
+def test_check_recomputes_metrics_from_the_ranks(filled: Path, make_measured: MakeRecord) -> None:
+    ranks = filled / "runs" / "eeee11112222" / "ranks.npz"
+    with contextlib.closing(open_store()) as store:
+        store.add(make_measured("eeee11112222", ranks))
+    assert "2 of 3 finished runs have no ranks" in harness("db", "check").stderr
+    damage(filled, "UPDATE metrics SET value = 0.99 WHERE run_id LIKE 'eeee%' AND metric = 'mrr'")
+    with pytest.raises(StoreError, match="problem"):
+        harness("db", "check")
+    result = CliRunner().invoke(db.app, ["check"])
+    assert "run eeee11112222: " in result.stdout
+    assert f"{ranks}: other numbers follow from the ranks: test both all mrr is 0." in result.stdout
+    ranks.write_bytes(ranks.read_bytes()[:200])
+    result = CliRunner().invoke(db.app, ["check"])
+    assert f"run eeee11112222: {ranks}: not a complete rank file" in result.stdout
 
 
 def test_upgrade_of_a_current_database_says_so(filled: Path) -> None:

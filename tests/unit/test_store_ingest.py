@@ -1,4 +1,4 @@
-"""Records as files: written whole, read with errors that name the file, imported and exported."""
+"""Records as files, written whole and read with errors that name the file; other stores."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from typing import Any
 import pytest
 
 from harness.errors import MachineError, StoreError
+from harness.store.files import read_record, write_record
 from harness.store.ingest import (
-    export,
-    import_records,
     ingest,
     merge,
-    read_record,
-    write_record,
 )
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell, RunRecord
@@ -118,7 +115,7 @@ def test_a_binary_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match=r"record\.json: No such file"):
+    with pytest.raises(MachineError, match=r"record\.json: cannot be read \(No such file"):
         read_record(tmp_path / "record.json")
 
 
@@ -148,80 +145,7 @@ def test_one_damaged_record_does_not_keep_the_others_out(
     assert list(store.ids()) == ["r1", "r3"]
 
 
-# --- export and import --------------------------------------------------------------------
-
-
-def test_export_and_import_give_the_same_store(tmp_path: Path, make_record: MakeRecord) -> None:
-    here, runs, folder = MemoryStore(), tmp_path / "runs", tmp_path / "records"
-    for run_id in ("r1", "r2"):
-        here.add(make_record(run_id))
-    here.plan("main", "", [cell("r1"), cell("r2", seed=1), cell("r9", seed=2)])
-    here.plan("other", "", [cell("r1", suite="other")])
-    (runs / "r1").mkdir(parents=True)
-    (runs / "r1" / "ranks.npz").write_bytes(b"ranks of r1")
-
-    written = export(here, ["r1", "r2", "r1"], folder, runs=runs)
-    assert files(folder) == ["r1.json", "r1.npz", "r2.json"]
-    assert sorted(map(str, written)) == sorted(str(folder / name) for name in files(folder))
-
-    there = MemoryStore()
-    taken = import_records(there, folder, runs=tmp_path / "there")
-    assert list(taken.added) == ["r1", "r2"]
-    assert there.find() == here.find()
-    assert list(there.cells()) == [c for c in here.cells() if c.run_id != "r9"]
-    assert (tmp_path / "there" / "r1" / "ranks.npz").read_bytes() == b"ranks of r1"
-
-
-def test_export_of_an_unknown_run_writes_nothing(tmp_path: Path, make_record: MakeRecord) -> None:
-    store = MemoryStore()
-    store.add(make_record("r1"))
-    with pytest.raises(StoreError, match="no record of r2"):
-        export(store, ["r1", "r2"], tmp_path / "records")
-    assert files(tmp_path) == []
-
-
-def test_import_keeps_results_and_cells_that_are_there(
-    tmp_path: Path, make_record: MakeRecord
-) -> None:
-    theirs = make_record("r1", provenance={"machine": "theirs"}, cells=(cell("r1"),))
-    write_record(tmp_path / "r1.json", theirs)
-    write_record(tmp_path / "r2.json", make_record("r2", cells=(cell("r2", seed=1),)))
-    write_record(tmp_path / "r3.json", make_record("r3"))
-    store = MemoryStore()
-    store.add(make_record("r1"))
-    store.add(make_record("r3", status="failed", error="killed"))
-    store.plan("main", "", [cell("r5", seed=1), cell("r6", seed=2)])
-    taken = import_records(store, tmp_path)
-    assert (list(taken.added), taken.kept) == (["r2", "r3"], 1)
-    assert store.get("r1") == make_record("r1")
-    assert store.get("r3") == make_record("r3")
-    assert list(taken.refused) == [cell("r2", seed=1)]
-    assert [c.run_id for c in store.cells("main")] == ["r1", "r5", "r6"]
-
-
-def test_import_of_a_folder_with_a_damaged_record_adds_nothing(
-    tmp_path: Path, make_record: MakeRecord
-) -> None:
-    write_record(tmp_path / "r1.json", make_record("r1"))
-    (tmp_path / "r2.json").write_text("{}")
-    store = MemoryStore()
-    with pytest.raises(StoreError, match=r"r2\.json: version"):
-        import_records(store, tmp_path)
-    assert list(store.ids()) == []
-
-
-def test_import_of_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no records"):
-        import_records(MemoryStore(), tmp_path)
-
-
-def test_import_leaves_ranks_that_are_there(tmp_path: Path, make_record: MakeRecord) -> None:
-    write_record(tmp_path / "records" / "r1.json", make_record("r1"))
-    (tmp_path / "records" / "r1.npz").write_bytes(b"theirs")
-    (tmp_path / "runs" / "r1").mkdir(parents=True)
-    (tmp_path / "runs" / "r1" / "ranks.npz").write_bytes(b"mine")
-    import_records(MemoryStore(), tmp_path / "records", runs=tmp_path / "runs")
-    assert (tmp_path / "runs" / "r1" / "ranks.npz").read_bytes() == b"mine"
+# --- another store ------------------------------------------------------------------------
 
 
 def test_merge_adds_what_only_the_other_has(make_record: MakeRecord) -> None:
@@ -241,39 +165,9 @@ def test_merge_adds_what_only_the_other_has(make_record: MakeRecord) -> None:
     assert list(merge(mine, theirs).added) == []
 
 
-# --- places without a run -----------------------------------------------------------------
-
-
 def without_run(suite: str = "main", seed: int = 1) -> Cell:
     none = {"run_id": "", "reason": "needs image"}
     return cell("none", seed, suite).model_copy(update=none)
-
-
-def test_reasons_for_no_run_travel_with_the_records(
-    tmp_path: Path, make_record: MakeRecord
-) -> None:
-    store, other = MemoryStore(), MemoryStore()
-    store.add(make_record("aaaa"))
-    store.plan("main", "", [cell("aaaa"), without_run()])
-    store.plan("unrelated", "", [without_run("unrelated")])
-    export(store, ["aaaa"], tmp_path, runs=tmp_path)
-    assert files(tmp_path) == ["aaaa.json", "not_run.json"]
-    import_records(other, tmp_path, runs=tmp_path)
-    assert list(other.cells()) == [cell("aaaa"), without_run()]
-
-
-def test_suites_exported_one_after_the_other_keep_their_reasons(
-    tmp_path: Path, make_record: MakeRecord
-) -> None:
-    store, other = MemoryStore(), MemoryStore()
-    for run_id, suite in (("aaaa", "first"), ("bbbb", "second")):
-        store.add(make_record(run_id))
-        store.plan(suite, "", [cell(run_id, suite=suite), without_run(suite)])
-        export(store, [run_id], tmp_path, runs=tmp_path)
-    store.plan("first", "", [cell("aaaa", suite="first")])
-    export(store, ["aaaa"], tmp_path, runs=tmp_path)
-    import_records(other, tmp_path, runs=tmp_path)
-    assert [c.suite for c in other.cells() if c.reason] == ["second"]
 
 
 def test_merging_brings_reasons_too(make_record: MakeRecord) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from harness.store import open_store
-from harness.store.ingest import write_record
+from harness.store.files import write_record
 from harness.store.records import RunRecord
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -30,7 +30,7 @@ import os, signal, sys, time
 import harness.store.sql
 from pathlib import Path
 from harness.store import open_store
-from harness.store.ingest import read_record
+from harness.store.files import read_record
 
 def opens(database, log, moment):
     while time.monotonic() < float(moment):

@@ -60,7 +60,7 @@ def test_a_file_for_machines_is_json(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_is_an_error_of_the_machine(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MachineError, match="cannot be written"):
+    with pytest.raises(MachineError, match="file: is a file, not a folder"):
         write_json(tmp_path / "file" / "found.json", {})
 
 

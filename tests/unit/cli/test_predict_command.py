@@ -106,7 +106,6 @@ def found() -> dict[str, Any]:
     answer = {
         "label": label,
         "known": "train",
-        
         "weights": dict.fromkeys(names, 1),
     }
     return {

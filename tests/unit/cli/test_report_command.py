@@ -102,7 +102,7 @@ def test_out_is_written_whole(home: Path, tmp_path: Path) -> None:
 
 def test_out_that_cannot_be_written(home: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MachineError, match=r"cannot be written"):
+    with pytest.raises(MachineError, match=r"file: is a file, not a folder"):
         invoke("--home", str(home), "--out", str(tmp_path / "file" / "x.txt"))
 
 

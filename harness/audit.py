@@ -1,0 +1,115 @@
+"""Whether the numbers of a record can be true: among themselves, and beside the stored ranks.
+
+Ranks are those of the test split and name no bucket: numbers of the validation split, and of warm
+and cold triples, are compared with each other alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from harness.errors import DataError, StoreError
+from harness.evaluation.measure import measure
+from harness.evaluation.ranks import Ranks
+from harness.plan.spec import RunSpec
+from harness.store.records import MetricValue, RunRecord
+
+__all__ = ["problems"]
+
+SAME = 1e-9
+"""Greatest relative difference of equal numbers: libraries add in different orders."""
+
+Place = tuple[str, str, str, str]
+"""Split, side, bucket, metric: what tells the numbers of a run apart."""
+
+
+def problems(record: RunRecord, ranks: Path) -> list[str]:
+    """Return what cannot be true of a record, one line each; every line names the run.
+
+    Args:
+        record: of any run; a failed one has settings alone.
+        ranks: its file of ranks; when there is none the record is looked at alone.
+    """
+    run = f"run {record.run_id}: "
+    try:
+        spec = record.settings()
+    except StoreError as error:
+        return [str(error)]
+    found = list(_other_settings(record, spec))
+    if record.status == "ok":
+        numbers: dict[Place, MetricValue] = {
+            (m.split, m.side, m.bucket, m.metric): m for m in record.metrics
+        }
+        found += _other_parts(numbers)
+        if ranks.is_file():
+            found += _other_ranks(numbers, spec, ranks)
+    return [f"{run}{problem}" for problem in found]
+
+
+def _other_settings(record: RunRecord, spec: RunSpec) -> Iterator[str]:
+    """Yield what a record says beside its settings and they say otherwise."""
+    pairs = {
+        "model": (record.model, spec.model.name),
+        "dataset": (record.dataset, spec.data.dataset),
+        "features": (record.features, spec.data.features),
+        "seed": (record.seed, spec.seed),
+        "protocol": (record.protocol, spec.protocol.key),
+    }
+    for name, (said, set_) in pairs.items():
+        if said != set_:
+            yield f"{name} is '{said}', in its settings '{set_}'"
+
+
+def _other_parts(numbers: Mapping[Place, MetricValue]) -> Iterator[str]:
+    """Yield numbers that are not the mean of their two sides, or of warm and cold triples."""
+    for (split, side, bucket, metric), whole in numbers.items():
+        divided = {}
+        if side == "both":
+            divided["head and tail"] = [(split, s, bucket, metric) for s in ("head", "tail")]
+        if bucket == "all":
+            divided["warm and cold"] = [(split, side, b, metric) for b in ("warm", "cold")]
+        for names, places in divided.items():
+            parts = [numbers[place] for place in places if place in numbers]
+            if len(parts) == 2 and (wrong := _not_the_mean(whole, parts)):
+                yield f"{split} {side} {bucket} {metric}: {names} together {wrong}"
+
+
+def _not_the_mean(whole: MetricValue, parts: list[MetricValue]) -> str:
+    """Return what the parts make instead of the whole, "" when they make the whole."""
+    queries = sum(part.queries for part in parts)
+    if queries != whole.queries:
+        return f"have {queries} queries, not {whole.queries}"
+    mean = sum(part.value * part.queries for part in parts) / queries
+    if whole.metric != "amri" and not _same(mean, whole.value):  # amri is no mean over queries
+        return f"make {mean:g}, not {whole.value:g}"
+    return ""
+
+
+def _other_ranks(numbers: Mapping[Place, MetricValue], spec: RunSpec, path: Path) -> Iterator[str]:
+    """Yield what is wrong with a file of ranks, or that other numbers follow from it."""
+    try:
+        ranks = Ranks.load(path)
+    except DataError as error:
+        yield str(error)
+        return
+    if set(ranks.sides) != set(spec.protocol.sides):
+        yield f"{path}: ranks of {', '.join(ranks.sides)}, not {', '.join(spec.protocol.sides)}"
+        return
+    wrong = []
+    for m in measure(ranks, spec.protocol):
+        said = numbers.get(("test", m.side, m.bucket, m.metric))
+        if said is None or said.queries != m.queries or not _same(said.value, m.value):
+            shown = "not there" if said is None else f"{said.value:g} of {said.queries}"
+            wrong.append(
+                f"test {m.side} {m.bucket} {m.metric} is {m.value:g} of {m.queries} queries, "
+                f"in the record {shown}"
+            )
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        yield f"{path}: other numbers follow from the ranks: {wrong[0]}{more}"
+
+
+def _same(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=SAME, abs_tol=SAME)
