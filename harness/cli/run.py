@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ import typer
 
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
-from harness.errors import RunError
+from harness.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from harness.execution.base import Job
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 
 def run(
-    suite: Annotated[str, typer.Argument(help="A suite file, or the name of a shipped one.")],
+    suite: Annotated[
+        str | None, typer.Argument(help="A suite file, or the name of a shipped one.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override a value: --set training.epochs=20", metavar="K=V"),
@@ -32,6 +35,10 @@ def run(
     only: Annotated[
         list[str] | None,
         typer.Option(help="Run a part: --only model=rotate,dataset=atlas,seed=0", metavar="K=V"),
+    ] = None,
+    spec: Annotated[
+        str | None,
+        typer.Option(help="Instead of a suite the settings of one run: see `harness runs show`."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and an estimate; run nothing.")
@@ -49,15 +56,12 @@ def run(
 ) -> None:
     """Execute a suite: what the store already holds is skipped, what was interrupted goes on."""
     from harness import catalog, kernels
-    from harness.config.override import parse_overrides
     from harness.pipeline import resolve_device
-    from harness.plan.expand import expand
-    from harness.plan.suite import find_suite, load_suite
 
     catalog.load_models()
     for folder in models or []:
         catalog.load_folder(folder)
-    whole = expand(load_suite(find_suite(suite)), parse_overrides(set_ or []))
+    whole = _whole(suite, spec, set_ or [], only or [])
     chosen = whole.select(only) if only else whole
     kernels.chosen(resolve_device(device).type)  # or a setting that no run can be executed with
     place = home(results)
@@ -69,13 +73,13 @@ def run(
     plan = _present(chosen)
     jobs = _jobs(plan, place, device, threads, tuple(models or ()))
     distinct = list({job.run_id: job for job in jobs.values()}.values())
-    from harness.report.query import suite_table
-    from harness.report.render import render
-    from harness.store import open_store
+    from harness.cli.run_text import print_list
+    from harness.store import DATABASE, open_store
 
-    store = open_store(place / "harness.db")
-    try:
-        store.plan(plan.suite, plan.variant, _cells(store, whole, plan, jobs, partial=bool(only)))
+    with contextlib.closing(open_store(place / DATABASE)) as store:
+        if suite is not None:
+            cells = _cells(store, whole, plan, jobs, partial=bool(only))
+            store.plan(plan.suite, plan.variant, cells)
         with stop_on_signals() as stop:
             summary = _execute(
                 distinct,
@@ -85,12 +89,38 @@ def run(
                 threads=threads,
                 retry_failed=retry_failed,
             )
-        print(render(suite_table(store, plan.suite, plan.variant, source=suite), "text"))
-    finally:
-        store.close()
+        if suite is not None:
+            _print_table(store, plan, suite)
+        else:
+            print_list(store.find(ids=[job.run_id for job in distinct]))
     if summary.interrupted:
         raise stop.error()
     _raise(summary, place)
+
+
+def _whole(
+    suite: str | None, spec: str | None, overrides: Sequence[str], only: Sequence[str]
+) -> Plan:
+    """Return the plan of a suite, or of one run."""
+    from harness.config.override import parse_overrides
+    from harness.plan.expand import expand
+    from harness.plan.single import plan_single
+    from harness.plan.suite import find_suite, load_suite
+
+    if (suite is None) == (spec is None):
+        raise ConfigError("give a suite, or the settings of one run with --spec; one of the two")
+    if suite is not None:
+        return expand(load_suite(find_suite(suite)), parse_overrides(overrides))
+    if overrides or only:
+        raise ConfigError("--set and --only are for suites; --spec holds every setting itself")
+    return plan_single(spec or "")
+
+
+def _print_table(store: ResultStore, plan: Plan, source: str) -> None:
+    from harness.report.query import suite_table
+    from harness.report.render import render
+
+    print(render(suite_table(store, plan.suite, plan.variant, source=source), "text"))
 
 
 Place = tuple[str, str, str, int]

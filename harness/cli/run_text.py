@@ -74,7 +74,7 @@ def describe(record: RunRecord) -> str:
         "notes": [line for note in record.notes for line in textwrap.wrap(note, NOTE_WIDTH)],
         "error": (record.error or "").splitlines(),
         "in suites": [_cell(cell) for cell in record.cells],
-        "repeat it with": repeat_commands(record),
+        "repeat it with": [line for told in repeat_commands(record) for line in told.split("\n")],
     }
     for title, content in sections.items():
         if content:

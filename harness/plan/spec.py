@@ -236,7 +236,8 @@ class RunSpec(Config):
     optimiser: OptimiserSpec = OptimiserSpec()
     training: TrainingSpec = TrainingSpec()
     protocol: Protocol = Protocol()
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    """Any integer that the result database can hold."""
 
     @model_validator(mode="after")
     def _consistent(self) -> RunSpec:

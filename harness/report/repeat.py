@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
+import textwrap
 
+from harness.errors import StoreError
+from harness.plan.spec import RunSpec, changed_values
 from harness.store.records import RunRecord
 
 __all__ = ["repeat_commands"]
 
+WIDTH = 78
+"""Columns of the lines that a long command is broken into."""
+
 
 def repeat_commands(record: RunRecord) -> list[str]:
-    """Return the commands that execute a run again, one way for each suite it is in.
+    """Return the commands that execute a run again, whatever suite it came from.
 
-    Args:
-        record: the run, its ``cells`` filled.
+    A command may go over several lines, which a shell takes as they are. Where the settings cannot
+    be read, one line says why there is none.
     """
-    commands = []
-    for cell in record.cells:
-        only = (
-            f"label={cell.label},dataset={cell.dataset},features={cell.features},seed={cell.seed}"
-        )
-        overrides = " --set ... (as then)" if cell.variant else ""
-        commands.append(f"harness run {cell.suite} --only {shlex.quote(only)}{overrides}")
-    if not commands:
-        return ["it is in no suite: put its settings into one"]
+    try:
+        spec = record.settings()
+    except StoreError as error:
+        return [str(error)]
     commit = record.provenance.get("commit")
     changed = "  # had uncommitted changes" if record.provenance.get("dirty") else ""
     checkout = [f"git checkout {commit}{changed}"] if commit else []
-    return [*checkout, f"harness runs rm {record.run_id}", *commands]
+    again = _run_command(spec, str(record.provenance.get("models", "")))
+    return [*checkout, f"harness runs rm {record.run_id}", again]
+
+
+def _run_command(spec: RunSpec, models: str) -> str:
+    settings = json.dumps(changed_values(spec), ensure_ascii=False)
+    # Lines are broken at spaces, which only those between two values bear.
+    safe = re.sub(r'"(?:[^"\\]|\\.)*"', lambda text: text[0].replace(" ", "\\u0020"), settings)
+    folder = f" --models {shlex.quote(models)}" if models else ""
+    lines = textwrap.wrap(
+        shlex.quote(safe),
+        WIDTH,
+        initial_indent=f"harness run{folder} --spec ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)

@@ -1,0 +1,71 @@
+"""A run outside of any suite, from all its settings in one text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.config.override import flatten
+from harness.config.yaml_source import parse_value
+from harness.data.load import source
+from harness.errors import ConfigError
+from harness.model import MODELS
+from harness.plan.expand import Plan, PlannedRun
+from harness.plan.modalities import choose_data
+from harness.plan.parts import Line
+from harness.plan.settings import Setting, build_spec
+
+__all__ = ["plan_single"]
+
+OPTION = "--spec"
+
+
+def plan_single(text: str) -> Plan:
+    """Return the plan of one run. The models must have been loaded (``harness.catalog``).
+
+    Args:
+        text: YAML, ``{model: {name: rotate, dim: 64}, data: {dataset: atlas}, seed: 1}``; the
+            defaults stand where nothing is said. What ``harness.plan.spec.changed_values`` returns
+            of a specification gives that specification.
+
+    Raises:
+        ConfigError: no mapping, no model or dataset, an unknown name or key, or a bad value.
+        DataError: a feature set that must be looked at is wrong.
+    """
+    values = parse_value(text, OPTION)
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{OPTION}: needs a mapping with the settings of one run")
+    leaves = {leaf.path: leaf.value for leaf in flatten(values)}
+    name, dataset = (_name(leaves.pop(path, None), path) for path in (_MODEL, _DATASET))
+    seed = leaves.pop(("seed",), 0)
+    for path in leaves:
+        if path in (("model",), ("data",)) or path[0] == "seed":
+            raise ConfigError(f"{OPTION} {path[0]}: is given as a value and as a group")
+    model, data_source = MODELS.get(name), source(dataset)
+    settings = tuple(
+        Setting(path, value, f"{OPTION} {'.'.join(path)}", strict=True)
+        for path, value in leaves.items()
+    )
+    spec = build_spec(
+        settings,
+        model=name,
+        options=model.Config,
+        trainable=model.capabilities.trainable,
+        dataset=data_source.card.name,
+        seed=seed,
+    )
+    label = model.capabilities.title
+    line = Line(0, label, name, model, settings, ())
+    data = choose_data(spec.data, line, data_source, settings)
+    if isinstance(data, str):
+        raise ConfigError(f"{OPTION}: {data}")
+    run = PlannedRun(spec.model_copy(update={"data": data}), label, 0)
+    return Plan("one run", f"{label} on {data.dataset}, seed {spec.seed}", "", (run,))
+
+
+_MODEL, _DATASET = ("model", "name"), ("data", "dataset")
+
+
+def _name(value: object, path: tuple[str, ...]) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{OPTION} {'.'.join(path)}: needs a name")
+    return value
