@@ -45,14 +45,7 @@ def plan_single(text: str) -> Plan:
         Setting(path, value, f"{OPTION} {'.'.join(path)}", strict=True)
         for path, value in leaves.items()
     )
-    spec = build_spec(
-        settings,
-        model=name,
-        options=model.Config,
-        trainable=model.capabilities.trainable,
-        dataset=data_source.card.name,
-        seed=seed,
-    )
+    spec = build_spec(settings, name=name, model=model, dataset=data_source.card.name, seed=seed)
     label = model.capabilities.title
     line = Line(0, label, name, model, settings, ())
     data = choose_data(spec.data, line, data_source, settings)
