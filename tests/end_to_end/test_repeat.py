@@ -107,10 +107,20 @@ def test_a_run_of_a_model_of_ones_own(harness: Run, suite: Path, tmp_path: Path)
     assert set(listed(harness, **fresh)) < set(listed(harness))
 
 
-def test_a_failed_run_and_its_removal(harness: Run, suite: Path) -> None:
-    """The printed commands work in the same folder, too, and the suite's table is full again."""
-    only = ("--only", "model=transe")
-    assert harness("run", suite, *only, "--set", "optimiser.lr=1e30").code == 1
+def test_a_run_that_failed_is_run_again_once_it_is_removed(
+    harness: Run, suite: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "own.py").write_text(
+        "from harness.model import MODELS, register_model\n\n\n"
+        "@register_model('mine')\nclass Mine(MODELS.get('transe')):\n"
+        "    def encode(self, *arguments, **named):\n        raise RuntimeError('not today')\n"
+    )
+    suite.write_text(SUITE.replace("popularity", "{model: mine, label: mine}"))
+    ended = harness("run", suite, "--models", folder, "--only", "model=mine")
+    assert ended.code == 1
+    assert "not today" in ended.err
     (run_id,) = listed(harness)
     words = command(harness, run_id)
     again = harness(*words)
