@@ -63,7 +63,6 @@ def report(
 ) -> None:
     """Print tables of results, published figures beside measured ones; all seeds by default."""
     from harness.report.query import Selection
-    from harness.store.files import write_whole
 
     if list_:
         _list()
@@ -82,7 +81,7 @@ def report(
     finally:
         store.close()
     if out is not None:
-        write_whole(out, contents.encode() if isinstance(contents, str) else contents)
+        _write(out, contents)
     elif asked.drawn:
         raise ConfigError(f"a {asked.format} goes to a file: --out NAME.{asked.format}")
     else:
@@ -223,3 +222,9 @@ def _tell_variants(store: ResultStore, variant: str, suites: set[str]) -> None:
     for suite, name in sorted(others):
         if not suites or suite in suites:
             typer.echo(f"not shown: suite {suite} with --set (--variant {name})", err=True)
+
+
+def _write(path: Path, contents: str | bytes) -> None:
+    from harness.store.files import write_whole
+
+    write_whole(path, contents.encode() if isinstance(contents, str) else contents)
