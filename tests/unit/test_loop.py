@@ -132,3 +132,39 @@ def test_finished_training_is_not_repeated(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_a_number_stops_with_advice(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteError, match=r"epoch \d+ .*optimiser\.lr"):
         train(tmp_path, lr=1e38, model="distmult")
+
+
+def procedure(**options: Any) -> StandardProcedure:
+    spec = RunSpec.model_validate(
+        {"model": {"name": "distmult"}, "data": {"dataset": "none"}, **options}
+    )
+    network = create_model("distmult", {"dim": 8}, INDEX)
+    return StandardProcedure(network, INDEX, spec, torch.device("cpu"))
+
+
+def test_clip_bounds_what_a_step_changes() -> None:
+    moved = {}
+    for clip in (0.0, 1e-3):
+        steps = procedure(optimiser={"name": "sgd", "lr": 1.0, "clip": clip})
+        before = [p.detach().clone() for p in steps.own]
+        steps.start_epoch(0)
+        steps.step(TRAIN, torch.Generator().manual_seed(0))
+        parts = [(p.detach() - b).flatten() for p, b in zip(steps.own, before, strict=True)]
+        moved[clip] = float(torch.cat(parts).norm())
+    assert moved[0.0] > 2e-3
+    assert moved[1e-3] == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("filtered", ["train", "none"])
+def test_negatives_are_filtered_as_the_run_says(filtered: str) -> None:
+    steps = procedure(negatives={"filter": filtered, "count": 200})
+    drawn = steps.sampler.sample(TRAIN, torch.Generator().manual_seed(0))
+    known = {tuple(row) for row in TRAIN.tolist()}
+    made = [
+        (h, r, e) if place < tails else (e, r, t)
+        for (h, r, t), tails, row in zip(
+            TRAIN.tolist(), drawn.tails.tolist(), drawn.candidates.tolist(), strict=True
+        )
+        for place, e in enumerate(row)
+    ]
+    assert (sum(triple in known for triple in made) == 0) == (filtered == "train")

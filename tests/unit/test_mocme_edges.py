@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from harness.index import GraphIndex, Modality
+from models._fusion import Part
 from models.mocme import MoCME
 from models.mocme.config import Config, Information
 from models.mocme.estimators import bounded
+from models.mocme.fusion import Inputs, build_fusion
 from models.mocme.information import ComplementarityWeights
 
 ESTIMATORS = [
@@ -110,3 +112,19 @@ def test_a_product_of_no_modality_adds_nothing_to_the_structure() -> None:
     table = model.encode()["entity"]
     assert torch.equal(table[4:], model.entity[4:])
     assert not torch.equal(table[:4], model.entity[:4])
+
+
+@pytest.mark.parametrize("kind", ["attention", "self_attention", "gate", "mean"])
+def test_an_absent_modality_is_as_if_there_were_none(kind: str) -> None:
+    torch.manual_seed(0)
+    config = Config.model_validate({"dim": 4, "fusion": {"kind": kind}})
+    first, second = torch.randn(5, 8), torch.randn(5, 8)
+    available = torch.tensor([[True, False]] * 3 + [[True, True]] * 2)
+    structure = torch.randn(5, 8)
+    both = build_fusion(config, 2, None, 1.0)
+    fused = both(Inputs([Part(first, None), Part(second, None)], available, structure)).joint
+    alone = build_fusion(config, 1, None, 1.0)
+    alone.load_state_dict(both.state_dict(), strict=False)
+    expected = alone(Inputs([Part(first, None)], available[:, :1], structure)).joint
+    torch.testing.assert_close(fused[:3], expected[:3])
+    assert not torch.allclose(fused[3:], expected[3:])

@@ -12,8 +12,9 @@ from torch import Tensor
 from harness import pipeline
 from harness.data.load import load_graph
 from harness.errors import ConfigError
+from harness.evaluation.ranks import Ranks
 from harness.pipeline import Workplace
-from harness.plan.spec import RunSpec
+from harness.plan.spec import OptimiserSpec, RunSpec, TrainingSpec
 from harness.store import open_store
 from harness.store.records import RunRecord
 from harness.store.tables import Metric
@@ -138,3 +139,38 @@ def test_figures_are_stored_with_the_protocol_of_their_split(tmp_path: Path) -> 
         ("valid", "realistic/train+valid/head+tail/all"),
         ("test", "realistic/train+valid+test/head+tail/all"),
     }
+
+
+def test_validation_figures_are_those_the_epoch_was_chosen_by(tmp_path: Path) -> None:
+    """The same filter, and the weights of the best epoch, which is not the last."""
+    spec = make_spec().model_copy(
+        update={
+            "optimiser": OptimiserSpec(lr=0.3),
+            "training": TrainingSpec(epochs=12, evaluate_every=1, patience=0, batch_size=50),
+        }
+    )
+    record = pipeline.train("aaaa", spec, Workplace(tmp_path, "cpu"))
+    best = max(row["valid_mrr"] for row in record.history)
+    assert best > record.history[-1]["valid_mrr"]
+    (reported,) = (
+        metric.value
+        for metric in record.metrics
+        if (metric.side, metric.bucket, metric.metric) == ("both", "all", "mrr")
+    )
+    assert reported == best
+
+
+@pytest.mark.parametrize("splits", [(), ("train",), ("train", "valid", "test")])
+def test_stored_candidates_are_all_entities_but_the_other_known_answers(
+    splits: tuple[str, ...], tmp_path: Path
+) -> None:
+    pipeline.test(train(tmp_path, filter=splits), Workplace(tmp_path, "cpu"))
+    ranks = Ranks.load(tmp_path / "ranks.npz")
+    graph = load_graph(DATASET)
+    known = {tuple(row) for split in splits for row in graph.splits[split].tolist()}
+    for at, (head, relation, tail) in enumerate(ranks.triples.tolist()):
+        entities = range(graph.index.n_entities)
+        heads = [e for e in entities if e == head or (e, relation, tail) not in known]
+        tails = [e for e in entities if e == tail or (head, relation, e) not in known]
+        assert ranks.sides["head"].candidates[at] == len(heads)
+        assert ranks.sides["tail"].candidates[at] == len(tails)
