@@ -71,6 +71,7 @@ def resolve_device(wish: str) -> torch.device:
     """Return the device for "auto", "cpu", "cuda", "cuda:i" or "mps".
 
     Raises:
+        ConfigError: there is no such kind of device.
         MachineError: the machine has no such device.
     """
     if wish == "auto":
@@ -78,7 +79,7 @@ def resolve_device(wish: str) -> torch.device:
     try:
         device = torch.device(wish)
     except RuntimeError as error:
-        raise MachineError(f"device '{wish}': choose auto, cpu, cuda, cuda:0 or mps") from error
+        raise ConfigError(f"device '{wish}': choose auto, cpu, cuda, cuda:0 or mps") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise MachineError(f"device '{wish}': this machine has {torch.cuda.device_count()} GPUs")
     if device.type == "mps" and not torch.backends.mps.is_available():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from typing import Annotated
 
@@ -10,6 +12,9 @@ import typer
 import harness
 from harness.cli import bench, data, db, models, predict, report, run, runs
 from harness.errors import HarnessError, MachineError
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Errors of writing to where the output was sent."""
 
 app = typer.Typer(
     name="harness",
@@ -60,9 +65,12 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in NO_ROOM:
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        if error.filename is None:
+            # What could not be printed must not be tried again when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(MachineError.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -161,7 +161,8 @@ class _Asked:
         if not shown:
             raise StoreError(
                 f"{folder} holds no results to report; `harness run quickstart` "
-                "makes some, `harness report --list` lists the tables"
+                "makes some, `harness db import results/records` takes over a checkout's, "
+                "`harness report --list` lists the tables"
             )
 
 

@@ -96,7 +96,7 @@ def _nearest(key: str, path: KeyPath, model: type[BaseModel]) -> str:
     hint = suggest(key, siblings)
     if "did you mean" in hint:
         return hint
-    elsewhere = [k for k in dotted_keys(model) if k.rsplit(".", 1)[-1] == key]
+    elsewhere = [k for k in dotted_keys(model) if k.rsplit(".", 1)[-1] == key and k != key]
     return f"; did you mean '{elsewhere[0]}'?" if elsewhere else hint
 
 

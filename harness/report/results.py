@@ -119,8 +119,12 @@ class SuiteResults:
 
     @property
     def command(self) -> str:
-        """The command that runs the suite; by its name it is found if shipped or in the folder."""
-        return f"harness run {shlex.quote(self.source or self.suite)}"
+        """The command that runs the suite; by its name it is found if shipped or in the folder.
+
+        Of a variant's settings the store knows the digest alone.
+        """
+        changed = " --set ..." if self.variant else ""
+        return f"harness run {shlex.quote(self.source or self.suite)}{changed}"
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import TypeVar
@@ -90,18 +91,26 @@ def write(path: Path, content: Config) -> None:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole: a reader, or a crash, finds the old content or the new.
 
+    A link stays a link, and a file keeps its permissions. What is no file but a pipe or a device is
+    written to.
+
     Raises:
         MachineError: the disk is full or the folder cannot be written; nothing is left behind.
     """
+    path = path.resolve()
     make_folder(path.parent)
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
+            Path(temporary).chmod(mode)
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pty
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -95,3 +97,16 @@ def test_no_color_is_respected(
     harness("run", suite, terminal=terminal.name, TERM="xterm-256color", NO_COLOR="1")
     assert "━" in terminal.text
     assert not COLOUR.search(terminal.text)
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+def test_output_that_finds_no_room_is_an_error_of_the_machine() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", "data", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 4
+    assert done.stderr == "error: output: No space left on device\n"

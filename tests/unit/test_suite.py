@@ -66,6 +66,12 @@ def test_a_bad_shape_is_refused_with_its_line(tmp_path: Path, text: str, said: s
     assert said in refusal(tmp_path, text)
 
 
+def test_no_key_is_offered_instead_of_itself(tmp_path: Path) -> None:
+    said = refusal(tmp_path, "name: x\nrows: [a]\ndatasets: [{name: d}]\n")
+    assert "s.yaml:3: datasets[0].name: unknown key" in said
+    assert "did you mean 'name'" not in said
+
+
 def test_a_list_whose_only_item_is_wrong_is_not_also_called_short(tmp_path: Path) -> None:
     said = refusal(tmp_path, "name: x\nrows: [a]\ndatasets: [d]\nseeds: [-1]\n")
     assert said.startswith("s.yaml:4: seeds[0]: ")

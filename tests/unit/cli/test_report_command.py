@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -154,3 +157,22 @@ def test_reports_need_no_heavy_library(home: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_output_goes_where_it_is_sent(home: Path, tmp_path: Path) -> None:
+    """A link stays a link, a file keeps its permissions, a pipe is written to."""
+    wanted = invoke("--home", str(home)).stdout
+    target, link, pipe = (tmp_path / name for name in ("target.txt", "link.txt", "pipe"))
+    target.write_text("old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    invoke("--home", str(home), "--out", str(link))
+    assert link.is_symlink()
+    assert target.read_text() == wanted
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        received = pool.submit(pipe.read_text)
+        invoke("--home", str(home), "--out", str(pipe))
+        assert received.result(timeout=20) == wanted
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
