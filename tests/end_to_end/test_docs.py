@@ -37,6 +37,7 @@ SMALLER = {
     "harness run suites/fusion.yaml": (
         "--set training.epochs=1 --only seed=0,dataset=atlas,label=mean"
     ),
+    "harness run suites/precision.yaml": "--set training.epochs=1 --only seed=0,label=MoCME",
     "harness run quickstart --set training.epochs=5": (
         "--set training.epochs=1 --only seed=0,label=RotatE"
     ),
