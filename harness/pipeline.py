@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -334,7 +334,7 @@ def _rank_split(
     seconds = time.perf_counter() - began
     seen = graph.index.seen
     warm = (seen[triples[:, 0]] & seen[triples[:, 2]]).numpy()
-    buckets = {"warm": warm, "cold": ~warm} if not warm.all() else {}
+    ranks = replace(ranks, warm=warm)
     metrics = tuple(
         MetricValue(
             split=split,
@@ -344,7 +344,7 @@ def _rank_split(
             value=m.value,
             queries=m.queries,
         )
-        for m in measure(ranks, spec.protocol, buckets)
+        for m in measure(ranks, spec.protocol, ranks.buckets)
     )
     return _SplitOutcome(ranks, metrics, seconds)
 

@@ -58,10 +58,19 @@ class Ranks:
     Attributes:
         triples: [n, 3] int64 (head, relation, tail).
         sides: counts per predicted side.
+        warm: [n] whether head and tail occur in train; None when that is not known.
     """
 
     triples: NDArray[np.int64]
     sides: Mapping[Side, SideCounts]
+    warm: NDArray[np.bool_] | None = None
+
+    @property
+    def buckets(self) -> dict[str, NDArray[np.bool_]]:
+        """The parts of the split, warm and cold triples; {} when all are warm, or not known."""
+        if self.warm is None or self.warm.all():
+            return {}
+        return {"warm": self.warm, "cold": ~self.warm}
 
     def ranks(
         self, ties: Ties, side: Side | Literal["both"] = "both", where: Any = None
@@ -88,6 +97,8 @@ class Ranks:
             arrays[f"{side}_better"] = counts.better
             arrays[f"{side}_tied"] = counts.tied
             arrays[f"{side}_candidates"] = counts.candidates
+        if self.warm is not None:
+            arrays["warm"] = self.warm
         temporary = path.with_name(f".{path.name}.tmp")
         with temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
@@ -137,7 +148,7 @@ def _of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Ranks:
     Raises:
         ValueError: an array is not there or of another shape, or no ranking has such counts.
     """
-    named = {"triples", *(f"{side}_{count}" for side in ("head", "tail") for count in _COUNTS)}
+    named = {"triples", "warm", *(f"{side}_{count}" for side in ("head", "tail") for count in _COUNTS)}
     if strange := sorted(set(arrays) - named):
         raise ValueError(f"holds {', '.join(strange)}, which is no part of ranks")
     triples = _integers(arrays, "triples")
@@ -150,7 +161,10 @@ def _of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Ranks:
             sides[side] = _side(arrays, side, len(triples))
     if not sides:
         raise ValueError("holds the counts of no side")
-    return Ranks(triples.astype(np.int64), sides)
+    warm = arrays.get("warm")
+    if warm is not None and (warm.dtype != np.bool_ or warm.shape != (len(triples),)):
+        raise ValueError(f"warm: {len(triples)} triples need as many truth values")
+    return Ranks(triples.astype(np.int64), sides, warm)
 
 
 def _side(arrays: Mapping[str, NDArray[Any]], side: Side, queries: int) -> SideCounts:
