@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.comparing import prepare
 from harness.cli.paths import home
 from harness.errors import ConfigError, StoreError, suggest
 
@@ -67,6 +68,7 @@ def import_(
         raise ConfigError(f"{folder}: no such folder")
     with opened(results, create=True) as store:
         taken = import_records(store, folder, runs=home(results) / "runs")
+        prepare(store, home(results))
         _tell(store, taken, str(folder), as_json)
 
 
@@ -83,7 +85,9 @@ def merge(
         contextlib.closing(open_store(other, create=False)) as source,
         opened(results, create=True) as store,
     ):
-        _tell(store, ingest.merge(store, source), str(other), as_json)
+        taken = ingest.merge(store, source)
+        prepare(store, home(results))
+        _tell(store, taken, str(other), as_json)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.comparing import comparing
 from harness.cli.paths import home
 from harness.errors import ConfigError, StoreError, suggest
 
@@ -95,15 +96,16 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
     store = _open(results)
     failed = []
     try:
-        for artefact in artefacts(store, selection):
-            for name, contents in artefact.files.items():
-                _write(out / name, contents)
-            if artefact.error:
-                failed.append(artefact.error)
-                typer.echo(f"{artefact.name}: {artefact.error}", err=True)
-            elif artefact.empty:
-                typer.echo(f"{artefact.name}: no picture: {artefact.empty}", err=True)
-            typer.echo("\n".join(map(str, artefact.files)), nl=bool(artefact.files))
+        with comparing(store, results) as comparer:
+            for artefact in artefacts(store, selection, comparer):
+                for name, contents in artefact.files.items():
+                    _write(out / name, contents)
+                if artefact.error:
+                    failed.append(artefact.error)
+                    typer.echo(f"{artefact.name}: {artefact.error}", err=True)
+                elif artefact.empty:
+                    typer.echo(f"{artefact.name}: no picture: {artefact.empty}", err=True)
+                typer.echo("\n".join(map(str, artefact.files)), nl=bool(artefact.files))
     finally:
         store.close()
     if failed:
@@ -137,10 +139,11 @@ class _Asked:
         if self.drawn and (len(self.figures) > 1 or self.tables):
             raise ConfigError("a picture holds one figure; name it with --figure")
         figures = [query.named_figure(store, name, selection) for name in self.figures]
-        if self.tables or self.figures:
-            tables = [query.named_table(store, name, selection) for name in self.tables]
-        else:
-            tables = query.all_tables(store, selection)
+        with comparing(store, folder) as comparer:
+            if self.tables or self.figures:
+                tables = [query.named_table(store, n, selection, comparer) for n in self.tables]
+            else:
+                tables = query.all_tables(store, selection, comparer)
         self._check(store, folder, selection.variant, bool(tables or figures))
         if self.drawn:
             return render.render_picture(figures[0], self.format)

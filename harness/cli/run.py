@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.comparing import comparing, prepare
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
 from harness.errors import ConfigError, RunError
@@ -90,7 +91,8 @@ def run(
                 retry_failed=retry_failed,
             )
         if suite is not None:
-            _print_table(store, plan, suite)
+            prepare(store, place, [(plan.suite, plan.variant)])
+            _print_table(store, place, plan, suite)
         else:
             print_list(store.find(ids=[job.run_id for job in distinct]))
     if summary.interrupted:
@@ -116,11 +118,13 @@ def _whole(
     return plan_single(spec or "")
 
 
-def _print_table(store: ResultStore, plan: Plan, source: str) -> None:
+def _print_table(store: ResultStore, place: Path, plan: Plan, source: str) -> None:
     from harness.report.query import suite_table
     from harness.report.render import render
 
-    print(render(suite_table(store, plan.suite, plan.variant, source=source), "text"))
+    with comparing(store, place) as comparer:
+        table = suite_table(store, plan.suite, plan.variant, source=source, comparer=comparer)
+    print(render(table, "text"))
 
 
 Place = tuple[str, str, str, int]

@@ -148,7 +148,11 @@ def _of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Ranks:
     Raises:
         ValueError: an array is not there or of another shape, or no ranking has such counts.
     """
-    named = {"triples", "warm", *(f"{side}_{count}" for side in ("head", "tail") for count in _COUNTS)}
+    named = {
+        "triples",
+        "warm",
+        *(f"{side}_{count}" for side in ("head", "tail") for count in _COUNTS),
+    }
     if strange := sorted(set(arrays) - named):
         raise ValueError(f"holds {', '.join(strange)}, which is no part of ranks")
     triples = _integers(arrays, "triples")

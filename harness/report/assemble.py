@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from harness.report.aggregate import Summary, half_width, paired_change, rank_marks, summarise
+from harness.report.aggregate import Summary, half_width, paired_change, summarise
 from harness.report.definition import (
     METRICS,
     DatasetSpec,
@@ -16,9 +16,10 @@ from harness.report.definition import (
     RowSpec,
     parse_metric,
 )
+from harness.report.questions import ALPHA, Ask, Asked, Opponents, mark
 from harness.report.reasons import missing_reason
-from harness.report.results import Result, SuiteResults
-from harness.report.table import Column, Heading, Table, TableCell, TableRow
+from harness.report.results import Entry, Result, SuiteResults
+from harness.report.table import Basis, Column, Heading, Table, TableCell, TableRow
 
 __all__ = ["assemble"]
 
@@ -27,15 +28,21 @@ SAME = "the same value with every seed"
 """Said of models without randomness, and of all others whose seeds happen to agree exactly."""
 
 
-def assemble(definition: Definition, published: Published | None, results: SuiteResults) -> Table:
+def assemble(
+    definition: Definition,
+    published: Published | None,
+    results: SuiteResults,
+    ask: Ask | None = None,
+) -> Table:
     """Return the table of a definition whose datasets are complete.
 
     Args:
         definition: rows, datasets and metrics to show; the suite's further rows are appended.
         published: figures for the rows that name some.
         results: what the store holds of the definition's suite.
+        ask: answers what decides the marks; nothing is marked without.
     """
-    return _Assembly(definition, published, results).table()
+    return _Assembly(definition, published, results, ask).table()
 
 
 @dataclass(frozen=True)
@@ -43,13 +50,13 @@ class _Assembly:
     definition: Definition
     published: Published | None
     results: SuiteResults
+    ask: Ask | None
 
     def table(self) -> Table:
         columns = self.columns
         specs = self.row_specs()
-        grid = [[self.cell(spec, column) for column in columns] for spec in specs]
-        _mark(grid, columns)
-        rows = [self.row(spec, cells) for spec, cells in zip(specs, grid, strict=True)]
+        asked = self.marked(specs)
+        rows = [self.row(spec, cells) for spec, cells in zip(specs, asked.grid, strict=True)]
         headings = [Heading(a.title or a.name, a.latex) for a in self.definition.attributes]
         return Table(
             name=self.definition.name,
@@ -57,11 +64,35 @@ class _Assembly:
             columns=columns,
             rows=tuple(rows),
             headings=tuple(headings),
-            notes=self.notes(),
+            notes=(*self.notes(), *_not_marked(asked)),
             source=self.source(),
             baseline=self.definition.baseline,
             row_title=self.definition.row_title,
+            tests=Basis(asked.answered, self.against()),
         )
+
+    def marked(self, specs: Sequence[RowSpec]) -> Asked:
+        """Return the cells with their marks."""
+        labels = [spec.label.lower() for spec in specs]
+        proposed = [name.lower() for name in self.definition.proposed]
+        ours = [i for i, label in enumerate(labels) if _is_one_of(label, proposed)]
+        baseline = self.definition.baseline.lower()
+        return mark(
+            self.columns,
+            [spec.title or spec.label for spec in specs],
+            [[self.cell(spec, column) for column in self.columns] for spec in specs],
+            [[self.entry(spec, column) for column in self.columns] for spec in specs],
+            Opponents(frozenset(ours), labels.index(baseline) if baseline in labels else None),
+            self.ask,
+        )
+
+    def entry(self, spec: RowSpec, column: Column) -> Entry:
+        result = self.results.find(spec.label, column.dataset)
+        return result.entry(column.metric, column.bucket) if result else {}
+
+    def against(self) -> str:
+        """Return in words what signs refer to."""
+        return "the best baseline" if self.definition.proposed else f"'{self.definition.baseline}'"
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -243,16 +274,19 @@ def _values(result: Result, column: Column) -> dict[int, float]:
     return result.values(column.metric, column.bucket, column.split)
 
 
-def _mark(grid: list[list[TableCell]], columns: Sequence[Column]) -> None:
-    """Mark best and second among the measured values of each column, in place."""
-    for position, column in enumerate(columns):
-        if column.higher_is_better is None:
-            continue
-        cells = [row[position] for row in grid]
-        summaries = [None if c.value is None else Summary(c.value, c.sd, c.n) for c in cells]
-        marks = rank_marks(summaries, higher_is_better=column.higher_is_better)
-        for row, mark in zip(grid, marks, strict=True):
-            row[position] = replace(row[position], mark=mark)
+def _is_one_of(label: str, names: Sequence[str]) -> bool:
+    """Return whether a row has one of these labels, with any feature set."""
+    return any(label == name or label.startswith(f"{name} [") for name in names)
+
+
+def _not_marked(asked: Asked) -> Iterator[str]:
+    """Yield why cells that might have been marked are not."""
+    if asked.single:
+        yield "No marks in columns where rows have no two seeds in common: the noise is unknown."
+    if asked.unknown:
+        yield "No marks in columns where the ranks of runs are not there to be compared."
+    if asked.answered and not any(c.mark or c.sign for row in asked.grid for c in row):
+        yield f"No difference is significant (p < {ALPHA:g}, Holm over {asked.answered} tests)."
 
 
 def _about(dataset: DatasetSpec, remark: str) -> str:

@@ -19,9 +19,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def csv_table(table: Table) -> str:
     """Return one line per row; each column of the table takes several fields.
 
-    The fields are ``<dataset> <metric> published|measured|sd|seeds|difference|change|change half|
-    note``, as far as there is something to say; "change half" is half the width of the change's
-    interval. Texts that a spreadsheet would run as a formula get an apostrophe.
+    The fields are ``<dataset> <metric> published|measured|sd|half|seeds|mark|sign|difference|
+    change|change half|note``, as far as there is something to say; "half" and "change half" are
+    half the widths of intervals. Texts that a spreadsheet would run as a formula get an apostrophe.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -53,12 +53,13 @@ def as_json(table: Table) -> dict[str, Any]:
         "headings": [heading.text for heading in table.headings],
         "columns": [asdict(column) for column in table.columns],
         "rows": [_json_row(row) for row in table.rows],
+        "tests": asdict(table.tests),
         "notes": list(table.notes),
     }
 
 
 def _json_row(row: TableRow) -> dict[str, Any]:
-    cells = [{**asdict(cell), "difference": cell.difference} for cell in row.cells]
+    cells = [{**asdict(c), "half": c.half, "difference": c.difference} for c in row.cells]
     return {**asdict(row), "cells": cells}
 
 
@@ -70,7 +71,9 @@ def _fields(table: Table, column: int) -> Iterator[str]:
     for part in table.parts(column):
         yield str(part)
         if part is Part.MEASURED:
-            yield from ("sd", "seeds")
+            yield from ("sd", "half", "seeds")
+            yield from (["mark"] if table.has_marks else [])
+            yield from (["sign"] if table.has_signs else [])
         if part is Part.CHANGE:
             yield "change half"
     yield "note"
@@ -79,10 +82,13 @@ def _fields(table: Table, column: int) -> Iterator[str]:
 def _field(cell: TableCell, field: str) -> str:
     if field == "note":
         return _safe("; ".join(cell.footnotes))
+    if field in ("mark", "sign"):
+        return str((cell.mark if field == "mark" else cell.sign) or "")
     number = {
         "published": cell.published,
         "measured": cell.value,
         "sd": cell.sd,
+        "half": cell.half,
         "seeds": cell.n if cell.value is not None else None,
         "difference": cell.difference,
         "change": cell.change,

@@ -169,6 +169,9 @@ class Definition(Config):
     """Title of the group of rows that the suite has beside the listed ones."""
     baseline: str = ""
     """Label of the row that the others are compared with (a column of changes)."""
+    proposed: tuple[str, ...] = ()
+    """Labels of the rows that are tested against the best of the others; without, all rows are
+    tested against ``baseline``."""
     footnotes: tuple[str, ...] = ()
     """Printed below the table."""
     row_title: str = "Method"

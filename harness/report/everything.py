@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from harness.errors import HarnessError
+from harness.report.comparing import Comparer
 from harness.report.definition import FigureDefinition
 from harness.report.figure import Figure
 from harness.report.files import available, load_any
@@ -35,7 +36,9 @@ class Artefact:
     error: HarnessError | None = None
 
 
-def artefacts(store: ResultStore, selection: Selection = ALL) -> Iterator[Artefact]:
+def artefacts(
+    store: ResultStore, selection: Selection = ALL, comparer: Comparer | None = None
+) -> Iterator[Artefact]:
     """Yield the tables and figures of all definitions, then a table of each further suite.
 
     A table is a file per format; a figure is one per format of its data, its picture as PNG, PDF
@@ -43,23 +46,32 @@ def artefacts(store: ResultStore, selection: Selection = ALL) -> Iterator[Artefa
     """
     described: set[str] = set()
     for name in available():
-        yield _made(name, partial(_described, store, name, selection, described))
+        yield _made(name, partial(_described, store, name, selection, described, comparer))
     suites = {cell.suite for cell in store.cells() if cell.variant == selection.variant}
     for suite in sorted(suites - described):
-        yield _made(f"suite-{suite}", partial(_suite, store, suite, selection))
+        yield _made(f"suite-{suite}", partial(_suite, store, suite, selection, comparer))
 
 
-def _described(store: ResultStore, name: str, selection: Selection, suites: set[str]) -> Artefact:
+def _described(
+    store: ResultStore,
+    name: str,
+    selection: Selection,
+    suites: set[str],
+    comparer: Comparer | None,
+) -> Artefact:
     """Return the artefact of a definition; its suite joins ``suites``."""
     definition = load_any(name)
     suites.add(getattr(definition, "suite", ""))
     if isinstance(definition, FigureDefinition):
         return _figure(named_figure(store, name, selection))
-    return _table(name, named_table(store, name, selection))
+    return _table(name, named_table(store, name, selection, comparer))
 
 
-def _suite(store: ResultStore, suite: str, selection: Selection) -> Artefact:
-    return _table(f"suite-{suite}", plain_table(store, suite, selection))
+def _suite(
+    store: ResultStore, suite: str, selection: Selection, comparer: Comparer | None
+) -> Artefact:
+    table = plain_table(store, suite, selection, comparer=comparer)
+    return _table(f"suite-{suite}", table)
 
 
 def _made(name: str, make: Callable[[], Artefact]) -> Artefact:

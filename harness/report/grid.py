@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.table import Column, Mark, Part, Table, TableCell
+from harness.report.questions import ALPHA
+from harness.report.table import Column, Mark, Part, Sign, Table, TableCell
 
 __all__ = [
     "HOW_CHANGES_ARE_TAKEN",
@@ -18,6 +19,8 @@ __all__ = [
 ]
 
 HOW_CHANGES_ARE_TAKEN = "seed by seed; ± half of the 95 % interval (Student's t)"
+
+SIGNS = {Sign.BETTER: "†", Sign.WORSE: "‡"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class GridCell:
         spread: "0.12"; "" for one seed and where all seeds agree exactly (a footnote says so); of a
             change half its interval.
         mark: best, second or None.
+        sign: "†" better, "‡" worse than the row that it is tested against; "" otherwise.
         letters: footnotes.
         missing: True where a measurement is absent; the letter says why.
         title: the footnotes in full.
@@ -47,6 +51,7 @@ class GridCell:
     number: str = ""
     spread: str = ""
     mark: Mark | None = None
+    sign: str = ""
     letters: str = ""
     missing: bool = False
     title: str = ""
@@ -98,15 +103,24 @@ def lay_out(table: Table, columns: Sequence[int] | None = None) -> Grid:
     return Grid(tuple(column for _, column in printed), tuple(rows))
 
 
-def legend(best: str, second: str) -> str:
-    """Return the sentence that explains the marks.
+def legend(table: Table, best: str, second: str) -> str:
+    """Return the sentences that explain the marks and signs of a table; "" when it has none.
 
     Args:
+        table: the table.
         best, second: how they look in the format.
     """
+    said = []
+    if table.has_marks:
+        said.append(f"{best} ahead of all other rows, {second} of all but that one")
+    if table.has_signs:
+        better, worse = SIGNS[Sign.BETTER], SIGNS[Sign.WORSE]
+        said.append(f"{better} better, {worse} worse than {table.tests.against}")
+    if not said:
+        return ""
     return (
-        f"{best} best, {second} second of a column's measurements; not marked when the lead over "
-        "the next is within the larger standard deviation of the two, or neither has one."
+        f"{'; '.join(said)}: beyond the noise of seeds and of test triples (paired tests on the "
+        f"ranks, p < {ALPHA:g}, Holm over {table.tests.count} tests)."
     )
 
 
@@ -128,6 +142,7 @@ def _measured(cell: TableCell, decimals: int, letters: dict[str, str]) -> GridCe
         number=_number(cell.value, decimals),
         spread=_number(cell.sd or None, decimals),
         mark=cell.mark,
+        sign=SIGNS[cell.sign] if cell.sign else "",
         letters=_join(cell.footnotes, letters),
         missing=cell.value is None,
         title="; ".join(cell.footnotes),

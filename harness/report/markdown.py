@@ -66,7 +66,7 @@ def _cell(cell: GridCell) -> str:
     number = f"{cell.number} ± {cell.spread}" if cell.spread else cell.number
     if cell.mark:
         number = MARKED[cell.mark].format(number)
-    return number + _superscript(cell.letters)
+    return number + _superscript(",".join(filter(None, (cell.sign, cell.letters))))
 
 
 def _notes(table: Table) -> Iterator[str]:
@@ -75,8 +75,8 @@ def _notes(table: Table) -> Iterator[str]:
     if any(Part.CHANGE in table.parts(i) for i in range(len(table.columns))):
         yield f"Change: against '{_escape(table.baseline)}', {HOW_CHANGES_ARE_TAKEN}."
     yield from map(_escape_outside_code, table.notes)
-    if table.has_marks:
-        yield legend("**Bold**:", "<u>underlined</u>:")
+    if explained := legend(table, "**Bold**:", "<u>underlined</u>:"):
+        yield explained
     for note, letter in table.letters().items():
         yield f"{_superscript(letter)} {_escape_outside_code(note)}"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError, HarnessError, suggest
 from harness.report.assemble import assemble
+from harness.report.comparing import Comparer
 from harness.report.definition import (
     DatasetsDefinition,
     DatasetSpec,
@@ -17,6 +19,7 @@ from harness.report.definition import (
 )
 from harness.report.figure import Figure
 from harness.report.files import available, load_any, load_definition, load_figure, load_published
+from harness.report.questions import Ask
 from harness.report.results import Result, SeedRun, SuiteResults
 from harness.report.sweep import sweep
 from harness.report.table import Table
@@ -30,6 +33,7 @@ __all__ = [
     "named_figure",
     "named_table",
     "plain_table",
+    "prepare_tables",
     "report_figure",
     "report_table",
     "suite_table",
@@ -52,6 +56,11 @@ class Selection:
     variant: str = ""
     seeds: Collection[int] | None = None
     datasets: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        seeds = "" if self.seeds is None else ",".join(map(str, sorted(self.seeds)))
+        chosen = {"variant": self.variant, "seeds": seeds, "datasets": ",".join(self.datasets)}
+        return " ".join(f"{name}={value}" for name, value in chosen.items() if value)
 
 
 ALL = Selection()
@@ -96,6 +105,7 @@ def report_table(
     definition: Definition,
     published: Published | None = None,
     selection: Selection = ALL,
+    comparer: Comparer | None = None,
 ) -> Table:
     """Return the table that a definition describes.
 
@@ -104,6 +114,7 @@ def report_table(
         definition: what to show.
         published: the published figures; needed when the definition names some.
         selection: which runs are shown.
+        comparer: answers what decides the marks; nothing is marked without.
 
     Raises:
         ConfigError: a dataset is not in the table.
@@ -111,7 +122,7 @@ def report_table(
     """
     results = fetch(store, definition.suite, selection)
     shown = _only(_with_datasets(definition, results), selection.datasets)
-    return assemble(shown, published, results)
+    return assemble(shown, published, results, _ask(comparer, shown, results, selection))
 
 
 def report_figure(
@@ -134,7 +145,12 @@ def named_figure(store: ResultStore, name: str, selection: Selection = ALL) -> F
     return report_figure(store, definition, published, selection)
 
 
-def named_table(store: ResultStore, name: str, selection: Selection = ALL) -> Table:
+def named_table(
+    store: ResultStore,
+    name: str,
+    selection: Selection = ALL,
+    comparer: Comparer | None = None,
+) -> Table:
     """Return the table of ``reports/<name>.yaml``, or of a file.
 
     Raises:
@@ -147,10 +163,17 @@ def named_table(store: ResultStore, name: str, selection: Selection = ALL) -> Ta
 
         return datasets_table(definition, load_published(), selection.datasets)
     published = load_published() if definition.published else None
-    return report_table(store, definition, published, selection)
+    return report_table(store, definition, published, selection, comparer)
 
 
-def suite_table(store: ResultStore, suite: str, variant: str = "", *, source: str = "") -> Table:
+def suite_table(
+    store: ResultStore,
+    suite: str,
+    variant: str = "",
+    *,
+    source: str = "",
+    comparer: Comparer | None = None,
+) -> Table:
     """Return a table of what was run: the suite's rows by its datasets, without a definition.
 
     Columns are MRR, Hit@1 and Hit@10; MRR of warm and cold queries where there are any. Notes call
@@ -159,10 +182,12 @@ def suite_table(store: ResultStore, suite: str, variant: str = "", *, source: st
     Raises:
         StoreError: the runs cannot stand in one table.
     """
-    return plain_table(store, suite, Selection(variant), source)
+    return plain_table(store, suite, Selection(variant), source, comparer)
 
 
-def all_tables(store: ResultStore, selection: Selection = ALL) -> list[Table]:
+def all_tables(
+    store: ResultStore, selection: Selection = ALL, comparer: Comparer | None = None
+) -> list[Table]:
     """Return the tables of all suites in the store: their definitions', or a plain one.
 
     Tables without any of the datasets that the selection names are left out.
@@ -171,11 +196,7 @@ def all_tables(store: ResultStore, selection: Selection = ALL) -> list[Table]:
         ConfigError: a definition holds a mistake, or no table has the datasets.
         StoreError: the runs of a suite cannot stand in one table.
     """
-    names: dict[str, list[str]] = defaultdict(list)
-    for name in available():
-        definition = load_any(name)
-        if isinstance(definition, Definition):
-            names[definition.suite].append(name)
+    names = _definitions()
     datasets: dict[str, set[str]] = defaultdict(set)
     for cell in store.cells():
         if cell.variant == selection.variant:
@@ -184,7 +205,9 @@ def all_tables(store: ResultStore, selection: Selection = ALL) -> list[Table]:
     for suite, held in datasets.items():
         here = tuple(name for name in selection.datasets if name.lower() in held)
         if here or not selection.datasets:
-            tables += _tables(store, suite, names[suite], replace(selection, datasets=here))
+            tables += _tables(
+                store, suite, names[suite], replace(selection, datasets=here), comparer
+            )
     if datasets and not tables:
         known = set().union(*datasets.values())
         given = ", ".join(selection.datasets)
@@ -192,22 +215,70 @@ def all_tables(store: ResultStore, selection: Selection = ALL) -> list[Table]:
     return tables
 
 
+def prepare_tables(
+    store: ResultStore, comparer: Comparer, suites: Iterable[tuple[str, str]] = ()
+) -> None:
+    """Have everything compared that the tables of suites need.
+
+    Args:
+        store: any store.
+        comparer: keeps the comparisons.
+        suites: names and variants; all that the store holds when empty.
+    """
+    names = _definitions()
+    held = dict.fromkeys((cell.suite, cell.variant) for cell in store.cells())
+    for suite, variant in tuple(suites) or held:
+        # A suite whose table cannot be made says so when it is asked for.
+        with contextlib.suppress(HarnessError):
+            list(_tables(store, suite, names[suite], Selection(variant), comparer))
+
+
+def _definitions() -> Mapping[str, list[str]]:
+    """Return the names of the tables of each suite."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name in available():
+        definition = load_any(name)
+        if isinstance(definition, Definition):
+            names[definition.suite].append(name)
+    return names
+
+
 def _tables(
-    store: ResultStore, suite: str, names: Sequence[str], selection: Selection
+    store: ResultStore,
+    suite: str,
+    names: Sequence[str],
+    selection: Selection,
+    comparer: Comparer | None,
 ) -> Iterator[Table]:
     for name in names:
-        yield named_table(store, name, selection)
+        yield named_table(store, name, selection, comparer)
     if not names:
-        yield plain_table(store, suite, selection)
+        yield plain_table(store, suite, selection, "", comparer)
 
 
-def plain_table(store: ResultStore, suite: str, selection: Selection, source: str = "") -> Table:
+def _ask(
+    comparer: Comparer | None, definition: Definition, results: SuiteResults, selection: Selection
+) -> Ask | None:
+    """Return what answers the questions of a table."""
+    if comparer is None or not results.records:
+        return None
+    return comparer.about(f"{definition.name} {selection}".strip(), results.records[0].protocol)
+
+
+def plain_table(
+    store: ResultStore,
+    suite: str,
+    selection: Selection,
+    source: str = "",
+    comparer: Comparer | None = None,
+) -> Table:
     """Return what :func:`suite_table` does, of the runs of a selection."""
     results = fetch(store, suite, selection, source)
     datasets = [DatasetSpec(name=d, metrics=_present(results, d)) for d in results.datasets]
     title = f"Suite {suite}" + (f", variant {selection.variant}" if selection.variant else "")
     definition = Definition(name=suite, title=title, suite=suite, datasets=tuple(datasets))
-    return assemble(_only(definition, selection.datasets), None, results)
+    shown = _only(definition, selection.datasets)
+    return assemble(shown, None, results, _ask(comparer, shown, results, selection))
 
 
 def _labels(cells: Sequence[Cell]) -> Iterator[str]:

@@ -15,7 +15,10 @@ from harness.plan.spec import Protocol
 from harness.report.definition import METRICS
 from harness.store.records import RunRecord
 
-__all__ = ["Result", "SeedRun", "SuiteResults"]
+__all__ = ["Entry", "Result", "SeedRun", "SuiteResults"]
+
+Entry = Mapping[int, tuple[str, float]]
+"""Seed -> run id and stored value: what a row brings to a comparison."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,16 @@ class Result:
     def reasons(self) -> tuple[str, ...]:
         """Why seeds are not planned, each reason once."""
         return tuple(dict.fromkeys(run.reason for run in self.runs if run.reason))
+
+    def entry(self, metric: str, bucket: str = "all") -> Entry:
+        """Return the runs that have a value on the test split, with it, by seed.
+
+        {} of what is not made of ranks: there is nothing to compare query by query.
+        """
+        if METRICS[metric].source != "metrics":
+            return {}
+        found = ((r.seed, r.run_id, r.metric(metric, bucket=bucket)) for r in self.records)
+        return {seed: (run_id, value) for seed, run_id, value in found if value is not None}
 
     def values(self, metric: str, bucket: str = "all", split: str = "test") -> dict[int, float]:
         """Return the values by seed, in the printed unit."""

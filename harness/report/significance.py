@@ -1,13 +1,13 @@
 """Whether one model is better than another: tests, intervals and effect sizes of paired values.
 
-Pure functions of arrays. They take *differences* d [..., seeds, triples]: model A minus model B with
-the same seed on the same test triple, each value the mean over the triple's queries, for the two
-questions of a triple are one observation and not two. Leading axes are independent comparisons.
+Pure functions of arrays. They take *differences* d [..., seeds, triples]: model A minus model B
+with the same seed on the same test triple, each value the mean over the triple's queries, for the
+two questions of a triple are one observation and not two. Leading axes are independent comparisons.
 
 Differences vary between seeds (training again gives another model) and between triples (other test
-triples would favour the models otherwise). :func:`over_triples` leaves out the one, :func:`over_seeds`
-the other, :func:`over_both` counts both; :func:`verdict` is what tables mark by. ``docs/statistics.md``
-says which answers what, and how each keeps its level.
+triples would favour the models otherwise). :func:`over_triples` leaves out the one,
+:func:`over_seeds` the other, :func:`over_both` counts both; :func:`verdict` is what tables mark by.
+``docs/statistics.md`` says which answers what, and how each keeps its level.
 
 scipy takes 0.7 s to import and statsmodels 1 s, so they are imported where they are used.
 """
@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.report.aggregate import CONFIDENCE
+
 __all__ = [
-    "ALPHA",
-    "METHOD",
     "Effect",
-    "Test",
+    "Finding",
     "effect",
     "holm",
     "over_both",
@@ -40,11 +40,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-ALPHA = 0.05
-"""Level of the marks; intervals cover 1 - ALPHA."""
-METHOD = 1
-"""Version of what :func:`verdict` and :func:`holm` compute; stored comparisons of another one do not
-count."""
 POWER = 0.8
 """Chance with which :func:`seeds_to_settle` wants a difference of the size seen to be found."""
 RESAMPLES = 9999
@@ -54,7 +49,7 @@ AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
-class Test:
+class Finding:
     """A two-sided test of "no difference" with the interval that belongs to it.
 
     Attributes:
@@ -64,8 +59,6 @@ class Test:
 
     All have the leading axes of the differences; they are floats when there are none.
     """
-
-    __test__ = False  # pytest collects classes of this name
 
     difference: Any
     low: Any
@@ -87,7 +80,7 @@ class Effect:
     worse: float
 
 
-def over_seeds(d: Array) -> Test:
+def over_seeds(d: Array) -> Finding:
     """Test over seeds on the test triples as they are: the paired t-test, seeds - 1 degrees.
 
     Answers "would A be ahead when both are trained again with other seeds?", on these triples.
@@ -101,10 +94,10 @@ def over_seeds(d: Array) -> Test:
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)  # seeds that agree have no variance
         found = stats.ttest_1samp(seeds, 0.0, axis=-1)
-        interval = found.confidence_interval(1 - ALPHA)
+        interval = found.confidence_interval(CONFIDENCE)
     mean = seeds.mean(-1)
     same = np.ptp(seeds, axis=-1) == 0
-    return Test(
+    return Finding(
         mean,
         np.where(same, mean, interval.low)[()],
         np.where(same, mean, interval.high)[()],
@@ -112,16 +105,17 @@ def over_seeds(d: Array) -> Test:
     )
 
 
-def over_both(d: Array) -> Test:
+def over_both(d: Array) -> Finding:
     """Test over seeds and triples: both are samples, crossed with each other.
 
-    Two-way analysis of variance of the differences, mean squares MS of seeds S, triples T and rest R:
-    t = mean / sqrt((MS_S + max(MS_T - MS_R, 0)) / (S T)), with (numerator)^2 / (MS_S^2 / (S - 1))
-    degrees of freedom. It is how radiology compares two methods of reading over readers (here seeds)
-    and cases (triples): Dorfman, Berbaum and Metz 1992, with the degrees of freedom of Hillis 2007,
-    "A comparison of denominator degrees of freedom methods for multiple observer ROC analysis",
-    Statistics in Medicine 26. With fewer than five seeds it is too sure of itself where seeds vary
-    most (up to 0.08 instead of 0.05 with three): :func:`verdict` covers that.
+    Two-way analysis of variance of the differences with the mean squares MS of seeds S, triples T
+    and rest R: V = MS_S + max(MS_T - MS_R, 0), t = mean / sqrt(V / (S T)), with
+    V^2 / (MS_S^2 / (S - 1)) degrees of freedom. It is how radiology compares two methods over
+    readers (here seeds) and cases (triples): Dorfman, Berbaum and Metz 1992, with the degrees of
+    freedom of Hillis 2007, "A comparison of denominator degrees of freedom methods for multiple
+    observer ROC analysis", Statistics in Medicine 26. With fewer than five seeds it is too sure of
+    itself where seeds vary most (up to 0.08 instead of 0.05 with three): :func:`verdict` covers
+    that.
 
     Args:
         d: [..., seeds, triples] with at least two of each.
@@ -131,17 +125,17 @@ def over_both(d: Array) -> Test:
     d = np.asarray(d)
     mean = d.mean((-2, -1))
     variance, seeds = _variance(_mean_squares(d), d.shape[-2], d.shape[-1])
-    n = d.shape[-2]
     with np.errstate(invalid="ignore", divide="ignore"):
         # Seeds that agree have no variance: what is left is that of the triples.
-        degrees = np.minimum(variance**2 * (n - 1) / seeds**2, n * d.shape[-1] - 1)
+        degrees = np.minimum(_degrees(variance, seeds, d.shape[-2]), d.shape[-1] - 1)
         t = np.abs(mean) / np.sqrt(variance)
     p = np.where(variance > 0, 2 * stats.t.sf(t, degrees), mean == 0)[()].astype(float)
-    half = np.where(variance > 0, stats.t.ppf(1 - ALPHA / 2, degrees) * np.sqrt(variance), 0.0)[()]
-    return Test(mean, mean - half, mean + half, p)
+    critical = stats.t.ppf((1 + CONFIDENCE) / 2, degrees)
+    half = np.where(variance > 0, critical * np.sqrt(variance), 0.0)[()]
+    return Finding(mean, mean - half, mean + half, p)
 
 
-def verdict(d: Array) -> Test:
+def verdict(d: Array) -> Finding:
     """Return what a difference is marked by: the larger p and the wider interval of two tests.
 
     A difference has to be beyond the noise of seeds alone (:func:`over_seeds`) and of seeds and
@@ -152,7 +146,7 @@ def verdict(d: Array) -> Test:
         d: [..., seeds, triples] with at least two of each.
     """
     first, second = over_seeds(d), over_both(d)
-    return Test(
+    return Finding(
         second.difference,
         np.minimum(first.low, second.low),
         np.maximum(first.high, second.high),
@@ -160,12 +154,12 @@ def verdict(d: Array) -> Test:
     )
 
 
-def over_triples(d: Array, *, seed: int = 0) -> Test:
+def over_triples(d: Array, *, seed: int = 0) -> Finding:
     """Test over triples of the models as they were trained, the mean over their seeds.
 
-    The p-value is that of the permutation test which swaps the models triple by triple (9999 times at
-    random), the interval the bias-corrected and accelerated bootstrap over triples (Efron 1987).
-    Answers "would these models differ on other test triples?" and says nothing of training again.
+    The p-value is that of the permutation test which swaps the models triple by triple (9999 times
+    at random), the interval that of the bootstrap over triples (percentiles). Answers "would these
+    models differ on other test triples?" and says nothing of training again.
 
     Args:
         d: [seeds, triples], one comparison.
@@ -176,12 +170,13 @@ def over_triples(d: Array, *, seed: int = 0) -> Test:
     triples = np.asarray(d).mean(-2)
     mean = float(triples.mean())
     if np.ptp(triples) == 0:
-        return Test(mean, mean, mean, float(mean == 0) if len(triples) > 1 else 1.0)
+        return Finding(mean, mean, mean, float(mean == 0) if len(triples) > 1 else 1.0)
     rng = np.random.default_rng(seed)
     batch = max(1, AT_ONCE // len(triples))
 
     def swapped(size: tuple[int, ...]) -> Array:
-        return np.where(rng.integers(0, 2, size, dtype=np.int8), triples, -triples)
+        signs = rng.integers(0, 2, size, dtype=np.int8)
+        return np.asarray(np.where(signs, triples, -triples), dtype=np.float64)
 
     p = stats.monte_carlo_test(
         triples, swapped, np.mean, vectorized=True, n_resamples=RESAMPLES, batch=batch
@@ -191,11 +186,11 @@ def over_triples(d: Array, *, seed: int = 0) -> Test:
         np.mean,
         n_resamples=RESAMPLES,
         batch=batch,
-        confidence_level=1 - ALPHA,
-        method="BCa",
+        confidence_level=CONFIDENCE,
+        method="percentile",
         rng=rng,
     ).confidence_interval
-    return Test(mean, float(interval.low), float(interval.high), float(p))
+    return Finding(mean, float(interval.low), float(interval.high), float(p))
 
 
 def permuted_seeds(d: Array, *, seed: int = 0) -> float:
@@ -239,11 +234,11 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def seeds_to_settle(d: Array, alpha: float = ALPHA) -> int | None:
+def seeds_to_settle(d: Array, alpha: float = 0.05) -> int | None:
     """Return with how many seeds :func:`verdict` would find a difference of the size seen.
 
-    The number is the least with which both of its tests find it with a probability of ``POWER``, were
-    the difference and the variances what they are in ``d``. It is an estimate from few seeds.
+    The number is the least with which both of its tests find it with a probability of ``POWER``,
+    were the difference and the variances what they are in ``d``. It is an estimate from few seeds.
 
     Args:
         d: [seeds, triples], one comparison, with at least two of each.
@@ -265,7 +260,7 @@ def seeds_to_settle(d: Array, alpha: float = ALPHA) -> int | None:
         variance, seeds = _variance(_expected(squares, d.shape[-2], n), n, d.shape[-1])
         if not seeds > 0:
             return power(variance, d.shape[-1] - 1) >= POWER
-        both = power(variance, variance**2 * (n - 1) / seeds**2)
+        both = power(variance, min(_degrees(variance, seeds, n), d.shape[-1] - 1))
         return min(both, power(seeds, n - 1)) >= POWER
 
     if mean == 0 or not found(MOST_SEEDS):
@@ -297,9 +292,13 @@ def _variance(squares: Squares, seeds: int, triples: int) -> tuple[Any, Any]:
     return (of_seeds + np.maximum(of_triples - rest, 0.0)) / cells, of_seeds / cells
 
 
+def _degrees(variance: Any, seeds: Any, n: int) -> Any:
+    """Return the degrees of freedom of a variance of which a part is from n seeds (Hillis 2007)."""
+    return variance**2 * (n - 1) / seeds**2
+
+
 def _expected(squares: Squares, seeds: int, wanted: int) -> Squares:
     """Return the mean squares to expect with another number of seeds."""
     of_seeds, of_triples, rest = squares
     between = max(of_triples - rest, 0.0) / seeds
     return of_seeds, rest + wanted * between, rest
-

@@ -10,7 +10,21 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
 
-__all__ = ["Block", "Column", "Heading", "Mark", "Part", "Table", "TableCell", "TableRow"]
+from harness.report.aggregate import half_width
+
+__all__ = [
+    "Basis",
+    "Block",
+    "Column",
+    "Heading",
+    "Lead",
+    "Mark",
+    "Part",
+    "Sign",
+    "Table",
+    "TableCell",
+    "TableRow",
+]
 
 
 class Mark(StrEnum):
@@ -18,6 +32,48 @@ class Mark(StrEnum):
 
     BEST = "best"
     SECOND = "second"
+
+
+class Sign(StrEnum):
+    """How a value compares with the row that it is tested against."""
+
+    BETTER = "better"
+    WORSE = "worse"
+
+
+@dataclass(frozen=True)
+class Lead:
+    """A value beside the one that it is hardest to tell from, by the ranks of both.
+
+    Attributes:
+        rival: label of the other row.
+        difference: value minus the rival's, over the seeds that both have, in the printed unit.
+        low, high: its 95 % interval.
+        p: of the paired test.
+        adjusted: p after Holm's correction over the table.
+        seeds: that both have.
+    """
+
+    rival: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    adjusted: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What the marks of a table rest on.
+
+    Attributes:
+        count: hypotheses that Holm's correction was over.
+        against: the row that signs refer to, in words; "" when there are no signs.
+    """
+
+    count: int = 0
+    against: str = ""
 
 
 class Part(StrEnum):
@@ -77,6 +133,9 @@ class TableCell:
         change: value minus the baseline row's, None without baseline.
         change_half: half the width of the change's 95 % interval, None for fewer than two seeds.
         mark: best or second of its column.
+        lead: of the best over the others, and of the second over the rest, marked or not.
+        sign: better or worse than the row that it is tested against.
+        against: the test of that.
         features: feature set of the runs ("" without runs).
         reason: why there is no value; "" when there is one.
         notes: footnotes of this cell alone.
@@ -91,10 +150,18 @@ class TableCell:
     change: float | None = None
     change_half: float | None = None
     mark: Mark | None = None
+    lead: Lead | None = None
+    sign: Sign | None = None
+    against: Lead | None = None
     features: str = ""
     reason: str = ""
     notes: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
+
+    @property
+    def half(self) -> float | None:
+        """Half the width of the 95 % interval of the mean over seeds, None for fewer than two."""
+        return None if self.sd is None else half_width(self.sd, self.n)
 
     @property
     def difference(self) -> float | None:
@@ -150,6 +217,7 @@ class Table:
         source: where published figures are from, "" when there are none.
         baseline: label of the row that changes refer to, "" when there is none.
         row_title: heading of the labels.
+        tests: what the marks rest on.
     """
 
     name: str
@@ -161,6 +229,7 @@ class Table:
     source: str = ""
     baseline: str = ""
     row_title: str = "Method"
+    tests: Basis = Basis()
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -197,6 +266,11 @@ class Table:
     def has_marks(self) -> bool:
         """True when some value is marked best or second."""
         return any(cell.mark for row in self.rows for cell in row.cells)
+
+    @property
+    def has_signs(self) -> bool:
+        """True when some value is better or worse than the row that it is tested against."""
+        return any(cell.sign for row in self.rows for cell in row.cells)
 
     def _footnotes(self) -> Iterator[str]:
         for row in self.rows:

@@ -140,6 +140,7 @@ LATEX_CHARACTERS = {
     "✓": r"$\checkmark$",
     "✗": r"$\times$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
     "\N{RIGHT SINGLE QUOTATION MARK}": "'",
 }
 ACCENTED = frozenset(chr(c) for c in range(0xC0, 0x100)) - set("ÐðÞþ")
@@ -222,8 +223,8 @@ class _Page:
             yield title, list(rows)
 
     def legend(self, best: str, second: str) -> str:
-        """Return the sentence that explains the marks."""
-        return legend(best, second)
+        """Return the sentence that explains the marks; "" when there are none."""
+        return legend(self.table, best, second)
 
 
 def _reference(name: str) -> str:

@@ -140,7 +140,7 @@ def _core(cell: GridCell) -> str:
 
 
 def _suffix(cell: GridCell) -> str:
-    mark = MARKS[cell.mark] if cell.mark else ""
+    mark = (MARKS[cell.mark] if cell.mark else "") + cell.sign
     return f"{mark or ' '}{cell.letters}" if cell.letters else mark
 
 
@@ -174,8 +174,8 @@ def _notes(table: Table) -> Iterator[tuple[str, str]]:
         yield "", f"change: against '{table.baseline}', {HOW_CHANGES_ARE_TAKEN}."
     for note in table.notes:
         yield "", note
-    if table.has_marks:
-        yield "", legend(MARKS[Mark.BEST], MARKS[Mark.SECOND])
+    if explained := legend(table, MARKS[Mark.BEST], MARKS[Mark.SECOND]):
+        yield "", explained
     for note, letter in table.letters().items():
         yield letter, note
 

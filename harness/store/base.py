@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from harness.errors import ConfigError, StoreError
-from harness.store.records import Cell, RunRecord, Status
+from harness.store.records import Cell, Comparison, RunRecord, Status
 
 __all__ = [
     "STAGE",
@@ -108,6 +108,8 @@ class ResultStore(Protocol):
     * A record that cannot be read keeps no other from being read: ``find`` and ``get`` raise
       DamagedRecords, which holds the others. It counts for ``ids`` and can be removed; whatever is
       added under its id takes its place.
+    * ``comparisons`` returns what ``keep_comparisons`` was last given for a table if the family is
+      the same, and {} otherwise.
     * Unknown ids: ``get`` returns None, ``remove`` returns False; neither raises.
     * StoreError is raised when the database is newer than the code, older (the message names
       ``harness db upgrade``), or not a harness database.
@@ -170,6 +172,21 @@ class ResultStore(Protocol):
 
     def cells(self, suite: str | None = None, variant: str = "") -> Sequence[Cell]:
         """Return the cells of a suite in table order (of all suites and variants when None)."""
+        ...
+
+    def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
+        """Return what was kept of a table, by position; {} when it was of another family.
+
+        Args:
+            table: name of the table, with what was selected of it.
+            family: digest of everything that was compared.
+        """
+        ...
+
+    def keep_comparisons(
+        self, table: str, family: str, comparisons: Mapping[int, Comparison]
+    ) -> None:
+        """Keep what was compared for a table, in place of what was before."""
         ...
 
     def close(self) -> None:

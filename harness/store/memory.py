@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.store.base import check_plan, supersedes, takes_place
-from harness.store.records import Cell, RunRecord, Status
+from harness.store.records import Cell, Comparison, RunRecord, Status
 
 __all__ = ["MemoryStore"]
 
@@ -16,6 +16,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._records: dict[str, RunRecord] = {}
         self._cells: dict[tuple[object, ...], Cell] = {}
+        self._comparisons: dict[str, tuple[str, dict[int, Comparison]]] = {}
 
     def add(self, record: RunRecord) -> None:
         """Keep a record."""
@@ -92,6 +93,17 @@ class MemoryStore:
             if suite is None or (cell.suite, cell.variant) == (suite, variant)
         ]
         return sorted(chosen, key=lambda cell: cell.order)
+
+    def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
+        """Return what was kept of a table, by position."""
+        kept, found = self._comparisons.get(table, ("", {}))
+        return dict(found) if kept == family else {}
+
+    def keep_comparisons(
+        self, table: str, family: str, comparisons: Mapping[int, Comparison]
+    ) -> None:
+        """Keep what was compared for a table, in place of what was before."""
+        self._comparisons[table] = (family, dict(comparisons))
 
     def close(self) -> None:
         """Nothing is held open."""

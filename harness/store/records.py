@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -16,6 +17,7 @@ __all__ = [
     "RECORD_VERSION",
     "RUN_ID",
     "Cell",
+    "Comparison",
     "MetricValue",
     "RunId",
     "RunRecord",
@@ -115,6 +117,33 @@ class Cell(Config):
     def order(self) -> tuple[str, str, int, str, str, int]:
         """Key that sorts cells as they stand in a table."""
         return self.suite, self.variant, self.position, self.dataset, self.features, self.seed
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a paired test said of two rows of a table; see ``docs/statistics.md``.
+
+    Attributes:
+        first, second: ids of the rows' runs, seed by seed; run i of one is compared with run i of
+            the other.
+        metric, bucket: what was compared, on the test split.
+        triples: test triples compared.
+        difference: first minus second, in the metric's own unit.
+        low, high: its 95 % interval.
+        p: two-sided.
+        adjusted: p after Holm's correction over the table.
+    """
+
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    metric: str
+    bucket: str
+    triples: int
+    difference: float
+    low: float
+    high: float
+    p: float
+    adjusted: float
 
 
 class RunRecord(Config):

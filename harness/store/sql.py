@@ -35,9 +35,27 @@ from harness.errors import StoreError
 from harness.store import migrations
 from harness.store.base import STAGE, TOLD, DamagedRecords, check_plan, supersedes, takes_place
 from harness.store.failures import ELSEWHERE, WAIT, disk_error, explain, make_folder, not_a_database
-from harness.store.records import Cell, RunRecord, Status
-from harness.store.rows import OWN, Part, first_problem, record_of, rows_of
-from harness.store.tables import Base, CellRow, Diagnostic, Epoch, Metric, Note, Run, Timing
+from harness.store.records import Cell, Comparison, RunRecord, Status
+from harness.store.rows import (
+    OWN,
+    Part,
+    comparisons_of,
+    first_problem,
+    record_of,
+    rows_of,
+    rows_of_comparisons,
+)
+from harness.store.tables import (
+    Base,
+    CellRow,
+    ComparisonRow,
+    Diagnostic,
+    Epoch,
+    Metric,
+    Note,
+    Run,
+    Timing,
+)
 
 __all__ = ["SqlStore", "open_database", "upgrade_database"]
 
@@ -161,6 +179,25 @@ class SqlStore:
         where = [] if suite is None else [CellRow.suite == suite, CellRow.variant == variant]
         with self._read() as connection:
             return sorted(_sound_cells(connection, *where), key=lambda cell: cell.order)
+
+    def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
+        """Return what was kept of a table, by position."""
+        kept = select(ComparisonRow.__table__).where(
+            ComparisonRow.table_name == table, ComparisonRow.family == family
+        )
+        with self._read() as connection:
+            return comparisons_of(connection.execute(kept).all())
+
+    def keep_comparisons(
+        self, table: str, family: str, comparisons: Mapping[int, Comparison]
+    ) -> None:
+        """Keep what was compared for a table, in place of what was before."""
+        whose = {"table_name": table, "family": family}
+        rows = [{**whose, **row} for row in rows_of_comparisons(comparisons)]
+        with self._write() as connection:
+            connection.execute(delete(ComparisonRow).where(ComparisonRow.table_name == table))
+            if rows:
+                connection.execute(insert(ComparisonRow), rows)
 
     def check(
         self, look: Callable[[RunRecord], Iterable[str]] = lambda record: ()

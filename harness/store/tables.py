@@ -13,7 +13,17 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, DateTime, Double, ForeignKey, Index, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-__all__ = ["Base", "CellRow", "Diagnostic", "Epoch", "Metric", "Note", "Run", "Timing"]
+__all__ = [
+    "Base",
+    "CellRow",
+    "ComparisonRow",
+    "Diagnostic",
+    "Epoch",
+    "Metric",
+    "Note",
+    "Run",
+    "Timing",
+]
 
 ROWS = {"sqlite_with_rowid": False}
 """Rows of a run lie next to each other in the file: SQLite stores them by primary key."""
@@ -139,3 +149,26 @@ class CellRow(Base):
     """"" when no run is planned."""
     reason: Mapped[str] = mapped_column(Text)
     """Why none is planned."""
+
+
+class ComparisonRow(Base):
+    """A paired test that a table needs; whole tables are replaced, never rows."""
+
+    __tablename__ = "comparisons"
+    __table_args__ = (ROWS,)
+
+    table_name: Mapped[str] = mapped_column(String(400), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    family: Mapped[str] = mapped_column(String(64))
+    """Digest of the runs and values that the table's tests are about: others make it void."""
+    first: Mapped[str] = mapped_column(Text)
+    """Run ids, seed by seed, with "+" between them."""
+    second: Mapped[str] = mapped_column(Text)
+    metric: Mapped[str] = mapped_column(String(64))
+    bucket: Mapped[str] = mapped_column(String(64))
+    triples: Mapped[int]
+    difference: Mapped[float] = mapped_column(Double)
+    low: Mapped[float] = mapped_column(Double)
+    high: Mapped[float] = mapped_column(Double)
+    p: Mapped[float] = mapped_column(Double)
+    adjusted: Mapped[float] = mapped_column(Double)

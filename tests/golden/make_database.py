@@ -14,14 +14,29 @@ from pathlib import Path
 from harness.exchange import export
 from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
 from harness.store import migrations, open_store
-from harness.store.records import Cell, MetricValue, RunRecord, TimingSample
+from harness.store.records import Cell, Comparison, MetricValue, RunRecord, TimingSample
 
 HERE = Path(__file__).parent
 
 
+DATA = DataSpec(dataset="atlas", features="names")
+COMPARISON = Comparison(
+    first=("aaaa00000000", "bbbb00000000"),
+    second=("cccc00000000", "dddd00000000"),
+    metric="mrr",
+    bucket="cold",
+    triples=7,
+    difference=1 / 3,
+    low=-0.25,
+    high=0.75,
+    p=0.01,
+    adjusted=1 / 7,
+)
+
+
 def record(run_id: str, status: str, seed: int) -> RunRecord:
     """Return a record that uses every field."""
-    spec = RunSpec(model=ModelSpec(name="rotate"), data=DataSpec(dataset="atlas"), seed=seed)
+    spec = RunSpec(model=ModelSpec(name="rotate"), data=DATA, seed=seed)
     return RunRecord.model_validate(
         {
             "run_id": run_id,
@@ -36,9 +51,9 @@ def record(run_id: str, status: str, seed: int) -> RunRecord:
             "seed": seed,
             "protocol": Protocol().key,
             "metrics": [
-                MetricValue(split=split, side=side, bucket=b, metric="mrr", value=1 / 3, queries=7)
+                MetricValue(split=split, side=side, bucket=b, metric="mrr", value=1 / 3, queries=n)
                 for split in ("valid", "test")
-                for side in ("both", "head", "tail")
+                for side, n in (("both", 14), ("head", 7), ("tail", 7))
                 for b in ("all", "cold")
             ],
             "history": [{"epoch": float(e), "loss": 1 / e} for e in (1, 2, 3)],
@@ -74,6 +89,7 @@ def main() -> None:
             none = {**cells[0].model_dump(), "dataset": "mkg-w", "run_id": ""}
             cells.append(Cell(**none | {"reason": "needs image: feature set 'names' has text"}))
             store.plan("main", "", cells)
+            store.keep_comparisons("main", "feedbeef", {2: COMPARISON})
             export(store, store.ids(), HERE / name, runs=Path(folder))
         with contextlib.closing(sqlite3.connect(database)) as connection:
             # One file, without a log beside it, and small pages.

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.report.aggregate import Summary, half_width, paired_change, rank_marks, summarise
-from harness.report.table import Mark
+from harness.report.aggregate import Summary, half_width, paired_change, summarise
 
 
 def test_mean_and_sample_standard_deviation() -> None:
@@ -38,45 +37,3 @@ def test_a_change_that_all_seeds_share_has_no_width() -> None:
 
 def test_no_common_seed_no_change() -> None:
     assert paired_change({0: 5.0}, {1: 4.0}) is None
-
-
-def _marks(*values: tuple[float, float | None], **options: bool) -> list[Mark | None]:
-    return rank_marks([Summary(mean, sd, 3) for mean, sd in values], **options)
-
-
-def test_best_and_second_when_both_lead_beyond_noise() -> None:
-    assert _marks((10, 0.5), (30, 0.5), (20, 0.5)) == [None, Mark.BEST, Mark.SECOND]
-
-
-def test_lower_is_better_for_ranks() -> None:
-    marks = _marks((10, 0.5), (30, 0.5), (20, 0.5), higher_is_better=False)
-    assert marks == [Mark.BEST, None, Mark.SECOND]
-
-
-def test_a_lead_within_the_larger_deviation_is_not_marked() -> None:
-    assert _marks((30.0, 0.1), (29.5, 0.6), (10.0, 0.1)) == [None, None, None]
-
-
-def test_a_lead_equal_to_the_deviation_is_not_marked() -> None:
-    assert _marks((30.0, 0.5), (29.5, 0.25)) == [None, None]
-
-
-def test_the_second_needs_a_lead_of_its_own() -> None:
-    assert _marks((30.0, 0.1), (20.0, 0.1), (19.95, 0.1)) == [Mark.BEST, None, None]
-
-
-def test_equal_values_without_spread_are_not_marked() -> None:
-    assert _marks((30.0, 0.0), (30.0, 0.0)) == [None, None]
-
-
-def test_unknown_noise_is_not_marked() -> None:
-    assert _marks((30.0, None), (10.0, None)) == [None, None]
-
-
-def test_one_known_deviation_is_enough() -> None:
-    assert _marks((30.0, 0.2), (10.0, None)) == [Mark.BEST, Mark.SECOND]
-
-
-def test_a_lone_measurement_is_neither_best_nor_second() -> None:
-    assert rank_marks([None, Summary(3.0, 0.1, 3)]) == [None, None]
-    assert rank_marks([None, None]) == [None, None]

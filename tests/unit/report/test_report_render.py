@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.report.render import FORMATS, render, render_all
-from harness.report.table import Column, Heading, Mark, Table, TableCell, TableRow
+from harness.report.table import (
+    Basis,
+    Column,
+    Heading,
+    Lead,
+    Mark,
+    Sign,
+    Table,
+    TableCell,
+    TableRow,
+)
 from harness.report.templates import latex_escape
 from harness.report.text import WIDTH
 
@@ -28,6 +38,7 @@ def column(dataset: str, metric: str, title: str) -> Column:
     return Column(dataset.lower(), dataset, metric, "all", title)
 
 
+LEAD = Lead("Alpha", 1.0, 0.25, 1.75, 0.0125, 0.05, 3)
 MADE_UP = Table(
     name="made_up",
     title="Made-up results & more",
@@ -60,8 +71,8 @@ MADE_UP = Table(
         TableRow(
             "Beta_1 <x|y>",
             (
-                TableCell(31.0, 0.5, 3, 3, mark=Mark.BEST),
-                TableCell(25.0, None, 1, 3, mark=Mark.BEST, notes=("1 of 3 seeds",)),
+                TableCell(31.0, 0.5, 3, 3, mark=Mark.BEST, sign=Sign.BETTER, against=LEAD),
+                TableCell(25.0, None, 1, 3, sign=Sign.WORSE, notes=("1 of 3 seeds",)),
                 TableCell(reason="failed: run r9: loss is 100 % NaN"),
             ),
             group="First group",
@@ -82,6 +93,7 @@ MADE_UP = Table(
     notes=("Test split; mean ± standard deviation over 3 seeds (0, 1, 2).",),
     source="Table 9 of 'A paper'",
     baseline="Beta_1 <x|y>",
+    tests=Basis(4, "the best baseline"),
 )
 
 
@@ -122,6 +134,7 @@ def tables(draw: st.DrawFn) -> Table:
         change=st.none() | numbers,
         change_half=st.none() | st.floats(0, 9999),
         mark=st.none() | st.sampled_from(Mark),
+        sign=st.none() | st.sampled_from(Sign),
         reason=st.just("") | words,
         notes=st.lists(words, max_size=1).map(tuple),
     )
@@ -174,9 +187,16 @@ def test_every_missing_value_has_a_letter_that_is_explained() -> None:
 # --- Markdown ---------------------------------------------------------------------------
 
 
+def test_marks_and_signs_are_explained_only_where_there_are_some() -> None:
+    for format_ in ("text", "markdown", "latex", "html"):
+        assert "Holm over 4 tests" in render(MADE_UP, format_)
+        bare = TableRow("x", tuple(TableCell(1.0) for _ in MADE_UP.columns))
+        assert "Holm" not in render(Table("t", "T", MADE_UP.columns, (bare,)), format_)
+
+
 def test_markdown_marks_and_escapes() -> None:
     rendered = render(MADE_UP, "markdown")
-    assert "**31.00 ± 0.50**" in rendered
+    assert "**31.00 ± 0.50**<sup>†</sup>" in rendered
     assert "<u>20.00 ± 0.25</u>" in rendered
     assert r"Beta\_1 \<x\|y\>" in rendered
     assert "`harness run suites/toy.yaml`" in rendered

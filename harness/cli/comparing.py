@@ -1,0 +1,80 @@
+"""A comparer for a command: shows how far it is when it takes a while, and says what it lacked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from harness.report.comparing import Comparer
+    from harness.store.base import ResultStore
+
+__all__ = ["comparing", "prepare"]
+
+
+@contextlib.contextmanager
+def comparing(store: ResultStore, folder: Path) -> Iterator[Comparer]:
+    """Yield what compares the runs of a results folder.
+
+    Args:
+        store: its database.
+        folder: the results folder.
+    """
+    from harness.report.comparing import Comparer
+
+    with contextlib.ExitStack() as stack:
+        comparer = Comparer(store, folder / "runs", _Bar(stack))
+        yield comparer
+    for problem in comparer.problems:
+        typer.echo(f"not compared: {problem}", err=True)
+
+
+def prepare(store: ResultStore, folder: Path, suites: Iterable[tuple[str, str]] = ()) -> None:
+    """Compare what tables need and nobody has compared yet: reports then only read.
+
+    Args:
+        store: the database of the results folder.
+        folder: the results folder.
+        suites: names and variants of the suites whose tables are meant; all when empty.
+    """
+    from harness.report.query import prepare_tables
+
+    with comparing(store, folder) as comparer:
+        prepare_tables(store, comparer, suites)
+
+
+class _Bar:
+    """A bar on a terminal, from the first comparison on."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+        self._progress: Progress | None = None
+
+    def __call__(self, table: str, done: int, total: int) -> None:
+        """Show how many questions of a table are answered."""
+        if self._progress is None:
+            self._progress = self._stack.enter_context(_progress())
+            self._task = self._progress.add_task("", total=1)
+        text = f"comparing rows of {table}"
+        self._progress.update(self._task, description=text, completed=done, total=total)
+
+
+def _progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
