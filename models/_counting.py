@@ -16,8 +16,8 @@ def side_counts(index: GraphIndex) -> dict[Side, Tensor]:
     counts: dict[Side, Tensor] = {}
     sides: tuple[tuple[Side, Tensor], ...] = (("head", head), ("tail", tail))
     for side, entity in sides:
-        flat = torch.bincount(
-            relation * index.n_entities + entity, minlength=index.n_relations * index.n_entities
-        )
-        counts[side] = flat.view(index.n_relations, index.n_entities).float()
+        # Counted in place and exactly (below 2**24): a matrix of integers would be twice as large.
+        counts[side] = torch.zeros(index.n_relations, index.n_entities, device=entity.device)
+        place = relation * index.n_entities + entity
+        counts[side].view(-1).scatter_add_(0, place, torch.ones_like(place, dtype=torch.float))
     return counts

@@ -41,7 +41,7 @@ class Lookup(Model):
         super().__init__(config, index, modalities)
         self.known = index.known
         for side, counts in side_counts(index).items():
-            self.register_buffer(side, counts / (1.0 + counts.max()), persistent=False)
+            self.register_buffer(side, counts.div_(1.0 + counts.max()), persistent=False)
 
     def encode(self, entities: Tensor | None = None) -> Tables:
         return {}

@@ -80,14 +80,15 @@ def show(plan: Plan, home: Path, *, device: str, threads: int, workers: int) -> 
     from harness.plan.expand import without_missing
     from harness.plan.machine import measure_machine, used_by_others
 
-    plan = without_missing(plan, _at_hand)
-    state = _state(plan, home)
     target = str(resolve_device(device))
     if workers > 1 and not threads:
         threads = max(1, (os.cpu_count() or 1) // workers)
     if threads:
         torch.set_num_threads(threads)
+    # Before any data are loaded, for what the process takes then is measured too.
     machine = measure_machine(target, _machine_file(target, torch.get_num_threads()))
+    plan = without_missing(plan, _at_hand)
+    state = _state(plan, home)
     busy = max(machine.busy, used_by_others())  # the models are timed now
     lines = lines_of(plan, _Estimator(machine, target))
     print(describe(plan, lines, state, workers=workers, busy=busy))

@@ -28,6 +28,9 @@ __all__ = [
     "scores_to_counts",
 ]
 
+COMPARED_AT_ONCE = 2**19
+"""Scores of a matrix that are compared with their targets at once (2 MiB in fp32)."""
+
 WeightedTerm = tuple[str, Tensor, Tensor, Tensor | None, float]
 """(op, query [q, w], table [n, w], scale [q, w] or None, weight)."""
 
@@ -137,9 +140,9 @@ def scores_to_counts(
     keep = torch.ones_like(scores, dtype=torch.bool)
     keep[torch.repeat_interleave(offsets.diff()), known] = False
     if owners is None:
-        return _compared(scores, keep, targets)
-    # As many targets at once as there are queries, so that nothing larger than ``scores`` is made.
-    some = max(1, len(scores))
+        owners = torch.arange(len(targets), device=scores.device)
+    # Few at once: what is made on the way stays in the cache, and is small beside ``scores``.
+    some = max(1, min(len(scores), COMPARED_AT_ONCE // max(1, scores.shape[1])))
     parts = [
         _compared(scores[asked], keep[asked], goals)
         for goals, asked in zip(targets.split(some), owners.split(some), strict=True)

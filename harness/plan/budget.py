@@ -33,10 +33,11 @@ BYTES_PER_TRIPLE = 100
 """A triple, its two filter keys, and the copies made in sorting them."""
 QUERIES_AT_ONCE = 1024
 """Queries ranked together."""
-SCORES_AT_ONCE = 64 * 2**20
+SCORES_AT_ONCE = 2 * 2**20
 """Scores held at once by a model that fills a matrix."""
-BYTES_PER_SCORE = 12
-"""A score, what it was made from, and its comparison with the target."""
+BYTES_PER_SCORE = 80
+"""A score, what it was made from and whether it counts, and freed memory in pieces too small to be
+used again (measured: 27 where few queries are asked, 50 to 160 else)."""
 SLACK = 1.5
 """Peak of a training step by what autograd keeps: the gradients on their way back, and freed memory
 the allocator has not given back (measured: 1.4 to 1.7)."""
@@ -159,10 +160,12 @@ def _bytes(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> f
         4.0 * entities * size.width * (1 + size.coverage) for size in sizes.features.values()
     )
     triples = sizes.train + sizes.valid + sizes.test
-    fixed = machine.resident + features + BYTES_PER_TRIPLE * triples
+    data = features + BYTES_PER_TRIPLE * triples
     if not profile.terms:
         rows = min(QUERIES_AT_ONCE, max(1, SCORES_AT_ONCE // entities))
-        return fixed + float(BYTES_PER_SCORE) * rows * entities
+        counts = 4.0 * profile.per_pair * sizes.relations * entities
+        return machine.libraries + data + counts + float(BYTES_PER_SCORE) * rows * entities
+    fixed = machine.resident + data
     parameters = profile.parameters(entities, sizes.relations)
     positives = min(spec.training.batch_size, sizes.train)
     encoded = _encoded(spec, sizes, machine, profile)

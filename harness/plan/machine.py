@@ -45,6 +45,8 @@ class Machine(Config):
     """Coordinates of a table per second whose gradient a lookup makes, whatever it reads."""
     updated: Rate
     """Parameters per second that Adam updates."""
+    libraries: int
+    """Bytes a process takes that has loaded the libraries, but neither kernels nor data."""
     resident: int
     """Bytes a process takes that has loaded all libraries and kernels, but no data."""
     busy: float = 0.0
@@ -128,6 +130,7 @@ def _synchronise() -> None:
 
 
 def _measure(device: torch.device, key: str) -> Machine:
+    libraries = _taken()
     generator = torch.Generator(device).manual_seed(0)
     table = torch.randn(ROWS, WIDTH, device=device, generator=generator)
     return Machine(
@@ -138,7 +141,8 @@ def _measure(device: torch.device, key: str) -> Machine:
         drawn=_drawn(device),
         swept=_swept(table),
         updated=_updated(table),
-        resident=_resident(table),
+        libraries=libraries,
+        resident=_taken() - table.nbytes * (device.type == "cpu"),
     )
 
 
@@ -209,11 +213,11 @@ def _updated(table: torch.Tensor) -> float:
     return parameter.numel() / best_time(adam.step)
 
 
-def _resident(table: torch.Tensor) -> int:
-    """Return what this process takes less the table: the probe has loaded what runs load."""
+def _taken() -> int:
+    """Return what this process takes now; after the probe it has loaded what runs load."""
     import psutil
 
-    return int(psutil.Process().memory_info().rss) - table.nbytes * (table.device.type == "cpu")
+    return int(psutil.Process().memory_info().rss)
 
 
 def _write(path: Path, text: str) -> None:

@@ -45,6 +45,7 @@ class Profile:
         trainable: False for models that only count.
         encodes: False when ``encode`` costs nothing.
         per_entity, per_relation, fixed: parameters.
+        per_pair: numbers that a model which counts holds per relation and entity.
         table_width: coordinates of an entity's rows in all tables together.
         encoding, training: seconds to encode one entity; forward, forward and backward.
         querying: seconds to make one query, forward.
@@ -61,6 +62,7 @@ class Profile:
     per_entity: int = 0
     per_relation: int = 0
     fixed: int = 0
+    per_pair: int = 0
     table_width: int = 0
     encoding: float = 0.0
     training: float = 0.0
@@ -109,6 +111,7 @@ def _filling(model: Model, some: Tensor, relations: Tensor) -> Profile:
     return Profile(
         trainable=model.capabilities.trainable,
         encodes=not model.free_encoding,
+        per_pair=sum(buffer.shape[:2] == (RELATIONS, ENTITIES) for buffer in model.buffers()),
         scoring=seconds / (QUERIES * ENTITIES),
     )
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from harness.catalog import load_models
-from harness.plan import machine
+from harness.evaluation import evaluator
+from harness.plan import budget, machine
 from harness.plan.budget import Sizes, estimate
 from harness.plan.machine import Machine, best_time, measure_machine
 from harness.plan.profile import FeatureSize, Profile, profile_model
@@ -26,6 +27,7 @@ MACHINE = Machine(
     drawn=1e7,
     swept=1e8,
     updated=1e9,
+    libraries=200 * 2**20,
     resident=300 * 2**20,
 )
 TABLE = Profile(
@@ -167,6 +169,22 @@ def test_memory_holds_parameters_with_their_optimiser_and_gradients() -> None:
     """Four numbers per parameter, and three gradients of the table with half as much slack."""
     grown = size(sizes=replace(SIZES, entities=110_000)) - size()
     assert grown == pytest.approx(100_000 * 256 * 4 * (4 + 1.5 * 3), rel=0.01)
+
+
+def test_a_model_that_fills_a_matrix_holds_its_counts_and_the_scores_of_some_queries() -> None:
+    profiles = {name: profile_model(spec_of(name), {}) for name in ("lookup", "popularity")}
+    for profile in profiles.values():
+        assert profile.per_pair == 2, "how often each entity is head and tail of each relation"
+        more = size(profile, replace(SIZES, relations=150)) - size(profile)
+        assert more == 100 * SIZES.entities * 2 * 4
+    scores = budget.SCORES_AT_ONCE * budget.BYTES_PER_SCORE
+    random = size(profile_model(spec_of("random"), {}))
+    assert random == pytest.approx(MACHINE.libraries + scores, rel=0.05)
+
+
+def test_the_estimate_knows_how_many_scores_are_held_at_once() -> None:
+    assert budget.SCORES_AT_ONCE == evaluator.SCORE_BUDGET
+    assert budget.QUERIES_AT_ONCE == evaluator.QUERIES_AT_ONCE
 
 
 def test_memory_grows_with_all_that_is_held() -> None:
