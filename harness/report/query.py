@@ -197,13 +197,15 @@ def _tables(
 ) -> Iterator[Table]:
     for name in names:
         yield named_table(store, name, selection)
-    if not names:
-        yield plain_table(store, suite, selection)
+    if not names and (table := plain_table(store, suite, selection)).rows:
+        yield table
 
 
 def plain_table(store: ResultStore, suite: str, selection: Selection, source: str = "") -> Table:
     """Return what :func:`suite_table` does, of the runs of a selection."""
     results = fetch(store, suite, selection, source)
+    # Trials of a study that were not chosen to be tested have nothing to show here.
+    results = replace(results, results=tuple(r for r in results.results if not r.untested))
     datasets = [DatasetSpec(name=d, metrics=_present(results, d)) for d in results.datasets]
     title = f"Suite {suite}" + (f", variant {selection.variant}" if selection.variant else "")
     definition = Definition(name=suite, title=title, suite=suite, datasets=tuple(datasets))
