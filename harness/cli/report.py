@@ -97,7 +97,7 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
     try:
         for artefact in artefacts(store, selection):
             for name, contents in artefact.files.items():
-                _write(out / name, contents)
+                write_whole(out / name, contents)
             if artefact.error:
                 failed.append(artefact.error)
                 typer.echo(f"{artefact.name}: {artefact.error}", err=True)
@@ -156,6 +156,11 @@ class _Asked:
         if variant and variant not in variants:
             near = suggest(variant, variants - {""})
             raise ConfigError(f"--variant {variant}: no run has it{near}")
+        if not shown and "" in variants and not variant:
+            raise StoreError(
+                f"{folder} holds studies alone, none of whose trials was tested; "
+                "`harness study show` lists them"
+            )
         if not shown and variants:
             raise StoreError(f"{folder} holds results with --set alone; add --variant NAME")
         if not shown:

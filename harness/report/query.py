@@ -185,7 +185,7 @@ def all_tables(store: ResultStore, selection: Selection = ALL) -> list[Table]:
         here = tuple(name for name in selection.datasets if name.lower() in held)
         if here or not selection.datasets:
             tables += _tables(store, suite, names[suite], replace(selection, datasets=here))
-    if datasets and not tables:
+    if selection.datasets and datasets and not tables:
         known = set().union(*datasets.values())
         given = ", ".join(selection.datasets)
         raise ConfigError(f"no results on dataset '{given}'{suggest(given, known)}")
@@ -197,8 +197,14 @@ def _tables(
 ) -> Iterator[Table]:
     for name in names:
         yield named_table(store, name, selection)
-    if not names and (table := plain_table(store, suite, selection)).rows:
-        yield table
+    if not names and not _only_validated(store, suite, selection):
+        yield plain_table(store, suite, selection)
+
+
+def _only_validated(store: ResultStore, suite: str, selection: Selection) -> bool:
+    """Tell whether a study has runs of a suite, none of which was chosen to be tested."""
+    results = fetch(store, suite, selection).results
+    return any(r.untested for r in results) and all(r.untested or not r.planned for r in results)
 
 
 def plain_table(store: ResultStore, suite: str, selection: Selection, source: str = "") -> Table:
