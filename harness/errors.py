@@ -4,6 +4,7 @@
 
     HarnessError                 1   something the user can act on went wrong
     ├── ConfigError              2   a suite, option or name is wrong (also click's usage errors)
+    │   └── InconsistentError    2   ... values that are fine one by one do not go together
     ├── DataError                3   a dataset or feature file is wrong
     │   └── MissingDataError     3   ... or is not there; the message says which command gets it
     ├── MachineError             4   the machine cannot: no such device, disk full, read-only folder
@@ -25,6 +26,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "HarnessError",
+    "InconsistentError",
     "Interrupted",
     "MachineError",
     "MissingDataError",
@@ -45,6 +47,18 @@ class ConfigError(HarnessError):
     """A suite, an option or a name is wrong."""
 
     exit_code = 2
+
+
+class InconsistentError(ConfigError):
+    """Values that are fine one by one do not go together.
+
+    Attributes:
+        reason: the message without the places the values come from.
+    """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 class DataError(HarnessError):

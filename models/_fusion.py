@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.config.base import Config
+from harness.config.search import between
 
 __all__ = [
     "ModalityDropout",
@@ -25,10 +26,10 @@ __all__ = [
 class ModalityDropout(Config):
     """Modalities hidden at random, per entity and step, in training only."""
 
-    structure: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    structure: Annotated[float, Field(ge=0, lt=1), between(0.0, 0.5)] = 0.0
     """Probability that an entity's structural vector is hidden: so does an unseen entity look.
     Ignored without features: nobody is left with nothing."""
-    others: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    others: Annotated[float, Field(ge=0, lt=1), between(0.0, 0.5)] = 0.0
     """Probability that a further modality of an entity is hidden, each by itself. Ignored without
     features."""
 

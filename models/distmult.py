@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
+from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
@@ -20,7 +21,7 @@ class DistMultConfig(ModelConfig):
 
     dim: Annotated[int, Field(ge=1)] = 256
     """Width of entity and relation vectors."""
-    l3: Annotated[float, Field(ge=0)] = 0.0
+    l3: Annotated[float, Field(ge=0), between(1e-6, 1e-1, log=True)] = 0.0
     """Weight of the cubic penalty on a batch's positives (N3, Lacroix et al. 2018)."""
 
 

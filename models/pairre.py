@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
+from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
@@ -20,7 +21,7 @@ class PairREConfig(ModelConfig):
 
     dim: Annotated[int, Field(ge=1)] = 256
     """Width of entity vectors; relations have two vectors of it."""
-    margin: float = 6.0
+    margin: Annotated[float, between(1.0, 12.0, log=True)] = 6.0
     """gamma: added to the score; sets the range of the initial values."""
     epsilon: float = 2.0
     """Initial values are uniform in +-(margin + epsilon) / dim (PairRE repository)."""

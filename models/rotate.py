@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
+from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
@@ -21,7 +22,7 @@ class RotatEConfig(ModelConfig):
 
     dim: Annotated[int, Field(ge=1)] = 256
     """Complex components: entity vectors are 2 * dim real numbers, relations dim phases."""
-    margin: float = 4.0
+    margin: Annotated[float, between(1.0, 12.0, log=True)] = 4.0
     """gamma: added to the score; sets the range of the initial values (NativE's scripts: 12 on
     DB15K, 4 on the other datasets)."""
     epsilon: float = 2.0

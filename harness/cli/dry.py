@@ -6,21 +6,26 @@ cache.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.plan.budget import Budget, Sizes
     from harness.plan.expand import Plan, PlannedRun
     from harness.plan.machine import Machine
     from harness.plan.profile import Profile
+    from harness.plan.search import Search
     from harness.plan.spec import DataSpec
+    from harness.plan.suite import Suite
+    from harness.store.records import Status
 
-__all__ = ["Line", "State", "describe", "lines_of", "show"]
+__all__ = ["Line", "State", "describe", "lines_of", "show", "show_study"]
 
 WIDTH = 80
 
@@ -74,10 +79,105 @@ def show(plan: Plan, home: Path, *, device: str, threads: int, workers: int) -> 
         MissingDataError: no dataset of the plan is on this machine.
         StoreError: the database in ``home`` cannot be read.
     """
+    from harness.plan.expand import without_missing
+
+    estimator, busy = _measured(device, threads, workers)
+    plan = without_missing(plan, _at_hand)
+    state = _state(plan, home)
+    lines = lines_of(plan, estimator)
+    print(describe(plan, lines, state, workers=workers, busy=busy))
+
+
+def show_study(
+    suite: Suite,
+    overrides: Mapping[str, Any],
+    plan: Plan,
+    home: Path,
+    *,
+    trials: int | None,
+    device: str,
+    threads: int,
+    workers: int,
+) -> None:
+    """Print the searches of a study and what they take at most.
+
+    Args:
+        suite, overrides: as for ``searches``.
+        plan: what is searched.
+        home: results folder; it need not exist.
+        trials: in place of the suite's number.
+        device, threads, workers: as for ``show``.
+
+    Raises:
+        ConfigError, MissingDataError, StoreError: as ``searches`` and ``show``.
+    """
+    from harness.plan.expand import without_missing
+    from harness.plan.search import searches
+
+    estimator, busy = _measured(device, threads, workers)
+    here = without_missing(plan, _at_hand)
+    found, idle = searches(suite, overrides, here)
+    runs, finished = zip(*(_trials(search, here, home, trials) for search in found), strict=True)
+    lines = [
+        replace(line, runs=keys)
+        for search, keys in zip(found, runs, strict=True)
+        for line in lines_of(replace(here, runs=search.base), estimator)
+    ]
+    state = State(finished=frozenset().union(*finished))
+    left_out = replace(here, excluded=(*here.excluded, *idle))
+    print(describe(left_out, lines, state, workers=workers, busy=busy))
+    print("\n".join(["", *(_space(search, trials) for search in found), *_STUDY_NOTES]))
+
+
+_STUDY_NOTES = (
+    "Time and memory are those of the suite's own settings; what is searched may change them.",
+    "A trial that is pruned takes less, and so do trials that describe the same run.",
+)
+
+
+def _space(search: Search, trials: int | None) -> str:
+    study = search.study
+    pruned = "" if study.pruner == "none" else f" with {study.pruner} pruning"
+    text = f"{search.title}: {study.sampler}, {trials or search.trials} trials{pruned}, over "
+    lines = textwrap.wrap(
+        text + ", ".join(search.space), WIDTH, subsequent_indent="  ", break_on_hyphens=False
+    )
+    return "\n".join(lines)
+
+
+def _trials(
+    search: Search, plan: Plan, home: Path, trials: int | None
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return a name for every run of a search, and those that need not be executed any more."""
+    if search.study.sampler == "grid":
+        runs = [run for point in search.points() for run in search.valid_runs(point)]
+        state = _state(replace(plan, runs=tuple(runs)), home, ("ok", "validated"))
+        return tuple(run.spec.model_dump_json() for run in runs), state.finished
+    ended = _ended(search, plan, home)
+    count = max(trials or search.trials, ended)
+    name = f"{search.title}|{{}}|{{}}"
+    every = [[name.format(number, seed) for seed in search.seeds] for number in range(count)]
+    return tuple(itertools.chain(*every)), frozenset(itertools.chain(*every[:ended]))
+
+
+def _ended(search: Search, plan: Plan, home: Path) -> int:
+    """Return how many trials of a search have ended."""
+    from harness.errors import ConfigError, StoreError
+    from harness.studies.results import search_results
+
+    try:
+        found = search_results(home, plan.suite, plan.variant)
+    except (ConfigError, StoreError):  # there is none yet
+        return 0
+    mine = next((result for result in found if result.place == search.title), None)
+    return len(mine.having("complete", "pruned", "failed")) if mine else 0
+
+
+def _measured(device: str, threads: int, workers: int) -> tuple[_Estimator, float]:
+    """Return what estimates runs, and how busy others keep the machine."""
     import torch
 
     from harness.pipeline import resolve_device
-    from harness.plan.expand import without_missing
     from harness.plan.machine import measure_machine, used_by_others
 
     target = str(resolve_device(device))
@@ -87,11 +187,8 @@ def show(plan: Plan, home: Path, *, device: str, threads: int, workers: int) -> 
         torch.set_num_threads(threads)
     # Before any data are loaded, for what the process takes then is measured too.
     machine = measure_machine(target, _machine_file(target, torch.get_num_threads()))
-    plan = without_missing(plan, _at_hand)
-    state = _state(plan, home)
     busy = max(machine.busy, used_by_others())  # the models are timed now
-    lines = lines_of(plan, _Estimator(machine, target))
-    print(describe(plan, lines, state, workers=workers, busy=busy))
+    return _Estimator(machine, target), busy
 
 
 def lines_of(plan: Plan, estimate: Callable[[PlannedRun], Budget | str]) -> list[Line]:
@@ -261,7 +358,7 @@ def _at_hand(data: DataSpec) -> tuple[str, str]:
     return dataset.graph.digest, dataset.features.digest
 
 
-def _state(plan: Plan, home: Path) -> State:
+def _state(plan: Plan, home: Path, done: Sequence[Status] = ("ok",)) -> State:
     from harness.plan.expand import identify
     from harness.store import DATABASE, open_store
 
@@ -279,7 +376,7 @@ def _state(plan: Plan, home: Path) -> State:
         for run_id, run in identify(replace(plan, runs=known), _at_hand)
     }
     return State(
-        finished=frozenset(run for run, i in runs.items() if statuses.get(i) == "ok"),
+        finished=frozenset(run for run, i in runs.items() if statuses.get(i) in done),
         failed=frozenset(run for run, i in runs.items() if statuses.get(i) == "failed"),
         unknown=frozenset(unknown),
     )

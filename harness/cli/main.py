@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import harness
-from harness.cli import bench, data, db, models, predict, report, run, runs
+from harness.cli import bench, data, db, models, predict, report, run, runs, study
 from harness.errors import HarnessError, MachineError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
@@ -50,6 +50,7 @@ app.add_typer(models.app, name="models", help="What can be run.")
 app.add_typer(data.app, name="data", help="Datasets: list, fetch, import, verify, show.")
 app.add_typer(runs.app, name="runs", help="Finished and failed runs.")
 app.add_typer(db.app, name="db", help="The result database.")
+app.add_typer(study.app, name="study", help="Searches for settings: run, show, promote, export.")
 app.add_typer(bench.app, name="bench", help="Measurements of the harness itself.")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from harness.model import Capabilities
+    from harness.model import Capabilities, Model
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -81,6 +81,19 @@ def show(name: str, folders: Folders = None, as_json: AsJson = False) -> None:
     typer.echo(inspect.cleandoc(model.__doc__ or ""))
     typer.echo("\nOptions (model.<name> in a suite):")
     _print_options(model.Config.model_json_schema(), "")
+    _print_space(model)
+
+
+def _print_space(model: type[Model]) -> None:
+    """Print what a study searches when its suite names no space."""
+    from harness.config.search import declared
+    from harness.plan.spec import RunSpec
+
+    if not model.capabilities.trainable:
+        return
+    typer.echo("\nSearched by a study without a space of its own:")
+    for key, domain in (declared(RunSpec) | declared(model.Config, "model.")).items():
+        typer.echo(f"  {key}: {json.dumps(domain.written())}")
 
 
 def _print_options(schema: dict[str, Any], prefix: str, root: dict[str, Any] | None = None) -> None:

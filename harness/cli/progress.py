@@ -33,14 +33,15 @@ class Lines:
         """Take an event of ``harness.execution.base.Event``."""
         if kind == "epoch" and time.monotonic() - self._said > self.interval:
             self._said = time.monotonic()
-            self._say(f"{job.title}: {_epoch_text(job, values)}")
+            self.say(f"{job.title}: {_epoch_text(job, values)}")
 
     def outcome(self, job: Job, outcome: Outcome, value: float | None) -> None:
         """Take the outcome of a job; ``value`` is its validation MRR (a fraction)."""
         self.done += 1
-        self._say(f"[{self.done}/{self.total}] {_outcome_text(job, outcome, value)}")
+        self.say(f"[{self.done}/{self.total}] {_outcome_text(job, outcome, value)}")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line."""
         print(text, file=sys.stderr, flush=True)
 
 
@@ -88,7 +89,10 @@ class Bars:
         if task is not None:
             self.progress.remove_task(task)
         self.progress.advance(self._suite)
-        text = _outcome_text(job, outcome, value)
+        self.say(_outcome_text(job, outcome, value))
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
         self.progress.console.print(text, markup=False, highlight=False, emoji=False)
 
 

@@ -159,6 +159,11 @@ class _Asked:
         if variant and variant not in variants:
             near = suggest(variant, variants - {""})
             raise ConfigError(f"--variant {variant}: no run has it{near}")
+        if not shown and "" in variants and not variant:
+            raise StoreError(
+                f"{folder} holds studies alone, none of whose trials was tested; "
+                "`harness study show` lists them"
+            )
         if not shown and variants:
             raise StoreError(f"{folder} holds results with --set alone; add --variant NAME")
         if not shown:

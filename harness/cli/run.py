@@ -71,7 +71,7 @@ def run(
 
         dry.show(chosen, place, device=device, threads=threads, workers=workers)
         return
-    plan = _present(chosen)
+    plan = present(chosen)
     jobs = _jobs(plan, place, device, threads, tuple(models or ()))
     distinct = list({job.run_id: job for job in jobs.values()}.values())
     from harness.cli.run_text import print_list
@@ -112,7 +112,12 @@ def _whole(
     if (suite is None) == (spec is None):
         raise ConfigError("give a suite, or the settings of one run with --spec; one of the two")
     if suite is not None:
-        return expand(load_suite(find_suite(suite)), parse_overrides(overrides))
+        content = load_suite(find_suite(suite))
+        if content.study is not None:
+            raise ConfigError(
+                f"suite '{content.name}' searches settings: harness study run {shlex.quote(suite)}"
+            )
+        return expand(content, parse_overrides(overrides))
     if overrides or only:
         raise ConfigError("--set and --only are for suites; --spec holds every setting itself")
     return plan_single(spec or "")
@@ -135,21 +140,22 @@ def _place(run: PlannedRun) -> Place:
     return run.label, run.spec.data.dataset, run.spec.data.features, run.spec.seed
 
 
-def _digests(data: DataSpec) -> tuple[str, str]:
+def digests(data: DataSpec) -> tuple[str, str]:
+    """Return the digest of the graph, and of the features, of a run's data."""
     from harness.data.load import load
 
     dataset = load(data.dataset, data.features, data.modalities)
     return dataset.graph.digest, dataset.features.digest
 
 
-def _present(plan: Plan) -> Plan:
+def present(plan: Plan) -> Plan:
     """Leave out, and say so, what needs data that are not on this machine."""
     from harness.plan.expand import without_missing
 
-    present = without_missing(plan, _digests)
-    for reason in {e.reason for e in present.excluded} - {e.reason for e in plan.excluded}:
+    here = without_missing(plan, digests)
+    for reason in {e.reason for e in here.excluded} - {e.reason for e in plan.excluded}:
         print(f"left out: {reason}", file=sys.stderr)
-    return present
+    return here
 
 
 def _jobs(
@@ -169,7 +175,7 @@ def _jobs(
             threads=threads,
             model_folders=folders,
         )
-        for run_id, run in identify(plan, _digests)
+        for run_id, run in identify(plan, digests)
     }
 
 

@@ -21,11 +21,11 @@ from harness.model import MODELS
 from harness.plan.modalities import choose_data
 from harness.plan.parts import Column, Errors, Line, Parts, resolve
 from harness.plan.select import Cell, SourceOf, canonical, matches, parse_only
-from harness.plan.settings import build_spec
+from harness.plan.settings import Setting, build_spec
 from harness.plan.spec import DataSpec, RunSpec
 from harness.plan.suite import Selector, Suite
 
-__all__ = ["Excluded", "Plan", "PlannedRun", "expand", "identify", "without_missing"]
+__all__ = ["Excluded", "Plan", "PlannedRun", "cells_of", "expand", "identify", "without_missing"]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def expand(
     parts = resolve(suite, overrides, source_of)
     errors = Errors()
     pairs = [(column, line) for column in parts.columns for line in parts.lines]
-    found = errors.each(lambda pair: list(_cells(parts, suite, *pair)), pairs)
+    found = errors.each(lambda pair: list(cells_of(parts, suite, *pair)), pairs)
     errors.check()
     cells = [cell for cells in found for cell in cells]
     runs = _distinct(suite, (cell for cell in cells if isinstance(cell, PlannedRun)))
@@ -194,16 +194,28 @@ def _check_values(selector: Selector, runs: Iterable[PlannedRun]) -> None:
                 raise ConfigError(f"--only {key}={wanted}: no run has it{hint}")
 
 
-def _cells(
-    parts: Parts, suite: Suite, column: Column, line: Line
+def cells_of(
+    parts: Parts, suite: Suite, column: Column, line: Line, further: Sequence[Setting] = ()
 ) -> Iterator[PlannedRun | Excluded]:
-    """Yield one cell per seed, or one that says why there is none."""
+    """Yield a row's cells on a dataset: one per seed, or one that says why there is none.
+
+    Args:
+        parts, suite: where the settings are.
+        column, line: the dataset and the row.
+        further: settings that win over all others.
+
+    Raises:
+        ConfigError: as ``expand``; InconsistentError where each value by itself would do.
+        DataError: a feature set that must be looked at is wrong.
+    """
     name = column.source.card.name
     place = Cell(line.name, name, line.label)
     layers = [*parts.base, *column.settings]
     layers += [s for o in parts.overrides if matches(o.scope, place) for s in o.settings]
-    layers += [*line.settings, *parts.command]
+    layers += [*line.settings, *parts.command, *further]
     spec = build_spec(layers, name=line.name, model=line.model, dataset=name, seed=suite.seeds[0])
+    if suite.study is not None:
+        spec = _blind(spec, layers)
     data = choose_data(spec.data, line, column.source, layers)
     if isinstance(data, str):
         yield Excluded(line.label, line.position, name, spec.data.features, data)
@@ -217,6 +229,20 @@ def _cells(
         else:
             only_seed = seed if hit.seed else None
             yield Excluded(line.label, line.position, name, data.features, hit.reason, only_seed)
+
+
+def _blind(spec: RunSpec, layers: Sequence[Setting]) -> RunSpec:
+    """Return the specification of a trial: validation ranks owe nothing to the test split."""
+    protocol = spec.protocol
+    if "test" in (protocol.valid_filter or ()):
+        path = ("protocol", "valid_filter")
+        where = next((s.where for s in reversed(layers) if s.path == path), ".".join(path))
+        raise ConfigError(f"{where}: a study never looks at the test split; leave 'test' out")
+    if "test" not in protocol.filter_of("valid"):
+        return spec
+    others = tuple(split for split in protocol.filter if split != "test")
+    blind = protocol.model_copy(update={"valid_filter": others})
+    return spec.model_copy(update={"protocol": blind})
 
 
 def _distinct(suite: Suite, runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:

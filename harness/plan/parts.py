@@ -11,10 +11,10 @@ from harness.data.card import DatasetSource
 from harness.errors import ConfigError, suggest
 from harness.model import MODELS, Model
 from harness.plan.select import SourceOf, canonical
-from harness.plan.settings import Setting, from_overrides, from_suite
+from harness.plan.settings import Setting, from_overrides, from_suite, setting_at
 from harness.plan.suite import Exclusion, Row, Scope, Suite, Variant
 
-__all__ = ["Column", "Errors", "Line", "Parts", "Scoped", "resolve"]
+__all__ = ["Column", "Errors", "Line", "Parts", "Scoped", "resolve", "searched_setting"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -105,6 +105,8 @@ def resolve(suite: Suite, overrides: Mapping[str, Any], source_of: SourceOf) -> 
     shared = [s for settings in (*base, *command) for s in settings]
     shared += [s for column in columns for s in column.settings]
     shared += [s for override in scoped for s in override.settings]
+    searched = suite.study.space if suite.study else ()
+    shared += errors.each(lambda key: searched_setting(suite, key), searched)
     if len(lines) == len(parts.rows()):
         _check_options(shared, lines, errors)
     errors.check()
@@ -181,6 +183,16 @@ class _Resolver:
             return work()
         except ConfigError as error:
             raise ConfigError(f"{self.suite.where(path)}: {error}") from None
+
+
+def searched_setting(suite: Suite, key: str, value: Any = None) -> Setting:
+    """Return a value that the suite's study tries.
+
+    Raises:
+        ConfigError: it belongs to an axis of the suite.
+    """
+    where = suite.where(("study", "space", key))
+    return setting_at(tuple(key.split(".")), value, where, strict=False)
 
 
 def _check_labels(suite: Suite, rows: list[_RowAt], lines: Iterable[Line], errors: Errors) -> None:

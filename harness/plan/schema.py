@@ -36,15 +36,27 @@ def suite_schema() -> dict[str, Any]:
     for name in ("Suite", *list(definitions)):
         target = schema if name == "Suite" else definitions[name]
         for key, field in target["properties"].items():
-            if field.get("type") == "object" and "properties" not in field and name != "Settings":
+            settings = field.get("type") == "object" and "properties" not in field
+            if settings and name not in ("Settings", "Study"):
                 said = field["description"]
                 target["properties"][key] = {"$ref": "#/$defs/Settings", "description": said}
-        if name != "Settings":
+        if name not in ("Settings", "Requirement"):
             _allow_include(target)
     for name, key in _FROM_NAME.items():
         said = definitions[name]["properties"][key]["description"]
         by_name = {"type": "string", "description": said}
         definitions[name] = {"anyOf": [by_name, definitions[name]]}
+    definitions["Study"]["properties"]["space"] |= _space_schema()
+    choices = definitions["Domain"]["properties"]["choices"]
+    definitions["Domain"] = {"anyOf": [choices, definitions["Domain"]]}
+    requirement = {"type": "string", "pattern": r"^\S+ ([<>]=?|[!=]=) \S+$"}
+    definitions["Requirement"] = requirement | {"description": "KEY < KEY-OR-NUMBER"}
+    require = definitions["Study"]["properties"]["require"]
+    requirement = {"$ref": "#/$defs/Requirement"}
+    definitions["Study"]["properties"]["require"] = {
+        "anyOf": [requirement, {"type": "array", "items": requirement}],
+        "description": require["description"],
+    }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -69,6 +81,25 @@ def _settings_schema() -> dict[str, Any]:
             **values,
         },
         "patternProperties": {r"^model\.": {"description": "Option: harness models show NAME"}},
+        "additionalProperties": False,
+    }
+
+
+def _space_schema() -> dict[str, Any]:
+    """Every value of a run specification under its dotted key, and items of lists."""
+    full = RunSpec.model_json_schema()
+    values = dict(_values(full, full["$defs"], ""))
+    domain = {"$ref": "#/$defs/Domain"}
+    return {
+        "properties": {
+            "include": _INCLUDE,
+            **{
+                key: {**domain, "description": field.get("description", "")}
+                for key, field in values.items()
+                if "properties" not in field
+            },
+        },
+        "patternProperties": {r"^model\.|\.\d+$": domain},
         "additionalProperties": False,
     }
 

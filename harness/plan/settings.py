@@ -10,12 +10,21 @@ from pydantic import BaseModel, ValidationError
 
 from harness.config.base import KeyPath, problems, show_path
 from harness.config.override import flatten, nest
-from harness.errors import ConfigError
+from harness.errors import ConfigError, InconsistentError
 from harness.model import Model, ModelConfig
 from harness.plan.spec import RunSpec
 from harness.plan.suite import Suite
 
-__all__ = ["AXES", "Setting", "build_spec", "from_overrides", "from_suite", "settle"]
+__all__ = [
+    "AXES",
+    "Setting",
+    "build_spec",
+    "from_overrides",
+    "from_suite",
+    "is_idle",
+    "setting_at",
+    "settle",
+]
 
 AXES = {
     "model": "rows",
@@ -76,7 +85,7 @@ def from_suite(
         where = suite.where((*path, *leaf.keys))
         if leaf.path in found:
             raise ConfigError(f"{where}: is given twice")
-        found[leaf.path] = _setting(leaf.path, leaf.value, where, strict)
+        found[leaf.path] = setting_at(leaf.path, leaf.value, where, strict)
     _refuse_groups(found)
     return tuple(found.values())
 
@@ -88,12 +97,17 @@ def from_overrides(overrides: Mapping[str, Any]) -> tuple[Setting, ...]:
         ConfigError: a value belongs to an axis of the suite.
     """
     return tuple(
-        _setting(leaf.path, leaf.value, f"--set {'.'.join(leaf.path)}", strict=False)
+        setting_at(leaf.path, leaf.value, f"--set {'.'.join(leaf.path)}", strict=False)
         for leaf in flatten(overrides)
     )
 
 
-def _setting(path: tuple[str, ...], value: Any, where: str, strict: bool) -> Setting:
+def setting_at(path: tuple[str, ...], value: Any, where: str, strict: bool) -> Setting:
+    """Return a value for one place.
+
+    Raises:
+        ConfigError: it belongs to an axis of the suite.
+    """
     axis = AXES.get(".".join(path))
     if axis:
         raise ConfigError(f"{where}: is an axis of the suite; use its '{axis}' or --only")
@@ -147,10 +161,18 @@ def build_spec(
 
 def _without_idle(spec: RunSpec, model: type[Model]) -> RunSpec:
     """Return the specification with what the run does not look at at its default."""
-    idle = [key for key, looks in _LOOKED_AT.items() if not looks(spec, model)]
-    for key in idle:
+    for key in _idle(spec, model):
         spec = _at_default(spec, key.split("."))
     return spec
+
+
+def _idle(spec: RunSpec, model: type[Model]) -> list[str]:
+    return [key for key, looks in _LOOKED_AT.items() if not looks(spec, model)]
+
+
+def is_idle(spec: RunSpec, model: type[Model], key: str) -> bool:
+    """Tell whether a run does not look at the value of a dotted key."""
+    return any(f"{key}.".startswith(f"{idle}.") for idle in _idle(spec, model))
 
 
 def _at_default(config: C, path: Sequence[str]) -> C:
@@ -186,11 +208,16 @@ def _validated(
     try:
         return model.model_validate(tree)
     except ValidationError as error:
+        found = problems(error, model)
         lines = []
-        for problem in problems(error, model):
+        for problem in found:
             where, key = _blame(problem.path, held, problem.message)
             lines.append(f"{where}: {said}{key}{problem.message}")
-        raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+        text = "\n".join(dict.fromkeys(lines))
+        if all(item["type"] == "value_error" for item in error.errors()):
+            reason = "; ".join(problem.message for problem in found)
+            raise InconsistentError(text, reason=reason) from None
+        raise ConfigError(text) from None
 
 
 def _blame(path: KeyPath, held: Mapping[tuple[str, ...], Setting], message: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from harness.config.base import Config
+from harness.config.search import between, one_of
 
 __all__ = [
     "NUMERICS",
@@ -63,7 +64,9 @@ class DataSpec(Config):
 class NegativesSpec(Config):
     """How positives are corrupted."""
 
-    sampler: Literal["uniform", "bernoulli", "shared"] = "uniform"
+    sampler: Annotated[
+        Literal["uniform", "bernoulli", "shared"], one_of("uniform", "bernoulli")
+    ] = "uniform"
     """Side to corrupt: a fair coin, or Bernoulli with tph / (tph + hpt) (Wang et al. 2014). shared:
     a fair coin, and ``share`` positives are corrupted with the same entities."""
     share: Annotated[int, Field(ge=1)] = 64
@@ -120,7 +123,7 @@ class ObjectiveSpec(Config):
     """Weights of the n negatives of a positive: equal; softmax of their scores (Sun et al. 2019);
     by classes of entropy (MoCME, Eq. 7); or the product of the last two, which adds Eq. 7 to the
     loss of NativE, whose setting the MoCME paper follows."""
-    temperature: Annotated[float, Field(ge=0)] = 2.0
+    temperature: Annotated[float, Field(ge=0), between(0.25, 4.0, log=True)] = 2.0
     """Self-adversarial temperature (NativE uses 2.0). Ignored by the other weightings."""
     egns: EgnsWeighting = EgnsWeighting()
     """Parameters of the "egns" weightings. Ignored by the others."""
@@ -147,7 +150,7 @@ class OptimiserSpec(Config):
     """Optimiser. lazy_adam: entities that a step does not draw are left alone, their running
     averages too, so that its time does not grow with the graph. It is not the same optimiser: Adam
     moves every entity in every step."""
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: Annotated[float, Field(gt=0), between(1e-4, 1e-1, log=True)] = 1e-3
     """Learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay."""
@@ -175,7 +178,7 @@ class TrainingSpec(Config):
 
     epochs: Annotated[int, Field(ge=0)] = 100
     """At most this many passes over train."""
-    batch_size: Annotated[int, Field(ge=1)] = 1024
+    batch_size: Annotated[int, Field(ge=1), one_of(256, 512, 1024, 2048)] = 1024
     """Positives per step."""
     evaluate_every: Annotated[int, Field(ge=1)] = 5
     """Epochs between validations."""
@@ -220,6 +223,8 @@ class Protocol(Config):
     def describe(self) -> str:
         """Return one sentence for footnotes."""
         filtered = f"filtered with {'+'.join(self.filter)}" if self.filter else "raw"
+        if self.valid_filter is not None:
+            filtered += f" (validation: {'+'.join(self.valid_filter) or 'raw'})"
         return (
             f"{' and '.join(self.sides)} queries pooled, {filtered}, "
             f"{self.ties} ties, all entities are candidates"

@@ -22,6 +22,7 @@ from pydantic import (
 from harness.config.base import Config, KeyPath, show_path
 from harness.config.yaml_source import Document, read_yaml, validate
 from harness.errors import ConfigError, suggest
+from harness.plan.study import Study
 
 __all__ = [
     "Ablation",
@@ -174,6 +175,8 @@ class Suite(Config):
     """Settings per dataset and model."""
     exclude: tuple[Exclusion, ...] = ()
     """Cells that are not run."""
+    study: Study | None = None
+    """Settings to search for each row on each dataset: ``harness study run``."""
 
     _document: Document | None = PrivateAttr(default=None)
 

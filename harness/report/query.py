@@ -208,7 +208,7 @@ def all_tables(
             tables += _tables(
                 store, suite, names[suite], replace(selection, datasets=here), comparer
             )
-    if datasets and not tables:
+    if selection.datasets and datasets and not tables:
         known = set().union(*datasets.values())
         given = ", ".join(selection.datasets)
         raise ConfigError(f"no results on dataset '{given}'{suggest(given, known)}")
@@ -252,8 +252,14 @@ def _tables(
 ) -> Iterator[Table]:
     for name in names:
         yield named_table(store, name, selection, comparer)
-    if not names:
+    if not names and not _only_validated(store, suite, selection):
         yield plain_table(store, suite, selection, "", comparer)
+
+
+def _only_validated(store: ResultStore, suite: str, selection: Selection) -> bool:
+    """Tell whether a study has runs of a suite, none of which was chosen to be tested."""
+    results = fetch(store, suite, selection).results
+    return any(r.untested for r in results) and all(r.untested or not r.planned for r in results)
 
 
 def _ask(
@@ -274,6 +280,8 @@ def plain_table(
 ) -> Table:
     """Return what :func:`suite_table` does, of the runs of a selection."""
     results = fetch(store, suite, selection, source)
+    # Trials of a study that were not chosen to be tested have nothing to show here.
+    results = replace(results, results=tuple(r for r in results.results if not r.untested))
     datasets = [DatasetSpec(name=d, metrics=_present(results, d)) for d in results.datasets]
     title = f"Suite {suite}" + (f", variant {selection.variant}" if selection.variant else "")
     definition = Definition(name=suite, title=title, suite=suite, datasets=tuple(datasets))

@@ -24,12 +24,14 @@ def missing_reason(
     if result is None:
         return _not_planned(definition, spec, column, results)
     failed = [run for run in result.runs if run.failure]
+    if result.untested and column.split == "test":
+        return f"validated and not tested: `{results.test_command}` tests it"
     if result.records:
         return f"not measured: the runs hold no {column.title}"
     if failed:
         return f"failed: run {failed[0].run_id}: {failed[0].failure}"
-    if any(run.untested for run in result.runs):
-        return f"validated and not tested: `{results.command}` tests it"
+    if result.untested:
+        return "pruned: it fell behind, see `harness study show`"
     if result.damages:
         return result.damages[0]
     if not result.planned:

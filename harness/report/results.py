@@ -10,8 +10,9 @@ from functools import cached_property
 
 from pydantic import ValidationError
 
-from harness.errors import StoreError
+from harness.errors import ConfigError, StoreError
 from harness.plan.spec import Protocol
+from harness.plan.suite import find_suite, load_suite
 from harness.report.definition import METRICS
 from harness.store.records import RunRecord
 
@@ -40,8 +41,8 @@ class SeedRun:
 
     @property
     def ok(self) -> RunRecord | None:
-        """The record of a run that succeeded."""
-        return self.record if self.record and self.record.status == "ok" else None
+        """The record of a run that succeeded: tested, or validated and not tested."""
+        return self.record if self.record and self.record.status in ("ok", "validated") else None
 
     @property
     def untested(self) -> bool:
@@ -70,6 +71,12 @@ class Result:
     def records(self) -> tuple[RunRecord, ...]:
         """Records of the runs that succeeded."""
         return tuple(run.ok for run in self.runs if run.ok)
+
+    @property
+    def untested(self) -> bool:
+        """A study has trained some of the runs, and none has been tested."""
+        tested = any(run.record and run.record.status == "ok" for run in self.runs)
+        return not tested and any(run.untested for run in self.runs)
 
     @property
     def planned(self) -> tuple[SeedRun, ...]:
@@ -136,8 +143,25 @@ class SuiteResults:
 
         Of a variant's settings the store knows the digest alone.
         """
+        study = " study" if self.is_study else ""
         changed = " --set ..." if self.variant else ""
-        return f"harness run {shlex.quote(self.source or self.suite)}{changed}"
+        return f"harness{study} run {shlex.quote(self.source or self.suite)}{changed}"
+
+    @property
+    def test_command(self) -> str:
+        """The command that tests what is only validated."""
+        if not self.is_study:
+            return self.command
+        variant = f" --variant {self.variant}" if self.variant else ""
+        return f"harness study promote {self.suite}{variant}"
+
+    @cached_property
+    def is_study(self) -> bool:
+        """Whether the suite's file, if it is shipped or in the folder, searches settings."""
+        try:
+            return load_suite(find_suite(self.source or self.suite)).study is not None
+        except ConfigError:
+            return False
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from harness.config.base import Config as Options
+from harness.config.search import between, one_of
 from harness.model import ModelConfig
 
 from .._fusion import ModalityDropout
@@ -58,14 +59,14 @@ class Projection(Options):
 
     layers: Literal[1, 2] = 2
     """2: the paper's MLP with ReLU; 1: one linear layer (AdaMF). Ignored without features."""
-    normalise: Literal["none", "l2"] = "none"
+    normalise: Annotated[Literal["none", "l2"], one_of("none", "l2")] = "none"
     """Divide feature rows by their Euclidean norms first (MoMoK does). Ignored without features."""
 
 
 class Experts(Options):
     """The views of one modality."""
 
-    K: Annotated[int, Field(ge=1)] = 3
+    K: Annotated[int, Field(ge=1), one_of(1, 3, 4, 5)] = 3
     """Experts per modality; the paper reports a peak at 3 on DB15K. Two always weigh the same: what
     the first shares with the second the second shares with the first. Ignored but by the backbone
     "cmoe"."""
@@ -112,10 +113,10 @@ class PlugIn(Options):
 class Temperature(Options):
     """Divisors of the summed information in Eqs. 3 and 4; the paper has none."""
 
-    intra: Annotated[float, Field(gt=0)] = 1.0
+    intra: Annotated[float, Field(gt=0), between(0.1, 10.0, log=True)] = 1.0
     """Among the views of a modality (Eq. 3). Ignored where experts.weights is, and where it is
     "mean"."""
-    inter: Annotated[float, Field(gt=0)] = 1.0
+    inter: Annotated[float, Field(gt=0), between(0.1, 10.0, log=True)] = 1.0
     """Among modalities (Eq. 4). Ignored but by the fusion "complementarity", and by the estimator
     "uniform"."""
 
@@ -245,7 +246,7 @@ class Score(Options):
     """Sum of moduli of the complex components (RotatE), or the Euclidean norm of the whole vector
     (slower: it has no fused kernel). Rotations keep both. The sum of absolute real coordinates is
     not offered: they do not keep it, so head and tail queries would score a triple differently."""
-    margin: float = 4.0
+    margin: Annotated[float, between(1.0, 12.0, log=True)] = 4.0
     """gamma, added to minus the distance; NativE's 4 (12 on DB15K). The paper prints none: 0."""
     epsilon: float = 2.0
     """Slack of the initial ranges (RotatE repository): of phases, which are uniform in +-pi in any

@@ -45,6 +45,9 @@ SMALLER = {
     "harness run my_suite.yaml --models my_models --set training.epochs=1": "--only seed=0",
     "harness run my_run.yaml": "--only seed=0,model=rotate",
     "harness runs rm 3f2a": "--yes",
+    "harness study run suites/tuning.yaml": (
+        "--set training.epochs=1 --trials 1 --only dataset=atlas,model=transe"
+    ),
 }
 """What is added to a command so that it takes seconds, or asks nothing."""
 
@@ -67,6 +70,7 @@ NOT_RUN = {
     "harness run suites/main_table.yaml --only model=rotate,dataset=mkg-w,seed=0": (
         "minutes, on data that are not in the package"
     ),
+    "harness study run suites/thresholds.yaml --only dataset=atlas": "minutes: 72 runs",
     "harness data fetch mkg-w": "needs the network; test_data_from_a_mirror.py runs it",
     "harness data import ~/benchmarks": "a folder of the reader; test_data_commands.py imports one",
 }

@@ -1,0 +1,456 @@
+"""``harness study``: search settings by validation, show what was found, test what was chosen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.db import AsJson, Home
+from harness.cli.paths import home
+from harness.cli.stopping import stop_on_signals
+from harness.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from harness.cli.progress import Bars, Lines
+    from harness.execution.base import Job, Outcome
+    from harness.execution.scheduler import Summary
+    from harness.plan.expand import Plan, PlannedRun
+    from harness.plan.search import Search
+    from harness.plan.suite import Suite
+    from harness.store.sql import SqlStore
+    from harness.studies.results import SearchResult, TrialResult
+    from harness.studies.rounds import Ended, Report
+    from harness.studies.study import SearchStudy, Trial
+
+app = typer.Typer(no_args_is_help=True)
+
+Study = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A suite file with a study, or the study's name.")
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(help="A part: --only model=rotate,dataset=atlas", metavar="K=V"),
+]
+Variant = Annotated[str, typer.Option(help="Of a study with --set: the digest `run` printed.")]
+Workers = Annotated[int, typer.Option(min=1, help="Runs at the same time.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads per run; 0: all.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps")]
+Models = Annotated[list[Path] | None, typer.Option(help="Folder with models of your own.")]
+
+
+@app.command()
+def run(
+    file: Annotated[
+        str, typer.Argument(metavar="SUITE", help="A suite file with a section 'study'.")
+    ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a value: --set training.epochs=20", metavar="K=V"),
+    ] = None,
+    only: Only = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials in all, in place of the suite's number.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and an estimate; run nothing.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try the points of failed trials again.")
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Forget earlier trials; their runs stay.")
+    ] = False,
+    workers: Workers = 1,
+    threads: Threads = 0,
+    device: Device = "auto",
+    models: Models = None,
+    results: Home = None,
+) -> None:
+    """Search the settings of each row of a suite; what was interrupted goes on, and no run is done
+    twice. The test split is never looked at."""
+    from harness import kernels
+    from harness.pipeline import resolve_device
+
+    _load_models(models)
+    suite, overrides, plan = _plan(file, set_ or [], only or [], trials)
+    kernels.chosen(resolve_device(device).type)  # or a setting that no run can be executed with
+    place = home(results)
+    if dry_run:
+        from harness.cli import dry
+
+        how: dict[str, Any] = {"device": device, "threads": threads, "workers": workers}
+        dry.show_study(suite, overrides, plan, place, trials=trials, **how)
+        return
+    found = _searches(suite, overrides, plan)
+    with _opened(place, plan.suite) as store, stop_on_signals() as stop:
+        work = _Work(place, store, device, threads, workers, tuple(models or ()), stop.asked)
+        report = work.search(plan, found, trials, retry_failed=retry_failed, restart=restart)
+        _print(place, store, plan.suite, plan.variant)
+    if report.interrupted:
+        raise stop.error()
+    _raise(report.failed)
+
+
+@app.command()
+def show(
+    study: Annotated[
+        str | None, typer.Argument(help="A suite file, or a name; all names if none is given.")
+    ] = None,
+    variant: Variant = "",
+    results: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the best trial of each row, which settings matter, the surface, and what a budget of
+    trials is expected to find; all of it on the validation split."""
+    from harness.cli import study_text
+    from harness.store import DATABASE, open_store
+    from harness.studies.results import search_results, studies
+
+    place = home(results)
+    if study is None:
+        for name, title in studies(place).items():
+            typer.echo(f"{name:<16} {title}")
+        return
+    found = search_results(place, _name(study), variant)
+    if as_json:
+        typer.echo(json.dumps(study_text.plain(found), indent=2))
+        return
+    with contextlib.closing(open_store(place / DATABASE, create=False)) as store:
+        typer.echo(study_text.describe(found, store, place))
+
+
+@app.command()
+def promote(
+    study: Study,
+    trial: Annotated[
+        list[int] | None, typer.Option(help="This trial (repeatable); the best if not given.")
+    ] = None,
+    only: Only = None,
+    variant: Variant = "",
+    workers: Workers = 1,
+    threads: Threads = 0,
+    device: Device = "auto",
+    models: Models = None,
+    results: Home = None,
+) -> None:
+    """Test the chosen trials, by default the best of each row: their runs, all seeds, are ranked on
+    the test split with the checkpoints they have. Then print the table."""
+    from harness.studies.results import search_results
+
+    _load_models(models)
+    place, name = home(results), _name(study)
+    chosen = _chosen(search_results(place, name, variant), only or [], trial or [])
+    with _opened(place, name) as store, stop_on_signals() as stop:
+        work = _Work(place, store, device, threads, workers, tuple(models or ()), stop.asked)
+        summary = work.test(chosen)
+        _table(store, name, variant)
+    if summary.interrupted:
+        raise stop.error()
+    _raise(summary.failed)
+
+
+@app.command()
+def export(
+    study: Study,
+    trial: Annotated[
+        int | None, typer.Option(help="This trial of each row; the best if not given.")
+    ] = None,
+    only: Only = None,
+    variant: Variant = "",
+    out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
+    results: Home = None,
+) -> None:
+    """Print the best settings of each row as a fragment for the `overrides` of a suite."""
+    from harness.cli import study_text
+    from harness.store import DATABASE, open_store
+    from harness.store.files import write_whole
+    from harness.studies.results import search_results
+
+    place, name = home(results), _name(study)
+    found = search_results(place, name, variant)
+    chosen = _chosen(found, only or [], [] if trial is None else [trial])
+    with contextlib.closing(open_store(place / DATABASE, create=False)) as store:
+        text = study_text.fragment(chosen, found, store)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_whole(out, text.encode())
+
+
+# --- what is asked for --------------------------------------------------------------------
+
+
+def _load_models(folders: Sequence[Path] | None) -> None:
+    from harness import catalog
+
+    catalog.load_models()
+    for folder in folders or []:
+        catalog.load_folder(folder)
+
+
+def _plan(
+    name: str, settings: Sequence[str], only: Sequence[str], trials: int | None
+) -> tuple[Suite, dict[str, Any], Plan]:
+    """Return a suite, the settings of the command line and the plan; all of it checked."""
+    from harness.config.override import parse_overrides
+    from harness.plan.expand import expand
+    from harness.plan.search import searches
+    from harness.plan.select import parse_only
+    from harness.plan.suite import find_suite, load_suite
+
+    if parse_only(only).seed:
+        raise ConfigError("--only seed: the seeds of a trial belong together; see 'seeds'")
+    suite, overrides = load_suite(find_suite(name)), parse_overrides(settings)
+    if suite.study and suite.study.sampler == "grid" and trials is not None:
+        raise ConfigError("--trials: a grid has a trial per point")
+    plan = expand(suite, overrides, only)
+    searches(suite, overrides, plan)
+    return suite, overrides, plan
+
+
+def _searches(suite: Suite, overrides: Mapping[str, Any], plan: Plan) -> tuple[Search, ...]:
+    """Return the searches whose data are on this machine; say what is left out."""
+    from harness.cli.run import present
+    from harness.plan.search import searches
+
+    found, idle = searches(suite, overrides, present(plan))
+    for cell in idle:
+        print(f"left out: {cell.label} on {cell.dataset}: {cell.reason}", file=sys.stderr)
+    return found
+
+
+def _name(study: str) -> str:
+    """Return the name of a study: that of the suite where a file is given."""
+    from harness.plan.suite import load_suite
+
+    path = Path(study)
+    return load_suite(path).name if path.suffix in (".yaml", ".yml") else study
+
+
+def _chosen(
+    found: Sequence[SearchResult], only: Sequence[str], numbers: Sequence[int]
+) -> list[tuple[SearchResult, TrialResult]]:
+    """Return the trials that are meant: the numbered or the best, of each search of ``only``."""
+    from harness.data.load import source
+    from harness.plan.select import Cell, canonical, matches, parse_only
+
+    selector = canonical(parse_only(only), source)
+    chosen = []
+    for search in found:
+        cell = Cell(search.model, search.dataset, search.label, search.features, search.seeds[0])
+        if not matches(selector, cell):
+            continue
+        if numbers:
+            chosen += [(search, search.trial(number)) for number in numbers]
+        elif search.best is not None:
+            chosen.append((search, search.best))
+        else:
+            print(f"{search.place}: no trial is complete yet", file=sys.stderr)
+    if not chosen:
+        raise ConfigError("no trial to choose: none is complete, or --only has none of them")
+    return chosen
+
+
+# --- execution ----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _opened(place: Path, suite: str) -> Iterator[SqlStore]:
+    """Open the results, and let no other command work on the same study meanwhile."""
+    from filelock import FileLock, Timeout
+
+    from harness.store import DATABASE, open_store
+    from harness.store.failures import disk_error
+
+    store = open_store(place / DATABASE)
+    with contextlib.closing(store):
+        try:
+            with FileLock(place / f"study-{suite}.lock", timeout=0):
+                yield store
+        except Timeout:
+            raise RunError(f"another process is at work on study '{suite}' in {place}") from None
+        except OSError as error:
+            raise disk_error(place, error) from error
+
+
+class _Work:
+    """Executes runs of a study.
+
+    Args:
+        place: results folder.
+        store: its database.
+        device, threads, workers, folders: how to execute.
+        should_stop: whether a signal came.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        store: SqlStore,
+        device: str,
+        threads: int,
+        workers: int,
+        folders: tuple[Path, ...],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        from harness.execution.base import Executor
+        from harness.execution.inline import InlineExecutor
+        from harness.execution.processes import ProcessExecutor
+
+        self.place, self.store, self.should_stop = place, store, should_stop
+        self.how = {"device": device, "threads": threads, "model_folders": folders}
+        self.executor: Executor = (
+            ProcessExecutor(workers, threads) if workers > 1 else InlineExecutor()
+        )
+
+    def search(
+        self,
+        plan: Plan,
+        searches: Sequence[Search],
+        trials: int | None,
+        *,
+        retry_failed: bool,
+        restart: bool,
+    ) -> Report:
+        """Make the trials that are still wanted."""
+        from harness.cli.progress import reporter
+        from harness.studies.results import search_results, study_cells, trial_label
+        from harness.studies.rounds import run_rounds
+        from harness.studies.study import DATABASE, SearchStudy, explained, open_storage
+
+        def make_jobs(trial: Trial, study: SearchStudy) -> Mapping[int, Job]:
+            label = trial_label(study.search.label, trial.number)
+            return {
+                run.spec.seed: self._job(run_id, label, run.spec, "valid")
+                for run_id, run in _identified(plan, trial.runs)
+            }
+
+        def place_cells() -> None:
+            held = search_results(self.place, plan.suite, plan.variant)
+            self.store.plan(plan.suite, plan.variant, study_cells(held))
+
+        storage = open_storage(self.place)
+        with explained(self.place / DATABASE):
+            studies = [
+                SearchStudy(
+                    search,
+                    suite=plan.suite,
+                    variant=plan.variant,
+                    title=plan.title,
+                    base_id=_identified(plan, search.base[:1])[0][0],
+                    storage=storage,
+                    trials=trials,
+                    restart=restart,
+                )
+                for search in searches
+            ]
+            if retry_failed:
+                for study in studies:
+                    study.retry_failed()
+            total = sum(study.left * len(study.search.seeds) for study in studies)
+            with reporter(total) as screen:
+                return run_rounds(
+                    studies,
+                    self.store,
+                    make_jobs,
+                    lambda jobs: self._execute(jobs, screen, retry_failed=retry_failed),
+                    should_stop=self.should_stop,
+                    on_round=place_cells,
+                    on_end=lambda ended: screen.say(_ended(ended)),
+                )
+
+    def test(self, chosen: Sequence[tuple[SearchResult, TrialResult]]) -> Summary:
+        """Test the runs of trials; what is missing of pruned and unfinished ones is trained."""
+        from harness.cli.progress import reporter
+
+        jobs = {job.run_id: job for pair in chosen for job in self._jobs(*pair)}
+        with reporter(len(jobs)) as screen:
+            return self._execute(list(jobs.values()), screen, retry_failed=False)
+
+    def _jobs(self, search: SearchResult, trial: TrialResult) -> Iterator[Job]:
+        from harness.plan.spec import RunSpec
+        from harness.studies.results import trial_label
+
+        records = {r.run_id: r for r in self.store.find(ids=trial.runs.values())}
+        if not records:
+            raise ConfigError(
+                f"{search.place}: the store holds no run of trial {trial.number}; "
+                f"`harness study run {search.suite}` makes them"
+            )
+        spec = RunSpec.model_validate(next(iter(records.values())).spec)
+        for seed, run_id in trial.runs.items():
+            own = spec.model_copy(update={"seed": seed})
+            yield self._job(run_id, trial_label(search.label, trial.number), own, "test")
+
+    def _job(self, run_id: str, label: str, spec: object, stage: str) -> Job:
+        from harness.execution.base import Job
+
+        values = {"run_id": run_id, "label": label, "spec": spec, "home": self.place}
+        return Job.model_validate({**values, "stage": stage, **self.how})
+
+    def _execute(self, jobs: Sequence[Job], screen: Lines | Bars, *, retry_failed: bool) -> Summary:
+        from harness.execution.scheduler import pending, run_jobs
+
+        to_run, _, _ = pending(jobs, self.store, retry_failed=retry_failed)
+
+        def tell(job: Job, outcome: Outcome) -> None:
+            record = self.store.get(job.run_id) if outcome.status == "ok" else None
+            screen.outcome(job, outcome, record.metric("mrr", "valid") if record else None)
+
+        return run_jobs(
+            to_run,
+            self.store,
+            self.executor,
+            on_event=screen.event,
+            on_outcome=tell,
+            should_stop=self.should_stop,
+        )
+
+
+def _identified(plan: Plan, runs: Sequence[PlannedRun]) -> tuple[tuple[str, PlannedRun], ...]:
+    from harness.cli.run import digests
+    from harness.plan.expand import identify
+
+    return identify(replace(plan, runs=tuple(runs)), digests)
+
+
+# --- what is said -------------------------------------------------------------------------
+
+
+def _ended(ended: Ended) -> str:
+    text = f"trial {ended.number} of {ended.search.search.title}: {ended.state}"
+    if ended.value is not None:
+        text += f", mean valid MRR {100 * ended.value:.2f}"
+    if ended.best is not None and ended.best_number != ended.number:
+        text += f" (best: {100 * ended.best:.2f}, trial {ended.best_number})"
+    return text
+
+
+def _print(place: Path, store: SqlStore, suite: str, variant: str) -> None:
+    from harness.cli import study_text
+    from harness.studies.results import search_results
+
+    print(study_text.describe(search_results(place, suite, variant), store, place))
+
+
+def _table(store: SqlStore, suite: str, variant: str) -> None:
+    from harness.report.query import suite_table
+    from harness.report.render import render
+
+    print(render(suite_table(store, suite, variant), "text"))
+
+
+def _raise(failed: Sequence[Outcome]) -> None:
+    if failed:
+        first, count = failed[0], len(failed)
+        raise RunError(
+            f"{count} {'run' if count == 1 else 'runs'} failed; the first: {first.run_id}: "
+            f"{first.message} (harness runs show {first.run_id})"
+        )

@@ -1,0 +1,251 @@
+"""Studies as text and plain values for ``harness study``: figures are of the validation split."""
+
+from __future__ import annotations
+
+import io
+import statistics
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.store.base import ResultStore
+from harness.studies.results import SearchResult, TrialResult, importances
+
+__all__ = ["describe", "fragment", "plain"]
+
+WIDTH = 80
+MOST_COLUMNS = 8
+"""Distinct values of a setting above which a surface puts them into bins."""
+BINS = 5
+BUDGETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+def describe(found: Sequence[SearchResult], store: ResultStore, home: Path) -> str:
+    """Return everything a person wants to know about a study."""
+    first = found[0]
+    title = f"{first.suite}: {first.title}" if first.title else first.suite
+    with_set = f"\nwith --set (--variant {first.variant})" if first.variant else ""
+    parts = [title + with_set]
+    parts += ["\n".join(_search(search, store, home)) for search in found]
+    if len(found) > 1:
+        parts.append("\n".join(_budgets(found)))
+    parts.append("MRR of the validation split, in percent.")
+    return "\n\n".join(parts)
+
+
+def plain(found: Sequence[SearchResult]) -> dict[str, Any]:
+    """Return a study as plain values; MRR as fractions."""
+    first = found[0]
+    return {
+        "study": first.suite,
+        "variant": first.variant,
+        "title": first.title,
+        "searches": [
+            {
+                "label": search.label,
+                "model": search.model,
+                "dataset": search.dataset,
+                "features": search.features,
+                "sampler": search.sampler,
+                "space": {key: domain.written() for key, domain in search.space.items()},
+                "seeds": list(search.seeds),
+                "best": search.best.number if search.best else None,
+                "best_by_budget": search.best_by_budget(),
+                "trials": [
+                    {
+                        "number": trial.number,
+                        "state": trial.state,
+                        "settings": dict(trial.settings),
+                        "value": trial.value,
+                        "runs": {str(seed): run_id for seed, run_id in trial.runs.items()},
+                        "reason": trial.reason,
+                    }
+                    for trial in search.trials
+                ],
+            }
+            for search in found
+        ],
+    }
+
+
+def fragment(
+    chosen: Sequence[tuple[SearchResult, TrialResult]],
+    found: Sequence[SearchResult],
+    store: ResultStore,
+) -> str:
+    """Return trials as items for the ``overrides`` of a suite.
+
+    Args:
+        chosen: the trials.
+        found: all searches of the study: a row is named by its label where several have its model.
+        store: has the runs, whose specifications hold the values.
+    """
+    from ruamel.yaml import YAML
+
+    stream = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = None
+    yaml.width = 100
+    for search, trial in chosen:
+        models = {s.label for s in found if (s.model, s.dataset) == (search.model, search.dataset)}
+        when: dict[str, Any] = {"dataset": search.dataset, "model": search.model}
+        if len(models) > 1:
+            when["label"] = search.label
+        stream.write(_remark(search, trial))
+        yaml.dump([{"when": when, "set": _settings(trial, store)}], stream)
+    return stream.getvalue()
+
+
+def _remark(search: SearchResult, trial: TrialResult) -> str:
+    seeds = ", ".join(map(str, search.seeds))
+    value = "" if trial.value is None else f", validation MRR {100 * trial.value:.2f}"
+    text = f"{search.place}: trial {trial.number} of study '{search.suite}'{value} (seeds {seeds})"
+    return "".join(f"# {line}\n" for line in textwrap.wrap(text, 98))
+
+
+def _settings(trial: TrialResult, store: ResultStore) -> dict[str, Any]:
+    """Return what a suite must set for a trial's runs to be its own."""
+    record = next(iter(store.find(ids=trial.runs.values())), None)
+    settings: dict[str, Any] = {}
+    for key, value in trial.settings.items():
+        whole, _, last = key.rpartition(".")
+        if not last.isdecimal():
+            settings[key] = value
+        elif record is not None:  # an item of a list, which is written whole
+            settings[whole] = _value(record.spec, whole)
+    protocol = record.spec.get("protocol", {}) if record else {}
+    if protocol.get("valid_filter") is not None:
+        settings["protocol.valid_filter"] = list(protocol["valid_filter"])
+    return settings
+
+
+def _value(spec: Mapping[str, Any], key: str) -> Any:
+    here: Any = spec
+    for name in key.split("."):
+        here = here[name]
+    return here
+
+
+# --- one search ---------------------------------------------------------------------------
+
+
+def _search(search: SearchResult, store: ResultStore, home: Path) -> Iterator[str]:
+    count = len(search.seeds)
+    yield f"{search.place}: {search.sampler}, {count} {'seed' if count == 1 else 'seeds'} a trial"
+    yield f"  {_states(search)}"
+    for reason in dict.fromkeys(t.reason for t in search.having("invalid", "failed") if t.reason):
+        yield from textwrap.wrap(
+            reason, WIDTH, initial_indent="    ", subsequent_indent="      ", max_lines=2
+        )
+    best = search.best
+    if best is None:
+        return
+    yield f"  best: trial {best.number}, {_percent(best, store)}"
+    width = max(map(len, best.settings))
+    yield from (f"    {key:<{width}}  {_text(value)}" for key, value in best.settings.items())
+    shares = importances(home, search)
+    if shares:
+        yield "  importance for being among the best tenth (PED-ANOVA):"
+        yield from (f"    {key:<{width}}  {share:4.0%}" for key, share in shares.items())
+    yield from _surface(search, list(shares or search.space))
+
+
+def _states(search: SearchResult) -> str:
+    counts = [
+        f"{len(search.having(state))} {state}"
+        for state in ("complete", "pruned", "failed", "invalid", "unfinished")
+        if search.having(state)
+    ]
+    return f"trials: {', '.join(counts) or 'none yet'}"
+
+
+def _percent(trial: TrialResult, store: ResultStore) -> str:
+    """Return a trial's mean validation MRR with its standard deviation over seeds."""
+    records = store.find(ids=trial.runs.values())
+    values = [value for r in records if (value := r.metric("mrr", "valid")) is not None]
+    text = f"validation MRR {100 * (trial.value or 0):.2f}"
+    return text + (f"±{100 * statistics.stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+# --- surface ------------------------------------------------------------------------------
+
+
+def _surface(search: SearchResult, keys: Sequence[str]) -> Iterator[str]:
+    """Yield the best value against the one or two settings that matter most."""
+    trials = search.having("complete")
+    if len(trials) < 2:
+        return
+    down, *across = keys[:2]
+    rows = _Bins.of(search, down, trials)
+    columns = _Bins.of(search, across[0], trials) if across else None
+    yield f"  best trial by {down} (down)" + (f" and {across[0]} (across)" if across else "")
+    width = max(len(name) for name in rows.names)
+    names = columns.names if columns else ("MRR",)
+    cells = max(6, *(len(name) for name in names))
+    if columns:
+        yield f"    {'':<{width}}" + "".join(f"  {name:>{cells}}" for name in names)
+    for i, row in enumerate(rows.names):
+        line = f"    {row:>{width}}"
+        for j in range(len(names)):
+            inside = [
+                100 * (t.value or 0.0)
+                for t in trials
+                if rows.index(t) == i and (columns is None or columns.index(t) == j)
+            ]
+            line += f"  {f'{max(inside):.2f}' if inside else '.':>{cells}}"
+        yield line
+
+
+class _Bins:
+    """The values of a setting: each by itself, or intervals with about as many trials each."""
+
+    def __init__(self, names: Sequence[str], index: Callable[[TrialResult], int]) -> None:
+        self.names, self.index = tuple(names), index
+
+    @classmethod
+    def of(cls, search: SearchResult, key: str, trials: Iterable[TrialResult]) -> _Bins:
+        held = [trial.settings[key] for trial in trials]
+        domain = search.space[key]
+        listed = list(domain.choices) or sorted(set(held))
+        if len(listed) <= MOST_COLUMNS or domain.choices:
+            return cls([_text(v) for v in listed], lambda t: listed.index(t.settings[key]))
+        ordered = sorted(held)
+        edges = [ordered[len(ordered) * i // BINS] for i in range(1, BINS)]
+        names = [f"<{_short(edge)}" for edge in edges] + [f"≥{_short(edges[-1])}"]
+        return cls(names, lambda t: sum(t.settings[key] >= edge for edge in edges))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+# --- budgets ------------------------------------------------------------------------------
+
+
+def _budgets(found: Sequence[SearchResult]) -> Iterator[str]:
+    """Yield a table: the best against the number of trials, a row per search."""
+    curves = {search.place: search.best_by_budget() for search in found}
+    longest = max(map(len, curves.values()))
+    if not longest:
+        return
+    counts = sorted({n for n in BUDGETS if n < longest} | {longest})
+    learned = any(search.sampler == "tpe" for search in found)
+    yield "Best MRR by number of trials" + ("" if learned else ", expected (Dodge et al. 2019)")
+    width = max(map(len, curves))
+    yield f"  {'':<{width}}" + "".join(f"{n:>8}" for n in counts)
+    for place, curve in curves.items():
+        cells = (f"{100 * curve[n - 1]:8.2f}" if n <= len(curve) else f"{'':8}" for n in counts)
+        yield f"  {place:<{width}}" + "".join(cells)
+    if learned:
+        yield from textwrap.wrap(
+            "The best so far in the order of the trials: draws that learn from each other have no "
+            "expectation over orders (sampler random has).",
+            WIDTH,
+        )
+    if any(search.having("pruned") for search in found):
+        yield "A pruned trial counts with the MRR it had reached: at least that much."

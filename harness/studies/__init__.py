@@ -1,0 +1,1 @@
+"""Searches for settings, with Optuna: the only package that imports it."""

@@ -1,0 +1,273 @@
+"""What studies have found, as plain values: for the command line, figures and notebooks.
+
+::
+
+    for search in search_results(results_home(), "thresholds"):
+        for trial in search.trials:
+            trial.settings, trial.state, trial.value, trial.runs   # seed -> run id
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from harness.config.search import Domain
+from harness.errors import ConfigError, suggest
+from harness.evaluation.expected import expected_best, running_best
+from harness.store.records import Cell
+from harness.studies.space import Curve, decode
+from harness.studies.study import DATABASE, explained, open_storage
+
+__all__ = [
+    "SearchResult",
+    "TrialResult",
+    "importances",
+    "search_results",
+    "studies",
+    "study_cells",
+    "trial_label",
+]
+
+State = Literal["complete", "pruned", "failed", "invalid", "unfinished"]
+
+FEWEST = 4
+"""Complete trials below which importances say nothing."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A point of a search and what became of it.
+
+    Attributes:
+        number: from 0.
+        state: complete; pruned; failed; invalid (its values do not go together, it has no runs);
+            or unfinished.
+        settings: searched key -> value.
+        value: mean validation MRR over the seeds, a fraction; None unless complete.
+        runs: seed -> id of its run in the result store.
+        curve: epoch -> validation MRR of the first seed.
+        reason: why it failed, or is not valid.
+    """
+
+    number: int
+    state: State
+    settings: Mapping[str, Any]
+    value: float | None
+    runs: Mapping[int, str]
+    curve: Curve
+    reason: str = ""
+
+    @property
+    def reached(self) -> float:
+        """What the trial is known to be worth: its value; of a pruned one the best validation MRR
+        it came to, which it might have passed; 0 of one that failed."""
+        if self.state == "pruned":
+            return max(self.curve.values(), default=0.0)
+        return self.value or 0.0
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A row on a dataset, and its trials.
+
+    Attributes:
+        suite, variant, title: of the study; variant is the digest of ``--set``.
+        label, model, dataset, features: the row and the dataset.
+        sampler: "grid", "random" or "tpe".
+        space: searched key -> domain.
+        seeds: of each trial.
+        trials: in the order they were made.
+        name: what Optuna calls it.
+    """
+
+    suite: str
+    variant: str
+    title: str
+    label: str
+    model: str
+    dataset: str
+    features: str
+    sampler: str
+    space: Mapping[str, Domain]
+    seeds: tuple[int, ...]
+    trials: tuple[TrialResult, ...]
+    name: str
+
+    @property
+    def place(self) -> str:
+        """Row, dataset and features, as printed."""
+        features = "" if self.features == "none" else f" [{self.features}]"
+        return f"{self.label} on {self.dataset}{features}"
+
+    def having(self, *states: State) -> tuple[TrialResult, ...]:
+        """Return the trials with one of these states."""
+        return tuple(trial for trial in self.trials if trial.state in states)
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The complete trial with the highest value, the earliest of equals; None without any."""
+        return max(self.having("complete"), key=lambda trial: trial.value or 0.0, default=None)
+
+    def trial(self, number: int) -> TrialResult:
+        """Return a trial by its number.
+
+        Raises:
+            ConfigError: there is none, or it has no runs.
+        """
+        found = next((trial for trial in self.trials if trial.number == number), None)
+        if found is None:
+            raise ConfigError(f"{self.place}: no trial {number}; there are {len(self.trials)}")
+        if found.state == "invalid":
+            raise ConfigError(f"{self.place}: trial {number} was not run: {found.reason}")
+        return found
+
+    def best_by_budget(self) -> list[float]:
+        """Return the best validation MRR against the number of trials, from one on.
+
+        Expected over random draws (``expected_best``), where the trials are independent; with the
+        sampler "tpe" the best so far. Points that are not valid took no budget.
+        """
+        values = [trial.reached for trial in self.having("complete", "pruned", "failed")]
+        return running_best(values) if self.sampler == "tpe" else expected_best(values)
+
+
+def studies(home: Path) -> dict[str, str]:
+    """Return the studies of a results folder: name -> title.
+
+    Raises:
+        StoreError: their database cannot be used, or there is none.
+    """
+    storage = open_storage(home, create=False)
+    with explained(home / DATABASE):
+        return {a["suite"]: a["title"] for _, a in _attributes(storage)}
+
+
+def search_results(home: Path, suite: str, variant: str = "") -> tuple[SearchResult, ...]:
+    """Return the searches of a study, in the order of its table.
+
+    Args:
+        home: results folder.
+        suite: name of the study.
+        variant: digest of the ``--set`` settings it was run with.
+
+    Raises:
+        ConfigError: there is no such study, or no such variant of it.
+        StoreError: the database of studies cannot be used, or there is none.
+    """
+    storage = open_storage(home, create=False)
+    with explained(home / DATABASE):
+        every = list(_attributes(storage))
+        mine = [(name, a) for name, a in every if a["suite"] == suite]
+        if not mine:
+            names = dict.fromkeys(a["suite"] for _, a in every)
+            raise ConfigError(f"no study '{suite}'{suggest(suite, names)}")
+        found = [(name, a) for name, a in mine if a["variant"] == variant]
+        if not found:
+            variants = sorted({a["variant"] for _, a in mine} - {""})
+            which = f"has no variant '{variant}'" if variant else "was run with --set alone"
+            hint = f"; add --variant {variants[0]}" if variants else ""
+            raise ConfigError(f"study '{suite}' {which}{hint}")
+        ordered = sorted(found, key=lambda item: int(item[1]["place"]))
+        return tuple(_result(storage, name, attributes) for name, attributes in ordered)
+
+
+def importances(home: Path, search: SearchResult) -> dict[str, float] | None:
+    """Return how much each searched setting matters for coming among the best tenth of the trials.
+
+    PED-ANOVA: Watanabe et al., PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in
+    Arbitrary Subspaces (IJCAI 2023). Shares that sum to one, the largest first; None when too few
+    trials are complete.
+    """
+    complete = search.having("complete")
+    if len(complete) < FEWEST or len({trial.value for trial in complete}) < 2:
+        return None
+    storage = open_storage(home, create=False)
+    with explained(home / DATABASE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental in some versions of Optuna
+        study = optuna.load_study(study_name=search.name, storage=storage)
+        found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+    return found if any(found.values()) else None
+
+
+def study_cells(results: Sequence[SearchResult]) -> list[Cell]:
+    """Return the places of all trials in their suite's table, those that are not run with why."""
+    cells = []
+    position = 0
+    for search in results:
+        for trial in search.trials:
+            runs = dict(trial.runs)
+            if trial.state == "pruned":
+                runs = dict(list(runs.items())[:1])
+            elif trial.state == "invalid":
+                runs = dict.fromkeys(search.seeds, "")
+            for seed, run_id in runs.items():
+                cells.append(
+                    Cell(
+                        suite=search.suite,
+                        variant=search.variant,
+                        position=position,
+                        label=trial_label(search.label, trial.number),
+                        dataset=search.dataset,
+                        features=search.features,
+                        seed=seed,
+                        run_id=run_id,
+                        reason="" if run_id else trial.reason,
+                    )
+                )
+            position += 1
+    return cells
+
+
+def trial_label(label: str, number: int) -> str:
+    """Return the label of a trial's row."""
+    return f"{label} trial {number}"
+
+
+def _attributes(storage: RDBStorage) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and attributes of every study that the harness made."""
+    for study in storage.get_all_studies():
+        if "suite" in study.user_attrs:
+            yield study.study_name, study.user_attrs
+
+
+def _result(storage: RDBStorage, name: str, attributes: Mapping[str, Any]) -> SearchResult:
+    definition = attributes["definition"]
+    space = {k: Domain.model_validate(domain) for k, domain in definition["space"].items()}
+    study = optuna.load_study(study_name=name, storage=storage)
+    trials = study.get_trials(deepcopy=False)
+    own = ("suite", "variant", "title", "label", "model", "dataset", "features")
+    return SearchResult(
+        **{key: attributes[key] for key in own},
+        sampler=definition["sampler"],
+        space=space,
+        seeds=tuple(definition["seeds"]),
+        trials=tuple(_trial(t, space) for t in trials if t.state != TrialState.WAITING),
+        name=name,
+    )
+
+
+def _trial(trial: FrozenTrial, space: Mapping[str, Domain]) -> TrialResult:
+    state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(
+        trial.state.name, "unfinished"
+    )
+    attributes = trial.user_attrs
+    if "invalid" in attributes:
+        state = "invalid"
+    return TrialResult(
+        number=trial.number,
+        state=cast("State", state),
+        settings=decode(space, trial.params) if trial.params else {},
+        value=trial.value if state == "complete" else None,
+        runs={int(seed): run_id for seed, run_id in attributes.get("runs", {}).items()},
+        curve=dict(trial.intermediate_values),
+        reason=attributes.get("invalid") or attributes.get("error") or "",
+    )

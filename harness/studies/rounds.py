@@ -1,0 +1,169 @@
+"""Runs the trials of several searches, round by round, and keeps what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.execution.base import Job, Outcome
+from harness.execution.scheduler import Summary
+from harness.store.base import ResultStore
+from harness.store.records import RunRecord
+from harness.studies.study import SearchStudy, Trial
+
+__all__ = ["Ended", "Execute", "MakeJobs", "Report", "run_rounds"]
+
+MakeJobs = Callable[[Trial, SearchStudy], Mapping[int, Job]]
+"""Returns a trial's jobs by seed, in the order of the seeds."""
+
+Execute = Callable[[Sequence[Job]], Summary]
+"""Executes jobs but those whose results are there, and adds their records to the store."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial that has ended.
+
+    Attributes:
+        search: whose it is.
+        number: of the trial.
+        state: "complete", "pruned" or "failed".
+        value: mean validation MRR of a complete trial.
+        best, best_number: the best so far; None when no trial is complete.
+    """
+
+    search: SearchStudy
+    number: int
+    state: str
+    value: float | None
+    best: float | None
+    best_number: int | None
+
+
+@dataclass
+class _Begun:
+    search: SearchStudy
+    trial: Trial
+    jobs: Mapping[int, Job]
+
+    @property
+    def first(self) -> Job:
+        return next(iter(self.jobs.values()))
+
+    @property
+    def prunes(self) -> bool:
+        return self.search.search.study.pruner != "none"
+
+
+@dataclass
+class Report:
+    """What became of a study.
+
+    Attributes:
+        interrupted: asked to stop before it was complete.
+        failed: runs that failed, in this call or, unless retried, earlier.
+    """
+
+    interrupted: bool = False
+    failed: list[Outcome] = field(default_factory=list)
+
+
+def run_rounds(
+    searches: Sequence[SearchStudy],
+    store: ResultStore,
+    make_jobs: MakeJobs,
+    execute: Execute,
+    *,
+    should_stop: Callable[[], bool],
+    on_round: Callable[[], None],
+    on_end: Callable[[Ended], None],
+) -> Report:
+    """Make the trials that the searches still want.
+
+    With a pruner the first seed of a trial goes ahead; the others follow if it is not pruned.
+
+    Args:
+        searches: their rounds run side by side.
+        store: gets the records, and is asked for those of finished runs.
+        make_jobs: makes a trial's jobs.
+        execute: executes jobs.
+        should_stop: asked between rounds.
+        on_round: called when a round's trials are known, and when they have ended.
+        on_end: called for each trial that has ended.
+    """
+    report = Report()
+    while not should_stop():
+        begun = [
+            _Begun(search, trial, make_jobs(trial, search))
+            for search in searches
+            for trial in search.next_round()
+        ]
+        if not begun:
+            return report
+        for item in begun:
+            ids = {seed: job.run_id for seed, job in item.jobs.items()}
+            item.search.begin(item.trial, ids)
+        on_round()
+        messages: dict[str, str] = {}
+        for stage in (_first, _rest):
+            jobs = {job.run_id: job for job in stage(begun, store)}
+            summary = execute(list(jobs.values()))
+            report.failed += summary.failed
+            messages |= {outcome.run_id: outcome.message for outcome in summary.failed}
+            if summary.interrupted or should_stop():
+                break
+        else:
+            for item in begun:
+                _end(item, store, messages, on_end)
+            on_round()
+            continue
+        break
+    report.interrupted = True
+    return report
+
+
+def _first(begun: Sequence[_Begun], store: ResultStore) -> list[Job]:
+    """Return what runs first: all seeds, or with a pruner the first one of each trial."""
+    found: list[Job] = []
+    for item in begun:
+        if item.prunes:
+            limits = item.search.limits()
+            found.append(item.first.model_copy(update={"limits": limits}))
+        else:
+            found += item.jobs.values()
+    return found
+
+
+def _rest(begun: Sequence[_Begun], store: ResultStore) -> list[Job]:
+    """Return the other seeds of the trials whose first has been validated."""
+    statuses = store.statuses()
+    return [
+        job
+        for item in begun
+        if item.prunes and statuses.get(item.first.run_id) in ("ok", "validated")
+        for job in list(item.jobs.values())[1:]
+    ]
+
+
+def _end(
+    item: _Begun, store: ResultStore, messages: Mapping[str, str], on_end: Callable[[Ended], None]
+) -> None:
+    ids = [job.run_id for job in item.jobs.values()]
+    held = {record.run_id: record for record in store.find(ids=ids)}
+    records: list[RunRecord | None] = [held.get(run_id) for run_id in ids]
+    message = next((messages[run_id] for run_id in ids if run_id in messages), "")
+    item.search.end(item.trial, records, message)
+    frozen = item.search.study.get_trials(deepcopy=False)[item.trial.number]
+    best = item.search.best()
+    state = {"COMPLETE": "complete", "PRUNED": "pruned"}.get(frozen.state.name, "failed")
+    value = frozen.value if state == "complete" else None
+    on_end(
+        Ended(
+            item.search,
+            item.trial.number,
+            state,
+            value,
+            best.value if best else None,
+            best.number if best else None,
+        )
+    )

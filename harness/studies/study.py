@@ -1,0 +1,344 @@
+"""The trials of a search, kept in an Optuna study that the same command resumes.
+
+Trials go in rounds. Those of a round know how the trials of earlier rounds ended, not of each
+other, and their ends are told in the order of their numbers: what a study finds depends neither on
+the number of workers nor on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import OptunaError
+from optuna.samplers import RandomSampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from harness.errors import ConfigError, InconsistentError, StoreError
+from harness.plan.expand import PlannedRun
+from harness.plan.search import Search
+from harness.plan.spec import changed_values
+from harness.store.failures import WAIT, explain
+from harness.store.records import RunRecord
+from harness.studies.space import (
+    Curve,
+    decode,
+    distributions,
+    encode,
+    median_limits,
+    sampler,
+    suggest,
+)
+
+__all__ = ["DATABASE", "SearchStudy", "Trial", "explained", "open_storage", "study_name"]
+
+DATABASE = "studies.db"
+"""File name of the database of studies, beside that of the results."""
+
+DATA = "the data, the features or how numbers are made"
+"""What else an id of a run stands for than settings."""
+
+MOST_INVALID = 200
+"""Draws in a row that do not make a valid trial before a study gives up."""
+
+
+@contextlib.contextmanager
+def explained(place: Path) -> Iterator[None]:
+    """Turn errors of Optuna's database into errors that say what to do."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise explain(str(place), getattr(error, "orig", None) or error) from error
+    except (OptunaError, RuntimeError) as error:
+        cause = getattr(error.__cause__, "orig", None)
+        if cause is not None:
+            raise explain(str(place), cause) from error
+        raise StoreError(f"{place}: {error}") from error
+
+
+def open_storage(home: Path, *, create: bool = True) -> RDBStorage:
+    """Open the studies of a results folder.
+
+    Raises:
+        StoreError: it is no database of Optuna, of another version of it, or there is none and
+            ``create`` is False.
+        MachineError: the folder cannot be written, or the disk is full.
+    """
+    place = home / DATABASE
+    if not create and not place.is_file():
+        raise StoreError(f"no studies at {place}; `harness study run SUITE` makes some")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with explained(place):
+        home.mkdir(parents=True, exist_ok=True)
+        timeout = {"connect_args": {"timeout": WAIT}}
+        return RDBStorage(f"sqlite:///{place.resolve()}", engine_kwargs=timeout)
+
+
+def study_name(suite: str, variant: str, label: str, dataset: str, features: str) -> str:
+    """Return what Optuna calls the study of a search."""
+    with_set = f" (--set {variant})" if variant else ""
+    return f"{suite}{with_set}: {label} on {dataset} [{features}]"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A point and its runs.
+
+    Attributes:
+        number: from 0.
+        point: searched key -> value.
+        runs: one per seed.
+    """
+
+    number: int
+    point: Mapping[str, Any]
+    runs: tuple[PlannedRun, ...]
+
+
+class SearchStudy:
+    """One search and its Optuna study.
+
+    Args:
+        search: what is searched.
+        suite, variant, title: of the plan.
+        base_id: id of the row's own run with the first seed, which names its data too.
+        storage: where studies are kept.
+        trials: how many to make, in place of the suite's own number.
+        restart: forget the earlier trials. Their runs stay, so none is trained again.
+
+    Raises:
+        ConfigError: there is a study of this name that searched otherwise.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        *,
+        suite: str,
+        variant: str,
+        title: str,
+        base_id: str,
+        storage: RDBStorage,
+        trials: int | None = None,
+        restart: bool = False,
+    ) -> None:
+        self.search, self.budget = search, trials or search.trials
+        data = search.spec.data
+        name = study_name(suite, variant, search.label, data.dataset, data.features)
+        if restart and name in optuna.get_all_study_names(storage):
+            optuna.delete_study(study_name=name, storage=storage)
+        self.study = optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", load_if_exists=True
+        )
+        definition = _definition(search) | {DATA: base_id}
+        known = self.study.user_attrs.get("definition")
+        if known is not None and known != definition:
+            changed = [key for key in definition if definition[key] != known.get(key)]
+            raise ConfigError(
+                f"study '{suite}', {search.title}: changed since it was begun: "
+                f"{', '.join(changed)}; give the changed study another name, or start over with "
+                "--restart (runs stay, none is trained twice)"
+            )
+        attributes = {
+            "suite": suite,
+            "variant": variant,
+            "title": title,
+            "place": search.place,
+            "label": search.label,
+            "model": search.spec.model.name,
+            "dataset": data.dataset,
+            "features": data.features,
+            "definition": definition,
+            "optuna": optuna.__version__,
+        }
+        for key, value in attributes.items():
+            if self.study.user_attrs.get(key) != value:
+                self.study.set_user_attr(key, value)
+
+    @property
+    def left(self) -> int:
+        """How many trials are still to be made or ended."""
+        held = self.study.get_trials(deepcopy=False)
+        if self.search.study.sampler == "grid":
+            open_ = (TrialState.RUNNING, TrialState.WAITING)
+            return self._unvisited() + sum(t.state in open_ for t in held)
+        ended = sum(t.state.is_finished() and not _invalid(t) for t in held)
+        return max(0, self.budget - ended)
+
+    # --- asking ---------------------------------------------------------------------------
+
+    def next_round(self) -> list[Trial]:
+        """Return the trials to run next, [] when the study is complete.
+
+        Trials that an earlier command began and did not end come first. Points that are not valid
+        are marked on the way.
+
+        Raises:
+            ConfigError: hardly any point of the space is valid.
+        """
+        held = self.study.get_trials(deepcopy=False)
+        running = (self._resume(t) for t in held if t.state == TrialState.RUNNING)
+        trials = [trial for trial in running if trial is not None]
+        held = self.study.get_trials(deepcopy=False)
+        begun = sum(t.state != TrialState.WAITING and not _invalid(t) for t in held)
+        waiting = sum(t.state == TrialState.WAITING for t in held)
+        invalid = 0
+        while waiting or self._wants_more(begun, bool(trials)):
+            trial = self._ask()
+            waiting = max(0, waiting - 1)
+            if trial is not None:
+                begun, invalid = begun + 1, 0
+                trials.append(trial)
+                continue
+            invalid += 1
+            if invalid >= MOST_INVALID and self.search.study.sampler != "grid":
+                raise ConfigError(
+                    f"{self.search.title}: {invalid} points in a row were not valid; narrow the "
+                    "study's space to what it requires"
+                )
+        return trials
+
+    def _wants_more(self, begun: int, some: bool) -> bool:
+        study = self.search.study
+        left = bool(self._unvisited()) if study.sampler == "grid" else begun < self.budget
+        full = study.learns and some and begun % study.at_once == 0
+        return left and not full
+
+    def _unvisited(self) -> int:
+        visited = {
+            tuple(sorted(encode(decode(self.search.space, t.params)).items()))
+            for t in self.study.get_trials(deepcopy=False)
+            if t.params
+        }
+        return self.search.trials - len(visited)
+
+    def _ask(self) -> Trial | None:
+        self._draw_as(len(self.study.get_trials(deepcopy=False)))
+        return self._drawn(self.study.ask())
+
+    def _resume(self, frozen: FrozenTrial) -> Trial | None:
+        """Return a trial that was begun; a command may have been killed while it was drawn."""
+        self._draw_as(frozen.number)
+        return self._drawn(optuna.trial.Trial(self.study, frozen._trial_id))
+
+    def _draw_as(self, number: int) -> None:
+        self.study.sampler = sampler(self.search.study, self.search.space, number)
+
+    def _drawn(self, trial: optuna.trial.Trial) -> Trial | None:
+        """Draw what a trial lacks and return it; None, and marked, when it is not valid."""
+        for key, distribution in distributions(self.search.space).items():
+            suggest(trial, key, distribution)
+        point = decode(self.search.space, trial.params)
+        try:
+            return Trial(trial.number, point, self.search.runs(point))
+        except InconsistentError as error:
+            trial.set_user_attr("invalid", error.reason)
+            self._tell(trial, state=TrialState.FAIL)
+            return None
+
+    def retry_failed(self) -> int:
+        """Ask again for the points whose trials failed; return how many."""
+        trials = self.study.get_trials(deepcopy=False)
+        others = [t.params for t in trials if t.state != TrialState.FAIL]
+        failed = [t for t in trials if t.state == TrialState.FAIL and not _invalid(t)]
+        again: list[dict[str, Any]] = []
+        for trial in failed:
+            if trial.params not in others + again:
+                again.append(trial.params)
+                self.study.enqueue_trial(trial.params)
+        return len(again)
+
+    # --- limits and ends ------------------------------------------------------------------
+
+    def limits(self) -> dict[int, float]:
+        """Return the validation MRR that the first seed of a trial must reach by each epoch."""
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return median_limits(self.search.study, (t.intermediate_values for t in complete))
+
+    def begin(self, trial: Trial, run_ids: Mapping[int, str]) -> None:
+        """Keep which runs a trial has: seed -> id."""
+        runs = {str(seed): run_id for seed, run_id in run_ids.items()}
+        self._handle(trial).set_user_attr("runs", runs)
+
+    def end(self, trial: Trial, records: Sequence[RunRecord | None], message: str = "") -> None:
+        """Keep how a trial ended.
+
+        Args:
+            trial: one of ``next_round``.
+            records: of its runs, by seed; None where there is none.
+            message: what is said of a run that failed without a record.
+        """
+        handle = self._handle(trial)
+        told = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        for epoch, value in _curve(records[0]).items():
+            if epoch not in told:
+                handle.report(value, epoch)
+        values = [record.metric("mrr", "valid") if record else None for record in records]
+        if records[0] is not None and records[0].status == "pruned" and not message:
+            self._tell(handle, state=TrialState.PRUNED)
+            return
+        found = [value for value in values if value is not None]
+        if len(found) == len(trial.runs):
+            self._tell(handle, value=math.fsum(found) / len(found))
+            return
+        error = next((r.error for r in records if r and r.error), None) or message
+        handle.set_user_attr("error", error.partition("\n")[0] or "a run has no result")
+        self._tell(handle, state=TrialState.FAIL)
+
+    def _tell(
+        self,
+        trial: optuna.trial.Trial,
+        *,
+        value: float | None = None,
+        state: TrialState | None = None,
+    ) -> None:
+        # A grid that has been visited wants to stop the loop of Study.optimize, which is not used.
+        self.study.sampler = RandomSampler()
+        self.study.tell(trial, value, state=state)
+
+    def _handle(self, trial: Trial) -> optuna.trial.Trial:
+        frozen = self.study.get_trials(deepcopy=False)[trial.number]
+        return optuna.trial.Trial(self.study, frozen._trial_id)
+
+    def best(self) -> FrozenTrial | None:
+        """Return the best complete trial, None when there is none."""
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return max(complete, key=lambda t: t.value or 0.0, default=None)
+
+
+def _invalid(trial: FrozenTrial) -> bool:
+    return "invalid" in trial.user_attrs
+
+
+def _curve(record: RunRecord | None) -> Curve:
+    rows = record.history if record else ()
+    return {round(row["epoch"]): row["valid_mrr"] for row in rows if "valid_mrr" in row}
+
+
+def _definition(search: Search) -> dict[str, Any]:
+    """Return what must be the same for trials to belong to one study, in words of the suite."""
+    study = search.study
+    return {
+        "space": {key: domain.written() for key, domain in search.space.items()},
+        "sampler": study.sampler,
+        "seed of the sampler": study.seed,
+        "pruner": _pruner(search),
+        "number of trials at once": study.at_once if study.learns else None,
+        "requirement": [str(requirement) for requirement in study.require],
+        "seeds": list(search.seeds),
+        "settings": changed_values(search.spec) | {"seed": None},
+    }
+
+
+def _pruner(search: Search) -> list[Any]:
+    study = search.study
+    if study.pruner == "none":
+        return ["none"]
+    return [study.pruner, study.startup_trials, study.warmup_epochs]
