@@ -1,7 +1,8 @@
 """A folder of records that can be committed, or sent to another machine.
 
-It holds ``<run_id>.json`` and ``<run_id>.npz``, the ranks, and ``not_run.json`` with the cells of
-their suites that have no run. What goes in or comes out is checked: see ``harness.audit``.
+It holds ``<run_id>.json`` and ``<run_id>.npz``, the ranks, ``not_run.json`` with the cells of
+their suites that have no run, and measurements in ``benchmarks/<benchmark_id>.json``. What goes in
+or comes out is checked: see ``harness.audit``.
 """
 
 from __future__ import annotations
@@ -14,17 +15,32 @@ from harness.config.base import Config
 from harness.errors import StoreError
 from harness.store import results_home
 from harness.store.base import ResultStore
-from harness.store.files import RANKS, read, read_record, write, write_record, write_whole
+from harness.store.benchmarks import BenchmarkRecord
+from harness.store.files import (
+    RANKS,
+    read,
+    read_benchmark,
+    read_record,
+    write,
+    write_record,
+    write_whole,
+)
 from harness.store.ingest import Taken, take
 from harness.store.records import RECORD_VERSION, Cell
 
-__all__ = ["NOT_RUN", "export", "import_records"]
+__all__ = ["BENCHMARKS", "NOT_RUN", "export", "import_records"]
 
 NOT_RUN = "not_run.json"
+BENCHMARKS = "benchmarks"
 
 
 def export(
-    store: ResultStore, ids: Iterable[str], folder: Path, *, runs: Path | None = None
+    store: ResultStore,
+    ids: Iterable[str],
+    folder: Path,
+    *,
+    runs: Path | None = None,
+    benchmarks: Iterable[BenchmarkRecord] = (),
 ) -> Sequence[Path]:
     """Write records with their cells, and their ranks, into a folder that can be committed.
 
@@ -34,6 +50,7 @@ def export(
         folder: gets ``<run_id>.json`` and, where the run folder has ranks, ``<run_id>.npz``; in
             ``not_run.json`` the suites that are exported anew replace what was there.
         runs: the run folders; ``results_home() / "runs"`` when None.
+        benchmarks: measurements that are written too.
 
     Returns:
         the files written.
@@ -54,7 +71,9 @@ def export(
     for cell in store.cells():
         cells.setdefault(cell.run_id, []).append(cell)
     exported = {(c.suite, c.variant) for run_id in records for c in cells.get(run_id, ())}
-    written = list(_write_not_run(folder / NOT_RUN, exported, cells.get("", ())))
+    written: list[Path] = []
+    if records:
+        written += _write_not_run(folder / NOT_RUN, exported, cells.get("", ()))
     for run_id, record in records.items():
         placed = record.model_copy(update={"cells": tuple(cells.get(run_id, ()))})
         written.append(folder / f"{run_id}.json")
@@ -62,6 +81,9 @@ def export(
         if ranks[run_id].is_file():
             written.append(folder / f"{run_id}.npz")
             write_whole(written[-1], ranks[run_id].read_bytes())
+    for benchmark in benchmarks:
+        written.append(folder / BENCHMARKS / f"{benchmark.benchmark_id}.json")
+        write(written[-1], benchmark)
     return written
 
 
@@ -71,7 +93,8 @@ def import_records(store: ResultStore, folder: Path, *, runs: Path | None = None
     Args:
         store: gets the records. Those that it holds from no earlier stage are left as they are,
             and so are the other cells of a suite.
-        folder: holds ``<run_id>.json`` and ``<run_id>.npz``, ``not_run.json`` if there is one.
+        folder: holds ``<run_id>.json`` and ``<run_id>.npz``, ``not_run.json`` and ``benchmarks``
+            if there are any.
         runs: the run folders; ``results_home() / "runs"`` when None.
 
     Raises:
@@ -79,7 +102,8 @@ def import_records(store: ResultStore, folder: Path, *, runs: Path | None = None
             (``harness.audit``), or there is none; every such file is named, nothing is added.
     """
     paths = sorted(path for path in folder.glob("*.json") if path.name != NOT_RUN)
-    if not paths:
+    measured = sorted((folder / BENCHMARKS).glob("*.json"))
+    if not paths and not measured:
         raise StoreError(f"{folder}: no records (*.json) here")
     records, problems = [], []
     for path in paths:
@@ -90,9 +114,15 @@ def import_records(store: ResultStore, folder: Path, *, runs: Path | None = None
         else:
             ranks = folder / f"{records[-1].run_id}.npz"
             problems += [f"{path}: {problem}" for problem in audit.problems(records[-1], ranks)]
+    benchmarks = []
+    for path in measured:
+        try:
+            benchmarks.append(read_benchmark(path))
+        except StoreError as error:
+            problems.append(str(error))
     _refuse(problems)
     not_run = _read_not_run(folder / NOT_RUN)
-    taken = take(store, records)
+    taken = take(store, records, benchmarks)
     refused = store.add_cells([*(cell for record in records for cell in record.cells), *not_run])
     for record in records:
         source = folder / f"{record.run_id}.npz"

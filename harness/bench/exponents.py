@@ -32,8 +32,10 @@ def upper_half(sizes: Sequence[float]) -> list[float]:
     return ordered[len(ordered) // 2 :]
 
 
-def fit(seconds: Mapping[float, Sequence[float]], confidence: float = 0.95) -> Exponent:
-    """Fit the exponent on the upper half of the sizes.
+def fit(
+    seconds: Mapping[float, Sequence[float]], confidence: float = 0.95, *, upper: bool = True
+) -> Exponent:
+    """Fit the exponent on the upper half of the sizes, or on all.
 
     The slope of log time over log size with Student's t interval of simple regression, every
     repeat a point (Montgomery, Peck and Vining, Introduction to Linear Regression Analysis, 2.4).
@@ -41,6 +43,7 @@ def fit(seconds: Mapping[float, Sequence[float]], confidence: float = 0.95) -> E
     Args:
         seconds: size -> repeated times, positive.
         confidence: of the interval.
+        upper: whether the smaller half is left out.
 
     Raises:
         ValueError: fewer than two sizes, or fewer than three points, are left.
@@ -49,7 +52,7 @@ def fit(seconds: Mapping[float, Sequence[float]], confidence: float = 0.95) -> E
 
     points = [
         (math.log(size), math.log(value))
-        for size in upper_half(list(seconds))
+        for size in (upper_half(list(seconds)) if upper else seconds)
         for value in seconds[size]
     ]
     x, y = ([point[axis] for point in points] for axis in (0, 1))

@@ -1,14 +1,28 @@
-"""Memory: what this process takes now, the most it took since a moment, and what is too much."""
+"""Memory: what this process takes now, the most it or a work took, and what is too much."""
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import MachineError
 
-__all__ = ["forget_peak", "peak", "require", "resident"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "allocated_peak",
+    "ask_for_huge_pages",
+    "available",
+    "forget_peak",
+    "peak",
+    "require",
+    "resident",
+]
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -39,6 +53,27 @@ def resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def available(device: torch.device) -> int:
+    """Return the bytes that a device has left."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def ask_for_huge_pages() -> None:
+    """Let torch ask the system for huge pages; before its first tensor, or it does nothing.
+
+    Large tensors come from the system anew each time, and in small pages faulting them in takes
+    longer than filling them. Linux has them where
+    ``/sys/kernel/mm/transparent_hugepage/enabled`` is not "never".
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
 def forget_peak() -> bool:
     """Let ``peak`` start anew; return False where the system cannot (only Linux can)."""
     try:
@@ -59,3 +94,36 @@ def peak() -> int:
     # Kibibytes on Linux, bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def allocated_peak(work: Callable[[], object], device: torch.device) -> int:
+    """Return the most bytes of tensors that were alive at once among those that ``work`` made.
+
+    Exact, and untouched by what the process keeps of freed memory: counted by torch's allocators.
+    Tensors that were there before do not count.
+
+    Args:
+        work: what is done, once.
+        device: where its tensors lie.
+    """
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    # The profiler prints when it starts and stops; it reads this when it is first used.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    cpu = torch.profiler.ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[cpu], profile_memory=True) as profile:
+        work()
+    results = profile.profiler.kineto_results
+    events = [event for event in results.events() if event.name() == "[memory]"]
+    alive = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        alive += event.nbytes()
+        most = max(most, alive)
+    return most

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.paths import home
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ app = typer.Typer(no_args_is_help=True)
 Json = Annotated[
     Path | None, typer.Option("--json", help="Write everything measured to this file too.")
 ]
+Home = Annotated[Path | None, typer.Option("--home", help="Results folder.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Measured goes of each thing, in turn.")]
 
 
@@ -37,7 +39,7 @@ def ceilings(
     from harness.bench.shown import ceilings_text
     from harness.bench.text import machine, machine_text, write_json
 
-    with _progress() as tell:
+    with progress() as tell:
         found = bench.measure(entities, rounds=rounds, tell=tell)
     box = machine()
     typer.echo(f"{machine_text(box)}\n\n{ceilings_text(found)}")
@@ -59,7 +61,7 @@ def kernels(
     from harness.bench.text import machine, machine_text, write_json
 
     sizes = kernel_times.Sizes(positives, negatives, entities)
-    with _progress() as tell:
+    with progress() as tell:
         times, found = kernel_times.measure(sizes, rounds, tell)
     box = machine()
     typer.echo(f"{machine_text(box)}\n\n{kernels_text(sizes, times, found)}")
@@ -92,7 +94,7 @@ def peers(
 
     for line in missing():
         typer.echo(line, err=True)
-    with _progress() as tell:
+    with progress() as tell:
         found = compare(_names(models), _names(dataset), rounds=rounds, seconds=seconds, tell=tell)
         limits = bench.measure(tell=tell)
     box = machine(("pykeen", "torchkge"))
@@ -120,7 +122,7 @@ def fusion(
     from harness.bench.text import machine, machine_text, write_json
 
     sizes = fused.Sizes(entities, _widths(features))
-    with _progress() as tell:
+    with progress() as tell:
         found = fused.measure(sizes, rounds=rounds, tell=tell)
     box = machine()
     typer.echo(f"{machine_text(box)}\n\n{fused.fused_text(sizes, found)}")
@@ -149,7 +151,7 @@ def growth(
     from harness.bench.growth import growth_text, measure
     from harness.bench.text import machine, machine_text, write_json
 
-    with _progress() as tell:
+    with progress() as tell:
         found = list(measure(_names(only), minutes=minutes, largest=largest, tell=tell))
     box = machine()
     typer.echo(f"{machine_text(box)}\n\n{growth_text(found)}")
@@ -171,7 +173,7 @@ def quality(
     from harness.bench.quality import measure, quality_text
     from harness.bench.text import machine, machine_text, write_json
 
-    with _progress() as tell:
+    with progress() as tell:
         found = measure(_names(models), dataset, epochs=epochs, seed=seed, tell=tell)
     box = machine()
     typer.echo(f"{machine_text(box)}\n\n{quality_text(found, dataset, epochs, seed)}")
@@ -183,6 +185,46 @@ def quality(
             "quality": [asdict(one) for one in found],
         }
         write_json(json_, {"machine": box, **content})
+
+
+@app.command()
+def complexity(
+    suite: Annotated[str, typer.Option(help="A suite file, or the name of a shipped one.")] = (
+        "complexity"
+    ),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how long it takes, and how much memory.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as torch does.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0")] = "auto",
+    json_: Json = None,
+    results: Home = None,
+) -> None:
+    """Measure how time and memory of fusion grow with each size; keeps and shows the result."""
+    from harness.cli.complexity import run_complexity
+    from harness.plan.suite import find_suite
+
+    run_complexity(
+        find_suite(suite),
+        home(results),
+        device=device,
+        threads=threads,
+        dry_run=dry_run,
+        json_=json_,
+    )
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        list[Path], typer.Argument(help="What `complexity --json` or pytest-benchmark wrote.")
+    ],
+    results: Home = None,
+) -> None:
+    """Add measurements from files, pytest-benchmark's among them: reports show the newest."""
+    from harness.cli.complexity import import_measurements
+
+    import_measurements(file, home(results))
 
 
 def _widths(text: str) -> tuple[int, ...]:
@@ -197,7 +239,7 @@ def _names(text: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Tell]:
+def progress() -> Iterator[Tell]:
     """Show on stderr what is done: a bar on a terminal, elsewhere a line now and then."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

@@ -16,6 +16,7 @@ from harness.errors import ConfigError, StoreError, suggest
 
 if TYPE_CHECKING:
     from harness.store.base import ResultStore
+    from harness.store.benchmarks import BenchmarkRecord
     from harness.store.ingest import Taken
     from harness.store.records import RunRecord
     from harness.store.sql import SqlStore
@@ -142,7 +143,7 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
 def export(
     out: Annotated[Path, typer.Option(help="Folder that gets RUN.json and RUN.npz.")],
     run: Annotated[list[str] | None, typer.Option(help="This run (repeatable).")] = None,
-    suite: Annotated[list[str] | None, typer.Option(help="The runs of this suite.")] = None,
+    suite: Annotated[list[str] | None, typer.Option(help="This suite's runs or stages.")] = None,
     results: Home = None,
 ) -> None:
     """Write records and ranks as files that can be committed; all but failed runs by default."""
@@ -151,11 +152,14 @@ def export(
 
     with opened(results) as store:
         ids = [resolve_id(store, text) for text in run or []]
+        benchmarks: list[BenchmarkRecord] = []
         for name in suite or []:
-            ids += _finished(store, name)
+            benchmarks += store.benchmarks(name)[-1:]  # the newest is what reports show
+            ids += [] if benchmarks and not store.cells(name) else _finished(store, name)
         if not run and not suite:
             ids = [run_id for run_id, status in store.statuses().items() if status != "failed"]
-        written = write(store, ids, out, runs=home(results) / "runs")
+            benchmarks = list(store.benchmarks())
+        written = write(store, ids, out, runs=home(results) / "runs", benchmarks=benchmarks)
     for path in written:
         typer.echo(path)
     typer.echo(f"{sum(p.suffix == '.json' for p in written)} records in {out}", err=True)

@@ -14,6 +14,7 @@ from harness.errors import ConfigError, StoreError, suggest
 
 if TYPE_CHECKING:
     from harness.report.query import Selection
+    from harness.report.table import Table
     from harness.store.base import ResultStore
 
 __all__ = ["register", "report"]
@@ -147,7 +148,8 @@ class _Asked:
         self._check(store, folder, selection.variant, bool(tables or figures))
         if self.drawn:
             return render.render_picture(figures[0], self.format)
-        return render.render_all([*tables, *figures], self.format)
+        shown: list[Table | render.Drawn] = [*tables, *figures]
+        return render.render_all(shown, self.format)
 
     def _check(self, store: ResultStore, folder: Path, variant: str, shown: bool) -> None:
         """Say what is not shown; refuse to show nothing."""
@@ -175,12 +177,13 @@ class _Asked:
 
 
 def _list() -> None:
-    from harness.report.definition import FigureDefinition
+    from harness.report.definition import ComplexityDefinition, FigureDefinition
     from harness.report.files import available, load_any
 
     for name in available():
         definition = load_any(name)
         kind = "figure" if isinstance(definition, FigureDefinition) else "table"
+        kind = "both" if isinstance(definition, ComplexityDefinition) else kind
         typer.echo(f"{name:<12} {kind:<7} {definition.title}")
 
 

@@ -59,6 +59,20 @@ def run(
     from harness import catalog, kernels
     from harness.pipeline import resolve_device
 
+    if (stages := _stages(suite)) is not None:
+        _refuse(
+            {
+                "--set": set_,
+                "--only": only,
+                "--spec": spec,
+                "--retry-failed": retry_failed,
+                "--models": models,
+            }
+        )
+        from harness.cli.complexity import run_complexity
+
+        run_complexity(stages, home(results), device=device, threads=threads, dry_run=dry_run)
+        return
     catalog.load_models()
     for folder in models or []:
         catalog.load_folder(folder)
@@ -130,6 +144,21 @@ def _print_table(store: ResultStore, place: Path, plan: Plan, source: str) -> No
     with comparing(store, place) as comparer:
         table = suite_table(store, plan.suite, plan.variant, source=source, comparer=comparer)
     print(render(table, "text"))
+
+
+def _stages(suite: str | None) -> Path | None:
+    """Return the file of a suite that measures stages, None for one of runs."""
+    from harness.plan.complexity import measures
+    from harness.plan.suite import find_suite
+
+    file = find_suite(suite) if suite is not None else None
+    return file if file is not None and measures(file) else None
+
+
+def _refuse(options: Mapping[str, object]) -> None:
+    """Refuse what a suite that measures stages has no use for."""
+    if given := [name for name, value in options.items() if value]:
+        raise ConfigError(f"{', '.join(given)}: for suites of runs; this one measures stages")
 
 
 Place = tuple[str, str, str, int]

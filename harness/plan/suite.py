@@ -203,10 +203,12 @@ def load_suite(path: Path) -> Suite:
     """Read a suite.
 
     Raises:
-        ConfigError: the file cannot be read or does not describe a suite; every misfit has a line
-            ``file:line: key: what is wrong; did you mean 'x'?``.
+        ConfigError: the file cannot be read or does not describe a suite of runs; every misfit has
+            a line ``file:line: key: what is wrong; did you mean 'x'?``.
     """
     document = read_yaml(path)
+    if isinstance(document.data, dict) and "measures" in document.data:
+        raise ConfigError(f"{path}: measures stages, not runs: `harness bench complexity`")
     suite = validate(document, Suite)
     suite._document = document
     return suite

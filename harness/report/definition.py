@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from harness.config.base import Config
 from harness.errors import suggest
+from harness.plan.complexity import Factor, Stage
 
 __all__ = [
     "METRICS",
@@ -16,6 +17,8 @@ __all__ = [
     "AttributeSpec",
     "Axis",
     "AxisValue",
+    "Claim",
+    "ComplexityDefinition",
     "DatasetSpec",
     "DatasetsDefinition",
     "Definition",
@@ -26,6 +29,7 @@ __all__ = [
     "Published",
     "PublishedTable",
     "RowSpec",
+    "StageRow",
     "parse_metric",
 ]
 
@@ -302,6 +306,53 @@ class DatasetsDefinition(Config):
         return self
 
 
+class StageRow(Config):
+    """A stage of a step, or one way of doing it."""
+
+    stage: Stage
+    """What is done."""
+    name: str = ""
+    """Of the stage "fusion" the kind of fusion."""
+    title: str
+    """As printed."""
+    group: str = ""
+    """Rows with equal groups stand together under this title."""
+    claim: str = ""
+    """Key of the paper's claim about it in ``published.yaml``; "" when there is none."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What its samples are called."""
+        return self.stage, self.name or self.stage
+
+
+class ComplexityDefinition(Config):
+    """A table and a figure of how stages grow with each size, beside what a paper claims."""
+
+    name: str = ""
+    """File name without ``.yaml``; set when the file is read."""
+    title: str
+    """Printed above the table."""
+    benchmark: str
+    """Name of the suite whose newest measurement is shown."""
+    rows: Annotated[tuple[StageRow, ...], Field(min_length=1)]
+    """Rows in order; the figure draws those of the stage "fusion"."""
+    width: Literal["column", "page"] = "column"
+    """Of the picture: 3.3 or 7 inches."""
+    footnotes: tuple[str, ...] = ()
+    """Printed below the table."""
+
+    @property
+    def figure(self) -> str:
+        """Kind of the picture."""
+        return "complexity"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ComplexityDefinition:
+        _refuse_doubles("row", [" ".join(row.key) for row in self.rows])
+        return self
+
+
 class PublishedTable(Config):
     """One table of a paper."""
 
@@ -354,6 +405,27 @@ class PublishedStatistics(Config):
     rows: dict[str, DatasetStatistics]
 
 
+class Claim(Config):
+    """How a paper says that something grows."""
+
+    formula: str
+    """As printed ("O(MKN)")."""
+    about: str
+    """What it is said of."""
+    exponents: dict[Factor, int]
+    """Size -> power of it in the formula, 0 where it is not in it; sizes of which the paper says
+    nothing are left out."""
+
+
+class PublishedClaims(Config):
+    """A section of a paper that claims how something grows."""
+
+    caption: str
+    """What the paper calls it ("Section 4.5.6")."""
+    claims: dict[str, Claim]
+    """Claims by key."""
+
+
 class Published(Config):
     """Figures of a paper, as printed there (``reports/published.yaml``)."""
 
@@ -365,6 +437,8 @@ class Published(Config):
     """The paper's table of datasets."""
     tables: dict[str, PublishedTable]
     """Tables of results by name."""
+    complexity: PublishedClaims = PublishedClaims(caption="", claims={})
+    """What the paper says of time."""
 
 
 def _refuse_doubles(what: str, names: list[str]) -> None:

@@ -8,11 +8,10 @@ from functools import partial
 
 from harness.errors import HarnessError
 from harness.report.comparing import Comparer
-from harness.report.definition import FigureDefinition
-from harness.report.figure import Figure
+from harness.report.definition import ComplexityDefinition, FigureDefinition
 from harness.report.files import available, load_any
 from harness.report.query import ALL, Selection, named_figure, named_table, plain_table
-from harness.report.render import FORMATS, PICTURES, SUFFIXES, render, render_picture
+from harness.report.render import FORMATS, PICTURES, SUFFIXES, Drawn, render, render_picture
 from harness.report.table import Table
 from harness.store.base import ResultStore
 
@@ -42,7 +41,7 @@ def artefacts(
     """Yield the tables and figures of all definitions, then a table of each further suite.
 
     A table is a file per format; a figure is one per format of its data, its picture as PNG, PDF
-    and SVG, and a LaTeX float that includes the PDF.
+    and SVG, and a LaTeX float that includes the PDF. What is both has the files of both.
     """
     described: set[str] = set()
     for name in available():
@@ -64,6 +63,11 @@ def _described(
     suites.add(getattr(definition, "suite", ""))
     if isinstance(definition, FigureDefinition):
         return _figure(named_figure(store, name, selection))
+    if isinstance(definition, ComplexityDefinition):
+        drawn = named_figure(store, name, selection)
+        table = _table(name, drawn.table)
+        pictures = {} if drawn.why_empty else _pictures(drawn)
+        return Artefact(name, {**table.files, **pictures}, drawn.why_empty)
     return _table(name, named_table(store, name, selection, comparer))
 
 
@@ -86,13 +90,17 @@ def _table(name: str, table: Table) -> Artefact:
     return Artefact(name, {_file(name, format_): render(table, format_) for format_ in FORMATS})
 
 
-def _figure(figure: Figure) -> Artefact:
+def _figure(figure: Drawn) -> Artefact:
     name, empty = figure.table.name, figure.why_empty
     formats = [format_ for format_ in FORMATS if format_ != "latex" or not empty]
     files: dict[str, str | bytes] = {_file(name, f): render(figure, f) for f in formats}
     if not empty:
-        files |= {_file(name, f): render_picture(figure, f) for f in PICTURES}
+        files |= _pictures(figure)
     return Artefact(name, files, empty)
+
+
+def _pictures(figure: Drawn) -> dict[str, str | bytes]:
+    return {_file(figure.table.name, f): render_picture(figure, f) for f in PICTURES}
 
 
 def _file(name: str, format_: str) -> str:

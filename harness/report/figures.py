@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import io
 import math
+import statistics
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product, zip_longest
 from typing import Any, TypeVar
@@ -20,7 +22,9 @@ from matplotlib.figure import Figure as Picture
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from harness.plan.complexity import FACTORS, Factor
 from harness.report.aggregate import half_width
+from harness.report.complexity import Complexity, Line
 from harness.report.definition import Axis, AxisValue, Landmark
 from harness.report.figure import Figure
 from harness.report.sweep import Point, value_text
@@ -59,7 +63,7 @@ DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)),
 DPI = 300
 
 
-def picture(figure: Figure, format: str) -> bytes:  # noqa: A002 - the option's name
+def picture(figure: Figure | Complexity, format: str) -> bytes:  # noqa: A002 - the option's name
     """Return the file of a figure: png (300 dots per inch), pdf or svg.
 
     Two calls return the same bytes; the file bears no date.
@@ -73,7 +77,7 @@ def picture(figure: Figure, format: str) -> bytes:  # noqa: A002 - the option's 
     return stream.getvalue()
 
 
-def draw(figure: Figure) -> Picture:
+def draw(figure: Figure | Complexity) -> Picture:
     """Return the picture of a figure that has something to show."""
     assert not figure.why_empty
     return KINDS[figure.definition.figure](figure)
@@ -282,11 +286,88 @@ def _panel_title(figure: Figure, column: Column) -> str:
     return f"{column.dataset_title}: {title}" if several else title
 
 
-KINDS: dict[str, Callable[[Figure], Picture]] = {"lines": lines, "heatmap": heatmap}
+# --- growth -------------------------------------------------------------------------------
+
+SIZES = {"d": "Components $d$", "K": "Experts $K$", "M": "Modalities $M$", "N": "Entities $N$"}
+
+
+def complexity(figure: Complexity) -> Picture:
+    """Draw a panel per size, one below the other, both axes logarithmic; a line per fusion.
+
+    The legend beside a panel has the exponents; dashed lines rise as the paper claims, each from
+    the first point of the first fusion that the claim is about. Below is said which claims hold.
+    """
+    width = _width(figure)
+    said = "\n".join(
+        textwrap.fill(text, int(width * 23)) for text in figure.verdicts_of(figure.fusions)
+    )
+    foot = 0.105 * (said.count("\n") + 1) + 0.05
+    drawn = Picture(figsize=(width, 1.45 * len(FACTORS) + foot), layout="constrained")
+    for panel, factor in zip(drawn.subplots(len(FACTORS)), FACTORS, strict=True):
+        _growth_panel(panel, figure.fusions, factor)
+    drawn.supxlabel(said, x=0.02, ha="left", fontsize=6)
+    return drawn
+
+
+def _growth_panel(panel: Axes, lines: Sequence[Line], factor: Factor) -> None:
+    """Fill the panel of one size."""
+    guides: dict[str, Sequence[Sequence[float]]] = {}
+    for order, line in enumerate(lines):
+        found = line.growth[factor]
+        xs = list(found.seconds)
+        ys = [1000 * statistics.median(times) for times in found.seconds.values()]
+        label = line.spec.title
+        if found.exponent is not None:
+            half = (found.exponent.high - found.exponent.low) / 2
+            label = f"{label} {found.exponent.value:.2f}±{half:.2f}"
+        panel.plot(
+            xs,
+            ys,
+            label=label,
+            color=COLOURS[order % len(COLOURS)],
+            marker=MARKERS[order % len(MARKERS)],
+            markersize=3,
+            linewidth=0.9,
+        )
+        if line.claim and found.claimed is not None:
+            guides.setdefault(
+                line.claim.formula, (xs, [ys[0] * (x / xs[0]) ** found.claimed for x in xs])
+            )
+    for dashes, (formula, guide) in zip(GUIDES, guides.items(), strict=False):
+        label = f"paper: {formula}"
+        panel.plot(*guide, color="0.45", linestyle=dashes, linewidth=0.8, label=label, zorder=1)
+    panel.set(xscale="log", yscale="log", ylabel="ms")
+    panel.set_xlabel(SIZES[factor], labelpad=1)
+    ticks = list(lines[0].growth[factor].seconds)
+    panel.set_xticks(ticks, [_short(value) for value in ticks])
+    panel.minorticks_off()
+    panel.grid(axis="y", linewidth=0.3, alpha=0.6)
+    panel.legend(
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        fontsize=5.5,
+        labelspacing=0.25,
+        handlelength=1.4,
+    )
+
+
+GUIDES: tuple[Any, ...] = ((0, (5, 2)), (0, (2, 1.5)), (0, (6, 1.5, 1, 1.5)))
+
+
+def _short(value: float) -> str:
+    """Return 16384 as 16k."""
+    return f"{value // 1024:g}k" if value >= 1024 and value % 1024 == 0 else f"{value:g}"
+
+
+KINDS: dict[str, Callable[[Any], Picture]] = {
+    "lines": lines,
+    "heatmap": heatmap,
+    "complexity": complexity,
+}
 """By ``figure`` in the definition."""
 
 
-def _width(figure: Figure) -> float:
+def _width(figure: Figure | Complexity) -> float:
     return PAGE if figure.wide else COLUMN
 
 

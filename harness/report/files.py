@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.config.yaml_source import load_yaml, read_yaml, validate
 from harness.errors import ConfigError, suggest
 from harness.report.definition import (
+    ComplexityDefinition,
     DatasetsDefinition,
     Definition,
     FigureDefinition,
@@ -30,7 +31,9 @@ __all__ = [
     "shipped_folder",
 ]
 
-AnyDefinition = Definition | DatasetsDefinition | FigureDefinition
+TableDefinition = Definition | DatasetsDefinition | ComplexityDefinition
+PictureDefinition = FigureDefinition | ComplexityDefinition
+AnyDefinition = TableDefinition | PictureDefinition
 
 FOLDER = Path("reports")
 PUBLISHED = "published"
@@ -84,7 +87,7 @@ def load_any(name: str) -> AnyDefinition:
     return _definition(path.resolve(), path)
 
 
-def load_definition(name: str) -> Definition | DatasetsDefinition:
+def load_definition(name: str) -> TableDefinition:
     """Read and check the definition of a table.
 
     Raises:
@@ -96,14 +99,14 @@ def load_definition(name: str) -> Definition | DatasetsDefinition:
     return definition
 
 
-def load_figure(name: str) -> FigureDefinition:
+def load_figure(name: str) -> PictureDefinition:
     """Read and check the definition of a figure.
 
     Raises:
         ConfigError: as ``load_any``; or it is a table.
     """
     definition = load_any(name)
-    if not isinstance(definition, FigureDefinition):
+    if not isinstance(definition, PictureDefinition):
         raise ConfigError(f"'{name}' is a table, not a figure: --table {name}")
     return definition
 
@@ -113,7 +116,9 @@ def _definition(resolved: Path, path: Path) -> AnyDefinition:
     """Read a definition once; ``resolved`` tells it from another working directory's."""
     document = read_yaml(path)
     definition = validate(document, _kind(document.data))
-    if not isinstance(definition, DatasetsDefinition):
+    if isinstance(definition, ComplexityDefinition):
+        _check_claims(path, definition)
+    elif not isinstance(definition, DatasetsDefinition):
         _check_published(path, definition)
     return definition.model_copy(update={"name": path.stem})
 
@@ -124,6 +129,7 @@ def _kind(data: object) -> type[AnyDefinition]:
     kinds: dict[str, type[AnyDefinition]] = {
         "figure": FigureDefinition,
         "statistics": DatasetsDefinition,
+        "benchmark": ComplexityDefinition,
     }
     return next((kind for key, kind in kinds.items() if key in keys), Definition)
 
@@ -155,3 +161,12 @@ def _check_published(path: Path, definition: Definition | FigureDefinition) -> N
     for name in wanted:
         if name not in known:
             raise ConfigError(f"{path}: rows: no published row '{name}'{suggest(name, known)}")
+
+
+def _check_claims(path: Path, definition: ComplexityDefinition) -> None:
+    """Refuse claims that the published ones do not have."""
+    claims = load_published().complexity.claims
+    for row in definition.rows:
+        if row.claim and row.claim not in claims:
+            name = row.claim
+            raise ConfigError(f"{path}: rows: no published claim '{name}'{suggest(name, claims)}")

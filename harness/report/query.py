@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from harness.errors import ConfigError, HarnessError, suggest
 from harness.report.assemble import assemble
 from harness.report.comparing import Comparer
+from harness.report.complexity import Complexity, newest
 from harness.report.definition import (
+    ComplexityDefinition,
     DatasetsDefinition,
     DatasetSpec,
     Definition,
@@ -24,12 +26,14 @@ from harness.report.results import Result, SeedRun, SuiteResults
 from harness.report.sweep import sweep
 from harness.report.table import Table
 from harness.store.base import DamagedRecords, ResultStore
+from harness.store.benchmarks import BenchmarkRecord
 from harness.store.records import Cell
 
 __all__ = [
     "Selection",
     "all_tables",
     "fetch",
+    "measurement_tables",
     "named_figure",
     "named_table",
     "plain_table",
@@ -138,9 +142,11 @@ def report_figure(
     return Figure(definition, table, tuple(swept.points[row.label] for row in table.rows))
 
 
-def named_figure(store: ResultStore, name: str, selection: Selection = ALL) -> Figure:
+def named_figure(store: ResultStore, name: str, selection: Selection = ALL) -> Figure | Complexity:
     """Return the figure of ``reports/<name>.yaml``, or of a file; errors as ``named_table``."""
     definition = load_figure(name)
+    if isinstance(definition, ComplexityDefinition):
+        return newest(store, definition, load_published())
     published = load_published() if definition.published else None
     return report_figure(store, definition, published, selection)
 
@@ -158,6 +164,8 @@ def named_table(
         StoreError: the runs cannot stand in one table.
     """
     definition = load_definition(name)
+    if isinstance(definition, ComplexityDefinition):
+        return newest(store, definition, load_published()).table
     if isinstance(definition, DatasetsDefinition):
         from harness.report.datasets import datasets_table  # torch takes seconds to import
 
@@ -190,7 +198,8 @@ def all_tables(
 ) -> list[Table]:
     """Return the tables of all suites in the store: their definitions', or a plain one.
 
-    Tables without any of the datasets that the selection names are left out.
+    Tables without any of the datasets that the selection names are left out; those of benchmarks
+    have none, and no variants.
 
     Raises:
         ConfigError: a definition holds a mistake, or no table has the datasets.
@@ -212,7 +221,27 @@ def all_tables(
         known = set().union(*datasets.values())
         given = ", ".join(selection.datasets)
         raise ConfigError(f"no results on dataset '{given}'{suggest(given, known)}")
-    return tables
+    return (
+        tables
+        if selection.datasets or selection.variant
+        else [*tables, *_newest_measurements(store)]
+    )
+
+
+def _newest_measurements(store: ResultStore) -> Iterator[Table]:
+    newest_of = {record.suite: record for record in store.benchmarks()}
+    for record in newest_of.values():
+        yield from measurement_tables(record)
+
+
+def measurement_tables(record: BenchmarkRecord) -> list[Table]:
+    """Return the tables that show a measurement."""
+    published = load_published()
+    return [
+        Complexity(definition, published, record).table
+        for definition in map(load_any, available())
+        if isinstance(definition, ComplexityDefinition) and definition.benchmark == record.suite
+    ]
 
 
 def prepare_tables(

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import jinja2
 
+from harness.report.complexity import Complexity
 from harness.report.figure import Figure
 from harness.report.files import shipped_folder
 from harness.report.grid import HOW_CHANGES_ARE_TAKEN, Grid, GridColumn, GridRow, lay_out, legend
@@ -45,7 +46,7 @@ def latex(table: Table) -> str:
     return _environment("latex").get_template("tables.tex.j2").render(pages=pages) + "\n"
 
 
-def latex_figure(figure: Figure) -> str:
+def latex_figure(figure: Figure | Complexity) -> str:
     r"""Return a ``figure`` float for ``\input``; needs graphicx, amssymb and the file ``NAME.pdf``.
 
     The caption is the title, what the marks mean, and the notes of the data.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from harness.errors import ConfigError, StoreError
+from harness.store.benchmarks import BenchmarkRecord
 from harness.store.records import Cell, Comparison, RunRecord, Status
 
 __all__ = [
@@ -92,7 +93,7 @@ def check_plan(suite: str, variant: str, cells: Sequence[Cell]) -> None:
 
 
 class ResultStore(Protocol):
-    """Keeps run records and the plans they belong to.
+    """Keeps run records and the plans they belong to, and measurements of benchmarks.
 
     Contract, held by every implementation (``tests/contract/test_stores.py``):
 
@@ -110,6 +111,7 @@ class ResultStore(Protocol):
       added under its id takes its place.
     * ``comparisons`` returns what ``keep_comparisons`` was last given for a table if the family is
       the same, and {} otherwise.
+    * ``add_benchmark`` is atomic; one that is held already is left as it is.
     * Unknown ids: ``get`` returns None, ``remove`` returns False; neither raises.
     * StoreError is raised when the database is newer than the code, older (the message names
       ``harness db upgrade``), or not a harness database.
@@ -187,6 +189,14 @@ class ResultStore(Protocol):
         self, table: str, family: str, comparisons: Mapping[int, Comparison]
     ) -> None:
         """Keep what was compared for a table, in place of what was before."""
+        ...
+
+    def add_benchmark(self, record: BenchmarkRecord) -> None:
+        """Keep a measurement."""
+        ...
+
+    def benchmarks(self, suite: str | None = None) -> Sequence[BenchmarkRecord]:
+        """Return the measurements of a suite (of all when None), oldest first."""
         ...
 
     def close(self) -> None:

@@ -16,11 +16,21 @@ from pydantic import ValidationError
 
 from harness.config.base import Config
 from harness.errors import MachineError, StoreError
+from harness.store.benchmarks import BENCHMARK_VERSION, BenchmarkRecord
 from harness.store.failures import disk_error, make_folder
 from harness.store.records import RECORD_VERSION, RunRecord
 from harness.store.rows import first_problem
 
-__all__ = ["RANKS", "RECORD", "read", "read_record", "write", "write_record", "write_whole"]
+__all__ = [
+    "RANKS",
+    "RECORD",
+    "read",
+    "read_benchmark",
+    "read_record",
+    "write",
+    "write_record",
+    "write_whole",
+]
 
 RECORD = "record.json"
 RANKS = "ranks.npz"
@@ -47,12 +57,18 @@ def read_record(path: Path) -> RunRecord:
     return read(path, RunRecord)
 
 
-def read(path: Path, kind: type[Content]) -> Content:
+def read_benchmark(path: Path) -> BenchmarkRecord:
+    """Read a measurement; errors as ``read_record``."""
+    return read(path, BenchmarkRecord, BENCHMARK_VERSION)
+
+
+def read(path: Path, kind: type[Content], known: int = RECORD_VERSION) -> Content:
     """Read a file of this version of the harness.
 
     Args:
         path: a JSON file.
         kind: what it holds.
+        known: version of its layout.
 
     Raises:
         StoreError: the file is damaged, of another version, or a value is not valid.
@@ -67,10 +83,9 @@ def read(path: Path, kind: type[Content]) -> Content:
     except (UnicodeDecodeError, RecursionError) as error:
         raise StoreError(f"{path}: not a record: {error}") from None
     version = content.get("version") if isinstance(content, dict) else None
-    if version != RECORD_VERSION:
+    if version != known:
         raise StoreError(
-            f"{path}: version: this harness reads records of version {RECORD_VERSION}, "
-            f"this is {version!r}"
+            f"{path}: version: this harness reads records of version {known}, this is {version!r}"
         )
     try:
         return kind.model_validate(content)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.errors import StoreError
 from harness.store.base import STAGE, ResultStore
+from harness.store.benchmarks import BenchmarkRecord
 from harness.store.files import RECORD, read_record
 from harness.store.records import Cell, RunRecord
 
@@ -51,13 +52,16 @@ def ingest(store: ResultStore, folder: Path) -> Taken:
 
 def merge(store: ResultStore, other: ResultStore) -> Taken:
     """Add the records and cells of another store; what ``store`` holds stays as it is."""
-    taken = take(store, other.find(ids=set(other.ids()) - store.finished_ids()))
-    kept = len(other.ids()) - len(taken.added)
+    benchmarks = other.benchmarks()
+    taken = take(store, other.find(ids=set(other.ids()) - store.finished_ids()), benchmarks)
+    kept = len(other.ids()) + len(benchmarks) - len(taken.added)
     return Taken(taken.added, kept, store.add_cells(other.cells()))
 
 
-def take(store: ResultStore, records: Iterable[RunRecord]) -> Taken:
-    """Add records that the store lacks, or holds from an earlier stage."""
+def take(
+    store: ResultStore, records: Iterable[RunRecord], benchmarks: Iterable[BenchmarkRecord] = ()
+) -> Taken:
+    """Add records that the store lacks, or holds from an earlier stage; measurements it lacks."""
     held = store.statuses()
     added, kept = [], 0
     for record in records:
@@ -67,4 +71,11 @@ def take(store: ResultStore, records: Iterable[RunRecord]) -> Taken:
             continue
         store.add(record)
         added.append(record.run_id)
+    measured = {benchmark.benchmark_id for benchmark in store.benchmarks()}
+    for benchmark in benchmarks:
+        if benchmark.benchmark_id in measured:
+            kept += 1
+            continue
+        store.add_benchmark(benchmark)
+        added.append(benchmark.benchmark_id)
     return Taken(added, kept)

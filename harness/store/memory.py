@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.store.base import check_plan, supersedes, takes_place
+from harness.store.benchmarks import BenchmarkRecord
 from harness.store.records import Cell, Comparison, RunRecord, Status
 
 __all__ = ["MemoryStore"]
@@ -17,6 +18,7 @@ class MemoryStore:
         self._records: dict[str, RunRecord] = {}
         self._cells: dict[tuple[object, ...], Cell] = {}
         self._comparisons: dict[str, tuple[str, dict[int, Comparison]]] = {}
+        self._benchmarks: dict[str, BenchmarkRecord] = {}
 
     def add(self, record: RunRecord) -> None:
         """Keep a record."""
@@ -104,6 +106,14 @@ class MemoryStore:
     ) -> None:
         """Keep what was compared for a table, in place of what was before."""
         self._comparisons[table] = (family, dict(comparisons))
+
+    def add_benchmark(self, record: BenchmarkRecord) -> None:
+        """Keep a measurement."""
+        self._benchmarks.setdefault(record.benchmark_id, record)
+
+    def benchmarks(self, suite: str | None = None) -> Sequence[BenchmarkRecord]:
+        """Return the measurements of a suite (of all when None), oldest first."""
+        return [one for one in self._benchmarks.values() if suite in (None, one.suite)]
 
     def close(self) -> None:
         """Nothing is held open."""

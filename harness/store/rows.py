@@ -10,12 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness.errors import StoreError
 from harness.plan.spec import Protocol
+from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
 from harness.store.records import Comparison, MetricValue, RunRecord
 
 __all__ = [
     "OWN",
     "Part",
+    "benchmark_of",
+    "benchmark_rows",
     "comparisons_of",
     "first_problem",
     "record_of",
@@ -141,6 +145,40 @@ def _epochs(numbers: Sequence[str]) -> Any:
         return json.loads(f"[{','.join(numbers)}]")
     except (TypeError, ValueError) as error:  # TypeError: no text at all
         raise ValueError(f"history: not JSON: {error}") from None
+
+
+def benchmark_rows(record: BenchmarkRecord) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of a measurement by table name, ``benchmarks`` first."""
+    own = record.model_dump(mode="json", exclude={"samples"})
+    own["created"] = datetime.now(UTC).replace(tzinfo=None)
+    place = {"benchmark_id": record.benchmark_id}
+    samples = [
+        {**place, "position": i, **sample.model_dump(mode="json")}
+        for i, sample in enumerate(record.samples)
+    ]
+    return {"benchmarks": [own], "benchmark_samples": samples}
+
+
+def benchmark_of(own: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> BenchmarkRecord:
+    """Return the measurement whose rows these are.
+
+    Args:
+        own: the row of ``benchmarks``.
+        samples: its rows of ``benchmark_samples``, in order of position.
+
+    Raises:
+        StoreError: a value is not valid (the database was edited).
+    """
+    fields = [name for name in BenchmarkRecord.model_fields if name != "samples"]
+    try:
+        return BenchmarkRecord(
+            **{name: own[name] for name in fields},
+            samples=[{k: row[k] for k in BenchmarkSample.model_fields} for row in samples],
+        )
+    except ValidationError as error:
+        raise StoreError(
+            f"benchmark {own['benchmark_id']}: the stored record is damaged: {first_problem(error)}"
+        ) from None
 
 
 def first_problem(error: ValidationError) -> str:

@@ -34,11 +34,14 @@ from sqlalchemy.exc import DBAPIError
 from harness.errors import StoreError
 from harness.store import migrations
 from harness.store.base import STAGE, TOLD, DamagedRecords, check_plan, supersedes, takes_place
+from harness.store.benchmarks import BenchmarkRecord
 from harness.store.failures import ELSEWHERE, WAIT, disk_error, explain, make_folder, not_a_database
 from harness.store.records import Cell, Comparison, RunRecord, Status
 from harness.store.rows import (
     OWN,
     Part,
+    benchmark_of,
+    benchmark_rows,
     comparisons_of,
     first_problem,
     record_of,
@@ -47,6 +50,8 @@ from harness.store.rows import (
 )
 from harness.store.tables import (
     Base,
+    Benchmark,
+    BenchmarkSampleRow,
     CellRow,
     ComparisonRow,
     Diagnostic,
@@ -199,6 +204,29 @@ class SqlStore:
             if rows:
                 connection.execute(insert(ComparisonRow), rows)
 
+    def add_benchmark(self, record: BenchmarkRecord) -> None:
+        """Keep a measurement."""
+        same = Benchmark.benchmark_id == record.benchmark_id
+        with self._write() as connection:
+            if connection.scalar(select(Benchmark.number).where(same)) is None:
+                for table, rows in benchmark_rows(record).items():
+                    connection.execute(insert(Base.metadata.tables[table]), rows)
+
+    def benchmarks(self, suite: str | None = None) -> Sequence[BenchmarkRecord]:
+        """Return the measurements of a suite (of all when None), oldest first."""
+        where = [] if suite is None else [Benchmark.suite == suite]
+        own = select(Benchmark.__table__).where(*where).order_by(Benchmark.number)
+        place = BenchmarkSampleRow.benchmark_id
+        samples = select(BenchmarkSampleRow.__table__).order_by(place, BenchmarkSampleRow.position)
+        with self._read() as connection:
+            rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+            for row in connection.execute(samples).mappings():
+                rows[row["benchmark_id"]].append(dict(row))
+            return [
+                benchmark_of(dict(one), rows[one["benchmark_id"]])
+                for one in connection.execute(own).mappings()
+            ]
+
     def check(
         self, look: Callable[[RunRecord], Iterable[str]] = lambda record: ()
     ) -> Sequence[str]:
@@ -223,6 +251,10 @@ class SqlStore:
                 records = error.readable
                 problems += error.problems.values()
             problems += [line for record in records for line in look(record)]
+        try:
+            self.benchmarks()
+        except StoreError as error:
+            problems.append(str(error))
         return problems
 
     def close(self) -> None:

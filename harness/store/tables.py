@@ -15,6 +15,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 __all__ = [
     "Base",
+    "Benchmark",
+    "BenchmarkSampleRow",
     "CellRow",
     "ComparisonRow",
     "Diagnostic",
@@ -172,3 +174,39 @@ class ComparisonRow(Base):
     high: Mapped[float] = mapped_column(Double)
     p: Mapped[float] = mapped_column(Double)
     adjusted: Mapped[float] = mapped_column(Double)
+
+
+class Benchmark(Base):
+    """One go of a benchmark on one machine, without its samples."""
+
+    __tablename__ = "benchmarks"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """Counts up; the newest is the one that is reported."""
+    benchmark_id: Mapped[str] = mapped_column(String(64), unique=True)
+    version: Mapped[int]
+    suite: Mapped[str] = mapped_column(String(200))
+    source: Mapped[str] = mapped_column(String(32))
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    provenance: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created: Mapped[datetime] = mapped_column(DateTime)
+    """When it was stored here, UTC."""
+
+
+class BenchmarkSampleRow(Base):
+    """What a benchmark measured of one thing."""
+
+    __tablename__ = "benchmark_samples"
+    __table_args__ = (ROWS,)
+
+    benchmark_id: Mapped[str] = mapped_column(
+        String(64), ForeignKey("benchmarks.benchmark_id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    stage: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(200))
+    sizes: Mapped[dict[str, int]] = mapped_column(JSON)
+    seconds: Mapped[list[float]] = mapped_column(JSON)
+    """One per turn."""
+    peak: Mapped[int | None] = mapped_column(BigInteger)
+    """Bytes."""

@@ -14,7 +14,7 @@ from .backbones import Backbone, projection
 from .config import Config
 from .information import ComplementarityWeights
 
-__all__ = ["Branch", "FeatureBranch", "StructureBranch"]
+__all__ = ["Branch", "FeatureBranch", "StructureBranch", "weighted_views"]
 
 
 class Branch(nn.Module):
@@ -99,9 +99,7 @@ class Branch(nn.Module):
         host; a mask goes with them.
         """
         views = self.backbone.views(self.embed_all(structure, entities)).float()
-        weights = self.weights(entities=entities)
-        pattern = "k,kbd->bd" if weights.ndim == 1 else "bk,kbd->bd"
-        return views, torch.einsum(pattern, weights, views)
+        return views, weighted_views(self.weights(entities=entities), views)
 
 
 class StructureBranch(Branch):
@@ -172,3 +170,14 @@ class FeatureBranch(Branch):
 
     def absent(self, entities: Tensor) -> Tensor | None:
         return self.slot[entities] < 0
+
+
+def weighted_views(weights: Tensor, views: Tensor) -> Tensor:
+    """Return the weighted sum [n, D] of views [K, n, D] (Eq. 3).
+
+    Args:
+        weights: [K] for all entities, or [n, K].
+        views: the views.
+    """
+    pattern = "k,knd->nd" if weights.ndim == 1 else "nk,knd->nd"
+    return torch.einsum(pattern, weights, views)

@@ -16,10 +16,10 @@ from .._fusion import Part, drop_modalities, mask_unseen, weighted_sum
 from .._init import rows_of, uniform_table, xavier_table
 from .._scorers import rotate_query
 from .backbones import Identity, build_backbone
-from .branches import Branch, FeatureBranch, StructureBranch
+from .branches import Branch, FeatureBranch, StructureBranch, weighted_views
 from .config import Config as MoCMEConfig
 from .config import Information
-from .fusion import Complementarity, Inputs, build_fusion
+from .fusion import Complementarity, Fused, Inputs, build_fusion
 from .information import ComplementarityWeights
 
 __all__ = ["MoCME"]
@@ -190,6 +190,45 @@ class MoCME(Model):
     def fusion_weights(self, entities: Tensor) -> dict[str, Tensor]:
         """Return per modality the [n] share it has; {} for kinds of fusion that have none."""
         return self._shares(entities)
+
+    # --- stage by stage, for measuring what each costs ------------------------------------
+
+    def views(self, vectors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the views [K, n, D] of each modality's vectors [n, D].
+
+        A step does not build them: it takes their weighted sum (``backbones``).
+        """
+        return [
+            branch.backbone.views(values)
+            for branch, values in zip(self._branches, vectors, strict=True)
+        ]
+
+    def fuse_views(self, views: Sequence[Tensor], structure: Tensor) -> Tensor:
+        """Return what views fuse to, [n, D]: Eq. 3, then Eq. 4 or another kind of fusion.
+
+        Args:
+            views: per fused modality [K, n, D], of entities that have them all.
+            structure: [n, D] structural vectors, which gates look at.
+        """
+        parts = [
+            Part(weighted_views(branch.weights(), values), None)
+            for branch, values in zip(self._branches, views, strict=True)
+        ]
+        everything = structure.new_ones(len(structure), len(parts), dtype=torch.bool)
+        fused: Fused = self.fusion(Inputs(parts, everything, structure))
+        return fused.joint.float()
+
+    def inform(self, views: Sequence[Tensor], entities: Tensor) -> Tensor:
+        """Estimate information on views [K, b, D] of ``entities`` ([b] ids) that have them all.
+
+        Moves the averages and returns the estimators' loss, as ``auxiliary_loss`` does.
+        """
+        vectors = [
+            weighted_views(branch.weights(entities=entities), values)
+            for branch, values in zip(self._branches, views, strict=True)
+        ]
+        present = torch.ones(len(views), len(entities), dtype=torch.bool, device=entities.device)
+        return self._observe(Sample(list(views), torch.stack(vectors), present), entities)
 
     # --- building -------------------------------------------------------------------------
 

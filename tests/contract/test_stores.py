@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
+from harness.exchange import export, import_records
 from harness.store import open_store
 from harness.store.base import ResultStore, resolve_id
+from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identified
+from harness.store.ingest import merge
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell, Comparison, MetricValue, RunRecord
 
@@ -328,3 +331,54 @@ def test_new_comparisons_take_the_place_of_the_tables_old_ones(store: ResultStor
     assert store.comparisons("main", "f0") == {}
     assert store.comparisons("main", "f1") == {0: comparison(p=0.5)}
     assert store.comparisons("other", "f0") == {0: comparison()}
+
+
+# --- measurements -------------------------------------------------------------------------
+
+
+def measurement(suite: str, seconds: float) -> BenchmarkRecord:
+    sample = BenchmarkSample(
+        stage="fusion",
+        name="mean",
+        sizes={"d": 2, "N": 2**40},
+        seconds=(seconds, 1 / 3),
+        peak=2**40,
+    )
+    bare = sample.model_copy(update={"name": "gate", "peak": None})
+    return identified(
+        BenchmarkRecord(
+            benchmark_id="none",
+            suite=suite,
+            settings={"rounds": 2},
+            samples=(sample, bare),
+            provenance={"threads": 2},
+        )
+    )
+
+
+def test_measurements_are_returned_equal_and_in_order(store: ResultStore) -> None:
+    first, second, other = measurement("a", 0.1), measurement("a", 0.2), measurement("b", 0.1)
+    for record in (first, other, second, first):
+        store.add_benchmark(record)
+    assert store.benchmarks("a") == [first, second]
+    assert store.benchmarks() == [first, other, second]
+    assert store.benchmarks("c") == []
+
+
+def test_the_id_of_a_measurement_says_what_it_holds() -> None:
+    assert measurement("a", 0.1) == measurement("a", 0.1)
+    assert measurement("a", 0.1).benchmark_id != measurement("a", 0.2).benchmark_id
+
+
+def test_measurements_travel_as_files_and_between_stores(
+    store: ResultStore, make_record: MakeRecord, tmp_path: Path
+) -> None:
+    record = measurement("a", 0.1)
+    store.add_benchmark(record)
+    folder = tmp_path / "records"
+    export(store, [], folder, runs=tmp_path, benchmarks=store.benchmarks())
+    files, merged = MemoryStore(), MemoryStore()
+    assert import_records(files, folder, runs=tmp_path).added == [record.benchmark_id]
+    assert import_records(files, folder, runs=tmp_path).kept == 1
+    assert merge(merged, store).added == [record.benchmark_id]
+    assert files.benchmarks() == merged.benchmarks() == [record]

@@ -158,3 +158,46 @@ def test_what_no_memory_holds_is_refused_before_it_is_tried(words: list[str]) ->
     result = CliRunner().invoke(app, ["bench", *words])
     assert isinstance(result.exception, MachineError)
     assert re.search(r" take [\d,]+ GiB at least, this machine has \d+$", str(result.exception))
+
+
+TINY = """
+name: complexity
+measures: complexity
+base: {d: 4, K: 2, M: 3, N: 32}
+vary: {d: [2, 4, 8], K: [1, 2, 3], M: [2, 3, 4], N: [16, 32, 64]}
+fusions: [complementarity, self_attention]
+rounds: 1
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+def test_complexity_is_measured_kept_and_shown(tiny: Path, tmp_path: Path) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    written = tmp_path / "found.json"
+    words = ["bench", "complexity", "--suite", str(tiny), "--threads", "1", "--json", str(written)]
+    shown = CliRunner().invoke(app, [*words, *home], catch_exceptions=False)
+    assert "self-attention" in shown.stdout
+    report = ["report", "--table", "complexity", *home]
+    assert CliRunner().invoke(app, report, catch_exceptions=False).stdout == shown.stdout
+    assert CliRunner().invoke(app, ["report", *home]).stdout == shown.stdout
+    other = ["--home", str(tmp_path / "other")]
+    CliRunner().invoke(app, ["bench", "import", str(written), *other], catch_exceptions=False)
+    again = CliRunner().invoke(app, ["report", "--table", "complexity", *other])
+    assert again.stdout == shown.stdout
+
+
+def test_a_suite_of_stages_is_run_as_any_suite(tiny: Path, tmp_path: Path) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    dry = CliRunner().invoke(app, ["run", str(tiny), "--dry-run", *home], catch_exceptions=False)
+    assert "min on" in dry.stderr
+    assert not (tmp_path / "home").exists()
+    run = CliRunner().invoke(app, ["run", str(tiny), *home], catch_exceptions=False)
+    assert "Exponent of time" in run.stdout
+    refused = CliRunner().invoke(app, ["run", str(tiny), "--only", "seed=0", *home])
+    assert "--only: for suites of runs" in str(refused.exception)

@@ -62,10 +62,14 @@ NOT_RUN = {
     **dict.fromkeys(
         [
             f"harness bench {name}"
-            for name in ("ceilings", "kernels", "peers", "fusion", "growth", "quality")
+            for name in (
+                *("ceilings", "kernels", "peers", "fusion", "growth", "quality"),
+                *("complexity", "complexity --dry-run"),
+            )
         ],
         "wants the machine for itself; test_bench.py runs it small",
     ),
+    "harness run suites/complexity.yaml": "nine minutes; test_bench.py runs a small one",
     "harness run suites/main_table.yaml": "days, on data that are not in the package",
     "harness run suites/main_table.yaml --only model=rotate,dataset=mkg-w,seed=0": (
         "minutes, on data that are not in the package"

@@ -10,11 +10,12 @@ from ruamel.yaml import YAML
 
 from harness.catalog import load_models
 from harness.errors import ConfigError
+from harness.plan.complexity import measures
 from harness.plan.expand import expand
 from harness.plan.schema import render, suite_schema
 from harness.plan.suite import DatasetChoice, Row, Suite, find_suite, load_suite, shipped_folder
 
-SHIPPED = sorted(shipped_folder().glob("*.yaml"))
+SHIPPED = sorted(file for file in shipped_folder().glob("*.yaml") if not measures(file))
 
 
 def refusal(tmp_path: Path, text: str) -> str:

@@ -9,8 +9,9 @@ import pytest
 from harness.errors import ConfigError, StoreError
 from harness.plan.spec import Protocol
 from harness.report.comparing import Comparer
+from harness.report.complexity import newest
 from harness.report.datasets import datasets_table
-from harness.report.definition import Definition, FigureDefinition, Published
+from harness.report.definition import ComplexityDefinition, Definition, FigureDefinition, Published
 from harness.report.query import Selection, all_tables, report_figure, report_table, suite_table
 from harness.report.questions import Answer, Ask, Question
 from harness.report.table import Mark, Part, Sign, Table, TableCell, TableRow
@@ -337,6 +338,8 @@ def test_every_empty_cell_of_the_shipped_tables_says_why(store: MemoryStore) -> 
             table = report_table(store, definition, files.load_published())
         elif isinstance(definition, FigureDefinition):
             table = report_figure(store, definition, files.load_published()).table
+        elif isinstance(definition, ComplexityDefinition):
+            table = newest(store, definition, files.load_published()).table
         else:
             table = datasets_table(definition, files.load_published())
         for r in table.rows:

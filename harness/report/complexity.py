@@ -1,0 +1,332 @@
+"""How the stages of a step grow with each size, beside what the paper claims: table and figure.
+
+An exponent is the slope of logarithms over all sizes, with Student's 95 % interval
+(``harness.bench.exponents``).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from harness.bench.exponents import Exponent, fit
+from harness.plan.complexity import DEPENDS_ON, FACTORS, FUSION, ComplexitySuite, Factor, Sizes
+from harness.report.definition import Claim, ComplexityDefinition, Published, StageRow
+from harness.report.table import Column, Table, TableCell, TableRow
+from harness.store.base import ResultStore
+from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
+
+__all__ = ["Complexity", "Growth", "Line", "Verdict", "newest"]
+
+TOLERANCE = 0.2
+"""An exponent this near a claimed one confirms it: caches and fixed costs bend every line."""
+STEP = (("fusion", "complementarity"), *((s, s) for s in ("backbone", "estimator", "scoring")))
+"""Stages of a training step of MoCME."""
+
+
+class Verdict(StrEnum):
+    """What a measured exponent says of a claimed one."""
+
+    HOLDS = "holds"
+    """Within ``TOLERANCE`` of it."""
+    FASTER = "faster"
+    """Time grows faster: the claim is wrong."""
+    SLOWER = "slower"
+    """Time grows more slowly: the claim is a bound that is not reached."""
+    OPEN = "open"
+    """The interval holds the claimed exponent, but is too wide to confirm it."""
+
+    @classmethod
+    def of(cls, measured: Exponent, claimed: float) -> Verdict:
+        """Compare an exponent with a claimed one."""
+        if abs(measured.value - claimed) <= TOLERANCE:
+            return cls.HOLDS
+        if measured.low <= claimed <= measured.high:
+            return cls.OPEN
+        return cls.FASTER if measured.value > claimed else cls.SLOWER
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Time of a stage as one size grows and the others are held.
+
+    Attributes:
+        factor: the size.
+        seconds: its values, ascending -> time of each turn.
+        exponent: of time; None when too little was measured.
+        claimed: the paper's exponent; None where it says nothing.
+    """
+
+    factor: Factor
+    seconds: Mapping[int, Sequence[float]]
+    exponent: Exponent | None
+    claimed: int | None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the measurement says of the claim; None without one of them."""
+        if self.exponent is None or self.claimed is None:
+            return None
+        return Verdict.of(self.exponent, self.claimed)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table, a line of the figure.
+
+    Attributes:
+        spec: which stage.
+        claim: what the paper says of it, or None.
+        base: its sample at the sizes that are held; None when not measured.
+        growth: by factor, of those that the stage depends on.
+    """
+
+    spec: StageRow
+    claim: Claim | None
+    base: BenchmarkSample | None
+    growth: Mapping[Factor, Growth]
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """A measurement beside the paper's claims.
+
+    Attributes:
+        definition: rows and claims.
+        published: the claims.
+        record: the measurement, None when there is none.
+    """
+
+    definition: ComplexityDefinition
+    published: Published
+    record: BenchmarkRecord | None
+
+    @cached_property
+    def suite(self) -> ComplexitySuite | None:
+        """What was measured."""
+        return ComplexitySuite.model_validate(self.record.settings) if self.record else None
+
+    @cached_property
+    def lines(self) -> tuple[Line, ...]:
+        """All rows."""
+        return tuple(map(self._line, self.definition.rows))
+
+    @property
+    def fusions(self) -> tuple[Line, ...]:
+        """Rows of the stage "fusion" that were measured."""
+        return tuple(ln for ln in self.lines if ln.spec.stage == FUSION and ln.base is not None)
+
+    @property
+    def wide(self) -> bool:
+        """Whether the picture is as wide as a page."""
+        return self.definition.width == "page"
+
+    @property
+    def legend(self) -> str:
+        """What the marks of the picture mean."""
+        return "Beside a line: its exponent; dashed: how time would grow by the paper's formula."
+
+    @property
+    def why_empty(self) -> str:
+        """Why there is nothing to draw; "" when some fusion was measured."""
+        return "" if self.fusions else self._missing
+
+    @property
+    def _missing(self) -> str:
+        return f"not measured: `harness bench complexity --suite {self.definition.benchmark}`"
+
+    def _line(self, spec: StageRow) -> Line:
+        claim = self.published.complexity.claims[spec.claim] if spec.claim else None
+        if self.record is None or self.suite is None:
+            return Line(spec, claim, None, {})
+        samples = {
+            Sizes.model_validate(sample.sizes): sample
+            for sample in self.record.samples
+            if (sample.stage, sample.name) == spec.key
+        }
+        held = self.suite.base.change(self.suite.hold.get(spec.stage, {}))
+        growth = {
+            factor: _growth(factor, held, samples, claim) for factor in DEPENDS_ON[spec.stage]
+        }
+        return Line(spec, claim, samples.get(self.suite.base), growth)
+
+    # --- as a table -----------------------------------------------------------------------
+
+    @cached_property
+    def table(self) -> Table:
+        """The table."""
+        base = f"One go at {self.suite.base}" if self.suite else "One go"
+        columns = [
+            _column("cost", base, "seconds", "ms", 1),
+            _column("cost", base, "peak", "MiB", 0),
+            *(_column("exponent", "Exponent of time", factor, factor, 2) for factor in FACTORS),
+        ]
+        rows = [
+            TableRow(line.spec.title, tuple(self._cells(line)), group=line.spec.group)
+            for line in self.lines
+        ]
+        paper = self.published
+        return Table(
+            name=self.definition.name,
+            title=self.definition.title,
+            columns=tuple(columns),
+            rows=tuple(rows),
+            notes=tuple(self._notes()),
+            source=f"{paper.complexity.caption} of {paper.source}",
+            row_title="Stage",
+        )
+
+    def _cells(self, line: Line) -> Iterator[TableCell]:
+        if line.base is None:
+            yield from [TableCell(reason=self._missing)] * 2
+        else:
+            turns = len(line.base.seconds)
+            yield TableCell(value=1000 * statistics.median(line.base.seconds), n=turns)
+            peak = line.base.peak
+            yield (
+                TableCell(reason="memory was not measured")
+                if peak is None
+                else TableCell(value=peak / 2**20, n=1)
+            )
+        for factor in FACTORS:
+            yield self._exponent(line, factor)
+
+    def _exponent(self, line: Line, factor: Factor) -> TableCell:
+        if factor not in DEPENDS_ON[line.spec.stage]:
+            return TableCell(reason="has no such size")
+        found = line.growth.get(factor)
+        claimed = line.claim.exponents.get(factor) if line.claim else None
+        if found is None or found.exponent is None:
+            return TableCell(published=claimed, reason=self._missing)
+        exponent, turns = found.exponent, sum(map(len, found.seconds.values()))
+        half = (exponent.high - exponent.low) / 2
+        return TableCell(value=exponent.value, sd=half, n=turns, published=claimed)
+
+    def _notes(self) -> Iterator[str]:
+        yield (
+            "ms, MiB: median time of the turns, and most bytes of tensors at once, inputs among "
+            "them. Exponents: slope of the logarithms of time and size, ± half of Student's 95 % "
+            "interval; 1 is linear, 0 does not grow."
+        )
+        yield from self.verdicts_of(self.lines)
+        if self.record and self.suite:
+            yield from _shares(self.lines)
+            yield from _measured(self.suite)
+            yield _machine(self.record)
+        yield from self.definition.footnotes
+
+    @staticmethod
+    def verdicts_of(lines: Sequence[Line]) -> Iterator[str]:
+        """Yield whether the paper's claims hold, a sentence for each line that has one."""
+        for line in lines:
+            if line.claim and line.growth:
+                yield _verdict(line, line.claim)
+
+
+def newest(
+    store: ResultStore, definition: ComplexityDefinition, published: Published
+) -> Complexity:
+    """Return the newest measurement of a definition's suite beside the paper's claims."""
+    records = store.benchmarks(definition.benchmark)
+    return Complexity(definition, published, records[-1] if records else None)
+
+
+def _growth(
+    factor: Factor, held: Sizes, samples: Mapping[Sizes, BenchmarkSample], claim: Claim | None
+) -> Growth:
+    seconds = {
+        getattr(sizes, factor): sample.seconds
+        for sizes, sample in samples.items()
+        if held.change({factor: getattr(sizes, factor)}) == sizes
+    }
+    ordered = dict(sorted(seconds.items()))
+    points = sum(map(len, ordered.values()))
+    enough = len(ordered) > 2 and points > 2
+    exponent = fit({float(k): v for k, v in ordered.items()}, upper=False) if enough else None
+    return Growth(factor, ordered, exponent, claim.exponents.get(factor) if claim else None)
+
+
+def _verdict(line: Line, claim: Claim) -> str:
+    """Return whether a claim holds, and where it does not."""
+    found = {factor: g for factor, g in line.growth.items() if g.verdict is not None}
+    of = {v: [g for g in found.values() if g.verdict is v] for v in Verdict}
+    if of[Verdict.FASTER]:
+        said = "does not hold"
+    elif of[Verdict.OPEN]:
+        said = "cannot be told"
+    else:
+        said = "holds as a bound only" if of[Verdict.SLOWER] else "holds"
+    words = {
+        Verdict.FASTER: "time grows faster with",
+        Verdict.SLOWER: "more slowly with",
+        Verdict.OPEN: "too uncertain with",
+    }
+    parts = [f"{words[v]} {_listed(of[v])}" for v in words if of[v]]
+    if parts and of[Verdict.HOLDS]:
+        parts.append("as claimed with " + ", ".join(g.factor for g in of[Verdict.HOLDS]))
+    because = f": {'; '.join(parts)}" if parts else ""
+    text = f"{claim.formula}, claimed of {claim.about}, {said} for {line.spec.title}{because}."
+    return text[0].upper() + text[1:]
+
+
+def _listed(growth: Sequence[Growth]) -> str:
+    parts = []
+    for one in growth:
+        assert one.exponent is not None
+        parts.append(f"{one.factor} ({one.exponent.value:.2f}, claimed {one.claimed})")
+    return ", ".join(parts)
+
+
+def _shares(lines: Sequence[Line]) -> Iterator[str]:
+    """Say what takes how much of a step of MoCME at the sizes that are held."""
+    took = {
+        line.spec.title: statistics.median(line.base.seconds)
+        for line in lines
+        if line.spec.key in STEP and line.base is not None
+    }
+    if len(took) == len(STEP):
+        whole = sum(took.values())
+        shares = ", ".join(
+            f"{title} {100 * seconds / whole:.1f} %"
+            for title, seconds in sorted(took.items(), key=lambda pair: -pair[1])
+        )
+        yield f"Of a step of MoCME as the paper writes it ({whole:.2f} s): {shares}."
+
+
+def _measured(suite: ComplexitySuite) -> Iterator[str]:
+    values = (
+        f"{factor} {', '.join(f'{v:,}' for v in getattr(suite.vary, factor))}" for factor in FACTORS
+    )
+    held = "".join(
+        f"; for the {stage} at {', '.join(f'{name} {value:,}' for name, value in sizes.items())}"
+        for stage, sizes in suite.hold.items()
+    )
+    yield f"Varied one at a time: {'; '.join(values)}; the others held as above{held}."
+
+
+def _machine(record: BenchmarkRecord) -> str:
+    about = record.provenance
+    box = about.get("machine", {})
+    torch = about.get("versions", {}).get("torch", "?")
+    source = "" if record.source == "harness" else f" by {record.source}"
+    return (
+        f"Measured{source} on {box.get('processor', '?')} ({about.get('device', '?')}), "
+        f"{about.get('threads', '?')} threads, torch {torch}, fp32: {record.benchmark_id}, "
+        f"{str(about.get('finished', '?'))[:10]}."
+    )
+
+
+def _column(block: str, block_title: str, name: str, title: str, decimals: int) -> Column:
+    return Column(
+        dataset=block,
+        dataset_title=block_title,
+        metric=name,
+        bucket="all",
+        title=title,
+        higher_is_better=None,
+        split="",
+        decimals=decimals,
+    )

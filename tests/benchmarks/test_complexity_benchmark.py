@@ -1,0 +1,46 @@
+"""The cases of ``suites/complexity.yaml``, for pytest-benchmark.
+
+``--benchmark-json=FILE`` writes what ``harness bench import FILE`` reads, and then ``harness report
+--table complexity`` shows it. Groups: fusion, backbone, estimator, scoring, evaluation.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from harness.bench.complexity import SLOW, once, warm_up
+from harness.bench.costs import cost, measure_rates
+from harness.bench.pytest_json import KEY
+from harness.bench.stages import Workbench
+from harness.plan.complexity import Case, load_complexity
+from harness.plan.suite import find_suite
+
+SUITE = load_complexity(find_suite("complexity"))
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.fixture(scope="session")
+def rates():
+    return measure_rates(DEVICE)
+
+
+@pytest.mark.parametrize("case", SUITE.cases, ids=str)
+def test_case(benchmark, turn: int, rates, case: Case) -> None:
+    """Warmed up in the first turn, which measures memory too; what is slow has that turn alone."""
+    expected = cost(case).seconds(rates)
+    if turn and expected >= SLOW:
+        pytest.skip("slow: one turn will do")
+    bench = Workbench(case.sizes, DEVICE)
+    extra = {"stage": case.stage, "name": case.name, "sizes": case.sizes.model_dump()}
+    if not turn and expected < SLOW:
+        extra["peak"], _ = warm_up(bench, case, expected)
+    else:
+        bench.prepare(case.stage)
+    benchmark.extra_info[KEY] = extra
+    benchmark.group = case.stage
+    work = bench.work(case)
+    quick = expected < 0.5
+    benchmark.pedantic(
+        lambda: once(work, DEVICE), warmup_rounds=int(quick), rounds=3 if quick else 1
+    )
