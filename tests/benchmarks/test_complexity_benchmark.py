@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -32,7 +34,11 @@ def test_case(benchmark, turn: int, rates, case: Case) -> None:
     if turn and expected >= SLOW:
         pytest.skip("slow: one turn will do")
     bench = Workbench(case.sizes, DEVICE)
-    extra = {"stage": case.stage, "name": case.name, "sizes": case.sizes.model_dump()}
+    extra: dict[str, Any] = {
+        "stage": case.stage,
+        "name": case.name,
+        "sizes": case.sizes.model_dump(),
+    }
     if not turn and expected < SLOW:
         extra["peak"], _ = warm_up(bench, case, expected)
     else:

@@ -14,6 +14,7 @@ from harness.report import significance
 from harness.report.significance import Finding, over_both, over_seeds, over_triples, verdict
 
 Array = NDArray[np.float64]
+Events = NDArray[np.bool_]
 
 SURE = 0.999
 """Confidence of the intervals for the share of errors: one false alarm in a thousand."""
@@ -48,18 +49,18 @@ def ranked(
     return value[:, 0] - value[:, 1]
 
 
-def share_is(events: Array, level: float) -> bool:
+def share_is(events: Events, level: float) -> bool:
     """Return whether a level lies in the interval of the share of events."""
     low, high = stats.binomtest(int(events.sum()), events.size).proportion_ci(SURE)
     return bool(low <= level <= high)
 
 
-def share_is_at_most(events: Array, level: float) -> bool:
+def share_is_at_most(events: Events, level: float) -> bool:
     return bool(stats.binomtest(int(events.sum()), events.size).proportion_ci(SURE).low <= level)
 
 
-def covers(test: Finding) -> Array:
-    return (test.low <= 0) & (test.high >= 0)
+def covers(test: Finding) -> Events:
+    return np.asarray((test.low <= 0) & (test.high >= 0))
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])

@@ -12,6 +12,7 @@ import pytest
 from harness.errors import DataError, MachineError
 from harness.evaluation.metrics import METRICS as OF_RANKS
 from harness.evaluation.ranks import Ranks, SideCounts
+from harness.index import Side
 from harness.report import comparing
 from harness.report.comparing import Comparer, RankFiles, decide
 from harness.report.definition import METRICS
@@ -42,8 +43,9 @@ def write(tmp_path: Path) -> Write:
         row = {}
         for seed in seeds:
             rng = np.random.default_rng([seed, sum(map(ord, name))])
-            sides = {}
-            for side in ("head", "tail"):
+            sides: dict[Side, SideCounts] = {}
+            both: tuple[Side, Side] = ("head", "tail")
+            for side in both:
                 better = rng.geometric(1 / typical, triples).astype(np.int32) - 1
                 many = np.full(triples, 1000, np.int32)
                 sides[side] = SideCounts(better, np.zeros(triples, np.int32), many)
