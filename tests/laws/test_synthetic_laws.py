@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -16,7 +16,7 @@ def configs(draw: st.DrawFn) -> SyntheticConfig:
     entities, relations = draw(st.integers(20, 80)), draw(st.integers(1, 6))
     room = (entities // 2) * relations * ((entities // 2 - 2) // 2) // 2
     spare = max(0, min(300, room - entities - relations - 40))
-    return SyntheticConfig(
+    config = SyntheticConfig(
         seed=draw(st.integers(0, 1000)),
         entities=entities,
         relations=relations,
@@ -33,6 +33,10 @@ def configs(draw: st.DrawFn) -> SyntheticConfig:
             PlantedModality(name="video", dim=3, coverage=draw(st.floats(0, 1)), relations=0),
         ),
     )
+    # More than that is refused: a cold entity has no more triples than the busiest warm one.
+    slots = 2 * (config.entities - config.n_warm) * config.relations
+    assume(config.n_cold_triples <= slots * config.degree_limit)
+    return config
 
 
 def _keys(graph: KnowledgeGraph, triples: Tensor) -> list[tuple[int, ...]]:
