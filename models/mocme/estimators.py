@@ -187,7 +187,8 @@ class PlugIn(Estimator):
         return (self.heads(views).softmax(-1),)
 
     def measure(self, codes: Sequence[Tensor], both: Tensor) -> Estimate:
-        p, q = codes[0][self.left_view], codes[0][self.right_view]
+        # The gradient of codes[views] would be added up by several threads, in any order.
+        p, q = (codes[0].index_select(0, views) for views in (self.left_view, self.right_view))
         n = both.sum(1).clamp(min=1)
         joint = torch.bmm((p * both[..., None]).mT, q) / n[:, None, None]
         joint = joint.clamp(min=_TINY)
@@ -266,7 +267,9 @@ class ConcatMINE(Estimator):
 
     def pair(self, codes: Sequence[Tensor], pair: int, v: int, w: int, both: Tensor) -> Estimate:
         x, y = codes[0][v], codes[0][w]
-        inputs = torch.stack([torch.cat([x, y], 1), torch.cat([x, y[_shifted(both)]], 1)])
+        inputs = torch.stack(
+            [torch.cat([x, y], 1), torch.cat([x, y.index_select(0, _shifted(both))], 1)]
+        )
         towers = self.critic
         inner = relu(inputs @ towers.weight1[pair] + towers.bias1[pair])
         scores = (inner @ towers.weight2[pair] + towers.bias2[pair])[..., 0]
@@ -321,14 +324,14 @@ class CLUB(Estimator):
         self.log_variance = Towers(len(self.pairs), width, hidden, width)
 
     def encode(self, views: Tensor) -> Sequence[Tensor]:
-        inputs = views[self.left_view]
+        inputs = views.index_select(0, self.left_view)
         return views, self.mean(inputs), self.log_variance(inputs).tanh()
 
     def pair(self, codes: Sequence[Tensor], pair: int, v: int, w: int, both: Tensor) -> Estimate:
         y, mean, log_variance = codes[0][w], codes[1][pair], codes[2][pair]
         precision = (-log_variance).exp()
         near = (mean - y).square()
-        far = (mean - y[_shifted(both)]).square()
+        far = (mean - y.index_select(0, _shifted(both))).square()
         rows = ((far - near) * precision).sum(1) / 2
         fit = near * precision
         if self.with_variance:
