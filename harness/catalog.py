@@ -15,7 +15,7 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -30,7 +30,7 @@ from harness.index import GraphIndex, Modality
 from harness.model import MODELS, Model, ModelConfig
 from harness.seeding import seed_for
 
-__all__ = ["create_model", "load_folder", "load_models", "model_config", "origin"]
+__all__ = ["create_model", "load_all", "load_folder", "load_models", "model_config", "origin"]
 
 _USERS = "harness_user_models_"
 """How the names of packages begin that users' folders are loaded as."""
@@ -50,6 +50,13 @@ def load_models() -> None:
         _import_modules(importlib.import_module("harness.models"))
     for entry_point in entry_points(group="harness.models"):
         entry_point.load()
+
+
+def load_all(folders: Iterable[Path] = ()) -> None:
+    """Do ``load_models``, then ``load_folder`` for each of a user's folders; errors as these."""
+    load_models()
+    for folder in folders:
+        load_folder(folder)
 
 
 @cache

@@ -22,6 +22,7 @@ from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks
 from harness.model import MODELS, Model
 from harness.plan.spec import RunSpec
+from harness.store.files import RANKS
 from harness.store.records import MetricValue, RunRecord, TimingSample
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import EpochReport, FitResult, fit
@@ -184,7 +185,7 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
     spec = record.settings()
     model, dataset = load_trained(spec, place.folder, device)
     outcome = _rank_split(model, spec, dataset, "test", device, hooks)
-    outcome.ranks.save(place.folder / "ranks.npz")
+    outcome.ranks.save(place.folder / RANKS)
     earlier = [sample for sample in record.timings if sample.name != PEAK]
     before = max((s.value for s in record.timings if s.name == PEAK), default=0.0)
     return record.model_copy(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.options import Home
 from harness.cli.paths import home
 from harness.errors import ConfigError
 
@@ -22,7 +23,6 @@ app = typer.Typer(no_args_is_help=True)
 Json = Annotated[
     Path | None, typer.Option("--json", help="Write everything measured to this file too.")
 ]
-Home = Annotated[Path | None, typer.Option("--home", help="Results folder.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Measured goes of each thing, in turn.")]
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.options import AsJson
+
 if TYPE_CHECKING:
     from harness.data.card import DatasetSource
     from harness.data.graph import KnowledgeGraph
@@ -17,7 +19,6 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Name = Annotated[str, typer.Argument(help="Dataset, by name or alias: `harness data list`.")]
 
 _SAMPLES = 5

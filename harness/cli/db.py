@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.comparing import prepare
+from harness.cli.options import AsJson, Home
 from harness.cli.paths import home
 from harness.errors import ConfigError, StoreError, suggest
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from harness.store.sql import SqlStore
 
 app = typer.Typer(no_args_is_help=True)
-
-Home = Annotated[Path | None, typer.Option("--home", help="Results folder.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
 @contextlib.contextmanager

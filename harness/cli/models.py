@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.options import AsJson
+
 if TYPE_CHECKING:
     from harness.model import Capabilities, Model
 
 app = typer.Typer(no_args_is_help=True)
 
 Folders = Annotated[list[Path] | None, typer.Option("--models", help="Folder with models.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
 def _load(folders: list[Path] | None) -> None:
     from harness import catalog
 
-    catalog.load_models()
-    for folder in folders or []:
-        catalog.load_folder(folder)
+    catalog.load_all(folders or ())
 
 
 @app.command("list")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.db import AsJson, Home, opened
+from harness.cli.db import opened
+from harness.cli.options import AsJson, Device, Home, Models
 from harness.cli.paths import home
 from harness.errors import ConfigError, suggest
 
@@ -29,10 +29,8 @@ def predict(
     head: Annotated[str | None, typer.Option(help="Head entity: predicts tails.")] = None,
     tail: Annotated[str | None, typer.Option(help="Tail entity: predicts heads.")] = None,
     k: Annotated[int, typer.Option("--top", "-k", min=1, help="Answers to show.")] = 10,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps")] = "auto",
-    models: Annotated[
-        list[Path] | None, typer.Option(help="Folder with models of your own.")
-    ] = None,
+    device: Device = "auto",
+    models: Models = None,
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -48,9 +46,7 @@ def predict(
         record = store.get(resolve_id(store, run))
     if record is None or record.status not in ("ok", "validated"):
         raise ConfigError(f"run '{run}' has not finished; others: harness runs list --status ok")
-    catalog.load_models()
-    for folder in models or []:
-        catalog.load_folder(folder)
+    catalog.load_all(models or ())
     spec = record.settings()
     place = home(results) / "runs" / record.run_id
     chosen = pipeline.resolve_device(device)

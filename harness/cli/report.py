@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.comparing import comparing
+from harness.cli.options import Home
 from harness.cli.paths import home
 from harness.errors import ConfigError, StoreError, suggest
 
@@ -61,7 +62,7 @@ def report(
         str, typer.Option(help="Runs of the suite with --set: the digest `harness run` printed.")
     ] = "",
     list_: Annotated[bool, typer.Option("--list", help="List tables and figures.")] = False,
-    results: Annotated[Path | None, typer.Option("--home", help="Results folder.")] = None,
+    results: Home = None,
 ) -> None:
     """Print tables of results, published figures beside measured ones; all seeds by default."""
     from harness.report.query import Selection

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.comparing import comparing, prepare
+from harness.cli.options import Device, Home, Models, SetValues, Threads, Workers
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
 from harness.errors import ConfigError, RunError
@@ -29,10 +30,7 @@ def run(
     suite: Annotated[
         str | None, typer.Argument(help="A suite file, or the name of a shipped one.")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override a value: --set training.epochs=20", metavar="K=V"),
-    ] = None,
+    set_: SetValues = None,
     only: Annotated[
         list[str] | None,
         typer.Option(help="Run a part: --only model=rotate,dataset=atlas,seed=0", metavar="K=V"),
@@ -47,13 +45,11 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run again what failed earlier.")
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads per run; 0: all.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps")] = "auto",
-    models: Annotated[
-        list[Path] | None, typer.Option(help="Folder with models of your own.")
-    ] = None,
-    results: Annotated[Path | None, typer.Option("--home", help="Results folder.")] = None,
+    workers: Workers = 1,
+    threads: Threads = 0,
+    device: Device = "auto",
+    models: Models = None,
+    results: Home = None,
 ) -> None:
     """Execute a suite: what the store already holds is skipped, what was interrupted goes on."""
     from harness import catalog, kernels
@@ -73,9 +69,7 @@ def run(
 
         run_complexity(stages, home(results), device=device, threads=threads, dry_run=dry_run)
         return
-    catalog.load_models()
-    for folder in models or []:
-        catalog.load_folder(folder)
+    catalog.load_all(models or ())
     whole = _whole(suite, spec, set_ or [], only or [])
     chosen = whole.select(only) if only else whole
     kernels.chosen(resolve_device(device).type)  # or a setting that no run can be executed with

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.db import AsJson, Home, opened
+from harness.cli.db import opened
+from harness.cli.options import AsJson, Home
 from harness.cli.paths import home
 from harness.errors import ConfigError, Interrupted, suggest
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.db import AsJson, Home
+from harness.cli.options import AsJson, Device, Home, Models, SetValues, Threads, Workers
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
 from harness.errors import ConfigError, RunError
@@ -39,10 +39,6 @@ Only = Annotated[
     typer.Option(help="A part: --only model=rotate,dataset=atlas", metavar="K=V"),
 ]
 Variant = Annotated[str, typer.Option(help="Of a study with --set: the digest `run` printed.")]
-Workers = Annotated[int, typer.Option(min=1, help="Runs at the same time.")]
-Threads = Annotated[int, typer.Option(min=0, help="CPU threads per run; 0: all.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps")]
-Models = Annotated[list[Path] | None, typer.Option(help="Folder with models of your own.")]
 
 
 @app.command()
@@ -50,10 +46,7 @@ def run(
     file: Annotated[
         str, typer.Argument(metavar="SUITE", help="A suite file with a section 'study'.")
     ],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override a value: --set training.epochs=20", metavar="K=V"),
-    ] = None,
+    set_: SetValues = None,
     only: Only = None,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Trials in all, in place of the suite's number.")
@@ -190,9 +183,7 @@ def export(
 def _load_models(folders: Sequence[Path] | None) -> None:
     from harness import catalog
 
-    catalog.load_models()
-    for folder in folders or []:
-        catalog.load_folder(folder)
+    catalog.load_all(folders or ())
 
 
 def _plan(

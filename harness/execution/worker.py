@@ -53,9 +53,7 @@ def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outc
     if record is not None and record.status == "failed":
         path.unlink()
     try:
-        catalog.load_models()
-        for folder in job.model_folders:
-            catalog.load_folder(folder)
+        catalog.load_all(job.model_folders)
         hooks = pipeline.Hooks(
             on_epoch=lambda row: _log(log, job, on_event, dict(row)),
             on_stage=lambda stage, total: on_event(job, "stage", {"stage": stage, "total": total}),

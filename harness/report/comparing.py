@@ -16,6 +16,7 @@ from harness.report.definition import METRICS
 from harness.report.questions import Answer, Ask, Question, common_seeds
 from harness.report.results import Entry
 from harness.store.base import ResultStore
+from harness.store.files import RANKS
 from harness.store.records import Comparison
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class RankFiles:
         return Pair(*(np.stack([v for v in row if v is not None]) for row in rows))
 
     def _path(self, run_id: str) -> Path:
-        return self.runs / run_id / "ranks.npz"
+        return self.runs / run_id / RANKS
 
     def _read(self, run_id: str) -> Ranks:
         from harness.evaluation.ranks import Ranks

@@ -281,13 +281,14 @@ def _tables(
 ) -> Iterator[Table]:
     for name in names:
         yield named_table(store, name, selection, comparer)
-    if not names and not _only_validated(store, suite, selection):
-        yield plain_table(store, suite, selection, "", comparer)
+    if not names:
+        results = fetch(store, suite, selection)
+        if not _only_validated(results.results):
+            yield _plain(results, selection, comparer)
 
 
-def _only_validated(store: ResultStore, suite: str, selection: Selection) -> bool:
+def _only_validated(results: Sequence[Result]) -> bool:
     """Tell whether a study has runs of a suite, none of which was chosen to be tested."""
-    results = fetch(store, suite, selection).results
     return any(r.untested for r in results) and all(r.untested or not r.planned for r in results)
 
 
@@ -308,7 +309,11 @@ def plain_table(
     comparer: Comparer | None = None,
 ) -> Table:
     """Return what :func:`suite_table` does, of the runs of a selection."""
-    results = fetch(store, suite, selection, source)
+    return _plain(fetch(store, suite, selection, source), selection, comparer)
+
+
+def _plain(results: SuiteResults, selection: Selection, comparer: Comparer | None) -> Table:
+    suite = results.suite
     # Trials of a study that were not chosen to be tested have nothing to show here.
     results = replace(results, results=tuple(r for r in results.results if not r.untested))
     datasets = [DatasetSpec(name=d, metrics=_present(results, d)) for d in results.datasets]

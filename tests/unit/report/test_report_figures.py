@@ -34,14 +34,14 @@ PUBLISHED = Published.model_validate(
 )
 
 
+TOY = {"name": "toy", "title": "Toy", "suite": "toy", "model": "mocme"}
+
+
 def lines(**fields: Any) -> FigureDefinition:
     return FigureDefinition.model_validate(
         {
-            "name": "toy",
-            "title": "Toy",
+            **TOY,
             "figure": "lines",
-            "suite": "toy",
-            "model": "mocme",
             "x": {"key": "model.experts.K", "title": "K", "default": 3, "values": [1, 2, 3]},
             "metrics": ["mrr", "hits@1"],
             **fields,
@@ -52,11 +52,8 @@ def lines(**fields: Any) -> FigureDefinition:
 def heatmap(**fields: Any) -> FigureDefinition:
     return FigureDefinition.model_validate(
         {
-            "name": "toy",
-            "title": "Toy",
+            **TOY,
             "figure": "heatmap",
-            "suite": "toy",
-            "model": "mocme",
             "x": {"key": "objective.egns.delta.0", "title": "d1", "values": [0.1, 0.5]},
             "y": {"key": "objective.egns.delta.1", "title": "d2", "values": [0.5, 0.9]},
             "ascending": True,
