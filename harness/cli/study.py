@@ -85,7 +85,7 @@ def run(
     with _opened(place, plan.suite) as store, stop_on_signals() as stop:
         work = _Work(place, store, device, threads, workers, tuple(models or ()), stop.asked)
         report = work.search(plan, found, trials, retry_failed=retry_failed, restart=restart)
-        _print(place, store, plan.suite, plan.variant)
+        _print(place, plan.suite, plan.variant)
     if report.interrupted:
         raise stop.error()
     _raise(report.failed)
@@ -103,7 +103,6 @@ def show(
     """Show the best trial of each row, which settings matter, the surface, and what a budget of
     trials is expected to find; all of it on the validation split."""
     from harness.cli import study_text
-    from harness.store import DATABASE, open_store
     from harness.studies.results import search_results, studies
 
     place = home(results)
@@ -115,8 +114,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(study_text.plain(found), indent=2))
         return
-    with contextlib.closing(open_store(place / DATABASE, create=False)) as store:
-        typer.echo(study_text.describe(found, store, place))
+    typer.echo(study_text.describe(found, place))
 
 
 @app.command()
@@ -296,6 +294,7 @@ class _Work:
         from harness.execution.processes import ProcessExecutor
 
         self.place, self.store, self.should_stop = place, store, should_stop
+        self.workers = workers
         self.how = {"device": device, "threads": threads, "model_folders": folders}
         self.executor: Executor = (
             ProcessExecutor(workers, threads) if workers > 1 else InlineExecutor()
@@ -352,6 +351,7 @@ class _Work:
                     self.store,
                     make_jobs,
                     lambda jobs: self._execute(jobs, screen, retry_failed=retry_failed),
+                    width=self.workers,
                     should_stop=self.should_stop,
                     on_round=place_cells,
                     on_end=lambda ended: screen.say(_ended(ended)),
@@ -424,11 +424,11 @@ def _ended(ended: Ended) -> str:
     return text
 
 
-def _print(place: Path, store: SqlStore, suite: str, variant: str) -> None:
+def _print(place: Path, suite: str, variant: str) -> None:
     from harness.cli import study_text
     from harness.studies.results import search_results
 
-    print(study_text.describe(search_results(place, suite, variant), store, place))
+    print(study_text.describe(search_results(place, suite, variant), place))
 
 
 def _table(store: SqlStore, suite: str, variant: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.report.aggregate import half_width, paired_change
 from harness.store.base import ResultStore
 from harness.studies.results import SearchResult, TrialResult, importances
 
@@ -21,13 +22,13 @@ BINS = 5
 BUDGETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
-def describe(found: Sequence[SearchResult], store: ResultStore, home: Path) -> str:
+def describe(found: Sequence[SearchResult], home: Path) -> str:
     """Return everything a person wants to know about a study."""
     first = found[0]
     title = f"{first.suite}: {first.title}" if first.title else first.suite
     with_set = f"\nwith --set (--variant {first.variant})" if first.variant else ""
     parts = [title + with_set]
-    parts += ["\n".join(_search(search, store, home)) for search in found]
+    parts += ["\n".join(_search(search, home)) for search in found]
     if len(found) > 1:
         parts.append("\n".join(_budgets(found)))
     parts.append("MRR of the validation split, in percent.")
@@ -58,6 +59,7 @@ def plain(found: Sequence[SearchResult]) -> dict[str, Any]:
                         "state": trial.state,
                         "settings": dict(trial.settings),
                         "value": trial.value,
+                        "values": {str(seed): value for seed, value in trial.values.items()},
                         "runs": {str(seed): run_id for seed, run_id in trial.runs.items()},
                         "reason": trial.reason,
                     }
@@ -130,7 +132,7 @@ def _value(spec: Mapping[str, Any], key: str) -> Any:
 # --- one search ---------------------------------------------------------------------------
 
 
-def _search(search: SearchResult, store: ResultStore, home: Path) -> Iterator[str]:
+def _search(search: SearchResult, home: Path) -> Iterator[str]:
     count = len(search.seeds)
     yield f"{search.place}: {search.sampler}, {count} {'seed' if count == 1 else 'seeds'} a trial"
     yield f"  {_states(search)}"
@@ -141,7 +143,8 @@ def _search(search: SearchResult, store: ResultStore, home: Path) -> Iterator[st
     best = search.best
     if best is None:
         return
-    yield f"  best: trial {best.number}, {_percent(best, store)}"
+    yield f"  best: trial {best.number}, {_percent(best)}"
+    yield from _told_apart(search, best)
     width = max(map(len, best.settings))
     yield from (f"    {key:<{width}}  {_text(value)}" for key, value in best.settings.items())
     shares = importances(home, search)
@@ -160,12 +163,29 @@ def _states(search: SearchResult) -> str:
     return f"trials: {', '.join(counts) or 'none yet'}"
 
 
-def _percent(trial: TrialResult, store: ResultStore) -> str:
+def _percent(trial: TrialResult) -> str:
     """Return a trial's mean validation MRR with its standard deviation over seeds."""
-    records = store.find(ids=trial.runs.values())
-    values = [value for r in records if (value := r.metric("mrr", "valid")) is not None]
+    values = list(trial.values.values())
     text = f"validation MRR {100 * (trial.value or 0):.2f}"
     return text + (f"±{100 * statistics.stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def _told_apart(search: SearchResult, best: TrialResult) -> Iterator[str]:
+    """Yield how many trials may be as good as the best: the noise of a choice by validation."""
+    others = [trial for trial in search.having("complete") if trial.number != best.number]
+    if not others or len(search.seeds) < 2:
+        return
+    apart = sum(_is_ahead(best, trial) for trial in others)
+    trials = "trial" if len(others) == 1 else "trials"
+    yield f"    beyond the noise of seeds ahead of {apart} of {len(others)} other {trials}"
+
+
+def _is_ahead(best: TrialResult, other: TrialResult) -> bool:
+    """Tell whether the 95 % interval of the difference, seed by seed, lies above zero."""
+    change = paired_change(best.values, other.values)
+    if change is None or change.sd is None:
+        return False
+    return change.mean > half_width(change.sd, change.n)
 
 
 def _text(value: Any) -> str:

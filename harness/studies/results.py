@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
@@ -37,6 +37,7 @@ __all__ = [
     "trial_label",
 ]
 
+T = TypeVar("T")
 State = Literal["complete", "pruned", "failed", "invalid", "unfinished"]
 
 FEWEST = 4
@@ -53,6 +54,7 @@ class TrialResult:
             or unfinished.
         settings: searched key -> value.
         value: mean validation MRR over the seeds, a fraction; None unless complete.
+        values: seed -> validation MRR, of a complete trial.
         runs: seed -> id of its run in the result store.
         curve: epoch -> validation MRR of the first seed.
         reason: why it failed, or is not valid.
@@ -62,6 +64,7 @@ class TrialResult:
     state: State
     settings: Mapping[str, Any]
     value: float | None
+    values: Mapping[int, float]
     runs: Mapping[int, str]
     curve: Curve
     reason: str = ""
@@ -121,13 +124,15 @@ class SearchResult:
         """Return a trial by its number.
 
         Raises:
-            ConfigError: there is none, or it has no runs.
+            ConfigError: there is none, it has no runs, or one of them failed.
         """
         found = next((trial for trial in self.trials if trial.number == number), None)
         if found is None:
             raise ConfigError(f"{self.place}: no trial {number}; there are {len(self.trials)}")
         if found.state == "invalid":
             raise ConfigError(f"{self.place}: trial {number} was not run: {found.reason}")
+        if found.state == "failed":
+            raise ConfigError(f"{self.place}: trial {number} failed: {found.reason}")
         return found
 
     def best_by_budget(self) -> list[float]:
@@ -199,17 +204,14 @@ def importances(home: Path, search: SearchResult) -> dict[str, float] | None:
 
 
 def study_cells(results: Sequence[SearchResult]) -> list[Cell]:
-    """Return the places of all trials in their suite's table, those that are not run with why."""
+    """Return the places of all trials in their suite's table; points that are not valid have none,
+    and the seeds that a pruned trial was spared neither."""
     cells = []
     position = 0
     for search in results:
         for trial in search.trials:
-            runs = dict(trial.runs)
-            if trial.state == "pruned":
-                runs = dict(list(runs.items())[:1])
-            elif trial.state == "invalid":
-                runs = dict.fromkeys(search.seeds, "")
-            for seed, run_id in runs.items():
+            runs = list(trial.runs.items())
+            for seed, run_id in runs[:1] if trial.state == "pruned" else runs:
                 cells.append(
                     Cell(
                         suite=search.suite,
@@ -220,7 +222,6 @@ def study_cells(results: Sequence[SearchResult]) -> list[Cell]:
                         features=search.features,
                         seed=seed,
                         run_id=run_id,
-                        reason="" if run_id else trial.reason,
                     )
                 )
             position += 1
@@ -255,6 +256,11 @@ def _result(storage: RDBStorage, name: str, attributes: Mapping[str, Any]) -> Se
     )
 
 
+def _by_seed(written: Mapping[str, T]) -> dict[int, T]:
+    """Return what Optuna keeps by seed; JSON has no numbers as keys."""
+    return {int(seed): value for seed, value in written.items()}
+
+
 def _trial(trial: FrozenTrial, space: Mapping[str, Domain]) -> TrialResult:
     state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(
         trial.state.name, "unfinished"
@@ -267,7 +273,8 @@ def _trial(trial: FrozenTrial, space: Mapping[str, Domain]) -> TrialResult:
         state=cast("State", state),
         settings=decode(space, trial.params) if trial.params else {},
         value=trial.value if state == "complete" else None,
-        runs={int(seed): run_id for seed, run_id in attributes.get("runs", {}).items()},
+        values=_by_seed(attributes.get("values", {})),
+        runs=_by_seed(attributes.get("runs", {})),
         curve=dict(trial.intermediate_values),
         reason=attributes.get("invalid") or attributes.get("error") or "",
     )

@@ -61,7 +61,7 @@ class Report:
 
     Attributes:
         interrupted: asked to stop before it was complete.
-        failed: runs that failed, in this call or, unless retried, earlier.
+        failed: runs that failed in this call.
     """
 
     interrupted: bool = False
@@ -74,6 +74,7 @@ def run_rounds(
     make_jobs: MakeJobs,
     execute: Execute,
     *,
+    width: int,
     should_stop: Callable[[], bool],
     on_round: Callable[[], None],
     on_end: Callable[[Ended], None],
@@ -87,6 +88,8 @@ def run_rounds(
         store: gets the records, and is asked for those of finished runs.
         make_jobs: makes a trial's jobs.
         execute: executes jobs.
+        width: trials of a search that run side by side where none looks at the others; as many as
+            there are workers, so that trials end as the study goes on.
         should_stop: asked between rounds.
         on_round: called when a round's trials are known, and when they have ended.
         on_end: called for each trial that has ended.
@@ -96,7 +99,7 @@ def run_rounds(
         begun = [
             _Begun(search, trial, make_jobs(trial, search))
             for search in searches
-            for trial in search.next_round()
+            for trial in search.next_round(width)
         ]
         if not begun:
             return report

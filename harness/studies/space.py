@@ -75,17 +75,17 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else json.dumps(value)
 
 
-def sampler(study: Study, space: Mapping[str, Domain], number: int) -> BaseSampler:
-    """Return the sampler of one trial.
+def sampler(study: Study, space: Mapping[str, Domain], number: int, key: str = "") -> BaseSampler:
+    """Return the sampler of one trial, for one searched key.
 
-    Its seed is made from the study's and the number of the trial, so that a study that was
-    interrupted goes on as if it had not been: no state of a generator is lost. A grid has one order
-    for all trials.
+    Its seed is made from the study's, the number of the trial and the key, so that a study that was
+    interrupted goes on as if it had not been: no state of a generator is lost, not even in the
+    middle of a point. A grid has one order for all trials.
     """
     if study.sampler == "grid":
         points = {key: [_plain(v) for v in domain.points()] for key, domain in space.items()}
         return GridSampler(points, study.seed)
-    digest = hashlib.sha256(f"{study.seed}/{number}".encode()).digest()
+    digest = hashlib.sha256(f"{study.seed}/{number}/{key}".encode()).digest()
     seed = int.from_bytes(digest[:4], "big") >> 1
     if study.sampler == "random":
         return RandomSampler(seed)

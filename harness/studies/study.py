@@ -174,11 +174,15 @@ class SearchStudy:
 
     # --- asking ---------------------------------------------------------------------------
 
-    def next_round(self) -> list[Trial]:
+    def next_round(self, width: int = 1) -> list[Trial]:
         """Return the trials to run next, [] when the study is complete.
 
         Trials that an earlier command began and did not end come first. Points that are not valid
         are marked on the way.
+
+        Args:
+            width: most trials of a round whose trials do not look at earlier ones, where it decides
+                nothing but when they end; the others have ``at_once``.
 
         Raises:
             ConfigError: hardly any point of the space is valid.
@@ -190,7 +194,7 @@ class SearchStudy:
         begun = sum(t.state != TrialState.WAITING and not _invalid(t) for t in held)
         waiting = sum(t.state == TrialState.WAITING for t in held)
         invalid = 0
-        while waiting or self._wants_more(begun, bool(trials)):
+        while not self._full(begun, len(trials), width) and (waiting or self._wants_more(begun)):
             trial = self._ask()
             waiting = max(0, waiting - 1)
             if trial is not None:
@@ -205,11 +209,18 @@ class SearchStudy:
                 )
         return trials
 
-    def _wants_more(self, begun: int, some: bool) -> bool:
+    def _full(self, begun: int, count: int, width: int) -> bool:
+        """Tell whether a round of ``count`` trials takes no more."""
         study = self.search.study
-        left = bool(self._unvisited()) if study.sampler == "grid" else begun < self.budget
-        full = study.learns and some and begun % study.at_once == 0
-        return left and not full
+        if not study.learns:
+            return count >= width
+        # Counted over the whole study: one that was interrupted has the same rounds.
+        return count > 0 and begun % study.at_once == 0
+
+    def _wants_more(self, begun: int) -> bool:
+        if self.search.study.sampler == "grid":
+            return self._unvisited() > 0
+        return begun < self.budget
 
     def _unvisited(self) -> int:
         visited = {
@@ -220,20 +231,21 @@ class SearchStudy:
         return self.search.trials - len(visited)
 
     def _ask(self) -> Trial | None:
-        self._draw_as(len(self.study.get_trials(deepcopy=False)))
+        self._draw_for(len(self.study.get_trials(deepcopy=False)))
         return self._drawn(self.study.ask())
 
     def _resume(self, frozen: FrozenTrial) -> Trial | None:
         """Return a trial that was begun; a command may have been killed while it was drawn."""
-        self._draw_as(frozen.number)
+        self._draw_for(frozen.number)
         return self._drawn(optuna.trial.Trial(self.study, frozen._trial_id))
 
-    def _draw_as(self, number: int) -> None:
-        self.study.sampler = sampler(self.search.study, self.search.space, number)
+    def _draw_for(self, number: int, key: str = "") -> None:
+        self.study.sampler = sampler(self.search.study, self.search.space, number, key)
 
     def _drawn(self, trial: optuna.trial.Trial) -> Trial | None:
         """Draw what a trial lacks and return it; None, and marked, when it is not valid."""
         for key, distribution in distributions(self.search.space).items():
+            self._draw_for(trial.number, key)
             suggest(trial, key, distribution)
         point = decode(self.search.space, trial.params)
         try:
@@ -280,13 +292,14 @@ class SearchStudy:
         for epoch, value in _curve(records[0]).items():
             if epoch not in told:
                 handle.report(value, epoch)
-        values = [record.metric("mrr", "valid") if record else None for record in records]
+        every = [(r.seed, r.metric("mrr", "valid")) for r in records if r]
+        values = {seed: value for seed, value in every if value is not None}
         if records[0] is not None and records[0].status == "pruned" and not message:
             self._tell(handle, state=TrialState.PRUNED)
             return
-        found = [value for value in values if value is not None]
-        if len(found) == len(trial.runs):
-            self._tell(handle, value=math.fsum(found) / len(found))
+        if len(values) == len(trial.runs):
+            handle.set_user_attr("values", {str(seed): value for seed, value in values.items()})
+            self._tell(handle, value=math.fsum(values.values()) / len(values))
             return
         error = next((r.error for r in records if r and r.error), None) or message
         handle.set_user_attr("error", error.partition("\n")[0] or "a run has no result")
