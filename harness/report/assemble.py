@@ -220,6 +220,7 @@ class _Assembly:
             splits = dict.fromkeys(SPLITS[c.split] for c in self.columns if c.split)
             where = [f"{' and '.join(splits)} split"] if splits else []
             notes.append(f"{'; '.join([*where, _mean_over(self.usual_seeds)])}.")
+            notes += self.untested_notes()
             notes.append(f"Protocol: {self.results.protocol}.")
             notes += self.feature_notes()
         for dataset in self.definition.datasets:
@@ -232,6 +233,15 @@ class _Assembly:
             )
             notes.extend(_about(dataset, remark) for remark in remarks)
         return (*notes, *self.definition.footnotes)
+
+    def untested_notes(self) -> list[str]:
+        """Say, where validation is shown, how many of the runs were tested at all."""
+        statuses = [record.status for result in self.shown for record in result.records]
+        if "validated" not in statuses or all(column.split != "valid" for column in self.columns):
+            return []
+        if "ok" not in statuses:
+            return [f"None of the {len(statuses)} runs was tested."]
+        return [f"{statuses.count('ok')} of the {len(statuses)} runs were tested too."]
 
     def feature_notes(self) -> list[str]:
         if self.common_features:

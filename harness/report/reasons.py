@@ -50,7 +50,7 @@ def _not_planned(
     missing = _dataset_reason(definition, column.dataset)
     if missing:
         return f"not run: {missing}"
-    if not results.results:
+    if not results.results or results.is_study:  # what a study tries next is not planned
         return _not_run(results, "")
     return f"not planned when suite '{definition.suite}' was last run"
 

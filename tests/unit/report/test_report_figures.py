@@ -136,6 +136,48 @@ def test_items_of_lists_validation_and_shares(store: MemoryStore, fill: Fill) ->
     assert table.notes[0] == "Validation split; one seed (0)."
 
 
+def validate_only(store: MemoryStore, *run_ids: str) -> None:
+    """Leave of runs what a study leaves: no figure of the test split."""
+    for run_id in run_ids:
+        record = store.get(run_id)
+        metrics = tuple(m for m in record.metrics if m.split == "valid")
+        store.remove(run_id)
+        store.add(record.model_copy(update={"status": "validated", "metrics": metrics}))
+
+
+def test_trials_that_were_only_validated_are_drawn_and_the_caption_says_so(
+    store: MemoryStore, fill: Fill
+) -> None:
+    fill().row("a", [0.2], **thresholds(0.1, 0.5, 0.7)).row("b", [0.3], **thresholds(0.1, 0.9, 0.6))
+    validate_only(store, "toy000", "toy001")
+    figure = report_figure(store, heatmap())
+    assert [row.cells[0].value for row in figure.table.rows[:2]] == pytest.approx([22.0, 33.0])
+    assert [row.cells[1].value for row in figure.table.rows[:2]] == pytest.approx([70.0, 60.0])
+    said = ("Validation split; one seed (0).", "None of the 2 runs was tested.")
+    assert figure.table.notes[:2] == said
+    assert all(sentence in render(figure, "latex") for sentence in said)
+    assert panel(draw(figure)).get_title() == "Validation MRR (%)"
+
+
+def test_a_caption_says_how_many_of_a_study_s_runs_were_tested(
+    store: MemoryStore, fill: Fill
+) -> None:
+    fill().row("a", [0.2], **thresholds(0.1, 0.5, 0.7)).row("b", [0.3], **thresholds(0.1, 0.9, 0.6))
+    validate_only(store, "toy001")
+    notes = report_figure(store, heatmap()).table.notes
+    assert notes[1] == "1 of the 2 runs were tested too."
+
+
+def test_a_figure_of_the_test_split_has_no_value_of_what_was_only_validated(
+    store: MemoryStore, fill: Fill
+) -> None:
+    fill().row("a", [0.2], **thresholds(0.1, 0.5, 0.7))
+    validate_only(store, "toy000")
+    (cell,) = report_figure(store, heatmap(metrics=["mrr"])).table.rows[0].cells
+    assert cell.value is None
+    assert cell.reason == "validated and not tested: `harness run toy` tests it"
+
+
 def test_published_values_stand_at_their_point(store: MemoryStore) -> None:
     definition = lines(published="toy", datasets=[{"name": "atlas"}])
     rows = report_figure(store, definition, PUBLISHED).table.rows
