@@ -24,6 +24,7 @@ import json, os, resource, sys, traceback
 import alembic.command, torch
 import harness.cli.main, harness.cli.progress, harness.execution.worker
 import harness.execution.processes, harness.pipeline, harness.plan.expand, harness.report.query
+import harness.studies.results, harness.studies.rounds
 import harness.report.render, harness.store.sql
 from harness import catalog
 catalog.load_models()
