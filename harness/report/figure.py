@@ -52,7 +52,12 @@ class Figure:
         assert definition.y is not None
         dashed = [f"; dashed: {mark.title}" for mark in definition.landmarks]
         hatched = f"; hatched: {definition.x.label} not below {definition.y.label}"
-        return f"Boxed: best{''.join(dashed)}{hatched if definition.ascending else ''}."
+        cells = (cell for row in self.table.rows for cell in row.cells)
+        partial = any(cell.value is not None and cell.n < cell.planned for cell in cells)
+        said = ["Boxed: best", *dashed]
+        said += [hatched] if definition.ascending else []
+        said += ["; without colour: not all seeds"] if partial else []
+        return f"{''.join(said)}."
 
     @property
     def why_empty(self) -> str:

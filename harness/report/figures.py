@@ -171,7 +171,8 @@ def _legend(panels: Sequence[Axes]) -> tuple[list[Any], list[str]]:
 def heatmap(figure: Figure) -> Picture:
     """Draw a panel per dataset and metric, two side by side in a column and four on a page.
 
-    Values stand in the cells, invalid pairs are hatched, the best of a metric is boxed.
+    Values stand in the cells, invalid pairs are hatched, the best of a metric is boxed. What lacks
+    seeds has no colour.
     """
     shown, width = figure.measured, _width(figure)
     across = min(len(shown), 4 if figure.wide else 2)
@@ -217,14 +218,16 @@ def _map(panel: Axes, figure: Figure, position: int) -> None:
     assert definition.y is not None
     xs = _distinct(x for x, _ in figure.points)
     ys = _distinct(y for _, y in figure.points if y is not None)
-    values = _values(figure, position)
-    low, high = min(values.values()), max(values.values())
-    best = max(values, key=values.__getitem__) if column.higher_is_better else None
+    values, whole = _values(figure, position)
+    low, high = min(whole.values(), default=0.0), max(whole.values(), default=0.0)
+    best = max(whole, key=whole.__getitem__, default=None) if column.higher_is_better else None
     for (i, x), (j, y) in product(enumerate(xs), enumerate(ys)):
-        if (x, y) in values:
-            share = (values[x, y] - low) / (high - low) if high > low else 0.5
+        colour: Any = "white"
+        if (x, y) in whole:
+            share = (whole[x, y] - low) / (high - low) if high > low else 0.5
             colour = mpl.colormaps["cividis"](share)
             _square(panel, i, j, facecolor=colour, linewidth=0)
+        if (x, y) in values:
             _write(panel, i, j, f"{values[x, y]:.{column.decimals}f}", _ink(colour))
         elif definition.invalid(x, y):
             _square(panel, i, j, **INVALID)
@@ -243,10 +246,13 @@ def _map(panel: Axes, figure: Figure, position: int) -> None:
     panel.tick_params(length=0)
 
 
-def _values(figure: Figure, position: int) -> dict[Point, float]:
+def _values(figure: Figure, position: int) -> tuple[dict[Point, float], dict[Point, float]]:
+    """Return the means of a column, and those over all seeds: others do not compare with them."""
     cells = [row.cells[position] for row in figure.table.rows]
     pairs = zip(figure.points, cells, strict=True)
-    return {point: cell.value for point, cell in pairs if cell.value is not None}
+    held = [(point, cell, cell.value) for point, cell in pairs if cell.value is not None]
+    whole = {point: value for point, cell, value in held if cell.n == cell.planned}
+    return {point: value for point, _, value in held}, whole
 
 
 def _landmarks(figure: Figure) -> list[Landmark]:
@@ -269,9 +275,10 @@ def _write(panel: Axes, i: int, j: int, text: str, colour: str) -> None:
     panel.text(i, j, text, ha="center", va="center", fontsize=5.2, color=colour, zorder=5)
 
 
-def _ink(colour: Sequence[float]) -> str:
+def _ink(colour: Any) -> str:
     """Return black or white, whichever has more contrast with a colour (WCAG 2.2)."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    colour = mpl.colors.to_rgb(colour)
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return "black" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "white"
 

@@ -281,6 +281,27 @@ def test_a_heat_map_prints_values_and_boxes_the_best(store: MemoryStore, fill: F
     assert first.get_title() == "Validation MRR (%)"
 
 
+def test_a_mean_over_some_of_the_seeds_has_no_colour_and_is_not_the_best(
+    store: MemoryStore, fill: Fill
+) -> None:
+    filler = fill().row("a", [0.2, 0.3], **thresholds(0.1, 0.5, 0.7))
+    filler.row("b", [0.5, None], **thresholds(0.1, 0.9, 0.6))
+    figure = report_figure(store, heatmap())
+    axes = panel(draw(figure))
+    assert [text.get_text() for text in axes.texts] == ["27.50", "55.00", "\N{EN DASH}"]
+    assert rectangles(axes, BEST) == [pytest.approx((0, 0))]
+    filled = [p for p in axes.patches if p.get_fill() and not p.get_hatch()]
+    assert len(filled) == 1
+    assert figure.legend.endswith("; without colour: not all seeds.")
+
+
+def test_a_heat_map_whose_every_mean_lacks_seeds_is_drawn(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2, None], **thresholds(0.1, 0.5, 0.7))
+    axes = panel(draw(report_figure(store, heatmap())))
+    assert axes.texts[0].get_text() == "22.00"
+    assert rectangles(axes, BEST) == []
+
+
 def test_values_can_be_read_on_their_colour(store: MemoryStore, fill: Fill) -> None:
     fill().row("a", [0.2], **thresholds(0.1, 0.5, 0.7)).row("b", [0.3], **thresholds(0.1, 0.9, 0.6))
     axes = panel(drawn(store, heatmap()))
