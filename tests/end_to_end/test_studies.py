@@ -118,6 +118,11 @@ def epochs(home: Path, run_id: str) -> list[int]:
     return [json.loads(line)["epoch"] for line in lines]
 
 
+def trained(home: Path) -> dict[str, list[int]]:
+    """The epochs of the runs that have ended, complete or pruned."""
+    return {run_id: epochs(home, run_id) for run_id in written(home)}
+
+
 def with_test_numbers(home: Path) -> set[str]:
     """The runs that have a number, or ranks, of the test split."""
     ranked = {path.parent.name for path in home.glob("runs/*/ranks.npz")}
@@ -269,25 +274,27 @@ def test_a_study_works_with_the_test_split_locked_away(
 
 @pytest.mark.parametrize("study", [GRID, PRUNED], ids=["grid", "pruned"])
 def test_a_killed_study_goes_on_and_ends_as_if_it_had_not_been(
-    start: Run, tmp_path: Path, study: str
+    start: Run, until: Any, tmp_path: Path, study: str
 ) -> None:
     suite, straight, killed = write(tmp_path, study), tmp_path / "straight", tmp_path / "killed"
-    began = time.monotonic()
     assert start("study", "run", suite, "--home", straight).wait().code == 0
-    took = time.monotonic() - began
 
-    draw = random.Random(0)
-    for _ in range(6):
-        before = written(killed)
+    draw, in_the_middle = random.Random(0), 0
+    for count in (0, 0, 1, 2, 3, 5, 6):
+        before = trained(killed)
         command = start("study", "run", suite, "--home", killed)
-        time.sleep(draw.uniform(0.1, 0.6) * took)
+        until(lambda count=count: len(written(killed)) >= count)
+        time.sleep(draw.uniform(0, 0.05 if count else 0.5))
         command.send(signal.SIGKILL)
-        assert command.wait().code in (0, -signal.SIGKILL)
-        assert before.items() <= written(killed).items()  # what was finished is left as it was
-    before = written(killed)
+        assert command.wait().code == -signal.SIGKILL
+        assert before == {run_id: trained(killed)[run_id] for run_id in before}
+        if count:
+            in_the_middle += len(found(killed).having("unfinished"))
+    assert in_the_middle >= 2
+    before = trained(killed)
     ended = start("study", "run", suite, "--home", killed).wait()
     assert ended.code == 0, ended.err
-    assert before.items() <= written(killed).items()
+    assert before == {run_id: trained(killed)[run_id] for run_id in before}
     assert state(killed) == state(straight)
 
 

@@ -133,3 +133,10 @@ def test_a_command_killed_while_it_draws_a_point_leaves_the_same_point(
         with pytest.raises(KeyboardInterrupt):
             begin(text, "killed").next_round()
     assert points(begin, text, "killed") == straight
+
+
+@pytest.mark.parametrize("text", [RANDOM, TPE])
+def test_the_values_of_a_point_are_drawn_apart(begin: Open, text: str) -> None:
+    for _, point in points(begin, text, "home"):
+        first, second = (point["optimiser.lr"] - 0.1) / 0.9, (point["model.margin"] - 1) / 8
+        assert first != pytest.approx(second)
