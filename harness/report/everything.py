@@ -10,7 +10,15 @@ from harness.errors import HarnessError
 from harness.report.comparing import Comparer
 from harness.report.definition import ComplexityDefinition, FigureDefinition
 from harness.report.files import available, load_any
-from harness.report.query import ALL, Selection, named_figure, named_table, plain_table
+from harness.report.query import (
+    ALL,
+    Selection,
+    fetch,
+    named_figure,
+    named_table,
+    only_validated,
+    plain_table,
+)
 from harness.report.render import FORMATS, PICTURES, SUFFIXES, Drawn, render, render_picture
 from harness.report.table import Table
 from harness.store.base import ResultStore
@@ -74,8 +82,11 @@ def _described(
 def _suite(
     store: ResultStore, suite: str, selection: Selection, comparer: Comparer | None
 ) -> Artefact:
-    table = plain_table(store, suite, selection, comparer=comparer)
-    return _table(f"suite-{suite}", table)
+    """Return the plain table of a suite; without files where a study has nothing tested yet."""
+    name = f"suite-{suite}"
+    if only_validated(fetch(store, suite, selection).results):
+        return Artefact(name)
+    return _table(name, plain_table(store, suite, selection, comparer=comparer))
 
 
 def _made(name: str, make: Callable[[], Artefact]) -> Artefact:

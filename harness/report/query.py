@@ -36,6 +36,7 @@ __all__ = [
     "measurement_tables",
     "named_figure",
     "named_table",
+    "only_validated",
     "plain_table",
     "prepare_tables",
     "report_figure",
@@ -283,11 +284,11 @@ def _tables(
         yield named_table(store, name, selection, comparer)
     if not names:
         results = fetch(store, suite, selection)
-        if not _only_validated(results.results):
+        if not only_validated(results.results):
             yield _plain(results, selection, comparer)
 
 
-def _only_validated(results: Sequence[Result]) -> bool:
+def only_validated(results: Sequence[Result]) -> bool:
     """Tell whether a study has runs of a suite, none of which was chosen to be tested."""
     return any(r.untested for r in results) and all(r.untested or not r.planned for r in results)
 

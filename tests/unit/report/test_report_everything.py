@@ -45,6 +45,15 @@ def test_suites_without_a_definition_have_a_table(store: MemoryStore) -> None:
     assert "suite-others" in by_name(store, Selection(variant="beef"))
 
 
+def test_a_study_of_which_nothing_was_tested_has_no_table(store: MemoryStore) -> None:
+    Filler(store, "mine").row("A trial 0", [0.2]).row("A trial 1", [0.3])
+    for run_id, status in (("min000", "validated"), ("min001", "pruned")):
+        record = store.get(run_id)
+        store.remove(run_id)
+        store.add(record.model_copy(update={"status": status, "metrics": ()}))
+    assert by_name(store)["suite-mine"] == Artefact("suite-mine")
+
+
 def test_what_cannot_be_made_does_not_stop_the_others(
     tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
