@@ -158,7 +158,7 @@ class _Asked:
 
         asked = [load_any(name) for name in (*self.tables, *self.figures)]
         _tell_variants(store, variant, {getattr(definition, "suite", "") for definition in asked})
-        variants = {cell.variant for cell in store.cells()}
+        variants = {variant for _, variant, _ in store.blocks()}
         if variant and variant not in variants:
             near = suggest(variant, variants - {""})
             raise ConfigError(f"--variant {variant}: no run has it{near}")
@@ -231,7 +231,7 @@ def _seeds(text: str) -> frozenset[int] | None:
 
 def _tell_variants(store: ResultStore, variant: str, suites: set[str]) -> None:
     """Say on stderr which other variants of the suites (of all when empty) the store holds."""
-    others = {(c.suite, c.variant) for c in store.cells() if c.variant not in ("", variant)}
+    others = {(suite, held) for suite, held, _ in store.blocks() if held not in ("", variant)}
     for suite, name in sorted(others):
         if not suites or suite in suites:
             typer.echo(f"not shown: suite {suite} with --set (--variant {name})", err=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from harness.config.base import Config
 from harness.errors import suggest
 from harness.plan.complexity import Factor, Stage
+from harness.store.outcomes import MetricPlace, Wanted
 
 __all__ = [
     "METRICS",
@@ -25,12 +27,12 @@ __all__ = [
     "FigureDefinition",
     "Landmark",
     "Metric",
-    "MetricPlace",
     "Published",
     "PublishedTable",
     "RowSpec",
     "StageRow",
     "parse_metric",
+    "wanted",
 ]
 
 
@@ -72,14 +74,6 @@ BUCKETS = ("all", "warm", "cold")
 SPLITS = ("test", "valid")
 
 
-class MetricPlace(NamedTuple):
-    """A metric, and the queries it is over."""
-
-    metric: str
-    bucket: str = "all"
-    split: str = "test"
-
-
 def parse_metric(text: str) -> MetricPlace:
     """Read ``"mrr"``, ``"mrr/cold"`` or ``"valid:mrr"``: split, metric and bucket.
 
@@ -97,6 +91,17 @@ def parse_metric(text: str) -> MetricPlace:
     if colon and split not in SPLITS:
         raise ValueError(f"unknown split '{split}'{suggest(split, SPLITS)}")
     return MetricPlace(metric, bucket or "all", split or "test")
+
+
+def wanted(metrics: Iterable[str]) -> Wanted:
+    """Return what must be read of a run to show some metrics."""
+    places = [parse_metric(text) for text in metrics]
+    sources = {place.metric: METRICS[place.metric].source for place in places}
+    return Wanted(
+        metrics=frozenset(place for place in places if sources[place.metric] == "metrics"),
+        diagnostics=frozenset(name for name, where in sources.items() if where == "diagnostics"),
+        last_epoch="history" in sources.values(),
+    )
 
 
 def _checked_metric(text: str) -> str:
@@ -180,6 +185,11 @@ class Definition(Config):
     """Printed below the table."""
     row_title: str = "Method"
     """Heading of the rows' labels."""
+
+    @property
+    def all_metrics(self) -> tuple[str, ...]:
+        """Metrics of the table and those of single datasets."""
+        return _all_metrics(self.metrics, self.datasets)
 
     @model_validator(mode="after")
     def _consistent(self) -> Definition:
@@ -269,6 +279,11 @@ class FigureDefinition(Config):
             raise ValueError("a heatmap needs y" if self.y is None else "only a heatmap has y")
         _refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
         return self
+
+    @property
+    def all_metrics(self) -> tuple[str, ...]:
+        """Metrics of the figure and those of single datasets."""
+        return _all_metrics(self.metrics, self.datasets)
 
     def invalid(self, x: AxisValue, y: AxisValue) -> bool:
         """Return whether a pair makes no sense."""
@@ -439,6 +454,10 @@ class Published(Config):
     """Tables of results by name."""
     complexity: PublishedClaims = PublishedClaims(caption="", claims={})
     """What the paper says of time."""
+
+
+def _all_metrics(metrics: Sequence[str], datasets: Sequence[DatasetSpec]) -> tuple[str, ...]:
+    return (*metrics, *(metric for dataset in datasets for metric in dataset.metrics))
 
 
 def _refuse_doubles(what: str, names: list[str]) -> None:

@@ -54,7 +54,7 @@ def artefacts(
     described: set[str] = set()
     for name in available():
         yield _made(name, partial(_described, store, name, selection, described, comparer))
-    suites = {cell.suite for cell in store.cells() if cell.variant == selection.variant}
+    suites = {suite for suite, variant, _ in store.blocks() if variant == selection.variant}
     for suite in sorted(suites - described):
         yield _made(f"suite-{suite}", partial(_suite, store, suite, selection, comparer))
 
@@ -84,7 +84,7 @@ def _suite(
 ) -> Artefact:
     """Return the plain table of a suite; without files where a study has nothing tested yet."""
     name = f"suite-{suite}"
-    if only_validated(fetch(store, suite, selection).results):
+    if only_validated(fetch(store, suite, (), selection).results):
         return Artefact(name)
     return _table(name, plain_table(store, suite, selection, comparer=comparer))
 

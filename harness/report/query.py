@@ -18,6 +18,8 @@ from harness.report.definition import (
     Definition,
     FigureDefinition,
     Published,
+    parse_metric,
+    wanted,
 )
 from harness.report.figure import Figure
 from harness.report.files import available, load_any, load_definition, load_figure, load_published
@@ -25,7 +27,7 @@ from harness.report.questions import Ask
 from harness.report.results import Result, SeedRun, SuiteResults
 from harness.report.sweep import sweep
 from harness.report.table import Table
-from harness.store.base import DamagedRecords, ResultStore
+from harness.store.base import ResultStore
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.records import Cell
 
@@ -46,6 +48,8 @@ __all__ = [
 
 SUITE_METRICS = ("mrr", "hits@1", "hits@10")
 SPLIT_METRICS = ("mrr/warm", "mrr/cold")
+PLAIN_METRICS = (*SUITE_METRICS, *SPLIT_METRICS)
+"""What is read for a table without a definition."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,18 @@ ALL = Selection()
 
 
 def fetch(
-    store: ResultStore, suite: str, selection: Selection = ALL, source: str = ""
+    store: ResultStore,
+    suite: str,
+    metrics: Iterable[str],
+    selection: Selection = ALL,
+    source: str = "",
 ) -> SuiteResults:
     """Return what the store knows of a suite, on all its datasets; damaged records say so.
 
     Args:
         store: any store.
         suite: its name.
+        metrics: what is read of the runs, as definitions write it ("mrr/cold").
         selection: which runs.
         source: what the user calls it on the command line; its name when not given.
 
@@ -87,15 +96,10 @@ def fetch(
     """
     seeds = selection.seeds
     cells = [c for c in store.cells(suite, selection.variant) if seeds is None or c.seed in seeds]
-    damages: Mapping[str, str] = {}
-    try:
-        found = store.find(ids={c.run_id for c in cells} - {""})
-    except DamagedRecords as error:
-        found, damages = error.readable, error.problems
-    records = {record.run_id: record for record in found}
+    found = store.outcomes({c.run_id for c in cells} - {""}, wanted(metrics))
     grouped: dict[tuple[str, str, str], dict[int, SeedRun]] = defaultdict(dict)
     for cell, label in zip(cells, _labels(cells), strict=True):
-        known, damage = records.get(cell.run_id), damages.get(cell.run_id, "")
+        known, damage = found.runs.get(cell.run_id), found.problems.get(cell.run_id, "")
         run = SeedRun(cell.seed, cell.run_id, known, cell.reason, damage)
         grouped[label, cell.dataset, cell.features][cell.seed] = run
     results = [
@@ -125,7 +129,7 @@ def report_table(
         ConfigError: a dataset is not in the table.
         StoreError: the runs cannot stand in one table.
     """
-    results = fetch(store, definition.suite, selection)
+    results = fetch(store, definition.suite, definition.all_metrics, selection)
     shown = _only(_with_datasets(definition, results), selection.datasets)
     return assemble(shown, published, results, _ask(comparer, shown, results, selection))
 
@@ -137,7 +141,7 @@ def report_figure(
     selection: Selection = ALL,
 ) -> Figure:
     """Return the figure that a definition describes; arguments and errors as ``report_table``."""
-    swept = sweep(definition, fetch(store, definition.suite, selection))
+    swept = sweep(definition, fetch(store, definition.suite, definition.all_metrics, selection))
     shown = _only(_with_datasets(swept.definition, swept.results), selection.datasets)
     table = assemble(shown, published, swept.results)
     return Figure(definition, table, tuple(swept.points[row.label] for row in table.rows))
@@ -208,9 +212,9 @@ def all_tables(
     """
     names = _definitions()
     datasets: dict[str, set[str]] = defaultdict(set)
-    for cell in store.cells():
-        if cell.variant == selection.variant:
-            datasets[cell.suite].add(cell.dataset.lower())
+    for suite, variant, dataset in store.blocks():
+        if variant == selection.variant:
+            datasets[suite].add(dataset.lower())
     tables: list[Table] = []
     for suite, held in datasets.items():
         here = tuple(name for name in selection.datasets if name.lower() in held)
@@ -256,7 +260,7 @@ def prepare_tables(
         suites: names and variants; all that the store holds when empty.
     """
     names = _definitions()
-    held = dict.fromkeys((cell.suite, cell.variant) for cell in store.cells())
+    held = dict.fromkeys((suite, variant) for suite, variant, _ in store.blocks())
     for suite, variant in tuple(suites) or held:
         # A suite whose table cannot be made says so when it is asked for.
         with contextlib.suppress(HarnessError):
@@ -283,7 +287,7 @@ def _tables(
     for name in names:
         yield named_table(store, name, selection, comparer)
     if not names:
-        results = fetch(store, suite, selection)
+        results = fetch(store, suite, PLAIN_METRICS, selection)
         if not only_validated(results.results):
             yield _plain(results, selection, comparer)
 
@@ -310,7 +314,8 @@ def plain_table(
     comparer: Comparer | None = None,
 ) -> Table:
     """Return what :func:`suite_table` does, of the runs of a selection."""
-    return _plain(fetch(store, suite, selection, source), selection, comparer)
+    results = fetch(store, suite, PLAIN_METRICS, selection, source)
+    return _plain(results, selection, comparer)
 
 
 def _plain(results: SuiteResults, selection: Selection, comparer: Comparer | None) -> Table:
@@ -360,11 +365,7 @@ def _only(definition: Definition, wanted: Sequence[str]) -> Definition:
 
 def _present(results: SuiteResults, dataset: str) -> tuple[str, ...]:
     """Return the columns of a dataset: warm and cold only where some run has them."""
-    held = {
-        f"{value.metric}/{value.bucket}"
-        for record in results.records
-        if record.dataset == dataset
-        for value in record.metrics
-        if value.split == "test"
-    }
-    return (*SUITE_METRICS, *(metric for metric in SPLIT_METRICS if metric in held))
+    records = [record for record in results.records if record.dataset == dataset]
+    held = {place for record in records for place in record.metrics}
+    split = (metric for metric in SPLIT_METRICS if parse_metric(metric) in held)
+    return (*SUITE_METRICS, *split)

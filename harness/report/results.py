@@ -14,7 +14,7 @@ from harness.errors import ConfigError, StoreError
 from harness.plan.spec import Protocol
 from harness.plan.suite import find_suite, load_suite
 from harness.report.definition import METRICS
-from harness.store.records import RunRecord
+from harness.store.outcomes import MetricPlace, Outcome
 
 __all__ = ["Entry", "Result", "SeedRun", "SuiteResults"]
 
@@ -35,12 +35,12 @@ class SeedRun:
 
     seed: int
     run_id: str
-    record: RunRecord | None
+    record: Outcome | None
     reason: str = ""
     damage: str = ""
 
     @property
-    def ok(self) -> RunRecord | None:
+    def ok(self) -> Outcome | None:
         """The record of a run that succeeded: tested, or validated and not tested."""
         return self.record if self.record and self.record.status in ("ok", "validated") else None
 
@@ -68,7 +68,7 @@ class Result:
     runs: tuple[SeedRun, ...]
 
     @property
-    def records(self) -> tuple[RunRecord, ...]:
+    def records(self) -> tuple[Outcome, ...]:
         """Records of the runs that succeeded."""
         return tuple(run.ok for run in self.runs if run.ok)
 
@@ -100,7 +100,7 @@ class Result:
         """
         if METRICS[metric].source != "metrics":
             return {}
-        found = ((r.seed, r.run_id, r.metric(metric, bucket=bucket)) for r in self.records)
+        found = ((r.seed, r.run_id, _value(r, metric, bucket, "test")) for r in self.records)
         return {seed: (run_id, value) for seed, run_id, value in found if value is not None}
 
     def values(self, metric: str, bucket: str = "all", split: str = "test") -> dict[int, float]:
@@ -182,7 +182,7 @@ class SuiteResults:
         return tuple(r for r in self.results if r.label.lower() == label.lower())
 
     @cached_property
-    def records(self) -> tuple[RunRecord, ...]:
+    def records(self) -> tuple[Outcome, ...]:
         """Records of all runs that succeeded."""
         return tuple(record for result in self.results for record in result.records)
 
@@ -210,7 +210,7 @@ class SuiteResults:
             what = f"row '{result.label}' has runs with two versions of the features "
             self._refuse(result.records, "feature_digest", f"{what}'{result.features}'")
 
-    def _refuse(self, records: Sequence[RunRecord], name: str, what: str) -> None:
+    def _refuse(self, records: Sequence[Outcome], name: str, what: str) -> None:
         first = {getattr(record, name): record.run_id for record in reversed(records)}
         if len(first) < 2:
             return
@@ -221,11 +221,11 @@ class SuiteResults:
         )
 
 
-def _value(record: RunRecord, metric: str, bucket: str, split: str) -> float | None:
+def _value(record: Outcome, metric: str, bucket: str, split: str) -> float | None:
     match METRICS[metric].source:
         case "metrics":
-            return record.metric(metric, split=split, bucket=bucket)
+            return record.metrics.get(MetricPlace(metric, bucket, split))
         case "history":
-            return record.history[-1].get(metric) if record.history else None
+            return record.last_epoch.get(metric)
         case "diagnostics":
             return record.diagnostics.get(metric)

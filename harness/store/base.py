@@ -8,6 +8,7 @@ from typing import Protocol
 
 from harness.errors import ConfigError, StoreError
 from harness.store.benchmarks import BenchmarkRecord
+from harness.store.outcomes import Outcomes, Wanted
 from harness.store.records import Cell, Comparison, RunRecord, Status
 
 __all__ = [
@@ -144,6 +145,10 @@ class ResultStore(Protocol):
         """
         ...
 
+    def outcomes(self, ids: Iterable[str], wanted: Wanted) -> Outcomes:
+        """Return what tables need of the runs that there are (no record is built)."""
+        ...
+
     def ids(self, prefix: str = "") -> Sequence[str]:
         """Return the ids that begin with ``prefix``, oldest first (no record is built)."""
         ...
@@ -174,6 +179,10 @@ class ResultStore(Protocol):
 
     def cells(self, suite: str | None = None, variant: str = "") -> Sequence[Cell]:
         """Return the cells of a suite in table order (of all suites and variants when None)."""
+        ...
+
+    def blocks(self) -> Sequence[tuple[str, str, str]]:
+        """Return the suite, variant and dataset of all cells, each once, sorted (fast)."""
         ...
 
     def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:

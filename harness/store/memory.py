@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harness.store.base import check_plan, supersedes, takes_place
 from harness.store.benchmarks import BenchmarkRecord
+from harness.store.outcomes import Outcomes, Wanted, outcome_of
 from harness.store.records import Cell, Comparison, RunRecord, Status
 
 __all__ = ["MemoryStore"]
@@ -55,6 +56,11 @@ class MemoryStore:
             and (wanted is None or record.run_id in wanted)
         ]
 
+    def outcomes(self, ids: Iterable[str], wanted: Wanted) -> Outcomes:
+        """Return what tables need of the runs that there are."""
+        held = (self._records[run_id] for run_id in ids if run_id in self._records)
+        return Outcomes({record.run_id: outcome_of(record, wanted) for record in held})
+
     def ids(self, prefix: str = "") -> Sequence[str]:
         """Return the ids that begin with ``prefix``, oldest first."""
         return [run_id for run_id in self._records if run_id.startswith(prefix)]
@@ -95,6 +101,10 @@ class MemoryStore:
             if suite is None or (cell.suite, cell.variant) == (suite, variant)
         ]
         return sorted(chosen, key=lambda cell: cell.order)
+
+    def blocks(self) -> Sequence[tuple[str, str, str]]:
+        """Return the suite, variant and dataset of all cells, each once, sorted."""
+        return sorted({(cell.suite, cell.variant, cell.dataset) for cell in self._cells.values()})
 
     def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
         """Return what was kept of a table, by position."""

@@ -23,6 +23,7 @@ __all__ = [
     "RunRecord",
     "Status",
     "TimingSample",
+    "check_value",
 ]
 
 RECORD_VERSION = 1
@@ -51,6 +52,18 @@ Status = Literal["ok", "validated", "pruned", "failed"]
 behind, to be continued; or failed."""
 
 
+def check_value(metric: str, value: float) -> None:
+    """Refuse a value that a metric cannot have.
+
+    Raises:
+        ValueError: it is outside of the metric's range.
+    """
+    share = (0.0, 1.0) if metric.startswith("hits@") else (-math.inf, math.inf)
+    least, most = _RANGES.get(metric, share)
+    if not least <= value <= most:
+        raise ValueError(f"{metric} is {least:g} to {most:g}, never {value:g}")
+
+
 class MetricValue(Config):
     """One number."""
 
@@ -67,10 +80,7 @@ class MetricValue(Config):
 
     @model_validator(mode="after")
     def _possible(self) -> MetricValue:
-        share = (0.0, 1.0) if self.metric.startswith("hits@") else (-math.inf, math.inf)
-        least, most = _RANGES.get(self.metric, share)
-        if not least <= self.value <= most:
-            raise ValueError(f"{self.metric} is {least:g} to {most:g}, never {self.value:g}")
+        check_value(self.metric, self.value)
         return self
 
 

@@ -36,6 +36,7 @@ from harness.store import migrations
 from harness.store.base import STAGE, TOLD, DamagedRecords, check_plan, supersedes, takes_place
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.failures import ELSEWHERE, WAIT, disk_error, explain, make_folder, not_a_database
+from harness.store.outcomes import Outcome, Outcomes, Wanted, outcome_of
 from harness.store.records import Cell, Comparison, RunRecord, Status
 from harness.store.rows import (
     OWN,
@@ -48,6 +49,7 @@ from harness.store.rows import (
     rows_of,
     rows_of_comparisons,
 )
+from harness.store.sql_outcomes import read_outcomes
 from harness.store.tables import (
     Base,
     Benchmark,
@@ -129,6 +131,20 @@ class SqlStore:
             raise DamagedRecords(problems, records)
         return records
 
+    def outcomes(self, ids: Iterable[str], wanted: Wanted) -> Outcomes:
+        """Return what tables need of the runs that there are, in five statements per 500 ids."""
+        found: dict[str, Outcome] = {}
+        problems: dict[str, str] = {}
+        with self._read() as connection:
+            for chunk in _chunks(sorted(set(ids))):
+                read = read_outcomes(connection, chunk, wanted)
+                found |= read.outcomes
+                if read.damaged:  # the whole records say what is wrong with them
+                    loaded = _load(connection, [Run.run_id.in_(read.damaged)])
+                    found |= {r.run_id: outcome_of(r, wanted) for _, r in loaded.records}
+                    problems |= loaded.problems
+        return Outcomes(found, DamagedRecords(problems).problems)
+
     def ids(self, prefix: str = "") -> Sequence[str]:
         """Return the ids that begin with ``prefix``, oldest first."""
         statement = select(Run.run_id).order_by(Run.number)
@@ -184,6 +200,15 @@ class SqlStore:
         where = [] if suite is None else [CellRow.suite == suite, CellRow.variant == variant]
         with self._read() as connection:
             return sorted(_sound_cells(connection, *where), key=lambda cell: cell.order)
+
+    def blocks(self) -> Sequence[tuple[str, str, str]]:
+        """Return the suite, variant and dataset of all cells, each once, sorted."""
+        columns = (CellRow.suite, CellRow.variant, CellRow.dataset)
+        with self._read() as connection:
+            rows = [tuple(row) for row in connection.execute(select(*columns).distinct())]
+            if not all(isinstance(name, str) for row in rows for name in row):
+                _sound_cells(connection)  # says which place is damaged
+            return sorted(rows)
 
     def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
         """Return what was kept of a table, by position."""

@@ -14,6 +14,7 @@ from harness.store.base import ResultStore, resolve_id
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identified
 from harness.store.ingest import merge
 from harness.store.memory import MemoryStore
+from harness.store.outcomes import MetricPlace, Wanted, outcome_of
 from harness.store.records import Cell, Comparison, MetricValue, RunRecord
 
 MakeRecord = Callable[..., RunRecord]
@@ -236,6 +237,16 @@ def test_cells_come_back_equal_and_in_table_order(store: ResultStore) -> None:
     assert list(store.cells("main")) == planned
 
 
+def test_blocks_are_what_the_cells_are_of(store: ResultStore) -> None:
+    store.plan("main", "", [cell("a1"), cell("a2", seed=1), cell("a3", dataset="tiva")])
+    store.plan("main", "beef", [cell("b1", variant="beef")])
+    assert list(store.blocks()) == [
+        ("main", "", "atlas"),
+        ("main", "", "tiva"),
+        ("main", "beef", "atlas"),
+    ]
+
+
 def test_a_cell_may_point_to_a_run_that_does_not_exist(
     store: ResultStore, make_record: MakeRecord
 ) -> None:
@@ -382,3 +393,54 @@ def test_measurements_travel_as_files_and_between_stores(
     assert import_records(files, folder, runs=tmp_path).kept == 1
     assert merge(merged, store).added == [record.benchmark_id]
     assert files.benchmarks() == merged.benchmarks() == [record]
+
+
+# --- outcomes -----------------------------------------------------------------------------
+
+
+EVERYTHING = Wanted(
+    metrics=frozenset({MetricPlace("mrr"), MetricPlace("mrr", split="valid")}),
+    diagnostics=frozenset({"parameters"}),
+    last_epoch=True,
+)
+
+
+def eventful(make_record: MakeRecord) -> RunRecord:
+    """A record with numbers of every kind that an outcome may hold, and some that it does not."""
+    number = {"side": "both", "metric": "mrr", "queries": 2}
+    found = make_record("a1").model_dump() | {
+        "metrics": [
+            {**number, "split": "test", "value": 0.5},
+            {**number, "split": "valid", "value": 0.25},
+            {**number, "split": "test", "value": 0.1, "side": "head"},
+            {**number, "split": "test", "value": 0.2, "bucket": "cold"},
+        ],
+        "history": [{"epoch": 1.0, "easy": 0.5}, {"epoch": 2.0, "easy": 0.75}],
+        "diagnostics": {"parameters": 12.0, "omega": 0.5},
+        "notes": ["second to none", "a remark"],
+        "modalities": ["text", "image"],
+    }
+    return RunRecord.model_validate(found)
+
+
+def test_outcomes_are_records_without_what_is_not_wanted(
+    store: ResultStore, make_record: MakeRecord
+) -> None:
+    record = eventful(make_record)
+    store.add(record)
+    (found,) = store.outcomes(["a1", "unknown"], EVERYTHING).runs.values()
+    assert found == outcome_of(record, EVERYTHING)
+    assert found.metrics == {MetricPlace("mrr"): 0.5, MetricPlace("mrr", split="valid"): 0.25}
+    assert found.diagnostics == {"parameters": 12.0}
+    assert found.last_epoch == {"epoch": 2.0, "easy": 0.75}
+    assert found.notes == ("second to none", "a remark")
+    assert found.modalities == ("text", "image")
+    assert found.spec == record.spec
+
+
+def test_numbers_that_are_not_wanted_are_not_read(
+    store: ResultStore, make_record: MakeRecord
+) -> None:
+    store.add(eventful(make_record))
+    found = store.outcomes(["a1"], Wanted()).runs["a1"]
+    assert (found.metrics, found.diagnostics, found.last_epoch) == ({}, {}, {})

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import statistics
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
 from harness.report.aggregate import Summary, half_width, paired_change, summarise
 
@@ -11,6 +16,17 @@ def test_mean_and_sample_standard_deviation() -> None:
     assert summary.mean == 5.0
     assert summary.sd == pytest.approx(13**0.5)
     assert summary.n == 3
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20))
+def test_summary_is_that_of_the_standard_library(values: list[float]) -> None:
+    summary = summarise(values)
+    assert summary.mean == pytest.approx(statistics.fmean(values), rel=1e-12, abs=1e-9)
+    assert summary.sd == pytest.approx(statistics.stdev(values), rel=1e-9, abs=1e-9)
+
+
+def test_equal_values_have_no_deviation() -> None:
+    assert summarise([0.1, 0.1, 0.1]) == Summary(0.1, 0.0, 3)
 
 
 def test_one_seed_has_no_standard_deviation() -> None:
@@ -29,6 +45,12 @@ def test_interval_of_a_mean() -> None:
     # t tables: 12.706 for one degree of freedom, 4.3027 for two
     assert half_width(1.0, 2) == pytest.approx(12.706 / 2**0.5, abs=1e-3)
     assert half_width(2.0, 3) == pytest.approx(4.3027 * 2 / 3**0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 7, 10, 31, 100])
+def test_the_interval_is_that_of_scipy(n: int) -> None:
+    expected = stats.t.ppf(0.975, n - 1) / n**0.5
+    assert half_width(1.0, n) == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_change_that_all_seeds_share_has_no_width() -> None:
