@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from harness.config.base import KeyPath, problems, show_path
@@ -145,9 +145,10 @@ class _Reader:
 
     def text(self, text: str, source: str) -> _Node:
         try:
-            yaml = _parser()
-            _check_depth(yaml, text, source)
             root = _parser().compose(text)
+        except MaxDepthExceededError as error:
+            line = error.problem_mark.line + 1
+            raise ConfigError(f"{source}:{line}: nested deeper than {MAX_DEPTH}") from None
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
@@ -235,6 +236,7 @@ class _Reader:
 def _parser() -> YAML:
     yaml = YAML(typ="safe", pure=True)
     yaml.composer.warn_double_anchors = False
+    yaml.max_depth = MAX_DEPTH + 1  # it counts the values inside of lists and mappings too
     return yaml
 
 
@@ -250,17 +252,6 @@ def _text_of(path: Path) -> str:
         raise ConfigError(f"{path}:{line}: not UTF-8 text") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _check_depth(yaml: YAML, text: str, source: str) -> None:
-    """Refuse deep nesting and piles of aliases before the recursive composer meets them."""
-    depth = aliases = 0
-    for event in yaml.parse(text):
-        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        aliases += isinstance(event, AliasEvent)
-        if depth > MAX_DEPTH or aliases > MAX_VALUES:
-            line = event.start_mark.line + 1
-            raise ConfigError(f"{source}:{line}: nested deeper than {MAX_DEPTH}")
 
 
 def _scalar(node: Any, origin: Origin) -> Any:
