@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby, zip_longest
 
 from tabulate import DataRow, TableFormat, tabulate
@@ -49,37 +51,74 @@ def _panels(table: Table, block: Block) -> Iterator[list[str]]:
     remaining, headings = block.columns, table.headings
     while remaining:
         count = len(remaining)
-        lines = _panel(table, remaining, headings)
-        while count > 1 and _width(lines) > WIDTH:
+        panel = _panel(table, remaining, headings)
+        while count > 1 and panel.width > WIDTH:
             count -= 1
-            lines = _panel(table, remaining[:count], headings)
-        if headings and _width(lines) > WIDTH:
-            yield _panel(table, (), headings)
+            panel = _panel(table, remaining[:count], headings)
+        if headings and panel.width > WIDTH:
+            yield _panel(table, (), headings).lines()
         else:
-            yield lines
+            yield panel.lines()
             remaining = remaining[count:]
         headings = ()
 
 
-def _panel(table: Table, columns: Sequence[int], headings: Sequence[Heading]) -> list[str]:
-    """Return the lines of one panel: the airiest of three layouts that is not too wide."""
-    for gap, label_width in LAYOUTS:
-        lines = _lines(table, columns, headings, gap, label_width)
-        if _width(lines) <= WIDTH:
-            return lines
-    return _lines(table, columns, headings, *LAYOUTS[0])
-
-
-def _lines(
-    table: Table,
-    columns: Sequence[int],
-    headings: Sequence[Heading],
-    gap: str,
-    label_width: int,
-) -> list[str]:
+def _panel(table: Table, columns: Sequence[int], headings: Sequence[Heading]) -> _Panel:
+    """Return one panel: the airiest of three layouts that is not too wide."""
     grid = lay_out(table, columns)
+    panels = (_laid_out(table, grid, headings, *layout) for layout in LAYOUTS)
+    fitting = (panel for panel in panels if panel.width <= WIDTH)
+    return next(fitting, None) or _laid_out(table, grid, headings, *LAYOUTS[0])
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """A panel before it is printed.
+
+    Attributes:
+        header, body: rows of printed cells.
+        groups: title of the group that begins at a row of the body.
+        left: how many columns are aligned to the left, those in front.
+        gap: between columns.
+    """
+
+    header: list[list[str]]
+    body: list[list[str]]
+    groups: dict[int, str]
+    left: int
+    gap: str
+
+    @cached_property
+    def rule(self) -> str:
+        """The line below the header."""
+        columns = zip(*self.header, *self.body, strict=True)
+        return self.gap.join("-" * _width(column) for column in columns)
+
+    @property
+    def width(self) -> int:
+        """Number of characters."""
+        return len(self.rule)
+
+    def lines(self) -> list[str]:
+        """Return what is printed."""
+        rows = [*self.header, *self.body]
+        printed = tabulate(
+            rows,
+            tablefmt=_plain(self.gap),
+            disable_numparse=True,
+            preserve_whitespace=True,
+            colalign=["left"] * self.left + ["right"] * (len(rows[0]) - self.left),
+        )
+        lines = [line.rstrip() for line in printed.splitlines()]
+        lines.insert(len(self.header), self.rule)
+        return _with_groups(lines, len(self.header) + 1, self.groups)
+
+
+def _laid_out(
+    table: Table, grid: Grid, headings: Sequence[Heading], gap: str, label_width: int
+) -> _Panel:
     attribute_width = ATTRIBUTE_WIDTH
-    if not columns:
+    if not grid.columns:
         attribute_width = min(attribute_width, (WIDTH - LABEL_WIDTH) // len(headings) - 1)
     titles = [textwrap.wrap(table.row_title, label_width)]
     titles += [textwrap.wrap(heading.text, attribute_width) for heading in headings]
@@ -93,18 +132,7 @@ def _lines(
             described = [_label(row, label_width)]
             described += _attributes(row, attribute_width) if headings else []
             body += _folded_rows([*described, *([number] for number in numbers)])
-    align = ["left"] * (1 + len(headings)) + ["right"] * len(grid.columns)
-    printed = tabulate(
-        [*header, *body],
-        tablefmt=_plain(gap),
-        disable_numparse=True,
-        preserve_whitespace=True,
-        colalign=align,
-    )
-    lines = [line.rstrip() for line in printed.splitlines()]
-    rule = gap.join("-" * _width(column) for column in zip(*header, *body, strict=True))
-    lines.insert(len(header), rule)
-    return _with_groups(lines, len(header) + 1, groups)
+    return _Panel(header, body, groups, 1 + len(headings), gap)
 
 
 def _titles(grid: Grid) -> list[list[str]]:
