@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
+from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
@@ -69,7 +70,8 @@ class RankFiles:
     def __init__(self, runs: Path, ties: Ties) -> None:
         self.runs, self.ties = runs, ties
         self._load = lru_cache(KEPT_FILES)(self._read)
-        self._there = cache(lambda run_id: self._path(run_id).is_file())
+        # Asked of every run that is shown; making a Path of each would take longer than the rest.
+        self._there = cache(lambda run_id: isfile(f"{runs}/{run_id}/{RANKS}"))
 
     def have(self, entry: Entry) -> bool:
         """Return whether all ranks of a row are there."""

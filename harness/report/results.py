@@ -67,7 +67,7 @@ class Result:
     features: str
     runs: tuple[SeedRun, ...]
 
-    @property
+    @cached_property
     def records(self) -> tuple[Outcome, ...]:
         """Records of the runs that succeeded."""
         return tuple(run.ok for run in self.runs if run.ok)
@@ -100,17 +100,14 @@ class Result:
         """
         if METRICS[metric].source != "metrics":
             return {}
-        found = ((r.seed, r.run_id, _value(r, metric, bucket, "test")) for r in self.records)
-        return {seed: (run_id, value) for seed, run_id, value in found if value is not None}
+        found = _values(self.records, MetricPlace(metric, bucket))
+        return {record.seed: (record.run_id, value) for record, value in found}
 
     def values(self, metric: str, bucket: str = "all", split: str = "test") -> dict[int, float]:
         """Return the values by seed, in the printed unit."""
-        found: dict[int, float] = {}
-        for record in self.records:
-            value = _value(record, metric, bucket, split)
-            if value is not None:
-                found[record.seed] = value * METRICS[metric].factor
-        return found
+        factor = METRICS[metric].factor
+        found = _values(self.records, MetricPlace(metric, bucket, split))
+        return {record.seed: value * factor for record, value in found}
 
 
 @dataclass(frozen=True)
@@ -221,11 +218,13 @@ class SuiteResults:
         )
 
 
-def _value(record: Outcome, metric: str, bucket: str, split: str) -> float | None:
-    match METRICS[metric].source:
+def _values(records: Sequence[Outcome], place: MetricPlace) -> list[tuple[Outcome, float]]:
+    """Return the runs that have a value, with it."""
+    match METRICS[place.metric].source:
         case "metrics":
-            return record.metrics.get(MetricPlace(metric, bucket, split))
+            found = [(record, record.metrics.get(place)) for record in records]
         case "history":
-            return record.last_epoch.get(metric)
+            found = [(record, record.last_epoch.get(place.metric)) for record in records]
         case "diagnostics":
-            return record.diagnostics.get(metric)
+            found = [(record, record.diagnostics.get(place.metric)) for record in records]
+    return [(record, value) for record, value in found if value is not None]

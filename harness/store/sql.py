@@ -205,10 +205,10 @@ class SqlStore:
         """Return the suite, variant and dataset of all cells, each once, sorted."""
         columns = (CellRow.suite, CellRow.variant, CellRow.dataset)
         with self._read() as connection:
-            rows = [tuple(row) for row in connection.execute(select(*columns).distinct())]
-            if not all(isinstance(name, str) for row in rows for name in row):
+            found = connection.execute(select(*columns).distinct()).all()
+            if not all(isinstance(name, str) for row in found for name in row):
                 _sound_cells(connection)  # says which place is damaged
-            return sorted(rows)
+            return sorted((suite, variant, dataset) for suite, variant, dataset in found)
 
     def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
         """Return what was kept of a table, by position."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from math import isfinite
+from operator import eq
 from typing import Any, NamedTuple, get_args
 
-from sqlalchemy import ColumnElement, Connection, Text, cast, func, select, tuple_
+from pydantic_core import from_json
+from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, select, tuple_
 
 from harness.store.outcomes import OWN_FIELDS, MetricPlace, Outcome, Wanted
 from harness.store.records import Status, check_value
@@ -16,19 +18,17 @@ from harness.store.tables import Diagnostic, Epoch, Metric, Note, Run
 
 __all__ = ["Read", "read_outcomes"]
 
-OWN: dict[str, Any] = {
-    **{name: getattr(Run, name) for name in OWN_FIELDS},
-    "spec": cast(Run.spec, Text),  # SQLAlchemy would parse it a little slower
-}
-"""Fields of an outcome that are columns of a run."""
-KINDS = {
+OWN = {
     **dict.fromkeys(OWN_FIELDS, str),
     "seed": int,
     "error": str | None,
     "modalities": list,
     "spec": dict,
 }
-"""Their types."""
+"""Fields of an outcome that are columns of a run, and their types."""
+JSON = ("modalities", "spec")
+COLUMNS = [cast(c, Text) if name in JSON else c for name in OWN if (c := getattr(Run, name))]
+"""JSON as text: SQLAlchemy would take longer to parse it."""
 STATUSES = frozenset(get_args(Status))
 
 
@@ -52,7 +52,7 @@ def read_outcomes(connection: Connection, ids: Sequence[str], wanted: Wanted) ->
     diagnostics = reader.diagnostics(wanted.diagnostics)
     last = reader.last_epochs() if wanted.last_epoch else {}
     found: dict[str, Outcome] = {}
-    for run_id, own in reader.each(_own, Run, *OWN.values()):
+    for run_id, own in reader.each(_own, Run, *COLUMNS):
         if run_id not in reader.damaged:
             found[run_id] = Outcome(
                 **own,
@@ -77,10 +77,13 @@ class _Reader:
         table: Any,
         *columns: Any,
         where: Sequence[ColumnElement[bool]] = (),
+        group: bool = False,
     ) -> Iterator[tuple[str, Any]]:
         """Yield the run id, which is the first column, and what ``of`` makes of each row."""
         statement = select(*columns).where(table.run_id.in_(self.ids), *where)
-        for row in self.connection.execute(statement):
+        if group:
+            statement = statement.group_by(table.run_id)
+        for row in self.connection.execute(statement).all():
             try:
                 made = of(*row)
             except (AttributeError, RecursionError, TypeError, ValueError):
@@ -95,18 +98,19 @@ class _Reader:
         return {i: tuple(text for _, text in sorted(held)) for i, held in numbered.items()}
 
     def metrics(self, wanted: frozenset[MetricPlace]) -> Mapping[str, dict[MetricPlace, float]]:
-        found: dict[str, dict[MetricPlace, float]] = defaultdict(dict)
+        """One row per run: a run's metrics are columns, NULL where it has none."""
         if not wanted:
-            return found
+            return {}
+        places = sorted(wanted)
         columns = (Metric.metric, Metric.bucket, Metric.split)
         where = [Metric.side == "both"]
-        for column, values in zip(columns, zip(*wanted, strict=True), strict=True):
-            where.append(column.in_(set(values)))
-        read = self.each(_metric, Metric, Metric.run_id, Metric.value, *columns, where=where)
-        for run_id, (place, value) in read:
-            if place in wanted:
-                found[run_id][place] = value
-        return found
+        for column, names in zip(columns, zip(*places, strict=True), strict=True):
+            where.append(column.in_(set(names)))
+        values = [
+            func.max(case((and_(*map(eq, columns, place)), Metric.value))) for place in places
+        ]
+        of = partial(_metrics, places)
+        return dict(self.each(of, Metric, Metric.run_id, *values, where=where, group=True))
 
     def diagnostics(self, wanted: frozenset[str]) -> Mapping[str, dict[str, float]]:
         found: dict[str, dict[str, float]] = defaultdict(dict)
@@ -128,23 +132,25 @@ class _Reader:
 
 def _own(*row: Any) -> dict[str, Any]:
     own = dict(zip(OWN, row, strict=True))
-    own["spec"] = json.loads(own["spec"])
-    for name, kind in KINDS.items():
-        if not isinstance(own[name], kind):
-            raise TypeError(f"{name}: {own[name]!r}")
+    own |= {name: from_json(own[name]) for name in JSON}
+    for value, kind in zip(own.values(), OWN.values(), strict=True):
+        if not isinstance(value, kind):
+            raise TypeError(f"{value!r} is no {kind}")
     if own["status"] not in STATUSES:
-        raise ValueError(f"status: {own['status']!r}")
-    return own | {"modalities": tuple(map(_text, own["modalities"]))}
+        raise ValueError(f"{own['status']!r} is no status")
+    own["modalities"] = tuple(map(_text, own["modalities"]))
+    return own
 
 
 def _note(_: str, position: int, text: str) -> tuple[int, str]:
     return position, _text(text)
 
 
-def _metric(_: str, value: object, *place: str) -> tuple[MetricPlace, float]:
-    number = _number(value)
-    check_value(place[0], number)
-    return MetricPlace(*place), number
+def _metrics(places: Sequence[MetricPlace], _: str, *values: object) -> dict[MetricPlace, float]:
+    found = {p: _number(v) for p, v in zip(places, values, strict=True) if v is not None}
+    for place, value in found.items():
+        check_value(place.metric, value)
+    return found
 
 
 def _diagnostic(_: str, name: str, value: object) -> tuple[str, float]:
@@ -152,7 +158,7 @@ def _diagnostic(_: str, name: str, value: object) -> tuple[str, float]:
 
 
 def _epoch(_: str, numbers: str) -> dict[str, float]:
-    return {name: _number(value) for name, value in json.loads(numbers).items()}
+    return {name: _number(value) for name, value in from_json(_text(numbers)).items()}
 
 
 def _text(value: object) -> str:

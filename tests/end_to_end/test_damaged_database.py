@@ -33,8 +33,8 @@ BESIDE = {
     "provenance that is a number": "UPDATE runs SET provenance = 5 WHERE run_id = '{run}'",
     "an epoch that is cut off": "UPDATE history SET numbers = '{' WHERE run_id = '{run}'",
     "an epoch that is bytes": "UPDATE history SET numbers = x'7b7d' WHERE run_id = '{run}'",
-    "a metric that no table shows": "UPDATE metrics SET value = 7 "
-    "WHERE run_id = '{run}' AND metric = 'hits@3'",
+    "a metric that no table shows": "UPDATE metrics SET value = 0 "
+    "WHERE run_id = '{run}' AND metric = 'mr'",
 }
 """Damage to what reports do not read."""
 
