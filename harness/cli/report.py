@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register", "report"]
 
+PAGE = "report.html"
+"""File that --html writes."""
 MOST_SEEDS = 10_000
 """Longest range of --seeds; a slip of the finger must not fill the memory."""
 
@@ -61,6 +63,14 @@ def report(
     variant: Annotated[
         str, typer.Option(help="Runs of the suite with --set: the digest `harness run` printed.")
     ] = "",
+    html: Annotated[
+        bool,
+        typer.Option(
+            "--html",
+            help="Write one page with the tables, the figures, the runs behind every number, "
+            f"failures and the audit of the data: --out, else {PAGE} in the results folder.",
+        ),
+    ] = False,
     list_: Annotated[bool, typer.Option("--list", help="List tables and figures.")] = False,
     results: Home = None,
 ) -> None:
@@ -72,14 +82,19 @@ def report(
         return
     selection = Selection(variant, _seeds(seeds), tuple(_names(dataset or [])))
     if all_:
-        if out is None or table or figure or format_ or dataset:
+        if out is None or html or table or figure or format_ or dataset:
             raise ConfigError("--all goes with --out DIR, and with --seeds and --variant alone")
         _write_all(home(results), out, selection)
         return
+    if html and format_:
+        raise ConfigError(f"--html is a format of its own; leave out --format {format_}")
     asked = _Asked(_names(table or []), _names(figure or []), _format(format_, out))
     folder = home(results)
     store = _open(folder)
     try:
+        if html:
+            asked.write_page(store, folder, selection, out or folder / PAGE)
+            return
         contents = asked.contents(store, folder, selection)
     finally:
         store.close()
@@ -151,6 +166,53 @@ class _Asked:
             return render.render_picture(figures[0], self.format)
         shown: list[Table | render.Drawn] = [*tables, *figures]
         return render.render_all(shown, self.format)
+
+    def write_page(self, store: ResultStore, folder: Path, selection: Selection, out: Path) -> None:
+        """Write the page, and say how large it is.
+
+        Raises:
+            ConfigError, StoreError, MachineError: as ``contents``; it cannot be written.
+        """
+        from datetime import datetime
+
+        from rich.console import Console
+        from rich.text import Text
+
+        from harness.report.comparing import Comparer
+        from harness.report.page import page
+        from harness.report.templates import counted
+
+        with Console(stderr=True).status("") as status:
+
+            def say(doing: str) -> None:
+                status.update(Text(doing))  # names may hold what rich takes for markup
+
+            comparer = Comparer(
+                store,
+                folder / "runs",
+                lambda table, done, total: say(f"comparing {table}, {done} of {total}"),
+            )
+            made = page(
+                store,
+                self.tables,
+                self.figures,
+                selection,
+                runs=folder / "runs",
+                made=datetime.now().astimezone(),
+                comparer=comparer,
+                say=say,
+            )
+        for problem in comparer.problems:
+            typer.echo(f"not compared: {problem}", err=True)
+        self._check(store, folder, selection.variant, made is not None)
+        assert made is not None
+        content = made.html.encode()
+        _write(out, content)
+        typer.echo(
+            f"{out}: {counted(made.tables, 'table')}, {counted(made.figures, 'figure')}, "
+            f"{counted(made.runs, 'run')}, {len(content) / 1e6:.1f} MB",
+            err=True,
+        )
 
     def _check(self, store: ResultStore, folder: Path, variant: str, shown: bool) -> None:
         """Say what is not shown; refuse to show nothing."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 from harness.bench.exponents import Exponent, fit
 from harness.plan.complexity import DEPENDS_ON, FACTORS, FUSION, ComplexitySuite, Factor, Sizes
@@ -184,12 +185,12 @@ class Complexity:
             yield from [TableCell(reason=self._missing)] * 2
         else:
             turns = len(line.base.seconds)
-            yield TableCell(value=1000 * statistics.median(line.base.seconds), n=turns)
+            yield self._cell(value=1000 * statistics.median(line.base.seconds), n=turns)
             peak = line.base.peak
             yield (
                 TableCell(reason="memory was not measured")
                 if peak is None
-                else TableCell(value=peak / 2**20, n=1)
+                else self._cell(value=peak / 2**20, n=1)
             )
         for factor in FACTORS:
             yield self._exponent(line, factor)
@@ -203,7 +204,12 @@ class Complexity:
             return TableCell(published=claimed, reason=self._missing)
         exponent, turns = found.exponent, sum(map(len, found.seconds.values()))
         half = (exponent.high - exponent.low) / 2
-        return TableCell(value=exponent.value, sd=half, n=turns, published=claimed)
+        return self._cell(value=exponent.value, sd=half, n=turns, published=claimed)
+
+    def _cell(self, **values: Any) -> TableCell:
+        """Return a cell with a value, and which measurement it is from."""
+        assert self.record is not None
+        return TableCell(**values, runs=(self.record.benchmark_id,))
 
     def _notes(self) -> Iterator[str]:
         yield (

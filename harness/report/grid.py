@@ -46,6 +46,7 @@ class GridCell:
         letters: footnotes.
         missing: True where a measurement is absent; the letter says why.
         title: the footnotes in full.
+        runs: ids of the runs that the number is from; () for published ones.
     """
 
     number: str = ""
@@ -55,6 +56,7 @@ class GridCell:
     letters: str = ""
     missing: bool = False
     title: str = ""
+    runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,10 @@ def _cell(cell: TableCell, printed: GridColumn, letters: dict[str, str]) -> Grid
         case Part.PUBLISHED:
             return GridCell(_number(cell.published, decimals))
         case Part.DIFFERENCE:
-            return GridCell(_signed(cell.difference, decimals))
+            return GridCell(_signed(cell.difference, decimals), runs=cell.runs)
         case Part.CHANGE:
-            return GridCell(_signed(cell.change, decimals), _number(cell.change_half, decimals))
+            half = _number(cell.change_half, decimals)
+            return GridCell(_signed(cell.change, decimals), half, runs=cell.runs)
         case Part.MEASURED:
             return _measured(cell, decimals, letters)
 
@@ -146,6 +149,7 @@ def _measured(cell: TableCell, decimals: int, letters: dict[str, str]) -> GridCe
         letters=_join(cell.footnotes, letters),
         missing=cell.value is None,
         title="; ".join(cell.footnotes),
+        runs=cell.runs,
     )
 
 

@@ -33,6 +33,7 @@ from harness.store.records import Cell
 
 __all__ = [
     "Selection",
+    "all_figures",
     "all_tables",
     "fetch",
     "measurement_tables",
@@ -210,43 +211,68 @@ def all_tables(
         ConfigError: a definition holds a mistake, or no table has the datasets.
         StoreError: the runs of a suite cannot stand in one table.
     """
-    names = _definitions()
-    datasets: dict[str, set[str]] = defaultdict(set)
+    suites, names = _suites(store, selection), _definitions()
+    tables = [
+        table
+        for suite, chosen in suites.items()
+        for table in _tables(store, suite, names[suite], chosen, comparer)
+    ]
+    return [*tables, *(shown.table for shown in _newest_measurements(store, selection))]
+
+
+def all_figures(store: ResultStore, selection: Selection = ALL) -> list[Figure | Complexity]:
+    """Return the figures of all suites in the store, and of benchmarks; as ``all_tables``."""
+    suites = _suites(store, selection)
+    figures = [
+        named_figure(store, name, suites[definition.suite])
+        for name in available()
+        if isinstance(definition := load_any(name), FigureDefinition) and definition.suite in suites
+    ]
+    return [*figures, *_newest_measurements(store, selection)]
+
+
+def _suites(store: ResultStore, selection: Selection) -> dict[str, Selection]:
+    """Return the suites that have something to show, each with those of the datasets it has.
+
+    Raises:
+        ConfigError: none has the datasets.
+    """
+    held: dict[str, set[str]] = defaultdict(set)
     for suite, variant, dataset in store.blocks():
         if variant == selection.variant:
-            datasets[suite].add(dataset.lower())
-    tables: list[Table] = []
-    for suite, held in datasets.items():
-        here = tuple(name for name in selection.datasets if name.lower() in held)
-        if here or not selection.datasets:
-            tables += _tables(
-                store, suite, names[suite], replace(selection, datasets=here), comparer
-            )
-    if selection.datasets and datasets and not tables:
-        known = set().union(*datasets.values())
+            held[suite].add(dataset.lower())
+    if not selection.datasets:
+        return dict.fromkeys(held, selection)
+    found = {}
+    for suite, datasets in held.items():
+        if own := tuple(name for name in selection.datasets if name.lower() in datasets):
+            found[suite] = replace(selection, datasets=own)
+    if held and not found:
         given = ", ".join(selection.datasets)
+        known = set().union(*held.values())
         raise ConfigError(f"no results on dataset '{given}'{suggest(given, known)}")
-    return (
-        tables
-        if selection.datasets or selection.variant
-        else [*tables, *_newest_measurements(store)]
-    )
+    return found
 
 
-def _newest_measurements(store: ResultStore) -> Iterator[Table]:
+def _newest_measurements(store: ResultStore, selection: Selection) -> Iterator[Complexity]:
+    """Yield the newest measurement of each benchmark; they have no datasets and no variants."""
+    if selection.datasets or selection.variant:
+        return
     newest_of = {record.suite: record for record in store.benchmarks()}
     for record in newest_of.values():
-        yield from measurement_tables(record)
+        yield from _shown_by(record)
 
 
 def measurement_tables(record: BenchmarkRecord) -> list[Table]:
     """Return the tables that show a measurement."""
+    return [shown.table for shown in _shown_by(record)]
+
+
+def _shown_by(record: BenchmarkRecord) -> Iterator[Complexity]:
     published = load_published()
-    return [
-        Complexity(definition, published, record).table
-        for definition in map(load_any, available())
-        if isinstance(definition, ComplexityDefinition) and definition.benchmark == record.suite
-    ]
+    for definition in map(load_any, available()):
+        if isinstance(definition, ComplexityDefinition) and definition.benchmark == record.suite:
+            yield Complexity(definition, published, record)
 
 
 def prepare_tables(

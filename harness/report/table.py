@@ -139,7 +139,7 @@ class TableCell:
         features: feature set of the runs ("" without runs).
         reason: why there is no value; "" when there is one.
         notes: footnotes of this cell alone.
-        runs: ids of the runs behind the value.
+        runs: ids of the runs behind the value, or of the measurement.
     """
 
     value: float | None = None

@@ -11,6 +11,7 @@ from itertools import groupby
 from types import MappingProxyType
 
 import jinja2
+from markupsafe import Markup
 
 from harness.report.complexity import Complexity
 from harness.report.figure import Figure
@@ -18,7 +19,17 @@ from harness.report.files import shipped_folder
 from harness.report.grid import HOW_CHANGES_ARE_TAKEN, Grid, GridColumn, GridRow, lay_out, legend
 from harness.report.table import Part, Table
 
-__all__ = ["html", "latex", "latex_escape", "latex_figure"]
+__all__ = [
+    "TableView",
+    "counted",
+    "html",
+    "html_environment",
+    "html_note",
+    "latex",
+    "latex_escape",
+    "latex_figure",
+    "table_view",
+]
 
 FLOAT_WIDTH = 16
 """Numbers side by side that are still readable across a page; one with its spread counts twice."""
@@ -33,8 +44,8 @@ def html(tables: Sequence[Table], pictures: Mapping[str, str] = MappingProxyType
         tables: what it shows.
         pictures: SVG files that stand above tables, by the table's name.
     """
-    pages = [_page(table, pictures.get(table.name, "")) for table in tables]
-    return _environment("html").get_template("tables.html.j2").render(pages=pages) + "\n"
+    pages = [table_view(table, picture=pictures.get(table.name, "")) for table in tables]
+    return html_environment().get_template("tables.html.j2").render(pages=pages) + "\n"
 
 
 def latex(table: Table) -> str:
@@ -42,8 +53,8 @@ def latex(table: Table) -> str:
 
     Datasets stand side by side as far as a page is wide; the others follow in further floats.
     """
-    pages = [_page(panel) for panel in _floats(table)]
-    return _environment("latex").get_template("tables.tex.j2").render(pages=pages) + "\n"
+    pages = [table_view(panel) for panel in _floats(table)]
+    return _latex_environment().get_template("tables.tex.j2").render(pages=pages) + "\n"
 
 
 def latex_figure(figure: Figure | Complexity) -> str:
@@ -54,7 +65,7 @@ def latex_figure(figure: Figure | Complexity) -> str:
     table = figure.table
     source = [f"Published: {table.source}."] if table.source else []
     return (
-        _environment("latex")
+        _latex_environment()
         .get_template("figure.tex.j2")
         .render(
             picture=f"{table.name}.pdf",
@@ -74,6 +85,35 @@ def latex_escape(text: str) -> str:
     return "".join(
         _latex_words(p) if i % 2 == 0 else rf"\texttt{{{_latex_characters(p)}}}"
         for i, p in enumerate(pieces)
+    )
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number of things in words."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def html_note(text: str, failed: Mapping[str, str] = MappingProxyType({})) -> Markup:
+    """Return a note as HTML: commands in backticks become code, runs that failed become links.
+
+    Args:
+        text: the note.
+        failed: id of the element by id of the run.
+    """
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:
+        return _with_links(text, failed)
+    return Markup().join(
+        _with_links(p, failed) if i % 2 == 0 else Markup("<code>{}</code>").format(p)
+        for i, p in enumerate(pieces)
+    )
+
+
+def _with_links(text: str, failed: Mapping[str, str]) -> Markup:
+    words = re.split(r"([A-Za-z0-9_-]+)", text)
+    return Markup().join(
+        Markup('<a href="#{}">{}</a>').format(failed[word], word) if word in failed else word
+        for word in words
     )
 
 
@@ -187,7 +227,7 @@ class _Span:
 
 
 @dataclass(frozen=True)
-class _Page:
+class TableView:
     """What the templates see of a table."""
 
     table: Table
@@ -207,10 +247,12 @@ class _Page:
 
     @property
     def shows_change(self) -> bool:
+        """True when there is a column of changes against the baseline."""
         return any(column.part is Part.CHANGE for column in self.grid.columns)
 
     @property
     def n_columns(self) -> int:
+        """Printed columns, labels and attributes included."""
         return 1 + len(self.table.headings) + len(self.grid.columns)
 
     @property
@@ -232,10 +274,19 @@ def _reference(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
 
 
-def _page(table: Table, picture: str = "") -> _Page:
-    grid = lay_out(table)
+def table_view(
+    table: Table, columns: Sequence[int] | None = None, *, picture: str = ""
+) -> TableView:
+    """Return a table as the templates want it.
+
+    Args:
+        table: the table.
+        columns: positions of the columns to print, all when None; footnotes keep their letters.
+        picture: SVG file that stands above it.
+    """
+    grid = lay_out(table, columns)
     first = 2 + len(table.headings)
-    return _Page(
+    return TableView(
         table=table,
         grid=grid,
         datasets=_spans(grid, first, lambda c: c.column.dataset, lambda c: c.column.dataset_title),
@@ -261,18 +312,24 @@ def _spans(
 
 
 @cache
-def _environment(kind: str) -> jinja2.Environment:
-    loader = jinja2.FileSystemLoader(shipped_folder() / "templates")
-    if kind == "html":
-        return jinja2.Environment(
-            loader=loader,
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+def html_environment() -> jinja2.Environment:
+    """Return the environment of the HTML templates; every text is escaped."""
     environment = jinja2.Environment(
-        loader=loader,
+        loader=jinja2.FileSystemLoader(shipped_folder() / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["note"] = html_note
+    environment.filters["counted"] = counted
+    return environment
+
+
+@cache
+def _latex_environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(shipped_folder() / "templates"),
         autoescape=False,  # noqa: S701 - LaTeX; texts pass through the filter below
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -176,3 +176,30 @@ def test_output_goes_where_it_is_sent(home: Path, tmp_path: Path) -> None:
         invoke("--home", str(home), "--out", str(pipe))
         assert received.result(timeout=20) == wanted
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_one_page_goes_to_the_results_folder_or_where_it_is_told(
+    home: Path, tmp_path: Path
+) -> None:
+    result = invoke("--html", "--home", str(home))
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert f"{home / 'report.html'}: 1 table, 0 figures, 1 run, " in result.stderr
+    assert "--variant beef" in result.stderr
+    page = (home / "report.html").read_text(encoding="utf-8")
+    assert "12.35" in page
+    assert 'href="#runs-0a1b2c3d4e5f"' in page
+    other = tmp_path / "deep" / "page.html"
+    invoke("--html", "--home", str(home), "--out", str(other), "--table", "fusion")
+    assert "39.62" in other.read_text(encoding="utf-8")
+
+
+def test_a_page_has_no_other_format(home: Path) -> None:
+    with pytest.raises(ConfigError, match="--html is a format of its own; leave out --format csv"):
+        invoke("--html", "--format", "csv", "--home", str(home))
+
+
+def test_a_page_of_nothing_says_what_makes_something(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no results to report"):
+        invoke("--html", "--home", str(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,371 @@
+"""From the store to one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from markupsafe import Markup
+
+import harness
+from harness.errors import DataError
+from harness.report.comparing import Comparer
+from harness.report.definition import DatasetsDefinition
+from harness.report.files import available, load_any, shipped_folder
+from harness.report.page.data import DataAudit, audit
+from harness.report.page.measurements import Measurement, describe_measurement
+from harness.report.page.runs import Failure, Place, RunGroup, describe, describe_failure
+from harness.report.page.sections import Section, figure_section, table_section
+from harness.report.query import (
+    ALL,
+    Selection,
+    all_figures,
+    all_tables,
+    named_figure,
+    named_table,
+)
+from harness.report.render import Drawn
+from harness.report.templates import html_environment
+from harness.store.base import DamagedRecords, ResultStore
+from harness.store.outcomes import Outcomes, Wanted
+from harness.store.records import Cell, RunRecord
+
+__all__ = ["FAILURES", "FULL", "Page", "page"]
+
+FULL = 300
+"""Numbers whose runs are described in full, at about 30 kB each; further ones are listed."""
+FAILURES = 200
+"""Failed runs whose messages are printed; a traceback takes some kB."""
+
+RunIds = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page, and how much is on it."""
+
+    html: str
+    tables: int
+    figures: int
+    runs: int
+
+
+def page(
+    store: ResultStore,
+    tables: Sequence[str] = (),
+    figures: Sequence[str] = (),
+    selection: Selection = ALL,
+    *,
+    runs: Path,
+    made: datetime,
+    comparer: Comparer | None = None,
+    say: Callable[[str], None] = lambda doing: None,
+) -> Page | None:
+    """Return tables and figures, the runs behind every number, failures and the audit of the data.
+
+    None when the store holds nothing to show.
+
+    Args:
+        store: any store.
+        tables, figures: names of what to show; with neither, those of all suites in the store.
+        selection: which runs are shown.
+        runs: folder of the run folders, which hold the ranks.
+        made: when the page is made, as printed on it.
+        comparer: answers what decides the marks; nothing is marked without.
+        say: is told what is being done.
+
+    Raises:
+        ConfigError: there is no such table, a definition holds a mistake, or no table has the
+            datasets.
+        StoreError: the runs of a suite cannot stand in one table.
+    """
+    asked = (tuple(tables), tuple(figures))
+    return _Builder(store, *asked, selection, runs, comparer, say).page(made)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The runs behind a number, before they are described."""
+
+    anchor: str
+    runs: RunIds
+    dataset: str
+    places: tuple[Place, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Builder:
+    store: ResultStore
+    table_names: tuple[str, ...]
+    figure_names: tuple[str, ...]
+    selection: Selection
+    runs: Path
+    comparer: Comparer | None
+    say: Callable[[str], None]
+    problems: dict[str, str] = field(default_factory=dict)
+    """What is wrong with the records that were read for a description, by run."""
+
+    def page(self, made: datetime) -> Page | None:
+        if not self.sections:
+            return None
+        script = _asset("page.js")
+        described = {group.anchor for group in self.described}
+        html = (
+            html_environment()
+            .get_template("page.html.j2")
+            .render(
+                title=self.title,
+                made=made,
+                version=harness.__version__,
+                style=_asset("page.css"),
+                script=script,
+                script_hash=_sha256(script),
+                tables=self.tables,
+                figures=self.figures,
+                statistics=self.statistics,
+                links=self.links,
+                groups=self.described,
+                listed=[group for group in self.groups if group.anchor not in described],
+                measurements=self.measurements,
+                failures=self.failures,
+                failed={failure.record.run_id: failure.anchor for failure in self.failures},
+                damaged=list({**self.outcomes.problems, **self.problems}.values()),
+                data=self.data,
+                n_runs=len(self.shown),
+                n_failed=len(self.failed),
+                left_out=list(self.left_out()),
+            )
+        )
+        return Page(html + "\n", len(self.tables), len(self.figures), len(self.shown))
+
+    # --- what is shown ------------------------------------------------------------------------
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """What was asked for by name."""
+        return (*self.table_names, *self.figure_names)
+
+    @cached_property
+    def suites(self) -> set[str]:
+        """The suites of what is named, all that have runs when nothing is."""
+        if self.named:
+            return {getattr(load_any(name), "suite", "") for name in self.named}
+        return {cell.suite for cell in self.cells}
+
+    @cached_property
+    def tables(self) -> list[Section]:
+        """The tables; one that is a figure too stands below its picture."""
+        self.say("reading the tables")
+        if self.named:
+            chosen = self.selection, self.comparer
+            found = [named_table(self.store, name, *chosen) for name in self.table_names]
+        else:
+            found = all_tables(self.store, self.selection, self.comparer)
+        drawn = [figure.table for figure in self.drawn]
+        alone = [table for table in found if table not in drawn]
+        return [table_section(f"table-{i}", table) for i, table in enumerate(alone, 1)]
+
+    @cached_property
+    def drawn(self) -> list[Drawn]:
+        self.say("reading the figures")
+        if self.named:
+            return [named_figure(self.store, name, self.selection) for name in self.figure_names]
+        return all_figures(self.store, self.selection)
+
+    @cached_property
+    def figures(self) -> list[Section]:
+        self.say("drawing the figures")
+        return [
+            figure_section(f"figure-{number}", figure)
+            for number, figure in enumerate(self.drawn, 1)
+        ]
+
+    @cached_property
+    def statistics(self) -> list[Section]:
+        """The tables of the datasets, unless others were asked for; without those that fail."""
+        if self.named:
+            return []
+        self.say("reading the datasets")
+        names = [n for n in available() if isinstance(load_any(n), DatasetsDefinition)]
+        found = []
+        for i, name in enumerate(names, 1):
+            # A dataset that is damaged has its error in the audit.
+            with suppress(DataError):
+                found.append(table_section(f"datasets-{i}", named_table(self.store, name)))
+        return found
+
+    @property
+    def sections(self) -> list[Section]:
+        return [*self.tables, *self.figures]
+
+    @property
+    def title(self) -> str:
+        return self.sections[0].title if len(self.sections) == 1 else "Results"
+
+    # --- what is behind it --------------------------------------------------------------------
+
+    @cached_property
+    def groups(self) -> list[_Group]:
+        """The runs behind every number, each set of runs once, in the order of the tables."""
+        places: dict[RunIds, dict[Place, None]] = defaultdict(dict)
+        notes: dict[RunIds, dict[str, None]] = defaultdict(dict)
+        datasets: dict[RunIds, str] = {}
+        for section in self.sections:
+            table = section.whole.table
+            for row in table.rows:
+                for column, cell in zip(table.columns, row.cells, strict=True):
+                    if cell.runs and cell.runs not in self.measured:
+                        place = Place(table.title, section.anchor, row.label, column.dataset_title)
+                        places[cell.runs][place] = None
+                        notes[cell.runs] |= dict.fromkeys((*row.notes, *cell.notes))
+                        datasets[cell.runs] = column.dataset
+        anchors = _anchors(places)
+        return [
+            _Group(anchors[ids], ids, datasets[ids], tuple(places[ids]), tuple(notes[ids]))
+            for ids in places
+        ]
+
+    @cached_property
+    def measured(self) -> dict[RunIds, Measurement]:
+        """The measurements of benchmarks, by what stands in the cells of their tables."""
+        return {(r.benchmark_id,): describe_measurement(r) for r in self.store.benchmarks()}
+
+    @cached_property
+    def measurements(self) -> list[Measurement]:
+        """Those whose numbers are on the page."""
+        tables = [section.whole.table for section in self.sections]
+        behind = {cell.runs for table in tables for row in table.rows for cell in row.cells}
+        return [measurement for ids, measurement in self.measured.items() if ids in behind]
+
+    @property
+    def links(self) -> dict[RunIds, str]:
+        """Ids of the elements that say where a number is from."""
+        measured = {ids: measurement.anchor for ids, measurement in self.measured.items()}
+        return measured | {group.runs: group.anchor for group in self.groups}
+
+    @cached_property
+    def described(self) -> list[RunGroup]:
+        described = []
+        chosen = self.groups[:FULL]
+        for number, group in enumerate(chosen, 1):
+            self.say(f"describing runs, {number} of {len(chosen)} numbers")
+            records = sorted(self.records(group.runs), key=lambda r: group.runs.index(r.run_id))
+            if records:
+                described.append(
+                    describe(group.anchor, group.places, records, group.notes, self.runs)
+                )
+        return described
+
+    @cached_property
+    def shown(self) -> set[str]:
+        """Ids of the runs behind the numbers."""
+        return {run_id for group in self.groups for run_id in group.runs}
+
+    @cached_property
+    def failed(self) -> list[str]:
+        """Ids of the failed runs of the suites shown; of all, and of no suite, without names."""
+        ids = [run_id for run_id, status in self.store.statuses().items() if status == "failed"]
+        return [i for i in ids if i in self.planned] if self.named else ids
+
+    @cached_property
+    def failures(self) -> list[Failure]:
+        """What is printed of them."""
+        return [describe_failure(record) for record in self.records(self.failed[:FAILURES])]
+
+    @cached_property
+    def data(self) -> list[DataAudit]:
+        """The audit of every dataset with a number."""
+        columns = [c for section in self.sections for c in section.whole.table.columns]
+        titles = {column.dataset: column.dataset_title for column in columns}
+        digests: dict[str, set[str]] = defaultdict(set)
+        for group in self.groups:
+            digests[group.dataset] |= {self.outcomes.runs[i].dataset_digest for i in group.runs}
+        audits = []
+        for name, seen in digests.items():
+            self.say(f"checking the files of {titles[name]}")
+            audits.append(audit(name, titles[name], seen))
+        return audits
+
+    # --- what the store holds of it -----------------------------------------------------------
+
+    @cached_property
+    def cells(self) -> Sequence[Cell]:
+        return self.store.cells()
+
+    @cached_property
+    def planned(self) -> set[str]:
+        """Ids of the runs of the suites shown."""
+        return {cell.run_id for cell in self.cells if cell.suite in self.suites} - {""}
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """What is known of all runs of the suites shown."""
+        return self.store.outcomes(self.planned, Wanted())
+
+    def records(self, ids: Iterable[str]) -> list[RunRecord]:
+        """Return all that is known of some runs, ``cells`` filled; ``problems`` learns the rest."""
+        try:
+            found = self.store.find(ids=ids)
+        except DamagedRecords as error:
+            found = error.readable
+            self.problems.update(error.problems)
+        return [r.model_copy(update={"cells": tuple(self.places.get(r.run_id, ()))}) for r in found]
+
+    @cached_property
+    def places(self) -> Mapping[str, list[Cell]]:
+        """The cells of each run."""
+        places: dict[str, list[Cell]] = defaultdict(list)
+        for cell in self.cells:
+            places[cell.run_id].append(cell)
+        return places
+
+    def left_out(self) -> Iterator[str]:
+        """Yield what a reader might look for and is not on the page."""
+        variants = {(c.suite, c.variant) for c in self.cells if c.suite in self.suites}
+        for suite, variant in sorted(variants):
+            if variant not in ("", self.selection.variant):
+                yield (
+                    f"Runs of suite {suite} with --set: `harness report --html --variant {variant}`"
+                    " shows them."
+                )
+        if len(self.groups) > FULL:
+            yield (
+                f"Curves, settings and ranks of the runs behind {len(self.groups) - FULL} of "
+                f"{len(self.groups)} numbers: `harness report --html --table NAME` makes a page of "
+                "one table, `harness runs show RUN` prints all of a run."
+            )
+        if len(self.failed) > FAILURES:
+            yield (
+                f"Messages of {len(self.failed) - FAILURES} of {len(self.failed)} failed runs: "
+                "`harness runs list --status failed` lists all."
+            )
+
+
+def _anchors(groups: Iterable[RunIds]) -> dict[RunIds, str]:
+    """Return an id for each set of runs, by its first run; a number behind a point, which no
+    run id has, tells equal ones apart."""
+    anchors: dict[RunIds, str] = {}
+    taken: dict[str, int] = defaultdict(int)
+    for ids in groups:
+        taken[ids[0]] += 1
+        count = taken[ids[0]]
+        anchors[ids] = f"runs-{ids[0]}" + (f".{count}" if count > 1 else "")
+    return anchors
+
+
+def _asset(name: str) -> Markup:
+    """Return a file of the package that goes into the page as it is."""
+    return Markup((shipped_folder() / "templates" / name).read_text(encoding="utf-8"))  # noqa: S704
+
+
+def _sha256(script: str) -> str:
+    """Return a script's hash as a content security policy has it."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,127 @@
+"""The audit of the data behind a page's tables: what ``harness data verify`` finds, dataset by
+dataset, and whether the files here are those that the runs saw.
+
+A further kind of audit becomes a further field of ``DataAudit``; ``data.html.j2`` prints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError, MissingDataError
+from harness.report.page.facts import Facts
+
+if TYPE_CHECKING:
+    from harness.data.verify import SplitFacts  # imports torch
+
+__all__ = ["DataAudit", "audit"]
+
+
+@dataclass(frozen=True)
+class DataAudit:
+    """What is known of one dataset.
+
+    Attributes:
+        name, title: of the dataset.
+        reason: why nothing could be counted ("" when it was): not on this machine, damaged.
+        same: one sentence on the digests of the runs and of the files here.
+        differs: True when the files here are not those that the runs saw.
+        errors: what must not be: a file that is missing or was changed.
+        notes: what the dataset's card says of it.
+        sizes, splits, modalities: counts, published ones beside those of the files.
+        below: what stands below ``splits``.
+        files: path and state; () for datasets that ship with the package.
+    """
+
+    name: str
+    title: str
+    reason: str = ""
+    same: str = ""
+    differs: bool = False
+    errors: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    sizes: Facts | None = None
+    splits: Facts | None = None
+    below: str = ""
+    modalities: Facts | None = None
+    files: Facts | None = None
+
+
+def audit(name: str, title: str, seen: set[str]) -> DataAudit:
+    """Return what is known of a dataset.
+
+    Args:
+        name: as the records have it.
+        title: as the tables have it.
+        seen: digests of the graph that the runs on it saw.
+    """
+    from harness.data.load import source
+    from harness.data.verify import verify
+
+    try:
+        report = verify(source(name))
+    except MissingDataError as error:
+        return DataAudit(name, title, reason=error.brief)
+    except HarnessError as error:
+        return DataAudit(name, title, reason=str(error))
+    same, differs = _digests(report.digest, seen)
+    return DataAudit(
+        name=name,
+        title=report.title or title,
+        same=same,
+        differs=differs,
+        errors=report.errors,
+        notes=report.notes,
+        sizes=_beside(report.published, report.counts) if report.counts else None,
+        splits=_splits(report.splits) if report.splits else None,
+        below=(
+            f"Unseen: rows with an entity or relation that never occurs in train; "
+            f"{report.unseen_entities:,} of {report.counts['entities']:,} entities and "
+            f"{report.unseen_relations:,} of {report.counts['relations']:,} relations never do."
+            if report.counts
+            else ""
+        ),
+        modalities=_beside(report.published_modalities, report.modalities)
+        if report.published_modalities or report.modalities
+        else None,
+        files=Facts(("file", "sha256"), tuple((f.path, f.state) for f in report.files))
+        if report.files
+        else None,
+    )
+
+
+def _digests(here: str, seen: set[str]) -> tuple[str, bool]:
+    """Return what the digests say, and whether some run saw another graph."""
+    if not here or not seen:
+        return "", False
+    others = ", ".join(sorted(seen - {here}))
+    if others:
+        return f"Runs on this page saw {others}; the files here have digest {here}.", True
+    return f"All runs on this page saw these very triples (digest {here}).", False
+
+
+def _beside(published: Mapping[str, int], held: Mapping[str, int]) -> Facts:
+    rows = []
+    for key in dict.fromkeys((*published, *held)):
+        counts = [side.get(key) for side in (published, held)]
+        differs = None not in counts and counts[0] != counts[1]
+        rows.append(
+            (
+                key,
+                *("\N{EN DASH}" if n is None else f"{n:,}" for n in counts),
+                "differs" if differs else "",
+            )
+        )
+    shown = 4 if any(row[3] for row in rows) else 3
+    return Facts(("", "published", "in the files", "")[:shown], tuple(r[:shown] for r in rows))
+
+
+def _splits(splits: Mapping[str, SplitFacts]) -> Facts:
+    rows = [
+        (name, *(f"{n:,}" for n in (f.rows, f.repeats, f.loops, f.in_train, f.in_valid, f.unseen)))
+        for name, f in splits.items()
+    ]
+    headings = ("split", "rows", "repeats", "self-loops", "in train", "in valid", "unseen")
+    return Facts(headings, tuple(rows))

@@ -1,0 +1,99 @@
+"""Stored ranks of test queries in a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from harness.errors import DataError
+from harness.evaluation.ranks import Ranks
+from harness.plan.spec import Protocol
+from harness.report.page.charts import BINS, Chart, bars
+from harness.report.page.facts import Facts
+from harness.store.files import RANKS
+from harness.store.records import RunRecord
+
+__all__ = ["RankSummary", "rank_summary"]
+
+TOPS = (1, 3, 10, 100)
+
+
+@dataclass(frozen=True)
+class RankSummary:
+    """Ranks of the true answers, the runs' queries pooled.
+
+    Attributes:
+        queries: how many were pooled.
+        runs: of how many runs.
+        lacking: runs whose ranks are not among them, and why; "" when all are.
+        table: predicted side, share of queries in the top 1, 3, 10, 100, median rank.
+        chart: shares by bins of ranks, predicted heads and tails apart.
+    """
+
+    queries: int
+    runs: int
+    lacking: str
+    table: Facts
+    chart: Chart
+
+
+def rank_summary(records: Sequence[RunRecord], runs: Path) -> RankSummary | str:
+    """Return the summary of the ranks that the run folders hold, or why there is none."""
+    found: list[dict[str, NDArray[np.float64]]] = []
+    reasons: list[str] = []
+    for record in records:
+        path = runs / record.run_id / RANKS
+        if not path.is_file():
+            reasons.append(f"run {record.run_id} has no ranks here")
+            continue
+        try:
+            found.append(_by_side(path, record))
+        except DataError as error:
+            reasons.append(f"ranks of run {record.run_id}: {str(error).removeprefix(f'{path}: ')}")
+    if not found:
+        return "; ".join(reasons)
+    sides = list(found[0])
+    pooled = {side: np.concatenate([ranks[side] for ranks in found]) for side in sides}
+    both = np.concatenate(list(pooled.values()))
+    shown = {"both": both, **pooled} if len(sides) > 1 else pooled
+    return RankSummary(
+        queries=len(both),
+        runs=len(found),
+        lacking="; ".join(reasons),
+        table=Facts(
+            ("predicted", *(f"top {k}" for k in TOPS), "median rank"),
+            tuple((side, *_row(ranks)) for side, ranks in shown.items()),
+        ),
+        chart=bars(
+            "Share of test queries by rank",
+            [f"{side}s" for side in sides],
+            [_shares(pooled[side]) for side in sides],
+        ),
+    )
+
+
+def _by_side(path: Path, record: RunRecord) -> dict[str, NDArray[np.float64]]:
+    try:
+        protocol = Protocol.model_validate(record.spec.get("protocol", {}))
+    except ValidationError:
+        raise DataError("the record does not say how ties are ranked") from None
+    ranks = Ranks.load(path)
+    return {side: ranks.ranks(protocol.ties, side)[0] for side in ranks.sides}
+
+
+def _row(ranks: NDArray[np.float64]) -> tuple[str, ...]:
+    if not len(ranks):
+        return ("",) * (len(TOPS) + 1)
+    shares = [f"{100 * float(np.mean(ranks <= top)):.2f} %" for top in TOPS]
+    return (*shares, f"{float(np.median(ranks)):,.6g}")
+
+
+def _shares(ranks: NDArray[np.float64]) -> list[float]:
+    bins = np.searchsorted(BINS, ranks)
+    counts = np.bincount(bins, minlength=len(BINS) + 1)
+    return [float(count) / max(len(ranks), 1) for count in counts]

@@ -1,0 +1,58 @@
+"""A table or a figure of the page, as the template wants it."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, replace
+
+from harness.report.render import Drawn, render_picture
+from harness.report.table import Table
+from harness.report.templates import TableView, table_view
+
+__all__ = ["Section", "figure_section", "table_section"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table, or a figure with its data.
+
+    Attributes:
+        anchor: id of the element.
+        whole: the table.
+        blocks: its datasets one by one.
+        picture: what a browser shows of a figure, as a URI that holds it; "" for a table.
+        wide: whether the picture is as wide as a page.
+        legend: what the marks of the picture mean.
+        why_empty: why a figure has no picture.
+    """
+
+    anchor: str
+    whole: TableView
+    blocks: tuple[TableView, ...]
+    picture: str = ""
+    wide: bool = False
+    legend: str = ""
+    why_empty: str = ""
+
+    @property
+    def title(self) -> str:
+        """Printed above."""
+        return self.whole.table.title
+
+
+def table_section(kind: str, table: Table) -> Section:
+    """Return a table; the id of its element begins with ``kind``."""
+    whole = table_view(table)
+    blocks = tuple(table_view(table, block.columns) for block in table.blocks())
+    return Section(f"{kind}-{whole.label}", whole, blocks)
+
+
+def figure_section(kind: str, figure: Drawn) -> Section:
+    """Return a figure with its data; the id of its element begins with ``kind``."""
+    section = table_section(kind, figure.table)
+    if figure.why_empty:
+        return replace(section, why_empty=figure.why_empty)
+    # An image, not a part of the document: ids inside it are its own.
+    drawn = base64.b64encode(render_picture(figure, "svg")).decode()
+    uri = f"data:image/svg+xml;base64,{drawn}"
+    return replace(section, picture=uri, wide=figure.wide, legend=figure.legend)
