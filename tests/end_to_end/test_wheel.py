@@ -68,7 +68,7 @@ def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"harness"}
-    assert not [n for n in names if "test" in n.split("/")[-1] and n.endswith(".py")]
+    assert not [n for n in names if Path(n).match("test_*.py") or Path(n).match("conftest.py")]
     for needed in (
         "harness/py.typed",
         "harness/models/rotate.py",
@@ -77,6 +77,9 @@ def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
         "harness/suites/schema.json",
         "harness/suites/shared/atlas_settings.yaml",
         "harness/reports/main.yaml",
+        "harness/reports/templates/page.html.j2",
+        "harness/reports/templates/page.css",
+        "harness/reports/templates/page.js",
         "harness/store/migrations/versions/v0001_runs.py",
         "harness/store/migrations/script.py.mako",
         "harness/data/sets/_atlas/features.safetensors",
