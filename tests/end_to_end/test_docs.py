@@ -73,6 +73,7 @@ NOT_RUN = {
     "harness bench import complexity.json": "the file that pytest wrote; test_bench.py imports one",
     "pytest tests/benchmarks/test_complexity_benchmark.py --benchmark-only "
     "--benchmark-json=complexity.json": "minutes",
+    "pytest tests/benchmarks/test_report_benchmark.py --benchmark-only": "minutes",
     "harness run suites/complexity.yaml": "nine minutes; test_bench.py runs a small one",
     "harness run suites/main_table.yaml": "days, on data that are not in the package",
     "harness run suites/main_table.yaml --only model=rotate,dataset=mkg-w,seed=0": (
