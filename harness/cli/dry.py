@@ -7,6 +7,7 @@ cache.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import sys
 import textwrap
@@ -15,11 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.cli.fitting import Need, readable_size, shortage
+
 if TYPE_CHECKING:
-    from harness.plan.budget import Budget, Sizes
+    from harness.plan.budget import Budget
     from harness.plan.expand import Plan, PlannedRun
-    from harness.plan.machine import Machine
-    from harness.plan.profile import Profile
     from harness.plan.search import Search
     from harness.plan.spec import DataSpec
     from harness.plan.suite import Suite
@@ -81,11 +82,11 @@ def show(plan: Plan, home: Path, *, device: str, threads: int, workers: int) -> 
     """
     from harness.plan.expand import without_missing
 
-    estimator, busy = _measured(device, threads, workers)
+    estimate, busy, limit = _measured(device, threads, workers)
     plan = without_missing(plan, _at_hand)
     state = _state(plan, home)
-    lines = lines_of(plan, estimator)
-    print(describe(plan, lines, state, workers=workers, busy=busy))
+    lines = lines_of(plan, estimate)
+    print(describe(plan, lines, state, workers=workers, busy=busy, limit=limit))
 
 
 def show_study(
@@ -114,18 +115,18 @@ def show_study(
     from harness.plan.expand import without_missing
     from harness.plan.search import searches
 
-    estimator, busy = _measured(device, threads, workers)
+    estimate, busy, limit = _measured(device, threads, workers)
     here = without_missing(plan, _at_hand)
     found, idle = searches(suite, overrides, here)
     runs, finished = zip(*(_trials(search, here, home, trials) for search in found), strict=True)
     lines = [
         replace(line, runs=keys)
         for search, keys in zip(found, runs, strict=True)
-        for line in lines_of(replace(here, runs=search.base), estimator)
+        for line in lines_of(replace(here, runs=search.base), estimate)
     ]
     state = State(finished=frozenset().union(*finished))
     left_out = replace(here, excluded=(*here.excluded, *idle))
-    print(describe(left_out, lines, state, workers=workers, busy=busy))
+    print(describe(left_out, lines, state, workers=workers, busy=busy, limit=limit))
     print("\n".join(["", *(_space(search, trials) for search in found), *_STUDY_NOTES]))
 
 
@@ -173,12 +174,15 @@ def _ended(search: Search, plan: Plan, home: Path) -> int:
     return len(mine.having("complete", "pruned", "failed")) if mine else 0
 
 
-def _measured(device: str, threads: int, workers: int) -> tuple[_Estimator, float]:
-    """Return what estimates runs, and how busy others keep the machine."""
+def _measured(
+    device: str, threads: int, workers: int
+) -> tuple[Callable[[PlannedRun], Budget | str], float, int]:
+    """Return what estimates runs, how busy others keep the machine, and its bytes of memory."""
     import torch
 
     from harness.pipeline import resolve_device
-    from harness.plan.machine import measure_machine, used_by_others
+    from harness.plan.estimator import Estimator, first_line
+    from harness.plan.machine import measure_machine, memory_limit, used_by_others
 
     target = str(resolve_device(device))
     if workers > 1 and not threads:
@@ -188,7 +192,15 @@ def _measured(device: str, threads: int, workers: int) -> tuple[_Estimator, floa
     # Before any data are loaded, for what the process takes then is measured too.
     machine = measure_machine(target, _machine_file(target, torch.get_num_threads()))
     busy = max(machine.busy, used_by_others())  # the models are timed now
-    return _Estimator(machine, target), busy
+    estimator = Estimator(target, announce=lambda text: print(text, file=sys.stderr))
+
+    def estimate(run: PlannedRun) -> Budget | str:
+        try:
+            return estimator.budget(run, machine)
+        except Exception as error:  # a model of a user's own may raise anything
+            return first_line(error)
+
+    return estimate, busy, memory_limit(torch.device(target))
 
 
 def lines_of(plan: Plan, estimate: Callable[[PlannedRun], Budget | str]) -> list[Line]:
@@ -223,7 +235,13 @@ def lines_of(plan: Plan, estimate: Callable[[PlannedRun], Budget | str]) -> list
 
 
 def describe(
-    plan: Plan, lines: Sequence[Line], state: State, *, workers: int = 1, busy: float = 0.0
+    plan: Plan,
+    lines: Sequence[Line],
+    state: State,
+    *,
+    workers: int = 1,
+    busy: float = 0.0,
+    limit: float = math.inf,
 ) -> str:
     """Return the text of a dry run, at most 80 columns wide but for long names and reasons.
 
@@ -233,6 +251,7 @@ def describe(
         state: what earlier commands left.
         workers: runs at the same time.
         busy: share of the processors that others used when the machine was measured.
+        limit: bytes of memory there are.
     """
     title = f"{plan.suite}: {plan.title}" if plan.title else plan.suite
     parts = [title, _table(lines), *_totals(lines, state, workers), *_accuracy(busy)]
@@ -240,9 +259,23 @@ def describe(
                if isinstance(line.budget, str)}  # fmt: skip
     if failing:
         parts += ["", "no estimate, and not in the totals:", *(f"  {text}" for text in failing)]
+    short = shortage(_needs(lines, state), limit, workers)
+    if short:
+        parts += ["", *short]
     if plan.excluded:
         parts += ["", "not run:", *_exclusions(plan)]
     return "\n".join(parts)
+
+
+def _needs(lines: Sequence[Line], state: State) -> list[Need]:
+    """Return what each run that is left takes."""
+    return [
+        Need(f"{line.label} on {line.dataset}", line.budget.bytes, line.budget.remedy)
+        for line in lines
+        if not isinstance(line.budget, str)
+        for run in line.runs
+        if run not in state.finished | state.failed
+    ]
 
 
 def _table(lines: Sequence[Line]) -> str:
@@ -259,7 +292,7 @@ def _table(lines: Sequence[Line]) -> str:
     for line in lines:
         costs = ("not known", "not known")
         if not isinstance(line.budget, str):
-            costs = _duration(line.budget.seconds), _size(line.budget.bytes)
+            costs = _duration(line.budget.seconds), readable_size(line.budget.bytes)
         epochs = "-" if line.epochs is None else str(line.epochs)
         seeds = " ".join(map(str, line.seeds))
         table.add_row(line.label, line.dataset, line.features, seeds, epochs, *costs)
@@ -317,7 +350,7 @@ def _total(name: str, runs: Sequence[str], costs: dict[str, Budget | str], worke
         seconds = max(*each, sum(each) / workers) if len(each) > 1 else each[0]
     memory = sum(sorted((cost.bytes for cost in known), reverse=True)[:workers])
     how = "one at a time" if workers == 1 else f"{workers} at a time"
-    return f"{text}, at most {_duration(seconds)} {how}, {_size(memory)} of memory"
+    return f"{text}, at most {_duration(seconds)} {how}, {readable_size(memory)} of memory"
 
 
 def _exclusions(plan: Plan) -> list[str]:
@@ -342,10 +375,6 @@ def _duration(seconds: float) -> str:
     if seconds < 99.5 * 60:
         return f"{seconds / 60:.1f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _size(size: float) -> str:
-    return f"{size / 2**20:.0f} MiB" if size < 1000 * 2**20 else f"{size / 2**30:.1f} GiB"
 
 
 def _at_hand(data: DataSpec) -> tuple[str, str]:
@@ -388,49 +417,3 @@ def _machine_file(device: str, threads: int) -> Path:
     root = os.environ.get("HARNESS_CACHE")
     folder = Path(root) if root else platformdirs.user_cache_path("harness")
     return folder / "machine" / f"{device.replace(':', '-')}-{threads}.json"
-
-
-class _Estimator:
-    """Estimates runs; what they share is looked at once."""
-
-    def __init__(self, machine: Machine, device: str) -> None:
-        self.machine, self.device = machine, device
-        self._sizes: dict[str, Sizes] = {}
-        self._profiles: dict[str, Profile] = {}
-
-    def __call__(self, run: PlannedRun) -> Budget | str:
-        from harness.plan.budget import estimate
-
-        try:
-            sizes = self._sizes_of(run.spec.data)
-            return estimate(run.spec, sizes, self.machine, self._profile_of(run, sizes))
-        except Exception as error:  # a model of a user's own may raise anything
-            return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-
-    def _profile_of(self, run: PlannedRun, sizes: Sizes) -> Profile:
-        from harness.plan.profile import profile_model
-
-        key = f"{run.spec.model.model_dump_json()} {sorted(sizes.features.items())}"
-        if key not in self._profiles:
-            print(f"looking at {run.label} on {run.spec.data.dataset}", file=sys.stderr)
-            self._profiles[key] = profile_model(run.spec.model, sizes.features, self.device)
-        return self._profiles[key]
-
-    def _sizes_of(self, data: DataSpec) -> Sizes:
-        from harness.data.load import load, load_graph, unencoded
-        from harness.plan.budget import Sizes
-        from harness.plan.profile import FeatureSize
-
-        key = data.model_dump_json()
-        if key not in self._sizes:
-            missing = unencoded(data.dataset, data.features)
-            graph = load_graph(data.dataset)
-            features = {name: FeatureSize(*size) for name, size in missing.items()}
-            if not missing:
-                tables = load(data.dataset, data.features, data.modalities).features.tables
-                features = {
-                    name: FeatureSize(table.matrix.shape[1], table.coverage)
-                    for name, table in tables.items()
-                }
-            self._sizes[key] = Sizes.of(graph, features)
-        return self._sizes[key]

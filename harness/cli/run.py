@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.comparing import comparing, prepare
+from harness.cli.fitting import require
 from harness.cli.options import Device, Home, Models, SetValues, Threads, Workers
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
@@ -235,6 +236,7 @@ def _execute(
         print(f"{len(failed)} failed earlier and are skipped (--retry-failed)", file=sys.stderr)
     if not to_run:
         return Summary()
+    require(to_run, workers)
     executor: Executor = ProcessExecutor(workers, threads) if workers > 1 else InlineExecutor()
     with reporter(len(to_run)) as screen:
 

@@ -10,17 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.plan.machine import Machine
 from harness.plan.profile import FeatureSize, Profile
 from harness.plan.spec import RunSpec
 
-__all__ = ["START_UP", "Budget", "Sizes", "estimate"]
+__all__ = ["ACCURACY", "START_UP", "Budget", "Process", "Sizes", "estimate", "memory"]
 
 START_UP = 4.0
 """Seconds a process takes to import its libraries and load its compiled kernels, measured on two
 cores of an AMD EPYC."""
+
+ACCURACY = 1.25
+"""Memory is what the estimate says within this factor, either way."""
 
 FLOATS_PER_PARAMETER = 4
 """Value, gradient and two moments of Adam."""
@@ -50,10 +54,26 @@ class Budget:
     Attributes:
         seconds: at most, on the machine it was made for.
         bytes: peak memory of the process (of the device, on a GPU).
+        remedy: what makes the largest part of the memory smaller.
     """
 
     seconds: float
     bytes: float
+    remedy: str = ""
+
+
+class Process(NamedTuple):
+    """A process before it has loaded data.
+
+    Attributes:
+        device: type of the device it computes on.
+        libraries: bytes it takes with all libraries.
+        resident: bytes it takes with all libraries and kernels.
+    """
+
+    device: str
+    libraries: float
+    resident: float
 
 
 @dataclass(frozen=True)
@@ -89,7 +109,9 @@ def estimate(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) ->
         machine: rates of the machine.
         profile: costs of the run's model with these features (``profile_model``).
     """
-    return Budget(_seconds(spec, sizes, machine, profile), _bytes(spec, sizes, machine, profile))
+    process = Process(machine.device, machine.libraries, machine.resident)
+    size, remedy = memory(spec, sizes, process, profile)
+    return Budget(_seconds(spec, sizes, machine, profile), size, remedy)
 
 
 def _seconds(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> float:
@@ -107,7 +129,7 @@ def _seconds(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) ->
 def _step(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> float:
     positives = min(spec.training.batch_size, sizes.train)
     pairs = positives * (spec.negatives.count + 1)
-    encoded = _encoded(spec, sizes, machine, profile)
+    encoded = _encoded(spec, sizes, machine.device, profile)
     # On the CPU finding the distinct ones is a search too.
     draws = 1 if encoded == sizes.entities or machine.device != "cpu" else 2
     compared = sum(pairs * width / machine.gathered[op] for op, width in profile.terms)
@@ -125,7 +147,7 @@ def _step(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> fl
     )
 
 
-def _encoded(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> float:
+def _encoded(spec: RunSpec, sizes: Sizes, device: str, profile: Profile) -> float:
     """Return how many entities a step encodes: all, or the distinct ones among those it draws.
 
     On an accelerator a row per draw, for sizes are static there.
@@ -133,7 +155,7 @@ def _encoded(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) ->
     drawn = min(spec.training.batch_size, sizes.train) * (spec.negatives.count + 2)
     if not _lazy(spec) and (not profile.encodes or drawn > 2 * sizes.entities):
         return float(sizes.entities)
-    if machine.device != "cpu":
+    if device != "cpu":
         return float(min(drawn, sizes.entities))
     return sizes.entities * -math.expm1(-drawn / sizes.entities)
 
@@ -154,25 +176,49 @@ def _ranking(
     return compared + queries * profile.querying + 2 * profile.encoding * sizes.entities
 
 
-def _bytes(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> float:
-    entities = sizes.entities
-    features = sum(
-        4.0 * entities * size.width * (1 + size.coverage) for size in sizes.features.values()
+def memory(spec: RunSpec, sizes: Sizes, process: Process, profile: Profile) -> tuple[float, str]:
+    """Return the peak memory of a run in bytes, and what makes the largest part of it smaller.
+
+    Args:
+        spec: the run.
+        sizes: of its dataset and features.
+        process: what it runs in.
+        profile: sizes of the run's model with these features (``profile_model``).
+    """
+    parts = (
+        _counting(sizes, profile) if not profile.terms else _training(spec, sizes, process, profile)
+    )
+    parts["use fewer modalities (data.modalities)"] = sum(
+        4.0 * sizes.entities * size.width * (1 + size.coverage) for size in sizes.features.values()
     )
     triples = sizes.train + sizes.valid + sizes.test
-    data = features + BYTES_PER_TRIPLE * triples
-    if not profile.terms:
-        rows = min(QUERIES_AT_ONCE, max(1, SCORES_AT_ONCE // entities))
-        counts = 4.0 * profile.per_pair * sizes.relations * entities
-        return machine.libraries + data + counts + float(BYTES_PER_SCORE) * rows * entities
-    fixed = machine.resident + data
-    parameters = profile.parameters(entities, sizes.relations)
+    fixed = process.resident if profile.terms else process.libraries
+    total = fixed + BYTES_PER_TRIPLE * triples + sum(parts.values())
+    return total, max(parts, key=parts.__getitem__)
+
+
+def _counting(sizes: Sizes, profile: Profile) -> dict[str, float]:
+    """Return, by remedy, what a model that fills a matrix of scores takes."""
+    rows = min(QUERIES_AT_ONCE, max(1, SCORES_AT_ONCE // sizes.entities))
+    counts = 4.0 * profile.per_pair * sizes.relations * sizes.entities
+    return {_LARGER: counts + float(BYTES_PER_SCORE) * rows * sizes.entities}
+
+
+_LARGER = "take a machine with more"
+
+
+def _training(spec: RunSpec, sizes: Sizes, process: Process, profile: Profile) -> dict[str, float]:
+    """Return, by remedy, what training takes."""
     positives = min(spec.training.batch_size, sizes.train)
-    encoded = _encoded(spec, sizes, machine, profile)
-    step = (
+    pairs = (
         BYTES_PER_PAIR * positives * (spec.negatives.count + 1)
         + 2 * positives * profile.query_saved
-        + encoded * (profile.saved + TABLE_GRADIENTS * 4.0 * profile.table_width)
     )
+    encoded = _encoded(spec, sizes, process.device, profile)
+    tables = encoded * (profile.saved + TABLE_GRADIENTS * 4.0 * profile.table_width)
+    parameters = profile.parameters(sizes.entities, sizes.relations)
     state = 4.0 * FLOATS_PER_PARAMETER * parameters
-    return fixed + state + SLACK * (step + profile.auxiliary_saved)
+    return {
+        "lower training.batch_size or negatives.count": SLACK * pairs,
+        "make the model smaller (model.dim)": state + SLACK * (tables + profile.auxiliary_saved),
+    }

@@ -18,7 +18,14 @@ from harness.index import KnownAnswers
 from harness.kernels import Op
 from harness.precision import widest_float
 
-__all__ = ["BUSY", "Machine", "best_time", "measure_machine", "used_by_others"]
+__all__ = [
+    "BUSY",
+    "Machine",
+    "best_time",
+    "measure_machine",
+    "memory_limit",
+    "used_by_others",
+]
 
 Rate = Annotated[float, Field(gt=0)]
 OPS: tuple[Op, ...] = ("dot", "l1", "l2", "modulus")
@@ -63,6 +70,24 @@ def used_by_others(seconds: float = 0.2) -> float:
     import psutil  # type: ignore[import-untyped]
 
     return float(psutil.cpu_percent(interval=seconds)) / 100
+
+
+def memory_limit(device: torch.device, groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the bytes that runs can have: the GPU's, else the machine's or the container's.
+
+    Args:
+        device: where runs compute.
+        groups: where Linux tells the limits of the container the process is in.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    import psutil
+
+    limits = [int(psutil.virtual_memory().total)]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of cgroups v2, of v1
+        text = (groups / name).read_text().strip() if (groups / name).is_file() else ""
+        limits += [int(text)] if text.isdecimal() else []  # "max": there is none
+    return min(limits)
 
 
 def measure_machine(device: str = "cpu", cache: Path | None = None) -> Machine:

@@ -8,7 +8,7 @@ it costs, and a user's own model is estimated like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -28,6 +28,9 @@ ENTITIES = 4096
 """Size of the small graph: more than the 2,048 entities MoCME's estimators draw per step."""
 RELATIONS = 7
 QUERIES = 512
+
+Clock = Callable[[Callable[[], object]], float]
+"""Returns the seconds that some work takes."""
 
 
 class FeatureSize(NamedTuple):
@@ -80,7 +83,11 @@ class Profile:
 
 
 def profile_model(
-    spec: ModelSpec, features: Mapping[str, FeatureSize], device: torch.device | str = "cpu"
+    spec: ModelSpec,
+    features: Mapping[str, FeatureSize],
+    device: torch.device | str = "cpu",
+    *,
+    timed: bool = True,
 ) -> Profile:
     """Return the costs of a model; takes a tenth of a second to a second.
 
@@ -88,26 +95,28 @@ def profile_model(
         spec: the model and its options.
         features: modality -> its size.
         device: where runs will compute.
+        timed: measure times too; sizes alone take a fraction of the time, and times are 0 then.
 
     Raises:
         ConfigError, RuntimeError, ...: whatever the model raises when it is built or run.
     """
     device = torch.device(device)
+    clock: Clock = best_time if timed else lambda work: 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = _small(MODELS.get(spec.name), spec, features).to(device)
         some = torch.arange(QUERIES, device=device)
         relations = some % RELATIONS
         if not model.decomposable:
-            return _filling(model, some, relations)
-        return _comparing(model, some, relations)
+            return _filling(model, some, relations, clock)
+        return _comparing(model, some, relations, clock)
 
 
-def _filling(model: Model, some: Tensor, relations: Tensor) -> Profile:
+def _filling(model: Model, some: Tensor, relations: Tensor, clock: Clock) -> Profile:
     model.eval()
     with torch.no_grad():
         tables = model.encode()
-        seconds = best_time(lambda: model.score_all(tables, some, relations, "tail"))
+        seconds = clock(lambda: model.score_all(tables, some, relations, "tail"))
     return Profile(
         trainable=model.capabilities.trainable,
         encodes=not model.free_encoding,
@@ -116,24 +125,24 @@ def _filling(model: Model, some: Tensor, relations: Tensor) -> Profile:
     )
 
 
-def _comparing(model: Model, some: Tensor, relations: Tensor) -> Profile:
+def _comparing(model: Model, some: Tensor, relations: Tensor, clock: Clock) -> Profile:
     encodes = not model.free_encoding
     model.train()
     with _saved_bytes() as saved:
         tables = model.encode()
     with _saved_bytes() as query_saved:
         query = model.queries(tables, some, relations, "tail")
-    auxiliary, auxiliary_saved = _auxiliary(model, some.device)
+    auxiliary, auxiliary_saved = _auxiliary(model, some.device, clock)
     sizes = _parameters(model)
 
     def train() -> None:
         model.zero_grad(set_to_none=True)
         sum((table.sum() for table in model.encode().values()), torch.zeros(())).backward()
 
-    training = best_time(train) if encodes else 0.0
+    training = clock(train) if encodes else 0.0
     with torch.no_grad():
-        encoding = best_time(model.encode) if encodes else 0.0
-        querying = best_time(lambda: model.queries(tables, some, relations, "tail"))
+        encoding = clock(model.encode) if encodes else 0.0
+        querying = clock(lambda: model.queries(tables, some, relations, "tail"))
     return Profile(
         trainable=model.capabilities.trainable,
         encodes=encodes,
@@ -152,7 +161,7 @@ def _comparing(model: Model, some: Tensor, relations: Tensor) -> Profile:
     )
 
 
-def _auxiliary(model: Model, device: torch.device) -> tuple[float, float]:
+def _auxiliary(model: Model, device: torch.device, clock: Clock) -> tuple[float, float]:
     """Return seconds and bytes of a step of the auxiliary loss."""
     generator = torch.Generator(device).manual_seed(0)
     parameters = list(model.auxiliary_parameters())
@@ -167,7 +176,7 @@ def _auxiliary(model: Model, device: torch.device) -> tuple[float, float]:
 
     with _saved_bytes() as saved:
         step()
-    return best_time(step), float(saved.total)
+    return clock(step), float(saved.total)
 
 
 def _small(model_class: type[Model], spec: ModelSpec, features: Mapping[str, FeatureSize]) -> Model:

@@ -112,6 +112,28 @@ def test_a_row_without_an_estimate_says_why() -> None:
     assert "all: 4 runs, at most 2.0 h" in shown
 
 
+def test_runs_that_need_more_memory_than_there_is_are_named_with_a_remedy() -> None:
+    large = Budget(1.0, 40 * 2**30, "lower training.batch_size or negatives.count")
+    lines = lines_of(PLAN, lambda run: large if run.label == "transe" else HOUR)
+    shown = describe(PLAN, lines, State(), limit=16 * 2**30)
+    assert (
+        "more memory than there is (16.0 GiB):\n  transe on atlas: 40.0 GiB\n"
+        "    lower training.batch_size or negatives.count\n"
+    ) in shown
+    assert "lookup on atlas:" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    finished = describe(PLAN, lines, State(finished=json_of(2, 3)), limit=16 * 2**30)
+    assert "more memory" not in finished, "what is finished needs none"
+    assert "more memory" not in describe(PLAN, lines, State(), limit=40 * 2**30)
+
+
+def test_workers_that_need_more_memory_together_are_named() -> None:
+    lines = lines_of(PLAN, lambda run: HOUR)
+    shown = describe(PLAN, lines, State(), workers=2, limit=2**30)
+    assert "(1.0 GiB): 2 runs at a time need 1.2 GiB\n  use fewer --workers" in shown
+    assert "more memory" not in describe(PLAN, lines, State(), limit=2**30)
+
+
 def test_the_table_is_at_most_80_columns_wide() -> None:
     assert max(map(len, text().splitlines())) <= 80
 
@@ -139,6 +161,14 @@ def test_the_command_needs_no_database_and_makes_none(
 ) -> None:
     assert "all: 4 runs" in dry_run()
     assert not (tmp_path / "results").exists()
+
+
+def test_the_command_knows_how_much_memory_there_is(
+    dry_run: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "more memory than there is" not in dry_run()
+    monkeypatch.setattr(machine, "memory_limit", lambda device: 2**20)
+    assert "more memory than there is (1 MiB):\n  Lookup on synthetic:" in dry_run()
 
 
 def test_the_command_sees_what_the_store_holds(

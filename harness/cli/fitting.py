@@ -1,0 +1,94 @@
+"""Whether runs fit the machine's memory: said in a dry run, and checked before a run starts."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from harness.errors import MachineError
+
+if TYPE_CHECKING:
+    from harness.execution.base import Job
+
+__all__ = ["Need", "readable_size", "require", "shortage"]
+
+
+class Need(NamedTuple):
+    """What a run takes.
+
+    Attributes:
+        where: row and dataset.
+        size: bytes.
+        remedy: what makes it smaller.
+    """
+
+    where: str
+    size: float
+    remedy: str
+
+
+def readable_size(size: float) -> str:
+    """Return bytes as MiB or GiB."""
+    return f"{size / 2**20:.0f} MiB" if size < 1000 * 2**20 else f"{size / 2**30:.1f} GiB"
+
+
+def shortage(needs: Iterable[Need], limit: float, workers: int = 1) -> list[str]:
+    """Return the lines that say which runs need more memory than there is; none when all fit.
+
+    Args:
+        needs: of every run.
+        limit: bytes there are.
+        workers: runs at the same time.
+    """
+    needs = list(needs)
+    there = readable_size(limit)
+    large = {f"  {n.where}: {readable_size(n.size)}\n    {n.remedy}": 0
+             for n in needs if n.size > limit}  # fmt: skip
+    if large:
+        return [f"more memory than there is ({there}):", *large]
+    together = sum(sorted((need.size for need in needs), reverse=True)[:workers])
+    if together > limit:
+        return [
+            f"more memory than there is ({there}): {workers} runs at a time need "
+            f"{readable_size(together)}",
+            "  use fewer --workers",
+        ]
+    return []
+
+
+def require(jobs: Sequence[Job], workers: int) -> None:
+    """Warn of runs that may not fit the memory, and refuse to start where one cannot.
+
+    Raises:
+        MachineError: a run needs more than there is even if its estimate is too large by as much as
+            estimates are.
+    """
+    from harness.pipeline import resolve_device
+    from harness.plan.budget import ACCURACY
+    from harness.plan.machine import memory_limit
+
+    device = resolve_device(jobs[0].device)
+    limit = memory_limit(device)
+    needs = _needs(jobs, str(device))
+    impossible = shortage((n for n in needs if n.size > ACCURACY * limit), limit)
+    if impossible:
+        raise MachineError(
+            "\n".join([*impossible, "leave them out with --only or the suite's exclude"])
+        )
+    for line in shortage(needs, limit, workers):
+        print(line, file=sys.stderr)
+
+
+def _needs(jobs: Sequence[Job], device: str) -> list[Need]:
+    """Return what each run takes; a run without an estimate is left to say itself what is wrong."""
+    from harness.plan.estimator import Estimator
+
+    estimator = Estimator(device)
+    needs = []
+    for job in jobs:
+        with contextlib.suppress(Exception):  # a model of a user's own may raise anything
+            size, remedy = estimator.memory(job.spec, job.label)
+            needs.append(Need(f"{job.label} on {job.spec.data.dataset}", size, remedy))
+    return needs
