@@ -12,9 +12,11 @@ from torch import Tensor
 from harness.catalog import create_model
 from harness.errors import Interrupted, MachineError
 from harness.index import GraphIndex, Modality
-from harness.model import Model
+from harness.model import Model, Tables
 from harness.plan.spec import RunSpec
+from harness.training import procedures
 from harness.training.checkpoint import CheckpointFolder
+from harness.training.compiled import Encode
 from harness.training.loop import FitResult, fit
 from harness.training.procedures import StandardProcedure
 
@@ -112,6 +114,29 @@ def test_one_program_serves_batches_of_every_size_without_recompiling() -> None:
     with torch.compiler.set_stance("fail_on_recompile"):
         for size in (12, 7, 2):
             procedure.step(TRAIN[:size], generator)
+
+
+def test_a_compiled_step_encodes_as_many_rows_whatever_it_draws(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One size is one program; entities that are drawn twice leave rows that nobody asks for."""
+    asked: list[Tensor] = []
+
+    def remember(encode: Encode) -> Encode:
+        def encode_and_remember(entities: Tensor | None) -> Tables:
+            assert entities is not None
+            asked.append(entities)
+            return encode(entities)
+
+        return encode_and_remember
+
+    monkeypatch.setattr(procedures, "compiled", remember)
+    _, procedure, _ = build(compiles=True)
+    generator = torch.Generator().manual_seed(0)
+    for batch in (TRAIN[:12], TRAIN[:1].repeat(12, 1)):
+        procedure.step(batch, generator)
+    assert [len(entities) for entities in asked] == [48, 48]
+    assert len(asked[1].unique()) < 48
 
 
 @pytest.mark.parametrize("model", ["rotate", "transe"])
