@@ -128,7 +128,7 @@ def measure(
     timed = {f"{part} {op}": work for op in OPS for part, work in works(op, table, sizes).items()}
     found = probes(table)
     ways = {f"{name}/{i}": w for name, probe in found.items() for i, w in enumerate(probe.works)}
-    seconds = interleaved(timed | ways, rounds, tell)
+    seconds = interleaved(timed | ways, rounds, tell, again=True)
     ceilings = summarise(found, seconds)
     times = []
     for part in PARTS:

@@ -35,6 +35,8 @@ def interleaved(
     works: Mapping[str, Callable[[], object]],
     rounds: int,
     tell: Tell = lambda done, total, text: None,
+    *,
+    again: bool = False,
 ) -> dict[str, Spread]:
     """Return the seconds of each work; every round does each once, after one to warm up.
 
@@ -42,12 +44,16 @@ def interleaved(
         works: name -> what to time.
         rounds: measured goes of each.
         tell: told of the progress.
+        again: in each round do each once untimed first, so that none finds the caches as another
+            one left them; for works of milliseconds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in works}
     steps = (rounds + 1) * len(works)
     for number in range(rounds + 1):
         for place, (name, work) in enumerate(works.items()):
             tell(number * len(works) + place, steps, name)
+            if again and number:
+                work()
             began = time.perf_counter()
             work()
             took = time.perf_counter() - began
