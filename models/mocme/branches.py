@@ -54,10 +54,6 @@ class Branch(nn.Module):
         """Return [n, D]: ``embed`` with arbitrary rows where the modality is absent."""
         raise NotImplementedError
 
-    def absent(self, entities: Tensor) -> Tensor | None:
-        """Return [n] boolean: which entities lack the modality; None when all have it."""
-        raise NotImplementedError
-
     def parts(
         self,
         structure: Tensor,
@@ -74,13 +70,12 @@ class Branch(nn.Module):
             all_views: each view is a part.
             fresh: [K, K] estimate of information with gradient, or None.
             static: no size may depend on who has the modality: listed entities without it are
-                embedded too, and their rows are zero.
+                embedded too, and their rows are arbitrary; fusions give them no weight.
         """
-        absent: Tensor | None = None
         rows: Tensor | None = None
         ids = entities
         if static and entities is not None:
-            vectors, absent = self.embed_all(structure, entities), self.absent(entities)
+            vectors = self.embed_all(structure, entities)
         else:
             vectors, rows, ids = self.embed(structure, entities)
         vectors = dropout(vectors, self.dropout, self.training)
@@ -88,8 +83,6 @@ class Branch(nn.Module):
             made = list(self.backbone.views(vectors))
         else:
             made = [self.backbone(vectors, self.weights(entities=ids, fresh=fresh))]
-        if absent is not None:
-            made = [values.masked_fill(absent[:, None], 0.0) for values in made]
         return [Part(values, rows) for values in made]
 
     def sample(self, structure: Tensor, entities: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,9 +105,6 @@ class StructureBranch(Branch):
 
     def embed_all(self, structure: Tensor, entities: Tensor) -> Tensor:
         return structure
-
-    def absent(self, entities: Tensor) -> Tensor | None:
-        return None
 
 
 class FeatureBranch(Branch):
@@ -167,9 +157,6 @@ class FeatureBranch(Branch):
         slots = self.slot[entities].clamp(min=0)
         embedded: Tensor = self.projection(rows_of(self.features, slots))
         return embedded
-
-    def absent(self, entities: Tensor) -> Tensor | None:
-        return self.slot[entities] < 0
 
 
 def weighted_views(weights: Tensor, views: Tensor) -> Tensor:

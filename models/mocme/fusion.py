@@ -1,7 +1,7 @@
 """Fusions: from the vectors of an entity's modalities to one.
 
-Weighted sums (complementarity, mean, attention) never touch the rows of entities without a
-modality; the others work on [n, P, D] with zero rows there.
+Rows of entities without a modality may be missing or arbitrary: weighted sums (complementarity,
+mean, attention) give them no weight, the others work on [n, P, D] with zeros in their place.
 """
 
 from __future__ import annotations
