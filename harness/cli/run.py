@@ -255,9 +255,11 @@ def _execute(
 
 
 def _raise(summary: Summary, place: Path) -> None:
+    from harness.store.files import RECORD
+
     if summary.failed:
         first, count = summary.failed[0], len(summary.failed)
-        recorded = (place / "runs" / first.run_id / "record.json").is_file()
+        recorded = (place / "runs" / first.run_id / RECORD).is_file()
         where = "" if place == home() else f" --home {shlex.quote(str(place))}"
         show = f"harness runs show {first.run_id}{where}"
         hint = show if recorded else "the same command tries again"

@@ -135,6 +135,7 @@ def retry(
 ) -> None:
     """Forget that runs failed, so that the next `harness run SUITE` executes them again."""
     from harness.store.base import resolve_id
+    from harness.store.files import RECORD
 
     with opened(results) as store:
         failed = [run_id for run_id, status in store.statuses().items() if status == "failed"]
@@ -147,7 +148,7 @@ def retry(
                 )
         for run_id in chosen:
             # Checkpoints stay; the record file would be taken over again by the next run.
-            (home(results) / "runs" / run_id / "record.json").unlink(missing_ok=True)
+            (home(results) / "runs" / run_id / RECORD).unlink(missing_ok=True)
             store.remove(run_id)
         suites = sorted({cell.suite for cell in store.cells() if cell.run_id in chosen})
     for run_id in chosen:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.execution.base import Event, Executor, Job, Outcome
 from harness.store.base import ResultStore
-from harness.store.files import read_record
+from harness.store.files import RECORD, read_record
 
 __all__ = ["Summary", "pending", "run_jobs"]
 
@@ -34,8 +34,8 @@ def pending(
     held = store.statuses()
     for job in jobs:
         known = job.run_id in held and job.has_in(held[job.run_id])
-        if not known and (job.folder / "record.json").is_file():
-            store.add(read_record(job.folder / "record.json"))
+        if not known and (job.folder / RECORD).is_file():
+            store.add(read_record(job.folder / RECORD))
     held = store.statuses()
     to_run, finished, failed = [], [], []
     for job in jobs:
@@ -63,7 +63,7 @@ def run_jobs(
     summary = Summary()
     for outcome in executor.run(jobs, on_event, should_stop):
         job = by_id[outcome.run_id]
-        record = job.folder / "record.json"
+        record = job.folder / RECORD
         if record.is_file():
             store.add(read_record(record))
         if outcome.status == "ok":

@@ -14,7 +14,7 @@ from typing import Any
 from harness.errors import HarnessError, Interrupted, MachineError, RunError
 from harness.execution.base import Event, Job, Outcome
 from harness.store.failures import ELSEWHERE, disk_error
-from harness.store.files import read_record, write_record
+from harness.store.files import RECORD, read_record, write_record
 from harness.store.records import RunRecord
 
 __all__ = ["execute_job"]
@@ -46,7 +46,7 @@ def execute_job(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> O
 def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outcome:
     from harness import catalog, pipeline
 
-    log, path = job.folder / "log.jsonl", job.folder / "record.json"
+    log, path = job.folder / "log.jsonl", job.folder / RECORD
     record = read_record(path) if path.is_file() else None
     if record is not None and job.has_in(record.status):
         return Outcome(run_id=job.run_id, status="ok")

@@ -1,18 +1,15 @@
-"""Takes records over: those that workers left in their run folders, those of another store."""
+"""Takes over the records of another store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from harness.errors import StoreError
 from harness.store.base import STAGE, ResultStore
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.files import RECORD, read_record
 from harness.store.records import Cell, RunRecord
 
-__all__ = ["Taken", "ingest", "merge", "take"]
+__all__ = ["Taken", "merge", "take"]
 
 
 @dataclass(frozen=True)
@@ -28,26 +25,6 @@ class Taken:
     added: Sequence[str]
     kept: int
     refused: Sequence[Cell] = ()
-
-
-def ingest(store: ResultStore, folder: Path) -> Taken:
-    """Add what workers left: every ``record.json`` of the run folders below ``folder``.
-
-    Raises:
-        StoreError: a record cannot be read; all others were added.
-    """
-    records, problems = [], []
-    finished = store.finished_ids()
-    for path in sorted(folder.glob(f"*/{RECORD}")):
-        if path.parent.name not in finished:
-            try:
-                records.append(read_record(path))
-            except StoreError as error:
-                problems.append(str(error))
-    taken = take(store, records)
-    if problems:
-        raise StoreError("\n".join(problems))
-    return Taken(taken.added, taken.kept + len(finished))
 
 
 def merge(store: ResultStore, other: ResultStore) -> Taken:

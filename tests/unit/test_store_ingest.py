@@ -12,10 +12,7 @@ import pytest
 
 from harness.errors import MachineError, StoreError
 from harness.store.files import read_record, write_record
-from harness.store.ingest import (
-    ingest,
-    merge,
-)
+from harness.store.ingest import merge
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell, RunRecord
 
@@ -117,32 +114,6 @@ def test_a_binary_file_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"record\.json: cannot be read \(No such file"):
         read_record(tmp_path / "record.json")
-
-
-# --- what workers left --------------------------------------------------------------------
-
-
-def test_ingest_adds_what_workers_left(tmp_path: Path, make_record: MakeRecord) -> None:
-    for run_id in ("r1", "r2"):
-        write_record(tmp_path / run_id / "record.json", make_record(run_id))
-    (tmp_path / "r3").mkdir()  # interrupted: checkpoints, no record
-    store = MemoryStore()
-    store.add(make_record("r1"))
-    taken = ingest(store, tmp_path)
-    assert (list(taken.added), taken.kept) == (["r2"], 1)
-    assert list(store.ids()) == ["r1", "r2"]
-
-
-def test_one_damaged_record_does_not_keep_the_others_out(
-    tmp_path: Path, make_record: MakeRecord
-) -> None:
-    for run_id in ("r1", "r2", "r3"):
-        write_record(tmp_path / run_id / "record.json", make_record(run_id))
-    (tmp_path / "r2" / "record.json").write_text("{")
-    store = MemoryStore()
-    with pytest.raises(StoreError, match=r"r2/record\.json:1"):
-        ingest(store, tmp_path)
-    assert list(store.ids()) == ["r1", "r3"]
 
 
 # --- another store ------------------------------------------------------------------------
