@@ -10,6 +10,7 @@ from harness.execution.scheduler import Summary
 from harness.store.base import ResultStore
 from harness.store.records import RunRecord
 from harness.studies.study import SearchStudy, Trial
+from harness.training.loop import falls_short
 
 __all__ = ["Ended", "Execute", "MakeJobs", "Report", "run_rounds"]
 
@@ -126,14 +127,16 @@ def run_rounds(
 
 
 def _first(begun: Sequence[_Begun], store: ResultStore) -> list[Job]:
-    """Return what runs first: all seeds, or with a pruner the first one of each trial."""
+    """Return what runs first: all seeds, or with a pruner the first one of each trial, unless it
+    has been pruned by the same limits before."""
     found: list[Job] = []
     for item in begun:
-        if item.prunes:
-            limits = item.search.limits()
-            found.append(item.first.model_copy(update={"limits": limits}))
-        else:
+        if not item.prunes:
             found += item.jobs.values()
+            continue
+        limits, held = item.search.limits(), store.find(ids=[item.first.run_id])
+        if not any(r.status == "pruned" and falls_short(r.history, limits) for r in held):
+            found.append(item.first.model_copy(update={"limits": limits}))
     return found
 
 

@@ -514,8 +514,17 @@ def test_a_study_is_drawn_untested_here_and_from_its_records(
     assert drawn.code == 0, drawn.err
     assert (tmp_path / "here.png").read_bytes() == (tmp_path / "there.png").read_bytes()
 
-    # The study itself is there again as soon as its command has run; no run is made twice.
-    again = harness("study", "run", tmp_path / "small.yaml", **there)
+
+@pytest.mark.parametrize("study", [GRID, PRUNED], ids=["grid", "pruned"])
+def test_a_study_is_there_again_from_its_records_and_trains_nothing(
+    harness: Run, home: Path, tmp_path: Path, study: str
+) -> None:
+    suite, there = write(tmp_path, study), tmp_path / "there"
+    assert harness("study", "run", suite).code == 0
+    assert found(home).having("pruned" if study is PRUNED else "complete")
+    assert harness("db", "export", "--suite", "small", "--out", tmp_path / "records").code == 0
+    assert harness("db", "import", tmp_path / "records", "--home", there).code == 0
+    again = harness("study", "run", suite, "--home", there)
     assert again.code == 0, again.err
-    assert trials(tmp_path / "there") == trials(home)
-    assert written(tmp_path / "there") == {}
+    assert trials(there) == trials(home)
+    assert written(there) == {}
