@@ -236,7 +236,8 @@ def _map(panel: Axes, figure: Figure, position: int) -> None:
         if (x, y) == best:
             _frame(panel, i, j, 0.97, BEST)
     for landmark in _landmarks(figure):
-        _frame(panel, xs.index(landmark.x), ys.index(landmark.y), 0.88, LANDMARK)
+        size = 0.84 if (landmark.x, landmark.y) == best else 0.95  # inside the other frame
+        _frame(panel, xs.index(landmark.x), ys.index(landmark.y), size, LANDMARK)
     panel.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(ys) - 0.5), aspect="equal")
     panel.set_title(_panel_title(figure, column))
     panel.set_xlabel(_title(definition.x))
