@@ -163,12 +163,15 @@ def named_table(
     selection: Selection = ALL,
     comparer: Comparer | None = None,
 ) -> Table:
-    """Return the table of ``reports/<name>.yaml``, or of a file.
+    """Return the table of ``reports/<name>.yaml``, of a file, or the plain one of a suite.
 
     Raises:
-        ConfigError: there is no such definition, it holds a mistake, or a dataset is not in it.
+        ConfigError: there is no such definition and no such suite in the store, the definition
+            holds a mistake, or a dataset is not in it.
         StoreError: the runs cannot stand in one table.
     """
+    if name not in available() and any(suite == name for suite, _, _ in store.blocks()):
+        return plain_table(store, name, selection, comparer=comparer)
     definition = load_definition(name)
     if isinstance(definition, ComplexityDefinition):
         return newest(store, definition, load_published()).table

@@ -73,7 +73,10 @@ def open_storage(home: Path, *, create: bool = True) -> RDBStorage:
     """
     place = home / DATABASE
     if not create and not place.is_file():
-        raise StoreError(f"no studies at {place}; `harness study run SUITE` makes some")
+        raise StoreError(
+            f"no studies at {place}; `harness study run SUITE` makes some, and takes over without "
+            "training the trials whose runs the database holds"
+        )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with explained(place):
         home.mkdir(parents=True, exist_ok=True)

@@ -28,8 +28,10 @@ from harness.report.query import (
     Selection,
     all_figures,
     all_tables,
+    fetch,
     named_figure,
     named_table,
+    only_validated,
 )
 from harness.report.render import Drawn
 from harness.report.templates import html_environment
@@ -335,6 +337,12 @@ class _Builder:
                 yield (
                     f"Runs of suite {suite} with --set: `harness report --html --variant {variant}`"
                     " shows them."
+                )
+        for suite in () if self.named else sorted(self.suites):
+            if only_validated(fetch(self.store, suite, (), self.selection).results):
+                yield (
+                    f"Suite {suite}: its runs were validated and none was tested. `harness study "
+                    f"run` takes its trials over untrained, `harness study show` prints them."
                 )
         if len(self.groups) > FULL:
             yield (

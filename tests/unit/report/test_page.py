@@ -359,6 +359,15 @@ def test_variants_that_are_not_shown_are_told(fill: Fill, show: Callable[..., Do
     assert "20.00" in show(selection=Selection("beef")).html
 
 
+def test_suites_of_which_nothing_was_tested_are_told(
+    store: MemoryStore, fill: Fill, show: Callable[..., Document]
+) -> None:
+    fill("toy").row("A", [0.2])
+    fill("search").row("A trial 0", [0.3])
+    changed(store, "sea000", status="validated", metrics=())
+    assert "Suite search: its runs were validated and none was tested." in show().text("about")
+
+
 def test_figures_are_pictures_that_the_page_holds(
     store: MemoryStore, fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

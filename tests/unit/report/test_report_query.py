@@ -12,7 +12,14 @@ from harness.report.comparing import Comparer
 from harness.report.complexity import newest
 from harness.report.datasets import datasets_table
 from harness.report.definition import ComplexityDefinition, Definition, FigureDefinition, Published
-from harness.report.query import Selection, all_tables, report_figure, report_table, suite_table
+from harness.report.query import (
+    Selection,
+    all_tables,
+    named_table,
+    report_figure,
+    report_table,
+    suite_table,
+)
 from harness.report.questions import Answer, Ask, Question
 from harness.report.table import Mark, Part, Sign, Table, TableCell, TableRow
 from harness.store.memory import MemoryStore
@@ -302,6 +309,15 @@ def test_failed_names_run_and_first_line(store: MemoryStore, fill: Fill) -> None
     assert cell(report_table(store, define()), "A").reason == (
         "failed: run toy000: loss is NaN in epoch 3"
     )
+
+
+def test_a_suite_without_a_definition_has_its_plain_table_by_name(
+    store: MemoryStore, fill: Fill
+) -> None:
+    fill().row("A", [0.2])
+    assert cell(named_table(store, "toy"), "A").value == pytest.approx(20.0)
+    with pytest.raises(ConfigError, match="unknown table or figure 'other'"):
+        named_table(store, "other")
 
 
 @pytest.mark.parametrize("status", ["validated", "pruned"])
