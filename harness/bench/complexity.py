@@ -24,11 +24,12 @@ from harness.errors import MachineError
 from harness.plan.complexity import Case, ComplexitySuite
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identified
 
-__all__ = ["SLOW", "Estimate", "described", "measure", "once", "record", "turn", "warm_up"]
+__all__ = ["QUICK", "SLOW", "Estimate", "described", "measure", "once", "record", "turn", "warm_up"]
 
-QUICK, MOST_GOES, TURN = 0.5, 5, 0.2
-"""Below so many seconds a go is repeated within its turn, at most so often, until the turn lasts so
-many seconds."""
+QUICK, MOST_GOES, TURN = 3.0, 5, 0.2
+"""Below so many seconds a turn begins with a go that does not count, for the first go at a size has
+its memory given to it anew (a second per GiB); then a go is repeated, at most so often, until the
+turn lasts so many seconds."""
 SLOW = 5.0
 """From so many seconds on the first go counts."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.bench.complexity import SLOW, once, warm_up
+from harness.bench.complexity import QUICK, SLOW, once, warm_up
 from harness.bench.costs import cost, measure_rates
 from harness.bench.pytest_json import KEY
 from harness.bench.stages import Workbench
@@ -46,7 +46,8 @@ def test_case(benchmark, turn: int, rates, case: Case) -> None:
     benchmark.extra_info[KEY] = extra
     benchmark.group = case.stage
     work = bench.work(case)
-    quick = expected < 0.5
     benchmark.pedantic(
-        lambda: once(work, DEVICE), warmup_rounds=int(quick), rounds=3 if quick else 1
+        lambda: once(work, DEVICE),
+        warmup_rounds=int(expected < QUICK),
+        rounds=3 if expected < 0.5 else 1,
     )
