@@ -27,7 +27,13 @@ def rates():
     return measure_rates(DEVICE)
 
 
-@pytest.mark.parametrize("case", SUITE.cases, ids=str)
+def named(case: Case) -> str:
+    """Return an id that ``-k`` can choose: fusion-attention-d256-K3-M4-N16384."""
+    sizes = "-".join(f"{name}{value}" for name, value in case.sizes.model_dump().items())
+    return "-".join(part for part in (case.stage, case.name, sizes) if part)
+
+
+@pytest.mark.parametrize("case", SUITE.cases, ids=named)
 def test_case(benchmark, turn: int, rates, case: Case) -> None:
     """Warmed up in the first turn, which measures memory too; what is slow has that turn alone."""
     expected = cost(case).seconds(rates)
