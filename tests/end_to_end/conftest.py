@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 FORKER = """
-import json, os, resource, sys, traceback
+import json, os, resource, signal, sys, traceback
 import alembic.command, torch
 import harness.cli.main, harness.cli.progress, harness.execution.worker
 import harness.execution.processes, harness.pipeline, harness.plan.expand, harness.report.query
@@ -32,6 +32,8 @@ torch.set_num_threads(1)
 
 def child(order):
     os.setsid()
+    # As from a terminal, also where the tests run in the background, which ignores Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, path in ((0, os.devnull), (1, order["out"]), (2, order["err"])):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         os.dup2(descriptor, number)

@@ -272,6 +272,7 @@ def test_a_study_works_with_the_test_split_locked_away(
 # --- interrupted, retried, begun again ----------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", [GRID, PRUNED], ids=["grid", "pruned"])
 def test_a_killed_study_goes_on_and_ends_as_if_it_had_not_been(
     start: Run, until: Any, tmp_path: Path, study: str
@@ -406,6 +407,7 @@ def test_a_restart_forgets_trials_and_trains_nothing(
 # --- several workers ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_workers_find_what_one_finds(start: Run, until: Any, tmp_path: Path) -> None:
     space = "space: {optimiser.lr: {low: 0.01, high: 0.1}}"
     study = f"study: {{sampler: tpe, trials: 3, at_once: 2, {space}}}\n"
