@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from harness.cli.options import AsJson
+from harness.cli.options import AsJson, Models
 
 if TYPE_CHECKING:
     from harness.model import Capabilities, Model
 
 app = typer.Typer(no_args_is_help=True)
-
-Folders = Annotated[list[Path] | None, typer.Option("--models", help="Folder with models.")]
 
 
 def _load(folders: list[Path] | None) -> None:
@@ -26,7 +24,7 @@ def _load(folders: list[Path] | None) -> None:
 
 
 @app.command("list")
-def list_models(folders: Folders = None, as_json: AsJson = False) -> None:
+def list_models(folders: Models = None, as_json: AsJson = False) -> None:
     """List every registered model with its score and where it is defined."""
     from rich.console import Console
     from rich.table import Table
@@ -64,7 +62,7 @@ def _modalities(capabilities: Capabilities) -> str:
 
 
 @app.command()
-def show(name: str, folders: Folders = None, as_json: AsJson = False) -> None:
+def show(name: str, folders: Models = None, as_json: AsJson = False) -> None:
     """Show a model's formula, options with defaults and meaning, and where it is defined."""
     import inspect
 

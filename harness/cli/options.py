@@ -12,7 +12,9 @@ __all__ = ["AsJson", "Device", "Home", "Models", "SetValues", "Threads", "Worker
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps")]
 Home = Annotated[Path | None, typer.Option("--home", help="Results folder.")]
-Models = Annotated[list[Path] | None, typer.Option(help="Folder with models of your own.")]
+Models = Annotated[
+    list[Path] | None, typer.Option("--models", help="Folder with models of your own.")
+]
 SetValues = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a value: --set training.epochs=20", metavar="K=V"),

@@ -232,10 +232,10 @@ class _Asked:
 
     def _check(self, store: ResultStore, folder: Path, variant: str, shown: bool) -> None:
         """Say what is not shown; refuse to show nothing."""
-        from harness.report.files import load_any
+        from harness.report.query import suite_of
 
-        asked = [load_any(name) for name in (*self.tables, *self.figures)]
-        _tell_variants(store, variant, {getattr(definition, "suite", "") for definition in asked})
+        asked = {suite_of(store, name) for name in (*self.tables, *self.figures)}
+        _tell_variants(store, variant, asked)
         variants = {variant for _, variant, _ in store.blocks()}
         if variant and variant not in variants:
             near = suggest(variant, variants - {""})

@@ -44,6 +44,7 @@ __all__ = [
     "prepare_tables",
     "report_figure",
     "report_table",
+    "suite_of",
     "suite_table",
 ]
 
@@ -170,7 +171,7 @@ def named_table(
             holds a mistake, or a dataset is not in it.
         StoreError: the runs cannot stand in one table.
     """
-    if name not in available() and any(suite == name for suite, _, _ in store.blocks()):
+    if _is_suite(store, name):
         return plain_table(store, name, selection, comparer=comparer)
     definition = load_definition(name)
     if isinstance(definition, ComplexityDefinition):
@@ -181,6 +182,20 @@ def named_table(
         return datasets_table(definition, load_published(), selection.datasets)
     published = load_published() if definition.published else None
     return report_table(store, definition, published, selection, comparer)
+
+
+def suite_of(store: ResultStore, name: str) -> str:
+    """Return the suite that a table or figure shows, "" of one that shows none.
+
+    Raises:
+        ConfigError: as ``named_table``.
+    """
+    return name if _is_suite(store, name) else getattr(load_any(name), "suite", "")
+
+
+def _is_suite(store: ResultStore, name: str) -> bool:
+    """Tell whether a name, which no definition has, is that of a suite in the store."""
+    return name not in available() and any(suite == name for suite, _, _ in store.blocks())
 
 
 def suite_table(

@@ -32,6 +32,7 @@ from harness.report.query import (
     named_figure,
     named_table,
     only_validated,
+    suite_of,
 )
 from harness.report.render import Drawn
 from harness.report.templates import html_environment
@@ -159,7 +160,7 @@ class _Builder:
     def suites(self) -> set[str]:
         """The suites of what is named, all that have runs when nothing is."""
         if self.named:
-            return {getattr(load_any(name), "suite", "") for name in self.named}
+            return {suite_of(self.store, name) for name in self.named}
         return {cell.suite for cell in self.cells}
 
     @cached_property

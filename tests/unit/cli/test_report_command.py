@@ -194,6 +194,16 @@ def test_one_page_goes_to_the_results_folder_or_where_it_is_told(
     assert "39.62" in other.read_text(encoding="utf-8")
 
 
+def test_a_suite_without_a_definition_is_shown_by_its_name(home: Path, tmp_path: Path) -> None:
+    shown = invoke("--table", "mine", "--home", str(home))
+    assert shown.exit_code == 0
+    assert shown.stdout.startswith("Suite mine")
+    assert "12.35" in shown.stdout
+    page = tmp_path / "mine.html"
+    invoke("--table", "mine", "--html", "--out", str(page), "--home", str(home))
+    assert "Suite mine" in page.read_text()
+
+
 def test_a_page_has_no_other_format(home: Path) -> None:
     with pytest.raises(ConfigError, match="--html is a format of its own; leave out --format csv"):
         invoke("--html", "--format", "csv", "--home", str(home))
