@@ -7,12 +7,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.errors import MachineError
-
 if TYPE_CHECKING:
-    from harness.execution.base import Job
+    from harness.execution.base import Job, Outcome
 
-__all__ = ["Need", "readable_size", "require", "shortage"]
+__all__ = ["Need", "divide", "readable_size", "shortage"]
 
 
 class Need(NamedTuple):
@@ -58,13 +56,17 @@ def shortage(needs: Iterable[Need], limit: float, workers: int = 1) -> list[str]
     return []
 
 
-def require(jobs: Sequence[Job], workers: int) -> None:
-    """Warn of runs that may not fit the memory, and refuse to start where one cannot.
+def divide(jobs: Sequence[Job], workers: int) -> tuple[list[Job], list[Outcome]]:
+    """Return the jobs to start, and as failed those that cannot fit the memory.
 
-    Raises:
-        MachineError: a run needs more than there is even if its estimate is too large by as much as
-            estimates are.
+    A job cannot fit when it needs more than there is even if its estimate is too large by as much
+    as estimates are. Of those that may not fit stderr is told.
+
+    Args:
+        jobs: at least one.
+        workers: runs at the same time.
     """
+    from harness.execution.base import Outcome
     from harness.pipeline import resolve_device
     from harness.plan.budget import ACCURACY
     from harness.plan.machine import memory_limit
@@ -72,23 +74,29 @@ def require(jobs: Sequence[Job], workers: int) -> None:
     device = resolve_device(jobs[0].device)
     limit = memory_limit(device)
     needs = _needs(jobs, str(device))
-    impossible = shortage((n for n in needs if n.size > ACCURACY * limit), limit)
-    if impossible:
-        raise MachineError(
-            "\n".join([*impossible, "leave them out with --only or the suite's exclude"])
-        )
-    for line in shortage(needs, limit, workers):
+    refused = {id_: need for id_, need in needs.items() if need.size > ACCURACY * limit}
+    able = [job for job in jobs if job.run_id not in refused]
+    for line in shortage((needs[j.run_id] for j in able if j.run_id in needs), limit, workers):
         print(line, file=sys.stderr)
+    return able, [
+        Outcome(
+            run_id=run_id,
+            status="failed",
+            message=f"needs {readable_size(need.size)} of memory, more than there is "
+            f"({readable_size(limit)}); {need.remedy}",
+        )
+        for run_id, need in refused.items()
+    ]
 
 
-def _needs(jobs: Sequence[Job], device: str) -> list[Need]:
-    """Return what each run takes; a run without an estimate is left to say itself what is wrong."""
+def _needs(jobs: Sequence[Job], device: str) -> dict[str, Need]:
+    """Return what each run takes, by id; one without an estimate is left to say what is wrong."""
     from harness.plan.estimator import Estimator
 
     estimator = Estimator(device)
-    needs = []
+    needs = {}
     for job in jobs:
         with contextlib.suppress(Exception):  # a model of a user's own may raise anything
             size, remedy = estimator.memory(job.spec, job.label)
-            needs.append(Need(f"{job.label} on {job.spec.data.dataset}", size, remedy))
+            needs[job.run_id] = Need(f"{job.label} on {job.spec.data.dataset}", size, remedy)
     return needs

@@ -176,7 +176,7 @@ class _Asked:
             if self.tables or self.figures:
                 tables = [query.named_table(store, n, selection, comparer) for n in self.tables]
             else:
-                tables = query.all_tables(store, selection, comparer)
+                tables = query.all_tables(store, selection, comparer, _tell_untested)
         self._check(store, folder, selection.variant, bool(tables or figures))
         if self.drawn:
             return render.render_picture(figures[0], self.format)
@@ -313,6 +313,12 @@ def _tell_variants(store: ResultStore, variant: str, suites: set[str]) -> None:
     for suite, name in sorted(others):
         if not suites or suite in suites:
             typer.echo(f"not shown: suite {suite} with --set (--variant {name})", err=True)
+
+
+def _tell_untested(study: str) -> None:
+    """Say on stderr that a study is not shown, and where it is."""
+    shown = f"`harness study show {study}`"
+    typer.echo(f"not shown: study {study}, none of whose trials was tested; {shown}", err=True)
 
 
 def _write(path: Path, contents: str | bytes) -> None:

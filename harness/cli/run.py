@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.comparing import comparing, prepare
-from harness.cli.fitting import require
+from harness.cli.executing import execute, raise_failed
 from harness.cli.options import Device, Home, Models, SetValues, Threads, Workers
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
-from harness.errors import ConfigError, RunError
+from harness.errors import ConfigError
 
 if TYPE_CHECKING:
     from harness.execution.base import Job
@@ -106,7 +106,7 @@ def run(
             print_list(store.find(ids=[job.run_id for job in distinct]))
     if summary.interrupted:
         raise stop.error()
-    _raise(summary, place)
+    raise_failed(summary.failed, place)
 
 
 def _whole(
@@ -224,10 +224,10 @@ def _execute(
     retry_failed: bool,
 ) -> Summary:
     from harness.cli.progress import reporter
-    from harness.execution.base import Executor, Outcome
+    from harness.execution.base import Executor
     from harness.execution.inline import InlineExecutor
     from harness.execution.processes import ProcessExecutor
-    from harness.execution.scheduler import Summary, pending, run_jobs
+    from harness.execution.scheduler import Summary, pending
 
     to_run, finished, failed = pending(jobs, store, retry_failed=retry_failed)
     if finished:
@@ -236,34 +236,6 @@ def _execute(
         print(f"{len(failed)} failed earlier and are skipped (--retry-failed)", file=sys.stderr)
     if not to_run:
         return Summary()
-    require(to_run, workers)
     executor: Executor = ProcessExecutor(workers, threads) if workers > 1 else InlineExecutor()
     with reporter(len(to_run)) as screen:
-
-        def tell(job: Job, outcome: Outcome) -> None:
-            record = store.get(job.run_id) if outcome.status == "ok" else None
-            screen.outcome(job, outcome, record.metric("mrr", "valid") if record else None)
-
-        return run_jobs(
-            to_run,
-            store,
-            executor,
-            on_event=screen.event,
-            on_outcome=tell,
-            should_stop=should_stop,
-        )
-
-
-def _raise(summary: Summary, place: Path) -> None:
-    from harness.store.files import RECORD
-
-    if summary.failed:
-        first, count = summary.failed[0], len(summary.failed)
-        recorded = (place / "runs" / first.run_id / RECORD).is_file()
-        where = "" if place == home() else f" --home {shlex.quote(str(place))}"
-        show = f"harness runs show {first.run_id}{where}"
-        hint = show if recorded else "the same command tries again"
-        raise RunError(
-            f"{count} {'run' if count == 1 else 'runs'} failed; the first: {first.run_id}: "
-            f"{first.message} ({hint})"
-        )
+        return execute(to_run, store, executor, screen, workers=workers, should_stop=should_stop)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.executing import execute, raise_failed
 from harness.cli.options import AsJson, Device, Home, Models, SetValues, Threads, Workers
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
@@ -19,7 +20,7 @@ from harness.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from harness.cli.progress import Bars, Lines
-    from harness.execution.base import Job, Outcome
+    from harness.execution.base import Job
     from harness.execution.scheduler import Summary
     from harness.plan.expand import Plan, PlannedRun
     from harness.plan.search import Search
@@ -88,7 +89,7 @@ def run(
         _print(place, plan.suite, plan.variant)
     if report.interrupted:
         raise stop.error()
-    _raise(report.failed)
+    raise_failed(report.failed, place, "--retry-failed tries again")
 
 
 @app.command()
@@ -144,7 +145,7 @@ def promote(
         _table(store, name, variant)
     if summary.interrupted:
         raise stop.error()
-    _raise(summary.failed)
+    raise_failed(summary.failed, place)
 
 
 @app.command()
@@ -387,20 +388,15 @@ class _Work:
         return Job.model_validate({**values, "stage": stage, **self.how})
 
     def _execute(self, jobs: Sequence[Job], screen: Lines | Bars, *, retry_failed: bool) -> Summary:
-        from harness.execution.scheduler import pending, run_jobs
+        from harness.execution.scheduler import pending
 
         to_run, _, _ = pending(jobs, self.store, retry_failed=retry_failed)
-
-        def tell(job: Job, outcome: Outcome) -> None:
-            record = self.store.get(job.run_id) if outcome.status == "ok" else None
-            screen.outcome(job, outcome, record.metric("mrr", "valid") if record else None)
-
-        return run_jobs(
+        return execute(
             to_run,
             self.store,
             self.executor,
-            on_event=screen.event,
-            on_outcome=tell,
+            screen,
+            workers=self.workers,
             should_stop=self.should_stop,
         )
 
@@ -436,12 +432,3 @@ def _table(store: SqlStore, suite: str, variant: str) -> None:
     from harness.report.render import render
 
     print(render(suite_table(store, suite, variant), "text"))
-
-
-def _raise(failed: Sequence[Outcome]) -> None:
-    if failed:
-        first, count = failed[0], len(failed)
-        raise RunError(
-            f"{count} {'run' if count == 1 else 'runs'} failed; the first: {first.run_id}: "
-            f"{first.message} (harness runs show {first.run_id})"
-        )

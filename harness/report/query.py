@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import ConfigError, HarnessError, suggest
@@ -194,8 +194,18 @@ def suite_of(store: ResultStore, name: str) -> str:
 
 
 def _is_suite(store: ResultStore, name: str) -> bool:
-    """Tell whether a name, which no definition has, is that of a suite in the store."""
-    return name not in available() and any(suite == name for suite, _, _ in store.blocks())
+    """Tell whether a name, which no definition has, is that of a suite in the store.
+
+    Raises:
+        ConfigError: it is neither, and no file; the message offers the nearest of both.
+    """
+    if name in available() or name.endswith((".yaml", ".yml")):
+        return False
+    suites = {suite for suite, _, _ in store.blocks()}
+    if name not in suites:
+        near = suggest(name, {*available(), *suites})
+        raise ConfigError(f"unknown table, figure or suite '{name}'{near}")
+    return True
 
 
 def suite_table(
@@ -218,23 +228,33 @@ def suite_table(
 
 
 def all_tables(
-    store: ResultStore, selection: Selection = ALL, comparer: Comparer | None = None
+    store: ResultStore,
+    selection: Selection = ALL,
+    comparer: Comparer | None = None,
+    on_untested: Callable[[str], None] = lambda suite: None,
 ) -> list[Table]:
     """Return the tables of all suites in the store: their definitions', or a plain one.
 
     Tables without any of the datasets that the selection names are left out; those of benchmarks
     have none, and no variants.
 
+    Args:
+        store: any store.
+        selection: which runs are shown.
+        comparer: answers what decides the marks; nothing is marked without.
+        on_untested: told of each study that has no table, for none of its trials was tested.
+
     Raises:
         ConfigError: a definition holds a mistake, or no table has the datasets.
         StoreError: the runs of a suite cannot stand in one table.
     """
     suites, names = _suites(store, selection), _definitions()
-    tables = [
-        table
-        for suite, chosen in suites.items()
-        for table in _tables(store, suite, names[suite], chosen, comparer)
-    ]
+    tables: list[Table] = []
+    for suite, chosen in suites.items():
+        own = list(_tables(store, suite, names[suite], chosen, comparer))
+        if not own:
+            on_untested(suite)
+        tables += own
     return [*tables, *(shown.table for shown in _newest_measurements(store, selection))]
 
 

@@ -171,7 +171,11 @@ class SearchStudy:
         held = self.study.get_trials(deepcopy=False)
         if self.search.study.sampler == "grid":
             open_ = (TrialState.RUNNING, TrialState.WAITING)
-            return self._unvisited() + sum(t.state in open_ for t in held)
+            visited = self._visited()
+            new = (p for p in self.search.points() if _key(encode(p)) not in visited)
+            return sum(bool(self.search.valid_runs(p)) for p in new) + sum(
+                t.state in open_ for t in held
+            )
         ended = sum(t.state.is_finished() and not _invalid(t) for t in held)
         return max(0, self.budget - ended)
 
@@ -226,12 +230,15 @@ class SearchStudy:
         return begun < self.budget
 
     def _unvisited(self) -> int:
-        visited = {
-            tuple(sorted(encode(decode(self.search.space, t.params)).items()))
+        return self.search.trials - len(self._visited())
+
+    def _visited(self) -> set[tuple[tuple[str, Any], ...]]:
+        """Return the points of a grid that have been drawn."""
+        return {
+            _key(encode(decode(self.search.space, t.params)))
             for t in self.study.get_trials(deepcopy=False)
             if t.params
         }
-        return self.search.trials - len(visited)
 
     def _ask(self) -> Trial | None:
         self._draw_for(len(self.study.get_trials(deepcopy=False)))
@@ -327,6 +334,10 @@ class SearchStudy:
         """Return the best complete trial, None when there is none."""
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return max(complete, key=lambda t: t.value or 0.0, default=None)
+
+
+def _key(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(params.items()))
 
 
 def _invalid(trial: FrozenTrial) -> bool:

@@ -135,6 +135,20 @@ def test_a_command_killed_while_it_draws_a_point_leaves_the_same_point(
     assert points(begin, text, "killed") == straight
 
 
+@pytest.mark.parametrize(
+    ("text", "trials"), [(GRID, 6), (f"{GRID}, require: model.margin < 2", 3), (REQUIRED, 5)]
+)
+def test_what_is_left_counts_no_point_that_is_not_valid(
+    begin: Open, text: str, trials: int
+) -> None:
+    study, left = begin(text), []
+    while round_ := study.next_round(1):
+        left.append(study.left)
+        end(study, round_[0])
+    assert left == list(range(trials, 0, -1))
+    assert study.left == 0
+
+
 @pytest.mark.parametrize("text", [RANDOM, TPE])
 def test_the_values_of_a_point_are_drawn_apart(begin: Open, text: str) -> None:
     for _, point in points(begin, text, "home"):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from harness.catalog import load_models
 from harness.cli.main import app
-from harness.errors import MachineError
+from harness.errors import RunError
 from harness.plan import estimator, machine
 from harness.plan.estimator import Estimator
 from harness.plan.spec import RunSpec
@@ -57,17 +57,37 @@ def needed() -> float:
     return memory(spec(options={"dim": 4}, training={"epochs": 1}, negatives={"count": 2}))
 
 
-def test_a_run_that_cannot_fit_is_refused_before_anything_starts(
+LARGE_TOO = SUITE + "  - {model: transe, label: large, set: {negatives.count: 100000}}\n"
+
+
+def test_a_run_that_cannot_fit_fails_before_it_starts_and_stops_no_other(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    have(monkeypatch, needed() / 1.3)
+    suite.write_text(LARGE_TOO.replace("rows: [transe]", "rows:\n  - transe"))
+    have(monkeypatch, needed() * 1.1)
     result = start(suite)
-    assert isinstance(result.exception, MachineError)
+    assert isinstance(result.exception, RunError)
     said = str(result.exception)
-    assert said.startswith("more memory than there is (")
-    assert "TransE on synthetic: " in said
-    assert "--only or the suite's exclude" in said
-    assert not (tmp_path / "results" / "runs").exists()
+    assert said.startswith("1 run failed")
+    assert "GiB of memory, more than there is (" in said
+    assert "lower training.batch_size or negatives.count (the same command tries again)" in said
+    assert "failed: large on synthetic, seed 0" in result.stderr
+    assert "done: TransE on synthetic, seed 0" in result.stderr
+    assert len(list((tmp_path / "results" / "runs").iterdir())) == 1
+
+
+def test_a_trial_that_cannot_fit_fails_and_the_study_goes_on(
+    suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = "study: {sampler: grid, space: {negatives.count: [2, 100000]}}\n"
+    suite.write_text(SUITE + study)
+    have(monkeypatch, needed() * 1.1)
+    result = CliRunner().invoke(app, ["study", "run", str(suite)])
+    assert isinstance(result.exception, RunError)
+    assert "trial 1 of TransE on synthetic" in result.stderr
+    assert "complete" in result.stderr
+    assert "(--retry-failed tries again)" in str(result.exception)
+    assert "GiB of memory" in result.stdout, "the list of trials says why"
 
 
 def test_a_run_that_may_fit_is_warned_of_and_started(

@@ -75,6 +75,19 @@ def test_whatever_the_store_holds(home: Path) -> None:
     assert invoke("--home", str(home), "--table", "fusion").stderr == ""
 
 
+def test_a_study_without_a_test_is_told_of(home: Path) -> None:
+    validated = RUN.model_copy(update={"run_id": "f" * 12, "status": "validated", "metrics": ()})
+    trial = Cell(suite="searched", position=0, label="T", dataset="atlas", seed=0, run_id="f" * 12)
+    with closing(open_store(home / "harness.db")) as store:
+        store.add(validated)
+        store.plan("searched", "", [trial])
+    result = invoke("--home", str(home))
+    assert "Suite mine" in result.stdout
+    assert "searched" not in result.stdout
+    assert "not shown: study searched, none of whose trials was tested" in result.stderr
+    assert "`harness study show searched`" in result.stderr
+
+
 def test_a_paper_table_before_any_run(tmp_path: Path) -> None:
     result = invoke("--home", str(tmp_path / "none"), "--table", "main", "--dataset", "MKG-W")
     assert "33.67" in result.stdout

@@ -316,8 +316,8 @@ def test_a_suite_without_a_definition_has_its_plain_table_by_name(
 ) -> None:
     fill().row("A", [0.2])
     assert cell(named_table(store, "toy"), "A").value == pytest.approx(20.0)
-    with pytest.raises(ConfigError, match="unknown table or figure 'other'"):
-        named_table(store, "other")
+    with pytest.raises(ConfigError, match="unknown table, figure or suite 'tyo'; did you mean 'to"):
+        named_table(store, "tyo")
 
 
 @pytest.mark.parametrize("status", ["validated", "pruned"])
