@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,7 +34,7 @@ def list_datasets(as_json: AsJson = False) -> None:
     from harness.data.card import NAME_RULE
     from harness.data.local import misnamed
 
-    rows = [_listing(entry) for entry in _sources()]
+    rows = [_listing(entry) for entry in _with_pinned()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -157,13 +158,15 @@ def show(name: Name, as_json: AsJson = False) -> None:
     entry = source(name)
     card = entry.card
     here = not card.files or folders.find(card) is not None
-    samples = _samples(load(name).graph) if here else []
+    graph = load(name).graph if here else None
+    samples = _samples(graph) if graph else []
+    notes = (*card.notes, *(graph.notes if graph else ()))
     if as_json:
         shown: dict[str, Any] = card.model_dump(mode="json")
-        shown |= {"feature_sets": dict(entry.feature_sets), "samples": samples}
+        shown |= {"notes": notes, "feature_sets": dict(entry.feature_sets), "samples": samples}
         typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
-    _print_card(entry)
+    _print_card(entry, notes)
     typer.echo("\nSome training triples:" if here else f"\nGet it: harness data fetch {card.name}")
     for head, relation, tail in samples:
         typer.echo(f"  {head} | {relation} | {tail}")
@@ -173,6 +176,14 @@ def _sources() -> list[DatasetSource]:
     from harness.data.load import sources
 
     return sources()
+
+
+def _with_pinned() -> list[DatasetSource]:
+    """Return the datasets, each followed by its cleaned variant where that is pinned."""
+    from harness.data.derive import CleanSource
+
+    pairs = [(e, CleanSource(e)) if e.card.clean else (e,) for e in _sources()]
+    return [entry for pair in pairs for entry in pair]
 
 
 def _known(name: str) -> DatasetSource | None:
@@ -225,7 +236,7 @@ def _samples(graph: KnowledgeGraph) -> list[tuple[str, str, str]]:
     ]
 
 
-def _print_card(entry: DatasetSource) -> None:
+def _print_card(entry: DatasetSource, notes: Sequence[str]) -> None:
     from rich.table import Table
 
     card = entry.card
@@ -236,7 +247,9 @@ def _print_card(entry: DatasetSource) -> None:
         "name": ", ".join((card.name, *card.aliases)),
         "title": card.title,
         "about": card.description,
-        "published": ", ".join(f"{v} {k}" for k, v in card.counts.items()),
+        "pinned" if card.digest else "published": ", ".join(
+            f"{v} {k}" for k, v in card.counts.items()
+        ),
         "modalities": ", ".join(f"{k} {v}" for k, v in card.modality_counts.items()),
         "source": card.source,
         "licence": card.licence,
@@ -244,7 +257,7 @@ def _print_card(entry: DatasetSource) -> None:
     }
     rows = [(key, text) for key, text in facts.items() if text]
     rows += [("feature set", f"{key}: {text}") for key, text in entry.feature_sets.items()]
-    rows += [("note", note) for note in card.notes]
+    rows += [("note", note) for note in notes]
     for row in rows:
         table.add_row(*row)
     _console().print(table)

@@ -15,9 +15,11 @@ from harness.registry import Registry
 __all__ = [
     "DATASETS",
     "NAME_RULE",
+    "CleanCard",
     "DatasetCard",
     "DatasetSource",
     "FileCard",
+    "base_of",
     "check_name",
     "is_name",
 ]
@@ -27,12 +29,20 @@ NAME_RULE = (
     "of the last two"
 )
 
+_MARKS = re.compile("[:@]")
+"""What parts a name from a variant and from what is derived of it."""
+
 _NAME = re.compile(r"\w[\w.-]*")
 
 
 def is_name(text: str) -> bool:
     """Tell whether a dataset may be called so: comma, colon and blank part names from others."""
     return _NAME.fullmatch(text) is not None
+
+
+def base_of(name: str) -> str:
+    """Return the dataset's own name: "synthetic" of "synthetic:mkg-w@clean"."""
+    return _MARKS.split(name)[0]
 
 
 def check_name(text: str, where: str = "dataset") -> None:
@@ -62,6 +72,15 @@ class FileCard(Config):
     """Names and the like: the graph loads without it."""
 
 
+class CleanCard(Config):
+    """What the cleaned variant of a dataset holds (:mod:`harness.data.derive`)."""
+
+    digest: str
+    """Digest of the graph."""
+    counts: Mapping[str, int]
+    """Entities, relations, train, valid, test."""
+
+
 class DatasetCard(Config):
     """Identity, provenance and the published statistics of a dataset."""
 
@@ -79,6 +98,10 @@ class DatasetCard(Config):
     """Published statistics: entities, relations, train, valid, test."""
     modality_counts: Mapping[str, int] = {}
     """Published number of entities that have each modality."""
+    digest: str = ""
+    """Digest that the graph must have, "" where files pin it or nothing does."""
+    clean: CleanCard | None = None
+    """The variant ``<name>@clean``, None where it is not pinned."""
     licence: str
     citation: str
     source: str

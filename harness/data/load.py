@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.data import folders, sets
 from harness.data.card import DATASETS, DatasetCard, DatasetSource, check_name
+from harness.data.derive import derived
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.data.local import find_local, local_sources
@@ -36,7 +37,8 @@ def _discover() -> None:
 def source(name: str) -> DatasetSource:
     """Return the source of a dataset by name or alias, in any case.
 
-    ``base:variant`` asks the source of ``base`` for a variant ("synthetic:mkg-w,seed=1").
+    ``base:variant`` asks the source of ``base`` for a variant ("synthetic:mkg-w,seed=1"),
+    ``name@clean`` is the dataset with cleaned splits (:mod:`harness.data.derive`).
 
     A name that is not registered is that of a folder of the user's own, where there is one.
 
@@ -44,8 +46,11 @@ def source(name: str) -> DatasetSource:
         ConfigError: there is no such dataset or variant, or no dataset may be called so.
     """
     _discover()
-    wanted, colon, variant = name.lower().partition(":")
+    whole, at, form = name.lower().partition("@")
+    wanted, colon, variant = whole.partition(":")
     check_name(wanted)
+    if at:
+        return derived(source(whole), form)
     if colon:
         return source(wanted).variant(variant)
     for known in DATASETS:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from harness.data import acquire, folders
+from harness.data.audit import audit, sentences
 from harness.data.card import DatasetCard, DatasetSource, check_name, is_name
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
@@ -39,8 +41,9 @@ class LocalSource(DatasetSource):
         )
 
     def graph(self) -> KnowledgeGraph:
-        """Read the graph; see :class:`DatasetSource`."""
-        return read_folder(self.folder, self.card.name)
+        """Read the graph and audit it; see :class:`DatasetSource`."""
+        graph = read_folder(self.folder, self.card.name)
+        return replace(graph, notes=sentences(audit(graph)))
 
     @property
     def feature_sets(self) -> Mapping[str, str]:

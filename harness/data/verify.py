@@ -1,6 +1,7 @@
 """What a dataset's files hold, beside what is published of them.
 
-Errors (the dataset must not be used): a missing file, another sha256, a file that cannot be read.
+Errors (the dataset must not be used): a missing file, another sha256, a file that cannot be read;
+splits of a cleaned variant that are not those which are pinned.
 Everything else - counts that differ from the paper's, repeated rows, valid or test rows that stand
 in train - is shown as it is.
 """
@@ -61,7 +62,9 @@ class Report(Config):
     """Digest of the graph, the one that is stored with results."""
     files: tuple[FileState, ...] = ()
     published: Mapping[str, int] = {}
-    """Table 1: entities, relations, train, valid, test."""
+    """Table 1: entities, relations, train, valid, test; of a cleaned variant, as pinned."""
+    pinned: str = ""
+    """The digest that the graph must have, "" where the files alone are pinned."""
     counts: Mapping[str, int] = {}
     """The same, counted in the files."""
     highest: Mapping[str, int] = {}
@@ -112,9 +115,10 @@ def verify(source: DatasetSource, features: str | None = None) -> Report:
         "title": card.title,
         "folder": folder,
         "files": files,
-        "published": dict(card.counts),
-        "published_modalities": dict(card.modality_counts),
         "notes": card.notes,
+        "published": dict(card.counts),
+        "pinned": card.digest,
+        "published_modalities": dict(card.modality_counts),
     }
     errors = [_file_error(state, card) for state in files if state.state in ("differs", "missing")]
     try:
@@ -122,7 +126,9 @@ def verify(source: DatasetSource, features: str | None = None) -> Report:
     except DataError as error:
         errors.append(str(error))
     else:
-        found |= _graph_facts(graph)
+        found |= _graph_facts(graph) | {"notes": (*card.notes, *graph.notes)}
+        if card.digest not in ("", graph.digest):
+            errors.append(f"the splits have digest {graph.digest}, pinned is {card.digest}")
         try:
             feature_set, found["modalities"] = coverage(source, graph, features)
             found["feature_set"] = feature_set

@@ -23,7 +23,8 @@ def render(report: Report) -> str:
         parts.append(_wrap(str(report.folder), ""))
         parts.append(_table(("file", "sha256"), [(f.path, f.state) for f in report.files]))
     if report.counts:
-        parts.append(_counts("sizes", report.published, report.counts, "in the files"))
+        known = "pinned" if report.pinned else "published"
+        parts.append(_counts("sizes", report.published, report.counts, "in the files", known))
         parts.append(_splits(report))
     if report.published_modalities or report.modalities:
         held = f"in '{report.feature_set}'" if report.feature_set else "features not here"
@@ -36,13 +37,19 @@ def render(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _counts(title: str, published: Mapping[str, int], held: Mapping[str, int], column: str) -> str:
+def _counts(
+    title: str,
+    published: Mapping[str, int],
+    held: Mapping[str, int],
+    column: str,
+    known: str = "published",
+) -> str:
     rows = []
     for key in dict.fromkeys((*published, *held)):
         differs = key in published and key in held and published[key] != held[key]
         rows.append((key, published.get(key, "-"), held.get(key, "-"), "differs" * differs))
     shown = 4 if any(row[3] for row in rows) else 3
-    return _table((title, "published", column, "")[:shown], [row[:shown] for row in rows])
+    return _table((title, known, column, "")[:shown], [row[:shown] for row in rows])
 
 
 def _splits(report: Report) -> str:

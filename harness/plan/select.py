@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from harness.data.card import NAME_RULE, DatasetSource, check_name
+from harness.data.card import NAME_RULE, DatasetSource, base_of, check_name
 from harness.errors import ConfigError, suggest
 from harness.plan.suite import Scope, Selector
 
@@ -66,12 +66,12 @@ def parse_only(texts: Sequence[str]) -> Selector:
             raise ConfigError(f"--only {key}: unknown key{suggest(key, _KEYS)}")
         if key == "seed" and not value.isdecimal():
             raise ConfigError(f"--only seed={value}: a seed is a whole number")
-        if key == "dataset" and "," in value.partition(":")[0]:
+        if key == "dataset" and "," in base_of(value):
             several = ",".join(f"dataset={name.strip()}" for name in value.split(","))
             raise ConfigError(
                 f"--only dataset={value}: {NAME_RULE}; for several write --only {several}"
             )
         if key == "dataset":
-            check_name(value.partition(":")[0], "--only dataset")
+            check_name(base_of(value), "--only dataset")
         found.setdefault(key, []).append(value)
     return Selector.model_validate(found)

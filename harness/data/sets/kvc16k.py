@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.data.card import DATASETS, DatasetCard
+from harness.data.card import DATASETS, CleanCard, DatasetCard
 from harness.data.published import NATIVE, NATIVE_LICENCE, PublishedSource, native_files
 
 _FILES = native_files(
@@ -27,6 +27,10 @@ _CARD = DatasetCard(
     files=_FILES,
     counts={"entities": 16015, "relations": 4, "train": 180190, "valid": 22523, "test": 22525},
     modality_counts={"image": 14822, "text": 14822, "audio": 14822, "video": 14822},
+    clean=CleanCard(
+        digest="dd79ef72b77f338f",
+        counts={"entities": 16015, "relations": 4, "train": 179941, "valid": 22515, "test": 22523},
+    ),
     licence=f"triples: {NATIVE_LICENCE}; Kuaipedia, which they are from, declares none either",
     citation=(
         "H. Pan, Z. Zhai, Y. Zhang, R. Fu, M. Liu, Y. Song, Z. Wang, B. Qin: Kuaipedia: a "

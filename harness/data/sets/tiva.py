@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.data.card import DATASETS, DatasetCard
+from harness.data.card import DATASETS, CleanCard, DatasetCard
 from harness.data.published import NATIVE, NATIVE_LICENCE, PublishedSource, native_files
 
 _FILES = native_files(
@@ -27,6 +27,10 @@ _CARD = DatasetCard(
     files=_FILES,
     counts={"entities": 11858, "relations": 16, "train": 20071, "valid": 2000, "test": 2000},
     modality_counts={"image": 11636, "text": 11858, "audio": 2441, "video": 10269},
+    clean=CleanCard(
+        digest="db573fbda3f0cb44",
+        counts={"entities": 11858, "relations": 16, "train": 8312, "valid": 1759, "test": 1906},
+    ),
     licence=f"triples: {NATIVE_LICENCE}",
     citation=(
         "X. Wang, B. Meng, H. Chen, Y. Meng, K. Lv, W. Zhu: TIVA-KG: A Multimodal Knowledge Graph "

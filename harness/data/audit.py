@@ -1,0 +1,253 @@
+"""What makes figures on a dataset misleading, counted.
+
+Repeated rows, valid and test rows that train holds or implies, entities and relations that train
+never mentions, answers that need no question. :mod:`harness.data.verify` checks files and published
+counts; here only the triples are looked at, so any folder that can be read can be audited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.data.graph import SPLITS, KnowledgeGraph
+from harness.data.leakage import CONFIDENCE, SUPPORT, Facts, Kind, Mask, Rule, find_rules
+from harness.index import Side
+
+__all__ = [
+    "CONSTANT",
+    "Audit",
+    "ConstantAnswer",
+    "RuleCount",
+    "SplitCount",
+    "audit",
+    "facts_of",
+    "sentences",
+]
+
+CONSTANT = 0.75
+"""A relation has a constant answer when so many of its train facts share it. The kind is type 1 of
+Rossi, Firmani and Merialdo 2021 ("Knowledge Graph Embeddings or Bias Graph Embeddings? A Study of
+Bias in Link Prediction Models"); three quarters is a choice of this project."""
+
+_HANDFUL = 5
+"""Up to so many repeated or shared rows no sentence is due."""
+
+
+@dataclass(frozen=True)
+class SplitCount:
+    """What one split holds; all numbers count rows."""
+
+    rows: int
+    repeats: int
+    """Rows that repeat an earlier row of the split."""
+    loops: int
+    """Rows whose head is the tail."""
+    in_train: int
+    """Rows that stand in train (0 for train itself)."""
+    in_valid: int
+    """Rows that stand in valid (0 for train and valid)."""
+    implied: int
+    """Rows that do not stand in train but that a row of train implies by a rule (0 for train)."""
+    implied_by: Mapping[Kind, int]
+    """The same by kind of rule; a row may count under several."""
+    unseen: int
+    """Rows with an entity or relation that never occurs in train."""
+
+    @property
+    def leaked(self) -> int:
+        """Rows that stand in train or are implied by it."""
+        return self.in_train + self.implied
+
+    @property
+    def share(self) -> float:
+        """``leaked`` over all rows, 0 for an empty split."""
+        return self.leaked / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True)
+class RuleCount:
+    """A rule, by the names of its relations, and what train gives away by it."""
+
+    kind: Kind
+    premise: str
+    conclusion: str
+    support: int
+    confidence: float
+    valid: int
+    """Valid rows implied by train, those that stand in train included."""
+    test: int
+    """Test rows, likewise."""
+
+
+@dataclass(frozen=True)
+class ConstantAnswer:
+    """A relation whose questions nearly always have one answer."""
+
+    relation: str
+    side: Side
+    """What is asked for."""
+    answer: str
+    facts: int
+    """Distinct facts of the relation in train."""
+    share: float
+    """Part of them that has the answer."""
+    test: int
+    """Test rows that have it."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What :func:`audit` found."""
+
+    name: str
+    digest: str
+    """Of the graph: what results are stored with."""
+    entities: int
+    relations: int
+    splits: Mapping[str, SplitCount]
+    unseen_entities: int
+    """Entities that never occur in train."""
+    unseen_relations: int
+    """Relations that never occur in train."""
+    rules: tuple[RuleCount, ...]
+    constants: tuple[ConstantAnswer, ...]
+
+    @property
+    def leaked(self) -> float:
+        """Greatest share of valid or test that stands in train or is implied by it."""
+        return max(self.splits["valid"].share, self.splits["test"].share)
+
+
+def facts_of(graph: KnowledgeGraph) -> dict[str, Facts]:
+    """Return the triples of each split."""
+    sizes = graph.n_entities, graph.n_relations
+    return {split: Facts(graph.splits[split].numpy(), *sizes) for split in SPLITS}
+
+
+def audit(
+    graph: KnowledgeGraph, *, confidence: float = CONFIDENCE, support: int = SUPPORT
+) -> Audit:
+    """Count what makes figures on a graph misleading.
+
+    Args:
+        graph: any.
+        confidence, support: least values of a rule between relations.
+
+    Time is that of sorting the triples, and of a sparse product of relations x pairs of entities.
+    """
+    facts = facts_of(graph)
+    every = facts["train"] + facts["valid"] + facts["test"]
+    rules = find_rules(every, confidence=confidence, support=support)
+    entity_seen, relation_seen = _seen(facts["train"])
+    return Audit(
+        name=graph.name,
+        digest=graph.digest,
+        entities=graph.n_entities,
+        relations=graph.n_relations,
+        splits={split: _count(split, facts, rules) for split in SPLITS},
+        unseen_entities=int((~entity_seen).sum()),
+        unseen_relations=int((~relation_seen).sum()),
+        rules=tuple(_rule_count(rule, facts, graph) for rule in rules),
+        constants=_constants(facts, graph),
+    )
+
+
+def sentences(found: Audit) -> tuple[str, ...]:
+    """Return what a reader of figures should know, one sentence each; () when all is well.
+
+    They stand in the notes of the datasets' cards and below tables.
+    """
+    told: list[str] = []
+    for split, count in found.splits.items():
+        rows = f"of {count.rows} {split} rows"
+        if count.repeats > _HANDFUL:
+            told.append(f"{count.repeats} {split} rows repeat an earlier one.")
+        if count.in_train:
+            told.append(f"{count.in_train} {rows} stand in train.")
+        if count.implied > _HANDFUL:
+            kinds = ", ".join(f"{kind} ({n})" for kind, n in count.implied_by.items() if n)
+            told.append(f"{count.implied} {rows} are implied by train through {kinds} relations.")
+        if count.in_valid > _HANDFUL:
+            told.append(f"{count.in_valid} {rows} stand in valid.")
+        if split == "test" and count.unseen:
+            told.append(f"{count.unseen} {rows} hold an entity or relation that train does not.")
+    return tuple(told)
+
+
+def _count(split: str, facts: Mapping[str, Facts], rules: tuple[Rule, ...]) -> SplitCount:
+    own, train = facts[split], facts["train"]
+    entity_seen, relation_seen = _seen(train)
+    head, relation, tail = own.triples.T
+    known = entity_seen[head] & relation_seen[relation] & entity_seen[tail]
+    nothing = np.zeros(len(own), np.bool_)
+    in_train = nothing if split == "train" else own.are_in(train)
+    by_kind: dict[Kind, Mask] = {}
+    for kind in ("symmetric", "inverse", "duplicate"):
+        of_kind = tuple(rule for rule in rules if rule.kind == kind)
+        implied = nothing if split == "train" else own.given_away(train, of_kind)
+        by_kind[kind] = implied & ~in_train
+    return SplitCount(
+        rows=len(own),
+        repeats=int(own.repeats().sum()),
+        loops=int((head == tail).sum()),
+        in_train=int(in_train.sum()),
+        in_valid=int(own.are_in(facts["valid"]).sum()) if split == "test" else 0,
+        implied=int(np.logical_or.reduce(list(by_kind.values())).sum()),
+        implied_by={kind: int(rows.sum()) for kind, rows in by_kind.items()},
+        unseen=int((~known).sum()),
+    )
+
+
+def _seen(train: Facts) -> tuple[Mask, Mask]:
+    """Return masks [N] and [R]: what occurs in train."""
+    head, relation, tail = train.triples.T
+    entities = np.zeros(train.n_entities, np.bool_)
+    relations = np.zeros(train.n_relations, np.bool_)
+    entities[head] = entities[tail] = relations[relation] = True
+    return entities, relations
+
+
+def _rule_count(rule: Rule, facts: Mapping[str, Facts], graph: KnowledgeGraph) -> RuleCount:
+    rows = {
+        split: int(facts[split].given_away(facts["train"], (rule,)).sum())
+        for split in ("valid", "test")
+    }
+    return RuleCount(
+        kind=rule.kind,
+        premise=graph.relation_label(rule.premise),
+        conclusion=graph.relation_label(rule.conclusion),
+        support=rule.support,
+        confidence=rule.confidence,
+        **rows,
+    )
+
+
+def _constants(facts: Mapping[str, Facts], graph: KnowledgeGraph) -> tuple[ConstantAnswer, ...]:
+    train, test = facts["train"], facts["test"]
+    distinct = train.triples[~train.repeats()]
+    size = np.bincount(distinct[:, 1], minlength=train.n_relations)
+    found = []
+    sides: tuple[tuple[Side, int], ...] = (("tail", 2), ("head", 0))
+    for side, column in sides:
+        # One number per (relation, answer).
+        asked = distinct[:, 1] * train.n_entities + distinct[:, column]
+        answers, counts = np.unique(asked, return_counts=True)
+        facts_of_relation = size[answers // train.n_entities]
+        often = (facts_of_relation >= SUPPORT) & (counts >= CONSTANT * facts_of_relation)
+        for answer, n in zip(answers[often], counts[often], strict=True):
+            relation, entity = divmod(int(answer), train.n_entities)
+            same = (test.triples[:, 1] == relation) & (test.triples[:, column] == entity)
+            found.append(
+                ConstantAnswer(
+                    relation=graph.relation_label(relation),
+                    side=side,
+                    answer=graph.entity_label(entity),
+                    facts=int(size[relation]),
+                    share=float(n / size[relation]),
+                    test=int(same.sum()),
+                )
+            )
+    return tuple(sorted(found, key=lambda c: (-c.test, -c.facts, c.relation, c.side)))
