@@ -286,10 +286,11 @@ def _fit(
         pooled = {m.metric: m.value for m in measure(ranks, spec.protocol) if m.side == "both"}
         return {**pooled, **model.diagnostics()}
 
+    procedure = StandardProcedure(model, graph.index, spec, device)
     result = fit(
         model,
-        StandardProcedure(model, graph.index, spec, device),
-        graph.splits["train"].to(device),
+        procedure,
+        procedure.rows,
         spec.training,
         checkpoints,
         validate,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["Negatives", "Procedure", "Sampler", "StepReport"]
+__all__ = ["Negatives", "Procedure", "Sampler", "StepReport", "TrainingLoss"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,19 @@ class Sampler(Protocol):
         ...
 
 
+class TrainingLoss(Protocol):
+    """What a step lowers."""
+
+    rows: Tensor
+    """[n, 3] what an epoch goes through, batch by batch: training triples, or queries."""
+
+    def __call__(
+        self, batch: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Return the loss of a batch of ``rows`` [B, 3], and scalar tensors to log."""
+        ...
+
+
 @dataclass(frozen=True)
 class StepReport:
     """What one step measured.
@@ -49,12 +62,17 @@ class StepReport:
 class Procedure(Protocol):
     """How a model is trained when a loss is not enough; owns the optimisers."""
 
+    @property
+    def rows(self) -> Tensor:
+        """What an epoch goes through, batch by batch: [n, 3]."""
+        ...
+
     def start_epoch(self, epoch: int) -> None:
         """Called before each epoch, counted from 0 (schedules)."""
         ...
 
     def step(self, batch: Tensor, generator: torch.Generator) -> StepReport:
-        """Take one optimisation step on positives [B, 3]."""
+        """Take one optimisation step on a batch of ``rows`` [B, 3]."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from torch import nn
 
 from harness.kernels.rows import rows_of
 
-__all__ = ["normal_table", "rows_of", "uniform_table", "xavier_table"]
+__all__ = ["normal_or_xavier_table", "normal_table", "rows_of", "uniform_table", "xavier_table"]
 
 
 def uniform_table(rows: int, width: int, bound: float) -> nn.Parameter:
@@ -26,3 +26,8 @@ def xavier_table(rows: int, width: int) -> nn.Parameter:
 def normal_table(rows: int, width: int, scale: float) -> nn.Parameter:
     """Return a [rows, width] parameter, normal with standard deviation ``scale``."""
     return nn.Parameter(torch.empty(rows, width).normal_(0.0, scale))
+
+
+def normal_or_xavier_table(rows: int, width: int, scale: float) -> nn.Parameter:
+    """Return ``normal_table``, or ``xavier_table`` when the scale is 0."""
+    return normal_table(rows, width, scale) if scale else xavier_table(rows, width)

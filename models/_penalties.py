@@ -12,10 +12,12 @@ def cubic(entities: Tensor, relations: Tensor) -> Tensor:
 
     Args:
         entities: [b, 2, k] moduli of head and tail.
-        relations: [b, k] moduli of the relation.
+        relations: [b, k] moduli of the relation, or [b, 2, k] of the relation and its reciprocal:
+            then their mean counts, as if each triple stood for itself and for its reverse.
 
     Returns:
         scalar: the sum of cubes of all factors, divided by the batch size.
     """
-    total = (entities**3).sum() + (relations**3).sum()
+    share = relations.shape[1] if relations.ndim == 3 else 1
+    total = (entities**3).sum() + (relations**3).sum() / share
     return total / len(entities)

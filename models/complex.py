@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -12,7 +13,8 @@ from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
-from ._init import rows_of, xavier_table
+from ._init import normal_or_xavier_table as _table
+from ._init import rows_of
 from ._penalties import cubic
 from ._scorers import complex_product
 
@@ -24,6 +26,13 @@ class ComplExConfig(ModelConfig):
     """Complex components: all vectors are 2 * dim real numbers."""
     l3: Annotated[float, Field(ge=0), between(1e-6, 1e-1, log=True)] = 0.0
     """Weight of the cubic penalty on a batch's positives (N3, Lacroix et al. 2018)."""
+    reciprocal: bool = False
+    """A head is asked for as the tail of the reverse relation, which has a vector of its own
+    (Lacroix et al. 2018; they train with objective.loss=one_vs_all, l3=5e-2 on FB15k-237 and
+    optimiser adagrad with lr=0.1)."""
+    scale: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of the normal initial values (1e-3 in Lacroix et al.'s repository, kbc);
+    0: Glorot's uniform ones."""
 
 
 @register_model("complex")
@@ -45,16 +54,19 @@ class ComplEx(Model):
         self, config: ComplExConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
-        self.entity = xavier_table(index.n_entities, 2 * config.dim)
-        self.relation = xavier_table(index.n_relations, 2 * config.dim)
+        relations = index.n_relations * (2 if config.reciprocal else 1)
+        self.entity = _table(index.n_entities, 2 * config.dim, config.scale)
+        self.relation = _table(relations, 2 * config.dim, config.scale)
 
     def encode(self, entities: Tensor | None = None) -> Tables:
         return {"entity": self.entity if entities is None else rows_of(self.entity, entities)}
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         # Re(a conj(b)) is the inner product of the real vectors: h r with t, and t conj(r) with h.
-        anchor, relation = rows_of(tables["entity"], anchors), rows_of(self.relation, relations)
-        query = complex_product(anchor, relation, conjugate=side == "head")
+        reverse = self.config.reciprocal and side == "head"
+        ids = relations + self.n_relations if reverse else relations
+        anchor, relation = rows_of(tables["entity"], anchors), rows_of(self.relation, ids)
+        query = complex_product(anchor, relation, conjugate=side == "head" and not reverse)
         return Query((Term("dot", query, "entity"),))
 
     def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
@@ -62,6 +74,8 @@ class ComplEx(Model):
             return None
         entities = _modulus(rows_of(tables["entity"], rows))
         weight: float = self.config.l3
+        if self.config.reciprocal:
+            relations = torch.stack([relations, relations + self.n_relations], 1)
         return weight * cubic(entities, _modulus(rows_of(self.relation, relations)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -12,7 +13,8 @@ from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
-from ._init import rows_of, xavier_table
+from ._init import normal_or_xavier_table as _table
+from ._init import rows_of
 from ._penalties import cubic
 
 
@@ -23,6 +25,13 @@ class DistMultConfig(ModelConfig):
     """Width of entity and relation vectors."""
     l3: Annotated[float, Field(ge=0), between(1e-6, 1e-1, log=True)] = 0.0
     """Weight of the cubic penalty on a batch's positives (N3, Lacroix et al. 2018)."""
+    reciprocal: bool = False
+    """A head is asked for as the tail of the reverse relation, which has a vector of its own
+    (Lacroix et al. 2018; they train with objective.loss=one_vs_all, l3=5e-2 on FB15k-237 and
+    optimiser adagrad with lr=0.1)."""
+    scale: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of the normal initial values (1e-3 in Lacroix et al.'s repository, kbc);
+    0: Glorot's uniform ones."""
 
 
 @register_model("distmult")
@@ -45,14 +54,17 @@ class DistMult(Model):
         self, config: DistMultConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
-        self.entity = xavier_table(index.n_entities, config.dim)
-        self.relation = xavier_table(index.n_relations, config.dim)
+        relations = index.n_relations * (2 if config.reciprocal else 1)
+        self.entity = _table(index.n_entities, config.dim, config.scale)
+        self.relation = _table(relations, config.dim, config.scale)
 
     def encode(self, entities: Tensor | None = None) -> Tables:
         return {"entity": self.entity if entities is None else rows_of(self.entity, entities)}
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
-        query = rows_of(tables["entity"], anchors) * rows_of(self.relation, relations)
+        reverse = self.config.reciprocal and side == "head"
+        ids = relations + self.n_relations if reverse else relations
+        query = rows_of(tables["entity"], anchors) * rows_of(self.relation, ids)
         return Query((Term("dot", query, "entity"),))
 
     def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
@@ -60,4 +72,6 @@ class DistMult(Model):
             return None
         entities = rows_of(tables["entity"], rows)
         weight: float = self.config.l3
+        if self.config.reciprocal:
+            relations = torch.stack([relations, relations + self.n_relations], 1)
         return weight * cubic(entities.abs(), rows_of(self.relation, relations).abs())

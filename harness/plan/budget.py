@@ -39,6 +39,8 @@ QUERIES_AT_ONCE = 1024
 """Queries ranked together."""
 SCORES_AT_ONCE = 2 * 2**20
 """Scores held at once by a model that fills a matrix."""
+SCORES_OF_A_BLOCK = 2**23
+"""Scores that a loss against all entities holds, and as many on the way."""
 BYTES_PER_SCORE = 80
 """A score, what it was made from and whether it counts, and freed memory in pieces too small to be
 used again (measured: 27 where few queries are asked, 50 to 160 else)."""
@@ -120,7 +122,9 @@ def _seconds(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) ->
     if not profile.trainable:
         return last
     training = spec.training
-    steps = training.epochs * math.ceil(sizes.train / training.batch_size)
+    # No more distinct queries than twice the triples.
+    rows = sizes.train * (2 if spec.objective.loss == "k_vs_all" else 1)
+    steps = training.epochs * math.ceil(rows / training.batch_size)
     validations = math.ceil(training.epochs / training.evaluate_every)
     valid = _ranking(sizes.valid, spec, sizes, machine, profile)
     return steps * _step(spec, sizes, machine, profile) + validations * valid + last
@@ -128,11 +132,17 @@ def _seconds(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) ->
 
 def _step(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> float:
     positives = min(spec.training.batch_size, sizes.train)
-    pairs = positives * (spec.negatives.count + 1)
     encoded = _encoded(spec, sizes, machine.device, profile)
-    # On the CPU finding the distinct ones is a search too.
-    draws = 1 if encoded == sizes.entities or machine.device != "cpu" else 2
-    compared = sum(pairs * width / machine.gathered[op] for op, width in profile.terms)
+    if spec.objective.against_all:
+        # Three products of the queries of both sides with the table.
+        pairs, draws = 0, 0
+        scores = 2.0 * positives * sizes.entities
+        compared = sum(3 * scores * width / machine.counted[op] for op, width in profile.terms)
+    else:
+        pairs = positives * (spec.negatives.count + 1)
+        # On the CPU finding the distinct ones is a search too.
+        draws = 1 if encoded == sizes.entities or machine.device != "cpu" else 2
+        compared = sum(pairs * width / machine.gathered[op] for op, width in profile.terms)
     moved = round(encoded) if _lazy(spec) else sizes.entities
     parameters = profile.parameters(moved, sizes.relations)
     return (
@@ -152,6 +162,8 @@ def _encoded(spec: RunSpec, sizes: Sizes, device: str, profile: Profile) -> floa
 
     On an accelerator a row per draw, for sizes are static there.
     """
+    if spec.objective.against_all:
+        return float(sizes.entities)
     drawn = min(spec.training.batch_size, sizes.train) * (spec.negatives.count + 2)
     if not _lazy(spec) and (not profile.encodes or drawn > 2 * sizes.entities):
         return float(sizes.entities)
@@ -210,10 +222,12 @@ _LARGER = "take a machine with more"
 def _training(spec: RunSpec, sizes: Sizes, process: Process, profile: Profile) -> dict[str, float]:
     """Return, by remedy, what training takes."""
     positives = min(spec.training.batch_size, sizes.train)
-    pairs = (
-        BYTES_PER_PAIR * positives * (spec.negatives.count + 1)
-        + 2 * positives * profile.query_saved
+    compared = (
+        2 * 4.0 * min(SCORES_OF_A_BLOCK, 2 * positives * sizes.entities)
+        if spec.objective.against_all
+        else BYTES_PER_PAIR * positives * (spec.negatives.count + 1)
     )
+    pairs = compared + 2 * positives * profile.query_saved
     encoded = _encoded(spec, sizes, process.device, profile)
     tables = encoded * (profile.saved + TABLE_GRADIENTS * 4.0 * profile.table_width)
     parameters = profile.parameters(sizes.entities, sizes.relations)

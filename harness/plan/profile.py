@@ -192,12 +192,15 @@ def _small(model_class: type[Model], spec: ModelSpec, features: Mapping[str, Fea
 
 
 def _parameters(model: Model) -> tuple[int, int, int]:
-    """Count parameters per entity, per relation and others, told apart by their first size."""
+    """Count parameters per entity, per relation and others, told apart by their first size.
+
+    A table of twice the relations has the reciprocal ones too.
+    """
+    kinds = {ENTITIES: (0, ENTITIES), RELATIONS: (1, RELATIONS), 2 * RELATIONS: (1, RELATIONS)}
     sizes = [0, 0, 0]
     for parameter in model.parameters():
-        rows = parameter.shape[0] if parameter.ndim else 1
-        kind = {ENTITIES: 0, RELATIONS: 1}.get(rows, 2)
-        sizes[kind] += parameter.numel() // (rows if kind < 2 else 1)
+        kind, each = kinds.get(parameter.shape[0] if parameter.ndim else 1, (2, 1))
+        sizes[kind] += parameter.numel() // each
     return sizes[0], sizes[1], sizes[2]
 
 

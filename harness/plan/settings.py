@@ -36,14 +36,21 @@ AXES = {
 
 _LOOKED_AT: Mapping[str, Callable[[RunSpec, type[Model]], bool]] = {
     **dict.fromkeys(
-        ("negatives", "objective", "optimiser", "training"),
+        ("objective", "optimiser", "training"),
         lambda spec, model: model.capabilities.trainable,
+    ),
+    **dict.fromkeys(
+        ("negatives", "objective.weighting"),
+        lambda spec, model: model.capabilities.trainable and not spec.objective.against_all,
     ),
     "negatives.share": lambda spec, model: spec.negatives.sampler == "shared",
     "objective.margin": lambda spec, model: spec.objective.loss == "margin",
     "objective.temperature": lambda spec, model: spec.objective.weighs_by_score,
     "objective.egns": lambda spec, model: spec.objective.weighs_by_entropy,
-    "objective.reduction": lambda spec, model: not spec.objective.weighs_by_score,
+    "objective.reduction": lambda spec, model: (
+        not (spec.objective.weighs_by_score or spec.objective.against_all)
+    ),
+    "objective.smoothing": lambda spec, model: spec.objective.loss == "k_vs_all",
     "optimiser.auxiliary_lr": lambda spec, model: (
         model.auxiliary_parameters is not Model.auxiliary_parameters
     ),

@@ -113,10 +113,18 @@ class EgnsWeighting(Config):
 class ObjectiveSpec(Config):
     """The loss."""
 
-    loss: Literal["logistic", "margin"] = "logistic"
-    """logistic: -log s(pos) - mean w log s(-neg), halved; margin: relu(m - pos + neg)."""
+    loss: Annotated[
+        Literal["logistic", "margin", "one_vs_all", "k_vs_all"], one_of("logistic", "margin")
+    ] = "logistic"
+    """logistic: -log s(pos) - mean w log s(-neg), halved; margin: relu(m - pos + neg). Without
+    negatives, for scores that are inner products: one_vs_all: -log softmax over all entities, for
+    the head and the tail of each triple (Lacroix et al. 2018); k_vs_all: binary cross entropy of
+    all entities for each distinct query of train (Dettmers et al. 2018)."""
     margin: Annotated[float, Field(ge=0)] = 5.0
-    """m of the margin loss. Ignored by the other."""
+    """m of the margin loss. Ignored by the others."""
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Of the targets of k_vs_all: 1 - smoothing + 1 / N of an answer, 1 / N of any other entity
+    (ConvE, IMF and MoMoK); 0: 1 and 0. Ignored by the other losses."""
     weighting: Literal["uniform", "self_adversarial", "egns", "egns_adversarial"] = (
         "self_adversarial"
     )
@@ -133,14 +141,19 @@ class ObjectiveSpec(Config):
     one before they are multiplied by anything."""
 
     @property
+    def against_all(self) -> bool:
+        """Whether the loss compares with all entities, without negatives."""
+        return self.loss in ("one_vs_all", "k_vs_all")
+
+    @property
     def weighs_by_score(self) -> bool:
         """Whether the softmax of the negatives' scores is in their weights."""
-        return self.weighting in ("self_adversarial", "egns_adversarial")
+        return not self.against_all and self.weighting in ("self_adversarial", "egns_adversarial")
 
     @property
     def weighs_by_entropy(self) -> bool:
         """Whether the entropy of the negatives' scores is in their weights."""
-        return self.weighting in ("egns", "egns_adversarial")
+        return not self.against_all and self.weighting in ("egns", "egns_adversarial")
 
 
 class OptimiserSpec(Config):

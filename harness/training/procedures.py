@@ -1,4 +1,4 @@
-"""The standard procedure: one loss against corrupted triples, one optimiser for the model.
+"""The standard procedure: one loss, one optimiser for the model.
 
 A second optimiser trains the model's auxiliary parameters when it has any.
 """
@@ -11,33 +11,32 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from harness.data.negatives import CorruptionSampler
 from harness.errors import ConfigError
 from harness.index import GraphIndex
-from harness.kernels.rows import anchors_apart, sparse_rows
-from harness.model import Model, Query, Term
+from harness.kernels.rows import sparse_rows
+from harness.model import Model
 from harness.plan.spec import RunSpec
-from harness.procedure import Negatives, Sampler, StepReport
+from harness.procedure import Sampler, StepReport, TrainingLoss
 from harness.seeding import seed_for
 from harness.training.checkpoint import optimiser_state, restore_optimiser
-from harness.training.compiled import compiled
-from harness.training.objectives import contrast
 from harness.training.optimisers import build_optimiser, learning_rate
+from harness.training.sampled import SampledLoss
+from harness.training.whole import WholeLoss
 
 __all__ = ["StandardProcedure"]
 
 
 class StandardProcedure:
-    """Contrast positives with sampled negatives.
+    """Lower one loss, the one that ``spec.objective`` names.
 
     Args:
         model: on ``device``.
-        index: the graph, for the sampler's filter.
+        index: the graph.
         spec: the run.
         device: where to compute.
-        sampler: draws negatives; by default the one ``spec.negatives`` names.
+        sampler: draws negatives, of losses that take some; by default the one that
+            ``spec.negatives`` names.
         static_shapes: let no size in a step depend on the entities drawn, so that the host never
             waits for the device; by default on all devices but the CPU, where it saves nothing.
     """
@@ -52,19 +51,7 @@ class StandardProcedure:
         static_shapes: bool | None = None,
     ) -> None:
         self.model, self.spec, self.device = model, spec, device
-        self.static_shapes = device.type != "cpu" if static_shapes is None else static_shapes
-        compiles = spec.training.compile and not model.free_encoding
-        self.compiled = compiled(model.encode) if compiles else None
-        # One size is one compiled program, and the same one in a run that is resumed.
-        model.static_shapes = self.static_shapes or compiles
-        self.sampler = sampler or CorruptionSampler.build(
-            index,
-            sampler=spec.negatives.sampler,
-            count=spec.negatives.count,
-            share=spec.negatives.share,
-            filter=spec.negatives.filter,
-            device=device,
-        )
+        self.loss = _loss_of(model, index, spec, device, sampler, static_shapes)
         auxiliary = list(model.auxiliary_parameters())
         held_back = {id(p) for p in auxiliary}
         own = [p for p in model.parameters() if p.requires_grad and id(p) not in held_back]
@@ -82,6 +69,11 @@ class StandardProcedure:
             torch.optim.Adam(auxiliary, lr=spec.optimiser.auxiliary_lr) if auxiliary else None
         )
 
+    @property
+    def rows(self) -> Tensor:
+        """What an epoch goes through: [n, 3], training triples for most losses."""
+        return self.loss.rows
+
     def start_epoch(self, epoch: int) -> None:
         """Set the learning rate of an epoch (from 0) and start its streams of draws."""
         rate = learning_rate(self.spec.optimiser, epoch, self.spec.training.epochs)
@@ -92,9 +84,8 @@ class StandardProcedure:
         self.draws.manual_seed(seed("estimates"))
 
     def step(self, batch: Tensor, generator: torch.Generator) -> StepReport:
-        """Take one step on positives [B, 3]."""
-        negatives = self.sampler.sample(batch, generator)
-        loss, logs = self._loss(batch, negatives)
+        """Take one step on a batch of ``rows`` [B, 3]."""
+        loss, logs = self.loss(batch, generator)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if self.lazy:
@@ -110,41 +101,6 @@ class StandardProcedure:
             self.auxiliary.step()
         return StepReport(loss.detach(), logs)
 
-    def _loss(self, batch: Tensor, negatives: Negatives) -> tuple[Tensor, Mapping[str, Tensor]]:
-        n_positives, n_negatives = negatives.candidates.shape
-        entities, rows, candidates = self._local_rows(batch, negatives.candidates)
-        relations = batch[:, 1]
-        bf16 = self.spec.training.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            tables = (self.compiled or self.model.encode)(entities)
-            self._check(tables, self.model.n_entities if entities is None else len(entities))
-            apart = {name: anchors_apart(table, rows.flatten()) for name, table in tables.items()}
-            anchors = {name: known for name, (known, _) in apart.items()}
-            heads, tails = torch.arange(rows.numel(), device=self.device).view_as(rows).unbind(1)
-            tail_query = self.model.queries(anchors, heads, relations, "tail")
-            head_query = self.model.queries(anchors, tails, relations, "head")
-        # Row b asks its tail query for the true tail and the tail corruptions, which come first,
-        # then its head query for the head corruptions.
-        query = _interleave(tail_query, head_query)
-        sizes = torch.stack([negatives.tails + 1, n_negatives - negatives.tails], 1).flatten()
-        offsets = pad(torch.cumsum(sizes, 0), (1, 0))
-        listed = torch.cat([rows[:, 1:], candidates], 1).flatten()
-        compared = {name: table for name, (_, table) in apart.items()}
-        scores = self.model.score_gathered(compared, query, offsets, listed)
-        scores = scores.view(n_positives, n_negatives + 1)
-        loss, logs = contrast(scores[:, 0], scores[:, 1:], self.spec.objective, query.offset)
-        penalty = self.model.penalty(tables, rows, relations)
-        return (loss if penalty is None else loss + penalty), logs
-
-    def _check(self, tables: Mapping[str, Tensor], entities: int) -> None:
-        for name, table in tables.items():
-            if len(table) < entities:
-                raise ConfigError(
-                    f"{type(self.model).__name__}: encode made a table '{name}' of {len(table)} "
-                    f"rows for {entities} entities; a table has a row for each, what belongs to "
-                    "relations stays in the model"
-                )
-
     def _check_lazy(self) -> None:
         for parameter in self.own:
             gradient = parameter.grad
@@ -155,33 +111,6 @@ class StandardProcedure:
                     "so lazy_adam cannot leave one alone; take rows with "
                     "harness.kernels.rows.rows_of, or use adam"
                 )
-
-    def _local_rows(
-        self, batch: Tensor, candidates: Tensor
-    ) -> tuple[Tensor | None, Tensor, Tensor]:
-        """Return the entities to encode (None: all), and head/tail and candidates as their rows.
-
-        Every entity is encoded once per step, however often it occurs. When the draws outnumber
-        the entities twice, nearly all of them occur, and finding out which costs more than that
-        saves; only a lazy optimiser must be told all the same. Where sizes are static there are as
-        many rows as draws, and all entities as soon as these are no more than the draws.
-        """
-        ends = batch[:, [0, 2]]
-        drawn = ends.numel() + candidates.numel()
-        static = self.model.static_shapes
-        most = self.model.n_entities if static else 2 * self.model.n_entities + 1
-        if not self.lazy and (self.model.free_encoding or drawn >= most):
-            return None, ends, candidates
-        both = torch.cat([ends.flatten(), candidates.flatten()])
-        if self.static_shapes:  # nobody may know how many are distinct
-            entities, rows = both, torch.arange(drawn, device=both.device)
-        else:
-            entities, rows = torch.unique(both, return_inverse=True)
-            # Nobody asks for the rows that are added. Compiled on the CPU, the gradients of an
-            # entity that occurs several times would be added up in any order.
-            entities = pad(entities, (0, drawn - len(entities))) if static else entities
-        split = ends.numel()
-        return entities, rows[:split].view_as(ends), rows[split:].view_as(candidates)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimisers' states."""
@@ -197,15 +126,15 @@ class StandardProcedure:
             restore_optimiser(self.auxiliary, state.get("auxiliary", {}))
 
 
-def _interleave(first: Query, second: Query) -> Query:
-    """Merge two queries of q rows into one of 2q: first[0], second[0], first[1], ..."""
-    assert len(first.terms) == len(second.terms)
-    terms = []
-    for a, b in zip(first.terms, second.terms, strict=True):
-        assert (a.op, a.table, a.weight) == (b.op, b.table, b.weight)
-        scale = None
-        if a.scale is not None and b.scale is not None:
-            scale = torch.stack([a.scale, b.scale], 1).flatten(0, 1)
-        both = torch.stack([a.query, b.query], 1).flatten(0, 1)
-        terms.append(Term(a.op, both, a.table, a.weight, scale))
-    return Query(tuple(terms), first.offset)
+def _loss_of(
+    model: Model,
+    index: GraphIndex,
+    spec: RunSpec,
+    device: torch.device,
+    sampler: Sampler | None,
+    static_shapes: bool | None,
+) -> TrainingLoss:
+    if spec.objective.against_all:
+        return WholeLoss(model, index, spec, device)
+    static = device.type != "cpu" if static_shapes is None else static_shapes
+    return SampledLoss(model, index, spec, device, sampler, static_shapes=static)

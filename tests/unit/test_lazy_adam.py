@@ -68,14 +68,14 @@ def train(name: str, optimiser: str) -> tuple[torch.Tensor, torch.Tensor, set[in
     before = model.entity.detach().clone()
     procedure = StandardProcedure(model, INDEX, spec, torch.device("cpu"))
     drawn: set[int] = set()
-    sample = procedure.sampler.sample
+    sample = procedure.loss.sampler.sample
 
     def listening(batch: torch.Tensor, generator: torch.Generator) -> Any:
         negatives = sample(batch, generator)
         drawn.update(batch[:, [0, 2]].flatten().tolist(), negatives.candidates.flatten().tolist())
         return negatives
 
-    procedure.sampler.sample = listening  # type: ignore[method-assign]
+    procedure.loss.sampler.sample = listening  # type: ignore[method-assign]
     procedure.start_epoch(0)
     generator = torch.Generator().manual_seed(0)
     for batch in list(epoch_batches(TRAIN, 32, 0))[:1]:

@@ -1,0 +1,132 @@
+"""Losses of queries against all rows of a table, without a [queries, rows] tensor.
+
+A block of queries is scored, its loss and the gradients of queries and table are taken at once, and
+the scores are dropped: three matrix products per block, as many as with all scores in memory.
+Scores are inner products; products follow autocast, everything else is fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import softplus
+
+__all__ = ["SCORES_AT_ONCE", "binary_loss", "softmax_loss"]
+
+SCORES_AT_ONCE = 2**23
+"""Scores of a block (32 MiB in fp32), and as many gradients."""
+
+Block = Callable[[Tensor, int, int], Tensor]
+"""Takes the scores [high - low, n] of queries low to high, turns them into their gradients in place
+and returns their summed loss."""
+
+
+def softmax_loss(query: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean over queries of -log softmax(scores)[target]: one against all.
+
+    Lacroix et al., Canonical Tensor Decomposition for Knowledge Base Completion (2018), Eq. 6.
+
+    Args:
+        query: [q, w].
+        table: [n, w].
+        targets: [q] rows of the true answers.
+    """
+
+    def block(scores: Tensor, low: int, high: int) -> Tensor:
+        goals = targets[low:high, None]
+        total = scores.logsumexp(1, keepdim=True)
+        loss = (total - scores.gather(1, goals)).sum()
+        scores.sub_(total).exp_()
+        scores.scatter_add_(1, goals, scores.new_full((len(goals), 1), -1.0))
+        return loss
+
+    return _loss(query, table, block) / max(1, len(query))
+
+
+def binary_loss(
+    query: Tensor,
+    table: Tensor,
+    offsets: Tensor,
+    answers: Tensor,
+    *,
+    smoothing: float = 0.0,
+    offset: float = 0.0,
+) -> Tensor:
+    """Return the mean over queries and rows of the binary cross entropy: K against all.
+
+    Dettmers et al., Convolutional 2D Knowledge Graph Embeddings (2018), section 5: the target of
+    an answer is ``1 - smoothing + 1 / n`` and that of any other row ``1 / n``; 1 and 0 without
+    smoothing.
+
+    Args:
+        query: [q, w].
+        table: [n, w].
+        offsets, answers: CSR by query of the rows that are answers ([q + 1], [offsets[-1]]).
+        smoothing: see above.
+        offset: added to every score.
+    """
+    n = len(table)
+    floor = 1.0 / n if smoothing else 0.0
+    starts = offsets.tolist()
+
+    def block(scores: Tensor, low: int, high: int) -> Tensor:
+        mine = answers[starts[low] : starts[high]]
+        owner = torch.repeat_interleave(offsets[low : high + 1].diff(), output_size=len(mine))
+        if offset:
+            scores.add_(offset)
+        loss = softplus(scores).sum() - (1.0 - smoothing) * scores[owner, mine].sum()
+        if floor:
+            loss = loss - floor * scores.sum()
+        scores.sigmoid_()
+        if floor:
+            scores.sub_(floor)
+        scores.index_put_((owner, mine), scores.new_tensor(smoothing - 1.0), accumulate=True)
+        return loss
+
+    return _loss(query, table, block) / max(1, len(query) * n)
+
+
+def _loss(query: Tensor, table: Tensor, block: Block) -> Tensor:
+    loss: Tensor = _Whole.apply(query, table, block)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _Whole(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, table: Tensor, block: Block) -> Tensor:
+        at_once = max(1, SCORES_AT_ONCE // max(1, len(table)))
+        loss = torch.zeros((), device=query.device)
+        to_query = torch.empty(query.shape, device=query.device) if query.requires_grad else None
+        to_table = torch.zeros(table.shape, device=table.device) if table.requires_grad else None
+        for low in range(0, len(query), at_once):
+            some = query[low : low + at_once]
+            gradient = (some @ table.T).float()
+            loss += block(gradient, low, low + len(some))
+            if to_query is not None:
+                to_query[low : low + at_once] = gradient @ table
+            if to_table is not None:
+                _add_product(to_table, gradient, some)
+        ctx.save_for_backward(to_query, to_table)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        to_query, to_table = ctx.saved_tensors
+        return (
+            None if to_query is None else to_query.mul_(outer),
+            None if to_table is None else to_table.mul_(outer),
+            None,
+        )
+
+
+def _add_product(total: Tensor, gradient: Tensor, query: Tensor) -> None:
+    """Add ``gradient.T @ query`` to ``total``, without a copy where the product is fp32."""
+    if torch.is_autocast_enabled(total.device.type) or query.dtype != total.dtype:
+        total += gradient.T @ query
+    else:
+        total.addmm_(gradient.T, query)

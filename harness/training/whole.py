@@ -1,0 +1,141 @@
+"""The loss of queries against all entities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from harness.errors import ConfigError
+from harness.index import GraphIndex, Side
+from harness.kernels.rows import anchors_apart
+from harness.kernels.whole import binary_loss, softmax_loss
+from harness.model import Model, Query, Tables, Term
+from harness.plan.spec import RunSpec
+from harness.training.compiled import compiled
+from harness.training.sampled import check_tables
+
+__all__ = ["WholeLoss", "distinct_queries"]
+
+SIDES: tuple[Side, Side] = ("head", "tail")
+"""By the number that stands for them in a row of ``distinct_queries``."""
+
+
+def distinct_queries(train: Tensor) -> Tensor:
+    """Return the queries that training triples [n, 3] answer, each once.
+
+    Returns:
+        [m, 3] (anchor, relation, side): the side that is predicted, 1 the tail, 0 the head.
+    """
+    head, relation, tail = train.unbind(1)
+    one = torch.ones_like(head)
+    asked = [torch.stack([head, relation, one], 1), torch.stack([tail, relation, 0 * one], 1)]
+    found: Tensor = torch.unique(torch.cat(asked), dim=0)
+    return found
+
+
+class WholeLoss:
+    """Compares queries with every entity (``objective.loss``: one_vs_all or k_vs_all).
+
+    one_vs_all asks for the tail and for the head of each positive of a batch, and the true answer
+    competes with all others (softmax). k_vs_all goes through the distinct queries of train, and
+    each entity is told to be an answer or none (binary cross entropy).
+
+    Args:
+        model: on ``device``; its score is a sum of inner products.
+        index: the graph.
+        spec: the run.
+        device: where to compute.
+
+    Attributes:
+        rows: [n, 3] training triples, or queries (``distinct_queries``).
+    """
+
+    def __init__(
+        self, model: Model, index: GraphIndex, spec: RunSpec, device: torch.device
+    ) -> None:
+        self.model, self.spec, self.device = model, spec, device
+        self.by_query = spec.objective.loss == "k_vs_all"
+        train = index.train.to(device)
+        self.rows = distinct_queries(train) if self.by_query else train
+        self.known = index.known.to(device)
+        compiles = spec.training.compile and not model.free_encoding
+        self.encode = compiled(model.encode) if compiles else model.encode
+
+    def __call__(
+        self, batch: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Return the loss of a batch of ``rows`` [B, 3]; nothing is drawn or logged."""
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.spec.training.precision == "bf16"
+        ):
+            tables = self.encode(None)
+            check_tables(self.model, tables, None)
+            loss, triples = (self._k_vs_all if self.by_query else self._one_vs_all)(tables, batch)
+        penalty = self.model.penalty(tables, triples[:, [0, 2]], triples[:, 1])
+        return (loss if penalty is None else loss + penalty), {}
+
+    def _one_vs_all(self, tables: Tables, triples: Tensor) -> tuple[Tensor, Tensor]:
+        head, relation, tail = triples.unbind(1)
+        asked: dict[Side, tuple[Tensor, Tensor]] = {
+            "tail": (head, relation),
+            "head": (tail, relation),
+        }
+        query, table, _ = self._products(tables, asked)
+        return softmax_loss(query, table, torch.cat([tail, head])), triples
+
+    def _k_vs_all(self, tables: Tables, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of queries and the triples that they stand for."""
+        asked: dict[Side, tuple[Tensor, Tensor]] = {}
+        sizes, answers, triples = [], [], []
+        for number, side in enumerate(SIDES):
+            anchor, relation, _ = batch[batch[:, 2] == number].unbind(1)
+            asked[side] = anchor, relation
+            offsets, found = self.known.lookup(anchor, relation, side)
+            sizes.append(offsets.diff())
+            answers.append(found)
+            owner = torch.repeat_interleave(sizes[-1], output_size=len(found))
+            ends = (anchor[owner], found) if side == "tail" else (found, anchor[owner])
+            triples.append(torch.stack([ends[0], relation[owner], ends[1]], 1))
+        query, table, offset = self._products(tables, asked)
+        starts = torch.nn.functional.pad(torch.cumsum(torch.cat(sizes), 0), (1, 0))
+        smoothing = self.spec.objective.smoothing
+        loss = binary_loss(
+            query, table, starts, torch.cat(answers), smoothing=smoothing, offset=offset
+        )
+        return loss, torch.cat(triples)
+
+    def _products(
+        self, tables: Tables, asked: Mapping[Side, tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor, float]:
+        """Return queries, table and offset whose inner products are the scores.
+
+        Args:
+            tables: of all entities.
+            asked: side -> anchors and relations, in the order of the queries returned.
+        """
+        anchors = torch.cat([anchor for anchor, _ in asked.values()])
+        apart = {name: anchors_apart(table, anchors) for name, table in tables.items()}
+        known = {name: rows for name, (rows, _) in apart.items()}
+        places = torch.arange(len(anchors), device=anchors.device)
+        cuts = [len(anchor) for anchor, _ in asked.values()]
+        found: list[Query] = [
+            self.model.queries(known, mine, relation, side)
+            for (side, (_, relation)), mine in zip(asked.items(), places.split(cuts), strict=True)
+        ]
+        names = [term.table for term in found[0].terms]
+        wide = [torch.cat([self._factor(t) for t in q.terms], 1) for q in found]
+        compared = [apart[name][1] for name in names]
+        table = compared[0] if len(compared) == 1 else torch.cat(compared, 1)
+        return torch.cat(wide), table, found[0].offset
+
+    def _factor(self, term: Term) -> Tensor:
+        """Return what a term's rows are multiplied with."""
+        if term.op != "dot":
+            raise ConfigError(
+                f"objective.loss={self.spec.objective.loss} takes a score of inner products; "
+                f"{type(self.model).__name__} compares by {term.op}: use logistic or margin"
+            )
+        factor = term.query if term.scale is None else term.query * term.scale
+        return factor if term.weight == 1.0 else factor * term.weight
