@@ -10,16 +10,21 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from harness.errors import DataError, StoreError
+from harness.evaluation import shadow
 from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks
 from harness.plan.spec import RunSpec
 from harness.store.records import MetricValue, RunRecord
 
-__all__ = ["problems"]
+__all__ = ["problems", "sealed_problems"]
 
 SAME = 1e-9
 """Greatest relative difference of equal numbers: libraries add in different orders."""
+NEAR = 1e-3
+"""Greatest difference of MRRs of the same weights: a device may round otherwise than another."""
 
 Place = tuple[str, str, str, str]
 """Split, side, bucket, metric: what tells the numbers of a run apart."""
@@ -46,6 +51,38 @@ def problems(record: RunRecord, ranks: Path) -> list[str]:
         if ranks.is_file():
             found += _other_ranks(numbers, spec, ranks)
     return [f"{run}{problem}" for problem in found]
+
+
+def sealed_problems(record: RunRecord, sealed: Path, ranks: Path) -> list[str]:
+    """Return what cannot be true of the test ranks that an audit sealed, one line each.
+
+    They are of epochs that were validated and of the triples that were tested, and those of the
+    epoch that validation chose have the MRR of the test.
+
+    Args:
+        record: of the run.
+        sealed: folder of its sealed ranks; nothing is wrong when there are none.
+        ranks: its file of ranks.
+    """
+    try:
+        epochs = shadow.read(sealed)
+        tested = Ranks.load(ranks) if ranks.is_file() and epochs else None
+    except DataError as error:
+        return [f"run {record.run_id}: {error}"]
+    validated = {round(row["epoch"]) for row in record.history if "valid_mrr" in row}
+    chosen, mrr = record.diagnostics.get("best_epoch"), record.metric("mrr")
+    wrong = []
+    for epoch, kept in epochs.items():
+        if epoch not in validated:
+            wrong.append(f"epoch {epoch} was not validated")
+        for ranks_of in (kept.filtered, kept.raw):
+            if tested is not None and not np.array_equal(ranks_of.triples, tested.triples):
+                wrong.append(f"epoch {epoch}: ranks of other triples than were tested")
+        if epoch == chosen and mrr is not None:
+            found = 1.0 / kept.filtered.ranks(record.settings().protocol.ties)[0]
+            if abs(float(found.mean()) - mrr) > NEAR:
+                wrong.append(f"epoch {epoch} has MRR {found.mean():g}, the run's test {mrr:g}")
+    return [f"run {record.run_id}: {sealed}: {problem}" for problem in dict.fromkeys(wrong)]
 
 
 def _other_settings(record: RunRecord, spec: RunSpec) -> Iterator[str]:

@@ -11,7 +11,8 @@
     ├── StoreError               4   the result database cannot be used as it is
     │   └── DamagedRecords       4   ... some rows; harness.store.base, it holds the others
     └── RunError                 1   a run stopped
-        ├── NonFiniteError       1   a loss or a score is NaN or infinite
+        ├── NonFiniteError       1   a loss is not finite, or a score is NaN or infinite
+        ├── LockedSplitError     1   the test split was asked for before a run was validated
         └── Interrupted        130   Ctrl-C (130) or SIGTERM (143); the run can be resumed
 
 Exit code 0 means success and 5 is reserved for claims that the store does not support.
@@ -28,6 +29,7 @@ __all__ = [
     "HarnessError",
     "InconsistentError",
     "Interrupted",
+    "LockedSplitError",
     "MachineError",
     "MissingDataError",
     "NonFiniteError",
@@ -97,6 +99,10 @@ class RunError(HarnessError):
 
 class NonFiniteError(RunError):
     """A loss, a gradient or a score is NaN or infinite."""
+
+
+class LockedSplitError(RunError):
+    """Something asked for the test split of a run that has not been validated."""
 
 
 class Interrupted(RunError):  # noqa: N818 - a stop that was asked for is no error

@@ -1,8 +1,9 @@
 """A folder of records that can be committed, or sent to another machine.
 
-It holds ``<run_id>.json`` and ``<run_id>.npz``, the ranks, ``not_run.json`` with the cells of
-their suites that have no run, and measurements in ``benchmarks/<benchmark_id>.json``. What goes in
-or comes out is checked: see ``harness.audit``.
+It holds ``<run_id>.json`` and ``<run_id>.npz``, the ranks, ``<run_id>.shadow/`` with what an audit
+sealed, ``not_run.json`` with the cells of their suites that have no run, and measurements in
+``benchmarks/<benchmark_id>.json``. What goes in or comes out is checked: see ``harness.audit``. The
+log of accesses to the test split stays; what it says in sum is in the record's provenance.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from harness import audit
 from harness.config.base import Config
 from harness.errors import StoreError
+from harness.evaluation import shadow
 from harness.store import results_home
 from harness.store.base import ResultStore
 from harness.store.benchmarks import BenchmarkRecord
@@ -47,8 +49,9 @@ def export(
     Args:
         store: where the records are.
         ids: full ids.
-        folder: gets ``<run_id>.json`` and, where the run folder has ranks, ``<run_id>.npz``; in
-            ``not_run.json`` the suites that are exported anew replace what was there.
+        folder: gets ``<run_id>.json`` and, where the run folder has them, the ranks and what an
+            audit sealed; in ``not_run.json`` the suites that are exported anew replace what was
+            there.
         runs: the run folders; ``results_home() / "runs"`` when None.
         benchmarks: measurements that are written too.
 
@@ -67,6 +70,12 @@ def export(
         raise StoreError(f"no record of {', '.join(missing)}; list them with: harness runs list")
     ranks = {run_id: place / run_id / RANKS for run_id in records}
     _refuse(p for run_id, record in records.items() for p in audit.problems(record, ranks[run_id]))
+    sealed = {run_id: place / run_id / shadow.FOLDER for run_id in records}
+    _refuse(
+        problem
+        for run_id, record in records.items()
+        for problem in audit.sealed_problems(record, sealed[run_id], ranks[run_id])
+    )
     cells: dict[str, list[Cell]] = {}
     for cell in store.cells():
         cells.setdefault(cell.run_id, []).append(cell)
@@ -81,6 +90,9 @@ def export(
         if ranks[run_id].is_file():
             written.append(folder / f"{run_id}.npz")
             write_whole(written[-1], ranks[run_id].read_bytes())
+        for path in shadow.files(sealed[run_id]):
+            written.append(_sealed(folder, run_id) / path.name)
+            write_whole(written[-1], path.read_bytes())
     for benchmark in benchmarks:
         written.append(folder / BENCHMARKS / f"{benchmark.benchmark_id}.json")
         write(written[-1], benchmark)
@@ -93,8 +105,8 @@ def import_records(store: ResultStore, folder: Path, *, runs: Path | None = None
     Args:
         store: gets the records. Those that it holds from no earlier stage are left as they are,
             and so are the other cells of a suite.
-        folder: holds ``<run_id>.json`` and ``<run_id>.npz``, ``not_run.json`` and ``benchmarks``
-            if there are any.
+        folder: holds ``<run_id>.json``, ``<run_id>.npz`` and ``<run_id>.shadow``,
+            ``not_run.json`` and ``benchmarks`` if there are any.
         runs: the run folders; ``results_home() / "runs"`` when None.
 
     Raises:
@@ -114,6 +126,8 @@ def import_records(store: ResultStore, folder: Path, *, runs: Path | None = None
         else:
             ranks = folder / f"{records[-1].run_id}.npz"
             problems += [f"{path}: {problem}" for problem in audit.problems(records[-1], ranks)]
+            sealed = _sealed(folder, records[-1].run_id)
+            problems += audit.sealed_problems(records[-1], sealed, ranks)
     benchmarks = []
     for path in measured:
         try:
@@ -129,7 +143,16 @@ def import_records(store: ResultStore, folder: Path, *, runs: Path | None = None
         target = (runs or results_home() / "runs") / record.run_id / RANKS
         if source.is_file() and not target.exists():
             write_whole(target, source.read_bytes())
+        for path in shadow.files(_sealed(folder, record.run_id)):
+            own = target.parent / shadow.FOLDER / path.name
+            if not own.exists():
+                write_whole(own, path.read_bytes())
     return Taken(taken.added, taken.kept, refused)
+
+
+def _sealed(folder: Path, run_id: str) -> Path:
+    """Return where a folder of records holds what an audit sealed of a run."""
+    return folder / f"{run_id}.{shadow.FOLDER}"
 
 
 def _refuse(problems: Iterable[str]) -> None:

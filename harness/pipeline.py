@@ -1,13 +1,16 @@
 """One run, in two stages: ``train`` ends with a checkpoint chosen on validation; ``test`` scores
-the test split with it, once. A study stops after the first."""
+the test split with it, once. A study stops after the first.
+
+The test split is locked while a run is trained (``KnowledgeGraph.locked``), and each time that it
+is scored stands in the run's folder (``harness.store.accesses``)."""
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +18,27 @@ import torch
 
 from harness import kernels, provenance
 from harness.catalog import create_model, origin
+from harness.data.graph import KnowledgeGraph
 from harness.data.load import Dataset, load
-from harness.errors import ConfigError, DataError, MachineError
+from harness.errors import ConfigError, DataError, MachineError, RunError
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
-from harness.evaluation.ranks import Ranks
+from harness.index import KnownAnswers
 from harness.model import MODELS, Model
 from harness.plan.spec import RunSpec
+from harness.splits import (
+    SplitOutcome,
+    counted,
+    metrics_of,
+    rank_split,
+    score_test,
+    sealing,
+    stored_ranks,
+)
+from harness.store import accesses
+from harness.store.accesses import Access
 from harness.store.files import RANKS
-from harness.store.records import MetricValue, RunRecord, TimingSample
+from harness.store.records import RunRecord, TimingSample
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import EpochReport, FitResult, fit
 from harness.training.procedures import StandardProcedure
@@ -35,6 +50,7 @@ __all__ = [
     "has_checkpoint",
     "load_trained",
     "resolve_device",
+    "retest",
     "test",
     "train",
 ]
@@ -106,8 +122,9 @@ def train(
 ) -> RunRecord:
     """Train, or go on from the folder's checkpoint, and rank the validation split.
 
-    The test split is read for one thing alone: to filter validation ranks where the protocol says
-    so (``Protocol.valid_filter``).
+    The test split is read for one thing alone, to filter validation ranks where the protocol says
+    so (``Protocol.valid_filter``), and locked from then on. With ``audit.shadow_test`` it is ranked
+    beside each validation; those ranks are sealed in the folder and nothing here looks at them.
 
     Args:
         run_id: identity of the run.
@@ -127,12 +144,17 @@ def train(
     """
     hooks = hooks or Hooks()
     device = _prepare(place)
-    dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
+    whole = load(spec.data.dataset, spec.data.features, spec.data.modalities)
+    known = whole.graph.known(spec.protocol.filter_of("valid"))
+    dataset = replace(whole, graph=whole.graph.locked())
     model = _build(spec, dataset).to(device)
-    result = _fit(model, spec, dataset, device, CheckpointFolder(place.folder), hooks, limits)
+    seal = sealing(model, spec, whole.graph, place.folder, device)
+    checkpoints = CheckpointFolder(place.folder)
+    result = _fit(model, spec, dataset.graph, known, device, checkpoints, seal, hooks, limits)
     valid = None
     if not result.pruned:
-        valid = _rank_split(model, spec, dataset, "valid", device, hooks)
+        hooks.on_stage("valid", _queries(dataset.graph, "valid", spec))
+        valid = rank_split(model, spec, dataset.graph, "valid", known, device, hooks.on_queries)
     epochs = (TimingSample(name="train.epoch", value=row["seconds"]) for row in result.history)
     return RunRecord(
         run_id=run_id,
@@ -150,7 +172,7 @@ def train(
         history=tuple(result.history),
         diagnostics=_diagnostics(model, result),
         timings=(*epochs, *_timings("valid", valid, device)),
-        provenance=_provenance(device) | origin(spec.model.name),
+        provenance=_provenance(device) | origin(spec.model.name) | counted(place.folder),
         notes=(*dataset.card.notes, *dataset.graph.notes),
     )
 
@@ -158,7 +180,9 @@ def train(
 def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> RunRecord:
     """Rank the test split with the checkpoint that validation chose; keep the ranks in the folder.
 
-    A record that has been tested is returned as it is.
+    A record that has been tested is returned as it is. Where the split was scored already and the
+    process died before there was a record, the ranks that it left are taken; only where these are
+    lost is it scored again.
 
     Args:
         record: what ``train`` returned.
@@ -167,13 +191,14 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
 
     Returns:
         The record with the figures of the test split ("ok"); what was different of the execution
-        (commit, machine, ...) stands in its provenance under "tested".
+        (commit, machine, ...) stands in its provenance under "tested", and how often the split was
+        scored, when and why under "test_split".
 
     Raises:
-        ConfigError: the run was not validated.
-        StoreError: its settings cannot be read.
+        ConfigError: the run was not validated, or its test split was scored with other weights.
+        StoreError: its settings, or the log of accesses, cannot be read.
         DataError: the folder holds no checkpoint.
-        NonFiniteError: a score is NaN.
+        NonFiniteError: a score is NaN or infinite.
         MachineError: no such device, or the folder cannot be written.
     """
     if record.status == "ok":
@@ -184,18 +209,75 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
     device = _prepare(place)
     spec = record.settings()
     model, dataset = load_trained(spec, place.folder, device)
-    outcome = _rank_split(model, spec, dataset, "test", device, hooks)
-    outcome.ranks.save(place.folder / RANKS)
-    earlier = [sample for sample in record.timings if sample.name != PEAK]
-    before = max((s.value for s in record.timings if s.name == PEAK), default=0.0)
+    earlier = accesses.scoring(accesses.read(place.folder))
+    weights = CheckpointFolder(place.folder).best_digest()
+    if earlier is not None and earlier.weights != weights:
+        raise ConfigError(
+            f"run {record.run_id}: its test split was scored on {earlier.when} with other weights "
+            f"and is not scored again; `harness runs rm {record.run_id}` forgets the run"
+        )
+    ranks, lost = stored_ranks(spec, dataset.graph, place.folder)
+    if earlier is not None and ranks is not None:
+        outcome, access = SplitOutcome(ranks, metrics_of(ranks, spec, "test")), earlier
+    else:
+        outcome, access = _score(
+            model, spec, dataset, place.folder, device, hooks, lost if earlier else ""
+        )
+        outcome.ranks.save(place.folder / RANKS)
+    before = [sample for sample in record.timings if sample.name != PEAK]
+    peak = max((s.value for s in record.timings if s.name == PEAK), default=0.0)
+    provenance = _with_test(record.provenance, access.provenance)
     return record.model_copy(
         update={
             "status": "ok",
             "metrics": (*record.metrics, *outcome.metrics),
-            "timings": (*earlier, *_timings("test", outcome, device, before)),
-            "provenance": _with_test(record.provenance, _provenance(device)),
+            "timings": (*before, *_timings("test", outcome, device, peak)),
+            "provenance": provenance | counted(place.folder),
         }
     )
+
+
+def retest(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> RunRecord:
+    """Rank the test split of a tested run again, because its file of ranks is lost or damaged.
+
+    Args:
+        record: of a run that was tested ("ok").
+        place: where; its folder holds the checkpoint.
+        hooks: progress.
+
+    Returns:
+        The record, with the repetition in its provenance; the ranks are in the folder again.
+
+    Raises:
+        ConfigError: the run was not tested, or its ranks are there.
+        DataError: the folder holds no checkpoint.
+        RunError: other numbers came out than the record has; the ranks are not kept.
+        StoreError, NonFiniteError, MachineError: as ``test``.
+    """
+    if record.status != "ok":
+        raise ConfigError(f"run {record.run_id} is {record.status}, it was never tested")
+    hooks = hooks or Hooks()
+    device = _prepare(place)
+    spec = record.settings()
+    model, dataset = load_trained(spec, place.folder, device)
+    ranks, lost = stored_ranks(spec, dataset.graph, place.folder)
+    if ranks is not None:
+        raise ConfigError(
+            f"run {record.run_id} has its ranks ({place.folder / RANKS}): the test split is scored "
+            "once, and again only when they are lost"
+        )
+    outcome, _ = _score(model, spec, dataset, place.folder, device, hooks, lost)
+    for m in outcome.metrics:
+        said = record.metric(m.metric, "test", m.side, m.bucket)
+        if said is None or not math.isclose(said, m.value, rel_tol=1e-9, abs_tol=1e-9):
+            shown = "nothing" if said is None else f"{said:g}"
+            raise RunError(
+                f"run {record.run_id}: scored again, test {m.side} {m.bucket} {m.metric} is "
+                f"{m.value:g}, the record says {shown}: another device, or other weights; the "
+                "ranks were not kept"
+            )
+    outcome.ranks.save(place.folder / RANKS)
+    return record.model_copy(update={"provenance": record.provenance | counted(place.folder)})
 
 
 def has_checkpoint(spec: RunSpec, folder: Path) -> bool:
@@ -263,23 +345,29 @@ def _build(spec: RunSpec, dataset: Dataset) -> Model:
 def _fit(
     model: Model,
     spec: RunSpec,
-    dataset: Dataset,
+    graph: KnowledgeGraph,
+    known: KnownAnswers,
     device: torch.device,
     checkpoints: CheckpointFolder,
+    seal: Callable[[int], None],
     hooks: Hooks,
     limits: Mapping[int, float] | None,
 ) -> FitResult:
-    """Fit the model and leave it with the weights that were best on validation."""
+    """Fit the model and leave it with the weights that were best on validation.
+
+    Args:
+        graph: its test split is locked.
+        known: the filter of validation ranks.
+        seal: called with each epoch that was validated.
+    """
     if not model.capabilities.trainable:
         return FitResult(best_epoch=0, best_value=float("nan"))
-    graph = dataset.graph
     for split, use in (("train", "to learn from"), ("valid", "to choose the epoch by")):
         if not len(graph.splits[split]):
             raise DataError(f"dataset '{graph.name}': {split} has no triples, nothing {use}")
     hooks.on_stage("train", spec.training.epochs)
 
-    known = graph.known(spec.protocol.filter_of("valid")).to(device)
-    valid = graph.splits["valid"].to(device)
+    valid, known = graph.splits["valid"].to(device), known.to(device)
 
     def validate() -> Mapping[str, float]:
         ranks = rank(model, valid, known, spec.protocol, device=device)
@@ -297,6 +385,7 @@ def _fit(
         seed=spec.seed,
         dataset=graph.digest,
         limits=limits,
+        on_validated=seal,
         on_epoch=hooks.on_epoch,
         should_stop=hooks.should_stop,
     )
@@ -306,49 +395,31 @@ def _fit(
     return result
 
 
-@dataclass(frozen=True)
-class _SplitOutcome:
-    ranks: Ranks
-    metrics: tuple[MetricValue, ...]
-    seconds: float = field(compare=False, default=0.0)
-
-
-def _rank_split(
+def _score(
     model: Model,
     spec: RunSpec,
     dataset: Dataset,
-    split: Any,
+    folder: Path,
     device: torch.device,
     hooks: Hooks,
-) -> _SplitOutcome:
-    graph = dataset.graph
-    triples = graph.splits[split]
-    hooks.on_stage(split, len(triples) * len(spec.protocol.sides))
-    began = time.perf_counter()
-    ranks = rank(
+    why: str,
+) -> tuple[SplitOutcome, Access]:
+    """Score the test split, again if there is a reason why."""
+    hooks.on_stage("test", _queries(dataset.graph, "test", spec))
+    return score_test(
         model,
-        triples,
-        graph.known(spec.protocol.filter_of(split)),
-        spec.protocol,
-        device=device,
-        progress=hooks.on_queries,
+        spec,
+        dataset.graph,
+        folder,
+        device,
+        hooks.on_queries,
+        why=why,
+        provenance=_provenance(device),
     )
-    seconds = time.perf_counter() - began
-    seen = graph.index.seen
-    warm = (seen[triples[:, 0]] & seen[triples[:, 2]]).numpy()
-    ranks = replace(ranks, warm=warm)
-    metrics = tuple(
-        MetricValue(
-            split=split,
-            side=m.side,
-            bucket=m.bucket,
-            metric=m.metric,
-            value=m.value,
-            queries=m.queries,
-        )
-        for m in measure(ranks, spec.protocol, ranks.buckets)
-    )
-    return _SplitOutcome(ranks, metrics, seconds)
+
+
+def _queries(graph: KnowledgeGraph, split: str, spec: RunSpec) -> int:
+    return len(graph.splits[split]) * len(spec.protocol.sides)
 
 
 def _diagnostics(model: Model, result: FitResult) -> dict[str, float]:
@@ -362,7 +433,7 @@ def _diagnostics(model: Model, result: FitResult) -> dict[str, float]:
 
 
 def _timings(
-    split: str, outcome: _SplitOutcome | None, device: torch.device, before: float = 0.0
+    split: str, outcome: SplitOutcome | None, device: torch.device, before: float = 0.0
 ) -> tuple[TimingSample, ...]:
     """Return the time of a ranking, and the process's peak of memory (``before``: an earlier)."""
     if device.type == "cuda":
@@ -372,7 +443,7 @@ def _timings(
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     memory = TimingSample(name=PEAK, value=max(before, float(peak)), unit="bytes")
-    if outcome is None:
+    if outcome is None or outcome.seconds is None:
         return (memory,)
     return TimingSample(name=f"evaluate.{split}", value=outcome.seconds), memory
 

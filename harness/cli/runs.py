@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.db import opened
-from harness.cli.options import AsJson, Home
+from harness.cli.options import AsJson, Device, Home, Models, Threads
 from harness.cli.paths import home
 from harness.errors import ConfigError, Interrupted, suggest
 
@@ -124,6 +124,35 @@ def rm(
             shutil.rmtree(folder)
         store.remove(run_id)
     typer.echo(f"{run_id} removed", err=True)
+
+
+@app.command()
+def retest(
+    run: Run,
+    device: Device = "auto",
+    threads: Threads = 0,
+    models: Models = None,
+    results: Home = None,
+) -> None:
+    """Rank the test split of a run again, with its checkpoint, because its ranks are lost.
+
+    Refused while the ranks are there: the test split is scored once. The same numbers must come
+    out (exit code 1 otherwise); the repetition is recorded with the run.
+    """
+    from harness import catalog, pipeline
+    from harness.store.base import resolve_id
+    from harness.store.files import RANKS, RECORD, write_record
+
+    with opened(results) as store:
+        record = _record(store, resolve_id(store, run))
+        catalog.load_all(models or ())
+        place = pipeline.Workplace(home(results) / "runs" / record.run_id, device, threads)
+        tested = pipeline.retest(record, place)
+        write_record(place.folder / RECORD, tested)
+        store.add(tested)
+    count = tested.provenance["test_split"]["retest"]["count"]
+    times = "once" if count == 1 else f"{count} times"
+    typer.echo(f"{place.folder / RANKS} is there again; scored again {times}", err=True)
 
 
 @app.command()

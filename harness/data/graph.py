@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from harness.errors import DataError
+from harness.errors import DataError, LockedSplitError
 from harness.index import GraphIndex, KnownAnswers
 
 __all__ = ["SPLITS", "KnowledgeGraph"]
@@ -95,6 +96,16 @@ class KnowledgeGraph:
         triples = torch.cat([self.splits["train"][:0], *(self.splits[s] for s in splits)])
         return KnownAnswers(triples, self.n_entities, self.n_relations)
 
+    def locked(self) -> KnowledgeGraph:
+        """Return the graph with its test split locked away: asking for it is an error.
+
+        Sizes, names, the digest and what train and valid hold are the same.
+        """
+        assert self.digest  # it is over all splits, so it is computed before
+        blind = copy.copy(self)
+        object.__setattr__(blind, "splits", _Locked(self.splits, self.name))
+        return blind
+
     def entity_label(self, entity: int) -> str:
         """Return what to show for an entity: its name, or its identifier."""
         return (self.entity_names[entity] if self.entity_names else "") or self.entities[entity]
@@ -103,3 +114,23 @@ class KnowledgeGraph:
         """Return what to show for a relation."""
         names = self.relation_names
         return (names[relation] if names else "") or self.relations[relation]
+
+
+class _Locked(Mapping[str, Tensor]):
+    """Splits of which the last cannot be read."""
+
+    def __init__(self, splits: Mapping[str, Tensor], name: str) -> None:
+        self._splits, self._name = splits, name
+
+    def __getitem__(self, split: str) -> Tensor:
+        if split == "test":
+            raise LockedSplitError(
+                f"dataset '{self._name}': the test split is locked until the run is validated"
+            )
+        return self._splits[split]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._splits)
+
+    def __len__(self) -> int:
+        return len(self._splits)

@@ -48,7 +48,7 @@ def rank(
             same without, for equal queries have equal scores.
 
     Raises:
-        NonFiniteError: a score is NaN.
+        NonFiniteError: a score is NaN or plus infinity.
         torch.OutOfMemoryError: one query alone is too much; before, fewer and fewer are tried at
             once, which changes no count.
     """

@@ -365,7 +365,9 @@ def score_tiles(op, query, scale, table, out, low, high):
 
 @_strict
 def count_tiles(op, query, scale, table, firsts, goals, offsets, left_out, counts, low, high):
-    """Count per target the rows of tiles low:high that beat and tie it; return the NaN scores.
+    """Count per target the rows of tiles low:high that beat and tie it; return the bad scores.
+
+    A score is bad that is not below infinity: NaN and plus infinity are not.
 
     Query i owns the targets firsts[i]:firsts[i + 1], whose scores are in goals [t]; offsets and
     left_out are a CSR by query, ascending within a query; the result is added to counts [t, 2].
@@ -386,7 +388,7 @@ def count_tiles(op, query, scale, table, firsts, goals, offsets, left_out, count
         for i in range(query.shape[0]):
             _score_tile(op, query, scale, i, tile, block)
             for lane in range(count):
-                bad += block[lane] != block[lane]
+                bad += not block[lane] < np.inf
             begin = place[i]
             end = begin
             while end < offsets[i + 1] and left_out[end] < first + LANES:

@@ -108,7 +108,7 @@ def count(
         better [t] and tied [t]; neither counts the target itself or a row left out.
 
     Raises:
-        NonFiniteError: a score is NaN.
+        NonFiniteError: a score is NaN or plus infinity.
     """
     return scores_to_counts(pairwise(op, query, table, scale), targets, offsets, known, owners)
 
@@ -134,9 +134,10 @@ def scores_to_counts(
     owners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Count in a score matrix [q, n]; arguments, result and errors as of ``count``."""
-    # A sum is NaN if a part is; infinities of both signs make one too, so only then look closely.
-    if scores.sum().isnan():
-        check_finite(int(scores.isnan().sum()))
+    # A sum is not below infinity if a part is not; large parts together may not be either, so only
+    # then look closely.
+    if not scores.sum() < torch.inf:
+        check_finite(int((~(scores < torch.inf)).sum()))
     keep = torch.ones_like(scores, dtype=torch.bool)
     keep[torch.repeat_interleave(offsets.diff()), known] = False
     if owners is None:
@@ -158,10 +159,14 @@ def _compared(scores: Tensor, keep: Tensor, targets: Tensor) -> tuple[Tensor, Te
 
 
 def check_finite(bad: int) -> None:
-    """Raise NonFiniteError unless the number of NaN scores is 0."""
+    """Raise NonFiniteError unless the number of scores that are NaN or infinite is 0.
+
+    Minus infinity says that an answer is impossible and is a score like others; nothing could beat
+    plus infinity.
+    """
     if bad:
         raise NonFiniteError(
-            f"{bad} scores are NaN: the model's parameters have diverged "
+            f"{bad} scores are NaN or infinite: the model's parameters have diverged "
             "(a lower learning rate or gradient clipping helps)"
         )
 

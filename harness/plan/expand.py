@@ -233,16 +233,26 @@ def cells_of(
 
 def _blind(spec: RunSpec, layers: Sequence[Setting]) -> RunSpec:
     """Return the specification of a trial: validation ranks owe nothing to the test split."""
+    if spec.audit.shadow_test:
+        where = _where(layers, ("audit", "shadow_test"))
+        raise ConfigError(
+            f"{where}: a study never looks at the test split; leave the audit out, and turn it on "
+            "for the run that was chosen"
+        )
     protocol = spec.protocol
     if "test" in (protocol.valid_filter or ()):
-        path = ("protocol", "valid_filter")
-        where = next((s.where for s in reversed(layers) if s.path == path), ".".join(path))
+        where = _where(layers, ("protocol", "valid_filter"))
         raise ConfigError(f"{where}: a study never looks at the test split; leave 'test' out")
     if "test" not in protocol.filter_of("valid"):
         return spec
     others = tuple(split for split in protocol.filter if split != "test")
     blind = protocol.model_copy(update={"valid_filter": others})
     return spec.model_copy(update={"protocol": blind})
+
+
+def _where(layers: Sequence[Setting], path: tuple[str, ...]) -> str:
+    """Return where a value was set, its key when nothing set it."""
+    return next((s.where for s in reversed(layers) if s.path == path), ".".join(path))
 
 
 def _distinct(suite: Suite, runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:

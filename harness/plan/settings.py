@@ -36,7 +36,7 @@ AXES = {
 
 _LOOKED_AT: Mapping[str, Callable[[RunSpec, type[Model]], bool]] = {
     **dict.fromkeys(
-        ("objective", "optimiser", "training"),
+        ("objective", "optimiser", "training", "audit"),
         lambda spec, model: model.capabilities.trainable,
     ),
     **dict.fromkeys(

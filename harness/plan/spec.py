@@ -20,6 +20,7 @@ from harness.config.search import between, one_of
 
 __all__ = [
     "NUMERICS",
+    "AuditSpec",
     "DataSpec",
     "EgnsWeighting",
     "ModelSpec",
@@ -244,6 +245,14 @@ class Protocol(Config):
         )
 
 
+class AuditSpec(Config):
+    """What a run keeps for audits alone; nothing in it changes a result."""
+
+    shadow_test: bool = False
+    """Rank the test split at every validation, filtered and raw, and seal the ranks in the run's
+    folder, where only the table of protocols reads them. Refused in a study."""
+
+
 class RunSpec(Config):
     """One run: everything that can change its result."""
 
@@ -254,6 +263,7 @@ class RunSpec(Config):
     optimiser: OptimiserSpec = OptimiserSpec()
     training: TrainingSpec = TrainingSpec()
     protocol: Protocol = Protocol()
+    audit: AuditSpec = AuditSpec()
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     """Any integer that the result database can hold."""
 

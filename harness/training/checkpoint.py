@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -122,6 +123,16 @@ class CheckpointFolder:
         """Return the best model's state dict, None when nothing was validated yet."""
         state = self._read()
         return self._read_tensors(state["best"]) if state and state.get("best") else None
+
+    def best_digest(self) -> str:
+        """Return the sha256 of the best model's file, "" when nothing was validated yet.
+
+        Raises:
+            DataError: the checkpoint is damaged or of a newer format.
+        """
+        state = self._read()
+        path = self.folder / str(state.get("best") if state else None)
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
     def has_best(self) -> bool:
         """Tell whether ``load_best`` finds a model.

@@ -55,6 +55,7 @@ def fit(
     seed: int,
     dataset: str,
     limits: Mapping[int, float] | None = None,
+    on_validated: Callable[[int], None] = lambda epoch: None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> FitResult:
@@ -69,6 +70,7 @@ def fit(
         validate: returns numbers of the validation split, "mrr" among them.
         seed, dataset: what the random streams derive from.
         limits: epoch -> MRR that some validation so far must have reached, or the run is pruned.
+        on_validated: called with the epoch after each validation; nothing comes back from it.
         on_epoch: called after each epoch.
         should_stop: asked after each epoch; when True a checkpoint is written first.
 
@@ -95,6 +97,7 @@ def fit(
             began = time.perf_counter()
             row |= {f"valid_{k}": v for k, v in validate().items()}
             row["valid_seconds"] = time.perf_counter() - began
+            on_validated(epoch + 1)
             best = stopper.update(row["valid_mrr"], epoch + 1)
         history.append(row)
         on_epoch(row)

@@ -110,12 +110,32 @@ def test_a_score_that_is_no_number_is_an_error(bad, op, implementation):
         )
 
 
-def test_a_score_matrix_with_infinities_is_counted():
-    scores = torch.tensor([[torch.inf, 1.0, -torch.inf, torch.inf]])
+@pytest.mark.parametrize("implementation", [reference, cpu, cuda])
+@pytest.mark.parametrize("row", [7, 33, 12])
+def test_a_score_that_nothing_can_beat_is_an_error(row, implementation):
+    """Of the target (7), of a candidate or of a known answer (12)."""
+    table = torch.ones(40, 4)
+    table[row] = torch.inf
+    with pytest.raises(NonFiniteError, match="1 scores are NaN or infinite"):
+        implementation.count(
+            "dot", torch.ones(1, 4), table, torch.tensor([7]), torch.arange(2), torch.tensor([12])
+        )
+
+
+@pytest.mark.parametrize("implementation", [reference, cpu, cuda])
+def test_a_score_of_minus_infinity_is_counted(implementation):
+    table = torch.ones(5, 4)
+    table[[1, 3]] = -torch.inf
+    query = torch.ones(3, 4)
+    better, tied = implementation.count("dot", query, table, torch.tensor([0, 1, 3]), *no_known(3))
+    assert (better.tolist(), tied.tolist()) == ([0, 3, 3], [2, 1, 1])
+
+
+def test_a_score_matrix_with_large_scores_is_counted():
+    """Their sum is infinite, none of them is."""
+    scores = torch.full((1, 9), 3e38)
     better, tied = kernels.scores_to_counts(scores, torch.tensor([1]), *no_known(1))
-    assert (better.item(), tied.item()) == (2, 0)
-    better, tied = kernels.scores_to_counts(scores, torch.tensor([0]), *no_known(1))
-    assert (better.item(), tied.item()) == (0, 1)
+    assert (better.item(), tied.item()) == (0, 8)
 
 
 def test_a_score_matrix_with_nan_is_an_error():

@@ -113,12 +113,12 @@ def test_a_pruned_run_is_not_tested(tmp_path: Path) -> None:
 def test_what_was_otherwise_when_a_run_was_tested_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = Workplace(tmp_path, "cpu")
-    record = train(tmp_path)
-    same = pipeline.test(record, place).provenance
+    record = train(tmp_path / "same")
+    same = pipeline.test(record, Workplace(tmp_path / "same", "cpu")).provenance
     assert "tested" not in same
+    record = train(tmp_path / "later")
     monkeypatch.setattr("harness.provenance.git_state", lambda: ("c0ffee", True))
-    later = pipeline.test(record, place).provenance
+    later = pipeline.test(record, Workplace(tmp_path / "later", "cpu")).provenance
     assert later["commit"] == record.provenance["commit"]
     assert later["tested"]["commit"] == "c0ffee"
     assert set(later["tested"]) <= {"commit", "dirty", "finished"}

@@ -157,6 +157,19 @@ def test_a_study_may_not_ask_for_the_test_split(tmp_path: Path) -> None:
         read(tmp_path, text + "  trials: 1\n")
 
 
+@pytest.mark.parametrize("where", ["base", "space"])
+def test_a_study_may_not_have_the_test_split_ranked_for_an_audit(
+    tmp_path: Path, where: str
+) -> None:
+    text = HEAD.format(rows="transe") + "  trials: 1\n"
+    if where == "base":
+        text = text.replace("base: {", "base: {audit.shadow_test: true, ")
+    else:
+        text += "  space: {audit.shadow_test: [true]}\n"
+    with pytest.raises(ConfigError, match="a study never looks at the test split; leave the audit"):
+        read(tmp_path, text)
+
+
 def test_a_suite_without_a_study_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has no section 'study'; `harness run` executes it"):
         read(tmp_path, HEAD.format(rows="transe").replace("study:\n", ""))

@@ -274,14 +274,21 @@ def _environment(records: Sequence[RunRecord]) -> Facts:
     each = [flat(record.provenance) for record in records]
     names = list(dict.fromkeys(name for values in each for name in values))
     finished = [str(values["finished"]) for values in each if "finished" in values]
-    same = all(values.get(n) == each[0].get(n) for values in each for n in names if n != "finished")
-    if same:
-        rows = [(n, plain(each[0].get(n))) for n in names if n != "finished"]
+    lasting = [name for name in names if not _is_time(name)]
+    if all(values.get(name) == each[0].get(name) for values in each for name in lasting):
+        rows = [(name, plain(each[0].get(name))) for name in lasting]
         until = f"{min(finished)} to {max(finished)}" if len(finished) > 1 else "".join(finished)
         return Facts(("", "all runs"), (*rows, *([("finished", until)] if finished else [])))
     return Facts(
         ("", *(f"seed {record.seed}" for record in records)),
         tuple((n, *(plain(values.get(n)) for values in each)) for n in names),
+    )
+
+
+def _is_time(name: str) -> bool:
+    """Tell whether a key of a provenance holds a time of day: no two runs share one."""
+    return name == "finished" or (
+        name.startswith("test_split.") and name.endswith((".first", ".last"))
     )
 
 
