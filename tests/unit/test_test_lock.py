@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness import audit, pipeline
+from harness import audit, pipeline, splits
+from harness.catalog import create_model
 from harness.data.graph import SPLITS
 from harness.data.load import load_graph
 from harness.errors import ConfigError, LockedSplitError, RunError, StoreError
@@ -57,9 +58,9 @@ def place(tmp_path: Path) -> Workplace:
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The splits that are ranked, in order."""
     found: list[str] = []
-    whole = pipeline.rank_split
+    whole = splits.rank_split
 
-    def counting(model: Any, spec: Any, graph: Any, split: str, *rest: Any) -> Any:
+    def counting(model: Any, spec: Any, graph: Any, split: splits.Split, *rest: Any) -> Any:
         found.append(split)
         return whole(model, spec, graph, split, *rest)
 
@@ -103,11 +104,11 @@ def test_what_trains_is_given_no_test_triple(place: Workplace) -> None:
     tensors = {name for name, value in vars(index).items() if torch.is_tensor(value)}
     assert tensors <= {"train", "seen"}
     spec = make_spec()
-    model = pipeline.create_model("transe", {"dim": 8}, index, {}, seed=0)
+    model = create_model("transe", {"dim": 8}, index, {}, seed=0)
     procedure = StandardProcedure(model, index, spec, torch.device("cpu"))
     known = {tuple(row) for row in index.train.tolist()}
     test = {tuple(row) for row in load_graph(DATASET).splits["test"].tolist()} - known
-    held = procedure.sampler.known  # type: ignore[attr-defined]
+    held = procedure.loss.sampler.known  # type: ignore[attr-defined]
     for head, relation, tail in test:
         query = torch.tensor([head]), torch.tensor([relation])
         assert not held.contains(*query, torch.tensor([tail]), "tail").any()
