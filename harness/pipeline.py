@@ -2,14 +2,17 @@
 the test split with it, once. A study stops after the first.
 
 The test split is locked while a run is trained (``KnowledgeGraph.locked``), and each time that it
-is scored stands in the run's folder (``harness.store.accesses``)."""
+is scored stands in the run's folder (``harness.store.accesses``).
+
+Features may be corrupted in one stage alone (``DataSpec.corrupt``). The model is then built anew
+for the test, with the features of the test and the weights of the training."""
 
 from __future__ import annotations
 
 import math
 import resource
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,9 @@ import torch
 
 from harness import kernels, provenance
 from harness.catalog import create_model, origin
+from harness.data.corrupt import corrupted
+from harness.data.corruption import Corruption, in_training, when_tested
+from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.data.load import Dataset, load
 from harness.errors import ConfigError, DataError, MachineError, RunError
@@ -147,7 +153,8 @@ def train(
     whole = load(spec.data.dataset, spec.data.features, spec.data.modalities)
     known = whole.graph.known(spec.protocol.filter_of("valid"))
     dataset = replace(whole, graph=whole.graph.locked())
-    model = _build(spec, dataset).to(device)
+    features = _corrupted(spec, whole, in_training(spec.data.corrupt))
+    model = _build(spec, dataset, features).to(device)
     seal = sealing(model, spec, whole.graph, place.folder, device)
     checkpoints = CheckpointFolder(place.folder)
     result = _fit(model, spec, dataset.graph, known, device, checkpoints, seal, hooks, limits)
@@ -165,7 +172,7 @@ def train(
         dataset_digest=dataset.graph.digest,
         features=spec.data.features,
         feature_digest=dataset.features.digest,
-        modalities=tuple(dataset.features.tables),
+        modalities=tuple(features.tables),
         seed=spec.seed,
         protocol=spec.protocol.key,
         metrics=valid.metrics if valid else (),
@@ -227,10 +234,13 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
     before = [sample for sample in record.timings if sample.name != PEAK]
     peak = max((s.value for s in record.timings if s.name == PEAK), default=0.0)
     provenance = _with_test(record.provenance, access.provenance)
+    # What the model says of its weights is said of the features that it was tested on.
+    said = model.diagnostics() if spec.trained_as != spec else {}
     return record.model_copy(
         update={
             "status": "ok",
             "metrics": (*record.metrics, *outcome.metrics),
+            "diagnostics": {**record.diagnostics, **said},
             "timings": (*before, *_timings("test", outcome, device, peak)),
             "provenance": provenance | counted(place.folder),
         }
@@ -289,11 +299,15 @@ def has_checkpoint(spec: RunSpec, folder: Path) -> bool:
 def load_trained(spec: RunSpec, folder: Path, device: torch.device) -> tuple[Model, Dataset]:
     """Return the model of a finished run with its best weights, and its dataset.
 
+    The model holds the features of the test; what it fitted to those of the training, if anything,
+    is in its state.
+
     Raises:
         DataError: the folder holds no checkpoint of a validated model.
     """
     dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
-    model = _build(spec, dataset).to(device)
+    features = _corrupted(spec, dataset, when_tested(spec.data.corrupt))
+    model = _build(spec, dataset, features).to(device)
     if model.capabilities.trainable and spec.training.epochs:
         best = CheckpointFolder(folder).load_best() if folder.is_dir() else None
         if best is None:
@@ -332,12 +346,16 @@ def _with_test(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> dict[st
     return {**trained, "tested": {**other, "finished": tested["finished"]}}
 
 
-def _build(spec: RunSpec, dataset: Dataset) -> Model:
+def _corrupted(spec: RunSpec, dataset: Dataset, how: Sequence[Corruption]) -> FeatureSet:
+    return corrupted(dataset.features, how, seed=spec.seed, dataset=dataset.graph.digest)
+
+
+def _build(spec: RunSpec, dataset: Dataset, features: FeatureSet) -> Model:
     return create_model(
         spec.model.name,
         spec.model.options,
         dataset.graph.index,
-        dataset.features.modalities(),
+        features.modalities(),
         seed=spec.seed,
     )
 

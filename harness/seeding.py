@@ -24,7 +24,7 @@ def seed_for(seed: int, dataset: str, stream: Stream, step: int = 0) -> int:
         seed: the run's seed.
         dataset: digest of the dataset.
         stream: what the numbers are used for.
-        step: epoch (or another counter) within the stream; each epoch starts a stream of its own,
+        step: epoch (or another number) within the stream; each epoch starts a stream of its own,
             so a run resumed at an epoch needs no generator state.
     """
     text = f"{seed}/{dataset}/{stream}/{step}"

@@ -44,7 +44,7 @@ def execute_job(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> O
 
 
 def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outcome:
-    from harness import catalog, pipeline
+    from harness import catalog, pipeline, reuse
 
     log, path = job.folder / "log.jsonl", job.folder / RECORD
     record = read_record(path) if path.is_file() else None
@@ -63,7 +63,9 @@ def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outc
         place = pipeline.Workplace(job.folder, job.device, job.threads)
         validated = record is not None and record.status == "validated"
         if record is None or not (validated and pipeline.has_checkpoint(job.spec, job.folder)):
-            record = pipeline.train(job.run_id, job.spec, place, hooks, job.limits)
+            record = reuse.take_over(job.run_id, job.spec, place) or pipeline.train(
+                job.run_id, job.spec, place, hooks, job.limits
+            )
         if job.stage == "test":
             record = pipeline.test(record, place, hooks)
     except Interrupted as error:

@@ -73,6 +73,9 @@ class Estimator:
                     name: FeatureSize(table.matrix.shape[1], table.coverage)
                     for name, table in tables.items()
                 }
+            for copies in data.corrupt:
+                for name in [n for n in features if copies.modality in (None, n)]:
+                    features |= dict.fromkeys(copies.names_of(name), features[name])
             self._sizes[key] = Sizes.of(graph, features)
         return self._sizes[key]
 

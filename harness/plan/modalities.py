@@ -41,7 +41,11 @@ def choose_data(
         if line.drop:
             return f"the model reads no features, so '{line.drop[0]}' cannot be left out"
         return DataSpec(dataset=data.dataset)
-    if data.modalities is None and not line.drop and not capabilities.requires:
+    if data.corrupt and features == "none":
+        return "feature set 'none' holds nothing to corrupt"
+    corrupted = any(corruption.modality for corruption in data.corrupt)
+    named = data.modalities is not None or line.drop or corrupted
+    if not (named or capabilities.requires):
         return data
     try:
         offered = () if features == "none" else source.modalities(features)
@@ -54,16 +58,19 @@ def choose_data(
                 f"{_where(layers, 'modalities')}: no modality '{name}' on '{source.card.name}': "
                 f"{has}{suggest(name, offered)}"
             )
-    named = offered if data.modalities is None else data.modalities
+    chosen = offered if data.modalities is None else data.modalities
     for name in line.drop:
-        if name not in named:
+        if name not in chosen:
             return f"no modality '{name}' to leave out: {has}"
-    kept = tuple(m for m in offered if m in named and m not in line.drop)
+    kept = tuple(m for m in offered if m in chosen and m not in line.drop)
     lacking = sorted(capabilities.requires - set(kept))
     if lacking:
         return f"needs {', '.join(lacking)}: {has}"
     if not kept:
         return DataSpec(dataset=data.dataset)
+    for corruption in data.corrupt:
+        if corruption.modality not in (None, *kept):
+            return f"no modality '{corruption.modality}' to corrupt: {has}"
     return data.model_copy(update={"modalities": None if kept == offered else kept})
 
 

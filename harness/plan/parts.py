@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from harness.config.base import KeyPath, dotted_keys
@@ -12,7 +12,7 @@ from harness.errors import ConfigError, suggest
 from harness.model import MODELS, Model
 from harness.plan.select import SourceOf, canonical
 from harness.plan.settings import Setting, from_overrides, from_suite, setting_at
-from harness.plan.suite import Exclusion, Row, Scope, Suite, Variant
+from harness.plan.suite import Exclusion, Row, Scope, Suite, Variant, Variation
 
 __all__ = ["Column", "Errors", "Line", "Parts", "Scoped", "resolve", "searched_setting"]
 
@@ -105,6 +105,7 @@ def resolve(suite: Suite, overrides: Mapping[str, Any], source_of: SourceOf) -> 
     shared = [s for settings in (*base, *command) for s in settings]
     shared += [s for column in columns for s in column.settings]
     shared += [s for override in scoped for s in override.settings]
+    shared += [s for line in lines for s in line.settings]  # strict ones are not looked at
     searched = suite.study.space if suite.study else ()
     shared += errors.each(lambda key: searched_setting(suite, key), searched)
     if len(lines) == len(parts.rows()):
@@ -117,12 +118,14 @@ def resolve(suite: Suite, overrides: Mapping[str, Any], source_of: SourceOf) -> 
 
 @dataclass(frozen=True)
 class _RowAt:
-    """A row, the variant it is changed by, and where both stand."""
+    """A row, the variant and the variation it is changed by, and where they stand."""
 
     path: KeyPath
     row: Row
     variant_path: KeyPath = ()
     variant: Variant | None = None
+    variation_path: KeyPath = ()
+    variation: Variation | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,15 @@ class _Resolver:
                 _RowAt(path, base, ("ablation", "variants", i), variant)
                 for i, variant in enumerate(self.suite.ablation.variants)
             ]
-        return rows
+        return [varied for row in rows for varied in self._varied(row)]
+
+    def _varied(self, item: _RowAt) -> list[_RowAt]:
+        if not (self.suite.vary and item.row.varied):
+            return [item]
+        return [
+            replace(item, variation_path=("vary", i), variation=variation)
+            for i, variation in enumerate(self.suite.vary)
+        ]
 
     def line(self, position: int, item: _RowAt) -> Line:
         model = self._at((*item.path, "model"), lambda: MODELS.get(item.row.model))
@@ -149,6 +160,10 @@ class _Resolver:
             path = (*item.variant_path, "set")
             settings += from_suite(self.suite, item.variant.set, path, strict=True)
             label, drop = item.variant.label, drop + item.variant.drop
+        if item.variation is not None:
+            path = (*item.variation_path, "set")
+            settings += from_suite(self.suite, item.variation.set, path, strict=False)
+            label = f"{label}, {item.variation.label}"
         return Line(position, label, item.row.model, model, settings, drop)
 
     def column(self, number: int) -> Column:
@@ -200,9 +215,9 @@ def _check_labels(suite: Suite, rows: list[_RowAt], lines: Iterable[Line], error
     for line in lines:
         if line.label in seen:
             at = rows[line.position]
+            where = suite.where(at.variation_path or at.variant_path or at.path)
             errors.add(
-                f"{suite.where(at.variant_path or at.path)}: two rows are called "
-                f"'{line.label}'; give one of them another label"
+                f"{where}: two rows are called '{line.label}'; give one of them another label"
             )
         seen.add(line.label)
 

@@ -33,6 +33,9 @@ def suite_schema() -> dict[str, Any]:
     schema = Suite.model_json_schema()
     definitions: dict[str, Any] = schema["$defs"]
     definitions["Settings"] = _settings_schema()
+    settings_text = json.dumps(definitions["Settings"])
+    items = RunSpec.model_json_schema()["$defs"]
+    definitions |= {n: d for n, d in items.items() if f'"#/$defs/{n}"' in settings_text}
     for name in ("Suite", *list(definitions)):
         target = schema if name == "Suite" else definitions[name]
         for key, field in target["properties"].items():

@@ -13,10 +13,11 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from harness.config.base import Config
 from harness.config.search import between, one_of
+from harness.data.corruption import Corruption, in_training
 
 __all__ = [
     "NUMERICS",
@@ -60,6 +61,13 @@ class DataSpec(Config):
     """Feature set of the dataset ("none", "names", ...): ``harness data show NAME``."""
     modalities: tuple[str, ...] | None = None
     """Modalities of the feature set to use; all when not given."""
+    corrupt: tuple[Corruption, ...] = ()
+    """What is wrong with the features, one after another; what does nothing is left out."""
+
+    @field_validator("corrupt")
+    @classmethod
+    def _that_do_something(cls, corrupt: tuple[Corruption, ...]) -> tuple[Corruption, ...]:
+        return tuple(corruption for corruption in corrupt if corruption.amount)
 
 
 class NegativesSpec(Config):
@@ -276,12 +284,25 @@ class RunSpec(Config):
             )
         return self
 
+    @property
+    def trained_as(self) -> RunSpec:
+        """The run whose training this one's is: tested on the features that it is trained on.
+
+        Equal to this one but where features are corrupted in training or in testing alone.
+        """
+        alike = tuple(
+            corruption.model_copy(update={"at": "both"})
+            for corruption in in_training(self.data.corrupt)
+        )
+        data = self.data.model_copy(update={"corrupt": alike})
+        return self.model_copy(update={"data": data})
+
     def run_id(self, *, dataset_digest: str, feature_digest: str, model_numerics: int) -> str:
         """Return the run's identity: 12 hex digits.
 
         Args:
             dataset_digest: digest of the graph.
-            feature_digest: digest of the features used ("" without).
+            feature_digest: digest of the features used ("" without), before they are corrupted.
             model_numerics: ``Capabilities.numerics`` of the model.
 
         ``model.options`` must already be reduced to the values that differ from the model's

@@ -35,6 +35,7 @@ __all__ = [
     "Settings",
     "Suite",
     "Variant",
+    "Variation",
     "find_suite",
     "load_suite",
 ]
@@ -111,6 +112,15 @@ class Variant(Config):
     """Modalities of the dataset's feature set that are left out."""
 
 
+class Variation(Config):
+    """What is changed in every row of the suite; a row of its own for each."""
+
+    label: str
+    """Follows the row's label after a comma."""
+    set: Settings = Field(default_factory=dict)
+    """Settings that differ from the row's; {} for the row as it is."""
+
+
 class Row(Config):
     """One row of the table: a model and its settings. A model's name alone will do."""
 
@@ -122,6 +132,8 @@ class Row(Config):
     """Settings of this row; they win over ``base`` and ``overrides``."""
     drop: Names = ()
     """Modalities of the dataset's feature set that are left out."""
+    varied: bool = True
+    """Whether the suite's variations are for this row too; else it stands once, as it is."""
 
     @model_validator(mode="before")
     @classmethod
@@ -167,6 +179,8 @@ class Suite(Config):
     """Rows of the table."""
     ablation: Ablation | None = None
     """Leave-one-out rows, after ``rows``."""
+    vary: tuple[Variation, ...] = ()
+    """Each row is repeated with each of these changes (a curve over a setting)."""
     datasets: Annotated[tuple[DatasetChoice, ...], Field(min_length=1)]
     """Datasets."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)

@@ -13,6 +13,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,23 @@ class CheckpointFolder:
         state = self._read()
         return state is not None and (self.folder / str(state.get("best"))).is_file()
 
+    def copy_from(self, other: Path) -> None:
+        """Take over the checkpoints of another folder, as they are now.
+
+        Where the disk allows it their files are shared: none is ever written to again.
+
+        Raises:
+            DataError: the other folder's checkpoint is damaged or of a newer format.
+            MachineError: this folder cannot be written.
+        """
+        state = CheckpointFolder(other)._read()
+        if state is None:
+            return
+        with _machine_errors(self.folder):
+            for name in {state["last"], state["best"]} - {None}:
+                _share(other / name, self.folder / name)
+            self._replace("state.json", json.dumps(state).encode())
+
     def _read(self) -> dict[str, Any] | None:
         path = self.folder / "state.json"
         try:
@@ -186,6 +204,14 @@ class CheckpointFolder:
         _synchronise(temporary)
         os.replace(temporary, self.folder / name)
         _synchronise(self.folder)
+
+
+def _share(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, target)
 
 
 def _synchronise(path: Path) -> None:

@@ -18,6 +18,7 @@ from .._fusion import ModalityDropout
 
 __all__ = [
     "CONTROLS",
+    "INFORMED",
     "WEIGHTED_SUMS",
     "Config",
     "Critic",
@@ -34,7 +35,10 @@ __all__ = [
 CONTROLS = frozenset({"uniform", "random", "learned"})
 """Sources of weights that look at no information: they decide whether looking helps."""
 
-WEIGHTED_SUMS = frozenset({"complementarity", "mean", "attention"})
+INFORMED = frozenset({"complementarity", "relevance"})
+"""Kinds of fusion whose weights come from information among the modalities."""
+
+WEIGHTED_SUMS = INFORMED | {"mean", "attention"}
 """Kinds of fusion whose result is a weighted sum of the modalities' vectors."""
 
 
@@ -117,8 +121,8 @@ class Temperature(Options):
     """Among the views of a modality (Eq. 3). Ignored where experts.weights is, and where it is
     "mean"."""
     inter: Annotated[float, Field(gt=0), between(0.1, 10.0, log=True)] = 1.0
-    """Among modalities (Eq. 4). Ignored but by the fusion "complementarity", and by the estimator
-    "uniform"."""
+    """Among modalities (Eq. 4). Ignored but by the fusions "complementarity" and "relevance", and
+    by the estimator "uniform"."""
 
 
 class Information(Options):
@@ -142,7 +146,8 @@ class Information(Options):
     club: upper bound (Cheng et al. 2020), club_momok as MoMoK fits it; infonce; cosine: a cheap
     proxy. Controls: uniform, random (drawn once) and learned (free logits trained with the
     model). Like all of mi ignored where no weight asks for information: with a fusion other than
-    "complementarity" where the views have no weights either, or equal ones (experts.weights)."""
+    "complementarity" and "relevance" where the views have no weights either, or equal ones
+    (experts.weights)."""
     granularity: Literal["batch", "pointwise"] = "batch"
     """One weight per view and modality, as Eqs. 3-4 are written, or one per entity from pointwise
     information. Ignored by the controls."""
@@ -220,6 +225,7 @@ class Fusion(Options):
 
     kind: Literal[
         "complementarity",
+        "relevance",
         "mean",
         "concat",
         "product",
@@ -227,13 +233,14 @@ class Fusion(Options):
         "attention",
         "self_attention",
     ] = "complementarity"
-    """complementarity: Eq. 4, which is the mean for whoever has two modalities; mean; concat: a
-    linear map of all; product: of normalised vectors; gate: sigmoid gates seeing the structure;
-    attention: softmax of w tanh(v) (AdaMF, NativE); self_attention: one layer over the
-    modalities."""
+    """complementarity: Eq. 4, which is the mean for whoever has two modalities; relevance: not in
+    the paper, more weight to what shares information with the structure and is not repeated
+    (docs/robustness.md); mean; concat: a linear map of all; product: of normalised vectors; gate:
+    sigmoid gates seeing the structure; attention: softmax of w tanh(v) (AdaMF, NativE);
+    self_attention: one layer over the modalities."""
     scope: Literal["inter", "both"] = "inter"
-    """What is fused: modalities, or all views at once. Ignored by the kind "complementarity", and
-    where a modality has one view."""
+    """What is fused: modalities, or all views at once. Ignored by the kinds "complementarity" and
+    "relevance", and where a modality has one view."""
     missing: Literal["mask_renorm", "literal"] = "mask_renorm"
     """An absent modality is left out and the weights renormalised, or takes part as a zero row.
     Ignored without features."""
@@ -290,6 +297,13 @@ class Config(ModelConfig):
                 f"score.per_modality_relation needs a fusion that is a weighted sum, not '{kind}'; "
                 f"choose {', '.join(sorted(WEIGHTED_SUMS))}"
             )
+        if kind == "relevance" and not self.structure.as_modality:
+            raise ValueError(
+                "fusion.kind 'relevance' needs structure.as_modality: relevance is information "
+                "shared with the structure"
+            )
+        if kind == "relevance" and self.mi.granularity == "pointwise":
+            raise ValueError("fusion.kind 'relevance' needs mi.granularity 'batch'")
         if self.mi.minimise_weight and not self._weighs_views:
             raise ValueError(
                 "mi.minimise_weight needs estimated views: backbone 'cmoe' with experts.K > 1, "
@@ -299,6 +313,6 @@ class Config(ModelConfig):
 
     @property
     def _weighs_views(self) -> bool:
-        apart = self.fusion.scope == "inter" or self.fusion.kind == "complementarity"
+        apart = self.fusion.scope == "inter" or self.fusion.kind in INFORMED
         estimated = self.experts.weights == "complementarity"
         return apart and estimated and self.backbone == "cmoe" and self.experts.K > 1

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
 from .._fusion import Part, masked_softmax, spread, weighted_sum
-from .config import Config
+from .config import INFORMED, Config
 from .information import ComplementarityWeights
 
 __all__ = ["Attention", "Complementarity", "Fused", "Fusion", "Inputs", "Mean", "build_fusion"]
@@ -58,7 +58,7 @@ class Fusion(nn.Module):
 
 
 class Complementarity(Fusion):
-    """sum_m w_m v_m, w = softmax_m( -sum_{m' != m} I(v_m; v_m') ) (Eq. 4)."""
+    """sum_m w_m v_m, w = softmax_m( -sum_{m' != m} I(v_m; v_m') ) (Eq. 4), or by relevance."""
 
     def __init__(self, weights: ComplementarityWeights) -> None:
         super().__init__()
@@ -175,11 +175,11 @@ def build_fusion(
     Args:
         config: the model's options.
         n_parts: P.
-        weights: weights of the kind "complementarity".
+        weights: weights of the kinds "complementarity" and "relevance".
         bound: initial bound of RotatE's entities.
     """
     width, kind = 2 * config.dim, config.fusion.kind
-    if kind == "complementarity":
+    if kind in INFORMED:
         assert weights is not None
         return Complementarity(weights)
     if kind == "mean":

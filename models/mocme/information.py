@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,10 @@ from .._fusion import masked_softmax
 from .config import CONTROLS, Information
 from .estimators import Estimator, Measured, build_estimator
 
-__all__ = ["ComplementarityWeights"]
+__all__ = ["ComplementarityWeights", "RelevanceWeights"]
+
+LEAST = 0.01
+"""Relevance, in nats, below which a modality counts as having this much: no estimate tells less."""
 
 
 class ComplementarityWeights(nn.Module):
@@ -65,12 +69,20 @@ class ComplementarityWeights(nn.Module):
             return
         self.estimator = build_estimator(n_views, width, options, n_rows)
         reliable = (overlap >= options.min_overlap) & ~torch.eye(n_views, dtype=torch.bool)
-        self.register_buffer("reliable", reliable, persistent=False)
+        # Counted where the model is trained: it may be tested with fewer features.
+        self.register_buffer("reliable", reliable)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.register_buffer("information", torch.zeros(n_views, n_views))
         if options.granularity == "pointwise":
             self.register_buffer("pointwise", torch.zeros(n_entities, n_views, n_views))
             self.register_buffer("visits", torch.zeros(n_entities, dtype=torch.long))
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *others: Any, **named: Any
+    ) -> None:
+        if self.measures:  # checkpoints of earlier versions do not hold it
+            state_dict.setdefault(f"{prefix}reliable", self.reliable)
+        super()._load_from_state_dict(state_dict, prefix, *others, **named)
 
     def forward(
         self,
@@ -97,8 +109,11 @@ class ComplementarityWeights(nn.Module):
             information = self._ready(self._scaled(self.information) + gradient)
         if available is None:
             return (-information.sum(1) / self.temperature).softmax(0)
-        shared = available.float() @ information
-        return masked_softmax(-shared * self._rescaled(available) / self.temperature, available)
+        return masked_softmax(self._logits(information, available) / self.temperature, available)
+
+    def _logits(self, information: Tensor, available: Tensor) -> Tensor:
+        """Return the logits [n, V] of what each entity has, before the temperature."""
+        return -(available.float() @ information) * self._rescaled(available)
 
     def observe(self, views: Tensor, present: Tensor, entities: Tensor) -> Tensor:
         """Estimate on a batch, update the averages, return the estimator's loss.
@@ -174,6 +189,25 @@ class ComplementarityWeights(nn.Module):
     def _gain(self, count: Tensor) -> Tensor:
         """Weight of the count-th value in a bias-corrected exponential average."""
         return (1 - self.options.ema) / (1 - self.options.ema ** count.float())
+
+
+class RelevanceWeights(ComplementarityWeights):
+    """w_m ~ r_m / (1 + sum_{m'} c_mm' / r_m), relevance over redundancy; not in the MoCME paper.
+
+    r_m = I(v_m; v_S) with the structure S is relevance, c_mm' = min(r_m, r_m', I(v_m; v_m'))
+    redundancy, in a quotient as in mRMR (Ding and Peng 2005; Peng et al. 2005). What two modalities
+    say of the structure in common is at most c: no more than either says of it (Barrett 2015), no
+    more than they share. So k copies of a modality have a k-th of its weight each. The structure
+    counts as the most relevant of the others, the least that it can: nothing shares more with it
+    than itself. Sums are over the modalities that an entity has, without the structure.
+    """
+
+    def _logits(self, information: Tensor, available: Tensor) -> Tensor:
+        others = information[0, 1:].clamp(min=LEAST)
+        relevance = torch.cat([others.max()[None], others])
+        common = torch.minimum(others, others[:, None]).minimum(information[1:, 1:]) / others
+        repeats = torch.nn.functional.pad(available[:, 1:].float() @ common, (1, 0))
+        return relevance.log() - (1 + repeats).log()
 
 
 def _unit(options: Information, n_rows: int) -> float:

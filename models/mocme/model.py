@@ -17,10 +17,10 @@ from .._init import rows_of, uniform_table, xavier_table
 from .._scorers import rotate_query
 from .backbones import Identity, build_backbone
 from .branches import Branch, FeatureBranch, StructureBranch, weighted_views
+from .config import INFORMED, Information
 from .config import Config as MoCMEConfig
-from .config import Information
 from .fusion import Complementarity, Fused, Inputs, build_fusion
-from .information import ComplementarityWeights
+from .information import ComplementarityWeights, RelevanceWeights
 
 __all__ = ["MoCME"]
 
@@ -97,7 +97,7 @@ class MoCME(Model):
         self._build_score(config, index)
         self._build_available(config, index, found)
         self.first = 0 if config.structure.as_modality or not found else 1
-        self.all_views = config.fusion.scope == "both" and config.fusion.kind != "complementarity"
+        self.all_views = config.fusion.scope == "both" and config.fusion.kind not in INFORMED
         self._build_branches(config, found)
         self._build_fusion(config)
 
@@ -293,16 +293,23 @@ class MoCME(Model):
     def _build_fusion(self, config: MoCMEConfig) -> None:
         self.part_counts = [b.backbone.n_views if self.all_views else 1 for b in self._branches]
         inter: ComplementarityWeights | None = None
-        if config.fusion.kind == "complementarity":
+        if config.fusion.kind in INFORMED:
             have = self.available[:, self.first :].float()
             temperature = config.mi.temperature.inter
-            inter = self._weights(len(self.part_counts), config.mi, temperature, have.T @ have)
+            kind = RelevanceWeights if config.fusion.kind == "relevance" else ComplementarityWeights
+            overlap = have.T @ have
+            inter = self._weights(len(self.part_counts), config.mi, temperature, overlap, kind)
         self.fusion = build_fusion(config, sum(self.part_counts), inter, self.bound)
 
     def _weights(
-        self, n_views: int, options: Information, temperature: float, overlap: Tensor
+        self,
+        n_views: int,
+        options: Information,
+        temperature: float,
+        overlap: Tensor,
+        kind: type[ComplementarityWeights] = ComplementarityWeights,
     ) -> ComplementarityWeights:
-        return ComplementarityWeights(
+        return kind(
             n_views,
             2 * self.config.dim,
             options,
@@ -316,7 +323,7 @@ class MoCME(Model):
 
     @property
     def inter(self) -> ComplementarityWeights | None:
-        """Weights of the modalities (Eq. 4); None for the other kinds of fusion."""
+        """Weights of the modalities by information; None for the other kinds of fusion."""
         return self.fusion.weights if isinstance(self.fusion, Complementarity) else None
 
     @property

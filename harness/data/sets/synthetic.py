@@ -1,10 +1,11 @@
 """The generated dataset ``synthetic`` and its variants.
 
-A variant is written after a colon: settings of ``SyntheticConfig`` (numbers only), a published
-dataset to imitate in size and modality coverage, or both, separated by commas::
+A variant is written after a colon: settings of ``SyntheticConfig`` (numbers only), ``signal`` or a
+published dataset to imitate in size and modality coverage, or both, separated by commas::
 
     synthetic                       a few hundred entities, learnable in seconds
     synthetic:entities=2000,train=40000,seed=3
+    synthetic:signal                numbers that tell most relations, images that tell nothing
     synthetic:mkg-w                 as many entities, relations, triples and features as MKG-W
     synthetic:mkg-w,seed=1
 """
@@ -18,10 +19,20 @@ from pydantic import ValidationError
 from harness.data.card import DATASETS, DatasetCard, DatasetSource
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
-from harness.data.synthetic import SyntheticConfig, generate, imitate
+from harness.data.synthetic import PlantedModality, SyntheticConfig, generate, imitate
 from harness.errors import ConfigError, suggest
 
 __all__ = ["SyntheticSource"]
+
+SIGNAL = SyntheticConfig(
+    name="synthetic:signal",
+    modalities=(
+        PlantedModality(name="numeric", dim=16, relations=6, noise=0.1),
+        PlantedModality(name="image", dim=16, relations=0),
+    ),
+)
+"""Whose weights should be large and whose small is known; two of the eight relations are of the
+structure alone."""
 
 
 class SyntheticSource(DatasetSource):
@@ -99,13 +110,15 @@ def _setting(key: str) -> str:
 
 
 def _imitation(name: str) -> SyntheticConfig:
-    """The configuration with the published statistics of a registered dataset."""
+    """The configuration with the published statistics of a registered dataset, or ``SIGNAL``."""
+    if name == "signal":
+        return SIGNAL
     cards = {known: DATASETS.get(known).card for known in DATASETS}
     choices = {known: card for known, card in cards.items() if card.modality_counts}
     if name not in choices:
         raise ConfigError(
             f"dataset 'synthetic:{name}': no published dataset '{name}' to imitate"
-            f"{suggest(name, choices)}"
+            f"{suggest(name, ['signal', *choices])}"
         )
     return imitate(f"synthetic:{name}", choices[name].counts, choices[name].modality_counts)
 

@@ -1,0 +1,76 @@
+"""What can be wrong with the features of a run, as settings; ``harness.data.corrupt`` does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from harness.config.base import Config
+
+__all__ = ["Corruption", "in_training", "when_tested"]
+
+_OF = {"drop": "share", "noise": "scale", "shuffle": "share", "duplicate": "copies"}
+"""Kind -> the value that says how much."""
+_ALLOWED = {kind: {value} for kind, value in _OF.items()} | {"duplicate": {"copies", "scale"}}
+MOST_DROPPED = 0.95
+"""Share of the entities that may lose a modality: what nobody has is no modality."""
+
+
+class Corruption(Config):
+    """One thing that is wrong with the features of one modality, or of each by itself."""
+
+    kind: Literal["drop", "noise", "shuffle", "duplicate"]
+    """drop: a share of the entities that have the modality lose it, and the mask says so; noise:
+    Gaussian, relative to the standard deviation of each component; shuffle: a share of the entities
+    have each other's features; duplicate: the modality is there again under other names."""
+    modality: str | None = None
+    """Which; every modality, each with draws of its own, when not given."""
+    share: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Of the entities that have the modality: drop (at most 0.95) and shuffle. Those of a smaller
+    share are among those of a larger one."""
+    scale: Annotated[float, Field(ge=0)] | None = None
+    """Standard deviation of the noise over that of the component, among the entities that have the
+    modality: noise, and of the copies of duplicate. Noise of one scale is a multiple of that of
+    another."""
+    copies: Annotated[int, Field(ge=0, le=8)] | None = None
+    """duplicate: how many there are beside the first, called ``text_2``, ``text_3``, ..."""
+    at: Literal["both", "train", "test"] = "both"
+    """both: always; train: trained with it and tested on intact features; test: trained and chosen
+    on intact features, and tested with it."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Corruption:
+        for value in ("share", "scale", "copies"):
+            if getattr(self, value) is not None and value not in _ALLOWED[self.kind]:
+                raise ValueError(f"{value} has no meaning for kind '{self.kind}'")
+        if getattr(self, _OF[self.kind]) is None:
+            raise ValueError(f"kind '{self.kind}' needs {_OF[self.kind]}")
+        if self.kind == "drop" and self.amount > MOST_DROPPED:
+            raise ValueError(f"share of 'drop' is at most {MOST_DROPPED}, got {self.share}")
+        if self.kind == "duplicate" and self.at != "both":
+            raise ValueError(
+                f"at '{self.at}' does not go with 'duplicate': a model has the modalities that it "
+                "was trained with; use both"
+            )
+        return self
+
+    @property
+    def amount(self) -> float:
+        """How much: share, scale or copies; 0 changes nothing."""
+        return float(getattr(self, _OF[self.kind]))
+
+    def names_of(self, modality: str) -> tuple[str, ...]:
+        """Return the names of a modality's copies."""
+        return tuple(f"{modality}_{i + 2}" for i in range(self.copies or 0))
+
+
+def in_training(corruptions: Iterable[Corruption]) -> tuple[Corruption, ...]:
+    """Return what is wrong with the features that a model is trained and chosen on."""
+    return tuple(c for c in corruptions if c.at != "test")
+
+
+def when_tested(corruptions: Iterable[Corruption]) -> tuple[Corruption, ...]:
+    """Return what is wrong with the features that it is tested on."""
+    return tuple(c for c in corruptions if c.at != "train")
