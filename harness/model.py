@@ -22,11 +22,14 @@ from torch import Tensor, nn
 from harness import kernels
 from harness.config.base import Config
 from harness.index import GraphIndex, Modality, Side
+from harness.kernels import mixed
+from harness.kernels.mixed import Mixture
 from harness.registry import Registry
 
 __all__ = [
     "MODELS",
     "Capabilities",
+    "Mix",
     "Model",
     "ModelConfig",
     "Query",
@@ -66,6 +69,18 @@ class Capabilities:
     numerics: int = 1
 
 
+class Mix(NamedTuple):
+    """How a candidate is mixed from parts; see ``harness.kernels.mixed``.
+
+    Attributes:
+        logits: name of the table [n, M] of the parts' logits (``HIDDEN``: the part is not there).
+        temperature: [q] factor of the logits, positive; equal for queries of one relation.
+    """
+
+    logits: str
+    temperature: Tensor
+
+
 class Term(NamedTuple):
     """One comparison: ``weight * op(query, scale * table[candidate])``.
 
@@ -80,6 +95,8 @@ class Term(NamedTuple):
         table: name of the candidate table.
         weight: factor of this term.
         scale: [q, width] multiplied into the candidate first, or None.
+        mix: the table holds M parts of each candidate side by side, [n, M width], and the candidate
+            is their mixture for the query; None: the table holds the candidates. Not with a scale.
     """
 
     op: kernels.Op
@@ -87,6 +104,12 @@ class Term(NamedTuple):
     table: str
     weight: float = 1.0
     scale: Tensor | None = None
+    mix: Mix | None = None
+
+    def mixture(self, tables: Tables) -> Mixture:
+        """Return what the candidates of a term with ``mix`` are made from."""
+        assert self.mix is not None
+        return Mixture(tables[self.table], tables[self.mix.logits], self.mix.temperature)
 
 
 class Query(NamedTuple):
@@ -192,7 +215,10 @@ class Model(nn.Module):
         query = self.queries(tables, anchors, relations, side)
         total: Tensor | None = None
         for term in query.terms:
-            part = kernels.pairwise(term.op, term.query, tables[term.table], term.scale)
+            if term.mix is not None:
+                part = mixed.pairwise(term.op, term.query, term.mixture(tables))
+            else:
+                part = kernels.pairwise(term.op, term.query, tables[term.table], term.scale)
             part = part if term.weight == 1.0 else part * term.weight
             total = part if total is None else total + part
         assert total is not None
@@ -215,9 +241,13 @@ class Model(nn.Module):
         """
         total: Tensor | None = None
         for term in query.terms:
-            part = kernels.gathered(
-                term.op, term.query, tables[term.table], offsets, candidates, term.scale
-            )
+            if term.mix is not None:
+                mixture = term.mixture(tables)
+                part = mixed.gathered(term.op, term.query, mixture, offsets, candidates)
+            else:
+                part = kernels.gathered(
+                    term.op, term.query, tables[term.table], offsets, candidates, term.scale
+                )
             part = part if term.weight == 1.0 else part * term.weight
             total = part if total is None else total + part
         assert total is not None

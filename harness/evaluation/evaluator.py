@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,8 @@ from harness import kernels
 from harness.errors import NonFiniteError
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.index import KnownAnswers, Side
-from harness.model import Model, Tables
+from harness.kernels.mixed import mixed
+from harness.model import Model, Tables, Term
 from harness.plan.spec import Protocol
 
 __all__ = ["rank"]
@@ -99,7 +101,8 @@ class _Asked(NamedTuple):
         order = torch.arange(len(triples), device=triples.device)
         if not once or not len(triples):
             return cls(side, anchor, relation, list(range(len(triples) + 1)), target, order, order)
-        key = anchor * (relation.max() + 1) + relation
+        # By relation first: queries of one relation may have candidates of their own.
+        key = relation * (anchor.max() + 1) + anchor
         key, order = torch.sort(key, stable=True)
         _, owners, counts = torch.unique_consecutive(key, return_inverse=True, return_counts=True)
         first = torch.nn.functional.pad(torch.cumsum(counts, 0), (1, 0))
@@ -157,8 +160,7 @@ def _count_chunk(
     try:
         if model.decomposable:
             query = model.queries(tables, anchors, relations, side)
-            terms = [(t.op, t.query, tables[t.table], t.scale, t.weight) for t in query.terms]
-            better, tied = kernels.count_terms(terms, targets, offsets, answers, owners)
+            better, tied = _count_terms(query.terms, tables, targets, offsets, answers, owners)
         else:
             scores = model.score_all(tables, anchors, relations, side)
             better, tied = kernels.scores_to_counts(scores, targets, offsets, answers, owners)
@@ -168,3 +170,41 @@ def _count_chunk(
     if progress is not None:
         progress(len(targets))
     return better, tied, model.n_entities - (offsets.diff()[owners] - itself.long())
+
+
+def _count_terms(
+    terms: Sequence[Term],
+    tables: Tables,
+    targets: Tensor,
+    offsets: Tensor,
+    answers: Tensor,
+    owners: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Count for queries [q]; those whose candidates are mixed alike are counted together."""
+    temperatures = [term.mix.temperature for term in terms if term.mix is not None]
+    if not temperatures:
+        plain = [(t.op, t.query, tables[t.table], t.scale, t.weight) for t in terms]
+        return kernels.count_terms(plain, targets, offsets, answers, owners)
+    _, sizes = torch.unique_consecutive(torch.stack(temperatures, 1), dim=0, return_counts=True)
+    cuts = torch.nn.functional.pad(torch.cumsum(sizes, 0), (1, 0))
+    listed, mine = offsets[cuts].tolist(), torch.searchsorted(owners, cuts).tolist()
+    counts = []
+    for i, (low, high) in enumerate(pairwise(cuts.tolist())):
+        here = [_of_queries(term, tables, low, high) for term in terms]
+        asked = slice(mine[i], mine[i + 1])
+        starts, known = offsets[low : high + 1] - listed[i], answers[listed[i] : listed[i + 1]]
+        counts.append(kernels.count_terms(here, targets[asked], starts, known, owners[asked] - low))
+    better, tied = zip(*counts, strict=True)
+    return torch.cat(better), torch.cat(tied)
+
+
+def _of_queries(
+    term: Term, tables: Tables, low: int, high: int
+) -> tuple[kernels.Op, Tensor, Tensor, Tensor | None, float]:
+    """Return a term of queries low:high, whose candidates are mixed alike."""
+    table = tables[term.table]
+    if term.mix is not None:
+        rows = torch.arange(len(table), device=table.device)
+        table = mixed(term.mixture(tables), rows, term.mix.temperature[low].expand(len(rows)))
+    scale = None if term.scale is None else term.scale[low:high]
+    return term.op, term.query[low:high], table, scale, term.weight

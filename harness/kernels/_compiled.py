@@ -23,6 +23,9 @@ __all__ = [
     "count_tiles",
     "draw_free",
     "group_by_row",
+    "mixed_query_gradient",
+    "mixed_scores",
+    "mixed_table_gradient",
     "pair_scores",
     "query_gradient",
     "rotate",
@@ -182,6 +185,156 @@ def table_gradient(op, query, table, scale, starts, pairs, owners, gradient, to_
                     f = g * (one / np.sqrt(real * real + imaginary * imaginary + tiny))
                     to_table[row, k] += f * real
                     to_table[row, k + half] += f * imaginary
+
+
+@_loose
+def _mix(parts, logits, temperature, row, weights, mixed):
+    """Write the weights of a row's parts, and the row that they make.
+
+    weights = softmax(temperature * logits[row]), mixed = sum over m of weights[m] * parts[row, m].
+    """
+    width, m_parts = np.uint64(len(mixed)), np.uint64(len(weights))
+    top = temperature * logits[row, np.uint64(0)]
+    for m in range(np.uint64(1), m_parts):
+        top = max(top, temperature * logits[row, m])
+    total = temperature - temperature
+    for m in range(m_parts):
+        weights[m] = np.exp(temperature * logits[row, m] - top)
+        total += weights[m]
+    for m in range(m_parts):
+        weights[m] /= total
+    for k in range(width):
+        mixed[k] = weights[np.uint64(0)] * parts[row, k]
+    for m in range(np.uint64(1), m_parts):
+        first, weight = m * width, weights[m]
+        for k in range(width):
+            mixed[k] += weight * parts[row, first + k]
+
+
+@_loose
+def _slope(op, query, i, mixed, g, slope):
+    """Write the gradient of a pair's score, times g, by the candidate's vector."""
+    width = np.uint64(len(mixed))
+    half = np.uint64(width // np.uint64(2))
+    one = mixed.dtype.type(1)
+    tiny = mixed.dtype.type(TINY)
+    if op == DOT:
+        for k in range(width):
+            slope[k] = g * query[i, k]
+    elif op == L1:
+        for k in range(width):
+            slope[k] = g * _sign(query[i, k] - mixed[k], one)
+    else:
+        for k in range(half):
+            real = query[i, k] - mixed[k]
+            imaginary = query[i, k + half] - mixed[k + half]
+            f = g * (one / np.sqrt(real * real + imaginary * imaginary + tiny))
+            slope[k] = f * real
+            slope[k + half] = f * imaginary
+
+
+@_loose
+def _to_weights(parts, row, slope, weights, to_logits):
+    """Write a pair's gradient by temperature * logits: w_m (slope . part_m - slope . mixed)."""
+    width, m_parts = np.uint64(len(slope)), np.uint64(len(weights))
+    mean = slope[np.uint64(0)] - slope[np.uint64(0)]
+    for m in range(m_parts):
+        first, along = m * width, mean - mean
+        for k in range(width):
+            along += slope[k] * parts[row, first + k]
+        to_logits[m] = along
+    for m in range(m_parts):
+        mean += weights[m] * to_logits[m]
+    for m in range(m_parts):
+        to_logits[m] = weights[m] * (to_logits[m] - mean)
+
+
+@_loose
+def mixed_scores(op, query, parts, logits, temperature, offsets, candidates, out, low, high):
+    """Write the scores of the pairs of queries low:high with candidates mixed for the query."""
+    width = np.uint64(query.shape[1])
+    half = np.uint64(width // np.uint64(2))
+    mixed = np.empty(query.shape[1], query.dtype)
+    weights = np.empty(logits.shape[1], query.dtype)
+    listed = np.uint64(len(candidates))
+    for i in range(np.uint64(low), np.uint64(high)):
+        for p in range(np.uint64(offsets[i]), np.uint64(offsets[i + 1])):
+            if p + np.uint64(AHEAD) < listed:
+                prefetch_row(parts, candidates[p + np.uint64(AHEAD)])
+            _mix(parts, logits, temperature[i], np.uint64(candidates[p]), weights, mixed)
+            total = query.dtype.type(0)
+            if op == DOT:
+                for k in range(width):
+                    total += query[i, k] * mixed[k]
+            elif op == L1:
+                for k in range(width):
+                    total -= abs(query[i, k] - mixed[k])
+            else:
+                for k in range(half):
+                    real = query[i, k] - mixed[k]
+                    imaginary = query[i, k + half] - mixed[k + half]
+                    total -= np.sqrt(real * real + imaginary * imaginary)
+            out[p] = total
+
+
+@_loose
+def mixed_query_gradient(
+    op, query, parts, logits, temperature, offsets, candidates, gradient,
+    to_query, to_temperature, low, high,
+):  # fmt: skip
+    """Add up the gradients of queries low:high and of their temperatures."""
+    width, m_parts = np.uint64(query.shape[1]), np.uint64(logits.shape[1])
+    mixed, slope = np.empty(query.shape[1], query.dtype), np.empty(query.shape[1], query.dtype)
+    weights = np.empty(logits.shape[1], query.dtype)
+    to_logits = np.empty(logits.shape[1], query.dtype)
+    listed = np.uint64(len(candidates))
+    for i in range(np.uint64(low), np.uint64(high)):
+        for p in range(np.uint64(offsets[i]), np.uint64(offsets[i + 1])):
+            if p + np.uint64(AHEAD) < listed:
+                prefetch_row(parts, candidates[p + np.uint64(AHEAD)])
+            row, g = np.uint64(candidates[p]), gradient[p]
+            _mix(parts, logits, temperature[i], row, weights, mixed)
+            _slope(op, query, i, mixed, g, slope)
+            if op == DOT:
+                for k in range(width):
+                    to_query[i, k] += g * mixed[k]
+            else:
+                for k in range(width):
+                    to_query[i, k] -= slope[k]
+            _to_weights(parts, row, slope, weights, to_logits)
+            for m in range(m_parts):
+                to_temperature[i] += to_logits[m] * logits[row, m]
+
+
+@_loose
+def mixed_table_gradient(
+    op, query, parts, logits, temperature, starts, pairs, owners, gradient,
+    to_parts, to_logits, low, high,
+):  # fmt: skip
+    """Write the gradients of parts and logits of rows low:high, from their pairs."""
+    width, m_parts = np.uint64(query.shape[1]), np.uint64(logits.shape[1])
+    mixed, slope = np.empty(query.shape[1], query.dtype), np.empty(query.shape[1], query.dtype)
+    weights = np.empty(logits.shape[1], query.dtype)
+    of_pair = np.empty(logits.shape[1], query.dtype)
+    listed = np.uint64(len(owners))
+    for row in range(np.uint64(low), np.uint64(high)):
+        for k in range(np.uint64(parts.shape[1])):
+            to_parts[row, k] = 0
+        for m in range(m_parts):
+            to_logits[row, m] = 0
+        for place in range(np.uint64(starts[row]), np.uint64(starts[row + 1])):
+            if place + np.uint64(AHEAD) < listed:
+                prefetch_row(query, owners[place + np.uint64(AHEAD)])
+            i = np.uint64(owners[place])
+            _mix(parts, logits, temperature[i], row, weights, mixed)
+            _slope(op, query, i, mixed, gradient[np.uint64(pairs[place])], slope)
+            for m in range(m_parts):
+                first, weight = m * width, weights[m]
+                for k in range(width):
+                    to_parts[row, first + k] += weight * slope[k]
+            _to_weights(parts, row, slope, weights, of_pair)
+            for m in range(m_parts):
+                to_logits[row, m] += of_pair[m] * temperature[i]
 
 
 @_loose

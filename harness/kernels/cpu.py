@@ -25,7 +25,17 @@ from harness.index import Free
 from harness.kernels import _threads as threads
 from harness.kernels.reference import WeightedTerm, check_finite, count_in_blocks
 
-__all__ = ["count", "count_terms", "draw_free", "gathered", "pairwise", "rotate"]
+__all__ = [
+    "array",
+    "check_pairs",
+    "compiled",
+    "count",
+    "count_terms",
+    "draw_free",
+    "gathered",
+    "pairwise",
+    "rotate",
+]
 
 Array = NDArray[Any]
 BLOCK_BYTES = 64 * 2**20
@@ -33,7 +43,7 @@ BLOCK_BYTES = 64 * 2**20
 
 
 @cache
-def _compiled() -> ModuleType:
+def compiled() -> ModuleType:
     """Import the compiled functions, with numba's cache in the harness's own folder."""
     if "NUMBA_CACHE_DIR" not in os.environ:
         from platformdirs import user_cache_path
@@ -67,7 +77,7 @@ def gathered(
         IndexError: a candidate is no row of the table, or the offsets do not fit the candidates.
     """
     query, table, scale = _prepared(op, query, table, scale)
-    _check_pairs(len(query), len(table), offsets, candidates)
+    check_pairs(len(query), len(table), offsets, candidates)
     scores: Tensor = _Gathered.apply(  # type: ignore[no-untyped-call]
         op, query, table, offsets, candidates, scale
     )
@@ -109,12 +119,12 @@ def _pair_scores(
     candidates: Tensor,
     scale: Tensor | None,
 ) -> Tensor:
-    module = _compiled()
+    module = compiled()
     out = query.new_empty(len(candidates))
-    starts = _array(offsets)
+    starts = array(offsets)
     threads.over(
         threads.parts_by_work(starts, query.shape[1]), module.pair_scores, module.CODES[op],
-        _array(query), _array(table), _scale_array(query, scale), starts, _array(candidates),
+        array(query), array(table), _scale_array(query, scale), starts, array(candidates),
         out.numpy(),
     )  # fmt: skip
     return out
@@ -133,10 +143,10 @@ def _pair_gradients(
     per_row: bool,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Return the gradients of query, table and scale (None where not wanted)."""
-    module = _compiled()
+    module = compiled()
     code, width = module.CODES[op], query.shape[1]
-    vectors = (_array(query), _array(table), _scale_array(query, scale))
-    starts, listed, outer = _array(offsets), _array(candidates), _array(gradient)
+    vectors = (array(query), array(table), _scale_array(query, scale))
+    starts, listed, outer = array(offsets), array(candidates), array(gradient)
     to_query = to_table = to_scale = None
     if per_query:
         to_query = torch.zeros_like(query)
@@ -182,8 +192,8 @@ class _Rotate(torch.autograd.Function):
         ctx.save_for_backward(anchor, cosine, sine)
         out = torch.empty_like(anchor)
         threads.over(
-            threads.even_parts(len(anchor), anchor.numel()), _compiled().rotate,
-            _array(anchor), _array(cosine), _array(sine), out.numpy(),
+            threads.even_parts(len(anchor), anchor.numel()), compiled().rotate,
+            array(anchor), array(cosine), array(sine), out.numpy(),
         )  # fmt: skip
         return out
 
@@ -193,8 +203,8 @@ class _Rotate(torch.autograd.Function):
         anchor, cosine, sine = ctx.saved_tensors
         to_anchor, to_phase = torch.empty_like(anchor), torch.empty_like(cosine)
         threads.over(
-            threads.even_parts(len(anchor), anchor.numel()), _compiled().rotate_gradient,
-            _array(anchor), _array(cosine), _array(sine), _array(gradient),
+            threads.even_parts(len(anchor), anchor.numel()), compiled().rotate_gradient,
+            array(anchor), array(cosine), array(sine), array(gradient),
             to_anchor.numpy(), to_phase.numpy(),
         )  # fmt: skip
         return to_anchor, to_phase
@@ -256,7 +266,7 @@ class _Pairwise(torch.autograd.Function):
 
 def _all_scores(op: str, query: Tensor, table: Tensor, scale: Tensor | None) -> Tensor:
     """Score all pairs [q, n] tile by tile: equal rows get equal scores."""
-    module = _compiled()
+    module = compiled()
     out = query.new_empty(len(query), len(table))
     threads.over(
         _tile_parts(query, table), module.score_tiles, module.CODES[op],
@@ -282,14 +292,14 @@ def _tile_vectors(
         return torch.cat(parts, 1)
 
     return (
-        _array(widen(query)),
+        array(widen(query)),
         _scale_array(query, None if scale is None else widen(scale)),
-        _array(widen(table)),
+        array(widen(table)),
     )
 
 
 def _tile_parts(query: Tensor, table: Tensor) -> list[int]:
-    tiles = -(-len(table) // _compiled().LANES)
+    tiles = -(-len(table) // compiled().LANES)
     return threads.even_parts(tiles, query.numel() * len(table))
 
 
@@ -316,10 +326,10 @@ def count(
     n = len(table)
     owners = torch.arange(len(targets)) if owners is None else owners
     asked = torch.searchsorted(owners, torch.arange(len(query) + 1))
-    _check_pairs(len(query), n, offsets, known)
-    _check_pairs(len(query), n, asked, targets)
-    module = _compiled()
-    code, firsts = module.CODES[op], _array(asked)
+    check_pairs(len(query), n, offsets, known)
+    check_pairs(len(query), n, asked, targets)
+    module = compiled()
+    code, firsts = module.CODES[op], array(asked)
     keys = torch.unique(torch.repeat_interleave(offsets.diff()) * n + known)
     starts = torch.searchsorted(keys, torch.arange(len(query) + 1) * n).numpy()
     left_out = (keys % n).numpy() if n else keys.numpy()
@@ -327,7 +337,7 @@ def count(
     goals = np.empty(len(targets), vectors[0].dtype)
     threads.over(
         threads.parts_by_work(firsts, query.shape[1]), module.target_scores, code,
-        *vectors, firsts, _array(targets), goals,
+        *vectors, firsts, array(targets), goals,
     )  # fmt: skip
     boundaries = _tile_parts(query, table)
     # Parts add to counts of their own; sums of integers have no order to depend on.
@@ -389,9 +399,9 @@ def draw_free(free: Free, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
     """Draw entities that make no known triple; see ``reference.draw_free``."""
     out = torch.empty_like(uniform, dtype=torch.long)
     threads.over(
-        threads.even_parts(len(uniform), uniform.numel()), _compiled().draw_free,
-        free.n_entities, *(_array(each) for each in free[1:]), _array(replaces_tail),
-        _array(uniform), out.numpy(),
+        threads.even_parts(len(uniform), uniform.numel()), compiled().draw_free,
+        free.n_entities, *(array(each) for each in free[1:]), array(replaces_tail),
+        array(uniform), out.numpy(),
     )  # fmt: skip
     return out
 
@@ -421,7 +431,7 @@ def _prepared(
     return query, table, scale
 
 
-def _check_pairs(queries: int, rows: int, offsets: Tensor, candidates: Tensor) -> None:
+def check_pairs(queries: int, rows: int, offsets: Tensor, candidates: Tensor) -> None:
     """Compiled code reads where it is told to: be sure that it is inside the tables."""
     if len(offsets) != queries + 1 or int(offsets[-1]) != len(candidates) or int(offsets[0]):
         raise IndexError(
@@ -436,9 +446,10 @@ def _check_pairs(queries: int, rows: int, offsets: Tensor, candidates: Tensor) -
             raise IndexError(f"row {low if low < 0 else high} is not in a table of {rows} rows")
 
 
-def _array(tensor: Tensor) -> Array:
+def array(tensor: Tensor) -> Array:
+    """Return a tensor as the compiled loops take it."""
     return tensor.detach().contiguous().numpy()
 
 
 def _scale_array(like: Tensor, scale: Tensor | None) -> Array:
-    return _array(like.new_empty(0, 0) if scale is None else scale)
+    return array(like.new_empty(0, 0) if scale is None else scale)

@@ -157,7 +157,11 @@ def _comparing(model: Model, some: Tensor, relations: Tensor, clock: Clock) -> P
         saved=saved.total / ENTITIES if encodes else 0.0,
         query_saved=query_saved.total / QUERIES,
         auxiliary_saved=auxiliary_saved,
-        terms=tuple((term.op, term.query.shape[-1]) for term in query.terms),
+        # Mixing a candidate takes as long as comparing its parts.
+        terms=tuple(
+            (term.op, tables[term.table].shape[1] if term.mix else term.query.shape[-1])
+            for term in query.terms
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from harness.data.negatives import CorruptionSampler
 from harness.errors import ConfigError
 from harness.index import GraphIndex
 from harness.kernels.rows import anchors_apart
-from harness.model import Model, Query, Tables, Term
+from harness.model import Mix, Model, Query, Tables, Term
 from harness.plan.spec import RunSpec
 from harness.procedure import Sampler
 from harness.training.compiled import compiled
@@ -147,6 +147,11 @@ def _interleave(first: Query, second: Query) -> Query:
         scale = None
         if a.scale is not None and b.scale is not None:
             scale = torch.stack([a.scale, b.scale], 1).flatten(0, 1)
+        mix = None
+        if a.mix is not None and b.mix is not None:
+            assert a.mix.logits == b.mix.logits
+            temperature = torch.stack([a.mix.temperature, b.mix.temperature], 1).flatten()
+            mix = Mix(a.mix.logits, temperature)
         both = torch.stack([a.query, b.query], 1).flatten(0, 1)
-        terms.append(Term(a.op, both, a.table, a.weight, scale))
+        terms.append(Term(a.op, both, a.table, a.weight, scale, mix))
     return Query(tuple(terms), first.offset)

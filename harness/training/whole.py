@@ -132,10 +132,12 @@ class WholeLoss:
 
     def _factor(self, term: Term) -> Tensor:
         """Return what a term's rows are multiplied with."""
-        if term.op != "dot":
+        if term.op != "dot" or term.mix is not None:
             raise ConfigError(
                 f"objective.loss={self.spec.objective.loss} takes a score of inner products; "
-                f"{type(self.model).__name__} compares by {term.op}: use logistic or margin"
+                f"{type(self.model).__name__} compares by {term.op}"
+                f"{'' if term.mix is None else ' with candidates mixed for the query'}: "
+                "use logistic or margin"
             )
         factor = term.query if term.scale is None else term.query * term.scale
         return factor if term.weight == 1.0 else factor * term.weight

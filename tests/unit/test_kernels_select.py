@@ -56,7 +56,7 @@ ones = torch.ones(1, 2)
 kernels.pairwise("dot", ones, ones)
 assert "numba" not in sys.modules
 from harness.kernels import cpu
-cpu._compiled()
+cpu.compiled()
 import numba
 print(numba.config.CACHE_DIR)
 """
