@@ -1,0 +1,291 @@
+"""What is left of a metric as features go missing or wrong: a table and a figure of curves.
+
+The robustness of a curve m(x), x the amount of corruption from 0 to X, is the mean of m along it,
+the area below it over X, by trapezoids: the "relative robustness" of MultiBench (Liang et al. 2021)
+over the width, so that it has the unit of m. Divided by m(0) it is the share that is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+from harness.data.corruption import Corruption
+from harness.report.aggregate import summarise
+from harness.report.definition import METRICS, Condition, RobustnessDefinition, parse_metric
+from harness.report.results import Result, SuiteResults
+from harness.report.sweep import value_text
+from harness.report.table import Column, Table, TableCell, TableRow
+from harness.store.outcomes import Outcome
+
+__all__ = ["Curve", "Panel", "Robustness", "area", "weight_key"]
+
+SUMMARIES = ("mean", "kept", "change")
+ADDED = "reads no features: one run for all amounts"
+
+Points = Mapping[float, Mapping[int, float]]
+"""Amount -> seed -> value, in the printed unit."""
+
+
+def weight_key(modality: str) -> str:
+    """Return what the mean weight of a modality is called among a run's diagnostics."""
+    return f"omega_b/{modality}"
+
+
+def area(points: Mapping[float, float]) -> float:
+    """Return the mean of a curve: the area by trapezoids over the width; at least two points."""
+    xs = sorted(points)
+    whole = sum((b - a) * (points[a] + points[b]) / 2 for a, b in pairwise(xs))
+    return whole / (xs[-1] - xs[0])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One row of the suite under one condition on one dataset.
+
+    Attributes:
+        label: of the row, without the variation.
+        runs: amount -> seed -> run.
+        planned: seeds that the suite asks for.
+        fixed: the row reads no features, so that one point stands for all amounts.
+    """
+
+    label: str
+    runs: Mapping[float, Mapping[int, Outcome]]
+    planned: int
+    fixed: bool
+
+    def at(self, amount: float) -> Mapping[int, Outcome]:
+        """Return the runs of one amount, by seed."""
+        return self.runs.get(0.0 if self.fixed else amount, {})
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One condition on one dataset.
+
+    Attributes:
+        dataset, dataset_title: which.
+        condition: which.
+        amounts: ascending, 0 (intact) first.
+        curves: in the order of the suite.
+    """
+
+    dataset: str
+    dataset_title: str
+    condition: Condition
+    amounts: tuple[float, ...]
+    curves: tuple[Curve, ...]
+
+    @property
+    def title(self) -> str:
+        """Of the part of the table."""
+        return f"{self.dataset_title}: {self.condition.title}"
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """A suite's runs by condition and amount.
+
+    Attributes:
+        definition: what is shown.
+        results: what the store holds of the suite, of the datasets shown.
+    """
+
+    definition: RobustnessDefinition
+    results: SuiteResults
+
+    @property
+    def wide(self) -> bool:
+        """Whether the picture is as wide as a page."""
+        return self.definition.width == "page"
+
+    @property
+    def legend(self) -> str:
+        """What the marks of the picture mean."""
+        return "Bands: 95 % intervals of the means (Student's t)."
+
+    @property
+    def why_empty(self) -> str:
+        """Why there is nothing to draw; "" when a curve has two points."""
+        drawn = any(len(curve.runs) > 1 for panel in self.panels for curve in panel.curves)
+        return "" if drawn else self._missing
+
+    @property
+    def _missing(self) -> str:
+        return f"not run: `{self.results.command}`"
+
+    @cached_property
+    def panels(self) -> tuple[Panel, ...]:
+        """Conditions that the suite has on each dataset, dataset by dataset."""
+        titles = {spec.name: spec.title for spec in self.definition.datasets}
+        found = []
+        for dataset in self._datasets():
+            rows = _rows([r for r in self.results.results if r.dataset == dataset])
+            for condition in self.definition.conditions:
+                curves = tuple(_curve(label, of, condition) for label, of in rows.items())
+                amounts = sorted({x for curve in curves for x in curve.runs})
+                if len(amounts) > 1 or not self.results.records:
+                    title = titles.get(dataset) or dataset
+                    found.append(Panel(dataset, title, condition, tuple(amounts), curves))
+        return tuple(found)
+
+    def _datasets(self) -> list[str]:
+        listed = [spec.name for spec in self.definition.datasets]
+        held = self.results.datasets
+        return [*(d for d in listed if d in held), *(d for d in held if d not in listed)]
+
+    def values(self, curve: Curve, amount: float) -> dict[int, float]:
+        """Return the metric of one point by seed, in the printed unit."""
+        place = parse_metric(self.definition.metric)
+        factor = METRICS[place.metric].factor
+        found = {seed: run.metrics.get(place) for seed, run in curve.at(amount).items()}
+        return {seed: value * factor for seed, value in found.items() if value is not None}
+
+    # --- as a table -----------------------------------------------------------------------
+
+    @cached_property
+    def table(self) -> Table:
+        """The table: a part for each panel, a column for each amount, and the summaries."""
+        columns = [column for panel in self.panels for column in _columns(panel, self.definition)]
+        notes = [*self._notes(), *self.definition.footnotes]
+        return Table(
+            name=self.definition.name,
+            title=self.definition.title,
+            columns=tuple(columns),
+            rows=tuple(self._table_rows()),
+            notes=tuple(notes),
+            row_title="Row",
+        )
+
+    def _table_rows(self) -> Iterator[TableRow]:
+        labels = dict.fromkeys(curve.label for panel in self.panels for curve in panel.curves)
+        metric = METRICS[parse_metric(self.definition.metric).metric].title
+        for label in labels:
+            yield self._row(label, label, f"{metric} (%)", self.values)
+        for label in labels:
+            for modality in self.definition.weights:
+                row = self._row(
+                    f"{label}: {modality}", label, "Mean weight (%)", _weights_of(modality)
+                )
+                if any(cell.value is not None for cell in row.cells):
+                    yield row
+
+    def _row(
+        self,
+        title: str,
+        label: str,
+        group: str,
+        read: Callable[[Curve, float], Mapping[int, float]],
+    ) -> TableRow:
+        cells: list[TableCell] = []
+        fixed = False
+        for panel in self.panels:
+            curve = next((c for c in panel.curves if c.label == label), None)
+            points = {x: read(curve, x) for x in panel.amounts} if curve else {}
+            fixed |= curve is not None and curve.fixed
+            cells += [self._cell(curve, points.get(x, {}), [x]) for x in panel.amounts]
+            cells += [self._cell(curve, v, panel.amounts) for v in _summaries(points)]
+        return TableRow(title, tuple(cells), group=group, notes=(ADDED,) if fixed else ())
+
+    def _cell(
+        self, curve: Curve | None, values: Mapping[int, float], amounts: Sequence[float]
+    ) -> TableCell:
+        if curve is None or not values:
+            held = curve is not None and all(curve.at(x) for x in amounts)
+            return TableCell(reason="has none" if held else self._missing)
+        summary = summarise(list(values.values()))
+        runs = dict.fromkeys(curve.at(x)[seed].run_id for x in amounts for seed in values)
+        lacking = len(values) < curve.planned
+        return TableCell(
+            value=summary.mean,
+            sd=summary.sd,
+            n=summary.n,
+            planned=curve.planned,
+            features=next(iter(curve.at(amounts[0]).values())).features,
+            notes=(f"{len(values)} of {curve.planned} seeds",) if lacking else (),
+            runs=tuple(runs),
+        )
+
+    def _notes(self) -> Iterator[str]:
+        if self.results.records:
+            seeds = ", ".join(str(s) for s in sorted({r.seed for r in self.results.records}))
+            yield f"Test split; mean ± standard deviation over seeds ({seeds})."
+            yield f"Protocol: {self.results.protocol}."
+        yield (
+            "mean: of the curve, the area below it (trapezoids) over the range of amounts; kept: "
+            "mean / intact, percent; change: largest amount minus intact. All by seed."
+        )
+
+
+def _rows(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Return a dataset's results by row; the variation stands behind the last comma."""
+    found: dict[str, list[Result]] = {}
+    for result in results:
+        found.setdefault(result.label.rpartition(", ")[0] or result.label, []).append(result)
+    return found
+
+
+def _curve(label: str, results: Sequence[Result], condition: Condition) -> Curve:
+    runs: dict[float, dict[int, Outcome]] = {}
+    for record in (record for result in results for record in result.records):
+        amount = _amount(record.spec, condition)
+        if amount is not None and record.status == "ok":
+            runs.setdefault(amount, {})[record.seed] = record
+    planned = max((len(result.planned) for result in results), default=0)
+    fixed = all(record.features == "none" for result in results for record in result.records)
+    return Curve(label, dict(sorted(runs.items())), planned, fixed)
+
+
+def _amount(spec: Mapping[str, Any], condition: Condition) -> float | None:
+    """Return how much of a condition a run has, None when it has something else."""
+    corruptions = spec["data"].get("corrupt") or []
+    if not corruptions:
+        return 0.0
+    if len(corruptions) > 1:
+        return None
+    corruption = Corruption.model_validate(corruptions[0])
+    same = (corruption.kind, corruption.at) == (condition.kind, condition.at)
+    return corruption.amount if same else None
+
+
+def _weights_of(modality: str) -> Callable[[Curve, float], Mapping[int, float]]:
+    """Return what reads the mean weights of a modality, in percent."""
+    key = weight_key(modality)
+
+    def read(curve: Curve, amount: float) -> dict[int, float]:
+        held = curve.at(amount)
+        return {s: 100 * r.diagnostics[key] for s, r in held.items() if key in r.diagnostics}
+
+    return read
+
+
+def _summaries(points: Points) -> list[Mapping[int, float]]:
+    """Return mean, kept and change by seed, of the seeds that have every amount."""
+    if len(points) < 2:
+        return [{} for _ in SUMMARIES]
+    amounts = sorted(points)
+    seeds = set.intersection(*(set(points[x]) for x in amounts))
+    means = {s: area({x: points[x][s] for x in amounts}) for s in sorted(seeds)}
+    first, last = points[amounts[0]], points[amounts[-1]]
+    kept = {s: 100 * mean / first[s] for s, mean in means.items() if first[s]}
+    return [means, kept, {s: last[s] - first[s] for s in means}]
+
+
+def _columns(panel: Panel, definition: RobustnessDefinition) -> Iterator[Column]:
+    place = parse_metric(definition.metric)
+    column = Column(
+        dataset=panel.dataset,
+        dataset_title=panel.title,
+        metric=place.metric,
+        bucket=place.bucket,
+        title="",
+        higher_is_better=None,
+    )
+    for amount in panel.amounts:
+        yield replace(column, title=value_text(amount) if amount else "intact")
+    for name in SUMMARIES:
+        yield replace(column, title=name, decimals=1 if name == "kept" else 2)
