@@ -14,6 +14,7 @@ import typer
 from harness.cli.comparing import comparing
 from harness.cli.options import Home
 from harness.cli.paths import home
+from harness.cli.reranked import RERANKED, Reranked
 from harness.errors import ConfigError, StoreError, suggest
 
 if TYPE_CHECKING:
@@ -74,6 +75,16 @@ def report(
             f"failures and the audit of the data: --out, else {PAGE} in the results folder.",
         ),
     ] = False,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="Of --table breakdown: leak, side, relation, cardinality, seen, degree, modality."
+        ),
+    ] = "",
+    metric: Annotated[str, typer.Option(help="Of --table breakdown.")] = "mrr",
+    suite: Annotated[
+        str, typer.Option(help="Of --table breakdown and protocols, where several were tested.")
+    ] = "",
     list_: Annotated[bool, typer.Option("--list", help="List tables and figures.")] = False,
     results: Home = None,
 ) -> None:
@@ -85,13 +96,15 @@ def report(
         return
     selection = Selection(variant, _seeds(seeds), tuple(_names(dataset or [])))
     if all_:
-        if out is None or html or table or figure or format_ or dataset:
+        if out is None or html or table or figure or format_ or dataset or by or suite:
             raise ConfigError("--all goes with --out DIR, and with --seeds and --variant alone")
         _write_all(home(results), out, selection)
         return
     if html and format_:
         raise ConfigError(f"--html is a format of its own; leave out --format {format_}")
-    asked = _Asked(_names(table or []), _names(figure or []), _format(format_, out))
+    again = Reranked(by, metric, suite)
+    asked = _Asked(_names(table or []), _names(figure or []), _format(format_, out), again)
+    again.check(asked.tables, html=html)
     folder = home(results)
     store = _open(folder)
     try:
@@ -152,6 +165,7 @@ class _Asked:
     tables: list[str]
     figures: list[str]
     format: str
+    reranked: Reranked
 
     @property
     def drawn(self) -> bool:
@@ -174,7 +188,12 @@ class _Asked:
         figures = [query.named_figure(store, name, selection) for name in self.figures]
         with comparing(store, folder) as comparer:
             if self.tables or self.figures:
-                tables = [query.named_table(store, n, selection, comparer) for n in self.tables]
+                tables = [
+                    self.reranked.table(store, folder, name, selection)
+                    if name in RERANKED
+                    else query.named_table(store, name, selection, comparer)
+                    for name in self.tables
+                ]
             else:
                 tables = query.all_tables(store, selection, comparer, _tell_untested)
         self._check(store, folder, selection.variant, bool(tables or figures))
@@ -234,7 +253,8 @@ class _Asked:
         """Say what is not shown; refuse to show nothing."""
         from harness.report.query import suite_of
 
-        asked = {suite_of(store, name) for name in (*self.tables, *self.figures)}
+        named = [name for name in (*self.tables, *self.figures) if name not in RERANKED]
+        asked = {suite_of(store, name) for name in named} | {self.reranked.suite} - {""}
         _tell_variants(store, variant, asked)
         variants = {variant for _, variant, _ in store.blocks()}
         if variant and variant not in variants:
@@ -264,6 +284,8 @@ def _list() -> None:
         kind = "figure" if isinstance(definition, FigureDefinition) else "table"
         kind = "both" if isinstance(definition, ComplexityDefinition) else kind
         typer.echo(f"{name:<12} {kind:<7} {definition.title}")
+    for name, title in RERANKED.items():
+        typer.echo(f"{name:<12} {'table':<7} {title}")
 
 
 def _format(given: str, out: Path | None) -> str:

@@ -1,0 +1,75 @@
+"""Tables that are made from stored ranks each time: their options, which no other table has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from harness.report.query import Selection
+    from harness.report.table import Table
+    from harness.store.base import ResultStore
+
+__all__ = ["RERANKED", "Reranked"]
+
+BREAKDOWN, PROTOCOLS = "breakdown", "protocols"
+RERANKED = {
+    BREAKDOWN: "A metric by parts of the test split (--by), from stored ranks",
+    PROTOCOLS: "The same runs under other rules, and what each is worth",
+}
+"""Names of the tables, with what they show."""
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """The options --by, --metric and --suite."""
+
+    by: str
+    metric: str
+    suite: str
+
+    def check(self, tables: Sequence[str], *, html: bool) -> None:
+        """Refuse options without their table, and a table without its options.
+
+        Raises:
+            ConfigError: so it is.
+        """
+        asked = [name for name in tables if name in RERANKED]
+        if html and asked:
+            raise ConfigError(f"the page has no table '{asked[0]}'; print it, or --format html")
+        if BREAKDOWN in tables and not self.by:
+            from harness.evaluation.buckets import BUCKETS
+
+            raise ConfigError(f"--table {BREAKDOWN} needs --by; choose from {', '.join(BUCKETS)}")
+        if BREAKDOWN not in tables and (self.by or self.metric != "mrr"):
+            raise ConfigError(f"--by and --metric go with --table {BREAKDOWN}")
+        if not asked and self.suite:
+            raise ConfigError(
+                f"--suite goes with --table {BREAKDOWN} or {PROTOCOLS}; --table {self.suite} "
+                "prints the suite's own"
+            )
+
+    def table(self, store: ResultStore, folder: Path, name: str, selection: Selection) -> Table:
+        """Return one of the tables.
+
+        Args:
+            store: of the results folder.
+            folder: the results folder.
+            name: one of ``RERANKED``.
+            selection: which runs and datasets.
+
+        Raises:
+            ConfigError, StoreError: as ``harness.report.breakdown`` and ``protocols``.
+        """
+        if name == BREAKDOWN:
+            from harness.report.breakdown import breakdown
+
+            how = {"metric": self.metric, "suite": self.suite}
+            return breakdown(store, folder / "runs", self.by, selection=selection, **how)
+        from harness.report.protocols import protocols
+
+        return protocols(store, folder / "runs", suite=self.suite, selection=selection)

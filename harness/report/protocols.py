@@ -1,0 +1,319 @@
+"""``--table protocols``: the same runs under other rules, and what each rule is worth.
+
+Nothing is trained or scored: rules for ties and sides are applied to stored ranks; other ways to
+choose the epoch, and raw ranks, need what ``audit.shadow_test`` sealed when the run was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.load import source as dataset_source
+from harness.errors import DataError
+from harness.evaluation import shadow
+from harness.evaluation.metrics import METRICS as OF_RANKS
+from harness.evaluation.ranks import Ranks, Ties
+from harness.evaluation.ties import expected_hits, expected_reciprocal
+from harness.index import Side
+from harness.report.aggregate import half_width, paired_change
+from harness.report.definition import METRICS
+from harness.report.query import ALL, Selection
+from harness.report.results import Result, SuiteResults
+from harness.report.stored import (
+    Gathered,
+    Needs,
+    StoredRanks,
+    cell_of,
+    chosen_datasets,
+    gather,
+    protocol_of,
+    tested_suite,
+)
+from harness.report.table import Column, Table, TableCell, TableRow
+from harness.store.base import ResultStore
+from harness.store.outcomes import Outcome
+from harness.store.records import RunRecord
+
+__all__ = ["RULES", "Rule", "protocols"]
+
+SHOWN = ("mrr", "hits@1", "hits@10")
+OWN = "as reported"
+NEEDS = Needs("needs audit.shadow_test: true when the run is trained")
+NEEDS_RAW = Needs(f"raw ranks do not follow from filtered ones: {NEEDS}")
+UNTRAINED = Needs("the model is not trained: there is no epoch to choose")
+UNTRAINED_RAW = Needs(
+    "raw ranks do not follow from filtered ones, and no audit seals untrained ones"
+)
+ONE_SIDE = Needs("the run predicted one side alone")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A tested run and everything that was stored of its ranks.
+
+    Attributes:
+        outcome: its record.
+        ranks: of its test.
+        epochs: what an audit sealed, by epoch.
+        validated: epochs that were validated.
+        chosen: the epoch that validation chose, 0 of a model that is not trained.
+    """
+
+    outcome: Outcome
+    ranks: Ranks
+    epochs: Mapping[int, shadow.Shadow]
+    validated: Sequence[int]
+    chosen: int
+
+    @property
+    def ties(self) -> Ties:
+        """The run's own rule for equal scores."""
+        return protocol_of(self.outcome).ties
+
+
+Value = float | str
+"""A metric under a rule as a fraction, or what is needed to know it."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A way to make figures of runs.
+
+    Attributes:
+        title: as printed.
+        said: what it does, for a footnote; "" where the title says it.
+        value: returns a metric of a run under it.
+    """
+
+    title: str
+    value: Callable[[Run, str], Value]
+    said: str = ""
+
+
+def metric_of(
+    ranks: Ranks, metric: str, ties: Ties, side: Side | Literal["both"] = "both"
+) -> float:
+    """Return a metric of ranks under a rule for equal scores."""
+    return float(OF_RANKS[metric](*ranks.ranks(ties, side)).mean())
+
+
+def random_ties(run: Run, metric: str) -> Value:
+    """Return what ties broken at random are expected to give."""
+    better, tied = (
+        np.concatenate([getattr(counts, name) for counts in run.ranks.sides.values()])
+        for name in ("better", "tied")
+    )
+    values: NDArray[np.float64]
+    if metric == "mrr":
+        values = expected_reciprocal(better, tied)
+    else:
+        values = expected_hits(better, tied, int(metric.removeprefix("hits@")))
+    return float(values.mean())
+
+
+def one_side(side: Side, run: Run, metric: str) -> Value:
+    """Return a metric of the questions of one side."""
+    if set(run.ranks.sides) != {"head", "tail"}:
+        return ONE_SIDE
+    return metric_of(run.ranks, metric, run.ties, side)
+
+
+def raw(run: Run, metric: str) -> Value:
+    """Return a metric with every other entity as a competitor."""
+    if not protocol_of(run.outcome).filter:
+        return metric_of(run.ranks, metric, run.ties)
+    if run.chosen not in run.epochs:
+        return NEEDS_RAW if run.validated else UNTRAINED_RAW
+    return metric_of(run.epochs[run.chosen].raw, metric, run.ties)
+
+
+def _sealed(run: Run) -> Mapping[int, shadow.Shadow] | str:
+    """Return the test ranks of every validation, or what is needed to have them."""
+    if not run.validated:
+        return UNTRAINED
+    missing = [epoch for epoch in run.validated if epoch not in run.epochs]
+    if len(missing) == len(run.validated):
+        return NEEDS
+    if missing:
+        return f"{len(missing)} of {len(run.validated)} validations were not sealed"
+    return run.epochs
+
+
+def last_epoch(run: Run, metric: str) -> Value:
+    """Return a metric of the last epoch."""
+    epochs = _sealed(run)
+    if isinstance(epochs, str):
+        return epochs
+    return metric_of(epochs[max(run.validated)].filtered, metric, run.ties)
+
+
+def best_on_test(run: Run, metric: str) -> Value:
+    """Return a metric of the epoch whose test MRR is greatest; of equal ones the first."""
+    epochs = _sealed(run)
+    if isinstance(epochs, str):
+        return epochs
+    best = max(run.validated, key=lambda e: metric_of(epochs[e].filtered, "mrr", run.ties))
+    return metric_of(epochs[best].filtered, metric, run.ties)
+
+
+def best_per_metric(run: Run, metric: str) -> Value:
+    """Return the greatest value that a metric has at any epoch, each metric for itself."""
+    epochs = _sealed(run)
+    if isinstance(epochs, str):
+        return epochs
+    return max(metric_of(epochs[e].filtered, metric, run.ties) for e in run.validated)
+
+
+def _ties(ties: Ties) -> Rule:
+    said = {
+        "optimistic": "ties optimistic: a true answer stands above all that tie with it",
+        "pessimistic": "ties pessimistic: it stands below them",
+        "realistic": "ties realistic: it stands in their middle",
+    }
+    return Rule(f"ties {ties}", lambda run, metric: metric_of(run.ranks, metric, ties), said[ties])
+
+
+RULES = (
+    Rule(OWN, lambda run, metric: metric_of(run.ranks, metric, run.ties)),
+    *(_ties(ties) for ties in ("optimistic", "pessimistic", "realistic")),
+    Rule("ties random", random_ties, "ties random: expected value, in closed form"),
+    Rule("tail queries alone", partial(one_side, "tail")),
+    Rule("head queries alone", partial(one_side, "head")),
+    Rule("raw ranks", raw, "raw ranks: known answers count as competitors"),
+    Rule("last epoch", last_epoch, "last epoch: validation chooses nothing"),
+    Rule("best epoch on test", best_on_test, "best epoch on test: chosen by the test MRR"),
+    Rule(
+        "best epoch per metric",
+        best_per_metric,
+        "best epoch per metric: every metric at the epoch where it is greatest on test",
+    ),
+)
+"""Rows of each group, the run's own rules first."""
+
+
+def protocols(
+    store: ResultStore, runs: Path, *, suite: str = "", selection: Selection = ALL
+) -> Table:
+    """Return a table with a group per row of a suite and a row per rule.
+
+    Args:
+        store: any store.
+        runs: the run folders, with the ranks and what audits sealed.
+        suite: its name; may be left out where one suite alone has tested runs.
+        selection: which runs and datasets.
+
+    Raises:
+        ConfigError: an unknown suite or dataset.
+        StoreError: the runs cannot stand in one table.
+        DataError: what an audit sealed is damaged.
+    """
+    results = tested_suite(store, suite, ("mrr",), selection)
+    datasets = [
+        name
+        for name in chosen_datasets(results, selection)
+        if any(run.dataset == name and run.status == "ok" for run in results.records)
+    ]
+    ids = [run.run_id for run in results.records if run.status == "ok"]
+    records = {record.run_id: record for record in store.find(ids=ids)}
+    made = _Protocols(results, StoredRanks(runs), records, datasets)
+    return made.table()
+
+
+class _Protocols:
+    def __init__(
+        self,
+        results: SuiteResults,
+        ranks: StoredRanks,
+        records: Mapping[str, RunRecord],
+        datasets: Sequence[str],
+    ) -> None:
+        self.results, self.ranks, self.records, self.datasets = results, ranks, records, datasets
+        self.runs: dict[str, Run | str] = {}
+
+    def table(self) -> Table:
+        seeds = sorted({record.seed for record in self.records.values()})
+        over = f"mean ± standard deviation over seeds ({', '.join(map(str, seeds))})"
+        return Table(
+            name="protocols",
+            title=f"The same runs under other rules: suite {self.results.suite}",
+            columns=tuple(
+                _column(dataset, metric) for dataset in self.datasets for metric in SHOWN
+            ),
+            rows=tuple(self.rows()),
+            notes=(
+                f"Test split; {over}. Nothing was trained or scored for this table.",
+                f"{OWN}: {self.results.protocol}, the epoch with the best validation MRR.",
+                *(f"{rule.said}." for rule in RULES if rule.said),
+            ),
+            baseline=OWN,
+            row_title="Rule",
+        )
+
+    def rows(self) -> Iterator[TableRow]:
+        for label in self.results.labels:
+            found = [self.results.find(label, dataset) for dataset in self.datasets]
+            if not any(r and any(run.status == "ok" for run in r.records) for r in found):
+                continue
+            for rule in RULES:
+                if any(r and self.applies(rule, r) for r in found):
+                    cells = [self.cell(r, rule, metric) for r in found for metric in SHOWN]
+                    yield TableRow(rule.title, tuple(cells), group=label)
+
+    def applies(self, rule: Rule, result: Result) -> bool:
+        """Tell whether a rule is another than that of the runs."""
+        return any(rule.title != f"ties {protocol_of(run).ties}" for run in result.records)
+
+    def cell(self, result: Result | None, rule: Rule, metric: str) -> TableCell:
+        found = self.gathered(result, rule, metric)
+        cell = cell_of(result, found, "not tested")
+        if rule.title == OWN or cell.value is None:
+            return cell
+        change = paired_change(found.values, self.gathered(result, RULES[0], metric).values)
+        if change is None:
+            return cell
+        half = None if change.sd is None else half_width(change.sd, change.n)
+        return replace(cell, change=change.mean, change_half=half)
+
+    def gathered(self, result: Result | None, rule: Rule, metric: str) -> Gathered:
+        def value(outcome: Outcome) -> Value:
+            run = self.run(outcome)
+            if isinstance(run, str):
+                return run
+            found = rule.value(run, metric)
+            return found if isinstance(found, str) else found * METRICS[metric].factor
+
+        return gather(result, value)
+
+    def run(self, outcome: Outcome) -> Run | str:
+        """Return a run with its ranks, or why it has none."""
+        if outcome.run_id not in self.runs:
+            self.runs[outcome.run_id] = self.opened(outcome)
+        return self.runs[outcome.run_id]
+
+    def opened(self, outcome: Outcome) -> Run | str:
+        ranks = self.ranks.of(outcome)
+        if isinstance(ranks, str):
+            return ranks
+        record = self.records[outcome.run_id]
+        epochs = shadow.read(self.ranks.runs / outcome.run_id / shadow.FOLDER)
+        for epoch, sealed in epochs.items():
+            if not np.array_equal(sealed.filtered.triples, ranks.triples):
+                raise DataError(
+                    f"run {outcome.run_id}: epoch {epoch}: sealed ranks of other triples"
+                )
+        validated = [round(row["epoch"]) for row in record.history if "valid_mrr" in row]
+        chosen = round(record.diagnostics.get("best_epoch", 0))
+        return Run(outcome, ranks, epochs, validated, chosen)
+
+
+def _column(dataset: str, metric: str) -> Column:
+    known = METRICS[metric]
+    title = dataset_source(dataset).card.title
+    return Column(dataset, title, metric, "all", known.title, known.higher_is_better)

@@ -1,0 +1,196 @@
+"""The stored ranks of the runs of a table, and why some have none."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import ConfigError, DataError, suggest
+from harness.evaluation.metrics import METRICS as OF_RANKS
+from harness.evaluation.ranks import Ranks
+from harness.plan.spec import Protocol
+from harness.report.aggregate import Summary, summarise
+from harness.report.comparing import TOLERANCE, ties_of
+from harness.report.query import Selection, fetch
+from harness.report.results import Result, SuiteResults
+from harness.report.table import TableCell
+from harness.store.base import ResultStore
+from harness.store.files import RANKS
+from harness.store.outcomes import MetricPlace, Outcome
+
+__all__ = [
+    "Gathered",
+    "Needs",
+    "StoredRanks",
+    "cell_of",
+    "chosen_datasets",
+    "gather",
+    "protocol_of",
+    "shortened",
+    "tested_suite",
+]
+
+CHECKED = "mrr"
+"""Metric by which a file of ranks is known to be that of its record."""
+NAMED = 3
+"""Runs that a footnote names."""
+
+
+class StoredRanks:
+    """Reads ``<runs>/<run id>/ranks.npz``, each once.
+
+    Args:
+        runs: the run folders.
+    """
+
+    def __init__(self, runs: Path) -> None:
+        self.runs = runs
+        self._read: dict[str, Ranks | str] = {}
+
+    def of(self, run: Outcome) -> Ranks | str:
+        """Return the ranks of a tested run, or why they cannot be used."""
+        if run.run_id not in self._read:
+            self._read[run.run_id] = self._load(run)
+        return self._read[run.run_id]
+
+    def _load(self, run: Outcome) -> Ranks | str:
+        path = self.runs / run.run_id / RANKS
+        if not path.is_file():
+            return "no ranks here"
+        try:
+            ranks = Ranks.load(path)
+        except DataError:
+            return "damaged ranks"
+        if set(ranks.sides) != set(protocol_of(run).sides):
+            return "ranks of other sides"
+        stored = run.metrics.get(MetricPlace(CHECKED))
+        found = float(OF_RANKS[CHECKED](*ranks.ranks(ties_of(run.protocol))).mean())
+        if stored is None or abs(found - stored) > TOLERANCE:
+            return "ranks of another execution"
+        return ranks
+
+
+def protocol_of(run: Outcome) -> Protocol:
+    """Return the protocol of a run."""
+    return Protocol.model_validate(run.spec.get("protocol", {}))
+
+
+class Needs(str):
+    """A reason that lies in a rule or a protocol, not in this run or that."""
+
+    __slots__ = ()
+
+
+@dataclass
+class Gathered:
+    """What the runs of a row gave, by seed, and what is wrong with the others.
+
+    Attributes:
+        values: seed -> value.
+        runs: their ids.
+        problems: what is wrong -> ids of the runs with which it is.
+    """
+
+    values: dict[int, float] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)
+    problems: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The problems in words, with the runs."""
+        return tuple(
+            str(what) if isinstance(what, Needs) and not self.values else _with_runs(what, runs)
+            for what, runs in self.problems.items()
+        )
+
+    def summary(self) -> Summary | None:
+        """Return mean and spread over seeds, None without a value."""
+        return summarise(list(self.values.values())) if self.values else None
+
+
+def _with_runs(what: str, runs: Sequence[str]) -> str:
+    more = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""
+    return f"{what}: run{'s' * (len(runs) > 1)} {', '.join(runs[:NAMED])}{more}"
+
+
+def gather(result: Result | None, value: Callable[[Outcome], float | str | None]) -> Gathered:
+    """Ask each tested run of a row for a value; a text says why it has none.
+
+    Args:
+        result: the row on a dataset; None where it has none.
+        value: returns a run's value, None where there is nothing to average.
+    """
+    found = Gathered()
+    for run in result.records if result else ():
+        if run.status != "ok":
+            continue
+        given = value(run)
+        if isinstance(given, str):
+            found.problems.setdefault(given, []).append(run.run_id)
+        elif given is not None:
+            found.values[run.seed] = given
+            found.runs.append(run.run_id)
+    return found
+
+
+def cell_of(result: Result | None, found: Gathered, empty: str) -> TableCell:
+    """Return a cell of what was gathered; ``empty`` is the reason where nothing was asked."""
+    summary = found.summary()
+    if result is None or summary is None:
+        return TableCell(reason="; ".join(found.notes) or empty)
+    return TableCell(
+        value=summary.mean,
+        sd=summary.sd,
+        n=summary.n,
+        planned=len(result.planned),
+        features=result.features,
+        notes=found.notes,
+        runs=tuple(found.runs),
+    )
+
+
+def tested_suite(
+    store: ResultStore, suite: str, metrics: Sequence[str], selection: Selection
+) -> SuiteResults:
+    """Return the results of the suite that is meant: the named one, or the only one with tests.
+
+    Raises:
+        ConfigError: there is no such suite, or several have tests and none is named.
+        StoreError: its runs cannot stand in one table.
+    """
+    held = sorted({name for name, variant, _ in store.blocks() if variant == selection.variant})
+    if suite and suite not in held:
+        raise ConfigError(f"--suite {suite}: no runs of it here{suggest(suite, held)}")
+    if suite:
+        return fetch(store, suite, metrics, selection)
+    found = [fetch(store, name, metrics, selection) for name in held]
+    tested = [f for f in found if any(run.status == "ok" for run in f.records)]
+    if len(tested) == 1:
+        return tested[0]
+    if not tested:
+        raise ConfigError("no run was tested here; `harness run quickstart` makes some")
+    names = ", ".join(f.suite for f in tested)
+    raise ConfigError(f"give one of the suites with tested runs, --suite NAME: {names}")
+
+
+def chosen_datasets(results: SuiteResults, selection: Selection) -> tuple[str, ...]:
+    """Return the datasets of a suite that are to be shown.
+
+    Raises:
+        ConfigError: the suite has no such dataset.
+    """
+    known: Mapping[str, str] = {name.lower(): name for name in results.datasets}
+    for name in selection.datasets:
+        if name.lower() not in known:
+            raise ConfigError(
+                f"suite '{results.suite}' has no dataset '{name}'{suggest(name, known.values())}"
+            )
+    chosen = {name.lower() for name in selection.datasets}
+    return tuple(name for low, name in known.items() if not chosen or low in chosen)
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a name that fits in a column's title."""
+    return textwrap.shorten(text, width, placeholder="…") if " " in text else text[:width]
