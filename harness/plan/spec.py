@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from harness.config.base import Config
 from harness.config.search import between, one_of
-from harness.data.corruption import Corruption, in_training
+from harness.data.corruption import Corruption, in_training, when_tested
 
 __all__ = [
     "NUMERICS",
@@ -281,6 +281,12 @@ class RunSpec(Config):
             raise ValueError(
                 "training.compile has no gradient of single rows, as optimiser.name=lazy_adam "
                 "needs; use adam"
+            )
+        trained, tested = (part(self.data.corrupt) for part in (in_training, when_tested))
+        if self.audit.shadow_test and trained != tested:
+            raise ValueError(
+                "audit.shadow_test ranks the test split with the features of the training, and "
+                "data.corrupt gives the test others; leave one of them out"
             )
         return self
 

@@ -250,6 +250,15 @@ def test_an_audit_is_another_run_and_none_is_the_run_it_was() -> None:
     assert identity(AUDITED) != identity(make_spec())
 
 
+def test_an_audit_ranks_what_the_test_ranks() -> None:
+    noise = {"kind": "noise", "scale": 1.0}
+    make_spec(audit={"shadow_test": True}, data={"dataset": DATASET, "corrupt": [noise]})
+    for at in ("train", "test"):
+        data = {"dataset": DATASET, "corrupt": [{**noise, "at": at}]}
+        with pytest.raises(ValueError, match=r"and data\.corrupt gives the test others"):
+            make_spec(audit={"shadow_test": True}, data=data)
+
+
 def test_an_audit_seals_the_test_ranks_of_every_validation(place: Workplace) -> None:
     record = pipeline.execute("aaaa", AUDITED, place)
     sealed = shadow.read(place.folder / "shadow")
