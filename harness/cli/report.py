@@ -276,13 +276,18 @@ class _Asked:
 
 
 def _list() -> None:
-    from harness.report.definition import ComplexityDefinition, FigureDefinition
+    from harness.report.definition import (
+        ComplexityDefinition,
+        FigureDefinition,
+        RobustnessDefinition,
+    )
     from harness.report.files import available, load_any
 
     for name in available():
         definition = load_any(name)
         kind = "figure" if isinstance(definition, FigureDefinition) else "table"
-        kind = "both" if isinstance(definition, ComplexityDefinition) else kind
+        both = isinstance(definition, ComplexityDefinition | RobustnessDefinition)
+        kind = "both" if both else kind
         typer.echo(f"{name:<12} {kind:<7} {definition.title}")
     for name, title in RERANKED.items():
         typer.echo(f"{name:<12} {'table':<7} {title}")

@@ -21,6 +21,7 @@ __all__ = [
     "AxisValue",
     "Claim",
     "ComplexityDefinition",
+    "Condition",
     "DatasetSpec",
     "DatasetsDefinition",
     "Definition",
@@ -29,6 +30,7 @@ __all__ = [
     "Metric",
     "Published",
     "PublishedTable",
+    "RobustnessDefinition",
     "RowSpec",
     "StageRow",
     "parse_metric",
@@ -366,6 +368,47 @@ class ComplexityDefinition(Config):
     def _consistent(self) -> ComplexityDefinition:
         _refuse_doubles("row", [" ".join(row.key) for row in self.rows])
         return self
+
+
+class Condition(Config):
+    """One kind of corruption, of which a suite has several amounts."""
+
+    title: str
+    """Heading of its part of the table and of its panel."""
+    kind: Literal["drop", "noise", "shuffle", "duplicate"]
+    """Of the runs' ``data.corrupt``."""
+    at: Literal["both", "train", "test"] = "both"
+    """Likewise."""
+    amount: str
+    """What is varied, below the horizontal axis ("share of entities without")."""
+
+
+class RobustnessDefinition(Config):
+    """A table and a figure of a metric, and of the weights of modalities, by what is wrong."""
+
+    name: str = ""
+    """File name without ``.yaml``; set when the file is read."""
+    title: str
+    """Printed above the table."""
+    suite: str
+    """Name of the suite whose cells are shown; its variations are the amounts."""
+    conditions: Annotated[tuple[Condition, ...], Field(min_length=1)]
+    """Parts of the table and panels of the figure, in order."""
+    metric: MetricName = "mrr"
+    """What is shown."""
+    weights: tuple[str, ...] = ()
+    """Modalities whose mean weights are shown, of models that have weights."""
+    datasets: tuple[DatasetSpec, ...] = ()
+    """Datasets in order; others that the suite has follow."""
+    width: Literal["column", "page"] = "column"
+    """Of the picture: 3.3 or 7 inches."""
+    footnotes: tuple[str, ...] = ()
+    """Printed below the table."""
+
+    @property
+    def figure(self) -> str:
+        """Kind of the picture."""
+        return "robustness"
 
 
 class PublishedTable(Config):

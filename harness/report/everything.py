@@ -8,7 +8,11 @@ from functools import partial
 
 from harness.errors import HarnessError
 from harness.report.comparing import Comparer
-from harness.report.definition import ComplexityDefinition, FigureDefinition
+from harness.report.definition import (
+    ComplexityDefinition,
+    FigureDefinition,
+    RobustnessDefinition,
+)
 from harness.report.files import available, load_any
 from harness.report.query import (
     ALL,
@@ -71,7 +75,7 @@ def _described(
     suites.add(getattr(definition, "suite", ""))
     if isinstance(definition, FigureDefinition):
         return _figure(named_figure(store, name, selection))
-    if isinstance(definition, ComplexityDefinition):
+    if isinstance(definition, ComplexityDefinition | RobustnessDefinition):
         drawn = named_figure(store, name, selection)
         table = _table(name, drawn.table)
         pictures = {} if drawn.why_empty else _pictures(drawn)

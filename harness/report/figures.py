@@ -12,7 +12,7 @@ import io
 import math
 import statistics
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product, zip_longest
 from typing import Any, TypeVar
 
@@ -23,16 +23,18 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from harness.plan.complexity import FACTORS, Factor
-from harness.report.aggregate import half_width
+from harness.report.aggregate import Summary, half_width, summarise
 from harness.report.complexity import Complexity, Line
-from harness.report.definition import Axis, AxisValue, Landmark
+from harness.report.definition import METRICS, Axis, AxisValue, Landmark, parse_metric
 from harness.report.figure import Figure
+from harness.report.robustness import Curve, Panel, Robustness
 from harness.report.sweep import Point, value_text
 from harness.report.table import Column, TableCell
 
 __all__ = ["draw", "picture"]
 
 T = TypeVar("T")
+Drawn = Figure | Complexity | Robustness
 
 COLUMN, PAGE = 3.3, 7.0
 """Widths in inches."""
@@ -63,7 +65,7 @@ DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)),
 DPI = 300
 
 
-def picture(figure: Figure | Complexity, format: str) -> bytes:  # noqa: A002 - the option's name
+def picture(figure: Drawn, format: str) -> bytes:  # noqa: A002 - the option's name
     """Return the file of a figure: png (300 dots per inch), pdf or svg.
 
     Two calls return the same bytes; the file bears no date.
@@ -77,7 +79,7 @@ def picture(figure: Figure | Complexity, format: str) -> bytes:  # noqa: A002 - 
     return stream.getvalue()
 
 
-def draw(figure: Figure | Complexity) -> Picture:
+def draw(figure: Drawn) -> Picture:
     """Return the picture of a figure that has something to show."""
     assert not figure.why_empty
     return KINDS[figure.definition.figure](figure)
@@ -367,15 +369,89 @@ def _short(value: float) -> str:
     return f"{value // 1024:g}k" if value >= 1024 and value % 1024 == 0 else f"{value:g}"
 
 
+# --- robustness ---------------------------------------------------------------------------
+
+
+def robustness(figure: Robustness) -> Picture:
+    """Draw a panel per dataset and condition, two side by side in a column and four on a page.
+
+    A line per row of the suite, its band the 95 % interval of the mean; one that reads no features
+    is a dotted line across.
+    """
+    panels = [p for p in figure.panels if len(p.amounts) > 1]
+    width = _width(figure)
+    across = min(len(panels), 4 if figure.wide else 2)
+    down = math.ceil(len(panels) / across)
+    drawn = Picture(figsize=(width, 0.6 + 1.5 * down), layout="constrained")
+    axes = list(drawn.subplots(down, across, squeeze=False).flat)
+    styles = _styles(panels)
+    for axis, panel in zip_longest(axes, panels):
+        if panel is None:
+            axis.axis("off")
+        else:
+            _curves(axis, figure, panel, styles)
+    metric = METRICS[parse_metric(figure.definition.metric).metric].title
+    drawn.supylabel(f"{metric} (%)", fontsize=7)
+    handles, labels = _legend(axes)
+    drawn.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 3))
+    return drawn
+
+
+def _styles(panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
+    """Return the style of each row, the same in all panels."""
+    curves = {curve.label: curve for panel in panels for curve in panel.curves}
+    styles: dict[str, dict[str, Any]] = {}
+    for order, label in enumerate(name for name, curve in curves.items() if not curve.fixed):
+        styles[label] = {
+            "color": COLOURS[order % len(COLOURS)],
+            "marker": MARKERS[order % len(MARKERS)],
+            "linestyle": DASHES[order % len(DASHES)],
+        }
+    reference = {"color": "0.25", "linestyle": (0, (1, 1.5)), "linewidth": 0.9}
+    return {label: styles.get(label, reference) for label in curves}
+
+
+def _curves(
+    axis: Axes, figure: Robustness, panel: Panel, styles: Mapping[str, dict[str, Any]]
+) -> None:
+    """Fill the panel of one condition on one dataset."""
+    for curve in panel.curves:
+        xs, cells = _measured_points(figure, panel, curve)
+        if not xs:
+            continue
+        style = styles[curve.label]
+        axis.plot(xs, [c.mean for c in cells], label=curve.label, markersize=3, **style)
+        halves = [half_width(c.sd, c.n) if c.sd is not None else 0.0 for c in cells]
+        low, high = (
+            [cell.mean + sign * half for cell, half in zip(cells, halves, strict=True)]
+            for sign in (-1, 1)
+        )
+        axis.fill_between(xs, low, high, color=style["color"], alpha=0.12, linewidth=0)
+    axis.set_title(textwrap.fill(panel.title, 26 if not figure.wide else 34), fontsize=6.5)
+    axis.set_xlabel(panel.condition.amount, labelpad=1)
+    axis.set_xticks(panel.amounts, [value_text(x) for x in panel.amounts], fontsize=6)
+    axis.minorticks_off()
+    axis.grid(axis="y", linewidth=0.3, alpha=0.6)
+
+
+def _measured_points(
+    figure: Robustness, panel: Panel, curve: Curve
+) -> tuple[list[float], list[Summary]]:
+    """Return the amounts that a curve has a value for, and the values over seeds."""
+    found = {x: list(figure.values(curve, x).values()) for x in panel.amounts}
+    return [x for x in found if found[x]], [summarise(v) for v in found.values() if v]
+
+
 KINDS: dict[str, Callable[[Any], Picture]] = {
     "lines": lines,
     "heatmap": heatmap,
     "complexity": complexity,
+    "robustness": robustness,
 }
 """By ``figure`` in the definition."""
 
 
-def _width(figure: Figure | Complexity) -> float:
+def _width(figure: Drawn) -> float:
     return PAGE if figure.wide else COLUMN
 
 

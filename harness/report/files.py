@@ -18,6 +18,7 @@ from harness.report.definition import (
     Definition,
     FigureDefinition,
     Published,
+    RobustnessDefinition,
 )
 
 __all__ = [
@@ -31,8 +32,8 @@ __all__ = [
     "shipped_folder",
 ]
 
-TableDefinition = Definition | DatasetsDefinition | ComplexityDefinition
-PictureDefinition = FigureDefinition | ComplexityDefinition
+TableDefinition = Definition | DatasetsDefinition | ComplexityDefinition | RobustnessDefinition
+PictureDefinition = FigureDefinition | ComplexityDefinition | RobustnessDefinition
 AnyDefinition = TableDefinition | PictureDefinition
 
 FOLDER = Path("reports")
@@ -118,7 +119,7 @@ def _definition(resolved: Path, path: Path) -> AnyDefinition:
     definition = validate(document, _kind(document.data))
     if isinstance(definition, ComplexityDefinition):
         _check_claims(path, definition)
-    elif not isinstance(definition, DatasetsDefinition):
+    elif isinstance(definition, Definition | FigureDefinition):
         _check_published(path, definition)
     return definition.model_copy(update={"name": path.stem})
 
@@ -130,6 +131,7 @@ def _kind(data: object) -> type[AnyDefinition]:
         "figure": FigureDefinition,
         "statistics": DatasetsDefinition,
         "benchmark": ComplexityDefinition,
+        "conditions": RobustnessDefinition,
     }
     return next((kind for key, kind in kinds.items() if key in keys), Definition)
 

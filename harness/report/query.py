@@ -18,6 +18,7 @@ from harness.report.definition import (
     Definition,
     FigureDefinition,
     Published,
+    RobustnessDefinition,
     parse_metric,
     wanted,
 )
@@ -25,6 +26,7 @@ from harness.report.figure import Figure
 from harness.report.files import available, load_any, load_definition, load_figure, load_published
 from harness.report.questions import Ask
 from harness.report.results import Result, SeedRun, SuiteResults
+from harness.report.robustness import Robustness, weight_key
 from harness.report.sweep import sweep
 from harness.report.table import Table
 from harness.store.base import ResultStore
@@ -75,6 +77,7 @@ class Selection:
 
 
 ALL = Selection()
+Drawn = Figure | Complexity | Robustness
 
 
 def fetch(
@@ -83,6 +86,7 @@ def fetch(
     metrics: Iterable[str],
     selection: Selection = ALL,
     source: str = "",
+    diagnostics: Collection[str] = (),
 ) -> SuiteResults:
     """Return what the store knows of a suite, on all its datasets; damaged records say so.
 
@@ -92,13 +96,16 @@ def fetch(
         metrics: what is read of the runs, as definitions write it ("mrr/cold").
         selection: which runs.
         source: what the user calls it on the command line; its name when not given.
+        diagnostics: further numbers that are read of the runs, by name.
 
     Raises:
         StoreError: the runs cannot stand in one table (see :class:`SuiteResults`).
     """
     seeds = selection.seeds
     cells = [c for c in store.cells(suite, selection.variant) if seeds is None or c.seed in seeds]
-    found = store.outcomes({c.run_id for c in cells} - {""}, wanted(metrics))
+    numbers = wanted(metrics)
+    numbers = numbers._replace(diagnostics=numbers.diagnostics | set(diagnostics))
+    found = store.outcomes({c.run_id for c in cells} - {""}, numbers)
     grouped: dict[tuple[str, str, str], dict[int, SeedRun]] = defaultdict(dict)
     for cell, label in zip(cells, _labels(cells), strict=True):
         known, damage = found.runs.get(cell.run_id), found.problems.get(cell.run_id, "")
@@ -149,9 +156,32 @@ def report_figure(
     return Figure(definition, table, tuple(swept.points[row.label] for row in table.rows))
 
 
-def named_figure(store: ResultStore, name: str, selection: Selection = ALL) -> Figure | Complexity:
+def report_robustness(
+    store: ResultStore, definition: RobustnessDefinition, selection: Selection = ALL
+) -> Robustness:
+    """Return the curves that a definition describes; arguments and errors as ``report_table``."""
+    weights = map(weight_key, definition.weights)
+    results = fetch(
+        store, definition.suite, (definition.metric,), selection, diagnostics=tuple(weights)
+    )
+    # A table of the same datasets knows them by name and by title.
+    table = Definition(
+        name=definition.name,
+        title=definition.title,
+        suite=definition.suite,
+        datasets=definition.datasets,
+    )
+    shown = _only(_with_datasets(table, results), selection.datasets)
+    names = {dataset.name for dataset in shown.datasets}
+    kept = tuple(result for result in results.results if result.dataset in names)
+    return Robustness(definition, replace(results, results=kept))
+
+
+def named_figure(store: ResultStore, name: str, selection: Selection = ALL) -> Drawn:
     """Return the figure of ``reports/<name>.yaml``, or of a file; errors as ``named_table``."""
     definition = load_figure(name)
+    if isinstance(definition, RobustnessDefinition):
+        return report_robustness(store, definition, selection)
     if isinstance(definition, ComplexityDefinition):
         return newest(store, definition, load_published())
     published = load_published() if definition.published else None
@@ -176,6 +206,8 @@ def named_table(
     definition = load_definition(name)
     if isinstance(definition, ComplexityDefinition):
         return newest(store, definition, load_published()).table
+    if isinstance(definition, RobustnessDefinition):
+        return report_robustness(store, definition, selection).table
     if isinstance(definition, DatasetsDefinition):
         from harness.report.datasets import datasets_table  # torch takes seconds to import
 
@@ -258,13 +290,14 @@ def all_tables(
     return [*tables, *(shown.table for shown in _newest_measurements(store, selection))]
 
 
-def all_figures(store: ResultStore, selection: Selection = ALL) -> list[Figure | Complexity]:
+def all_figures(store: ResultStore, selection: Selection = ALL) -> list[Drawn]:
     """Return the figures of all suites in the store, and of benchmarks; as ``all_tables``."""
     suites = _suites(store, selection)
     figures = [
         named_figure(store, name, suites[definition.suite])
         for name in available()
-        if isinstance(definition := load_any(name), FigureDefinition) and definition.suite in suites
+        if isinstance(definition := load_any(name), FigureDefinition | RobustnessDefinition)
+        and definition.suite in suites
     ]
     return [*figures, *_newest_measurements(store, selection)]
 
@@ -336,7 +369,7 @@ def _definitions() -> Mapping[str, list[str]]:
     names: dict[str, list[str]] = defaultdict(list)
     for name in available():
         definition = load_any(name)
-        if isinstance(definition, Definition):
+        if isinstance(definition, Definition | RobustnessDefinition):
             names[definition.suite].append(name)
     return names
 

@@ -10,6 +10,7 @@ from harness.errors import ConfigError, StoreError, suggest
 from harness.report.complexity import Complexity
 from harness.report.data_formats import as_json, csv_table, json_table
 from harness.report.figure import Figure
+from harness.report.robustness import Robustness
 from harness.report.table import Table
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
 
 Format = Literal["text", "markdown", "latex", "html", "csv", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
-Drawn = Figure | Complexity
+Drawn = Figure | Complexity | Robustness
 """What has a picture."""
 PICTURES = ("png", "pdf", "svg")
 """Formats of figures that are drawn; the others print a figure's data."""

@@ -215,6 +215,8 @@ class Robustness:
             seeds = ", ".join(str(s) for s in sorted({r.seed for r in self.results.records}))
             yield f"Test split; mean ± standard deviation over seeds ({seeds})."
             yield f"Protocol: {self.results.protocol}."
+        else:
+            yield f"Nothing was run: `{self.results.command}` fills this table."
         yield (
             "mean: of the curve, the area below it (trapezoids) over the range of amounts; kept: "
             "mean / intact, percent; change: largest amount minus intact. All by seed."
@@ -242,7 +244,7 @@ def _curve(label: str, results: Sequence[Result], condition: Condition) -> Curve
 
 def _amount(spec: Mapping[str, Any], condition: Condition) -> float | None:
     """Return how much of a condition a run has, None when it has something else."""
-    corruptions = spec["data"].get("corrupt") or []
+    corruptions = spec.get("data", {}).get("corrupt") or []
     if not corruptions:
         return 0.0
     if len(corruptions) > 1:

@@ -17,6 +17,7 @@ from harness.report.complexity import Complexity
 from harness.report.figure import Figure
 from harness.report.files import shipped_folder
 from harness.report.grid import HOW_CHANGES_ARE_TAKEN, Grid, GridColumn, GridRow, lay_out, legend
+from harness.report.robustness import Robustness
 from harness.report.table import Part, Table
 
 __all__ = [
@@ -57,7 +58,7 @@ def latex(table: Table) -> str:
     return _latex_environment().get_template("tables.tex.j2").render(pages=pages) + "\n"
 
 
-def latex_figure(figure: Figure | Complexity) -> str:
+def latex_figure(figure: Figure | Complexity | Robustness) -> str:
     r"""Return a ``figure`` float for ``\input``; needs graphicx, amssymb and the file ``NAME.pdf``.
 
     The caption is the title, what the marks mean, and the notes of the data.

@@ -11,12 +11,19 @@ from harness.plan.spec import Protocol
 from harness.report.comparing import Comparer
 from harness.report.complexity import newest
 from harness.report.datasets import datasets_table
-from harness.report.definition import ComplexityDefinition, Definition, FigureDefinition, Published
+from harness.report.definition import (
+    ComplexityDefinition,
+    Definition,
+    FigureDefinition,
+    Published,
+    RobustnessDefinition,
+)
 from harness.report.query import (
     Selection,
     all_tables,
     named_table,
     report_figure,
+    report_robustness,
     report_table,
     suite_table,
 )
@@ -356,6 +363,8 @@ def test_every_empty_cell_of_the_shipped_tables_says_why(store: MemoryStore) -> 
             table = report_figure(store, definition, files.load_published()).table
         elif isinstance(definition, ComplexityDefinition):
             table = newest(store, definition, files.load_published()).table
+        elif isinstance(definition, RobustnessDefinition):
+            table = report_robustness(store, definition).table
         else:
             table = datasets_table(definition, files.load_published())
         for r in table.rows:

@@ -1,0 +1,148 @@
+"""Curves over the amount of corruption: which run stands where, and what is said of a curve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.errors import StoreError
+from harness.report.definition import RobustnessDefinition
+from harness.report.figures import draw
+from harness.report.query import Selection, report_robustness
+from harness.report.render import FORMATS, render, render_picture
+from harness.report.robustness import Robustness, area
+from harness.report.table import TableCell
+from harness.store.memory import MemoryStore
+
+Fill = Callable[..., Any]
+
+TOY = RobustnessDefinition.model_validate(
+    {
+        "name": "toy",
+        "title": "Toy",
+        "suite": "toy",
+        "conditions": [
+            {"title": "always", "kind": "drop", "amount": "share"},
+            {"title": "in the test", "kind": "drop", "at": "test", "amount": "share"},
+        ],
+        "weights": ["text", "image"],
+    }
+)
+
+
+def drop(share: float, at: str = "both") -> dict[str, Any]:
+    return {"data": {"corrupt": [{"kind": "drop", "share": share, "at": at}]}}
+
+
+def row(filler: Any, label: str, mrr: list[Any], settings: Any = None, weight: float = 0.5) -> None:
+    diagnostics = {"omega_b/text": weight}
+    filler.row(label, mrr, features="all", settings=settings or {}, diagnostics=diagnostics)
+
+
+@pytest.fixture
+def shown(store: MemoryStore, fill: Fill) -> Robustness:
+    """Two seeds: 0.4, 0.3, 0.1 and 0.4, 0.2, 0.2 at shares 0, 0.5, 0.9; 0.4, 0.4 in the test."""
+    filler = fill()
+    filler.row("RotatE", [0.2, 0.2])
+    row(filler, "gate, intact", [0.4, 0.4])
+    row(filler, "gate, 0.5", [0.3, 0.2], drop(0.5), 0.4)
+    row(filler, "gate, 0.9", [0.1, 0.2], drop(0.9), 0.1)
+    row(filler, "gate, 0.5 in test", [0.4, 0.4], drop(0.5, "test"))
+    row(filler, "mean, intact", [0.3, 0.3])
+    row(filler, "mean, 0.5", [0.2, None], drop(0.5))
+    return report_robustness(store, TOY)
+
+
+def cell(shown: Robustness, label: str, part: str, column: str) -> TableCell:
+    table = shown.table
+    (found,) = [r for r in table.rows if r.label == label]
+    places = {(c.dataset_title, c.title): i for i, c in enumerate(table.columns)}
+    return found.cells[places[f"atlas: {part}", column]]
+
+
+def test_runs_stand_at_their_amount_under_their_condition(shown: Robustness) -> None:
+    titles = [(c.dataset_title, c.title) for c in shown.table.columns]
+    ends = ["mean", "kept", "change"]
+    assert titles == [
+        *(("atlas: always", t) for t in ["intact", "0.5", "0.9", *ends]),
+        *(("atlas: in the test", t) for t in ["intact", "0.5", *ends]),
+    ]
+    assert cell(shown, "gate", "always", "0.5").value == pytest.approx(25)
+    assert cell(shown, "gate", "in the test", "0.5").value == pytest.approx(40)
+    assert cell(shown, "gate", "in the test", "intact").value == pytest.approx(40)
+
+
+def test_the_area_is_that_of_trapezoids_over_the_width() -> None:
+    assert area({0.0: 4.0, 0.5: 2.0, 1.0: 2.0}) == pytest.approx(2.5)
+    assert area({0.0: 3.0, 4.0: 3.0}) == 3.0
+    assert area({0.0: 4.0, 0.9: 0.0}) == pytest.approx(2.0)
+
+
+def test_a_curve_is_summarised_seed_by_seed(shown: Robustness) -> None:
+    first = (0.5 * 35 + 0.4 * 20) / 0.9
+    second = (0.5 * 30 + 0.4 * 20) / 0.9
+    found = cell(shown, "gate", "always", "mean")
+    assert found.value == pytest.approx((first + second) / 2)
+    assert found.sd == pytest.approx((first - second) / 2**0.5)
+    assert cell(shown, "gate", "always", "kept").value == pytest.approx((first + second) / 0.8)
+    assert cell(shown, "gate", "always", "change").value == pytest.approx(-25)
+    assert len(found.runs) == 6
+
+
+def test_a_model_without_features_is_the_same_at_all_amounts(shown: Robustness) -> None:
+    values = [cell(shown, "RotatE", "always", c).value for c in ("intact", "0.9", "mean", "change")]
+    assert values == pytest.approx([20, 20, 20, 0])
+
+
+def test_curves_that_lack_runs_say_so(shown: Robustness) -> None:
+    assert cell(shown, "mean", "always", "0.5").notes == ("1 of 2 seeds",)
+    assert cell(shown, "mean", "always", "0.9").reason == "not run: `harness run toy`"
+    assert cell(shown, "mean", "always", "mean").value is None
+
+
+def test_weights_stand_beside_the_amounts(shown: Robustness) -> None:
+    shares = [cell(shown, "gate: text", "always", c).value for c in ("intact", "0.5", "0.9")]
+    assert shares == pytest.approx([50, 40, 10])
+    assert not any(r.label == "gate: image" for r in shown.table.rows)  # has no such weight
+
+
+def test_every_empty_cell_has_a_reason(shown: Robustness) -> None:
+    cells = [c for r in shown.table.rows for c in r.cells]
+    assert all(c.value is not None or c.reason for c in cells)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_the_table_is_printed_in_every_format(shown: Robustness, format_: str) -> None:
+    said = render(shown.table, format_)
+    assert "gate" in said
+    if format_ == "text":
+        assert max(map(len, said.splitlines())) <= 80
+
+
+def test_a_panel_per_condition_a_line_per_row(shown: Robustness) -> None:
+    panels = [axis for axis in draw(shown).axes if axis.get_title()]
+    assert [p.get_title() for p in panels] == ["atlas: always", "atlas: in the test"]
+    lines = {line.get_label(): line for line in panels[0].lines}
+    assert list(lines["gate"].get_xdata()) == [0, 0.5, 0.9]
+    assert list(lines["gate"].get_ydata()) == pytest.approx([40, 25, 15])
+    assert list(lines["RotatE"].get_ydata()) == pytest.approx([20, 20, 20])
+    assert render_picture(shown, "png") == render_picture(shown, "png")
+
+
+def test_rows_are_told_apart_without_colours(shown: Robustness) -> None:
+    lines = draw(shown).axes[0].lines
+    assert len({(line.get_marker(), line.get_linestyle()) for line in lines}) == len(lines)
+
+
+def test_nothing_to_draw_is_said(store: MemoryStore) -> None:
+    empty = report_robustness(store, TOY)
+    with pytest.raises(StoreError, match="nothing to draw: not run: `harness run toy`"):
+        render_picture(empty, "png")
+    assert "harness run toy" in render(empty.table)
+
+
+def test_datasets_are_chosen(store: MemoryStore, fill: Fill, shown: Robustness) -> None:
+    chosen = report_robustness(store, TOY, Selection(datasets=("atlas",)))
+    assert chosen.table == shown.table
