@@ -96,10 +96,13 @@ class _Assembly:
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
+        shown = {dataset.name: dataset for dataset in self.definition.datasets}
+        leaders = [d for d in shown.values() if d.against not in shown]
         return tuple(
-            _column(dataset.name, dataset.title or dataset.name, metric)
-            for dataset in self.definition.datasets
-            for metric in dataset.metrics or self.definition.metrics
+            _column(dataset, leader, metric)
+            for leader in leaders
+            for metric in leader.metrics or self.definition.metrics
+            for dataset in (leader, *(d for d in shown.values() if d.against == leader.name))
         )
 
     @cached_property
@@ -174,12 +177,16 @@ class _Assembly:
         return table.value(spec.published, column.dataset, column.metric)
 
     def change(self, spec: RowSpec, column: Column, values: Mapping[int, float]) -> Summary | None:
-        baseline = self.results.find(self.definition.baseline, column.dataset)
-        if baseline is None or baseline.label.lower() == spec.label.lower():
+        against = next(d.against for d in self.definition.datasets if d.name == column.dataset)
+        if against:
+            beside = self.results.find(spec.label, against)
+        else:
+            beside = self.results.find(self.definition.baseline, column.dataset)
+            if beside is not None and beside.label.lower() == spec.label.lower():
+                return None
+        if beside is None or column.higher_is_better is None:
             return None
-        if column.higher_is_better is None:
-            return None
-        return paired_change(values, _values(baseline, column))
+        return paired_change(values, _values(beside, column))
 
     def cell_notes(
         self, result: Result, column: Column, values: Mapping[int, float]
@@ -231,8 +238,16 @@ class _Assembly:
                 for record in result.records
                 for note in record.notes
             )
-            notes.extend(_about(dataset, remark) for remark in remarks)
+            notes.extend(self.about(dataset, remark) for remark in remarks)
         return (*notes, *self.definition.footnotes)
+
+    def about(self, dataset: DatasetSpec, remark: str) -> str:
+        """Return a remark on a dataset behind its title; some begin with its name already."""
+        titles = {d.name: d.title or d.name for d in self.definition.datasets}
+        title = " ".join(titles[name] for name in (dataset.against, dataset.name) if name in titles)
+        name, _, rest = remark.partition(": ")
+        own = name.lower() in (dataset.name.lower(), dataset.title.lower())
+        return f"{title}: {rest if rest and own else remark}"
 
     def untested_notes(self) -> list[str]:
         """Say, where validation is shown, how many of the runs were tested at all."""
@@ -261,15 +276,20 @@ NO_FEATURE_TEXT = "structure only (features 'none')"
 SPLITS = {"test": "Test", "valid": "Validation"}
 
 
-def _column(dataset: str, title: str, text: str) -> Column:
+def _column(dataset: DatasetSpec, leader: DatasetSpec, text: str) -> Column:
+    """Return a metric on a dataset, in the block of columns of its leader."""
     name, bucket, split = parse_metric(text)
     metric = METRICS[name]
+    titles = [metric.title, "" if bucket == "all" else bucket]
+    titles += [dataset.title] if dataset is not leader else []
+    # A dataset that was to stand beside one that is not shown goes by its name.
+    block = leader.name if leader.against else leader.title or leader.name
     return Column(
-        dataset=dataset,
-        dataset_title=title,
+        dataset=dataset.name,
+        dataset_title=block,
         metric=name,
         bucket=bucket,
-        title=metric.title if bucket == "all" else f"{metric.title} {bucket}",
+        title=" ".join(filter(None, titles)),
         higher_is_better=metric.higher_is_better,
         split=split if metric.source == "metrics" else "",
         decimals=metric.decimals,
@@ -297,13 +317,6 @@ def _not_marked(asked: Asked) -> Iterator[str]:
         yield "No marks in columns where the ranks of runs are not there to be compared."
     if asked.answered and not any(c.mark or c.sign for row in asked.grid for c in row):
         yield f"No difference is significant (p < {ALPHA:g}, Holm over {asked.answered} tests)."
-
-
-def _about(dataset: DatasetSpec, remark: str) -> str:
-    """Return a remark on a dataset behind its title; some begin with its name already."""
-    name, _, rest = remark.partition(": ")
-    own = name.lower() in (dataset.name.lower(), dataset.title.lower())
-    return f"{dataset.title or dataset.name}: {rest if rest and own else remark}"
 
 
 def _seeds(result: Result) -> tuple[int, ...]:

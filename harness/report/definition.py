@@ -125,6 +125,9 @@ class DatasetSpec(Config):
     """Metrics on this dataset, when they differ from the table's."""
     missing: str = ""
     """Why the suite leaves this dataset out; printed for its empty cells."""
+    against: str = ""
+    """Another dataset of the table: each column stands beside that dataset's, ``title`` behind the
+    metric's ("MRR clean"), with the change against it."""
 
 
 class AttributeSpec(Config):
@@ -204,7 +207,24 @@ class Definition(Config):
                     )
         _refuse_doubles("row", [row.label.lower() for row in self.rows])
         _refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
+        self._check_against()
         return self
+
+    def _check_against(self) -> None:
+        leaders = [dataset.name for dataset in self.datasets if not dataset.against]
+        for dataset in self.datasets:
+            if not dataset.against:
+                continue
+            if dataset.against not in leaders:
+                raise ValueError(
+                    f"dataset '{dataset.name}': cannot stand against '{dataset.against}'"
+                    f"{suggest(dataset.against, leaders)}"
+                )
+            if self.baseline:
+                raise ValueError(
+                    f"dataset '{dataset.name}': changes are against '{dataset.against}' or against "
+                    f"the baseline '{self.baseline}'; leave one out"
+                )
 
 
 AxisValue = float | str

@@ -9,6 +9,7 @@ from harness.report.questions import ALPHA
 from harness.report.table import Column, Mark, Part, Sign, Table, TableCell
 
 __all__ = [
+    "BESIDE",
     "HOW_CHANGES_ARE_TAKEN",
     "Grid",
     "GridCell",
@@ -17,6 +18,9 @@ __all__ = [
     "lay_out",
     "legend",
 ]
+
+BESIDE = "the same row on the dataset that the column stands beside"
+"""What changes are against in a table without a baseline."""
 
 HOW_CHANGES_ARE_TAKEN = "seed by seed; ± half of the 95 % interval (Student's t)"
 

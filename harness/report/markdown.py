@@ -7,7 +7,15 @@ from collections.abc import Iterator
 
 from tabulate import tabulate
 
-from harness.report.grid import HOW_CHANGES_ARE_TAKEN, Grid, GridCell, GridRow, lay_out, legend
+from harness.report.grid import (
+    BESIDE,
+    HOW_CHANGES_ARE_TAKEN,
+    Grid,
+    GridCell,
+    GridRow,
+    lay_out,
+    legend,
+)
 from harness.report.table import Block, Mark, Part, Table
 
 __all__ = ["markdown"]
@@ -73,7 +81,8 @@ def _notes(table: Table) -> Iterator[str]:
     if table.source:
         yield f"Published: {_escape(table.source)}."
     if any(Part.CHANGE in table.parts(i) for i in range(len(table.columns))):
-        yield f"Change: against '{_escape(table.baseline)}', {HOW_CHANGES_ARE_TAKEN}."
+        against = f"'{_escape(table.baseline)}'" if table.baseline else BESIDE
+        yield f"Change: against {against}, {HOW_CHANGES_ARE_TAKEN}."
     yield from map(_escape_outside_code, table.notes)
     if explained := legend(table, "**Bold**:", "<u>underlined</u>:"):
         yield explained

@@ -16,7 +16,15 @@ from markupsafe import Markup
 from harness.report.complexity import Complexity
 from harness.report.figure import Figure
 from harness.report.files import shipped_folder
-from harness.report.grid import HOW_CHANGES_ARE_TAKEN, Grid, GridColumn, GridRow, lay_out, legend
+from harness.report.grid import (
+    BESIDE,
+    HOW_CHANGES_ARE_TAKEN,
+    Grid,
+    GridColumn,
+    GridRow,
+    lay_out,
+    legend,
+)
 from harness.report.robustness import Robustness
 from harness.report.table import Part, Table
 
@@ -240,6 +248,7 @@ class TableView:
     picture: str = ""
     """SVG element above the table."""
     how_changes_are_taken: str = HOW_CHANGES_ARE_TAKEN
+    beside: str = BESIDE
 
     @property
     def shows_parts(self) -> bool:
@@ -290,7 +299,9 @@ def table_view(
     return TableView(
         table=table,
         grid=grid,
-        datasets=_spans(grid, first, lambda c: c.column.dataset, lambda c: c.column.dataset_title),
+        datasets=_spans(
+            grid, first, lambda c: c.column.dataset_title, lambda c: c.column.dataset_title
+        ),
         metrics=_spans(grid, first, lambda c: c.column, lambda c: c.column.title),
         letters=table.letters(),
         checks={True: "✓", False: "✗"},

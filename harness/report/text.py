@@ -10,7 +10,15 @@ from itertools import groupby, zip_longest
 
 from tabulate import DataRow, TableFormat, tabulate
 
-from harness.report.grid import HOW_CHANGES_ARE_TAKEN, Grid, GridCell, GridRow, lay_out, legend
+from harness.report.grid import (
+    BESIDE,
+    HOW_CHANGES_ARE_TAKEN,
+    Grid,
+    GridCell,
+    GridRow,
+    lay_out,
+    legend,
+)
 from harness.report.table import Block, Heading, Mark, Part, Table
 
 __all__ = ["WIDTH", "text"]
@@ -55,12 +63,22 @@ def _panels(table: Table, block: Block) -> Iterator[list[str]]:
         while count > 1 and panel.width > WIDTH:
             count -= 1
             panel = _panel(table, remaining[:count], headings)
+        while 1 < count < len(remaining) and _goes_with(table, remaining[count]):
+            count -= 1
+            panel = _panel(table, remaining[:count], headings)
         if headings and panel.width > WIDTH:
             yield _panel(table, (), headings).lines()
         else:
             yield panel.lines()
             remaining = remaining[count:]
         headings = ()
+
+
+def _goes_with(table: Table, position: int) -> bool:
+    """Tell whether a column is the one before it on another dataset: they stand in one panel."""
+    before, column = table.columns[position - 1], table.columns[position]
+    same = (column.metric, column.bucket, column.split)
+    return same == (before.metric, before.bucket, before.split)
 
 
 def _panel(table: Table, columns: Sequence[int], headings: Sequence[Heading]) -> _Panel:
@@ -199,7 +217,8 @@ def _notes(table: Table) -> Iterator[tuple[str, str]]:
     if Part.DIFFERENCE in parts:
         yield "", "diff: measured minus paper."
     if Part.CHANGE in parts:
-        yield "", f"change: against '{table.baseline}', {HOW_CHANGES_ARE_TAKEN}."
+        against = f"'{table.baseline}'" if table.baseline else BESIDE
+        yield "", f"change: against {against}, {HOW_CHANGES_ARE_TAKEN}."
     for note in table.notes:
         yield "", note
     if explained := legend(table, MARKS[Mark.BEST], MARKS[Mark.SECOND]):

@@ -81,6 +81,7 @@ NOT_RUN = {
     "harness run suites/main_table.yaml --only model=rotate,dataset=mkg-w,seed=0": (
         "minutes, on data that are not in the package"
     ),
+    "harness run suites/clean.yaml": "most of an hour, on data that are not in the package",
     "harness study run suites/thresholds.yaml --only dataset=atlas": "minutes: 72 runs",
     "harness data fetch mkg-w": "needs the network; test_data_from_a_mirror.py runs it",
     "harness data import ~/benchmarks": "a folder of the reader; test_data_commands.py imports one",

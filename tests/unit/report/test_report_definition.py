@@ -71,6 +71,14 @@ def test_metric_with_bucket() -> None:
         ({"rows": [{"label": "x"}, {"label": "X"}]}, "row 'x' is listed twice"),
         ({"datasets": [{"name": "a"}, {"name": "a"}]}, "dataset 'a' is listed twice"),
         (
+            {"datasets": [{"name": "atlas"}, {"name": "b", "against": "atals"}]},
+            "dataset 'b': cannot stand against 'atals'; did you mean 'atlas'?",
+        ),
+        (
+            {"baseline": "x", "datasets": [{"name": "a"}, {"name": "b", "against": "a"}]},
+            "dataset 'b': changes are against 'a' or against the baseline 'x'",
+        ),
+        (
             {
                 "attributes": [{"name": "text"}],
                 "rows": [{"label": "x", "attributes": {"txt": True}}],

@@ -28,6 +28,7 @@ from harness.report.query import (
     suite_table,
 )
 from harness.report.questions import Answer, Ask, Question
+from harness.report.render import render
 from harness.report.table import Mark, Part, Sign, Table, TableCell, TableRow
 from harness.store.memory import MemoryStore
 from harness.store.records import Comparison
@@ -188,6 +189,53 @@ def test_change_is_against_the_baseline_row(store: MemoryStore, fill: Fill) -> N
     assert cell(table, "less").change_half == pytest.approx(12.706, abs=1e-3)
     assert cell(table, "full").change is None
     assert table.parts(0) == (Part.MEASURED, Part.CHANGE)
+
+
+BESIDE = {
+    "metrics": ["mrr", "hits@10"],
+    "datasets": [
+        {"name": "atlas", "title": "Atlas"},
+        {"name": "atlas@clean", "title": "clean", "against": "atlas"},
+    ],
+}
+
+
+def test_a_dataset_stands_beside_the_one_it_is_compared_with(
+    store: MemoryStore, fill: Fill
+) -> None:
+    rows = fill().row("A", [0.30, 0.40]).row("B", [0.2, 0.2])
+    rows.row("A", [0.20, 0.28], dataset="atlas@clean", notes=("atlas: rows went",))
+    table = report_table(store, define(**BESIDE))
+    assert [column.title for column in table.columns] == [
+        "MRR",
+        "MRR clean",
+        "Hit@10",
+        "Hit@10 clean",
+    ]
+    assert [block.title for block in table.blocks()] == ["Atlas"]
+    official, cleaned = table.rows[0].cells[:2]
+    assert official.change is None
+    assert cleaned.change == pytest.approx(-11.0)
+    # differences -10 and -12: sd sqrt(2), t(1) = 12.706, over sqrt(2) seeds
+    assert cleaned.change_half == pytest.approx(12.706, abs=1e-3)
+    assert table.rows[1].cells[1].change is None
+    assert "Atlas clean: atlas: rows went" in table.notes
+    printed = render(table, "text")
+    assert "change: against the same row on the dataset that the column stands beside" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    first, second = printed.split("Method")[1:]
+    assert ("MRR clean" in first, "Hit@10" in first) == (True, False)
+    assert "Hit@10 clean" in second
+
+
+def test_a_dataset_alone_goes_by_its_name(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.3, 0.4]).row("A", [0.2, 0.28], dataset="atlas@clean")
+    table = report_table(store, define(**BESIDE), selection=Selection(datasets=("atlas@clean",)))
+    assert [(c.dataset_title, c.title) for c in table.columns] == [
+        ("atlas@clean", "MRR"),
+        ("atlas@clean", "Hit@10"),
+    ]
+    assert table.rows[0].cells[0].change == pytest.approx(-11.0)
 
 
 def test_rows_keep_the_order_of_the_definition_then_of_the_suite(
