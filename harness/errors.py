@@ -15,7 +15,8 @@
         ├── LockedSplitError     1   the test split was asked for before a run was validated
         └── Interrupted        130   Ctrl-C (130) or SIGTERM (143); the run can be resumed
 
-Exit code 0 means success and 5 is reserved for claims that the store does not support.
+Exit code 0 means success; 5 is that of ``harness claims check`` when the store does not support a
+claim.
 """
 
 from __future__ import annotations

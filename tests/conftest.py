@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ import pytest
 from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
-from harness.store.records import MetricValue, RunRecord, TimingSample
+from harness.store.base import ResultStore
+from harness.store.records import Cell, MetricValue, RunRecord, TimingSample
 
 if TYPE_CHECKING:
     from harness.index import Side
@@ -64,6 +66,68 @@ def make_measured() -> Callable[..., RunRecord]:
     Six test triples, two of which are cold; both sides are predicted.
     """
     return _measured
+
+
+@pytest.fixture
+def make_row() -> Callable[..., list[str]]:
+    """Return ``make_row(store, home, "RotatE", 4.0)``: adds a row of a suite, returns its run ids.
+
+    Its runs have records in the store and ranks in the folder ``home/runs``; 60 test triples, a
+    third of which are cold, whose ranks have the mean that is given.
+    """
+    return _row
+
+
+def _row(
+    store: ResultStore,
+    home: Path,
+    label: str,
+    typical: float,
+    *,
+    suite: str = "toy",
+    variant: str = "",
+    seeds: Sequence[int] = (0, 1, 2),
+    triples: int = 60,
+    **changes: Any,
+) -> list[str]:
+    values = {"model": label.lower(), "dataset": "atlas", "features": "none", **changes}
+    ids = []
+    for seed in seeds:
+        name = f"{label}{suite}{variant}{values['dataset']}{seed}"
+        run_id = hashlib.sha256(name.encode()).hexdigest()[:12]
+        rng = np.random.default_rng([seed, *map(ord, label)])
+        sides: dict[Side, SideCounts] = {}
+        both: tuple[Side, Side] = ("head", "tail")
+        for side in both:
+            better = rng.geometric(1 / typical, triples).astype(np.int32) - 1
+            nothing, many = np.zeros(triples, np.int32), np.full(triples, 1000, np.int32)
+            sides[side] = SideCounts(better, nothing, many)
+        warm = np.arange(triples) % 3 > 0
+        ranks = Ranks(np.arange(3 * triples).reshape(triples, 3), sides, warm)
+        (home / "runs" / run_id).mkdir(parents=True, exist_ok=True)
+        ranks.save(home / "runs" / run_id / "ranks.npz")
+        metrics = [
+            MetricValue(split="test", **m._asdict())
+            for m in measure(ranks, Protocol(), ranks.buckets)
+        ]
+        store.add(_record(run_id, **{"seed": seed, "metrics": tuple(metrics), **values}))
+        ids.append(run_id)
+    held = list(store.cells(suite, variant))
+    held += [
+        Cell(
+            suite=suite,
+            variant=variant,
+            position=len(held),
+            label=label,
+            dataset=values["dataset"],
+            features=values["features"],
+            seed=seed,
+            run_id=run_id,
+        )
+        for seed, run_id in zip(seeds, ids, strict=True)
+    ]
+    store.plan(suite, variant, held)
+    return ids
 
 
 def _measured(run_id: str, path: Path, **changes: Any) -> RunRecord:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import harness
-from harness.cli import bench, data, db, models, predict, report, run, runs, study
+from harness.cli import bench, claims, compare, data, db, models, predict, report, run, runs, study
 from harness.errors import HarnessError, MachineError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
@@ -20,7 +20,7 @@ app = typer.Typer(
     name="harness",
     help="Run, store and report multi-modal knowledge graph completion experiments.\n\n"
     "Exit codes: 0 ok, 1 a run failed, 2 wrong use or suite, 3 wrong or missing data, "
-    "4 the machine cannot, 130 and 143 interrupted.",
+    "4 the machine cannot, 5 a claim is not supported, 130 and 143 interrupted.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -45,6 +45,8 @@ def _main(
 
 app.command("run")(run.run)
 report.register(app)
+app.command("compare")(compare.compare)
+app.add_typer(claims.app, name="claims", help="Sentences about results, checked by the results.")
 app.command("predict")(predict.predict)
 app.add_typer(models.app, name="models", help="What can be run.")
 app.add_typer(data.app, name="data", help="Datasets: list, fetch, import, verify, show.")

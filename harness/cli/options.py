@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AsJson", "Device", "Home", "Models", "SetValues", "Threads", "Workers"]
+from harness.errors import ConfigError
+
+__all__ = [
+    "AsJson",
+    "Device",
+    "Home",
+    "Models",
+    "SetValues",
+    "Threads",
+    "Workers",
+    "chosen_seeds",
+]
+
+MOST_SEEDS = 10_000
+"""Longest range of --seeds; a slip of the finger must not fill the memory."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps")]
@@ -21,3 +35,24 @@ SetValues = Annotated[
 ]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads per run; 0: all.")]
 Workers = Annotated[int, typer.Option(min=1, help="Runs at the same time.")]
+
+
+def chosen_seeds(text: str) -> frozenset[int] | None:
+    """Read ``0,1,2`` or ``0-2``; None for no restriction.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if not text.strip():
+        return None
+    seeds: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        try:
+            among = range(int(first), int(last or first) + 1)
+        except ValueError:
+            raise ConfigError(f"--seeds: '{part}' is not a seed; write 0,1,2 or 0-2") from None
+        if not 0 < len(among) <= MOST_SEEDS:
+            raise ConfigError(f"--seeds: '{part}' is no range of at most {MOST_SEEDS} seeds")
+        seeds.update(among)
+    return frozenset(seeds)

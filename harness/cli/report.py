@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.comparing import comparing
-from harness.cli.options import Home
+from harness.cli.options import Home, chosen_seeds
 from harness.cli.paths import home
 from harness.cli.reranked import RERANKED, Reranked
 from harness.errors import ConfigError, StoreError, suggest
@@ -26,8 +26,6 @@ __all__ = ["register", "report"]
 
 PAGE = "report.html"
 """File that --html writes."""
-MOST_SEEDS = 10_000
-"""Longest range of --seeds; a slip of the finger must not fill the memory."""
 
 
 def register(app: typer.Typer) -> None:
@@ -94,7 +92,7 @@ def report(
     if list_:
         _list()
         return
-    selection = Selection(variant, _seeds(seeds), tuple(_names(dataset or [])))
+    selection = Selection(variant, chosen_seeds(seeds), tuple(_names(dataset or [])))
     if all_:
         if out is None or html or table or figure or format_ or dataset or by or suite:
             raise ConfigError("--all goes with --out DIR, and with --seeds and --variant alone")
@@ -315,23 +313,6 @@ def _open(folder: Path) -> ResultStore:
 def _names(given: list[str]) -> list[str]:
     """Return names given one by one or separated by commas."""
     return [name.strip() for text in given for name in text.split(",") if name.strip()]
-
-
-def _seeds(text: str) -> frozenset[int] | None:
-    """Read ``0,1,2`` or ``0-2``; None for no restriction."""
-    if not text.strip():
-        return None
-    seeds: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        try:
-            among = range(int(first), int(last or first) + 1)
-        except ValueError:
-            raise ConfigError(f"--seeds: '{part}' is not a seed; write 0,1,2 or 0-2") from None
-        if not 0 < len(among) <= MOST_SEEDS:
-            raise ConfigError(f"--seeds: '{part}' is no range of at most {MOST_SEEDS} seeds")
-        seeds.update(among)
-    return frozenset(seeds)
 
 
 def _tell_variants(store: ResultStore, variant: str, suites: set[str]) -> None:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.report.differing import differing, flat
 from harness.report.repeat import repeat_commands
 from harness.store.records import Cell, RunRecord
 
@@ -67,10 +68,10 @@ def describe(record: RunRecord) -> str:
     sections = {
         "metrics (MRR, Hits and AMRI in percent)": _metrics(record),
         "history": _history(record.history, record.diagnostics),
-        "settings": _pairs(_flat(record.spec)),
+        "settings": _pairs(flat(record.spec)),
         "diagnostics": _diagnostics(record.diagnostics),
         "timings": _timings(record),
-        "provenance": _pairs(_flat(record.provenance)),
+        "provenance": _pairs(flat(record.provenance)),
         "notes": [line for note in record.notes for line in textwrap.wrap(note, NOTE_WIDTH)],
         "error": (record.error or "").splitlines(),
         "in suites": [_cell(cell) for cell in record.cells],
@@ -86,12 +87,12 @@ def difference(a: RunRecord, b: RunRecord) -> dict[str, Any]:
     """Return what differs between two runs, as plain values: settings, metrics, provenance."""
     return {
         "runs": [a.run_id, b.run_id],
-        "settings": _differing(_identity(a), _identity(b)),
+        "settings": differing(_identity(a), _identity(b)),
         "metrics": {
             " ".join(key): [_value(a, key), _value(b, key)]
             for key in dict.fromkeys([*_metric_keys(a), *_metric_keys(b)])
         },
-        "provenance": _differing(_flat(a.provenance), _flat(b.provenance)),
+        "provenance": differing(flat(a.provenance), flat(b.provenance)),
     }
 
 
@@ -178,23 +179,7 @@ def _cell(cell: Cell) -> str:
 def _identity(record: RunRecord) -> dict[str, Any]:
     """Return everything that can make two runs differ: settings and digests."""
     digests = {"dataset_digest": record.dataset_digest, "feature_digest": record.feature_digest}
-    return {**_flat(record.spec), **digests, "protocol": record.protocol, "status": record.status}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values by dotted key."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, list[Any]]:
-    keys = dict.fromkeys([*a, *b])
-    return {key: [a.get(key), b.get(key)] for key in keys if a.get(key) != b.get(key)}
+    return {**flat(record.spec), **digests, "protocol": record.protocol, "status": record.status}
 
 
 def _metric_keys(record: RunRecord) -> list[tuple[str, str, str, str]]:

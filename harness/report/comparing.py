@@ -53,7 +53,7 @@ def _silent(table: str, done: int, total: int) -> None:
 
 
 class Pair(NamedTuple):
-    """Values of two rows' runs on the same triples, [seeds, triples] each."""
+    """Values of two rows' runs on the same triples: [seeds, triples] each, or as ``queries``."""
 
     first: NDArray[np.float64]
     second: NDArray[np.float64]
@@ -80,7 +80,13 @@ class RankFiles:
     def pair(self, first: Entry, second: Entry, metric: str, bucket: str) -> Pair | None:
         """Return the values of two rows, one per triple, over the seeds that both have.
 
-        A triple's value is the mean over its queries.
+        A triple's value is the mean over its queries; returns and errors as ``queries``.
+        """
+        found = self.queries(first, second, metric, bucket)
+        return Pair(*(values.mean(1) for values in found)) if found else None
+
+    def queries(self, first: Entry, second: Entry, metric: str, bucket: str) -> Pair | None:
+        """Return the values of two rows [seeds, sides, triples] over the seeds that both have.
 
         Returns:
             None when the files do not say which triples are in the bucket.
@@ -117,7 +123,7 @@ class RankFiles:
     def _values(
         self, run_id: str, stored: float, metric: str, bucket: str
     ) -> NDArray[np.float64] | None:
-        """Return a run's value per triple [triples], None when the bucket is not known."""
+        """Return a run's values [sides, triples], None when the bucket is not known."""
         import numpy as np
 
         from harness.evaluation.metrics import METRICS as OF_RANKS
@@ -133,7 +139,7 @@ class RankFiles:
                 f"{self._path(run_id)}: {metric} of these ranks is {mean:.6g}, the record says "
                 f"{stored:.6g}; they are of another execution"
             )
-        return np.asarray(values.reshape(len(ranks.sides), -1).mean(0))
+        return np.asarray(values.reshape(len(ranks.sides), -1))
 
 
 class Comparer:

@@ -29,12 +29,14 @@ __all__ = [
     "Effect",
     "Finding",
     "effect",
+    "half_of_triples",
     "holm",
     "over_both",
     "over_seeds",
     "over_triples",
     "permuted_seeds",
     "seeds_to_settle",
+    "triples_suffice",
     "verdict",
 ]
 
@@ -245,27 +247,69 @@ def seeds_to_settle(d: Array, alpha: float = 0.05) -> int | None:
         alpha: level that p has to reach.
 
     Returns:
-        None when ``MOST_SEEDS`` would not do: the test triples are too few, or nothing differs.
+        None when ``MOST_SEEDS`` would not do: nothing differs, the test triples are too few
+        (:func:`triples_suffice`), or seeds vary that much.
     """
-    from scipy import stats
-
     d = np.asarray(d)
     mean, squares = abs(float(d.mean())), _mean_squares(d)
-
-    def power(variance: float, degrees: float) -> float:
-        critical = stats.t.isf(alpha / 2, degrees)
-        return float(stats.nct.sf(critical, degrees, mean / np.sqrt(variance)))
 
     def found(n: int) -> bool:
         variance, seeds = _variance(_expected(squares, d.shape[-2], n), n, d.shape[-1])
         if not seeds > 0:
-            return power(variance, d.shape[-1] - 1) >= POWER
-        both = power(variance, min(_degrees(variance, seeds, n), d.shape[-1] - 1))
-        return min(both, power(seeds, n - 1)) >= POWER
+            return _power(mean, variance, d.shape[-1] - 1, alpha) >= POWER
+        degrees = min(_degrees(variance, seeds, n), d.shape[-1] - 1)
+        both = _power(mean, variance, degrees, alpha)
+        return min(both, _power(mean, seeds, n - 1, alpha)) >= POWER
 
     if mean == 0 or not found(MOST_SEEDS):
         return None
     return bisect_left(range(2, MOST_SEEDS), True, key=found) + 2
+
+
+def triples_suffice(d: Array, alpha: float = 0.05) -> bool:
+    """Return whether a difference of the size seen would be found were seeds without any noise.
+
+    Where they do not suffice, no number of seeds settles the difference.
+
+    Args:
+        d: [seeds, triples], one comparison, with at least two of each.
+        alpha: level that p has to reach.
+    """
+    variance = _of_triples(d)
+    if not variance > 0:
+        return bool(np.mean(d) != 0)
+    return _power(abs(float(np.mean(d))), variance, np.shape(d)[-1] - 1, alpha) >= POWER
+
+
+def half_of_triples(d: Array) -> float:
+    """Return half the width that the interval of a difference keeps, however many seeds there are.
+
+    Args:
+        d: [seeds, triples], one comparison, with at least two of each.
+    """
+    from scipy import stats
+
+    critical = stats.t.ppf((1 + CONFIDENCE) / 2, np.shape(d)[-1] - 1)
+    return float(critical * np.sqrt(_of_triples(d)))
+
+
+def _power(mean: float, variance: float, degrees: float, alpha: float) -> float:
+    """Return the chance that a two-sided t-test finds a difference whose estimate has a variance.
+
+    Finding that it goes the other way does not count (and is nan where it is next to impossible).
+    """
+    from statsmodels.stats.power import TTestPower
+
+    size = mean / np.sqrt(variance)
+    found = TTestPower().power(size, nobs=1, alpha=alpha / 2, df=degrees, alternative="larger")
+    return float(found)
+
+
+def _of_triples(d: Array) -> float:
+    """Return the variance of a mean difference that is left when there is no noise of seeds."""
+    d = np.asarray(d)
+    _, of_triples, rest = _mean_squares(d)
+    return float(max(of_triples - rest, 0.0) / d.size)
 
 
 Squares = tuple[Any, Any, Any]

@@ -1,0 +1,90 @@
+"""``harness claims``: whether the results support what is said of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.compare import Format
+from harness.cli.db import opened
+from harness.cli.options import Home
+from harness.cli.paths import home
+
+if TYPE_CHECKING:
+    from harness.report.claims import Checked
+
+app = typer.Typer(no_args_is_help=True)
+
+FILE = "claims.yaml"
+"""In the results folder: what is checked when no file is named."""
+UNSUPPORTED = 5
+"""Exit code."""
+
+
+@app.callback()
+def _claims() -> None:
+    """Sentences about results, checked by the results."""
+
+
+@app.command()
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help=f"File of claims; {FILE} of the results folder if not given."),
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.text,
+    results: Home = None,
+) -> None:
+    """Say of each claim whether the results support it; exit code 5 if one is not supported."""
+    from harness.report.claims import check as checked_by
+    from harness.report.claims import load_claims
+
+    path = file or home(results) / FILE
+    claims, origins = load_claims(path)
+    with opened(results) as store:
+        lines = [origin.line for origin in origins]
+        found = checked_by(store, home(results) / "runs", claims, lines)
+    if format_ is Format.json:
+        values = {"correction": claims.correction, "claims": [_values(one) for one in found]}
+        typer.echo(json.dumps(values, indent=2))
+    else:
+        typer.echo("\n".join(_words(path, one) for one in found))
+    counts = Counter(one.status for one in found)
+    said = ", ".join(f"{n} {status}" for status, n in counts.items())
+    corrected = ", p after Holm's correction over all" * (claims.correction == "holm")
+    typer.echo(f"{path}: {said}{corrected}", err=True)
+    if counts.keys() != {"supported"}:
+        raise typer.Exit(UNSUPPORTED)
+
+
+def _words(path: Path, checked: Checked) -> str:
+    """Return a claim's line, folded where it is long."""
+    from harness.cli.compare_text import shown_difference, shown_p, wrapped
+    from harness.report.definition import METRICS
+
+    claim, finding = checked.claim, checked.finding
+    if finding is None:
+        said = checked.reason
+    else:
+        metric, bucket = claim.place.metric, claim.place.bucket
+        part = f" {bucket}" * (bucket != "all")
+        by = f", more than {claim.by:g}" * bool(claim.by)
+        said = (
+            f"{METRICS[metric].title}{part} {shown_difference(metric, finding)}{by}, "
+            f"{shown_p(checked.adjusted)}"
+        )
+    place = f" [{path}:{checked.line}]" * (checked.status != "supported")
+    return "\n".join(wrapped(f"{checked.status}: {claim.claim}: {said}{place}", indent=2))
+
+
+def _values(checked: Checked) -> dict[str, Any]:
+    """Return a claim as plain values, the figures beside what it says."""
+    values = asdict(checked)
+    claim = checked.claim.model_dump(mode="json")
+    figures = values.pop("finding") or {}
+    return {**claim, **{k: v for k, v in values.items() if k != "claim"}, **figures}

@@ -1,0 +1,88 @@
+"""``harness compare``: which of two rows, or of two groups of runs, is better, and how sure."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from harness.cli.db import opened
+from harness.cli.options import Home, chosen_seeds
+from harness.cli.paths import home
+
+__all__ = ["Format", "compare"]
+
+METRICS = ("mrr", "hits@1", "hits@3", "hits@10")
+
+
+class Format(StrEnum):
+    """How the answer is printed."""
+
+    text = "text"
+    json = "json"
+
+
+class Bucket(StrEnum):
+    """Part of the test split."""
+
+    all = "all"
+    warm = "warm"
+    cold = "cold"
+
+
+SIDE = "SUITE:ROW or RUN[,RUN...]: a row of a suite by label or model, or runs by id."
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help=SIDE)],
+    b: Annotated[str, typer.Argument(help="The other side, likewise.")],
+    dataset: Annotated[
+        str, typer.Option(help="Dataset, where both sides have more than one.")
+    ] = "",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Metric (repeatable); the first line is about the first. "
+            f"Default: {', '.join(METRICS)}.",
+            autocompletion=lambda: list(_ranked()),
+        ),
+    ] = None,
+    bucket: Annotated[
+        Bucket,
+        typer.Option(help="Part of the test triples: cold ones hold an entity new to train."),
+    ] = Bucket.all,
+    seeds: Annotated[
+        str, typer.Option(help="Use these seeds alone: 0,1,2 or 0-2", metavar="SEEDS")
+    ] = "",
+    format_: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.text,
+    results: Home = None,
+) -> None:
+    """Say which of two sides is better, by how much, how sure, and what more seeds would do.
+
+    A side: main:mocme, quickstart:RotatE, quickstart@VARIANT:RotatE, 3f2a or 3f2a,91bc.
+
+    Seeds that both sides have are paired.
+    """
+    from harness.cli.compare_text import as_values, as_words
+    from harness.report.comparing import RankFiles, ties_of
+    from harness.report.sides import find_sides
+    from harness.report.versus import check_names, versus
+
+    metrics = list(dict.fromkeys(metric or METRICS))
+    check_names(metrics, bucket)
+    with opened(results) as store:
+        first, second = find_sides(store, a, b, dataset, chosen_seeds(seeds))
+    files = RankFiles(home(results) / "runs", ties_of(first.protocol))
+    found = versus(files, first, second, metrics, bucket)
+    if format_ is Format.json:
+        typer.echo(json.dumps(as_values(found), indent=2))
+    else:
+        typer.echo(as_words(found))
+
+
+def _ranked() -> tuple[str, ...]:
+    from harness.report.sides import RANKED
+
+    return RANKED

@@ -1,0 +1,221 @@
+"""A comparison of two sides as text, in plain words first, and as plain values."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from harness.report.definition import METRICS
+from harness.report.sides import Side
+from harness.report.significance import MOST_SEEDS, POWER, Finding
+from harness.report.versus import Compared, Versus
+
+__all__ = ["as_values", "as_words", "headline", "shown_difference", "shown_p", "wrapped"]
+
+WIDTH = 79
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+def headline(found: Versus, compared: Compared) -> str:
+    """Return which side is better on a metric, by how much, and how sure that is."""
+    first, second = _names(found)
+    said = {
+        "better": f"{first} is better than {second}",
+        "worse": f"{first} is worse than {second}",
+        "open": f"{first} and {second} cannot be told apart",
+    }[compared.answer]
+    part = f", {found.bucket} triples" * (found.bucket != "all")
+    alone = " (one seed)" * (len(found.seeds) == 1)
+    title = METRICS[compared.metric].title
+    return (
+        f"{said} on {found.dataset}{part}: {title} "
+        f"{shown_difference(compared.metric, compared.finding)}, {shown_p(compared.finding.p)}"
+        f"{alone}"
+    )
+
+
+def shown_difference(metric: str, finding: Finding) -> str:
+    """Return a difference with its interval: ``+0.38 (0.03 to 0.72)``."""
+    return f"{_signed(metric, finding.difference)} ({_interval(metric, finding)})"
+
+
+def shown_p(p: float) -> str:
+    """Return ``p = 0.042``; very small ones as a bound."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.995 else "p = 1"
+
+
+def as_words(found: Versus) -> str:
+    """Return everything there is to say of a comparison, the answer first."""
+    main = found.metrics[0]
+    blocks = [
+        wrapped(headline(found, main)),
+        _sides(found),
+        [*wrapped(_compared_on(found)), "", *_numbers(found)],
+        _how_sure(main, len(found.seeds)),
+        wrapped(_more_seeds(main, len(found.seeds))),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def as_values(found: Versus) -> dict[str, Any]:
+    """Return a comparison as plain values; differences are A minus B in the printed unit."""
+    sides = {"a": found.first, "b": found.second}
+    return {
+        "headline": headline(found, found.metrics[0]),
+        "dataset": found.dataset,
+        "bucket": found.bucket,
+        "seeds": list(found.seeds),
+        "triples": found.triples,
+        "queries": found.queries,
+        **{name: _side_values(side) for name, side in sides.items()},
+        "metrics": [{"answer": c.answer, **asdict(c)} for c in found.metrics],
+    }
+
+
+def _side_values(side: Side) -> dict[str, Any]:
+    return {
+        "name": side.text,
+        "label": side.label,
+        "source": side.source,
+        "features": side.result.features,
+        "runs": {str(seed): record.run_id for seed, record in side.tested.items()},
+        "lacking": {str(seed): why for seed, why in side.lacking.items()},
+    }
+
+
+def _names(found: Versus) -> tuple[str, str]:
+    """Return the labels of the sides, what the user called them where these are the same."""
+    labels = found.first.label, found.second.label
+    return labels if labels[0] != labels[1] else (found.first.text, found.second.text)
+
+
+def _sides(found: Versus) -> list[str]:
+    lines = []
+    for letter, name, side in zip("AB", _names(found), (found.first, found.second), strict=True):
+        text = f"{letter}  {name}: {side.source}, features {side.result.features}, {_seeds(side)}"
+        lines += wrapped(text, indent=3)
+    return lines
+
+
+def _seeds(side: Side) -> str:
+    said = _counted_seeds(tuple(side.tested))
+    return "; ".join([said, *(f"seed {seed}: {why}" for seed, why in side.lacking.items())])
+
+
+def _counted_seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def _compared_on(found: Versus) -> str:
+    part = f"{found.bucket} " * (found.bucket != "all")
+    return (
+        f"Compared query by query: {found.triples:,} {part}test triples ({found.queries:,} "
+        f"queries), {_counted_seeds(found.seeds)}."
+    )
+
+
+def _numbers(found: Versus) -> list[str]:
+    """Return the table of metrics, with what its columns mean."""
+    from tabulate import tabulate
+
+    head = ["", "A", "B", "A - B", "95 %", "p", "d_z", "won", "tied", "lost"]
+    rows = [_row(compared) for compared in found.metrics]
+    table = tabulate(
+        [head, *rows], tablefmt="plain", colalign=["left", *["right"] * 9], disable_numparse=True
+    )
+    meaning = (
+        "d_z: mean over standard deviation of the triples' differences (Cohen 1988); won, tied, "
+        "lost: % of the queries that A answers better, as well and worse than B."
+    )
+    return [*(line.rstrip() for line in table.splitlines()), "", *wrapped(meaning)]
+
+
+def _row(compared: Compared) -> list[str]:
+    name, finding, share = compared.metric, compared.finding, compared.share
+    p = shown_p(finding.p).removeprefix("p ").removeprefix("= ").replace("< ", "<")
+    return [
+        METRICS[name].title,
+        *(_number(name, value) for value in (compared.first, compared.second)),
+        _signed(name, finding.difference),
+        _interval(name, finding),
+        p,
+        f"{compared.effect.dz:.2f}",
+        *(f"{100 * value:.1f}" for value in (share.won, share.tied, share.lost)),
+    ]
+
+
+def _how_sure(compared: Compared, seeds: int) -> list[str]:
+    """Return what each test says of a metric, and which counts."""
+    from tabulate import tabulate
+
+    tests = [("over triples: these models, other triples", compared.triples)]
+    if compared.seeds and compared.both:
+        tests += [
+            ("over seeds: trained again, these triples", compared.seeds),
+            ("over both: trained again, other triples", compared.both),
+        ]
+    rows = [[name, shown_p(test.p), _interval(compared.metric, test)] for name, test in tests]
+    table = tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines()
+    lines = [
+        f"How sure, {METRICS[compared.metric].title}:",
+        *(f"  {row.rstrip()}" for row in table),
+    ]
+    if compared.seeds_swapped is None:
+        return lines
+    counts = (
+        "What counts is the less certain of the last two. Swapping the models seed by seed gives "
+        f"p = {compared.seeds_swapped:.2g}; with {seeds} seeds it cannot be below "
+        f"{2 / 2**seeds:.2g}."
+    )
+    return [*lines, *wrapped(counts)]
+
+
+def _more_seeds(compared: Compared, seeds: int) -> str:
+    """Return what more seeds would do."""
+    outlook, metric = compared.outlook, compared.metric
+    if outlook is None:
+        return (
+            "One seed: this holds for these two trained models. What training again would change "
+            "is not known; a second seed of both says it."
+        )
+    if compared.answer != "open":
+        return f"More seeds are not needed: {seeds} settle it."
+    if compared.finding.difference == 0:
+        return "There is no difference that more seeds could settle."
+    if not outlook.triples_suffice:
+        half = _number(metric, outlook.half_of_triples)
+        return (
+            "More seeds are unlikely to settle it: the noise of the test triples alone leaves "
+            f"± {half}, however many seeds there are."
+        )
+    if outlook.seeds is None:
+        return f"It would take more than {MOST_SEEDS:,} seeds to settle it."
+    more = max(outlook.seeds - seeds, 1)
+    return (
+        f"About {more} more seed{'s' * (more > 1)} of both ({seeds + more} in all) would settle it "
+        f"with probability {POWER:g}, were the difference as large as it looks: an estimate from "
+        f"{seeds} seeds."
+    )
+
+
+def _number(metric: str, value: float, sign: str = "") -> str:
+    """Return a value in points with two decimals; ranks, which are large, with one."""
+    return f"{value:{sign}.{2 if METRICS[metric].factor > 1 else 1}f}"
+
+
+def _signed(metric: str, value: float) -> str:
+    text = _number(metric, value, "+")
+    return text if text.strip("+-0.") else text[1:]
+
+
+def _interval(metric: str, finding: Finding) -> str:
+    return f"{_number(metric, finding.low)} to {_number(metric, finding.high)}"
+
+
+def wrapped(text: str, indent: int = 0) -> list[str]:
+    """Return lines of a text that fit a terminal; ``p = 0.042`` and ``± 0.2`` stay in one."""
+    kept = text.replace(" = ", f"{_NO_BREAK}={_NO_BREAK}").replace("± ", f"±{_NO_BREAK}")
+    lines = textwrap.wrap(kept, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
+    return [line.replace(_NO_BREAK, " ") for line in lines]

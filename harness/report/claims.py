@@ -1,0 +1,162 @@
+"""Sentences about results, checked by the results: the typed form of ``claims.yaml``.
+
+A claim says that one side is better than another on a metric, by more than so many points. It is
+tested like the marks of tables (``verdict``, on the seeds that both sides have), with the p-values
+of a file corrected by Holm's method together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from harness.config.base import Config
+from harness.config.yaml_source import Origin, read_yaml, validate
+from harness.errors import ConfigError, HarnessError, suggest
+from harness.report.comparing import RankFiles, ties_of
+from harness.report.definition import METRICS, parse_metric
+from harness.report.questions import ALPHA
+from harness.report.sides import RANKED, find_sides
+from harness.report.significance import Finding, holm, verdict
+from harness.report.versus import differences
+from harness.store.base import ResultStore
+from harness.store.outcomes import MetricPlace
+
+__all__ = ["Checked", "Claim", "Claims", "Status", "check", "load_claims"]
+
+Status = Literal["supported", "not supported", "contradicted", "cannot be decided"]
+"""supported, contradicted: beyond noise; not supported: either may be; cannot be decided: runs,
+their ranks or a second seed are missing."""
+
+
+def _ranked(text: str) -> str:
+    place = parse_metric(text)
+    if place.metric not in RANKED:
+        raise ValueError(f"metric '{text}' is not made of ranks{suggest(text, RANKED)}")
+    if place.split != "test":
+        raise ValueError(f"claims are about the test split; write '{text.partition(':')[2]}'")
+    return text
+
+
+class Claim(Config):
+    """One sentence, and what has to hold for it."""
+
+    claim: Annotated[str, Field(min_length=1)]
+    """The sentence."""
+    better: str
+    """The side that is said to be better: ``SUITE:ROW`` or ``RUN,RUN``."""
+    than: str
+    """The other side."""
+    dataset: str = ""
+    """Needed when both sides are on more than one."""
+    metric: Annotated[str, AfterValidator(_ranked)] = "mrr"
+    """A metric of ranks, or metric/bucket ("mrr/cold")."""
+    by: Annotated[float, Field(ge=0)] = 0.0
+    """Better by more than so many points (ranks of "mr")."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = ALPHA
+    """Level that p has to reach, after the file's correction."""
+
+    @property
+    def place(self) -> MetricPlace:
+        """The metric and the part of the test split."""
+        return parse_metric(self.metric)
+
+
+class Claims(Config):
+    """A file of claims."""
+
+    correction: Literal["holm", "none"] = "holm"
+    """Of the p-values of all claims together (Holm 1979)."""
+    claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
+    """The claims."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the store says of a claim.
+
+    Attributes:
+        claim: the claim.
+        line: where it stands in its file.
+        status: see ``Status``.
+        reason: why it cannot be decided; "" otherwise.
+        finding: difference of the metric, better minus than, with its interval, in the printed
+            unit; p is of the difference against ``by``. None when it cannot be decided.
+        adjusted: p after the file's correction.
+        seeds, triples: compared.
+    """
+
+    claim: Claim
+    line: int
+    status: Status
+    reason: str = ""
+    finding: Finding | None = None
+    adjusted: float = 1.0
+    seeds: int = 0
+    triples: int = 0
+
+
+def load_claims(path: Path) -> tuple[Claims, tuple[Origin, ...]]:
+    """Read a file of claims, with the place of each.
+
+    Raises:
+        ConfigError: it cannot be read or holds a mistake; every one is named with file and line.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file of claims")
+    document = read_yaml(path)
+    claims = validate(document, Claims)
+    return claims, tuple(document.origin(("claims", i)) for i in range(len(claims.claims)))
+
+
+def check(
+    store: ResultStore, runs: Path, claims: Claims, lines: Sequence[int]
+) -> tuple[Checked, ...]:
+    """Return what the store says of each claim, in their order.
+
+    Args:
+        store: the results.
+        runs: the run folders, which hold the ranks.
+        claims: the claims.
+        lines: where each stands in its file.
+    """
+    tested = [_tested(store, runs, *one) for one in zip(claims.claims, lines, strict=True)]
+    decided = [i for i, checked in enumerate(tested) if checked.finding]
+    p = [float(found.p) for i in decided if (found := tested[i].finding)]
+    for i, adjusted in zip(decided, holm(p) if claims.correction == "holm" else p, strict=True):
+        tested[i] = _decided(tested[i], adjusted)
+    return tuple(tested)
+
+
+def _tested(store: ResultStore, runs: Path, claim: Claim, line: int) -> Checked:
+    """Return a claim with its difference, its status still open; or why there is none."""
+    open_ = Checked(claim, line, "cannot be decided")
+    try:
+        first, second = find_sides(store, claim.better, claim.than, claim.dataset)
+        files = RankFiles(runs, ties_of(first.protocol))
+        d = differences(files, first, second, claim.place.metric, claim.place.bucket)
+    except HarnessError as error:
+        return replace(open_, reason=str(error))
+    if len(d) < 2:
+        return replace(open_, reason="one seed says nothing of training again")
+    plain, against = verdict(d), verdict(d - _sign(claim) * claim.by)
+    finding = Finding(*map(float, (plain.difference, plain.low, plain.high, against.p)))
+    return replace(open_, finding=finding, seeds=len(d), triples=d.shape[1])
+
+
+def _decided(checked: Checked, adjusted: float) -> Checked:
+    assert checked.finding is not None
+    claim = checked.claim
+    status: Status = "not supported"
+    beyond = _sign(claim) * checked.finding.difference - claim.by
+    if adjusted <= claim.alpha and beyond != 0:
+        status = "supported" if beyond > 0 else "contradicted"
+    return replace(checked, status=status, adjusted=adjusted)
+
+
+def _sign(claim: Claim) -> int:
+    return 1 if METRICS[claim.place.metric].higher_is_better else -1

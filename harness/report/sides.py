@@ -1,0 +1,294 @@
+"""What a user calls the sides of a comparison, and the runs by seed that are meant.
+
+A side is a row of a suite, ``SUITE:ROW`` (``main:MoCME``), or runs, ``RUN`` or ``RUN,RUN``:
+
+* SUITE is a suite of the store or a table of ``harness report``; ``SUITE@VARIANT`` means the runs
+  of a suite with ``--set``, by the digest that ``harness run`` printed.
+* ROW is a row's label in any case, or a registered model of which the suite has one row.
+* RUN is a run's id or its beginning; several runs are the seeds of one setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from harness.errors import ConfigError, suggest
+from harness.report.definition import BUCKETS, METRICS, wanted
+from harness.report.differing import differing, flat
+from harness.report.files import available
+from harness.report.query import Selection, fetch, suite_of
+from harness.report.results import Entry, Result, SeedRun
+from harness.store.base import ResultStore, resolve_id
+from harness.store.outcomes import Outcome
+from harness.store.records import Cell
+
+__all__ = ["RANKED", "Side", "find_sides"]
+
+RANKED = tuple(name for name, metric in METRICS.items() if metric.source == "metrics")
+"""Metrics that are made of ranks: those that can be compared query by query."""
+TOLD = 8
+"""Names that one message lists."""
+READ = tuple(f"{metric}/{bucket}" for metric in RANKED for bucket in BUCKETS)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: the runs of a row on a dataset, or runs that were named.
+
+    Attributes:
+        text: what the user called it.
+        source: where it is from ("suite main_table", "runs 3f2a..., 91bc...").
+        result: its runs by seed.
+    """
+
+    text: str
+    source: str
+    result: Result
+
+    @property
+    def label(self) -> str:
+        """The row's label; the model of runs."""
+        return self.result.label
+
+    @cached_property
+    def tested(self) -> Mapping[int, Outcome]:
+        """Records of the runs that were tested, by seed."""
+        runs = self.result.runs
+        return {r.seed: r.record for r in runs if r.record and r.record.status == "ok"}
+
+    @property
+    def protocol(self) -> str:
+        """How its tested runs were ranked."""
+        return next(iter(self.tested.values())).protocol
+
+    @property
+    def lacking(self) -> Mapping[int, str]:
+        """Why other seeds cannot be compared."""
+        return {r.seed: _why_not(r) for r in self.result.runs if r.seed not in self.tested}
+
+    def entry(self, metric: str, bucket: str) -> Entry:
+        """Return the tested runs that have a value, with it, by seed."""
+        values = self.result.entry(metric, bucket)
+        return {seed: values[seed] for seed in self.tested if seed in values}
+
+
+def find_sides(
+    store: ResultStore,
+    first: str,
+    second: str,
+    dataset: str = "",
+    seeds: Collection[int] | None = None,
+) -> tuple[Side, Side]:
+    """Return the runs that two names mean, on the same dataset, with a seed in common.
+
+    Args:
+        store: any store.
+        first, second: as the module says.
+        dataset: needed when both have more than one; in any case.
+        seeds: which seeds to use; all when None.
+
+    Raises:
+        ConfigError: a name means nothing (the nearest is offered) or more than one thing, or the
+            two cannot be compared (what differs is named).
+        StoreError: the runs of a suite cannot stand side by side.
+    """
+    a, b = (_on_datasets(store, text, seeds) for text in (first, second))
+    name = _dataset(a, b, dataset)
+    one, other = a[name], b[name]
+    _refuse_incomparable(one, other)
+    return one, other
+
+
+OnDatasets = Mapping[str, Side]
+"""What a name means, by dataset."""
+
+
+def _on_datasets(store: ResultStore, text: str, seeds: Collection[int] | None) -> OnDatasets:
+    suite, colon, row = text.partition(":")
+    return _row(store, text, suite, row, seeds) if colon else _runs(store, text, seeds)
+
+
+def _row(
+    store: ResultStore, text: str, suite: str, row: str, seeds: Collection[int] | None
+) -> OnDatasets:
+    name, _, variant = suite.partition("@")
+    name = _suite(store, text, name, variant)
+    results = fetch(store, name, READ, Selection(variant))
+    label = _label(text, row, results.results)
+    source = f"suite {name}" + f" with --set (variant {variant})" * bool(variant)
+    return {r.dataset: Side(text, source, _chosen(r, seeds)) for r in results.row(label)}
+
+
+def _chosen(result: Result, seeds: Collection[int] | None) -> Result:
+    """Return the runs of some seeds; all when None."""
+    return replace(result, runs=tuple(r for r in result.runs if seeds is None or r.seed in seeds))
+
+
+def _suite(store: ResultStore, text: str, name: str, variant: str) -> str:
+    """Return the suite that is meant, of which the store has the variant."""
+    held = {(suite, of) for suite, of, _ in store.blocks()}
+    suites = {suite for suite, _ in held}
+    if name not in suites:
+        tables = {table: suite_of(store, table) for table in available()}
+        known = suites | {table for table, suite in tables.items() if suite in suites}
+        if name not in known:
+            near = suggest(name, known) or "; the store has none"
+            raise ConfigError(f"'{text}': no suite or table '{name}'{near}")
+        name = tables[name]
+    variants = {of for suite, of in held if suite == name}
+    if variant not in variants:
+        shown = [f"{name}@{of}" if of else name for of in variants]
+        asked = f"{name}@{variant}" if variant else f"{name} without --set"
+        raise ConfigError(f"'{text}': no results of {asked}{suggest(asked, shown)}")
+    return name
+
+
+def _label(text: str, row: str, results: Sequence[Result]) -> str:
+    """Return the label of the row that is meant."""
+    labels = {result.label.lower(): result.label for result in results}
+    if row.lower() in labels:
+        return labels[row.lower()]
+    models: dict[str, dict[str, None]] = {}
+    for result in results:
+        for record in result.records:
+            models.setdefault(record.model, {})[result.label] = None
+    own = list(models.get(row.lower(), ()))
+    if len(own) > 1:
+        raise ConfigError(f"'{text}': several rows are of model '{row}'; choose from {_list(own)}")
+    if not own:
+        known = [*labels.values(), *(model for model in models if model not in labels)]
+        raise ConfigError(f"'{text}': no row '{row}'{suggest(row, known)}")
+    return own[0]
+
+
+def _runs(store: ResultStore, text: str, seeds: Collection[int] | None) -> OnDatasets:
+    """Return the side of runs that are named one by one."""
+    parts = [part.strip() for part in text.split(",")]
+    ids = list(dict.fromkeys(_run_id(store, part) for part in parts))
+    found = store.outcomes(ids, wanted(READ))
+    for problem in found.problems.values():
+        raise ConfigError(problem)
+    records = [found.runs[run_id] for run_id in ids]
+    _refuse_mixture(text, records)
+    runs = tuple(SeedRun(r.seed, r.run_id, r) for r in sorted(records, key=lambda r: r.seed))
+    one = records[0]
+    source = f"run{'s' * (len(ids) > 1)} {', '.join(ids)}"
+    label = f"{one.model} {one.run_id}" + f" and {len(ids) - 1} more" * (len(ids) > 1)
+    result = Result(label, one.dataset, one.features, runs)
+    return {one.dataset: Side(text, source, _chosen(result, seeds))}
+
+
+def _run_id(store: ResultStore, text: str) -> str:
+    """Return the id that a text means; where it is a row's label, say how rows are named."""
+    if text and not store.ids(text):
+        cells = store.cells()
+        labels = {cell.label for cell in cells}
+        rows = [_named(cell) for cell in cells if cell.label.lower() == text.lower()]
+        if rows:
+            raise ConfigError(
+                f"'{text}' is no run; rows are named with their suite: "
+                f"{_list(list(dict.fromkeys(rows)))}"
+            )
+        if "did you mean" in (near := suggest(text, labels)):
+            raise ConfigError(f"'{text}' is no run; rows are named SUITE:ROW{near}")
+    return resolve_id(store, text)
+
+
+def _named(cell: Cell) -> str:
+    """Return what the row of a cell is called."""
+    return f"{cell.suite}{f'@{cell.variant}' * bool(cell.variant)}:{cell.label}"
+
+
+def _refuse_mixture(text: str, records: Sequence[Outcome]) -> None:
+    """Refuse runs that differ in more than their seed."""
+    first, by_seed = records[0], {records[0].seed: records[0]}
+    for record in records[1:]:
+        if record.seed in by_seed:
+            raise ConfigError(
+                f"'{text}': {by_seed[record.seed].run_id} and {record.run_id} both have seed "
+                f"{record.seed}; a side is one setting with several seeds"
+            )
+        by_seed[record.seed] = record
+        if other := differing(_identity(first), _identity(record)):
+            raise ConfigError(
+                f"'{text}': {first.run_id} and {record.run_id} differ in more than the seed: "
+                f"{_told(other)}"
+            )
+
+
+def _identity(record: Outcome) -> dict[str, Any]:
+    """Return what the runs of one setting have in common, by dotted key."""
+    digests = {"dataset_digest": record.dataset_digest, "feature_digest": record.feature_digest}
+    spec = {key: value for key, value in record.spec.items() if key != "seed"}
+    return {**flat(spec), **digests, "protocol": record.protocol}
+
+
+def _dataset(first: OnDatasets, second: OnDatasets, asked: str) -> str:
+    """Return the dataset that is meant: the one asked for, or the only one that both have."""
+    if asked:
+        for side in (first, second):
+            if asked.lower() not in {name.lower() for name in side}:
+                text = next(iter(side.values())).text
+                raise ConfigError(f"'{text}' has no dataset '{asked}'{suggest(asked, side)}")
+        return next(name for name in first if name.lower() == asked.lower())
+    both = [name for name in first if name in second]
+    usable = [name for name in both if first[name].tested and second[name].tested] or both
+    if not usable:
+        (a, on_a), (b, on_b) = ((next(iter(s.values())).text, s) for s in (first, second))
+        raise ConfigError(
+            f"no dataset in common: '{a}' is on {_list(on_a)}, '{b}' is on {_list(on_b)}"
+        )
+    if len(usable) > 1:
+        raise ConfigError(f"both sides are on {_list(usable)}: name a dataset (--dataset)")
+    return usable[0]
+
+
+def _refuse_incomparable(first: Side, second: Side) -> None:
+    """Refuse sides that have no seed in common, or were not tested alike."""
+    for side in (first, second):
+        if not side.tested:
+            raise ConfigError(f"'{side.text}' has no tested run: {_seeds_of(side)}")
+    if {r.run_id for r in first.tested.values()} == {r.run_id for r in second.tested.values()}:
+        raise ConfigError(f"'{first.text}' and '{second.text}' are the same runs")
+    a, b = (next(iter(side.tested.values())) for side in (first, second))
+    if other := differing(_conditions(a), _conditions(b)):
+        raise ConfigError(
+            f"'{first.text}' and '{second.text}' cannot be compared: they differ in {_told(other)}"
+        )
+    if not first.tested.keys() & second.tested.keys():
+        raise ConfigError(
+            "no seed in common, and only the same seeds can be paired: "
+            f"'{first.text}' has {_seeds_of(first)}; '{second.text}' has {_seeds_of(second)}"
+        )
+
+
+def _conditions(record: Outcome) -> dict[str, Any]:
+    """Return what must be equal for ranks to be compared query by query."""
+    return {"dataset version": record.dataset_digest, "protocol": record.protocol}
+
+
+def _seeds_of(side: Side) -> str:
+    """Return which seeds a side has, and why it has not the others."""
+    said = [f"seeds {_list(map(str, side.tested))}"] if side.tested else []
+    said += [f"seed {seed} {why}" for seed, why in side.lacking.items()]
+    return ", ".join(said) or "none of these seeds"
+
+
+def _why_not(run: SeedRun) -> str:
+    if run.failure:
+        return f"failed ({run.failure})"
+    if run.untested:
+        return "was validated only"
+    return run.damage or run.reason or "was not run"
+
+
+def _told(differences: Mapping[str, Sequence[object]]) -> str:
+    return "; ".join(f"{key} ({a} and {b})" for key, (a, b) in differences.items())
+
+
+def _list(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:TOLD]) + (", ..." if len(listed) > TOLD else "")
