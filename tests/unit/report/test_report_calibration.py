@@ -49,6 +49,32 @@ def ranked(
     return value[:, 0] - value[:, 1]
 
 
+def queried(
+    times: int,
+    seeds: int,
+    metric: str,
+    *,
+    ahead: float = 0.0,
+    training: float = 0.1,
+    number: int = 0,
+) -> Array:
+    """Return differences [times, seeds, TRIPLES] of two models' ranks, as ``harness compare`` has.
+
+    A triple asks two questions, which are hard or easy, and to the taste of a model, together. The
+    first model is ahead by so much on the scale of log ranks.
+    """
+    rng = np.random.default_rng(number)
+    difficulty = rng.normal(2.0, 1.5, (times, 1, 1, 1, TRIPLES))
+    taste = rng.normal(0, 0.7, (times, 2, 1, 1, TRIPLES))
+    quality = rng.normal(0, training, (times, 2, seeds, 1, 1))
+    luck = rng.normal(0, 0.7, (times, 2, seeds, 2, TRIPLES))
+    better = np.array([-ahead, 0.0])[:, None, None, None]
+    ranks = np.ceil(np.exp(np.maximum(difficulty + taste + quality + luck + better, 0.0)))
+    values = 1.0 / ranks if metric == "mrr" else ranks <= int(metric.removeprefix("hits@"))
+    first, second = np.moveaxis(values.astype(np.float64).mean(3), 1, 0)
+    return np.asarray(first - second)
+
+
 def share_is(events: Events, level: float) -> bool:
     """Return whether a level lies in the interval of the share of events."""
     low, high = stats.binomtest(int(events.sum()), events.size).proportion_ci(SURE)
@@ -127,6 +153,57 @@ def test_over_triples_errs_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch) 
     found = [over_triples(d, seed=i) for i, d in enumerate(same)]
     assert share_is(np.array([test.p for test in found]) <= 0.05, 0.05)
     assert share_is(np.array([covers(test) for test in found]), 0.95)
+
+
+# --- what `harness compare` prints --------------------------------------------------------
+
+COMPARED = ["mrr", "hits@1", "hits@3", "hits@10"]
+
+
+@pytest.mark.parametrize("metric", COMPARED)
+def test_of_several_seeds_p_and_interval_keep_their_level(metric: str) -> None:
+    found = verdict(queried(2000, 3, metric))
+    assert share_is(found.p <= 0.05, 0.05)
+    assert share_is(covers(found), 0.95)
+
+
+@pytest.mark.parametrize("metric", ["mrr", "hits@10"])
+def test_intervals_cover_a_difference_that_is_there(metric: str) -> None:
+    # And p against a least difference, as claims have it, errs as often as it says just there.
+    true = queried(5000, 2, metric, ahead=0.3, number=1).mean()
+    d = queried(2000, 3, metric, ahead=0.3)
+    found = verdict(d)
+    assert true > 0.01
+    assert share_is((found.low <= true) & (true <= found.high), 0.95)
+    assert share_is(verdict(d - true).p <= 0.05, 0.05)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_of_trained_models_permutations_of_triples_keep_their_level(
+    monkeypatch: pytest.MonkeyPatch, seeds: int
+) -> None:
+    # A triple is swapped as a whole: both its queries, with every seed.
+    monkeypatch.setattr(significance, "RESAMPLES", 399)
+    found = [
+        over_triples(d, seed=i) for i, d in enumerate(queried(400, seeds, "mrr", training=0.0))
+    ]
+    assert share_is(np.array([test.p for test in found]) <= 0.05, 0.05)
+    assert share_is(np.array([covers(test) for test in found]), 0.95)
+
+
+def test_permutations_of_triples_say_nothing_of_training_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Why a verdict over several seeds does not go by them.
+    monkeypatch.setattr(significance, "RESAMPLES", 199)
+    p = np.array([over_triples(d).p for d in null(200, 3, 1.0)])
+    assert not share_is_at_most(p <= 0.05, 0.05)
+
+
+def test_p_is_even_where_nothing_differs() -> None:
+    # Not only at one level: the distribution of p is uniform (Kolmogorov-Smirnov).
+    p = verdict(queried(1000, 5, "mrr")).p
+    assert stats.kstest(p, "uniform").pvalue > 0.001
 
 
 def test_queries_of_a_triple_are_one_observation() -> None:

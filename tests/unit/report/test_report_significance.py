@@ -9,17 +9,20 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
+from statsmodels.stats.power import TTestPower
 
 from harness.report import significance
 from harness.report.significance import (
     Finding,
     effect,
+    half_of_triples,
     holm,
     over_both,
     over_seeds,
     over_triples,
     permuted_seeds,
     seeds_to_settle,
+    triples_suffice,
     verdict,
 )
 
@@ -129,6 +132,7 @@ def test_no_difference_at_all() -> None:
         assert numbers(test) == [0.0, 0.0, 0.0, 1.0]
     assert effect(nothing).dz == 0.0
     assert seeds_to_settle(nothing) is None
+    assert not triples_suffice(nothing)
 
 
 def test_a_difference_without_any_variation_is_certain() -> None:
@@ -166,6 +170,33 @@ def test_no_number_of_seeds_makes_up_for_too_few_triples() -> None:
     d = triples + np.random.default_rng(2).normal(0, 0.01, (3, 20))
     assert verdict(d).p > 0.05
     assert seeds_to_settle(d) is None
+    assert not triples_suffice(d)
+
+
+def test_seeds_that_vary_beyond_measure_are_not_for_lack_of_triples() -> None:
+    d = differences(3, 400, 0.5, between=0.0) + np.array([30.0, -30.0, 0.0])[:, None]
+    assert seeds_to_settle(d) is None
+    assert triples_suffice(d)
+
+
+def test_half_of_triples_is_what_many_seeds_leave_of_the_interval() -> None:
+    d = differences(400, 100)
+    found = over_both(d)
+    assert half_of_triples(d) < (found.high - found.low) / 2
+    assert half_of_triples(d) == pytest.approx((found.high - found.low) / 2, rel=0.1)
+    triples = np.random.default_rng(3).normal(0.2, 1, 40)
+    alone = stats.ttest_1samp(triples, 0).confidence_interval(0.95)
+    assert half_of_triples(np.tile(triples, (3, 1))) == pytest.approx((alone.high - alone.low) / 2)
+    assert half_of_triples(np.ones((2, 4))) == 0.0
+
+
+def test_the_seeds_that_settle_a_difference_are_the_power_analysis_of_the_t_test() -> None:
+    # Where triples do not vary it is that of the seeds alone, which statsmodels solves for n.
+    seeds = np.array([0.1, 0.5, 0.2, 0.9])
+    needed = seeds_to_settle(np.tile(seeds[:, None], 30))
+    size = seeds.mean() / seeds.std(ddof=1)
+    expected = TTestPower().solve_power(size, alpha=0.05, power=significance.POWER)
+    assert needed == np.ceil(expected)
 
 
 def test_the_seeds_that_settle_a_difference_do_so_as_often_as_promised() -> None:
