@@ -68,7 +68,7 @@ def make_measured() -> Callable[..., RunRecord]:
     return _measured
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_row() -> Callable[..., list[str]]:
     """Return ``make_row(store, home, "RotatE", 4.0)``: adds a row of a suite, returns its run ids.
 

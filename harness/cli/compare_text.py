@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from harness.report.definition import METRICS
+from harness.report.questions import ALPHA
 from harness.report.sides import Side
 from harness.report.significance import MOST_SEEDS, POWER, Finding
 from harness.report.versus import Compared, Versus
@@ -126,8 +128,8 @@ def _numbers(found: Versus) -> list[str]:
         [head, *rows], tablefmt="plain", colalign=["left", *["right"] * 9], disable_numparse=True
     )
     meaning = (
-        "d_z: mean over standard deviation of the triples' differences (Cohen 1988); won, tied, "
-        "lost: % of the queries that A answers better, as well and worse than B."
+        "p: of each line alone; d_z: mean over standard deviation of the triples' differences "
+        "(Cohen 1988); won, tied, lost: % of the queries that A answers better, as well and worse."
     )
     return [*(line.rstrip() for line in table.splitlines()), "", *wrapped(meaning)]
 
@@ -181,7 +183,7 @@ def _more_seeds(compared: Compared, seeds: int) -> str:
             "is not known; a second seed of both says it."
         )
     if compared.answer != "open":
-        return f"More seeds are not needed: {seeds} settle it."
+        return f"More seeds are not needed: {seeds} settle it at the level {ALPHA:g}."
     if compared.finding.difference == 0:
         return "There is no difference that more seeds could settle."
     if not outlook.triples_suffice:
@@ -216,6 +218,6 @@ def _interval(metric: str, finding: Finding) -> str:
 
 def wrapped(text: str, indent: int = 0) -> list[str]:
     """Return lines of a text that fit a terminal; ``p = 0.042`` and ``± 0.2`` stay in one."""
-    kept = text.replace(" = ", f"{_NO_BREAK}={_NO_BREAK}").replace("± ", f"±{_NO_BREAK}")
+    kept = re.sub(r" ([=<]) ", rf"{_NO_BREAK}\1{_NO_BREAK}", text).replace("± ", f"±{_NO_BREAK}")
     lines = textwrap.wrap(kept, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
     return [line.replace(_NO_BREAK, " ") for line in lines]

@@ -23,6 +23,8 @@ from harness.cli.main import app
 from harness.model import MODELS
 from harness.plan.expand import expand
 from harness.plan.suite import load_suite
+from harness.report import significance
+from harness.report.claims import load_claims
 from harness.report.files import load_definition
 from harness.store import open_store
 from harness.store.records import Cell, RunRecord
@@ -69,6 +71,8 @@ NOT_RUN = {
         ],
         "wants the machine for itself; test_bench.py runs it small",
     ),
+    "harness compare quickstart:mocme quickstart:rotate": "needs the whole quickstart",
+    "harness claims check results/claims.yaml": "test_claims.py checks these claims",
     "harness report --figure complexity --out complexity.pdf": "draws what was measured",
     "harness bench import complexity.json": "the file that pytest wrote; test_bench.py imports one",
     "pytest tests/benchmarks/test_complexity_benchmark.py --benchmark-only "
@@ -137,6 +141,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(MODELS, "_entries", dict(MODELS._entries))  # a page adds a model
+    monkeypatch.setattr(significance, "RESAMPLES", 199)
     return folder
 
 
@@ -164,6 +169,18 @@ def prepare_records(make_record: Callable[..., RunRecord]) -> None:
     run("harness db export --out results/records")
 
 
+def prepare_main_table(_: Callable[..., RunRecord]) -> None:
+    """The committed records that docs/statistics.md speaks of."""
+    some = Path("some")
+    some.mkdir()
+    for path in Path("results/records").glob("*.npz"):
+        record = path.with_suffix(".json")
+        if '"main_table"' in record.read_text(encoding="utf-8"):
+            shutil.copy(path, some)
+            shutil.copy(record, some)
+    run("harness db import some")
+
+
 def prepare_features(_: Callable[..., RunRecord]) -> None:
     import torch
 
@@ -174,6 +191,7 @@ PREPARE = {
     "README.md": prepare_records,
     "docs/database.md": prepare_database,
     "docs/features.md": prepare_features,
+    "docs/statistics.md": prepare_main_table,
     "reports/README.md": prepare_database,
 }
 
@@ -233,6 +251,10 @@ def test_yaml_is_accepted(page: str, block: Block, desk: Path) -> None:
         path = desk / "reports" / "shown.yaml"
         path.write_text(block.text, encoding="utf-8")
         assert load_definition(str(path)).title
+        return
+    if block.text.startswith("claims:"):
+        path.write_text(block.text, encoding="utf-8")
+        assert load_claims(path)[0].claims
         return
     text = block.text
     if "name:" not in text:
