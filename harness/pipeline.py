@@ -44,7 +44,7 @@ from harness.splits import (
 from harness.store import accesses
 from harness.store.accesses import Access
 from harness.store.files import RANKS
-from harness.store.records import RunRecord, TimingSample
+from harness.store.records import EXTERNAL, RunRecord, TimingSample
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import EpochReport, FitResult, fit
 from harness.training.procedures import StandardProcedure
@@ -303,8 +303,11 @@ def load_trained(spec: RunSpec, folder: Path, device: torch.device) -> tuple[Mod
     is in its state.
 
     Raises:
+        ConfigError: the run was made by another code base.
         DataError: the folder holds no checkpoint of a validated model.
     """
+    if spec.model.name == EXTERNAL:
+        raise ConfigError(f"run {folder.name} was scored elsewhere: its model is not here")
     dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
     features = _corrupted(spec, dataset, when_tested(spec.data.corrupt))
     model = _build(spec, dataset, features).to(device)

@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 import harness
-from harness.cli import bench, claims, compare, data, db, models, predict, report, run, runs, study
+from harness.cli import (
+    bench,
+    claims,
+    compare,
+    data,
+    db,
+    models,
+    predict,
+    report,
+    run,
+    runs,
+    score,
+    study,
+)
 from harness.errors import HarnessError, MachineError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
@@ -48,6 +61,7 @@ report.register(app)
 app.command("compare")(compare.compare)
 app.add_typer(claims.app, name="claims", help="Sentences about results, checked by the results.")
 app.command("predict")(predict.predict)
+app.command("score")(score.score)
 app.add_typer(models.app, name="models", help="What can be run.")
 app.add_typer(data.app, name="data", help="Datasets: list, fetch, import, verify, show.")
 app.add_typer(runs.app, name="runs", help="Finished and failed runs.")

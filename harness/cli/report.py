@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.report.table import Table
     from harness.store.base import ResultStore
 
-__all__ = ["register", "report"]
+__all__ = ["register", "report", "show_suite"]
 
 PAGE = "report.html"
 """File that --html writes."""
@@ -271,6 +271,21 @@ class _Asked:
                 "makes some, `harness db import results/records` takes over a checkout's, "
                 "`harness report --list` lists the tables"
             )
+
+
+def show_suite(store: ResultStore, folder: Path, suite: str) -> None:
+    """Print the plain table of a suite.
+
+    Args:
+        store: of the results folder.
+        folder: the results folder.
+        suite: its name.
+    """
+    from harness.report.query import suite_table
+    from harness.report.render import render
+
+    with comparing(store, folder) as comparer:
+        typer.echo(render(suite_table(store, suite, comparer=comparer), "text"), nl=False)
 
 
 def _list() -> None:

@@ -20,6 +20,7 @@ from harness.report.questions import ALPHA, Ask, Asked, Opponents, mark
 from harness.report.reasons import missing_reason
 from harness.report.results import Entry, Result, SuiteResults
 from harness.report.table import Basis, Column, Heading, Table, TableCell, TableRow
+from harness.store.records import EXTERNAL
 
 __all__ = ["assemble"]
 
@@ -120,7 +121,7 @@ class _Assembly:
     @cached_property
     def common_features(self) -> str:
         """What all results were measured with, "" when they differ."""
-        names = {_features(result) for result in self.shown}
+        names = {_features(result) for result in self.shown if not _external(result)}
         return names.pop() if len(names) == 1 else ""
 
     def row_specs(self) -> list[RowSpec]:
@@ -192,7 +193,9 @@ class _Assembly:
         self, result: Result, column: Column, values: Mapping[int, float]
     ) -> tuple[str, ...]:
         notes: list[str] = []
-        if not self.common_features and result.features != NO_FEATURES:
+        if kind := _external(result):
+            notes.append(FOREIGN[kind])
+        elif not self.common_features and result.features != NO_FEATURES:
             notes.append(f"measured with {_features(result)}")
         if len(values) < len(result.runs):
             notes.append(_partial(result, len(values)))
@@ -272,6 +275,11 @@ class _Assembly:
         return f"{caption} of {self.published.source}"
 
 
+FOREIGN = {
+    "ranks": "scored elsewhere, ranks not checked",
+    "scores": "scored elsewhere; the scores were ranked here",
+}
+"""Said of what another code base made, by what it gave."""
 NO_FEATURE_TEXT = "structure only (features 'none')"
 SPLITS = {"test": "Test", "valid": "Validation"}
 
@@ -321,6 +329,12 @@ def _not_marked(asked: Asked) -> Iterator[str]:
 
 def _seeds(result: Result) -> tuple[int, ...]:
     return tuple(record.seed for record in result.records)
+
+
+def _external(result: Result) -> str:
+    """Return what another code base gave of a row, "" of runs that were made here."""
+    first = result.records[0]
+    return str(first.spec["model"].get("kind", "ranks")) if first.model == EXTERNAL else ""
 
 
 def _features(result: Result) -> str:

@@ -9,7 +9,7 @@ import textwrap
 
 from harness.errors import StoreError
 from harness.plan.spec import RunSpec, changed_values
-from harness.store.records import RunRecord
+from harness.store.records import EXTERNAL, RunRecord
 
 __all__ = ["repeat_commands"]
 
@@ -27,6 +27,11 @@ def repeat_commands(record: RunRecord) -> list[str]:
         spec = record.settings()
     except StoreError as error:
         return [str(error)]
+    if record.model == EXTERNAL:
+        file, name = record.provenance.get("file", "FILE"), spec.model.options.get("label", "")
+        again = f"harness score {shlex.quote(str(file))} --dataset {record.dataset}"
+        again += f" --name {shlex.quote(str(name))} --seed {record.seed}"
+        return [f"harness runs rm {record.run_id}", again]
     commit = record.provenance.get("commit")
     changed = "  # had uncommitted changes" if record.provenance.get("dirty") else ""
     checkout = [f"git checkout {commit}{changed}"] if commit else []

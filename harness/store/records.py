@@ -14,6 +14,8 @@ from harness.errors import StoreError
 from harness.plan.spec import RunSpec
 
 __all__ = [
+    "EXTERNAL",
+    "EXTERNAL_ID",
     "RECORD_VERSION",
     "RUN_ID",
     "Cell",
@@ -38,6 +40,11 @@ def _plain(value: dict[str, Any]) -> dict[str, Any]:
 
 Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
 """A mapping that JSON can hold; tuples become lists."""
+
+EXTERNAL = "external"
+"""Model of runs that another code base made (``harness score``)."""
+EXTERNAL_ID = "ext-"
+"""What their ids begin with; others are hexadecimal."""
 
 RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 RunId = Annotated[str, Field(pattern=RUN_ID, max_length=64)]

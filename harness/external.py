@@ -1,0 +1,325 @@
+"""Results of another code base as a run: a kind of its own, marked wherever it is shown.
+
+Formats are in ``docs/external_scores.md``. A run of this kind has the id ``ext-...``, no model, no
+history and no validation; its test split counts as scored once, like any other's.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from harness import provenance
+from harness.data.graph import KnowledgeGraph
+from harness.data.load import load
+from harness.errors import ConfigError, DataError
+from harness.evaluation.foreign import (
+    RankRow,
+    ids_of,
+    permutation,
+    ranks_of_rows,
+    ranks_of_scores,
+)
+from harness.evaluation.ranks import Ranks
+from harness.index import Side
+from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
+from harness.splits import metrics_of
+from harness.store import accesses
+from harness.store.files import RANKS, RECORD, write_record
+from harness.store.records import EXTERNAL, EXTERNAL_ID, RunRecord
+
+__all__ = ["Given", "identity", "judge", "keep", "read"]
+
+ROWS = ("head", "relation", "tail", "side", "rank")
+"""Columns of a file of ranks."""
+SIDES: tuple[Side, Side] = ("head", "tail")
+ELSEWHERE = "elsewhere"
+"""What stands for the features of a model that nobody here has seen."""
+
+Naming = Literal["name", "id"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a file holds.
+
+    Attributes:
+        kind: "ranks" that were made elsewhere, or "scores" that are ranked here.
+        ranks: of the test split.
+        columns: how the columns of scores are named, in words; "" for ranks.
+    """
+
+    kind: Literal["ranks", "scores"]
+    ranks: Ranks
+    columns: str = ""
+
+
+def read(
+    path: Path,
+    graph: KnowledgeGraph,
+    protocol: Protocol,
+    *,
+    naming: Naming = "name",
+    entities: Path | None = None,
+) -> Given:
+    """Read ranks or scores of the test split and judge them under a protocol.
+
+    Args:
+        path: .csv, .tsv, .npz, .npy or .safetensors.
+        graph: the dataset.
+        protocol: sides, filter and tie rule.
+        naming: how a file of ranks names entities and relations; numbers in .npz are ids.
+        entities: of scores a text file with the identifier of each column, one a line; the columns
+            are the dataset's ids when None.
+
+    Raises:
+        ConfigError: an unknown format, or ``entities`` beside ranks.
+        DataError: the file is damaged or does not answer every question once; see
+            ``harness.evaluation.foreign``.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    kinds: Mapping[str, Callable[[Path], Any]] = {
+        ".csv": lambda p: _table(p, ","),
+        ".tsv": lambda p: _table(p, "\t"),
+        ".npz": _npz,
+        ".npy": _npy,
+        ".safetensors": _safetensors,
+    }
+    if path.suffix not in kinds:
+        raise ConfigError(f"{path}: a format '{path.suffix}' is not known: {', '.join(kinds)}")
+    held: Mapping[str, Any] = kinds[path.suffix](path)
+    if "rank" in held:
+        if entities is not None:
+            raise ConfigError("--entities names the columns of scores; this file holds ranks")
+        rows = list(_rows(path, held, graph, naming))
+        return Given("ranks", ranks_of_rows(rows, graph, protocol))
+    columns, said = None, f"the ids of the dataset, 0 to {graph.n_entities - 1}"
+    if entities is not None:
+        columns = permutation(_lines(entities), graph.entities, str(entities))
+        said = f"as {entities.name} lists them"
+    scores = _by_side(path, held, len(graph.splits["test"]), protocol)
+    return Given("scores", ranks_of_scores(scores, graph, protocol, columns, str(path)), said)
+
+
+def identity(name: str, seed: int, dataset_digest: str, protocol: Protocol) -> str:
+    """Return the id of the one external run of a name, a seed, a dataset and a protocol."""
+    content = [name, seed, dataset_digest, protocol.key]
+    return EXTERNAL_ID + hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+
+
+def judge(
+    path: Path,
+    dataset: str,
+    name: str,
+    *,
+    seed: int = 0,
+    naming: Naming = "name",
+    entities: Path | None = None,
+    runs: Path,
+) -> tuple[RunRecord, Ranks]:
+    """Return the record and the ranks of a file as a run; nothing is stored.
+
+    Args:
+        path: as ``read``.
+        dataset: name of the dataset.
+        name: what the row is called.
+        seed: of the run that made the file.
+        naming, entities: as ``read``.
+        runs: the run folders: what was scored before is known there.
+
+    Raises:
+        ConfigError, DataError: as ``read``; another file was scored under this name and seed.
+    """
+    data = load(dataset)
+    graph, protocol = data.graph, Protocol()
+    run_id = identity(name, seed, graph.digest, protocol)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    earlier = accesses.scoring(accesses.read(runs / run_id))
+    if earlier is not None and earlier.weights != digest:
+        raise ConfigError(
+            f"'{name}' with seed {seed} was scored on {earlier.when} from another file: a test "
+            f"split is scored once; `harness runs rm {run_id}` forgets it, --name and --seed tell "
+            "runs apart"
+        )
+    given = read(path, graph, protocol, naming=naming, entities=entities)
+    spec = RunSpec(
+        model=ModelSpec.model_validate({"name": EXTERNAL, "label": name, "kind": given.kind}),
+        data=DataSpec(dataset=data.card.name, features=ELSEWHERE),
+        protocol=protocol,
+        seed=seed,
+    )
+    made = provenance.describe(device="cpu", threads=1, kernels="reference")
+    source = {"file": path.name, "sha256": digest, "columns": given.columns}
+    record = RunRecord(
+        run_id=run_id,
+        status="ok",
+        spec=spec.model_dump(mode="json"),
+        model=EXTERNAL,
+        dataset=data.card.name,
+        dataset_digest=graph.digest,
+        features=ELSEWHERE,
+        seed=seed,
+        protocol=protocol.key,
+        metrics=metrics_of(given.ranks, spec, "test"),
+        provenance={**made, **{key: value for key, value in source.items() if value}},
+        notes=(*data.card.notes, *graph.notes),
+    )
+    return record, given.ranks
+
+
+def keep(record: RunRecord, ranks: Ranks, runs: Path) -> RunRecord:
+    """Put a judged run into its folder and return its record, with the access it stands for."""
+    folder = runs / record.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    if accesses.scoring(accesses.read(folder)) is None:
+        queries = len(ranks.triples) * len(ranks.sides)
+        accesses.note(folder, "test", queries, weights=record.provenance["sha256"])
+    scored = accesses.summary(accesses.read(folder))
+    kept = record.model_copy(update={"provenance": {**record.provenance, "test_split": scored}})
+    ranks.save(folder / RANKS)
+    write_record(folder / RECORD, kept)
+    return kept
+
+
+# --- formats --------------------------------------------------------------------------------
+
+
+def _table(path: Path, delimiter: str) -> Mapping[str, Sequence[str]]:
+    """Return the columns of a text file, "line" among them."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            missing = [name for name in ROWS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(
+                    f"{path}:1: the first line must name the columns {', '.join(ROWS)}; "
+                    f"{', '.join(missing)} is missing"
+                )
+            columns: dict[str, list[str]] = {name: [] for name in (*ROWS, "line")}
+            for row in reader:
+                if None in row or None in row.values():
+                    raise DataError(f"{path}:{reader.line_num}: not as many values as columns")
+                for name in ROWS:
+                    columns[name].append(row[name])
+                columns["line"].append(str(reader.line_num))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a text file of ranks: {error}") from None
+    return columns
+
+
+def _npz(path: Path) -> Mapping[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # numpy and zipfile have a dozen
+        raise DataError(f"{path}: cannot be read: {error}") from None
+
+
+def _npy(path: Path) -> Mapping[str, Any]:
+    try:
+        return {"scores": np.load(path, mmap_mode="r", allow_pickle=False)}
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+
+
+def _safetensors(path: Path) -> Mapping[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    narrow = {n for n, t in tensors.items() if t.is_floating_point() and t.element_size() < 4}
+    whole = {name: t.float() if name in narrow else t for name, t in tensors.items()}
+    return {name: tensor.numpy() for name, tensor in whole.items()}
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+
+
+def _rows(
+    path: Path, held: Mapping[str, Any], graph: KnowledgeGraph, naming: Naming
+) -> Iterator[RankRow]:
+    """Yield the answered questions of columns."""
+    if missing := [name for name in ROWS if name not in held]:
+        raise DataError(f"{path}: ranks need {', '.join(ROWS)}; {', '.join(missing)} is missing")
+    sizes = {name: len(held[name]) for name in ROWS}
+    if len(set(sizes.values())) > 1:
+        raise DataError(f"{path}: columns of different lengths: {sizes}")
+    lines = held.get("line", [str(row) for row in range(sizes["rank"])])
+    sign = ":" if "line" in held else ": row "
+    where = [f"{path}{sign}{line}" for line in lines]
+    ids = [
+        _ids(held[name], known, what, where, naming)
+        for name, known, what in (
+            ("head", graph.entities, "entity"),
+            ("relation", graph.relations, "relation"),
+            ("tail", graph.entities, "entity"),
+        )
+    ]
+    for place, head, relation, tail, side, rank in zip(
+        where, *ids, held["side"], held["rank"], strict=True
+    ):
+        if str(side) not in SIDES:
+            raise DataError(f"{place}: side is head or tail, whichever was predicted; not {side}")
+        try:
+            value = float(rank)
+        except ValueError:
+            raise DataError(f"{place}: rank '{rank}' is no number") from None
+        answered: Side = "head" if str(side) == "head" else "tail"
+        yield RankRow(place, (int(head), int(relation), int(tail)), answered, value)
+
+
+def _ids(
+    column: Any, known: Sequence[str], what: str, where: Sequence[str], naming: Naming
+) -> NDArray[np.int64]:
+    values = np.asarray(column)
+    if naming == "name" and values.dtype.kind not in "iu":
+        names = [str(value) for value in values]
+        held = set(known)
+        wrong = next((i for i, name in enumerate(names) if name not in held), 0)
+        return ids_of(names, known, what, where[wrong] if names else "")
+    for place, value in zip(where, values, strict=True):
+        if not str(value).isdigit() or int(value) >= len(known):
+            raise DataError(f"{place}: {what} {value}: ids run from 0 to {len(known) - 1}")
+    return values.astype(np.int64)
+
+
+def _by_side(
+    path: Path, held: Mapping[str, Any], triples: int, protocol: Protocol
+) -> Mapping[Side, Any]:
+    """Return scores by the side that is predicted; one array holds tail queries, then head."""
+    if set(held) <= set(SIDES):
+        return {side: _matrix(path, side, held[side]) for side in SIDES if side in held}
+    if set(held) != {"scores"}:
+        raise DataError(
+            f"{path}: holds {', '.join(sorted(held)) or 'nothing'}; scores are arrays 'tail' and "
+            f"'head', or one array 'scores'; ranks are {', '.join(ROWS)}"
+        )
+    scores = _matrix(path, "scores", held["scores"])
+    order: list[Side] = [side for side in ("tail", "head") if side in protocol.sides]
+    if len(scores) != triples * len(order):
+        raise DataError(
+            f"{path}: {triples} test triples need {triples * len(order)} rows, those of all "
+            f"{' questions, then of all '.join(order)} questions; found {len(scores)}"
+        )
+    return {side: scores[i * triples : (i + 1) * triples] for i, side in enumerate(order)}
+
+
+def _matrix(path: Path, name: str, values: Any) -> Any:
+    if len(values.shape) != 2:
+        raise DataError(f"{path}: {name}: needs [questions, entities], has shape {values.shape}")
+    return values
