@@ -1,5 +1,6 @@
-"""Weights of modalities where the right answer is known: on ``synthetic:signal`` the numbers tell six
-of eight relations and the images tell nothing."""
+"""Weights of modalities where the right answer is known.
+
+On ``synthetic:signal`` the numbers tell six of eight relations and the images tell nothing."""
 
 from __future__ import annotations
 

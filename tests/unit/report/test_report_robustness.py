@@ -125,9 +125,9 @@ def test_a_panel_per_condition_a_line_per_row(shown: Robustness) -> None:
     panels = [axis for axis in draw(shown).axes if axis.get_title()]
     assert [p.get_title() for p in panels] == ["atlas: always", "atlas: in the test"]
     lines = {line.get_label(): line for line in panels[0].lines}
-    assert list(lines["gate"].get_xdata()) == [0, 0.5, 0.9]
-    assert list(lines["gate"].get_ydata()) == pytest.approx([40, 25, 15])
-    assert list(lines["RotatE"].get_ydata()) == pytest.approx([20, 20, 20])
+    assert lines["gate"].get_xydata()[:, 0].tolist() == [0, 0.5, 0.9]
+    assert lines["gate"].get_xydata()[:, 1].tolist() == pytest.approx([40, 25, 15])
+    assert lines["RotatE"].get_xydata()[:, 1].tolist() == pytest.approx([20, 20, 20])
     assert render_picture(shown, "png") == render_picture(shown, "png")
 
 
