@@ -165,7 +165,7 @@ class _Assembly:
             change=change.mean if change else None,
             change_half=_half(change) if change else None,
             features=result.features,
-            notes=self.cell_notes(result, column, values),
+            notes=(*self.cell_notes(result, column, values), *self.below(result, column, summary)),
             runs=tuple(record.run_id for record in result.records),
         )
 
@@ -204,6 +204,21 @@ class _Assembly:
         if column.split and len(values) > 1 and len(set(values.values())) == 1:
             notes.append(SAME)
         return tuple(notes)
+
+    def below(self, result: Result, column: Column, summary: Summary) -> Iterator[str]:
+        """Yield the footnote of a value that is worse than a row that learns nothing."""
+        floors = [name.lower() for name in self.definition.floors]
+        if _is_one_of(result.label.lower(), floors) or column.higher_is_better is None:
+            return
+        sign = 1 if column.higher_is_better else -1
+        above = []
+        for name in self.definition.floors:
+            floor = self.results.find(name, column.dataset)
+            values = _values(floor, column) if floor else {}
+            if values and sign * summarise(list(values.values())).mean > sign * summary.mean:
+                above.append(name)
+        if above:
+            yield f"worse than {' and '.join(above)}, which learn{'s' * (len(above) == 1)} nothing"
 
     def row(self, spec: RowSpec, cells: Sequence[TableCell]) -> TableRow:
         """Return a row; notes that all its values share move to the label."""

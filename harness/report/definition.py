@@ -186,6 +186,8 @@ class Definition(Config):
     proposed: tuple[str, ...] = ()
     """Labels of the rows that are tested against the best of the others; without, all rows are
     tested against ``baseline``."""
+    floors: tuple[str, ...] = ("Lookup", "Popularity")
+    """Labels of rows that learn nothing: a value below one of them has a footnote."""
     footnotes: tuple[str, ...] = ()
     """Printed below the table."""
     row_title: str = "Method"

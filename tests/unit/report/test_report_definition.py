@@ -39,7 +39,8 @@ def test_the_base_configuration_is_the_same_in_all_published_tables() -> None:
 
 def test_main_lists_every_published_row_once() -> None:
     rows = files.load_definition("main").rows
-    assert [row.published for row in rows] == list(files.load_published().tables["main"].rows)
+    published = [row.published for row in rows if row.group != "No learning"]
+    assert published == list(files.load_published().tables["main"].rows)
 
 
 def test_models_named_by_definitions_are_registered() -> None:
