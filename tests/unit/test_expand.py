@@ -361,3 +361,43 @@ def test_runs_without_their_data_are_set_aside() -> None:
     ]
     with pytest.raises(MissingDataError, match="harness data import"):
         without_missing(plan_of(rows=["mocme"], datasets=datasets[1:]), digests)
+
+
+# --- variations and corrupted features ----------------------------------------------------
+
+DROP = {"kind": "drop", "share": 0.5}
+VARY = [{"label": "intact"}, {"label": "half", "set": {"data.corrupt": [DROP]}}]
+ALL = [{"dataset": "one", "features": "all"}]
+
+
+def test_every_row_is_repeated_with_each_variation() -> None:
+    plan = plan_of(rows=[{"model": "mocme", "label": "a"}, "rotate"], vary=VARY, datasets=ALL)
+    rows = [(run.label, len(run.spec.data.corrupt)) for run in plan.runs]
+    assert rows == [("a, intact", 0), ("a, half", 1), ("RotatE, intact", 0), ("RotatE, half", 0)]
+
+
+def test_a_row_that_is_not_varied_stands_once() -> None:
+    plan = plan_of(rows=[{"model": "rotate", "varied": False}, "mocme"], vary=VARY, datasets=ALL)
+    assert [run.label for run in plan.runs] == ["RotatE", "MoCME, intact", "MoCME, half"]
+
+
+def test_variations_are_for_ablations_too() -> None:
+    ablation = {"base": {"model": "mocme"}, "variants": [{"label": "w/o text", "drop": "text"}]}
+    plan = plan_of(ablation=ablation, vary=VARY, datasets=ALL)
+    assert [run.label for run in plan.runs][2:] == ["w/o text, intact", "w/o text, half"]
+
+
+def test_a_variation_with_a_mistake_is_told_by_its_place() -> None:
+    wrong = [{"label": "x", "set": {"data.corrupt": [{"kind": "drop", "share": 2}]}}]
+    said = refusal(rows=["mocme"], vary=wrong, datasets=ALL)
+    assert said.startswith("vary[0].set.data.corrupt: [0].share: ")
+    twice = refusal(rows=["mocme"], vary=[{"label": "x"}, {"label": "x"}], datasets=ALL)
+    assert "vary[1]: two rows are called 'MoCME, x'" in twice
+    unknown = refusal(rows=["mocme"], vary=[{"label": "x", "set": {"model.dmi": 3}}], datasets=ALL)
+    assert "no model of this suite has an option 'dmi'" in unknown
+
+
+def test_a_corruption_of_what_is_not_there_is_no_run() -> None:
+    wanted = {"base": {"data.corrupt": [DROP | {"modality": "audio"}]}}
+    assert "no modality 'audio' to corrupt" in refusal(rows=["mocme"], datasets=ALL, **wanted)
+    assert "nothing to corrupt" in refusal(rows=["mocme"], base={"data.corrupt": [DROP]})
