@@ -12,7 +12,7 @@ from harness.plan.expand import expand
 from harness.plan.suite import find_suite, load_suite
 from harness.report.definition import Definition
 from harness.report.files import load_definition
-from harness.report.query import plain_table, report_table
+from harness.report.query import report_table, suite_table
 from harness.store.memory import MemoryStore
 
 BOTH = "worse than Lookup and Popularity, which learn nothing"
@@ -58,7 +58,7 @@ def test_a_suite_without_a_definition_is_marked_too(
     store: MemoryStore, fill: Callable[..., Any]
 ) -> None:
     fill().row("Lookup", [0.2]).row("TransE", [0.1])
-    (row,) = [row for row in plain_table(store, "toy").rows if row.label == "TransE"]
+    (row,) = [row for row in suite_table(store, "toy").rows if row.label == "TransE"]
     assert ONE in (*row.notes, *row.cells[0].notes)
 
 
