@@ -137,6 +137,10 @@ class Model(nn.Module):
     free_encoding: ClassVar[bool] = False
     """True when ``encode()`` of all entities costs nothing (the tables are the parameters)."""
 
+    reciprocal: bool = False
+    """Whether a head is asked for as the tail of a reverse relation, with vectors of its own: then
+    (?, r, t) and (h, r, ?) score a triple differently, and a loss has to ask both."""
+
     static_shapes: bool = False
     """Whether the sizes of tensors in ``encode`` may depend on nothing but the number of entities.
     A training step on an accelerator asks for it, since the host has to wait for the device to

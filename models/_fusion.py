@@ -8,14 +8,17 @@ from typing import Annotated, NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from harness.config.base import Config
 from harness.config.search import between
+from harness.index import Modality
 
 __all__ = [
     "ModalityDropout",
     "Part",
     "drop_modalities",
+    "features_of",
     "mask_unseen",
     "masked_softmax",
     "spread",
@@ -44,6 +47,17 @@ class Part(NamedTuple):
 
     values: Tensor
     rows: Tensor | None
+
+
+def features_of(modality: Modality, *, unit: bool = False) -> Tensor:
+    """Return features [N, width] in fp32; rows of entities without the modality are zero.
+
+    Args:
+        modality: features and who has them.
+        unit: divide each row by its Euclidean norm.
+    """
+    matrix = torch.where(modality.present[:, None], modality.matrix.float(), 0.0)
+    return normalize(matrix, dim=1) if unit else matrix
 
 
 def mask_unseen(available: Tensor, seen: Tensor) -> Tensor:

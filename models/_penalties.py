@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["cubic"]
+__all__ = ["cubic", "modulus"]
 
 
 def cubic(entities: Tensor, relations: Tensor) -> Tensor:
@@ -21,3 +21,10 @@ def cubic(entities: Tensor, relations: Tensor) -> Tensor:
     share = relations.shape[1] if relations.ndim == 3 else 1
     total = (entities**3).sum() + (relations**3).sum() / share
     return total / len(entities)
+
+
+def modulus(x: Tensor) -> Tensor:
+    """Return the moduli [..., d] of complex vectors [..., 2d], real parts first."""
+    real, imaginary = x.chunk(2, -1)
+    # The small constant keeps the gradient at zero finite.
+    return (real * real + imaginary * imaginary + 1e-12).sqrt()

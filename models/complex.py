@@ -15,7 +15,7 @@ from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term,
 
 from ._init import normal_or_xavier_table as _table
 from ._init import rows_of
-from ._penalties import cubic
+from ._penalties import cubic, modulus
 from ._scorers import complex_product
 
 
@@ -54,7 +54,8 @@ class ComplEx(Model):
         self, config: ComplExConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
-        relations = index.n_relations * (2 if config.reciprocal else 1)
+        self.reciprocal = config.reciprocal
+        relations = index.n_relations * (2 if self.reciprocal else 1)
         self.entity = _table(index.n_entities, 2 * config.dim, config.scale)
         self.relation = _table(relations, 2 * config.dim, config.scale)
 
@@ -63,7 +64,7 @@ class ComplEx(Model):
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         # Re(a conj(b)) is the inner product of the real vectors: h r with t, and t conj(r) with h.
-        reverse = self.config.reciprocal and side == "head"
+        reverse = self.reciprocal and side == "head"
         ids = relations + self.n_relations if reverse else relations
         anchor, relation = rows_of(tables["entity"], anchors), rows_of(self.relation, ids)
         query = complex_product(anchor, relation, conjugate=side == "head" and not reverse)
@@ -72,14 +73,8 @@ class ComplEx(Model):
     def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
         if not self.config.l3:
             return None
-        entities = _modulus(rows_of(tables["entity"], rows))
+        entities = modulus(rows_of(tables["entity"], rows))
         weight: float = self.config.l3
-        if self.config.reciprocal:
+        if self.reciprocal:
             relations = torch.stack([relations, relations + self.n_relations], 1)
-        return weight * cubic(entities, _modulus(rows_of(self.relation, relations)))
-
-
-def _modulus(x: Tensor) -> Tensor:
-    real, imaginary = x.chunk(2, -1)
-    # The small constant keeps the gradient at zero finite.
-    return (real * real + imaginary * imaginary + 1e-12).sqrt()
+        return weight * cubic(entities, modulus(rows_of(self.relation, relations)))

@@ -54,7 +54,8 @@ class DistMult(Model):
         self, config: DistMultConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
-        relations = index.n_relations * (2 if config.reciprocal else 1)
+        self.reciprocal = config.reciprocal
+        relations = index.n_relations * (2 if self.reciprocal else 1)
         self.entity = _table(index.n_entities, config.dim, config.scale)
         self.relation = _table(relations, config.dim, config.scale)
 
@@ -62,7 +63,7 @@ class DistMult(Model):
         return {"entity": self.entity if entities is None else rows_of(self.entity, entities)}
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
-        reverse = self.config.reciprocal and side == "head"
+        reverse = self.reciprocal and side == "head"
         ids = relations + self.n_relations if reverse else relations
         query = rows_of(tables["entity"], anchors) * rows_of(self.relation, ids)
         return Query((Term("dot", query, "entity"),))
@@ -72,6 +73,6 @@ class DistMult(Model):
             return None
         entities = rows_of(tables["entity"], rows)
         weight: float = self.config.l3
-        if self.config.reciprocal:
+        if self.reciprocal:
             relations = torch.stack([relations, relations + self.n_relations], 1)
         return weight * cubic(entities.abs(), rows_of(self.relation, relations).abs())

@@ -35,6 +35,9 @@ class SampledLoss:
 
     Attributes:
         rows: [n, 3] training triples.
+
+    Raises:
+        ConfigError: the model asks for heads by reverse relations.
     """
 
     def __init__(
@@ -47,6 +50,12 @@ class SampledLoss:
         *,
         static_shapes: bool = False,
     ) -> None:
+        if model.reciprocal:
+            raise ConfigError(
+                f"objective.loss={spec.objective.loss} asks each triple for its tail alone, so "
+                f"the reverse relations by which {type(model).__name__} asks for heads would see "
+                "no positive: use one_vs_all or k_vs_all"
+            )
         self.model, self.spec, self.device = model, spec, device
         self.rows = index.train.to(device)
         self.static_shapes = static_shapes

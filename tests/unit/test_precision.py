@@ -30,7 +30,10 @@ N, R = 60, 3
 DRAW = torch.Generator().manual_seed(1)
 TRAIN = torch.stack([torch.randint(n, (80,), generator=DRAW) for n in (N, R, N)], 1)
 PRESENT = torch.rand(N, generator=DRAW) < 0.7
-TEXT = Modality("text", torch.randn(N, 5, generator=DRAW) * PRESENT[:, None], PRESENT)
+MODALITIES = {
+    name: Modality(name, torch.randn(N, 5, generator=DRAW) * PRESENT[:, None], PRESENT)
+    for name in ("text", "image")
+}
 
 
 class NoFloat64(TorchDispatchMode):
@@ -78,8 +81,10 @@ def test_double_precision_wherever_there_is_any() -> None:
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_a_run_makes_no_float64(name: str, parts: dict[str, Any]) -> None:
     index = GraphIndex(N, R, TRAIN, "digest")
+    if MODELS.get(name).reciprocal:  # has no negatives
+        parts = {**parts, "objective": {"loss": "one_vs_all"}}
     spec = RunSpec.model_validate({"model": {"name": name}, "data": {"dataset": "d"}, **parts})
-    model = create_model(name, {"dim": 4}, index, {"text": TEXT})
+    model = create_model(name, {"dim": 4}, index, MODALITIES)
     # What is not to be so on the device is not to be so here.
     assert all(p.dtype == torch.float32 for p in model.parameters())
     procedure = StandardProcedure(model, index, spec, torch.device("cpu"), static_shapes=True)
