@@ -128,7 +128,7 @@ class Robustness:
             for condition in self.definition.conditions:
                 curves = tuple(_curve(label, of, condition) for label, of in rows.items())
                 amounts = sorted({x for curve in curves for x in curve.runs})
-                if len(amounts) > 1 or not self.results.records:
+                if len(amounts) > 1:
                     title = titles.get(dataset) or dataset
                     found.append(Panel(dataset, title, condition, tuple(amounts), curves))
         return tuple(found)
@@ -215,8 +215,8 @@ class Robustness:
             seeds = ", ".join(str(s) for s in sorted({r.seed for r in self.results.records}))
             yield f"Test split; mean ± standard deviation over seeds ({seeds})."
             yield f"Protocol: {self.results.protocol}."
-        else:
-            yield f"Nothing was run: `{self.results.command}` fills this table."
+        if not self.panels:
+            yield f"No two amounts were run: `{self.results.command}` fills this table."
         yield (
             "mean: of the curve, the area below it (trapezoids) over the range of amounts; kept: "
             "mean / intact, percent; change: largest amount minus intact. All by seed."

@@ -46,6 +46,10 @@ SMALLER = {
     "harness run my_suite.yaml --models my_models": "--set training.epochs=1 --only seed=0",
     "harness run my_suite.yaml --models my_models --set training.epochs=1": "--only seed=0",
     "harness run my_run.yaml": "--only seed=0,model=rotate",
+    **{
+        f"harness run suites/{suite}.yaml": "--only dataset=synthetic:signal,seed=0,label=RotatE"
+        for suite in ("missing_modality", "noise")
+    },
     "harness runs rm 3f2a": "--yes",
     "harness study run suites/tuning.yaml": (
         "--set training.epochs=1 --trials 1 --only dataset=atlas,model=transe"
@@ -74,6 +78,7 @@ NOT_RUN = {
     "harness compare quickstart:mocme quickstart:rotate": "needs the whole quickstart",
     "harness claims check results/claims.yaml": "test_claims.py checks these claims",
     "harness report --figure complexity --out complexity.pdf": "draws what was measured",
+    "harness report --figure missing_modality --out missing_modality.pdf": "draws what was run",
     "harness bench import complexity.json": "the file that pytest wrote; test_bench.py imports one",
     "pytest tests/benchmarks/test_complexity_benchmark.py --benchmark-only "
     "--benchmark-json=complexity.json": "minutes",
@@ -260,7 +265,7 @@ def test_yaml_is_accepted(page: str, block: Block, desk: Path) -> None:
     if "name:" not in text:
         head = "name: shown\ntitle: A part\ndatasets: [tiva, {dataset: atlas, features: all}]\n"
         text = head + text
-        text += "" if "ablation:" in text else "rows: [rotate]\n"
+        text += "" if "ablation:" in text or "rows:" in text else "rows: [rotate]\n"
     if "transe_text" in text:
         text = text.replace("transe_text", "transe")
         text = text.replace("  - transe\n", "", 1)

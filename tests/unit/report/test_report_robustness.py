@@ -140,7 +140,7 @@ def test_nothing_to_draw_is_said(store: MemoryStore) -> None:
     empty = report_robustness(store, TOY)
     with pytest.raises(StoreError, match="nothing to draw: not run: `harness run toy`"):
         render_picture(empty, "png")
-    assert "harness run toy" in render(empty.table)
+    assert "No two amounts were run: `harness run toy` fills this table." in render(empty.table)
 
 
 def test_datasets_are_chosen(store: MemoryStore, fill: Fill, shown: Robustness) -> None:
