@@ -143,7 +143,7 @@ def _row(compared: Compared) -> list[str]:
         _signed(name, finding.difference),
         _interval(name, finding),
         p,
-        f"{compared.effect.dz:.2f}",
+        f"{compared.effect.dz:z.2f}",
         *(f"{100 * value:.1f}" for value in (share.won, share.tied, share.lost)),
     ]
 
@@ -204,7 +204,7 @@ def _more_seeds(compared: Compared, seeds: int) -> str:
 
 def _number(metric: str, value: float, sign: str = "") -> str:
     """Return a value in points with two decimals; ranks, which are large, with one."""
-    return f"{value:{sign}.{2 if METRICS[metric].factor > 1 else 1}f}"
+    return f"{value:{sign}z.{2 if METRICS[metric].factor > 1 else 1}f}"
 
 
 def _signed(metric: str, value: float) -> str:

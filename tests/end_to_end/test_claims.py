@@ -1,25 +1,59 @@
-"""What the READMEs say is beyond noise is so by the committed records."""
+"""What the READMEs say is beyond noise is so by the records; docs show what the records say."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from harness.cli.compare_text import as_words
+from harness.report import significance
 from harness.report.claims import check, load_claims
+from harness.report.comparing import RankFiles, ties_of
+from harness.report.sides import find_sides
+from harness.report.versus import versus
 from harness.store.files import read_record
 from harness.store.memory import MemoryStore
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def test_the_records_support_every_claim(tmp_path: Path) -> None:
-    # As `harness db import` has them, without its audit, which test_exchange.py tests.
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def store(runs: Path) -> MemoryStore:
+    """The records as `harness db import` has them, without its audit, which other tests ask for."""
     store = MemoryStore()
-    for path in sorted((RESULTS / "records").glob("*.npz")):
+    for path in sorted((REPOSITORY / "results" / "records").glob("*.npz")):
         record = read_record(path.with_suffix(".json"))
         store.add(record)
         store.add_cells(record.cells)
-        (tmp_path / record.run_id).mkdir()
-        (tmp_path / record.run_id / "ranks.npz").symlink_to(path)
-    claims, origins = load_claims(RESULTS / "claims.yaml")
-    found = check(store, tmp_path, claims, [origin.line for origin in origins])
+        (runs / record.run_id).mkdir()
+        (runs / record.run_id / "ranks.npz").symlink_to(path)
+    return store
+
+
+def test_the_records_support_every_claim(store: MemoryStore, runs: Path) -> None:
+    claims, origins = load_claims(REPOSITORY / "results" / "claims.yaml")
+    found = check(store, runs, claims, [origin.line for origin in origins])
     assert {one.claim.claim: one.reason for one in found if one.status != "supported"} == {}
+
+
+def test_the_comparison_that_docs_show_is_that_of_the_records(
+    store: MemoryStore, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(significance, "RESAMPLES", 99)
+    sides = find_sides(store, "main:mocme", "main:rotate")
+    files = RankFiles(runs, ties_of(sides[0].protocol))
+    said = as_words(versus(files, *sides, ("mrr", "hits@1", "hits@3", "hits@10")))
+    page = (REPOSITORY / "docs" / "statistics.md").read_text(encoding="utf-8")
+    shown = page.partition("```text\n")[2].partition("\n```")[0]
+    assert without_resampling(shown) == without_resampling(said)
+
+
+def without_resampling(text: str) -> list[str]:
+    """Return lines without what depends on how often triples are drawn again."""
+    return [line for line in text.splitlines() if "over triples" not in line]

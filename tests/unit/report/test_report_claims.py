@@ -80,8 +80,15 @@ def test_a_least_difference_has_to_be_passed_beyond_noise(look: Look) -> None:
 
 @pytest.mark.usefixtures("_rows")
 def test_a_least_difference_of_ranks_goes_down(look: Look) -> None:
-    steps = ({"metric": "mr", "by": by} for by in (1.0, 100.0))
-    assert statuses(look(*(("A > C", keys) for keys in steps))) == ["supported", "contradicted"]
+    seen = -look(("A > C", {"metric": "mr"}))[0].finding.difference
+    assert seen > 10
+    steps = ({"metric": "mr", "by": by} for by in (1.0, seen - 0.1, seen + 0.1, 100.0))
+    assert statuses(look(*(("A > C", keys) for keys in steps))) == [
+        "supported",
+        "not supported",
+        "not supported",
+        "contradicted",
+    ]
 
 
 @pytest.mark.usefixtures("_rows")

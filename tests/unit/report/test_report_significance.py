@@ -52,13 +52,17 @@ def test_over_seeds_is_the_paired_t_test_of_the_seeds_means() -> None:
     )
 
 
+def mean_squares(d: Array) -> pd.Series:
+    """Return what statsmodels' two-way analysis of variance says of differences."""
+    cells = [(s, t, d[s, t]) for s in range(len(d)) for t in range(d.shape[1])]
+    frame = pd.DataFrame(cells, columns=["seed", "triple", "value"])
+    squares = anova_lm(ols("value ~ C(seed) + C(triple)", frame).fit())
+    return squares["sum_sq"] / squares["df"]
+
+
 def test_over_both_has_the_mean_squares_of_statsmodels_two_way_anova() -> None:
     d = differences(3, 12, mean=0.4)
-    frame = pd.DataFrame(
-        [(s, t, d[s, t]) for s in range(3) for t in range(12)], columns=["seed", "triple", "value"]
-    )
-    squares = anova_lm(ols("value ~ C(seed) + C(triple)", frame).fit())
-    squares = squares["sum_sq"] / squares["df"]
+    squares = mean_squares(d)
     variance = squares["C(seed)"] + max(squares["C(triple)"] - squares["Residual"], 0)
     degrees = min(variance**2 * 2 / squares["C(seed)"] ** 2, 11)
     error = np.sqrt(variance / 36)
@@ -182,8 +186,12 @@ def test_seeds_that_vary_beyond_measure_are_not_for_lack_of_triples() -> None:
 def test_half_of_triples_is_what_many_seeds_leave_of_the_interval() -> None:
     d = differences(400, 100)
     found = over_both(d)
-    assert half_of_triples(d) < (found.high - found.low) / 2
     assert half_of_triples(d) == pytest.approx((found.high - found.low) / 2, rel=0.1)
+    d = differences(3, 12, number=4)
+    squares = mean_squares(d)
+    assert squares["C(triple)"] > squares["Residual"]
+    error = np.sqrt((squares["C(triple)"] - squares["Residual"]) / 36)
+    assert half_of_triples(d) == pytest.approx(stats.t.ppf(0.975, 11) * error)
     triples = np.random.default_rng(3).normal(0.2, 1, 40)
     alone = stats.ttest_1samp(triples, 0).confidence_interval(0.95)
     assert half_of_triples(np.tile(triples, (3, 1))) == pytest.approx((alone.high - alone.low) / 2)
