@@ -218,6 +218,21 @@ def test_features_of_entities_without_the_modality_change_nothing(name: str) -> 
 
 
 @pytest.mark.parametrize("name", FUSING)
+def test_trained_weights_go_with_the_features_of_the_test(name: str) -> None:
+    """The state holds no features, and what entities lost in between plays no part."""
+    trained, index = make(name)
+    fewer = {}
+    for key, modality in make_modalities(index).items():
+        present = modality.present & (torch.arange(N) % 2 == 0)
+        fewer[key] = Modality(key, modality.matrix * present[:, None], present)
+    tested = create_model(name, {"dim": 8}, index, fewer, seed=1)
+    tested.load_state_dict(trained.state_dict())
+    with torch.no_grad():
+        scores = [m.eval().score_triples(index.train) for m in (trained, tested)]
+    assert not torch.equal(*scores)
+
+
+@pytest.mark.parametrize("name", FUSING)
 def test_fusion_weights_sum_to_one_and_leave_out_what_is_missing(name: str) -> None:
     model, index = make(name)
     model.eval()
