@@ -96,6 +96,7 @@ def check(results: Home = None, as_json: AsJson = False) -> None:
     Exit code 4 if something is wrong.
     """
     from harness import audit
+    from harness.evaluation import shadow
     from harness.store.files import RANKS
 
     runs = home(results) / "runs"
@@ -105,7 +106,9 @@ def check(results: Home = None, as_json: AsJson = False) -> None:
 
             def look(record: RunRecord) -> list[str]:
                 step()
-                return audit.problems(record, runs / record.run_id / RANKS)
+                own = runs / record.run_id
+                sealed = audit.sealed_problems(record, own / shadow.FOLDER, own / RANKS)
+                return audit.problems(record, own / RANKS) + sealed
 
             problems = store.check(look)
     without = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
