@@ -1,4 +1,4 @@
-"""``harness data``: list, fetch, import, verify, show."""
+"""``harness data``: list, fetch, import, verify, audit, show."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.data_audit import audit
 from harness.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(audit)
 
 Name = Annotated[str, typer.Argument(help="Dataset, by name or alias: `harness data list`.")]
 

@@ -12,20 +12,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.data.card import DatasetSource
+from harness.data.feature_audit import FeatureCount, count_features
+from harness.data.features import FeatureTable
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.data.leakage import CONFIDENCE, SUPPORT, Facts, Kind, Mask, Rule, find_rules
+from harness.errors import MissingDataError
 from harness.index import Side
 
 __all__ = [
+    "ALLOWED",
     "CONSTANT",
     "Audit",
+    "AuditReport",
     "ConstantAnswer",
     "RuleCount",
     "SplitCount",
     "audit",
+    "audit_source",
     "facts_of",
+    "features_at_hand",
     "sentences",
 ]
+
+ALLOWED = 0.01
+"""Share of valid or test that train may give away where nothing else is said."""
 
 CONSTANT = 0.75
 """A relation has a constant answer when so many of its train facts share it. The kind is type 1 of
@@ -119,6 +130,86 @@ class Audit:
     def leaked(self) -> float:
         """Greatest share of valid or test that stands in train or is implied by it."""
         return max(self.splits["valid"].share, self.splits["test"].share)
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """The audit of a dataset beside what its card acknowledges."""
+
+    title: str
+    found: Audit
+    feature_set: str
+    """Feature set whose rows were counted, "" when none was."""
+    features: tuple[FeatureCount, ...]
+    acknowledged: Mapping[str, int]
+    """Rows of valid and test that the card says train gives away."""
+    allowed: float
+    """Greatest share of valid or test beyond what is acknowledged."""
+    clean: Mapping[str, int]
+    """Pinned sizes of the cleaned variant, {} where it is not pinned."""
+
+    @property
+    def excess(self) -> tuple[str, ...]:
+        """The splits of which train gives more away than is acknowledged or allowed."""
+        return tuple(
+            split
+            for split in ("valid", "test")
+            if (count := self.found.splits[split]).leaked
+            > max(self.acknowledged.get(split, 0), self.allowed * count.rows)
+        )
+
+
+def audit_source(
+    source: DatasetSource, features: str | None = None, allowed: float = ALLOWED
+) -> AuditReport:
+    """Audit a dataset, and the rows of a feature set where one is at hand.
+
+    Args:
+        source: the dataset.
+        features: feature set to look at; when not given, the one that
+            :func:`harness.data.verify.coverage` counts, or the user's own files.
+        allowed: share of valid or test that train may give away without the card's word.
+
+    Raises:
+        MissingDataError: the dataset is not on this machine, or the features asked for are not.
+        ConfigError: there is no such feature set.
+        DataError: a file is wrong.
+    """
+    graph, card = source.graph(), source.card
+    name, tables = features_at_hand(source, graph, features)
+    return AuditReport(
+        title=card.title,
+        found=audit(graph),
+        feature_set=name,
+        features=count_features(tables),
+        acknowledged=card.leaked,
+        allowed=allowed,
+        clean=card.clean.counts if card.clean else {},
+    )
+
+
+def features_at_hand(
+    source: DatasetSource, graph: KnowledgeGraph, features: str | None = None
+) -> tuple[str, Mapping[str, FeatureTable]]:
+    """Return the feature set asked for, else the first that is read from files that are here.
+
+    Returns:
+        its name and tables; "" and {} when none is here.
+
+    Raises:
+        MissingDataError, ConfigError, DataError: of the features asked for.
+    """
+    if features is not None:
+        return features, source.features(features, graph).tables
+    # Others are encoded, which takes minutes.
+    shipped = ("all",) if source.card.modality_counts and not source.card.files else ()
+    for name in ("published", "files", *shipped):
+        if name in source.feature_sets:
+            try:
+                return name, source.features(name, graph).tables
+            except MissingDataError:
+                continue
+    return "", {}
 
 
 def facts_of(graph: KnowledgeGraph) -> dict[str, Facts]:

@@ -100,6 +100,9 @@ class DatasetCard(Config):
     """Published number of entities that have each modality."""
     digest: str = ""
     """Digest that the graph must have, "" where files pin it or nothing does."""
+    leaked: Mapping[str, int] = {}
+    """Rows of valid and test that stand in train or that it implies, as ``harness data audit``
+    counts them; more is an error."""
     clean: CleanCard | None = None
     """The variant ``<name>@clean``, None where it is not pinned."""
     licence: str

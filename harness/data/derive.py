@@ -159,6 +159,7 @@ def _card(base: DatasetCard) -> DatasetCard:
             "counts": pinned.counts if pinned else {},
             "digest": pinned.digest if pinned else "",
             "clean": None,
+            "leaked": {},
             "source": f"{base.source}; cleaned by harness.data.derive",
             "notes": (),
         }

@@ -2,8 +2,8 @@
 
 Errors (the dataset must not be used): a missing file, another sha256, a file that cannot be read;
 splits of a cleaned variant that are not those which are pinned.
-Everything else - counts that differ from the paper's, repeated rows, valid or test rows that stand
-in train - is shown as it is.
+Counts that differ from the paper's are shown as they are. What makes figures misleading though the
+files are right is counted by :mod:`harness.data.audit`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from harness.config.base import Config
 from harness.data import acquire, folders
@@ -22,7 +20,7 @@ from harness.data.card import DatasetCard, DatasetSource
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.errors import DataError, MissingDataError
 
-__all__ = ["FileState", "Report", "SplitFacts", "coverage", "sizes", "split_facts", "verify"]
+__all__ = ["FileState", "Report", "coverage", "sizes", "verify"]
 
 
 class FileState(Config):
@@ -33,22 +31,6 @@ class FileState(Config):
     """ok; another sha256; a required file is missing; an optional one is absent."""
     sha256: str = ""
     """What was found, "" when there is no file."""
-
-
-class SplitFacts(Config):
-    """What one split holds; all numbers count rows."""
-
-    rows: int
-    repeats: int
-    """Rows that repeat an earlier row of the split."""
-    loops: int
-    """Rows whose head is the tail."""
-    in_train: int
-    """Rows that stand in train (0 for train itself)."""
-    in_valid: int
-    """Rows that stand in valid (0 for train and valid)."""
-    unseen: int
-    """Rows with an entity or relation that never occurs in train."""
 
 
 class Report(Config):
@@ -69,11 +51,6 @@ class Report(Config):
     """The same, counted in the files."""
     highest: Mapping[str, int] = {}
     """Highest entity and relation id used in a split."""
-    splits: Mapping[str, SplitFacts] = {}
-    unseen_entities: int = 0
-    """Entities that never occur in train."""
-    unseen_relations: int = 0
-    """Relations that never occur in train."""
     published_modalities: Mapping[str, int] = {}
     """Entities with each modality, as published."""
     feature_set: str = ""
@@ -140,26 +117,6 @@ def verify(source: DatasetSource, features: str | None = None) -> Report:
     return Report.model_validate({**found, "errors": tuple(errors)})
 
 
-def split_facts(graph: KnowledgeGraph) -> dict[str, SplitFacts]:
-    """Count repeats, overlaps and unseen ids of each split."""
-    keys = {split: _keys(graph, split) for split in SPLITS}
-    entity_seen, relation_seen = _seen(graph)
-    facts: dict[str, SplitFacts] = {}
-    for split in SPLITS:
-        head, relation, tail = graph.splits[split].unbind(1)
-        known = entity_seen[head] & relation_seen[relation] & entity_seen[tail]
-        key = keys[split]
-        facts[split] = SplitFacts(
-            rows=len(key),
-            repeats=len(key) - len(np.unique(key)),
-            loops=int((head == tail).sum()),
-            in_train=0 if split == "train" else int(np.isin(key, keys["train"]).sum()),
-            in_valid=int(np.isin(key, keys["valid"]).sum()) if split == "test" else 0,
-            unseen=int((~known).sum()),
-        )
-    return facts
-
-
 def sizes(graph: KnowledgeGraph) -> dict[str, int]:
     """Count entities, relations and the rows of each split."""
     rows = {split: len(graph.splits[split]) for split in SPLITS}
@@ -211,7 +168,6 @@ def _file_error(state: FileState, card: DatasetCard) -> str:
 
 
 def _graph_facts(graph: KnowledgeGraph) -> dict[str, object]:
-    entity_seen, relation_seen = _seen(graph)
     used = torch.cat([graph.splits[split] for split in SPLITS])
     return {
         "digest": graph.digest,
@@ -220,9 +176,6 @@ def _graph_facts(graph: KnowledgeGraph) -> dict[str, object]:
             "entity": int(used[:, [0, 2]].max()) if len(used) else -1,
             "relation": int(used[:, 1].max()) if len(used) else -1,
         },
-        "splits": split_facts(graph),
-        "unseen_entities": int((~entity_seen).sum()),
-        "unseen_relations": int((~relation_seen).sum()),
     }
 
 
@@ -232,19 +185,3 @@ def _default_features(source: DatasetSource) -> str | None:
         return "published"
     shipped = source.card.modality_counts and not source.card.files
     return next((name for name in source.feature_sets if shipped and name != "none"), None)
-
-
-def _keys(graph: KnowledgeGraph, split: str) -> NDArray[np.int64]:
-    """One number per row, equal for equal triples."""
-    head, relation, tail = graph.splits[split].unbind(1)
-    keys: NDArray[np.int64] = (
-        (head * graph.n_relations + relation) * graph.n_entities + tail
-    ).numpy()
-    return keys
-
-
-def _seen(graph: KnowledgeGraph) -> tuple[torch.Tensor, torch.Tensor]:
-    """Boolean masks [N] and [R]: what occurs in train."""
-    relation_seen = torch.zeros(graph.n_relations, dtype=torch.bool)
-    relation_seen[graph.splits["train"][:, 1]] = True
-    return graph.index.seen, relation_seen

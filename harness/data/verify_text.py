@@ -25,7 +25,9 @@ def render(report: Report) -> str:
     if report.counts:
         known = "pinned" if report.pinned else "published"
         parts.append(_counts("sizes", report.published, report.counts, "in the files", known))
-        parts.append(_splits(report))
+        highest = report.highest
+        ids = f"entities up to {highest['entity']}, relations up to {highest['relation']}"
+        parts.append(f"ids in use: {ids}")
     if report.published_modalities or report.modalities:
         held = f"in '{report.feature_set}'" if report.feature_set else "features not here"
         title = "entities with"
@@ -50,22 +52,6 @@ def _counts(
         rows.append((key, published.get(key, "-"), held.get(key, "-"), "differs" * differs))
     shown = 4 if any(row[3] for row in rows) else 3
     return _table((title, known, column, "")[:shown], [row[:shown] for row in rows])
-
-
-def _splits(report: Report) -> str:
-    rows = [
-        (split, f.rows, f.repeats, f.loops, f.in_train, f.in_valid, f.unseen)
-        for split, f in report.splits.items()
-    ]
-    columns = ("split", "rows", "repeats", "self-loops", "in train", "in valid", "unseen")
-    counts, highest = report.counts, report.highest
-    below = (
-        f"unseen: rows with an entity or relation that never occurs in train; "
-        f"{report.unseen_entities} of {counts['entities']} entities and "
-        f"{report.unseen_relations} of {counts['relations']} relations never do. "
-        f"Ids in use: entities up to {highest['entity']}, relations up to {highest['relation']}."
-    )
-    return _table(columns, rows) + "\n" + _wrap(below, "")
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

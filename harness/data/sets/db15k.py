@@ -25,6 +25,7 @@ _CARD = DatasetCard(
     files=_FILES,
     counts={"entities": 12842, "relations": 279, "train": 79222, "valid": 9902, "test": 9904},
     modality_counts={"image": 12818, "text": 9078, "numeric": 11022},
+    leaked={"valid": 8845, "test": 510},
     clean=CleanCard(
         digest="f43985798405d6c6",
         counts={"entities": 12842, "relations": 279, "train": 72095, "valid": 6657, "test": 9902},

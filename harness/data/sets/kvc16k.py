@@ -27,6 +27,7 @@ _CARD = DatasetCard(
     files=_FILES,
     counts={"entities": 16015, "relations": 4, "train": 180190, "valid": 22523, "test": 22525},
     modality_counts={"image": 14822, "text": 14822, "audio": 14822, "video": 14822},
+    leaked={"valid": 30, "test": 48},
     clean=CleanCard(
         digest="dd79ef72b77f338f",
         counts={"entities": 16015, "relations": 4, "train": 179941, "valid": 22515, "test": 22523},

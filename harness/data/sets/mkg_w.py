@@ -56,6 +56,7 @@ _CARD = DatasetCard(
     files=_FILES + _NAME_FILES,
     counts={"entities": 15000, "relations": 169, "train": 34196, "valid": 4276, "test": 4274},
     modality_counts={"image": 14463, "text": 14123},
+    leaked={"valid": 216, "test": 199},
     clean=CleanCard(
         digest="b541b0862e1a35cd",
         counts={"entities": 15000, "relations": 169, "train": 33781, "valid": 4276, "test": 4274},

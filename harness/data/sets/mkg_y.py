@@ -25,6 +25,7 @@ _CARD = DatasetCard(
     files=_FILES,
     counts={"entities": 15000, "relations": 28, "train": 21310, "valid": 2665, "test": 2663},
     modality_counts={"image": 14244, "text": 12305},
+    leaked={"valid": 565, "test": 617},
     clean=CleanCard(
         digest="d71237973948de50",
         counts={"entities": 15000, "relations": 28, "train": 20128, "valid": 2665, "test": 2663},

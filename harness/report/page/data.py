@@ -1,5 +1,5 @@
-"""The audit of the data behind a page's tables: what ``harness data verify`` finds, dataset by
-dataset, and whether the files here are those that the runs saw.
+"""The audit of the data behind a page's tables: what ``harness data verify`` and ``harness data
+audit`` find, dataset by dataset, and whether the files here are those that the runs saw.
 
 A further kind of audit becomes a further field of ``DataAudit``; ``data.html.j2`` prints them.
 """
@@ -14,7 +14,7 @@ from harness.errors import HarnessError, MissingDataError
 from harness.report.page.facts import Facts
 
 if TYPE_CHECKING:
-    from harness.data.verify import SplitFacts  # imports torch
+    from harness.data.audit import AuditReport  # imports torch
 
 __all__ = ["DataAudit", "audit"]
 
@@ -29,9 +29,10 @@ class DataAudit:
         same: one sentence on the digests of the runs and of the files here.
         differs: True when the files here are not those that the runs saw.
         errors: what must not be: a file that is missing or was changed.
+        headline: what train gives away of valid and test, in a sentence.
         notes: what the dataset's card says of it.
-        sizes, splits, modalities: counts, published ones beside those of the files.
-        below: what stands below ``splits``.
+        sizes, modalities: counts, published ones beside those of the files.
+        counted: title, table and what stands below it, of the audit.
         files: path and state; () for datasets that ship with the package.
     """
 
@@ -41,10 +42,10 @@ class DataAudit:
     same: str = ""
     differs: bool = False
     errors: tuple[str, ...] = ()
+    headline: str = ""
     notes: tuple[str, ...] = ()
     sizes: Facts | None = None
-    splits: Facts | None = None
-    below: str = ""
+    counted: tuple[tuple[str, Facts, str], ...] = ()
     modalities: Facts | None = None
     files: Facts | None = None
 
@@ -57,11 +58,14 @@ def audit(name: str, title: str, seen: set[str]) -> DataAudit:
         title: as the tables have it.
         seen: digests of the graph that the runs on it saw.
     """
+    from harness.data.audit import audit_source
+    from harness.data.audit_text import headline
     from harness.data.load import source
     from harness.data.verify import verify
 
     try:
         report = verify(source(name))
+        counted = audit_source(source(name)) if report.counts else None
     except MissingDataError as error:
         return DataAudit(name, title, reason=error.brief)
     except HarnessError as error:
@@ -73,16 +77,10 @@ def audit(name: str, title: str, seen: set[str]) -> DataAudit:
         same=same,
         differs=differs,
         errors=report.errors,
+        headline=headline(counted) if counted else "",
         notes=report.notes,
         sizes=_beside(report.published, report.counts) if report.counts else None,
-        splits=_splits(report.splits) if report.splits else None,
-        below=(
-            f"Unseen: rows with an entity or relation that never occurs in train; "
-            f"{report.unseen_entities:,} of {report.counts['entities']:,} entities and "
-            f"{report.unseen_relations:,} of {report.counts['relations']:,} relations never do."
-            if report.counts
-            else ""
-        ),
+        counted=_counted(counted) if counted else (),
         modalities=_beside(report.published_modalities, report.modalities)
         if report.published_modalities or report.modalities
         else None,
@@ -118,10 +116,8 @@ def _beside(published: Mapping[str, int], held: Mapping[str, int]) -> Facts:
     return Facts(("", "published", "in the files", "")[:shown], tuple(r[:shown] for r in rows))
 
 
-def _splits(splits: Mapping[str, SplitFacts]) -> Facts:
-    rows = [
-        (name, *(f"{n:,}" for n in (f.rows, f.repeats, f.loops, f.in_train, f.in_valid, f.unseen)))
-        for name, f in splits.items()
-    ]
-    headings = ("split", "rows", "repeats", "self-loops", "in train", "in valid", "unseen")
-    return Facts(headings, tuple(rows))
+def _counted(report: AuditReport) -> tuple[tuple[str, Facts, str], ...]:
+    from harness.data.audit_text import TABLES
+
+    tables = (table for make in TABLES if (table := make(report)))
+    return tuple((t.title, Facts(t.headings, t.rows), t.below) for t in tables)

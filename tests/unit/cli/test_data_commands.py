@@ -109,7 +109,6 @@ def test_verify_prints_table_1_beside_the_files(published: Path) -> None:
     result = _call("verify", "db15k")
     assert result.exit_code == 0
     assert ["valid", "9902", "9904", "differs"] in _lines(result.stdout)
-    assert ["valid", "9904", "2423", "370", "8719", "0", "4"] in _lines(result.stdout)
 
 
 @pytest.mark.data

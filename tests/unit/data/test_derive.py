@@ -12,13 +12,12 @@ from harness.cli.main import app
 from harness.data.card import CleanCard, DatasetCard
 from harness.data.derive import CleanSource, Removed, clean
 from harness.data.graph import SPLITS
-from harness.data.load import load, source, sources
+from harness.data.load import load, source
 from harness.data.readers import read_folder
 from harness.data.verify import verify
 from harness.errors import ConfigError
 
 PAIRS = [("a", "b"), ("c", "d"), ("e", "f"), ("g", "h"), ("i", "j"), ("k", "l")]
-PUBLISHED = [entry.card.name for entry in sources() if entry.card.files]
 
 
 @pytest.fixture
@@ -129,18 +128,6 @@ def test_a_variant_that_is_not_the_pinned_one_is_an_error(family: Path) -> None:
         assert report.errors == errors
         assert report.counts == report.published
     assert "sizes        pinned    in the files" in report.text()
-
-
-@pytest.mark.data
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_published_datasets_have_the_pinned_variants(name: str, published: Path) -> None:
-    report = verify(source(f"{name}@clean"))
-    assert report.ok, report.errors
-    assert report.digest == source(name).card.clean.digest
-    assert report.counts == report.published
-    assert (report.counts["entities"], report.counts["relations"]) == tuple(
-        source(name).card.counts[key] for key in ("entities", "relations")
-    )
 
 
 def test_a_suite_runs_on_both_and_tells_them_apart(family: Path, tmp_path: Path) -> None:

@@ -140,6 +140,6 @@ def test_the_commands_treat_an_own_dataset_like_any_other(downloads: Path) -> No
     assert "freon | is a | organic compound" in runner.invoke(app, ["show", "mine"]).stdout
     report = verify(source("mine"), "files")
     assert report.modalities == {"image": 3}
-    assert report.splits["test"].in_train == 2
+    assert "2 of 2 test rows stand in train." in report.notes
     absent = runner.invoke(app, ["import", str(downloads / "absent"), "--name", "mine"])
     assert isinstance(absent.exception, MissingDataError)

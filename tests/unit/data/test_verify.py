@@ -14,7 +14,7 @@ from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
 from harness.data.load import source
 from harness.data.published import PublishedSource
-from harness.data.verify import split_facts, verify
+from harness.data.verify import verify
 from harness.errors import MissingDataError
 
 FILES = {
@@ -80,41 +80,6 @@ def test_rows_are_counted_as_the_files_hold_them(folder: Path) -> None:
     assert report.folder == folder
     assert report.counts == {"entities": 4, "relations": 2, "train": 4, "valid": 2, "test": 4}
     assert report.highest == {"entity": 3, "relation": 1}
-    assert (report.unseen_entities, report.unseen_relations) == (1, 1)  # d and s
-    facts = {split: f.model_dump() for split, f in report.splits.items()}
-    zero = {"rows": 4, "repeats": 0, "loops": 0, "in_train": 0, "in_valid": 0, "unseen": 0}
-    assert facts == {
-        "train": {**zero, "repeats": 1, "loops": 1},
-        "valid": {**zero, "rows": 2, "in_train": 1},
-        # (c, r, a) is in valid; (a, r, d) has an unseen entity, (a, s, b) an unseen relation;
-        # (b, r, c) is in train.
-        "test": {**zero, "in_train": 1, "in_valid": 1, "unseen": 2},
-    }
-
-
-def test_the_same_numbers_come_from_comparing_triples_one_by_one() -> None:
-    generator = torch.Generator().manual_seed(0)
-
-    def rows(count: int) -> torch.Tensor:
-        limits = torch.tensor([12, 4, 12])
-        return (torch.rand(count, 3, generator=generator) * limits).long()
-
-    splits = {"train": rows(60), "valid": rows(40), "test": rows(40)}
-    names = tuple(map(str, range(12)))
-    facts = split_facts(KnowledgeGraph("toy", names, names[:4], splits))
-    held = {split: [tuple(row) for row in rows.tolist()] for split, rows in splits.items()}
-    entities = {e for h, _, t in held["train"] for e in (h, t)}
-    relations = {r for _, r, _ in held["train"]}
-    for split, triples in held.items():
-        expected = {
-            "rows": len(triples),
-            "repeats": sum(row in triples[:place] for place, row in enumerate(triples)),
-            "loops": sum(h == t for h, _, t in triples),
-            "in_train": 0 if split == "train" else sum(row in held["train"] for row in triples),
-            "in_valid": sum(row in held["valid"] for row in triples) if split == "test" else 0,
-            "unseen": sum(not ({h, t} <= entities and r in relations) for h, r, t in triples),
-        }
-        assert facts[split].model_dump() == expected
 
 
 def test_another_sha256_is_an_error_though_the_file_reads_well(folder: Path) -> None:

@@ -302,6 +302,7 @@ def test_the_audit_of_the_data(
     fill().row("RotatE", [0.1], dataset_digest=load_graph("atlas").digest)
     text = show().text("data-atlas")
     assert "All runs on this page saw these very triples" in text
+    assert "Train gives nothing of valid and test away." in text
     assert "train 4,102 0" in text
     assert "607 of 3,942 entities" in text
     changed(store, "toy000", dataset_digest="0ther")

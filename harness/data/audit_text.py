@@ -1,0 +1,283 @@
+"""The report of ``harness data audit`` as text of at most 80 columns, and as Markdown."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from harness.data.audit import CONSTANT, AuditReport, sentences
+from harness.data.leakage import CONFIDENCE, SUPPORT
+
+__all__ = ["FORMATS", "TABLES", "Facts", "headline", "markdown", "text", "verdict"]
+
+_WIDTH = 80
+_MOST = 8
+"""Rows of a table of relations in text; Markdown and JSON have all."""
+_NAME = 34
+"""Columns of text for the names of relations."""
+
+
+class Facts(NamedTuple):
+    """A table: a heading per column, rows of text; names stand left, numbers right."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    below: str = ""
+
+
+def headline(report: AuditReport) -> str:
+    """Return what matters most in one sentence."""
+    shares = {split: report.found.splits[split].share for split in ("valid", "test")}
+    if not any(shares.values()):
+        return "Train gives nothing of valid and test away."
+    test, valid = (_percent(shares[split]) for split in ("test", "valid"))
+    return f"Train gives away {test} of test and {valid} of valid."
+
+
+def verdict(report: AuditReport) -> str:
+    """Return the last line: whether more is given away than somebody has acknowledged."""
+    if not report.excess:
+        known = any(report.acknowledged.values())
+        return "ok: what is given away is on the dataset's card" if known else "ok"
+    shares = " and ".join(
+        f"{_percent(report.found.splits[split].share)} of {split}" for split in report.excess
+    )
+    return (
+        f"wrong: train gives away {shares}, {_percent(report.allowed)} is allowed "
+        f"(--allow-leakage); `{report.found.name}@clean` goes without"
+    )
+
+
+def splits_table(report: AuditReport) -> Facts:
+    """Return the rows of each split, counted."""
+    headings = ("split", "rows", "repeats", "loops", "in train", "implied", "in valid", "unseen")
+    rows = []
+    for split, c in report.found.splits.items():
+        counts = (c.rows, c.repeats, c.loops, c.in_train, c.implied, c.in_valid, c.unseen)
+        rows.append((split, *map(_number, counts)))
+    found = report.found
+    return Facts(
+        "Rows of the splits",
+        headings,
+        tuple(rows),
+        "Repeats: of an earlier row. Loops: head is tail. Implied: not in train, but a row of "
+        "train implies it. Unseen: an entity or relation that train never mentions, as "
+        f"{_number(found.unseen_entities)} of {_number(found.entities)} entities and "
+        f"{_number(found.unseen_relations)} of {_number(found.relations)} relations.",
+    )
+
+
+def told_table(report: AuditReport) -> Facts | None:
+    """Return the relations that imply others, None without any."""
+    if not report.found.rules:
+        return None
+    rows = tuple(
+        (
+            f"{r.premise} \N{RIGHTWARDS ARROW} {r.conclusion}"
+            if r.kind != "symmetric"
+            else r.premise,
+            r.kind,
+            _number(r.support),
+            f"{r.confidence:.2f}",
+            _number(r.valid),
+            _number(r.test),
+        )
+        for r in report.found.rules
+    )
+    return Facts(
+        "Relations that imply others",
+        ("relation", "kind", "pairs", "share", "valid", "test"),
+        rows,
+        f"Pairs of entities that both connect (at least {SUPPORT}), and their share of the first "
+        f"relation's pairs (at least {CONFIDENCE}); rows of valid and test that train implies so.",
+    )
+
+
+def constants_table(report: AuditReport) -> Facts | None:
+    """Return the relations with a constant answer, None without any."""
+    if not report.found.constants:
+        return None
+    rows = tuple(
+        (f"{c.relation}: {c.answer}", c.side, _number(c.facts), f"{c.share:.2f}", _number(c.test))
+        for c in report.found.constants
+    )
+    return Facts(
+        "Questions with a constant answer",
+        ("relation: answer", "asked", "facts", "share", "test"),
+        rows,
+        f"Facts of the relation in train, the share that has the answer (at least {CONSTANT}), and "
+        "the test rows that have it. No leak, but no question either; the cleaned variant keeps "
+        "them.",
+    )
+
+
+def features_table(report: AuditReport) -> Facts | None:
+    """Return the modalities of the feature set, None without one."""
+    if not report.features:
+        return None
+    rows = tuple(
+        (
+            f.modality,
+            *map(_number, (f.width, f.present, f.dropped)),
+            *map(_number, (f.zero, f.mean, f.duplicate, f.shared)),
+        )
+        for f in report.features
+    )
+    return Facts(
+        f"Features '{report.feature_set}'",
+        ("modality", "width", "present", "dropped", "zero", "mean", "filler", "shared"),
+        rows,
+        f"Present: entities with the modality, of {_number(report.found.entities)}. Dropped: rows "
+        "taken for absent as filler. Of the present rows: zero, the mean of all, a vector that "
+        "more than ten entities have; and those that another entity has too.",
+    )
+
+
+TABLES: tuple[Callable[[AuditReport], Facts | None], ...] = (
+    splits_table,
+    told_table,
+    constants_table,
+    features_table,
+)
+"""What is printed of each dataset."""
+
+
+def text(reports: Sequence[AuditReport]) -> str:
+    """Return the reports, a summary first where there are several."""
+    parts = []
+    if len(reports) > 1:
+        parts.append(_plain(summary_table(reports)))
+    for report in reports:
+        found = report.found
+        parts.append(f"{report.title} ({found.name}), digest {found.digest}")
+        parts.append("\n".join(_wrap(line) for line in (headline(report), *sentences(found))))
+        parts += [_plain(table) for make in TABLES if (table := make(report))]
+        parts += [_wrap(line) for line in _clean(report)]
+        parts.append(_wrap(verdict(report)))
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown(reports: Sequence[AuditReport]) -> str:
+    """Return the reports as a document, a summary first."""
+    names = " ".join(report.found.name for report in reports)
+    lines = [
+        "# Audit of the datasets",
+        "",
+        "What makes figures misleading though the files are right. Made by",
+        "",
+        "```console",
+        f"harness data audit {names} --format markdown --out docs/data_audit.md",
+        "```",
+        "",
+        "Thresholds and where they are from: `harness/data/leakage.py` and `audit.py`. What the "
+        "cleaned variants go without: [how numbers are made](protocol.md).",
+        "",
+        *_piped(summary_table(reports), 2),
+    ]
+    for report in reports:
+        found = report.found
+        lines += [f"## {report.title}", "", f"**{headline(report)}** Digest `{found.digest}`.", ""]
+        lines += [f"* {sentence}" for sentence in (*sentences(found), *_clean(report))]
+        lines += [""]
+        for make in TABLES:
+            if table := make(report):
+                lines += _piped(table, 3)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def summary_table(reports: Sequence[AuditReport]) -> Facts:
+    """Return a row per dataset: shares of its valid and test rows."""
+    rows = []
+    for report in reports:
+        valid, test = (report.found.splits[split] for split in ("valid", "test"))
+        repeats = sum(count.repeats for count in report.found.splits.values())
+        constant = sum(c.test for c in report.found.constants)
+        rows.append(
+            (
+                report.title,
+                _percent(valid.share),
+                _percent(test.share),
+                _of(test.in_valid, test.rows),
+                _of(test.unseen, test.rows),
+                _of(constant, 2 * test.rows),
+                _number(repeats),
+            )
+        )
+    return Facts(
+        "Summary",
+        ("dataset", "valid", "test", "in valid", "unseen", "constant", "repeats"),
+        tuple(rows),
+        "Valid, test: the shares that stand in train or are implied by it. Then shares of test: "
+        "rows that stand in valid, rows with an entity or relation that train never "
+        "mentions, questions (two per row) that the constant answer of a relation is right for; "
+        "repeated rows of all splits.",
+    )
+
+
+def _clean(report: AuditReport) -> Iterator[str]:
+    if report.clean:
+        rows = ", ".join(f"{_number(report.clean[s])} {s}" for s in ("train", "valid", "test"))
+        yield f"`{report.found.name}@clean` has {rows} rows."
+
+
+def _plain(facts: Facts) -> str:
+    """Return a table in text, cut after some rows."""
+    from tabulate import tabulate
+
+    shown = [(_short(row[0]), *row[1:]) for row in facts.rows[:_MOST]]
+    align = _alignment(facts, "left", "right")
+    lines = tabulate(
+        shown, facts.headings, tablefmt="simple", colalign=align, disable_numparse=True
+    ).splitlines()
+    rest = len(facts.rows) - len(shown)
+    more = [f"and {rest} more (--format markdown)"] if rest else []
+    table = [line.rstrip() for line in lines]
+    return "\n".join(
+        [facts.title, "", *table, *more, *([_wrap(facts.below)] if facts.below else [])]
+    )
+
+
+def _piped(facts: Facts, level: int) -> Iterator[str]:
+    """Yield a table in Markdown below its title."""
+    yield from (f"{'#' * level} {facts.title}", "")
+    yield f"| {' | '.join(facts.headings)} |"
+    yield f"| {' | '.join(_alignment(facts, '---', '---:'))} |"
+    for row in facts.rows:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+    yield from ("", facts.below, "")
+
+
+def _alignment(facts: Facts, left: str, right: str) -> list[str]:
+    """Return one mark per column: numbers stand right."""
+    first = facts.rows[0]
+    return [right if cell[:1].isdigit() and i else left for i, cell in enumerate(first)]
+
+
+def _wrap(line: str) -> str:
+    return textwrap.fill(line, _WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _short(name: str) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(name) <= _NAME:
+        return name
+    return f"{set_cell_size(name, _NAME - 1)}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _number(n: int) -> str:
+    return f"{n:,}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _of(part: int, whole: int) -> str:
+    return _percent(part / whole if whole else 0.0)
+
+
+FORMATS: dict[str, Callable[[Sequence[AuditReport]], str]] = {"text": text, "markdown": markdown}
+"""How reports are printed; JSON is made of the values themselves."""
