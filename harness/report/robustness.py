@@ -24,6 +24,7 @@ from harness.store.outcomes import Outcome
 __all__ = ["Curve", "Panel", "Robustness", "area", "weight_key"]
 
 SUMMARIES = ("mean", "kept", "change")
+WEIGHTS = "Mean weight (%)"
 ADDED = "reads no features: one run for all amounts"
 
 Points = Mapping[float, Mapping[int, float]]
@@ -168,9 +169,7 @@ class Robustness:
             yield self._row(label, label, f"{metric} (%)", self.values)
         for label in labels:
             for modality in self.definition.weights:
-                row = self._row(
-                    f"{label}: {modality}", label, "Mean weight (%)", _weights_of(modality)
-                )
+                row = self._row(f"{label}: {modality}", label, WEIGHTS, _weights_of(modality))
                 if any(cell.value is not None for cell in row.cells):
                     yield row
 
@@ -188,7 +187,10 @@ class Robustness:
             points = {x: read(curve, x) for x in panel.amounts} if curve else {}
             fixed |= curve is not None and curve.fixed
             cells += [self._cell(curve, points.get(x, {}), [x]) for x in panel.amounts]
-            cells += [self._cell(curve, v, panel.amounts) for v in _summaries(points)]
+            summaries = _summaries(points)
+            if group == WEIGHTS:
+                summaries[SUMMARIES.index("kept")] = {}  # a share of a share says nothing
+            cells += [self._cell(curve, v, panel.amounts) for v in summaries]
         return TableRow(title, tuple(cells), group=group, notes=(ADDED,) if fixed else ())
 
     def _cell(
@@ -196,7 +198,7 @@ class Robustness:
     ) -> TableCell:
         if curve is None or not values:
             held = curve is not None and all(curve.at(x) for x in amounts)
-            return TableCell(reason="has none" if held else self._missing)
+            return TableCell(reason="has no such figure" if held else self._missing)
         summary = summarise(list(values.values()))
         runs = dict.fromkeys(curve.at(x)[seed].run_id for x in amounts for seed in values)
         lacking = len(values) < curve.planned
@@ -232,13 +234,14 @@ def _rows(results: Sequence[Result]) -> dict[str, list[Result]]:
 
 
 def _curve(label: str, results: Sequence[Result], condition: Condition) -> Curve:
+    records = [record for result in results for record in result.records]
     runs: dict[float, dict[int, Outcome]] = {}
-    for record in (record for result in results for record in result.records):
+    for record in records:
         amount = _amount(record.spec, condition)
         if amount is not None and record.status == "ok":
             runs.setdefault(amount, {})[record.seed] = record
     planned = max((len(result.planned) for result in results), default=0)
-    fixed = all(record.features == "none" for result in results for record in result.records)
+    fixed = bool(records) and all(record.features == "none" for record in records)
     return Curve(label, dict(sorted(runs.items())), planned, fixed)
 
 
@@ -288,6 +291,8 @@ def _columns(panel: Panel, definition: RobustnessDefinition) -> Iterator[Column]
         higher_is_better=None,
     )
     for amount in panel.amounts:
-        yield replace(column, title=value_text(amount) if amount else "intact")
+        title = value_text(amount) if amount else "intact"
+        yield replace(column, title=title, metric=f"{place.metric} at {title}")
     for name in SUMMARIES:
-        yield replace(column, title=name, decimals=1 if name == "kept" else 2)
+        decimals = 1 if name == "kept" else 2
+        yield replace(column, title=name, metric=f"{place.metric} {name}", decimals=decimals)
