@@ -22,7 +22,7 @@ from harness.report.results import Entry, Result, SuiteResults
 from harness.report.table import Basis, Column, Heading, Table, TableCell, TableRow
 from harness.store.records import EXTERNAL
 
-__all__ = ["assemble"]
+__all__ = ["NO_FEATURES", "assemble", "mean_over"]
 
 NO_FEATURES = "none"
 SAME = "the same value with every seed"
@@ -244,7 +244,7 @@ class _Assembly:
         if self.shown:
             splits = dict.fromkeys(SPLITS[c.split] for c in self.columns if c.split)
             where = [f"{' and '.join(splits)} split"] if splits else []
-            notes.append(f"{'; '.join([*where, _mean_over(self.usual_seeds)])}.")
+            notes.append(f"{'; '.join([*where, mean_over(self.usual_seeds)])}.")
             notes += self.untested_notes()
             notes.append(f"Protocol: {self.results.protocol}.")
             notes += self.feature_notes()
@@ -371,7 +371,8 @@ def _over_seeds(seeds: tuple[int, ...]) -> str:
     return f"seed {numbers} alone" if len(seeds) == 1 else f"over {len(seeds)} seeds ({numbers})"
 
 
-def _mean_over(seeds: tuple[int, ...]) -> str:
+def mean_over(seeds: Sequence[int]) -> str:
+    """Return in words what values over these seeds are."""
     if len(seeds) == 1:
         return f"one seed ({seeds[0]})"
     numbers = ", ".join(map(str, seeds))

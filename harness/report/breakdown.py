@@ -14,7 +14,7 @@ from harness.errors import ConfigError, HarnessError, suggest
 from harness.evaluation.buckets import BUCKETS, Bucket, Labels, label, measure_buckets
 from harness.evaluation.metrics import METRICS as OF_RANKS
 from harness.evaluation.ranks import Ranks
-from harness.report.assemble import NO_FEATURES
+from harness.report.assemble import NO_FEATURES, mean_over
 from harness.report.comparing import ties_of
 from harness.report.definition import METRICS
 from harness.report.query import ALL, Selection
@@ -111,7 +111,6 @@ class _Breakdown:
                 rows.append(TableRow(name, tuple(cells)))
         seeds = sorted({run.seed for run in self.results.records if run.status == "ok"})
         title = METRICS[self.metric].title
-        over = f"{title}, mean ± standard deviation over seeds ({', '.join(map(str, seeds))})"
         said = dict.fromkeys(part.labels.rule for part in parts)
         return Table(
             name=f"breakdown-{self.by}",
@@ -119,7 +118,7 @@ class _Breakdown:
             columns=tuple(column for part in parts for column in self.columns(part)),
             rows=tuple(_shared(row) for row in rows),
             notes=(
-                f"{over}; questions in brackets.",
+                f"{title}, {mean_over(seeds)}; questions in brackets.",
                 *said,
                 f"Protocol: {self.results.protocol}.",
                 *self.notes,

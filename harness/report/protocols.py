@@ -23,6 +23,7 @@ from harness.evaluation.ranks import Ranks, Ties
 from harness.evaluation.ties import expected_hits, expected_reciprocal
 from harness.index import Side
 from harness.report.aggregate import half_width, paired_change
+from harness.report.assemble import mean_over
 from harness.report.definition import METRICS
 from harness.report.query import ALL, Selection
 from harness.report.results import Result, SuiteResults
@@ -239,18 +240,19 @@ class _Protocols:
 
     def table(self) -> Table:
         seeds = sorted({record.seed for record in self.records.values()})
-        over = f"mean ± standard deviation over seeds ({', '.join(map(str, seeds))})"
+        rows = tuple(self.rows())
+        shown = {row.label for row in rows}
         return Table(
             name="protocols",
             title=f"The same runs under other rules: suite {self.results.suite}",
             columns=tuple(
                 _column(dataset, metric) for dataset in self.datasets for metric in SHOWN
             ),
-            rows=tuple(self.rows()),
+            rows=rows,
             notes=(
-                f"Test split; {over}. Nothing was trained or scored for this table.",
+                f"Test split; {mean_over(seeds)}. Nothing was trained or scored for this table.",
                 f"{OWN}: {self.results.protocol}, the epoch with the best validation MRR.",
-                *(f"{rule.said}." for rule in RULES if rule.said),
+                *(f"{rule.said}." for rule in RULES if rule.said and rule.title in shown),
             ),
             baseline=OWN,
             row_title="Rule",
