@@ -181,10 +181,10 @@ def create_model(
     config = model_config(name, options)
     model_class = MODELS.get(name)
     offered = dict(modalities or {})
-    missing = model_class.capabilities.requires - set(offered)
-    if missing:
+    lacking = model_class.capabilities.lacking(offered)
+    if lacking:
         raise ConfigError(
-            f"model '{name}' needs {', '.join(sorted(missing))}; "
+            f"model '{name}' needs {lacking}; "
             f"the feature set offers {', '.join(offered) or 'nothing'}"
         )
     with torch.random.fork_rng(devices=[]):

@@ -12,7 +12,7 @@ and not trained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -55,8 +55,10 @@ class Capabilities:
         reference: paper or repository the formulas are from.
         formula: the score, in one line.
         trainable: False for models that only count.
-        uses_modalities: reads whatever modalities the feature set offers.
+        uses_modalities: reads whatever modalities the feature set offers; else only those of
+            ``requires``.
         requires: modalities without which the model cannot run.
+        needs_features: cannot run without any modality, whichever it is.
         numerics: raised when a fix changes results; part of a run's identity.
     """
 
@@ -66,7 +68,20 @@ class Capabilities:
     trainable: bool = True
     uses_modalities: bool = False
     requires: frozenset[str] = frozenset()
+    needs_features: bool = False
     numerics: int = 1
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether any modality can change the model."""
+        return self.uses_modalities or self.needs_features or bool(self.requires)
+
+    def lacking(self, offered: Collection[str]) -> str:
+        """Return what the model needs and is not offered, "" when nothing is missing."""
+        missing = sorted(self.requires - set(offered))
+        if not missing and self.needs_features and not offered:
+            return "at least one modality"
+        return ", ".join(missing)
 
 
 class Mix(NamedTuple):

@@ -2,18 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 import torch
 from torch import Tensor
 
 from harness import kernels
 from harness.index import Side
+from harness.model import Term
 
-__all__ = ["complex_product", "normalise", "rotate_query"]
+from ._init import rows_of
+
+__all__ = [
+    "complex_product",
+    "crossed",
+    "normalise",
+    "rotate_query",
+    "shorten",
+    "translate_query",
+]
 
 
 def normalise(x: Tensor) -> Tensor:
     """Divide the last axis by its Euclidean norm (at least 1e-12, as ``F.normalize``)."""
     return torch.nn.functional.normalize(x, dim=-1)
+
+
+def shorten(x: Tensor) -> Tensor:
+    """Divide vectors that are longer than 1 by their Euclidean norm."""
+    longer: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=1.0)
+    return x / longer
+
+
+def translate_query(anchor: Tensor, relation: Tensor, side: Side) -> Tensor:
+    """Return the point that a TransE query looks for: h + r for a tail, t - r for a head.
+
+    Args:
+        anchor: [q, d] known entity.
+        relation: [q, d].
+        side: the side that is predicted.
+    """
+    return anchor + relation if side == "tail" else anchor - relation
+
+
+def crossed(
+    op: kernels.Op,
+    tables: Mapping[str, Tensor],
+    anchors: Tensor,
+    query: Callable[[Tensor], Tensor],
+    names: Sequence[str],
+    weight: float = 1.0,
+) -> list[Term]:
+    """Return a term for each vector of the known entity and each vector of the candidate.
+
+    Args:
+        op: the comparison.
+        tables: an entity's vectors by name.
+        anchors: [q] rows of the known entities.
+        query: makes the point that a query looks for out of the known entity's vector.
+        names: the tables that are compared with each other.
+        weight: of each term.
+    """
+    points = [query(rows_of(tables[name], anchors)) for name in names]
+    return [Term(op, point, name, weight) for point in points for name in names]
 
 
 def complex_product(a: Tensor, b: Tensor, *, conjugate: bool = False) -> Tensor:

@@ -58,6 +58,8 @@ def _modalities(capabilities: Capabilities) -> str:
     """Return the modalities a model cannot do without, "any" it is offered, or "-"."""
     if capabilities.requires:
         return ", ".join(sorted(capabilities.requires))
+    if capabilities.needs_features:
+        return "at least one"
     return "any" if capabilities.uses_modalities else "-"
 
 

@@ -19,7 +19,8 @@ def choose_data(
     """Return the data of a cell, or why the cell cannot be run.
 
     A model that reads no features gets "none", so that its run is shared between feature sets; so
-    does a run that leaves out every modality. Modalities are listed only when they are not all.
+    does a run that leaves out every modality. A model that reads certain modalities gets these.
+    Modalities are listed only when they are not all.
 
     Args:
         data: what the settings ask for.
@@ -37,7 +38,7 @@ def choose_data(
             f"{_where(layers, 'features')}: dataset '{source.card.name}' has no feature set "
             f"'{features}'{suggest(features, source.feature_sets)}"
         )
-    if not (capabilities.uses_modalities or capabilities.requires):
+    if not capabilities.reads_features:
         if line.drop:
             return f"the model reads no features, so '{line.drop[0]}' cannot be left out"
         return DataSpec(dataset=data.dataset)
@@ -45,7 +46,8 @@ def choose_data(
         return "feature set 'none' holds nothing to corrupt"
     corrupted = any(corruption.modality for corruption in data.corrupt)
     named = data.modalities is not None or line.drop or corrupted
-    if not (named or capabilities.requires):
+    takes_all, required = capabilities.uses_modalities, capabilities.requires
+    if takes_all and not (named or required or capabilities.needs_features):
         return data
     try:
         offered = () if features == "none" else source.modalities(features)
@@ -62,10 +64,13 @@ def choose_data(
     for name in line.drop:
         if name not in chosen:
             return f"no modality '{name}' to leave out: {has}"
-    kept = tuple(m for m in offered if m in chosen and m not in line.drop)
-    lacking = sorted(capabilities.requires - set(kept))
+        if not (takes_all or name in required):
+            return f"the model does not read '{name}', so it cannot be left out"
+    read = [m for m in offered if m in chosen and (takes_all or m in required)]
+    kept = tuple(m for m in read if m not in line.drop)
+    lacking = capabilities.lacking(kept)
     if lacking:
-        return f"needs {', '.join(lacking)}: {has}"
+        return f"needs {lacking}: {has}"
     if not kept:
         return DataSpec(dataset=data.dataset)
     for corruption in data.corrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from harness.catalog import create_model, load_models
 from harness.data.negatives import CorruptionSampler
+from harness.errors import ConfigError
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
 from harness.index import GraphIndex, KnownAnswers, Modality, Side
@@ -23,9 +25,11 @@ from harness.training.procedures import StandardProcedure
 load_models()
 ALL = list(MODELS)
 TRAINABLE = [name for name in ALL if MODELS.get(name).capabilities.trainable]
-FUSING = [name for name in ALL if MODELS.get(name).capabilities.uses_modalities]
+FUSING = [name for name in ALL if MODELS.get(name).capabilities.reads_features]
 N, R = 24, 3
-ROTATING = ("complex", "rotate", "mocme")
+ROTATING = ("complex", "rotate", "mocme", "vbkgc", "adamf")
+LEARNING: dict[str, dict[str, Any]] = {"transae": {"hidden": 32, "structure": "all"}}
+"""Options with which a model can learn where its features are noise."""
 SIDES: tuple[Side, ...] = ("head", "tail")
 
 
@@ -37,10 +41,12 @@ def make_graph(seed: int = 0) -> GraphIndex:
 
 
 def make_modalities(index: GraphIndex) -> dict[str, Modality]:
+    """Some entities have both, some one, and the first none."""
     generator = torch.Generator().manual_seed(5)
     found = {}
     for name, width in (("text", 10), ("image", 6)):
         present = torch.rand(index.n_entities, generator=generator) < 0.7
+        present[0] = False
         matrix = torch.randn(index.n_entities, width, generator=generator) * present[:, None]
         found[name] = Modality(name, matrix, present)
     return found
@@ -51,10 +57,32 @@ def loss_of(name: str) -> str:
     return "one_vs_all" if MODELS.get(name).reciprocal else "logistic"
 
 
+def options_of(name: str) -> dict[str, int]:
+    return {"dim": 8} if "dim" in MODELS.get(name).Config.model_fields else {}
+
+
 def make(name: str, *, seed: int = 0) -> tuple[Model, GraphIndex]:
     index = make_graph()
-    options = {"dim": 8} if "dim" in MODELS.get(name).Config.model_fields else {}
-    return create_model(name, options, index, make_modalities(index), seed=seed), index
+    return create_model(name, options_of(name), index, make_modalities(index), seed=seed), index
+
+
+def take_a_step(
+    model: Model, index: GraphIndex, static_shapes: bool = False, **training: str
+) -> float:
+    """Take one training step on the whole graph; return the loss before it."""
+    spec = RunSpec.model_validate(
+        {
+            "model": {"name": "any"},
+            "data": {"dataset": "d"},
+            "negatives": {"count": 8},
+            "objective": {"loss": "one_vs_all" if model.reciprocal else "logistic"},
+            "training": training,
+        }
+    )
+    device = torch.device("cpu")
+    procedure = StandardProcedure(model, index, spec, device, static_shapes=static_shapes)
+    torch.manual_seed(0)
+    return float(procedure.step(procedure.rows, torch.Generator().manual_seed(0)).loss)
 
 
 def queries(index: GraphIndex) -> tuple[Tensor, Tensor]:
@@ -210,11 +238,76 @@ def test_features_of_entities_without_the_modality_change_nothing(name: str) -> 
         key: Modality(key, torch.where(m.present[:, None], m.matrix, 7.0), m.present)
         for key, m in clean.items()
     }
-    options = {"dim": 8}
-    models = [create_model(name, options, index, features) for features in (clean, dirty)]
+    models = [create_model(name, options_of(name), index, made) for made in (clean, dirty)]
+    for _ in range(2):
+        with torch.no_grad():
+            first, second = (m.eval().score_triples(index.train) for m in models)
+        torch.testing.assert_close(first, second)
+        losses = [take_a_step(m.train(), index) for m in models]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", FUSING)
+def test_an_entity_without_any_modality_is_scored_by_its_structure(name: str) -> None:
+    """Where nobody has one, which is no reason to fail, structure alone tells entities apart."""
+    index = make_graph()
+    nobody = {
+        key: Modality(key, torch.zeros_like(m.matrix), torch.zeros_like(m.present))
+        for key, m in make_modalities(index).items()
+    }
+    model = create_model(name, options_of(name), index, nobody)
     with torch.no_grad():
-        first, second = (m.eval().score_triples(index.train) for m in models)
-    torch.testing.assert_close(first, second)
+        anchors, relations = queries(index)
+        scores = model.eval().score_all(model.encode(), anchors, relations, "tail")
+    assert torch.isfinite(scores).all()
+    assert (scores.diff(dim=1).abs() > 0).all()
+
+
+@pytest.mark.parametrize("name", FUSING)
+def test_features_change_the_scores_of_those_that_have_them(name: str) -> None:
+    index = make_graph()
+    features = make_modalities(index)
+    other = {key: Modality(key, m.matrix.flip(1), m.present) for key, m in features.items()}
+    first, second = (create_model(name, options_of(name), index, f) for f in (features, other))
+    with torch.no_grad():
+        changed = first.eval().score_triples(index.train) != second.eval().score_triples(
+            index.train
+        )
+    for key in MODELS.get(name).capabilities.requires or features:
+        has = features[key].present[index.train[:, 0]]
+        assert changed[has].all()
+
+
+@pytest.mark.parametrize("name", FUSING)
+def test_a_model_that_cannot_do_without_features_says_so(name: str) -> None:
+    capabilities = MODELS.get(name).capabilities
+    if capabilities.requires or capabilities.needs_features:
+        with pytest.raises(ConfigError, match=f"model '{name}' needs .*; .* offers nothing"):
+            create_model(name, options_of(name), make_graph())
+    else:
+        assert create_model(name, options_of(name), make_graph())
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_numbering_the_entities_differently_changes_no_score(name: str) -> None:
+    model, index = make(name)
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(2))  # new id -> old id
+    new = order.argsort()
+    triples = torch.stack([new[index.train[:, 0]], index.train[:, 1], new[index.train[:, 2]]], 1)
+    renamed = {
+        key: Modality(key, m.matrix[order], m.present[order])
+        for key, m in make_modalities(index).items()
+    }
+    other = create_model(name, options_of(name), GraphIndex(N, R, triples, "d"), renamed)
+    state = {
+        key: value[order] if value.shape[:1] == (N,) else value
+        for key, value in model.state_dict().items()
+    }
+    other.load_state_dict(state)
+    with torch.no_grad():
+        first = model.eval().score_triples(index.train)
+        second = other.eval().score_triples(triples)
+    torch.testing.assert_close(second, first, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", FUSING)
@@ -225,11 +318,14 @@ def test_trained_weights_go_with_the_features_of_the_test(name: str) -> None:
     for key, modality in make_modalities(index).items():
         present = modality.present & (torch.arange(N) % 2 == 0)
         fewer[key] = Modality(key, modality.matrix * present[:, None], present)
-    tested = create_model(name, {"dim": 8}, index, fewer, seed=1)
+    tested = create_model(name, options_of(name), index, fewer, seed=1)
     tested.load_state_dict(trained.state_dict())
     with torch.no_grad():
-        scores = [m.eval().score_triples(index.train) for m in (trained, tested)]
-    assert not torch.equal(*scores)
+        before, after = (m.eval().score_triples(index.train) for m in (trained, tested))
+    assert torch.isfinite(after).all()
+    assert not torch.equal(after, before)
+    kept = (index.train[:, [0, 2]] % 2 == 0).all(1)
+    torch.testing.assert_close(after[kept], before[kept])
 
 
 @pytest.mark.parametrize("name", FUSING)
@@ -249,19 +345,17 @@ def test_bf16_losses_stay_close_to_fp32(name: str) -> None:
     losses = {}
     for precision in ("fp32", "bf16"):
         model, index = make(name)
-        spec = RunSpec.model_validate(
-            {
-                "model": {"name": name},
-                "data": {"dataset": "d"},
-                "negatives": {"count": 8},
-                "objective": {"loss": loss_of(name)},
-                "training": {"precision": precision},
-            }
-        )
-        procedure = StandardProcedure(model, index, spec, torch.device("cpu"))
-        report = procedure.step(procedure.rows, torch.Generator().manual_seed(0))
-        losses[precision] = float(report.loss)
+        losses[precision] = take_a_step(model, index, precision=precision)
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_a_step_whose_sizes_depend_on_no_draw_is_the_same_step(name: str) -> None:
+    """What accelerators are given; afterwards too, so the gradients were the same."""
+    (usual, index), (static, _) = make(name), make(name)
+    for _ in range(2):
+        losses = take_a_step(usual, index), take_a_step(static, index, static_shapes=True)
+        assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
@@ -271,9 +365,7 @@ def test_learns_a_graph_with_a_planted_rule(name: str, tmp_path: Path) -> None:
     held_out = torch.arange(len(index.train)) % 6 == 0
     train, test = index.train[~held_out], index.train[held_out]
     seen = GraphIndex(N, R, train, "d")
-    options: dict[str, float] = {"dim": 16}
-    if "margin" in MODELS.get(name).Config.model_fields:
-        options["margin"] = 4.0
+    options = {"dim": 16, **LEARNING.get(name, {})}
     model = create_model(name, options, seen, make_modalities(seen))
     spec = RunSpec.model_validate(
         {

@@ -228,6 +228,23 @@ def test_a_structural_model_has_one_run_for_all_feature_sets() -> None:
     ]
 
 
+def test_a_model_of_one_modality_is_given_that_alone_and_says_when_it_is_not_there() -> None:
+    datasets = [{"dataset": "one", "features": f} for f in ("none", "names", "all")]
+    plan = plan_of(rows=["ikrl"], datasets=datasets)
+    [run] = plan.runs
+    assert run.spec.data == DataSpec(dataset="one", features="all", modalities=("image",))
+    assert [e.reason for e in plan.excluded] == [
+        "needs image: feature set 'none' has no modality",
+        "needs image: feature set 'names' has text",
+    ]
+    variants = [{"label": f"w/o {name}", "drop": name} for name in ("image", "text")]
+    ablation = {"base": {"model": "ikrl"}, "variants": variants}
+    assert [e.reason for e in plan_of(ablation=ablation, datasets=datasets[2:]).excluded] == [
+        "needs image: feature set 'all' has text, image, numeric",
+        "the model does not read 'text', so it cannot be left out",
+    ]
+
+
 EGNS = {"objective.weighting": "egns"}
 IDLE: list[tuple[str, Any, dict[str, Any]]] = [
     ("negatives.share", 8, {"negatives.sampler": "shared"}),

@@ -19,6 +19,7 @@ from harness.model import Capabilities
         ({"uses_modalities": True}, "any"),
         ({"requires": frozenset({"text", "image"})}, "image, text"),
         ({"uses_modalities": True, "requires": frozenset({"text"})}, "text"),
+        ({"uses_modalities": True, "needs_features": True}, "at least one"),
     ],
 )
 def test_modalities_are_those_required_else_any_or_none(

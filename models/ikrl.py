@@ -1,0 +1,84 @@
+"""IKRL: one translation between the structural and the image vectors of an entity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.config.search import between
+from harness.index import GraphIndex, Modality, Side
+from harness.model import Capabilities, Model, ModelConfig, Query, Tables, register_model
+
+from ._init import rows_of, uniform_table
+from ._modal import FeatureTable
+from ._scorers import crossed, normalise, shorten, translate_query
+
+
+class IKRLConfig(ModelConfig):
+    """Options of IKRL."""
+
+    dim: Annotated[int, Field(ge=1)] = 256
+    """Width of all vectors: the MoCME paper's for every method (section 4.1); IKRL used 50."""
+    margin: Annotated[float, between(4.0, 48.0, log=True)] = 16.0
+    """gamma, added to minus the sum of four distances: four times that of RotatE. The margin loss,
+    with which IKRL was trained, does not see it (it has ``objective.margin``, 4 in the paper)."""
+    epsilon: float = 2.0
+    """Slack of the initial range. Ignored but by the variant "released"."""
+    variant: Literal["paper", "released"] = "paper"
+    """paper: no vector is longer than 1, image features are constants divided by their norms, the
+    projection has no bias. released (the class in NativE's repository): every vector is divided by
+    its norm, features are as stored and fine-tuned, the projection has a bias."""
+
+
+@register_model("ikrl")
+class IKRL(Model):
+    """score(h, r, t) = margin - [ f(s,s) + f(v,v) + f(v,s) + f(s,v) ], f(a,b) = |a_h + r - b_t|_1.
+
+    s is an entity's structural vector, v = P x that of its image features x. Xie et al.,
+    Image-embodied Knowledge Representation Learning (2017).
+
+    What differs from the authors' code: feature sets hold one vector per entity, so there is no
+    attention among an entity's images; vectors are brought to length 1 inside the score, not after
+    each step; s and r start random (uniform, of length 1 on average), not from a trained TransE,
+    and corrupted relations are no negatives. An entity without image has v = s, which is to leave
+    its three terms out and to scale the others up.
+    """
+
+    Config = IKRLConfig
+    capabilities = Capabilities(
+        title="IKRL",
+        reference="Xie et al. 2017",
+        formula="margin - sum of |a_h + r - b_t|_1, a and b structure or image",
+        requires=frozenset({"image"}),
+    )
+
+    def __init__(
+        self, config: IKRLConfig, index: GraphIndex, modalities: Mapping[str, Modality]
+    ) -> None:
+        super().__init__(config, index, modalities)
+        released = config.variant == "released"
+        bound = (
+            (config.margin + config.epsilon) / config.dim if released else (3 / config.dim) ** 0.5
+        )
+        self.entity = uniform_table(index.n_entities, config.dim, bound)
+        self.relation = uniform_table(index.n_relations, config.dim, bound)
+        self.image = FeatureTable(modalities["image"], unit=not released, trainable=released)
+        self.project = nn.Linear(self.image.width, config.dim, bias=released)
+        self.scaled = normalise if released else shorten
+
+    def encode(self, entities: Tensor | None = None) -> Tables:
+        structure = self.entity if entities is None else rows_of(self.entity, entities)
+        image = self.image.mapped(self.project, entities)
+        image = torch.where(self.image.has(entities), image, structure)
+        return {"structure": self.scaled(structure), "image": self.scaled(image)}
+
+    def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
+        relation = self.scaled(rows_of(self.relation, relations))
+        point = partial(translate_query, relation=relation, side=side)
+        terms = crossed("l1", tables, anchors, point, ("structure", "image"))
+        return Query(tuple(terms), self.config.margin)
