@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from harness import audit, pipeline, splits
 from harness.catalog import create_model
+from harness.cli.main import app
 from harness.data.graph import SPLITS
 from harness.data.load import load_graph
 from harness.errors import ConfigError, LockedSplitError, RunError, StoreError
@@ -224,6 +226,30 @@ def test_a_log_that_cannot_be_read_stops_the_test(place: Workplace) -> None:
     (place.folder / accesses.ACCESSES).write_text("{}\n")
     with pytest.raises(StoreError, match=r"test_split\.jsonl:1: not a line of this log"):
         pipeline.test(record, place)
+
+
+def test_the_command_makes_lost_ranks_again_and_only_then(tmp_path: Path) -> None:
+    suite, home = tmp_path / "own.yaml", tmp_path / "home"
+    suite.write_text(f"name: own\ndatasets: ['{DATASET}']\nrows: [popularity]\nseeds: [0]\n")
+
+    def harness(*words: object) -> Any:
+        return CliRunner().invoke(app, [*map(str, words), "--home", str(home)])
+
+    assert harness("run", suite).exit_code == 0
+    (folder,) = (home / "runs").iterdir()
+    refused = harness("runs", "retest", folder.name)
+    assert isinstance(refused.exception, ConfigError)
+    before = (folder / "ranks.npz").read_bytes()
+    (folder / "ranks.npz").unlink()
+    done = harness("runs", "retest", folder.name)
+    assert done.exit_code == 0, done.output
+    assert "scored again once" in done.stderr
+    assert (folder / "ranks.npz").read_bytes() == before
+    shown = harness("runs", "show", folder.name).stdout
+    assert "test_split.retest.why" in shown
+    assert "ranks.npz is missing" in shown
+    assert harness("run", suite).exit_code == 0  # finished, and left as it is
+    assert len(accesses.read(folder)) == 2
 
 
 # --- the audit ------------------------------------------------------------------------------
