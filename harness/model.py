@@ -128,10 +128,19 @@ class Term(NamedTuple):
 
 
 class Query(NamedTuple):
-    """Terms whose sum, plus ``offset``, is the score."""
+    """Terms that make the score.
+
+    Attributes:
+        terms: their sum, plus ``offset``, is the score, unless they are views.
+        offset: added to the score.
+        views: each term is the logit of a prediction of its own, to which a loss against all
+            entities is applied by itself; the score is their mean ("logits") or the log-odds of
+            their mean probability ("probabilities"), see ``harness.kernels.combined``.
+    """
 
     terms: tuple[Term, ...]
     offset: float = 0.0
+    views: kernels.Views | None = None
 
 
 class Model(nn.Module):
@@ -232,15 +241,14 @@ class Model(nn.Module):
     def score_all(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Tensor:
         """Return the scores of all rows of ``tables`` for each query: [q, n]."""
         query = self.queries(tables, anchors, relations, side)
-        total: Tensor | None = None
+        parts = []
         for term in query.terms:
             if term.mix is not None:
                 part = mixed.pairwise(term.op, term.query, term.mixture(tables))
             else:
                 part = kernels.pairwise(term.op, term.query, tables[term.table], term.scale)
-            part = part if term.weight == 1.0 else part * term.weight
-            total = part if total is None else total + part
-        assert total is not None
+            parts.append(part if term.weight == 1.0 else part * term.weight)
+        total = kernels.combined(parts, query.views)
         return total + query.offset if query.offset else total
 
     def score_gathered(
@@ -258,7 +266,7 @@ class Model(nn.Module):
         Returns:
             [p] scores.
         """
-        total: Tensor | None = None
+        parts = []
         for term in query.terms:
             if term.mix is not None:
                 mixture = term.mixture(tables)
@@ -267,9 +275,8 @@ class Model(nn.Module):
                 part = kernels.gathered(
                     term.op, term.query, tables[term.table], offsets, candidates, term.scale
                 )
-            part = part if term.weight == 1.0 else part * term.weight
-            total = part if total is None else total + part
-        assert total is not None
+            parts.append(part if term.weight == 1.0 else part * term.weight)
+        total = kernels.combined(parts, query.views)
         return total + query.offset if query.offset else total
 
     def score_triples(self, triples: Tensor) -> Tensor:

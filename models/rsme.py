@@ -68,7 +68,6 @@ class RSME(ReverseComplEx):
         title="RSME",
         reference="Wang et al. 2021",
         formula="b Re sum z_h r conj(z_t) + (1-b) g_r cos(x_h, x_t), z = (1-a) e + a x W",
-        uses_modalities=True,
         requires=frozenset({"image"}),
     )
 

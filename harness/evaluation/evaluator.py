@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from harness.errors import NonFiniteError
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.index import KnownAnswers, Side
 from harness.kernels.mixed import mixed
-from harness.model import Model, Tables, Term
+from harness.model import Model, Query, Tables, Term
 from harness.plan.spec import Protocol
 
 __all__ = ["rank"]
@@ -160,7 +160,7 @@ def _count_chunk(
     try:
         if model.decomposable:
             query = model.queries(tables, anchors, relations, side)
-            better, tied = _count_terms(query.terms, tables, targets, offsets, answers, owners)
+            better, tied = _count_terms(query, tables, targets, offsets, answers, owners)
         else:
             scores = model.score_all(tables, anchors, relations, side)
             better, tied = kernels.scores_to_counts(scores, targets, offsets, answers, owners)
@@ -173,7 +173,7 @@ def _count_chunk(
 
 
 def _count_terms(
-    terms: Sequence[Term],
+    query: Query,
     tables: Tables,
     targets: Tensor,
     offsets: Tensor,
@@ -181,10 +181,11 @@ def _count_terms(
     owners: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Count for queries [q]; those whose candidates are mixed alike are counted together."""
+    terms, views = query.terms, query.views
     temperatures = [term.mix.temperature for term in terms if term.mix is not None]
     if not temperatures:
         plain = [(t.op, t.query, tables[t.table], t.scale, t.weight) for t in terms]
-        return kernels.count_terms(plain, targets, offsets, answers, owners)
+        return kernels.count_terms(plain, targets, offsets, answers, owners, views)
     _, sizes = torch.unique_consecutive(torch.stack(temperatures, 1), dim=0, return_counts=True)
     cuts = torch.nn.functional.pad(torch.cumsum(sizes, 0), (1, 0))
     listed, mine = offsets[cuts].tolist(), torch.searchsorted(owners, cuts).tolist()
@@ -193,7 +194,8 @@ def _count_terms(
         here = [_of_queries(term, tables, low, high) for term in terms]
         asked = slice(mine[i], mine[i + 1])
         starts, known = offsets[low : high + 1] - listed[i], answers[listed[i] : listed[i + 1]]
-        counts.append(kernels.count_terms(here, targets[asked], starts, known, owners[asked] - low))
+        goals, owner = targets[asked], owners[asked] - low
+        counts.append(kernels.count_terms(here, goals, starts, known, owner, views))
     better, tied = zip(*counts, strict=True)
     return torch.cat(better), torch.cat(tied)
 

@@ -14,10 +14,13 @@ from torch import Tensor
 from harness.index import Free
 from harness.kernels import reference, select
 from harness.kernels._heap import keep_freed_memory
+from harness.kernels.reference import Views, combined
 
 __all__ = [
     "Op",
+    "Views",
     "chosen",
+    "combined",
     "count",
     "count_terms",
     "draw_free",
@@ -74,13 +77,15 @@ def count_terms(
     offsets: Tensor,
     known: Tensor,
     owners: Tensor | None = None,
+    views: Views | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Count for a weighted sum of terms (op, query, table, scale, weight).
+    """Count for the score that weighted terms (op, query, table, scale, weight) make.
 
     See ``reference.count_terms``.
     """
     ops = [term[0] for term in terms]
-    return select.implementation(targets, *ops).count_terms(terms, targets, offsets, known, owners)
+    chosen_for = select.implementation(targets, *ops)
+    return chosen_for.count_terms(terms, targets, offsets, known, owners, views)
 
 
 def draw_free(free: Free, replaces_tail: Tensor, uniform: Tensor) -> Tensor:

@@ -23,7 +23,13 @@ from torch.autograd.function import once_differentiable
 
 from harness.index import Free
 from harness.kernels import _threads as threads
-from harness.kernels.reference import WeightedTerm, check_finite, count_in_blocks
+from harness.kernels.reference import (
+    Views,
+    WeightedTerm,
+    check_finite,
+    combined,
+    count_in_blocks,
+)
 
 __all__ = [
     "array",
@@ -367,10 +373,11 @@ def count_terms(
     offsets: Tensor,
     known: Tensor,
     owners: Tensor | None = None,
+    views: Views | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Do what ``count`` does for a score that is a weighted sum of terms.
+    """Do what ``count`` does for the score that weighted terms make (``combined``).
 
-    One term is fused. More are scored and summed for as many queries at once as keep a matrix of
+    One term is fused. More are scored and combined for as many queries at once as keep a matrix of
     scores within ``BLOCK_BYTES``; ties are as exact as those of ``count``.
     """
     if len(terms) == 1 and terms[0][4] == 1.0:
@@ -378,18 +385,16 @@ def count_terms(
         return count(op, query, table, targets, offsets, known, scale, owners)
     n = len(terms[0][2])
     chunk = max(1, BLOCK_BYTES // (4 * max(1, n)))
-    scores = partial(_sum_of_terms, terms)
+    scores = partial(_scores_of, terms, views)
     return count_in_blocks(scores, chunk, targets, offsets, known, owners)
 
 
-def _sum_of_terms(terms: Sequence[WeightedTerm], low: int, high: int) -> Tensor:
-    total: Tensor | None = None
+def _scores_of(terms: Sequence[WeightedTerm], views: Views | None, low: int, high: int) -> Tensor:
+    parts = []
     for op, query, table, scale, weight in terms:
         part = query[low:high], table, None if scale is None else scale[low:high]
-        scores = _all_scores(op, *_prepared(op, *part)) * weight
-        total = scores if total is None else total + scores
-    assert total is not None
-    return total
+        parts.append(_all_scores(op, *_prepared(op, *part)) * weight)
+    return combined(parts, views)
 
 
 # --- draws ------------------------------------------------------------------------------------

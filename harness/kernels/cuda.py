@@ -15,7 +15,14 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from harness.kernels import reference
-from harness.kernels.reference import WeightedTerm, count_in_blocks, draw_free, rotate
+from harness.kernels.reference import (
+    Views,
+    WeightedTerm,
+    combined,
+    count_in_blocks,
+    draw_free,
+    rotate,
+)
 
 __all__ = ["count", "count_terms", "draw_free", "gathered", "pairwise", "rotate"]
 
@@ -87,18 +94,17 @@ def count_terms(
     offsets: Tensor,
     known: Tensor,
     owners: Tensor | None = None,
+    views: Views | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Do what ``count`` does for a score that is a weighted sum of terms."""
+    """Do what ``count`` does for the score that weighted terms make (``combined``)."""
     at_once = _rows_at_once(len(terms[0][2]) * 4)
-    scores = partial(_sum_of_terms, terms)
+    scores = partial(_scores_of, terms, views)
     return count_in_blocks(scores, at_once, targets, offsets, known, owners)
 
 
-def _sum_of_terms(terms: Sequence[WeightedTerm], low: int, high: int) -> Tensor:
-    total: Tensor | None = None
+def _scores_of(terms: Sequence[WeightedTerm], views: Views | None, low: int, high: int) -> Tensor:
+    parts = []
     for op, query, table, scale, weight in terms:
         factor = None if scale is None else scale[low:high]
-        scores = pairwise(op, query[low:high], table, factor) * weight
-        total = scores if total is None else total + scores
-    assert total is not None
-    return total
+        parts.append(pairwise(op, query[low:high], table, factor) * weight)
+    return combined(parts, views)

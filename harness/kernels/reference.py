@@ -7,16 +7,20 @@ Shapes: q queries, n table rows, p listed pairs, w width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from harness.errors import NonFiniteError
 from harness.index import Free
 
 __all__ = [
+    "Views",
     "WeightedTerm",
     "check_finite",
+    "combined",
     "compare",
     "count",
     "count_in_blocks",
@@ -33,6 +37,9 @@ COMPARED_AT_ONCE = 2**19
 
 WeightedTerm = tuple[str, Tensor, Tensor, Tensor | None, float]
 """(op, query [q, w], table [n, w], scale [q, w] or None, weight)."""
+
+Views = Literal["logits", "probabilities"]
+"""How terms that are predictions of their own make one score; see ``combined``."""
 
 
 def compare(op: str, query: Tensor, candidate: Tensor) -> Tensor:
@@ -113,16 +120,35 @@ def count(
     return scores_to_counts(pairwise(op, query, table, scale), targets, offsets, known, owners)
 
 
+def combined(parts: Sequence[Tensor], views: Views | None) -> Tensor:
+    """Return the score that parts of one shape make.
+
+    None: their sum. "logits": their mean. "probabilities": the logarithm of the odds p / (1 - p) of
+    the mean p of their V probabilities sigmoid(part). It orders candidates as p does, but where p
+    is all but 0 or 1, and equal in floating point, it still tells them apart.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if views == "probabilities":
+        logits = torch.stack([part.float() for part in parts])
+        yes = logsigmoid(logits)  # log sigmoid(-x) = log sigmoid(x) - x
+        return yes.logsumexp(0) - (yes - logits).logsumexp(0)
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total if views is None else total / len(parts)
+
+
 def count_terms(
     terms: Sequence[WeightedTerm],
     targets: Tensor,
     offsets: Tensor,
     known: Tensor,
     owners: Tensor | None = None,
+    views: Views | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Do what ``count`` does for a score that is a weighted sum of terms."""
-    scores = sum(weight * pairwise(op, q, t, s) for op, q, t, s, weight in terms)
-    assert isinstance(scores, Tensor)
+    """Do what ``count`` does for the score that weighted terms make (``combined``)."""
+    scores = combined([weight * pairwise(op, q, t, s) for op, q, t, s, weight in terms], views)
     return scores_to_counts(scores, targets, offsets, known, owners)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.errors import ConfigError
 from harness.index import Free
-from harness.kernels.reference import WeightedTerm
+from harness.kernels.reference import Views, WeightedTerm
 
 __all__ = ["NOT_COMPILED", "Kernels", "implementation", "name"]
 
@@ -64,8 +64,9 @@ class Kernels(Protocol):
         offsets: Tensor,
         known: Tensor,
         owners: Tensor | None = None,
+        views: Views | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Count for a weighted sum of terms."""
+        """Count for the score that weighted terms make."""
         ...
 
     def draw_free(self, free: Free, replaces_tail: Tensor, uniform: Tensor) -> Tensor:

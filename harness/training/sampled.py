@@ -163,4 +163,4 @@ def _interleave(first: Query, second: Query) -> Query:
             mix = Mix(a.mix.logits, temperature)
         both = torch.stack([a.query, b.query], 1).flatten(0, 1)
         terms.append(Term(a.op, both, a.table, a.weight, scale, mix))
-    return Query(tuple(terms), first.offset)
+    return Query(tuple(terms), first.offset, first.views)

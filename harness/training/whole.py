@@ -40,7 +40,8 @@ class WholeLoss:
 
     one_vs_all asks for the tail and for the head of each positive of a batch, and the true answer
     competes with all others (softmax). k_vs_all goes through the distinct queries of train, and
-    each entity is told to be an answer or none (binary cross entropy).
+    each entity is told to be an answer or none (binary cross entropy). Where the terms of a score
+    are views (``Query.views``), the losses of all views are added up.
 
     Args:
         model: on ``device``; its score is a sum of inner products.
@@ -82,8 +83,10 @@ class WholeLoss:
             "tail": (head, relation),
             "head": (tail, relation),
         }
-        query, table, _ = self._products(tables, asked)
-        return softmax_loss(query, table, torch.cat([tail, head])), triples
+        targets = torch.cat([tail, head])
+        products, _ = self._products(tables, asked)
+        loss = torch.stack([softmax_loss(query, table, targets) for query, table in products])
+        return loss.sum(), triples
 
     def _k_vs_all(self, tables: Tables, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of queries and the triples that they stand for."""
@@ -98,18 +101,21 @@ class WholeLoss:
             owner = torch.repeat_interleave(sizes[-1], output_size=len(found))
             ends = (anchor[owner], found) if side == "tail" else (found, anchor[owner])
             triples.append(torch.stack([ends[0], relation[owner], ends[1]], 1))
-        query, table, offset = self._products(tables, asked)
+        products, offset = self._products(tables, asked)
         starts = torch.nn.functional.pad(torch.cumsum(torch.cat(sizes), 0), (1, 0))
-        smoothing = self.spec.objective.smoothing
-        loss = binary_loss(
-            query, table, starts, torch.cat(answers), smoothing=smoothing, offset=offset
+        known, smoothing = torch.cat(answers), self.spec.objective.smoothing
+        loss = torch.stack(
+            [
+                binary_loss(query, table, starts, known, smoothing=smoothing, offset=offset)
+                for query, table in products
+            ]
         )
-        return loss, torch.cat(triples)
+        return loss.sum(), torch.cat(triples)
 
     def _products(
         self, tables: Tables, asked: Mapping[Side, tuple[Tensor, Tensor]]
-    ) -> tuple[Tensor, Tensor, float]:
-        """Return queries, table and offset whose inner products are the scores.
+    ) -> tuple[list[tuple[Tensor, Tensor]], float]:
+        """Return queries and table whose inner products are scores, for each view, and the offset.
 
         Args:
             tables: of all entities.
@@ -124,11 +130,15 @@ class WholeLoss:
             self.model.queries(known, mine, relation, side)
             for (side, (_, relation)), mine in zip(asked.items(), places.split(cuts), strict=True)
         ]
-        names = [term.table for term in found[0].terms]
-        wide = [torch.cat([self._factor(t) for t in q.terms], 1) for q in found]
-        compared = [apart[name][1] for name in names]
-        table = compared[0] if len(compared) == 1 else torch.cat(compared, 1)
-        return torch.cat(wide), table, found[0].offset
+        factors = [
+            torch.cat([self._factor(term) for term in terms])
+            for terms in zip(*(query.terms for query in found), strict=True)
+        ]
+        compared = [apart[term.table][1] for term in found[0].terms]
+        products = list(zip(factors, compared, strict=True))
+        if found[0].views is None and len(products) > 1:
+            products = [(torch.cat(factors, 1), torch.cat(compared, 1))]
+        return products, found[0].offset
 
     def _factor(self, term: Term) -> Tensor:
         """Return what a term's rows are multiplied with."""

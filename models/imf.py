@@ -1,0 +1,164 @@
+"""IMF: a TuckER decoder per modality and one for what they fuse to, each trained by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import dropout, softplus
+
+from harness.config.search import between, one_of
+from harness.index import GraphIndex, Modality, Side
+from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+
+from ._init import rows_of
+from ._scorers import normalise
+from ._tucker import Asked, Dropout, TuckER
+from ._views import ViewVectors, normal_xavier_table
+
+__all__ = ["IMF"]
+
+FUSED = "fused"
+
+
+class IMFConfig(ModelConfig):
+    """Options of IMF; the defaults are those of the released code."""
+
+    dim: Annotated[int, Field(ge=1)] = 256
+    """Width of all vectors."""
+    variant: Literal["paper", "released"] = "paper"
+    """paper: the contrastive loss is added. released: its function is there and never called."""
+    branches: Annotated[int, Field(ge=1)] = 2
+    """Products that are added up when modalities are fused."""
+    contrastive: Annotated[float, Field(ge=0), between(1e-3, 1.0, log=True)] = 1.0
+    """Weight of the contrastive loss. Ignored by the variant "released", and without features."""
+    average: Annotated[Literal["probabilities", "logits"], one_of("probabilities", "logits")] = (
+        "probabilities"
+    )
+    """What of the views is averaged for the score; probabilities as published."""
+    dropout: Dropout = Dropout()
+    """Dropout in training."""
+
+
+@register_model("imf")
+class IMF(Model):
+    """p(h, r, t) = mean_m sigmoid(q_m(h, r) . e_m(t)), m: structure, modalities, fused.
+
+    Li et al., IMF: Interactive Multimodal Fusion Model for Link Prediction (2023).
+    q_m is TuckER's query D BN(D BN(e_m(h)) D(sum_k r_mk W_mk)). The fused vector
+    of an entity is relu(sum_b prod_m relu(A_bm D e_m + a_bm)), and so is that of a
+    relation, with weights of its own. Vectors e_m of a modality start as unit
+    features pooled to dim and are learned; entities without the modality share one
+    that starts as the mean of the others. Heads are asked for by reverse relations. Each view
+    has a loss of its own; it is trained with objective.loss=k_vs_all, lr=5e-4.
+
+    The score is the log-odds of p, so nearly equal probabilities are not equal.
+    The contrastive loss is softplus(n - p) of the entities of a batch: p the mean
+    cosine of an entity's vectors of two modalities, n that of two entities' vectors
+    of one modality. Unlike the released code: that does not run as it is, divides
+    by the norm of the whole batch in the loss it never calls, draws the dropout of
+    fused vectors anew for queries and for each branch b, and that of relation
+    matrices for each query; here entities and relations have one in a batch. Its
+    pre-training by a graph attention network, off by default, is left out.
+    """
+
+    Config = IMFConfig
+    capabilities = Capabilities(
+        title="IMF",
+        reference="Li et al. 2023",
+        formula="mean_m sigmoid(TuckER_m(h, r) . t_m)",
+        uses_modalities=True,
+    )
+    reciprocal = True
+
+    def __init__(
+        self, config: IMFConfig, index: GraphIndex, modalities: Mapping[str, Modality]
+    ) -> None:
+        super().__init__(config, index, modalities)
+        width = config.dim
+        self.entity = ViewVectors(index.n_entities, width, modalities)
+        self.names = self.entity.names
+        self.relation = nn.ParameterDict(
+            {name: normal_xavier_table(2 * index.n_relations, width) for name in self.names}
+        )
+        self.fuses = len(self.names) > 1
+        self.views = [*self.names, FUSED] if self.fuses else self.names
+        self.decoder = nn.ModuleDict(
+            {name: TuckER(width, width, config.dropout) for name in self.views}
+        )
+        if self.fuses:
+            self.fuse_entities = Mutan(len(self.names), width, config)
+            self.fuse_relations = Mutan(len(self.names), width, config)
+
+    def encode(self, entities: Tensor | None = None) -> Tables:
+        tables: dict[str, Tensor] = self.entity(entities)
+        return tables | {FUSED: self.fuse_entities(list(tables.values()))} if self.fuses else tables
+
+    def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
+        asked = Asked.of(relations if side == "tail" else relations + self.n_relations)
+        of_relations = {name: rows_of(self.relation[name], asked.relations) for name in self.names}
+        if self.fuses:
+            of_relations[FUSED] = self.fuse_relations(list(of_relations.values()))
+        terms = [
+            Term(
+                "dot",
+                self.decoder[name](rows_of(tables[name], anchors), of_relations[name], asked),
+                name,
+            )
+            for name in self.views
+        ]
+        return Query(tuple(terms), views=self.config.average)
+
+    def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
+        weight: float = self.config.contrastive
+        if self.config.variant == "released" or not weight or not self.fuses:
+            return None
+        entities = torch.unique(rows)
+        return weight * contrast([rows_of(tables[name], entities) for name in self.names])
+
+
+class Mutan(nn.Module):
+    """relu(sum_b prod_m relu(A_bm D(x_m) + a_bm)) of M vectors (Ben-Younes et al. 2017).
+
+    Args:
+        count: M.
+        width: of all vectors.
+        config: number of branches and dropout.
+    """
+
+    def __init__(self, count: int, width: int, config: IMFConfig) -> None:
+        super().__init__()
+        self.branches, self.drop = config.branches, config.dropout.fusion
+        # The branches of a vector are one layer.
+        self.layers = nn.ModuleList(nn.Linear(width, config.branches * width) for _ in range(count))
+
+    def forward(self, vectors: list[Tensor]) -> Tensor:
+        """Return [n, width] from M times [n, width]."""
+        product: Tensor | None = None
+        for layer, vector in zip(self.layers, vectors, strict=True):
+            factor = layer(dropout(vector, self.drop, self.training)).relu()
+            product = factor if product is None else product * factor
+        assert product is not None
+        return torch.stack(product.chunk(self.branches, 1)).sum(0).relu()
+
+
+def contrast(vectors: list[Tensor]) -> Tensor:
+    """Return the mean of softplus(n - p) over entities.
+
+    p is the mean cosine of an entity's vectors in two modalities, n the mean cosine of its vector
+    and another entity's in one modality.
+
+    Args:
+        vectors: M >= 2 times [b, width].
+    """
+    unit = torch.stack([normalise(vector.float()) for vector in vectors])
+    count, entities, _ = unit.shape
+    total = unit.sum(0)
+    # All pairs of modalities at once: |sum_m x_m|^2 = sum_m |x_m|^2 + 2 sum of pairs.
+    own = unit.square().sum(2)
+    alike = (total.square().sum(1) - own.sum(0)) / (count * (count - 1))
+    others = ((unit @ unit.sum(1)[:, :, None])[:, :, 0] - own).mean(0) / max(1, entities - 1)
+    return softplus(others - alike).mean()

@@ -1,0 +1,64 @@
+"""Scores of several views: combined, and counted alike by all kernels."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from harness import kernels
+from harness.kernels import cpu, cuda, reference
+
+A, B = torch.tensor([0.5, -3.0, 2.0]), torch.tensor([-1.0, 4.0, 2.0])
+
+
+def test_without_views_parts_are_added() -> None:
+    assert torch.equal(kernels.combined([A, B], None), A + B)
+
+
+def test_the_mean_of_logits() -> None:
+    assert torch.equal(kernels.combined([A, B], "logits"), (A + B) / 2)
+
+
+def test_the_log_odds_of_the_mean_probability() -> None:
+    mean = (A.sigmoid() + B.sigmoid()) / 2
+    torch.testing.assert_close(kernels.combined([A, B], "probabilities"), mean.logit())
+
+
+def test_one_view_is_its_logit() -> None:
+    assert torch.equal(kernels.combined([A], "probabilities"), A)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_saturated_probabilities_are_no_ties(sign: int) -> None:
+    views = [sign * torch.tensor([40.0, 41.0, 90.0]), sign * torch.tensor([40.0, 40.0, 300.0])]
+    if sign == 1:
+        assert len(torch.stack(views).sigmoid().mean(0).unique()) == 1
+    scores = kernels.combined(views, "probabilities")
+    assert (sign * scores).diff().gt(0).all()
+    # Two equal views: the odds of their mean are theirs.
+    assert float(scores[0]) == pytest.approx(sign * 40.0, rel=1e-6)
+
+
+def test_gradients_are_finite_where_all_views_are_sure() -> None:
+    views = [torch.tensor([500.0, -500.0], requires_grad=True) for _ in range(2)]
+    kernels.combined(views, "probabilities").sum().backward()
+    assert all(view.grad is not None and view.grad.isfinite().all() for view in views)
+
+
+@pytest.mark.parametrize("views", ["logits", "probabilities"])
+def test_every_kernel_counts_the_combined_score(views: kernels.Views) -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries = [torch.randn(6, 4, generator=generator) for _ in range(2)]
+    tables = [torch.randn(9, 4, generator=generator) for _ in range(2)]
+    terms = [("dot", q, t, None, w) for q, t, w in zip(queries, tables, (1.0, 2.0), strict=True)]
+    targets, offsets = torch.arange(6), torch.zeros(7, dtype=torch.long)
+    logits = torch.stack([w * q @ t.T for _, q, t, _, w in terms])
+    score = logits.mean(0) if views == "logits" else logits.sigmoid().mean(0)
+    expected = (score > score.gather(1, targets[:, None])).sum(1)
+    for module in (reference, cpu, cuda):
+        better, tied = module.count_terms(terms, targets, offsets, targets[:0], views=views)
+        assert torch.equal(better, expected), module.__name__
+        assert not tied.any()
+    assert math.isfinite(float(score.sum()))
