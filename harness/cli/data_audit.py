@@ -29,15 +29,15 @@ def audit(
         typer.Option("--features", help="Feature set whose rows are looked at ('names')."),
     ] = None,
     allowed: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--allow-leakage",
             metavar="SHARE",
             min=0.0,
             max=1.0,
-            help="Share of valid or test that train may give away.",
+            help="Share of valid or test that train may give away; one per cent when not given.",
         ),
-    ] = 0.01,
+    ] = None,
     form: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="text, markdown or json.")
     ] = "text",
@@ -50,7 +50,7 @@ def audit(
     Exit code 3 when train gives away more of valid or test than the dataset's card says and more
     than --allow-leakage.
     """
-    from harness.data.audit import audit_source
+    from harness.data.audit import ALLOWED, audit_source
     from harness.data.audit_text import FORMATS
     from harness.errors import ConfigError, suggest
 
@@ -58,7 +58,8 @@ def audit(
     if form not in known:
         raise ConfigError(f"--format {form}: unknown{suggest(form, known)}")
     entries = [_entry(place) for place in places] if places else _here()
-    reports = [audit_source(entry, features, allowed) for entry in entries]
+    share = ALLOWED if allowed is None else allowed
+    reports = [audit_source(entry, features, share) for entry in entries]
     printed = _json(reports) if form == "json" else FORMATS[form](reports)
     _write(printed, out)
     if any(report.excess for report in reports):

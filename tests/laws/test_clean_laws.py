@@ -52,6 +52,19 @@ def test_an_audit_of_what_was_cleaned_finds_no_leak(graph: KnowledgeGraph, limit
 
 @given(graphs, thresholds)
 @settings(deadline=None)
+def test_no_row_of_train_implies_one_of_valid_or_test(graph: KnowledgeGraph, limits: dict) -> None:
+    cleaned, _ = clean(graph, **limits)
+    held = {split: rows_of(cleaned, split) for split in SPLITS}
+    every = as_tensor([row for rows in held.values() for row in rows]).numpy()
+    for rule in find_rules(Facts(every, N, R), **limits):
+        for h, r, t in held["train"]:
+            if r == rule.premise:
+                first, last = (t, h) if rule.turns else (h, t)
+                assert (first, rule.conclusion, last) not in {*held["valid"], *held["test"]}
+
+
+@given(graphs, thresholds)
+@settings(deadline=None)
 def test_cleaning_twice_is_cleaning_once(graph: KnowledgeGraph, limits: dict) -> None:
     once, _ = clean(graph, **limits)
     twice, removed = clean(once, **limits)

@@ -81,6 +81,17 @@ def test_what_was_removed_is_counted_and_told_below_tables(family: Path) -> None
     assert clean(graph)[0].notes[0] == "Nothing had to be cleaned."
 
 
+def test_rows_that_went_may_bring_another_relation_across_the_threshold(family: Path) -> None:
+    """r implies u (6 of 7 pairs) and, without what tells of u, s too (5 of 5, before 5 of 7)."""
+    pairs = [f"{i}\t{{}}\t{i + 10}" for i in range(7)]
+    train = [p.format("r") for p in pairs] + [p.format("s") for p in pairs[1:5]]
+    train += [p.format("u") for p in pairs[1:5]]
+    _write(family, train, ["x\tw\ty"], [pairs[0].format("s"), *(p.format("u") for p in pairs[5:])])
+    cleaned, removed = clean(read_folder(family, "family"))
+    assert removed == (Removed("train", "imply one of valid or test", 3),)
+    assert "0" not in {cleaned.entities[h] for h, _, _ in cleaned.splits["train"].tolist()}
+
+
 def test_entities_and_features_are_those_of_the_dataset(family: Path) -> None:
     official, cleaned = (load(name, "hashed-names") for name in ("family", "family@clean"))
     assert cleaned.graph.entities == official.graph.entities
