@@ -79,7 +79,9 @@ def audit(name: str, title: str, seen: set[str]) -> DataAudit:
         errors=report.errors,
         headline=headline(counted) if counted else "",
         notes=report.notes,
-        sizes=_beside(report.published, report.counts) if report.counts else None,
+        sizes=_beside(report.published, report.counts, "pinned" if report.pinned else "published")
+        if report.counts
+        else None,
         counted=_counted(counted) if counted else (),
         modalities=_beside(report.published_modalities, report.modalities)
         if report.published_modalities or report.modalities
@@ -100,7 +102,9 @@ def _digests(here: str, seen: set[str]) -> tuple[str, bool]:
     return f"All runs on this page saw these very triples (digest {here}).", False
 
 
-def _beside(published: Mapping[str, int], held: Mapping[str, int]) -> Facts:
+def _beside(
+    published: Mapping[str, int], held: Mapping[str, int], known: str = "published"
+) -> Facts:
     rows = []
     for key in dict.fromkeys((*published, *held)):
         counts = [side.get(key) for side in (published, held)]
@@ -113,7 +117,7 @@ def _beside(published: Mapping[str, int], held: Mapping[str, int]) -> Facts:
             )
         )
     shown = 4 if any(row[3] for row in rows) else 3
-    return Facts(("", "published", "in the files", "")[:shown], tuple(r[:shown] for r in rows))
+    return Facts(("", known, "in the files", "")[:shown], tuple(r[:shown] for r in rows))
 
 
 def _counted(report: AuditReport) -> tuple[tuple[str, Facts, str], ...]:
