@@ -48,7 +48,7 @@ class MMKRL(Model):
     t' = A t + b_t share a matrix; m = P [x_1; ...; x_M] + c of the features of all modalities.
     Added to the loss: the mean squares of h - h', t - t', r - r', B h - m_h and B t - m_t. Lu et
     al., MMKRL: A robust embedding approach for multi-modal knowledge graph representation learning
-    (2022), as in the class of NativE's repository: the authors released no code.
+    (2022), read as the class of NativE's repository reads it.
 
     What differs from that class: the adversarial perturbation of its trainer is not here; the
     alignment is of the positives' entities, not of the negatives' too; any modalities, not image

@@ -77,10 +77,20 @@ def show(name: str, folders: Models = None, as_json: AsJson = False) -> None:
         return
     typer.echo(f"{name}: {model.capabilities.title} ({model.capabilities.reference})")
     typer.echo(f"defined in {MODELS.origin(name)}\n")
-    typer.echo(inspect.cleandoc(model.__doc__ or ""))
+    typer.echo(_filled(inspect.cleandoc(model.__doc__ or "")))
     typer.echo("\nOptions (model.<name> in a suite):")
     _print_options(model.Config.model_json_schema(), "")
     _print_space(model)
+
+
+def _filled(text: str) -> str:
+    """Return a text with its paragraphs broken to 80 columns; what is indented stays as it is."""
+    return "\n\n".join(
+        block
+        if any(line.startswith(" ") for line in block.splitlines())
+        else textwrap.fill(block, 80, break_on_hyphens=False)
+        for block in text.split("\n\n")
+    )
 
 
 def _print_space(model: type[Model]) -> None:

@@ -7,9 +7,10 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from harness.catalog import load_models
 from harness.cli.main import app
-from harness.cli.models import _modalities
-from harness.model import Capabilities
+from harness.cli.models import _filled, _modalities
+from harness.model import MODELS, Capabilities
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,17 @@ def test_the_list_names_them_for_people_and_for_programs() -> None:
     shown = CliRunner().invoke(app, ["models", "list"], env={"COLUMNS": "200"}).stdout
     [line] = [line for line in shown.splitlines() if line.split()[0] == "mocme"]
     assert " any " in line
+
+
+def test_what_a_model_is_fits_eighty_columns() -> None:
+    load_models()
+    for name in MODELS:
+        shown = CliRunner().invoke(app, ["models", "show", name]).stdout
+        about = shown.partition("\n\n")[2].partition("\nOptions (")[0]
+        assert about.strip(), name
+        assert max(map(len, about.splitlines())) <= 80, name
+
+
+def test_what_is_indented_is_not_broken_anew() -> None:
+    listing = "a list:\n  " + "x" * 90
+    assert _filled(f"{'word ' * 20}\n\n{listing}").endswith(f"\n\n{listing}")
