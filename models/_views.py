@@ -96,6 +96,10 @@ class ViewVectors(nn.Module):
         )
         self.names = [STRUCTURE, *found]
 
+    def present(self, name: str) -> Tensor:
+        """Return who has a modality: [N] boolean."""
+        return self.features.get_submodule(name).get_buffer("present")
+
     def forward(self, entities: Tensor | None) -> dict[str, Tensor]:
         """Return, by view, the vectors [n, width] of entities, of all N when None."""
         structure = self.structure if entities is None else rows_of(self.structure, entities)

@@ -1,0 +1,279 @@
+"""MoMoK: experts per modality, gated by the relation that asks; a TuckER decoder per view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import dropout, softplus
+
+from harness.config.search import between, one_of
+from harness.index import GraphIndex, Modality, Side
+from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+
+from ._init import normal_table, rows_of
+from ._tucker import Asked, Dropout, TuckER
+from ._views import STRUCTURE, ViewVectors, normal_xavier_table
+from .mocme.backbones import LinearExperts
+from .mocme.config import Critic, Information
+from .mocme.information import ComplementarityWeights
+
+__all__ = ["MoMoK"]
+
+FUSED = "fused"
+ENTITIES_AT_ONCE = 1024
+"""Entities that information is estimated on: the released batch."""
+
+
+class MoMoKConfig(ModelConfig):
+    """Options of MoMoK; the defaults are those of the released code."""
+
+    dim: Annotated[int, Field(ge=1)] = 256
+    """Width of all vectors (200 on MKG-W and 300 on MKG-Y in the released README)."""
+    variant: Literal["paper", "released"] = "paper"
+    """paper: information is bounded by CLUB. released: its likelihood lacks the term of the
+    variance, so it is no bound."""
+    experts: Annotated[int, Field(ge=1), one_of(2, 3, 4)] = 3
+    """Experts per view."""
+    information: Annotated[float, Field(ge=0), between(1e-5, 1e-2, log=True)] = 1e-4
+    """Weight of the information among the experts of a view. Ignored with one expert."""
+    branches: Annotated[int, Field(ge=1)] = 2
+    """Sums that are added up when views are fused."""
+    average: Annotated[Literal["probabilities", "logits"], one_of("probabilities", "logits")] = (
+        "probabilities"
+    )
+    """What of the views is averaged for the score; probabilities as published."""
+    dropout: Dropout = Dropout()
+    """Dropout in training."""
+
+
+@register_model("momok")
+class MoMoK(Model):
+    """p(h, r, t) = mean_m sigmoid(q_m(h, r) . v_m(t)), m: structure, modalities, fused.
+
+    Zhang et al., Multiple Heads are Better than One: Mixture of Modality Knowledge
+    Experts (2025). An entity's vector e_m is seen by K experts W_k (e_m - b_k); v_m
+    is their sum with gates softmax(G e_m), and in a query with softmax(G e_m /
+    sigmoid(rho_r)), so the relation decides how sharply. In training the gates are
+    noisy. The fused vector is sum_b sum_m a_bm h_bm with h_bm = relu(A_bm v_m +
+    c_bm) and a_b = softmax_m(w . h_bm), and so is that of a relation. q_m is
+    TuckER's query (see imf), vectors of modalities start and are learned as there.
+    A small multiple of the information among the experts of a view, bounded by CLUB
+    (estimators of mocme), is added to the loss. Heads are asked for by reverse
+    relations. Each view has a loss of its own; it is trained with
+    objective.loss=k_vs_all, lr=5e-4.
+
+    The score is the log-odds of p. Unlike the released code: information is that of
+    all pairs of experts, not of one drawn at random, on standardised views, and its
+    estimators are trained on random entities instead of the batch; dropout is drawn
+    once per entity, and per relation of a batch; modalities have the width of the
+    structure whatever their features have; the fused experts, which nothing uses,
+    are left out.
+    """
+
+    Config = MoMoKConfig
+    capabilities = Capabilities(
+        title="MoMoK",
+        reference="Zhang et al. 2025",
+        formula="mean_m sigmoid(TuckER_m(experts_m(h, r), r) . experts_m(t))",
+        uses_modalities=True,
+    )
+    reciprocal = True
+
+    def __init__(
+        self, config: MoMoKConfig, index: GraphIndex, modalities: Mapping[str, Modality]
+    ) -> None:
+        super().__init__(config, index, modalities)
+        width, relations = config.dim, 2 * index.n_relations
+        self.entity = ViewVectors(index.n_entities, width, modalities)
+        self.names = self.entity.names
+        self.relation = nn.ParameterDict(
+            {name: normal_xavier_table(relations, width) for name in self.names}
+        )
+        self.sharpness = normal_table(relations, 1, 1.0)
+        self.experts = nn.ModuleDict({name: Gated(config.experts, width) for name in self.names})
+        self.fuses = len(self.names) > 1
+        self.views = [*self.names, FUSED] if self.fuses else self.names
+        self.decoder = nn.ModuleDict(
+            {name: TuckER(width, width, config.dropout) for name in self.views}
+        )
+        if self.fuses:
+            self.fuse_entities = Attention(len(self.names), width, config)
+            self.fuse_relations = Attention(len(self.names), width, config)
+        self.estimators = nn.ModuleDict(
+            {name: self._estimator(config, index.n_entities) for name in self.names}
+            if config.experts > 1 and config.information
+            else {}
+        )
+
+    def encode(self, entities: Tensor | None = None) -> Tables:
+        vectors = self.entity(entities)
+        mixed = {name: self._mixed(name, vectors[name]) for name in self.names}
+        if self.fuses:
+            mixed[FUSED] = self.fuse_entities(list(mixed.values()))
+        return mixed | {_before(name): vectors[name] for name in self.names}
+
+    def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
+        ids = relations if side == "tail" else relations + self.n_relations
+        sharpness = rows_of(self.sharpness, ids).sigmoid()
+        mixed = {
+            name: self._mixed(name, rows_of(tables[_before(name)], anchors), sharpness)
+            for name in self.names
+        }
+        asked = Asked.of(ids)
+        by = {name: rows_of(self.relation[name], asked.relations) for name in self.names}
+        if self.fuses:
+            mixed[FUSED] = self.fuse_entities(list(mixed.values()))
+            by[FUSED] = self.fuse_relations(list(by.values()))
+        terms = [
+            Term("dot", self.decoder[name](mixed[name], by[name], asked), name)
+            for name in self.views
+        ]
+        return Query(tuple(terms), views=self.config.average)
+
+    def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
+        if not self.estimators or not self.training:
+            return None
+        entities = torch.unique(rows)
+        order = torch.randperm(len(entities), generator=self.draws, device=entities.device)
+        some = entities[order[:ENTITIES_AT_ONCE]]
+        shared = [
+            estimator.shared(
+                self._views(name, rows_of(tables[_before(name)], some)), self._present(name, some)
+            )
+            for name, estimator in self._estimators()
+        ]
+        weight: float = self.config.information
+        return weight * torch.stack(shared).mean()
+
+    def auxiliary_parameters(self) -> Sequence[nn.Parameter]:
+        return list(self.estimators.parameters())
+
+    def auxiliary_loss(self, generator: torch.Generator) -> Tensor | None:
+        """Return the mean loss of the estimators on random entities."""
+        if not self.estimators:
+            return None
+        order = torch.randperm(self.n_entities, generator=generator, device=generator.device)
+        some = order[:ENTITIES_AT_ONCE]
+        with torch.no_grad():
+            vectors = self.entity(some)
+            views = {name: self._views(name, vectors[name]) for name in self.names}
+        losses = [
+            estimator.observe(views[name], self._present(name, some), some)
+            for name, estimator in self._estimators()
+        ]
+        return torch.stack(losses).mean()
+
+    def _mixed(self, name: str, vectors: Tensor, sharpness: Tensor | None = None) -> Tensor:
+        mixed: Tensor = self.experts[name](vectors, sharpness, self.draws)
+        return mixed
+
+    def _views(self, name: str, vectors: Tensor) -> Tensor:
+        experts = self.experts[name]
+        assert isinstance(experts, Gated)
+        return experts.linear.views(vectors)
+
+    def _present(self, name: str, entities: Tensor) -> Tensor:
+        """Return, for each expert, who of the entities has the modality: [K, b]."""
+        everyone = torch.ones_like(entities, dtype=torch.bool)
+        present = everyone if name == STRUCTURE else self.entity.present(name)[entities]
+        return present.expand(self.config.experts, -1)
+
+    def _estimators(self) -> list[tuple[str, ComplementarityWeights]]:
+        found = []
+        for name, estimator in self.estimators.items():
+            assert isinstance(estimator, ComplementarityWeights)
+            found.append((name, estimator))
+        return found
+
+    @staticmethod
+    def _estimator(config: MoMoKConfig, n_entities: int) -> ComplementarityWeights:
+        options = Information(
+            estimator="club" if config.variant == "paper" else "club_momok",
+            critic=Critic(hidden=max(1, config.dim // 2)),
+            warmup_steps=0,
+        )
+        return ComplementarityWeights(
+            config.experts,
+            config.dim,
+            options,
+            temperature=1.0,
+            n_rows=min(ENTITIES_AT_ONCE, n_entities),
+            overlap=torch.full((config.experts, config.experts), n_entities),
+            n_entities=n_entities,
+        )
+
+
+class Gated(nn.Module):
+    """sum_k g_k W_k (x - b_k) with gates g = softmax((G x + noise) / sharpness).
+
+    The noise, in training alone, is normal with standard deviation softplus(S x) + 0.01.
+
+    Args:
+        count: K.
+        width: of x.
+    """
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.linear = LinearExperts(count, width, shift=True)
+        nn.init.normal_(self.linear.weight, 0.0, 0.02)
+        self.gate = nn.Parameter(torch.zeros(width, count))
+        self.noise = nn.Parameter(torch.zeros(width, count))
+
+    def forward(self, x: Tensor, sharpness: Tensor | None, draws: torch.Generator | None) -> Tensor:
+        """Return [n, width].
+
+        Args:
+            x: [n, width].
+            sharpness: [n, 1], or None for 1.
+            draws: stream of the noise.
+        """
+        logits = (x @ self.gate).float()
+        if self.training:
+            size = softplus((x @ self.noise).float()) + 0.01
+            logits = logits + size * torch.randn(
+                logits.shape, generator=draws, device=logits.device
+            )
+        gates = (logits if sharpness is None else logits / sharpness).softmax(1)
+        mixed: Tensor = self.linear(x, gates)
+        return mixed
+
+
+class Attention(nn.Module):
+    """sum_b sum_m a_bm h_bm, h_bm = relu(A_bm D(x_m) + c_bm), a_b = softmax_m(w . h_bm).
+
+    Args:
+        count: M.
+        width: of all vectors.
+        config: number of branches and dropout.
+    """
+
+    def __init__(self, count: int, width: int, config: MoMoKConfig) -> None:
+        super().__init__()
+        self.branches, self.drop = config.branches, config.dropout.fusion
+        # The branches of a vector are one layer.
+        self.layers = nn.ModuleList(nn.Linear(width, config.branches * width) for _ in range(count))
+        self.score = nn.Linear(width, 1, bias=False)
+
+    def forward(self, vectors: list[Tensor]) -> Tensor:
+        """Return [n, width] from M times [n, width]."""
+        hidden = torch.stack(
+            [
+                torch.stack(
+                    layer(dropout(x, self.drop, self.training)).relu().chunk(self.branches, 1)
+                )
+                for layer, x in zip(self.layers, vectors, strict=True)
+            ]
+        )  # [M, branches, n, width]
+        attention = self.score(hidden).float().softmax(0)
+        fused: Tensor = (attention * hidden).sum((0, 1))
+        return fused
+
+
+def _before(name: str) -> str:
+    """Return the name of the table of a view's vectors before the experts."""
+    return f"{name} before experts"
