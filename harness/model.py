@@ -32,6 +32,7 @@ __all__ = [
     "Mix",
     "Model",
     "ModelConfig",
+    "Parts",
     "Query",
     "Tables",
     "Term",
@@ -40,6 +41,10 @@ __all__ = [
 
 Tables = Mapping[str, Tensor]
 """Name -> [n, width] vectors; the n rows are the entities that ``encode`` was asked for."""
+
+Parts = tuple[Tensor, Tensor]
+"""Vectors of entities by modality, [n, P, width], the structure first, and who has them, [n, P]
+boolean; vectors of those that do not have one are arbitrary but finite."""
 
 
 class ModelConfig(Config):
@@ -112,6 +117,7 @@ class Term(NamedTuple):
         scale: [q, width] multiplied into the candidate first, or None.
         mix: the table holds M parts of each candidate side by side, [n, M width], and the candidate
             is their mixture for the query; None: the table holds the candidates. Not with a scale.
+        anchor: name of the table that the anchor's vector is from, "" where that is not said.
     """
 
     op: kernels.Op
@@ -120,6 +126,7 @@ class Term(NamedTuple):
     weight: float = 1.0
     scale: Tensor | None = None
     mix: Mix | None = None
+    anchor: str = ""
 
     def mixture(self, tables: Tables) -> Mixture:
         """Return what the candidates of a term with ``mix`` are made from."""
@@ -231,6 +238,18 @@ class Model(nn.Module):
         """Return per modality its [n] weight in each entity's vector ({} when not fusing)."""
         return {}
 
+    def parts(self, entities: Tensor | None) -> Parts:
+        """Return what entities ([n] ids, None: all) look like in each modality.
+
+        With ``compare`` it lets a model be trained against fabricated modalities
+        (``adversary.kind``).
+        """
+        raise NotImplementedError
+
+    def compare(self, heads: Parts, relations: Tensor, tails: Parts) -> Tensor:
+        """Return the scores [n] of triples whose heads and tails have the given ``parts``."""
+        raise NotImplementedError
+
     # --- what follows ---------------------------------------------------------------------
 
     @property
@@ -252,7 +271,12 @@ class Model(nn.Module):
         return total + query.offset if query.offset else total
 
     def score_gathered(
-        self, tables: Tables, query: Query, offsets: Tensor, candidates: Tensor
+        self,
+        tables: Tables,
+        query: Query,
+        offsets: Tensor,
+        candidates: Tensor,
+        others: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Return the scores of listed candidates.
 
@@ -262,19 +286,15 @@ class Model(nn.Module):
             query: q queries.
             offsets: [q + 1]; query i is compared with ``candidates[offsets[i]:offsets[i + 1]]``.
             candidates: [p] rows of ``tables``.
+            others: table -> [p] rows that are compared there instead.
 
         Returns:
             [p] scores.
         """
         parts = []
         for term in query.terms:
-            if term.mix is not None:
-                mixture = term.mixture(tables)
-                part = mixed.gathered(term.op, term.query, mixture, offsets, candidates)
-            else:
-                part = kernels.gathered(
-                    term.op, term.query, tables[term.table], offsets, candidates, term.scale
-                )
+            rows = (others or {}).get(term.table, candidates)
+            part = _gathered(tables, term, offsets, rows)
             parts.append(part if term.weight == 1.0 else part * term.weight)
         total = kernels.combined(parts, query.views)
         return total + query.offset if query.offset else total
@@ -288,6 +308,14 @@ class Model(nn.Module):
         query = self.queries(tables, head, relation, "tail")
         offsets = torch.arange(len(triples) + 1, device=triples.device)
         return self.score_gathered(tables, query, offsets, tail)
+
+
+def _gathered(tables: Tables, term: Term, offsets: Tensor, rows: Tensor) -> Tensor:
+    """Return what a term gives listed candidates, [p], without its weight."""
+    if term.mix is not None:
+        return mixed.gathered(term.op, term.query, term.mixture(tables), offsets, rows)
+    table = tables[term.table]
+    return kernels.gathered(term.op, term.query, table, offsets, rows, term.scale)
 
 
 MODELS: Registry[type[Model]] = Registry("model")

@@ -157,7 +157,8 @@ def train(
     model = _build(spec, dataset, features).to(device)
     seal = sealing(model, spec, whole.graph, place.folder, device)
     checkpoints = CheckpointFolder(place.folder)
-    result = _fit(model, spec, dataset.graph, known, device, checkpoints, seal, hooks, limits)
+    split = dataset.graph, known, features
+    result = _fit(model, spec, *split, device, checkpoints, seal, hooks, limits)
     valid = None
     if not result.pruned:
         hooks.on_stage("valid", _queries(dataset.graph, "valid", spec))
@@ -368,6 +369,7 @@ def _fit(
     spec: RunSpec,
     graph: KnowledgeGraph,
     known: KnownAnswers,
+    features: FeatureSet,
     device: torch.device,
     checkpoints: CheckpointFolder,
     seal: Callable[[int], None],
@@ -379,6 +381,7 @@ def _fit(
     Args:
         graph: its test split is locked.
         known: the filter of validation ranks.
+        features: those of the training.
         seal: called with each epoch that was validated.
     """
     if not model.capabilities.trainable:
@@ -395,7 +398,9 @@ def _fit(
         pooled = {m.metric: m.value for m in measure(ranks, spec.protocol) if m.side == "both"}
         return {**pooled, **model.diagnostics()}
 
-    procedure = StandardProcedure(model, graph.index, spec, device)
+    procedure = StandardProcedure(
+        model, graph.index, spec, device, modalities=features.modalities()
+    )
     result = fit(
         model,
         procedure,

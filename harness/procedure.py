@@ -1,15 +1,36 @@
-"""The contract of training: samplers make negatives, a procedure turns a batch into a step."""
+"""The contract of training.
+
+Samplers draw negatives, strategies choose among them, a procedure turns a batch into a step.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["Negatives", "Procedure", "Sampler", "StepReport", "TrainingLoss"]
+from harness.config.base import Config
+from harness.index import GraphIndex, Modality
+from harness.model import Model, Term
+from harness.registry import Registry
+
+__all__ = [
+    "STRATEGIES",
+    "Negatives",
+    "Procedure",
+    "Sampler",
+    "Situation",
+    "StepReport",
+    "Strategy",
+    "StrategyConfig",
+    "TrainingLoss",
+    "optimiser_state",
+    "register_strategy",
+    "restore_optimiser",
+]
 
 
 @dataclass(frozen=True)
@@ -19,10 +40,19 @@ class Negatives:
     Attributes:
         candidates: [B, n] entity ids that replace one side of the positive.
         tails: [B] how many of the leading candidates replace the tail; the rest replace the head.
+        others: table of the model -> [B, n] entities that stand there instead of the candidates: a
+            negative may be another entity in one modality alone.
     """
 
     candidates: Tensor
     tails: Tensor
+    others: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def replaces_tail(self) -> Tensor:
+        """[B, n] boolean: which side of its positive each candidate replaces."""
+        place = torch.arange(self.candidates.shape[1], device=self.candidates.device)
+        return place < self.tails[:, None]
 
 
 class Sampler(Protocol):
@@ -33,11 +63,116 @@ class Sampler(Protocol):
         ...
 
 
+class StrategyConfig(Config):
+    """Base of the options of strategies; the defaults are the published settings."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a strategy is made for.
+
+    Attributes:
+        model: that is trained, on ``device``.
+        index: the graph.
+        modalities: features by name, those of the run.
+        count: negatives per positive that are wanted.
+        epochs: of the training.
+        device: where to compute.
+        seed: of the strategy's own initial values and draws in an epoch (0: before the first).
+    """
+
+    model: Model
+    index: GraphIndex
+    modalities: Mapping[str, Modality]
+    count: int
+    epochs: int
+    device: torch.device
+    seed: Callable[[int], int]
+
+
+class Strategy:
+    """Chooses among the corruptions that a sampler draws, and may learn from what became of them.
+
+    Args:
+        config: its options (an instance of ``cls.Config``).
+        situation: what it is made for.
+    """
+
+    Config: ClassVar[type[StrategyConfig]] = StrategyConfig
+    one_side: ClassVar[bool] = False
+    """The sampler replaces one side per positive, the same in all its corruptions."""
+    compares: ClassVar[bool] = False
+    """Whether ``compare`` is asked."""
+    uses_modalities: ClassVar[bool] = False
+    """Whether it looks at the features of the run."""
+
+    def __init__(self, config: Any, situation: Situation) -> None:
+        self.config, self.situation = config, situation
+
+    @property
+    def drawn(self) -> int:
+        """Corruptions per positive that the sampler draws; as many as are wanted."""
+        return self.situation.count
+
+    def start_epoch(self, epoch: int) -> None:
+        """Called before each epoch, counted from 0."""
+
+    def choose(self, batch: Tensor, negatives: Negatives) -> Negatives:
+        """Return the negatives of positives [B, 3], n each, from ``drawn`` each."""
+        return negatives
+
+    def compare(
+        self, batch: Tensor, negatives: Negatives, terms: Sequence[tuple[Term, Tensor]]
+    ) -> Tensor:
+        """Return which negatives, [B, n], have their ``others``; the rest are the candidates.
+
+        Args:
+            batch: [B, 3] positives.
+            negatives: of ``choose``.
+            terms: each term of the score, and what it gives the candidates, [B, n].
+        """
+        return torch.ones_like(negatives.candidates, dtype=torch.bool)
+
+    def learn(self, batch: Tensor, negatives: Negatives, scores: Tensor) -> None:
+        """Learn after the model's step: positives [B, 3], their negatives, scores [B, n]."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that what comes next depends on."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore ``state_dict``."""
+
+
+STRATEGIES: Registry[type[Strategy]] = Registry("strategy")
+
+
+def register_strategy(name: str) -> Callable[[type[Strategy]], type[Strategy]]:
+    """Class decorator: make a strategy known under ``name`` (``negatives.strategy.name``)."""
+    return STRATEGIES.register(name)
+
+
 class TrainingLoss(Protocol):
     """What a step lowers."""
 
     rows: Tensor
     """[n, 3] what an epoch goes through, batch by batch: training triples, or queries."""
+
+    def start_epoch(self, epoch: int) -> None:
+        """Called before each epoch, counted from 0."""
+        ...
+
+    def after_step(self) -> None:
+        """Called after the model's step on the last batch."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything beside the model's parameters that the next loss depends on."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore ``state_dict``."""
+        ...
 
     def __call__(
         self, batch: Tensor, generator: torch.Generator
@@ -82,3 +217,16 @@ class Procedure(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore ``state_dict``."""
         ...
+
+
+def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return an optimiser's state per parameter, with text keys (the plan has learning rates)."""
+    state = optimiser.state_dict()["state"]
+    return {str(index): dict(values) for index, values in state.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Restore what ``optimiser_state`` returned."""
+    current = optimiser.state_dict()
+    current["state"] = {int(index): dict(values) for index, values in state.items()}
+    optimiser.load_state_dict(current)

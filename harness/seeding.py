@@ -13,7 +13,16 @@ from typing import Literal
 __all__ = ["Stream", "seed_for"]
 
 Stream = Literal[
-    "init", "negatives", "shuffle", "dropout", "auxiliary", "estimates", "corruption", "split"
+    "init",
+    "negatives",
+    "shuffle",
+    "dropout",
+    "auxiliary",
+    "estimates",
+    "adversary",
+    "strategy",
+    "corruption",
+    "split",
 ]
 
 

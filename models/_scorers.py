@@ -63,8 +63,12 @@ def crossed(
         names: the tables that are compared with each other.
         weight: of each term.
     """
-    points = [query(rows_of(tables[name], anchors)) for name in names]
-    return [Term(op, point, name, weight) for point in points for name in names]
+    points = {name: query(rows_of(tables[name], anchors)) for name in names}
+    return [
+        Term(op, point, name, weight, anchor=anchor)
+        for anchor, point in points.items()
+        for name in names
+    ]
 
 
 def complex_product(a: Tensor, b: Tensor, *, conjugate: bool = False) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -12,7 +12,17 @@ from torch import Tensor, nn
 
 from harness.config.search import between, one_of
 from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+from harness.kernels.reference import compare
+from harness.model import (
+    Capabilities,
+    Model,
+    ModelConfig,
+    Parts,
+    Query,
+    Tables,
+    Term,
+    register_model,
+)
 
 from ._fusion import Part, masked_softmax, weighted_sum
 from ._init import rows_of, uniform_table
@@ -46,10 +56,10 @@ class AdaMF(Model):
     that it has, e_m = P_m x_m + b_m. Zhang et al., Unleashing the Power of Imbalanced Modality
     Information for Multi-modal Knowledge Graph Completion (2024).
 
-    The adversarial part of AdaMF-MAT, which makes up modalities, is not here; the commands that
-    the authors released weigh it with 0. What differs from their code: any modalities, not image
-    and text; a modality that an entity lacks has no weight, where the code takes whatever its
-    feature file holds there.
+    The adversarial part of AdaMF-MAT, which makes up modalities, is a setting of the training
+    (``adversary.kind: logistic``); the commands that the authors released weigh it with 0. What
+    differs from their code: any modalities, not image and text; a modality that an entity lacks has
+    no weight, where the code takes whatever its feature file holds there.
     """
 
     Config = AdaMFConfig
@@ -100,16 +110,36 @@ class AdaMF(Model):
         means = (weights.sum(0) / (weights > 0).sum(0).clamp(min=1)).tolist()
         return {f"weight/{name}": mean for name, mean in zip(self.names, means, strict=True)}
 
-    def _fused(self, entities: Tensor | None) -> tuple[list[Tensor], Tensor]:
-        """Return the vectors [n, 2 dim] of structure and modalities, and their weights [n, 1 + M].
+    # --- what adversarial training asks for -------------------------------------------------
 
-        Vectors of modalities that an entity lacks are arbitrary; their weight is 0.
-        """
+    def parts(self, entities: Tensor | None) -> Parts:
         structure = self.entity if entities is None else rows_of(self.entity, entities)
         vectors, has = [structure], [torch.ones_like(structure[:, :1], dtype=torch.bool)]
         for table, layer in zip(self.features, self.project, strict=True):
             assert isinstance(table, FeatureTable)
             vectors.append(table.mapped(layer, entities))
             has.append(table.has(entities))
+        return torch.stack(vectors, 1), torch.cat(has, 1)
+
+    def compare(self, heads: Parts, relations: Tensor, tails: Parts) -> Tensor:
+        head, tail = (
+            torch.einsum("np,npd->nd", self._weights(vectors.unbind(1), has), vectors)
+            for vectors, has in (heads, tails)
+        )
+        phase = rows_of(self.relation, relations) * self.phase_per_unit
+        margin: float = self.config.margin
+        return margin + compare("modulus", rotate_query(head, phase, "tail"), tail)
+
+    # --- pieces ---------------------------------------------------------------------------
+
+    def _fused(self, entities: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """Return the vectors [n, 2 dim] of structure and modalities, and their weights [n, 1 + M].
+
+        Vectors of modalities that an entity lacks are arbitrary; their weight is 0.
+        """
+        vectors, has = self.parts(entities)
+        return list(vectors.unbind(1)), self._weights(vectors.unbind(1), has)
+
+    def _weights(self, vectors: Sequence[Tensor], has: Tensor) -> Tensor:
         logits = torch.stack([vector.tanh() @ self.attention for vector in vectors], 1)
-        return vectors, masked_softmax(logits, torch.cat(has, 1))
+        return masked_softmax(logits, has)

@@ -31,6 +31,7 @@ def list_models(folders: Models = None, as_json: AsJson = False) -> None:
 
     _load(folders)
     from harness.model import MODELS
+    from harness.procedure import STRATEGIES
 
     rows = [(name, MODELS.get(name).capabilities) for name in MODELS]
     if as_json:
@@ -52,6 +53,7 @@ def list_models(folders: Models = None, as_json: AsJson = False) -> None:
     for name, c in rows:
         table.add_row(name, c.formula, _modalities(c), c.reference)
     Console(markup=False, highlight=False, emoji=False).print(table)
+    typer.echo(f"\nstrategies of negatives (negatives.strategy.name): {', '.join(STRATEGIES)}")
 
 
 def _modalities(capabilities: Capabilities) -> str:
@@ -65,12 +67,20 @@ def _modalities(capabilities: Capabilities) -> str:
 
 @app.command()
 def show(name: str, folders: Models = None, as_json: AsJson = False) -> None:
-    """Show a model's formula, options with defaults and meaning, and where it is defined."""
+    """Show the formula, options with defaults and meaning, and the file of a model or strategy."""
     import inspect
 
     _load(folders)
+    from harness.errors import ConfigError, suggest
     from harness.model import MODELS
+    from harness.procedure import STRATEGIES
 
+    if name in STRATEGIES:
+        _show_strategy(name, as_json=as_json)
+        return
+    if name not in MODELS:
+        near = suggest(name, [*MODELS, *STRATEGIES])
+        raise ConfigError(f"unknown model or strategy '{name}'{near}")
     model = MODELS.get(name)
     if as_json:
         typer.echo(json.dumps(model.Config.model_json_schema(), indent=2))
@@ -91,6 +101,22 @@ def _filled(text: str) -> str:
         else textwrap.fill(block, 80, break_on_hyphens=False)
         for block in text.split("\n\n")
     )
+
+
+def _show_strategy(name: str, *, as_json: bool) -> None:
+    import inspect
+
+    from harness.procedure import STRATEGIES
+
+    strategy = STRATEGIES.get(name)
+    if as_json:
+        typer.echo(json.dumps(strategy.Config.model_json_schema(), indent=2))
+        return
+    typer.echo(f"{name}: a strategy of negatives (negatives.strategy.name: {name})")
+    typer.echo(f"defined in {STRATEGIES.origin(name)}\n")
+    typer.echo(_filled(inspect.cleandoc(strategy.__doc__ or "")))
+    typer.echo("\nOptions (negatives.strategy.<name> in a suite):")
+    _print_options(strategy.Config.model_json_schema(), "")
 
 
 def _print_space(model: type[Model]) -> None:

@@ -47,6 +47,7 @@ class CorruptionSampler:
         known: with it, entities that make a known triple are never drawn (exactly, not by
             rejection).
         share: consecutive positives that get the same draws; 1: each has its own.
+        one_side: all corruptions of a positive replace the same side.
     """
 
     n_entities: int
@@ -54,6 +55,7 @@ class CorruptionSampler:
     tail_shares: Tensor
     known: KnownAnswers | None
     share: int = 1
+    one_side: bool = False
 
     @classmethod
     def build(
@@ -65,6 +67,7 @@ class CorruptionSampler:
         share: int = 1,
         filter: Literal["none", "train"],  # noqa: A002 - the option's name
         device: torch.device | str = "cpu",
+        one_side: bool = False,
     ) -> CorruptionSampler:
         """Make the sampler that the options of ``NegativesSpec`` name."""
         shares = (
@@ -75,7 +78,7 @@ class CorruptionSampler:
         known = index.known.to(device) if filter == "train" else None
         together = share if sampler == "shared" else 1
         shares = shares.to(widest_float(device)).to(device)
-        return cls(index.n_entities, count, shares, known, together)
+        return cls(index.n_entities, count, shares, known, together, one_side)
 
     def sample(self, batch: Tensor, generator: torch.Generator) -> Negatives:
         """Return n corruptions per positive of ``batch`` [B, 3]; all tensors stay on its device.
@@ -89,7 +92,8 @@ class CorruptionSampler:
             device=batch.device,
             dtype=widest_float(batch.device),
         )
-        tails = (uniform[0] < self.tail_shares[batch[:, 1]][:, None]).sum(1)
+        sides = uniform[0, :, :1].expand(size) if self.one_side else uniform[0]
+        tails = (sides < self.tail_shares[batch[:, 1]][:, None]).sum(1)
         replaces_tail = torch.arange(self.count, device=batch.device) < tails[:, None]
         if self.share == 1:
             return Negatives(self._drawn(batch, replaces_tail, uniform[1]), tails)

@@ -216,7 +216,7 @@ def cells_of(
     spec = build_spec(layers, name=line.name, model=line.model, dataset=name, seed=suite.seeds[0])
     if suite.study is not None:
         spec = _blind(spec, layers)
-    data = choose_data(spec.data, line, column.source, layers)
+    data = choose_data(spec, line, column.source, layers)
     if isinstance(data, str):
         yield Excluded(line.label, line.position, name, spec.data.features, data)
         return

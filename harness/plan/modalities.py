@@ -8,22 +8,24 @@ from harness.data.card import DatasetSource
 from harness.errors import ConfigError, MissingDataError, suggest
 from harness.plan.parts import Line
 from harness.plan.settings import Setting
-from harness.plan.spec import DataSpec
+from harness.plan.spec import DataSpec, RunSpec
+from harness.procedure import STRATEGIES
 
 __all__ = ["choose_data"]
 
 
 def choose_data(
-    data: DataSpec, line: Line, source: DatasetSource, layers: Sequence[Setting]
+    spec: RunSpec, line: Line, source: DatasetSource, layers: Sequence[Setting]
 ) -> DataSpec | str:
     """Return the data of a cell, or why the cell cannot be run.
 
-    A model that reads no features gets "none", so that its run is shared between feature sets; so
-    does a run that leaves out every modality. A model that reads certain modalities gets these.
-    Modalities are listed only when they are not all.
+    Where neither the model nor the strategy of negatives reads features the cell gets "none", so
+    that its run is shared between feature sets; so does a run that leaves out every modality. A
+    model that reads certain modalities gets these. Modalities are listed only when they are not
+    all.
 
     Args:
-        data: what the settings ask for.
+        spec: what the settings ask for.
         line: the row.
         source: the dataset.
         layers: the settings, for the place of an error.
@@ -32,13 +34,15 @@ def choose_data(
         ConfigError: the dataset has no such feature set, or the feature set no such modality.
         DataError: the feature set must be looked at and is wrong.
     """
-    features, capabilities = data.features, line.model.capabilities
+    data, capabilities = spec.data, line.model.capabilities
+    features, strategy = data.features, spec.negatives.strategy.name
     if features not in source.feature_sets:
         raise ConfigError(
             f"{_where(layers, 'features')}: dataset '{source.card.name}' has no feature set "
             f"'{features}'{suggest(features, source.feature_sets)}"
         )
-    if not capabilities.reads_features:
+    strategic = bool(strategy) and STRATEGIES.get(strategy).uses_modalities
+    if not (capabilities.reads_features or strategic):
         if line.drop:
             return f"the model reads no features, so '{line.drop[0]}' cannot be left out"
         return DataSpec(dataset=data.dataset)
@@ -46,7 +50,7 @@ def choose_data(
         return "feature set 'none' holds nothing to corrupt"
     corrupted = any(corruption.modality for corruption in data.corrupt)
     named = data.modalities is not None or line.drop or corrupted
-    takes_all, required = capabilities.uses_modalities, capabilities.requires
+    takes_all, required = capabilities.uses_modalities or strategic, capabilities.requires
     if takes_all and not (named or required or capabilities.needs_features):
         return data
     try:

@@ -19,6 +19,7 @@ _INCLUDE = {
     "description": "Fragment to bring in: a file beside or below this one.",
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
 }
+_OPTION = {"description": "Option: harness models show NAME"}
 _FROM_NAME = {"Row": "model", "DatasetChoice": "dataset"}
 """Things that may be given as a name alone -> the key the name is for."""
 
@@ -83,7 +84,7 @@ def _settings_schema() -> dict[str, Any]:
             "model": {"type": "object", "description": "Options: harness models show NAME"},
             **values,
         },
-        "patternProperties": {r"^model\.": {"description": "Option: harness models show NAME"}},
+        "patternProperties": {r"^(model|negatives\.strategy)\.": _OPTION},
         "additionalProperties": False,
     }
 
@@ -127,7 +128,7 @@ def _values(
                 "type": "object",
                 "description": field.get("description") or group.get("description", ""),
                 "properties": {"include": _INCLUDE, **own},
-                "additionalProperties": False,
+                "additionalProperties": group.get("additionalProperties", False),
             },
         )
         yield from inner.items()

@@ -14,6 +14,7 @@ from harness.errors import ConfigError, InconsistentError
 from harness.model import Model, ModelConfig
 from harness.plan.spec import RunSpec
 from harness.plan.suite import Suite
+from harness.procedure import STRATEGIES
 
 __all__ = [
     "AXES",
@@ -51,6 +52,10 @@ _LOOKED_AT: Mapping[str, Callable[[RunSpec, type[Model]], bool]] = {
         not (spec.objective.weighs_by_score or spec.objective.against_all)
     ),
     "objective.smoothing": lambda spec, model: spec.objective.loss == "k_vs_all",
+    **dict.fromkeys(
+        ("adversary.mu", "adversary.lr", "adversary.noise", "adversary.hidden"),
+        lambda spec, model: spec.adversary.kind != "none",
+    ),
     "optimiser.auxiliary_lr": lambda spec, model: (
         model.auxiliary_parameters is not Model.auxiliary_parameters
     ),
@@ -158,12 +163,34 @@ def build_spec(
     held = settle(s for s in layers if _applies(s, options))
     given = {path[1:]: s for path, s in held.items() if path[0] == "model"}
     reduced = _options(given, options, f"model '{name}': ")
-    tree = nest({p: s.value for p, s in held.items() if p[0] != "model"})
+    tree = nest({p: s.value for p, s in held.items() if p[0] != "model" and p[:2] != _STRATEGY})
+    if strategy := _strategy(held):
+        tree.setdefault("negatives", {})["strategy"] = strategy
     data = tree.setdefault("data", {})
     if isinstance(data, dict):
         data["dataset"] = dataset
     tree |= {"model": {"name": name, **reduced}, "seed": seed}
     return _without_idle(_validated(tree, RunSpec, held), model)
+
+
+_STRATEGY = ("negatives", "strategy")
+
+
+def _strategy(held: Mapping[tuple[str, ...], Setting]) -> dict[str, Any]:
+    """Return the strategy of the negatives with the options that differ from its defaults."""
+    given = {path[2:]: setting for path, setting in held.items() if path[:2] == _STRATEGY}
+    if () in given:
+        raise ConfigError(f"{given[()].where}: needs a mapping with a name: {{name: ...}}")
+    named = given.pop(("name",), None)
+    if named is None or not named.value:
+        for setting in given.values():
+            raise ConfigError(f"{setting.where}: options go with negatives.strategy.name")
+        return {}
+    try:
+        options = STRATEGIES.get(str(named.value)).Config
+    except ConfigError as error:
+        raise ConfigError(f"{named.where}: {error}") from None
+    return {"name": named.value, **_options(given, options, f"strategy '{named.value}': ")}
 
 
 def _without_idle(spec: RunSpec, model: type[Model]) -> RunSpec:
@@ -198,7 +225,7 @@ def _applies(setting: Setting, options: type[ModelConfig]) -> bool:
 
 
 def _options(
-    given: Mapping[tuple[str, ...], Setting], options: type[ModelConfig], said: str
+    given: Mapping[tuple[str, ...], Setting], options: type[BaseModel], said: str
 ) -> dict[str, Any]:
     tree = nest({path: s.value for path, s in given.items()})
     config = _validated(tree, options, given, said)

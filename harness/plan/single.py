@@ -48,7 +48,7 @@ def plan_single(text: str) -> Plan:
     spec = build_spec(settings, name=name, model=model, dataset=data_source.card.name, seed=seed)
     label = model.capabilities.title
     line = Line(0, label, name, model, settings, ())
-    data = choose_data(spec.data, line, data_source, settings)
+    data = choose_data(spec, line, data_source, settings)
     if isinstance(data, str):
         raise ConfigError(f"{OPTION}: {data}")
     run = PlannedRun(spec.model_copy(update={"data": data}), label, 0)

@@ -21,6 +21,7 @@ from harness.data.corruption import Corruption, in_training, when_tested
 
 __all__ = [
     "NUMERICS",
+    "AdversarySpec",
     "AuditSpec",
     "DataSpec",
     "EgnsWeighting",
@@ -30,6 +31,7 @@ __all__ = [
     "OptimiserSpec",
     "Protocol",
     "RunSpec",
+    "StrategySpec",
     "TrainingSpec",
     "changed_values",
 ]
@@ -70,6 +72,20 @@ class DataSpec(Config):
         return tuple(corruption for corruption in corrupt if corruption.amount)
 
 
+class StrategySpec(Config):
+    """A strategy and its options (the options depend on it: ``harness models show NAME``)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = ""
+    """Registered name, "" for none: ``harness models list``."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options given beside the name."""
+        return dict(self.model_extra or {})
+
+
 class NegativesSpec(Config):
     """How positives are corrupted."""
 
@@ -85,6 +101,8 @@ class NegativesSpec(Config):
     """Independent negatives per positive."""
     filter: Literal["none", "train"] = "train"
     """Draw again when the corruption is a training triple."""
+    strategy: StrategySpec = StrategySpec()
+    """What chooses among the corruptions, by what they are to the model or to a generator."""
 
 
 class EgnsWeighting(Config):
@@ -163,6 +181,24 @@ class ObjectiveSpec(Config):
     def weighs_by_entropy(self) -> bool:
         """Whether the entropy of the negatives' scores is in their weights."""
         return not self.against_all and self.weighting in ("egns", "egns_adversarial")
+
+
+class AdversarySpec(Config):
+    """A generator of modalities that the model is trained against; for models that offer their
+    modalities (``harness models show NAME``)."""
+
+    kind: Literal["none", "wasserstein", "logistic"] = "none"
+    """wasserstein: NativE's, one generator that sees all of an entity's modalities; logistic:
+    AdaMF-MAT's, one per modality that sees the structure."""
+    mu: Annotated[float, Field(ge=0)] = 1e-4
+    """Weight of the adversarial term in the model's loss (NativE: 1e-4, on KVC16K 1e-5;
+    AdaMF-MAT's scripts: 0)."""
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    """Learning rate of the generator's Adam."""
+    noise: Annotated[int, Field(ge=1)] = 64
+    """Width of the noise it starts from."""
+    hidden: Annotated[int, Field(ge=1)] = 512
+    """Width of its hidden layer."""
 
 
 class OptimiserSpec(Config):
@@ -268,6 +304,7 @@ class RunSpec(Config):
     data: DataSpec
     negatives: NegativesSpec = NegativesSpec()
     objective: ObjectiveSpec = ObjectiveSpec()
+    adversary: AdversarySpec = AdversarySpec()
     optimiser: OptimiserSpec = OptimiserSpec()
     training: TrainingSpec = TrainingSpec()
     protocol: Protocol = Protocol()

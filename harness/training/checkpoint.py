@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -228,16 +227,3 @@ def _machine_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise MachineError(f"{folder}: cannot write a checkpoint: {error}") from error
-
-
-def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return an optimiser's state per parameter, with text keys (the plan has learning rates)."""
-    state = optimiser.state_dict()["state"]
-    return {str(index): dict(values) for index, values in state.items()}
-
-
-def restore_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Restore what ``optimiser_state`` returned."""
-    current = optimiser.state_dict()
-    current["state"] = {int(index): dict(values) for index, values in state.items()}
-    optimiser.load_state_dict(current)

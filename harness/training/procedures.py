@@ -1,6 +1,7 @@
 """The standard procedure: one loss, one optimiser for the model.
 
-A second optimiser trains the model's auxiliary parameters when it has any.
+A second optimiser trains the model's auxiliary parameters when it has any, a third the generator
+that the model is trained against, when there is one.
 """
 
 from __future__ import annotations
@@ -13,13 +14,19 @@ import torch
 from torch import Tensor
 
 from harness.errors import ConfigError
-from harness.index import GraphIndex
+from harness.index import GraphIndex, Modality
 from harness.kernels.rows import sparse_rows
 from harness.model import Model
 from harness.plan.spec import RunSpec
-from harness.procedure import Sampler, StepReport, TrainingLoss
+from harness.procedure import (
+    Sampler,
+    StepReport,
+    TrainingLoss,
+    optimiser_state,
+    restore_optimiser,
+)
 from harness.seeding import seed_for
-from harness.training.checkpoint import optimiser_state, restore_optimiser
+from harness.training.adversary import Adversary
 from harness.training.optimisers import build_optimiser, learning_rate
 from harness.training.sampled import SampledLoss
 from harness.training.whole import WholeLoss
@@ -39,6 +46,7 @@ class StandardProcedure:
             ``spec.negatives`` names.
         static_shapes: let no size in a step depend on the entities drawn, so that the host never
             waits for the device; by default on all devices but the CPU, where it saves nothing.
+        modalities: features by name, for strategies of negatives that look at them.
     """
 
     def __init__(
@@ -49,9 +57,10 @@ class StandardProcedure:
         device: torch.device,
         sampler: Sampler | None = None,
         static_shapes: bool | None = None,
+        modalities: Mapping[str, Modality] | None = None,
     ) -> None:
         self.model, self.spec, self.device = model, spec, device
-        self.loss = _loss_of(model, index, spec, device, sampler, static_shapes)
+        self.loss = _loss_of(model, index, spec, device, sampler, static_shapes, modalities)
         auxiliary = list(model.auxiliary_parameters())
         held_back = {id(p) for p in auxiliary}
         own = [p for p in model.parameters() if p.requires_grad and id(p) not in held_back]
@@ -61,6 +70,8 @@ class StandardProcedure:
             for parameter in own:
                 sparse_rows(parameter)
         self.own = own
+        fights = spec.adversary.kind != "none"
+        self.adversary = Adversary(model, spec, device, index.dataset) if fights else None
         # A stream of its own: variants with and without estimators see the same negatives.
         self.dataset = index.dataset
         self.auxiliary_generator = torch.Generator(device)
@@ -82,10 +93,16 @@ class StandardProcedure:
         seed = partial(seed_for, self.spec.seed, self.dataset, step=epoch)
         self.auxiliary_generator.manual_seed(seed("auxiliary"))
         self.draws.manual_seed(seed("estimates"))
+        self.loss.start_epoch(epoch)
+        if self.adversary is not None:
+            self.adversary.start_epoch(epoch)
 
     def step(self, batch: Tensor, generator: torch.Generator) -> StepReport:
         """Take one step on a batch of ``rows`` [B, 3]."""
         loss, logs = self.loss(batch, generator)
+        if self.adversary is not None:
+            added = self.adversary.loss(batch)
+            loss, logs = loss + added, {**logs, "adversary": added.detach()}
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if self.lazy:
@@ -93,6 +110,9 @@ class StandardProcedure:
         if self.spec.optimiser.clip:
             torch.nn.utils.clip_grad_norm_(self.own, self.spec.optimiser.clip)
         self.optimiser.step()
+        self.loss.after_step()
+        if self.adversary is not None:
+            self.adversary.step(batch)
         # Asked for without auxiliary parameters too: it also moves running averages.
         auxiliary_loss = self.model.auxiliary_loss(self.auxiliary_generator)
         if auxiliary_loss is not None and self.auxiliary is not None:
@@ -117,6 +137,9 @@ class StandardProcedure:
         state: dict[str, Any] = {"optimiser": optimiser_state(self.optimiser)}
         if self.auxiliary is not None:
             state["auxiliary"] = optimiser_state(self.auxiliary)
+        state |= {"loss": mine} if (mine := self.loss.state_dict()) else {}
+        if self.adversary is not None:
+            state["adversary"] = self.adversary.state_dict()
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -124,6 +147,9 @@ class StandardProcedure:
         restore_optimiser(self.optimiser, state.get("optimiser", {}))
         if self.auxiliary is not None:
             restore_optimiser(self.auxiliary, state.get("auxiliary", {}))
+        self.loss.load_state_dict(state.get("loss", {}))
+        if self.adversary is not None and "adversary" in state:
+            self.adversary.load_state_dict(state["adversary"])
 
 
 def _loss_of(
@@ -133,8 +159,11 @@ def _loss_of(
     device: torch.device,
     sampler: Sampler | None,
     static_shapes: bool | None,
+    modalities: Mapping[str, Modality] | None,
 ) -> TrainingLoss:
     if spec.objective.against_all:
         return WholeLoss(model, index, spec, device)
     static = device.type != "cpu" if static_shapes is None else static_shapes
-    return SampledLoss(model, index, spec, device, sampler, static_shapes=static)
+    return SampledLoss(
+        model, index, spec, device, sampler, static_shapes=static, modalities=modalities
+    )

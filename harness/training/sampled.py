@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,11 +11,12 @@ from torch.nn.functional import pad
 
 from harness.data.negatives import CorruptionSampler
 from harness.errors import ConfigError
-from harness.index import GraphIndex
+from harness.index import GraphIndex, Modality
 from harness.kernels.rows import anchors_apart
 from harness.model import Mix, Model, Query, Tables, Term
 from harness.plan.spec import RunSpec
-from harness.procedure import Sampler
+from harness.procedure import STRATEGIES, Negatives, Sampler, Situation, Strategy
+from harness.seeding import seed_for
 from harness.training.compiled import compiled
 from harness.training.objectives import contrast
 
@@ -32,6 +34,7 @@ class SampledLoss:
         sampler: draws negatives; by default the one ``spec.negatives`` names.
         static_shapes: let no size in a step depend on the entities drawn, so that the host never
             waits for the device.
+        modalities: features by name, for strategies that look at them.
 
     Attributes:
         rows: [n, 3] training triples.
@@ -49,6 +52,7 @@ class SampledLoss:
         sampler: Sampler | None = None,
         *,
         static_shapes: bool = False,
+        modalities: Mapping[str, Modality] | None = None,
     ) -> None:
         if model.reciprocal:
             raise ConfigError(
@@ -64,10 +68,13 @@ class SampledLoss:
         self.compiled = compiled(model.encode) if compiles else None
         # One size is one compiled program, and the same one in a run that is resumed.
         model.static_shapes = static_shapes or compiles
+        self.strategy = _strategy(model, index, modalities or {}, spec, device)
+        self._told: tuple[Tensor, Negatives, Tensor] | None = None
         self.sampler = sampler or CorruptionSampler.build(
             index,
             sampler=spec.negatives.sampler,
-            count=spec.negatives.count,
+            count=spec.negatives.count if self.strategy is None else self.strategy.drawn,
+            one_side=self.strategy is not None and self.strategy.one_side,
             share=spec.negatives.share,
             filter=spec.negatives.filter,
             device=device,
@@ -78,8 +85,11 @@ class SampledLoss:
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Return the loss of positives [B, 3], and numbers to log."""
         negatives = self.sampler.sample(batch, generator)
+        if self.strategy is not None:
+            negatives = self.strategy.choose(batch, negatives)
         n_positives, n_negatives = negatives.candidates.shape
-        entities, rows, candidates = self._local_rows(batch, negatives.candidates)
+        candidates = torch.stack([negatives.candidates, *negatives.others.values()])
+        entities, rows, candidates = self._local_rows(batch, candidates)
         relations = batch[:, 1]
         bf16 = self.spec.training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
@@ -95,13 +105,61 @@ class SampledLoss:
         query = _interleave(tail_query, head_query)
         sizes = torch.stack([negatives.tails + 1, n_negatives - negatives.tails], 1).flatten()
         offsets = pad(torch.cumsum(sizes, 0), (1, 0))
-        listed = torch.cat([rows[:, 1:], candidates], 1).flatten()
+        listed = torch.cat([rows[:, 1:], candidates[0]], 1).flatten()
         compared = {name: table for name, (_, table) in apart.items()}
-        scores = self.model.score_gathered(compared, query, offsets, listed)
+        drawn = candidates[1:]
+        if self.strategy is not None and self.strategy.compares:
+            parts = self._by_term(compared, query, offsets, listed, negatives)
+            chosen = self.strategy.compare(batch, negatives, parts)
+            drawn = torch.where(chosen, drawn, candidates[:1])
+        others = {
+            name: torch.cat([rows[:, 1:], each], 1).flatten()
+            for name, each in zip(negatives.others, drawn, strict=True)
+        }
+        scores = self.model.score_gathered(compared, query, offsets, listed, others)
         scores = scores.view(n_positives, n_negatives + 1)
+        if self.strategy is not None:
+            self._told = batch, negatives, scores[:, 1:].detach()
         loss, logs = contrast(scores[:, 0], scores[:, 1:], self.spec.objective, query.offset)
         penalty = self.model.penalty(tables, rows, relations)
         return (loss if penalty is None else loss + penalty), logs
+
+    @torch.no_grad()
+    def _by_term(
+        self,
+        tables: Tables,
+        query: Query,
+        offsets: Tensor,
+        listed: Tensor,
+        negatives: Negatives,
+    ) -> list[tuple[Term, Tensor]]:
+        """Return the terms of the score, and what each gives the candidates, [B, n]."""
+        size = len(negatives.candidates), negatives.candidates.shape[1] + 1
+        found = []
+        for term in query.terms:
+            scores = self.model.score_gathered(tables, Query((term,)), offsets, listed)
+            found.append((term, scores.view(size)[:, 1:]))
+        return found
+
+    def start_epoch(self, epoch: int) -> None:
+        """Tell the strategy."""
+        if self.strategy is not None:
+            self.strategy.start_epoch(epoch)
+
+    def after_step(self) -> None:
+        """Let the strategy learn from the last batch."""
+        if self.strategy is not None and self._told is not None:
+            self.strategy.learn(*self._told)
+            self._told = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the strategy."""
+        return {} if self.strategy is None else self.strategy.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore ``state_dict``."""
+        if self.strategy is not None:
+            self.strategy.load_state_dict(state)
 
     def _local_rows(
         self, batch: Tensor, candidates: Tensor
@@ -129,6 +187,26 @@ class SampledLoss:
             entities = pad(entities, (0, drawn - len(entities))) if static else entities
         split = ends.numel()
         return entities, rows[:split].view_as(ends), rows[split:].view_as(candidates)
+
+
+def _strategy(
+    model: Model,
+    index: GraphIndex,
+    modalities: Mapping[str, Modality],
+    spec: RunSpec,
+    device: torch.device,
+) -> Strategy | None:
+    chosen = spec.negatives.strategy
+    if not chosen.name:
+        return None
+
+    def seed(epoch: int) -> int:
+        return seed_for(spec.seed, index.dataset, "strategy", epoch)
+
+    wanted = spec.negatives.count, spec.training.epochs
+    situation = Situation(model, index, modalities, *wanted, device, seed)
+    made = STRATEGIES.get(chosen.name)
+    return made(made.Config.model_validate(chosen.options), situation)
 
 
 def check_tables(model: Model, tables: Tables, entities: Tensor | None) -> None:
@@ -162,5 +240,5 @@ def _interleave(first: Query, second: Query) -> Query:
             temperature = torch.stack([a.mix.temperature, b.mix.temperature], 1).flatten()
             mix = Mix(a.mix.logits, temperature)
         both = torch.stack([a.query, b.query], 1).flatten(0, 1)
-        terms.append(Term(a.op, both, a.table, a.weight, scale, mix))
+        terms.append(Term(a.op, both, a.table, a.weight, scale, mix, a.anchor))
     return Query(tuple(terms), first.offset, first.views)

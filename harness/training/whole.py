@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,6 +77,19 @@ class WholeLoss:
             loss, triples = (self._k_vs_all if self.by_query else self._one_vs_all)(tables, batch)
         penalty = self.model.penalty(tables, triples[:, [0, 2]], triples[:, 1])
         return (loss if penalty is None else loss + penalty), {}
+
+    def start_epoch(self, epoch: int) -> None:
+        """Nothing is to be prepared."""
+
+    def after_step(self) -> None:
+        """Nothing is to be learned."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return {}: a loss against all entities has no state."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore ``state_dict``."""
 
     def _one_vs_all(self, tables: Tables, triples: Tensor) -> tuple[Tensor, Tensor]:
         head, relation, tail = triples.unbind(1)

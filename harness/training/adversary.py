@@ -1,0 +1,156 @@
+"""A generator that fabricates the vectors of an entity's modalities, trained against the model.
+
+The model learns to tell triples whose head, tail or both have fabricated modalities from the true
+ones; the generator, one step later, learns to make them score high. What is fabricated is what
+``Model.parts`` returns beside the structure, so any model that offers ``parts`` and ``compare`` can
+be trained so.
+
+* ``wasserstein``: CoMAT of NativE (Zhang et al., SIGIR 2024): one generator sees all parts. The
+  released code adds a penalty on the norm of the distance's gradient by the head's vector. Of a
+  RotatE distance over d components that norm is the root of d, whatever the parameters: the penalty
+  is a constant, and left out.
+* ``logistic``: MAT of AdaMF-MAT (Zhang et al., LREC-COLING 2024): a generator per modality sees the
+  structure alone. The released scripts have mu = 0, which trains no adversary at all; in their code
+  the negatives' weights are a softmax over the batch, here they are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from harness.errors import ConfigError
+from harness.model import Model, Parts
+from harness.plan.spec import RunSpec
+from harness.procedure import optimiser_state, restore_optimiser
+from harness.seeding import seed_for
+
+__all__ = ["Adversary"]
+
+Fake = tuple[Parts, Parts]
+"""Head and tail, one of them or both with fabricated modalities."""
+
+
+class Adversary:
+    """The generator, its optimiser, and the losses of both sides.
+
+    Args:
+        model: on ``device``; offers ``parts``.
+        spec: the run, with ``adversary.kind`` other than "none".
+        device: where to compute.
+        dataset: digest of the dataset, for the streams of random numbers.
+
+    Raises:
+        ConfigError: the model has no parts to fabricate, or its loss goes through no triples.
+    """
+
+    def __init__(self, model: Model, spec: RunSpec, device: torch.device, dataset: str) -> None:
+        if type(model).parts is Model.parts:
+            raise ConfigError(
+                f"adversary.kind={spec.adversary.kind}: {type(model).__name__} has no vectors of "
+                "modalities to fabricate; use none"
+            )
+        if spec.objective.loss == "k_vs_all":
+            raise ConfigError("adversary.kind: takes triples, which objective.loss=k_vs_all lacks")
+        self.model, self.spec, self.options = model, spec, spec.adversary
+        self.dataset = dataset
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed_for(spec.seed, dataset, "adversary"))
+            vectors, _ = model.parts(torch.zeros(1, dtype=torch.long, device=device))
+            self.generator = self._build(vectors.shape[1] - 1, vectors.shape[2]).to(device)
+        self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=self.options.lr)
+        self.draws = torch.Generator(device)
+
+    def _build(self, modalities: int, width: int) -> nn.ModuleList:
+        """Return one generator of all modalities, or one of each."""
+        if not modalities:
+            raise ConfigError("adversary.kind: without a modality there is nothing to fabricate")
+        together = self.options.kind == "wasserstein"
+        seen = (1 + modalities if together else 1) * width + self.options.noise
+        made = [modalities * width] if together else [width] * modalities
+        hidden = self.options.hidden
+        return nn.ModuleList(
+            nn.Sequential(nn.Linear(seen, hidden), nn.LeakyReLU(), nn.Linear(hidden, out))
+            for out in made
+        )
+
+    def start_epoch(self, epoch: int) -> None:
+        """Start the stream of noise of an epoch (from 0)."""
+        self.draws.manual_seed(seed_for(self.spec.seed, self.dataset, "adversary", epoch + 1))
+
+    def loss(self, batch: Tensor) -> Tensor:
+        """Return what is added to the loss of the model, for positives [B, 3]."""
+        heads, tails = self.model.parts(batch[:, 0]), self.model.parts(batch[:, 2])
+        true = self.model.compare(heads, batch[:, 1], tails)
+        total = true.new_zeros(())
+        for head, tail in self._fakes(heads, tails):
+            fake = self.model.compare(head, batch[:, 1], tail)
+            if self.options.kind == "wasserstein":
+                total = total + fake.mean() - true.mean()
+            else:
+                total = total + (softplus(-true).mean() + softplus(fake).mean()) / 2
+        return self.options.mu * total
+
+    def step(self, batch: Tensor) -> None:
+        """Take one step of the generator against the model as it is."""
+        with torch.no_grad():
+            heads, tails = self.model.parts(batch[:, 0]), self.model.parts(batch[:, 2])
+        scores = [
+            self.model.compare(head, batch[:, 1], tail)
+            for head, tail in self._fakes(heads, tails, learn=True)
+        ]
+        if self.options.kind == "wasserstein":
+            loss = -torch.stack([score.mean() for score in scores]).mean()
+        else:
+            loss = torch.stack([softplus(-score).mean() / 2 for score in scores]).sum()
+        parameters = list(self.generator.parameters())
+        # The model's own gradients are nobody's business here.
+        for parameter, gradient in zip(
+            parameters, torch.autograd.grad(loss, parameters), strict=True
+        ):
+            parameter.grad = gradient
+        self.optimiser.step()
+
+    def _fakes(self, heads: Parts, tails: Parts, *, learn: bool = False) -> Iterator[Fake]:
+        """Yield triples with a fabricated head, a fabricated tail, and both.
+
+        Args:
+            heads, tails: what they are made from.
+            learn: whether the generator has a gradient.
+        """
+        head, tail = (self._fabricated(parts, learn=learn) for parts in (heads, tails))
+        yield head, tails
+        yield heads, tail
+        yield head, tail
+
+    def _fabricated(self, parts: Parts, *, learn: bool) -> Parts:
+        """Return parts with all modalities fabricated, the structure as it is."""
+        vectors, present = parts
+        n, width = len(vectors), self.options.noise
+        noise = torch.randn(n, width, generator=self.draws, device=vectors.device)
+        with torch.set_grad_enabled(learn):
+            if self.options.kind == "wasserstein":
+                seen = (vectors * present[:, :, None]).flatten(1)
+            else:
+                seen = vectors[:, 0]
+            made = torch.cat(
+                [network(torch.cat([noise, seen], 1)) for network in self.generator], 1
+            )
+        made = made.view(n, vectors.shape[1] - 1, -1)
+        return torch.cat([vectors[:, :1], made], 1), torch.ones_like(present)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the generator and its optimiser."""
+        return {
+            "generator": dict(self.generator.state_dict()),
+            "optimiser": optimiser_state(self.optimiser),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore ``state_dict``."""
+        self.generator.load_state_dict(state["generator"])
+        restore_optimiser(self.optimiser, state["optimiser"])

@@ -1,0 +1,142 @@
+"""KBGAN: a second model picks the negatives, and is rewarded for those that look true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from harness.model import MODELS, Model
+from harness.procedure import (
+    Negatives,
+    Situation,
+    Strategy,
+    StrategyConfig,
+    optimiser_state,
+    register_strategy,
+    restore_optimiser,
+)
+
+
+class KBGANConfig(StrategyConfig):
+    """Options of KBGAN."""
+
+    generator: str = "distmult"
+    """Registered model that picks; it reads no features. Its score is a logit."""
+    dim: Annotated[int, Field(ge=1)] = 50
+    """Width of the generator (the repository's; complex components for complex)."""
+    pool: Annotated[int, Field(ge=2)] = 20
+    """Uniform corruptions of one side to pick from."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Learning rate of the generator's Adam."""
+    pretrain: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of the epochs in which negatives are uniform and the generator learns to tell the
+    positive from its pool (the repository: 1000 epochs of either model, then 5000 together)."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Divisor of the generator's scores."""
+
+
+@register_strategy("kbgan")
+class KBGAN(Strategy):
+    """Negatives are drawn from softmax(G / temperature) over a pool of uniform corruptions.
+
+    Cai and Wang, KBGAN: Adversarial Learning for Knowledge Graph Embeddings (NAACL 2018). The
+    generator G follows REINFORCE: with the model's score of a pick as its reward R and the mean
+    reward of the epoch before as baseline b, it lowers
+
+        - sum over picks of (R - b) log p(pick).
+
+    The paper takes a TransE or TransD as model, a margin loss and one negative; here the model, the
+    loss and the number of negatives are those of the run. Rewards are divided by their standard
+    deviation over the batch, which keeps the scale of the model's score (0 to -90 with a distance)
+    out of the learning rate; the repository does not.
+    """
+
+    Config = KBGANConfig
+    one_side = True
+
+    def __init__(self, config: KBGANConfig, situation: Situation) -> None:
+        super().__init__(config, situation)
+        made = MODELS.get(config.generator)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(situation.seed(0))
+            options = made.Config.model_validate({"dim": config.dim})
+            self.generator: Model = made(options, situation.index, {}).to(situation.device)
+        self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.lr)
+        self.draws = torch.Generator(situation.device)
+        self.pretrained = round(config.pretrain * situation.epochs)
+        self.pretraining = True
+        self.rewards = torch.zeros(2, device=situation.device)  # sum and number, this epoch
+        self.baseline = torch.zeros((), device=situation.device)
+        self._log_p: Tensor | None = None
+
+    @property
+    def drawn(self) -> int:
+        pool: int = self.config.pool
+        return max(pool, self.situation.count)
+
+    def start_epoch(self, epoch: int) -> None:
+        self.draws.manual_seed(self.situation.seed(epoch + 1))
+        self.pretraining = epoch < self.pretrained
+        self.baseline = self.rewards[0] / self.rewards[1].clamp(min=1)
+        self.rewards = torch.zeros_like(self.rewards)
+
+    def choose(self, batch: Tensor, negatives: Negatives) -> Negatives:
+        true, logits = self._logits(batch, negatives)
+        count, tail = self.situation.count, negatives.tails > 0
+        if self.pretraining:
+            # The positive among its pool, as a class.
+            both = torch.cat([true[:, None], logits], 1)
+            self._step((both.logsumexp(1) - true).sum())
+            return Negatives(negatives.candidates[:, :count], tail * count)
+        log_p = logits.log_softmax(1)
+        picks = torch.multinomial(log_p.detach().exp(), count, generator=self.draws)
+        self._log_p = log_p.gather(1, picks)
+        return Negatives(negatives.candidates.gather(1, picks), tail * count)
+
+    def learn(self, batch: Tensor, negatives: Negatives, scores: Tensor) -> None:
+        self.rewards = self.rewards + torch.stack(
+            [scores.sum(), scores.new_tensor(float(scores.numel()))]
+        )
+        if self._log_p is None:
+            return
+        advantage = (scores - self.baseline) / scores.std().clamp(min=1e-6)
+        self._step(-(advantage * self._log_p).sum())
+        self._log_p = None
+
+    def _logits(self, batch: Tensor, negatives: Negatives) -> tuple[Tensor, Tensor]:
+        """Return the generator's logits of the positives [B] and of their pools [B, pool]."""
+        head, relation, tail = batch.unbind(1)
+        replaces_tail = negatives.tails > 0
+        tables = self.generator.encode()
+        pool = negatives.candidates.shape[1]
+        starts = torch.arange(len(batch) + 1, device=batch.device) * (pool + 1)
+        scores = []
+        for side, anchor, answer in (("tail", head, tail), ("head", tail, head)):
+            query = self.generator.queries(tables, anchor, relation, side)  # type: ignore[arg-type]
+            listed = torch.cat([answer[:, None], negatives.candidates], 1).flatten()
+            found = self.generator.score_gathered(tables, query, starts, listed)
+            scores.append(found.view(len(batch), pool + 1))
+        chosen = torch.where(replaces_tail[:, None], *scores) / self.config.temperature
+        return chosen[:, 0], chosen[:, 1:]
+
+    def _step(self, loss: Tensor) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "generator": dict(self.generator.state_dict()),
+            "optimiser": optimiser_state(self.optimiser),
+            "rewards": self.rewards,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state:
+            self.generator.load_state_dict(state["generator"])
+            restore_optimiser(self.optimiser, state["optimiser"])
+            self.rewards = state["rewards"].to(self.rewards.device)

@@ -1,0 +1,210 @@
+"""MMRNS: negatives that resemble the positive in its modalities, by an attention that learns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, normalize
+
+from harness.procedure import (
+    Negatives,
+    Situation,
+    Strategy,
+    StrategyConfig,
+    optimiser_state,
+    register_strategy,
+    restore_optimiser,
+)
+
+from ._init import normal_table
+from ._modal import FeatureTable, offered
+
+TINY = 1e-12
+
+
+class MMRNSConfig(StrategyConfig):
+    """Options of MMRNS; the defaults are the repository's example (TransE on DB15K)."""
+
+    dim: Annotated[int, Field(ge=1)] = 50
+    """a: width of what is compared."""
+    hidden: Annotated[int, Field(ge=1)] = 100
+    """Width of the hidden layer over structure and relation."""
+    pool: Annotated[int, Field(ge=2)] = 1500
+    """Random entities per batch, shared by its positives, that negatives are taken from."""
+    temperature: Annotated[float, Field(gt=0)] = 10.0
+    """tau of the first step; at step s it is this over 1 + ln(s + 1)."""
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    """Learning rate of the attention's Adam (README; its code's default is 1e-3)."""
+    weight: Annotated[float, Field(ge=0)] = 0.01
+    """Of the contrastive losses."""
+    adversarial: Annotated[float, Field(ge=0)] = 0.5
+    """Temperature of the model's scores in the weights of the contrastive losses."""
+
+
+class Attention(nn.Module):
+    """What entities are to a relation in every modality.
+
+    Each modality is one vector here, where the paper has 24 patches of an image and four sentences.
+    Its cross-modal attention is then over one vector, and its relation gate a factor that the layer
+    normalisation takes away again: of both the sign of the modalities' agreement is left. The
+    structure depends on the relation as in the paper, e * sigmoid(W3 lrelu(W1 [e; r])).
+    """
+
+    def __init__(self, config: MMRNSConfig, situation: Situation, structure: int) -> None:
+        super().__init__()
+        found = offered(situation.modalities)
+        self.tables = nn.ModuleList(FeatureTable(m, unit=False) for m in found)
+        self.first = nn.ModuleList(nn.Linear(m.matrix.shape[1], config.dim) for m in found)
+        self.norms = nn.ModuleList(nn.LayerNorm(config.dim) for _ in found)
+        self.last = nn.ModuleList(nn.Linear(config.dim, config.dim) for _ in found)
+        self.relation = normal_table(situation.index.n_relations, config.dim, 1.0)
+        self.of_entity = nn.Linear(structure, config.hidden)
+        self.of_relation = nn.Linear(config.dim, config.hidden, bias=False)
+        self.gate = nn.Linear(config.hidden, structure)
+
+    def modalities(self, entities: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return per modality vectors [n, dim] of norm 1 and who has it, [n]."""
+        raw = [
+            leaky_relu(table.mapped(first, entities), 0.1)  # type: ignore[operator]
+            for table, first in zip(self.tables, self.first, strict=True)
+        ]
+        present = [table.has(entities)[:, 0] for table in self.tables]  # type: ignore[operator]
+        found = []
+        for place, (values, norm, last) in enumerate(zip(raw, self.norms, self.last, strict=True)):
+            agreement = sum(
+                (
+                    (values * other).sum(1, keepdim=True)
+                    for i, other in enumerate(raw)
+                    if i != place
+                ),
+                torch.zeros(len(values), 1, device=values.device),
+            )
+            made = norm(values) * (1 + agreement.sign())
+            found.append((normalize(last(made), dim=1), present[place]))
+        return found
+
+    def structures(self, vectors: Tensor, relation: Tensor) -> Tensor:
+        """Return vectors [n, w] as a relation (id, a scalar) sees them, of norm 1."""
+        hidden = self.of_entity(vectors) + self.of_relation(self.relation[relation])
+        return normalize(vectors * self.gate(leaky_relu(hidden, 0.1)).sigmoid(), dim=1)
+
+
+@register_strategy("mmrns")
+class MMRNS(Strategy):
+    """Negatives are drawn without replacement from a pool, the likelier the more they resemble.
+
+    Xu et al., Relation-enhanced Negative Sampling for Multimodal Knowledge Graph Completion (ACM
+    MM 2022). With c_x the cosine of a candidate and the true answer in modality x (structure among
+    them), the weights are the sum over x of softmax(c_x / tau); known answers have none. Drawing
+    adds Gumbel noise to the logarithms and takes the largest. The attention learns by contrastive
+    losses, weight / 3 each,
+
+        - log( sum over true of u exp(c_x) / sum over others of u exp(c_x) ),
+
+    with u = 1 / pool, for drawn negatives times their self-adversarial weight.
+
+    The repository also lets the model's loss reach the attention through the draws (a gradient of
+    every drawn vector by every candidate's, [batch, negatives, pool]); that path is left out. The
+    relation has a vector of the attention's own. A modality that an entity lacks compares as 0.
+    """
+
+    Config = MMRNSConfig
+    one_side = True
+    uses_modalities = True
+
+    def __init__(self, config: MMRNSConfig, situation: Situation) -> None:
+        super().__init__(config, situation)
+        self.known = situation.index.known.to(situation.device)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(situation.seed(0))
+            width = self._structure(torch.zeros(1, dtype=torch.long, device=situation.device))
+            self.attention = Attention(config, situation, width.shape[1]).to(situation.device)
+        self.optimiser = torch.optim.Adam(self.attention.parameters(), lr=config.lr)
+        self.draws = torch.Generator(situation.device)
+        self.steps = 0
+        self._seen: tuple[list[Tensor], Tensor, Tensor] | None = None
+
+    @property
+    def drawn(self) -> int:
+        return 1  # only the side is taken from the sampler
+
+    def start_epoch(self, epoch: int) -> None:
+        self.draws.manual_seed(self.situation.seed(epoch + 1))
+
+    def choose(self, batch: Tensor, negatives: Negatives) -> Negatives:
+        head, relation, tail = batch.unbind(1)
+        side = negatives.tails > 0
+        answer, anchor = torch.where(side, tail, head), torch.where(side, head, tail)
+        pool = torch.randint(
+            self.situation.index.n_entities, (self.config.pool,),
+            generator=self.draws, device=batch.device,
+        )  # fmt: skip
+        cosines = self._cosines(answer, relation, pool)
+        true = torch.where(
+            side[:, None],
+            self.known.contains(anchor[:, None], relation[:, None], pool, "tail"),
+            self.known.contains(anchor[:, None], relation[:, None], pool, "head"),
+        )
+        tau = self.config.temperature / (1 + math.log(self.steps + 1))
+        weights = torch.stack([(c.detach() / tau).softmax(1) for c in cosines]).sum(0)
+        uniform = torch.rand(weights.shape, generator=self.draws, device=batch.device)
+        gumbel = -(-uniform.clamp(min=TINY).log()).clamp(min=TINY).log()
+        noisy = (weights.log() + gumbel).masked_fill(true, -math.inf)
+        picks = noisy.topk(min(self.situation.count, self.config.pool), dim=1).indices
+        self._seen = cosines, true, picks
+        return Negatives(pool[picks], side * picks.shape[1])
+
+    def learn(self, batch: Tensor, negatives: Negatives, scores: Tensor) -> None:
+        assert self._seen is not None
+        cosines, true, picks = self._seen
+        self._seen = None
+        self.steps += 1
+        own = (self.config.adversarial * scores).softmax(1)
+        weights = torch.full_like(cosines[0], 1 / self.config.pool)
+        weights = weights.scatter(1, picks, own / self.config.pool)
+        loss = torch.zeros((), device=batch.device)
+        for cosine in cosines:
+            mass = weights * cosine.exp()
+            loss = loss - ((mass * true).sum() + TINY).log() + (mass * ~true).sum().log()
+        self.optimiser.zero_grad(set_to_none=True)
+        (self.config.weight / 3 * loss).backward()
+        self.optimiser.step()
+
+    def _cosines(self, answer: Tensor, relation: Tensor, pool: Tensor) -> list[Tensor]:
+        """Return per modality the cosines [B, pool] of true answers and candidates."""
+        found = []
+        of_answers, of_pool = (self.attention.modalities(ids) for ids in (answer, pool))
+        for (own, has), (others, have) in zip(of_answers, of_pool, strict=True):
+            found.append((own @ others.T) * has[:, None] * have)
+        with torch.no_grad():
+            own, others = self._structure(answer), self._structure(pool)
+        structure = own.new_zeros(len(answer), len(pool))
+        for each in relation.unique():
+            mine = relation == each
+            seen = self.attention.structures(own[mine], each)
+            structure[mine] = seen @ self.attention.structures(others, each).T
+        return [*found, structure]
+
+    def _structure(self, entities: Tensor) -> Tensor:
+        """Return what the model compares of entities: its structural table, or all side by side."""
+        tables = self.situation.model.encode(entities)
+        chosen = [tables["structure"]] if "structure" in tables else list(tables.values())
+        return torch.cat([table.detach().float() for table in chosen], 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "attention": dict(self.attention.state_dict()),
+            "optimiser": optimiser_state(self.optimiser),
+            "steps": self.steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state:
+            self.attention.load_state_dict(state["attention"])
+            restore_optimiser(self.optimiser, state["optimiser"])
+            self.steps = state["steps"]

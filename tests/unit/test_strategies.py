@@ -1,0 +1,395 @@
+"""Strategies of negatives: what they draw, what they learn, and that runs resume with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness.catalog import create_model, load_models
+from harness.errors import ConfigError
+from harness.index import GraphIndex, Modality, Side
+from harness.model import MODELS, Capabilities, Model, ModelConfig, Query, Tables, Term
+from harness.plan.expand import expand
+from harness.plan.settings import Setting, build_spec
+from harness.plan.spec import RunSpec
+from harness.plan.suite import load_suite
+from harness.procedure import STRATEGIES
+from harness.training.checkpoint import CheckpointFolder
+from harness.training.loop import fit
+from harness.training.procedures import StandardProcedure
+from harness.training.sampled import SampledLoss
+
+load_models()
+N, R, D, COUNT = 24, 2, 4, 6
+
+
+def graph() -> GraphIndex:
+    heads = torch.arange(N).repeat(R)
+    relations = torch.arange(R).repeat_interleave(N)
+    return GraphIndex(N, R, torch.stack([heads, relations, (heads + relations + 1) % N], 1), "d")
+
+
+class TwoTables(Model):
+    """Minus the distances of structure and picture of head and tail, in all four combinations."""
+
+    Config = ModelConfig
+    capabilities = Capabilities(title="Two", reference="", formula="")
+    free_encoding = True
+
+    def __init__(self) -> None:
+        super().__init__(ModelConfig(), graph(), {})
+        generator = torch.Generator().manual_seed(0)
+        self.structure, self.picture = (
+            torch.nn.Parameter(torch.randn(N, D, generator=generator)) for _ in range(2)
+        )
+
+    def encode(self, entities: Tensor | None = None) -> Tables:
+        tables = {"structure": self.structure, "picture": self.picture}
+        return {k: v if entities is None else v[entities] for k, v in tables.items()}
+
+    def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
+        names = ("structure", "picture")
+        terms = (Term("l1", tables[a][anchors], b, anchor=a) for a in names for b in names)
+        return Query(tuple(terms))
+
+
+def spec_of(strategy: str = "", **options: Any) -> RunSpec:
+    return RunSpec.model_validate(
+        {
+            "model": {"name": "rotate", "dim": D},
+            "data": {"dataset": "x"},
+            "negatives": {"count": COUNT, "strategy": {"name": strategy, **options}},
+            "optimiser": {"lr": 1e-2},
+            "training": {"epochs": 4, "batch_size": 16, "evaluate_every": 1},
+        }
+    )
+
+
+def loss_of(model: Model, spec: RunSpec, epoch: int = 0) -> SampledLoss:
+    made = SampledLoss(model, graph(), spec, torch.device("cpu"))
+    made.start_epoch(epoch)
+    return made
+
+
+def told(loss: SampledLoss) -> tuple[Tensor, Any, Tensor]:
+    """Return positives, negatives and their scores of one batch."""
+    loss(graph().train[:16], torch.Generator().manual_seed(0))
+    assert loss._told is not None
+    return loss._told
+
+
+# --- MANS and twins -----------------------------------------------------------------------
+
+
+def expected(model: TwoTables, batch: Tensor, negatives: Any, apart: Tensor) -> Tensor:
+    """Return the scores of negatives whose structure is ``apart``'s entity."""
+    scores = torch.empty(apart.shape)
+    with torch.no_grad():
+        for i, (head, _, tail) in enumerate(batch.tolist()):
+            for j in range(apart.shape[1]):
+                anchor = head if negatives.replaces_tail[i, j] else tail
+                own = model.structure[apart[i, j]], model.picture[negatives.candidates[i, j]]
+                asked = model.structure[anchor], model.picture[anchor]
+                scores[i, j] = -sum((a - b).abs().sum() for a in asked for b in own)
+    return scores
+
+
+def test_a_visual_negative_keeps_the_structure_of_the_positive() -> None:
+    model = TwoTables()
+    batch, negatives, scores = told(loss_of(model, spec_of("mans", mode="visual")))
+    own = torch.where(negatives.replaces_tail, batch[:, 2:], batch[:, :1])
+    assert torch.allclose(scores, expected(model, batch, negatives, own), atol=1e-5)
+
+
+def test_a_share_of_hybrid_negatives_is_visual() -> None:
+    model = TwoTables()
+    loss = loss_of(model, spec_of("mans", mode="hybrid", share=0.25))
+    visual = whole = 0
+    for _ in range(30):
+        batch, negatives, _ = told(loss)
+        own = torch.where(negatives.replaces_tail, batch[:, 2:], batch[:, :1])
+        stands = negatives.others["structure"]
+        visual += int((stands == own).sum())
+        whole += int((stands == negatives.candidates).sum())
+    assert visual + whole == 30 * 16 * COUNT
+    assert visual / (visual + whole) == pytest.approx(0.25, abs=0.03)
+
+
+def test_two_stages_are_visual_and_then_whole() -> None:
+    model, spec = TwoTables(), spec_of("mans", mode="two_stage", share=0.5)
+    for epoch, visual in enumerate((True, True, False, False)):
+        batch, negatives, _ = told(loss_of(model, spec, epoch))
+        own = torch.where(negatives.replaces_tail, batch[:, 2:], batch[:, :1])
+        assert torch.equal(negatives.others["structure"], own if visual else negatives.candidates)
+
+
+def test_adaptive_negatives_are_visual_where_the_paper_says() -> None:
+    model = TwoTables()
+    batch, negatives, scores = told(loss_of(model, spec_of("mans", mode="adaptive")))
+    own = torch.where(negatives.replaces_tail, batch[:, 2:], batch[:, :1])
+    whole = expected(model, batch, negatives, negatives.candidates)
+    visual = expected(model, batch, negatives, own)
+    mixed, same = torch.zeros_like(whole), torch.zeros_like(whole)
+    with torch.no_grad():
+        for i, (head, _, tail) in enumerate(batch.tolist()):
+            for j, other in enumerate(negatives.candidates[i].tolist()):
+                anchor = head if negatives.replaces_tail[i, j] else tail
+                s, m = model.structure, model.picture
+                same[i, j] = sum((x[anchor] - x[other]).abs().sum() for x in (s, m))
+                mixed[i, j] = (s[anchor] - m[other]).abs().sum() + (
+                    m[anchor] - s[other]
+                ).abs().sum()
+    assert torch.allclose(scores, torch.where(mixed < same, visual, whole), atol=1e-5)
+    assert 0.1 < (mixed < same).float().mean() < 0.9
+
+
+def test_twins_are_two_entities() -> None:
+    model = TwoTables()
+    batch, negatives, scores = told(loss_of(model, spec_of("twins")))
+    apart = negatives.others["structure"]
+    assert (apart != negatives.candidates).float().mean() > 0.8
+    assert torch.allclose(scores, expected(model, batch, negatives, apart), atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["mans", "twins"])
+def test_a_model_of_one_vector_gets_plain_negatives(strategy: str) -> None:
+    model = create_model("rotate", {"dim": D}, graph(), {}, seed=0)
+    batch, negatives, scores = told(loss_of(model, spec_of(strategy)))
+    head, relation, tail = batch.unbind(1)
+    for j in range(COUNT):
+        replaced, other = negatives.replaces_tail[:, j], negatives.candidates[:, j]
+        triples = torch.stack(
+            [torch.where(replaced, head, other), relation, torch.where(replaced, other, tail)], 1
+        )
+        assert torch.allclose(scores[:, j], model.score_triples(triples), atol=1e-5)
+
+
+def test_an_adaptive_strategy_says_what_model_it_needs() -> None:
+    model = create_model("rotate", {"dim": D}, graph(), {}, seed=0)
+    with pytest.raises(ConfigError, match="RotatE does not compare structure and modalities"):
+        told(loss_of(model, spec_of("mans", mode="adaptive")))
+
+
+# --- KBGAN --------------------------------------------------------------------------------
+
+
+def kbgan(**options: Any) -> tuple[StandardProcedure, Any]:
+    model = create_model("rotate", {"dim": D}, graph(), {}, seed=0)
+    spec = spec_of("kbgan", dim=8, lr=5e-2, **options)
+    procedure = StandardProcedure(model, graph(), spec, torch.device("cpu"))
+    return procedure, procedure.loss.strategy  # type: ignore[attr-defined]
+
+
+def step(procedure: StandardProcedure, epoch: int, steps: int) -> None:
+    procedure.start_epoch(epoch)
+    generator = torch.Generator().manual_seed(epoch)
+    for _ in range(steps):
+        procedure.step(graph().train, generator)
+
+
+def test_the_generator_learns_to_tell_the_positive_from_its_pool() -> None:
+    procedure, strategy = kbgan(pretrain=0.5)
+    step(procedure, 0, 60)
+    positives = graph().train
+    drawn = procedure.loss.sampler.sample(positives, torch.Generator())  # type: ignore[attr-defined]
+    true, pool = strategy._logits(positives, drawn)
+    assert (true[:, None] > pool).float().mean() > 0.95
+
+
+def test_picks_that_the_model_scores_high_become_likelier() -> None:
+    procedure, strategy = kbgan(pretrain=0.0, temperature=1.0)
+    model = procedure.model
+    positives, fixed = graph().train, torch.Generator()
+
+    def reward() -> float:
+        drawn = procedure.loss.sampler.sample(positives, fixed.manual_seed(7))  # type: ignore[attr-defined]
+        with torch.no_grad():
+            logits = strategy._logits(positives, drawn)[1]
+            head, relation, tail = (x[:, None].expand_as(drawn.candidates) for x in positives.T)
+            replaced = drawn.replaces_tail
+            triples = torch.stack(
+                [
+                    torch.where(replaced, head, drawn.candidates),
+                    relation,
+                    torch.where(replaced, drawn.candidates, tail),
+                ],
+                2,
+            )
+            scores = model.score_triples(triples.view(-1, 3)).view(logits.shape)
+            return float((logits.softmax(1) * scores).sum(1).mean())
+
+    before = reward()
+    weights = [p.detach().clone() for p in model.parameters()]
+    generator = torch.Generator().manual_seed(1)
+    for epoch in range(8):
+        procedure.start_epoch(epoch)
+        for _ in range(10):
+            procedure.loss(positives, generator)  # the model itself stands still
+            procedure.loss.after_step()
+    assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True))
+    assert reward() > before + 0.1
+
+
+def test_picks_are_of_the_pool_and_of_one_side() -> None:
+    procedure, strategy = kbgan(pretrain=0.0, pool=9)
+    procedure.start_epoch(0)
+    drawn = procedure.loss.sampler.sample(graph().train, torch.Generator())  # type: ignore[attr-defined]
+    assert drawn.candidates.shape == (N * R, 9)
+    picked = strategy.choose(graph().train, drawn)
+    assert picked.candidates.shape == (N * R, COUNT)
+    assert set(picked.tails.tolist()) == {0, COUNT}
+    for pool, picks in zip(drawn.candidates.tolist(), picked.candidates.tolist(), strict=True):
+        assert set(picks) <= set(pool)
+
+
+# --- MMRNS --------------------------------------------------------------------------------
+
+
+def features() -> dict[str, Modality]:
+    """A text that the even entities share, another that the odd ones share, and a random image."""
+    generator = torch.Generator().manual_seed(2)
+    text = torch.eye(2)[torch.arange(N) % 2]
+    present = torch.ones(N, dtype=torch.bool)
+    present[20:] = False
+    image = torch.randn(N, 5, generator=generator) * present[:, None]
+    return {
+        "text": Modality("text", text, torch.ones(N, dtype=torch.bool)),
+        "image": Modality("image", image, present),
+    }
+
+
+def mmrns(**options: Any) -> tuple[StandardProcedure, Any]:
+    model = create_model("rotate", {"dim": D}, graph(), {}, seed=0)
+    spec = spec_of("mmrns", pool=4 * N, **options)
+    procedure = StandardProcedure(model, graph(), spec, torch.device("cpu"), modalities=features())
+    procedure.start_epoch(0)
+    return procedure, procedure.loss.strategy  # type: ignore[attr-defined]
+
+
+def test_negatives_resemble_the_answer_the_more_the_longer_it_trains() -> None:
+    procedure, strategy = mmrns(temperature=0.2)
+    positives = graph().train
+    shares = []
+    for steps in (0, 10**6):
+        strategy.steps, alike, drawn = steps, 0, 0
+        for _ in range(5):
+            sides = procedure.loss.sampler.sample(positives, torch.Generator())  # type: ignore[attr-defined]
+            negatives = strategy.choose(positives, sides)
+            answer = torch.where(negatives.tails > 0, positives[:, 2], positives[:, 0])
+            alike += int(((negatives.candidates - answer[:, None]) % 2 == 0).sum())
+            drawn += negatives.candidates.numel()
+        shares.append(alike / drawn)
+    assert 0.5 < shares[0] < shares[1]
+
+
+def test_no_known_answer_is_drawn_and_a_place_of_the_pool_once() -> None:
+    procedure, strategy = mmrns()
+    positives = graph().train
+    sides = procedure.loss.sampler.sample(positives, torch.Generator())  # type: ignore[attr-defined]
+    negatives = strategy.choose(positives, sides)
+    known = {tuple(row) for row in positives.tolist()}
+    for (h, r, t), row, k in zip(
+        positives.tolist(), negatives.candidates.tolist(), negatives.tails.tolist(), strict=True
+    ):
+        assert not any(((h, r, c) if k else (c, r, t)) in known for c in row)
+    _, _, picks = strategy._seen
+    assert all(len(set(row)) == len(row) for row in picks.tolist())
+
+
+def test_the_attention_learns_that_true_answers_are_alike() -> None:
+    procedure, strategy = mmrns(lr=1e-2, weight=1.0)
+    positives, losses = graph().train, []
+    for _ in range(40):
+        procedure.loss(positives, torch.Generator().manual_seed(0))
+        seen, true, _ = strategy._seen
+        cosines = [cosine.detach() for cosine in seen]
+        losses.append(sum(float((c.exp() * ~true).sum() / (c.exp() * true).sum()) for c in cosines))
+        procedure.loss.after_step()
+    assert sum(losses[-5:]) < 0.95 * sum(losses[:5])
+
+
+def test_a_structural_model_keeps_the_features_that_its_strategy_looks_at(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "name: s\ndatasets: [{dataset: synthetic, features: all}]\nrows:\n  - rotate\n"
+        "  - {model: rotate, label: MMRNS, set: {negatives.strategy: {name: mmrns}}}\n"
+    )
+    plan = expand(load_suite(path))
+    kept = {run.label: run.spec.data.features for run in plan.runs}
+    assert kept == {"RotatE": "none", "MMRNS": "all"}
+
+
+# --- runs ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options"), [("kbgan", {"pretrain": 0.5}), ("mans", {}), ("mmrns", {"pool": 64})]
+)
+def test_a_resumed_run_is_the_run_that_was_not_stopped(
+    tmp_path: Path, strategy: str, options: Mapping[str, Any]
+) -> None:
+    def run(folder: Path, *epochs: int) -> Model:
+        for last in epochs:
+            spec = spec_of(strategy, **options)
+            model = create_model("rotate", {"dim": D}, graph(), {}, seed=0)
+            procedure = StandardProcedure(
+                model, graph(), spec, torch.device("cpu"), modalities=features()
+            )
+            training = spec.training.model_copy(update={"epochs": last})
+            fit(
+                model, procedure, procedure.rows, training, CheckpointFolder(folder),
+                lambda: {"mrr": 0.0}, seed=0, dataset="d",
+            )  # fmt: skip
+        return model
+
+    whole, parts = run(tmp_path / "whole", 4), run(tmp_path / "parts", 3, 4)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+
+
+def built(**values: object) -> RunSpec:
+    layers = [Setting(tuple(k.split(".")), v, f"x.yaml:1: {k}", True) for k, v in values.items()]
+    return build_spec(layers, name="rotate", model=MODELS.get("rotate"), dataset="x", seed=0)
+
+
+def test_options_of_strategies_are_checked_and_defaults_make_no_other_run() -> None:
+    name = {"negatives.strategy.name": "kbgan"}
+    assert built(**name, **{"negatives.strategy.pool": 20}) == built(**name)
+    assert built(**name, **{"negatives.strategy.pool": 30}) != built(**name)
+    again = RunSpec.model_validate(built(**name).model_dump(mode="json"))
+    assert again.negatives.strategy.name == "kbgan"
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"negatives.strategy.name": "kbgna"}, "unknown strategy 'kbgna'; did you mean 'kbgan'"),
+        (
+            {"negatives.strategy.name": "kbgan", "negatives.strategy.pol": 3},
+            "strategy 'kbgan': unknown key; did you mean 'pool'",
+        ),
+        ({"negatives.strategy.pool": 3}, "options go with negatives.strategy.name"),
+        ({"negatives.strategy": "kbgan"}, "needs a mapping with a name"),
+    ],
+)
+def test_what_is_wrong_with_a_strategy_is_said_with_its_line(
+    values: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        built(**values)
+    assert str(caught.value).startswith("x.yaml:1: negatives.strategy")
+
+
+def test_strategies_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    from harness.cli.models import show
+
+    for name in STRATEGIES:
+        show(name)
+        assert f"{name}: a strategy of negatives" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="did you mean 'kbgan'"):
+        show("kbgam")
