@@ -17,6 +17,7 @@ from harness.model import MODELS
 from harness.plan.spec import OptimiserSpec, RunSpec
 from harness.training.optimisers import LazyAdam
 from harness.training.procedures import StandardProcedure
+from harness.training.sampled import SampledLoss
 
 N, R = 400, 3
 DRAW = torch.Generator().manual_seed(0)
@@ -68,6 +69,7 @@ def train(name: str, optimiser: str) -> tuple[torch.Tensor, torch.Tensor, set[in
     before = model.entity.detach().clone()
     procedure = StandardProcedure(model, INDEX, spec, torch.device("cpu"))
     drawn: set[int] = set()
+    assert isinstance(procedure.loss, SampledLoss)
     sample = procedure.loss.sampler.sample
 
     def listening(batch: torch.Tensor, generator: torch.Generator) -> Any:

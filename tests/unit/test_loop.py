@@ -15,6 +15,7 @@ from harness.plan.spec import RunSpec
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import FitResult, fit
 from harness.training.procedures import StandardProcedure
+from harness.training.sampled import SampledLoss
 
 GENERATOR = torch.Generator().manual_seed(1)
 TRAIN = torch.stack([torch.randint(n, (200,), generator=GENERATOR) for n in (30, 3, 30)], 1)
@@ -158,7 +159,8 @@ def test_clip_bounds_what_a_step_changes() -> None:
 @pytest.mark.parametrize("filtered", ["train", "none"])
 def test_negatives_are_filtered_as_the_run_says(filtered: str) -> None:
     steps = procedure(negatives={"filter": filtered, "count": 200})
-    drawn = steps.sampler.sample(TRAIN, torch.Generator().manual_seed(0))
+    assert isinstance(steps.loss, SampledLoss)
+    drawn = steps.loss.sampler.sample(TRAIN, torch.Generator().manual_seed(0))
     known = {tuple(row) for row in TRAIN.tolist()}
     made = [
         (h, r, e) if place < tails else (e, r, t)

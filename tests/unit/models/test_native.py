@@ -185,7 +185,7 @@ def test_the_models_loss_prefers_true_modalities(kind: str) -> None:
     before = gap()
     with torch.no_grad():
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-            parameter -= 1e-2 * gradient
+            parameter.sub_(1e-2 * gradient)
     assert gap() > before
 
 
