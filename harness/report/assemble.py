@@ -249,12 +249,10 @@ class _Assembly:
             notes.append(f"Protocol: {self.results.protocol}.")
             notes += self.feature_notes()
         for dataset in self.definition.datasets:
+            here = [r for r in self.shown if r.dataset.lower() == dataset.name.lower()]
+            own = [dataset.note] if here and dataset.note else []
             remarks = dict.fromkeys(
-                note
-                for result in self.shown
-                if result.dataset.lower() == dataset.name.lower()
-                for record in result.records
-                for note in record.notes
+                [*own, *(note for r in here for record in r.records for note in record.notes)]
             )
             notes.extend(self.about(dataset, remark) for remark in remarks)
         return (*notes, *self.definition.footnotes)

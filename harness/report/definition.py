@@ -125,6 +125,8 @@ class DatasetSpec(Config):
     """Metrics on this dataset, when they differ from the table's."""
     missing: str = ""
     """Why the suite leaves this dataset out; printed for its empty cells."""
+    note: str = ""
+    """What holds for all figures on it, a setting that they share; printed below the table."""
     against: str = ""
     """Another dataset of the table: each column stands beside that dataset's, ``title`` behind the
     metric's ("MRR clean"), with the change against it."""

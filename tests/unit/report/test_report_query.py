@@ -375,6 +375,15 @@ def test_a_suite_without_a_definition_has_its_plain_table_by_name(
         named_table(store, "tyo")
 
 
+def test_the_note_of_a_dataset_stands_below_tables_that_show_it(
+    store: MemoryStore, fill: Fill
+) -> None:
+    noted = define(datasets=[{"name": "atlas", "title": "Atlas", "note": "At half the width."}])
+    assert "Atlas: At half the width." not in report_table(store, noted).notes
+    fill().row("A", [0.2])
+    assert "Atlas: At half the width." in report_table(store, noted).notes
+
+
 @pytest.mark.parametrize("status", ["validated", "pruned"])
 def test_what_a_study_left_untested_says_so(store: MemoryStore, fill: Fill, status: str) -> None:
     fill().row("A", [0.2]).row("B", [0.3])
