@@ -374,7 +374,7 @@ def test_learns_a_graph_with_a_planted_rule(name: str, tmp_path: Path) -> None:
     held_out = torch.arange(len(index.train)) % 6 == 0
     train, test = index.train[~held_out], index.train[held_out]
     seen = GraphIndex(N, R, train, "d")
-    options = {"dim": 16, **LEARNING.get(name, {})}
+    options = {"dim": 16, **SMALL.get(name, {}), **LEARNING.get(name, {})}
     model = create_model(name, options, seen, make_modalities(seen))
     spec = RunSpec.model_validate(
         {
