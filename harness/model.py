@@ -28,6 +28,7 @@ from harness.registry import Registry
 
 __all__ = [
     "MODELS",
+    "STRUCTURE",
     "Capabilities",
     "Mix",
     "Model",
@@ -41,6 +42,9 @@ __all__ = [
 
 Tables = Mapping[str, Tensor]
 """Name -> [n, width] vectors; the n rows are the entities that ``encode`` was asked for."""
+
+STRUCTURE = "structure"
+"""Name of the table of structural vectors in a model that compares them apart from modalities."""
 
 Parts = tuple[Tensor, Tensor]
 """Vectors of entities by modality, [n, P, width], the structure first, and who has them, [n, P]

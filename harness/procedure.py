@@ -101,13 +101,16 @@ class Strategy:
     Config: ClassVar[type[StrategyConfig]] = StrategyConfig
     one_side: ClassVar[bool] = False
     """The sampler replaces one side per positive, the same in all its corruptions."""
-    compares: ClassVar[bool] = False
-    """Whether ``compare`` is asked."""
     uses_modalities: ClassVar[bool] = False
     """Whether it looks at the features of the run."""
 
     def __init__(self, config: Any, situation: Situation) -> None:
         self.config, self.situation = config, situation
+
+    @property
+    def compares(self) -> bool:
+        """Whether ``compare`` is asked."""
+        return False
 
     @property
     def drawn(self) -> int:

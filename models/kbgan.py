@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from harness.errors import ConfigError
 from harness.model import MODELS, Model
 from harness.procedure import (
     Negatives,
@@ -29,7 +30,8 @@ class KBGANConfig(StrategyConfig):
     dim: Annotated[int, Field(ge=1)] = 50
     """Width of the generator (the repository's; complex components for complex)."""
     pool: Annotated[int, Field(ge=2)] = 20
-    """Uniform corruptions of one side to pick from."""
+    """Uniform corruptions of one side to pick from; each pick is drawn by itself, so that an entity
+    may be picked more than once."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of the generator's Adam."""
     pretrain: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -61,6 +63,12 @@ class KBGAN(Strategy):
     def __init__(self, config: KBGANConfig, situation: Situation) -> None:
         super().__init__(config, situation)
         made = MODELS.get(config.generator)
+        reads = made.capabilities.reads_features or not made.capabilities.trainable
+        if reads or "dim" not in made.Config.model_fields:
+            raise ConfigError(
+                f"negatives.strategy.generator: '{config.generator}' is no model of structure "
+                "alone with a dim; distmult and complex are"
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(situation.seed(0))
             options = made.Config.model_validate({"dim": config.dim})
@@ -93,7 +101,8 @@ class KBGAN(Strategy):
             self._step((both.logsumexp(1) - true).sum())
             return Negatives(negatives.candidates[:, :count], tail * count)
         log_p = logits.log_softmax(1)
-        picks = torch.multinomial(log_p.detach().exp(), count, generator=self.draws)
+        chances = log_p.detach().exp()
+        picks = torch.multinomial(chances, count, replacement=True, generator=self.draws)
         self._log_p = log_p.gather(1, picks)
         return Negatives(negatives.candidates.gather(1, picks), tail * count)
 
@@ -103,7 +112,7 @@ class KBGAN(Strategy):
         )
         if self._log_p is None:
             return
-        advantage = (scores - self.baseline) / scores.std().clamp(min=1e-6)
+        advantage = (scores - self.baseline) / scores.std(correction=0).clamp(min=1e-6)
         self._step(-(advantage * self._log_p).sum())
         self._log_p = None
 
@@ -112,12 +121,12 @@ class KBGAN(Strategy):
         head, relation, tail = batch.unbind(1)
         replaces_tail = negatives.tails > 0
         tables = self.generator.encode()
-        pool = negatives.candidates.shape[1]
+        pool = self.config.pool
         starts = torch.arange(len(batch) + 1, device=batch.device) * (pool + 1)
         scores = []
         for side, anchor, answer in (("tail", head, tail), ("head", tail, head)):
             query = self.generator.queries(tables, anchor, relation, side)  # type: ignore[arg-type]
-            listed = torch.cat([answer[:, None], negatives.candidates], 1).flatten()
+            listed = torch.cat([answer[:, None], negatives.candidates[:, :pool]], 1).flatten()
             found = self.generator.score_gathered(tables, query, starts, listed)
             scores.append(found.view(len(batch), pool + 1))
         chosen = torch.where(replaces_tail[:, None], *scores) / self.config.temperature

@@ -10,11 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.errors import ConfigError
-from harness.model import Term
+from harness.model import STRUCTURE, Term
 from harness.procedure import Negatives, Situation, Strategy, StrategyConfig, register_strategy
-
-STRUCTURE = "structure"
-"""Name of the table of structural vectors in models that compare it apart (``ikrl``)."""
 
 
 class MANSConfig(StrategyConfig):
@@ -51,9 +48,13 @@ class MANS(Strategy):
 
     def __init__(self, config: MANSConfig, situation: Situation) -> None:
         super().__init__(config, situation)
-        self.compares = config.mode == "adaptive"  # type: ignore[misc]
         self.draws = torch.Generator(situation.device)
         self.share = 1.0
+
+    @property
+    def compares(self) -> bool:
+        adaptive: bool = self.config.mode == "adaptive"
+        return adaptive
 
     def start_epoch(self, epoch: int) -> None:
         self.draws.manual_seed(self.situation.seed(epoch + 1))

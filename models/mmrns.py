@@ -11,6 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, normalize
 
+from harness.errors import ConfigError
+from harness.model import STRUCTURE, Model
 from harness.procedure import (
     Negatives,
     Situation,
@@ -50,8 +52,8 @@ class Attention(nn.Module):
     """What entities are to a relation in every modality.
 
     Each modality is one vector here, where the paper has 24 patches of an image and four sentences.
-    Its cross-modal attention is then over one vector, and its relation gate a factor that the layer
-    normalisation takes away again: of both the sign of the modalities' agreement is left. The
+    Its cross-modal attention is then over one vector, and its relation gate a positive factor that
+    the layer normalisation takes away again: they have nothing to decide and are left out. The
     structure depends on the relation as in the paper, e * sigmoid(W3 lrelu(W1 [e; r])).
     """
 
@@ -69,28 +71,24 @@ class Attention(nn.Module):
 
     def modalities(self, entities: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return per modality vectors [n, dim] of norm 1 and who has it, [n]."""
-        raw = [
-            leaky_relu(table.mapped(first, entities), 0.1)  # type: ignore[operator]
-            for table, first in zip(self.tables, self.first, strict=True)
-        ]
-        present = [table.has(entities)[:, 0] for table in self.tables]  # type: ignore[operator]
         found = []
-        for place, (values, norm, last) in enumerate(zip(raw, self.norms, self.last, strict=True)):
-            agreement = sum(
-                (
-                    (values * other).sum(1, keepdim=True)
-                    for i, other in enumerate(raw)
-                    if i != place
-                ),
-                torch.zeros(len(values), 1, device=values.device),
-            )
-            made = norm(values) * (1 + agreement.sign())
-            found.append((normalize(last(made), dim=1), present[place]))
+        for table, first, norm, last in zip(
+            self.tables, self.first, self.norms, self.last, strict=True
+        ):
+            assert isinstance(table, FeatureTable)
+            values = norm(leaky_relu(table.mapped(first, entities), 0.1))
+            found.append((normalize(last(values), dim=1), table.has(entities)[:, 0]))
         return found
 
-    def structures(self, vectors: Tensor, relation: Tensor) -> Tensor:
-        """Return vectors [n, w] as a relation (id, a scalar) sees them, of norm 1."""
-        hidden = self.of_entity(vectors) + self.of_relation(self.relation[relation])
+    def structures(self, vectors: Tensor, hidden: Tensor, relation: Tensor) -> Tensor:
+        """Return vectors [n, w] as a relation (id, a scalar) sees them, of norm 1.
+
+        Args:
+            vectors: of entities.
+            hidden: ``of_entity`` of them, [n, hidden].
+            relation: see above.
+        """
+        hidden = hidden + self.of_relation(self.relation[relation])
         return normalize(vectors * self.gate(leaky_relu(hidden, 0.1)).sigmoid(), dim=1)
 
 
@@ -119,6 +117,12 @@ class MMRNS(Strategy):
 
     def __init__(self, config: MMRNSConfig, situation: Situation) -> None:
         super().__init__(config, situation)
+        there = min(config.pool, situation.index.n_entities)
+        if situation.count > there // 2:
+            raise ConfigError(
+                f"negatives.count={situation.count}: mmrns takes at most half of its pool of "
+                f"{there} (negatives.strategy.pool)"
+            )
         self.known = situation.index.known.to(situation.device)
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(situation.seed(0))
@@ -140,10 +144,10 @@ class MMRNS(Strategy):
         head, relation, tail = batch.unbind(1)
         side = negatives.tails > 0
         answer, anchor = torch.where(side, tail, head), torch.where(side, head, tail)
-        pool = torch.randint(
-            self.situation.index.n_entities, (self.config.pool,),
-            generator=self.draws, device=batch.device,
-        )  # fmt: skip
+        everyone = torch.randperm(
+            self.situation.index.n_entities, generator=self.draws, device=batch.device
+        )
+        pool = everyone[: self.config.pool]
         cosines = self._cosines(answer, relation, pool)
         true = torch.where(
             side[:, None],
@@ -155,7 +159,9 @@ class MMRNS(Strategy):
         uniform = torch.rand(weights.shape, generator=self.draws, device=batch.device)
         gumbel = -(-uniform.clamp(min=TINY).log()).clamp(min=TINY).log()
         noisy = (weights.log() + gumbel).masked_fill(true, -math.inf)
-        picks = noisy.topk(min(self.situation.count, self.config.pool), dim=1).indices
+        picks = noisy.topk(self.situation.count, dim=1).indices
+        # Where fewer than that are free, the likeliest stands in for known answers.
+        picks = torch.where(true.gather(1, picks), picks[:, :1], picks)
         self._seen = cosines, true, picks
         return Negatives(pool[picks], side * picks.shape[1])
 
@@ -165,8 +171,8 @@ class MMRNS(Strategy):
         self._seen = None
         self.steps += 1
         own = (self.config.adversarial * scores).softmax(1)
-        weights = torch.full_like(cosines[0], 1 / self.config.pool)
-        weights = weights.scatter(1, picks, own / self.config.pool)
+        even = 1 / cosines[0].shape[1]
+        weights = torch.full_like(cosines[0], even).scatter(1, picks, own * even)
         loss = torch.zeros((), device=batch.device)
         for cosine in cosines:
             mass = weights * cosine.exp()
@@ -183,18 +189,29 @@ class MMRNS(Strategy):
             found.append((own @ others.T) * has[:, None] * have)
         with torch.no_grad():
             own, others = self._structure(answer), self._structure(pool)
+        hidden_own, hidden = self.attention.of_entity(own), self.attention.of_entity(others)
         structure = own.new_zeros(len(answer), len(pool))
         for each in relation.unique():
             mine = relation == each
-            seen = self.attention.structures(own[mine], each)
-            structure[mine] = seen @ self.attention.structures(others, each).T
+            seen = self.attention.structures(own[mine], hidden_own[mine], each)
+            structure[mine] = seen @ self.attention.structures(others, hidden, each).T
         return [*found, structure]
 
     def _structure(self, entities: Tensor) -> Tensor:
-        """Return what the model compares of entities: its structural table, or all side by side."""
-        tables = self.situation.model.encode(entities)
-        chosen = [tables["structure"]] if "structure" in tables else list(tables.values())
-        return torch.cat([table.detach().float() for table in chosen], 1)
+        """Return the structural vectors of entities, [n, w]: what the model has in their place.
+
+        The model is asked as in a test: its own draws are not touched.
+        """
+        model = self.situation.model
+        was_training = model.training
+        model.eval()
+        if type(model).parts is not Model.parts:
+            vectors = model.parts(entities)[0][:, 0]
+        else:
+            tables = model.encode(entities)
+            vectors = tables.get(STRUCTURE, next(iter(tables.values())))
+        model.train(was_training)
+        return vectors.detach().float()
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -59,7 +59,8 @@ class NativE(Model):
     Zhang et al., NativE: Multi-modal Knowledge Graph Completion in the Wild (SIGIR 2024). With the
     structure as one of the modalities, e_m an MLP of the features (two layers, ReLU), and
 
-        v_e(r) = sum_m softmax_m( a_em / sigmoid(zeta_r) ) e_em,   a_em = w . tanh(e_em),
+        v_e(r) = sum_m softmax_m( a_em / sigmoid(zeta_r) ) e_em,
+        a_em = w . tanh(e_em),
 
     an entity looks otherwise to each relation. Candidates are mixed while they are scored
     (``harness.kernels.mixed``), which no table of [relations, entities] has to hold.

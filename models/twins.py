@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from harness.model import STRUCTURE
 from harness.procedure import Negatives, Strategy, register_strategy
-
-STRUCTURE = "structure"
-"""Name of the table of structural vectors in models that compare it apart (``vbkgc``)."""
 
 
 @register_strategy("twins")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
@@ -44,6 +44,12 @@ class VISTAConfig(ModelConfig):
     other_dropout: Rate = 0.1
     """Of the other projected modalities (text: 0 on FB15k-237)."""
 
+    @model_validator(mode="after")
+    def _consistent(self) -> VISTAConfig:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} is no multiple of heads {self.heads}")
+        return self
+
 
 @register_model("vista")
 class VISTA(Model):
@@ -52,7 +58,7 @@ class VISTA(Model):
     Lee et al., VISTA: Visual-Textual Knowledge Graph Representation Learning (Findings of EMNLP
     2023). An entity is the first output of a transformer over
 
-        [token; drop(LN(e)) + p_s; drop(LN(P_m x_m)) + p_m for each modality m it has],
+        [token; drop(LN(e)) + p_s; drop(LN(P_m x_m)) + p_m for each m it has],
 
     a relation likewise over [token; drop(LN(r)) + p_s], and a question the output, in the place of
     the blank, of a transformer over three vectors with positions. It is trained against all
@@ -78,8 +84,6 @@ class VISTA(Model):
         self, config: VISTAConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
-        if config.dim % config.heads:
-            raise ValueError(f"dim {config.dim} is no multiple of heads {config.heads}")
         found = offered(modalities)
         self.entity = xavier_table(index.n_entities, config.dim)
         self.relation = xavier_table(index.n_relations, config.dim)

@@ -296,14 +296,15 @@ def _list() -> None:
     )
     from harness.report.files import available, load_any
 
+    lines = {name: f"{name:<12} {'table':<7} {title}" for name, title in RERANKED.items()}
     for name in available():
         definition = load_any(name)
         kind = "figure" if isinstance(definition, FigureDefinition) else "table"
         both = isinstance(definition, ComplexityDefinition | RobustnessDefinition)
         kind = "both" if both else kind
-        typer.echo(f"{name:<12} {kind:<7} {definition.title}")
-    for name, title in RERANKED.items():
-        typer.echo(f"{name:<12} {'table':<7} {title}")
+        lines[name] = f"{name:<12} {kind:<7} {definition.title}"
+    for name in sorted(lines):
+        typer.echo(lines[name])
 
 
 def _format(given: str, out: Path | None) -> str:

@@ -37,7 +37,7 @@ AXES = {
 
 _LOOKED_AT: Mapping[str, Callable[[RunSpec, type[Model]], bool]] = {
     **dict.fromkeys(
-        ("objective", "optimiser", "training", "audit"),
+        ("objective", "adversary", "optimiser", "training", "audit"),
         lambda spec, model: model.capabilities.trainable,
     ),
     **dict.fromkeys(

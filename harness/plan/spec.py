@@ -38,6 +38,8 @@ __all__ = [
 
 NUMERICS = {"training": 1, "negatives": 1, "objective": 1, "evaluation": 1}
 """Version of the numbers each part of the harness produces; raised when a fix changes them."""
+OPTIONAL_NUMERICS = {"strategy": 1, "adversary": 1, "corruption": 1}
+"""The same of parts that few runs have; in the identity of those runs alone, from version 2 on."""
 
 
 class ModelSpec(Config):
@@ -65,6 +67,21 @@ class DataSpec(Config):
     """Modalities of the feature set to use; all when not given."""
     corrupt: tuple[Corruption, ...] = ()
     """What is wrong with the features, one after another; what does nothing is left out."""
+
+    @field_validator("corrupt")
+    @classmethod
+    def _each_once(cls, corrupt: tuple[Corruption, ...]) -> tuple[Corruption, ...]:
+        # Draws depend on kind and modality alone: a second one would be the first again.
+        for place, one in enumerate(corrupt):
+            for other in corrupt[:place]:
+                if one.kind == other.kind and (
+                    one.modality == other.modality or None in (one.modality, other.modality)
+                ):
+                    raise ValueError(
+                        f"'{one.kind}' of {one.modality or other.modality or 'every modality'} is "
+                        "given twice"
+                    )
+        return corrupt
 
     @field_validator("corrupt")
     @classmethod
@@ -140,9 +157,7 @@ class EgnsWeighting(Config):
 class ObjectiveSpec(Config):
     """The loss."""
 
-    loss: Annotated[
-        Literal["logistic", "margin", "one_vs_all", "k_vs_all"], one_of("logistic", "margin")
-    ] = "logistic"
+    loss: Literal["logistic", "margin", "one_vs_all", "k_vs_all"] = "logistic"
     """logistic: -log s(pos) - mean w log s(-neg), halved; margin: relu(m - pos + neg). Without
     negatives, for scores that are inner products: one_vs_all: -log softmax over all entities, for
     the head and the tail of each triple (Lacroix et al. 2018); k_vs_all: binary cross entropy of
@@ -340,6 +355,15 @@ class RunSpec(Config):
         data = self.data.model_copy(update={"corrupt": alike})
         return self.model_copy(update={"data": data})
 
+    def _optional_numerics(self) -> dict[str, int]:
+        used = {
+            "strategy": bool(self.negatives.strategy.name),
+            "adversary": self.adversary.kind != "none",
+            "corruption": bool(self.data.corrupt),
+        }
+        versions = OPTIONAL_NUMERICS.items()
+        return {part: version for part, version in versions if used[part] and version > 1}
+
     def run_id(self, *, dataset_digest: str, feature_digest: str, model_numerics: int) -> str:
         """Return the run's identity: 12 hex digits.
 
@@ -357,7 +381,7 @@ class RunSpec(Config):
             "dataset": dataset_digest,
             "features": feature_digest,
             "seed": self.seed,
-            "numerics": {**NUMERICS, "model": model_numerics},
+            "numerics": {**NUMERICS, **self._optional_numerics(), "model": model_numerics},
         }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]

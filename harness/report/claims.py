@@ -107,7 +107,9 @@ def load_claims(path: Path) -> tuple[Claims, tuple[Origin, ...]]:
         ConfigError: it cannot be read or holds a mistake; every one is named with file and line.
     """
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file of claims")
+        raise ConfigError(
+            f"{path}: no such file of claims; `harness claims check FILE` takes another"
+        )
     document = read_yaml(path)
     claims = validate(document, Claims)
     return claims, tuple(document.origin(("claims", i)) for i in range(len(claims.claims)))

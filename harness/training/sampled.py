@@ -227,18 +227,29 @@ def check_tables(model: Model, tables: Tables, entities: Tensor | None) -> None:
 
 def _interleave(first: Query, second: Query) -> Query:
     """Merge two queries of q rows into one of 2q: first[0], second[0], first[1], ..."""
-    assert len(first.terms) == len(second.terms)
+    if _shape(first) != _shape(second):
+        raise ConfigError(
+            "the queries of a model for heads and for tails differ in their terms, offset or "
+            "views; one loss cannot take both: use one_vs_all or k_vs_all"
+        )
     terms = []
     for a, b in zip(first.terms, second.terms, strict=True):
-        assert (a.op, a.table, a.weight) == (b.op, b.table, b.weight)
         scale = None
         if a.scale is not None and b.scale is not None:
             scale = torch.stack([a.scale, b.scale], 1).flatten(0, 1)
         mix = None
         if a.mix is not None and b.mix is not None:
-            assert a.mix.logits == b.mix.logits
             temperature = torch.stack([a.mix.temperature, b.mix.temperature], 1).flatten()
             mix = Mix(a.mix.logits, temperature)
         both = torch.stack([a.query, b.query], 1).flatten(0, 1)
         terms.append(Term(a.op, both, a.table, a.weight, scale, mix, a.anchor))
     return Query(tuple(terms), first.offset, first.views)
+
+
+def _shape(query: Query) -> tuple[object, ...]:
+    """Return what must be equal in queries that are merged."""
+    terms = [
+        (t.op, t.table, t.weight, t.scale is None, None if t.mix is None else t.mix.logits)
+        for t in query.terms
+    ]
+    return terms, query.offset, query.views

@@ -14,7 +14,7 @@ from harness.errors import Interrupted, MachineError
 from harness.index import GraphIndex, Modality
 from harness.model import Model, Tables
 from harness.plan.spec import RunSpec
-from harness.training import procedures
+from harness.training import sampled
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.compiled import Encode
 from harness.training.loop import FitResult, fit
@@ -130,7 +130,7 @@ def test_a_compiled_step_encodes_as_many_rows_whatever_it_draws(
 
         return encode_and_remember
 
-    monkeypatch.setattr(procedures, "compiled", remember)
+    monkeypatch.setattr(sampled, "compiled", remember)
     _, procedure, _ = build(compiles=True)
     generator = torch.Generator().manual_seed(0)
     for batch in (TRAIN[:12], TRAIN[:1].repeat(12, 1)):

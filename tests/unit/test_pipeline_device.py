@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import pipeline
+from harness import pipeline, splits
 from harness.catalog import create_model
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.model import Model
@@ -30,7 +30,7 @@ def test_a_model_without_parameters_is_ranked_on_the_device_of_the_run(
         return Ranks(triples.numpy(), {s: SideCounts(ones, ones, ones) for s in protocol.sides})
 
     monkeypatch.setattr(pipeline, "resolve_device", lambda wish: torch.device("meta"))
-    monkeypatch.setattr(pipeline, "rank", ranked)
+    monkeypatch.setattr(splits, "rank", ranked)
     spec = RunSpec.model_validate({"model": {"name": name}, "data": {"dataset": "synthetic"}})
     pipeline.execute("0" * 12, spec, pipeline.Workplace(tmp_path))
     assert devices == [torch.device("meta")] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,34 @@ def test_picks_that_the_model_scores_high_become_likelier() -> None:
     assert reward() > before + 0.1
 
 
+def test_picks_follow_the_generator_also_where_they_are_more_than_its_pool() -> None:
+    procedure, strategy = kbgan(pretrain=0.0, pool=3)
+    procedure.start_epoch(0)
+    drawn = procedure.loss.sampler.sample(graph().train, torch.Generator())  # type: ignore[attr-defined]
+    with torch.no_grad():
+        strategy.generator.entity.mul_(30)
+        likeliest = strategy._logits(graph().train, drawn)[1].argmax(1)
+    picked = strategy.choose(graph().train, drawn).candidates
+    best = drawn.candidates.gather(1, likeliest[:, None])
+    assert picked.shape == (N * R, COUNT)
+    assert (picked == best).float().mean() > 0.5
+    assert set(picked[0].tolist()) <= set(drawn.candidates[0, :3].tolist())
+
+
+def test_a_batch_of_one_positive_and_one_negative_leaves_the_generator_finite() -> None:
+    procedure, strategy = kbgan(pretrain=0.0)
+    strategy.situation = dataclasses.replace(strategy.situation, count=1)
+    procedure.start_epoch(0)
+    procedure.step(graph().train[:1], torch.Generator().manual_seed(0))
+    assert all(bool(p.isfinite().all()) for p in strategy.generator.parameters())
+
+
+@pytest.mark.parametrize("generator", ["lookup", "mocme"])
+def test_a_generator_reads_no_features_and_learns(generator: str) -> None:
+    with pytest.raises(ConfigError, match="is no model of structure alone"):
+        kbgan(generator=generator)
+
+
 def test_picks_are_of_the_pool_and_of_one_side() -> None:
     procedure, strategy = kbgan(pretrain=0.0, pool=9)
     procedure.start_epoch(0)
@@ -265,7 +294,7 @@ def features() -> dict[str, Modality]:
 
 def mmrns(**options: Any) -> tuple[StandardProcedure, Any]:
     model = create_model("rotate", {"dim": D}, graph(), {}, seed=0)
-    spec = spec_of("mmrns", pool=4 * N, **options)
+    spec = spec_of("mmrns", **{"pool": 4 * N, **options})
     procedure = StandardProcedure(model, graph(), spec, torch.device("cpu"), modalities=features())
     procedure.start_epoch(0)
     return procedure, procedure.loss.strategy  # type: ignore[attr-defined]
@@ -285,6 +314,29 @@ def test_negatives_resemble_the_answer_the_more_the_longer_it_trains() -> None:
             drawn += negatives.candidates.numel()
         shares.append(alike / drawn)
     assert 0.5 < shares[0] < shares[1]
+
+
+def test_who_lacks_a_modality_is_compared_without_it() -> None:
+    _, strategy = mmrns()
+    answer, pool = torch.tensor([0, 21]), torch.arange(N)
+    image = strategy._cosines(answer, torch.tensor([0, 1]), pool)[0]
+    assert (image[:, 20:] == 0).all()
+    assert (image[1] == 0).all()
+    assert (image[0, :20] != 0).all()
+
+
+def test_the_structure_of_a_model_of_parts_is_its_first() -> None:
+    model = create_model("native", {"dim": D}, graph(), features(), seed=0)
+    spec = spec_of("mmrns", pool=4 * N)
+    procedure = StandardProcedure(model, graph(), spec, torch.device("cpu"), modalities=features())
+    strategy = procedure.loss.strategy  # type: ignore[attr-defined]
+    assert torch.equal(strategy._structure(torch.arange(N)), model.entity)
+    assert model.training
+
+
+def test_more_negatives_than_half_a_pool_are_refused() -> None:
+    with pytest.raises(ConfigError, match="takes at most half of its pool of 8"):
+        mmrns(pool=8)
 
 
 def test_no_known_answer_is_drawn_and_a_place_of_the_pool_once() -> None:

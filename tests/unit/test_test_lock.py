@@ -132,7 +132,7 @@ def test_training_that_asks_for_the_test_split_is_an_error(
     monkeypatch.setattr("harness.pipeline._fit", peeking)
     if who == "the procedure":
         monkeypatch.setattr(
-            "harness.pipeline.StandardProcedure", lambda *_: given[0].splits["test"]
+            "harness.pipeline.StandardProcedure", lambda *_, **__: given[0].splits["test"]
         )
     with pytest.raises(LockedSplitError):
         train(place)

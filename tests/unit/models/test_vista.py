@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness.catalog import create_model, load_models
+from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality
 from harness.model import Model
 
@@ -94,5 +95,5 @@ def test_the_score_is_the_formula(side: Any) -> None:
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:
-    with pytest.raises(ValueError, match="dim 8 is no multiple of heads 3"):
+    with pytest.raises(ConfigError, match="dim 8 is no multiple of heads 3"):
         vista(heads=3)
