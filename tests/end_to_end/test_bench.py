@@ -76,6 +76,7 @@ def test_kernels(found: Path) -> None:
     assert all(one["seconds"]["median"] > 0 < one["least"][0] for one in written["kernels"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_probes")
 def test_peers(found: Path) -> None:
     """Those that are installed take part; of the others it is said how to get them."""

@@ -65,7 +65,17 @@ def assert_told(ended: Any, message: str = REMEDY) -> None:
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("way", [*WAYS, *BESIDE])
+QUICK = 3
+"""Ways that are tried each time: each takes a handful of commands."""
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(way, marks=() if place < QUICK else pytest.mark.slow)
+        for place, way in enumerate([*WAYS, *BESIDE])
+    ],
+)
 def test_a_damaged_row(
     harness: Run, damaged: Callable[[str], None], tmp_path: Path, way: str
 ) -> None:

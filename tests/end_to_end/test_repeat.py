@@ -54,6 +54,7 @@ def command(harness: Run, run_id: str, **environment: str) -> list[str]:
     return words[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [(), ("--set", "training.epochs=1", "--set", "negatives.count=3")], ids=["", "set"]
 )

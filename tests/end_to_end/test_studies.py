@@ -384,6 +384,7 @@ def test_failed_trials_are_kept_and_tried_again_when_asked(
     assert len(trials(home)) == 4
 
 
+@pytest.mark.slow
 def test_a_restart_forgets_trials_and_trains_nothing(
     harness: Run, home: Path, tmp_path: Path
 ) -> None:
@@ -437,6 +438,7 @@ def test_two_commands_do_not_work_on_one_study(
 # --- pruning ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_is_a_run_in_part_that_a_promotion_finishes(
     harness: Run, home: Path, tmp_path: Path
 ) -> None:
@@ -492,6 +494,7 @@ metrics: ["valid:mrr", easy, ambiguous, hard]
 """
 
 
+@pytest.mark.slow
 def test_a_study_is_drawn_untested_here_and_from_its_records(
     harness: Run, home: Path, tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ def test_compiled_training_has_the_losses_of_the_uncompiled(batch: int, tmp_path
         torch.testing.assert_close(others[name], value, rtol=0.02, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_compiled_training_that_is_resumed_equals_a_straight_one_to_the_bit(
     tmp_path: Path,
 ) -> None:
