@@ -330,7 +330,7 @@ def test_the_structure_of_a_model_of_parts_is_its_first() -> None:
     spec = spec_of("mmrns", pool=4 * N)
     procedure = StandardProcedure(model, graph(), spec, torch.device("cpu"), modalities=features())
     strategy = procedure.loss.strategy  # type: ignore[attr-defined]
-    assert torch.equal(strategy._structure(torch.arange(N)), model.entity)
+    assert torch.equal(strategy._structure(torch.arange(N)), model.state_dict()["entity"])
     assert model.training
 
 
