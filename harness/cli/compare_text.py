@@ -183,7 +183,7 @@ def _more_seeds(compared: Compared, seeds: int) -> str:
             "is not known; a second seed of both says it."
         )
     if compared.answer != "open":
-        return f"More seeds are not needed: {seeds} settle it at the level {ALPHA:g}."
+        return f"More seeds are not needed: {seeds} tell them apart at the level {ALPHA:g}."
     if compared.finding.difference == 0:
         return "There is no difference that more seeds could settle."
     if not outlook.triples_suffice:

@@ -257,6 +257,7 @@ def describe(
     parts = [title, _table(lines), *_totals(lines, state, workers), *_accuracy(busy)]
     failing = {f"{line.label} on {line.dataset}: {line.budget}": None for line in lines
                if isinstance(line.budget, str)}  # fmt: skip
+    parts += _beside(plan)
     if failing:
         parts += ["", "no estimate, and not in the totals:", *(f"  {text}" for text in failing)]
     short = shortage(_needs(lines, state), limit, workers)
@@ -336,6 +337,19 @@ def _accuracy(busy: float) -> list[str]:
     return told
 
 
+def _beside(plan: Plan) -> list[str]:
+    """Say which rows do more than the estimate counts."""
+    rows = dict.fromkeys(
+        run.label
+        for run in plan.runs
+        if run.spec.negatives.strategy.name or run.spec.adversary.kind != "none"
+    )
+    if not rows:
+        return []
+    told = f"Not counted: strategies of negatives and adversaries (rows {', '.join(rows)})."
+    return textwrap.wrap(told, WIDTH)
+
+
 def _total(name: str, runs: Sequence[str], costs: dict[str, Budget | str], workers: int) -> str:
     from harness.plan.budget import START_UP
 
@@ -362,7 +376,17 @@ def _exclusions(plan: Plan) -> list[str]:
         where = f"{cell.label} on {cell.dataset}{features}{seed}"
         if where not in reasons.setdefault(cell.reason, []):
             reasons[cell.reason].append(where)
-    return [f"  {'; '.join(cells)}:\n    {reason}" for reason, cells in reasons.items()]
+    return [
+        "\n".join(
+            [
+                *textwrap.wrap(
+                    f"{'; '.join(cells)}:", WIDTH, initial_indent="  ", subsequent_indent="  "
+                ),
+                f"    {reason}",
+            ]
+        )
+        for reason, cells in reasons.items()
+    ]
 
 
 def _runs(count: int) -> str:

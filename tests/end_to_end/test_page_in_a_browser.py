@@ -34,7 +34,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("page")
     store = MemoryStore()
     import_records(store, RECORDS, runs=folder / "runs")
-    some = store.find(model="rotate", dataset="atlas")[0]
+    found = store.find(model="rotate", dataset="atlas")
+    some = next(run for run in found if run.status == "ok")
     error = "NonFiniteError: the loss is nan\nTraceback: ..."
     failed = some.model_copy(
         update={"run_id": "failed0", "status": "failed", "error": error, "metrics": ()}

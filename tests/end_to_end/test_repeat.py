@@ -86,6 +86,7 @@ def test_a_run_that_was_imported_from_its_record(harness: Run, suite: Path, tmp_
     assert listed(harness, **fresh) == listed(harness)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_model_of_ones_own(harness: Run, suite: Path, tmp_path: Path) -> None:
     folder = tmp_path / "my models"
     folder.mkdir()
@@ -146,6 +147,7 @@ def test_what_the_command_is_told_beside_the_settings(harness: Run, suite: Path)
         assert ended.out == ""
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_one_run(harness: Run) -> None:
     told = harness(
         "run", "--spec", "{model: {name: popularity}, data: {dataset: atlas}}", "--dry-run"

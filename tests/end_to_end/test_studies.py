@@ -520,6 +520,7 @@ def test_a_study_is_drawn_untested_here_and_from_its_records(
     assert (tmp_path / "here.png").read_bytes() == (tmp_path / "there.png").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", [GRID, PRUNED], ids=["grid", "pruned"])
 def test_a_study_is_there_again_from_its_records_and_trains_nothing(
     harness: Run, home: Path, tmp_path: Path, study: str

@@ -74,9 +74,8 @@ def numbers(result: FitResult) -> list[tuple[float, float]]:
     return [(row["loss"], row["valid_mrr"]) for row in result.history]
 
 
-@pytest.mark.parametrize(
-    "batch", [12, pytest.param(50, marks=pytest.mark.slow)], ids=["some entities", "all entities"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [12, 50], ids=["some entities", "all entities"])
 def test_compiled_training_has_the_losses_of_the_uncompiled(batch: int, tmp_path: Path) -> None:
     """12 positives draw 48 of 70 entities, 50 draw 200; the last batch of 12 holds 2."""
     found = [

@@ -75,7 +75,7 @@ def test_everything_that_was_asked_for_is_printed() -> None:
     for test in ("over triples", "over seeds", "over both"):
         assert f"  {test}: " in text
     assert "with 3 seeds it cannot be below 0.25" in text
-    assert "More seeds are not needed: 3 settle it at the level 0.05." in text
+    assert "More seeds are not needed: 3 tell them apart at the level 0.05." in text
 
 
 @pytest.mark.usefixtures("home")

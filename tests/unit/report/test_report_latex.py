@@ -28,6 +28,10 @@ Text that refers to \ref{%s}.
 """
 
 
+NOT_MEASURED = {"complexity", "missing_modality", "noise"}
+"""Figures that the store of this test has nothing for; their tables are compiled all the same."""
+
+
 def compiled(folder: Path, name: str, label: str) -> str:
     """Compile a document that inputs ``name``; return the log."""
     (folder / "doc.tex").write_text(DOCUMENT % (label, name), encoding="utf-8")
@@ -57,7 +61,7 @@ def test_every_shipped_table_and_figure(full_store: MemoryStore, tmp_path: Path)
     names = []
     for artefact in artefacts(full_store):
         assert artefact.error is None, artefact
-        assert not artefact.empty, artefact
+        assert not artefact.empty or artefact.name in NOT_MEASURED, artefact
         for file, contents in artefact.files.items():
             data = contents.encode() if isinstance(contents, str) else contents
             (tmp_path / file).write_bytes(data)
