@@ -105,6 +105,7 @@ def test_a_compiled_training_that_is_resumed_equals_a_straight_one_to_the_bit(
     assert all(torch.equal(weights[key], again[key]) for key in weights)
 
 
+@pytest.mark.slow
 def test_one_program_serves_batches_of_every_size_without_recompiling() -> None:
     _, procedure, _ = build(compiles=True)
     generator = torch.Generator().manual_seed(0)

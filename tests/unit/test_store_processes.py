@@ -121,6 +121,7 @@ def test_a_creation_that_was_killed_is_made_good(
             assert list(store.check()) == []
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_survives_kill_9(
     forker: subprocess.Popen[str], tmp_path: Path, make_record: Callable[..., RunRecord]
 ) -> None:
