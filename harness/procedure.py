@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.config.base import Config
 from harness.index import GraphIndex, Modality
@@ -19,6 +19,7 @@ from harness.registry import Registry
 
 __all__ = [
     "STRATEGIES",
+    "Learner",
     "Negatives",
     "Procedure",
     "Sampler",
@@ -61,6 +62,39 @@ class Sampler(Protocol):
     def sample(self, batch: Tensor, generator: torch.Generator) -> Negatives:
         """Return n corruptions of each positive of ``batch`` [B, 3], on its device."""
         ...
+
+
+class Learner:
+    """A network that learns beside the model, with an Adam of its own.
+
+    Args:
+        network: on its device.
+        lr: learning rate.
+    """
+
+    def __init__(self, network: nn.Module, lr: float) -> None:
+        self.network = network
+        self.parameters = list(network.parameters())
+        self.optimiser = torch.optim.Adam(self.parameters, lr=lr)
+
+    def step(self, loss: Tensor) -> None:
+        """Lower a loss by one step; nothing but the network is given a gradient."""
+        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimiser.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the network and its optimiser."""
+        return {
+            "network": dict(self.network.state_dict()),
+            "optimiser": optimiser_state(self.optimiser),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore ``state_dict``."""
+        self.network.load_state_dict(state["network"])
+        restore_optimiser(self.optimiser, state["optimiser"])
 
 
 class StrategyConfig(Config):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, NamedTuple
 
 import torch
@@ -21,6 +21,7 @@ __all__ = [
     "features_of",
     "mask_unseen",
     "masked_softmax",
+    "mean_weights",
     "spread",
     "weighted_sum",
 ]
@@ -58,6 +59,18 @@ def features_of(modality: Modality, *, unit: bool = False) -> Tensor:
     """
     matrix = torch.where(modality.present[:, None], modality.matrix.float(), 0.0)
     return normalize(matrix, dim=1) if unit else matrix
+
+
+def mean_weights(weights: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return ``weight/<modality>``: its mean weight among the entities that have it.
+
+    Args:
+        weights: by modality [n], 0 where an entity lacks it.
+    """
+    return {
+        f"weight/{name}": float(each.sum() / (each > 0).sum().clamp(min=1))
+        for name, each in weights.items()
+    }
 
 
 def mask_unseen(available: Tensor, seen: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import torch
@@ -27,6 +27,7 @@ __all__ = [
     "known_in",
     "offered",
     "selected",
+    "side_by_side",
 ]
 
 
@@ -126,6 +127,32 @@ class FeatureTable(nn.Module):
         made = layer(self.matrix).float()
         everyone = len(self.matrix) == len(self.slot)
         return made if everyone else rows_of(made, self.slot)
+
+
+def side_by_side(
+    structure: Tensor,
+    tables: Iterable[nn.Module],
+    layers: Iterable[nn.Module],
+    entities: Tensor | None,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return what entities look like in each modality, the structure first, and who has it.
+
+    Args:
+        structure: [n, width] of the entities.
+        tables: M ``FeatureTable``.
+        layers: their maps to [n, width].
+        entities: [n] ids; None for all.
+
+    Returns:
+        1 + M vectors [n, width], arbitrary for those that lack the modality, and as many masks,
+        [n, 1] boolean.
+    """
+    vectors, has = [structure], [torch.ones_like(structure[:, :1], dtype=torch.bool)]
+    for table, layer in zip(tables, layers, strict=True):
+        assert isinstance(table, FeatureTable)
+        vectors.append(table.mapped(layer, entities))
+        has.append(table.has(entities))
+    return vectors, has
 
 
 class Concatenation(nn.Module):

@@ -9,14 +9,13 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d
 
 from harness.index import Modality
+from harness.model import STRUCTURE
 
 from ._fusion import features_of
 from ._init import rows_of
+from ._modal import offered
 
-__all__ = ["STRUCTURE", "FeatureVectors", "ViewVectors", "normal_xavier_table", "pooled"]
-
-STRUCTURE = "structure"
-"""Name of the view that no modality has."""
+__all__ = ["FeatureVectors", "ViewVectors", "normal_xavier_table", "pooled"]
 
 POOLS = {
     4096: ((64, 64), (16, 16)),
@@ -90,7 +89,7 @@ class ViewVectors(nn.Module):
     def __init__(self, n_entities: int, width: int, modalities: Mapping[str, Modality]) -> None:
         super().__init__()
         self.structure = normal_xavier_table(n_entities, width)
-        found = [name for name in sorted(modalities) if modalities[name].present.any()]
+        found = [modality.name for modality in offered(modalities)]
         self.features = nn.ModuleDict(
             {name: FeatureVectors(modalities[name], width) for name in found}
         )

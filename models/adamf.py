@@ -24,9 +24,9 @@ from harness.model import (
     register_model,
 )
 
-from ._fusion import Part, masked_softmax, weighted_sum
+from ._fusion import Part, masked_softmax, mean_weights, weighted_sum
 from ._init import rows_of, uniform_table
-from ._modal import FeatureTable, offered
+from ._modal import FeatureTable, offered, side_by_side
 from ._scorers import rotate_query
 
 
@@ -106,20 +106,14 @@ class AdaMF(Model):
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
         """Return ``weight/<modality>``: its mean weight among the entities that have it."""
-        weights = self._fused(None)[1]
-        means = (weights.sum(0) / (weights > 0).sum(0).clamp(min=1)).tolist()
-        return {f"weight/{name}": mean for name, mean in zip(self.names, means, strict=True)}
+        weights = self._fused(None)[1].unbind(1)
+        return mean_weights(dict(zip(self.names, weights, strict=True)))
 
     # --- what adversarial training asks for -------------------------------------------------
 
     def parts(self, entities: Tensor | None) -> Parts:
-        structure = self.entity if entities is None else rows_of(self.entity, entities)
-        vectors, has = [structure], [torch.ones_like(structure[:, :1], dtype=torch.bool)]
-        for table, layer in zip(self.features, self.project, strict=True):
-            assert isinstance(table, FeatureTable)
-            vectors.append(table.mapped(layer, entities))
-            has.append(table.has(entities))
-        return torch.stack(vectors, 1), torch.cat(has, 1)
+        vectors, has = self._vectors(entities)
+        return torch.stack(vectors, 1), has
 
     def compare(self, heads: Parts, relations: Tensor, tails: Parts) -> Tensor:
         head, tail = (
@@ -137,8 +131,14 @@ class AdaMF(Model):
 
         Vectors of modalities that an entity lacks are arbitrary; their weight is 0.
         """
-        vectors, has = self.parts(entities)
-        return list(vectors.unbind(1)), self._weights(vectors.unbind(1), has)
+        vectors, has = self._vectors(entities)
+        return vectors, self._weights(vectors, has)
+
+    def _vectors(self, entities: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """Return the vectors [n, 2 dim] of structure and modalities, and who has them."""
+        structure = self.entity if entities is None else rows_of(self.entity, entities)
+        vectors, has = side_by_side(structure, self.features, self.project, entities)
+        return vectors, torch.cat(has, 1)
 
     def _weights(self, vectors: Sequence[Tensor], has: Tensor) -> Tensor:
         logits = torch.stack([vector.tanh() @ self.attention for vector in vectors], 1)

@@ -12,13 +12,12 @@ from torch import Tensor
 from harness.errors import ConfigError
 from harness.model import MODELS, Model
 from harness.procedure import (
+    Learner,
     Negatives,
     Situation,
     Strategy,
     StrategyConfig,
-    optimiser_state,
     register_strategy,
-    restore_optimiser,
 )
 
 
@@ -73,7 +72,7 @@ class KBGAN(Strategy):
             torch.manual_seed(situation.seed(0))
             options = made.Config.model_validate({"dim": config.dim})
             self.generator: Model = made(options, situation.index, {}).to(situation.device)
-        self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.lr)
+        self.learner = Learner(self.generator, config.lr)
         self.draws = torch.Generator(situation.device)
         self.pretrained = round(config.pretrain * situation.epochs)
         self.pretraining = True
@@ -98,7 +97,7 @@ class KBGAN(Strategy):
         if self.pretraining:
             # The positive among its pool, as a class.
             both = torch.cat([true[:, None], logits], 1)
-            self._step((both.logsumexp(1) - true).sum())
+            self.learner.step((both.logsumexp(1) - true).sum())
             return Negatives(negatives.candidates[:, :count], tail * count)
         log_p = logits.log_softmax(1)
         chances = log_p.detach().exp()
@@ -113,7 +112,7 @@ class KBGAN(Strategy):
         if self._log_p is None:
             return
         advantage = (scores - self.baseline) / scores.std(correction=0).clamp(min=1e-6)
-        self._step(-(advantage * self._log_p).sum())
+        self.learner.step(-(advantage * self._log_p).sum())
         self._log_p = None
 
     def _logits(self, batch: Tensor, negatives: Negatives) -> tuple[Tensor, Tensor]:
@@ -132,20 +131,10 @@ class KBGAN(Strategy):
         chosen = torch.where(replaces_tail[:, None], *scores) / self.config.temperature
         return chosen[:, 0], chosen[:, 1:]
 
-    def _step(self, loss: Tensor) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
-
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "generator": dict(self.generator.state_dict()),
-            "optimiser": optimiser_state(self.optimiser),
-            "rewards": self.rewards,
-        }
+        return {"learner": self.learner.state_dict(), "rewards": self.rewards}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if state:
-            self.generator.load_state_dict(state["generator"])
-            restore_optimiser(self.optimiser, state["optimiser"])
+            self.learner.load_state_dict(state["learner"])
             self.rewards = state["rewards"].to(self.rewards.device)

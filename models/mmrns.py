@@ -14,13 +14,12 @@ from torch.nn.functional import leaky_relu, normalize
 from harness.errors import ConfigError
 from harness.model import STRUCTURE, Model
 from harness.procedure import (
+    Learner,
     Negatives,
     Situation,
     Strategy,
     StrategyConfig,
-    optimiser_state,
     register_strategy,
-    restore_optimiser,
 )
 
 from ._init import normal_table
@@ -128,7 +127,7 @@ class MMRNS(Strategy):
             torch.manual_seed(situation.seed(0))
             width = self._structure(torch.zeros(1, dtype=torch.long, device=situation.device))
             self.attention = Attention(config, situation, width.shape[1]).to(situation.device)
-        self.optimiser = torch.optim.Adam(self.attention.parameters(), lr=config.lr)
+        self.learner = Learner(self.attention, config.lr)
         self.draws = torch.Generator(situation.device)
         self.steps = 0
         self._seen: tuple[list[Tensor], Tensor, Tensor] | None = None
@@ -177,9 +176,7 @@ class MMRNS(Strategy):
         for cosine in cosines:
             mass = weights * cosine.exp()
             loss = loss - ((mass * true).sum() + TINY).log() + (mass * ~true).sum().log()
-        self.optimiser.zero_grad(set_to_none=True)
-        (self.config.weight / 3 * loss).backward()
-        self.optimiser.step()
+        self.learner.step(self.config.weight / 3 * loss)
 
     def _cosines(self, answer: Tensor, relation: Tensor, pool: Tensor) -> list[Tensor]:
         """Return per modality the cosines [B, pool] of true answers and candidates."""
@@ -214,14 +211,9 @@ class MMRNS(Strategy):
         return vectors.detach().float()
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "attention": dict(self.attention.state_dict()),
-            "optimiser": optimiser_state(self.optimiser),
-            "steps": self.steps,
-        }
+        return {"learner": self.learner.state_dict(), "steps": self.steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if state:
-            self.attention.load_state_dict(state["attention"])
-            restore_optimiser(self.optimiser, state["optimiser"])
+            self.learner.load_state_dict(state["learner"])
             self.steps = state["steps"]

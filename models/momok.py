@@ -12,11 +12,20 @@ from torch.nn.functional import dropout, softplus
 
 from harness.config.search import between, one_of
 from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+from harness.model import (
+    STRUCTURE,
+    Capabilities,
+    Model,
+    ModelConfig,
+    Query,
+    Tables,
+    Term,
+    register_model,
+)
 
 from ._init import normal_table, rows_of
 from ._tucker import Asked, Dropout, TuckER
-from ._views import STRUCTURE, ViewVectors, normal_xavier_table
+from ._views import ViewVectors, normal_xavier_table
 from .mocme.backbones import LinearExperts
 from .mocme.config import Critic, Information
 from .mocme.information import ComplementarityWeights

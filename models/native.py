@@ -26,9 +26,9 @@ from harness.model import (
     register_model,
 )
 
-from ._fusion import masked_softmax
+from ._fusion import masked_softmax, mean_weights
 from ._init import rows_of, uniform_table
-from ._modal import FeatureTable, offered
+from ._modal import FeatureTable, offered, side_by_side
 from ._scorers import rotate_query
 
 
@@ -119,15 +119,11 @@ class NativE(Model):
         return weight * squares / 3
 
     def diagnostics(self) -> dict[str, float]:
-        """Return the mean weight of each modality among the entities that have it, gate aside."""
-        with torch.no_grad():
-            weights = self.fusion_weights(torch.arange(self.n_entities, device=self.entity.device))
-            found = {}
-            for name, values in weights.items():
-                has = values > 0
-                found[f"weight/{name}"] = float(values[has].mean()) if bool(has.any()) else 0.0
-        return found
+        """Return ``weight/<modality>``, gate aside: its mean among the entities that have it."""
+        everyone = torch.arange(self.n_entities, device=self.entity.device)
+        return mean_weights(self.fusion_weights(everyone))
 
+    @torch.no_grad()
     def fusion_weights(self, entities: Tensor) -> dict[str, Tensor]:
         vectors, present = self.parts(entities)
         logits = self._logits(vectors, present)
@@ -138,19 +134,14 @@ class NativE(Model):
 
     def parts(self, entities: Tensor | None) -> Parts:
         structure = self.entity if entities is None else rows_of(self.entity, entities)
-        vectors, present = (
-            [structure.float()],
-            [torch.ones_like(structure[:, :1], dtype=torch.bool)],
-        )
-        for table, mlp in zip(self.features, self.maps, strict=True):
-            assert isinstance(table, FeatureTable)
-            has, made = table.has(entities), table.mapped(mlp, entities)
-            if self.config.missing == "zero":
-                nothing = mlp(made.new_zeros(1, table.width)).float()
-                made, has = torch.where(has, made, nothing), torch.ones_like(has)
-            vectors.append(made)
-            present.append(has)
-        return torch.stack(vectors, 1), torch.cat(present, 1)
+        vectors, has = side_by_side(structure.float(), self.features, self.maps, entities)
+        if self.config.missing == "zero":
+            for place, (table, mlp) in enumerate(zip(self.features, self.maps, strict=True), 1):
+                assert isinstance(table, FeatureTable)
+                nothing = mlp(vectors[place].new_zeros(1, table.width)).float()
+                vectors[place] = torch.where(has[place], vectors[place], nothing)
+                has[place] = torch.ones_like(has[place])
+        return torch.stack(vectors, 1), torch.cat(has, 1)
 
     def compare(self, heads: Parts, relations: Tensor, tails: Parts) -> Tensor:
         sharpness = self._sharpness(relations)[:, None]

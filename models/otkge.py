@@ -17,6 +17,7 @@ from harness.model import Capabilities, ModelConfig, Tables, register_model
 
 from ._fusion import features_of
 from ._init import rows_of, xavier_table
+from ._modal import offered
 from ._reverse import ReverseComplEx
 
 __all__ = ["OTKGE", "transport"]
@@ -108,7 +109,7 @@ class OTKGE(ReverseComplEx):
     ) -> None:
         super().__init__(config, index, modalities)
         self.build_tables(index, config.dim, config.scale)
-        found = {k: modalities[k] for k in sorted(modalities) if modalities[k].present.any()}
+        found = {modality.name: modality for modality in offered(modalities)}
         self.weights = _weights(config, tuple(found))
         self.residual = nn.ParameterDict()
         for name, modality in found.items():

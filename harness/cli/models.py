@@ -13,6 +13,7 @@ from harness.cli.options import AsJson, Models
 
 if TYPE_CHECKING:
     from harness.model import Capabilities, Model
+    from harness.procedure import Strategy
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -68,29 +69,47 @@ def _modalities(capabilities: Capabilities) -> str:
 @app.command()
 def show(name: str, folders: Models = None, as_json: AsJson = False) -> None:
     """Show the formula, options with defaults and meaning, and the file of a model or strategy."""
-    import inspect
-
     _load(folders)
     from harness.errors import ConfigError, suggest
     from harness.model import MODELS
     from harness.procedure import STRATEGIES
 
     if name in STRATEGIES:
-        _show_strategy(name, as_json=as_json)
+        strategy, setting = STRATEGIES.get(name), "negatives.strategy"
+        title = f"a strategy of negatives ({setting}.name: {name})"
+        _show(name, title, strategy, STRATEGIES.origin(name), setting, as_json=as_json)
         return
     if name not in MODELS:
         near = suggest(name, [*MODELS, *STRATEGIES])
         raise ConfigError(f"unknown model or strategy '{name}'{near}")
     model = MODELS.get(name)
+    title = f"{model.capabilities.title} ({model.capabilities.reference})"
+    _show(name, title, model, MODELS.origin(name), "model", as_json=as_json)
+    if not as_json:
+        _print_space(model)
+
+
+def _show(
+    name: str,
+    title: str,
+    shown: type[Model] | type[Strategy],
+    origin: str,
+    setting: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what a model or strategy is and its options, which stand below ``setting``."""
+    import inspect
+
+    schema = shown.Config.model_json_schema()
     if as_json:
-        typer.echo(json.dumps(model.Config.model_json_schema(), indent=2))
+        typer.echo(json.dumps(schema, indent=2))
         return
-    typer.echo(f"{name}: {model.capabilities.title} ({model.capabilities.reference})")
-    typer.echo(f"defined in {MODELS.origin(name)}\n")
-    typer.echo(_filled(inspect.cleandoc(model.__doc__ or "")))
-    typer.echo("\nOptions (model.<name> in a suite):")
-    _print_options(model.Config.model_json_schema(), "")
-    _print_space(model)
+    typer.echo(f"{name}: {title}")
+    typer.echo(f"defined in {origin}\n")
+    typer.echo(_filled(inspect.cleandoc(shown.__doc__ or "")))
+    typer.echo(f"\nOptions ({setting}.<name> in a suite):")
+    _print_options(schema, "")
 
 
 def _filled(text: str) -> str:
@@ -101,22 +120,6 @@ def _filled(text: str) -> str:
         else textwrap.fill(block, 80, break_on_hyphens=False)
         for block in text.split("\n\n")
     )
-
-
-def _show_strategy(name: str, *, as_json: bool) -> None:
-    import inspect
-
-    from harness.procedure import STRATEGIES
-
-    strategy = STRATEGIES.get(name)
-    if as_json:
-        typer.echo(json.dumps(strategy.Config.model_json_schema(), indent=2))
-        return
-    typer.echo(f"{name}: a strategy of negatives (negatives.strategy.name: {name})")
-    typer.echo(f"defined in {STRATEGIES.origin(name)}\n")
-    typer.echo(_filled(inspect.cleandoc(strategy.__doc__ or "")))
-    typer.echo("\nOptions (negatives.strategy.<name> in a suite):")
-    _print_options(strategy.Config.model_json_schema(), "")
 
 
 def _print_space(model: type[Model]) -> None:

@@ -13,7 +13,7 @@ from harness import kernels
 from harness.errors import NonFiniteError
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.index import KnownAnswers, Side
-from harness.kernels.mixed import mixed
+from harness.kernels.mixed import table_at
 from harness.model import Model, Query, Tables, Term
 from harness.plan.spec import Protocol
 
@@ -206,7 +206,6 @@ def _of_queries(
     """Return a term of queries low:high, whose candidates are mixed alike."""
     table = tables[term.table]
     if term.mix is not None:
-        rows = torch.arange(len(table), device=table.device)
-        table = mixed(term.mixture(tables), rows, term.mix.temperature[low].expand(len(rows)))
+        table = table_at(term.mixture(tables), term.mix.temperature[low])
     scale = None if term.scale is None else term.scale[low:high]
     return term.op, term.query[low:high], table, scale, term.weight

@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from harness.kernels import _threads as threads
 from harness.kernels import cpu, reference, select
 
-__all__ = ["HIDDEN", "Mixture", "gathered", "mixed", "pairwise", "same_temperature"]
+__all__ = ["HIDDEN", "Mixture", "gathered", "mixed", "pairwise", "same_temperature", "table_at"]
 
 HIDDEN = -1e30
 """Logit of a part that a candidate does not have; finite, for a gradient is multiplied with it."""
@@ -51,6 +51,12 @@ def mixed(mixture: Mixture, rows: Tensor, temperature: Tensor) -> Tensor:
     weights = (mixture.logits[rows] * temperature[:, None]).softmax(1)
     parts = mixture.parts[rows].view(len(rows), weights.shape[1], -1)
     return torch.einsum("pm,pmw->pw", weights, parts)
+
+
+def table_at(mixture: Mixture, temperature: Tensor) -> Tensor:
+    """Return all candidates [n, w] at one temperature, a scalar tensor."""
+    rows = torch.arange(len(mixture.parts), device=mixture.parts.device)
+    return mixed(mixture, rows, temperature.expand(len(rows)))
 
 
 def gathered(
@@ -95,9 +101,8 @@ def pairwise(op: str, query: Tensor, mixture: Mixture) -> Tensor:
 def same_temperature(mixture: Mixture) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield a table [n, w] and the queries that are compared with it, [k] ascending."""
     values, group = torch.unique(mixture.temperature, return_inverse=True)
-    rows = torch.arange(len(mixture.parts), device=group.device)
     for number, value in enumerate(values):
-        yield mixed(mixture, rows, value.expand(len(rows))), (group == number).nonzero()[:, 0]
+        yield table_at(mixture, value), (group == number).nonzero()[:, 0]
 
 
 # --- compiled -----------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from torch.nn.functional import softplus
 from harness.errors import ConfigError
 from harness.model import Model, Parts
 from harness.plan.spec import RunSpec
-from harness.procedure import optimiser_state, restore_optimiser
+from harness.procedure import Learner
 from harness.seeding import seed_for
 
 __all__ = ["Adversary"]
@@ -62,7 +62,7 @@ class Adversary:
             torch.manual_seed(seed_for(spec.seed, dataset, "adversary"))
             vectors, _ = model.parts(torch.zeros(1, dtype=torch.long, device=device))
             self.generator = self._build(vectors.shape[1] - 1, vectors.shape[2]).to(device)
-        self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=self.options.lr)
+        self.learner = Learner(self.generator, self.options.lr)
         self.draws = torch.Generator(device)
 
     def _build(self, modalities: int, width: int) -> nn.ModuleList:
@@ -107,13 +107,7 @@ class Adversary:
             loss = -torch.stack([score.mean() for score in scores]).mean()
         else:
             loss = torch.stack([softplus(-score).mean() / 2 for score in scores]).sum()
-        parameters = list(self.generator.parameters())
-        # The model's own gradients are nobody's business here.
-        for parameter, gradient in zip(
-            parameters, torch.autograd.grad(loss, parameters), strict=True
-        ):
-            parameter.grad = gradient
-        self.optimiser.step()
+        self.learner.step(loss)
 
     def _fakes(self, heads: Parts, tails: Parts, *, learn: bool = False) -> Iterator[Fake]:
         """Yield triples with a fabricated head, a fabricated tail, and both.
@@ -145,12 +139,8 @@ class Adversary:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generator and its optimiser."""
-        return {
-            "generator": dict(self.generator.state_dict()),
-            "optimiser": optimiser_state(self.optimiser),
-        }
+        return self.learner.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore ``state_dict``."""
-        self.generator.load_state_dict(state["generator"])
-        restore_optimiser(self.optimiser, state["optimiser"])
+        self.learner.load_state_dict(state)

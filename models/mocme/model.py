@@ -14,6 +14,7 @@ from harness.model import Capabilities, Model, Query, Tables, Term, register_mod
 
 from .._fusion import Part, drop_modalities, mask_unseen, weighted_sum
 from .._init import rows_of, uniform_table, xavier_table
+from .._modal import offered
 from .._scorers import rotate_query
 from .backbones import Identity, build_backbone
 from .branches import Branch, FeatureBranch, StructureBranch, weighted_views
@@ -91,7 +92,7 @@ class MoCME(Model):
         self, config: MoCMEConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
-        found = {k: modalities[k] for k in sorted(modalities) if modalities[k].present.any()}
+        found = {modality.name: modality for modality in offered(modalities)}
         apart = config.score.per_modality_relation
         self.compared = ("structure", *found) if apart else ("entity",)
         self._build_score(config, index)
