@@ -178,3 +178,7 @@ class GraphIndex:
         seen[self.train[:, 0]] = True
         seen[self.train[:, 2]] = True
         return seen
+
+    def warm(self, triples: Tensor) -> Tensor:
+        """Return which triples [n, 3] have a head and a tail that occur in train: [n] boolean."""
+        return self.seen[triples[:, 0]] & self.seen[triples[:, 2]]

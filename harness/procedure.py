@@ -140,6 +140,8 @@ class Strategy:
 
     def __init__(self, config: Any, situation: Situation) -> None:
         self.config, self.situation = config, situation
+        self.draws = torch.Generator(situation.device)
+        """Stream of the strategy's own draws, started anew in every epoch."""
 
     @property
     def compares(self) -> bool:
@@ -153,6 +155,7 @@ class Strategy:
 
     def start_epoch(self, epoch: int) -> None:
         """Called before each epoch, counted from 0."""
+        self.draws.manual_seed(self.situation.seed(epoch + 1))
 
     def choose(self, batch: Tensor, negatives: Negatives) -> Negatives:
         """Return the negatives of positives [B, 3], n each, from ``drawn`` each."""

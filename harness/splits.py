@@ -77,9 +77,7 @@ def rank_split(
     began = time.perf_counter()
     ranks = rank(model, triples, known, spec.protocol, device=device, progress=progress)
     seconds = time.perf_counter() - began
-    seen = graph.index.seen
-    warm = (seen[triples[:, 0]] & seen[triples[:, 2]]).numpy()
-    ranks = replace(ranks, warm=warm)
+    ranks = replace(ranks, warm=graph.index.warm(triples).numpy())
     return SplitOutcome(ranks, metrics_of(ranks, spec, split), seconds)
 
 

@@ -11,10 +11,11 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, normalize
+from torch.nn.functional import linear
 
 from harness.index import Modality
 
+from ._fusion import features_of
 from ._init import rows_of
 
 __all__ = [
@@ -90,8 +91,7 @@ class FeatureTable(nn.Module):
     def __init__(self, modality: Modality, *, unit: bool, trainable: bool = False) -> None:
         super().__init__()
         present = modality.present.bool()
-        matrix = torch.where(present[:, None], modality.matrix.float(), 0.0)
-        matrix = normalize(matrix, dim=1) if unit else matrix
+        matrix = features_of(modality, unit=unit)
         slot = torch.arange(len(present))
         if trainable:
             self.matrix = nn.Parameter(matrix)

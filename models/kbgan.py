@@ -73,7 +73,6 @@ class KBGAN(Strategy):
             options = made.Config.model_validate({"dim": config.dim})
             self.generator: Model = made(options, situation.index, {}).to(situation.device)
         self.learner = Learner(self.generator, config.lr)
-        self.draws = torch.Generator(situation.device)
         self.pretrained = round(config.pretrain * situation.epochs)
         self.pretraining = True
         self.rewards = torch.zeros(2, device=situation.device)  # sum and number, this epoch
@@ -86,7 +85,7 @@ class KBGAN(Strategy):
         return max(pool, self.situation.count)
 
     def start_epoch(self, epoch: int) -> None:
-        self.draws.manual_seed(self.situation.seed(epoch + 1))
+        super().start_epoch(epoch)
         self.pretraining = epoch < self.pretrained
         self.baseline = self.rewards[0] / self.rewards[1].clamp(min=1)
         self.rewards = torch.zeros_like(self.rewards)

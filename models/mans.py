@@ -48,7 +48,6 @@ class MANS(Strategy):
 
     def __init__(self, config: MANSConfig, situation: Situation) -> None:
         super().__init__(config, situation)
-        self.draws = torch.Generator(situation.device)
         self.share = 1.0
 
     @property
@@ -57,7 +56,7 @@ class MANS(Strategy):
         return adaptive
 
     def start_epoch(self, epoch: int) -> None:
-        self.draws.manual_seed(self.situation.seed(epoch + 1))
+        super().start_epoch(epoch)
         if self.config.mode == "two_stage":
             self.share = float(epoch < self.config.share * self.situation.epochs)
         elif self.config.mode == "hybrid":

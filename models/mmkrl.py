@@ -16,7 +16,7 @@ from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
 from ._init import normal_table, rows_of, xavier_table
-from ._modal import Concatenation, ids_of, offered, selected
+from ._modal import Concatenation, ids_of, offered
 from ._scorers import normalise, translate_query
 
 TERMS = 4
@@ -124,7 +124,7 @@ class MMKRL(Model):
         total = self._moved(rows_of(self.relation, relations), 1)
         for ids, shift in zip(tables["ids"][rows, 0].unbind(1), (0, 2), strict=True):
             vectors = rows_of(self.entity, ids)
-            has = selected(self.modal.known, ids)[:, None]
+            has = self.modal.has_any(ids)
             apart = (self.to_modal(vectors).float() - self.modal(ids)).square() * has
             share = apart.sum() / (has.sum() * apart.shape[1]).clamp(min=1)
             total = total + self._moved(vectors, shift) + share

@@ -128,16 +128,12 @@ class MMRNS(Strategy):
             width = self._structure(torch.zeros(1, dtype=torch.long, device=situation.device))
             self.attention = Attention(config, situation, width.shape[1]).to(situation.device)
         self.learner = Learner(self.attention, config.lr)
-        self.draws = torch.Generator(situation.device)
         self.steps = 0
         self._seen: tuple[list[Tensor], Tensor, Tensor] | None = None
 
     @property
     def drawn(self) -> int:
         return 1  # only the side is taken from the sampler
-
-    def start_epoch(self, epoch: int) -> None:
-        self.draws.manual_seed(self.situation.seed(epoch + 1))
 
     def choose(self, batch: Tensor, negatives: Negatives) -> Negatives:
         head, relation, tail = batch.unbind(1)

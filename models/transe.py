@@ -13,7 +13,7 @@ from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
 from ._init import rows_of, uniform_table
-from ._scorers import normalise
+from ._scorers import normalise, translate_query
 
 
 class TransEConfig(ModelConfig):
@@ -61,5 +61,5 @@ class TransE(Model):
         anchor, relation = rows_of(tables["entity"], anchors), rows_of(self.relation, relations)
         if self.config.normalise:
             relation = normalise(relation)
-        query = anchor + relation if side == "tail" else anchor - relation
+        query = translate_query(anchor, relation, side)
         return Query((Term("l1", query, "entity"),), self.config.margin)

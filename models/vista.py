@@ -15,7 +15,7 @@ from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
 from ._init import rows_of, xavier_table
-from ._modal import FeatureTable, offered
+from ._modal import FeatureTable, dense, offered
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -92,7 +92,7 @@ class VISTA(Model):
         self.kinds = xavier_table(2 + len(found), config.dim)
         self.positions = xavier_table(3, config.dim)
         self.features = nn.ModuleList(FeatureTable(m, unit=False) for m in found)
-        self.projections = nn.ModuleList(_projection(m.matrix.shape[1], config.dim) for m in found)
+        self.projections = nn.ModuleList(dense(m.matrix.shape[1], config.dim) for m in found)
         self.rates = [config.image_dropout if m.name == "image" else config.other_dropout
                       for m in found]  # fmt: skip
         self.entity_norm, self.relation_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
@@ -143,13 +143,6 @@ class VISTA(Model):
 
     def _dropped(self, vectors: Tensor, rate: float) -> Tensor:
         return dropout(vectors, rate, self.training)
-
-
-def _projection(features: int, width: int) -> nn.Linear:
-    made = nn.Linear(features, width)
-    nn.init.xavier_uniform_(made.weight)
-    nn.init.zeros_(made.bias)
-    return made
 
 
 def _transformer(config: VISTAConfig, layers: int) -> nn.TransformerEncoder:

@@ -17,6 +17,7 @@ from harness.data.feature_audit import FeatureCount, count_features
 from harness.data.features import FeatureTable
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.data.leakage import CONFIDENCE, SUPPORT, Facts, Kind, Mask, Rule, find_rules
+from harness.data.verify import default_features
 from harness.errors import MissingDataError
 from harness.index import Side
 
@@ -30,8 +31,10 @@ __all__ = [
     "SplitCount",
     "audit",
     "audit_source",
+    "count_splits",
     "facts_of",
     "features_at_hand",
+    "rules_of",
     "sentences",
 ]
 
@@ -201,9 +204,7 @@ def features_at_hand(
     """
     if features is not None:
         return features, source.features(features, graph).tables
-    # Others are encoded, which takes minutes.
-    shipped = ("all",) if source.card.modality_counts and not source.card.files else ()
-    for name in ("published", "files", *shipped):
+    for name in (default_features(source) or "", "files"):
         if name in source.feature_sets:
             try:
                 return name, source.features(name, graph).tables
@@ -218,6 +219,25 @@ def facts_of(graph: KnowledgeGraph) -> dict[str, Facts]:
     return {split: Facts(graph.splits[split].numpy(), *sizes) for split in SPLITS}
 
 
+def rules_of(
+    facts: Mapping[str, Facts], *, confidence: float = CONFIDENCE, support: int = SUPPORT
+) -> tuple[Rule, ...]:
+    """Return the rules that hold in all splits together; see :func:`find_rules`."""
+    every = facts["train"] + facts["valid"] + facts["test"]
+    return find_rules(every, confidence=confidence, support=support)
+
+
+def count_splits(facts: Mapping[str, Facts], rules: tuple[Rule, ...]) -> dict[str, SplitCount]:
+    """Return what each split holds.
+
+    Args:
+        facts: of the splits (:func:`facts_of`).
+        rules: by which train may imply a row.
+    """
+    seen = _seen(facts["train"])
+    return {split: _count(split, facts, rules, seen) for split in SPLITS}
+
+
 def audit(
     graph: KnowledgeGraph, *, confidence: float = CONFIDENCE, support: int = SUPPORT
 ) -> Audit:
@@ -230,15 +250,14 @@ def audit(
     Time is that of sorting the triples, and of a sparse product of relations x pairs of entities.
     """
     facts = facts_of(graph)
-    every = facts["train"] + facts["valid"] + facts["test"]
-    rules = find_rules(every, confidence=confidence, support=support)
+    rules = rules_of(facts, confidence=confidence, support=support)
     entity_seen, relation_seen = _seen(facts["train"])
     return Audit(
         name=graph.name,
         digest=graph.digest,
         entities=graph.n_entities,
         relations=graph.n_relations,
-        splits={split: _count(split, facts, rules) for split in SPLITS},
+        splits=count_splits(facts, rules),
         unseen_entities=int((~entity_seen).sum()),
         unseen_relations=int((~relation_seen).sum()),
         rules=tuple(_rule_count(rule, facts, graph) for rule in rules),
@@ -246,13 +265,13 @@ def audit(
     )
 
 
-def sentences(found: Audit) -> tuple[str, ...]:
+def sentences(splits: Mapping[str, SplitCount]) -> tuple[str, ...]:
     """Return what a reader of figures should know, one sentence each; () when all is well.
 
     They stand in the notes of the datasets' cards and below tables.
     """
     told: list[str] = []
-    for split, count in found.splits.items():
+    for split, count in splits.items():
         rows = f"of {count.rows} {split} rows"
         if count.repeats > _HANDFUL:
             told.append(f"{count.repeats} {split} rows repeat an earlier one.")
@@ -268,9 +287,11 @@ def sentences(found: Audit) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _count(split: str, facts: Mapping[str, Facts], rules: tuple[Rule, ...]) -> SplitCount:
+def _count(
+    split: str, facts: Mapping[str, Facts], rules: tuple[Rule, ...], seen: tuple[Mask, Mask]
+) -> SplitCount:
     own, train = facts[split], facts["train"]
-    entity_seen, relation_seen = _seen(train)
+    entity_seen, relation_seen = seen
     head, relation, tail = own.triples.T
     known = entity_seen[head] & relation_seen[relation] & entity_seen[tail]
     nothing = np.zeros(len(own), np.bool_)
@@ -318,7 +339,7 @@ def _rule_count(rule: Rule, facts: Mapping[str, Facts], graph: KnowledgeGraph) -
 
 def _constants(facts: Mapping[str, Facts], graph: KnowledgeGraph) -> tuple[ConstantAnswer, ...]:
     train, test = facts["train"], facts["test"]
-    distinct = train.triples[~train.repeats()]
+    distinct = train.distinct()
     size = np.bincount(distinct[:, 1], minlength=train.n_relations)
     found = []
     sides: tuple[tuple[Side, int], ...] = (("tail", 2), ("head", 0))

@@ -152,7 +152,9 @@ def text(reports: Sequence[AuditReport]) -> str:
     for report in reports:
         found = report.found
         parts.append(f"{report.title} ({found.name}), digest {found.digest}")
-        parts.append("\n".join(_wrap(line) for line in (headline(report), *sentences(found))))
+        parts.append(
+            "\n".join(_wrap(line) for line in (headline(report), *sentences(found.splits)))
+        )
         parts += [_plain(table) for make in TABLES if (table := make(report))]
         parts += [_wrap(line) for line in _clean(report)]
         parts.append(_wrap(verdict(report)))
@@ -179,7 +181,7 @@ def markdown(reports: Sequence[AuditReport]) -> str:
     for report in reports:
         found = report.found
         lines += [f"## {report.title}", "", f"**{headline(report)}** Digest `{found.digest}`.", ""]
-        lines += [f"* {sentence}" for sentence in (*sentences(found), *_clean(report))]
+        lines += [f"* {sentence}" for sentence in (*sentences(found.splits), *_clean(report))]
         lines += [""]
         for make in TABLES:
             if table := make(report):

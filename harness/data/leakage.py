@@ -26,6 +26,7 @@ across the threshold.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -70,7 +71,7 @@ class Facts:
     n_entities: int
     n_relations: int
 
-    @property
+    @cached_property
     def keys(self) -> Ids:
         """[n]: one number per triple, equal for equal ones, below N * N * R."""
         return self._keys(*self.triples.T)
@@ -91,6 +92,10 @@ class Facts:
         repeated = np.ones(len(self), np.bool_)
         repeated[np.unique(self.keys, return_index=True)[1]] = False
         return repeated
+
+    def distinct(self) -> Ids:
+        """Return each triple once, in the order of the rows [m, 3]."""
+        return self.triples[~self.repeats()]
 
     def are_in(self, other: Facts) -> Mask:
         """[n]: the very triple stands in ``other``."""
@@ -133,7 +138,7 @@ def find_rules(
     """
     from scipy import sparse
 
-    distinct = facts.triples[~facts.repeats()]
+    distinct = facts.distinct()
     head, relation, tail = distinct[distinct[:, 0] != distinct[:, 2]].T
     n = len(head)
     pairs = np.concatenate([head * facts.n_entities + tail, tail * facts.n_entities + head])

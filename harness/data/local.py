@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.data import acquire, folders
-from harness.data.audit import audit, sentences
+from harness.data.audit import count_splits, facts_of, rules_of, sentences
 from harness.data.card import DatasetCard, DatasetSource, check_name, is_name
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
@@ -43,7 +43,8 @@ class LocalSource(DatasetSource):
     def graph(self) -> KnowledgeGraph:
         """Read the graph and audit it; see :class:`DatasetSource`."""
         graph = read_folder(self.folder, self.card.name)
-        return replace(graph, notes=sentences(audit(graph)))
+        facts = facts_of(graph)
+        return replace(graph, notes=sentences(count_splits(facts, rules_of(facts))))
 
     @property
     def feature_sets(self) -> Mapping[str, str]:
@@ -120,7 +121,7 @@ def import_local(folder: Path, name: str) -> Path:
     graph = read_folder(folder, name)
     known = find_local(name)
     if known is not None:
-        if known.graph().digest == graph.digest:
+        if read_folder(known.folder, known.card.name).digest == graph.digest:
             return known.folder
         raise DataError(
             f"{known.folder}: holds another dataset; choose another --name, or remove that folder"

@@ -20,7 +20,7 @@ from harness.data.card import DatasetCard, DatasetSource
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.errors import DataError, MissingDataError
 
-__all__ = ["FileState", "Report", "coverage", "sizes", "verify"]
+__all__ = ["FileState", "Report", "coverage", "default_features", "sizes", "verify"]
 
 
 class FileState(Config):
@@ -140,7 +140,7 @@ def coverage(
         MissingDataError: the features are not on this machine.
         ConfigError: there is no such feature set.
     """
-    name = features or _default_features(source)
+    name = features or default_features(source)
     if name is None:
         return "", {}
     tables = source.features(name, graph).tables
@@ -179,8 +179,11 @@ def _graph_facts(graph: KnowledgeGraph) -> dict[str, object]:
     }
 
 
-def _default_features(source: DatasetSource) -> str | None:
-    """A set that is read from files; building the others may need an encoder, and time."""
+def default_features(source: DatasetSource) -> str | None:
+    """Return a set that is read from files, or None.
+
+    Building the others may need an encoder, and time.
+    """
     if "published" in source.feature_sets:
         return "published"
     shipped = source.card.modality_counts and not source.card.files

@@ -7,7 +7,7 @@ for is its *answer*, the entity that it gives is *asked about*.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.audit import facts_of
+from harness.data.audit import facts_of, rules_of
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
-from harness.data.leakage import CONFIDENCE, SUPPORT, find_rules
+from harness.data.leakage import CONFIDENCE, SUPPORT
 from harness.errors import ConfigError, suggest
 from harness.evaluation.metrics import METRICS
 from harness.evaluation.ranks import Ranks, Ties
@@ -95,7 +95,7 @@ def by_relation(graph: KnowledgeGraph) -> Labels:
 
 def by_cardinality(graph: KnowledgeGraph) -> Labels:
     """Return the relation's kind: one or many heads per tail, one or many tails per head."""
-    head, relation, tail = _distinct(graph)
+    head, relation, tail = facts_of(graph)["train"].distinct().T
     facts = np.bincount(relation, minlength=graph.n_relations)
     ones = [
         _groups(relation, entity, graph) for entity in (tail, head)
@@ -165,7 +165,7 @@ def by_modality(graph: KnowledgeGraph, features: FeatureSet) -> Labels:
 def by_leak(graph: KnowledgeGraph) -> Labels:
     """Return whether train gives the triple away; see :mod:`harness.data.leakage`."""
     facts = facts_of(graph)
-    rules = find_rules(facts["train"] + facts["valid"] + facts["test"])
+    rules = rules_of(facts)
     test, train = facts["test"], facts["train"]
     clean = ~(test.are_in(train) | test.given_away(train, rules))
     return _both(
@@ -217,15 +217,12 @@ def measure_buckets(ranks: Ranks, labels: Labels, metric: str, ties: Ties) -> li
     """
     values, candidates = ranks.ranks(ties)
     of = np.concatenate([labels.of[side] for side in ranks.sides])
-    return [
-        Bucket(name, int(mine.sum()), _mean(METRICS[metric](values[mine], candidates[mine])))
-        for name, mine in _selections(labels.names, of)
-    ]
-
-
-def _selections(names: Sequence[str], of: Ids) -> Iterator[tuple[str, Mask]]:
-    for place, name in enumerate(names):
-        yield name, of == place
+    found = []
+    for place, name in enumerate(labels.names):
+        mine = of == place
+        value = _mean(METRICS[metric](values[mine], candidates[mine]))
+        found.append(Bucket(name, int(mine.sum()), value))
+    return found
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:
@@ -239,12 +236,6 @@ def _both(names: tuple[str, ...], of_triple: Ids, rule: str) -> Labels:
 
 def _columns(graph: KnowledgeGraph, split: str) -> tuple[Ids, Ids, Ids]:
     head, relation, tail = graph.splits[split].numpy().T
-    return head, relation, tail
-
-
-def _distinct(graph: KnowledgeGraph) -> tuple[Ids, Ids, Ids]:
-    """Return the distinct train triples."""
-    head, relation, tail = np.unique(graph.splits["train"].numpy(), axis=0).T
     return head, relation, tail
 
 

@@ -80,7 +80,8 @@ def permutation(names: Sequence[str], known: Sequence[str], where: str) -> Ids:
     if len(twice := [name for name, count in Counter(names).items() if count > 1]):
         raise DataError(f"{where}: '{twice[0]}' is listed {names.count(twice[0])} times")
     if missing := len(known) - len(names):
-        first = next(name for name in known if name not in set(names))
+        held = set(names)
+        first = next(name for name in known if name not in held)
         raise DataError(f"{where}: {missing} of {len(known)} entities are missing, '{first}' first")
     column = np.empty(len(known), np.int64)
     column[ids] = np.arange(len(ids))
@@ -250,8 +251,7 @@ class _Known:
 
 
 def _with_warm(ranks: Ranks, graph: KnowledgeGraph) -> Ranks:
-    seen = graph.index.seen.numpy()
-    return replace(ranks, warm=seen[ranks.triples[:, 0]] & seen[ranks.triples[:, 2]])
+    return replace(ranks, warm=graph.index.warm(graph.splits["test"]).numpy())
 
 
 def _shown(triple: Sequence[int], graph: KnowledgeGraph) -> str:

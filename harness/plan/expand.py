@@ -21,7 +21,7 @@ from harness.model import MODELS
 from harness.plan.modalities import choose_data
 from harness.plan.parts import Column, Errors, Line, Parts, resolve
 from harness.plan.select import Cell, SourceOf, canonical, matches, parse_only
-from harness.plan.settings import Setting, build_spec
+from harness.plan.settings import Setting, build_spec, where_set
 from harness.plan.spec import DataSpec, RunSpec
 from harness.plan.suite import Selector, Suite
 
@@ -234,25 +234,20 @@ def cells_of(
 def _blind(spec: RunSpec, layers: Sequence[Setting]) -> RunSpec:
     """Return the specification of a trial: validation ranks owe nothing to the test split."""
     if spec.audit.shadow_test:
-        where = _where(layers, ("audit", "shadow_test"))
+        where = where_set(layers, ("audit", "shadow_test"))
         raise ConfigError(
             f"{where}: a study never looks at the test split; leave the audit out, and turn it on "
             "for the run that was chosen"
         )
     protocol = spec.protocol
     if "test" in (protocol.valid_filter or ()):
-        where = _where(layers, ("protocol", "valid_filter"))
+        where = where_set(layers, ("protocol", "valid_filter"))
         raise ConfigError(f"{where}: a study never looks at the test split; leave 'test' out")
     if "test" not in protocol.filter_of("valid"):
         return spec
     others = tuple(split for split in protocol.filter if split != "test")
     blind = protocol.model_copy(update={"valid_filter": others})
     return spec.model_copy(update={"protocol": blind})
-
-
-def _where(layers: Sequence[Setting], path: tuple[str, ...]) -> str:
-    """Return where a value was set, its key when nothing set it."""
-    return next((s.where for s in reversed(layers) if s.path == path), ".".join(path))
 
 
 def _distinct(suite: Suite, runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:

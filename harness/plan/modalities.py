@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.data.card import DatasetSource
 from harness.errors import ConfigError, MissingDataError, suggest
 from harness.plan.parts import Line
-from harness.plan.settings import Setting
+from harness.plan.settings import Setting, where_set
 from harness.plan.spec import DataSpec, RunSpec
 from harness.procedure import STRATEGIES
 
@@ -37,8 +37,9 @@ def choose_data(
     data, capabilities = spec.data, line.model.capabilities
     features, strategy = data.features, spec.negatives.strategy.name
     if features not in source.feature_sets:
+        where = where_set(layers, ("data", "features"))
         raise ConfigError(
-            f"{_where(layers, 'features')}: dataset '{source.card.name}' has no feature set "
+            f"{where}: dataset '{source.card.name}' has no feature set "
             f"'{features}'{suggest(features, source.feature_sets)}"
         )
     strategic = bool(strategy) and STRATEGIES.get(strategy).uses_modalities
@@ -60,8 +61,9 @@ def choose_data(
     has = f"feature set '{features}' has {', '.join(offered) or 'no modality'}"
     for name in data.modalities or ():
         if name not in offered:
+            where = where_set(layers, ("data", "modalities"))
             raise ConfigError(
-                f"{_where(layers, 'modalities')}: no modality '{name}' on '{source.card.name}': "
+                f"{where}: no modality '{name}' on '{source.card.name}': "
                 f"{has}{suggest(name, offered)}"
             )
     chosen = offered if data.modalities is None else data.modalities
@@ -81,8 +83,3 @@ def choose_data(
         if corruption.modality not in (None, *kept):
             return f"no modality '{corruption.modality}' to corrupt: {has}"
     return data.model_copy(update={"modalities": None if kept == offered else kept})
-
-
-def _where(layers: Sequence[Setting], key: str) -> str:
-    path = ("data", key)
-    return next((s.where for s in reversed(layers) if s.path == path), f"data.{key}")

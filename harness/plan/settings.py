@@ -25,6 +25,7 @@ __all__ = [
     "is_idle",
     "setting_at",
     "settle",
+    "where_set",
 ]
 
 AXES = {
@@ -130,6 +131,11 @@ def _refuse_groups(found: Mapping[tuple[str, ...], Setting]) -> None:
     for path, setting in found.items():
         if any(other != path and other[: len(path)] == path for other in found):
             raise ConfigError(f"{setting.where}: is given as a value and as a group")
+
+
+def where_set(layers: Sequence[Setting], path: tuple[str, ...]) -> str:
+    """Return where a value was set last, its key when nothing set it."""
+    return next((s.where for s in reversed(layers) if s.path == path), ".".join(path))
 
 
 def settle(layers: Iterable[Setting]) -> dict[tuple[str, ...], Setting]:

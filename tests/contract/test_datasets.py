@@ -200,7 +200,7 @@ def test_entities_and_relations_are_shown_by_name(name: str, published: Path) ->
 def test_notes_state_what_the_files_hold(name: str, published: Path) -> None:
     """Every number of a note is counted anew, and nothing that is counted goes unsaid."""
     notes = " ".join(source(name).card.notes)
-    expected = [text.removesuffix(".") for text in sentences(audit(load(name).graph))]
+    expected = [text.removesuffix(".") for text in sentences(audit(load(name).graph).splits)]
     for sentence in expected:
         assert sentence in notes
     counted = r"\d+(?: of \d+)? \w+ rows \w+ \w+"
