@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from harness import provenance
+from harness.data.feature_files import file_sha256
 from harness.data.graph import KnowledgeGraph
 from harness.data.load import load
 from harness.errors import ConfigError, DataError
@@ -32,7 +33,7 @@ from harness.evaluation.foreign import (
 from harness.evaluation.ranks import Ranks
 from harness.index import Side
 from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
-from harness.splits import metrics_of
+from harness.splits import counted, metrics_of
 from harness.store import accesses
 from harness.store.files import RANKS, RECORD, write_record
 from harness.store.records import EXTERNAL, EXTERNAL_ID, RunRecord
@@ -143,7 +144,7 @@ def judge(
     data = load(dataset)
     graph, protocol = data.graph, Protocol()
     run_id = identity(name, seed, graph.digest, protocol)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    digest = file_sha256(path) if path.is_file() else ""
     earlier = accesses.scoring(accesses.read(runs / run_id))
     if earlier is not None and earlier.weights != digest:
         raise ConfigError(
@@ -184,8 +185,7 @@ def keep(record: RunRecord, ranks: Ranks, runs: Path) -> RunRecord:
     if accesses.scoring(accesses.read(folder)) is None:
         queries = len(ranks.triples) * len(ranks.sides)
         accesses.note(folder, "test", queries, weights=record.provenance["sha256"])
-    scored = accesses.summary(accesses.read(folder))
-    kept = record.model_copy(update={"provenance": {**record.provenance, "test_split": scored}})
+    kept = record.model_copy(update={"provenance": record.provenance | counted(folder)})
     ranks.save(folder / RANKS)
     write_record(folder / RECORD, kept)
     return kept

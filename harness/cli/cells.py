@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.plan.expand import Excluded, Plan
-from harness.store.records import Cell
+from harness.store.records import EXTERNAL_ID, Cell
 
-__all__ = ["table_cells"]
+__all__ = ["table_cells", "with_external"]
 
 Place = tuple[str, str, str, int]
 """Row label, dataset, feature set, seed."""
@@ -49,6 +49,19 @@ def table_cells(
                 )
             )
     return cells
+
+
+def with_external(cells: Sequence[Cell], held: Iterable[Cell]) -> list[Cell]:
+    """Return planned cells, and below them what another code base made: it is part of no plan.
+
+    Args:
+        cells: what is planned.
+        held: the suite's cells so far; those that ``harness score --suite`` added stay.
+    """
+    given = [cell for cell in held if cell.run_id.startswith(EXTERNAL_ID)]
+    last = max((cell.position for cell in cells), default=-1)
+    after = {old: last + 1 + i for i, old in enumerate(sorted({c.position for c in given}))}
+    return [*cells, *(c.model_copy(update={"position": after[c.position]}) for c in given)]
 
 
 def _reasons(excluded: Sequence[Excluded], whole: Plan) -> dict[Place, str]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from harness.execution.base import Job, Outcome
+    from harness.plan.estimator import Estimator
 
 __all__ = ["Need", "divide", "readable_size", "shortage"]
 
@@ -91,12 +94,23 @@ def divide(jobs: Sequence[Job], workers: int) -> tuple[list[Job], list[Outcome]]
 
 def _needs(jobs: Sequence[Job], device: str) -> dict[str, Need]:
     """Return what each run takes, by id; one without an estimate is left to say what is wrong."""
-    from harness.plan.estimator import Estimator
+    from harness.data import folders
 
-    estimator = Estimator(device)
+    estimator = _estimator(device, folders.roots())
     needs = {}
     for job in jobs:
         with contextlib.suppress(Exception):  # a model of a user's own may raise anything
             size, remedy = estimator.memory(job.spec, job.label)
             needs[job.run_id] = Need(f"{job.label} on {job.spec.data.dataset}", size, remedy)
     return needs
+
+
+@cache
+def _estimator(device: str, roots: tuple[Path, ...]) -> Estimator:
+    """Return the estimator of this process: a study asks it in every round.
+
+    ``roots`` is part of the key alone: another data folder may hold another copy.
+    """
+    from harness.plan.estimator import Estimator
+
+    return Estimator(device)

@@ -207,17 +207,11 @@ def _cells(
     store: ResultStore, whole: Plan, present: Plan, jobs: Mapping[Place, Job], *, partial: bool
 ) -> list[Cell]:
     """Return the suite's cells; with ``--only``, those planned earlier stay beside the new ones."""
-    from harness.cli.cells import table_cells
-    from harness.store.records import EXTERNAL_ID
+    from harness.cli.cells import table_cells, with_external
 
     run_ids = {place: job.run_id for place, job in jobs.items()}
     held = store.cells(whole.suite, whole.variant)
-    cells = table_cells(whole, present, run_ids, held if partial else ())
-    # What another code base made (`harness score --suite`) is no part of any plan, and stays.
-    last = max((cell.position for cell in cells), default=-1)
-    given = [cell for cell in held if cell.run_id.startswith(EXTERNAL_ID)]
-    after = {old: last + 1 + i for i, old in enumerate(sorted({c.position for c in given}))}
-    return cells + [c.model_copy(update={"position": after[c.position]}) for c in given]
+    return with_external(table_cells(whole, present, run_ids, held if partial else ()), held)
 
 
 def _execute(

@@ -311,6 +311,7 @@ class _Work:
         restart: bool,
     ) -> Report:
         """Make the trials that are still wanted."""
+        from harness.cli.cells import with_external
         from harness.cli.progress import reporter
         from harness.studies.results import search_results, study_cells, trial_label
         from harness.studies.rounds import run_rounds
@@ -324,8 +325,9 @@ class _Work:
             }
 
         def place_cells() -> None:
-            held = search_results(self.place, plan.suite, plan.variant)
-            self.store.plan(plan.suite, plan.variant, study_cells(held))
+            place = plan.suite, plan.variant
+            cells = study_cells(search_results(self.place, *place))
+            self.store.plan(*place, with_external(cells, self.store.cells(*place)))
 
         storage = open_storage(self.place)
         with explained(self.place / DATABASE):

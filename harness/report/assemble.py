@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from harness.report.aggregate import Summary, half_width, paired_change, summarise
@@ -222,19 +222,15 @@ class _Assembly:
 
     def row(self, spec: RowSpec, cells: Sequence[TableCell]) -> TableRow:
         """Return a row; notes that all its values share move to the label."""
-        measured = [cell.notes for cell in cells if cell.value is not None]
-        shared = (
-            [n for n in measured[0] if all(n in notes for notes in measured)] if measured else []
-        )
-        kept = [replace(c, notes=tuple(n for n in c.notes if n not in shared)) for c in cells]
         names = [attribute.name for attribute in self.definition.attributes]
-        return TableRow(
+        row = TableRow(
             label=spec.title or spec.label,
-            cells=tuple(kept),
+            cells=tuple(cells),
             group=spec.group,
             attributes=tuple(spec.attributes.get(name, "") for name in names),
-            notes=(*spec.notes, *shared),
+            notes=tuple(spec.notes),
         )
+        return row.with_shared_notes()
 
     def notes(self) -> tuple[str, ...]:
         """Return the footnotes of the whole table: seeds, protocol, features, data, own."""

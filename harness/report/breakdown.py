@@ -95,7 +95,7 @@ class _Breakdown:
     def __init__(self, results: SuiteResults, ranks: StoredRanks, by: str, metric: str) -> None:
         self.results, self.ranks, self.by, self.metric = results, ranks, by, metric
         self.notes: dict[str, None] = {}
-        self.measured: dict[tuple[str, str], list[Bucket]] = {}
+        self.measured: dict[tuple[str, str], list[Bucket] | str] = {}
 
     def table(self, datasets: Sequence[str]) -> Table:
         parts = [part for name in datasets for part in self.parts(name)]
@@ -104,11 +104,11 @@ class _Breakdown:
         tested = {
             result.label for result in self.results.results if result.records and result.planned
         }
-        rows = []
-        for name in self.results.labels:
-            cells = [cell for part in parts for cell in self.cells(name, part)]
-            if name in tested:
-                rows.append(TableRow(name, tuple(cells)))
+        rows = [
+            TableRow(name, tuple(cell for part in parts for cell in self.cells(name, part)))
+            for name in self.results.labels
+            if name in tested
+        ]
         seeds = sorted({run.seed for run in self.results.records if run.status == "ok"})
         title = METRICS[self.metric].title
         said = dict.fromkeys(part.labels.rule for part in parts)
@@ -116,7 +116,7 @@ class _Breakdown:
             name=f"breakdown-{self.by}",
             title=f"{title} by {self.by}: suite {self.results.suite}",
             columns=tuple(column for part in parts for column in self.columns(part)),
-            rows=tuple(_shared(row) for row in rows),
+            rows=tuple(row.with_shared_notes() for row in rows),
             notes=(
                 f"{title}, {mean_over(seeds)}; questions in brackets.",
                 *said,
@@ -176,17 +176,23 @@ class _Breakdown:
             found = gather(result, lambda run, place=place: self.value(run, part, place))  # type: ignore[misc]
             yield cell_of(result, found, "not tested")
 
-    def value(self, run: Outcome, part: _Part, place: int) -> float | str | None:
+    def buckets(self, run: Outcome, part: _Part) -> list[Bucket] | str:
+        """Return a run's values, or why it has none."""
         ranks = self.ranks.of(run)
         if isinstance(ranks, str):
             return ranks
         if not _same(ranks, part.data):
             return "ranks of other triples"
+        return measure_buckets(ranks, part.labels, self.metric, ties_of(run.protocol))
+
+    def value(self, run: Outcome, part: _Part, place: int) -> float | str | None:
         key = run.run_id, part.title
         if key not in self.measured:
-            ties = ties_of(run.protocol)
-            self.measured[key] = measure_buckets(ranks, part.labels, self.metric, ties)
-        value = self.measured[key][place].value
+            self.measured[key] = self.buckets(run, part)
+        measured = self.measured[key]
+        if isinstance(measured, str):
+            return measured
+        value = measured[place].value
         return None if value is None else value * METRICS[self.metric].factor
 
 
@@ -213,11 +219,3 @@ def _filled(labels: Labels, run: Outcome) -> tuple[Labels, tuple[int, ...]]:
         labels, names=tuple(names), of={side: place[where] for side, where in labels.of.items()}
     )
     return merged, tuple(sizes)
-
-
-def _shared(row: TableRow) -> TableRow:
-    """Move notes and reasons that all cells share to the label."""
-    notes = [cell.notes for cell in row.cells if cell.value is not None]
-    shared = [n for n in notes[0] if all(n in other for other in notes)] if notes else []
-    cells = [replace(c, notes=tuple(n for n in c.notes if n not in shared)) for c in row.cells]
-    return replace(row, cells=tuple(cells), notes=tuple(shared))

@@ -7,10 +7,11 @@ of a file corrected by Holm's method together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -20,11 +21,14 @@ from harness.errors import ConfigError, HarnessError, suggest
 from harness.report.comparing import RankFiles, ties_of
 from harness.report.definition import METRICS, parse_metric
 from harness.report.questions import ALPHA
-from harness.report.sides import RANKED, find_sides
+from harness.report.sides import RANKED, ReadSuite, find_sides, read_suite
 from harness.report.significance import Finding, holm, verdict
 from harness.report.versus import differences
 from harness.store.base import ResultStore
 from harness.store.outcomes import MetricPlace
+
+if TYPE_CHECKING:
+    from harness.evaluation.ranks import Ties
 
 __all__ = ["Checked", "Claim", "Claims", "Status", "check", "load_claims"]
 
@@ -126,7 +130,9 @@ def check(
         claims: the claims.
         lines: where each stands in its file.
     """
-    tested = [_tested(store, runs, *one) for one in zip(claims.claims, lines, strict=True)]
+    files = cache(lambda ties: RankFiles(runs, ties))
+    read = cache(partial(read_suite, store))
+    tested = [_tested(store, files, read, *one) for one in zip(claims.claims, lines, strict=True)]
     decided = [i for i, checked in enumerate(tested) if checked.finding]
     p = [float(found.p) for i in decided if (found := tested[i].finding)]
     for i, adjusted in zip(decided, holm(p) if claims.correction == "holm" else p, strict=True):
@@ -134,18 +140,25 @@ def check(
     return tuple(tested)
 
 
-def _tested(store: ResultStore, runs: Path, claim: Claim, line: int) -> Checked:
+def _tested(
+    store: ResultStore,
+    files: Callable[[Ties], RankFiles],
+    read: ReadSuite,
+    claim: Claim,
+    line: int,
+) -> Checked:
     """Return a claim with its difference, its status still open; or why there is none."""
     open_ = Checked(claim, line, "cannot be decided")
     try:
-        first, second = find_sides(store, claim.better, claim.than, claim.dataset)
-        files = RankFiles(runs, ties_of(first.protocol))
-        d = differences(files, first, second, claim.place.metric, claim.place.bucket)
+        first, second = find_sides(store, claim.better, claim.than, claim.dataset, read=read)
+        ranks, place = files(ties_of(first.protocol)), claim.place
+        d = differences(ranks, first, second, place.metric, place.bucket)
     except HarnessError as error:
         return replace(open_, reason=str(error))
     if len(d) < 2:
         return replace(open_, reason="one seed says nothing of training again")
-    plain, against = verdict(d), verdict(d - _sign(claim) * claim.by)
+    plain = verdict(d)
+    against = verdict(d - _sign(claim) * claim.by) if claim.by else plain
     finding = Finding(*map(float, (plain.difference, plain.low, plain.high, against.p)))
     return replace(open_, finding=finding, seeds=len(d), triples=d.shape[1])
 

@@ -10,9 +10,9 @@ A side is a row of a suite, ``SUITE:ROW`` (``main:MoCME``), or runs, ``RUN`` or 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from harness.errors import ConfigError, suggest
@@ -20,12 +20,12 @@ from harness.report.definition import BUCKETS, METRICS, wanted
 from harness.report.differing import differing, flat
 from harness.report.files import available
 from harness.report.query import Selection, fetch, suite_of
-from harness.report.results import Entry, Result, SeedRun
+from harness.report.results import Entry, Result, SeedRun, SuiteResults
 from harness.store.base import ResultStore, resolve_id
 from harness.store.outcomes import Outcome
 from harness.store.records import Cell
 
-__all__ = ["RANKED", "Side", "find_sides"]
+__all__ = ["RANKED", "ReadSuite", "Side", "find_sides", "read_suite"]
 
 RANKED = tuple(name for name, metric in METRICS.items() if metric.source == "metrics")
 """Metrics that are made of ranks: those that can be compared query by query."""
@@ -75,12 +75,22 @@ class Side:
         return {seed: values[seed] for seed in self.tested if seed in values}
 
 
+ReadSuite = Callable[[str, str], SuiteResults]
+"""Suite and variant -> its results."""
+
+
+def read_suite(store: ResultStore, name: str, variant: str) -> SuiteResults:
+    """Return what sides are made from; errors as ``fetch``."""
+    return fetch(store, name, READ, Selection(variant))
+
+
 def find_sides(
     store: ResultStore,
     first: str,
     second: str,
     dataset: str = "",
     seeds: Collection[int] | None = None,
+    read: ReadSuite | None = None,
 ) -> tuple[Side, Side]:
     """Return the runs that two names mean, on the same dataset, with a seed in common.
 
@@ -89,13 +99,15 @@ def find_sides(
         first, second: as the module says.
         dataset: needed when both have more than one; in any case.
         seeds: which seeds to use; all when None.
+        read: ``read_suite`` of the store, or one that remembers.
 
     Raises:
         ConfigError: a name means nothing (the nearest is offered) or more than one thing, or the
             two cannot be compared (what differs is named).
         StoreError: the runs of a suite cannot stand side by side.
     """
-    a, b = (_on_datasets(store, text, seeds) for text in (first, second))
+    read = read or partial(read_suite, store)
+    a, b = (_on_datasets(store, text, seeds, read) for text in (first, second))
     name = _dataset(a, b, dataset)
     one, other = a[name], b[name]
     _refuse_incomparable(one, other)
@@ -106,17 +118,24 @@ OnDatasets = Mapping[str, Side]
 """What a name means, by dataset."""
 
 
-def _on_datasets(store: ResultStore, text: str, seeds: Collection[int] | None) -> OnDatasets:
+def _on_datasets(
+    store: ResultStore, text: str, seeds: Collection[int] | None, read: ReadSuite
+) -> OnDatasets:
     suite, colon, row = text.partition(":")
-    return _row(store, text, suite, row, seeds) if colon else _runs(store, text, seeds)
+    return _row(store, text, suite, row, seeds, read) if colon else _runs(store, text, seeds)
 
 
 def _row(
-    store: ResultStore, text: str, suite: str, row: str, seeds: Collection[int] | None
+    store: ResultStore,
+    text: str,
+    suite: str,
+    row: str,
+    seeds: Collection[int] | None,
+    read: ReadSuite,
 ) -> OnDatasets:
     name, _, variant = suite.partition("@")
     name = _suite(store, text, name, variant)
-    results = fetch(store, name, READ, Selection(variant))
+    results = read(name, variant)
     label = _label(text, row, results.results)
     source = f"suite {name}" + f" with --set (variant {variant})" * bool(variant)
     return {r.dataset: Side(text, source, _chosen(r, seeds)) for r in results.row(label)}

@@ -194,6 +194,13 @@ class TableRow:
     attributes: tuple[str | bool, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def with_shared_notes(self) -> TableRow:
+        """Return the row with the notes that all its values share moved to the label."""
+        noted = [cell.notes for cell in self.cells if cell.value is not None]
+        shared = [n for n in noted[0] if all(n in other for other in noted)] if noted else []
+        kept = [replace(c, notes=tuple(n for n in c.notes if n not in shared)) for c in self.cells]
+        return replace(self, cells=tuple(kept), notes=(*self.notes, *shared))
+
 
 @dataclass(frozen=True)
 class Block:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from harness.plan.spec import Protocol
 from harness.report.comparing import Comparer
 from harness.report.query import suite_table
 from harness.store import open_store
+from harness.store.records import EXTERNAL_ID
 
 DATASET = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
 PROTOCOL = Protocol()
@@ -397,3 +399,27 @@ def test_external_runs_travel_with_their_ranks(
     with pytest.raises(StoreError, match="not a complete rank file"):
         import_records(store, tmp_path / "records", runs=runs)
     store.close()
+
+
+def test_a_study_that_goes_on_keeps_the_row(
+    harness: Callable[..., Any], scores: dict, tmp_path: Path
+) -> None:
+    suite = tmp_path / "searched.yaml"
+    suite.write_text(
+        f"name: searched\ndatasets: ['{DATASET}']\nrows: [transe]\nseeds: [0]\n"
+        "base: {training.epochs: 1, model.dim: 4, negatives.count: 2}\n"
+        "study: {sampler: random, trials: 2, space: {optimiser.lr: {low: 0.001, high: 0.1}}}\n"
+    )
+    np.savez(tmp_path / "theirs.npz", **scores)
+    given = ("--dataset", DATASET, "--name", "theirs", "--suite", "searched")
+    for words in (
+        ("study", "run", suite, "--trials", "1"),
+        ("score", tmp_path / "theirs.npz", *given),
+        ("study", "run", suite),
+    ):
+        done = harness(*words)
+        assert done.exit_code == 0, done.output
+    with closing(open_store(tmp_path / "home" / "harness.db")) as store:
+        cells = store.cells("searched")
+    assert [c.label for c in cells if c.run_id.startswith(EXTERNAL_ID)] == ["theirs"]
+    assert len({c.position for c in cells}) == 3
