@@ -9,7 +9,9 @@ import pytest
 from harness.cli.compare_text import as_words
 from harness.report import significance
 from harness.report.claims import check, load_claims
-from harness.report.comparing import RankFiles, ties_of
+from harness.report.comparing import Comparer, RankFiles, ties_of
+from harness.report.query import named_table
+from harness.report.render import render
 from harness.report.sides import find_sides
 from harness.report.versus import versus
 from harness.store.files import read_record
@@ -52,6 +54,16 @@ def test_the_comparison_that_docs_show_is_that_of_the_records(
     page = (REPOSITORY / "docs" / "statistics.md").read_text(encoding="utf-8")
     shown = page.partition("```text\n")[2].partition("\n```")[0]
     assert without_resampling(shown) == without_resampling(said)
+
+
+def test_the_table_that_the_readme_shows_is_that_of_the_records(
+    store: MemoryStore, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table = named_table(store, "quickstart", comparer=Comparer(store, runs))
+    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    shown = page.partition("```text\n")[2].partition("\n```")[0]
+    assert shown.splitlines() == render(table).rstrip().splitlines()
 
 
 def without_resampling(text: str) -> list[str]:
