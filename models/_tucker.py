@@ -11,6 +11,7 @@ from torch.nn.functional import batch_norm, dropout
 from torch.utils.checkpoint import checkpoint
 
 from harness.config.base import Config
+from harness.config.search import between
 
 __all__ = ["Asked", "Dropout", "TuckER"]
 
@@ -21,11 +22,11 @@ MATRICES_BYTES = 2**26
 class Dropout(Config):
     """Dropout of the decoders and of the fusion."""
 
-    input: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    input: Annotated[float, Field(ge=0, lt=1), between(0.0, 0.5)] = 0.3
     """On a decoder's entity vectors."""
     matrix: Annotated[float, Field(ge=0, lt=1)] = 0.4
     """On the matrices of relations."""
-    output: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    output: Annotated[float, Field(ge=0, lt=1), between(0.0, 0.6)] = 0.5
     """On a decoder's queries."""
     fusion: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """On what is fused."""

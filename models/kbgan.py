@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from harness.config.search import between, one_of
 from harness.errors import ConfigError
 from harness.model import MODELS, Model
 from harness.procedure import (
@@ -28,10 +29,10 @@ class KBGANConfig(StrategyConfig):
     """Registered model that picks; it reads no features. Its score is a logit."""
     dim: Annotated[int, Field(ge=1)] = 50
     """Width of the generator (the repository's; complex components for complex)."""
-    pool: Annotated[int, Field(ge=2)] = 20
+    pool: Annotated[int, Field(ge=2), one_of(10, 20, 50)] = 20
     """Uniform corruptions of one side to pick from; each pick is drawn by itself, so that an entity
     may be picked more than once."""
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: Annotated[float, Field(gt=0), between(1e-4, 1e-2, log=True)] = 1e-3
     """Learning rate of the generator's Adam."""
     pretrain: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the epochs in which negatives are uniform and the generator learns to tell the

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from harness.config.search import between
 from harness.errors import ConfigError
 from harness.model import STRUCTURE, Term
 from harness.procedure import Negatives, Situation, Strategy, StrategyConfig, register_strategy
@@ -21,7 +22,7 @@ class MANSConfig(StrategyConfig):
     """visual: every negative has the structure of the positive and the other modalities of another
     entity; two_stage: so in the first epochs, whole entities after; hybrid: so a share of the
     negatives; adaptive: those whose structure and modalities the model does not yet tell apart."""
-    share: Annotated[float, Field(ge=0, le=1)] = 0.3
+    share: Annotated[float, Field(ge=0, le=1), between(0.1, 0.9)] = 0.3
     """beta: of the epochs (two_stage) or of the negatives (hybrid); the repository's scripts have
     0.3, its two_stage switches at 0.5 whatever the option says."""
 

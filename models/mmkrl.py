@@ -31,7 +31,7 @@ class MMKRLConfig(ModelConfig):
     margin: Annotated[float, between(1.0, 24.0, log=True)] = 4.0
     """gamma, added to minus the mean of four distances, as for RotatE. The margin loss, with which
     MMKRL was trained, does not see it (it has ``objective.margin``)."""
-    alignment: Annotated[float, Field(ge=0)] = 1.0
+    alignment: Annotated[float, Field(ge=0), between(0.01, 10.0, log=True)] = 1.0
     """Factor of the alignment losses (1 in the released class)."""
     normalise: Annotated[Literal["none", "l2"], one_of("none", "l2")] = "none"
     """Divide rows of features by their Euclidean norms first; the released class does not."""

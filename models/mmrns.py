@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, normalize
 
+from harness.config.search import between
 from harness.errors import ConfigError
 from harness.model import STRUCTURE, Model
 from harness.procedure import (
@@ -37,11 +38,11 @@ class MMRNSConfig(StrategyConfig):
     """Width of the hidden layer over structure and relation."""
     pool: Annotated[int, Field(ge=2)] = 1500
     """Random entities per batch, shared by its positives, that negatives are taken from."""
-    temperature: Annotated[float, Field(gt=0)] = 10.0
+    temperature: Annotated[float, Field(gt=0), between(1.0, 30.0, log=True)] = 10.0
     """tau of the first step; at step s it is this over 1 + ln(s + 1)."""
     lr: Annotated[float, Field(gt=0)] = 1e-4
     """Learning rate of the attention's Adam (README; its code's default is 1e-3)."""
-    weight: Annotated[float, Field(ge=0)] = 0.01
+    weight: Annotated[float, Field(ge=0), between(1e-3, 1e-1, log=True)] = 0.01
     """Of the contrastive losses."""
     adversarial: Annotated[float, Field(ge=0)] = 0.5
     """Temperature of the model's scores in the weights of the contrastive losses."""

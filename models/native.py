@@ -44,7 +44,7 @@ class NativEConfig(ModelConfig):
     gate: bool = True
     """Each relation has a temperature of its own; without it the fusion is AdaMF's with an MLP per
     modality."""
-    regularise: Annotated[float, Field(ge=0)] = 1e-5
+    regularise: Annotated[float, Field(ge=0), between(1e-7, 1e-3, log=True)] = 1e-5
     """Weight of the mean square of structural vectors and phases of the positives (0 on DB15K).
     The released code takes the negatives' too."""
     missing: Literal["mask", "zero"] = "mask"

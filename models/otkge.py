@@ -57,7 +57,7 @@ class OTKGEConfig(ModelConfig):
     variant: Literal["paper", "released"] = "paper"
     """paper: a coordinate of the structural space gets the mean of what is moved to it (D P_m).
     released: transport.scale times as much."""
-    modalities: Annotated[float, Field(ge=0, lt=1), one_of(0.2, 0.4, 0.6, 0.8)] = 0.9
+    modalities: Annotated[float, Field(ge=0, lt=1), one_of(0.2, 0.4, 0.6, 0.8, 0.9)] = 0.9
     """Part of the modalities together in an entity's vector; the structure has the rest (0.2 on
     FB-IMG). Ignored without features."""
     shares: Shares = Shares()

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.config.search import between
+from harness.config.search import between, one_of
 from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, ModelConfig, Query, Tables, register_model
 
@@ -38,7 +38,7 @@ class QEBConfig(ModelConfig):
     the features of all modalities side by side another; lengths are free; features are constants.
     released (the class in NativE's repository): features pass a linear map and are fine-tuned,
     nothing else passes anything, and every vector is divided by its norm."""
-    unit: bool = True
+    unit: Annotated[bool, one_of(True, False)] = True
     """Divide rows of features by their norms, so that tanh does not saturate. The authors do not.
     Ignored by the variant "released", which leaves them as stored."""
 

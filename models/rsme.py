@@ -33,7 +33,7 @@ class RSMEConfig(ModelConfig):
     the likeness of images is added when ranking."""
     alpha: Annotated[float, Field(ge=0, lt=1), one_of(0.1, 0.3, 0.5, 0.7)] = 0.7
     """Share of the image in an entity's vector; the structure has the rest."""
-    beta: Annotated[float, Field(gt=0, le=1)] = 0.95
+    beta: Annotated[float, Field(gt=0, le=1), one_of(0.5, 0.95)] = 0.95
     """Weight of ComplEx in the score; the likeness of images has the rest. The released settings
     have 0.5, a comment beside them and the version for OpenKE 0.95."""
     remember: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -31,7 +31,7 @@ class TransAEConfig(ModelConfig):
     margin: Annotated[float, between(1.0, 24.0, log=True)] = 4.0
     """gamma, added to minus the distance. The margin loss, with which TransAE was trained, does not
     see it (it has ``objective.margin``, 1 in the re-implementation)."""
-    reconstruction: Annotated[float, Field(ge=0)] = 2.0
+    reconstruction: Annotated[float, Field(ge=0), between(0.1, 10.0, log=True)] = 2.0
     """Factor of the reconstruction loss beside that of the triples, 1 / beta with the
     re-implementation's beta of 0.5. Ignored by the variant "released"."""
     structure: Literal["missing", "all"] = "missing"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import typer
 from harness.cli.options import AsJson, Models
 
 if TYPE_CHECKING:
+    from harness.config.search import Domain
     from harness.model import Capabilities, Model
     from harness.procedure import Strategy
 
@@ -70,14 +72,18 @@ def _modalities(capabilities: Capabilities) -> str:
 def show(name: str, folders: Models = None, as_json: AsJson = False) -> None:
     """Show the formula, options with defaults and meaning, and the file of a model or strategy."""
     _load(folders)
+    from harness.config.search import declared
     from harness.errors import ConfigError, suggest
     from harness.model import MODELS
+    from harness.plan.spec import RunSpec
     from harness.procedure import STRATEGIES
 
     if name in STRATEGIES:
         strategy, setting = STRATEGIES.get(name), "negatives.strategy"
         title = f"a strategy of negatives ({setting}.name: {name})"
         _show(name, title, strategy, STRATEGIES.origin(name), setting, as_json=as_json)
+        if not as_json:
+            _print_space(declared(strategy.Config, f"{setting}."))
         return
     if name not in MODELS:
         near = suggest(name, [*MODELS, *STRATEGIES])
@@ -85,8 +91,8 @@ def show(name: str, folders: Models = None, as_json: AsJson = False) -> None:
     model = MODELS.get(name)
     title = f"{model.capabilities.title} ({model.capabilities.reference})"
     _show(name, title, model, MODELS.origin(name), "model", as_json=as_json)
-    if not as_json:
-        _print_space(model)
+    if not as_json and model.capabilities.trainable:
+        _print_space(declared(RunSpec) | declared(model.Config, "model."))
 
 
 def _show(
@@ -122,15 +128,10 @@ def _filled(text: str) -> str:
     )
 
 
-def _print_space(model: type[Model]) -> None:
+def _print_space(space: Mapping[str, Domain]) -> None:
     """Print what a study searches when its suite names no space."""
-    from harness.config.search import declared
-    from harness.plan.spec import RunSpec
-
-    if not model.capabilities.trainable:
-        return
-    typer.echo("\nSearched by a study without a space of its own:")
-    for key, domain in (declared(RunSpec) | declared(model.Config, "model.")).items():
+    typer.echo("\nSearched by a study without a space of its own, where a run looks at it:")
+    for key, domain in space.items():
         typer.echo(f"  {key}: {json.dumps(domain.written())}")
 
 

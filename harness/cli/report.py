@@ -249,10 +249,11 @@ class _Asked:
 
     def _check(self, store: ResultStore, folder: Path, variant: str, shown: bool) -> None:
         """Say what is not shown; refuse to show nothing."""
-        from harness.report.query import suite_of
+        from harness.report.query import suites_of
 
         named = [name for name in (*self.tables, *self.figures) if name not in RERANKED]
-        asked = {suite_of(store, name) for name in named} | {self.reranked.suite} - {""}
+        asked = {suite for name in named for suite in suites_of(store, name)}
+        asked |= {self.reranked.suite} - {""}
         _tell_variants(store, variant, asked)
         variants = {variant for _, variant, _ in store.blocks()}
         if variant and variant not in variants:

@@ -313,7 +313,8 @@ class _Work:
         """Make the trials that are still wanted."""
         from harness.cli.cells import with_external
         from harness.cli.progress import reporter
-        from harness.studies.results import search_results, study_cells, trial_label
+        from harness.plan.study import trial_label
+        from harness.studies.results import search_results, study_cells
         from harness.studies.rounds import run_rounds
         from harness.studies.study import DATABASE, SearchStudy, explained, open_storage
 
@@ -370,7 +371,7 @@ class _Work:
 
     def _jobs(self, search: SearchResult, trial: TrialResult) -> Iterator[Job]:
         from harness.plan.spec import RunSpec
-        from harness.studies.results import trial_label
+        from harness.plan.study import trial_label
 
         records = {r.run_id: r for r in self.store.find(ids=trial.runs.values())}
         if not records:

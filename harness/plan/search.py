@@ -13,15 +13,17 @@ from pydantic import BaseModel
 from harness.config.search import Domain, declared
 from harness.data.load import source as dataset_source
 from harness.errors import ConfigError, InconsistentError
+from harness.model import Model
 from harness.plan.expand import Excluded, Plan, PlannedRun, cells_of
 from harness.plan.parts import Column, Errors, Line, Parts, resolve, searched_setting
 from harness.plan.select import SourceOf
 from harness.plan.settings import Setting, is_idle
-from harness.plan.spec import RunSpec
+from harness.plan.spec import ADAGRAD_LR, RunSpec
 from harness.plan.study import Study
 from harness.plan.suite import Suite
+from harness.procedure import STRATEGIES
 
-__all__ = ["Point", "Search", "searches"]
+__all__ = ["Point", "Search", "declared_space", "searches"]
 
 Point = Mapping[str, Any]
 """Searched key -> the value that is tried."""
@@ -223,12 +225,22 @@ def _search(
     if study.space:
         given = study.space.items()
         space = {k: d for k, d in given if not k.startswith("model.") or _has(options, k)}
+        if not line.model.capabilities.trainable:
+            space = {k: d for k, d in space.items() if not is_idle(base[0].spec, line.model, k)}
     else:
-        # What all models share comes first: then their draws of it are the same.
-        space = declared(RunSpec) | declared(options, "model.")
-    if not study.space or not line.model.capabilities.trainable:
-        space = {k: d for k, d in space.items() if not is_idle(base[0].spec, line.model, k)}
+        space = declared_space(base[0].spec, line.model)
     return Search(place, tuple(base), space, study, suite, parts, column, line)
+
+
+def declared_space(spec: RunSpec, model: type[Model]) -> dict[str, Domain]:
+    """Return what harness, model and strategy of negatives declare that a run looks at."""
+    # What all models share comes first: then their draws of it are the same.
+    space = declared(RunSpec) | declared(model.Config, "model.")
+    if strategy := spec.negatives.strategy.name:
+        space |= declared(STRATEGIES.get(strategy).Config, "negatives.strategy.")
+    if spec.optimiser.name == "adagrad":
+        space["optimiser.lr"] = ADAGRAD_LR
+    return {key: domain for key, domain in space.items() if not is_idle(spec, model, key)}
 
 
 def _has(options: type[BaseModel], key: str) -> bool:

@@ -16,10 +16,11 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from harness.config.base import Config
-from harness.config.search import between, one_of
+from harness.config.search import Domain, between, one_of
 from harness.data.corruption import Corruption, in_training, when_tested
 
 __all__ = [
+    "ADAGRAD_LR",
     "NUMERICS",
     "AdversarySpec",
     "AuditSpec",
@@ -162,9 +163,9 @@ class ObjectiveSpec(Config):
     negatives, for scores that are inner products: one_vs_all: -log softmax over all entities, for
     the head and the tail of each triple (Lacroix et al. 2018); k_vs_all: binary cross entropy of
     all entities for each distinct query of train (Dettmers et al. 2018)."""
-    margin: Annotated[float, Field(ge=0)] = 5.0
+    margin: Annotated[float, Field(ge=0), between(1.0, 12.0, log=True)] = 5.0
     """m of the margin loss. Ignored by the others."""
-    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    smoothing: Annotated[float, Field(ge=0, lt=1), between(0.0, 0.3)] = 0.1
     """Of the targets of k_vs_all: 1 - smoothing + 1 / N of an answer, 1 / N of any other entity
     (ConvE, IMF and MoMoK); 0: 1 and 0. Ignored by the other losses."""
     weighting: Literal["uniform", "self_adversarial", "egns", "egns_adversarial"] = (
@@ -205,7 +206,7 @@ class AdversarySpec(Config):
     kind: Literal["none", "wasserstein", "logistic"] = "none"
     """wasserstein: NativE's, one generator that sees all of an entity's modalities; logistic:
     AdaMF-MAT's, one per modality that sees the structure."""
-    mu: Annotated[float, Field(ge=0)] = 1e-4
+    mu: Annotated[float, Field(ge=0), between(1e-5, 1e-2, log=True)] = 1e-4
     """Weight of the adversarial term in the model's loss (NativE: 1e-4, on KVC16K 1e-5;
     AdaMF-MAT's scripts: 0)."""
     lr: Annotated[float, Field(gt=0)] = 1e-4
@@ -214,6 +215,11 @@ class AdversarySpec(Config):
     """Width of the noise it starts from."""
     hidden: Annotated[int, Field(ge=1)] = 512
     """Width of its hidden layer."""
+
+
+ADAGRAD_LR = Domain(low=1e-2, high=1.0, log=True)
+"""Where the learning rate of Adagrad is searched, whose steps shrink: around the 0.1 and 0.01 that
+were tried with losses against all entities (Lacroix et al. 2018)."""
 
 
 class OptimiserSpec(Config):

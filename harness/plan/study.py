@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from harness.config.base import Config
 from harness.config.search import Domain
 
-__all__ = ["Requirement", "Study"]
+__all__ = ["Requirement", "Study", "trial_label", "trial_of"]
 
 _SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
@@ -22,6 +22,25 @@ _SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
+
+
+_TRIAL = re.compile(r"(?P<label>.+) trial (?P<number>\d+)(?P<features> \[[^\]]*\])?")
+
+
+def trial_label(label: str, number: int) -> str:
+    """Return the label of a trial's row among the cells of its study."""
+    return f"{label} trial {number}"
+
+
+def trial_of(label: str) -> tuple[str, int] | None:
+    """Return the row and the number that a trial's label has, None of other labels.
+
+    A feature set behind it, which tells rows of one label apart, is the row's.
+    """
+    found = _TRIAL.fullmatch(label)
+    if found is None:
+        return None
+    return found["label"] + (found["features"] or ""), int(found["number"])
 
 
 class Requirement(Config):

@@ -22,7 +22,7 @@ from harness.report.results import Entry, Result, SuiteResults
 from harness.report.table import Basis, Column, Heading, Table, TableCell, TableRow
 from harness.store.records import EXTERNAL
 
-__all__ = ["NO_FEATURES", "assemble", "mean_over"]
+__all__ = ["NO_FEATURES", "assemble", "mean_over", "row_specs"]
 
 NO_FEATURES = "none"
 SAME = "the same value with every seed"
@@ -34,6 +34,7 @@ def assemble(
     published: Published | None,
     results: SuiteResults,
     ask: Ask | None = None,
+    specs: Sequence[RowSpec] | None = None,
 ) -> Table:
     """Return the table of a definition whose datasets are complete.
 
@@ -42,8 +43,37 @@ def assemble(
         published: figures for the rows that name some.
         results: what the store holds of the definition's suite.
         ask: answers what decides the marks; nothing is marked without.
+        specs: the rows to show, with the notes of each cell at the cell; ``row_specs`` when not
+            given, with notes that all values of a row share at its label.
     """
-    return _Assembly(definition, published, results, ask).table()
+    shown = row_specs(definition, results) if specs is None else specs
+    table = _Assembly(definition, published, results, ask).table(shown)
+    return table.with_shared_notes() if specs is None else table
+
+
+def row_specs(definition: Definition, results: SuiteResults) -> list[RowSpec]:
+    """Return the listed rows, then the suite's others."""
+    specs: list[RowSpec] = []
+    for spec in definition.rows:
+        specs.extend(_split_by_features(spec, results))
+    listed = {spec.label.lower() for spec in specs}
+    for label in results.labels:
+        if label.lower() not in listed:
+            specs.append(RowSpec(label=label, group=definition.others))
+    return specs
+
+
+def _split_by_features(spec: RowSpec, results: SuiteResults) -> list[RowSpec]:
+    """Return one row per feature set where the suite has the label with several."""
+    prefix = f"{spec.label.lower()} ["
+    labels = [name for name in results.labels if name.lower().startswith(prefix)]
+    if not labels:
+        return [spec]
+    title = spec.title or spec.label
+    return [
+        spec.model_copy(update={"label": name, "title": title + name[len(spec.label) :]})
+        for name in labels
+    ]
 
 
 @dataclass(frozen=True)
@@ -53,9 +83,8 @@ class _Assembly:
     results: SuiteResults
     ask: Ask | None
 
-    def table(self) -> Table:
+    def table(self, specs: Sequence[RowSpec]) -> Table:
         columns = self.columns
-        specs = self.row_specs()
         asked = self.marked(specs)
         rows = [self.row(spec, cells) for spec, cells in zip(specs, asked.grid, strict=True)]
         headings = [Heading(a.title or a.name, a.latex) for a in self.definition.attributes]
@@ -119,33 +148,16 @@ class _Assembly:
         return max(counts, key=lambda seeds: (counts[seeds], len(seeds)), default=())
 
     @cached_property
+    def usual_trials(self) -> int:
+        """The number of trials that most results are the best of; other cells say theirs."""
+        counts = Counter(result.tried for result in self.shown)
+        return max(counts, key=lambda tried: (counts[tried], tried), default=0)
+
+    @cached_property
     def common_features(self) -> str:
         """What all results were measured with, "" when they differ."""
         names = {_features(result) for result in self.shown if not _external(result)}
         return names.pop() if len(names) == 1 else ""
-
-    def row_specs(self) -> list[RowSpec]:
-        """Return the listed rows, then the suite's others."""
-        specs: list[RowSpec] = []
-        for spec in self.definition.rows:
-            specs.extend(self.split_by_features(spec))
-        listed = {spec.label.lower() for spec in specs}
-        for label in self.results.labels:
-            if label.lower() not in listed:
-                specs.append(RowSpec(label=label, group=self.definition.others))
-        return specs
-
-    def split_by_features(self, spec: RowSpec) -> list[RowSpec]:
-        """Return one row per feature set where the suite has the label with several."""
-        prefix = f"{spec.label.lower()} ["
-        labels = [name for name in self.results.labels if name.lower().startswith(prefix)]
-        if not labels:
-            return [spec]
-        title = spec.title or spec.label
-        return [
-            spec.model_copy(update={"label": name, "title": title + name[len(spec.label) :]})
-            for name in labels
-        ]
 
     def cell(self, spec: RowSpec, column: Column) -> TableCell:
         result = self.results.find(spec.label, column.dataset)
@@ -201,6 +213,8 @@ class _Assembly:
             notes.append(_partial(result, len(values)))
         elif tuple(values) != self.usual_seeds:
             notes.append(_over_seeds(tuple(values)))
+        if result.tried != self.usual_trials:
+            notes.append(_best_of(result.tried).lower())
         if column.split and len(values) > 1 and len(set(values.values())) == 1:
             notes.append(SAME)
         return tuple(notes)
@@ -221,16 +235,14 @@ class _Assembly:
             yield f"worse than {' and '.join(above)}, which learn{'s' * (len(above) == 1)} nothing"
 
     def row(self, spec: RowSpec, cells: Sequence[TableCell]) -> TableRow:
-        """Return a row; notes that all its values share move to the label."""
         names = [attribute.name for attribute in self.definition.attributes]
-        row = TableRow(
+        return TableRow(
             label=spec.title or spec.label,
             cells=tuple(cells),
             group=spec.group,
             attributes=tuple(spec.attributes.get(name, "") for name in names),
             notes=tuple(spec.notes),
         )
-        return row.with_shared_notes()
 
     def notes(self) -> tuple[str, ...]:
         """Return the footnotes of the whole table: seeds, protocol, features, data, own."""
@@ -241,6 +253,7 @@ class _Assembly:
             splits = dict.fromkeys(SPLITS[c.split] for c in self.columns if c.split)
             where = [f"{' and '.join(splits)} split"] if splits else []
             notes.append(f"{'; '.join([*where, mean_over(self.usual_seeds)])}.")
+            notes += [f"{_best_of(self.usual_trials)}."] if self.usual_trials else []
             notes += self.untested_notes()
             notes.append(f"Protocol: {self.results.protocol}.")
             notes += self.feature_notes()
@@ -358,6 +371,10 @@ def _partial(result: Result, n: int) -> str:
     failed = [f"run {r.run_id} failed: {r.failure}" for r in result.runs if r.failure]
     lacking = [*failed, *result.damages, *result.reasons]
     return "; ".join([f"{n} of {len(result.runs)} seeds", *lacking])
+
+
+def _best_of(trials: int) -> str:
+    return f"Best by validation of {trials} trial{'s' * (trials != 1)}"
 
 
 def _over_seeds(seeds: tuple[int, ...]) -> str:

@@ -19,15 +19,16 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def csv_table(table: Table) -> str:
     """Return one line per row; each column of the table takes several fields.
 
-    The fields are ``<dataset> <metric> published|measured|sd|half|seeds|mark|sign|difference|
-    change|change half|note``, as far as there is something to say; "half" and "change half" are
-    half the widths of intervals. Texts that a spreadsheet would run as a formula get an apostrophe.
+    The fields are ``<dataset> <metric> <source> published|measured|sd|half|seeds|mark|sign|
+    difference|change|change half|note``, as far as there is something to say; "half" and "change
+    half" are half the widths of intervals. Texts that a spreadsheet would run as a formula get an
+    apostrophe.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     headings = [heading.text for heading in table.headings]
     columns = list(enumerate(table.columns))
-    fields = [f"{_title(c)} {f}" for i, c in columns for f in _fields(table, i)]
+    fields = [f"{_title(c, f)} {f}" for i, c in columns for f in _fields(table, i)]
     writer.writerow(["group", _safe(table.row_title.lower()), *headings, *fields, "note"])
     for row in table.rows:
         attributes = [str(a).lower() if isinstance(a, bool) else _safe(a) for a in row.attributes]
@@ -63,8 +64,9 @@ def _json_row(row: TableRow) -> dict[str, Any]:
     return {**asdict(row), "cells": cells}
 
 
-def _title(column: Column) -> str:
-    return f"{column.dataset_title} {column.title}"
+def _title(column: Column, field: str) -> str:
+    source = "" if field == Part.PUBLISHED else column.source
+    return " ".join(filter(None, (column.dataset_title, column.title, source)))
 
 
 def _fields(table: Table, column: int) -> Iterator[str]:

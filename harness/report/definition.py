@@ -32,6 +32,7 @@ __all__ = [
     "PublishedTable",
     "RobustnessDefinition",
     "RowSpec",
+    "SourceSpec",
     "StageRow",
     "parse_metric",
     "wanted",
@@ -162,6 +163,31 @@ class RowSpec(Config):
     """Footnotes of the row."""
 
 
+class SourceSpec(Config):
+    """A suite whose measurements stand beside those of others, row by row."""
+
+    suite: str = ""
+    """Name of a suite: its cells are shown."""
+    study: str = ""
+    """In its place, the name of a study: of each row the best trial by validation, once tested
+    (``harness study promote``)."""
+    title: str
+    """Above its numbers."""
+    note: str = ""
+    """What its numbers have in common, a setting or a budget; printed below the table."""
+
+    @property
+    def name(self) -> str:
+        """Of the suite or the study."""
+        return self.suite or self.study
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> SourceSpec:
+        if bool(self.suite) == bool(self.study):
+            raise ValueError(f"source '{self.title}': needs a suite or a study, one of both")
+        return self
+
+
 class Definition(Config):
     """A table: the suite whose runs fill it and the rows and columns it shows."""
 
@@ -171,6 +197,9 @@ class Definition(Config):
     """Printed above the table."""
     suite: str
     """Name of the suite whose cells are shown."""
+    sources: tuple[SourceSpec, ...] = ()
+    """Suites and studies side by side, for each metric in this order, ``suite`` among them; marks
+    compare rows within one of them."""
     published: str = ""
     """Table in ``published.yaml`` that is shown beside the measurements."""
     metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] = ("mrr", "hits@1", "hits@10")
@@ -200,6 +229,11 @@ class Definition(Config):
         """Metrics of the table and those of single datasets."""
         return _all_metrics(self.metrics, self.datasets)
 
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """Names of the suites and studies whose cells are shown."""
+        return tuple(source.name for source in self.sources) or (self.suite,)
+
     @model_validator(mode="after")
     def _consistent(self) -> Definition:
         known = [attribute.name for attribute in self.attributes]
@@ -212,7 +246,17 @@ class Definition(Config):
         _refuse_doubles("row", [row.label.lower() for row in self.rows])
         _refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
         self._check_against()
+        self._check_sources()
         return self
+
+    def _check_sources(self) -> None:
+        _refuse_doubles("source", [source.title for source in self.sources])
+        _refuse_doubles("suite", [source.name for source in self.sources])
+        if self.sources and self.suite not in self.suites:
+            near = suggest(self.suite, self.suites)
+            raise ValueError(f"sources: suite '{self.suite}' is not among them{near}")
+        if self.sources and (self.baseline or any(d.against for d in self.datasets)):
+            raise ValueError("sources stand side by side without changes; leave baseline, against")
 
     def _check_against(self) -> None:
         leaders = [dataset.name for dataset in self.datasets if not dataset.against]

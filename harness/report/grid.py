@@ -34,7 +34,17 @@ class GridColumn:
     column: Column
     part: Part
     first: bool
-    """True for the leftmost part of its table column."""
+    """True for the leftmost part of what is measured."""
+
+    @property
+    def source(self) -> str:
+        """Title of the source whose measurement it is; "" where there is one source alone."""
+        return self.column.source if self.part is Part.MEASURED else ""
+
+    @property
+    def heading(self) -> str:
+        """What tells it from its neighbours: the source's title, or which part it is."""
+        return self.source or str(self.part)
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,11 @@ class Grid:
     columns: tuple[GridColumn, ...]
     rows: tuple[GridRow, ...]
 
+    @property
+    def has_parts(self) -> bool:
+        """True when what is measured has several columns, each with a heading of its own."""
+        return any(c.part is not Part.MEASURED or c.source for c in self.columns)
+
 
 def lay_out(table: Table, columns: Sequence[int] | None = None) -> Grid:
     """Return the printed pieces of a table.
@@ -92,7 +107,7 @@ def lay_out(table: Table, columns: Sequence[int] | None = None) -> Grid:
     positions = range(len(table.columns)) if columns is None else columns
     letters = table.letters()
     printed = [
-        (position, GridColumn(table.columns[position], part, first=not i))
+        (position, GridColumn(table.columns[position], part, first=not i and table.leads(position)))
         for position in positions
         for i, part in enumerate(table.parts(position))
     ]
@@ -126,8 +141,14 @@ def legend(table: Table, best: str, second: str) -> str:
         return ""
     return (
         f"{'; '.join(said)}: beyond the noise of seeds and of test triples (paired tests on the "
-        f"ranks, p < {ALPHA:g}, Holm over {table.tests.count} tests)."
+        f"ranks, p < {ALPHA:g}, {_correction(table)})."
     )
+
+
+def _correction(table: Table) -> str:
+    if any(column.source for column in table.columns):
+        return f"Holm over the tests of each source, {table.tests.count} in all"
+    return f"Holm over {table.tests.count} tests"
 
 
 def _cell(cell: TableCell, printed: GridColumn, letters: dict[str, str]) -> GridCell:

@@ -48,9 +48,9 @@ def _block(table: Table, block: Block) -> str:
 
 
 def _titles(grid: Grid) -> list[str]:
-    if all(column.part is Part.MEASURED for column in grid.columns):
+    if not grid.has_parts:
         return [column.column.title for column in grid.columns]
-    return [f"{column.column.title} {column.part}" for column in grid.columns]
+    return [f"{column.column.title} {column.heading}" for column in grid.columns]
 
 
 def _rows(grid: Grid, width: int) -> Iterator[list[str]]:

@@ -19,6 +19,7 @@ from harness.report.definition import (
     FigureDefinition,
     Published,
     RobustnessDefinition,
+    SourceSpec,
     parse_metric,
     wanted,
 )
@@ -27,8 +28,10 @@ from harness.report.files import available, load_any, load_definition, load_figu
 from harness.report.questions import Ask
 from harness.report.results import Result, SeedRun, SuiteResults
 from harness.report.robustness import Robustness, weight_key
+from harness.report.side_by_side import Source, definition_of, side_by_side
 from harness.report.sweep import sweep
 from harness.report.table import Table
+from harness.report.trials import best_trials
 from harness.store.base import ResultStore
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.records import Cell
@@ -48,6 +51,7 @@ __all__ = [
     "report_table",
     "suite_of",
     "suite_table",
+    "suites_of",
 ]
 
 SUITE_METRICS = ("mrr", "hits@1", "hits@10")
@@ -138,9 +142,51 @@ def report_table(
         ConfigError: a dataset is not in the table.
         StoreError: the runs cannot stand in one table.
     """
+    if definition.sources:
+        return _side_by_side(store, definition, published, selection, comparer)
     results = fetch(store, definition.suite, definition.all_metrics, selection)
-    shown = _only(_with_datasets(definition, results), selection.datasets)
+    shown = _only(_with_datasets(definition, results.datasets), selection.datasets)
     return assemble(shown, published, results, _ask(comparer, shown, results, selection))
+
+
+def _side_by_side(
+    store: ResultStore,
+    definition: Definition,
+    published: Published | None,
+    selection: Selection,
+    comparer: Comparer | None,
+) -> Table:
+    """Return the table of a definition with several sources; as ``report_table``."""
+    held = [_of_source(store, source, definition, selection) for source in definition.sources]
+    # A study tries settings where nobody is to read a result: its datasets join once tested.
+    further = dict.fromkeys(
+        name
+        for source, results in zip(definition.sources, held, strict=True)
+        for name in (_tested(results) if source.study else results.datasets)
+    )
+    shown = _only(_with_datasets(definition, tuple(further)), selection.datasets)
+    sources = [
+        Source(spec, found, _ask(comparer, definition_of(shown, spec), found, selection))
+        for spec, found in zip(definition.sources, held, strict=True)
+    ]
+    return side_by_side(shown, published, sources)
+
+
+def _of_source(
+    store: ResultStore, source: SourceSpec, definition: Definition, selection: Selection
+) -> SuiteResults:
+    """Return the results of a suite, or of the best trials of a study."""
+    if source.suite:
+        return fetch(store, source.suite, definition.all_metrics, selection)
+    metrics = (*definition.all_metrics, "valid:mrr")
+    # The choice is over all seeds of a trial, whichever are shown.
+    every = fetch(store, source.study, metrics, replace(selection, seeds=None))
+    return best_trials(every, selection.seeds)
+
+
+def _tested(results: SuiteResults) -> tuple[str, ...]:
+    """Return the datasets on which some row was tested."""
+    return tuple(dict.fromkeys(r.dataset for r in results.results if r.records and not r.untested))
 
 
 def report_figure(
@@ -151,7 +197,7 @@ def report_figure(
 ) -> Figure:
     """Return the figure that a definition describes; arguments and errors as ``report_table``."""
     swept = sweep(definition, fetch(store, definition.suite, definition.all_metrics, selection))
-    shown = _only(_with_datasets(swept.definition, swept.results), selection.datasets)
+    shown = _only(_with_datasets(swept.definition, swept.results.datasets), selection.datasets)
     table = assemble(shown, published, swept.results)
     return Figure(definition, table, tuple(swept.points[row.label] for row in table.rows))
 
@@ -171,7 +217,7 @@ def report_robustness(
         suite=definition.suite,
         datasets=definition.datasets,
     )
-    shown = _only(_with_datasets(table, results), selection.datasets)
+    shown = _only(_with_datasets(table, results.datasets), selection.datasets)
     names = {dataset.name for dataset in shown.datasets}
     kept = tuple(result for result in results.results if result.dataset in names)
     return Robustness(definition, replace(results, results=kept))
@@ -217,12 +263,22 @@ def named_table(
 
 
 def suite_of(store: ResultStore, name: str) -> str:
-    """Return the suite that a table or figure shows, "" of one that shows none.
+    """Return the suite that a table or figure shows, the first of several, "" of one that shows
+    none.
 
     Raises:
         ConfigError: as ``named_table``.
     """
     return name if _is_suite(store, name) else getattr(load_any(name), "suite", "")
+
+
+def suites_of(store: ResultStore, name: str) -> tuple[str, ...]:
+    """Return all suites that a table or figure shows; errors as ``named_table``."""
+    definition = None if _is_suite(store, name) else load_any(name)
+    if isinstance(definition, Definition):
+        return definition.suites
+    suite = suite_of(store, name)
+    return (suite,) if suite else ()
 
 
 def _is_suite(store: ResultStore, name: str) -> bool:
@@ -436,10 +492,10 @@ def _labels(cells: Sequence[Cell]) -> Iterator[str]:
         yield f"{cell.label} [{cell.features}]" if cell.label in mixed else cell.label
 
 
-def _with_datasets(definition: Definition, results: SuiteResults) -> Definition:
-    """Add the datasets that the suite has beside the listed ones."""
+def _with_datasets(definition: Definition, held: Sequence[str]) -> Definition:
+    """Add the datasets that there are results of beside the listed ones."""
     listed = {dataset.name.lower() for dataset in definition.datasets}
-    further = [DatasetSpec(name=d) for d in results.datasets if d.lower() not in listed]
+    further = [DatasetSpec(name=d) for d in held if d.lower() not in listed]
     return definition.model_copy(update={"datasets": (*definition.datasets, *further)})
 
 

@@ -50,6 +50,8 @@ def _not_planned(
     missing = _dataset_reason(definition, column.dataset)
     if missing:
         return f"not run: {missing}"
+    if results.is_study and spec.label.lower() in map(str.lower, definition.floors):
+        return "learns nothing: there is nothing to search"
     if not results.results or results.is_study:  # what a study tries next is not planned
         return _not_run(results, "")
     return f"not planned when suite '{definition.suite}' was last run"

@@ -16,7 +16,7 @@ from harness.plan.suite import find_suite, load_suite
 from harness.report.definition import METRICS
 from harness.store.outcomes import MetricPlace, Outcome
 
-__all__ = ["Entry", "Result", "SeedRun", "SuiteResults"]
+__all__ = ["Entry", "Result", "SeedRun", "SuiteResults", "refuse_mixtures"]
 
 Entry = Mapping[int, tuple[str, float]]
 """Seed -> run id and stored value: what a row brings to a comparison."""
@@ -66,6 +66,8 @@ class Result:
     dataset: str
     features: str
     runs: tuple[SeedRun, ...]
+    tried: int = 0
+    """Trials of which it is the best by validation; 0 where nothing was searched."""
 
     @cached_property
     def records(self) -> tuple[Outcome, ...]:
@@ -119,6 +121,7 @@ class SuiteResults:
         results: row by row, dataset by dataset.
         source: what the user calls it on the command line, a file or a name; "" when not known.
         unplaced: dataset (lower case) -> why runs of the suite on it have no place in a figure.
+        searched: it is known to be a study.
 
     Raises:
         StoreError: the runs were ranked under different protocols, on different versions of a
@@ -130,6 +133,7 @@ class SuiteResults:
     results: tuple[Result, ...]
     source: str = ""
     unplaced: Mapping[str, str] = field(default_factory=dict)
+    searched: bool = False
 
     def __post_init__(self) -> None:
         self._refuse_mixtures()
@@ -154,7 +158,9 @@ class SuiteResults:
 
     @cached_property
     def is_study(self) -> bool:
-        """Whether the suite's file, if it is shipped or in the folder, searches settings."""
+        """Whether the suite searches settings: its file, shipped or in the folder, may say so."""
+        if self.searched:
+            return True
         try:
             return load_suite(find_suite(self.source or self.suite)).study is not None
         except ConfigError:
@@ -216,6 +222,28 @@ class SuiteResults:
             f"suite '{self.suite}': {what}: {seen}; one table never mixes them. "
             f"`{self.command}` plans the suite anew"
         )
+
+
+def refuse_mixtures(table: str, sources: Sequence[SuiteResults]) -> None:
+    """Refuse suites that cannot stand side by side in one table.
+
+    Raises:
+        StoreError: they were ranked under different protocols, or on different versions of a
+            dataset; the message names the suites.
+    """
+    protocols: dict[str, str] = {}
+    digests: dict[str, dict[str, str]] = {}
+    for results in sources:
+        for record in results.records:
+            protocols.setdefault(record.protocol, results.suite)
+            digests.setdefault(record.dataset, {}).setdefault(record.dataset_digest, results.suite)
+    found = {"ranks under different protocols": protocols} | {
+        f"two versions of '{dataset}'": held for dataset, held in digests.items()
+    }
+    for what, held in found.items():
+        if len(held) > 1:
+            seen = ", ".join(f"{value or 'none'} (suite {suite})" for value, suite in held.items())
+            raise StoreError(f"table '{table}': {what}: {seen}; one table never mixes them")
 
 
 def _values(records: Sequence[Outcome], place: MetricPlace) -> list[tuple[Outcome, float]]:

@@ -108,6 +108,7 @@ class Column:
         higher_is_better: False for ranks, None for what is neither good nor bad.
         split: "test" or "valid"; "" for what is not over queries.
         decimals: digits behind the point.
+        source: title of the suite or study, where several stand side by side; "" otherwise.
     """
 
     dataset: str
@@ -118,6 +119,12 @@ class Column:
     higher_is_better: bool | None = True
     split: str = "test"
     decimals: int = 2
+    source: str = ""
+
+    @property
+    def measure(self) -> tuple[str, ...]:
+        """What is measured; columns of several sources that stand side by side share it."""
+        return self.dataset, self.metric, self.bucket, self.split, self.title
 
 
 @dataclass(frozen=True)
@@ -244,15 +251,21 @@ class Table:
             assert len(row.attributes) == len(self.headings), row.label
 
     def parts(self, column: int) -> tuple[Part, ...]:
-        """Return what there is to show in a column; the measurement always."""
+        """Return what there is to show in a column; the measurement always. Of sources side by side
+        the first has the published figures, which are those of all."""
         cells = [row.cells[column] for row in self.rows]
+        alone, leads = not self.columns[column].source, self.leads(column)
         shown = {
-            Part.PUBLISHED: any(cell.published is not None for cell in cells),
+            Part.PUBLISHED: leads and any(cell.published is not None for cell in cells),
             Part.MEASURED: True,
-            Part.DIFFERENCE: any(cell.difference is not None for cell in cells),
+            Part.DIFFERENCE: alone and any(cell.difference is not None for cell in cells),
             Part.CHANGE: any(cell.change is not None for cell in cells),
         }
         return tuple(part for part in Part if shown[part])
+
+    def leads(self, column: int) -> bool:
+        """Tell whether a column is the leftmost of its measure."""
+        return not column or self.columns[column - 1].measure != self.columns[column].measure
 
     def blocks(self) -> tuple[Block, ...]:
         """Return the columns dataset by dataset."""
@@ -263,6 +276,10 @@ class Table:
         """Return the table with some of its columns, by position."""
         rows = [replace(r, cells=tuple(r.cells[i] for i in columns)) for r in self.rows]
         return replace(self, columns=tuple(self.columns[i] for i in columns), rows=tuple(rows))
+
+    def with_shared_notes(self) -> Table:
+        """Return the table with the notes that all values of a row share moved to its label."""
+        return replace(self, rows=tuple(row.with_shared_notes() for row in self.rows))
 
     def letters(self) -> dict[str, str]:
         """Return the footnotes of rows and cells with their letters, in reading order."""

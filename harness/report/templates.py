@@ -252,8 +252,8 @@ class TableView:
 
     @property
     def shows_parts(self) -> bool:
-        """True when a third header line tells published from measured."""
-        return any(column.part is not Part.MEASURED for column in self.grid.columns)
+        """True when a third header line tells published from measured, or sources apart."""
+        return self.grid.has_parts
 
     @property
     def shows_change(self) -> bool:
@@ -302,7 +302,7 @@ def table_view(
         datasets=_spans(
             grid, first, lambda c: c.column.dataset_title, lambda c: c.column.dataset_title
         ),
-        metrics=_spans(grid, first, lambda c: c.column, lambda c: c.column.title),
+        metrics=_spans(grid, first, lambda c: c.column.measure, lambda c: c.column.title),
         letters=table.letters(),
         checks={True: "✓", False: "✗"},
         picture=picture[picture.find("<svg") :] if picture else "",

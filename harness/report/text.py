@@ -155,10 +155,13 @@ def _laid_out(
 
 def _titles(grid: Grid) -> list[list[str]]:
     """Return the titles of printed columns; a second line where a column has several parts."""
-    if all(column.part is Part.MEASURED for column in grid.columns):
+    if not grid.has_parts:
         return [[column.column.title] for column in grid.columns]
     return [
-        [column.column.title if column.first else "", TITLES[column.part]]
+        [
+            column.column.title if column.first else "",
+            column.source or TITLES[column.part],
+        ]
         for column in grid.columns
     ]
 

@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.config.search import Domain
 from harness.errors import ConfigError, suggest
 from harness.evaluation.expected import expected_best, running_best
+from harness.plan.study import trial_label
 from harness.store.records import Cell
 from harness.studies.space import Curve, decode
 from harness.studies.study import DATABASE, explained, open_storage
@@ -34,7 +35,6 @@ __all__ = [
     "search_results",
     "studies",
     "study_cells",
-    "trial_label",
 ]
 
 T = TypeVar("T")
@@ -226,11 +226,6 @@ def study_cells(results: Sequence[SearchResult]) -> list[Cell]:
                 )
             position += 1
     return cells
-
-
-def trial_label(label: str, number: int) -> str:
-    """Return the label of a trial's row."""
-    return f"{label} trial {number}"
 
 
 def _attributes(storage: RDBStorage) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -98,7 +98,10 @@ def test_every_model_that_is_trained_declares_a_space_of_valid_values(name: str)
 
 def test_what_all_models_share_is_declared_once() -> None:
     assert set(declared(RunSpec)) == {
+        "adversary.mu",
         "negatives.sampler",
+        "objective.margin",
+        "objective.smoothing",
         "objective.temperature",
         "optimiser.lr",
         "training.batch_size",

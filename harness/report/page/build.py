@@ -32,7 +32,7 @@ from harness.report.query import (
     named_figure,
     named_table,
     only_validated,
-    suite_of,
+    suites_of,
 )
 from harness.report.render import Drawn
 from harness.report.templates import html_environment
@@ -160,7 +160,7 @@ class _Builder:
     def suites(self) -> set[str]:
         """The suites of what is named, all that have runs when nothing is."""
         if self.named:
-            return {suite_of(self.store, name) for name in self.named}
+            return {suite for name in self.named for suite in suites_of(self.store, name)}
         return {cell.suite for cell in self.cells}
 
     @cached_property

@@ -8,7 +8,7 @@ from harness.errors import ConfigError
 from harness.report import files
 from harness.report.definition import Definition, parse_metric
 
-SHIPPED = ("ablation", "backbone", "fusion", "main", "main_native", "quickstart")
+SHIPPED = ("ablation", "backbone", "fusion", "main", "main_native", "main_own", "quickstart")
 FIGURES = ("experts", "thresholds")
 
 

@@ -19,7 +19,7 @@ BOTH = "worse than Lookup and Popularity, which learn nothing"
 ONE = "worse than Lookup, which learns nothing"
 
 
-@pytest.mark.parametrize("name", ["main", "main_native", "quickstart"])
+@pytest.mark.parametrize("name", ["main", "main_native", "main_own", "quickstart"])
 def test_counting_rows_stand_in_every_main_table(name: str) -> None:
     load_models()
     definition = load_definition(name)

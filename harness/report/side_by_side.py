@@ -1,0 +1,125 @@
+"""One table of several suites and studies: for each metric a column of each, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from harness.report.assemble import assemble, row_specs
+from harness.report.definition import Definition, Published, RowSpec, SourceSpec
+from harness.report.questions import Ask
+from harness.report.results import SuiteResults, refuse_mixtures
+from harness.report.table import Basis, Table, TableRow
+
+__all__ = ["Source", "definition_of", "side_by_side"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One suite or study of the table.
+
+    Attributes:
+        spec: which, and what is said of it.
+        results: what the store holds of it; of a study the best trials.
+        ask: answers what decides the marks within it; nothing is marked without.
+    """
+
+    spec: SourceSpec
+    results: SuiteResults
+    ask: Ask | None = None
+
+
+def definition_of(definition: Definition, source: SourceSpec) -> Definition:
+    """Return the table that a source would have alone, without the footnotes of the whole."""
+    own = {"suite": source.name, "sources": (), "footnotes": ()}
+    return definition.model_copy(update={"name": f"{definition.name}/{source.name}", **own})
+
+
+def side_by_side(
+    definition: Definition, published: Published | None, sources: Sequence[Source]
+) -> Table:
+    """Return the table of a definition whose datasets are complete.
+
+    Each source has the table that it would have alone, with marks of its own; their columns are put
+    together metric by metric, and rows that only some have are empty in the others.
+
+    Args:
+        definition: has the sources.
+        published: figures for the rows that name some.
+        sources: in its order.
+
+    Raises:
+        StoreError: the sources were ranked under different protocols, or on different versions of
+            a dataset.
+    """
+    refuse_mixtures(definition.name, [source.results for source in sources])
+    specs = _rows(definition, sources)
+    tables = [
+        assemble(definition_of(definition, s.spec), published, s.results, s.ask, specs)
+        for s in sources
+    ]
+    first = tables[0]
+    columns = [
+        replace(table.columns[i], source=source.spec.title)
+        for i in range(len(first.columns))
+        for source, table in zip(sources, tables, strict=True)
+    ]
+    whole = replace(
+        first,
+        name=definition.name,
+        columns=tuple(columns),
+        rows=tuple(map(_beside, zip(*(table.rows for table in tables), strict=True))),
+        notes=(*_notes(sources, tables), *definition.footnotes),
+        tests=Basis(sum(table.tests.count for table in tables), first.tests.against),
+    )
+    return whole.with_shared_notes()
+
+
+def _rows(definition: Definition, sources: Sequence[Source]) -> list[RowSpec]:
+    """Return the rows that any source has, each label once."""
+    specs: dict[str, RowSpec] = {}
+    for source in sources:
+        for spec in row_specs(definition, source.results):
+            specs.setdefault(spec.label.lower(), _with_model(spec, source.results))
+    return list(specs.values())
+
+
+def _with_model(spec: RowSpec, results: SuiteResults) -> RowSpec:
+    """Return a row with its model, so that no source says that there is none."""
+    models = (record.model for result in results.row(spec.label) for record in result.records)
+    return spec.model_copy(update={"model": spec.model or next(models, "")})
+
+
+def _beside(rows: Sequence[TableRow]) -> TableRow:
+    """Return one row of the rows that it has in every source."""
+    cells = zip(*(row.cells for row in rows), strict=True)
+    return replace(rows[0], cells=tuple(cell for metric in cells for cell in metric))
+
+
+def _notes(sources: Sequence[Source], tables: Sequence[Table]) -> Iterator[str]:
+    """Yield what holds for each source, then what holds for all that have numbers."""
+    measured = [set(table.notes) for table in tables if _measures(table)]
+    shared = set.intersection(*measured) if measured else set()
+    for source, table in zip(sources, tables, strict=True):
+        spec, results = source.spec, source.results
+        kind = "study" if spec.study else "suite"
+        said = [f"{spec.note} ({kind} {spec.name})." if spec.note else f"{kind} {spec.name}."]
+        if _measures(table):
+            said += [note for note in table.notes if note not in shared]
+        else:
+            said.append(_why_nothing(table, results))
+        yield f"{spec.title}: {' '.join(said)}"
+    yield from (
+        note for note in dict.fromkeys(n for t in tables for n in t.notes) if note in shared
+    )
+
+
+def _why_nothing(table: Table, results: SuiteResults) -> str:
+    datasets = {column.dataset for column in table.columns}
+    if any(r.untested and r.dataset in datasets for r in results.results):
+        return f"Nothing tested: `{results.test_command}`."
+    return f"Nothing run: `{results.command}`."
+
+
+def _measures(table: Table) -> bool:
+    return any(cell.value is not None for row in table.rows for cell in row.cells)

@@ -1,0 +1,55 @@
+"""The trials of a study as rows of a table: of each row the best by validation."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from harness.plan.study import trial_of
+from harness.report.results import Result, SeedRun, SuiteResults
+
+__all__ = ["best_trials"]
+
+
+def best_trials(results: SuiteResults, seeds: Collection[int] | None = None) -> SuiteResults:
+    """Return a study's rows, each with the runs of its best trial.
+
+    The best is the complete trial with the highest mean validation MRR over all its seeds, the
+    earliest of equals, as ``harness study promote`` chooses: whether trials were tested, and what
+    came of it, plays no part. Where it was not tested its runs hold no test value.
+
+    Args:
+        results: of a study, read with "valid:mrr".
+        seeds: whose runs are kept, after the choice; all when None.
+    """
+    rows: dict[tuple[str, str, str], dict[int, Result]] = defaultdict(dict)
+    for result in results.results:
+        if named := trial_of(result.label):
+            label, number = named
+            rows[label, result.dataset, result.features][number] = result
+    found = [_row(*place, [trials[n] for n in sorted(trials)]) for place, trials in rows.items()]
+    if seeds is not None:
+        found = [replace(r, runs=tuple(x for x in r.runs if x.seed in seeds)) for r in found]
+    return replace(results, results=tuple(found), searched=True)
+
+
+def _row(label: str, dataset: str, features: str, trials: Sequence[Result]) -> Result:
+    most = max(len(trial.runs) for trial in trials)
+    complete = [trial for trial in trials if len(_validated(trial)) == most]
+    if complete:
+        runs = max(complete, key=_value).runs
+    else:
+        runs = (SeedRun(0, "", None, reason=f"none of {len(trials)} trials is complete"),)
+    return Result(label, dataset, features, runs, tried=len(trials))
+
+
+def _validated(trial: Result) -> dict[int, float]:
+    """Return the validation MRRs by seed; a pruned run, which has some, does not count."""
+    return trial.values("mrr", split="valid")
+
+
+def _value(trial: Result) -> float:
+    values = _validated(trial).values()
+    return math.fsum(values) / len(values)
