@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Free", "GraphIndex", "KnownAnswers", "Modality", "Side"]
+__all__ = ["Free", "GraphIndex", "KnownAnswers", "Modality", "Side", "Tokens"]
 
 Side = Literal["head", "tail"]
 """The side that is predicted: ``"tail"`` for (h, r, ?), ``"head"`` for (?, r, t)."""
@@ -136,6 +136,24 @@ class KnownAnswers:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """What entities consist of in one modality: rows of a codebook that nothing trains.
+
+    Attributes:
+        codebook: [V, c] vectors.
+        ids: [N, m] rows of the codebook, in order, -1 behind an entity's last; m is the longest
+            list's length. An entity without the modality has none.
+    """
+
+    codebook: Tensor
+    ids: Tensor
+
+    def of(self, present: Tensor) -> Tokens:
+        """Return these tokens without those of entities that are not ``present`` ([N])."""
+        return Tokens(self.codebook, torch.where(present[:, None], self.ids, -1))
+
+
+@dataclass(frozen=True)
 class Modality:
     """What is known of the entities in one modality.
 
@@ -143,11 +161,13 @@ class Modality:
         name: ``"text"``, ``"image"``, ``"numeric"``, ``"audio"``, ``"video"`` or a user's own.
         matrix: [N, d] features, one row per entity; rows of entities without it are zero.
         present: [N] boolean: which entities have it.
+        tokens: what the rows of ``matrix`` are the means of; None: an entity is one vector.
     """
 
     name: str
     matrix: Tensor
     present: Tensor
+    tokens: Tokens | None = None
 
 
 @dataclass(frozen=True)

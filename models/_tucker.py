@@ -13,14 +13,14 @@ from torch.utils.checkpoint import checkpoint
 from harness.config.base import Config
 from harness.config.search import between
 
-__all__ = ["Asked", "Dropout", "TuckER"]
+__all__ = ["Asked", "DecoderDropout", "Dropout", "TuckER"]
 
 MATRICES_BYTES = 2**26
 """Matrices of relations that are held at once."""
 
 
-class Dropout(Config):
-    """Dropout of the decoders and of the fusion."""
+class DecoderDropout(Config):
+    """Dropout of a decoder."""
 
     input: Annotated[float, Field(ge=0, lt=1), between(0.0, 0.5)] = 0.3
     """On a decoder's entity vectors."""
@@ -28,6 +28,11 @@ class Dropout(Config):
     """On the matrices of relations."""
     output: Annotated[float, Field(ge=0, lt=1), between(0.0, 0.6)] = 0.5
     """On a decoder's queries."""
+
+
+class Dropout(DecoderDropout):
+    """Dropout of the decoders and of the fusion."""
+
     fusion: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """On what is fused."""
 
@@ -39,11 +44,13 @@ class Asked(NamedTuple):
         relations: [u] distinct ids.
         order: [q] the queries, those of a relation side by side.
         sizes: u numbers of queries.
+        single: each relation is that of one query, by construction.
     """
 
     relations: Tensor
     order: Tensor
     sizes: list[int]
+    single: bool = False
 
     @classmethod
     def of(cls, relations: Tensor) -> Asked:
@@ -51,12 +58,19 @@ class Asked(NamedTuple):
         distinct, sizes = torch.unique(relations, return_counts=True)
         return cls(distinct, relations.argsort(stable=True), sizes.tolist())
 
+    @classmethod
+    def each(cls, count: int, device: torch.device) -> Asked:
+        """Give each of ``count`` queries a relation, and so a matrix, of its own."""
+        own = torch.arange(count, device=device)
+        return cls(own, own, [1] * count, single=True)
+
 
 class TuckER(nn.Module):
     """q(e, r) = D_3 BN(D_1 BN(e) D_2(sum_k r_k W_k)), with dropouts D (Balazevic et al. 2019).
 
     The matrix of a relation is made once for all its queries in a batch, so they share its dropout;
-    in the released codes each query has a matrix, and [q, d, d] numbers, of its own.
+    in the released codes each query has a matrix, and [q, d, d] numbers, of its own, as it has here
+    where its relation's vector is its own (``Asked.each``).
 
     Args:
         width: d, of entity vectors.
@@ -64,7 +78,7 @@ class TuckER(nn.Module):
         options: dropout.
     """
 
-    def __init__(self, width: int, relation_width: int, options: Dropout) -> None:
+    def __init__(self, width: int, relation_width: int, options: DecoderDropout) -> None:
         super().__init__()
         self.core = nn.Parameter(torch.empty(relation_width, width, width))
         nn.init.xavier_uniform_(self.core)
@@ -90,19 +104,22 @@ class TuckER(nn.Module):
             rows = sorted_rows[low : low + sum(sizes)]
             low += len(rows)
             if torch.is_grad_enabled():  # matrices are made again for the backward pass
-                parts.append(checkpoint(self._products, rows, some, sizes, use_reentrant=False))
+                given = rows, some, sizes, asked.single
+                parts.append(checkpoint(self._products, *given, use_reentrant=False))
             else:
-                parts.append(self._products(rows, some, sizes))
+                parts.append(self._products(rows, some, sizes, asked.single))
         back = torch.empty_like(asked.order)
         back[asked.order] = torch.arange(len(back), device=back.device)
         made = torch.cat(parts)[back]
         return dropout(self.norm_out(made), self.options.output, self.training)
 
-    def _products(self, rows: Tensor, relations: Tensor, sizes: list[int]) -> Tensor:
+    def _products(self, rows: Tensor, relations: Tensor, sizes: list[int], single: bool) -> Tensor:
         """Multiply rows [n, d], sorted by relation, with the matrices of relations [u, k]."""
         width = rows.shape[1]
         matrices = (relations @ self.core.flatten(1)).view(-1, width, width)
         matrices = dropout(matrices, self.options.matrix, self.training)
+        if single:
+            return torch.bmm(rows[:, None], matrices)[:, 0]
         pairs = zip(rows.split(sizes), matrices, strict=True)
         return torch.cat([mine @ matrix for mine, matrix in pairs])
 

@@ -16,8 +16,7 @@ from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term,
 
 from ._init import rows_of, xavier_table
 from ._modal import FeatureTable, dense, offered
-
-Rate = Annotated[float, Field(ge=0, lt=1)]
+from ._transformer import Rate, answered, transformer
 
 
 class VISTAConfig(ModelConfig):
@@ -97,9 +96,10 @@ class VISTA(Model):
                       for m in found]  # fmt: skip
         self.entity_norm, self.relation_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
         self.norms = nn.ModuleList(nn.LayerNorm(config.dim) for _ in found)
-        self.entity_encoder = _transformer(config, config.entity_layers)
-        self.relation_encoder = _transformer(config, config.relation_layers)
-        self.decoder = _transformer(config, config.decoder_layers)
+        options = config.dim, config.heads, config.feedforward, config.dropout
+        self.entity_encoder = transformer(*options, config.entity_layers)
+        self.relation_encoder = transformer(*options, config.relation_layers)
+        self.decoder = transformer(*options, config.decoder_layers)
 
     # --- the contract ---------------------------------------------------------------------
 
@@ -126,11 +126,8 @@ class VISTA(Model):
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         known = rows_of(tables["entity"], anchors)
         relation = rows_of(self._relations(), relations)
-        blank = self.tokens[2].expand_as(known)
-        asked = [known, relation, blank] if side == "tail" else [blank, relation, known]
-        decoded = self.decoder(torch.stack(asked, 1) + self.positions)
-        query = decoded[:, 2 if side == "tail" else 0].float()
-        return Query((Term("dot", query, "entity"),))
+        query, _ = answered(self.decoder, self.positions, self.tokens[2], known, relation, side)
+        return Query((Term("dot", query.float(), "entity"),))
 
     # --- pieces ---------------------------------------------------------------------------
 
@@ -143,10 +140,3 @@ class VISTA(Model):
 
     def _dropped(self, vectors: Tensor, rate: float) -> Tensor:
         return dropout(vectors, rate, self.training)
-
-
-def _transformer(config: VISTAConfig, layers: int) -> nn.TransformerEncoder:
-    layer = nn.TransformerEncoderLayer(
-        config.dim, config.heads, config.feedforward, config.dropout, batch_first=True
-    )
-    return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)

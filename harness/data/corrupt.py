@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -46,6 +47,8 @@ def corrupted(
 def drop(table: FeatureTable, share: float, generator: torch.Generator) -> FeatureTable:
     """Return the table without the modality of a share of the entities that have it, never of all.
 
+    Tokens go with it.
+
     Args:
         table: N entities.
         share: of those that have it.
@@ -55,7 +58,9 @@ def drop(table: FeatureTable, share: float, generator: torch.Generator) -> Featu
     lost = owners[: min(round(share * len(owners)), len(owners) - 1)]
     present = table.present.clone()
     present[lost] = False
-    return _changed(table, table.matrix * present[:, None], present)
+    tokens = None if table.tokens is None else table.tokens.of(present)
+    matrix = table.matrix * present[:, None]
+    return replace(table, matrix=matrix, present=present, tokens=tokens, provenance=_origin(table))
 
 
 def noise(table: FeatureTable, scale: float, generator: torch.Generator) -> FeatureTable:
@@ -65,17 +70,27 @@ def noise(table: FeatureTable, scale: float, generator: torch.Generator) -> Feat
         table: N entities, d components.
         scale: standard deviation of the noise over that of each component among those rows.
         generator: draws N d numbers.
+
+    Raises:
+        ConfigError: entities have tokens, which a table with another mean would contradict.
     """
+    if table.tokens is not None:
+        raise ConfigError(
+            f"modality '{table.name}' is made of tokens, which are there or not and take no noise; "
+            "use drop or shuffle, or a feature set of vectors such as 'names'"
+        )
     matrix = table.matrix.float()
     drawn = torch.randn(matrix.shape, generator=generator)
     spread = matrix[table.present].std(0, correction=0) if table.present.any() else 0.0
-    return _changed(table, matrix + scale * spread * drawn * table.present[:, None])
+    noisy = matrix + scale * spread * drawn * table.present[:, None]
+    return replace(table, matrix=noisy, provenance=_origin(table))
 
 
 def shuffle(table: FeatureTable, share: float, generator: torch.Generator) -> FeatureTable:
     """Return the table where a share of the entities that have the modality have another's row.
 
-    Each takes that of the next in a random cycle, so none keeps its own but a single one.
+    Each takes that of the next in a random cycle, its tokens too, so none keeps its own but a
+    single one.
 
     Args:
         table: N entities.
@@ -84,9 +99,13 @@ def shuffle(table: FeatureTable, share: float, generator: torch.Generator) -> Fe
     """
     owners = _in_random_order(table, generator)
     moved = owners[: round(share * len(owners))]
-    matrix = table.matrix.clone()
-    matrix[moved] = table.matrix[moved.roll(-1)]
-    return _changed(table, matrix)
+    source = torch.arange(len(table.present))
+    source[moved] = moved.roll(-1)
+    tokens = table.tokens
+    if tokens is not None:
+        tokens = replace(tokens, ids=tokens.ids[source])
+    matrix = table.matrix[source]
+    return replace(table, matrix=matrix, tokens=tokens, provenance=_origin(table))
 
 
 _KINDS: Mapping[str, Callable[[FeatureTable, float, torch.Generator], FeatureTable]] = {
@@ -122,7 +141,7 @@ def _made(
     for copy in corruption.names_of(name):
         if copy in tables:
             raise ConfigError(f"'{name}' cannot be duplicated as '{copy}': there is one already")
-        renamed = FeatureTable(copy, table.matrix, table.present, _origin(table))
+        renamed = replace(table, name=copy, provenance=_origin(table))
         if corruption.scale:
             renamed = noise(renamed, corruption.scale, _generator("noise", copy, seed, dataset))
         copies[copy] = renamed
@@ -138,11 +157,6 @@ def _in_random_order(table: FeatureTable, generator: torch.Generator) -> Tensor:
     """Return the ids of the entities that have a modality."""
     order = torch.randperm(len(table.present), generator=generator)
     return order[table.present[order]]
-
-
-def _changed(table: FeatureTable, matrix: Tensor, present: Tensor | None = None) -> FeatureTable:
-    here = table.present if present is None else present
-    return FeatureTable(table.name, matrix, here, _origin(table))
 
 
 def _origin(table: FeatureTable) -> dict[str, object]:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,14 @@ from harness.data.features import FeatureTable
 from harness.data.parsing import check_regular, read_lines
 from harness.errors import DataError, MissingDataError
 
-__all__ = ["SUFFIXES", "file_sha256", "filler_rows", "read_feature_file"]
+__all__ = [
+    "SUFFIXES",
+    "file_sha256",
+    "filler_rows",
+    "only_file",
+    "read_feature_file",
+    "read_tensor",
+]
 
 DUPLICATE_LIMIT = 10
 """A row that occurs more often than this is a filler, not a coincidence."""
@@ -66,13 +73,7 @@ def read_feature_file(
             NaN, infinity or what float32 cannot hold, is not floating point, or nobody has the
             modality; the message names the file.
     """
-    if not path.exists():
-        raise MissingDataError(f"{path}: no such feature file")
-    check_regular(path)
-    reader = _READERS.get(path.suffix)
-    if reader is None:
-        raise DataError(f"{path}: cannot read '{path.suffix}'; use one of {', '.join(SUFFIXES)}")
-    features, mask, extra = reader(path, n_entities, entities)
+    features, mask, extra = _read(path, n_entities, entities)
     _check(path, features, n_entities)
     matrix, pooling = _pool(features)
     present, rule = _presence(path, matrix, mask)
@@ -95,6 +96,40 @@ def read_feature_file(
         matrix = matrix.float()
     _check_range(path, matrix)
     return FeatureTable(modality, matrix, present, provenance)
+
+
+def read_tensor(path: Path) -> Tensor:
+    """Return the one tensor of a file, whatever it holds.
+
+    Raises:
+        MissingDataError: there is no such file.
+        DataError: the file is truncated, holds code or several tensors.
+    """
+    return _read(path, 0, ())[0]
+
+
+def _read(path: Path, n_entities: int, entities: Sequence[str]) -> Raw:
+    if not path.exists():
+        raise MissingDataError(f"{path}: no such feature file")
+    check_regular(path)
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        raise DataError(f"{path}: cannot read '{path.suffix}'; use one of {', '.join(SUFFIXES)}")
+    return reader(path, n_entities, entities)
+
+
+def only_file(modality: str, paths: Iterable[Path]) -> Path | None:
+    """Return the one file of a modality that is there, None when there is none.
+
+    Raises:
+        DataError: there are several.
+    """
+    found = [path for path in paths if path.exists()]
+    if len(found) > 1:
+        raise DataError(
+            f"modality '{modality}' has several files, keep one: {', '.join(map(str, found))}"
+        )
+    return found[0] if found else None
 
 
 def file_sha256(path: Path) -> str:

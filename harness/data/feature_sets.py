@@ -4,7 +4,9 @@
 none         structure only
 names        text: entity names through the sentence encoder (KVC16K: n-gram hashing)
 hashed-names text: entity names through character n-gram hashing, on every dataset
+name-tokens  text: entity names as the sentence encoder's tokens (not KVC16K)
 published    the feature files of the papers, all modalities of the dataset's published statistics
+tokens       image and text as tokens: the files of MyGO, in ``tokens/``
 files        the user's own files ``features/<modality>.<ending>`` in the dataset's folder
 ============ ===================================================================================
 
@@ -15,14 +17,17 @@ name and the share of tokens of the names that the sentence encoder does not kno
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from harness.data.card import DatasetCard
 from harness.data.encoders import ENCODERS, Encoder
-from harness.data.feature_files import SUFFIXES, read_feature_file
+from harness.data.encoders.text import SentenceEncoder, word_pieces
+from harness.data.feature_files import SUFFIXES, only_file, read_feature_file
 from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
+from harness.data.token_files import find_token_files, read_token_files
 from harness.errors import ConfigError, DataError, MissingDataError, suggest
 
 __all__ = ["build", "describe", "entity_texts", "modalities", "unencoded"]
@@ -48,10 +53,13 @@ def describe(card: DatasetCard) -> Mapping[str, str]:
     sentence = "sentence vectors (all-MiniLM-L6-v2, 384)"
     hashed = "hashed character n-grams (256)"
     wanted = ", ".join(_published_modalities(card)) or "all modalities"
+    pieces = {"name-tokens": "text: entity names as tokens (WordPiece of all-MiniLM-L6-v2, 384)"}
     return {
         "none": "structure only",
         "names": f"text: entity names as {hashed if card.name in _HASHED else sentence}",
         "hashed-names": f"text: entity names as {hashed}",
+        **({} if card.name in _HASHED else pieces),
+        "tokens": "image, text: the tokens of MyGO, put into the folder tokens",
         "published": f"{wanted}: the files of the papers, put into the dataset's folder",
         "files": "your own files: features/<modality>.<ending> in the dataset's folder",
     }
@@ -72,10 +80,16 @@ def build(card: DatasetCard, name: str, graph: KnowledgeGraph, folder: Path) -> 
         DataError: a file is wrong, a modality has several, the folder of one's own files holds
             one that no modality bears the name of, or the encoder does not know the names.
     """
+    _require(card, name)
     if name == "none":
         return FeatureSet()
+    if name == "name-tokens":
+        return FeatureSet(name, {"text": word_pieces(_texts(card, graph))})
     if name in _NAMES:
-        return FeatureSet(name, {"text": _name_table(card, _encoder(card, name), graph)})
+        return FeatureSet(name, {"text": _encoder(card, name).table(_texts(card, graph))})
+    if name == "tokens":
+        found = find_token_files(card, folder).items()
+        return FeatureSet(name, {m: read_token_files(*f, m, graph.entities) for m, f in found})
     tables = {
         modality: read_feature_file(path, modality, graph.n_entities, graph.entities)
         for modality, path in _files(card, name, folder).items()
@@ -92,12 +106,13 @@ def modalities(card: DatasetCard, name: str, folder: Path) -> tuple[str, ...]:
         ConfigError, MissingDataError: as ``build``.
         DataError: as ``build``, but for what only reading tells.
     """
+    _require(card, name)
     if name == "none":
         return ()
-    if name in _NAMES:
-        _encoder(card, name).require()
+    if name in (*_NAMES, "name-tokens"):
+        (SentenceEncoder() if name == "name-tokens" else _encoder(card, name)).require()
         return ("text",)
-    return tuple(_files(card, name, folder))
+    return tuple(find_token_files(card, folder) if name == "tokens" else _files(card, name, folder))
 
 
 def unencoded(
@@ -149,10 +164,6 @@ def _encoder(card: DatasetCard, name: str) -> Encoder[str]:
     return ENCODERS.get("hashed" if hashed else "minilm")()
 
 
-def _name_table(card: DatasetCard, encoder: Encoder[str], graph: KnowledgeGraph) -> FeatureTable:
-    return encoder.table(_texts(card, graph))
-
-
 def _texts(card: DatasetCard, graph: KnowledgeGraph) -> list[str]:
     texts = entity_texts(graph)
     if not any(texts):
@@ -165,14 +176,16 @@ def _texts(card: DatasetCard, graph: KnowledgeGraph) -> list[str]:
 
 
 def _files(card: DatasetCard, name: str, folder: Path) -> dict[str, Path]:
-    """Modality -> file of the sets that are read from files."""
-    if name == "published":
-        return _published(card, folder)
-    if name == "files":
-        return _own_files(card, folder)
-    raise ConfigError(
-        f"dataset '{card.name}' has no feature set '{name}'{suggest(name, describe(card))}"
-    )
+    """Modality -> file of the sets that are read from files of vectors."""
+    return _published(card, folder) if name == "published" else _own_files(card, folder)
+
+
+def _require(card: DatasetCard, name: str) -> None:
+    offered = describe(card)
+    if name not in offered:
+        raise ConfigError(
+            f"dataset '{card.name}' has no feature set '{name}'{suggest(name, offered)}"
+        )
 
 
 def _published_modalities(card: DatasetCard) -> tuple[str, ...]:
@@ -182,7 +195,7 @@ def _published_modalities(card: DatasetCard) -> tuple[str, ...]:
 def _published(card: DatasetCard, folder: Path) -> dict[str, Path]:
     """All modalities of Table 1; a set with one missing would go by the wrong name."""
     wanted = _published_modalities(card) or MODALITIES
-    found = {m: _only(m, _published_files(card, m, folder)) for m in wanted}
+    found = {m: only_file(m, _published_files(card, m, folder)) for m in wanted}
     absent = [m for m, path in found.items() if path is None]
     if absent:
         looked = "\n".join(f"  {m}: {', '.join(_published_stems(card, m))}" for m in absent)
@@ -213,7 +226,7 @@ def _published_stems(card: DatasetCard, modality: str) -> list[str]:
 def _own_files(card: DatasetCard, folder: Path) -> dict[str, Path]:
     place = folder / "features"
     _refuse_unknown(card, place)
-    found = {m: _only(m, (place / f"{m}{suffix}" for suffix in SUFFIXES)) for m in MODALITIES}
+    found = {m: only_file(m, (place / f"{m}{suffix}" for suffix in SUFFIXES)) for m in MODALITIES}
     if not any(found.values()):
         raise MissingDataError(
             f"dataset '{card.name}': no feature file in {place}; looked for "
@@ -242,31 +255,16 @@ def _refuse_unknown(card: DatasetCard, place: Path) -> None:
             )
 
 
-def _only(modality: str, paths: Iterable[Path]) -> Path | None:
-    """Return the one file of a modality, None when there is none.
-
-    Raises:
-        DataError: there are several.
-    """
-    found = [path for path in paths if path.exists()]
-    if len(found) > 1:
-        raise DataError(
-            f"modality '{modality}' has several files, keep one: {', '.join(map(str, found))}"
-        )
-    return found[0] if found else None
-
-
 def _with_count(table: FeatureTable, card: DatasetCard) -> FeatureTable:
     """Record the published number of entities beside the one the file gives."""
     counts = {
         "present": int(table.present.sum()),
         "published_present": card.modality_counts.get(table.name),
     }
-    return FeatureTable(table.name, table.matrix, table.present, {**table.provenance, **counts})
+    return replace(table, provenance={**table.provenance, **counts})
 
 
 def _print_unknown_shares() -> None:
-    from harness.data.encoders.text import SentenceEncoder
     from harness.data.load import load
 
     encoder = SentenceEncoder()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import ConfigError, DataError, suggest
-from harness.index import Modality
+from harness.index import Modality, Tokens
 
 __all__ = ["FeatureSet", "FeatureTable"]
 
@@ -28,12 +28,15 @@ class FeatureTable:
         provenance: file sha256, encoder, pooling, ...: plain JSON values. ``identity``, where it
             is given, names what the values were computed from and stands for them in the digest:
             the same encoder gives other last digits on another processor.
+        tokens: what the rows of ``matrix`` are the means of, and what stands for them in the
+            digest; None where an entity is one vector. Who has the modality has at least one.
     """
 
     name: str
     matrix: Tensor
     present: Tensor
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    tokens: Tokens | None = None
 
     def __post_init__(self) -> None:
         if self.matrix.ndim != 2 or not self.matrix.is_floating_point():
@@ -45,15 +48,19 @@ class FeatureTable:
             raise DataError(f"modality '{self.name}': row {row} holds NaN or infinity")
         if bool(self.matrix[~self.present].any()):
             raise DataError(f"modality '{self.name}': rows of absent entities must be zero")
+        if self.tokens is not None:
+            _check_tokens(self.name, self.tokens, self.present)
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over values (or what they were computed from) and mask (16 hex digits)."""
+        """sha256 over values (or what they are computed from) and mask (16 hex digits)."""
         h = hashlib.sha256(f"{self.name}{self.matrix.dtype}{tuple(self.matrix.shape)}".encode())
         if "identity" in self.provenance:
             h.update(str(self.provenance["identity"]).encode())
+        elif self.tokens is not None:
+            h.update(_bytes_of(self.tokens.codebook) + _bytes_of(self.tokens.ids))
         else:
-            h.update(self.matrix.contiguous().view(torch.uint8).numpy().tobytes())
+            h.update(_bytes_of(self.matrix))
         h.update(self.present.numpy().tobytes())
         return h.hexdigest()[:16]
 
@@ -102,5 +109,29 @@ class FeatureSet:
         return FeatureSet(self.name, chosen)
 
     def modalities(self) -> dict[str, Modality]:
-        """Return what models take: matrices and masks."""
-        return {k: Modality(k, t.matrix, t.present) for k, t in self.tables.items()}
+        """Return what models take: matrices, masks and tokens."""
+        return {k: Modality(k, t.matrix, t.present, t.tokens) for k, t in self.tables.items()}
+
+
+def _bytes_of(tensor: Tensor) -> bytes:
+    return tensor.contiguous().view(torch.uint8).numpy().tobytes()
+
+
+def _check_tokens(name: str, tokens: Tokens, present: Tensor) -> None:
+    codebook, ids = tokens.codebook, tokens.ids
+    if codebook.ndim != 2 or not codebook.is_floating_point():
+        raise DataError(f"modality '{name}': need a floating point codebook [V, c]")
+    if not bool(torch.isfinite(codebook).all()):
+        raise DataError(f"modality '{name}': the codebook holds NaN or infinity")
+    if ids.ndim != 2 or len(ids) != len(present) or ids.is_floating_point():
+        raise DataError(f"modality '{name}': tokens must be integers [N, m]")
+    if ids.numel() and int(ids.max()) >= len(codebook):
+        raise DataError(
+            f"modality '{name}': token {int(ids.max())} is none of the codebook's {len(codebook)}"
+        )
+    wrong = ((ids >= 0).any(1) != present).nonzero()
+    if len(wrong):
+        raise DataError(
+            f"modality '{name}': row {int(wrong[0])} must have tokens where it is present, and "
+            "there alone"
+        )

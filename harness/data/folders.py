@@ -75,7 +75,7 @@ def locate(card: DatasetCard) -> Path:
 
 
 def data_files(folder: Path) -> list[Path]:
-    """Return a folder's texts, tables of names and features, those in ``features/`` included.
+    """Return a folder's texts, tables of names and features, with ``features/`` and ``tokens/``.
 
     Raises:
         DataError: one of them is a pipe, a device, a folder or a link that leads nowhere.
@@ -84,7 +84,8 @@ def data_files(folder: Path) -> list[Path]:
 
     endings = {*SUFFIXES, ".txt", ".tsv"}
     inside = [*folder.iterdir(), *(folder / "features").glob("*")]
-    found = sorted(path for path in inside if path.suffix in endings)
+    tokens = [p for p in (folder / "tokens").glob("*") if p.suffix in {*SUFFIXES, ".json"}]
+    found = sorted([*(path for path in inside if path.suffix in endings), *tokens])
     for path in found:
         check_regular(path)
     return found

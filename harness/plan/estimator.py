@@ -70,7 +70,11 @@ class Estimator:
             if not missing:
                 tables = load(data.dataset, data.features, data.modalities).features.tables
                 features = {
-                    name: FeatureSize(table.matrix.shape[1], table.coverage)
+                    name: FeatureSize(
+                        table.matrix.shape[1],
+                        table.coverage,
+                        0 if table.tokens is None else table.tokens.ids.shape[1],
+                    )
                     for name, table in tables.items()
                 }
             for copies in data.corrupt:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from harness.index import GraphIndex, Modality
+from harness.index import GraphIndex, Modality, Tokens
 from harness.kernels import Op
 from harness.model import MODELS, Model
 from harness.plan.machine import best_time
@@ -34,10 +34,12 @@ Clock = Callable[[Callable[[], object]], float]
 
 
 class FeatureSize(NamedTuple):
-    """Size of a modality: width of its features, share of the entities that have it."""
+    """Size of a modality: width of its features, share of the entities that have it, and the
+    tokens of an entity with most of them, 0 where it is a vector."""
 
     width: int
     coverage: float = 1.0
+    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,11 @@ def _small(model_class: type[Model], spec: ModelSpec, features: Mapping[str, Fea
     for name, size in features.items():
         present = chain < max(1, round(size.coverage * ENTITIES))
         matrix = torch.randn(ENTITIES, size.width) * present[:, None]
-        modalities[name] = Modality(name, matrix, present)
+        tokens = None
+        if size.tokens:  # as many rows in use as there are entities; names have fewer
+            ids = torch.randint(ENTITIES, (ENTITIES, size.tokens))
+            tokens = Tokens(torch.randn(ENTITIES, size.width), ids).of(present)
+        modalities[name] = Modality(name, matrix, present, tokens)
     config = model_class.Config.model_validate(spec.options)
     return model_class(config, GraphIndex(ENTITIES, RELATIONS, train), modalities)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from harness.data.negatives import CorruptionSampler
 from harness.errors import ConfigError
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
-from harness.index import GraphIndex, KnownAnswers, Modality, Side
+from harness.index import GraphIndex, KnownAnswers, Modality, Side, Tokens
 from harness.model import MODELS, Model
 from harness.plan.spec import Protocol, RunSpec
 from harness.training.checkpoint import CheckpointFolder
@@ -41,7 +42,7 @@ def make_graph(seed: int = 0) -> GraphIndex:
 
 
 def make_modalities(index: GraphIndex) -> dict[str, Modality]:
-    """Some entities have both, some one, and the first none."""
+    """Some entities have both, some one, and the first none; texts are made of tokens."""
     generator = torch.Generator().manual_seed(5)
     found = {}
     for name, width in (("text", 10), ("image", 6)):
@@ -49,7 +50,22 @@ def make_modalities(index: GraphIndex) -> dict[str, Modality]:
         present[0] = False
         matrix = torch.randn(index.n_entities, width, generator=generator) * present[:, None]
         found[name] = Modality(name, matrix, present)
-    return found
+    return found | {"text": with_tokens(found["text"])}
+
+
+def with_tokens(modality: Modality) -> Modality:
+    """Make each entity of up to three tokens: its own, twice, and what some others have too."""
+    codebook = torch.cat([modality.matrix, modality.matrix.mean(0, keepdim=True)])
+    own = torch.arange(len(modality.present))
+    shared = torch.where(own % 3 > 0, len(own), -1)
+    tokens = Tokens(codebook, torch.stack([own, own, shared], 1)).of(modality.present)
+    return replace(modality, tokens=tokens)
+
+
+def altered(modality: Modality, **changes: Any) -> Modality:
+    """Return the modality with other features; its tokens are made again."""
+    made = replace(modality, tokens=None, **changes)
+    return made if modality.tokens is None else with_tokens(made)
 
 
 def loss_of(name: str) -> str:
@@ -61,6 +77,9 @@ SMALL: dict[str, dict[str, Any]] = {
     # Widths that are not a third or a quarter of the number of entities.
     "vista": {"dim": 32, "feedforward": 64, "heads": 2, "entity_layers": 1, "decoder_layers": 1,
               "structure_dropout": 0.0, "image_dropout": 0.0, "other_dropout": 0.0},
+    "mygo": {"dim": 32, "feedforward": 64, "heads": 2, "decoder_layers": 1, "contrasted": 8,
+             "structure_dropout": 0.0, "image_dropout": 0.0, "other_dropout": 0.0,
+             "tucker": {"input": 0.0, "matrix": 0.0, "output": 0.0}},
 }  # fmt: skip
 """Options of a model for a graph of a few entities, where a small dim is not enough."""
 
@@ -244,7 +263,7 @@ def test_features_of_entities_without_the_modality_change_nothing(name: str) -> 
     index = make_graph()
     clean = make_modalities(index)
     dirty = {
-        key: Modality(key, torch.where(m.present[:, None], m.matrix, 7.0), m.present)
+        key: replace(m, matrix=torch.where(m.present[:, None], m.matrix, 7.0))
         for key, m in clean.items()
     }
     models = [create_model(name, options_of(name), index, made) for made in (clean, dirty)]
@@ -261,7 +280,7 @@ def test_an_entity_without_any_modality_is_scored_by_its_structure(name: str) ->
     """Where nobody has one, which is no reason to fail, structure alone tells entities apart."""
     index = make_graph()
     nobody = {
-        key: Modality(key, torch.zeros_like(m.matrix), torch.zeros_like(m.present))
+        key: altered(m, matrix=torch.zeros_like(m.matrix), present=torch.zeros_like(m.present))
         for key, m in make_modalities(index).items()
     }
     model = create_model(name, options_of(name), index, nobody)
@@ -276,7 +295,7 @@ def test_an_entity_without_any_modality_is_scored_by_its_structure(name: str) ->
 def test_features_change_the_scores_of_those_that_have_them(name: str) -> None:
     index = make_graph()
     features = make_modalities(index)
-    other = {key: Modality(key, m.matrix.flip(1), m.present) for key, m in features.items()}
+    other = {key: altered(m, matrix=m.matrix.flip(1)) for key, m in features.items()}
     first, second = (create_model(name, options_of(name), index, f) for f in (features, other))
     with torch.no_grad():
         changed = first.eval().score_triples(index.train) != second.eval().score_triples(
@@ -297,6 +316,10 @@ def test_a_model_that_cannot_do_without_features_says_so(name: str) -> None:
         assert create_model(name, options_of(name), make_graph())
 
 
+def reordered(tokens: Tokens | None, order: Tensor) -> Tokens | None:
+    return None if tokens is None else replace(tokens, ids=tokens.ids[order])
+
+
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_numbering_the_entities_differently_changes_no_score(name: str) -> None:
     model, index = make(name)
@@ -304,7 +327,7 @@ def test_numbering_the_entities_differently_changes_no_score(name: str) -> None:
     new = order.argsort()
     triples = torch.stack([new[index.train[:, 0]], index.train[:, 1], new[index.train[:, 2]]], 1)
     renamed = {
-        key: Modality(key, m.matrix[order], m.present[order])
+        key: Modality(key, m.matrix[order], m.present[order], reordered(m.tokens, order))
         for key, m in make_modalities(index).items()
     }
     other = create_model(name, options_of(name), GraphIndex(N, R, triples, "d"), renamed)
@@ -326,7 +349,8 @@ def test_trained_weights_go_with_the_features_of_the_test(name: str) -> None:
     fewer = {}
     for key, modality in make_modalities(index).items():
         present = modality.present & (torch.arange(N) % 2 == 0)
-        fewer[key] = Modality(key, modality.matrix * present[:, None], present)
+        tokens = None if modality.tokens is None else modality.tokens.of(present)
+        fewer[key] = Modality(key, modality.matrix * present[:, None], present, tokens)
     tested = create_model(name, options_of(name), index, fewer, seed=1)
     tested.load_state_dict(trained.state_dict())
     with torch.no_grad():
@@ -382,7 +406,7 @@ def test_learns_a_graph_with_a_planted_rule(name: str, tmp_path: Path) -> None:
             "data": {"dataset": "d"},
             "negatives": {"count": 16},
             "objective": {"loss": loss_of(name)},
-            "optimiser": {"lr": 2e-3 if name == "vista" else 0.02},
+            "optimiser": {"lr": 2e-3 if name in ("vista", "mygo") else 0.02},
             "training": {"epochs": 150, "batch_size": 64, "evaluate_every": 150},
         }
     )

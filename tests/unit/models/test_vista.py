@@ -12,11 +12,11 @@ from harness.catalog import create_model, load_models
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality
 from harness.model import Model
+from tests.unit.models.attention import Weights, layer_norm, state_of, transformer
 
 load_models()
 N, R, D, H = 9, 2, 8, 2
 OPTIONS = {"dim": D, "heads": H, "feedforward": 12, "entity_layers": 1, "decoder_layers": 1}
-Weights = dict[str, np.ndarray]
 
 
 def modalities() -> dict[str, Modality]:
@@ -38,30 +38,6 @@ def vista(**options: Any) -> Model:
     ).eval()
 
 
-def layer_norm(x: np.ndarray, w: Weights, name: str) -> np.ndarray:
-    centred = x - x.mean(-1, keepdims=True)
-    scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
-    return scaled * w[f"{name}.weight"] + w[f"{name}.bias"]
-
-
-def transformer(x: np.ndarray, w: Weights, name: str) -> np.ndarray:
-    """Return one post-norm layer over a sequence [s, D] (Vaswani et al. 2017)."""
-    name = f"{name}.layers.0"
-    packed, bias = w[f"{name}.self_attn.in_proj_weight"], w[f"{name}.self_attn.in_proj_bias"]
-    q, k, v = (x @ packed[i * D : (i + 1) * D].T + bias[i * D : (i + 1) * D] for i in range(3))
-    heads = []
-    for h in range(H):
-        part = slice(h * D // H, (h + 1) * D // H)
-        logits = q[:, part] @ k[:, part].T / np.sqrt(D / H)
-        weights = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-        heads.append(weights @ v[:, part])
-    out = np.concatenate(heads, 1) @ w[f"{name}.self_attn.out_proj.weight"].T
-    x = layer_norm(x + out + w[f"{name}.self_attn.out_proj.bias"], w, f"{name}.norm1")
-    hidden = np.maximum(x @ w[f"{name}.linear1.weight"].T + w[f"{name}.linear1.bias"], 0)
-    made = hidden @ w[f"{name}.linear2.weight"].T + w[f"{name}.linear2.bias"]
-    return layer_norm(x + made, w, f"{name}.norm2")
-
-
 def entity(w: Weights, number: int) -> np.ndarray:
     sequence = [w["tokens"][0], layer_norm(w["entity"][number], w, "entity_norm") + w["kinds"][0]]
     for place, name in enumerate(("image", "text")):
@@ -70,18 +46,18 @@ def entity(w: Weights, number: int) -> np.ndarray:
             x = modality.matrix[number].double().numpy()
             made = w[f"projections.{place}.weight"] @ x + w[f"projections.{place}.bias"]
             sequence.append(layer_norm(made, w, f"norms.{place}") + w["kinds"][2 + place])
-    return transformer(np.stack(sequence), w, "entity_encoder")[0]
+    return transformer(np.stack(sequence), w, "entity_encoder", H)[0]
 
 
 def relation(w: Weights, number: int) -> np.ndarray:
     structure = layer_norm(w["relation"][number], w, "relation_norm") + w["kinds"][1]
-    return transformer(np.stack([w["tokens"][1], structure]), w, "relation_encoder")[0]
+    return transformer(np.stack([w["tokens"][1], structure]), w, "relation_encoder", H)[0]
 
 
 @pytest.mark.parametrize("side", ["tail", "head"])
 def test_the_score_is_the_formula(side: Any) -> None:
     model = vista()
-    w = {name: value.detach().double().numpy() for name, value in model.state_dict().items()}
+    w = state_of(model)
     anchors, relations = torch.tensor([0, 4, 8]), torch.tensor([0, 1, 0])
     with torch.no_grad():
         found = model.score_all(model.encode(), anchors, relations, side)
@@ -89,7 +65,7 @@ def test_the_score_is_the_formula(side: Any) -> None:
     for row, anchor, r in zip(found, anchors.tolist(), relations.tolist(), strict=True):
         asked = [entity(w, anchor), relation(w, r), w["tokens"][2]]
         asked = asked if side == "tail" else asked[::-1]
-        decoded = transformer(np.stack(asked) + w["positions"], w, "decoder")
+        decoded = transformer(np.stack(asked) + w["positions"], w, "decoder", H)
         expected = answers @ decoded[2 if side == "tail" else 0]
         assert row.numpy() == pytest.approx(expected, abs=1e-4)
 
