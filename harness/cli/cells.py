@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from harness.plan.expand import Excluded, Plan
 from harness.store.records import EXTERNAL_ID, Cell
 
-__all__ = ["table_cells", "with_external"]
+__all__ = ["table_cells", "with_external", "with_left_out"]
 
 Place = tuple[str, str, str, int]
 """Row label, dataset, feature set, seed."""
@@ -49,6 +49,41 @@ def table_cells(
                 )
             )
     return cells
+
+
+def with_left_out(
+    cells: Sequence[Cell], excluded: Iterable[Excluded], whole: Plan, held: Iterable[Cell]
+) -> list[Cell]:
+    """Return the cells of a study's trials, and below them those of rows that are not searched.
+
+    Args:
+        cells: of the trials.
+        excluded: what is not searched now, and why.
+        whole: the plan of the rows' own runs.
+        held: the study's cells so far; reasons stay of rows that this command says nothing of.
+    """
+    place = {"suite": whole.suite, "variant": whole.variant}
+    reasons = {
+        (e.label, e.dataset): Cell(
+            **place,
+            position=0,
+            label=e.label,
+            dataset=e.dataset,
+            features=e.features,
+            seed=min((run.spec.seed for run in whole.runs), default=0),
+            run_id="",
+            reason=" ".join(e.reason.split()),
+        )
+        for e in excluded
+    }
+    asked = {(run.label, run.spec.data.dataset) for run in whole.runs}
+    for cell in held:
+        key = (cell.label, cell.dataset)
+        if not cell.run_id and key not in asked:
+            reasons.setdefault(key, cell)
+    last = max((cell.position for cell in cells), default=-1)
+    below = (c.model_copy(update={"position": last + i}) for i, c in enumerate(reasons.values(), 1))
+    return [*cells, *below]
 
 
 def with_external(cells: Sequence[Cell], held: Iterable[Cell]) -> list[Cell]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.cli.progress import Bars, Lines
     from harness.execution.base import Job
     from harness.execution.scheduler import Summary
-    from harness.plan.expand import Plan, PlannedRun
+    from harness.plan.expand import Excluded, Plan, PlannedRun
     from harness.plan.search import Search
     from harness.plan.suite import Suite
     from harness.store.sql import SqlStore
@@ -82,10 +82,11 @@ def run(
         how: dict[str, Any] = {"device": device, "threads": threads, "workers": workers}
         dry.show_study(suite, overrides, plan, place, trials=trials, **how)
         return
-    found = _searches(suite, overrides, plan)
+    found, left_out = _searches(suite, overrides, plan)
     with _opened(place, plan.suite) as store, stop_on_signals() as stop:
         work = _Work(place, store, device, threads, workers, tuple(models or ()), stop.asked)
-        report = work.search(plan, found, trials, retry_failed=retry_failed, restart=restart)
+        again = {"retry_failed": retry_failed, "restart": restart}
+        report = work.search(plan, found, left_out, trials, **again)
         _print(place, plan.suite, plan.variant)
     if report.interrupted:
         raise stop.error()
@@ -205,15 +206,18 @@ def _plan(
     return suite, overrides, plan
 
 
-def _searches(suite: Suite, overrides: Mapping[str, Any], plan: Plan) -> tuple[Search, ...]:
-    """Return the searches whose data are on this machine; say what is left out."""
+def _searches(
+    suite: Suite, overrides: Mapping[str, Any], plan: Plan
+) -> tuple[tuple[Search, ...], tuple[Excluded, ...]]:
+    """Return the searches whose data are on this machine, and what is left out; say so."""
     from harness.cli.run import present
     from harness.plan.search import searches
 
-    found, idle = searches(suite, overrides, present(plan))
+    here = present(plan)
+    found, idle = searches(suite, overrides, here)
     for cell in idle:
         print(f"left out: {cell.label} on {cell.dataset}: {cell.reason}", file=sys.stderr)
-    return found
+    return found, (*here.excluded, *idle)
 
 
 def _name(study: str) -> str:
@@ -305,13 +309,14 @@ class _Work:
         self,
         plan: Plan,
         searches: Sequence[Search],
+        left_out: Sequence[Excluded],
         trials: int | None,
         *,
         retry_failed: bool,
         restart: bool,
     ) -> Report:
         """Make the trials that are still wanted."""
-        from harness.cli.cells import with_external
+        from harness.cli.cells import with_external, with_left_out
         from harness.cli.progress import reporter
         from harness.plan.study import trial_label
         from harness.studies.results import search_results, study_cells
@@ -327,8 +332,10 @@ class _Work:
 
         def place_cells() -> None:
             place = plan.suite, plan.variant
-            cells = study_cells(search_results(self.place, *place))
-            self.store.plan(*place, with_external(cells, self.store.cells(*place)))
+            held = self.store.cells(*place)
+            tried = study_cells(search_results(self.place, *place))
+            cells = with_left_out(tried, left_out, plan, held)
+            self.store.plan(*place, with_external(cells, held))
 
         storage = open_storage(self.place)
         with explained(self.place / DATABASE):

@@ -35,6 +35,7 @@ def assemble(
     results: SuiteResults,
     ask: Ask | None = None,
     specs: Sequence[RowSpec] | None = None,
+    beside: Sequence[SuiteResults] = (),
 ) -> Table:
     """Return the table of a definition whose datasets are complete.
 
@@ -45,9 +46,10 @@ def assemble(
         ask: answers what decides the marks; nothing is marked without.
         specs: the rows to show, with the notes of each cell at the cell; ``row_specs`` when not
             given, with notes that all values of a row share at its label.
+        beside: what else stands in the table; rows that learn nothing are looked for there too.
     """
     shown = row_specs(definition, results) if specs is None else specs
-    table = _Assembly(definition, published, results, ask).table(shown)
+    table = _Assembly(definition, published, results, ask, beside).table(shown)
     return table.with_shared_notes() if specs is None else table
 
 
@@ -82,6 +84,7 @@ class _Assembly:
     published: Published | None
     results: SuiteResults
     ask: Ask | None
+    beside: Sequence[SuiteResults] = ()
 
     def table(self, specs: Sequence[RowSpec]) -> Table:
         columns = self.columns
@@ -227,12 +230,17 @@ class _Assembly:
         sign = 1 if column.higher_is_better else -1
         above = []
         for name in self.definition.floors:
-            floor = self.results.find(name, column.dataset)
-            values = _values(floor, column) if floor else {}
+            values = self.floor(name, column)
             if values and sign * summarise(list(values.values())).mean > sign * summary.mean:
                 above.append(name)
         if above:
             yield f"worse than {' and '.join(above)}, which learn{'s' * (len(above) == 1)} nothing"
+
+    def floor(self, name: str, column: Column) -> dict[int, float]:
+        """Return the values of a row that learns nothing: of this suite, else of one beside it."""
+        found = (results.find(name, column.dataset) for results in (self.results, *self.beside))
+        values = (_values(result, column) for result in found if result)
+        return next((held for held in values if held), {})
 
     def row(self, spec: RowSpec, cells: Sequence[TableCell]) -> TableRow:
         names = [attribute.name for attribute in self.definition.attributes]

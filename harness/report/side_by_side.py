@@ -52,10 +52,11 @@ def side_by_side(
         StoreError: the sources were ranked under different protocols, or on different versions of
             a dataset.
     """
-    refuse_mixtures(definition.name, [source.results for source in sources])
+    every = [source.results for source in sources]
+    refuse_mixtures(definition.name, every)
     specs = _rows(definition, sources)
     tables = [
-        assemble(definition_of(definition, s.spec), published, s.results, s.ask, specs)
+        assemble(definition_of(definition, s.spec), published, s.results, s.ask, specs, every)
         for s in sources
     ]
     first = tables[0]
@@ -97,9 +98,12 @@ def _beside(rows: Sequence[TableRow]) -> TableRow:
 
 
 def _notes(sources: Sequence[Source], tables: Sequence[Table]) -> Iterator[str]:
-    """Yield what holds for each source, then what holds for all that have numbers."""
+    """Yield what holds for each source, then what holds for all that have numbers, and what is
+    said of datasets, whoever ran on them."""
     measured = [set(table.notes) for table in tables if _measures(table)]
     shared = set.intersection(*measured) if measured else set()
+    titles = tuple(f"{block.title}: " for block in tables[0].blocks())
+    shared |= {note for notes in measured for note in notes if note.startswith(titles)}
     for source, table in zip(sources, tables, strict=True):
         spec, results = source.spec, source.results
         kind = "study" if spec.study else "suite"

@@ -133,7 +133,7 @@ def _floats(table: Table) -> list[Table]:
     pieces: list[tuple[int, ...]] = []
     for block in table.blocks():
         fits = sum(widths[i] for i in block.columns) <= room
-        pieces += [block.columns] if fits else [(column,) for column in block.columns]
+        pieces += [block.columns] if fits else _by_measure(table, block.columns)
     panels: list[list[int]] = []
     for piece in pieces:
         if not panels or sum(widths[i] for i in (*panels[-1], *piece)) > room:
@@ -150,6 +150,12 @@ def _floats(table: Table) -> list[Table]:
         )
         for number, part in enumerate(parts, 1)
     ]
+
+
+def _by_measure(table: Table, columns: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return columns metric by metric; those of several sources stay side by side."""
+    groups = groupby(columns, key=lambda i: table.columns[i].measure)
+    return [tuple(members) for _, members in groups]
 
 
 def _width(table: Table, column: int) -> int:

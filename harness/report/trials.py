@@ -24,15 +24,19 @@ def best_trials(results: SuiteResults, seeds: Collection[int] | None = None) -> 
         results: of a study, read with "valid:mrr".
         seeds: whose runs are kept, after the choice; all when None.
     """
+    found = [r for r in results.results if not r.planned]  # rows that are not searched say why
     rows: dict[tuple[str, str, str], dict[int, Result]] = defaultdict(dict)
     for result in results.results:
         if named := trial_of(result.label):
             label, number = named
             rows[label, result.dataset, result.features][number] = result
-    found = [_row(*place, [trials[n] for n in sorted(trials)]) for place, trials in rows.items()]
-    if seeds is not None:
-        found = [replace(r, runs=tuple(x for x in r.runs if x.seed in seeds)) for r in found]
-    return replace(results, results=tuple(found), searched=True)
+    found += [_row(*place, [trials[n] for n in sorted(trials)]) for place, trials in rows.items()]
+    kept = (replace(r, runs=tuple(run for run in r.runs if _shown(run, seeds))) for r in found)
+    return replace(results, results=tuple(r for r in kept if r.runs), searched=True)
+
+
+def _shown(run: SeedRun, seeds: Collection[int] | None) -> bool:
+    return seeds is None or bool(run.reason) or run.seed in seeds
 
 
 def _row(label: str, dataset: str, features: str, trials: Sequence[Result]) -> Result:

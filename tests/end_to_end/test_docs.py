@@ -52,7 +52,7 @@ SMALLER = {
     },
     "harness runs rm 3f2a": "--yes",
     "harness study run suites/tuning.yaml": (
-        "--set training.epochs=1 --trials 1 --only dataset=atlas,model=transe"
+        "--set training.epochs=1 --trials 1 --only dataset=atlas,label=TransE"
     ),
 }
 """What is added to a command so that it takes seconds, or asks nothing."""

@@ -48,6 +48,11 @@ def test_what_a_model_is_fits_eighty_columns() -> None:
         assert max(map(len, about.splitlines())) <= 80, name
 
 
+def test_a_strategy_shows_where_its_options_are_searched() -> None:
+    said = CliRunner().invoke(app, ["models", "show", "mans"]).stdout
+    assert said.endswith('negatives.strategy.share: {"low": 0.1, "high": 0.9}\n')
+
+
 def test_what_is_indented_is_not_broken_anew() -> None:
     listing = "a list:\n  " + "x" * 90
     assert _filled(f"{'word ' * 20}\n\n{listing}").endswith(f"\n\n{listing}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.cli.cells import table_cells
+from harness.cli.cells import table_cells, with_left_out
 from harness.plan.expand import Excluded, Plan, PlannedRun
 from harness.plan.spec import DataSpec, ModelSpec, RunSpec
 from harness.store.records import Cell
@@ -93,3 +93,23 @@ def test_a_row_that_the_suite_now_excludes_loses_its_runs() -> None:
     earlier = table_cells(WHOLE, WHOLE, ids(*A, *C))
     whole = Plan("s", "", "", tuple(A), (Excluded("C", 2, "one", "none", "takes days"),))
     assert ("C", "one", 0, "", "takes days") in shown(table_cells(whole, whole, ids(*A), earlier))
+
+
+def trial(label: str, run_id: str, position: int = 0, reason: str = "") -> Cell:
+    place = {"suite": "s", "variant": "", "dataset": "one", "features": "none", "seed": 0}
+    return Cell(**place, label=label, run_id=run_id, position=position, reason=reason)
+
+
+def test_rows_that_a_study_leaves_out_stand_below_its_trials() -> None:
+    cells = with_left_out([trial("A trial 0", "a")], [NO_IMAGE], WHOLE, [])
+    assert shown(cells) == [
+        ("A trial 0", "one", 0, "a", ""),
+        ("B", "one", 0, "", "needs image"),
+    ]
+    assert [cell.position for cell in cells] == [0, 1]
+
+
+def test_a_study_keeps_reasons_of_rows_that_this_command_says_nothing_of() -> None:
+    held = [trial("D", "", 4, "no files"), trial("A", "", 5, "no files"), trial("C trial 0", "c")]
+    cells = with_left_out([trial("A trial 0", "a")], [], WHOLE, held)
+    assert [(cell.label, cell.reason) for cell in cells] == [("A trial 0", ""), ("D", "no files")]

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import StoreError
 from harness.plan.spec import Protocol
 from harness.plan.study import trial_label, trial_of
-from harness.report.definition import Definition, Published
+from harness.report.definition import Definition
 from harness.report.files import load_definition, load_published
 from harness.report.query import Selection, fetch, report_table
 from harness.report.questions import Answer, Question
@@ -117,6 +117,17 @@ def test_a_study_without_a_complete_trial_says_so(store: MemoryStore, fill: Fill
     assert found.reason == "not run: none of 2 trials is complete"
 
 
+def test_a_row_that_a_study_leaves_out_says_why(store: MemoryStore, fill: Fill) -> None:
+    fill().row("B", [0.3])
+    filler = fill("quest")
+    filler.row("A trial 0", [0.2], extra={"valid:mrr": 1.0})
+    needs = {"label": "B", "run_id": "", "reason": "needs image", "position": 1}
+    store.plan("quest", "", [*filler.cells, filler.cells[0].model_copy(update=needs)])
+    for seeds in (None, [0]):
+        table = report_table(store, define(), None, Selection(seeds=seeds))
+        assert cell(table, "B", "budget").reason == "not run: needs image"
+
+
 def test_each_source_has_a_column_of_each_metric(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.3, 0.5])
     study(fill, ([0.2, 0.2], 1.0))
@@ -155,6 +166,14 @@ def test_what_holds_for_one_source_is_said_of_it(store: MemoryStore, fill: Fill)
     assert sum(note.startswith("Protocol: ") for note in notes) == 1
 
 
+def test_what_is_said_of_a_dataset_is_said_once(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.3], notes=("a leak",))
+    notes = report_table(store, define(datasets=[{"name": "atlas", "title": "Atlas"}])).notes
+    study(fill, ([0.2], 1.0))  # has no such remark
+    again = report_table(store, define(datasets=[{"name": "atlas", "title": "Atlas"}])).notes
+    assert notes.count("Atlas: a leak") == again.count("Atlas: a leak") == 1
+
+
 def test_a_row_with_another_number_of_trials_says_so(store: MemoryStore, fill: Fill) -> None:
     filler = fill("quest")
     for label, trials in (("A", 2), ("B", 2), ("C", 1)):
@@ -172,6 +191,14 @@ def test_a_source_without_runs_says_what_would_fill_it(store: MemoryStore, fill:
         notes[1]
         == "budget: Three trials each (study quest). Nothing run: `harness study run quest`."
     )
+
+
+def test_a_floor_of_one_source_is_one_of_all(store: MemoryStore, fill: Fill) -> None:
+    fill().row("Lookup", [0.3]).row("A", [0.4])
+    study(fill, ([0.2], 1.0))
+    table = report_table(store, define())
+    assert "worse than Lookup, which learns nothing" in cell(table, "A", "budget").notes
+    assert not cell(table, "A", "own").notes
 
 
 def test_marks_compare_rows_of_one_source(store: MemoryStore, fill: Fill) -> None:
@@ -222,11 +249,7 @@ def printed(store: MemoryStore, fill: Fill) -> Table:
     filler = fill("quest")
     filler.row("RotatE trial 0", [0.2, 0.2], dataset="mkg-w", extra={"valid:mrr": 1.0})
     rows = [{"label": "RotatE", "published": "RotatE"}]
-    return report_table(store, define(published="main", rows=rows), _published())
-
-
-def _published() -> Published:
-    return load_published()
+    return report_table(store, define(published="main", rows=rows), load_published())
 
 
 def test_published_figures_stand_once_for_all_sources(printed: Table) -> None:
@@ -287,9 +310,20 @@ def test_the_main_table_has_the_published_settings_and_the_budget_side_by_side()
     ]
 
 
+def test_a_float_keeps_the_sources_of_a_metric_together(full_store: MemoryStore) -> None:
+    main = load_definition("main")
+    assert isinstance(main, Definition)
+    lines = render(report_table(full_store, main, load_published()), "latex").splitlines()
+    heads = [line.split(" & ")[2:] for line in lines if line.startswith("Method & Modality & ")]
+    assert len(heads) > 1
+    for head in heads:
+        sources = [title.removesuffix(r" \\") for title in head if title != "published"]
+        assert sources == ["released", "budget", "own"] * (len(sources) // 3)
+
+
 def test_every_row_of_the_main_table_fits_eighty_columns(full_store: MemoryStore) -> None:
     main = load_definition("main")
     assert isinstance(main, Definition)
-    text = render(report_table(full_store, main, _published()))
+    text = render(report_table(full_store, main, load_published()))
     assert max(map(len, text.splitlines())) <= 80
     assert set(FORMATS) >= HEADS.keys()
