@@ -14,7 +14,6 @@ import importlib.machinery
 import importlib.util
 import pkgutil
 import sys
-import traceback
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -25,12 +24,20 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError, raised_at, suggest
 from harness.index import GraphIndex, Modality
 from harness.model import MODELS, Model, ModelConfig
 from harness.seeding import seed_for
 
-__all__ = ["create_model", "load_all", "load_folder", "load_models", "model_config", "origin"]
+__all__ = [
+    "create_model",
+    "load_all",
+    "load_folder",
+    "load_models",
+    "load_path",
+    "model_config",
+    "origin",
+]
 
 _USERS = "harness_user_models_"
 """How the names of packages begin that users' folders are loaded as."""
@@ -70,7 +77,45 @@ def load_folder(folder: Path) -> None:
     load_models()
     if not folder.is_dir():
         raise ConfigError(f"--models {folder}: no such folder")
-    _import_folder(folder.resolve(), f"{_USERS}{abs(hash(str(folder.resolve())))}")
+    _import_folder(folder.resolve(), _users_package(folder.resolve()))
+
+
+def load_path(path: Path) -> list[str]:
+    """Load a user's file, or every one of a folder; return the names of its models.
+
+    Raises:
+        ConfigError: it is not there or cannot be imported (file and line are named), or no model is
+            registered in it.
+    """
+    load_models()
+    path = path.resolve()
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file or folder")
+    before = set(MODELS)
+    # A file of the package itself registers nothing a second time.
+    if all(MODELS.get(name).__module__.startswith(_USERS) for name in _models_of(path)):
+        if path.is_dir():
+            load_folder(path)
+        elif path.suffix == ".py":
+            _import_file(path)
+        else:
+            raise ConfigError(f"{path}: a model is a Python file (*.py)")
+    found = sorted(set(MODELS) - before) or _models_of(path)
+    if not found:
+        raise ConfigError(
+            f"{path}: registers no model; a model is a class below "
+            '@register_model("its_name"), from harness.model'
+        )
+    return found
+
+
+def _models_of(path: Path) -> list[str]:
+    """Return the registered models whose class is in a file, or in any file of a folder."""
+    files = {name: getattr(sys.modules.get(MODELS.get(name).__module__), "__file__", None)
+             for name in MODELS}  # fmt: skip
+    return [
+        name for name, file in files.items() if file and Path(file).resolve().is_relative_to(path)
+    ]
 
 
 def origin(name: str) -> dict[str, str]:
@@ -82,14 +127,29 @@ def origin(name: str) -> dict[str, str]:
     return {"models": sys.modules[package].__path__[0]} if package.startswith(_USERS) else {}
 
 
+def _users_package(folder: Path) -> str:
+    return f"{_USERS}{abs(hash(str(folder)))}"
+
+
+def _import_file(file: Path) -> None:
+    """Import one file of a folder, which its relative imports are from."""
+    package = _package(file.parent, _users_package(file.parent))
+    _import_module(package, file.stem)
+
+
 def _import_folder(folder: Path, name: str) -> None:
+    _import_modules(_package(folder, name))
+
+
+def _package(folder: Path, name: str) -> ModuleType:
+    """Return a folder as a package of that name."""
     known = sys.modules.get(name)
     if known is not None:
-        where = Path(getattr(known, "__file__", None) or "?").resolve()
-        if where.parent != folder:
+        places = [*getattr(known, "__path__", ()), getattr(known, "__file__", None) or "?"]
+        where = Path(places[-1])
+        if Path(places[0]).resolve() != folder:
             raise ConfigError(f"a package '{name}' is already loaded from {where}, not {folder}")
-        _import_modules(known)
-        return
+        return known
     init = folder / "__init__.py"
     spec = importlib.util.spec_from_file_location(
         name, init if init.is_file() else None, submodule_search_locations=[str(folder)]
@@ -105,20 +165,24 @@ def _import_folder(folder: Path, name: str) -> None:
         except Exception as error:
             del sys.modules[name]
             raise _unloadable(error, folder, init) from error
-    _import_modules(package)
+    return package
 
 
 def _import_modules(package: ModuleType) -> None:
     for module in pkgutil.iter_modules(package.__path__):
         if not module.name.startswith("_"):
-            folder = Path(next(iter(package.__path__)))
-            try:
-                importlib.import_module(f"{package.__name__}.{module.name}")
-            except Exception as error:
-                raise _unloadable(error, folder, folder / f"{module.name}.py") from error
+            _import_module(package, module.name)
 
 
-def _unloadable(error: Exception, folder: Path, file: Path) -> ConfigError:
+def _import_module(package: ModuleType, name: str) -> None:
+    folder = Path(next(iter(package.__path__)))
+    try:
+        importlib.import_module(f"{package.__name__}.{name}")
+    except (Exception, SystemExit) as error:  # a script may end the process
+        raise _unloadable(error, folder, folder / f"{name}.py") from error
+
+
+def _unloadable(error: BaseException, folder: Path, file: Path) -> ConfigError:
     """Return what is said of a model file that raises when it is imported.
 
     Args:
@@ -134,9 +198,7 @@ def _unloadable(error: Exception, folder: Path, file: Path) -> ConfigError:
         where = f"{error.filename}:{error.lineno}"
     else:
         said = f"{type(error).__name__}: {error}"
-        for frame in traceback.extract_tb(error.__traceback__):
-            if Path(frame.filename).is_relative_to(folder):
-                where = f"{frame.filename}:{frame.lineno}"
+        where = raised_at(error, folder) or where
     return ConfigError(f"{where}: the model file cannot be loaded: {said}")
 
 

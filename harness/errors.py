@@ -22,7 +22,9 @@ claim.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 __all__ = [
     "ConfigError",
@@ -36,6 +38,7 @@ __all__ = [
     "NonFiniteError",
     "RunError",
     "StoreError",
+    "raised_at",
     "suggest",
 ]
 
@@ -129,3 +132,11 @@ def suggest(name: str, choices: Iterable[str]) -> str:
     if not known:
         return ""
     return f"; choose from {', '.join(known)}"
+
+
+def raised_at(error: BaseException, folder: Path) -> str:
+    """Return ``file:line`` of the innermost line of a file in ``folder`` that an error came
+    through, "" when it came through none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
+    return f"{inside[-1].filename}:{inside[-1].lineno}" if inside else ""

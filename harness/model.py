@@ -13,7 +13,7 @@ and not trained.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -37,6 +37,7 @@ __all__ = [
     "Query",
     "Tables",
     "Term",
+    "Trial",
     "register_model",
 ]
 
@@ -91,6 +92,24 @@ class Capabilities:
         if not missing and self.needs_features and not offered:
             return "at least one modality"
         return ", ".join(missing)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How the contract is checked on a model (``harness.contract``), where the usual way is not it.
+
+    Attributes:
+        options: of the model on a graph of a few entities; ``{"dim": 16}`` where it has a ``dim``.
+        learning: further options with which it learns a rule of the graph where its features are
+            noise.
+        lr: rate of the optimiser with which it does; None: the usual one.
+        exempt: check -> why the model need not pass it.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    learning: Mapping[str, Any] = field(default_factory=dict)
+    lr: float | None = None
+    exempt: Mapping[str, str] = field(default_factory=dict)
 
 
 class Mix(NamedTuple):
@@ -168,6 +187,8 @@ class Model(nn.Module):
 
     Config: ClassVar[type[ModelConfig]] = ModelConfig
     capabilities: ClassVar[Capabilities]
+
+    trial: ClassVar[Trial] = Trial()
 
     free_encoding: ClassVar[bool] = False
     """True when ``encode()`` of all entities costs nothing (the tables are the parameters)."""

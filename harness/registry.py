@@ -39,7 +39,7 @@ class Registry(Generic[T]):
             if known is not None and known is not entry:
                 raise ConfigError(
                     f"{self.kind} '{name}' is registered twice: "
-                    f"{_origin(known)} and {_origin(entry)}"
+                    f"{_origin(known)} and {_origin(entry)}; give one of them another name"
                 )
             self._entries[name] = entry
             return entry

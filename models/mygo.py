@@ -13,7 +13,16 @@ from torch.nn.functional import cross_entropy, dropout, normalize
 
 from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side, Tokens
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+from harness.model import (
+    Capabilities,
+    Model,
+    ModelConfig,
+    Query,
+    Tables,
+    Term,
+    Trial,
+    register_model,
+)
 
 from ._fusion import features_of
 from ._init import rows_of, xavier_table
@@ -103,6 +112,13 @@ class MyGO(Model):
         needs_features=True,
     )
     reciprocal = True
+    trial = Trial(
+        # Small layers, and nothing dropped: a few entities say too little to learn from a tenth.
+        options={"dim": 32, "feedforward": 64, "heads": 2, "decoder_layers": 1, "contrasted": 8,
+                 "structure_dropout": 0.0, "image_dropout": 0.0, "other_dropout": 0.0,
+                 "tucker": {"input": 0.0, "matrix": 0.0, "output": 0.0}},
+        lr=2e-3,  # transformers diverge at the usual one
+    )  # fmt: skip
 
     def __init__(
         self, config: MyGOConfig, index: GraphIndex, modalities: Mapping[str, Modality]

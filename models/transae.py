@@ -12,7 +12,16 @@ from torch.nn.functional import linear, normalize
 
 from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+from harness.model import (
+    Capabilities,
+    Model,
+    ModelConfig,
+    Query,
+    Tables,
+    Term,
+    Trial,
+    register_model,
+)
 
 from ._init import rows_of, uniform_table, xavier_table
 from ._modal import FeatureTable, ids_of, known_in, offered, selected
@@ -66,6 +75,8 @@ class TransAE(Model):
         uses_modalities=True,
         needs_features=True,
     )
+    # Where features are noise an entity is known by a vector of its own, or not at all.
+    trial = Trial(learning={"hidden": 32, "structure": "all"})
     learned: Tensor
 
     def __init__(

@@ -12,7 +12,16 @@ from torch.nn.functional import dropout
 
 from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+from harness.model import (
+    Capabilities,
+    Model,
+    ModelConfig,
+    Query,
+    Tables,
+    Term,
+    Trial,
+    register_model,
+)
 
 from ._init import rows_of, xavier_table
 from ._modal import FeatureTable, dense, offered
@@ -78,6 +87,12 @@ class VISTA(Model):
         needs_features=True,
     )
     reciprocal = True
+    trial = Trial(
+        # Small layers, and nothing dropped: a few entities say too little to learn from a tenth.
+        options={"dim": 32, "feedforward": 64, "heads": 2, "entity_layers": 1, "decoder_layers": 1,
+                 "structure_dropout": 0.0, "image_dropout": 0.0, "other_dropout": 0.0},
+        lr=2e-3,  # transformers diverge at the usual one
+    )  # fmt: skip
 
     def __init__(
         self, config: VISTAConfig, index: GraphIndex, modalities: Mapping[str, Modality]

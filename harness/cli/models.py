@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import AsJson, Models
+from harness.cli.options import AsJson, Models, SetValues
 
 if TYPE_CHECKING:
     from harness.config.search import Domain
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from harness.procedure import Strategy
 
 app = typer.Typer(no_args_is_help=True)
+
+WIDTH = 80
 
 
 def _load(folders: list[Path] | None) -> None:
@@ -29,9 +32,6 @@ def _load(folders: list[Path] | None) -> None:
 @app.command("list")
 def list_models(folders: Models = None, as_json: AsJson = False) -> None:
     """List every registered model with its score and where it is defined."""
-    from rich.console import Console
-    from rich.table import Table
-
     _load(folders)
     from harness.model import MODELS
     from harness.procedure import STRATEGIES
@@ -50,13 +50,23 @@ def list_models(folders: Models = None, as_json: AsJson = False) -> None:
         ]
         typer.echo(json.dumps(listing, indent=2))
         return
-    table = Table(box=None)
-    for column in ("name", "score", "modalities", "reference"):
-        table.add_column(column)
+    typer.echo(f"{_COLUMNS.format('name', 'modalities', 'reference')}\n  score\n")
     for name, c in rows:
-        table.add_row(name, c.formula, _modalities(c), c.reference)
-    Console(markup=False, highlight=False, emoji=False).print(table)
-    typer.echo(f"\nstrategies of negatives (negatives.strategy.name): {', '.join(STRATEGIES)}")
+        typer.echo(_entry(name, c))
+    strategies = f"strategies of negatives (negatives.strategy.name): {', '.join(STRATEGIES)}"
+    typer.echo(f"\n{_filled(strategies)}")
+
+
+_COLUMNS = "{:12s}{:14s}{}"
+
+
+def _entry(name: str, capabilities: Capabilities) -> str:
+    """Return the lines of a model in the list: what it reads and is from; its score."""
+    wrap = partial(textwrap.wrap, width=WIDTH, break_on_hyphens=False)
+    first = _COLUMNS.format(name, _modalities(capabilities), capabilities.reference)
+    lines = wrap(first, subsequent_indent=" " * 26)
+    lines += wrap(capabilities.formula, initial_indent="  ", subsequent_indent=" " * 4)
+    return "\n".join(lines)
 
 
 def _modalities(capabilities: Capabilities) -> str:
@@ -66,6 +76,20 @@ def _modalities(capabilities: Capabilities) -> str:
     if capabilities.needs_features:
         return "at least one"
     return "any" if capabilities.uses_modalities else "-"
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="File or folder with models of your own.")],
+    model: Annotated[str | None, typer.Option(help="Check this one of its models only.")] = None,
+    set_: SetValues = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that models of your own keep the contract; exit code 1 when one does not."""
+    from harness.cli.checking import check_models
+
+    if not check_models(path, model, set_ or [], as_json=as_json):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,0 +1,131 @@
+"""Features: they matter to those that have them, and to nobody else."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.contract.comparing import agree, demand
+from harness.contract.core import Broken, NotApplicable, check, fusing
+from harness.contract.noise import ARBITRARY, altered, dirtied, kept
+from harness.contract.scoring import batch_size, question, shapes, triple
+from harness.contract.state import deterministic, seeds
+from harness.contract.subject import N, Subject
+
+__all__ = ["features_count", "fusion_weights", "mask", "other_features", "structure_alone"]
+
+
+@check(seeds, batch_size, deterministic, kind=fusing)
+def mask(subject: Subject) -> None:
+    """Features of who has none change neither score nor loss."""
+    index, clean = subject.index, subject.modalities
+    dirty = {key: dirtied(modality) for key, modality in clean.items()}
+    models = [subject.make(made) for made in (clean, dirty)]
+    for when in ("", " after a training step"):
+        with torch.no_grad():
+            without, read = (model.eval().score_triples(index.train) for model in models)
+        agree(
+            read,
+            without,
+            (
+                f"a score{when} with {ARBITRARY:g} as the features of entities that have none "
+                "(Modality.present is False)",
+                "with zeros",
+            ),
+            lambda place: triple(index.train, place[0]),
+        )
+        if not subject.capabilities.trainable:
+            return
+        first, second = (subject.loss_of_a_step(model) for model in models)
+        demand(
+            abs(second - first) <= 1e-5 * abs(first),
+            f"the loss is {first:.6g}, and {second:.6g} with {ARBITRARY:g} as the features of "
+            "entities that have none (Modality.present is False)",
+        )
+
+
+@check(shapes, kind=fusing)
+def structure_alone(subject: Subject) -> None:
+    """Where nobody has features, structure tells them apart."""
+    nobody = {
+        key: altered(m, matrix=torch.zeros_like(m.matrix), present=torch.zeros_like(m.present))
+        for key, m in subject.modalities.items()
+    }
+    model = subject.make(nobody).eval()
+    anchors, relations = subject.queries
+    with torch.no_grad():
+        scores = model.score_all(model.encode(), anchors, relations, "tail")
+    demand(
+        torch.isfinite(scores).all(), "where nobody has a modality some score is NaN or infinite"
+    )
+    for query, first in (scores.diff(dim=1) == 0).nonzero()[:1].tolist():
+        asked = question(int(anchors[query]), int(relations[query]), "tail")
+        raise Broken(
+            f"where nobody has a modality entities {first} and {first + 1} have the same score "
+            f"{float(scores[query, first]):.6g} for {asked}"
+        )
+
+
+@check(seeds, batch_size, kind=fusing)
+def features_count(subject: Subject) -> None:
+    """Other features, other scores."""
+    index, features = subject.index, subject.modalities
+    for key in sorted(subject.capabilities.requires or features):
+        reversed_ = altered(features[key], matrix=features[key].matrix.flip(1))
+        first, second = (subject.make(m) for m in (features, {**features, key: reversed_}))
+        with torch.no_grad():
+            same = first.eval().score_triples(index.train) == second.eval().score_triples(
+                index.train
+            )
+        ignored = same & features[key].present[index.train[:, 0]]
+        for row in ignored.nonzero()[:1, 0].tolist():
+            raise Broken(
+                f"the score of {triple(index.train, row)}, whose head has '{key}', is the same "
+                f"with other features in '{key}'"
+            )
+
+
+@check(seeds, batch_size, kind=fusing)
+def other_features(subject: Subject) -> None:
+    """Trained weights go with other features."""
+    trained, train = subject.make(), subject.index.train
+    even = torch.arange(N) % 2 == 0
+    fewer = {key: kept(modality, even) for key, modality in subject.modalities.items()}
+    tested = subject.make(fewer, seed=1)
+    tested.load_state_dict(trained.state_dict())
+    with torch.no_grad():
+        before, after = (m.eval().score_triples(train) for m in (trained, tested))
+    demand(torch.isfinite(after).all(), "with fewer features some score is NaN or infinite")
+    demand(
+        not torch.equal(after, before),
+        "weights loaded into a model with fewer features score as with all of them: they are part "
+        "of the state; register them with `persistent=False`",
+    )
+    kept = (train[:, [0, 2]] % 2 == 0).all(1)
+    agree(
+        after[kept],
+        before[kept],
+        ("a score after other entities lost their features", "the score before"),
+        lambda place: triple(train[kept], place[0]),
+    )
+
+
+@check(shapes, kind=fusing)
+def fusion_weights(subject: Subject) -> None:
+    """They sum to one and leave out what is missing."""
+    model = subject.make().eval()
+    with torch.no_grad():
+        weights = model.fusion_weights(torch.arange(N))
+    if not weights:
+        raise NotApplicable("the model gives no fusion weights")
+    agree(
+        torch.stack([*weights.values()]).sum(0),
+        torch.ones(N),
+        ("the sum of the fusion weights", "1"),
+        lambda place: f"entity {place[0]}",
+    )
+    for key, modality in subject.modalities.items():
+        given = weights[key] * ~modality.present
+        for entity in given.nonzero()[:1, 0].tolist():
+            raise Broken(
+                f"entity {entity} has no '{key}', whose fusion weight is {float(given[entity]):.6g}"
+            )

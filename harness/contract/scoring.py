@@ -1,0 +1,187 @@
+"""Scores: their shape, and that every way to ask for one gives the same."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.contract.comparing import agree, demand
+from harness.contract.core import Broken, NotApplicable, check
+from harness.contract.declaring import declared
+from harness.contract.noise import reordered
+from harness.contract.subject import SIDES, N, R, Subject
+from harness.evaluation.evaluator import rank
+from harness.index import GraphIndex, KnownAnswers, Side
+from harness.plan.spec import Protocol
+
+__all__ = ["batch_size", "numbering", "ranks", "shapes", "some_rows", "views"]
+
+MARGIN = 1e-4
+"""Scores of which kernels and plain torch need not agree which is the higher, by their size."""
+
+
+def question(anchor: int, relation: int, side: Side) -> str:
+    """Return how a question is written: ``(3, 1, ?)``."""
+    return f"({anchor}, {relation}, ?)" if side == "tail" else f"(?, {relation}, {anchor})"
+
+
+def triple(triples: Tensor, row: int) -> str:
+    """Return how a triple is written."""
+    return f"triple ({', '.join(str(int(i)) for i in triples[row])})"
+
+
+@check(declared)
+def shapes(subject: Subject) -> None:
+    """A question has one finite score per entity."""
+    model = subject.make().eval()
+    anchors, relations = subject.queries
+    with torch.no_grad():
+        tables = model.encode()
+        for name, table in tables.items():
+            demand(
+                table.ndim == 2 and len(table) == N,
+                f"encode() of {N} entities gives a table '{name}' of shape "
+                f"{tuple(table.shape)}; one row per entity was expected",
+            )
+        for side in SIDES:
+            scores = model.score_all(tables, anchors, relations, side)
+            expected = (len(anchors), N)
+            demand(
+                scores.shape == expected,
+                f"score_all of {len(anchors)} questions for the {side} has the shape "
+                f"{tuple(scores.shape)}; (questions, entities) = {expected} was expected",
+            )
+            if not torch.isfinite(scores).all():
+                q, entity = (int(i) for i in (~torch.isfinite(scores)).nonzero()[0])
+                asked = question(int(anchors[q]), int(relations[q]), side)
+                raise Broken(f"score of entity {entity} for {asked} is {float(scores[q, entity])}")
+
+
+@check(shapes)
+def batch_size(subject: Subject) -> None:
+    """A score does not depend on what else is asked."""
+    model = subject.make().eval()
+    anchors, relations = subject.queries
+    with torch.no_grad():
+        tables = model.encode()
+        for side in SIDES:
+            together = model.score_all(tables, anchors, relations, side)
+            each = zip(anchors, relations, strict=True)
+            alone = [model.score_all(tables, a[None], r[None], side) for a, r in each]
+            agree(
+                torch.cat(alone),
+                together,
+                ("a score asked for alone", f"among {len(anchors)} questions"),
+                lambda place, side=side: (  # type: ignore[misc]
+                    f"entity {place[1]} for "
+                    f"{question(int(anchors[place[0]]), int(relations[place[0]]), side)}"
+                ),
+            )
+
+
+@check(batch_size)
+def views(subject: Subject) -> None:
+    """score_triples, score_all and score_gathered agree."""
+    model = subject.make().eval()
+    triples = subject.index.train[::3]
+    head, relation, tail = triples.unbind(1)
+
+    def same(scores: tuple[Tensor, Tensor], names: tuple[str, str]) -> None:
+        agree(*scores, names, lambda place: triple(triples, place[0]), absolute=1e-4)
+
+    with torch.no_grad():
+        tables = model.encode()
+        of_triples = model.score_triples(triples)
+        as_tail = model.score_all(tables, head, relation, "tail").gather(1, tail[:, None])[:, 0]
+        same((of_triples, as_tail), ("score_triples", "score_all for the tail"))
+        if not model.decomposable:  # a model that counts may count either side in its own way
+            return
+        as_head = model.score_all(tables, tail, relation, "head").gather(1, head[:, None])[:, 0]
+        query = model.queries(tables, tail, relation, "head")
+        listed = model.score_gathered(tables, query, torch.arange(len(triples) + 1), head)
+        same((listed, as_head), ("score_gathered for the head", "score_all for the head"))
+        if not model.reciprocal:  # else a head is asked for by a relation of its own
+            same((of_triples, as_head), ("score_triples", "score_all for the head"))
+
+
+@check(shapes)
+def some_rows(subject: Subject) -> None:
+    """encode(ids) gives these rows of encode()."""
+    model = subject.make().eval()
+    some = torch.tensor([3, 17, 4, 0])
+    with torch.no_grad():
+        whole, part = model.encode(), model.encode(some)
+    if not whole:
+        raise NotApplicable("the model encodes nothing")
+    demand(whole.keys() == part.keys(), f"encode() has tables {[*whole]}, encode(ids) {[*part]}")
+    for table, rows in part.items():
+        agree(
+            rows,
+            whole[table][some],
+            (f"'{table}' of encode(ids)", "of encode()"),
+            lambda place: f"entity {int(some[place[0]])}, column {place[1]}",
+        )
+
+
+@check(shapes)
+def numbering(subject: Subject) -> None:
+    """Numbering the entities differently changes no score."""
+    model, index = subject.make(), subject.index
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(2))  # new id -> old id
+    new = order.argsort()
+    triples = torch.stack([new[index.train[:, 0]], index.train[:, 1], new[index.train[:, 2]]], 1)
+    renamed = {key: reordered(modality, order) for key, modality in subject.modalities.items()}
+    other = subject.make(renamed, index=GraphIndex(N, R, triples, index.dataset))
+    other.load_state_dict({k: _state_of(value, order) for k, value in model.state_dict().items()})
+    with torch.no_grad():
+        agree(
+            other.eval().score_triples(triples),
+            model.eval().score_triples(index.train),
+            ("a score after the entities were numbered anew", "the score before"),
+            lambda place: triple(index.train, place[0]),
+        )
+
+
+def _state_of(value: Tensor, order: Tensor) -> Tensor:
+    """Return a tensor of the state with its entities in a new order."""
+    for dimension, size in enumerate(value.shape):
+        if size == N:
+            value = value.index_select(dimension, order)
+    return value
+
+
+@check(batch_size)
+def ranks(subject: Subject) -> None:
+    """Ranks are those counted one by one in score_all."""
+    model, train = subject.make(), subject.index.train
+    known = KnownAnswers(train, N, R)
+    ranked = rank(model, train, known, Protocol())
+    with torch.no_grad():
+        tables = model.encode()
+        scores_of = {
+            side: model.score_all(tables, train[:, 0 if side == "tail" else 2], train[:, 1], side)
+            for side in SIDES
+        }
+    for side, found in scores_of.items():
+        columns = (0, 2) if side == "tail" else (2, 0)
+        anchors, targets = (train[:, column] for column in columns)
+        scores = found.double()
+        true = scores.gather(1, targets[:, None])
+        everybody = torch.arange(N).expand(len(train), N)
+        rivals = ~known.contains(anchors[:, None], train[:, 1:2], everybody, side)
+        margin = MARGIN * (1 + true.abs())
+        better = (rivals & (scores - true > margin)).sum(1)
+        close = (rivals & ((scores - true).abs() <= margin)).sum(1)
+        counts = ranked.sides[side]
+        above, tied, candidates = (
+            torch.as_tensor(c).long() for c in (counts.better, counts.tied, counts.candidates)
+        )
+        fits = (
+            (candidates == rivals.sum(1) + 1) & (better <= above) & (above + tied <= better + close)
+        )
+        for row in (~fits).nonzero()[:1, 0].tolist():
+            raise Broken(
+                f"of {int(rivals[row].sum())} other entities {int(better[row])} score higher than "
+                f"the {side} of {triple(train, row)} and {int(close[row])} the same by score_all; "
+                f"ranking counted {int(above[row])} and {int(tied[row])}"
+            )

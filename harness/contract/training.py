@@ -1,0 +1,117 @@
+"""Training: the same step however it is computed, and that something is learned."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import torch
+
+from harness.contract.comparing import demand
+from harness.contract.core import check, trained
+from harness.contract.scoring import batch_size, views
+from harness.contract.state import deterministic, gradients
+from harness.contract.subject import N, R, Subject
+from harness.evaluation.evaluator import rank
+from harness.evaluation.measure import measure
+from harness.index import GraphIndex, KnownAnswers
+from harness.training.checkpoint import CheckpointFolder
+from harness.training.loop import fit
+
+__all__ = ["Learned", "bf16", "fixed_sizes", "learns", "planted"]
+
+EPOCHS = 100
+SETTINGS = {
+    "negatives.count": 16,
+    "training.epochs": EPOCHS,
+    "training.evaluate_every": EPOCHS,
+    "training.batch_size": 64,
+}
+ENOUGH = 0.5
+"""MRR on what it was trained on that shows a model learns: chance is about 0.13."""
+
+
+@check(deterministic, kind=trained)
+def bf16(subject: Subject) -> None:
+    """The loss in bf16 is within 2% of that in fp32."""
+    losses = [
+        subject.loss_of_a_step(subject.make(), fixed={"training.precision": precision})
+        for precision in ("fp32", "bf16")
+    ]
+    full, half = losses
+    demand(
+        abs(half - full) <= 0.02 * abs(full), f"the loss is {full:.6g} in fp32, {half:.6g} in bf16"
+    )
+
+
+@check(batch_size, deterministic, kind=trained)
+def fixed_sizes(subject: Subject) -> None:
+    """A step of fixed sizes, as on a GPU, is the same step."""
+    usual, fixed = subject.make(), subject.make()
+    for step in (1, 2):  # the second shows that the gradients of the first were the same
+        first = subject.loss_of_a_step(usual)
+        second = subject.loss_of_a_step(fixed, static_shapes=True)
+        demand(
+            abs(second - first) <= 1e-4 * abs(first),
+            f"the loss of step {step} is {first:.6g}, and {second:.6g} where all sizes are fixed "
+            "and entities may repeat in encode(ids)",
+        )
+
+
+class Learned(NamedTuple):
+    """Epochs; MRR before training, after it, and after it on triples that were held out."""
+
+    epochs: int
+    before: float
+    after: float
+    unseen: float
+
+
+@cache
+def planted(subject: Subject) -> Learned:
+    """Train a model on the circle without every 6th triple."""
+    triples = subject.index.train
+    held_out = torch.arange(len(triples)) % 6 == 0
+    train, test = triples[~held_out], triples[held_out]
+    seen = GraphIndex(N, R, train, subject.index.dataset)
+    learning = {f"model.{k}": v for k, v in subject.model_class.trial.learning.items()}
+    settings = {**SETTINGS, **learning}
+    model = subject.make(index=seen, settings=settings)
+    spec = subject.spec(settings)
+    known = KnownAnswers(triples, N, R)
+
+    def mrr(of: torch.Tensor) -> float:
+        found = measure(rank(model, of, known, spec.protocol), spec.protocol)
+        return next(m.value for m in found if m.metric == "mrr")
+
+    before = mrr(train)
+    procedure = subject.procedure(model, index=seen, settings=settings)
+    with TemporaryDirectory() as folder:
+        fit(
+            model,
+            procedure,
+            procedure.rows,
+            spec.training,
+            CheckpointFolder(Path(folder)),
+            lambda: {"mrr": mrr(train)},
+            seed=0,
+            dataset=seen.dataset,
+        )
+    return Learned(spec.training.epochs, before, mrr(train), mrr(test))
+
+
+@check(views, gradients, deterministic, kind=trained)
+def learns(subject: Subject) -> None:
+    """A rule planted in the graph is learned."""
+    epochs, before, after, _ = planted(subject)
+    demand(
+        before < 0.4, f"before any training the MRR is {before:.2f}: the answers are known to it"
+    )
+    demand(
+        after > ENOUGH,
+        f"after {epochs} epochs the MRR on the triples it was trained on is {after:.2f} "
+        f"(before: {before:.2f}, expected: above {ENOUGH}); does it need another rate or more "
+        "time? --set optimiser.lr=0.005, --set training.epochs=400",
+    )
