@@ -91,7 +91,7 @@ class VISTA(Model):
         # Small layers, and nothing dropped: a few entities say too little to learn from a tenth.
         options={"dim": 32, "feedforward": 64, "heads": 2, "entity_layers": 1, "decoder_layers": 1,
                  "structure_dropout": 0.0, "image_dropout": 0.0, "other_dropout": 0.0},
-        lr=2e-3,  # transformers diverge at the usual one
+        lr=2e-3,  # at the usual one transformers learn nothing here
     )  # fmt: skip
 
     def __init__(

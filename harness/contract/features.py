@@ -6,7 +6,7 @@ import torch
 
 from harness.contract.comparing import agree, demand
 from harness.contract.core import Broken, NotApplicable, check, fusing
-from harness.contract.noise import ARBITRARY, altered, dirtied, kept
+from harness.contract.noise import ARBITRARY, altered, dirtied, of_some
 from harness.contract.scoring import batch_size, question, shapes, triple
 from harness.contract.state import deterministic, seeds
 from harness.contract.subject import N, Subject
@@ -89,7 +89,7 @@ def other_features(subject: Subject) -> None:
     """Trained weights go with other features."""
     trained, train = subject.make(), subject.index.train
     even = torch.arange(N) % 2 == 0
-    fewer = {key: kept(modality, even) for key, modality in subject.modalities.items()}
+    fewer = {key: of_some(modality, even) for key, modality in subject.modalities.items()}
     tested = subject.make(fewer, seed=1)
     tested.load_state_dict(trained.state_dict())
     with torch.no_grad():

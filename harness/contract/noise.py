@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.index import Modality, Tokens
 
-__all__ = ["altered", "dirtied", "kept", "make_modality", "reordered"]
+__all__ = ["altered", "dirtied", "make_modality", "of_some", "reordered"]
 
 ARBITRARY = 7.0
 """Features of an entity that has none; not zero, so that reading them shows."""
@@ -40,7 +40,7 @@ def dirtied(modality: Modality) -> Modality:
     return replace(modality, matrix=torch.where(present, modality.matrix, ARBITRARY), tokens=tokens)
 
 
-def kept(modality: Modality, some: Tensor) -> Modality:
+def of_some(modality: Modality, some: Tensor) -> Modality:
     """Return the modality of some entities ([N] boolean) alone."""
     present = modality.present & some
     tokens = None if modality.tokens is None else modality.tokens.of(present)
