@@ -94,6 +94,16 @@ def test_entities_without_a_modality_cost_less() -> None:
     assert few.saved < 0.8 * all_.saved
 
 
+def test_a_model_of_tokens_costs_by_their_number_up_to_those_it_uses() -> None:
+    options = {"dim": 16, "heads": 2, "feedforward": 16, "other_tokens": 4}
+    one, four, nine = (
+        profile_model(spec_of("mygo", **options), {"text": FeatureSize(10, 1.0, n)}, timed=False)
+        for n in (0, 4, 9)
+    )
+    assert four.saved > 1.5 * one.saved
+    assert nine.saved == pytest.approx(four.saved, rel=1e-3)
+
+
 def test_looking_at_a_model_leaves_the_random_numbers_alone() -> None:
     import torch
 
