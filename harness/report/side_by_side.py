@@ -98,10 +98,10 @@ def _beside(rows: Sequence[TableRow]) -> TableRow:
 
 
 def _notes(sources: Sequence[Source], tables: Sequence[Table]) -> Iterator[str]:
-    """Yield what holds for each source, then what holds for all that have numbers, and what is
-    said of datasets, whoever ran on them."""
+    """Yield what holds for each source, then what holds for all, of several, that have numbers, and
+    what is said of datasets, whoever ran on them."""
     measured = [set(table.notes) for table in tables if _measures(table)]
-    shared = set.intersection(*measured) if measured else set()
+    shared = set.intersection(*measured) if len(measured) > 1 else set()
     titles = tuple(f"{block.title}: " for block in tables[0].blocks())
     shared |= {note for notes in measured for note in notes if note.startswith(titles)}
     for source, table in zip(sources, tables, strict=True):

@@ -166,6 +166,15 @@ def test_what_holds_for_one_source_is_said_of_it(store: MemoryStore, fill: Fill)
     assert sum(note.startswith("Protocol: ") for note in notes) == 1
 
 
+def test_where_one_source_has_numbers_their_notes_are_its_own(
+    store: MemoryStore, fill: Fill
+) -> None:
+    study(fill, ([0.2], 1.0))
+    own, budget = report_table(store, define()).notes
+    assert own == "own: Own settings (suite toy). Nothing run: `harness run toy`."
+    assert "Best by validation of 1 trial. Protocol: " in budget
+
+
 def test_what_is_said_of_a_dataset_is_said_once(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.3], notes=("a leak",))
     notes = report_table(store, define(datasets=[{"name": "atlas", "title": "Atlas"}])).notes
