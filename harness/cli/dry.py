@@ -14,19 +14,32 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.cli.fitting import Need, readable_size, shortage
 
 if TYPE_CHECKING:
     from harness.plan.budget import Budget
+    from harness.plan.estimator import Estimator
     from harness.plan.expand import Plan, PlannedRun
+    from harness.plan.machine import Machine
     from harness.plan.search import Search
     from harness.plan.spec import DataSpec
     from harness.plan.suite import Suite
     from harness.store.records import Status
 
-__all__ = ["Line", "State", "describe", "lines_of", "show", "show_study"]
+__all__ = [
+    "Line",
+    "Measured",
+    "State",
+    "accuracy",
+    "describe",
+    "duration",
+    "lines_of",
+    "measured",
+    "show",
+    "show_study",
+]
 
 WIDTH = 80
 
@@ -174,14 +187,27 @@ def _ended(search: Search, plan: Plan, home: Path) -> int:
     return len(mine.having("complete", "pruned", "failed")) if mine else 0
 
 
-def _measured(
-    device: str, threads: int, workers: int
-) -> tuple[Callable[[PlannedRun], Budget | str], float, int]:
-    """Return what estimates runs, how busy others keep the machine, and its bytes of memory."""
+class Measured(NamedTuple):
+    """What estimates are made with.
+
+    Attributes:
+        estimator, machine: looks at models; what the machine does per second.
+        busy: share of the processors that others use.
+        limit: bytes of memory.
+    """
+
+    estimator: Estimator
+    machine: Machine
+    busy: float
+    limit: int
+
+
+def measured(device: str, threads: int, workers: int = 1) -> Measured:
+    """Measure the machine, and return what estimates runs on it; arguments as for ``show``."""
     import torch
 
     from harness.pipeline import resolve_device
-    from harness.plan.estimator import Estimator, first_line
+    from harness.plan.estimator import Estimator
     from harness.plan.machine import measure_machine, memory_limit, used_by_others
 
     target = str(resolve_device(device))
@@ -193,14 +219,24 @@ def _measured(
     machine = measure_machine(target, _machine_file(target, torch.get_num_threads()))
     busy = max(machine.busy, used_by_others())  # the models are timed now
     estimator = Estimator(target, announce=lambda text: print(text, file=sys.stderr))
+    return Measured(estimator, machine, busy, memory_limit(torch.device(target)))
+
+
+def _measured(
+    device: str, threads: int, workers: int
+) -> tuple[Callable[[PlannedRun], Budget | str], float, int]:
+    """Return what estimates runs, how busy others keep the machine, and its bytes of memory."""
+    from harness.plan.estimator import first_line
+
+    found = measured(device, threads, workers)
 
     def estimate(run: PlannedRun) -> Budget | str:
         try:
-            return estimator.budget(run, machine)
+            return found.estimator.budget(run, found.machine)
         except Exception as error:  # a model of a user's own may raise anything
             return first_line(error)
 
-    return estimate, busy, memory_limit(torch.device(target))
+    return estimate, found.busy, found.limit
 
 
 def lines_of(plan: Plan, estimate: Callable[[PlannedRun], Budget | str]) -> list[Line]:
@@ -254,7 +290,7 @@ def describe(
         limit: bytes of memory there are.
     """
     title = f"{plan.suite}: {plan.title}" if plan.title else plan.suite
-    parts = [title, _table(lines), *_totals(lines, state, workers), *_accuracy(busy)]
+    parts = [title, _table(lines), *_totals(lines, state, workers), *accuracy(busy)]
     failing = {f"{line.label} on {line.dataset}: {line.budget}": None for line in lines
                if isinstance(line.budget, str)}  # fmt: skip
     parts += _beside(plan)
@@ -293,7 +329,7 @@ def _table(lines: Sequence[Line]) -> str:
     for line in lines:
         costs = ("not known", "not known")
         if not isinstance(line.budget, str):
-            costs = _duration(line.budget.seconds), readable_size(line.budget.bytes)
+            costs = duration(line.budget.seconds), readable_size(line.budget.bytes)
         epochs = "-" if line.epochs is None else str(line.epochs)
         seeds = " ".join(map(str, line.seeds))
         table.add_row(line.label, line.dataset, line.features, seeds, epochs, *costs)
@@ -322,7 +358,8 @@ def _totals(lines: Sequence[Line], state: State, workers: int) -> list[str]:
     return texts
 
 
-def _accuracy(busy: float) -> list[str]:
+def accuracy(busy: float) -> list[str]:
+    """Return the lines that say how far estimates may be off."""
     from harness.plan.machine import BUSY
 
     told = [
@@ -364,7 +401,7 @@ def _total(name: str, runs: Sequence[str], costs: dict[str, Budget | str], worke
         seconds = max(*each, sum(each) / workers) if len(each) > 1 else each[0]
     memory = sum(sorted((cost.bytes for cost in known), reverse=True)[:workers])
     how = "one at a time" if workers == 1 else f"{workers} at a time"
-    return f"{text}, at most {_duration(seconds)} {how}, {readable_size(memory)} of memory"
+    return f"{text}, at most {duration(seconds)} {how}, {readable_size(memory)} of memory"
 
 
 def _exclusions(plan: Plan) -> list[str]:
@@ -393,7 +430,8 @@ def _runs(count: int) -> str:
     return f"{count} run" if count == 1 else f"{count} runs"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds as seconds, minutes or hours."""
     if seconds < 99.5:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     if seconds < 99.5 * 60:

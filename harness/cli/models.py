@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import AsJson, Models, SetValues
+from harness.cli.options import AsJson, Device, Models, SetValues
 
 if TYPE_CHECKING:
     from harness.config.search import Domain
@@ -93,7 +93,17 @@ def check(
 
 
 @app.command()
-def show(name: str, folders: Models = None, as_json: AsJson = False) -> None:
+def show(
+    name: str,
+    dataset: Annotated[
+        str | None, typer.Option(help="Show parameters, memory and time on this dataset too.")
+    ] = None,
+    features: Annotated[str | None, typer.Option(help="Feature set of the dataset.")] = None,
+    set_: SetValues = None,
+    device: Device = "auto",
+    folders: Models = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the formula, options with defaults and meaning, and the file of a model or strategy."""
     _load(folders)
     from harness.config.search import declared
@@ -102,7 +112,11 @@ def show(name: str, folders: Models = None, as_json: AsJson = False) -> None:
     from harness.plan.spec import RunSpec
     from harness.procedure import STRATEGIES
 
+    if dataset is None and (features or set_):
+        raise ConfigError("--features and --set: give a --dataset too")
     if name in STRATEGIES:
+        if dataset is not None:
+            raise ConfigError(f"--dataset: '{name}' is a strategy of negatives, no model")
         strategy, setting = STRATEGIES.get(name), "negatives.strategy"
         title = f"a strategy of negatives ({setting}.name: {name})"
         _show(name, title, strategy, STRATEGIES.origin(name), setting, as_json=as_json)
@@ -113,10 +127,33 @@ def show(name: str, folders: Models = None, as_json: AsJson = False) -> None:
         near = suggest(name, [*MODELS, *STRATEGIES])
         raise ConfigError(f"unknown model or strategy '{name}'{near}")
     model = MODELS.get(name)
+    costs = _costs(name, dataset, features, set_ or [], device) if dataset else None
+    if costs and as_json:
+        typer.echo(json.dumps(costs, indent=2))
+        return
     title = f"{model.capabilities.title} ({model.capabilities.reference})"
     _show(name, title, model, MODELS.origin(name), "model", as_json=as_json)
     if not as_json and model.capabilities.trainable:
         _print_space(declared(RunSpec) | declared(model.Config, "model."))
+    if costs:
+        from harness.cli.model_costs import costs_text
+
+        typer.echo(f"\n{costs_text(costs)}")
+
+
+def _costs(
+    name: str, dataset: str, features: str | None, overrides: Sequence[str], device: str
+) -> dict[str, Any]:
+    from harness.cli.model_costs import model_costs
+    from harness.config.override import parse_overrides
+    from harness.errors import HarnessError, RunError
+
+    try:
+        return model_costs(name, dataset, features, parse_overrides(overrides), device)
+    except HarnessError:
+        raise
+    except Exception as error:  # a model of a user's own may raise anything
+        raise RunError(f"no estimate for '{name}': {type(error).__name__}: {error}") from error
 
 
 def _show(

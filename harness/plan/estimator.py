@@ -41,6 +41,20 @@ class Estimator:
         profile = self._profile_of(run.spec, run.label, sizes, timed=True)
         return estimate(run.spec, sizes, machine, profile)
 
+    def parameters(self, run: PlannedRun) -> dict[str, int]:
+        """Return the number of parameters of each part of a run's model on its graph.
+
+        Raises:
+            Exception: as ``budget``.
+        """
+        sizes = self._sizes_of(run.spec.data)
+        profile = self._profile_of(run.spec, run.label, sizes, timed=True)
+        return profile.parameters_by_part(sizes.entities, sizes.relations)
+
+    def modalities(self, run: PlannedRun) -> list[str]:
+        """Return the modalities a run's model is given; errors as ``budget``."""
+        return sorted(self._sizes_of(run.spec.data).features)
+
     def memory(self, spec: RunSpec, label: str) -> tuple[float, str]:
         """Return the memory of a run and what makes it smaller, as ``budget.memory``; in a fraction
         of the time that ``budget`` takes.

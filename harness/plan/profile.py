@@ -49,7 +49,9 @@ class Profile:
     Attributes:
         trainable: False for models that only count.
         encodes: False when ``encode`` costs nothing.
-        per_entity, per_relation, fixed: parameters.
+        parts: part of the model -> its parameters per entity, per relation, and others; a part is
+            an attribute of the model.
+        per_entity, per_relation, fixed: parameters of all parts.
         per_pair: numbers that a model which counts holds per relation and entity.
         table_width: coordinates of an entity's rows in all tables together.
         encoding, training: seconds to encode one entity; forward, forward and backward.
@@ -78,10 +80,18 @@ class Profile:
     query_saved: float = 0.0
     auxiliary_saved: float = 0.0
     terms: tuple[tuple[Op, int], ...] = field(default=())
+    parts: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def parameters(self, entities: int, relations: int) -> int:
         """Return the number of parameters on a graph of this size."""
         return self.per_entity * entities + self.per_relation * relations + self.fixed
+
+    def parameters_by_part(self, entities: int, relations: int) -> dict[str, int]:
+        """Return the number of parameters of each part on a graph of this size."""
+        return {
+            part: per_entity * entities + per_relation * relations + fixed
+            for part, (per_entity, per_relation, fixed) in self.parts.items()
+        }
 
 
 def profile_model(
@@ -135,7 +145,8 @@ def _comparing(model: Model, some: Tensor, relations: Tensor, clock: Clock) -> P
     with _saved_bytes() as query_saved:
         query = model.queries(tables, some, relations, "tail")
     auxiliary, auxiliary_saved = _auxiliary(model, some.device, clock)
-    sizes = _parameters(model)
+    parts = _parameters(model)
+    sizes = [sum(column) for column in zip(*parts.values(), strict=True)] or [0, 0, 0]
 
     def train() -> None:
         model.zero_grad(set_to_none=True)
@@ -164,6 +175,7 @@ def _comparing(model: Model, some: Tensor, relations: Tensor, clock: Clock) -> P
             (term.op, tables[term.table].shape[1] if term.mix else term.query.shape[-1])
             for term in query.terms
         ),
+        parts=parts,
     )
 
 
@@ -201,17 +213,18 @@ def _small(model_class: type[Model], spec: ModelSpec, features: Mapping[str, Fea
     return model_class(config, GraphIndex(ENTITIES, RELATIONS, train), modalities)
 
 
-def _parameters(model: Model) -> tuple[int, int, int]:
-    """Count parameters per entity, per relation and others, told apart by their first size.
+def _parameters(model: Model) -> dict[str, tuple[int, int, int]]:
+    """Count the parameters of each part per entity, per relation and others.
 
-    A table of twice the relations has the reciprocal ones too.
+    They are told apart by their first size. A table of twice the relations has the reciprocal ones
+    too.
     """
     kinds = {ENTITIES: (0, ENTITIES), RELATIONS: (1, RELATIONS), 2 * RELATIONS: (1, RELATIONS)}
-    sizes = [0, 0, 0]
-    for parameter in model.parameters():
+    parts: dict[str, list[int]] = {}
+    for name, parameter in model.named_parameters():
         kind, each = kinds.get(parameter.shape[0] if parameter.ndim else 1, (2, 1))
-        sizes[kind] += parameter.numel() // each
-    return sizes[0], sizes[1], sizes[2]
+        parts.setdefault(name.partition(".")[0], [0, 0, 0])[kind] += parameter.numel() // each
+    return {part: (sizes[0], sizes[1], sizes[2]) for part, sizes in parts.items()}
 
 
 class _SavedBytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from harness.config.override import flatten
 from harness.config.yaml_source import parse_value
@@ -14,7 +15,7 @@ from harness.plan.modalities import choose_data
 from harness.plan.parts import Line
 from harness.plan.settings import Setting, build_spec
 
-__all__ = ["plan_single"]
+__all__ = ["plan_single", "plan_values"]
 
 OPTION = "--spec"
 
@@ -34,15 +35,28 @@ def plan_single(text: str) -> Plan:
     values = parse_value(text, OPTION)
     if not isinstance(values, Mapping):
         raise ConfigError(f"{OPTION}: needs a mapping with the settings of one run")
+    return plan_values(values, OPTION)
+
+
+def plan_values(values: Mapping[str, Any], option: str) -> Plan:
+    """Return the plan of one run from its settings, as ``plan_single``.
+
+    Args:
+        values: nested settings; keys may be dotted.
+        option: what messages call the place that they are from.
+
+    Raises:
+        ConfigError, DataError: as ``plan_single``.
+    """
     leaves = {leaf.path: leaf.value for leaf in flatten(values)}
-    name, dataset = (_name(leaves.pop(path, None), path) for path in (_MODEL, _DATASET))
+    name, dataset = (_name(leaves.pop(path, None), path, option) for path in (_MODEL, _DATASET))
     seed = leaves.pop(("seed",), 0)
     for path in leaves:
         if path in (("model",), ("data",)) or path[0] == "seed":
-            raise ConfigError(f"{OPTION} {path[0]}: is given as a value and as a group")
+            raise ConfigError(f"{option} {path[0]}: is given as a value and as a group")
     model, data_source = MODELS.get(name), source(dataset)
     settings = tuple(
-        Setting(path, value, f"{OPTION} {'.'.join(path)}", strict=True)
+        Setting(path, value, f"{option} {'.'.join(path)}", strict=True)
         for path, value in leaves.items()
     )
     spec = build_spec(settings, name=name, model=model, dataset=data_source.card.name, seed=seed)
@@ -50,7 +64,7 @@ def plan_single(text: str) -> Plan:
     line = Line(0, label, name, model, settings, ())
     data = choose_data(spec, line, data_source, settings)
     if isinstance(data, str):
-        raise ConfigError(f"{OPTION}: {data}")
+        raise ConfigError(f"{option}: {data}")
     run = PlannedRun(spec.model_copy(update={"data": data}), label, 0)
     return Plan("one run", f"{label} on {data.dataset}, seed {spec.seed}", "", (run,))
 
@@ -58,7 +72,7 @@ def plan_single(text: str) -> Plan:
 _MODEL, _DATASET = ("model", "name"), ("data", "dataset")
 
 
-def _name(value: object, path: tuple[str, ...]) -> str:
+def _name(value: object, path: tuple[str, ...], option: str) -> str:
     if not isinstance(value, str):
-        raise ConfigError(f"{OPTION} {'.'.join(path)}: needs a name")
+        raise ConfigError(f"{option} {'.'.join(path)}: needs a name")
     return value
