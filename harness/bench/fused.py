@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from harness.training.procedures import StandardProcedure
 
-__all__ = ["CASES", "Case", "FusedStep", "Sizes", "fused_text", "measure", "operations"]
+__all__ = ["CASES", "Case", "FusedStep", "Sizes", "fused_text", "measure", "operations", "product"]
 
 HEADS, BINS, ROWS = 128, 16, 2048
 """Hidden width and outcomes of the estimator's heads, and entities per estimate: the defaults."""
@@ -121,7 +121,7 @@ def measure(
     works: dict[str, Callable[[], object]] = {}
     for case in cases:
         works[f"step {case}"] = _step(sizes, case)
-        works[f"product {case.precision}"] = _product(case.precision)
+        works[f"product {case.precision}"] = product(case.precision)
     seconds = interleaved(works, rounds, tell)
     return [
         FusedStep(
@@ -151,7 +151,8 @@ def _step(sizes: Sizes, case: Case) -> Callable[[], object]:
     return lambda: procedure.step(positives, generator)
 
 
-def _product(precision: str) -> Callable[[], object]:
+def product(precision: str) -> Callable[[], object]:
+    """Return a product of matrices ``SIDE`` x ``SIDE``, at a precision, to be timed."""
     import torch
 
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import Home
+from harness.cli.options import Home, SetValues
 from harness.cli.paths import home
 from harness.errors import ConfigError
 
@@ -129,6 +129,34 @@ def fusion(
     if json_:
         content = [asdict(one) for one in found]
         write_json(json_, {"machine": box, "sizes": asdict(sizes), "steps": content})
+
+
+@app.command()
+def models(
+    suite: Annotated[str, typer.Argument(help="A suite file, or the name of a shipped one.")],
+    set_: SetValues = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A part: --only dataset=mkg-w,model=native", metavar="K=V"),
+    ] = None,
+    rounds: Rounds = 3,
+    json_: Json = None,
+) -> None:
+    """Measure an epoch of each row of a suite beside the time its operations need."""
+    from harness import catalog
+    from harness.bench import epochs
+    from harness.bench.text import machine, machine_text, write_json
+    from harness.cli.run import planned, present
+
+    catalog.load_all()
+    plan = present(planned(suite, set_ or []).select(only or []))
+    runs = epochs.trained(plan.runs)
+    with progress() as tell:
+        found = list(epochs.measure(runs, rounds=rounds, tell=tell))
+    box = machine()
+    typer.echo(f"{machine_text(box)}\n\n{epochs.epochs_text(found)}")
+    if json_:
+        write_json(json_, {"machine": box, "epochs": [asdict(one) for one in found]})
 
 
 @app.command()

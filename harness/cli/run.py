@@ -113,23 +113,29 @@ def _whole(
     suite: str | None, spec: str | None, overrides: Sequence[str], only: Sequence[str]
 ) -> Plan:
     """Return the plan of a suite, or of one run."""
-    from harness.config.override import parse_overrides
-    from harness.plan.expand import expand
     from harness.plan.single import plan_single
-    from harness.plan.suite import find_suite, load_suite
 
     if (suite is None) == (spec is None):
         raise ConfigError("give a suite, or the settings of one run with --spec; one of the two")
     if suite is not None:
-        content = load_suite(find_suite(suite))
-        if content.study is not None:
-            raise ConfigError(
-                f"suite '{content.name}' searches settings: harness study run {shlex.quote(suite)}"
-            )
-        return expand(content, parse_overrides(overrides))
+        return planned(suite, overrides)
     if overrides or only:
         raise ConfigError("--set and --only are for suites; --spec holds every setting itself")
     return plan_single(spec or "")
+
+
+def planned(suite: str, overrides: Sequence[str]) -> Plan:
+    """Return the plan of a suite, a file or the name of a shipped one, with ``--set``."""
+    from harness.config.override import parse_overrides
+    from harness.plan.expand import expand
+    from harness.plan.suite import find_suite, load_suite
+
+    content = load_suite(find_suite(suite))
+    if content.study is not None:
+        raise ConfigError(
+            f"suite '{content.name}' searches settings: harness study run {shlex.quote(suite)}"
+        )
+    return expand(content, parse_overrides(overrides))
 
 
 def _print_table(store: ResultStore, place: Path, plan: Plan, source: str) -> None:

@@ -111,6 +111,15 @@ def test_growth_with_every_modality(found: Path, monkeypatch: pytest.MonkeyPatch
     assert list(written["growth"][0]["seconds"]) == ["2", "3", "4", "5", "6"]
 
 
+def test_models(found: Path) -> None:
+    narrow = ["--set", "model.dim=8", "--only", "model=transe,model=lookup"]
+    text, written = bench("models", "quickstart", *narrow, "--rounds", "1", json_=found)
+    (one,) = written["epochs"]
+    assert (one["label"], one["dataset"]) == ("TransE", "atlas")
+    assert one["seconds"]["median"] > 0 < one["comparisons"]
+    assert "Comparisons are bound by memory" in " ".join(text.split())
+
+
 @pytest.mark.slow
 def test_quality(found: Path) -> None:
     """On a graph this small and in one epoch, rounding cannot move a rank far."""

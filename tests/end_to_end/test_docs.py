@@ -70,7 +70,7 @@ NOT_RUN = {
             f"harness bench {name}"
             for name in (
                 *("ceilings", "kernels", "peers", "fusion", "growth", "quality"),
-                *("complexity", "complexity --dry-run"),
+                *("complexity", "complexity --dry-run", "models main_table --only dataset=mkg-w"),
             )
         ],
         "wants the machine for itself; test_bench.py runs it small",

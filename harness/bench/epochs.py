@@ -1,0 +1,199 @@
+"""An epoch of each row of a suite beside the time that its operations take at the matrix rate.
+
+Products of matrices are counted as a step does them, forward and backward; comparisons with
+negatives, which fused kernels make, by their formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.bench.fused import SIDE, product
+from harness.bench.text import note, short, table
+from harness.bench.timing import Spread, Tell, interleaved
+
+if TYPE_CHECKING:
+    from harness.index import Modality
+    from harness.kernels import Op
+    from harness.plan.expand import PlannedRun
+    from harness.plan.spec import RunSpec
+
+Shape = tuple[int, ...]
+
+__all__ = ["Epoch", "epochs_text", "measure", "trained"]
+
+PER_NUMBER = {"dot": 2, "l1": 3, "l2": 3, "modulus": 7}
+"""Operations per coordinate of a comparison; a complex component, two coordinates, takes 14."""
+BACKWARD = 3
+"""A backward pass takes twice the operations of a forward pass."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What was measured of a row.
+
+    Attributes:
+        label: of the row.
+        dataset: that it is trained on.
+        features: feature set that it was given.
+        precision: of its products.
+        seconds: of a step.
+        steps: in an epoch.
+        products, comparisons: operations of a step, in products of matrices and in comparisons.
+        rate: operations per second of matrix products at the precision.
+    """
+
+    label: str
+    dataset: str
+    features: str
+    precision: str
+    seconds: Spread
+    steps: int
+    products: float
+    comparisons: float
+    rate: Spread
+
+    @property
+    def epoch(self) -> float:
+        """Seconds of an epoch."""
+        return self.seconds.median * self.steps
+
+    @property
+    def ratio(self) -> float:
+        """Time over the time that the operations alone would take."""
+        operations = self.products + self.comparisons
+        return self.seconds.median / (operations / self.rate.median)
+
+
+def trained(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
+    """Return the runs that learn, of each row on each dataset the one with the first seed."""
+    from harness.model import MODELS
+
+    first: dict[tuple[str, str, str], PlannedRun] = {}
+    for run in runs:
+        if MODELS.get(run.spec.model.name).capabilities.trainable:
+            first.setdefault((run.label, run.spec.data.dataset, run.spec.data.features), run)
+    return list(first.values())
+
+
+def measure(
+    runs: Sequence[PlannedRun],
+    rounds: int = 3,
+    tell: Tell = lambda done, total, text: None,
+) -> Iterator[Epoch]:
+    """Yield what a step of each run takes; each is timed in turn with a product of matrices.
+
+    Args:
+        runs: trainable ones; their features are encoded where they are not yet.
+        rounds: measured goes of each.
+        tell: told of the progress.
+
+    Raises:
+        HarnessError: a model or its data cannot be had.
+    """
+    for place, run in enumerate(runs):
+        tell(place, len(runs), f"{run.label} on {run.spec.data.dataset}")
+        yield _epoch(run, rounds)
+    tell(len(runs), len(runs), "")
+
+
+def _epoch(run: PlannedRun, rounds: int) -> Epoch:
+    from harness.data.batches import steps_per_epoch
+
+    spec = run.spec
+    step, rows, comparisons = _training(spec)
+    works = {"step": step, "product": product(spec.training.precision)}
+    products = _products_of(step)
+    seconds = interleaved(works, rounds)
+    return Epoch(
+        run.label,
+        spec.data.dataset,
+        spec.data.features,
+        spec.training.precision,
+        seconds["step"],
+        steps_per_epoch(rows, spec.training.batch_size),
+        products,
+        comparisons,
+        seconds["product"].rate(2.0 * SIDE**3),
+    )
+
+
+def _training(spec: RunSpec) -> tuple[Callable[[], object], int, float]:
+    """Return a step on the first batch, the rows of an epoch, the operations of comparisons."""
+    import torch
+
+    from harness import kernels
+    from harness.catalog import create_model
+    from harness.data.batches import epoch_batches
+    from harness.data.load import load
+    from harness.training.procedures import StandardProcedure
+
+    kernels.prepare("cpu")
+    dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
+    index, modalities = dataset.graph.index, dataset.features.modalities()
+    model = create_model(spec.model.name, spec.model.options, index, modalities, seed=spec.seed)
+    device = torch.device("cpu")
+    procedure = StandardProcedure(model.train(), index, spec, device, modalities=modalities)
+    procedure.start_epoch(0)
+    batch = next(iter(epoch_batches(procedure.rows, spec.training.batch_size, spec.seed)))
+    generator = torch.Generator().manual_seed(spec.seed)
+    # Losses against all entities are products of matrices, which are counted as they are done.
+    pairs = 0 if spec.objective.against_all else len(batch) * (1 + spec.negatives.count)
+    per_pair = sum(PER_NUMBER[op] * width for op, width in _terms(spec, modalities)) if pairs else 0
+    comparisons = float(BACKWARD * pairs * per_pair)
+    return lambda: procedure.step(batch, generator), len(procedure.rows), comparisons
+
+
+def _terms(spec: RunSpec, modalities: Mapping[str, Modality]) -> tuple[tuple[Op, int], ...]:
+    """Return comparison and width of each term of a model's score."""
+    from harness.plan.profile import FeatureSize, profile_model
+
+    sizes = {name: FeatureSize(of.matrix.shape[1]) for name, of in modalities.items()}
+    return profile_model(spec.model, sizes, timed=False).terms
+
+
+def _products_of(step: Callable[[], object]) -> float:
+    """Return the operations of the products of matrices in a step, which is taken."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # A product that is added in place is none of those that torch knows to count.
+    in_place = {torch.ops.aten.addmm_: _added_product}
+    with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
+        step()
+    return float(counter.get_total_flops())
+
+
+def _added_product(total: Shape, left: Shape, right: Shape, **_: object) -> int:
+    """Return the operations of total += left @ right, of matrices of these shapes."""
+    return 2 * left[0] * left[1] * right[1]
+
+
+def epochs_text(epochs: Sequence[Epoch]) -> str:
+    """Return the rows beside the time of their operations."""
+    rows = [
+        [
+            one.label,
+            one.dataset,
+            one.precision,
+            f"{one.steps:,}",
+            short(one.seconds.median),
+            short(one.epoch),
+            short(one.products / 1e9),
+            short(one.comparisons / 1e9),
+            f"{one.ratio:.2f}",
+        ]
+        for one in epochs
+    ]
+    rates = {one.precision: short(one.rate.median / 1e9) for one in epochs}
+    explained = (
+        "GFLOP of a step: in products of matrices, counted as they are done, and in comparisons "
+        "with negatives, by formula. ratio: time / (GFLOP / rate), the rate that of products of "
+        f"matrices {SIDE} x {SIDE} in the same minute "
+        f"({', '.join(f'{rate} GFLOP/s in {name}' for name, rate in rates.items())}). Comparisons "
+        "are bound by memory and square roots (`harness bench kernels`)."
+    )
+    headers = ["row", "dataset", "", "steps", "s/step", "s/epoch", "GFLOP", "compared", "ratio"]
+    return "\n".join([table(headers, rows, left=3), "", note(explained)])

@@ -1,0 +1,61 @@
+"""Operations of a step are those of its formulas; the text says what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness import catalog
+from harness.bench.epochs import Epoch, epochs_text, measure, trained
+from harness.bench.timing import Spread
+from harness.data.load import load_graph
+from harness.plan.expand import PlannedRun
+from harness.plan.spec import RunSpec
+
+catalog.load_models()
+BATCH, NEGATIVES, DIM = 64, 8, 16
+
+
+def run(model: str, seed: int = 0, **settings: Any) -> PlannedRun:
+    spec = {
+        "model": {"name": model, **({"dim": DIM} if model != "lookup" else {})},
+        "data": {"dataset": "atlas", "features": "none"},
+        "negatives": {"count": NEGATIVES},
+        "training": {"batch_size": BATCH},
+        "seed": seed,
+    }
+    return PlannedRun(RunSpec.model_validate(spec | settings), model, 0)
+
+
+def test_comparisons_are_counted_by_formula() -> None:
+    (one,) = measure([run("rotate")], rounds=1)
+    # 14 operations a complex component, of each positive and each negative, forward and backward.
+    assert one.comparisons == 3 * BATCH * (1 + NEGATIVES) * DIM * 14
+    assert one.products == 0
+    assert one.seconds.median > 0
+
+
+def test_products_with_all_entities_are_counted_as_they_are_done() -> None:
+    (one,) = measure([run("distmult", objective={"loss": "one_vs_all"})], rounds=1)
+    scores = 2 * BATCH * load_graph("atlas").n_entities
+    assert one.comparisons == 0
+    # Scores, and the gradients of queries and of entities.
+    assert one.products == 3 * 2 * scores * DIM
+
+
+def test_each_row_that_learns_is_measured_once() -> None:
+    runs = [run("lookup"), run("rotate", seed=0), run("rotate", seed=1), run("transe")]
+    assert [(one.label, one.spec.seed) for one in trained(runs)] == [("rotate", 0), ("transe", 0)]
+
+
+def test_the_text_says_what_was_measured() -> None:
+    one = Epoch(
+        "MoMoK", "mkg-w", "names", "fp32", Spread(1, 2, 3), 40, 90e9, 10e9, Spread(40e9, 50e9, 60e9)
+    )
+    assert one.ratio == pytest.approx(1.0)
+    assert one.epoch == 80
+    text = epochs_text([one])
+    assert "80.0" in text
+    assert "50.0 GFLOP/s" in text
+    assert max(map(len, text.splitlines())) <= 80
