@@ -41,8 +41,12 @@ def print_list(records: Sequence[RunRecord]) -> None:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("run", "model", "dataset", "features"):
-        table.add_column(name, no_wrap=name in ("run", "model"), overflow="fold")
-    for name in ("seed", "status", "test", "valid", "epochs"):
+        # A heading is never broken; a long name of a dataset or feature set is.
+        narrowest = max(len(name), 7)
+        table.add_column(
+            name, no_wrap=name in ("run", "model"), overflow="fold", min_width=narrowest
+        )
+    for name in ("seed", "status", "test", "valid", "ep."):
         table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
     for line in map(summary, records):
         percent = [_percent(line[key]) for key in ("mrr_test", "mrr_valid")]
