@@ -6,6 +6,7 @@ Lengths are units of the charts' view box, y downwards.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -177,7 +178,7 @@ class _Axis:
 
     def ticks(self, *, whole: bool = False) -> tuple[Tick, ...]:
         """Return three to six round numbers on the axis; integers if ``whole``."""
-        if self.high == self.low:
+        if (self.high - self.low) / 4 < sys.float_info.min:  # nothing a digit would tell
             return (Tick(round(self.at(self.low), 1), f"{self.low:.4g}"),)
         step = _round_step((self.high - self.low) / 4)
         step = max(step, 1.0) if whole else step

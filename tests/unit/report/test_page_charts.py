@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.report.page.charts import BINS, POINTS, Curve, bars, lines, thin
@@ -27,6 +27,7 @@ def test_thinned_curves_keep_their_ends_and_their_extremes(
 
 
 @given(st.lists(curves, min_size=1, max_size=3))
+@example([[(0, 0.0), (1, 5e-324)]])
 def test_lines_and_ticks_stay_inside_the_axes(points: list[list[tuple[float, float]]]) -> None:
     chart = lines("y", [Curve(f"seed {i}", p) for i, p in enumerate(points)])
     assert chart is not None
