@@ -48,14 +48,15 @@ class Metric:
         factor: printed value = stored value times factor (fractions become percent).
         higher_is_better: False for ranks, None for what is neither good nor bad.
         decimals: digits behind the point.
-        source: the record's ranking metrics, the last epoch of its history, or its diagnostics.
+        source: the record's ranking metrics, the last epoch of its history, its diagnostics, or its
+            timings (of several samples the mean).
     """
 
     title: str
     factor: float = 100.0
     higher_is_better: bool | None = True
     decimals: int = 2
-    source: Literal["metrics", "history", "diagnostics"] = "metrics"
+    source: Literal["metrics", "history", "diagnostics", "timings"] = "metrics"
 
 
 METRICS = {
@@ -70,6 +71,8 @@ METRICS = {
     "hard": Metric("Hard", higher_is_better=None, decimals=1, source="history"),
     "parameters": Metric("All (k)", 1e-3, None, 0, "diagnostics"),
     "backbone_parameters": Metric("Backbone (k)", 1e-3, None, 0, "diagnostics"),
+    "train.epoch": Metric("s/epoch", 1.0, None, 1, "timings"),
+    "memory.peak": Metric("MiB", 2**-20, None, 0, "timings"),
 }
 """What a table or figure can show, by its name in the records."""
 
@@ -104,6 +107,7 @@ def wanted(metrics: Iterable[str]) -> Wanted:
         metrics=frozenset(place for place in places if sources[place.metric] == "metrics"),
         diagnostics=frozenset(name for name, where in sources.items() if where == "diagnostics"),
         last_epoch="history" in sources.values(),
+        timings=frozenset(name for name, where in sources.items() if where == "timings"),
     )
 
 

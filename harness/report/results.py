@@ -255,4 +255,6 @@ def _values(records: Sequence[Outcome], place: MetricPlace) -> list[tuple[Outcom
             found = [(record, record.last_epoch.get(place.metric)) for record in records]
         case "diagnostics":
             found = [(record, record.diagnostics.get(place.metric)) for record in records]
+        case "timings":
+            found = [(record, record.timings.get(place.metric)) for record in records]
     return [(record, value) for record, value in found if value is not None]

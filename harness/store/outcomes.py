@@ -5,8 +5,10 @@ A record holds a hundred metrics and a line per epoch; a table shows three numbe
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import mean
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -30,11 +32,13 @@ class Wanted(NamedTuple):
         metrics: the metrics.
         diagnostics: by name.
         last_epoch: whether the numbers of the last epoch are.
+        timings: by name.
     """
 
     metrics: frozenset[MetricPlace] = frozenset()
     diagnostics: frozenset[str] = frozenset()
     last_epoch: bool = False
+    timings: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Outcome:
         metrics: the wanted ones that it holds.
         diagnostics: likewise.
         last_epoch: last entry of the history, {} when not wanted or when there is none.
+        timings: the wanted ones that it holds; of several samples the mean.
     """
 
     run_id: str
@@ -63,6 +68,7 @@ class Outcome:
     metrics: Mapping[MetricPlace, float] = field(default_factory=dict)
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     last_epoch: Mapping[str, float] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
 
 
 class Outcomes(NamedTuple):
@@ -92,6 +98,9 @@ def outcome_of(record: RunRecord, wanted: Wanted) -> Outcome:
         for m in record.metrics
         if m.side == "both"
     }
+    samples: dict[str, list[float]] = defaultdict(list)
+    for sample in record.timings:
+        samples[sample.name].append(sample.value)
     return Outcome(
         **own,
         spec=record.spec,
@@ -99,4 +108,5 @@ def outcome_of(record: RunRecord, wanted: Wanted) -> Outcome:
         metrics={place: v for place, v in places.items() if place in wanted.metrics},
         diagnostics={k: v for k, v in record.diagnostics.items() if k in wanted.diagnostics},
         last_epoch=record.history[-1] if wanted.last_epoch and record.history else {},
+        timings={name: mean(samples[name]) for name in wanted.timings if name in samples},
     )

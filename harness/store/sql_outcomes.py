@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from math import isfinite
 from operator import eq
+from statistics import mean
 from typing import Any, NamedTuple, get_args
 
 from pydantic_core import from_json
@@ -14,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, 
 
 from harness.store.outcomes import OWN_FIELDS, MetricPlace, Outcome, Wanted
 from harness.store.records import Status, check_value
-from harness.store.tables import Diagnostic, Epoch, Metric, Note, Run
+from harness.store.tables import Diagnostic, Epoch, Metric, Note, Run, Timing
 
 __all__ = ["Read", "read_outcomes"]
 
@@ -51,6 +52,7 @@ def read_outcomes(connection: Connection, ids: Sequence[str], wanted: Wanted) ->
     metrics, notes = reader.metrics(wanted.metrics), reader.notes()
     diagnostics = reader.diagnostics(wanted.diagnostics)
     last = reader.last_epochs() if wanted.last_epoch else {}
+    timings = reader.timings(wanted.timings)
     found: dict[str, Outcome] = {}
     for run_id, own in reader.each(_own, Run, *COLUMNS):
         if run_id not in reader.damaged:
@@ -60,6 +62,7 @@ def read_outcomes(connection: Connection, ids: Sequence[str], wanted: Wanted) ->
                 metrics=metrics.get(run_id, {}),
                 diagnostics=diagnostics.get(run_id, {}),
                 last_epoch=last.get(run_id, {}),
+                timings={name: mean(values) for name, values in timings.get(run_id, {}).items()},
             )
     return Read(found, reader.damaged)
 
@@ -117,7 +120,7 @@ class _Reader:
         if wanted:
             columns = (Diagnostic.run_id, Diagnostic.name, Diagnostic.value)
             where = [Diagnostic.name.in_(wanted)]
-            for run_id, (name, value) in self.each(_diagnostic, Diagnostic, *columns, where=where):
+            for run_id, (name, value) in self.each(_named, Diagnostic, *columns, where=where):
                 found[run_id][name] = value
         return found
 
@@ -125,6 +128,16 @@ class _Reader:
         last = select(Epoch.run_id, func.max(Epoch.position)).where(Epoch.run_id.in_(self.ids))
         at_end = tuple_(Epoch.run_id, Epoch.position).in_(last.group_by(Epoch.run_id))
         return dict(self.each(_epoch, Epoch, Epoch.run_id, Epoch.numbers, where=[at_end]))
+
+    def timings(self, wanted: frozenset[str]) -> Mapping[str, dict[str, list[float]]]:
+        """All samples: the mean of some that cannot be read is none."""
+        found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        if wanted:
+            columns = (Timing.run_id, Timing.name, Timing.value)
+            where = [Timing.name.in_(wanted)]
+            for run_id, (name, value) in self.each(_named, Timing, *columns, where=where):
+                found[run_id][name].append(value)
+        return found
 
 
 # --- a row's values, in their types -------------------------------------------------------
@@ -153,7 +166,7 @@ def _metrics(places: Sequence[MetricPlace], _: str, *values: object) -> dict[Met
     return found
 
 
-def _diagnostic(_: str, name: str, value: object) -> tuple[str, float]:
+def _named(_: str, name: str, value: object) -> tuple[str, float]:
     return name, _number(value)
 
 

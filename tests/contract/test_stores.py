@@ -402,6 +402,7 @@ EVERYTHING = Wanted(
     metrics=frozenset({MetricPlace("mrr"), MetricPlace("mrr", split="valid")}),
     diagnostics=frozenset({"parameters"}),
     last_epoch=True,
+    timings=frozenset({"train.epoch", "memory.peak"}),
 )
 
 
@@ -417,6 +418,11 @@ def eventful(make_record: MakeRecord) -> RunRecord:
         ],
         "history": [{"epoch": 1.0, "easy": 0.5}, {"epoch": 2.0, "easy": 0.75}],
         "diagnostics": {"parameters": 12.0, "omega": 0.5},
+        "timings": [
+            {"name": "train.epoch", "value": 2.0},
+            {"name": "train.epoch", "value": 4.0},
+            {"name": "test", "value": 9.0},
+        ],
         "notes": ["second to none", "a remark"],
         "modalities": ["text", "image"],
     }
@@ -433,6 +439,7 @@ def test_outcomes_are_records_without_what_is_not_wanted(
     assert found.metrics == {MetricPlace("mrr"): 0.5, MetricPlace("mrr", split="valid"): 0.25}
     assert found.diagnostics == {"parameters": 12.0}
     assert found.last_epoch == {"epoch": 2.0, "easy": 0.75}
+    assert found.timings == {"train.epoch": 3.0}  # the mean of its samples; no peak was measured
     assert found.notes == ("second to none", "a remark")
     assert found.modalities == ("text", "image")
     assert found.spec == record.spec
@@ -443,4 +450,5 @@ def test_numbers_that_are_not_wanted_are_not_read(
 ) -> None:
     store.add(eventful(make_record))
     found = store.outcomes(["a1"], Wanted()).runs["a1"]
-    assert (found.metrics, found.diagnostics, found.last_epoch) == ({}, {}, {})
+    assert (found.metrics, found.diagnostics) == ({}, {})
+    assert (found.last_epoch, found.timings) == ({}, {})
