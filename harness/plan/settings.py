@@ -12,6 +12,7 @@ from harness.config.base import KeyPath, problems, show_path
 from harness.config.override import flatten, nest
 from harness.errors import ConfigError, InconsistentError
 from harness.model import Model, ModelConfig
+from harness.plan.possible import impossible
 from harness.plan.spec import RunSpec
 from harness.plan.suite import Suite
 from harness.procedure import STRATEGIES
@@ -163,7 +164,8 @@ def build_spec(
     identity, depends neither on how a value was written nor on one that does nothing.
 
     Raises:
-        ConfigError: an unknown key or a bad value; every one has a line.
+        ConfigError: an unknown key, a bad value, or one with which the model cannot be trained;
+            every one has a line.
     """
     options = model.Config
     held = settle(s for s in layers if _applies(s, options))
@@ -176,7 +178,22 @@ def build_spec(
     if isinstance(data, dict):
         data["dataset"] = dataset
     tree |= {"model": {"name": name, **reduced}, "seed": seed}
-    return _without_idle(_validated(tree, RunSpec, held), model)
+    spec = _without_idle(_validated(tree, RunSpec, held), model)
+    _refuse_impossible(spec, model, held)
+    return spec
+
+
+def _refuse_impossible(
+    spec: RunSpec, model: type[Model], held: Mapping[tuple[str, ...], Setting]
+) -> None:
+    """Refuse what the model cannot be trained with, with the line that asks for it."""
+    # Where a model has this option, the option decides.
+    reciprocal = spec.model.options.get("reciprocal", model.reciprocal)
+    if problem := impossible(spec, model, reciprocal=reciprocal):
+        setting = held.get(tuple(problem.key.split(".")))
+        if setting:
+            raise ConfigError(f"{setting.where}: {problem.reason}")
+        raise ConfigError(f"model '{spec.model.name}': {problem}")
 
 
 _STRATEGY = ("negatives", "strategy")

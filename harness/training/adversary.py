@@ -45,17 +45,10 @@ class Adversary:
         dataset: digest of the dataset, for the streams of random numbers.
 
     Raises:
-        ConfigError: the model has no parts to fabricate, or its loss goes through no triples.
+        ConfigError: the model has no modality to fabricate.
     """
 
     def __init__(self, model: Model, spec: RunSpec, device: torch.device, dataset: str) -> None:
-        if type(model).parts is Model.parts:
-            raise ConfigError(
-                f"adversary.kind={spec.adversary.kind}: {type(model).__name__} has no vectors of "
-                "modalities to fabricate; use none"
-            )
-        if spec.objective.loss == "k_vs_all":
-            raise ConfigError("adversary.kind: takes triples, which objective.loss=k_vs_all lacks")
         self.model, self.spec, self.options = model, spec, spec.adversary
         self.dataset = dataset
         with torch.random.fork_rng(devices=[]), torch.no_grad():

@@ -17,6 +17,7 @@ from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality
 from harness.kernels.rows import sparse_rows
 from harness.model import Model
+from harness.plan.possible import impossible
 from harness.plan.spec import RunSpec
 from harness.procedure import (
     Sampler,
@@ -47,6 +48,9 @@ class StandardProcedure:
         static_shapes: let no size in a step depend on the entities drawn, so that the host never
             waits for the device; by default on all devices but the CPU, where it saves nothing.
         modalities: features by name, for strategies of negatives that look at them.
+
+    Raises:
+        ConfigError: the model cannot be trained as the run says (``harness.plan.possible``).
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class StandardProcedure:
         static_shapes: bool | None = None,
         modalities: Mapping[str, Modality] | None = None,
     ) -> None:
+        if problem := impossible(spec, type(model), reciprocal=model.reciprocal):
+            raise ConfigError(str(problem))
         self.model, self.spec, self.device = model, spec, device
         self.loss = _loss_of(model, index, spec, device, sampler, static_shapes, modalities)
         auxiliary = list(model.auxiliary_parameters())

@@ -38,9 +38,6 @@ class SampledLoss:
 
     Attributes:
         rows: [n, 3] training triples.
-
-    Raises:
-        ConfigError: the model asks for heads by reverse relations.
     """
 
     def __init__(
@@ -54,12 +51,6 @@ class SampledLoss:
         static_shapes: bool = False,
         modalities: Mapping[str, Modality] | None = None,
     ) -> None:
-        if model.reciprocal:
-            raise ConfigError(
-                f"objective.loss={spec.objective.loss} asks each triple for its tail alone, so "
-                f"the reverse relations by which {type(model).__name__} asks for heads would see "
-                "no positive: use one_vs_all or k_vs_all"
-            )
         self.model, self.spec, self.device = model, spec, device
         self.rows = index.train.to(device)
         self.static_shapes = static_shapes

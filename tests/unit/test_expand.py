@@ -192,6 +192,25 @@ def test_every_error_has_its_line_and_all_are_listed(tmp_path: Path) -> None:
             "base.model.mi.minimise_weight: model 'mocme': mi.minimise_weight needs",
         ),
         (
+            {"base": {"adversary.kind": "wasserstein"}},
+            "base.adversary.kind: wasserstein: RotatE has no vectors of modalities to fabricate",
+        ),
+        (
+            {"rows": ["rsme"], "base": {"objective.loss": "margin", "data.features": "all"}},
+            "base.objective.loss: margin asks each triple for its tail alone",
+        ),
+        (
+            {"rows": ["complex"], "base": {"model.reciprocal": True}},
+            "model 'complex': objective.loss: logistic asks each triple for its tail alone",
+        ),
+        (
+            {
+                "rows": ["adamf"],
+                "base": {"adversary.kind": "logistic", "objective.loss": "k_vs_all"},
+            },
+            "base.adversary.kind: logistic takes triples, which objective.loss=k_vs_all lacks",
+        ),
+        (
             {"datasets": ["one", {"dataset": "uno", "set": {"training.epochs": 3}}]},
             "'one' with features 'none' stands there twice with different settings",
         ),
