@@ -273,9 +273,13 @@ class Table:
         return tuple(Block(title, tuple(i for i, _ in pairs)) for title, pairs in groups)
 
     def only(self, columns: Sequence[int]) -> Table:
-        """Return the table with some of its columns, by position."""
+        """Return the table with some of its columns, by position, without notes on datasets that
+        have none of them."""
         rows = [replace(r, cells=tuple(r.cells[i] for i in columns)) for r in self.rows]
-        return replace(self, columns=tuple(self.columns[i] for i in columns), rows=tuple(rows))
+        kept = tuple(self.columns[i] for i in columns)
+        gone = {c.dataset_title for c in self.columns} - {c.dataset_title for c in kept}
+        notes = [n for n in self.notes if not n.startswith(tuple(f"{title}: " for title in gone))]
+        return replace(self, columns=kept, rows=tuple(rows), notes=tuple(notes))
 
     def with_shared_notes(self) -> Table:
         """Return the table with the notes that all values of a row share moved to its label."""
