@@ -171,7 +171,7 @@ def test_sorting_by_another_column_forgets_the_first(desktop: Seen) -> None:
 def test_missing_numbers_stay_last_and_groups_come_back(desktop: Seen) -> None:
     table = desktop.page.locator("[aria-label$=': MKG-W'] table.sortable:has(tr.group)").first
     before = table.inner_text()
-    position = table.locator("thead tr:last-child th").all_inner_texts().index("measured")
+    position = table.locator("thead tr:last-child th").all_inner_texts().index("own")
     button = table.locator("thead tr:last-child").get_by_role("button").nth(position)
     for _ in ("descending", "ascending"):
         button.click()
