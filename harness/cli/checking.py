@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["check_models"]
 
 WIDTH = 80
-STATUSES: tuple[Status, ...] = ("ok", "failed", "not applicable")
-MARKS: Mapping[Status, str] = dict(zip(STATUSES, ("ok", "FAILED", "-"), strict=True))
+STATUSES: tuple[Status, ...] = ("ok", "failed", "waiting", "not applicable")
+MARKS: Mapping[Status, str] = dict(zip(STATUSES, ("ok", "FAILED", "-", "-"), strict=True))
 INDENT = " " * 8
 
 
@@ -113,7 +113,7 @@ def _told(subject: Subject) -> list[Result]:
         results.append(result)
         typer.echo(_line(result))
     counts = Counter(result.status for result in results)
-    told = ", ".join(f"{counts[status]} {status}" for status in STATUSES)
+    told = ", ".join(f"{counts[s]} {s}" for s in STATUSES if counts[s] or s != "waiting")
     typer.echo(f"\n{subject.name}: {told}\n")
     return results
 
@@ -131,6 +131,8 @@ def _line(result: Result) -> str:
     said = result.check.demand
     if result.status == "not applicable":
         said = f"not applicable, {result.message}"
+    if result.status == "waiting":
+        said = f"waits {result.message}"
     lines = _wrapped(f"{MARKS[result.status]:8s}{name:16s}{said}", "", " " * 24)
     if result.status == "failed":
         for part in result.message.splitlines():

@@ -39,13 +39,16 @@ def model_costs(
         "data.dataset": dataset,
         **({"data.features": features} if features else {}),
     }
+    model = MODELS.get(name)
+    # The default loss is none that a model of reverse relations can be trained with.
+    usual = {"objective.loss": "one_vs_all"} if model.reciprocal else {}
     given = {".".join(leaf.path): leaf.value for leaf in flatten(overrides)}
-    [run] = plan_values({**given, **asked}, "--set").runs
+    [run] = plan_values({**usual, **given, **asked}, "--set").runs
     graph = load_graph(run.spec.data.dataset)
     found = measured(device, 0)
     budget = found.estimator.budget(run, found.machine)
     need = Need(f"{run.label} on {dataset}", budget.bytes, budget.remedy)
-    trained = MODELS.get(name).capabilities.trainable
+    trained = model.capabilities.trainable
     return {
         "dataset": run.spec.data.dataset,
         "features": run.spec.data.features,
@@ -54,6 +57,7 @@ def model_costs(
         "relations": graph.n_relations,
         "parameters": found.estimator.parameters(run),
         "epochs": run.spec.training.epochs if trained else None,
+        "loss": run.spec.objective.loss if trained else None,
         "seconds": budget.seconds,
         "bytes": budget.bytes,
         "shortage": shortage([need], found.limit),
@@ -65,6 +69,7 @@ def costs_text(costs: Mapping[str, Any]) -> str:
     """Return ``model_costs`` as text, at most 80 columns wide but for long names."""
     parts = costs["parameters"]
     width = max(map(len, (*parts, "parameters")))
+    how = f"  for {costs['epochs']} epochs ({costs['loss']}) and the ranking"
     read = ", ".join(costs["modalities"]) or "none"
     lines = [
         f"On {costs['dataset']} ({costs['entities']:,} entities, {costs['relations']:,} relations)",
@@ -72,8 +77,7 @@ def costs_text(costs: Mapping[str, Any]) -> str:
         f"  {'parameters':{width}}  {sum(parts.values()):>14,}",
         *(f"    {part:{width - 2}}  {count:>14,}" for part, count in parts.items()),
         f"  {'memory':{width}}  {readable_size(costs['bytes']):>14}",
-        f"  {'time':{width}}  {duration(costs['seconds']):>14}"
-        + (f"  for {costs['epochs']} epochs and the ranking" if costs["epochs"] else ""),
+        f"  {'time':{width}}  {duration(costs['seconds']):>14}{how if costs['epochs'] else ''}",
         *costs["shortage"],
         *costs["accuracy"],
     ]

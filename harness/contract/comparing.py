@@ -39,6 +39,7 @@ def agree(
         Broken: they differ; the largest difference is told.
     """
     first, second = names
+    found, expected = found.detach(), expected.detach()  # a table may be a parameter itself
     shapes = tuple(found.shape), tuple(expected.shape)
     demand(
         shapes[0] == shapes[1], f"{first} has the shape {shapes[0]}, {second} the shape {shapes[1]}"

@@ -24,7 +24,7 @@ __all__ = [
     "trained",
 ]
 
-Status = Literal["ok", "failed", "not applicable"]
+Status = Literal["ok", "failed", "waiting", "not applicable"]
 
 
 class Broken(AssertionError):  # noqa: N818 - it reads as the verdict that it is
@@ -97,10 +97,7 @@ def examine(subject: Subject, checks: Sequence[Check]) -> Iterator[Result]:
     unmet: dict[str, str] = {}
     for one in checks:
         cause = next((unmet[need.name] for need in one.needs if need.name in unmet), "")
-        if cause:
-            result = Result(one, "not applicable", f"not before '{cause}' is ok")
-        else:
-            result = _examined(subject, one)
+        result = Result(one, "waiting", f"for '{cause}'") if cause else _examined(subject, one)
         if cause or result.status == "failed":
             unmet[one.name] = cause or one.name
         yield result

@@ -30,7 +30,7 @@ def plan_single(text: str) -> Plan:
 
     Raises:
         ConfigError: no mapping, no model or dataset, an unknown name or key, or a bad value.
-        DataError: a feature set that must be looked at is wrong.
+        DataError: a feature set that must be looked at is wrong, or its files are missing.
     """
     values = parse_value(text, OPTION)
     if not isinstance(values, Mapping):
@@ -64,7 +64,9 @@ def plan_values(values: Mapping[str, Any], option: str) -> Plan:
     line = Line(0, label, name, model, settings, ())
     data = choose_data(spec, line, data_source, settings)
     if isinstance(data, str):
-        raise ConfigError(f"{option}: {data}")
+        if spec.data.features != "none":
+            data_source.modalities(spec.data.features)  # says in full what is missing
+        raise ConfigError(f"{label} on {data_source.card.name}: {data}")
     run = PlannedRun(spec.model_copy(update={"data": data}), label, 0)
     return Plan("one run", f"{label} on {data.dataset}, seed {spec.seed}", "", (run,))
 

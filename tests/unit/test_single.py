@@ -12,7 +12,7 @@ import pytest
 from harness.catalog import load_models
 from harness.cli.run_text import describe
 from harness.config.yaml_source import parse_value
-from harness.errors import ConfigError
+from harness.errors import ConfigError, MissingDataError
 from harness.plan.complexity import measures
 from harness.plan.expand import expand
 from harness.plan.single import plan_single
@@ -112,6 +112,15 @@ def test_defaults_stand_where_nothing_is_said() -> None:
 def test_a_model_that_reads_no_features_is_given_none() -> None:
     told = "{model: {name: rotate}, data: {dataset: atlas, features: all}}"
     assert plan_single(told).runs[0].spec.data.features == "none"
+
+
+def test_data_that_are_missing_are_told_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
+    told = "{model: {name: ikrl}, data: {dataset: mkg-w, features: published}}"
+    with pytest.raises(MissingDataError, match=f"{tmp_path}.*harness data fetch mkg-w"):
+        plan_single(told)
 
 
 RUN = "model: {name: rotate}, data: {dataset: atlas}"

@@ -192,6 +192,25 @@ def test_of_a_broken_model_the_intended_check_fails_alone(case: str, desk: Path)
     assert re.match(said, failed[name], re.DOTALL), failed[name]
 
 
+def test_a_check_that_rests_on_one_that_failed_waits_for_it(desk: Path) -> None:
+    assert results(SOUND.replace("vectors + self.project(text)", "vectors[:, None]"))["ranks"] == (
+        "waiting",
+        "for 'shapes'",
+    )
+    lines = check("own.py").stdout.splitlines()
+    assert "-       ranks           waits for 'shapes'" in lines
+    assert lines[-2] == "own: 3 ok, 1 failed, 18 waiting, 0 not applicable"
+
+
+def test_a_table_may_be_the_parameter_itself(desk: Path, recwarn: pytest.WarningsRecorder) -> None:
+    found = results(
+        SOUND.replace("rows_of(vectors, entities), text[entities]", "vectors[:4], text[:4]")
+        .replace("vectors + self.project(text)", "vectors")
+    )  # fmt: skip
+    assert found["some_rows"][1].startswith("'entity' of encode(ids) and of encode() differ by")
+    assert not recwarn.list
+
+
 UNREADABLE = {
     "it raises": (
         "import math\n\nmaths.pi\n",

@@ -65,11 +65,19 @@ def test_memory_is_that_of_a_dry_run() -> None:
     assert found["bytes"] == Estimator("cpu").budget(run, MACHINE).bytes
 
 
+def test_a_model_of_reverse_relations_has_a_loss_that_it_can_be_trained_with() -> None:
+    words = ("--dataset", "atlas", "--set", "model.dim=8")
+    found = costs("imf", *words)
+    assert (found["loss"], found["epochs"]) == ("one_vs_all", 100)
+    assert "for 100 epochs (one_vs_all) and the ranking" in costs_text(found)
+    assert costs("imf", *words, "--set", "objective.loss=k_vs_all")["loss"] == "k_vs_all"
+
+
 def test_the_text_fits_eighty_columns_and_adds_up() -> None:
     for name in ("rotate", "lookup"):
         text = costs_text(costs(name, "--dataset", "atlas"))
         assert max(map(len, text.splitlines())) <= 80
-        assert ("epochs and the ranking" in text) == (name == "rotate")
+        assert ("epochs (logistic) and the ranking" in text) == (name == "rotate")
     shown = CliRunner().invoke(app, ["models", "show", "lookup", "--dataset", "atlas"]).stdout
     assert shown.rstrip().endswith(text)
 
@@ -82,7 +90,7 @@ def test_the_text_fits_eighty_columns_and_adds_up() -> None:
         (["rotate", "--dataset", "atlsa"], "did you mean 'atlas'"),
         (["mocme", "--dataset", "atlas", "--features", "nmaes"], "no feature set 'nmaes'"),
         (["rotate", "--dataset", "atlas", "--set", "model.dmi=8"], "--set model.dmi: .*'dim'"),
-        (["ikrl", "--dataset", "atlas", "--features", "none"], "needs image"),
+        (["ikrl", "--dataset", "atlas", "--features", "none"], "^IKRL on atlas: needs image: "),
     ],
 )
 def test_what_cannot_be_estimated_is_refused(words: list[str], said: str) -> None:

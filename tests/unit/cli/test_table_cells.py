@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.cli.cells import table_cells, with_left_out
+import pytest
+
+from harness.cli.cells import asked_for, table_cells, with_left_out
 from harness.plan.expand import Excluded, Plan, PlannedRun
 from harness.plan.spec import DataSpec, ModelSpec, RunSpec
+from harness.plan.suite import Selector
 from harness.store.records import Cell
 
 
@@ -107,6 +110,25 @@ def test_rows_that_a_study_leaves_out_stand_below_its_trials() -> None:
         ("B", "one", 0, "", "needs image"),
     ]
     assert [cell.position for cell in cells] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("only", "kept"),
+    [
+        ({}, ["A on two", "B on one", "C on one"]),
+        ({"dataset": ["one"]}, ["B on one", "C on one"]),
+        ({"dataset": ["two"]}, ["A on two"]),
+        ({"model": ["rotate"]}, ["A on two"]),  # the plan has A alone
+        ({"label": ["A"], "dataset": ["one"]}, []),
+    ],
+)
+def test_of_what_is_left_out_a_study_keeps_what_is_asked_for(
+    only: dict[str, list[str]], kept: list[str]
+) -> None:
+    gone = Excluded("C", 2, "one", "none", "gone"), Excluded("A", 0, "two", "none", "gone")
+    plan = replace(WHOLE, runs=tuple(A))
+    found = asked_for((NO_IMAGE, *gone), plan, Selector.model_validate(only))
+    assert sorted(f"{e.label} on {e.dataset}" for e in found) == kept
 
 
 def test_a_study_keeps_reasons_of_rows_that_this_command_says_nothing_of() -> None:
