@@ -41,7 +41,8 @@ def side_by_side(
     """Return the table of a definition whose datasets are complete.
 
     Each source has the table that it would have alone, with marks of its own; their columns are put
-    together metric by metric, and rows that only some have are empty in the others.
+    together metric by metric, and rows that only some have are empty in the others. A source of
+    which no run on these datasets was asked for has no columns: a footnote says so.
 
     Args:
         definition: has the sources.
@@ -59,17 +60,19 @@ def side_by_side(
         assemble(definition_of(definition, s.spec), published, s.results, s.ask, specs, every)
         for s in sources
     ]
+    pairs = list(zip(sources, tables, strict=True))
+    shown = [(source, table) for source, table in pairs if _planned(table, source.results)] or pairs
     first = tables[0]
     columns = [
         replace(table.columns[i], source=source.spec.title)
         for i in range(len(first.columns))
-        for source, table in zip(sources, tables, strict=True)
+        for source, table in shown
     ]
     whole = replace(
         first,
         name=definition.name,
         columns=tuple(columns),
-        rows=tuple(map(_beside, zip(*(table.rows for table in tables), strict=True))),
+        rows=tuple(map(_beside, zip(*(table.rows for _, table in shown), strict=True))),
         notes=(*_notes(sources, tables), *definition.footnotes),
         tests=Basis(sum(table.tests.count for table in tables), first.tests.against),
     )
@@ -123,6 +126,11 @@ def _why_nothing(table: Table, results: SuiteResults) -> str:
     if any(r.untested and r.dataset in datasets for r in results.results):
         return f"Nothing tested: `{results.test_command}`."
     return f"Nothing run: `{results.command}`."
+
+
+def _planned(table: Table, results: SuiteResults) -> bool:
+    datasets = {column.dataset for column in table.columns}
+    return any(result.dataset in datasets for result in results.results)
 
 
 def _measures(table: Table) -> bool:
