@@ -23,8 +23,12 @@ from harness.plan.suite import Suite
 load_models()
 
 DATASETS = ("mkg-w", "mkg-y", "db15k", "tiva")
-NAMES = tuple(name for name in MODELS if not MODELS.get(name).capabilities.lacking(()))
-"""Models that can run without features, as these plans are."""
+NAMES = tuple(
+    name
+    for name in MODELS
+    if not MODELS.get(name).capabilities.lacking(()) and not MODELS.get(name).reciprocal
+)
+"""Models that can run without features and with the default loss, as these plans are."""
 
 axes = st.fixed_dictionaries(
     {

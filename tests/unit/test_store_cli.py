@@ -83,7 +83,7 @@ def test_list_fits_in_80_columns(filled: Path) -> None:
     result = harness("runs", "list")
     lines = [line.split() for line in result.stdout.splitlines()]
     assert lines == [
-        ["run", "model", "dataset", "features", "seed", "status", "test", "valid", "epochs"],
+        ["run", "model", "dataset", "features", "seed", "status", "test", "valid", "ep."],
         ["aaaa11112222", "rotate", "atlas", "names", "0", "ok", "33.67", "33.67", "2"],
         ["bbbb11112222", "mocme", "MKG-W", "names", "1", "ok", "40.00", "-", "100"],
         ["cccc11112222", "rotate", "atlas", "names", "0", "failed", "-", "-", "2"],
