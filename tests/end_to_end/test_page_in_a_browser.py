@@ -25,6 +25,10 @@ pytestmark = pytest.mark.browser
 
 RECORDS = Path(__file__).resolve().parents[2] / "results" / "records"
 WIDTHS = {"desktop": (1280, 900), "phone": (360, 780)}
+MAIN = (
+    "[aria-label$=': MKG-W'] table.sortable:has(tr.group)"
+    ":has(thead tr:last-child th:has-text('own'))"
+)
 QUICKSTART = "[id^='table-'][id$='-quickstart'] table.sortable >> nth=0"
 
 
@@ -169,7 +173,7 @@ def test_sorting_by_another_column_forgets_the_first(desktop: Seen) -> None:
 
 
 def test_missing_numbers_stay_last_and_groups_come_back(desktop: Seen) -> None:
-    table = desktop.page.locator("[aria-label$=': MKG-W'] table.sortable:has(tr.group)").first
+    table = desktop.page.locator(MAIN).first
     before = table.inner_text()
     position = table.locator("thead tr:last-child th").all_inner_texts().index("own")
     button = table.locator("thead tr:last-child").get_by_role("button").nth(position)
