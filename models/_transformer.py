@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from harness.index import Side
+from harness.model import ModelConfig
 
-__all__ = ["Rate", "answered", "first_of", "transformer"]
+__all__ = ["Rate", "TransformerConfig", "answered", "first_of", "transformer"]
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 """Probability of dropout."""
+
+
+class TransformerConfig(ModelConfig):
+    """What transformers have in common."""
+
+    dim: Annotated[int, Field(ge=1)] = 256
+    """Width of all vectors; a multiple of ``heads``."""
+    heads: Annotated[int, Field(ge=1)] = 4
+    """Attention heads of every layer."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} is no multiple of heads {self.heads}")
+        return self
 
 
 def transformer(

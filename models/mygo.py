@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout, normalize
 
@@ -16,7 +16,6 @@ from harness.index import GraphIndex, Modality, Side, Tokens
 from harness.model import (
     Capabilities,
     Model,
-    ModelConfig,
     Query,
     Tables,
     Term,
@@ -27,15 +26,13 @@ from harness.model import (
 from ._fusion import features_of
 from ._init import rows_of, xavier_table
 from ._modal import dense, offered, selected
-from ._transformer import Rate, answered, first_of, transformer
+from ._transformer import Rate, TransformerConfig, answered, first_of, transformer
 from ._tucker import Asked, DecoderDropout, TuckER
 
 
-class MyGOConfig(ModelConfig):
+class MyGOConfig(TransformerConfig):
     """Options of MyGO; the defaults are those of the released script for MKG-W."""
 
-    dim: Annotated[int, Field(ge=1)] = 256
-    """Width of all vectors; a multiple of ``heads``."""
     variant: Literal["paper", "released"] = "paper"
     """released: the contrasted means take in the places that pad a sequence, all but the last of
     those of the last modality."""
@@ -67,12 +64,6 @@ class MyGOConfig(ModelConfig):
     """Of the contrast. Ignored without it."""
     contrasted: Annotated[int, Field(ge=2)] = 512
     """Random entities that are contrasted in a step. Ignored without contrast."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> MyGOConfig:
-        if self.dim % self.heads:
-            raise ValueError(f"dim {self.dim} is no multiple of heads {self.heads}")
-        return self
 
 
 @register_model("mygo")

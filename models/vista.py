@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
@@ -15,7 +15,6 @@ from harness.index import GraphIndex, Modality, Side
 from harness.model import (
     Capabilities,
     Model,
-    ModelConfig,
     Query,
     Tables,
     Term,
@@ -25,14 +24,12 @@ from harness.model import (
 
 from ._init import rows_of, xavier_table
 from ._modal import FeatureTable, dense, offered
-from ._transformer import Rate, answered, transformer
+from ._transformer import Rate, TransformerConfig, answered, transformer
 
 
-class VISTAConfig(ModelConfig):
+class VISTAConfig(TransformerConfig):
     """Options of VISTA; the defaults are the repository's for VTKG-C."""
 
-    dim: Annotated[int, Field(ge=1)] = 256
-    """Width of all vectors; a multiple of ``heads``."""
     heads: Annotated[int, Field(ge=1)] = 4
     """Attention heads of every layer (64 on FB15k-237, 16 on WN18RR++)."""
     entity_layers: Annotated[int, Field(ge=1)] = 2
@@ -51,12 +48,6 @@ class VISTAConfig(ModelConfig):
     """Of projected images (0.3 on FB15k-237)."""
     other_dropout: Rate = 0.1
     """Of the other projected modalities (text: 0 on FB15k-237)."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> VISTAConfig:
-        if self.dim % self.heads:
-            raise ValueError(f"dim {self.dim} is no multiple of heads {self.heads}")
-        return self
 
 
 @register_model("vista")

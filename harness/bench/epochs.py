@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.bench.costs import BACKWARD, PER_COMPONENT
 from harness.bench.fused import SIDE, product
 from harness.bench.text import note, short, table
 from harness.bench.timing import Spread, Tell, interleaved
@@ -24,10 +25,8 @@ Shape = tuple[int, ...]
 
 __all__ = ["Epoch", "epochs_text", "measure", "trained"]
 
-PER_NUMBER = {"dot": 2, "l1": 3, "l2": 3, "modulus": 7}
-"""Operations per coordinate of a comparison; a complex component, two coordinates, takes 14."""
-BACKWARD = 3
-"""A backward pass takes twice the operations of a forward pass."""
+PER_NUMBER = {"dot": 2, "l1": 3, "l2": 3, "modulus": PER_COMPONENT // 2}
+"""Operations per coordinate of a comparison; a complex component is two coordinates."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def _terms(spec: RunSpec, modalities: Mapping[str, Modality]) -> tuple[tuple[Op,
     """Return comparison and width of each term of a model's score."""
     from harness.plan.profile import FeatureSize, profile_model
 
-    sizes = {name: FeatureSize(of.matrix.shape[1]) for name, of in modalities.items()}
+    sizes = {name: FeatureSize.of(modality) for name, modality in modalities.items()}
     return profile_model(spec.model, sizes, timed=False).terms
 
 

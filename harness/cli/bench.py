@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import Home, SetValues
+from harness.cli.options import Home, Only, SetValues
 from harness.cli.paths import home
 from harness.errors import ConfigError
 
@@ -135,10 +135,7 @@ def fusion(
 def models(
     suite: Annotated[str, typer.Argument(help="A suite file, or the name of a shipped one.")],
     set_: SetValues = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="A part: --only dataset=mkg-w,model=native", metavar="K=V"),
-    ] = None,
+    only: Only = None,
     rounds: Rounds = 3,
     json_: Json = None,
 ) -> None:
@@ -151,6 +148,8 @@ def models(
     catalog.load_all()
     plan = present(planned(suite, set_ or []).select(only or []))
     runs = epochs.trained(plan.runs)
+    if not runs:
+        raise ConfigError(f"{suite}: no row that is meant is trained, so there is no epoch")
     with progress() as tell:
         found = list(epochs.measure(runs, rounds=rounds, tell=tell))
     box = machine()

@@ -60,10 +60,11 @@ def check_models(path: Path, only: str | None, overrides: Sequence[str], *, as_j
 
 def _subjects(names: Sequence[str], given: Mapping[str, Any]) -> list[Subject]:
     """Return what is examined; an option goes to the models that have it."""
+    from harness.config.override import group_of
     from harness.contract import Subject, declared, examine
     from harness.model import MODELS
 
-    options = given.get("model", {})
+    options = group_of(given, "model")
     known = {name: getattr(MODELS.get(name), "Config", None) for name in names}
     fields = {name: getattr(config, "model_fields", {}) for name, config in known.items()}
     for key in options:

@@ -29,9 +29,10 @@ def model_costs(
         Exception: whatever the model raises when it is built or run.
     """
     from harness.cli.fitting import Need
-    from harness.config.override import flatten
+    from harness.config.override import flatten, group_of
     from harness.data.load import load_graph
     from harness.model import MODELS
+    from harness.plan.possible import usual_loss
     from harness.plan.single import plan_values
 
     asked: dict[str, Any] = {
@@ -40,8 +41,7 @@ def model_costs(
         **({"data.features": features} if features else {}),
     }
     model = MODELS.get(name)
-    # The default loss is none that a model of reverse relations can be trained with.
-    usual = {"objective.loss": "one_vs_all"} if model.reciprocal else {}
+    usual = {"objective.loss": usual_loss(model, group_of(overrides, "model"))}
     given = {".".join(leaf.path): leaf.value for leaf in flatten(overrides)}
     [run] = plan_values({**usual, **given, **asked}, "--set").runs
     graph = load_graph(run.spec.data.dataset)

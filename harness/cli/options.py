@@ -14,6 +14,7 @@ __all__ = [
     "Device",
     "Home",
     "Models",
+    "Only",
     "SetValues",
     "Threads",
     "Workers",
@@ -28,6 +29,10 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps")]
 Home = Annotated[Path | None, typer.Option("--home", help="Results folder.")]
 Models = Annotated[
     list[Path] | None, typer.Option("--models", help="Folder with models of your own.")
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(help="A part: --only model=rotate,dataset=atlas", metavar="K=V"),
 ]
 SetValues = Annotated[
     list[str] | None,

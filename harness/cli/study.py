@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.executing import execute, raise_failed
-from harness.cli.options import AsJson, Device, Home, Models, SetValues, Threads, Workers
+from harness.cli.options import AsJson, Device, Home, Models, Only, SetValues, Threads, Workers
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
 from harness.errors import ConfigError, RunError
@@ -34,10 +34,6 @@ app = typer.Typer(no_args_is_help=True)
 
 Study = Annotated[
     str, typer.Argument(metavar="STUDY", help="A suite file with a study, or the study's name.")
-]
-Only = Annotated[
-    list[str] | None,
-    typer.Option(help="A part: --only model=rotate,dataset=atlas", metavar="K=V"),
 ]
 Variant = Annotated[str, typer.Option(help="Of a study with --set: the digest `run` printed.")]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from harness.config.yaml_source import parse_value
 from harness.errors import ConfigError
 
-__all__ = ["Leaf", "flatten", "nest", "parse_overrides"]
+__all__ = ["Leaf", "flatten", "group_of", "nest", "parse_overrides"]
 
 
 class Leaf(NamedTuple):
@@ -77,3 +77,15 @@ def nest(leaves: Mapping[tuple[str, ...], Any], *, source: str = "") -> dict[str
             here = here.setdefault(part, {})
         here[path[-1]] = value
     return tree
+
+
+def group_of(overrides: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the settings of a group of what ``parse_overrides`` returned, {} without any.
+
+    Raises:
+        ConfigError: a value is given for the group itself.
+    """
+    found = overrides.get(name, {})
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"--set {name}={found}: name a setting of it, like {name}.option=VALUE")
+    return found

@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from harness.catalog import create_model
-from harness.config.override import flatten
+from harness.config.override import flatten, group_of
 from harness.contract.noise import make_modality
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality, Side
 from harness.model import MODELS, Capabilities, Model
+from harness.plan.possible import usual_loss
 from harness.plan.settings import Setting, build_spec
 from harness.plan.spec import RunSpec
 from harness.training.procedures import StandardProcedure
@@ -116,7 +117,8 @@ class Subject:
         model = self.model_class
         trial = model.trial
         options = {f"model.{k}": v for k, v in self._small().items()}
-        usual = {**USUAL, "objective.loss": "one_vs_all" if model.reciprocal else "logistic"}
+        loss = usual_loss(model, {**self._small(), **group_of(self.given, "model")})
+        usual = {**USUAL, "objective.loss": loss}
         if trial.lr is not None:
             usual["optimiser.lr"] = trial.lr
         layers = (
@@ -158,8 +160,6 @@ class Subject:
         fixed: Mapping[str, Any] = _NOTHING,
     ) -> StandardProcedure:
         """Return what trains the model, by default on its graph."""
-        if model.reciprocal:
-            settings = {"objective.loss": "one_vs_all", **settings}
         spec = self.spec(settings, fixed)
         return StandardProcedure(
             model,

@@ -82,15 +82,8 @@ class Estimator:
             graph = load_graph(data.dataset)
             features = {name: FeatureSize(*size) for name, size in missing.items()}
             if not missing:
-                tables = load(data.dataset, data.features, data.modalities).features.tables
-                features = {
-                    name: FeatureSize(
-                        table.matrix.shape[1],
-                        table.coverage,
-                        0 if table.tokens is None else table.tokens.ids.shape[1],
-                    )
-                    for name, table in tables.items()
-                }
+                held = load(data.dataset, data.features, data.modalities).features
+                features = {name: FeatureSize.of(m) for name, m in held.modalities().items()}
             for copies in data.corrupt:
                 for name in [n for n in features if copies.modality in (None, n)]:
                     features |= dict.fromkeys(copies.names_of(name), features[name])

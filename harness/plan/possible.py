@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from harness.model import Model
-from harness.plan.spec import RunSpec
+from harness.plan.spec import ObjectiveSpec, RunSpec
 
-__all__ = ["Impossible", "impossible"]
+__all__ = ["Impossible", "impossible", "is_reciprocal", "usual_loss"]
 
 
 class Impossible(NamedTuple):
@@ -23,6 +24,19 @@ class Impossible(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.reason}"
+
+
+def is_reciprocal(model: type[Model], options: Mapping[str, Any]) -> bool:
+    """Tell whether a model with these options asks for heads by reverse relations.
+
+    Where a model has an option of that name, the option decides.
+    """
+    return bool(options.get("reciprocal", model.reciprocal))
+
+
+def usual_loss(model: type[Model], options: Mapping[str, Any]) -> str:
+    """Return the loss of a run that says nothing of it: the default, or one that is possible."""
+    return "one_vs_all" if is_reciprocal(model, options) else ObjectiveSpec().loss
 
 
 def impossible(spec: RunSpec, model: type[Model], *, reciprocal: bool) -> Impossible | None:

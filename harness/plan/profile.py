@@ -41,6 +41,12 @@ class FeatureSize(NamedTuple):
     coverage: float = 1.0
     tokens: int = 0
 
+    @classmethod
+    def of(cls, modality: Modality) -> FeatureSize:
+        """Return the size of a modality that is there."""
+        tokens = 0 if modality.tokens is None else modality.tokens.ids.shape[1]
+        return cls(modality.matrix.shape[1], float(modality.present.float().mean()), tokens)
+
 
 @dataclass(frozen=True)
 class Profile:

@@ -12,7 +12,7 @@ from harness.config.base import KeyPath, problems, show_path
 from harness.config.override import flatten, nest
 from harness.errors import ConfigError, InconsistentError
 from harness.model import Model, ModelConfig
-from harness.plan.possible import impossible
+from harness.plan.possible import impossible, is_reciprocal
 from harness.plan.spec import RunSpec
 from harness.plan.suite import Suite
 from harness.procedure import STRATEGIES
@@ -187,9 +187,7 @@ def _refuse_impossible(
     spec: RunSpec, model: type[Model], held: Mapping[tuple[str, ...], Setting]
 ) -> None:
     """Refuse what the model cannot be trained with, with the line that asks for it."""
-    # Where a model has this option, the option decides.
-    reciprocal = spec.model.options.get("reciprocal", model.reciprocal)
-    if problem := impossible(spec, model, reciprocal=reciprocal):
+    if problem := impossible(spec, model, reciprocal=is_reciprocal(model, spec.model.options)):
         setting = held.get(tuple(problem.key.split(".")))
         if setting:
             raise ConfigError(f"{setting.where}: {problem.reason}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from harness.report.assemble import assemble, row_specs
 from harness.report.definition import Definition, Published, RowSpec, SourceSpec
 from harness.report.questions import Ask
-from harness.report.results import SuiteResults, refuse_mixtures
+from harness.report.results import Result, SuiteResults, refuse_mixtures
 from harness.report.table import Basis, Table, TableRow
 
 __all__ = ["Source", "definition_of", "side_by_side"]
@@ -61,7 +61,7 @@ def side_by_side(
         for s in sources
     ]
     pairs = list(zip(sources, tables, strict=True))
-    shown = [(source, table) for source, table in pairs if _planned(table, source.results)] or pairs
+    shown = [(source, table) for source, table in pairs if _of(table, source.results)] or pairs
     first = tables[0]
     columns = [
         replace(table.columns[i], source=source.spec.title)
@@ -122,15 +122,15 @@ def _notes(sources: Sequence[Source], tables: Sequence[Table]) -> Iterator[str]:
 
 
 def _why_nothing(table: Table, results: SuiteResults) -> str:
-    datasets = {column.dataset for column in table.columns}
-    if any(r.untested and r.dataset in datasets for r in results.results):
+    if any(result.untested for result in _of(table, results)):
         return f"Nothing tested: `{results.test_command}`."
     return f"Nothing run: `{results.command}`."
 
 
-def _planned(table: Table, results: SuiteResults) -> bool:
+def _of(table: Table, results: SuiteResults) -> list[Result]:
+    """Return the results on the datasets of a table."""
     datasets = {column.dataset for column in table.columns}
-    return any(result.dataset in datasets for result in results.results)
+    return [result for result in results.results if result.dataset in datasets]
 
 
 def _measures(table: Table) -> bool:

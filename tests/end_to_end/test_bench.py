@@ -145,6 +145,13 @@ def test_a_wrong_name_is_an_error_with_the_nearest(words: list[str]) -> None:
     assert "did you mean" in str(result.exception)
 
 
+def test_rows_that_only_count_have_no_epoch() -> None:
+    words = ["bench", "models", "quickstart", "--only", "model=lookup"]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, ConfigError)
+    assert "no row that is meant is trained" in str(result.exception)
+
+
 def test_a_dataset_that_is_not_here_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     result = CliRunner().invoke(app, ["bench", "quality", "--dataset", "mkg-w"])

@@ -250,6 +250,7 @@ def test_models_and_settings_that_are_not_there(desk: Path) -> None:
         (["--model", "onw"], r"own\.py: registers no model 'onw'; did you mean 'own'\?"),
         (["--set", "model.dmi=8"], r"--set model\.dmi: own has no such option; did you mean 'dim'"),
         (["--set", "model.dim=x"], r"--set model\.dim: model 'own': "),
+        (["--set", "model=3"], r"--set model=3: name a setting of it"),
         (["--set", "seed=1"], r"--set seed: a check has no such setting; it has model, negatives"),
     ):
         with pytest.raises(ConfigError, match=said):

@@ -90,6 +90,7 @@ def test_the_text_fits_eighty_columns_and_adds_up() -> None:
         (["rotate", "--dataset", "atlsa"], "did you mean 'atlas'"),
         (["mocme", "--dataset", "atlas", "--features", "nmaes"], "no feature set 'nmaes'"),
         (["rotate", "--dataset", "atlas", "--set", "model.dmi=8"], "--set model.dmi: .*'dim'"),
+        (["rotate", "--dataset", "atlas", "--set", "model=3"], "--set model=3: name a setting"),
         (["ikrl", "--dataset", "atlas", "--features", "none"], "^IKRL on atlas: needs image: "),
     ],
 )
