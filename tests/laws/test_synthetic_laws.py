@@ -16,13 +16,18 @@ def configs(draw: st.DrawFn) -> SyntheticConfig:
     entities, relations = draw(st.integers(20, 80)), draw(st.integers(1, 6))
     room = (entities // 2) * relations * ((entities // 2 - 2) // 2) // 2
     spare = max(0, min(300, room - entities - relations - 40))
+    train = entities + relations + draw(st.integers(0, spare))
+    valid, test = draw(st.integers(0, 20)), draw(st.integers(0, 20))
+    # More triples than those that fit the fewest warm entities below are refused.
+    warm = entities - round(0.3 * entities)
+    assume(train + valid + test <= warm * relations * ((warm - 2) // 2) // 2)
     config = SyntheticConfig(
         seed=draw(st.integers(0, 1000)),
         entities=entities,
         relations=relations,
-        train=entities + relations + draw(st.integers(0, spare)),
-        valid=draw(st.integers(0, 20)),
-        test=draw(st.integers(0, 20)),
+        train=train,
+        valid=valid,
+        test=test,
         cold_entities=draw(st.sampled_from([0.0, 0.1, 0.3])),
         cold_triples=draw(st.sampled_from([0.0, 0.25, 1.0])),
         random_triples=draw(st.sampled_from([0.0, 0.2])),

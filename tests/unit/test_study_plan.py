@@ -197,8 +197,10 @@ def test_every_shipped_study_is_as_it_says(name: str) -> None:
     plan = expand(suite)
     found, idle = searches(suite, {}, plan)
     assert not idle
-    # Rows that need images are left out of datasets whose files are not there, no others.
-    assert {cell.label for cell in plan.excluded} <= {"IKRL", "RSME", "MANS"}
+    # Rows that need images are left out of datasets whose files are not there, no others but
+    # those that need names where the extra [encoders] is not installed.
+    left_out = {c.label for c in plan.excluded if "encoder is not installed" not in c.reason}
+    assert left_out <= {"IKRL", "RSME", "MANS"}
     by_place: dict[str, Any] = {search.title: search for search in found}
     if name == "thresholds":
         search = by_place["MoCME on atlas [all]"]
