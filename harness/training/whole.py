@@ -75,7 +75,7 @@ class WholeLoss:
             tables = self.encode(None)
             check_tables(self.model, tables, None)
             loss, triples = (self._k_vs_all if self.by_query else self._one_vs_all)(tables, batch)
-        penalty = self.model.penalty(tables, triples[:, [0, 2]], triples[:, 1])
+        penalty = self.model.penalty(tables, triples[:, ::2], triples[:, 1])
         return (loss if penalty is None else loss + penalty), {}
 
     def start_epoch(self, epoch: int) -> None:
