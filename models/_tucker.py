@@ -13,10 +13,12 @@ from torch.utils.checkpoint import checkpoint
 from harness.config.base import Config
 from harness.config.search import between
 
-__all__ = ["Asked", "DecoderDropout", "Dropout", "TuckER"]
+__all__ = ["Asked", "DecoderDropout", "Dropout", "TuckER", "padded_products"]
 
 MATRICES_BYTES = 2**26
 """Matrices of relations that are held at once."""
+PADDED_BYTES = 2**28
+"""Queries padded to groups of one size that may be held, on accelerators."""
 
 
 class DecoderDropout(Config):
@@ -120,8 +122,29 @@ class TuckER(nn.Module):
         matrices = dropout(matrices, self.options.matrix, self.training)
         if single:
             return torch.bmm(rows[:, None], matrices)[:, 0]
+        most = len(sizes) * max(sizes)
+        if rows.device.type != "cpu" and 4 * width * most <= PADDED_BYTES:
+            return padded_products(rows, matrices, sizes)
         pairs = zip(rows.split(sizes), matrices, strict=True)
         return torch.cat([mine @ matrix for mine, matrix in pairs])
+
+
+def padded_products(rows: Tensor, matrices: Tensor, sizes: list[int]) -> Tensor:
+    """Multiply groups of rows with a matrix each, all padded to the largest group: one launch.
+
+    Args:
+        rows: [n, d], those of a group side by side.
+        matrices: [u, d, d].
+        sizes: u numbers of rows.
+
+    Returns:
+        [n, d].
+    """
+    counts = torch.tensor(sizes).to(rows.device, non_blocking=True)
+    group = torch.repeat_interleave(counts, output_size=len(rows))
+    place = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[group]
+    padded = rows.new_zeros(len(sizes), max(sizes), rows.shape[1])
+    return torch.bmm(padded.index_put((group, place), rows), matrices)[group, place]
 
 
 class Norm(nn.Module):

@@ -8,7 +8,7 @@ import torch
 
 from harness.index import Modality
 from models import _tucker
-from models._tucker import Asked, Dropout, TuckER
+from models._tucker import Asked, Dropout, TuckER, padded_products
 from models._views import FeatureVectors, pooled
 
 D, K = 3, 2
@@ -63,6 +63,19 @@ def test_gradients_do_not_depend_on_the_relations_at_once(monkeypatch: pytest.Mo
         made(ENTITIES, RELATIONS[asked.relations], asked).square().sum().backward()
         found.append(made.core.grad)
     torch.testing.assert_close(*found)
+
+
+def test_products_of_padded_groups_are_those_of_the_groups() -> None:
+    rows = torch.randn(9, D, requires_grad=True)
+    matrices = torch.randn(4, D, D, requires_grad=True)
+    sizes = [2, 1, 5, 1]
+    groups = zip(rows.split(sizes), matrices, strict=True)
+    one_by_one = torch.cat([mine @ matrix for mine, matrix in groups])
+    found = []
+    for made in (padded_products(rows, matrices, sizes), one_by_one):
+        found.append((made, *torch.autograd.grad(made.square().sum(), (rows, matrices))))
+    for padded, expected in zip(*found, strict=True):
+        torch.testing.assert_close(padded, expected)
 
 
 def test_queries_with_relations_of_their_own_are_asked_one_by_one() -> None:
