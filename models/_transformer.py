@@ -8,10 +8,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from harness import kernels
 from harness.index import Side
 from harness.model import ModelConfig
 
-__all__ = ["Rate", "TransformerConfig", "answered", "first_of", "transformer"]
+__all__ = ["Rate", "TransformerConfig", "place_of", "question", "transformer"]
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 """Probability of dropout."""
@@ -32,16 +33,28 @@ class TransformerConfig(ModelConfig):
         return self
 
 
+class Dropout(nn.Dropout):
+    """``torch.nn.Dropout`` by the harness's kernels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x with numbers set to zero at random, in training."""
+        return kernels.dropout(x, self.p, self.training)
+
+
 def transformer(
     width: int, heads: int, feedforward: int, dropout: float, layers: int
 ) -> nn.TransformerEncoder:
     """Return post-norm layers with ReLU (Vaswani et al. 2017) over [n, s, width]."""
     layer = nn.TransformerEncoderLayer(width, heads, feedforward, dropout, batch_first=True)
+    # The three that are large; that of the attention's weights is torch's own.
+    layer.dropout, layer.dropout1, layer.dropout2 = (Dropout(dropout) for _ in range(3))
     return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
 
-def first_of(encoder: nn.TransformerEncoder, x: Tensor, absent: Tensor) -> Tensor:
-    """Return what a transformer makes of the first place of each sequence: [n, width].
+def place_of(
+    encoder: nn.TransformerEncoder, x: Tensor, place: int = 0, absent: Tensor | None = None
+) -> Tensor:
+    """Return what a transformer makes of one place of each sequence: [n, width].
 
     The last layer reads keys and values of the other places and computes nothing else for them,
     which for one layer over ten places is a quarter of the operations.
@@ -49,32 +62,27 @@ def first_of(encoder: nn.TransformerEncoder, x: Tensor, absent: Tensor) -> Tenso
     Args:
         encoder: what ``transformer`` returns.
         x: [n, s, width].
+        place: in 0..s-1.
         absent: [n, s] boolean, places that nobody looks at.
     """
     *others, last = encoder.layers
     assert isinstance(last, nn.TransformerEncoderLayer)
     for layer in others:
         x = layer(x, src_key_padding_mask=absent)
-    first = x[:, :1]
-    seen, _ = last.self_attn(first, x, x, key_padding_mask=absent, need_weights=False)
-    first = last.norm1(first + last.dropout1(seen))[:, 0]
-    made = last.linear2(last.dropout(torch.relu(last.linear1(first))))
-    result: Tensor = last.norm2(first + last.dropout2(made))
+    asked = x[:, place : place + 1]
+    seen, _ = last.self_attn(asked, x, x, key_padding_mask=absent, need_weights=False)
+    asked = last.norm1(asked + last.dropout1(seen))[:, 0]
+    made = last.linear2(last.dropout(torch.relu(last.linear1(asked))))
+    result: Tensor = last.norm2(asked + last.dropout2(made))
     return result
 
 
-def answered(
-    decoder: nn.TransformerEncoder,
-    positions: Tensor,
-    blank: Tensor,
-    known: Tensor,
-    relations: Tensor,
-    side: Side,
-) -> tuple[Tensor, Tensor]:
-    """Return what a transformer makes of the blank of each question and of its relation.
+def question(
+    positions: Tensor, blank: Tensor, known: Tensor, relations: Tensor, side: Side
+) -> tuple[Tensor, int]:
+    """Return questions as sequences of head, relation and tail, and the place of what is asked for.
 
     Args:
-        decoder: over [q, 3, width].
         positions: [3, width] of head, relation and tail.
         blank: [width] stands for what is asked for.
         known: [q, width] the other entity.
@@ -82,9 +90,8 @@ def answered(
         side: the side that is asked for.
 
     Returns:
-        twice [q, width].
+        [q, 3, width]; 0 or 2. The relation is at 1.
     """
     blanks = blank.expand_as(known)
     asked = [known, relations, blanks] if side == "tail" else [blanks, relations, known]
-    decoded: Tensor = decoder(torch.stack(asked, 1) + positions)
-    return decoded[:, 2 if side == "tail" else 0], decoded[:, 1]
+    return torch.stack(asked, 1) + positions, 2 if side == "tail" else 0

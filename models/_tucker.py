@@ -7,11 +7,12 @@ from typing import Annotated, NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, dropout
+from torch.nn.functional import batch_norm
 from torch.utils.checkpoint import checkpoint
 
 from harness.config.base import Config
 from harness.config.search import between
+from harness.kernels import dropout
 
 __all__ = ["Asked", "DecoderDropout", "Dropout", "TuckER", "padded_products"]
 

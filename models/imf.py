@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import dropout, softplus
+from torch.nn.functional import softplus
 
 from harness.config.search import between, one_of
 from harness.index import GraphIndex, Modality, Side
+from harness.kernels import dropout
 from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
 from ._init import rows_of

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, dropout, normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side, Tokens
+from harness.kernels import dropout
 from harness.model import (
     Capabilities,
     Model,
@@ -26,7 +27,7 @@ from harness.model import (
 from ._fusion import features_of
 from ._init import rows_of, xavier_table
 from ._modal import dense, offered, selected
-from ._transformer import Rate, TransformerConfig, answered, first_of, transformer
+from ._transformer import Rate, TransformerConfig, place_of, question, transformer
 from ._tucker import Asked, DecoderDropout, TuckER
 
 
@@ -137,14 +138,17 @@ class MyGO(Model):
     # --- the contract ---------------------------------------------------------------------
 
     def encode(self, entities: Tensor | None = None) -> Tables:
-        return {"entity": first_of(self.encoder, *self._sequences(entities)).float()}
+        x, absent = self._sequences(entities)
+        return {"entity": place_of(self.encoder, x, absent=absent).float()}
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         known = rows_of(tables["entity"], anchors)
         relation = self._dropped(self.relation_norm(self.relation))
         asked = rows_of(relation, relations)
-        context, by = answered(self.decoder, self.positions, self.tokens[1], known, asked, side)
-        query = self.tucker(context, by, Asked.each(len(anchors), anchors.device))
+        sequence, place = question(self.positions, self.tokens[1], known, asked, side)
+        decoded = self.decoder(sequence)
+        each = Asked.each(len(anchors), anchors.device)
+        query = self.tucker(decoded[:, place], decoded[:, 1], each)
         return Query((Term("dot", query.float(), "entity"),))
 
     def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:

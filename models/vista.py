@@ -8,10 +8,10 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import dropout
 
 from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
+from harness.kernels import dropout
 from harness.model import (
     Capabilities,
     Model,
@@ -24,7 +24,7 @@ from harness.model import (
 
 from ._init import rows_of, xavier_table
 from ._modal import FeatureTable, dense, offered
-from ._transformer import Rate, TransformerConfig, answered, transformer
+from ._transformer import Rate, TransformerConfig, place_of, question, transformer
 
 
 class VISTAConfig(TransformerConfig):
@@ -124,15 +124,16 @@ class VISTA(Model):
             made = norm(table.mapped(projection, entities))
             sequence.append(self._dropped(made, rate) + self.kinds[2 + place])
             absent.append(~table.has(entities))
-        encoded = self.entity_encoder(
-            torch.stack(sequence, 1), src_key_padding_mask=torch.cat(absent, 1)
+        encoded = place_of(
+            self.entity_encoder, torch.stack(sequence, 1), absent=torch.cat(absent, 1)
         )
-        return {"entity": encoded[:, 0].float()}
+        return {"entity": encoded.float()}
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         known = rows_of(tables["entity"], anchors)
         relation = rows_of(self._relations(), relations)
-        query, _ = answered(self.decoder, self.positions, self.tokens[2], known, relation, side)
+        asked, place = question(self.positions, self.tokens[2], known, relation, side)
+        query = place_of(self.decoder, asked, place)
         return Query((Term("dot", query.float(), "entity"),))
 
     # --- pieces ---------------------------------------------------------------------------
@@ -141,8 +142,7 @@ class VISTA(Model):
         """Return the encoded relations [R, dim]."""
         structure = self._dropped(self.relation_norm(self.relation), self.config.structure_dropout)
         sequence = [self.tokens[1].expand_as(structure), structure + self.kinds[1]]
-        encoded: Tensor = self.relation_encoder(torch.stack(sequence, 1))
-        return encoded[:, 0]
+        return place_of(self.relation_encoder, torch.stack(sequence, 1))
 
     def _dropped(self, vectors: Tensor, rate: float) -> Tensor:
         return dropout(vectors, rate, self.training)

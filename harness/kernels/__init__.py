@@ -24,6 +24,7 @@ __all__ = [
     "count",
     "count_terms",
     "draw_free",
+    "dropout",
     "gathered",
     "pairwise",
     "prepare",
@@ -91,6 +92,22 @@ def count_terms(
 def draw_free(free: Free, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
     """Draw entities that make no known triple; see ``reference.draw_free``."""
     return select.implementation(uniform).draw_free(free, replaces_tail, uniform)
+
+
+def dropout(x: Tensor, rate: float, training: bool = True) -> Tensor:
+    """Set each number to zero with probability ``rate`` and divide the others by 1 - rate.
+
+    Srivastava et al., Dropout (2014). Draws follow torch's generator of the device; on CPUs, where
+    torch draws them one by one, fused with the product.
+
+    Args:
+        x: of any shape.
+        rate: in [0, 1).
+        training: otherwise x is returned as it is.
+    """
+    if not training or not rate:
+        return x
+    return select.implementation(x).dropout(x, rate)
 
 
 def scores_to_counts(

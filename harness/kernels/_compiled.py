@@ -22,6 +22,7 @@ __all__ = [
     "LANES",
     "count_tiles",
     "draw_free",
+    "dropout",
     "group_by_row",
     "mixed_query_gradient",
     "mixed_scores",
@@ -335,6 +336,27 @@ def mixed_table_gradient(
             _to_weights(parts, row, slope, weights, of_pair)
             for m in range(m_parts):
                 to_logits[row, m] += of_pair[m] * temperature[i]
+
+
+@_strict
+def _mixed(h):
+    """Mix 32 bits: "lowbias32", https://nullprogram.com/blog/2018/07/31/ (bias 0.17)."""
+    h = np.uint32(h ^ (h >> np.uint32(16)))
+    h = np.uint32(h * np.uint32(0x7FEB352D))
+    h = np.uint32(h ^ (h >> np.uint32(15)))
+    h = np.uint32(h * np.uint32(0x846CA68B))
+    return np.uint32(h ^ (h >> np.uint32(16)))
+
+
+@_strict
+def dropout(x, first, second, threshold, factor, out, low, high):
+    """Write x * factor, or 0 where the hash of a place and two seeds is below the threshold.
+
+    After 2^32 numbers the pattern repeats.
+    """
+    for i in range(np.uint64(low), np.uint64(high)):
+        h = _mixed(np.uint32(_mixed(np.uint32(np.uint32(i) + first)) ^ second))
+        out[i] = x[i] * factor if h >= threshold else np.float32(0)
 
 
 @_loose

@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from harness.index import Free
 from harness.kernels import _threads as threads
+from harness.kernels import reference
 from harness.kernels.reference import (
     Views,
     WeightedTerm,
@@ -38,6 +39,7 @@ __all__ = [
     "count",
     "count_terms",
     "draw_free",
+    "dropout",
     "gathered",
     "pairwise",
     "rotate",
@@ -398,6 +400,44 @@ def _scores_of(terms: Sequence[WeightedTerm], views: Views | None, low: int, hig
 
 
 # --- draws ------------------------------------------------------------------------------------
+
+
+def dropout(x: Tensor, rate: float) -> Tensor:
+    """Set numbers to zero at random, differentiably; see ``reference.dropout``.
+
+    A number is dropped by a hash of its place and of two seeds that torch's generator draws, so
+    nothing is kept for the backward pass and the threads do not matter. Other types than float32
+    are left to torch, and so is what is being compiled.
+    """
+    if x.dtype != torch.float32 or torch.compiler.is_compiling():
+        return reference.dropout(x, rate)
+    seeds = torch.randint(2**32, (2,), dtype=torch.int64)
+    dropped: Tensor = _Dropout.apply(x, rate, seeds)  # type: ignore[no-untyped-call]
+    return dropped
+
+
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rate: float, seeds: Tensor) -> Tensor:
+        ctx.rate, ctx.seeds = rate, seeds
+        return _dropped(x, rate, seeds)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _dropped(gradient, ctx.rate, ctx.seeds), None, None
+
+
+def _dropped(x: Tensor, rate: float, seeds: Tensor) -> Tensor:
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    first, second = seeds.tolist()
+    threads.over(
+        threads.even_parts(x.numel(), x.numel()), compiled().dropout,
+        array(x).reshape(-1), np.uint32(first), np.uint32(second),
+        np.uint32(round(rate * 2**32)), np.float32(1 / (1 - rate)), out.numpy().reshape(-1),
+    )  # fmt: skip
+    return out
 
 
 def draw_free(free: Free, replaces_tail: Tensor, uniform: Tensor) -> Tensor:

@@ -21,10 +21,11 @@ from harness.kernels.reference import (
     combined,
     count_in_blocks,
     draw_free,
+    dropout,
     rotate,
 )
 
-__all__ = ["count", "count_terms", "draw_free", "gathered", "pairwise", "rotate"]
+__all__ = ["count", "count_terms", "draw_free", "dropout", "gathered", "pairwise", "rotate"]
 
 BUDGET = 256 * 2**20
 """Bytes of one [pairs, width] intermediate."""

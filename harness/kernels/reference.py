@@ -26,6 +26,7 @@ __all__ = [
     "count_in_blocks",
     "count_terms",
     "draw_free",
+    "dropout",
     "gathered",
     "pairwise",
     "rotate",
@@ -226,6 +227,11 @@ def count_in_blocks(
         parts.append(scores_to_counts(block, goals, starts, answers, asked))
     better, tied = zip(*parts, strict=True)
     return torch.cat(better), torch.cat(tied)
+
+
+def dropout(x: Tensor, rate: float) -> Tensor:
+    """Set each number to zero with probability ``rate`` and divide the others by 1 - rate."""
+    return torch.nn.functional.dropout(x, rate)
 
 
 def draw_free(free: Free, replaces_tail: Tensor, uniform: Tensor) -> Tensor:

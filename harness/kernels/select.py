@@ -73,6 +73,10 @@ class Kernels(Protocol):
         """Draw entities that make no known triple."""
         ...
 
+    def dropout(self, x: Tensor, rate: float) -> Tensor:
+        """Set numbers to zero at random."""
+        ...
+
 
 NOT_COMPILED = frozenset({"l2"})
 """Comparisons without a compiled loop: too rare to be worth one."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, normalize
+from torch.nn.functional import normalize
 
 from harness.index import Modality
+from harness.kernels import dropout
 
 from .._fusion import Part
 from .._init import rows_of

@@ -12,7 +12,7 @@ from harness.catalog import create_model, load_models
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality, Side, Tokens
 from harness.model import Model
-from models._transformer import first_of
+from models._transformer import place_of
 from models._transformer import transformer as torch_transformer
 from models.mygo import MyGO, TokenTable, most_frequent
 from tests.unit.models.attention import Weights, layer_norm, state_of, transformer
@@ -210,13 +210,14 @@ def test_a_part_of_the_entities_is_encoded_as_all_are() -> None:
     torch.testing.assert_close(model.encode(some)["entity"], model.encode()["entity"][some])
 
 
-def test_the_first_place_is_that_of_the_whole_transformer() -> None:
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_place_alone_is_that_of_the_whole_transformer(place: int) -> None:
     torch.manual_seed(0)
     encoder = torch_transformer(D, H, 12, 0.1, 2).eval()
     x, absent = torch.randn(6, 4, D), torch.zeros(6, 4, dtype=torch.bool)
     absent[2, 3] = absent[4, 1:] = True
-    whole = encoder(x, src_key_padding_mask=absent)[:, 0]
-    torch.testing.assert_close(first_of(encoder, x, absent), whole)
+    whole = encoder(x, src_key_padding_mask=absent)[:, place]
+    torch.testing.assert_close(place_of(encoder, x, place, absent), whole)
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:
