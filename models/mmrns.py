@@ -13,6 +13,7 @@ from torch.nn.functional import leaky_relu, normalize
 
 from harness.config.search import between
 from harness.errors import ConfigError
+from harness.index import Side
 from harness.model import STRUCTURE, Model
 from harness.procedure import (
     Learner,
@@ -80,8 +81,10 @@ class Attention(nn.Module):
             found.append((normalize(last(values), dim=1), table.has(entities)[:, 0]))
         return found
 
-    def structures(self, vectors: Tensor, hidden: Tensor, relation: Tensor) -> Tensor:
-        """Return vectors [n, w] as a relation (id, a scalar) sees them, of norm 1.
+    def structures(
+        self, vectors: Tensor, hidden: Tensor, relation: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return vectors [n, w] as a relation (id, a scalar) sees them, and their norms [n].
 
         Args:
             vectors: of entities.
@@ -89,7 +92,8 @@ class Attention(nn.Module):
             relation: see above.
         """
         hidden = hidden + self.of_relation(self.relation[relation])
-        return normalize(vectors * self.gate(leaky_relu(hidden, 0.1)).sigmoid(), dim=1)
+        seen = vectors * self.gate(leaky_relu(hidden, 0.1)).sigmoid()
+        return seen, (seen * seen).sum(1).clamp(min=TINY**2).sqrt()
 
 
 @register_strategy("mmrns")
@@ -145,11 +149,11 @@ class MMRNS(Strategy):
         )
         pool = everyone[: self.config.pool]
         cosines = self._cosines(answer, relation, pool)
-        true = torch.where(
-            side[:, None],
-            self.known.contains(anchor[:, None], relation[:, None], pool, "tail"),
-            self.known.contains(anchor[:, None], relation[:, None], pool, "head"),
-        )
+        true = torch.empty(len(batch), len(pool), dtype=torch.bool, device=batch.device)
+        sides: tuple[tuple[Side, Tensor], ...] = ("tail", side), ("head", ~side)
+        for name, mine in sides:
+            asked = anchor[mine, None], relation[mine, None]
+            true[mine] = self.known.contains(*asked, pool, name)
         tau = self.config.temperature / (1 + math.log(self.steps + 1))
         weights = torch.stack([(c.detach() / tau).softmax(1) for c in cosines]).sum(0)
         uniform = torch.rand(weights.shape, generator=self.draws, device=batch.device)
@@ -187,8 +191,10 @@ class MMRNS(Strategy):
         structure = own.new_zeros(len(answer), len(pool))
         for each in relation.unique():
             mine = relation == each
-            seen = self.attention.structures(own[mine], hidden_own[mine], each)
-            structure[mine] = seen @ self.attention.structures(others, hidden, each).T
+            seen, length = self.attention.structures(own[mine], hidden_own[mine], each)
+            compared, lengths = self.attention.structures(others, hidden, each)
+            # The products are fewer than the numbers compared: they are divided, not those.
+            structure[mine] = seen @ compared.T / (length[:, None] * lengths)
         return [*found, structure]
 
     def _structure(self, entities: Tensor) -> Tensor:
