@@ -1,7 +1,8 @@
-"""An epoch of each row of a suite beside the time that its operations take at the matrix rate.
+"""An epoch of each row of a suite beside the least that it needs.
 
-Products of matrices are counted as a step does them, forward and backward; comparisons with
-negatives, which fused kernels make, by their formulas.
+Products of matrices are counted as a step does them, forward and backward, and take the time that
+the machine takes for as many in one large product. Comparisons with negatives, which fused kernels
+make at the speed of memory and of square roots, are measured alone, on random vectors.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.bench.costs import BACKWARD, PER_COMPONENT
+from harness.bench import kernel_times
 from harness.bench.fused import SIDE, product
 from harness.bench.text import note, short, table
 from harness.bench.timing import Spread, Tell, interleaved
@@ -25,9 +26,6 @@ Shape = tuple[int, ...]
 
 __all__ = ["Epoch", "epochs_text", "measure", "trained"]
 
-PER_NUMBER = {"dot": 2, "l1": 3, "l2": 3, "modulus": PER_COMPONENT // 2}
-"""Operations per coordinate of a comparison; a complex component is two coordinates."""
-
 
 @dataclass(frozen=True)
 class Epoch:
@@ -40,8 +38,9 @@ class Epoch:
         precision: of its products.
         seconds: of a step.
         steps: in an epoch.
-        products, comparisons: operations of a step, in products of matrices and in comparisons.
+        products: operations of a step in products of matrices.
         rate: operations per second of matrix products at the precision.
+        comparisons: seconds that the comparisons of a step take alone, forward and backward.
     """
 
     label: str
@@ -51,8 +50,8 @@ class Epoch:
     seconds: Spread
     steps: int
     products: float
-    comparisons: float
     rate: Spread
+    comparisons: Spread
 
     @property
     def epoch(self) -> float:
@@ -60,10 +59,14 @@ class Epoch:
         return self.seconds.median * self.steps
 
     @property
+    def least(self) -> float:
+        """Seconds of the products at the rate, and of the comparisons."""
+        return self.products / self.rate.median + self.comparisons.median
+
+    @property
     def ratio(self) -> float:
-        """Time over the time that the operations alone would take."""
-        operations = self.products + self.comparisons
-        return self.seconds.median / (operations / self.rate.median)
+        """Time over the least."""
+        return self.seconds.median / self.least
 
 
 def trained(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
@@ -103,7 +106,11 @@ def _epoch(run: PlannedRun, rounds: int) -> Epoch:
 
     spec = run.spec
     step, rows, comparisons = _training(spec)
-    works = {"step": step, "product": product(spec.training.precision)}
+    works = {
+        "step": step,
+        "product": product(spec.training.precision),
+        "comparisons": lambda: [part() for part in comparisons],
+    }
     products = _products_of(step)
     seconds = interleaved(works, rounds)
     return Epoch(
@@ -114,13 +121,13 @@ def _epoch(run: PlannedRun, rounds: int) -> Epoch:
         seconds["step"],
         steps_per_epoch(rows, spec.training.batch_size),
         products,
-        comparisons,
         seconds["product"].rate(2.0 * SIDE**3),
+        seconds["comparisons"],
     )
 
 
-def _training(spec: RunSpec) -> tuple[Callable[[], object], int, float]:
-    """Return a step on the first batch, the rows of an epoch, the operations of comparisons."""
+def _training(spec: RunSpec) -> tuple[Callable[[], object], int, list[Callable[[], object]]]:
+    """Return a step on the first batch, the rows of an epoch, and the comparisons of the step."""
     import torch
 
     from harness import kernels
@@ -139,10 +146,23 @@ def _training(spec: RunSpec) -> tuple[Callable[[], object], int, float]:
     batch = next(iter(epoch_batches(procedure.rows, spec.training.batch_size, spec.seed)))
     generator = torch.Generator().manual_seed(spec.seed)
     # Losses against all entities are products of matrices, which are counted as they are done.
-    pairs = 0 if spec.objective.against_all else len(batch) * (1 + spec.negatives.count)
-    per_pair = sum(PER_NUMBER[op] * width for op, width in _terms(spec, modalities)) if pairs else 0
-    comparisons = float(BACKWARD * pairs * per_pair)
+    pairs = (len(batch), 0 if spec.objective.against_all else spec.negatives.count)
+    comparisons = _comparisons(spec, modalities, index.n_entities, *pairs) if pairs[1] else []
     return lambda: procedure.step(batch, generator), len(procedure.rows), comparisons
+
+
+def _comparisons(
+    spec: RunSpec, modalities: Mapping[str, Modality], entities: int, positives: int, negatives: int
+) -> list[Callable[[], object]]:
+    """Return what compares with each table of a model's score, and takes the gradients of that."""
+    found: list[Callable[[], object]] = []
+    for op, width in _terms(spec, modalities):
+        sizes = kernel_times.Sizes(
+            positives=positives, negatives=negatives, entities=entities, width=width, ranked=1
+        )
+        parts = kernel_times.works(op, kernel_times.table_of(sizes), sizes)
+        found += [part for name, part in parts.items() if name != "ranking"]
+    return found
 
 
 def _terms(spec: RunSpec, modalities: Mapping[str, Modality]) -> tuple[tuple[Op, int], ...]:
@@ -181,18 +201,21 @@ def epochs_text(epochs: Sequence[Epoch]) -> str:
             short(one.seconds.median),
             short(one.epoch),
             short(one.products / 1e9),
-            short(one.comparisons / 1e9),
+            short(one.comparisons.median),
+            short(one.least),
             f"{one.ratio:.2f}",
         ]
         for one in epochs
     ]
     rates = {one.precision: short(one.rate.median / 1e9) for one in epochs}
     explained = (
-        "GFLOP of a step: in products of matrices, counted as they are done, and in comparisons "
-        "with negatives, by formula. ratio: time / (GFLOP / rate), the rate that of products of "
-        f"matrices {SIDE} x {SIDE} in the same minute "
-        f"({', '.join(f'{rate} GFLOP/s in {name}' for name, rate in rates.items())}). Comparisons "
-        "are bound by memory and square roots (`harness bench kernels`)."
+        "GFLOP: of a step, in products of matrices, counted as they are done. comp.: seconds that "
+        "its comparisons with negatives take alone, forward and backward, on random vectors; they "
+        "are bound by memory and square roots (`harness bench kernels`). least: these seconds and "
+        f"GFLOP / rate, the rate that of products of matrices {SIDE} x {SIDE} in the same minute "
+        f"({', '.join(f'{rate} GFLOP/s in {name}' for name, rate in rates.items())}). ratio: "
+        "s/step / least."
     )
-    headers = ["row", "dataset", "", "steps", "s/step", "s/epoch", "GFLOP", "compared", "ratio"]
+    headers = ["row", "dataset", "", "steps", "s/step", "s/epoch", "GFLOP", "comp.", "least",
+               "ratio"]  # fmt: skip
     return "\n".join([table(headers, rows, left=3), "", note(explained)])
