@@ -145,7 +145,7 @@ def padded_products(rows: Tensor, matrices: Tensor, sizes: list[int]) -> Tensor:
     group = torch.repeat_interleave(counts, output_size=len(rows))
     place = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[group]
     padded = rows.new_zeros(len(sizes), max(sizes), rows.shape[1])
-    return torch.bmm(padded.index_put((group, place), rows), matrices)[group, place]
+    return torch.bmm(padded.index_put_((group, place), rows), matrices)[group, place]
 
 
 class Norm(nn.Module):

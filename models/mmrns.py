@@ -193,7 +193,7 @@ class MMRNS(Strategy):
             mine = relation == each
             seen, length = self.attention.structures(own[mine], hidden_own[mine], each)
             compared, lengths = self.attention.structures(others, hidden, each)
-            # The products are fewer than the numbers compared: they are divided, not those.
+            # A relation has fewer positives here than a vector numbers: products are divided.
             structure[mine] = seen @ compared.T / (length[:, None] * lengths)
         return [*found, structure]
 

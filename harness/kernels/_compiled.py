@@ -339,7 +339,7 @@ def mixed_table_gradient(
 
 
 @_strict
-def _mixed(h):
+def _hashed(h):
     """Mix 32 bits: "lowbias32", https://nullprogram.com/blog/2018/07/31/ (bias 0.17)."""
     h = np.uint32(h ^ (h >> np.uint32(16)))
     h = np.uint32(h * np.uint32(0x7FEB352D))
@@ -350,13 +350,13 @@ def _mixed(h):
 
 @_strict
 def dropout(x, first, second, threshold, factor, out, low, high):
-    """Write x * factor, or 0 where the hash of a place and two seeds is below the threshold.
+    """Write x * factor, or x * 0 where the hash of a place and two seeds is below the threshold.
 
     After 2^32 numbers the pattern repeats.
     """
     for i in range(np.uint64(low), np.uint64(high)):
-        h = _mixed(np.uint32(_mixed(np.uint32(np.uint32(i) + first)) ^ second))
-        out[i] = x[i] * factor if h >= threshold else np.float32(0)
+        h = _hashed(np.uint32(_hashed(np.uint32(np.uint32(i) + first)) ^ second))
+        out[i] = x[i] * (factor if h >= threshold else np.float32(0))
 
 
 @_loose

@@ -407,9 +407,9 @@ def dropout(x: Tensor, rate: float) -> Tensor:
 
     A number is dropped by a hash of its place and of two seeds that torch's generator draws, so
     nothing is kept for the backward pass and the threads do not matter. Other types than float32
-    are left to torch, and so is what is being compiled.
+    are left to torch.
     """
-    if x.dtype != torch.float32 or torch.compiler.is_compiling():
+    if x.dtype != torch.float32:
         return reference.dropout(x, rate)
     seeds = torch.randint(2**32, (2,), dtype=torch.int64)
     dropped: Tensor = _Dropout.apply(x, rate, seeds)  # type: ignore[no-untyped-call]
@@ -432,10 +432,11 @@ def _dropped(x: Tensor, rate: float, seeds: Tensor) -> Tensor:
     x = x.contiguous()
     out = torch.empty_like(x)
     first, second = seeds.tolist()
+    threshold = min(round(rate * 2**32), 2**32 - 1)
     threads.over(
         threads.even_parts(x.numel(), x.numel()), compiled().dropout,
         array(x).reshape(-1), np.uint32(first), np.uint32(second),
-        np.uint32(round(rate * 2**32)), np.float32(1 / (1 - rate)), out.numpy().reshape(-1),
+        np.uint32(threshold), np.float32(1 / (1 - rate)), out.numpy().reshape(-1),
     )  # fmt: skip
     return out
 

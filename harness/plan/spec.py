@@ -268,7 +268,8 @@ class TrainingSpec(Config):
     compile: bool = False
     """Compile with torch what a training step encodes; takes a C++ compiler, and minutes at first.
     Meant for GPUs: on a CPU a compiled MoCME step took 13 to 57 percent longer. Figures differ by
-    rounding. Ignored by models whose tables are their parameters: nothing is computed."""
+    rounding, and on CPUs by what dropout drops. Ignored by models whose tables are their
+    parameters: nothing is computed."""
 
 
 class Protocol(Config):

@@ -19,8 +19,8 @@ Encode = Callable[[Tensor | None], Tables]
 def compiled(encode: Encode) -> Encode:
     """Return ``encode`` compiled by torch, once for all numbers of entities.
 
-    Dropout draws the numbers it draws without. What torch cannot compile runs as it is, between the
-    compiled parts.
+    Dropout is torch's own, which on CPUs drops other numbers than the kernels do. What torch
+    cannot compile runs as it is, between the compiled parts.
 
     Raises:
         MachineError: in the first call: the machine has no compiler that torch can use.

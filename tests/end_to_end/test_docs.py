@@ -61,6 +61,9 @@ NOT_RUN = {
     "pip install -e .": "needs the network; the wheel is installed by test_wheel.py",
     "pip install -e '.[test]'": "needs the network; it is how these tests came here",
     "pytest": "this is it",
+    "pytest -m cuda": "needs a GPU",
+    "harness run suites/main_table.yaml --only dataset=mkg-w,seed=0 --device cuda --workers 6 "
+    "--threads 2": "needs a GPU",
     "pytest tests/contract/test_models.py -k transe_text": "needs the file in the checkout",
     "pytest tests/benchmarks/test_kernels_benchmark.py --benchmark-only "
     "--benchmark-columns=min,median": "minutes",
