@@ -406,9 +406,11 @@ def dropout(x: Tensor, rate: float) -> Tensor:
     """Set numbers to zero at random, differentiably; see ``reference.dropout``.
 
     A number is dropped by a hash of its place and of two seeds that torch's generator draws, so
-    nothing is kept for the backward pass and the threads do not matter. Other types than float32
-    are left to torch.
+    nothing is kept for the backward pass and the threads do not matter. Half precision drops what
+    float32 does; float64 is left to torch.
     """
+    if x.dtype in (torch.bfloat16, torch.float16):
+        return dropout(x.float(), rate).to(x.dtype)
     if x.dtype != torch.float32:
         return reference.dropout(x, rate)
     seeds = torch.randint(2**32, (2,), dtype=torch.int64)
