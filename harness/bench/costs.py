@@ -11,7 +11,7 @@ import torch
 from harness.bench.stages import QUERIES, ROWS
 from harness.plan.complexity import Case
 
-__all__ = ["BACKWARD", "PER_COMPONENT", "Cost", "Rates", "cost", "measure_rates"]
+__all__ = ["Cost", "Rates", "cost", "measure_rates"]
 
 BACKWARD = 3
 """A backward pass takes twice the operations of a forward pass."""

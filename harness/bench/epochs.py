@@ -106,11 +106,9 @@ def _epoch(run: PlannedRun, rounds: int) -> Epoch:
 
     spec = run.spec
     step, rows, comparisons = _training(spec)
-    works = {
-        "step": step,
-        "product": product(spec.training.precision),
-        "comparisons": lambda: [part() for part in comparisons],
-    }
+    works = {"step": step, "product": product(spec.training.precision)}
+    if comparisons:
+        works["comparisons"] = lambda: [part() for part in comparisons]
     products = _products_of(step)
     seconds = interleaved(works, rounds)
     return Epoch(
@@ -122,7 +120,7 @@ def _epoch(run: PlannedRun, rounds: int) -> Epoch:
         steps_per_epoch(rows, spec.training.batch_size),
         products,
         seconds["product"].rate(2.0 * SIDE**3),
-        seconds["comparisons"],
+        seconds.get("comparisons", Spread(0.0, 0.0, 0.0)),
     )
 
 
@@ -145,21 +143,22 @@ def _training(spec: RunSpec) -> tuple[Callable[[], object], int, list[Callable[[
     procedure.start_epoch(0)
     batch = next(iter(epoch_batches(procedure.rows, spec.training.batch_size, spec.seed)))
     generator = torch.Generator().manual_seed(spec.seed)
-    # Losses against all entities are products of matrices, which are counted as they are done.
-    pairs = (len(batch), 0 if spec.objective.against_all else spec.negatives.count)
-    comparisons = _comparisons(spec, modalities, index.n_entities, *pairs) if pairs[1] else []
+    comparisons = _comparisons(spec, modalities, index.n_entities, len(batch))
     return lambda: procedure.step(batch, generator), len(procedure.rows), comparisons
 
 
 def _comparisons(
-    spec: RunSpec, modalities: Mapping[str, Modality], entities: int, positives: int, negatives: int
+    spec: RunSpec, modalities: Mapping[str, Modality], entities: int, positives: int
 ) -> list[Callable[[], object]]:
-    """Return what compares with each table of a model's score, and takes the gradients of that."""
+    """Return what compares with each table of a model's score, and takes the gradients of that.
+
+    Nothing does in a loss against all entities: its products are counted as they are done.
+    """
+    if spec.objective.against_all:
+        return []
     found: list[Callable[[], object]] = []
     for op, width in _terms(spec, modalities):
-        sizes = kernel_times.Sizes(
-            positives=positives, negatives=negatives, entities=entities, width=width, ranked=1
-        )
+        sizes = kernel_times.Sizes(positives, spec.negatives.count, entities, width, ranked=1)
         parts = kernel_times.works(op, kernel_times.table_of(sizes), sizes)
         found += [part for name, part in parts.items() if name != "ranking"]
     return found

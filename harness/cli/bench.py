@@ -139,7 +139,7 @@ def models(
     rounds: Rounds = 3,
     json_: Json = None,
 ) -> None:
-    """Measure an epoch of each row of a suite beside the time its operations need."""
+    """Measure an epoch of each row of a suite beside the least that it needs."""
     from harness import catalog
     from harness.bench import epochs
     from harness.bench.text import machine, machine_text, write_json

@@ -138,3 +138,9 @@ def test_rotation_of_queries(benchmark, queries, backward):
     if backward:
         work = lambda: torch.autograd.grad(turned, (anchor, phase), outer, retain_graph=True)  # noqa: E731
     run(benchmark, "rotation", work, 15)
+
+
+@pytest.mark.parametrize("implementation", [cpu, reference], ids=["fused", "reference"])
+def test_dropout(benchmark, implementation):
+    x = torch.rand(10_000_000)
+    run(benchmark, "dropout", lambda: implementation.dropout(x, 0.3), 10)
