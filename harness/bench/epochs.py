@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from harness.bench import kernel_times
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 __all__ = ["Epoch", "epochs_text", "measure", "trained"]
+
+LABEL = 15
+"""Columns that the label of a row may take; a longer one goes on below."""
 
 
 @dataclass(frozen=True)
@@ -191,21 +195,14 @@ def _added_product(total: Shape, left: Shape, right: Shape, **_: object) -> int:
 
 def epochs_text(epochs: Sequence[Epoch]) -> str:
     """Return the rows beside the time of their operations."""
-    rows = [
-        [
-            one.label,
-            one.dataset,
-            one.precision,
-            f"{one.steps:,}",
-            short(one.seconds.median),
-            short(one.epoch),
-            short(one.products / 1e9),
-            short(one.comparisons.median),
-            short(one.least),
-            f"{one.ratio:.2f}",
-        ]
-        for one in epochs
-    ]
+    headers = ["row", "dataset", "", "s/step", "s/epoch", "GFLOP", "comp.", "least", "ratio"]
+    rows = []
+    for one in epochs:
+        first, *more = wrap(one.label, LABEL)
+        numbers = [one.seconds.median, one.epoch, one.products / 1e9, one.comparisons.median]
+        values = [*map(short, [*numbers, one.least]), f"{one.ratio:.2f}"]
+        rows.append([first, one.dataset, one.precision, *values])
+        rows += [[line, *[""] * (len(headers) - 1)] for line in more]
     rates = {one.precision: short(one.rate.median / 1e9) for one in epochs}
     explained = (
         "GFLOP: of a step, in products of matrices, counted as they are done. comp.: seconds that "
@@ -215,6 +212,4 @@ def epochs_text(epochs: Sequence[Epoch]) -> str:
         f"({', '.join(f'{rate} GFLOP/s in {name}' for name, rate in rates.items())}). ratio: "
         "s/step / least."
     )
-    headers = ["row", "dataset", "", "steps", "s/step", "s/epoch", "GFLOP", "comp.", "least",
-               "ratio"]  # fmt: skip
     return "\n".join([table(headers, rows, left=3), "", note(explained)])

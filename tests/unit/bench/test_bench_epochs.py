@@ -66,8 +66,8 @@ def test_each_row_that_learns_is_measured_once() -> None:
 
 def test_the_text_says_what_was_measured() -> None:
     one = Epoch(
-        "MoMoK", "mkg-w", "names", "fp32", Spread(1, 2, 3), 40, 50e9, Spread(40e9, 50e9, 60e9),
-        Spread(0.1, 0.25, 0.3),
+        "MoCME mean weights", "mkg-w@clean", "names", "fp32", Spread(1, 2, 3), 40, 50e9,
+        Spread(40e9, 50e9, 60e9), Spread(0.1, 0.25, 0.3),
     )  # fmt: skip
     assert one.least == pytest.approx(1.25)
     assert one.ratio == pytest.approx(1.6)
