@@ -10,8 +10,6 @@ for the test, with the features of the test and the weights of the training."""
 from __future__ import annotations
 
 import math
-import resource
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +29,7 @@ from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
 from harness.index import KnownAnswers
 from harness.model import MODELS, Model
+from harness.peak import forget_peak, peak
 from harness.plan.spec import RunSpec
 from harness.splits import (
     SplitOutcome,
@@ -233,7 +232,7 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
         )
         outcome.ranks.save(place.folder / RANKS)
     before = [sample for sample in record.timings if sample.name != PEAK]
-    peak = max((s.value for s in record.timings if s.name == PEAK), default=0.0)
+    most = max((s.value for s in record.timings if s.name == PEAK), default=0.0)
     provenance = _with_test(record.provenance, access.provenance)
     # What the model says of its weights is said of the features that it was tested on.
     said = model.diagnostics() if spec.trained_as != spec else {}
@@ -242,7 +241,7 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
             "status": "ok",
             "metrics": (*record.metrics, *outcome.metrics),
             "diagnostics": {**record.diagnostics, **said},
-            "timings": (*before, *_timings("test", outcome, device, peak)),
+            "timings": (*before, *_timings("test", outcome, device, most)),
             "provenance": provenance | counted(place.folder),
         }
     )
@@ -331,6 +330,7 @@ def _prepare(place: Workplace) -> torch.device:
     kernels.prepare(device.type)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    forget_peak()  # of what this process did before
     return device
 
 
@@ -463,12 +463,10 @@ def _timings(
 ) -> tuple[TimingSample, ...]:
     """Return the time of a ranking, and the process's peak of memory (``before``: an earlier)."""
     if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device)
+        taken = torch.cuda.max_memory_allocated(device)
     else:
-        # Kibibytes on Linux, bytes on macOS.
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    memory = TimingSample(name=PEAK, value=max(before, float(peak)), unit="bytes")
+        taken = peak()
+    memory = TimingSample(name=PEAK, value=max(before, float(taken)), unit="bytes")
     if outcome is None or outcome.seconds is None:
         return (memory,)
     return TimingSample(name=f"evaluate.{split}", value=outcome.seconds), memory

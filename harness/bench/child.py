@@ -118,12 +118,13 @@ def answer_of(line: str) -> Answer | None:
 def _serve(name: str, model: str, dataset: str) -> int:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    from harness.bench import memory
+    from harness.bench.memory import resident
     from harness.data.load import load_graph
+    from harness.peak import peak
 
     try:
         build = CONTENDERS[name].load()
-        start = memory.resident()
+        start = resident()
         contender = build(model, load_graph(dataset))
     except HarnessError as error:
         print(error, file=sys.stderr)
@@ -131,14 +132,14 @@ def _serve(name: str, model: str, dataset: str) -> int:
     answers.write(json.dumps({"rankings": list(contender.rankings)}) + "\n")
     for line in sys.stdin:
         found = _measure(contender, json.loads(line), CONTENDERS[name].triples)
-        answers.write(json.dumps({**found, "peak": memory.peak() - start}) + "\n")
+        answers.write(json.dumps({**found, "peak": peak() - start}) + "\n")
     return 0
 
 
 def _measure(contender: Contender, request: dict[str, Any], triples: int) -> Answer:
-    from harness.bench import memory
+    from harness.peak import forget_peak
 
-    memory.forget_peak()
+    forget_peak()
     if "rank" in request:
         return contender.rankings[request["rank"]](triples)._asdict()
     return contender.train(request["train"])._asdict()

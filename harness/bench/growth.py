@@ -10,10 +10,11 @@ from harness import catalog, kernels
 from harness.bench import growth_cases as cases
 from harness.bench.exponents import Exponent, fit, upper_half
 from harness.bench.growth_cases import Factor, factors
-from harness.bench.memory import forget_peak, peak, require
+from harness.bench.memory import require
 from harness.bench.text import note, short, table
 from harness.bench.timing import Spread, Tell
 from harness.errors import ConfigError, suggest
+from harness.peak import forget_peak, peak
 
 __all__ = ["LARGEST", "Growth", "growth_text", "measure"]
 

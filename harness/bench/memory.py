@@ -1,12 +1,9 @@
-"""Memory: what this process takes now, the most it or a work took, and what is too much."""
+"""Memory: what this process takes now, the most that a work took, and what is too much."""
 
 from __future__ import annotations
 
 import os
-import resource
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import MachineError
@@ -18,14 +15,9 @@ __all__ = [
     "allocated_peak",
     "ask_for_huge_pages",
     "available",
-    "forget_peak",
-    "peak",
     "require",
     "resident",
 ]
-
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-
 
 def require(need: int, what: str) -> None:
     """Refuse what cannot fit, before hours of swapping or a traceback of the allocator.
@@ -72,28 +64,6 @@ def ask_for_huge_pages() -> None:
     ``/sys/kernel/mm/transparent_hugepage/enabled`` is not "never".
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-
-
-def forget_peak() -> bool:
-    """Let ``peak`` start anew; return False where the system cannot (only Linux can)."""
-    try:
-        _CLEAR.write_text("5")  # man 5 proc: resets the peak resident set size
-    except OSError:
-        return False
-    return True
-
-
-def peak() -> int:
-    """Return the most bytes that were in memory since ``forget_peak`` (or since the start)."""
-    try:
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    except OSError:
-        pass
-    # Kibibytes on Linux, bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def allocated_peak(work: Callable[[], object], device: torch.device) -> int:

@@ -209,6 +209,7 @@ def measured(device: str, threads: int, workers: int = 1) -> Measured:
     from harness.pipeline import resolve_device
     from harness.plan.estimator import Estimator
     from harness.plan.machine import measure_machine, memory_limit, used_by_others
+    from harness.training.beside import look
 
     target = str(resolve_device(device))
     if workers > 1 and not threads:
@@ -218,7 +219,7 @@ def measured(device: str, threads: int, workers: int = 1) -> Measured:
     # Before any data are loaded, for what the process takes then is measured too.
     machine = measure_machine(target, _machine_file(target, torch.get_num_threads()))
     busy = max(machine.busy, used_by_others())  # the models are timed now
-    estimator = Estimator(target, announce=lambda text: print(text, file=sys.stderr))
+    estimator = Estimator(target, look, announce=lambda text: print(text, file=sys.stderr))
     return Measured(estimator, machine, busy, memory_limit(torch.device(target)))
 
 
@@ -293,7 +294,6 @@ def describe(
     parts = [title, _table(lines), *_totals(lines, state, workers), *accuracy(busy)]
     failing = {f"{line.label} on {line.dataset}: {line.budget}": None for line in lines
                if isinstance(line.budget, str)}  # fmt: skip
-    parts += _beside(plan)
     if failing:
         parts += ["", "no estimate, and not in the totals:", *(f"  {text}" for text in failing)]
     short = shortage(_needs(lines, state), limit, workers)
@@ -372,19 +372,6 @@ def accuracy(busy: float) -> list[str]:
             "may be too long; a dry run when it is idle measures it again."
         )
     return told
-
-
-def _beside(plan: Plan) -> list[str]:
-    """Say which rows do more than the estimate counts."""
-    rows = dict.fromkeys(
-        run.label
-        for run in plan.runs
-        if run.spec.negatives.strategy.name or run.spec.adversary.kind != "none"
-    )
-    if not rows:
-        return []
-    told = f"Not counted: strategies of negatives and adversaries (rows {', '.join(rows)})."
-    return textwrap.wrap(told, WIDTH)
 
 
 def _total(name: str, runs: Sequence[str], costs: dict[str, Budget | str], workers: int) -> str:

@@ -112,5 +112,6 @@ def _estimator(device: str, roots: tuple[Path, ...]) -> Estimator:
     ``roots`` is part of the key alone: another data folder may hold another copy.
     """
     from harness.plan.estimator import Estimator
+    from harness.training.beside import look
 
-    return Estimator(device)
+    return Estimator(device, look)

@@ -17,7 +17,17 @@ from harness.plan.machine import Machine
 from harness.plan.profile import FeatureSize, Profile
 from harness.plan.spec import RunSpec
 
-__all__ = ["ACCURACY", "START_UP", "Budget", "Process", "Sizes", "estimate", "memory"]
+__all__ = [
+    "ACCURACY",
+    "NOTHING",
+    "START_UP",
+    "Beside",
+    "Budget",
+    "Process",
+    "Sizes",
+    "estimate",
+    "memory",
+]
 
 START_UP = 4.0
 """Seconds a process takes to import its libraries and load its compiled kernels, measured on two
@@ -78,6 +88,21 @@ class Process(NamedTuple):
     resident: float
 
 
+class Beside(NamedTuple):
+    """What a strategy of negatives and an adversary add to a step.
+
+    Attributes:
+        seconds: of a step.
+        saved: bytes kept for the backward pass.
+    """
+
+    seconds: float
+    saved: float
+
+
+NOTHING = Beside(0.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Sizes:
     """What the cost of a run depends on in its dataset.
@@ -102,7 +127,9 @@ class Sizes:
         return cls(graph.n_entities, graph.n_relations, train, valid, test, features)
 
 
-def estimate(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> Budget:
+def estimate(
+    spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile, beside: Beside = NOTHING
+) -> Budget:
     """Return what a run takes at most.
 
     Args:
@@ -110,13 +137,16 @@ def estimate(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) ->
         sizes: of its dataset and features.
         machine: rates of the machine.
         profile: costs of the run's model with these features (``profile_model``).
+        beside: costs of the rest of a step.
     """
     process = Process(machine.device, machine.libraries, machine.resident)
-    size, remedy = memory(spec, sizes, process, profile)
-    return Budget(_seconds(spec, sizes, machine, profile), size, remedy)
+    size, remedy = memory(spec, sizes, process, profile, beside)
+    return Budget(_seconds(spec, sizes, machine, profile, beside), size, remedy)
 
 
-def _seconds(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> float:
+def _seconds(
+    spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile, beside: Beside
+) -> float:
     # The chosen model is ranked on both splits at the end.
     last = _ranking(sizes.valid + sizes.test, spec, sizes, machine, profile)
     if not profile.trainable:
@@ -127,7 +157,8 @@ def _seconds(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) ->
     steps = training.epochs * math.ceil(rows / training.batch_size)
     validations = math.ceil(training.epochs / training.evaluate_every)
     valid = _ranking(sizes.valid, spec, sizes, machine, profile)
-    return steps * _step(spec, sizes, machine, profile) + validations * valid + last
+    step = _step(spec, sizes, machine, profile) + beside.seconds
+    return steps * step + validations * valid + last
 
 
 def _step(spec: RunSpec, sizes: Sizes, machine: Machine, profile: Profile) -> float:
@@ -188,7 +219,9 @@ def _ranking(
     return compared + queries * profile.querying + 2 * profile.encoding * sizes.entities
 
 
-def memory(spec: RunSpec, sizes: Sizes, process: Process, profile: Profile) -> tuple[float, str]:
+def memory(
+    spec: RunSpec, sizes: Sizes, process: Process, profile: Profile, beside: Beside = NOTHING
+) -> tuple[float, str]:
     """Return the peak memory of a run in bytes, and what makes the largest part of it smaller.
 
     Args:
@@ -196,9 +229,12 @@ def memory(spec: RunSpec, sizes: Sizes, process: Process, profile: Profile) -> t
         sizes: of its dataset and features.
         process: what it runs in.
         profile: sizes of the run's model with these features (``profile_model``).
+        beside: sizes of the rest of a step.
     """
     parts = (
-        _counting(sizes, profile) if not profile.terms else _training(spec, sizes, process, profile)
+        _training(spec, sizes, process, profile, beside)
+        if profile.terms
+        else _counting(sizes, profile)
     )
     parts["use fewer modalities (data.modalities)"] = sum(
         4.0 * sizes.entities * size.width * (1 + size.coverage) for size in sizes.features.values()
@@ -219,7 +255,9 @@ def _counting(sizes: Sizes, profile: Profile) -> dict[str, float]:
 _LARGER = "take a machine with more"
 
 
-def _training(spec: RunSpec, sizes: Sizes, process: Process, profile: Profile) -> dict[str, float]:
+def _training(
+    spec: RunSpec, sizes: Sizes, process: Process, profile: Profile, beside: Beside
+) -> dict[str, float]:
     """Return, by remedy, what training takes."""
     positives = min(spec.training.batch_size, sizes.train)
     compared = (
@@ -227,7 +265,7 @@ def _training(spec: RunSpec, sizes: Sizes, process: Process, profile: Profile) -
         if spec.objective.against_all
         else BYTES_PER_PAIR * positives * (spec.negatives.count + 1)
     )
-    pairs = compared + 2 * positives * profile.query_saved
+    pairs = compared + 2 * positives * profile.query_saved + beside.saved
     encoded = _encoded(spec, sizes, process.device, profile)
     tables = encoded * (profile.saved + TABLE_GRADIENTS * 4.0 * profile.table_width)
     parameters = profile.parameters(sizes.entities, sizes.relations)

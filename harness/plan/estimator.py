@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from harness.data.load import load, load_graph, unencoded
-from harness.plan.budget import Budget, Process, Sizes, estimate, memory
+from harness.plan.budget import NOTHING, Beside, Budget, Process, Sizes, estimate, memory
 from harness.plan.expand import PlannedRun
 from harness.plan.machine import Machine
 from harness.plan.profile import FeatureSize, Profile, profile_model
 from harness.plan.spec import DataSpec, RunSpec
 
-__all__ = ["Estimator", "first_line"]
+__all__ = ["Estimator", "Look", "first_line"]
 
 PROCESS = 250 * 2**20, 500 * 2**20
 """Bytes of a process with its libraries, and with its kernels too, where no machine was measured:
 what two cores of an AMD EPYC showed, rounded down."""
+
+
+class Look(Protocol):
+    """Looks at what a run does beside its model's loss (``harness.training.beside``)."""
+
+    def __call__(self, spec: RunSpec, sizes: Sizes, device: str, *, timed: bool) -> Beside:
+        """Return its costs; ``timed``: seconds too."""
+        ...
 
 
 class Estimator:
@@ -23,13 +32,17 @@ class Estimator:
 
     Args:
         device: where they will compute.
+        look: looks at the rest of a run's steps.
         announce: told which run's model is looked at.
     """
 
-    def __init__(self, device: str, announce: Callable[[str], None] = lambda _: None) -> None:
-        self.device, self.announce = device, announce
+    def __init__(
+        self, device: str, look: Look, announce: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.device, self.look, self.announce = device, look, announce
         self._sizes: dict[str, Sizes] = {}
         self._profiles: dict[str, Profile] = {}
+        self._beside: dict[str, Beside] = {}
 
     def budget(self, run: PlannedRun, machine: Machine) -> Budget:
         """Return what a run takes on a machine.
@@ -39,7 +52,8 @@ class Estimator:
         """
         sizes = self._sizes_of(run.spec.data)
         profile = self._profile_of(run.spec, run.label, sizes, timed=True)
-        return estimate(run.spec, sizes, machine, profile)
+        beside = self._beside_of(run.spec, sizes, timed=True)
+        return estimate(run.spec, sizes, machine, profile, beside)
 
     def parameters(self, run: PlannedRun) -> dict[str, int]:
         """Return the number of parameters of each part of a run's model on its graph.
@@ -64,7 +78,9 @@ class Estimator:
         """
         sizes = self._sizes_of(spec.data)
         profile = self._profile_of(spec, label, sizes, timed=False)
-        return memory(spec, sizes, Process(self.device.partition(":")[0], *PROCESS), profile)
+        process = Process(self.device.partition(":")[0], *PROCESS)
+        beside = self._beside_of(spec, sizes, timed=False)
+        return memory(spec, sizes, process, profile, beside)
 
     def _profile_of(self, spec: RunSpec, label: str, sizes: Sizes, *, timed: bool) -> Profile:
         key = f"{spec.model.model_dump_json()} {sorted(sizes.features.items())} {timed}"
@@ -74,6 +90,15 @@ class Estimator:
                 spec.model, sizes.features, self.device, timed=timed
             )
         return self._profiles[key]
+
+    def _beside_of(self, spec: RunSpec, sizes: Sizes, *, timed: bool) -> Beside:
+        if not spec.negatives.strategy.name and spec.adversary.kind == "none":
+            return NOTHING
+        parts = (spec.model, spec.negatives, spec.adversary, spec.training)
+        key = f"{[part.model_dump_json() for part in parts]} {sizes} {timed}"
+        if key not in self._beside:
+            self._beside[key] = self.look(spec, sizes, self.device, timed=timed)
+        return self._beside[key]
 
     def _sizes_of(self, data: DataSpec) -> Sizes:
         key = data.model_dump_json()

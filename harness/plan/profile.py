@@ -22,7 +22,7 @@ from harness.model import MODELS, Model
 from harness.plan.machine import best_time
 from harness.plan.spec import ModelSpec
 
-__all__ = ["FeatureSize", "Profile", "profile_model"]
+__all__ = ["FeatureSize", "Profile", "profile_model", "saved_bytes", "small_run"]
 
 ENTITIES = 4096
 """Size of the small graph: more than the 2,048 entities MoCME's estimators draw per step."""
@@ -122,7 +122,7 @@ def profile_model(
     clock: Clock = best_time if timed else lambda work: 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = _small(MODELS.get(spec.name), spec, features).to(device)
+        model = small_run(spec, features)[0].to(device)
         some = torch.arange(QUERIES, device=device)
         relations = some % RELATIONS
         if not model.decomposable:
@@ -146,9 +146,9 @@ def _filling(model: Model, some: Tensor, relations: Tensor, clock: Clock) -> Pro
 def _comparing(model: Model, some: Tensor, relations: Tensor, clock: Clock) -> Profile:
     encodes = not model.free_encoding
     model.train()
-    with _saved_bytes() as saved:
+    with saved_bytes() as saved:
         tables = model.encode()
-    with _saved_bytes() as query_saved:
+    with saved_bytes() as query_saved:
         query = model.queries(tables, some, relations, "tail")
     auxiliary, auxiliary_saved = _auxiliary(model, some.device, clock)
     parts = _parameters(model)
@@ -198,14 +198,26 @@ def _auxiliary(model: Model, device: torch.device, clock: Clock) -> tuple[float,
             loss.backward()
             adam.step()
 
-    with _saved_bytes() as saved:
+    with saved_bytes() as saved:
         step()
     return clock(step), float(saved.total)
 
 
-def _small(model_class: type[Model], spec: ModelSpec, features: Mapping[str, FeatureSize]) -> Model:
+def small_run(
+    spec: ModelSpec, features: Mapping[str, FeatureSize], relations: int = RELATIONS
+) -> tuple[Model, GraphIndex, dict[str, Modality]]:
+    """Return a model on a small graph with features of the given sizes, and these two.
+
+    Args:
+        spec: the model and its options.
+        features: modality -> its size.
+        relations: of the graph.
+
+    Raises:
+        ConfigError, RuntimeError, ...: whatever the model raises when it is built.
+    """
     chain = torch.arange(ENTITIES)
-    train = torch.stack([chain, chain % RELATIONS, chain.roll(1)], 1)
+    train = torch.stack([chain, chain % relations, chain.roll(1)], 1)
     modalities = {}
     for name, size in features.items():
         present = chain < max(1, round(size.coverage * ENTITIES))
@@ -215,8 +227,10 @@ def _small(model_class: type[Model], spec: ModelSpec, features: Mapping[str, Fea
             ids = torch.randint(ENTITIES, (ENTITIES, size.tokens))
             tokens = Tokens(torch.randn(ENTITIES, size.width), ids).of(present)
         modalities[name] = Modality(name, matrix, present, tokens)
+    model_class = MODELS.get(spec.name)
+    index = GraphIndex(ENTITIES, relations, train)
     config = model_class.Config.model_validate(spec.options)
-    return model_class(config, GraphIndex(ENTITIES, RELATIONS, train), modalities)
+    return model_class(config, index, modalities), index, modalities
 
 
 def _parameters(model: Model) -> dict[str, tuple[int, int, int]]:
@@ -249,7 +263,8 @@ class _SavedBytes:
 
 
 @contextmanager
-def _saved_bytes() -> Iterator[_SavedBytes]:
+def saved_bytes() -> Iterator[_SavedBytes]:
+    """Count what autograd keeps for the backward pass of what is computed within: ``total``."""
     counted = _SavedBytes()
     with torch.autograd.graph.saved_tensors_hooks(counted.pack, lambda tensor: tensor):
         yield counted

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from harness import pipeline
 from harness.data.load import load_graph
 from harness.errors import ConfigError
 from harness.evaluation.ranks import Ranks
+from harness.peak import peak
 from harness.pipeline import Workplace
 from harness.plan.spec import OptimiserSpec, RunSpec, TrainingSpec
 from harness.store import open_store
@@ -93,6 +96,15 @@ def test_the_stages_together_are_the_run(tmp_path: Path) -> None:
     assert names[-3:] == ["evaluate.valid", "evaluate.test", "memory.peak"]
     ranks = [(tmp_path / name / "ranks.npz").read_bytes() for name in ("straight", "apart")]
     assert ranks[0] == ranks[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can forget a peak")
+def test_memory_is_the_run_s_own_and_not_what_the_process_did_before(tmp_path: Path) -> None:
+    with mmap(-1, 1000 * 2**20) as held:  # what numpy frees the process may keep
+        held.write(bytes(len(held)))
+        high = peak()
+    [memory] = [t.value for t in train(tmp_path).timings if t.name == "memory.peak"]
+    assert memory < high - 500 * 2**20
 
 
 def test_a_tested_run_is_not_tested_again(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from harness.errors import RunError
 from harness.plan import estimator, machine
 from harness.plan.estimator import Estimator
 from harness.plan.spec import RunSpec
+from harness.training.beside import look
 
 load_models()
 
@@ -33,7 +34,7 @@ def spec(name: str = "transe", *, options: Mapping[str, Any] = {}, **parts: Any)
 
 
 def memory(run: RunSpec) -> float:
-    return Estimator("cpu").memory(run, "a row")[0]
+    return Estimator("cpu", look).memory(run, "a row")[0]
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_a_run_that_fits_is_started_without_a_word(
     ],
 )
 def test_the_remedy_is_for_the_largest_part(parts: dict[str, Any], remedy: str) -> None:
-    assert Estimator("cpu").memory(spec(**parts), "a row")[1] == remedy
+    assert Estimator("cpu", look).memory(spec(**parts), "a row")[1] == remedy
 
 
 def test_sizes_are_told_without_timing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from harness.plan import machine
 from harness.plan.estimator import Estimator
 from harness.plan.machine import Machine
 from harness.plan.single import plan_values
+from harness.training.beside import look
 
 MACHINE = Machine(
     key="cpu/test",
@@ -62,7 +63,7 @@ def test_parameters_are_those_of_the_model_on_the_dataset_by_part() -> None:
 def test_memory_is_that_of_a_dry_run() -> None:
     found = costs("rotate", "--dataset", "atlas")
     [run] = plan_values({"model.name": "rotate", "data.dataset": "atlas"}, "").runs
-    assert found["bytes"] == Estimator("cpu").budget(run, MACHINE).bytes
+    assert found["bytes"] == Estimator("cpu", look).budget(run, MACHINE).bytes
 
 
 def test_a_model_of_reverse_relations_has_a_loss_that_it_can_be_trained_with() -> None:
