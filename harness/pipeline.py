@@ -462,10 +462,7 @@ def _timings(
     split: str, outcome: SplitOutcome | None, device: torch.device, before: float = 0.0
 ) -> tuple[TimingSample, ...]:
     """Return the time of a ranking, and the process's peak of memory (``before``: an earlier)."""
-    if device.type == "cuda":
-        taken = torch.cuda.max_memory_allocated(device)
-    else:
-        taken = peak()
+    taken = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak()
     memory = TimingSample(name=PEAK, value=max(before, float(taken)), unit="bytes")
     if outcome is None or outcome.seconds is None:
         return (memory,)

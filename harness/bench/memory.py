@@ -19,6 +19,7 @@ __all__ = [
     "resident",
 ]
 
+
 def require(need: int, what: str) -> None:
     """Refuse what cannot fit, before hours of swapping or a traceback of the allocator.
 

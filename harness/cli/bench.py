@@ -155,7 +155,11 @@ def models(
     box = machine()
     typer.echo(f"{machine_text(box)}\n\n{epochs.epochs_text(found)}")
     if json_:
-        write_json(json_, {"machine": box, "epochs": [asdict(one) for one in found]})
+        content = [
+            {**asdict(one), "epoch": one.epoch, "least": one.least, "ratio": one.ratio}
+            for one in found
+        ]
+        write_json(json_, {"machine": box, "epochs": content})
 
 
 @app.command()

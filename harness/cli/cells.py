@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.plan.expand import Excluded, Plan
-from harness.plan.suite import Selector
 from harness.store.records import EXTERNAL_ID, Cell
 
-__all__ = ["asked_for", "table_cells", "with_external", "with_left_out"]
+__all__ = ["table_cells", "with_external", "with_left_out"]
 
 Place = tuple[str, str, str, int]
 """Row label, dataset, feature set, seed."""
@@ -50,23 +49,6 @@ def table_cells(
                 )
             )
     return cells
-
-
-def asked_for(excluded: Iterable[Excluded], plan: Plan, selector: Selector) -> tuple[Excluded, ...]:
-    """Return, of what is left out, what ``--only`` asks for.
-
-    Args:
-        excluded: of all rows and datasets.
-        plan: the runs that are asked for; they tell which rows a model has.
-        selector: ``--only``, with canonical names.
-    """
-    rows = {run.label for run in plan.runs} | {*selector.label}
-    everywhere, every_row = not selector.dataset, not (selector.model or selector.label)
-    return tuple(
-        e
-        for e in excluded
-        if (everywhere or e.dataset in selector.dataset) and (every_row or e.label in rows)
-    )
 
 
 def with_left_out(

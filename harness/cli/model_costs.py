@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.cli.dry import accuracy, duration, measured
 from harness.cli.fitting import readable_size, shortage
+
+if TYPE_CHECKING:
+    from harness.plan.expand import PlannedRun
 
 __all__ = ["costs_text", "model_costs"]
 
@@ -19,7 +23,8 @@ def model_costs(
     Args:
         name: of a model that is loaded.
         dataset: its name.
-        features: feature set; None: the default one.
+        features: feature set; None: "none", or where that does not do for the model, the first
+            that does.
         overrides: nested settings of the run.
         device: where it would compute.
 
@@ -33,17 +38,13 @@ def model_costs(
     from harness.data.load import load_graph
     from harness.model import MODELS
     from harness.plan.possible import usual_loss
-    from harness.plan.single import plan_values
 
-    asked: dict[str, Any] = {
-        "model.name": name,
-        "data.dataset": dataset,
-        **({"data.features": features} if features else {}),
-    }
     model = MODELS.get(name)
     usual = {"objective.loss": usual_loss(model, group_of(overrides, "model"))}
     given = {".".join(leaf.path): leaf.value for leaf in flatten(overrides)}
-    [run] = plan_values({**usual, **given, **asked}, "--set").runs
+    run = _planned(
+        {**usual, **given, "model.name": name, "data.dataset": dataset}, features, dataset
+    )
     graph = load_graph(run.spec.data.dataset)
     found = measured(device, 0)
     budget = found.estimator.budget(run, found.machine)
@@ -65,10 +66,30 @@ def model_costs(
     }
 
 
+def _planned(settings: Mapping[str, Any], features: str | None, dataset: str) -> PlannedRun:
+    """Return a run with these features (None: see ``model_costs``)."""
+    from harness.data.load import source
+    from harness.errors import ConfigError, MissingDataError
+    from harness.plan.single import plan_values
+
+    def planned(name: Mapping[str, str]) -> PlannedRun:
+        return plan_values({**settings, **name}, "--set").runs[0]
+
+    if features or "data.features" in settings:
+        return planned({"data.features": features} if features else {})
+    try:
+        return planned({})
+    except ConfigError as refused:
+        for other in source(dataset).feature_sets:
+            with contextlib.suppress(ConfigError, MissingDataError):
+                return planned({"data.features": other})
+        raise refused
+
+
 def costs_text(costs: Mapping[str, Any]) -> str:
     """Return ``model_costs`` as text, at most 80 columns wide but for long names."""
     parts = costs["parameters"]
-    width = max(map(len, (*parts, "parameters")))
+    width = max(len("parameters"), *(2 + len(part) for part in parts), 0)
     how = f"  for {costs['epochs']} epochs ({costs['loss']}) and the ranking"
     read = ", ".join(costs["modalities"]) or "none"
     lines = [

@@ -33,7 +33,7 @@ def _load(folders: list[Path] | None) -> None:
 def list_models(folders: Models = None, as_json: AsJson = False) -> None:
     """List every registered model with its score and where it is defined."""
     _load(folders)
-    from harness.model import MODELS
+    from harness.model import MODELS, Model
     from harness.procedure import STRATEGIES
 
     rows = [(name, MODELS.get(name).capabilities) for name in MODELS]
@@ -55,6 +55,10 @@ def list_models(folders: Models = None, as_json: AsJson = False) -> None:
         typer.echo(_entry(name, c))
     strategies = f"strategies of negatives (negatives.strategy.name): {', '.join(STRATEGIES)}"
     typer.echo(f"\n{_filled(strategies)}")
+    offering = ", ".join(n for n in MODELS if MODELS.get(n).parts is not Model.parts)
+    typer.echo(
+        _filled(f"models that can be trained against an adversary (adversary.kind): {offering}")
+    )
 
 
 _COLUMNS = "{:12s}{:14s}{}"

@@ -206,9 +206,9 @@ def _searches(
     suite: Suite, overrides: Mapping[str, Any], plan: Plan, only: Sequence[str]
 ) -> tuple[tuple[Search, ...], tuple[Excluded, ...]]:
     """Return the searches whose data are on this machine, and what is left out; say so."""
-    from harness.cli.cells import asked_for
     from harness.cli.run import present
     from harness.data.load import source
+    from harness.plan.expand import asked_for
     from harness.plan.search import searches
     from harness.plan.select import canonical, parse_only
 
@@ -217,7 +217,7 @@ def _searches(
     for cell in idle:
         print(f"left out: {cell.label} on {cell.dataset}: {cell.reason}", file=sys.stderr)
     selector = canonical(parse_only(only), source)
-    return found, asked_for((*here.excluded, *idle), plan, selector)
+    return found, asked_for((*here.excluded, *idle), plan.runs, selector)
 
 
 def _name(study: str) -> str:

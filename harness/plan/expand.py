@@ -25,7 +25,16 @@ from harness.plan.settings import Setting, build_spec, where_set
 from harness.plan.spec import DataSpec, RunSpec
 from harness.plan.suite import Selector, Suite
 
-__all__ = ["Excluded", "Plan", "PlannedRun", "cells_of", "expand", "identify", "without_missing"]
+__all__ = [
+    "Excluded",
+    "Plan",
+    "PlannedRun",
+    "asked_for",
+    "cells_of",
+    "expand",
+    "identify",
+    "without_missing",
+]
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Plan:
     excluded: tuple[Excluded, ...] = ()
 
     def select(self, only: Sequence[str], source_of: SourceOf = dataset_source) -> Plan:
-        """Return the plan with the runs that ``--only`` texts ask for.
+        """Return the plan with what ``--only`` texts ask for.
 
         Raises:
             ConfigError: a text is malformed, no run has a value, or no run is left.
@@ -84,7 +93,31 @@ class Plan:
         runs = tuple(run for run in self.runs if matches(selector, _cell_of(run)))
         if not runs:
             raise ConfigError("--only: no run has all of it")
-        return replace(self, runs=runs)
+        return replace(self, runs=runs, excluded=asked_for(self.excluded, runs, selector))
+
+
+def asked_for(
+    excluded: Iterable[Excluded], runs: Iterable[PlannedRun], selector: Selector
+) -> tuple[Excluded, ...]:
+    """Return, of what is left out, what ``--only`` asks for.
+
+    Args:
+        excluded: of all rows and datasets.
+        runs: that are asked for; they tell which rows a model has.
+        selector: ``--only``, with canonical names.
+    """
+    rows = {run.label for run in runs} | {*selector.label}
+    every_row = not (selector.model or selector.label)
+
+    def asked(one: Excluded) -> bool:
+        return (
+            (every_row or one.label in rows)
+            and (not selector.dataset or one.dataset in selector.dataset)
+            and (not selector.features or one.features in selector.features)
+            and (not selector.seed or one.seed in (None, *selector.seed))
+        )
+
+    return tuple(one for one in excluded if asked(one))
 
 
 def expand(

@@ -2,9 +2,10 @@
 
 ``run_id`` is a hash of what can change the result: every value that differs from its default, the
 dataset and feature digests, the seed, and the ``numerics`` version of each part. Where the run is
-executed (device, kernels, threads, commit) is provenance of an execution and not part of it. A new
-option with a default therefore never invalidates old results; a fix that changes numbers does,
-because it raises ``numerics``.
+executed (device, kernels, threads, commit) is provenance of an execution and not part of it, and so
+is which numbers dropout draws, which differs between kernels and devices. A new option with a
+default therefore never invalidates old results; a fix that changes numbers does, because it raises
+``numerics``.
 """
 
 from __future__ import annotations

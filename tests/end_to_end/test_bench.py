@@ -117,6 +117,8 @@ def test_models(found: Path) -> None:
     (one,) = written["epochs"]
     assert (one["label"], one["dataset"]) == ("TransE", "atlas")
     assert one["seconds"]["median"] > 0 < one["comparisons"]["median"]
+    assert one["epoch"] == pytest.approx(one["seconds"]["median"] * one["steps"])
+    assert one["ratio"] == pytest.approx(one["seconds"]["median"] / one["least"])
     assert "they are bound by memory" in " ".join(text.split())
 
 

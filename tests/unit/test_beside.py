@@ -71,9 +71,7 @@ def test_an_estimate_has_it_in_every_step(monkeypatch: pytest.MonkeyPatch) -> No
     run = spec("mmrns", training={"epochs": 7, "batch_size": 100})
     rates, profile = machine.measure_machine(), profile_model(run.model, TEXT)
     beside = look(run, SIZES, "cpu", timed=True)
-    without, with_it = (
-        estimate(run, SIZES, rates, profile, *more) for more in ((), (beside,))
-    )
+    without, with_it = (estimate(run, SIZES, rates, profile, *more) for more in ((), (beside,)))
     assert with_it.seconds - without.seconds == pytest.approx(7 * 5 * beside.seconds)
     assert with_it.bytes > without.bytes + beside.saved
 

@@ -338,6 +338,14 @@ def test_only_selects_by_any_value_of_every_key() -> None:
     assert plan_of(only=("seed=0",), **axes).variant == ""
 
 
+def test_only_leaves_out_what_is_excluded_elsewhere() -> None:
+    exclude = [{"model": "rotate", "reason": "slow"}, {"dataset": "two", "reason": "large"}]
+    suite: dict[str, Any] = {"rows": ["transe", "rotate", "distmult"], "datasets": ["one", "two"]}
+    plan = plan_of(only=("dataset=one",), exclude=exclude, **suite)
+    assert {(e.label, e.reason) for e in plan.excluded} == {("RotatE", "slow")}
+    assert not plan_of(only=("dataset=one,model=transe",), exclude=exclude, **suite).excluded
+
+
 @pytest.mark.parametrize(
     ("only", "said"),
     [

@@ -60,6 +60,21 @@ def test_parameters_are_those_of_the_model_on_the_dataset_by_part() -> None:
     assert (found["entities"], found["epochs"]) == (3942, 100)
 
 
+@pytest.mark.parametrize(
+    ("model", "features", "modalities"),
+    [
+        ("mygo", "all", ["image", "numeric", "text"]),
+        ("ikrl", "all", ["image"]),
+        ("mocme", "none", []),
+    ],
+)
+def test_without_features_a_model_has_the_first_that_do_for_it(
+    model: str, features: str, modalities: list[str]
+) -> None:
+    found = costs(model, "--dataset", "atlas", "--set", "model.dim=8")
+    assert (found["features"], found["modalities"]) == (features, modalities)
+
+
 def test_memory_is_that_of_a_dry_run() -> None:
     found = costs("rotate", "--dataset", "atlas")
     [run] = plan_values({"model.name": "rotate", "data.dataset": "atlas"}, "").runs
@@ -98,3 +113,12 @@ def test_the_text_fits_eighty_columns_and_adds_up() -> None:
 def test_what_cannot_be_estimated_is_refused(words: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         CliRunner().invoke(app, ["models", "show", *words], catch_exceptions=False)
+
+
+@pytest.mark.data
+@pytest.mark.usefixtures("published")
+def test_where_no_features_do_it_is_said_what_is_missing() -> None:
+    with pytest.raises(ConfigError, match="^IKRL on mkg-w: needs image: "):
+        CliRunner().invoke(
+            app, ["models", "show", "ikrl", "--dataset", "mkg-w"], catch_exceptions=False
+        )

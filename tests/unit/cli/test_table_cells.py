@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.cli.cells import asked_for, table_cells, with_left_out
-from harness.plan.expand import Excluded, Plan, PlannedRun
+from harness.cli.cells import table_cells, with_left_out
+from harness.plan.expand import Excluded, Plan, PlannedRun, asked_for
 from harness.plan.spec import DataSpec, ModelSpec, RunSpec
 from harness.plan.suite import Selector
 from harness.store.records import Cell
@@ -120,14 +120,16 @@ def test_rows_that_a_study_leaves_out_stand_below_its_trials() -> None:
         ({"dataset": ["two"]}, ["A on two"]),
         ({"model": ["rotate"]}, ["A on two"]),  # the plan has A alone
         ({"label": ["A"], "dataset": ["one"]}, []),
+        ({"features": ["names"]}, []),
+        ({"seed": [1]}, ["A on two", "B on one", "C on one"]),  # gone for all seeds
     ],
 )
-def test_of_what_is_left_out_a_study_keeps_what_is_asked_for(
+def test_of_what_is_left_out_what_is_asked_for_is_kept(
     only: dict[str, list[str]], kept: list[str]
 ) -> None:
     gone = Excluded("C", 2, "one", "none", "gone"), Excluded("A", 0, "two", "none", "gone")
     plan = replace(WHOLE, runs=tuple(A))
-    found = asked_for((NO_IMAGE, *gone), plan, Selector.model_validate(only))
+    found = asked_for((NO_IMAGE, *gone), plan.runs, Selector.model_validate(only))
     assert sorted(f"{e.label} on {e.dataset}" for e in found) == kept
 
 

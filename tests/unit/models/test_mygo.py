@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness import kernels
 from harness.catalog import create_model, load_models
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality, Side, Tokens
@@ -218,6 +219,27 @@ def test_a_place_alone_is_that_of_the_whole_transformer(place: int) -> None:
     absent[2, 3] = absent[4, 1:] = True
     whole = encoder(x, src_key_padding_mask=absent)[:, place]
     torch.testing.assert_close(place_of(encoder, x, place, absent), whole)
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_place_alone_has_the_dropouts_and_the_gradients_of_the_whole(
+    place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a dropout that everyone can repeat: it halves."""
+    monkeypatch.setattr(kernels, "dropout", lambda x, rate, training: x * 0.5 if training else x)
+    encoder = torch_transformer(D, H, 12, 0.1, 2).train()
+    for layer in encoder.layers:
+        layer.self_attn.dropout = 0.0  # torch's own, of the attention's weights
+    x, absent = torch.randn(6, 4, D), torch.zeros(6, 4, dtype=torch.bool)
+    absent[4, 1:] = place == 0
+    found = []
+    for made in (
+        place_of(encoder, x, place, absent),
+        encoder(x, src_key_padding_mask=absent)[:, place],
+    ):
+        found.append((made, *torch.autograd.grad(made.square().sum(), [*encoder.parameters()])))
+    for alone, whole in zip(*found, strict=True):
+        torch.testing.assert_close(alone, whole)
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:
