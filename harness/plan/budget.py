@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import torch
+
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.plan.machine import Machine
 from harness.plan.profile import FeatureSize, Profile
@@ -111,6 +113,7 @@ class Sizes:
         entities, relations: N and R.
         train, valid, test: number of triples.
         features: modality -> its size.
+        shares: of the training triples that each relation has; () where it is not known.
     """
 
     entities: int
@@ -119,12 +122,15 @@ class Sizes:
     valid: int
     test: int
     features: Mapping[str, FeatureSize] = field(default_factory=dict)
+    shares: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, graph: KnowledgeGraph, features: Mapping[str, FeatureSize]) -> Sizes:
         """Return the sizes of a graph with these features."""
         train, valid, test = (len(graph.splits[split]) for split in SPLITS)
-        return cls(graph.n_entities, graph.n_relations, train, valid, test, features)
+        counts = torch.bincount(graph.splits["train"][:, 1], minlength=graph.n_relations)
+        shares = tuple((counts / max(1, train)).tolist())
+        return cls(graph.n_entities, graph.n_relations, train, valid, test, features, shares)
 
 
 def estimate(

@@ -8,7 +8,7 @@ it costs, and a user's own model is estimated like any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -204,20 +204,23 @@ def _auxiliary(model: Model, device: torch.device, clock: Clock) -> tuple[float,
 
 
 def small_run(
-    spec: ModelSpec, features: Mapping[str, FeatureSize], relations: int = RELATIONS
+    spec: ModelSpec, features: Mapping[str, FeatureSize], shares: Sequence[float] = ()
 ) -> tuple[Model, GraphIndex, dict[str, Modality]]:
     """Return a model on a small graph with features of the given sizes, and these two.
 
     Args:
         spec: the model and its options.
         features: modality -> its size.
-        relations: of the graph.
+        shares: of the triples that each relation has; a few relations, all alike, when not given.
 
     Raises:
         ConfigError, RuntimeError, ...: whatever the model raises when it is built.
     """
     chain = torch.arange(ENTITIES)
-    train = torch.stack([chain, chain % relations, chain.roll(1)], 1)
+    relation = chain % RELATIONS
+    if shares:
+        relation = torch.multinomial(torch.tensor(shares), ENTITIES, replacement=True)
+    train = torch.stack([chain, relation, chain.roll(1)], 1)
     modalities = {}
     for name, size in features.items():
         present = chain < max(1, round(size.coverage * ENTITIES))
@@ -228,7 +231,7 @@ def small_run(
             tokens = Tokens(torch.randn(ENTITIES, size.width), ids).of(present)
         modalities[name] = Modality(name, matrix, present, tokens)
     model_class = MODELS.get(spec.name)
-    index = GraphIndex(ENTITIES, relations, train)
+    index = GraphIndex(ENTITIES, len(shares) or RELATIONS, train)
     config = model_class.Config.model_validate(spec.options)
     return model_class(config, index, modalities), index, modalities
 

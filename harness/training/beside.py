@@ -1,8 +1,8 @@
 """What a strategy of negatives and an adversary add to a step, found by taking steps.
 
 Like ``harness.plan.profile``, on a small graph and on the machine itself: a step of the run beside
-one of the same run without them. The small graph has as many relations as the run's, for a strategy
-may go through those of a batch.
+one of the same run without them. The small graph has the relations of the run's, as often, for a
+strategy may go through those of a batch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 from harness.plan.budget import Beside, Sizes
 from harness.plan.machine import best_time
-from harness.plan.profile import ENTITIES, saved_bytes, small_run
+from harness.plan.profile import saved_bytes, small_run
 from harness.plan.spec import AdversarySpec, RunSpec, StrategySpec
 from harness.training.procedures import StandardProcedure
 
@@ -44,8 +44,7 @@ def look(spec: RunSpec, sizes: Sizes, device: str, *, timed: bool) -> Beside:
 
 def _step(spec: RunSpec, sizes: Sizes, device: torch.device) -> Callable[[], object]:
     """Return a step of a run on a small graph."""
-    relations = min(sizes.relations, ENTITIES)
-    model, index, modalities = small_run(spec.model, sizes.features, relations)
+    model, index, modalities = small_run(spec.model, sizes.features, sizes.shares)
     procedure = StandardProcedure(
         model.to(device).train(), index, spec, device, modalities=modalities
     )

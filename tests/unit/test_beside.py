@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,11 +51,12 @@ def test_seconds_are_measured(name: str) -> None:
 
 
 def test_a_strategy_that_goes_through_the_relations_costs_by_their_number() -> None:
-    few, many = (
-        look(spec("mmrns"), Sizes(3000, r, 500, 50, 50, TEXT), "cpu", timed=False).saved
-        for r in (2, 100)
+    few, rare, many = (
+        look(spec("mmrns"), replace(SIZES, shares=shares), "cpu", timed=False).saved
+        for shares in ((0.5, 0.5), (0.5, 0.5) + 98 * (1e-6,), 100 * (0.01,))
     )
     assert many > 3 * few
+    assert rare < 2 * few, "relations that no batch holds cost nothing"
 
 
 def test_a_larger_batch_keeps_more() -> None:
