@@ -379,24 +379,31 @@ def count_terms(
 ) -> tuple[Tensor, Tensor]:
     """Do what ``count`` does for the score that weighted terms make (``combined``).
 
-    One term is fused. More are scored and combined for as many queries at once as keep a matrix of
-    scores within ``BLOCK_BYTES``; ties are as exact as those of ``count``.
+    One term is fused. More are scored and combined for as many queries at once as keep their
+    matrices of scores within ``BLOCK_BYTES``; ties are as exact as those of ``count``.
     """
     if len(terms) == 1 and terms[0][4] == 1.0:
         op, query, table, scale, _ = terms[0]
         return count(op, query, table, targets, offsets, known, scale, owners)
     n = len(terms[0][2])
-    chunk = max(1, BLOCK_BYTES // (4 * max(1, n)))
+    held = 2 if views is None else 1 + len(terms)
+    chunk = max(1, BLOCK_BYTES // (4 * max(1, n) * held))
     scores = partial(_scores_of, terms, views)
     return count_in_blocks(scores, chunk, targets, offsets, known, owners)
 
 
 def _scores_of(terms: Sequence[WeightedTerm], views: Views | None, low: int, high: int) -> Tensor:
-    parts = []
-    for op, query, table, scale, weight in terms:
+    def scored(term: WeightedTerm) -> Tensor:
+        op, query, table, scale, weight = term
         part = query[low:high], table, None if scale is None else scale[low:high]
-        parts.append(_all_scores(op, *_prepared(op, *part)) * weight)
-    return combined(parts, views)
+        return _all_scores(op, *_prepared(op, *part)).mul_(weight)
+
+    if views is not None:
+        return combined([scored(term) for term in terms], views)
+    total = scored(terms[0])
+    for term in terms[1:]:
+        total += scored(term)
+    return total
 
 
 # --- draws ------------------------------------------------------------------------------------

@@ -17,11 +17,15 @@ import pytest
 from harness.store.files import read_record
 
 MOCME = "{model: mocme, set: {model.dim: 64}}"
+MMRNS = "{model: rotate, set: {negatives.strategy.name: mmrns}}"
+NATIVE = "{model: native, set: {model.dim: 64, adversary.kind: wasserstein}}"
 CASES = {
     "lookup": ("mkg-w", "none", "lookup", "{}"),
     "popularity": ("mkg-w", "none", "popularity", "{}"),
     "transe": ("synthetic", "none", "transe", "{epochs: 40, evaluate_every: 10}"),
     "mocme": ("atlas", "all", MOCME, "{epochs: 6, evaluate_every: 3, batch_size: 512}"),
+    "mmrns": ("atlas", "all", MMRNS, "{epochs: 4, evaluate_every: 2}"),
+    "native": ("atlas", "all", NATIVE, "{epochs: 6, evaluate_every: 3, batch_size: 512}"),
     "rotate": ("mkg-w", "none", "rotate", "{epochs: 4, evaluate_every: 2}"),
 }
 UNITS = {"s": 1, "min": 60, "h": 3600, "MiB": 2**20, "GiB": 2**30}
@@ -60,6 +64,8 @@ def measured(record: Path) -> tuple[float, float]:
     [
         "transe",
         "mocme",
+        "mmrns",
+        "native",
         *(pytest.param(n, marks=pytest.mark.data) for n in ("rotate", "lookup", "popularity")),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from harness import kernels
+from harness.bench.memory import allocated_peak
 from harness.kernels import cpu, cuda, reference
 
 A, B = torch.tensor([0.5, -3.0, 2.0]), torch.tensor([-1.0, 4.0, 2.0])
@@ -62,3 +63,23 @@ def test_every_kernel_counts_the_combined_score(views: kernels.Views) -> None:
         assert torch.equal(better, expected), module.__name__
         assert not tied.any()
     assert math.isfinite(float(score.sum()))
+
+
+@pytest.mark.parametrize("views", [None, "logits", "probabilities"])
+def test_more_terms_need_no_more_memory(
+    views: kernels.Views | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "BLOCK_BYTES", 2**20)
+    generator = torch.Generator().manual_seed(0)
+    tables = [torch.randn(2000, 8, generator=generator) for _ in range(12)]
+    terms = [("dot", table[:500], table, None, 1.0) for table in tables]
+    targets, offsets = torch.arange(500), torch.zeros(501, dtype=torch.long)
+
+    def peak(count: int) -> int:
+        def work() -> None:
+            cpu.count_terms(terms[:count], targets, offsets, targets[:0], views=views)
+
+        return allocated_peak(work, torch.device("cpu"))
+
+    peak(2)  # compiles
+    assert peak(12) < 1.3 * peak(2)
