@@ -46,7 +46,8 @@ class NativEConfig(ModelConfig):
     modality."""
     regularise: Annotated[float, Field(ge=0), between(1e-7, 1e-3, log=True)] = 1e-5
     """Weight of the mean square of structural vectors and phases of the positives (0 on DB15K).
-    The released code takes the negatives' too."""
+    The released code takes the negatives' too, and instead of a phase the number it is made from,
+    which is pi dim / (margin + epsilon) times smaller."""
     missing: Literal["mask", "zero"] = "mask"
     """What an entity without a modality is given: no weight there, or (released: no mask in the
     code) features of zero, of which the MLP makes the same vector for all who lack them."""

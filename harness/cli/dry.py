@@ -295,7 +295,8 @@ def describe(
     failing = {f"{line.label} on {line.dataset}: {line.budget}": None for line in lines
                if isinstance(line.budget, str)}  # fmt: skip
     if failing:
-        parts += ["", "no estimate, and not in the totals:", *(f"  {text}" for text in failing)]
+        wrapped = (textwrap.fill(f"  {text}", WIDTH, subsequent_indent="    ") for text in failing)
+        parts += ["", "no estimate, and not in the totals:", *wrapped]
     short = shortage(_needs(lines, state), limit, workers)
     if short:
         parts += ["", *short]
@@ -406,7 +407,7 @@ def _exclusions(plan: Plan) -> list[str]:
                 *textwrap.wrap(
                     f"{'; '.join(cells)}:", WIDTH, initial_indent="  ", subsequent_indent="  "
                 ),
-                f"    {reason}",
+                *textwrap.wrap(reason, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4),
             ]
         )
         for reason, cells in reasons.items()

@@ -72,8 +72,8 @@ def _planned(settings: Mapping[str, Any], features: str | None, dataset: str) ->
     from harness.errors import ConfigError, MissingDataError
     from harness.plan.single import plan_values
 
-    def planned(name: Mapping[str, str]) -> PlannedRun:
-        return plan_values({**settings, **name}, "--set").runs[0]
+    def planned(more: Mapping[str, str]) -> PlannedRun:
+        return plan_values({**settings, **more}, "--set").runs[0]
 
     if features or "data.features" in settings:
         return planned({"data.features": features} if features else {})

@@ -194,7 +194,9 @@ def _filled(text: str) -> str:
 
 
 def _print_space(space: Mapping[str, Domain]) -> None:
-    """Print what a study searches when its suite names no space."""
+    """Print what a study searches when its suite names no space, if that is anything."""
+    if not space:
+        return
     typer.echo("\nSearched by a study without a space of its own, where a run looks at it:")
     for key, domain in space.items():
         typer.echo(f"  {key}: {json.dumps(domain.written())}")

@@ -217,7 +217,7 @@ def _searches(
     for cell in idle:
         print(f"left out: {cell.label} on {cell.dataset}: {cell.reason}", file=sys.stderr)
     selector = canonical(parse_only(only), source)
-    return found, asked_for((*here.excluded, *idle), plan.runs, selector)
+    return found, asked_for((*here.excluded, *idle), selector)
 
 
 def _name(study: str) -> str:

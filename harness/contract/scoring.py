@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import Tensor
 
@@ -10,12 +12,16 @@ from harness.contract.core import Broken, NotApplicable, check
 from harness.contract.declaring import declared
 from harness.contract.noise import reordered
 from harness.contract.subject import SIDES, N, R, Subject
+from harness.errors import suggest
 from harness.evaluation.evaluator import rank
 from harness.index import GraphIndex, KnownAnswers, Side
+from harness.kernels import Op
+from harness.model import Tables, Term
 from harness.plan.spec import Protocol
 
 __all__ = ["batch_size", "numbering", "ranks", "shapes", "some_rows", "views"]
 
+OPS: tuple[str, ...] = get_args(Op)
 MARGIN = 1e-4
 """Scores of which kernels and plain torch need not agree which is the higher, by their size."""
 
@@ -44,6 +50,9 @@ def shapes(subject: Subject) -> None:
                 f"{tuple(table.shape)}; one row per entity was expected",
             )
         for side in SIDES:
+            if model.decomposable:
+                for term in model.queries(tables, anchors, relations, side).terms:
+                    _known(term, tables)
             scores = model.score_all(tables, anchors, relations, side)
             expected = (len(anchors), N)
             demand(
@@ -55,6 +64,15 @@ def shapes(subject: Subject) -> None:
                 q, entity = (int(i) for i in (~torch.isfinite(scores)).nonzero()[0])
                 asked = question(int(anchors[q]), int(relations[q]), side)
                 raise Broken(f"score of entity {entity} for {asked} is {float(scores[q, entity])}")
+
+
+def _known(term: Term, tables: Tables) -> None:
+    """Demand that a term names a comparison and a table there are."""
+    for what, name, there in (("op", term.op, OPS), ("table", term.table, tables)):
+        demand(
+            name in there,
+            f"a term of queries() has the unknown {what} '{name}'{suggest(name, there)}",
+        )
 
 
 @check(shapes)

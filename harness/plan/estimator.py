@@ -52,7 +52,7 @@ class Estimator:
         """
         sizes = self._sizes_of(run.spec.data)
         profile = self._profile_of(run.spec, run.label, sizes, timed=True)
-        beside = self._beside_of(run.spec, sizes, timed=True)
+        beside = self._beside_of(run.spec, run.label, sizes, timed=True)
         return estimate(run.spec, sizes, machine, profile, beside)
 
     def parameters(self, run: PlannedRun) -> dict[str, int]:
@@ -79,7 +79,7 @@ class Estimator:
         sizes = self._sizes_of(spec.data)
         profile = self._profile_of(spec, label, sizes, timed=False)
         process = Process(self.device.partition(":")[0], *PROCESS)
-        beside = self._beside_of(spec, sizes, timed=False)
+        beside = self._beside_of(spec, label, sizes, timed=False)
         return memory(spec, sizes, process, profile, beside)
 
     def _profile_of(self, spec: RunSpec, label: str, sizes: Sizes, *, timed: bool) -> Profile:
@@ -91,12 +91,13 @@ class Estimator:
             )
         return self._profiles[key]
 
-    def _beside_of(self, spec: RunSpec, sizes: Sizes, *, timed: bool) -> Beside:
+    def _beside_of(self, spec: RunSpec, label: str, sizes: Sizes, *, timed: bool) -> Beside:
         if not spec.negatives.strategy.name and spec.adversary.kind == "none":
             return NOTHING
-        parts = (spec.model, spec.negatives, spec.adversary, spec.training)
+        parts = (spec.model, spec.negatives, spec.adversary, spec.objective, spec.training)
         key = f"{[part.model_dump_json() for part in parts]} {sizes} {timed}"
         if key not in self._beside:
+            self.announce(f"looking at a step of {label} on {spec.data.dataset}")
             self._beside[key] = self.look(spec, sizes, self.device, timed=timed)
         return self._beside[key]
 

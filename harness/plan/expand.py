@@ -62,6 +62,7 @@ class Excluded:
     features: str
     reason: str
     seed: int | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,36 +87,29 @@ class Plan:
         """Return the plan with what ``--only`` texts ask for.
 
         Raises:
-            ConfigError: a text is malformed, no run has a value, or no run is left.
+            ConfigError: a text is malformed, no cell has a value, or no run is left.
         """
         selector = canonical(parse_only(only), source_of)
-        _check_values(selector, self.runs)
+        _check_values(selector, self)
         runs = tuple(run for run in self.runs if matches(selector, _cell_of(run)))
+        excluded = asked_for(self.excluded, selector)
         if not runs:
-            raise ConfigError("--only: no run has all of it")
-        return replace(self, runs=runs, excluded=asked_for(self.excluded, runs, selector))
+            why = [f"{one.label} on {one.dataset} is not run: {one.reason}" for one in excluded]
+            raise ConfigError(f"--only: {why[0] if why else 'no run has all of it'}")
+        return replace(self, runs=runs, excluded=excluded)
 
 
-def asked_for(
-    excluded: Iterable[Excluded], runs: Iterable[PlannedRun], selector: Selector
-) -> tuple[Excluded, ...]:
+def asked_for(excluded: Iterable[Excluded], selector: Selector) -> tuple[Excluded, ...]:
     """Return, of what is left out, what ``--only`` asks for.
 
     Args:
         excluded: of all rows and datasets.
-        runs: that are asked for; they tell which rows a model has.
         selector: ``--only``, with canonical names.
     """
-    rows = {run.label for run in runs} | {*selector.label}
-    every_row = not (selector.model or selector.label)
 
     def asked(one: Excluded) -> bool:
-        return (
-            (every_row or one.label in rows)
-            and (not selector.dataset or one.dataset in selector.dataset)
-            and (not selector.features or one.features in selector.features)
-            and (not selector.seed or one.seed in (None, *selector.seed))
-        )
+        seed = one.seed if one.seed is not None else next(iter(selector.seed), None)
+        return matches(selector, Cell(one.model, one.dataset, one.label, one.features, seed))
 
     return tuple(one for one in excluded if asked(one))
 
@@ -204,7 +198,8 @@ def without_missing(plan: Plan, digests: Callable[[DataSpec], tuple[str, str]]) 
         if reason is None:
             runs.append(run)
         else:
-            gone = Excluded(run.label, run.position, data.dataset, data.features, reason)
+            place = run.label, run.position, data.dataset, data.features
+            gone = Excluded(*place, reason, model=run.spec.model.name)
             excluded[gone] = None
     if first is not None and not runs:
         raise first
@@ -216,11 +211,11 @@ def _cell_of(run: PlannedRun) -> Cell:
     return Cell(run.spec.model.name, data.dataset, run.label, data.features, run.spec.seed)
 
 
-def _check_values(selector: Selector, runs: Iterable[PlannedRun]) -> None:
-    """Refuse a value that no run has, also when another value of its key is one's."""
-    cells = [_cell_of(run) for run in runs]
+def _check_values(selector: Selector, plan: Plan) -> None:
+    """Refuse a value that no cell has, also when another value of its key is one's."""
+    cells = [*map(_cell_of, plan.runs), *plan.excluded]
     for key in Selector.model_fields:
-        offered = {str(getattr(cell, key)) for cell in cells}
+        offered = {str(getattr(cell, key)) for cell in cells} - {"", "None"}
         for wanted in getattr(selector, key):
             if str(wanted) not in offered:
                 hint = suggest(str(wanted), offered)
@@ -251,7 +246,8 @@ def cells_of(
         spec = _blind(spec, layers)
     data = choose_data(spec, line, column.source, layers)
     if isinstance(data, str):
-        yield Excluded(line.label, line.position, name, spec.data.features, data)
+        here = line.label, line.position, name, spec.data.features
+        yield Excluded(*here, data, model=line.name)
         return
     for seed in suite.seeds:
         cell = place._replace(features=data.features, seed=seed)
@@ -261,7 +257,8 @@ def cells_of(
             yield PlannedRun(run, line.label, line.position)
         else:
             only_seed = seed if hit.seed else None
-            yield Excluded(line.label, line.position, name, data.features, hit.reason, only_seed)
+            here = line.label, line.position, name, data.features
+            yield Excluded(*here, hit.reason, only_seed, line.name)
 
 
 def _blind(spec: RunSpec, layers: Sequence[Setting]) -> RunSpec:

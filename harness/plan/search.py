@@ -209,7 +209,8 @@ def _key(run: PlannedRun) -> tuple[int, str]:
 def _nothing_to_search(run: PlannedRun) -> Excluded:
     data = run.spec.data
     reason = "nothing to search: no setting of the study matters to it"
-    return Excluded(run.label, run.position, data.dataset, data.features, reason)
+    place = run.label, run.position, data.dataset, data.features
+    return Excluded(*place, reason, model=run.spec.model.name)
 
 
 def _search(

@@ -1,8 +1,9 @@
 """What a strategy of negatives and an adversary add to a step, found by taking steps.
 
 Like ``harness.plan.profile``, on a small graph and on the machine itself: a step of the run beside
-one of the same run without them. The small graph has the relations of the run's, as often, for a
-strategy may go through those of a batch.
+one of the same run without them. What grows with the number of entities, as a generator's own table
+of them does, is counted for the small graph's. Its relations occur as often as those of the run's
+graph, for a strategy may go through those of a batch.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def _step(spec: RunSpec, sizes: Sizes, device: torch.device) -> Callable[[], obj
     procedure = StandardProcedure(
         model.to(device).train(), index, spec, device, modalities=modalities
     )
-    procedure.start_epoch(0)
+    procedure.start_epoch(spec.training.epochs - 1)  # the first may be a generator's own
     positives = min(spec.training.batch_size, sizes.train)
     batch = procedure.rows[torch.randint(len(procedure.rows), (positives,), device=device)]
     generator = torch.Generator(device).manual_seed(0)

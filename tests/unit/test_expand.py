@@ -347,6 +347,15 @@ def test_only_leaves_out_what_is_excluded_elsewhere() -> None:
 
 
 @pytest.mark.parametrize(
+    "only", ["model=rotate", "label=RotatE,dataset=one", "model=rotate,seed=0"]
+)
+def test_only_says_why_what_it_asks_for_is_not_run(only: str) -> None:
+    exclude = [{"model": "rotate", "reason": "slow"}]
+    with pytest.raises(ConfigError, match=r"^--only: RotatE on one is not run: slow$"):
+        plan_of(only=(only,), exclude=exclude, rows=["transe", "rotate"], datasets=["one", "two"])
+
+
+@pytest.mark.parametrize(
     ("only", "said"),
     [
         ("model=rotat", "--only model=rotat: no run has it; did you mean 'rotate'?"),

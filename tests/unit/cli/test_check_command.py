@@ -128,6 +128,16 @@ BROKEN = {
         "shapes",
         r"encode\(\) of 29 entities gives a table 'entity' of shape \(16, 29\); one row per entity",
     ),
+    "a comparison that there is not": (
+        {'"l1"': '"l3"'},
+        "shapes",
+        r"a term of queries\(\) has the unknown op 'l3'; choose from dot, l1, l2, modulus",
+    ),
+    "a table that there is not": (
+        {'point, "entity"': 'point, "entitty"'},
+        "shapes",
+        r"a term of queries\(\) has the unknown table 'entitty'; did you mean 'entity'\?",
+    ),
     "an exception": (
         {"point = anchor + relation if": "point = anchor @ relation if"},
         "shapes",
