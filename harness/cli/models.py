@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -53,9 +54,12 @@ def list_models(folders: Models = None, as_json: AsJson = False) -> None:
     typer.echo(f"{_COLUMNS.format('name', 'modalities', 'reference')}\n  score\n")
     for name, c in rows:
         typer.echo(_entry(name, c))
-    strategies = f"strategies of negatives (negatives.strategy.name): {', '.join(STRATEGIES)}"
-    typer.echo(f"\n{_filled(strategies)}")
+    typer.echo("\nstrategies of negatives (negatives.strategy.name)\n")
+    for name in STRATEGIES:
+        first = inspect.cleandoc(STRATEGIES.get(name).__doc__ or "").partition("\n\n")[0]
+        typer.echo(textwrap.fill(f"{name:12s}{first}", WIDTH, subsequent_indent=" " * 14))
     offering = ", ".join(n for n in MODELS if MODELS.get(n).parts is not Model.parts)
+    typer.echo()
     typer.echo(
         _filled(f"models that can be trained against an adversary (adversary.kind): {offering}")
     )
@@ -170,8 +174,6 @@ def _show(
     as_json: bool,
 ) -> None:
     """Print what a model or strategy is and its options, which stand below ``setting``."""
-    import inspect
-
     schema = shown.Config.model_json_schema()
     if as_json:
         typer.echo(json.dumps(schema, indent=2))
