@@ -193,6 +193,10 @@ class Model(nn.Module):
     free_encoding: ClassVar[bool] = False
     """True when ``encode()`` of all entities costs nothing (the tables are the parameters)."""
 
+    structure_tables: ClassVar[tuple[str, ...]] = (STRUCTURE,)
+    """Tables made of nothing but the structure, for strategies of negatives that replace it apart;
+    one that the model does not have is of no matter."""
+
     reciprocal: bool = False
     """Whether a head is asked for as the tail of a reverse relation, with vectors of its own: then
     (?, r, t) and (h, r, ?) score a triple differently, and a loss has to ask both."""

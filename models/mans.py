@@ -41,8 +41,16 @@ class MANS(Strategy):
     with s the structure and m the other modality of head and tail: per negative, as the paper says;
     the repository counts how many do and takes the first ones of the batch instead.
 
-    A model that compares one vector per entity has nothing to replace apart: it gets plain
-    negatives. The repository trains with Adam and a learning rate of 1, whatever the option says.
+    Where a model has several such distances (QEB's two translations) either side is their mean;
+    vectors that are never compared with the structure (s + m of TBKGC and QEB) do not count.
+
+    A model that compares one vector per entity has nothing to replace apart and gets plain
+    negatives: RotatE with this strategy is RotatE. In others t stands in the tables of the
+    structure alone (``Model.structure_tables``), so that c's structure stays where a table mixes it
+    with features: the sum s + m of TBKGC and QEB, what IMF and MoMoK fuse, and the vectors that
+    stand for features which c lacks.
+
+    The repository trains with Adam and a learning rate of 1, whatever the option says.
     """
 
     Config = MANSConfig
@@ -69,22 +77,24 @@ class MANS(Strategy):
         if self.share < 1:
             drawn = torch.rand(candidates.shape, generator=self.draws, device=candidates.device)
             own = torch.where(drawn < self.share, own, candidates)
-        return Negatives(candidates, negatives.tails, {STRUCTURE: own})
+        tables = self.situation.model.structure_tables
+        return Negatives(candidates, negatives.tails, dict.fromkeys(tables, own))
 
     def compare(
         self, batch: Tensor, negatives: Negatives, terms: Sequence[tuple[Term, Tensor]]
     ) -> Tensor:
-        apart = [(t.anchor == STRUCTURE, t.table == STRUCTURE, scores) for t, scores in terms]
+        compared = {term.table for term, _ in terms if term.anchor == STRUCTURE}
+        apart = [
+            (term.anchor == STRUCTURE, term.table == STRUCTURE, scores)
+            for term, scores in terms
+            if {term.anchor, term.table} <= compared
+        ]
         if not all(term.anchor for term, _ in terms) or len({a[:2] for a in apart}) < 4:
             raise ConfigError(
                 f"negatives.strategy.mode=adaptive: {type(self.situation.model).__name__} does not "
                 "compare structure and modalities with each other (ikrl does); use hybrid"
             )
         # Scores are minus the energies.
-        mixed, same = torch.zeros_like(apart[0][2]), torch.zeros_like(apart[0][2])
-        for anchor, table, scores in apart:
-            if anchor == table:
-                same = same + scores
-            else:
-                mixed = mixed + scores
-        return mixed > same
+        same = torch.stack([scores for anchor, table, scores in apart if anchor == table])
+        mixed = torch.stack([scores for anchor, table, scores in apart if anchor != table])
+        return mixed.mean(0) > same.mean(0)

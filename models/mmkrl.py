@@ -13,7 +13,16 @@ from torch.nn.functional import mse_loss
 
 from harness.config.search import between, one_of
 from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+from harness.model import (
+    STRUCTURE,
+    Capabilities,
+    Model,
+    ModelConfig,
+    Query,
+    Tables,
+    Term,
+    register_model,
+)
 
 from ._init import normal_table, rows_of, xavier_table
 from ._modal import Concatenation, ids_of, offered
@@ -57,6 +66,7 @@ class MMKRL(Model):
     """
 
     Config = MMKRLConfig
+    structure_tables = (STRUCTURE, "shared")
     capabilities = Capabilities(
         title="MMKRL",
         reference="Lu et al. 2022",

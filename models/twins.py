@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from harness.model import STRUCTURE
 from harness.procedure import Negatives, Strategy, register_strategy
 
 
@@ -14,7 +13,10 @@ class Twins(Strategy):
 
     Zhang and Zhang, Knowledge Graph Completion with Pre-trained Multimodal Transformer and Twins
     Negative Sampling (2022). Both are drawn alike and independently. A model that compares one
-    vector per entity gets plain negatives. In the released code both are the same entity.
+    vector per entity gets plain negatives. Where a table mixes structure with features (the sum
+    s + m of TBKGC and QEB, what IMF and MoMoK fuse, the vectors that stand for features which an
+    entity lacks) all of it is of the entity of the modalities. In the released code both are the
+    same entity.
     """
 
     @property
@@ -26,4 +28,5 @@ class Twins(Strategy):
     def choose(self, batch: Tensor, negatives: Negatives) -> Negatives:
         count = self.situation.count
         first, second = negatives.candidates.split(count, 1)
-        return Negatives(first, (negatives.tails > 0) * count, {STRUCTURE: second})
+        apart = dict.fromkeys(self.situation.model.structure_tables, second)
+        return Negatives(first, (negatives.tails > 0) * count, apart)

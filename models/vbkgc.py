@@ -44,9 +44,9 @@ class VBKGC(Model):
 
     What differs from the authors' code: x is the features of all modalities side by side, not one
     vector that VisualBERT made of image and text (a feature set of one such modality gives that);
-    both parts of a negative are of the same entity, as in the released class: twins negative
-    sampling, which is not in it either, would draw one for each. Features that an entity lacks go
-    into m as zeros; an entity without any has m = s.
+    both parts of a negative are of the same entity, as in the released class; the paper's twins
+    negative sampling, which draws one for each, is ``negatives.strategy.name: twins``. Features
+    that an entity lacks go into m as zeros; an entity without any has m = s.
     """
 
     Config = VBKGCConfig

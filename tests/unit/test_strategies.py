@@ -149,6 +149,54 @@ def test_adaptive_negatives_are_visual_where_the_paper_says() -> None:
     assert 0.1 < (mixed < same).float().mean() < 0.9
 
 
+class Summed(TwoTables):
+    """And of the sum of both, as TBKGC."""
+
+    def encode(self, entities: Tensor | None = None) -> Tables:
+        tables = super().encode(entities)
+        return {**tables, "joint": tables["structure"] + tables["picture"]}
+
+    def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
+        own = super().queries(tables, anchors, relations, side).terms
+        return Query((*own, Term("l1", tables["joint"][anchors], "joint", anchor="joint")))
+
+
+def test_a_term_of_both_changes_no_choice_of_an_adaptive_strategy() -> None:
+    chosen = []
+    for model in (TwoTables(), Summed()):
+        loss = loss_of(model, spec_of("mans", mode="adaptive"))
+        assert loss.strategy is not None
+        batch, generator = graph().train[:16], torch.Generator().manual_seed(0)
+        negatives = loss.strategy.choose(batch, loss.sampler.sample(batch, generator))
+        listed = torch.cat([batch[:, 2:], negatives.candidates], 1).flatten()
+        offsets = torch.arange(len(batch) + 1) * (COUNT + 1)
+        query = model.queries(model.encode(), batch[:, 0], batch[:, 1], "tail")
+        parts = loss._by_term(model.encode(), query, offsets, listed, negatives)
+        chosen.append(loss.strategy.compare(batch, negatives, parts))
+    assert torch.equal(*chosen)
+    assert 0.1 < chosen[0].float().mean() < 0.9
+
+
+@pytest.mark.parametrize("name", ["ikrl", "tbkgc", "vbkgc", "qeb"])
+def test_an_adaptive_strategy_takes_every_model_that_says_what_it_compares(name: str) -> None:
+    model = create_model(name, {"dim": D}, graph(), features(), seed=0)
+    told(loss_of(model, spec_of("mans", mode="adaptive")))
+
+
+@pytest.mark.parametrize("name", ["ikrl", "tbkgc", "vbkgc", "qeb", "mmkrl"])
+def test_tables_of_the_structure_alone_are_those_that_a_model_names(name: str) -> None:
+    model = create_model(name, {"dim": D}, graph(), features(), seed=0).eval()
+    given = features().items()
+    other = {what: Modality(what, one.matrix.flip(0) + 1, one.present) for what, one in given}
+    again = create_model(name, {"dim": D}, graph(), other, seed=0).eval()
+    before, after = model.encode(), again.encode()
+    same = {table for table in before if torch.equal(before[table], after[table])}
+    assert same == set(model.structure_tables)
+    for strategy in ("mans", "twins"):
+        _, negatives, _ = told(loss_of(model.train(), spec_of(strategy)))
+        assert set(negatives.others) == same
+
+
 def test_twins_are_two_entities() -> None:
     model = TwoTables()
     batch, negatives, scores = told(loss_of(model, spec_of("twins")))
