@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -284,6 +285,47 @@ def test_picks_that_the_model_scores_high_become_likelier() -> None:
     assert reward() > before + 0.1
 
 
+def log_chances(strategy: Any, batch: Tensor, drawn: Any, picked: Any) -> Tensor:
+    """Return log p(pick), [B, n], of a generator DistMult, entity by entity."""
+    entity, relation = strategy.generator.entity, strategy.generator.relation
+    rows = []
+    for (head, r, tail), pool, picks, tails in zip(
+        batch.tolist(),
+        drawn.candidates.tolist(),
+        picked.candidates.tolist(),
+        drawn.tails.tolist(),
+        strict=True,
+    ):
+        known = entity[head if tails else tail] * relation[r]
+        mass = sum((known @ entity[c] / strategy.config.temperature).exp() for c in pool)
+        chances = [(known @ entity[c] / strategy.config.temperature).exp() / mass for c in picks]
+        rows.append(torch.stack(chances).log())
+    return torch.stack(rows)
+
+
+def test_the_generator_follows_rewards_less_the_mean_of_the_epoch_before() -> None:
+    procedure, strategy = kbgan(pretrain=0.0, pool=9, temperature=0.5)
+    batch, generator = graph().train[:8], torch.Generator().manual_seed(3)
+    parameters = list(strategy.generator.parameters())
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.normal_(0.0, 0.7, generator=generator)
+    rewards = [torch.randn(8, COUNT, generator=generator) - 5 * (k + 1) for k in range(4)]
+    baseline = 0.0  # of the first epoch
+    for epoch, seen in enumerate((rewards[:2], rewards[2:3], rewards[3:])):
+        procedure.start_epoch(epoch)
+        for scores in seen:
+            drawn = procedure.loss.sampler.sample(batch, generator)  # type: ignore[attr-defined]
+            picked = strategy.choose(batch, drawn)
+            advantage = (scores - baseline) / scores.std(correction=0)
+            lowered = -(advantage * log_chances(strategy, batch, drawn, picked)).sum()
+            expected = torch.autograd.grad(lowered, parameters)
+            strategy.learn(batch, picked, scores)
+            for parameter, gradient in zip(parameters, expected, strict=True):
+                torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-4)
+        baseline = float(torch.stack(seen).mean())
+
+
 def test_picks_follow_the_generator_also_where_they_are_more_than_its_pool() -> None:
     procedure, strategy = kbgan(pretrain=0.0, pool=3)
     procedure.start_epoch(0)
@@ -399,6 +441,30 @@ def test_no_known_answer_is_drawn_and_a_place_of_the_pool_once() -> None:
         assert not any(((h, r, c) if k else (c, r, t)) in known for c in row)
     _, _, picks = strategy._seen
     assert all(len(set(row)) == len(row) for row in picks.tolist())
+
+
+def test_drawn_negatives_weigh_in_the_contrast_by_what_the_model_thinks_of_them() -> None:
+    procedure, strategy = mmrns(adversarial=0.7, weight=0.3)
+    batch, generator = graph().train[:16], torch.Generator().manual_seed(3)
+    sides = procedure.loss.sampler.sample(batch, generator)  # type: ignore[attr-defined]
+    negatives = strategy.choose(batch, sides)
+    cosines, true, picks = strategy._seen
+    assert true.any()
+    # High where the structures are alike: what the weights are then shows in the sums.
+    scores = 4 * cosines[-1].detach().gather(1, picks)
+
+    weights = np.full(true.shape, 1 / true.shape[1])
+    for row, drawn, s in zip(weights, picks.tolist(), scores.double().numpy(), strict=True):
+        row[drawn] *= np.exp(0.7 * s) / np.exp(0.7 * s).sum()
+    expected = 0.0
+    for cosine in cosines:
+        mass = weights * np.exp(cosine.detach().double().numpy())
+        expected -= 0.3 / 3 * np.log(mass[true.numpy()].sum() / mass[~true.numpy()].sum())
+
+    lowered: list[Tensor] = []
+    strategy.learner.step = lowered.append
+    strategy.learn(batch, negatives, scores)
+    assert [float(loss.detach()) for loss in lowered] == pytest.approx([expected], rel=1e-5)
 
 
 def test_the_attention_learns_that_true_answers_are_alike() -> None:

@@ -95,6 +95,25 @@ def test_the_score_is_the_formula(gate: bool) -> None:
     assert compared.tolist() == pytest.approx(expected, abs=1e-4)
 
 
+def mean_squares(w: dict[str, np.ndarray], batch: np.ndarray) -> float:
+    """Return the mean of three mean squares: of heads, of tails and of phases in radians."""
+    heads, relations, tails = batch.T
+    phases = w["relation"][relations] * math.pi / ((4.0 + 2.0) / D)
+    parts = (w["entity"][heads], w["entity"][tails], phases)
+    return float(np.mean([(part**2).mean() for part in parts]))
+
+
+def test_the_penalty_is_the_mean_square_of_structure_and_relations() -> None:
+    model = native(regularise=0.5)
+    batch = torch.tensor(TRIPLES)
+    with torch.no_grad():
+        added = model.penalty(model.encode(), batch[:, ::2], batch[:, 1])
+    assert added is not None
+    assert float(added) == pytest.approx(0.5 * mean_squares(arrays(model), batch.numpy()), rel=1e-5)
+    unweighed = native(regularise=0.0)
+    assert unweighed.penalty(unweighed.encode(), batch[:, ::2], batch[:, 1]) is None
+
+
 def test_weights_are_those_of_who_has_what() -> None:
     weights = native().fusion_weights(torch.arange(N))
     assert list(weights) == ["structure", "image", "text"]

@@ -38,14 +38,17 @@ def vista(**options: Any) -> Model:
     ).eval()
 
 
-def entity(w: Weights, number: int) -> np.ndarray:
-    sequence = [w["tokens"][0], layer_norm(w["entity"][number], w, "entity_norm") + w["kinds"][0]]
+def entity(w: Weights, number: int, dropped: str = "") -> np.ndarray:
+    """Return an entity's vector, where all numbers of one part may have been dropped."""
+    structure = layer_norm(w["entity"][number], w, "entity_norm") * (dropped != "structure")
+    sequence = [w["tokens"][0], structure + w["kinds"][0]]
     for place, name in enumerate(("image", "text")):
         modality = modalities()[name]
         if modality.present[number]:
             x = modality.matrix[number].double().numpy()
             made = w[f"projections.{place}.weight"] @ x + w[f"projections.{place}.bias"]
-            sequence.append(layer_norm(made, w, f"norms.{place}") + w["kinds"][2 + place])
+            kept = layer_norm(made, w, f"norms.{place}") * (dropped != name)
+            sequence.append(kept + w["kinds"][2 + place])
     return transformer(np.stack(sequence), w, "entity_encoder", H)[0]
 
 
@@ -68,6 +71,21 @@ def test_the_score_is_the_formula(side: Any) -> None:
         decoded = transformer(np.stack(asked) + w["positions"], w, "decoder", H)
         expected = answers @ decoded[2 if side == "tail" else 0]
         assert row.numpy() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("option", "dropped"),
+    [("structure_dropout", "structure"), ("image_dropout", "image"), ("other_dropout", "text")],
+)
+def test_each_rate_drops_its_part_alone(option: str, dropped: str) -> None:
+    rates = dict.fromkeys(("dropout", "structure_dropout", "image_dropout", "other_dropout"), 0.0)
+    model = vista(**rates | {option: 1 - 1e-7}).train()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        found = model.encode()["entity"].numpy()
+    w = state_of(model)
+    expected = np.stack([entity(w, number, dropped) for number in range(N)])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:

@@ -1,0 +1,89 @@
+"""The cubic penalty (N3) of the models that have it, against numpy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.catalog import create_model, load_models
+from harness.index import GraphIndex, Modality
+from harness.model import Model
+from models._penalties import cubic
+from tests.unit.models.conftest import FEATURES, PRESENT, TRIPLES, N, R, Vector
+
+load_models()
+BATCH = torch.tensor(TRIPLES)
+WEIGHT, DIM = 0.25, 3
+
+
+def made(name: str, **options: Any) -> Model:
+    image = Modality(
+        "image",
+        torch.tensor(FEATURES["image"] * PRESENT["image"][:, None], dtype=torch.float),
+        torch.tensor(PRESENT["image"]),
+    )
+    features = {"image": image} if name in {"rsme", "otkge"} else {}
+    model = create_model(name, {"dim": DIM, **options}, GraphIndex(N, R, BATCH), features)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():  # of one size, so that no part is lost in another
+        for value in model.parameters():
+            value.copy_(torch.randn(value.shape, generator=generator))
+    return model
+
+
+def moduli(x: Vector, *, real: bool) -> Vector:
+    return np.abs(x) if real else np.hypot(*np.split(x, 2))
+
+
+def n3(model: Model, *, real: bool, reverse: bool) -> float:
+    """Return WEIGHT times the mean over the batch of |h|^3 + |r|^3 + |t|^3.
+
+    A relation with a reverse counts by the mean of both.
+    """
+    with torch.no_grad():
+        entity = model.encode()["entity"].double().numpy()
+    relation = model.get_parameter("relation").detach().double().numpy()
+    total = 0.0
+    for h, r, t in TRIPLES:
+        total += sum((moduli(entity[e], real=real) ** 3).sum() for e in (h, t))
+        asked = (r, r + R) if reverse else (r,)
+        total += np.mean([(moduli(relation[k], real=real) ** 3).sum() for k in asked])
+    return WEIGHT * total / len(TRIPLES)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "real", "reverse"),
+    [
+        ("distmult", {}, True, False),
+        ("distmult", {"reciprocal": True}, True, True),
+        ("complex", {}, False, False),
+        ("complex", {"reciprocal": True}, False, True),
+        ("rsme", {}, False, True),
+        ("otkge", {}, False, True),
+    ],
+)
+def test_l3_weighs_the_cubes_of_a_batch(
+    name: str, options: dict[str, Any], real: bool, reverse: bool
+) -> None:
+    model = made(name, l3=WEIGHT, **options)
+    added = model.penalty(model.encode(), BATCH[:, ::2], BATCH[:, 1])
+    assert added is not None
+    assert float(added.detach()) == pytest.approx(n3(model, real=real, reverse=reverse), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["distmult", "complex", "rsme", "otkge"])
+def test_without_a_weight_there_is_no_penalty(name: str) -> None:
+    model = made(name, l3=0.0)
+    assert model.penalty(model.encode(), BATCH[:, ::2], BATCH[:, 1]) is None
+
+
+def test_cubes_are_summed_and_divided_by_the_batch() -> None:
+    entities = torch.tensor([[[1.0, 2.0], [0.0, 3.0]], [[1.0, 1.0], [2.0, 0.0]]])  # 36 and 10
+    relations = torch.tensor([[2.0, 1.0], [3.0, 0.0]])  # 9 and 27
+    assert float(cubic(entities, relations)) == (36 + 10 + 9 + 27) / 2
+    reverse = torch.tensor([[1.0, 0.0], [0.0, 2.0]])  # 1 and 8
+    both = torch.stack([relations, reverse], 1)
+    assert float(cubic(entities, both)) == (36 + 10 + (9 + 1) / 2 + (27 + 8) / 2) / 2
