@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from itertools import product
+from math import ceil
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from harness.catalog import load_models
+from harness.data.load import source
 from harness.errors import ConfigError
 from harness.plan.complexity import measures
 from harness.plan.expand import expand
 from harness.plan.schema import render, suite_schema
+from harness.plan.settings import from_overrides
 from harness.plan.suite import DatasetChoice, Row, Suite, find_suite, load_suite, shipped_folder
 
 SHIPPED = sorted(file for file in shipped_folder().glob("*.yaml") if not measures(file))
@@ -118,7 +122,7 @@ def test_every_shipped_suite_expands(file: Path) -> None:
 
 def test_the_published_margins_and_negatives_reach_the_runs() -> None:
     load_models()
-    plan = expand(load_suite(find_suite("main_table_native")), only=["model=rotate,seed=0"])
+    plan = expand(load_suite(find_suite("main_table_native")), only=["label=RotatE,seed=0"])
     given = {
         run.spec.data.dataset: (
             run.spec.model.options.get("margin", 4.0),
@@ -134,6 +138,57 @@ def test_the_published_margins_and_negatives_reach_the_runs() -> None:
         "tiva": (4, 64, 2e-5),
         "kvc16k": (4, 32, 2e-5),
     }
+
+
+@pytest.mark.parametrize(
+    ("label", "published"),
+    [
+        ("KBGAN", ("transe", 50, "margin", 3, 1, 1e-3, 6000)),
+        ("MANS", ("ikrl", 128, "margin", 6, 1, 1.0, 1000)),
+        ("MMRNS", ("rotate", 200, "logistic", 6, 20, 1e-4, 1000)),
+    ],
+)
+def test_the_published_settings_of_sampling_methods_reach_the_runs(
+    label: str, published: tuple[object, ...]
+) -> None:
+    load_models()
+    native = load_suite(find_suite("main_table_native"))
+    everything = DatasetChoice(dataset="synthetic", features="all")
+    suite = native.model_copy(update={"datasets": (everything,)})
+    given = {"data": {"features": "all"}}  # of IKRL, too
+    (run,) = expand(suite, given, only=[f"label={label},seed=0"]).runs
+    spec, options = run.spec, run.spec.model.options
+    assert spec.negatives.strategy.name == label.lower()
+    margin = spec.objective.margin if spec.objective.loss == "margin" else options["margin"]
+    assert (
+        spec.model.name,
+        options["dim"],
+        spec.objective.loss,
+        margin,
+        spec.negatives.count,
+        spec.optimiser.lr,
+        spec.training.epochs,
+    ) == published
+
+
+BATCHES = {"KBGAN": 100, "MANS": 400}
+"""Of an epoch."""
+
+
+def test_batches_and_steps_of_sampling_methods_are_as_many_as_published_on_every_dataset() -> None:
+    found = set()
+    for override in load_suite(find_suite("main_table_native")).overrides:
+        for label, dataset in product(override.when.label, override.when.dataset):
+            found.add((label, dataset))
+            train = source(dataset).card.counts["train"]
+            held = {s.path: s.value for s in from_overrides(override.set)}
+            if label == "MMRNS":
+                epochs = held["training", "epochs"]
+                assert epochs * ceil(train / 400) == pytest.approx(100_000, rel=2e-3)
+                assert epochs // held["training", "evaluate_every"] == 10
+            else:
+                assert ceil(train / BATCHES[label]) == held["training", "batch_size"]
+    assert len(found) == 3 * 5
 
 
 def test_every_fragment_is_used() -> None:
