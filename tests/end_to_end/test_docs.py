@@ -78,6 +78,8 @@ NOT_RUN = {
         ],
         "wants the machine for itself; test_bench.py runs it small",
     ),
+    "harness bench models main_table_native --only dataset=mkg-w,label=NativE,label=MoMoK --set "
+    "data.features=files": "files of the reader; test_bench.py runs it small",
     "harness compare quickstart:mocme quickstart:rotate": "needs the whole quickstart",
     "harness claims check results/claims.yaml": "test_claims.py checks these claims",
     "harness report --figure complexity --out complexity.pdf": "draws what was measured",
