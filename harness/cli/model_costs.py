@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -77,13 +76,18 @@ def _planned(settings: Mapping[str, Any], features: str | None, dataset: str) ->
 
     if features or "data.features" in settings:
         return planned({"data.features": features} if features else {})
-    try:
-        return planned({})
-    except ConfigError as refused:
-        for other in source(dataset).feature_sets:
-            with contextlib.suppress(ConfigError, MissingDataError):
-                return planned({"data.features": other})
-        raise refused
+    refusals, missing = [], []
+    for name in source(dataset).feature_sets:  # "none" is the first
+        try:
+            return planned({"data.features": name})
+        except MissingDataError:
+            missing.append(name)
+        except ConfigError as error:
+            refusals.append(error)
+    if not missing:
+        raise refusals[0]
+    hint = f"not on this machine: {', '.join(missing)} (`harness data show {dataset}`)"
+    raise ConfigError(f"{refusals[0]}; {hint}")
 
 
 def costs_text(costs: Mapping[str, Any]) -> str:
