@@ -188,14 +188,16 @@ class MMRNS(Strategy):
         with torch.no_grad():
             own, others = self._structure(answer), self._structure(pool)
         hidden_own, hidden = self.attention.of_entity(own), self.attention.of_entity(others)
-        structure = own.new_zeros(len(answer), len(pool))
-        for each in relation.unique():
-            mine = relation == each
+        # Side by side by relation: written to their places one by one, each would copy them all.
+        order = relation.argsort(stable=True)
+        asked, sizes = torch.unique_consecutive(relation[order], return_counts=True)
+        parts = []
+        for each, mine in zip(asked, order.split(sizes.tolist()), strict=True):
             seen, length = self.attention.structures(own[mine], hidden_own[mine], each)
             compared, lengths = self.attention.structures(others, hidden, each)
             # A relation has fewer positives here than a vector numbers: products are divided.
-            structure[mine] = seen @ compared.T / (length[:, None] * lengths)
-        return [*found, structure]
+            parts.append(seen @ compared.T / (length[:, None] * lengths))
+        return [*found, torch.cat(parts)[order.argsort()]]
 
     def _structure(self, entities: Tensor) -> Tensor:
         """Return the structural vectors of entities, [n, w]: what the model has in their place.
