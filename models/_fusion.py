@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import normalize
 
 from harness.config.base import Config
@@ -126,6 +127,10 @@ def weighted_sum(parts: Sequence[Part], weights: Tensor) -> Tensor:
         parts: P parts.
         weights: [n, P].
     """
+    if all(part.rows is None for part in parts) and not torch.compiler.is_compiling():
+        whole = [part.values.float() for part in parts]
+        summed: Tensor = _WeightedSum.apply(weights, *whole)  # type: ignore[no-untyped-call]
+        return summed
     total: Tensor | None = None
     for column, part in enumerate(parts):
         weight, values = weights[:, column, None], part.values.float()
@@ -137,3 +142,23 @@ def weighted_sum(parts: Sequence[Part], weights: Tensor) -> Tensor:
         total = total.index_add(0, part.rows, weight[part.rows] * values)
     assert total is not None
     return total
+
+
+class _WeightedSum(torch.autograd.Function):
+    """sum_p w_p v_p. What torch derives from ``addcmul`` multiplies every v_p by 1 first."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, *values: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, *values)
+        first, *others = (weights[:, p, None] for p in range(len(values)))
+        total = first * values[0]
+        for weight, value in zip(others, values[1:], strict=True):
+            total.addcmul_(weight, value)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        weights, *values = ctx.saved_tensors
+        to_weights = torch.stack([(gradient * value).sum(1) for value in values], 1)
+        return to_weights, *(gradient * weights[:, p, None] for p in range(len(values)))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from harness import kernels
 from harness.index import Side
@@ -22,10 +24,36 @@ __all__ = [
     "translate_query",
 ]
 
+SHORTEST = 1e-12
+"""Norm that vectors are divided by at least, as in ``torch.nn.functional.normalize``."""
+
 
 def normalise(x: Tensor) -> Tensor:
     """Divide the last axis by its Euclidean norm (at least 1e-12, as ``F.normalize``)."""
-    return torch.nn.functional.normalize(x, dim=-1)
+    if torch.compiler.is_compiling():
+        return torch.nn.functional.normalize(x, dim=-1)
+    unit: Tensor = _Normalise.apply(x)  # type: ignore[no-untyped-call]
+    return unit
+
+
+class _Normalise(torch.autograd.Function):
+    """``F.normalize``, whose gradient goes over the vectors three times instead of nine."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        unit: Tensor = x / norm.clamp(min=SHORTEST)
+        ctx.save_for_backward(unit, norm)
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        unit, norm = ctx.saved_tensors
+        # What lies along the vector changes its length alone; below the shortest nothing does.
+        along = torch.linalg.vecdot(gradient, unit)[..., None] * (norm >= SHORTEST)
+        across: Tensor = torch.addcmul(gradient, unit, along, value=-1)
+        return across.div_(norm.clamp(min=SHORTEST))
 
 
 def shorten(x: Tensor) -> Tensor:

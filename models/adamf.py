@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.config.search import between, one_of
 from harness.index import GraphIndex, Modality, Side
+from harness.kernels import tanh_dot
 from harness.kernels.reference import compare
 from harness.model import (
     Capabilities,
@@ -117,7 +118,9 @@ class AdaMF(Model):
 
     def compare(self, heads: Parts, relations: Tensor, tails: Parts) -> Tensor:
         head, tail = (
-            torch.einsum("np,npd->nd", self._weights(vectors.unbind(1), has), vectors)
+            torch.einsum(
+                "np,npd->nd", masked_softmax(tanh_dot(vectors, self.attention), has), vectors
+            )
             for vectors, has in (heads, tails)
         )
         phase = rows_of(self.relation, relations) * self.phase_per_unit
@@ -141,5 +144,5 @@ class AdaMF(Model):
         return vectors, torch.cat(has, 1)
 
     def _weights(self, vectors: Sequence[Tensor], has: Tensor) -> Tensor:
-        logits = torch.stack([vector.tanh() @ self.attention for vector in vectors], 1)
+        logits = torch.stack([tanh_dot(vector, self.attention) for vector in vectors], 1)
         return masked_softmax(logits, has)

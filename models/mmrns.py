@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import leaky_relu, normalize
 
 from harness.config.search import between
@@ -81,19 +82,58 @@ class Attention(nn.Module):
             found.append((normalize(last(values), dim=1), table.has(entities)[:, 0]))
         return found
 
-    def structures(
-        self, vectors: Tensor, hidden: Tensor, relation: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return vectors [n, w] as a relation (id, a scalar) sees them, and their norms [n].
+    def gates(self, hidden: Tensor, relation: Tensor) -> Tensor:
+        """Return the logits [n, w] of what a relation (id, a scalar) sees of structural vectors.
 
         Args:
-            vectors: of entities.
-            hidden: ``of_entity`` of them, [n, hidden].
+            hidden: ``of_entity`` of the vectors, [n, hidden].
             relation: see above.
         """
         hidden = hidden + self.of_relation(self.relation[relation])
-        seen = vectors * self.gate(leaky_relu(hidden, 0.1)).sigmoid()
-        return seen, (seen * seen).sum(1).clamp(min=TINY**2).sqrt()
+        gates: Tensor = self.gate(leaky_relu(hidden, 0.1))
+        return gates
+
+
+class _GatedCosines(torch.autograd.Function):
+    """Cosines [k, n] of x * sigmoid(a), for k and n vectors x that are constants, and logits a.
+
+    A relation looks at every candidate anew, so this goes over them as seldom as it can.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, own: Tensor, own_logits: Tensor, others: Tensor, logits: Tensor
+    ) -> Tensor:
+        saved = []
+        for x, a in ((own, own_logits), (others, logits)):
+            gate = a.sigmoid()
+            seen = x * gate
+            saved += [x, gate, seen, torch.linalg.vector_norm(seen, dim=1).clamp(min=TINY)]
+        # A relation has fewer positives than a vector numbers: products are divided.
+        cosines: Tensor = saved[2] @ saved[6].T / (saved[3][:, None] * saved[7])
+        ctx.save_for_backward(*saved, cosines)
+        return cosines
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        own, own_gate, own_seen, own_length, others, gate, seen, length, cosines = ctx.saved_tensors
+        products = gradient / (own_length[:, None] * length)
+        along = gradient * cosines  # changes a vector's length alone
+        to_own = _across(products @ seen, own_seen, along.sum(1), own_length)
+        to_others = _across(products.T @ own_seen, seen, along.sum(0), length)
+        return (
+            None,
+            torch.ops.aten.sigmoid_backward(to_own.mul_(own), own_gate),
+            None,
+            torch.ops.aten.sigmoid_backward(to_others.mul_(others), gate),
+        )
+
+
+def _across(gradient: Tensor, vectors: Tensor, along: Tensor, lengths: Tensor) -> Tensor:
+    """Return gradients [n, w] without what lies along vectors; the shortest have no length."""
+    share = torch.where(lengths > TINY, along / lengths / lengths, 0.0)
+    return torch.addcmul(gradient, vectors, share[:, None], value=-1)
 
 
 @register_strategy("mmrns")
@@ -193,10 +233,9 @@ class MMRNS(Strategy):
         asked, sizes = torch.unique_consecutive(relation[order], return_counts=True)
         parts = []
         for each, mine in zip(asked, order.split(sizes.tolist()), strict=True):
-            seen, length = self.attention.structures(own[mine], hidden_own[mine], each)
-            compared, lengths = self.attention.structures(others, hidden, each)
-            # A relation has fewer positives here than a vector numbers: products are divided.
-            parts.append(seen @ compared.T / (length[:, None] * lengths))
+            gates = (self.attention.gates(some, each) for some in (hidden_own[mine], hidden))
+            asks = own[mine], next(gates), others, next(gates)
+            parts.append(_GatedCosines.apply(*asks))  # type: ignore[no-untyped-call]
         return [*found, torch.cat(parts)[order.argsort()]]
 
     def _structure(self, entities: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
+from harness.kernels import tanh_dot
 from harness.kernels.mixed import HIDDEN
 from harness.kernels.reference import compare
 from harness.model import (
@@ -156,7 +157,7 @@ class NativE(Model):
     # --- pieces ---------------------------------------------------------------------------
 
     def _logits(self, vectors: Tensor, present: Tensor) -> Tensor:
-        logits = torch.einsum("npd,d->np", vectors.tanh(), self.attention)
+        logits = tanh_dot(vectors, self.attention)
         return logits.masked_fill(~present, HIDDEN)
 
     def _sharpness(self, relations: Tensor) -> Tensor:

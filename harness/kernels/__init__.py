@@ -31,6 +31,7 @@ __all__ = [
     "prepare",
     "rotate",
     "scores_to_counts",
+    "tanh_dot",
 ]
 
 Op = Literal["dot", "l1", "l2", "modulus"]
@@ -112,6 +113,18 @@ def dropout(x: Tensor, rate: float, training: bool = True) -> Tensor:
     if torch.compiler.is_compiling():
         return reference.dropout(x, rate)
     return select.implementation(x).dropout(x, rate)
+
+
+def tanh_dot(x: Tensor, query: Tensor) -> Tensor:
+    """Return the logits of an attention, sum_k tanh(x_k) query_k: [...].
+
+    Args:
+        x: [..., d] vectors.
+        query: [d].
+    """
+    if torch.compiler.is_compiling():
+        return reference.tanh_dot(x, query)
+    return select.implementation(x).tanh_dot(x, query)
 
 
 def scores_to_counts(

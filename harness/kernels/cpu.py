@@ -43,6 +43,7 @@ __all__ = [
     "gathered",
     "pairwise",
     "rotate",
+    "tanh_dot",
 ]
 
 Array = NDArray[Any]
@@ -216,6 +217,47 @@ class _Rotate(torch.autograd.Function):
             to_anchor.numpy(), to_phase.numpy(),
         )  # fmt: skip
         return to_anchor, to_phase
+
+
+def tanh_dot(x: Tensor, query: Tensor) -> Tensor:
+    """Return the products of tanh of rows and a query; see ``reference.tanh_dot``.
+
+    Nothing is kept for the backward pass but the arguments. Half precision is computed in float32;
+    float64 is left to torch.
+    """
+    if (
+        torch.promote_types(torch.promote_types(x.dtype, query.dtype), torch.float32)
+        != torch.float32
+    ):
+        return reference.tanh_dot(x, query)
+    rows = x.float().reshape(-1, x.shape[-1])
+    made: Tensor = _TanhDot.apply(rows.contiguous(), query.float().contiguous())  # type: ignore[no-untyped-call]
+    return made.view(x.shape[:-1])
+
+
+class _TanhDot(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, query: Tensor) -> Tensor:
+        ctx.save_for_backward(x, query)
+        out = x.new_empty(len(x))
+        threads.over(
+            threads.even_parts(len(x), x.numel()), compiled().tanh_dot,
+            array(x), array(query), out.numpy(),
+        )  # fmt: skip
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, query = ctx.saved_tensors
+        module = compiled()
+        blocks = -(-len(x) // module.TANH_ROWS)
+        to_x, to_query = torch.empty_like(x), x.new_zeros(blocks, x.shape[1])
+        threads.over(
+            threads.even_parts(blocks, x.numel()), module.tanh_dot_gradient,
+            array(x), array(query), array(gradient.contiguous()), to_x.numpy(), to_query.numpy(),
+        )  # fmt: skip
+        return to_x, to_query.sum(0)
 
 
 # --- all pairs --------------------------------------------------------------------------------

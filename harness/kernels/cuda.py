@@ -23,9 +23,19 @@ from harness.kernels.reference import (
     draw_free,
     dropout,
     rotate,
+    tanh_dot,
 )
 
-__all__ = ["count", "count_terms", "draw_free", "dropout", "gathered", "pairwise", "rotate"]
+__all__ = [
+    "count",
+    "count_terms",
+    "draw_free",
+    "dropout",
+    "gathered",
+    "pairwise",
+    "rotate",
+    "tanh_dot",
+]
 
 BUDGET = 256 * 2**20
 """Bytes of one [pairs, width] intermediate."""

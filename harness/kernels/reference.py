@@ -31,6 +31,7 @@ __all__ = [
     "pairwise",
     "rotate",
     "scores_to_counts",
+    "tanh_dot",
 ]
 
 COMPARED_AT_ONCE = 2**19
@@ -227,6 +228,13 @@ def count_in_blocks(
         parts.append(scores_to_counts(block, goals, starts, answers, asked))
     better, tied = zip(*parts, strict=True)
     return torch.cat(better), torch.cat(tied)
+
+
+def tanh_dot(x: Tensor, query: Tensor) -> Tensor:
+    """Return sum_k tanh(x_k) query_k: [...] of vectors [..., d] and a query [d]; fp32 at least."""
+    dtype = torch.promote_types(torch.promote_types(x.dtype, query.dtype), torch.float32)
+    with torch.autocast(x.device.type, enabled=False):
+        return x.to(dtype).tanh() @ query.to(dtype)
 
 
 def dropout(x: Tensor, rate: float) -> Tensor:

@@ -77,6 +77,10 @@ class Kernels(Protocol):
         """Set numbers to zero at random."""
         ...
 
+    def tanh_dot(self, x: Tensor, query: Tensor) -> Tensor:
+        """Multiply tanh of vectors by a query."""
+        ...
+
 
 NOT_COMPILED = frozenset({"l2"})
 """Comparisons without a compiled loop: too rare to be worth one."""

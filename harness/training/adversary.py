@@ -77,7 +77,7 @@ class Adversary:
 
     def loss(self, batch: Tensor) -> Tensor:
         """Return what is added to the loss of the model, for positives [B, 3]."""
-        heads, tails = self.model.parts(batch[:, 0]), self.model.parts(batch[:, 2])
+        heads, tails = self._ends(batch)
         true = self.model.compare(heads, batch[:, 1], tails)
         total = true.new_zeros(())
         for head, tail in self._fakes(heads, tails):
@@ -91,7 +91,7 @@ class Adversary:
     def step(self, batch: Tensor) -> None:
         """Take one step of the generator against the model as it is."""
         with torch.no_grad():
-            heads, tails = self.model.parts(batch[:, 0]), self.model.parts(batch[:, 2])
+            heads, tails = self._ends(batch)
         scores = [
             self.model.compare(head, batch[:, 1], tail)
             for head, tail in self._fakes(heads, tails, learn=True)
@@ -101,6 +101,12 @@ class Adversary:
         else:
             loss = torch.stack([softplus(-score).mean() / 2 for score in scores]).sum()
         self.learner.step(loss)
+
+    def _ends(self, batch: Tensor) -> tuple[Parts, Parts]:
+        """Return the parts of the heads and of the tails of triples [B, 3]: looked up once."""
+        vectors, present = self.model.parts(torch.cat([batch[:, 0], batch[:, 2]]))
+        (head, tail), (has_head, has_tail) = vectors.chunk(2), present.chunk(2)
+        return (head, has_head), (tail, has_tail)
 
     def _fakes(self, heads: Parts, tails: Parts, *, learn: bool = False) -> Iterator[Fake]:
         """Yield triples with a fabricated head, a fabricated tail, and both.
