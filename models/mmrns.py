@@ -104,14 +104,12 @@ class _GatedCosines(torch.autograd.Function):
     def forward(
         ctx: Any, own: Tensor, own_logits: Tensor, others: Tensor, logits: Tensor
     ) -> Tensor:
-        saved = []
-        for x, a in ((own, own_logits), (others, logits)):
-            gate = a.sigmoid()
-            seen = x * gate
-            saved += [x, gate, seen, torch.linalg.vector_norm(seen, dim=1).clamp(min=TINY)]
+        own_gate, own_seen, own_length = _seen(own, own_logits)
+        gate, seen, length = _seen(others, logits)
         # A relation has fewer positives than a vector numbers: products are divided.
-        cosines: Tensor = saved[2] @ saved[6].T / (saved[3][:, None] * saved[7])
-        ctx.save_for_backward(*saved, cosines)
+        cosines: Tensor = own_seen @ seen.T / (own_length[:, None] * length)
+        mine = own, own_gate, own_seen, own_length
+        ctx.save_for_backward(*mine, others, gate, seen, length, cosines)
         return cosines
 
     @staticmethod
@@ -128,6 +126,13 @@ class _GatedCosines(torch.autograd.Function):
             None,
             torch.ops.aten.sigmoid_backward(to_others.mul_(others), gate),
         )
+
+
+def _seen(vectors: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gates, the gated vectors and their lengths."""
+    gate = logits.sigmoid()
+    seen = vectors * gate
+    return gate, seen, torch.linalg.vector_norm(seen, dim=1).clamp(min=TINY)
 
 
 def _across(gradient: Tensor, vectors: Tensor, along: Tensor, lengths: Tensor) -> Tensor:
@@ -233,8 +238,8 @@ class MMRNS(Strategy):
         asked, sizes = torch.unique_consecutive(relation[order], return_counts=True)
         parts = []
         for each, mine in zip(asked, order.split(sizes.tolist()), strict=True):
-            gates = (self.attention.gates(some, each) for some in (hidden_own[mine], hidden))
-            asks = own[mine], next(gates), others, next(gates)
+            mine_gates = self.attention.gates(hidden_own[mine], each)
+            asks = own[mine], mine_gates, others, self.attention.gates(hidden, each)
             parts.append(_GatedCosines.apply(*asks))  # type: ignore[no-untyped-call]
         return [*found, torch.cat(parts)[order.argsort()]]
 

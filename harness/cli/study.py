@@ -78,7 +78,7 @@ def run(
         how: dict[str, Any] = {"device": device, "threads": threads, "workers": workers}
         dry.show_study(suite, overrides, plan, place, trials=trials, **how)
         return
-    found, left_out = _searches(suite, overrides, plan, only or [])
+    found, left_out = _searches(suite, overrides, plan)
     with _opened(place, plan.suite) as store, stop_on_signals() as stop:
         work = _Work(place, store, device, threads, workers, tuple(models or ()), stop.asked)
         again = {"retry_failed": retry_failed, "restart": restart}
@@ -203,21 +203,17 @@ def _plan(
 
 
 def _searches(
-    suite: Suite, overrides: Mapping[str, Any], plan: Plan, only: Sequence[str]
+    suite: Suite, overrides: Mapping[str, Any], plan: Plan
 ) -> tuple[tuple[Search, ...], tuple[Excluded, ...]]:
     """Return the searches whose data are on this machine, and what is left out; say so."""
     from harness.cli.run import present
-    from harness.data.load import source
-    from harness.plan.expand import asked_for
     from harness.plan.search import searches
-    from harness.plan.select import canonical, parse_only
 
     here = present(plan)
     found, idle = searches(suite, overrides, here)
     for cell in idle:
         print(f"left out: {cell.label} on {cell.dataset}: {cell.reason}", file=sys.stderr)
-    selector = canonical(parse_only(only), source)
-    return found, asked_for((*here.excluded, *idle), selector)
+    return found, (*here.excluded, *idle)
 
 
 def _name(study: str) -> str:

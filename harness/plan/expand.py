@@ -64,6 +64,13 @@ class Excluded:
     seed: int | None = None
     model: str = ""
 
+    @classmethod
+    def of(cls, run: PlannedRun, reason: str) -> Excluded:
+        """Return the cells of a run's row on its dataset."""
+        data = run.spec.data
+        place = run.label, run.position, data.dataset, data.features
+        return cls(*place, reason, model=run.spec.model.name)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -198,9 +205,7 @@ def without_missing(plan: Plan, digests: Callable[[DataSpec], tuple[str, str]]) 
         if reason is None:
             runs.append(run)
         else:
-            place = run.label, run.position, data.dataset, data.features
-            gone = Excluded(*place, reason, model=run.spec.model.name)
-            excluded[gone] = None
+            excluded[Excluded.of(run, reason)] = None
     if first is not None and not runs:
         raise first
     return replace(plan, runs=tuple(runs), excluded=tuple(excluded))

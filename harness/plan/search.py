@@ -207,10 +207,7 @@ def _key(run: PlannedRun) -> tuple[int, str]:
 
 
 def _nothing_to_search(run: PlannedRun) -> Excluded:
-    data = run.spec.data
-    reason = "nothing to search: no setting of the study matters to it"
-    place = run.label, run.position, data.dataset, data.features
-    return Excluded(*place, reason, model=run.spec.model.name)
+    return Excluded.of(run, "nothing to search: no setting of the study matters to it")
 
 
 def _search(
