@@ -119,7 +119,7 @@ def test_what_cannot_be_estimated_is_refused(words: list[str], said: str) -> Non
 @pytest.mark.usefixtures("published")
 def test_where_no_features_do_it_is_said_what_is_missing() -> None:
     with pytest.raises(
-        ConfigError, match=r"^IKRL .* needs image: .*; not on this machine: tokens, "
+        ConfigError, match=r"^IKRL .* needs image: .*; not on this machine: .*tokens, "
     ):
         CliRunner().invoke(
             app, ["models", "show", "ikrl", "--dataset", "mkg-w"], catch_exceptions=False
