@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.nn.functional import leaky_relu, normalize
+from torch.nn.functional import leaky_relu, linear, normalize
 
 from harness.config.search import between
 from harness.errors import ConfigError
 from harness.index import Side
+from harness.kernels import gated_cosines
 from harness.model import STRUCTURE, Model
 from harness.procedure import (
     Learner,
@@ -82,63 +82,14 @@ class Attention(nn.Module):
             found.append((normalize(last(values), dim=1), table.has(entities)[:, 0]))
         return found
 
-    def gates(self, hidden: Tensor, relation: Tensor) -> Tensor:
-        """Return the logits [n, w] of what a relation (id, a scalar) sees of structural vectors.
+    def seen_by(self, relations: Tensor) -> Tensor:
+        """Return what relations (ids, [r]) add to ``of_entity`` of vectors, [r, hidden]."""
+        added: Tensor = self.of_relation(self.relation[relations])
+        return added
 
-        Args:
-            hidden: ``of_entity`` of the vectors, [n, hidden].
-            relation: see above.
-        """
-        hidden = hidden + self.of_relation(self.relation[relation])
-        gates: Tensor = self.gate(leaky_relu(hidden, 0.1))
-        return gates
-
-
-class _GatedCosines(torch.autograd.Function):
-    """Cosines [k, n] of x * sigmoid(a), for k and n vectors x that are constants, and logits a.
-
-    A relation looks at every candidate anew, so this goes over them as seldom as it can.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, own: Tensor, own_logits: Tensor, others: Tensor, logits: Tensor
-    ) -> Tensor:
-        own_gate, own_seen, own_length = _seen(own, own_logits)
-        gate, seen, length = _seen(others, logits)
-        # A relation has fewer positives than a vector numbers: products are divided.
-        cosines: Tensor = own_seen @ seen.T / (own_length[:, None] * length)
-        mine = own, own_gate, own_seen, own_length
-        ctx.save_for_backward(*mine, others, gate, seen, length, cosines)
-        return cosines
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        own, own_gate, own_seen, own_length, others, gate, seen, length, cosines = ctx.saved_tensors
-        products = gradient / (own_length[:, None] * length)
-        along = gradient * cosines  # changes a vector's length alone
-        to_own = _across(products @ seen, own_seen, along.sum(1), own_length)
-        to_others = _across(products.T @ own_seen, seen, along.sum(0), length)
-        return (
-            None,
-            torch.ops.aten.sigmoid_backward(to_own.mul_(own), own_gate),
-            None,
-            torch.ops.aten.sigmoid_backward(to_others.mul_(others), gate),
-        )
-
-
-def _seen(vectors: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gates, the gated vectors and their lengths."""
-    gate = logits.sigmoid()
-    seen = vectors * gate
-    return gate, seen, torch.linalg.vector_norm(seen, dim=1).clamp(min=TINY)
-
-
-def _across(gradient: Tensor, vectors: Tensor, along: Tensor, lengths: Tensor) -> Tensor:
-    """Return gradients [n, w] without what lies along vectors; the shortest have no length."""
-    share = torch.where(lengths > TINY, along / lengths / lengths, 0.0)
-    return torch.addcmul(gradient, vectors, share[:, None], value=-1)
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits of gates, without the bias of ``gate``, of ``of_entity + seen_by``."""
+        return linear(leaky_relu(hidden, 0.1, inplace=True), self.gate.weight)
 
 
 @register_strategy("mmrns")
@@ -148,8 +99,8 @@ class MMRNS(Strategy):
     Xu et al., Relation-enhanced Negative Sampling for Multimodal Knowledge Graph Completion (ACM
     MM 2022). With c_x the cosine of a candidate and the true answer in modality x (structure among
     them), the weights are the sum over x of softmax(c_x / tau); known answers have none. Drawing
-    adds Gumbel noise to the logarithms and takes the largest. The attention learns by contrastive
-    losses, weight / 3 each,
+    takes those whose weight over exponential noise is largest: the same as to add Gumbel noise to
+    its logarithm. The attention learns by contrastive losses, weight / 3 each,
 
         - log( sum over true of u exp(c_x) / sum over others of u exp(c_x) ),
 
@@ -194,17 +145,14 @@ class MMRNS(Strategy):
         )
         pool = everyone[: self.config.pool]
         cosines = self._cosines(answer, relation, pool)
-        true = torch.empty(len(batch), len(pool), dtype=torch.bool, device=batch.device)
-        sides: tuple[tuple[Side, Tensor], ...] = ("tail", side), ("head", ~side)
-        for name, mine in sides:
-            asked = anchor[mine, None], relation[mine, None]
-            true[mine] = self.known.contains(*asked, pool, name)
+        true = self._true(anchor, relation, side, pool)
         tau = self.config.temperature / (1 + math.log(self.steps + 1))
-        weights = torch.stack([(c.detach() / tau).softmax(1) for c in cosines]).sum(0)
-        uniform = torch.rand(weights.shape, generator=self.draws, device=batch.device)
-        gumbel = -(-uniform.clamp(min=TINY).log()).clamp(min=TINY).log()
-        noisy = (weights.log() + gumbel).masked_fill(true, -math.inf)
-        picks = noisy.topk(self.situation.count, dim=1).indices
+        chances = torch.zeros_like(cosines[0])
+        for cosine in cosines:
+            chances += (cosine.detach() / tau).softmax(1)
+        noise = torch.rand(chances.shape, generator=self.draws, device=batch.device)
+        chances.div_(noise.log_().neg_()).masked_fill_(true, -1.0)
+        picks = chances.topk(self.situation.count, dim=1).indices
         # Where fewer than that are free, the likeliest stands in for known answers.
         picks = torch.where(true.gather(1, picks), picks[:, :1], picks)
         self._seen = cosines, true, picks
@@ -218,11 +166,27 @@ class MMRNS(Strategy):
         own = (self.config.adversarial * scores).softmax(1)
         even = 1 / cosines[0].shape[1]
         weights = torch.full_like(cosines[0], even).scatter(1, picks, own * even)
+        places = true.nonzero(as_tuple=True)
+        weights_of_true, others = weights[places], weights.masked_fill(true, 0.0)
         loss = torch.zeros((), device=batch.device)
         for cosine in cosines:
-            mass = weights * cosine.exp()
-            loss = loss - ((mass * true).sum() + TINY).log() + (mass * ~true).sum().log()
+            mass = cosine.exp()
+            of_true, of_others = weights_of_true @ mass[places], (others * mass).sum()
+            loss = loss - (of_true + TINY).log() + of_others.log()
         self.learner.step(self.config.weight / 3 * loss)
+
+    def _true(self, anchor: Tensor, relation: Tensor, side: Tensor, pool: Tensor) -> Tensor:
+        """Return which of the pool are known answers of each query, [B, pool]."""
+        place = pool.new_full((self.situation.index.n_entities,), -1)
+        place[pool] = torch.arange(len(pool), device=pool.device)
+        true = torch.zeros(len(anchor), len(pool), dtype=torch.bool, device=pool.device)
+        sides: tuple[tuple[Side, Tensor], ...] = ("tail", side), ("head", ~side)
+        for name, mine in sides:
+            offsets, ids = self.known.lookup(anchor[mine], relation[mine], name)
+            asked = mine.nonzero()[:, 0].repeat_interleave(offsets.diff(), output_size=len(ids))
+            found = place[ids]
+            true[asked[found >= 0], found[found >= 0]] = True
+        return true
 
     def _cosines(self, answer: Tensor, relation: Tensor, pool: Tensor) -> list[Tensor]:
         """Return per modality the cosines [B, pool] of true answers and candidates."""
@@ -230,17 +194,24 @@ class MMRNS(Strategy):
         of_answers, of_pool = (self.attention.modalities(ids) for ids in (answer, pool))
         for (own, has), (others, have) in zip(of_answers, of_pool, strict=True):
             found.append((own @ others.T) * has[:, None] * have)
-        with torch.no_grad():
-            own, others = self._structure(answer), self._structure(pool)
-        hidden_own, hidden = self.attention.of_entity(own), self.attention.of_entity(others)
         # Side by side by relation: written to their places one by one, each would copy them all.
         order = relation.argsort(stable=True)
-        asked, sizes = torch.unique_consecutive(relation[order], return_counts=True)
-        parts = []
-        for each, mine in zip(asked, order.split(sizes.tolist()), strict=True):
-            mine_gates = self.attention.gates(hidden_own[mine], each)
-            asks = own[mine], mine_gates, others, self.attention.gates(hidden, each)
-            parts.append(_GatedCosines.apply(*asks))  # type: ignore[no-untyped-call]
+        asked, which, sizes = torch.unique_consecutive(
+            relation[order], return_inverse=True, return_counts=True
+        )
+        with torch.no_grad():
+            own, others = self._structure(answer[order]), self._structure(pool)
+        net = self.attention
+        seen_by = net.seen_by(asked)
+        own_logits = net.logits(net.of_entity(own) + seen_by[which])
+        hidden = net.of_entity(others)
+        many = sizes.tolist()
+        parts = [
+            gated_cosines(mine, mine_logits, others, net.logits(hidden + each), net.gate.bias)
+            for mine, mine_logits, each in zip(
+                own.split(many), own_logits.split(many), seen_by, strict=True
+            )
+        ]
         return [*found, torch.cat(parts)[order.argsort()]]
 
     def _structure(self, entities: Tensor) -> Tensor:

@@ -178,12 +178,18 @@ def _terms(spec: RunSpec, modalities: Mapping[str, Modality]) -> tuple[tuple[Op,
 
 def _products_of(step: Callable[[], object]) -> float:
     """Return the operations of the products of matrices in a step, which is taken."""
+    from unittest.mock import patch
+
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     # A product that is added in place is none of those that torch knows to count.
     in_place = {torch.ops.aten.addmm_: _added_product}
-    with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
+    # Those within a fused kernel are seen in its definition.
+    with (
+        patch.dict("os.environ", HARNESS_KERNELS="reference"),
+        FlopCounterMode(display=False, custom_mapping=in_place) as counter,
+    ):
         step()
     return float(counter.get_total_flops())
 
@@ -205,7 +211,7 @@ def epochs_text(epochs: Sequence[Epoch]) -> str:
         rows += [[line, *[""] * (len(headers) - 1)] for line in more]
     rates = {one.precision: short(one.rate.median / 1e9) for one in epochs}
     explained = (
-        "GFLOP: of a step, in products of matrices, counted as they are done. comp.: seconds that "
+        "GFLOP: of a step, in products of matrices, forward and backward. comp.: seconds that "
         "its comparisons with negatives take alone, forward and backward, on random vectors; they "
         "are bound by memory and square roots (`harness bench kernels`). least: these seconds and "
         f"GFLOP / rate, the rate that of products of matrices {SIDE} x {SIDE} in the same minute "

@@ -26,6 +26,7 @@ __all__ = [
     "count_terms",
     "draw_free",
     "dropout",
+    "gated_cosines",
     "gathered",
     "pairwise",
     "prepare",
@@ -125,6 +126,13 @@ def tanh_dot(x: Tensor, query: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         return reference.tanh_dot(x, query)
     return select.implementation(x).tanh_dot(x, query)
+
+
+def gated_cosines(
+    own: Tensor, own_logits: Tensor, others: Tensor, logits: Tensor, bias: Tensor
+) -> Tensor:
+    """Compare gated vectors by their cosines; see ``reference.gated_cosines``."""
+    return select.implementation(own).gated_cosines(own, own_logits, others, logits, bias)
 
 
 def scores_to_counts(

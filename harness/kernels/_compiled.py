@@ -19,11 +19,17 @@ from harness.kernels._prefetch import AHEAD, prefetch_row
 
 __all__ = [
     "CODES",
+    "GATED_ROWS",
+    "GATED_TILES",
     "LANES",
     "TANH_ROWS",
     "count_tiles",
     "draw_free",
     "dropout",
+    "gate",
+    "gate_gradient",
+    "gated_cosines",
+    "gated_gradient",
     "group_by_row",
     "mixed_query_gradient",
     "mixed_scores",
@@ -48,6 +54,15 @@ LANES = 32
 
 TANH_ROWS = 512
 """Rows whose gradients of a query are added up by one thread."""
+
+GATED_ROWS = 4
+"""Rows that meet each vector of the other side while they are in the L1 cache: a tile."""
+
+GATED_TILES = 24
+"""Tiles whose gradients of the other side and of the bias are added up by one thread."""
+
+SHORTEST = 1e-12
+"""Least length of a vector in a cosine: ``reference.SHORTEST``."""
 
 _LOOSE = {"reassoc", "contract", "arcp", "nsz"}
 _loose = numba.njit(nogil=True, cache=True, fastmath=_LOOSE, error_model="numpy", boundscheck=False)
@@ -412,6 +427,125 @@ def tanh_dot_gradient(x, query, gradient, to_x, to_query, low, high):
                 t = _tanh(x[i, k])
                 to_x[i, k] = g * query[k] * (np.float32(1) - t * t)
                 to_query[block, k] += g * t
+
+
+@_loose
+def gate(x, logits, bias, seen, rest, length, low, high):
+    """Write seen = x * g, rest = seen * (1 - g) and the lengths of seen, of rows low:high.
+
+    g is sigmoid(logits + bias), to 1e-7.
+    """
+    one, half = np.float32(1), np.float32(0.5)
+    for i in range(np.uint64(low), np.uint64(high)):
+        total = np.float32(0)
+        for c in range(np.uint64(x.shape[1])):
+            g = half + half * _tanh(half * (logits[i, c] + bias[c]))
+            value = x[i, c] * g
+            seen[i, c] = value
+            rest[i, c] = value * (one - g)
+            total += value * value
+        root = np.sqrt(total)
+        length[i] = np.float32(SHORTEST) if root < np.float32(SHORTEST) else root  # NaN stays
+
+
+@_loose
+def gate_gradient(seen, rest, length, along, gradient, to_logits, to_bias, low, high):
+    """Write the gradients of the logits of rows low:high, and add them to the bias's.
+
+    Args:
+        seen, rest, length: what ``gate`` wrote.
+        along: [n], what of the gradient changes a row's length alone: gradient * cosine, summed.
+        gradient: [n, width], of seen / length, over length.
+    """
+    for i in range(np.uint64(low), np.uint64(high)):
+        share = np.float32(0)  # the shortest have no length of their own
+        if length[i] != np.float32(SHORTEST):
+            share = along[i] / (length[i] * length[i])
+        for c in range(np.uint64(seen.shape[1])):
+            to_logit = (gradient[i, c] - share * seen[i, c]) * rest[i, c]
+            to_logits[i, c] = to_logit
+            to_bias[c] += to_logit
+
+
+@_loose
+def gated_cosines(own, own_length, x, logits, bias, out, low, high):
+    """Write the cosines of ``own``, which ``gate`` wrote, and gated rows of x, tiles low:high.
+
+    Args:
+        out: [k, n].
+    """
+    n, width, four = np.uint64(x.shape[0]), np.uint64(x.shape[1]), np.uint64(GATED_ROWS)
+    seen, rest = np.zeros((4, x.shape[1]), x.dtype), np.empty((4, x.shape[1]), x.dtype)
+    length = np.ones(4, x.dtype)
+    seen0, seen1, seen2, seen3 = seen[0], seen[1], seen[2], seen[3]
+    for tile in range(np.uint64(low), np.uint64(high)):
+        first = tile * four
+        rows = min(four, n - first)
+        gate(x[first:], logits[first:], bias, seen, rest, length, 0, rows)
+        for j in range(np.uint64(len(own))):
+            dot0 = dot1 = dot2 = dot3 = np.float32(0)
+            for c in range(width):
+                value = own[j, c]
+                dot0 += value * seen0[c]
+                dot1 += value * seen1[c]
+                dot2 += value * seen2[c]
+                dot3 += value * seen3[c]
+            dots = dot0, dot1, dot2, dot3
+            for r in range(rows):
+                out[j, first + r] = dots[r] / (own_length[j] * length[r])
+
+
+@_loose
+def gated_gradient(
+    own, own_length, x, logits, bias, cosines, gradient,
+    to_own, along_own, to_logits, to_bias, low, high,
+):  # fmt: skip
+    """Write the gradients of ``gated_cosines``; of the other side and the bias of blocks apart.
+
+    Args:
+        to_own: [blocks, k, width], zeros; ``GATED_TILES`` tiles make a block.
+        along_own: [blocks, k], zeros; as in ``gate_gradient``.
+        to_logits: [n, width], written.
+        to_bias: [blocks, width], zeros.
+    """
+    n, width, four = np.uint64(x.shape[0]), np.uint64(x.shape[1]), np.uint64(GATED_ROWS)
+    seen, rest = np.zeros((4, x.shape[1]), x.dtype), np.empty((4, x.shape[1]), x.dtype)
+    to_seen, p = np.empty((4, x.shape[1]), x.dtype), np.zeros(4, x.dtype)
+    length, along = np.ones(4, x.dtype), np.empty(4, x.dtype)
+    along_mine = np.empty(len(own), x.dtype)  # threads would write to one line of the cache
+    seen0, seen1, seen2, seen3 = seen[0], seen[1], seen[2], seen[3]
+    to_seen0, to_seen1, to_seen2, to_seen3 = to_seen[0], to_seen[1], to_seen[2], to_seen[3]
+    for block in range(np.uint64(low), np.uint64(high)):
+        along_mine[:] = 0
+        for place in range(np.uint64(GATED_TILES)):
+            first = (block * np.uint64(GATED_TILES) + place) * four
+            if first >= n:
+                break
+            rows = min(four, n - first)
+            p[rows:] = 0
+            to_seen[:] = 0
+            along[:] = 0
+            gate(x[first:], logits[first:], bias, seen, rest, length, 0, rows)
+            for j in range(np.uint64(len(own))):
+                for r in range(rows):
+                    slope = gradient[j, first + r]
+                    p[r] = slope / (own_length[j] * length[r])
+                    along[r] += slope * cosines[j, first + r]
+                    along_mine[j] += slope * cosines[j, first + r]
+                p0, p1, p2, p3 = p[0], p[1], p[2], p[3]
+                for c in range(width):
+                    value = own[j, c]
+                    to_own[block, j, c] += (
+                        p0 * seen0[c] + p1 * seen1[c] + p2 * seen2[c] + p3 * seen3[c]
+                    )
+                    to_seen0[c] += p0 * value
+                    to_seen1[c] += p1 * value
+                    to_seen2[c] += p2 * value
+                    to_seen3[c] += p3 * value
+            gate_gradient(
+                seen, rest, length, along, to_seen, to_logits[first:], to_bias[block], 0, rows
+            )
+        along_own[block] = along_mine
 
 
 @_loose

@@ -40,6 +40,7 @@ __all__ = [
     "count_terms",
     "draw_free",
     "dropout",
+    "gated_cosines",
     "gathered",
     "pairwise",
     "rotate",
@@ -258,6 +259,69 @@ class _TanhDot(torch.autograd.Function):
             array(x), array(query), array(gradient.contiguous()), to_x.numpy(), to_query.numpy(),
         )  # fmt: skip
         return to_x, to_query.sum(0)
+
+
+# --- gated vectors ----------------------------------------------------------------------------
+
+
+def gated_cosines(
+    own: Tensor, own_logits: Tensor, others: Tensor, logits: Tensor, bias: Tensor
+) -> Tensor:
+    """Return the cosines of gated vectors; see ``reference.gated_cosines``.
+
+    Gated vectors are made again in the backward pass: only logits are kept. Half precision is
+    computed in float32; float64 is left to torch.
+    """
+    arguments = own, own_logits, others, logits, bias
+    if any(torch.promote_types(x.dtype, torch.float32) != torch.float32 for x in arguments):
+        return reference.gated_cosines(*arguments)
+    ready = [x.float().contiguous() for x in arguments]
+    cosines: Tensor = _GatedCosines.apply(*ready)  # type: ignore[no-untyped-call]
+    return cosines
+
+
+class _GatedCosines(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, own: Tensor, own_logits: Tensor, others: Tensor, logits: Tensor, bias: Tensor
+    ) -> Tensor:
+        module = compiled()
+        seen, rest, length = torch.empty_like(own), torch.empty_like(own), own.new_empty(len(own))
+        threads.over(
+            threads.even_parts(len(own), own.numel()), module.gate,
+            array(own), array(own_logits), array(bias), seen.numpy(), rest.numpy(), length.numpy(),
+        )  # fmt: skip
+        cosines = own.new_empty(len(own), len(others))
+        threads.over(
+            threads.even_parts(-(-len(others) // module.GATED_ROWS), others.numel()),
+            module.gated_cosines,
+            array(seen), array(length), array(others), array(logits), array(bias), cosines.numpy(),
+        )  # fmt: skip
+        ctx.save_for_backward(seen, rest, length, others, logits, bias, cosines)
+        return cosines
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        seen, rest, length, others, logits, bias, cosines = ctx.saved_tensors
+        module = compiled()
+        blocks = -(-len(others) // (module.GATED_ROWS * module.GATED_TILES))
+        to_logits = torch.empty_like(logits)
+        to_own, along = seen.new_zeros(blocks, *seen.shape), seen.new_zeros(blocks, len(seen))
+        to_bias = seen.new_zeros(blocks, len(bias))
+        threads.over(
+            threads.even_parts(blocks, others.numel()), module.gated_gradient,
+            array(seen), array(length), array(others), array(logits), array(bias), array(cosines),
+            array(gradient.contiguous()),
+            to_own.numpy(), along.numpy(), to_logits.numpy(), to_bias.numpy(),
+        )  # fmt: skip
+        to_seen, of_bias = to_own.sum(0), to_bias.sum(0)
+        to_own_logits = torch.empty_like(seen)
+        module.gate_gradient(
+            array(seen), array(rest), array(length), array(along.sum(0)), array(to_seen),
+            to_own_logits.numpy(), of_bias.numpy(), 0, len(seen),
+        )  # fmt: skip
+        return None, to_own_logits, None, to_logits, of_bias
 
 
 # --- all pairs --------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from harness.kernels.reference import (
     count_in_blocks,
     draw_free,
     dropout,
+    gated_cosines,
     rotate,
     tanh_dot,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "count_terms",
     "draw_free",
     "dropout",
+    "gated_cosines",
     "gathered",
     "pairwise",
     "rotate",

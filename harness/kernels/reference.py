@@ -7,6 +7,7 @@ Shapes: q queries, n table rows, p listed pairs, w width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -17,6 +18,7 @@ from harness.errors import NonFiniteError
 from harness.index import Free
 
 __all__ = [
+    "SHORTEST",
     "Views",
     "WeightedTerm",
     "check_finite",
@@ -27,6 +29,7 @@ __all__ = [
     "count_terms",
     "draw_free",
     "dropout",
+    "gated_cosines",
     "gathered",
     "pairwise",
     "rotate",
@@ -36,6 +39,9 @@ __all__ = [
 
 COMPARED_AT_ONCE = 2**19
 """Scores of a matrix that are compared with their targets at once (2 MiB in fp32)."""
+
+SHORTEST = 1e-12
+"""Least length of a vector in a cosine, as in ``torch.nn.functional.normalize``."""
 
 WeightedTerm = tuple[str, Tensor, Tensor, Tensor | None, float]
 """(op, query [q, w], table [n, w], scale [q, w] or None, weight)."""
@@ -235,6 +241,32 @@ def tanh_dot(x: Tensor, query: Tensor) -> Tensor:
     dtype = torch.promote_types(torch.promote_types(x.dtype, query.dtype), torch.float32)
     with torch.autocast(x.device.type, enabled=False):
         return x.to(dtype).tanh() @ query.to(dtype)
+
+
+def gated_cosines(
+    own: Tensor, own_logits: Tensor, others: Tensor, logits: Tensor, bias: Tensor
+) -> Tensor:
+    """Return the cosines [k, n] of vectors x * sigmoid(a + bias); fp32 at least.
+
+    A vector shorter than ``SHORTEST`` is divided by that.
+
+    Args:
+        own, own_logits: [k, width] vectors x, without a gradient, and logits a.
+        others, logits: [n, width], likewise.
+        bias: [width], of either's logits.
+    """
+
+    def seen(vectors: Tensor, logits: Tensor) -> Tensor:
+        gated = vectors.detach() * (logits + bias).sigmoid()
+        return torch.nn.functional.normalize(gated, dim=1, eps=SHORTEST)
+
+    both = own.dtype, own_logits.dtype, others.dtype, logits.dtype, bias.dtype
+    dtype = reduce(torch.promote_types, both, torch.float32)
+    own, own_logits, others, logits, bias = (
+        x.to(dtype) for x in (own, own_logits, others, logits, bias)
+    )
+    with torch.autocast(own.device.type, enabled=False):
+        return seen(own, own_logits) @ seen(others, logits).T
 
 
 def dropout(x: Tensor, rate: float) -> Tensor:

@@ -81,6 +81,12 @@ class Kernels(Protocol):
         """Multiply tanh of vectors by a query."""
         ...
 
+    def gated_cosines(
+        self, own: Tensor, own_logits: Tensor, others: Tensor, logits: Tensor, bias: Tensor
+    ) -> Tensor:
+        """Compare gated vectors."""
+        ...
+
 
 NOT_COMPILED = frozenset({"l2"})
 """Comparisons without a compiled loop: too rare to be worth one."""

@@ -25,7 +25,6 @@ from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import fit
 from harness.training.procedures import StandardProcedure
 from harness.training.sampled import SampledLoss
-from models.mmrns import _GatedCosines
 
 load_models()
 N, R, D, COUNT = 24, 2, 4, 6
@@ -560,21 +559,3 @@ def test_strategies_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{name}: a strategy of negatives" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="did you mean 'kbgan'"):
         show("kbgam")
-
-
-def test_cosines_of_gated_vectors_and_their_gradients_are_those_of_torch() -> None:
-    torch.manual_seed(0)
-    own, others = torch.randn(4, 6, dtype=torch.float64), torch.randn(9, 6, dtype=torch.float64)
-    others[0] = 0.0
-    gates = [torch.randn_like(x).requires_grad_() for x in (own, others)]
-    mine, theirs = own * gates[0].sigmoid(), others * gates[1].sigmoid()
-    by_torch = torch.cosine_similarity(mine[:, None], theirs[None], dim=2, eps=1e-12)
-    ours = _GatedCosines.apply(own, gates[0], others, gates[1])
-    torch.testing.assert_close(ours, by_torch)
-    gradient = torch.randn_like(ours)
-    for found, expected in zip(
-        torch.autograd.grad(ours, gates, gradient),
-        torch.autograd.grad(by_torch, gates, gradient),
-        strict=True,
-    ):
-        torch.testing.assert_close(found, expected)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
-from harness import catalog
-from harness.bench import kernel_times
+from harness import catalog, kernels
+from harness.bench import epochs, kernel_times
 from harness.bench.epochs import Epoch, epochs_text, measure, trained
 from harness.bench.timing import Spread
 from harness.data.load import load_graph
@@ -57,6 +58,20 @@ def test_products_with_all_entities_are_counted_as_they_are_done() -> None:
     assert one.comparisons.median < 1e-4  # there are none
     # Scores, and the gradients of queries and of entities.
     assert one.products == 3 * 2 * scores * DIM
+
+
+def test_products_within_a_fused_kernel_are_counted_and_it_is_fused_again_after() -> None:
+    own, others = (torch.randn(n, 5, requires_grad=True) for n in (3, 700))
+    bias = torch.zeros(5)
+    chosen = []
+
+    def step() -> None:
+        chosen.append(kernels.chosen("cpu"))
+        kernels.gated_cosines(own.detach(), own, others.detach(), others, bias).sum().backward()
+
+    assert epochs._products_of(step) == 3 * 2 * 3 * 5 * 700
+    assert chosen == ["reference"]
+    assert kernels.chosen("cpu") == "numba"
 
 
 def test_each_row_that_learns_is_measured_once() -> None:
