@@ -20,9 +20,10 @@ __all__ = ["SCORES_AT_ONCE", "binary_loss", "softmax_loss"]
 SCORES_AT_ONCE = 2**23
 """Scores of a block (32 MiB in fp32), and as many gradients."""
 
-Block = Callable[[Tensor, int, int], Tensor]
-"""Takes the scores [high - low, n] of queries low to high, turns them into their gradients in place
-and returns their summed loss."""
+Block = Callable[[Tensor, int, int], tuple[Tensor, Tensor | None]]
+"""Takes the scores [high - low, n] of queries low to high, turns them into gradients in place, and
+returns their summed loss and what each query's gradients are to be multiplied by, [high - low, 1]:
+None for nothing. It costs less there than in a pass over the scores."""
 
 
 def softmax_loss(query: Tensor, table: Tensor, targets: Tensor) -> Tensor:
@@ -36,13 +37,12 @@ def softmax_loss(query: Tensor, table: Tensor, targets: Tensor) -> Tensor:
         targets: [q] rows of the true answers.
     """
 
-    def block(scores: Tensor, low: int, high: int) -> Tensor:
+    def block(scores: Tensor, low: int, high: int) -> tuple[Tensor, Tensor | None]:
         goals = targets[low:high, None]
-        total = scores.logsumexp(1, keepdim=True)
-        loss = (total - scores.gather(1, goals)).sum()
-        scores.sub_(total).exp_()
-        scores.scatter_add_(1, goals, scores.new_full((len(goals), 1), -1.0))
-        return loss
+        most, of_goals = scores.amax(1, keepdim=True), scores.gather(1, goals)
+        total = scores.sub_(most).exp_().sum(1, keepdim=True)
+        scores.scatter_add_(1, goals, -total)
+        return (total.log() + most - of_goals).sum(), 1.0 / total
 
     return _loss(query, table, block) / max(1, len(query))
 
@@ -73,7 +73,7 @@ def binary_loss(
     floor = 1.0 / n if smoothing else 0.0
     starts = offsets.tolist()
 
-    def block(scores: Tensor, low: int, high: int) -> Tensor:
+    def block(scores: Tensor, low: int, high: int) -> tuple[Tensor, Tensor | None]:
         mine = answers[starts[low] : starts[high]]
         owner = torch.repeat_interleave(offsets[low : high + 1].diff(), output_size=len(mine))
         if offset:
@@ -85,7 +85,7 @@ def binary_loss(
         if floor:
             scores.sub_(floor)
         scores.index_put_((owner, mine), scores.new_tensor(smoothing - 1.0), accumulate=True)
-        return loss
+        return loss, None
 
     return _loss(query, table, block) / max(1, len(query) * n)
 
@@ -105,11 +105,12 @@ class _Whole(torch.autograd.Function):
         for low in range(0, len(query), at_once):
             some = query[low : low + at_once]
             gradient = (some @ table.T).float()
-            loss += block(gradient, low, low + len(some))
+            lost, factor = block(gradient, low, low + len(some))
+            loss += lost
             if to_query is not None:
-                to_query[low : low + at_once] = gradient @ table
+                to_query[low : low + at_once] = _times(gradient @ table, factor)
             if to_table is not None:
-                _add_product(to_table, gradient, some)
+                _add_product(to_table, gradient, _times(some, factor))
         ctx.save_for_backward(to_query, to_table)
         return loss
 
@@ -122,6 +123,10 @@ class _Whole(torch.autograd.Function):
             None if to_table is None else to_table.mul_(outer),
             None,
         )
+
+
+def _times(x: Tensor, factor: Tensor | None) -> Tensor:
+    return x if factor is None else x * factor
 
 
 def _add_product(total: Tensor, gradient: Tensor, query: Tensor) -> None:
