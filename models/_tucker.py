@@ -17,7 +17,7 @@ from harness.kernels import dropout
 __all__ = ["Asked", "DecoderDropout", "Dropout", "TuckER", "padded_products"]
 
 MATRICES_BYTES = 2**26
-"""Matrices of relations that are held at once."""
+"""Matrices of relations that are held; of more, so many at once, made again for the gradients."""
 PADDED_BYTES = 2**28
 """Queries padded to groups of one size that may be held, on accelerators."""
 
@@ -106,7 +106,7 @@ class TuckER(nn.Module):
         for some, sizes in zip(relations.split(at_once), _split(asked.sizes, at_once), strict=True):
             rows = sorted_rows[low : low + sum(sizes)]
             low += len(rows)
-            if torch.is_grad_enabled():  # matrices are made again for the backward pass
+            if torch.is_grad_enabled() and len(relations) > at_once:
                 given = rows, some, sizes, asked.single
                 parts.append(checkpoint(self._products, *given, use_reentrant=False))
             else:
