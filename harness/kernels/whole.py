@@ -20,10 +20,9 @@ __all__ = ["SCORES_AT_ONCE", "binary_loss", "softmax_loss"]
 SCORES_AT_ONCE = 2**23
 """Scores of a block (32 MiB in fp32), and as many gradients."""
 
-Block = Callable[[Tensor, int, int], tuple[Tensor, Tensor | None]]
-"""Takes the scores [high - low, n] of queries low to high, turns them into gradients in place, and
-returns their summed loss and what each query's gradients are to be multiplied by, [high - low, 1]:
-None for nothing. It costs less there than in a pass over the scores."""
+Block = Callable[[Tensor, int, int], Tensor]
+"""Takes the scores [high - low, n] of queries low to high, turns them into their gradients in place
+and returns their summed loss."""
 
 
 def softmax_loss(query: Tensor, table: Tensor, targets: Tensor) -> Tensor:
@@ -37,12 +36,14 @@ def softmax_loss(query: Tensor, table: Tensor, targets: Tensor) -> Tensor:
         targets: [q] rows of the true answers.
     """
 
-    def block(scores: Tensor, low: int, high: int) -> tuple[Tensor, Tensor | None]:
+    def block(scores: Tensor, low: int, high: int) -> Tensor:
         goals = targets[low:high, None]
         most, of_goals = scores.amax(1, keepdim=True), scores.gather(1, goals)
-        total = scores.sub_(most).exp_().sum(1, keepdim=True)
-        scores.scatter_add_(1, goals, -total)
-        return (total.log() + most - of_goals).sum(), 1.0 / total
+        torch.softmax(scores, 1, out=scores)
+        # log sum exp(scores), of the largest share: it is never too small for a logarithm.
+        total = most - scores.amax(1, keepdim=True).log()
+        scores.scatter_add_(1, goals, scores.new_full((len(goals), 1), -1.0))
+        return (total - of_goals).sum()
 
     return _loss(query, table, block) / max(1, len(query))
 
@@ -73,7 +74,7 @@ def binary_loss(
     floor = 1.0 / n if smoothing else 0.0
     starts = offsets.tolist()
 
-    def block(scores: Tensor, low: int, high: int) -> tuple[Tensor, Tensor | None]:
+    def block(scores: Tensor, low: int, high: int) -> Tensor:
         mine = answers[starts[low] : starts[high]]
         owner = torch.repeat_interleave(offsets[low : high + 1].diff(), output_size=len(mine))
         if offset:
@@ -85,7 +86,7 @@ def binary_loss(
         if floor:
             scores.sub_(floor)
         scores.index_put_((owner, mine), scores.new_tensor(smoothing - 1.0), accumulate=True)
-        return loss, None
+        return loss
 
     return _loss(query, table, block) / max(1, len(query) * n)
 
@@ -105,12 +106,11 @@ class _Whole(torch.autograd.Function):
         for low in range(0, len(query), at_once):
             some = query[low : low + at_once]
             gradient = (some @ table.T).float()
-            lost, factor = block(gradient, low, low + len(some))
-            loss += lost
+            loss += block(gradient, low, low + len(some))
             if to_query is not None:
-                to_query[low : low + at_once] = _times(gradient @ table, factor)
+                to_query[low : low + at_once] = gradient @ table
             if to_table is not None:
-                _add_product(to_table, gradient, _times(some, factor))
+                _add_product(to_table, gradient, some)
         ctx.save_for_backward(to_query, to_table)
         return loss
 
@@ -123,10 +123,6 @@ class _Whole(torch.autograd.Function):
             None if to_table is None else to_table.mul_(outer),
             None,
         )
-
-
-def _times(x: Tensor, factor: Tensor | None) -> Tensor:
-    return x if factor is None else x * factor
 
 
 def _add_product(total: Tensor, gradient: Tensor, query: Tensor) -> None:
