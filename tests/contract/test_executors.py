@@ -220,10 +220,17 @@ def test_a_stop_leaves_a_checkpoint_from_which_the_run_goes_on(
     assert result_of(job) == result_of(batch.good[0])
 
 
+in_processes_slow = pytest.mark.parametrize(
+    "batch", ["inline", pytest.param("processes", marks=pytest.mark.slow)], indirect=True
+)
+"""For what starts workers several times: processes have their turn before a release."""
+
+
 def stages(heard: Heard) -> list[str]:
     return [values["stage"] for _, kind, values in heard.events if kind == "stage"]
 
 
+@in_processes_slow
 def test_a_validated_run_is_tested_later_and_nothing_is_trained_twice(
     batch: Batch, tmp_path: Path
 ) -> None:
@@ -250,6 +257,7 @@ def test_a_validated_run_is_tested_later_and_nothing_is_trained_twice(
     assert third.events == []
 
 
+@in_processes_slow
 def test_a_pruned_run_is_a_partial_run(batch: Batch, tmp_path: Path) -> None:
     """Nothing is lost: it goes on from where it was left, and ends as if it had not been pruned."""
     changes = {"stage": "valid", "limits": {10: 0.0, 30: 2.0}}
@@ -270,6 +278,7 @@ def test_a_pruned_run_is_a_partial_run(batch: Batch, tmp_path: Path) -> None:
     assert result_of(job) == result_of(batch.good[0])
 
 
+@in_processes_slow
 def test_a_validated_run_without_its_checkpoint_is_trained_again(
     batch: Batch, tmp_path: Path
 ) -> None:

@@ -269,7 +269,13 @@ def test_a_file_that_is_no_database(harness: Run, mine: Path, suite: Path, tmp_p
     assert_refused(harness("run", suite), 4, r"harness\.db: not a database")
 
 
-@pytest.mark.parametrize("words", [[], ["--workers", "2"]], ids=["inline", "processes"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param([], id="inline"),
+        pytest.param(["--workers", "2"], id="processes", marks=pytest.mark.slow),
+    ],
+)
 def test_a_disk_that_is_full(
     harness: Run, mine: Path, suite: Path, tmp_path: Path, words: list[str]
 ) -> None:

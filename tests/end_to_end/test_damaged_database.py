@@ -65,7 +65,7 @@ def assert_told(ended: Any, message: str = REMEDY) -> None:
     assert "Traceback" not in ended.err
 
 
-QUICK = 3
+QUICK = 1
 """Ways that are tried each time: each takes a handful of commands."""
 
 

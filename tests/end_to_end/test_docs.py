@@ -229,7 +229,13 @@ def _newest_run() -> str:
         return trained[-1].run_id
 
 
-@pytest.mark.parametrize("page", PAGES)
+LONG = ("docs/database.md", "docs/studies.md", "docs/suites.md")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow if page in LONG else ()) for page in PAGES],
+)
 def test_commands_and_python_of_a_page_run(
     page: str, desk: Path, make_record: Callable[..., RunRecord]
 ) -> None:

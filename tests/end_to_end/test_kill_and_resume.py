@@ -154,7 +154,9 @@ def test_ctrl_c_before_anything_runs_is_quiet(start: Callable[..., Any], tmp_pat
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL]
+)
 def test_worker_processes_end_with_their_parent(
     start: Callable[..., Any], until: Any, tmp_path: Path, number: signal.Signals
 ) -> None:

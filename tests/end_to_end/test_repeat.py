@@ -73,6 +73,7 @@ def test_every_run_of_a_suite(
         assert listed(harness, **fresh) == {run_id: mrr}
 
 
+@pytest.mark.slow
 def test_a_run_that_was_imported_from_its_record(harness: Run, suite: Path, tmp_path: Path) -> None:
     only = ("--only", "model=transe", "--set", "model.dim=3")
     assert harness("run", suite, *only).code == 0

@@ -310,6 +310,7 @@ def test_trials_of_a_grid_end_as_it_goes_on(
     assert len(found(home).having("unfinished")) <= 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_no_end(start: Run, until: Any, home: Path, tmp_path: Path) -> None:
     suite = write(tmp_path, GRID, seeds="0", epochs=40)
     command = start("study", "run", suite)
@@ -347,6 +348,7 @@ class Fragile(TransE):
 '''
 
 
+@pytest.mark.slow
 def test_failed_trials_are_kept_and_tried_again_when_asked(
     harness: Run, home: Path, tmp_path: Path
 ) -> None:

@@ -41,7 +41,16 @@ def words(record: RunRecord) -> list[str]:
     return shlex.split("\n".join(printed(record)))
 
 
-@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+LONG = ("missing_modality", "noise")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, id=file.stem, marks=pytest.mark.slow if file.stem in LONG else ())
+        for file in SHIPPED
+    ],
+)
 def test_the_printed_command_of_every_shipped_run_describes_that_run(
     make_record: MakeRecord, file: Path
 ) -> None:

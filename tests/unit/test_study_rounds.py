@@ -116,7 +116,7 @@ def test_the_points_do_not_depend_on_the_width(begin: Open, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [GRID, RANDOM, REQUIRED, TPE])
-@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("after", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_command_killed_while_it_draws_a_point_leaves_the_same_point(
     begin: Open, monkeypatch: pytest.MonkeyPatch, text: str, after: int
 ) -> None:

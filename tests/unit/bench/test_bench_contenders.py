@@ -53,6 +53,7 @@ def test_a_process_that_dies_says_why() -> None:
         Child("ours", "transe", "nowhere")
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_between_two_turns_is_an_error() -> None:
     child = Child("ours", "transe", "synthetic")
     child._process.kill()
