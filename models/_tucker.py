@@ -17,7 +17,8 @@ from harness.kernels import dropout
 __all__ = ["Asked", "DecoderDropout", "Dropout", "TuckER", "padded_products"]
 
 MATRICES_BYTES = 2**26
-"""Matrices of relations that are held; of more, so many at once, made again for the gradients."""
+"""Matrices of relations that a decoder keeps of a side of queries; where there are more, as many
+are made at once, and again for the gradients."""
 PADDED_BYTES = 2**28
 """Queries padded to groups of one size that may be held, on accelerators."""
 

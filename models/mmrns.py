@@ -29,6 +29,9 @@ from ._init import normal_table
 from ._modal import FeatureTable, offered
 
 TINY = 1e-12
+GATES_AT_ONCE = 2**24
+"""Gates of candidates (64 MiB), of as many relations, that are made together: few calls, and few
+waits for threads."""
 
 
 class MMRNSConfig(StrategyConfig):
@@ -177,16 +180,15 @@ class MMRNS(Strategy):
 
     def _true(self, anchor: Tensor, relation: Tensor, side: Tensor, pool: Tensor) -> Tensor:
         """Return which of the pool are known answers of each query, [B, pool]."""
-        place = pool.new_full((self.situation.index.n_entities,), -1)
+        place = pool.new_full((self.situation.index.n_entities,), len(pool))
         place[pool] = torch.arange(len(pool), device=pool.device)
-        true = torch.zeros(len(anchor), len(pool), dtype=torch.bool, device=pool.device)
+        true = torch.zeros(len(anchor), len(pool) + 1, dtype=torch.bool, device=pool.device)
         sides: tuple[tuple[Side, Tensor], ...] = ("tail", side), ("head", ~side)
         for name, mine in sides:
             offsets, ids = self.known.lookup(anchor[mine], relation[mine], name)
             asked = mine.nonzero()[:, 0].repeat_interleave(offsets.diff(), output_size=len(ids))
-            found = place[ids]
-            true[asked[found >= 0], found[found >= 0]] = True
-        return true
+            true[asked, place[ids]] = True
+        return true[:, :-1]  # the last column is who is not in the pool
 
     def _cosines(self, answer: Tensor, relation: Tensor, pool: Tensor) -> list[Tensor]:
         """Return per modality the cosines [B, pool] of true answers and candidates."""
@@ -201,17 +203,23 @@ class MMRNS(Strategy):
         )
         with torch.no_grad():
             own, others = self._structure(answer[order]), self._structure(pool)
-        net = self.attention
+        net, many = self.attention, sizes.tolist()
         seen_by = net.seen_by(asked)
         own_logits = net.logits(net.of_entity(own) + seen_by[which])
         hidden = net.of_entity(others)
-        many = sizes.tolist()
-        parts = [
-            gated_cosines(mine, mine_logits, others, net.logits(hidden + each), net.gate.bias)
-            for mine, mine_logits, each in zip(
-                own.split(many), own_logits.split(many), seen_by, strict=True
-            )
-        ]
+        at_once = max(1, GATES_AT_ONCE // others.numel())
+        groups = [many[low : low + at_once] for low in range(0, len(many), at_once)]
+        counts = [sum(group) for group in groups]
+        parts = []
+        for mine, mine_logits, some, group in zip(
+            own.split(counts),
+            own_logits.split(counts),
+            seen_by.split(at_once),
+            groups,
+            strict=True,
+        ):
+            logits = net.logits(hidden + some[:, None])
+            parts.append(gated_cosines(mine, mine_logits, group, others, logits, net.gate.bias))
         return [*found, torch.cat(parts)[order.argsort()]]
 
     def _structure(self, entities: Tensor) -> Tensor:

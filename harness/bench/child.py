@@ -42,6 +42,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            env=_environment(contender),
             text=True,
         )
         self.rankings: list[str] = self._answer()["rankings"]
@@ -94,6 +95,15 @@ class Child:
             self.close()
             raise RunError(f"{self.name}: {said[-1] if said else 'it died without a word'}")
         return found
+
+
+def _environment(contender: str) -> dict[str, str]:
+    """Return the environment of the process: peers get OpenMP's own waiting back."""
+    found = dict(os.environ)
+    if CONTENDERS[contender].package and "OMP_WAIT_POLICY" not in found:
+        # ``harness/__init__.py`` lowers it for its own kernels; GCC's libgomp documents 300,000.
+        found["GOMP_SPINCOUNT"] = "300000"
+    return found
 
 
 def answer_of(line: str) -> Answer | None:

@@ -129,10 +129,16 @@ def tanh_dot(x: Tensor, query: Tensor) -> Tensor:
 
 
 def gated_cosines(
-    own: Tensor, own_logits: Tensor, others: Tensor, logits: Tensor, bias: Tensor
+    own: Tensor,
+    own_logits: Tensor,
+    sizes: Sequence[int],
+    others: Tensor,
+    logits: Tensor,
+    bias: Tensor,
 ) -> Tensor:
     """Compare gated vectors by their cosines; see ``reference.gated_cosines``."""
-    return select.implementation(own).gated_cosines(own, own_logits, others, logits, bias)
+    chosen = select.implementation(own)
+    return chosen.gated_cosines(own, own_logits, sizes, others, logits, bias)
 
 
 def scores_to_counts(

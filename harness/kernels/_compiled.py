@@ -66,6 +66,9 @@ SHORTEST = 1e-12
 
 _LOOSE = {"reassoc", "contract", "arcp", "nsz"}
 _loose = numba.njit(nogil=True, cache=True, fastmath=_LOOSE, error_model="numpy", boundscheck=False)
+_contracting = numba.njit(
+    nogil=True, cache=True, fastmath={"contract"}, error_model="numpy", boundscheck=False
+)
 _strict = numba.njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
 
 
@@ -429,20 +432,44 @@ def tanh_dot_gradient(x, query, gradient, to_x, to_query, low, high):
                 to_query[block, k] += g * t
 
 
+@_contracting
+def _exp(x):
+    """Return exp(x) of x <= 0, from -87 on, to 2 units in the last place; NaN stays NaN.
+
+    A power of two times a polynomial, as Cephes has it (``single/expf.c``). To reorder sums would
+    lose what ln 2 is split in two for.
+    """
+    x = max(x, np.float32(-87))
+    power = np.floor(x * np.float32(1.44269504088896341) + np.float32(0.5))
+    r = x - power * np.float32(0.693359375)
+    r += power * np.float32(2.12194440e-4)
+    p = np.float32(1.9875691500e-4) * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    p = p * r * r + r + np.float32(1)
+    return p * np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
+
+
 @_loose
 def gate(x, logits, bias, seen, rest, length, low, high):
     """Write seen = x * g, rest = seen * (1 - g) and the lengths of seen, of rows low:high.
 
-    g is sigmoid(logits + bias), to 1e-7.
+    g is sigmoid(logits + bias); both it and 1 - g are right in relation to themselves, for where
+    all of a vector's gates are nearly closed its direction is still theirs.
     """
-    one, half = np.float32(1), np.float32(0.5)
+    one = np.float32(1)
     for i in range(np.uint64(low), np.uint64(high)):
         total = np.float32(0)
         for c in range(np.uint64(x.shape[1])):
-            g = half + half * _tanh(half * (logits[i, c] + bias[c]))
-            value = x[i, c] * g
+            logit = logits[i, c] + bias[c]
+            power = _exp(-abs(logit))
+            large = one / (one + power)
+            small = power * large
+            value = x[i, c] * (small if logit < 0 else large)
             seen[i, c] = value
-            rest[i, c] = value * (one - g)
+            rest[i, c] = value * (large if logit < 0 else small)
             total += value * value
         root = np.sqrt(total)
         length[i] = np.float32(SHORTEST) if root < np.float32(SHORTEST) else root  # NaN stays
@@ -468,21 +495,25 @@ def gate_gradient(seen, rest, length, along, gradient, to_logits, to_bias, low, 
 
 
 @_loose
-def gated_cosines(own, own_length, x, logits, bias, out, low, high):
+def gated_cosines(own, own_length, starts, x, logits, bias, out, low, high):
     """Write the cosines of ``own``, which ``gate`` wrote, and gated rows of x, tiles low:high.
 
     Args:
-        out: [k, n].
+        own: [b, width]; those of group g are ``starts[g]:starts[g + 1]``.
+        x: [n, width].
+        logits: [groups, n, width]. A group has as many tiles as n asks for.
+        out: [b, n].
     """
     n, width, four = np.uint64(x.shape[0]), np.uint64(x.shape[1]), np.uint64(GATED_ROWS)
+    tiles = (n + four - np.uint64(1)) // four
     seen, rest = np.zeros((4, x.shape[1]), x.dtype), np.empty((4, x.shape[1]), x.dtype)
     length = np.ones(4, x.dtype)
     seen0, seen1, seen2, seen3 = seen[0], seen[1], seen[2], seen[3]
     for tile in range(np.uint64(low), np.uint64(high)):
-        first = tile * four
+        group, first = tile // tiles, (tile % tiles) * four
         rows = min(four, n - first)
-        gate(x[first:], logits[first:], bias, seen, rest, length, 0, rows)
-        for j in range(np.uint64(len(own))):
+        gate(x[first:], logits[group, first:], bias, seen, rest, length, 0, rows)
+        for j in range(np.uint64(starts[group]), np.uint64(starts[group + np.uint64(1)])):
             dot0 = dot1 = dot2 = dot3 = np.float32(0)
             for c in range(width):
                 value = own[j, c]
@@ -497,26 +528,29 @@ def gated_cosines(own, own_length, x, logits, bias, out, low, high):
 
 @_loose
 def gated_gradient(
-    own, own_length, x, logits, bias, cosines, gradient,
+    own, own_length, starts, x, logits, bias, cosines, gradient,
     to_own, along_own, to_logits, to_bias, low, high,
 ):  # fmt: skip
     """Write the gradients of ``gated_cosines``; of the other side and the bias of blocks apart.
 
     Args:
-        to_own: [blocks, k, width], zeros; ``GATED_TILES`` tiles make a block.
-        along_own: [blocks, k], zeros; as in ``gate_gradient``.
-        to_logits: [n, width], written.
-        to_bias: [blocks, width], zeros.
+        to_own: [blocks, b, width], zeros; ``GATED_TILES`` tiles of a group make a block.
+        along_own: [blocks, b]; as in ``gate_gradient``.
+        to_logits: [groups, n, width], written.
+        to_bias: [groups * blocks, width], zeros.
     """
     n, width, four = np.uint64(x.shape[0]), np.uint64(x.shape[1]), np.uint64(GATED_ROWS)
+    blocks = np.uint64(len(to_own))
     seen, rest = np.zeros((4, x.shape[1]), x.dtype), np.empty((4, x.shape[1]), x.dtype)
     to_seen, p = np.empty((4, x.shape[1]), x.dtype), np.zeros(4, x.dtype)
     length, along = np.ones(4, x.dtype), np.empty(4, x.dtype)
     along_mine = np.empty(len(own), x.dtype)  # threads would write to one line of the cache
     seen0, seen1, seen2, seen3 = seen[0], seen[1], seen[2], seen[3]
     to_seen0, to_seen1, to_seen2, to_seen3 = to_seen[0], to_seen[1], to_seen[2], to_seen[3]
-    for block in range(np.uint64(low), np.uint64(high)):
-        along_mine[:] = 0
+    for part in range(np.uint64(low), np.uint64(high)):
+        group, block = part // blocks, part % blocks
+        start, end = np.uint64(starts[group]), np.uint64(starts[group + np.uint64(1)])
+        along_mine[start:end] = 0
         for place in range(np.uint64(GATED_TILES)):
             first = (block * np.uint64(GATED_TILES) + place) * four
             if first >= n:
@@ -525,8 +559,8 @@ def gated_gradient(
             p[rows:] = 0
             to_seen[:] = 0
             along[:] = 0
-            gate(x[first:], logits[first:], bias, seen, rest, length, 0, rows)
-            for j in range(np.uint64(len(own))):
+            gate(x[first:], logits[group, first:], bias, seen, rest, length, 0, rows)
+            for j in range(start, end):
                 for r in range(rows):
                     slope = gradient[j, first + r]
                     p[r] = slope / (own_length[j] * length[r])
@@ -543,9 +577,9 @@ def gated_gradient(
                     to_seen2[c] += p2 * value
                     to_seen3[c] += p3 * value
             gate_gradient(
-                seen, rest, length, along, to_seen, to_logits[first:], to_bias[block], 0, rows
+                seen, rest, length, along, to_seen, to_logits[group, first:], to_bias[part], 0, rows
             )
-        along_own[block] = along_mine
+        along_own[block, start:end] = along_mine[start:end]
 
 
 @_loose

@@ -1,9 +1,8 @@
 """Runs a compiled function over parts of a range, one part per thread at a time.
 
-The compiled functions release the interpreter lock, so that plain threads are enough. They are
-those of torch's OpenMP where it can be asked: after an operation of torch they wait at work for the
-next, on cores that threads of our own would have to share with them. On two cores a step of
-AdaMF-MAT takes 266 ms so, and 330 on threads of our own while OpenMP's are told not to wait.
+The compiled functions release the interpreter lock, so plain threads are enough. Unlike
+the compiler's own parallel loops this may be called from several threads at once, survives
+``fork``, and adds no second OpenMP runtime beside torch's.
 
 Every output element is written by one call in a fixed order, so results do not depend on how many
 threads there are.
@@ -11,11 +10,10 @@ threads there are.
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -30,8 +28,14 @@ PARTS_PER_THREAD = 8
 SMALL = 1 << 16
 """Below this many elementary operations waking threads costs more than it saves."""
 
-_PROCESS = os.getpid()
-_WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="kernels")
+
+
+# A child has none of its parent's threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def even_parts(length: int, work: int) -> list[int]:
@@ -77,45 +81,6 @@ def over(boundaries: Sequence[int], function: Callable[..., Any], *arguments: An
             if low < high:
                 function(*arguments, low, high)
 
-    parallel = _openmp()
-    # A child has none of its parent's threads, and OpenMP would wait for them.
-    if parallel is None or os.getpid() != _PROCESS:
-        _on_own_threads(work)
-    else:
-        _on_torchs_threads(parallel, work)
-
-
-@cache
-def _openmp() -> Callable[..., None] | None:
-    """Return the function by which GCC's OpenMP starts a parallel region, None without it.
-
-    Compilers call it (libgomp's ABI, "Implementing PARALLEL construct"); LLVM's OpenMP has it too.
-    """
-    try:
-        # What a library is linked with is searched as well: this is the OpenMP that torch uses.
-        parallel = ctypes.CDLL(torch._C.__file__).GOMP_parallel
-    except (AttributeError, OSError):
-        return None
-    parallel.argtypes = [_WORK, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    parallel.restype = None
-    return parallel
-
-
-def _on_torchs_threads(parallel: Callable[..., None], work: Callable[[], None]) -> None:
-    raised: list[BaseException] = []
-
-    def guarded(_: object) -> None:
-        try:
-            work()
-        except BaseException as error:
-            raised.append(error)
-
-    parallel(_WORK(guarded), None, torch.get_num_threads(), 0)
-    if raised:
-        raise raised[0]
-
-
-def _on_own_threads(work: Callable[[], None]) -> None:
     threads = torch.get_num_threads()
     others = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
     try:
@@ -123,11 +88,3 @@ def _on_own_threads(work: Callable[[], None]) -> None:
     finally:
         for other in others:
             other.result()
-
-
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="kernels")
-
-
-os.register_at_fork(after_in_child=_pool.cache_clear)

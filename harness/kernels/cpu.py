@@ -265,25 +265,41 @@ class _TanhDot(torch.autograd.Function):
 
 
 def gated_cosines(
-    own: Tensor, own_logits: Tensor, others: Tensor, logits: Tensor, bias: Tensor
+    own: Tensor,
+    own_logits: Tensor,
+    sizes: Sequence[int],
+    others: Tensor,
+    logits: Tensor,
+    bias: Tensor,
 ) -> Tensor:
     """Return the cosines of gated vectors; see ``reference.gated_cosines``.
 
     Gated vectors are made again in the backward pass: only logits are kept. Half precision is
     computed in float32; float64 is left to torch.
+
+    Raises:
+        ValueError: shapes that do not go together.
     """
-    arguments = own, own_logits, others, logits, bias
-    if any(torch.promote_types(x.dtype, torch.float32) != torch.float32 for x in arguments):
-        return reference.gated_cosines(*arguments)
-    ready = [x.float().contiguous() for x in arguments]
-    cosines: Tensor = _GatedCosines.apply(*ready)  # type: ignore[no-untyped-call]
+    given = own, own_logits, others, logits, bias
+    if any(torch.promote_types(x.dtype, torch.float32) != torch.float32 for x in given):
+        return reference.gated_cosines(own, own_logits, sizes, others, logits, bias)
+    reference.check_gated(own, own_logits, sizes, others, logits, bias)
+    starts = torch.tensor([0, *sizes]).cumsum(0)
+    ready = [x.float().contiguous() for x in given]
+    cosines: Tensor = _GatedCosines.apply(starts, *ready)  # type: ignore[no-untyped-call]
     return cosines
 
 
 class _GatedCosines(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, own: Tensor, own_logits: Tensor, others: Tensor, logits: Tensor, bias: Tensor
+        ctx: Any,
+        starts: Tensor,
+        own: Tensor,
+        own_logits: Tensor,
+        others: Tensor,
+        logits: Tensor,
+        bias: Tensor,
     ) -> Tensor:
         module = compiled()
         seen, rest, length = torch.empty_like(own), torch.empty_like(own), own.new_empty(len(own))
@@ -292,36 +308,38 @@ class _GatedCosines(torch.autograd.Function):
             array(own), array(own_logits), array(bias), seen.numpy(), rest.numpy(), length.numpy(),
         )  # fmt: skip
         cosines = own.new_empty(len(own), len(others))
+        tiles = len(logits) * -(-len(others) // module.GATED_ROWS)
         threads.over(
-            threads.even_parts(-(-len(others) // module.GATED_ROWS), others.numel()),
+            threads.even_parts(tiles, logits.numel() + own.numel() * len(others)),
             module.gated_cosines,
-            array(seen), array(length), array(others), array(logits), array(bias), cosines.numpy(),
+            array(seen), array(length), array(starts), array(others), array(logits), array(bias),
+            cosines.numpy(),
         )  # fmt: skip
-        ctx.save_for_backward(seen, rest, length, others, logits, bias, cosines)
+        ctx.save_for_backward(starts, seen, rest, length, others, logits, bias, cosines)
         return cosines
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        seen, rest, length, others, logits, bias, cosines = ctx.saved_tensors
+        starts, seen, rest, length, others, logits, bias, cosines = ctx.saved_tensors
         module = compiled()
         blocks = -(-len(others) // (module.GATED_ROWS * module.GATED_TILES))
         to_logits = torch.empty_like(logits)
         to_own, along = seen.new_zeros(blocks, *seen.shape), seen.new_zeros(blocks, len(seen))
-        to_bias = seen.new_zeros(blocks, len(bias))
+        to_bias = seen.new_zeros(len(logits) * blocks, len(bias))
         threads.over(
-            threads.even_parts(blocks, others.numel()), module.gated_gradient,
-            array(seen), array(length), array(others), array(logits), array(bias), array(cosines),
-            array(gradient.contiguous()),
+            threads.even_parts(len(to_bias), logits.numel() + seen.numel() * len(others)),
+            module.gated_gradient,
+            array(seen), array(length), array(starts), array(others), array(logits), array(bias),
+            array(cosines), array(gradient.contiguous()),
             to_own.numpy(), along.numpy(), to_logits.numpy(), to_bias.numpy(),
         )  # fmt: skip
-        to_seen, of_bias = to_own.sum(0), to_bias.sum(0)
-        to_own_logits = torch.empty_like(seen)
+        to_own_logits, of_bias = torch.empty_like(seen), to_bias.sum(0)
         module.gate_gradient(
-            array(seen), array(rest), array(length), array(along.sum(0)), array(to_seen),
+            array(seen), array(rest), array(length), array(along.sum(0)), array(to_own.sum(0)),
             to_own_logits.numpy(), of_bias.numpy(), 0, len(seen),
         )  # fmt: skip
-        return None, to_own_logits, None, to_logits, of_bias
+        return None, None, to_own_logits, None, to_logits, of_bias
 
 
 # --- all pairs --------------------------------------------------------------------------------

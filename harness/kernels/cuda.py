@@ -22,7 +22,6 @@ from harness.kernels.reference import (
     count_in_blocks,
     draw_free,
     dropout,
-    gated_cosines,
     rotate,
     tanh_dot,
 )
@@ -71,6 +70,20 @@ def gathered(
         for mine, rows in zip(owner.split(at_once), candidates.split(at_once), strict=True)
     ]
     return torch.cat(parts)
+
+
+def gated_cosines(
+    own: Tensor,
+    own_logits: Tensor,
+    sizes: Sequence[int],
+    others: Tensor,
+    logits: Tensor,
+    bias: Tensor,
+) -> Tensor:
+    """Return the cosines of gated vectors; see ``reference.gated_cosines``. Logits are kept."""
+    arguments = own, own_logits, sizes, others, logits, bias
+    cosines: Tensor = checkpoint(reference.gated_cosines, *arguments, use_reentrant=False)
+    return cosines
 
 
 def pairwise(op: str, query: Tensor, table: Tensor, scale: Tensor | None = None) -> Tensor:

@@ -22,6 +22,7 @@ __all__ = [
     "Views",
     "WeightedTerm",
     "check_finite",
+    "check_gated",
     "combined",
     "compare",
     "count",
@@ -244,29 +245,62 @@ def tanh_dot(x: Tensor, query: Tensor) -> Tensor:
 
 
 def gated_cosines(
-    own: Tensor, own_logits: Tensor, others: Tensor, logits: Tensor, bias: Tensor
+    own: Tensor,
+    own_logits: Tensor,
+    sizes: Sequence[int],
+    others: Tensor,
+    logits: Tensor,
+    bias: Tensor,
 ) -> Tensor:
-    """Return the cosines [k, n] of vectors x * sigmoid(a + bias); fp32 at least.
+    """Return the cosines [b, n] of vectors x * sigmoid(a + bias); fp32 at least.
 
-    A vector shorter than ``SHORTEST`` is divided by that.
+    The n other vectors have logits for each of g groups of the b, which lie side by side. A vector
+    shorter than ``SHORTEST`` is divided by that.
 
     Args:
-        own, own_logits: [k, width] vectors x, without a gradient, and logits a.
-        others, logits: [n, width], likewise.
+        own, own_logits: [b, width] vectors x, without a gradient, and logits a.
+        sizes: g numbers of vectors, b in all.
+        others: [n, width], likewise.
+        logits: [g, n, width].
         bias: [width], of either's logits.
+
+    Raises:
+        ValueError: shapes that do not go together.
     """
+    check_gated(own, own_logits, sizes, others, logits, bias)
+    dtypes = (x.dtype for x in (own, own_logits, others, logits, bias))
+    dtype = reduce(torch.promote_types, dtypes, torch.float32)
+    own, own_logits, others, logits, bias = (
+        x.to(dtype) for x in (own, own_logits, others, logits, bias)
+    )
 
     def seen(vectors: Tensor, logits: Tensor) -> Tensor:
         gated = vectors.detach() * (logits + bias).sigmoid()
         return torch.nn.functional.normalize(gated, dim=1, eps=SHORTEST)
 
-    both = own.dtype, own_logits.dtype, others.dtype, logits.dtype, bias.dtype
-    dtype = reduce(torch.promote_types, both, torch.float32)
-    own, own_logits, others, logits, bias = (
-        x.to(dtype) for x in (own, own_logits, others, logits, bias)
-    )
     with torch.autocast(own.device.type, enabled=False):
-        return seen(own, own_logits) @ seen(others, logits).T
+        mine = seen(own, own_logits).split(list(sizes))
+        return torch.cat([each @ seen(others, a).T for each, a in zip(mine, logits, strict=True)])
+
+
+def check_gated(
+    own: Tensor,
+    own_logits: Tensor,
+    sizes: Sequence[int],
+    others: Tensor,
+    logits: Tensor,
+    bias: Tensor,
+) -> None:
+    """Raise ValueError unless the shapes are those of ``gated_cosines``."""
+    right = (
+        own_logits.shape == own.shape
+        and sum(sizes) == len(own)
+        and logits.shape == (len(sizes), *others.shape)
+        and own.shape[1:] == others.shape[1:] == bias.shape
+    )
+    if not right or not sizes:
+        shapes = [tuple(x.shape) for x in (own, own_logits, others, logits, bias)]
+        raise ValueError(f"gated cosines of {shapes} in groups of {list(sizes)}")
 
 
 def dropout(x: Tensor, rate: float) -> Tensor:

@@ -82,7 +82,13 @@ class Kernels(Protocol):
         ...
 
     def gated_cosines(
-        self, own: Tensor, own_logits: Tensor, others: Tensor, logits: Tensor, bias: Tensor
+        self,
+        own: Tensor,
+        own_logits: Tensor,
+        sizes: Sequence[int],
+        others: Tensor,
+        logits: Tensor,
+        bias: Tensor,
     ) -> Tensor:
         """Compare gated vectors."""
         ...

@@ -251,7 +251,7 @@ def _parameters(model: Model) -> dict[str, tuple[int, int, int]]:
 
 
 class _SavedBytes:
-    """Adds up what autograd keeps, each storage once, parameters left out."""
+    """Adds up what autograd keeps, each storage once, parameters and views of them left out."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -259,7 +259,8 @@ class _SavedBytes:
 
     def pack(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if not tensor.is_leaf and storage.data_ptr() not in self._seen:
+        whole = tensor if tensor._base is None else tensor._base
+        if not whole.is_leaf and storage.data_ptr() not in self._seen:
             self._seen.add(storage.data_ptr())
             self.total += storage.nbytes()
         return tensor

@@ -9,90 +9,147 @@ from harness import kernels
 from harness.kernels import cpu, cuda, reference
 
 
-def arguments(k=5, n=403, width=37, dtype=torch.float32):
+def arguments(sizes=(2, 3), n=403, width=37, dtype=torch.float32, shift=0.0):
     torch.manual_seed(0)
-    own, others = torch.randn(k, width), torch.randn(n, width)
-    logits = 2 * torch.randn(k, width), 2 * torch.randn(n, width)
-    return [x.to(dtype) for x in (own, logits[0], others, logits[1], torch.randn(width))]
+    b = sum(sizes)
+    own, others = torch.randn(b, width), torch.randn(n, width)
+    logits = 2 * torch.randn(b, width), 2 * torch.randn(len(sizes), n, width)
+    found = [own, logits[0], sizes, others, logits[1], torch.randn(width) + shift]
+    return [x.to(dtype) if isinstance(x, torch.Tensor) else x for x in found]
 
 
 def made(implementation, given, threads=2):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        given = [x.clone().requires_grad_() for x in given]
+        given = [x.clone().requires_grad_() if isinstance(x, torch.Tensor) else x for x in given]
         cosines = implementation.gated_cosines(*given)
         torch.manual_seed(1)
         cosines.backward(torch.randn(cosines.shape).to(cosines))
-        return [cosines.detach(), given[1].grad, given[3].grad, given[4].grad]
+        return [cosines.detach(), given[1].grad, given[4].grad, given[5].grad]
     finally:
         torch.set_num_threads(before)
 
 
 def test_they_are_those_of_torch_s_cosine() -> None:
-    own, own_logits, others, logits, bias = arguments(n=9)
-    mine, theirs = own * (own_logits + bias).sigmoid(), others * (logits + bias).sigmoid()
-    expected = torch.cosine_similarity(mine[:, None], theirs[None], dim=2)
+    own, own_logits, sizes, others, logits, bias = arguments(n=9)
+    mine = own * (own_logits + bias).sigmoid()
+    theirs = (others * (logits + bias).sigmoid()).repeat_interleave(torch.tensor(sizes), 0)
+    expected = torch.cosine_similarity(mine[:, None], theirs, dim=2)
     for implementation in (reference, cpu, cuda, kernels):
-        found = implementation.gated_cosines(own, own_logits, others, logits, bias)
+        found = implementation.gated_cosines(own, own_logits, sizes, others, logits, bias)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(5, 403, 37), (1, 1, 1), (3, 4, 8), (2, 98, 64), (130, 6, 5)])
-def test_values_and_gradients_are_those_of_the_definition_in_double_precision(shape) -> None:
-    expected = made(reference, [x.double() for x in arguments(*shape)])
+SHAPES = [
+    ((5,), 403, 37),
+    ((1,), 1, 1),
+    ((3, 1), 4, 8),
+    ((1, 2, 1), 98, 64),
+    ((130,), 6, 5),
+    ((1, 70), 200, 9),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shift", [0.0, -8.0, -30.0, 30.0])
+def test_values_and_gradients_are_those_of_the_definition_in_double_precision(shape, shift) -> None:
+    sizes, n, width = shape
+    given = arguments(sizes, n, width, shift=shift)
+    doubled = [x.double() if isinstance(x, torch.Tensor) else x for x in given]
+    expected = made(reference, doubled)
     for implementation in (cpu, cuda):
-        for found, right in zip(made(implementation, arguments(*shape)), expected, strict=True):
+        for found, right in zip(made(implementation, given), expected, strict=True):
             torch.testing.assert_close(found.double(), right, rtol=1e-4, atol=1e-5)
 
 
+def test_open_and_closed_gates_are_right_to_single_precision() -> None:
+    logits = torch.linspace(-80, 80, 4001)[:, None]
+    module, seen, rest, length = cpu.compiled(), *(torch.empty_like(logits) for _ in range(3))
+    ones, none = torch.ones_like(logits).numpy(), torch.zeros(1).numpy()
+    arguments = ones, logits.numpy(), none, seen.numpy(), rest.numpy(), length[:, 0].numpy()
+    module.gate(*arguments, 0, len(logits))
+    gate = logits.double().sigmoid()
+    assert ((seen.double() - gate).abs() <= 3e-7 * gate).all()
+    closed = (-logits.double()).sigmoid()
+    assert ((rest.double() - gate * closed).abs() <= 6e-7 * gate * closed).all()
+
+
 def test_the_definition_has_the_gradients_of_finite_differences() -> None:
-    own, own_logits, others, logits, bias = arguments(2, 3, 4, dtype=torch.float64)
+    own, own_logits, sizes, others, logits, bias = arguments((1, 2), 3, 4, dtype=torch.float64)
     variables = [x.requires_grad_() for x in (own_logits, logits, bias)]
     torch.autograd.gradcheck(
-        lambda a, b, c: reference.gated_cosines(own, a, others, b, c), variables
+        lambda a, b, c: reference.gated_cosines(own, a, sizes, others, b, c), variables
     )
 
 
 def test_vectors_themselves_are_constants() -> None:
     for implementation in (reference, cpu):
-        given = [x.requires_grad_() for x in arguments()]
+        given = arguments()
+        for x in (given[0], given[1], given[3]):
+            x.requires_grad_()
         implementation.gated_cosines(*given).sum().backward()
         assert given[0].grad is None
-        assert given[2].grad is None
+        assert given[3].grad is None
 
 
-@pytest.mark.parametrize("shape", [(0, 6, 4), (3, 0, 4)])
-def test_there_may_be_none(shape) -> None:
-    cosines, *gradients = made(cpu, arguments(*shape))
-    assert cosines.shape == shape[:2]
-    assert all((gradient == 0).all() for gradient in gradients)
+@pytest.mark.parametrize(("sizes", "n"), [((0,), 6), ((3,), 0), ((0, 2), 5)])
+def test_there_may_be_none(sizes, n) -> None:
+    cosines, _, to_logits, _ = made(cpu, arguments(sizes, n, 4))
+    assert cosines.shape == (sum(sizes), n)
+    assert (to_logits[0] == 0).all()
+
+
+WRONG = {
+    "a short bias": lambda a: (*a[:5], a[5][:3]),
+    "logits of one group": lambda a: (*a[:4], a[4][:1], a[5]),
+    "fewer logits": lambda a: (*a[:4], a[4][:, :2], a[5]),
+    "logits of one": lambda a: (a[0], a[1][:1], *a[2:]),
+    "sizes of fewer": lambda a: (*a[:2], (2, 2), *a[3:]),
+    "narrow vectors": lambda a: (a[0][:, :4], a[1][:, :4], *a[2:]),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("implementation", [reference, cpu])
+def test_shapes_that_do_not_go_together_are_refused(implementation, wrong) -> None:
+    with pytest.raises(ValueError, match="gated cosines of"):
+        implementation.gated_cosines(*wrong(arguments()))
 
 
 def test_a_vector_of_zeros_is_like_none_and_its_gates_learn_nothing() -> None:
     given = arguments()
-    given[0][1] = given[2][7] = 0.0
+    given[0][1] = given[3][7] = 0.0
     cosines, to_own, to_others, _ = made(cpu, given)
     assert (cosines[1] == 0).all()
     assert (cosines[:, 7] == 0).all()
     assert (to_own[1] == 0).all()
-    assert (to_others[7] == 0).all()
+    assert (to_others[:, 7] == 0).all()
+
+
+def test_vectors_shorter_than_the_shortest_are_divided_by_that() -> None:
+    given = arguments()
+    given[0][1] *= 1e-15
+    given[3][7] *= 1e-15
+    doubled = [x.double() if isinstance(x, torch.Tensor) else x for x in given]
+    for found, right in zip(made(cpu, given), made(reference, doubled), strict=True):
+        torch.testing.assert_close(found.double(), right, rtol=1e-4, atol=1e-7)
 
 
 def test_neither_threads_nor_strides_matter() -> None:
-    given = arguments(13, 1500, 64)
+    given = arguments((13, 2), 1500, 64)
     expected = made(cpu, given, threads=1)
-    turned = [x.T.contiguous().T for x in given[:4]]
-    for other in (made(cpu, given, threads=2), made(cpu, [*turned, given[4]])):
+    turned = [x.mT.contiguous().mT if isinstance(x, torch.Tensor) else x for x in given[:5]]
+    for other in (made(cpu, given, threads=2), made(cpu, [*turned, given[5]])):
         assert all(torch.equal(a, b) for a, b in zip(other, expected, strict=True))
 
 
 def test_nan_stays_where_it_is() -> None:
     given = arguments()
-    given[3][7, 2] = float("nan")
+    given[4][1, 7, 2] = float("nan")
     found = cpu.gated_cosines(*given)
-    assert found[:, 7].isnan().all()
-    assert found.isnan().sum() == len(found)
+    assert found[2:, 7].isnan().all()
+    assert found.isnan().sum() == 3
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])

@@ -20,7 +20,7 @@ from harness.plan.expand import expand
 from harness.plan.settings import Setting, build_spec
 from harness.plan.spec import RunSpec
 from harness.plan.suite import load_suite
-from harness.procedure import STRATEGIES
+from harness.procedure import STRATEGIES, Negatives
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import fit
 from harness.training.procedures import StandardProcedure
@@ -404,6 +404,82 @@ def test_negatives_resemble_the_answer_the_more_the_longer_it_trains() -> None:
             drawn += negatives.candidates.numel()
         shares.append(alike / drawn)
     assert 0.5 < shares[0] < shares[1]
+
+
+def drawn(strategy: Any, batch: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the places of the pool that were drawn for tails [B, COUNT], and who is known."""
+    tails = Negatives(torch.zeros(len(batch), 1, dtype=torch.long), torch.ones(len(batch)).long())
+    strategy.choose(batch, tails)
+    _, true, picks = strategy._seen
+    return picks, true
+
+
+def test_the_first_that_is_drawn_has_the_probability_of_its_weight() -> None:
+    _, strategy = mmrns(temperature=2.0)
+    batch = graph().train[:1].repeat(6000, 1)
+    cosines = 4 * torch.randn(2, N, generator=torch.Generator().manual_seed(5))
+    strategy._cosines = lambda answer, *_: [c.expand(len(answer), -1) for c in cosines]
+    picks, true = drawn(strategy, batch)
+    weights = (cosines / 2.0).softmax(1).sum(0) * ~true[0]
+    shares = torch.bincount(picks[:, 0], minlength=N) / len(batch)
+    torch.testing.assert_close(shares, weights / weights.sum(), rtol=0, atol=0.025)
+
+
+def test_where_too_few_are_free_the_likeliest_of_them_stand_in() -> None:
+    _, strategy = mmrns()
+    free = {3, 8}
+    tails = torch.tensor([t for t in range(N) if t not in free])
+    full = torch.stack([torch.zeros_like(tails), torch.zeros_like(tails), tails], 1)
+    strategy.known = GraphIndex(N, R, full, "d").known
+    picks, true = drawn(strategy, full[:1].repeat(50, 1))
+    assert true.sum(1).eq(N - len(free)).all()
+    assert not true.gather(1, picks).any()
+    assert all(len(set(row)) == len(free) for row in picks.tolist())
+
+
+def test_structural_cosines_are_of_vectors_as_the_relation_of_each_query_sees_them() -> None:
+    _, strategy = mmrns()
+    net = strategy.attention
+    with torch.no_grad():
+        net.gate.bias.normal_()
+    answer, relation = torch.tensor([4, 9, 2, 7, 4]), torch.tensor([1, 0, 1, 0, 0])
+    pool = torch.arange(N).flip(0)
+
+    def seen(entities: Tensor, r: Tensor) -> Tensor:
+        x = strategy._structure(entities)
+        layer = torch.nn.functional.leaky_relu(
+            net.of_entity(x) + net.of_relation(net.relation[r]), 0.1
+        )
+        return x * net.gate(layer).sigmoid()
+
+    expected = torch.cat(
+        [
+            torch.cosine_similarity(seen(a[None], r), seen(pool, r))[None]
+            for a, r in zip(answer, relation, strict=True)
+        ]
+    )
+    found = strategy._cosines(answer, relation, pool)[-1]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    parameters = [net.gate.weight, net.gate.bias, net.relation, net.of_relation.weight]
+    parameters += [*net.of_entity.parameters()]
+    slope = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
+    for ours, right in zip(
+        torch.autograd.grad(found, parameters, slope),
+        torch.autograd.grad(expected, parameters, slope),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, right, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("at_once", [1, 2**24])
+def test_cosines_do_not_depend_on_the_relations_at_once(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    _, strategy = mmrns()
+    given = torch.tensor([4, 9, 2]), torch.tensor([1, 0, 1]), torch.arange(N)
+    expected = strategy._cosines(*given)[-1]
+    monkeypatch.setattr("models.mmrns.GATES_AT_ONCE", at_once)
+    torch.testing.assert_close(strategy._cosines(*given)[-1], expected)
 
 
 def test_who_lacks_a_modality_is_compared_without_it() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from harness.index import Modality
+from harness.plan.profile import saved_bytes
 from models import _tucker
 from models._tucker import Asked, Dropout, TuckER, padded_products
 from models._views import FeatureVectors, pooled
@@ -63,6 +64,26 @@ def test_gradients_do_not_depend_on_the_relations_at_once(monkeypatch: pytest.Mo
         made(ENTITIES, RELATIONS[asked.relations], asked).square().sum().backward()
         found.append(made.core.grad)
     torch.testing.assert_close(*found)
+
+
+def test_matrices_that_do_not_fit_are_made_again_instead_of_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = []
+    for at_once in (1, 100):
+        monkeypatch.setattr(_tucker, "MATRICES_BYTES", at_once * 4 * D * D)
+        made, asked = decoder().train(), Asked.of(ASKED)
+        with saved_bytes() as saved:
+            made(ENTITIES, RELATIONS[asked.relations].requires_grad_(), asked)
+        kept.append(saved.total)
+    assert kept[1] - kept[0] >= 3 * 4 * D * D
+
+
+def test_a_view_of_a_parameter_is_no_memory_of_a_step() -> None:
+    core = torch.nn.Parameter(torch.randn(2, D, D))
+    with saved_bytes() as saved:
+        (RELATIONS @ core.flatten(1)).sum()
+    assert saved.total == 0
 
 
 def test_products_of_padded_groups_are_those_of_the_groups() -> None:
