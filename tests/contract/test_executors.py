@@ -202,6 +202,13 @@ def test_a_result_is_not_computed_twice(batch: Batch) -> None:
     assert record_of(batch.good[0]) == before
 
 
+in_processes_slow = pytest.mark.parametrize(
+    "batch", ["inline", pytest.param("processes", marks=pytest.mark.slow)], indirect=True
+)
+"""For what starts workers several times: processes have their turn before a release."""
+
+
+@in_processes_slow
 def test_a_stop_leaves_a_checkpoint_from_which_the_run_goes_on(
     batch: Batch, tmp_path: Path
 ) -> None:
@@ -218,12 +225,6 @@ def test_a_stop_leaves_a_checkpoint_from_which_the_run_goes_on(
     epochs = [values["epoch"] for _, kind, values in resumed.events if kind == "epoch"]
     assert epochs[0] > 1
     assert result_of(job) == result_of(batch.good[0])
-
-
-in_processes_slow = pytest.mark.parametrize(
-    "batch", ["inline", pytest.param("processes", marks=pytest.mark.slow)], indirect=True
-)
-"""For what starts workers several times: processes have their turn before a release."""
 
 
 def stages(heard: Heard) -> list[str]:

@@ -110,6 +110,7 @@ def test_a_run_of_a_model_of_ones_own(harness: Run, suite: Path, tmp_path: Path)
     assert set(listed(harness, **fresh)) < set(listed(harness))
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_is_run_again_once_it_is_removed(
     harness: Run, suite: Path, tmp_path: Path
 ) -> None:

@@ -115,7 +115,10 @@ def test_the_points_do_not_depend_on_the_width(begin: Open, text: str) -> None:
     assert len(straight) == {GRID: 6, TPE: 15}.get(text, 5)
 
 
-@pytest.mark.parametrize("text", [GRID, RANDOM, REQUIRED, TPE])
+@pytest.mark.parametrize(
+    "text",
+    [GRID, *(pytest.param(text, marks=pytest.mark.slow) for text in (RANDOM, REQUIRED)), TPE],
+)
 @pytest.mark.parametrize("after", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_command_killed_while_it_draws_a_point_leaves_the_same_point(
     begin: Open, monkeypatch: pytest.MonkeyPatch, text: str, after: int
