@@ -91,7 +91,11 @@ class Attention(nn.Module):
         return added
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Return the logits of gates, without the bias of ``gate``, of ``of_entity + seen_by``."""
+        """Return the logits of gates, without the bias of ``gate``.
+
+        Args:
+            hidden: ``of_entity + seen_by``, [..., hidden]; overwritten.
+        """
         return linear(leaky_relu(hidden, 0.1, inplace=True), self.gate.weight)
 
 

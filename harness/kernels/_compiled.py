@@ -16,6 +16,7 @@ import numba
 import numpy as np
 
 from harness.kernels._prefetch import AHEAD, prefetch_row
+from harness.kernels.reference import SHORTEST
 
 __all__ = [
     "CODES",
@@ -60,9 +61,6 @@ GATED_ROWS = 4
 
 GATED_TILES = 24
 """Tiles whose gradients of the other side and of the bias are added up by one thread."""
-
-SHORTEST = 1e-12
-"""Least length of a vector in a cosine: ``reference.SHORTEST``."""
 
 _LOOSE = {"reassoc", "contract", "arcp", "nsz"}
 _loose = numba.njit(nogil=True, cache=True, fastmath=_LOOSE, error_model="numpy", boundscheck=False)

@@ -226,10 +226,7 @@ def tanh_dot(x: Tensor, query: Tensor) -> Tensor:
     Nothing is kept for the backward pass but the arguments. Half precision is computed in float32;
     float64 is left to torch.
     """
-    if (
-        torch.promote_types(torch.promote_types(x.dtype, query.dtype), torch.float32)
-        != torch.float32
-    ):
+    if reference.widest(x, query) != torch.float32:
         return reference.tanh_dot(x, query)
     rows = x.float().reshape(-1, x.shape[-1])
     made: Tensor = _TanhDot.apply(rows.contiguous(), query.float().contiguous())  # type: ignore[no-untyped-call]
@@ -281,7 +278,7 @@ def gated_cosines(
         ValueError: shapes that do not go together.
     """
     given = own, own_logits, others, logits, bias
-    if any(torch.promote_types(x.dtype, torch.float32) != torch.float32 for x in given):
+    if reference.widest(*given) != torch.float32:
         return reference.gated_cosines(own, own_logits, sizes, others, logits, bias)
     reference.check_gated(own, own_logits, sizes, others, logits, bias)
     starts = torch.tensor([0, *sizes]).cumsum(0)

@@ -36,6 +36,7 @@ __all__ = [
     "rotate",
     "scores_to_counts",
     "tanh_dot",
+    "widest",
 ]
 
 COMPARED_AT_ONCE = 2**19
@@ -239,9 +240,14 @@ def count_in_blocks(
 
 def tanh_dot(x: Tensor, query: Tensor) -> Tensor:
     """Return sum_k tanh(x_k) query_k: [...] of vectors [..., d] and a query [d]; fp32 at least."""
-    dtype = torch.promote_types(torch.promote_types(x.dtype, query.dtype), torch.float32)
+    dtype = widest(x, query)
     with torch.autocast(x.device.type, enabled=False):
         return x.to(dtype).tanh() @ query.to(dtype)
+
+
+def widest(*tensors: Tensor) -> torch.dtype:
+    """Return the type that holds the numbers of all of them, fp32 at least."""
+    return reduce(torch.promote_types, (x.dtype for x in tensors), torch.float32)
 
 
 def gated_cosines(
@@ -268,8 +274,7 @@ def gated_cosines(
         ValueError: shapes that do not go together.
     """
     check_gated(own, own_logits, sizes, others, logits, bias)
-    dtypes = (x.dtype for x in (own, own_logits, others, logits, bias))
-    dtype = reduce(torch.promote_types, dtypes, torch.float32)
+    dtype = widest(own, own_logits, others, logits, bias)
     own, own_logits, others, logits, bias = (
         x.to(dtype) for x in (own, own_logits, others, logits, bias)
     )
