@@ -243,7 +243,7 @@ def create_model(
     config = model_config(name, options)
     model_class = MODELS.get(name)
     offered = dict(modalities or {})
-    lacking = model_class.capabilities.lacking(offered)
+    lacking = model_class.capabilities_of(options).lacking(offered)
     if lacking:
         raise ConfigError(
             f"model '{name}' needs {lacking}; "

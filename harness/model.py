@@ -190,8 +190,9 @@ class Model(nn.Module):
 
     trial: ClassVar[Trial] = Trial()
 
-    free_encoding: ClassVar[bool] = False
-    """True when ``encode()`` of all entities costs nothing (the tables are the parameters)."""
+    free_encoding: bool = False
+    """True when ``encode()`` of all entities costs nothing (the tables are the parameters). A class
+    attribute; an instance whose options make encoding cost something sets its own."""
 
     structure_tables: ClassVar[tuple[str, ...]] = (STRUCTURE,)
     """Tables made of nothing but the structure, for strategies of negatives that replace it apart;
@@ -216,6 +217,17 @@ class Model(nn.Module):
         self.config = config
         self.n_entities = index.n_entities
         self.n_relations = index.n_relations
+
+    @classmethod
+    def capabilities_of(cls, options: Mapping[str, Any]) -> Capabilities:
+        """Capabilities of the model with the given options; those of the class by default.
+
+        A model overrides it where an option decides whether features are read.
+
+        Args:
+            options: values that differ from the defaults of ``Config``.
+        """
+        return cls.capabilities
 
     # --- what a model defines -------------------------------------------------------------
 

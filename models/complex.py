@@ -11,15 +11,16 @@ from torch import Tensor
 
 from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+from harness.model import Capabilities, Query, Tables, Term, register_model
 
 from ._init import normal_or_xavier_table as _table
 from ._init import rows_of
 from ._penalties import cubic, modulus
+from ._residual import ResidualModel, StructuralConfig
 from ._scorers import complex_product
 
 
-class ComplExConfig(ModelConfig):
+class ComplExConfig(StructuralConfig):
     """Options of ComplEx."""
 
     dim: Annotated[int, Field(ge=1)] = 256
@@ -36,7 +37,7 @@ class ComplExConfig(ModelConfig):
 
 
 @register_model("complex")
-class ComplEx(Model):
+class ComplEx(ResidualModel):
     """score(h, r, t) = Re(sum_k h_k r_k conj(t_k)).
 
     Trouillon et al., Complex Embeddings for Simple Link Prediction (2016).
@@ -58,9 +59,10 @@ class ComplEx(Model):
         relations = index.n_relations * (2 if self.reciprocal else 1)
         self.entity = _table(index.n_entities, 2 * config.dim, config.scale)
         self.relation = _table(relations, 2 * config.dim, config.scale)
+        self.add_features(index, modalities)
 
     def encode(self, entities: Tensor | None = None) -> Tables:
-        return {"entity": self.entity if entities is None else rows_of(self.entity, entities)}
+        return {"entity": self.entity_vectors(entities)}
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         # Re(a conj(b)) is the inner product of the real vectors: h r with t, and t conj(r) with h.

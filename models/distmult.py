@@ -11,14 +11,15 @@ from torch import Tensor
 
 from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+from harness.model import Capabilities, Query, Tables, Term, register_model
 
 from ._init import normal_or_xavier_table as _table
 from ._init import rows_of
 from ._penalties import cubic
+from ._residual import ResidualModel, StructuralConfig
 
 
-class DistMultConfig(ModelConfig):
+class DistMultConfig(StructuralConfig):
     """Options of DistMult."""
 
     dim: Annotated[int, Field(ge=1)] = 256
@@ -35,7 +36,7 @@ class DistMultConfig(ModelConfig):
 
 
 @register_model("distmult")
-class DistMult(Model):
+class DistMult(ResidualModel):
     """score(h, r, t) = sum_k h_k r_k t_k, symmetric in head and tail.
 
     Yang et al., Embedding Entities and Relations for Learning and Inference in Knowledge Bases
@@ -58,9 +59,10 @@ class DistMult(Model):
         relations = index.n_relations * (2 if self.reciprocal else 1)
         self.entity = _table(index.n_entities, config.dim, config.scale)
         self.relation = _table(relations, config.dim, config.scale)
+        self.add_features(index, modalities)
 
     def encode(self, entities: Tensor | None = None) -> Tables:
-        return {"entity": self.entity if entities is None else rows_of(self.entity, entities)}
+        return {"entity": self.entity_vectors(entities)}
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         reverse = self.reciprocal and side == "head"

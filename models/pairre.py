@@ -10,13 +10,14 @@ from torch import Tensor
 
 from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+from harness.model import Capabilities, Query, Tables, Term, register_model
 
 from ._init import rows_of, uniform_table
+from ._residual import ResidualModel, StructuralConfig
 from ._scorers import normalise
 
 
-class PairREConfig(ModelConfig):
+class PairREConfig(StructuralConfig):
     """Options of PairRE."""
 
     dim: Annotated[int, Field(ge=1)] = 256
@@ -28,7 +29,7 @@ class PairREConfig(ModelConfig):
 
 
 @register_model("pairre")
-class PairRE(Model):
+class PairRE(ResidualModel):
     """score(h, r, t) = margin - |h' r_head - t' r_tail|_1 with h' = h / |h|_2, t' = t / |t|_2.
 
     Chao et al., PairRE: Knowledge Graph Embeddings via Paired Relation Vectors (2021). Entities
@@ -50,10 +51,10 @@ class PairRE(Model):
         bound = (config.margin + config.epsilon) / config.dim
         self.entity = uniform_table(index.n_entities, config.dim, bound)
         self.relation = uniform_table(index.n_relations, 2 * config.dim, bound)
+        self.add_features(index, modalities)
 
     def encode(self, entities: Tensor | None = None) -> Tables:
-        table = self.entity if entities is None else rows_of(self.entity, entities)
-        return {"entity": normalise(table)}
+        return {"entity": normalise(self.entity_vectors(entities))}
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         head, tail = rows_of(self.relation, relations).chunk(2, -1)

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+from harness.model import Capabilities, Query, Tables, Term, register_model
 
 from ._init import rows_of, uniform_table
+from ._residual import ResidualModel, StructuralConfig
 from ._scorers import rotate_query
 
 
-class RotatEConfig(ModelConfig):
+class RotatEConfig(StructuralConfig):
     """Options of RotatE."""
 
     dim: Annotated[int, Field(ge=1)] = 256
@@ -31,7 +32,7 @@ class RotatEConfig(ModelConfig):
 
 
 @register_model("rotate")
-class RotatE(Model):
+class RotatE(ResidualModel):
     """score(h, r, t) = margin - sum_k |h_k e^{i phase_k} - t_k|.
 
     Sun et al., RotatE: Knowledge Graph Embedding by Relational Rotation in Complex Space (2019).
@@ -57,9 +58,10 @@ class RotatE(Model):
         bound = slack / config.dim
         self.relation = uniform_table(index.n_relations, config.dim, bound)
         self.phase_per_unit = math.pi / bound
+        self.add_features(index, modalities)
 
     def encode(self, entities: Tensor | None = None) -> Tables:
-        return {"entity": self.entity if entities is None else rows_of(self.entity, entities)}
+        return {"entity": self.entity_vectors(entities)}
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         phase = rows_of(self.relation, relations) * self.phase_per_unit

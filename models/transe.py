@@ -10,13 +10,14 @@ from torch import Tensor
 
 from harness.config.search import between, one_of
 from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+from harness.model import Capabilities, Query, Tables, Term, register_model
 
 from ._init import rows_of, uniform_table
+from ._residual import ResidualModel, StructuralConfig
 from ._scorers import normalise, translate_query
 
 
-class TransEConfig(ModelConfig):
+class TransEConfig(StructuralConfig):
     """Options of TransE."""
 
     dim: Annotated[int, Field(ge=1)] = 256
@@ -30,7 +31,7 @@ class TransEConfig(ModelConfig):
 
 
 @register_model("transe")
-class TransE(Model):
+class TransE(ResidualModel):
     """score(h, r, t) = margin - |h + r - t|_1.
 
     Bordes et al., Translating Embeddings for Modeling Multi-relational Data (2013); the margin is
@@ -52,9 +53,10 @@ class TransE(Model):
         bound = (config.margin + config.epsilon) / config.dim
         self.entity = uniform_table(index.n_entities, config.dim, bound)
         self.relation = uniform_table(index.n_relations, config.dim, bound)
+        self.add_features(index, modalities)
 
     def encode(self, entities: Tensor | None = None) -> Tables:
-        table = self.entity if entities is None else rows_of(self.entity, entities)
+        table = self.entity_vectors(entities)
         return {"entity": normalise(table) if self.config.normalise else table}
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:

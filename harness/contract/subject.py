@@ -78,8 +78,8 @@ class Subject:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the model is and needs."""
-        return self.model_class.capabilities
+        """What the model, with the given options, is and needs."""
+        return self.model_class.capabilities_of(self.spec().model.options)
 
     @cached_property
     def index(self) -> GraphIndex:

@@ -34,7 +34,7 @@ def choose_data(
         ConfigError: the dataset has no such feature set, or the feature set no such modality.
         DataError: the feature set must be looked at and is wrong.
     """
-    data, capabilities = spec.data, line.model.capabilities
+    data, capabilities = spec.data, line.model.capabilities_of(spec.model.options)
     features, strategy = data.features, spec.negatives.strategy.name
     if features not in source.feature_sets:
         where = where_set(layers, ("data", "features"))

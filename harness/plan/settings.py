@@ -62,7 +62,10 @@ _LOOKED_AT: Mapping[str, Callable[[RunSpec, type[Model]], bool]] = {
         model.auxiliary_parameters is not Model.auxiliary_parameters
     ),
     "protocol.valid_filter": lambda spec, model: spec.protocol.valid_filter != spec.protocol.filter,
-    "training.compile": lambda spec, model: not model.free_encoding,
+    # A model with free encoding that reads features has something to encode after all.
+    "training.compile": lambda spec, model: (
+        not model.free_encoding or model.capabilities_of(spec.model.options).reads_features
+    ),
 }
 """Values, or groups of them, that a run looks at only in some circumstances -> whether it does."""
 

@@ -16,7 +16,11 @@ from harness.model import MODELS
 from harness.plan.spec import Protocol
 
 load_models()
-SUBJECTS = {name: Subject(name) for name in MODELS}
+RESIDUAL = {
+    f"{name} with residual features": Subject(name, {"model": {"residual": {"gain": 0.5}}})
+    for name in ("transe", "distmult", "complex", "rotate", "pairre")
+}
+SUBJECTS = {name: Subject(name) for name in MODELS} | RESIDUAL
 APPLICABLE = [
     pytest.param(check, name, id=f"{check.name}-{name}")
     for check in CHECKS
