@@ -63,6 +63,7 @@ _LOOKED_AT: Mapping[str, Callable[[RunSpec, type[Model]], bool]] = {
     ),
     "protocol.valid_filter": lambda spec, model: spec.protocol.valid_filter != spec.protocol.filter,
     "training.compile": lambda spec, model: not model.free_encoding,
+    "training.patience": lambda spec, model: spec.training.select == "validation",
 }
 """Values, or groups of them, that a run looks at only in some circumstances -> whether it does."""
 
