@@ -1,5 +1,6 @@
-"""One run, in two stages: ``train`` ends with a checkpoint chosen on validation; ``test`` scores
-the test split with it, once. A study stops after the first.
+"""One run, in two stages: ``train`` ends with a checkpoint, chosen on validation or of the last
+epoch (``training.select``); ``test`` scores the test split with it, once. A study stops after the
+first.
 
 The test split is locked while a run is trained (``KnowledgeGraph.locked``), and each time that it
 is scored stands in the run's folder (``harness.store.accesses``).
@@ -185,7 +186,7 @@ def train(
 
 
 def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> RunRecord:
-    """Rank the test split with the checkpoint that validation chose; keep the ranks in the folder.
+    """Rank the test split with the weights that training kept; keep the ranks in the folder.
 
     A record that has been tested is returned as it is. Where the split was scored already and the
     process died before there was a record, the ranks that it left are taken; only where these are
@@ -376,7 +377,7 @@ def _fit(
     hooks: Hooks,
     limits: Mapping[int, float] | None,
 ) -> FitResult:
-    """Fit the model and leave it with the weights that were best on validation.
+    """Fit the model and leave it with the weights that are kept (``training.select``).
 
     Args:
         graph: its test split is locked.
@@ -386,7 +387,9 @@ def _fit(
     """
     if not model.capabilities.trainable:
         return FitResult(best_epoch=0, best_value=float("nan"))
-    for split, use in (("train", "to learn from"), ("valid", "to choose the epoch by")):
+    chooses = spec.training.select == "validation"
+    by = "to choose the epoch by" if chooses else "to validate on"
+    for split, use in (("train", "to learn from"), ("valid", by)):
         if not len(graph.splits[split]):
             raise DataError(f"dataset '{graph.name}': {split} has no triples, nothing {use}")
     hooks.on_stage("train", spec.training.epochs)

@@ -153,11 +153,24 @@ def export(
     ] = None,
     only: Only = None,
     variant: Variant = "",
+    onto: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="Write them for this dataset, with the number of epochs that validation chose.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
     results: Home = None,
 ) -> None:
-    """Print the best settings of each row as a fragment for the `overrides` of a suite."""
+    """Print the best settings of each row as a fragment for the `overrides` of a suite.
+
+    With --onto what was chosen on one dataset is for another: settings and number of epochs chosen
+    on db15k@clean, to train on db15k and to keep the weights after the last epoch
+    (training.select: last).
+    """
     from harness.cli import study_text
+    from harness.data.load import source
     from harness.store import DATABASE, open_store
     from harness.store.files import write_whole
     from harness.studies.results import search_results
@@ -165,8 +178,9 @@ def export(
     place, name = home(results), _name(study)
     found = search_results(place, name, variant)
     chosen = _chosen(found, only or [], [] if trial is None else [trial])
+    target = source(onto).card.name if onto else ""
     with contextlib.closing(open_store(place / DATABASE, create=False)) as store:
-        text = study_text.fragment(chosen, found, store)
+        text = study_text.fragment(chosen, found, store, onto=target)
     if out is None:
         typer.echo(text, nl=False)
     else:

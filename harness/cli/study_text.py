@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.errors import ConfigError
 from harness.report.aggregate import half_width, paired_change
 from harness.store.base import ResultStore
 from harness.studies.results import SearchResult, TrialResult, importances
@@ -75,6 +76,8 @@ def fragment(
     chosen: Sequence[tuple[SearchResult, TrialResult]],
     found: Sequence[SearchResult],
     store: ResultStore,
+    *,
+    onto: str = "",
 ) -> str:
     """Return trials as items for the ``overrides`` of a suite.
 
@@ -82,7 +85,19 @@ def fragment(
         chosen: the trials.
         found: all searches of the study: a row is named by its label where several have its model.
         store: has the runs, whose specifications hold the values.
+        onto: dataset that the settings are for, with the number of epochs that validation chose;
+            the dataset of the search when "".
+
+    Raises:
+        ConfigError: trials of several datasets are to be for one; an epoch was chosen before the
+            end of a learning-rate schedule; a trial's run is not in the store.
     """
+    datasets = dict.fromkeys(search.dataset for search, _ in chosen)
+    if onto and len(datasets) > 1:
+        raise ConfigError(
+            f"--onto {onto}: the trials are of {', '.join(datasets)}; choose one with "
+            f"--only dataset={next(iter(datasets))}"
+        )
     from ruamel.yaml import YAML
 
     stream = io.StringIO()
@@ -91,11 +106,14 @@ def fragment(
     yaml.width = 100
     for search, trial in chosen:
         models = {s.label for s in found if (s.model, s.dataset) == (search.model, search.dataset)}
-        when: dict[str, Any] = {"dataset": search.dataset, "model": search.model}
+        when: dict[str, Any] = {"dataset": onto or search.dataset, "model": search.model}
         if len(models) > 1:
             when["label"] = search.label
+        settings = _settings(trial, store)
+        if onto:
+            settings |= _last_epoch(search, trial, store)
         stream.write(_remark(search, trial))
-        yaml.dump([{"when": when, "set": _settings(trial, store)}], stream)
+        yaml.dump([{"when": when, "set": settings}], stream)
     return stream.getvalue()
 
 
@@ -120,6 +138,32 @@ def _settings(trial: TrialResult, store: ResultStore) -> dict[str, Any]:
     if protocol.get("valid_filter") is not None:
         settings["protocol.valid_filter"] = list(protocol["valid_filter"])
     return settings
+
+
+def _last_epoch(search: SearchResult, trial: TrialResult, store: ResultStore) -> dict[str, Any]:
+    """Return settings that train for the number of epochs that validation chose, and no longer.
+
+    Of several seeds it is the median of their best epochs, of two in the middle the lower.
+    """
+    records = {record.run_id: record for record in store.find(ids=trial.runs.values())}
+    for run_id in trial.runs.values():
+        if run_id not in records or "best_epoch" not in records[run_id].diagnostics:
+            raise ConfigError(
+                f"{search.place}: trial {trial.number}: run {run_id} is not in the database; "
+                "`harness db import` it, or run the study again"
+            )
+    epochs = [round(record.diagnostics["best_epoch"]) for record in records.values()]
+    for record in records.values():
+        schedule = _value(record.spec, "optimiser.schedule")
+        most = _value(record.spec, "training.epochs")
+        if schedule != "constant" and any(epoch < most for epoch in epochs):
+            raise ConfigError(
+                f"{search.place}: trial {trial.number}: validation chose epoch {min(epochs)} of "
+                f"{most} under optimiser.schedule={schedule}, which a training of so many epochs "
+                "does not repeat; search training.epochs with training.select=last, or with "
+                "optimiser.schedule=constant"
+            )
+    return {"training.epochs": statistics.median_low(epochs), "training.select": "last"}
 
 
 def _value(spec: Mapping[str, Any], key: str) -> Any:

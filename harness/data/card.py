@@ -95,7 +95,9 @@ class DatasetCard(Config):
     files: tuple[FileCard, ...] = ()
     """Empty for datasets that ship with the package or are generated."""
     counts: Mapping[str, int] = {}
-    """Published statistics: entities, relations, train, valid, test."""
+    """Entities, relations, train, valid, test of the published files."""
+    misprinted: Mapping[str, int] = {}
+    """Those of them that the paper's table of datasets prints otherwise -> as printed."""
     modality_counts: Mapping[str, int] = {}
     """Published number of entities that have each modality."""
     digest: str = ""
@@ -111,6 +113,11 @@ class DatasetCard(Config):
     """Repository and commit, or how it is generated."""
     notes: tuple[str, ...] = ()
     """Printed as footnotes wherever figures on this dataset are shown."""
+
+    @property
+    def printed_counts(self) -> Mapping[str, int]:
+        """The counts as the paper prints them."""
+        return {**self.counts, **self.misprinted}
 
 
 class DatasetSource(ABC):

@@ -158,6 +158,7 @@ def _card(base: DatasetCard) -> DatasetCard:
             "aliases": tuple(f"{alias}@{CLEAN}" for alias in base.aliases),
             "description": f"{base.title} without repeated rows and leaks into valid and test",
             "counts": pinned.counts if pinned else {},
+            "misprinted": {},
             "digest": pinned.digest if pinned else "",
             "clean": None,
             "leaked": {},

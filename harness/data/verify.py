@@ -93,7 +93,7 @@ def verify(source: DatasetSource, features: str | None = None) -> Report:
         "folder": folder,
         "files": files,
         "notes": card.notes,
-        "published": dict(card.counts),
+        "published": dict(card.printed_counts),
         "pinned": card.digest,
         "published_modalities": dict(card.modality_counts),
     }

@@ -66,6 +66,7 @@ _LOOKED_AT: Mapping[str, Callable[[RunSpec, type[Model]], bool]] = {
     "training.compile": lambda spec, model: (
         not model.free_encoding or model.capabilities_of(spec.model.options).reads_features
     ),
+    "training.patience": lambda spec, model: spec.training.select == "validation",
 }
 """Values, or groups of them, that a run looks at only in some circumstances -> whether it does."""
 

@@ -263,7 +263,13 @@ class TrainingSpec(Config):
     evaluate_every: Annotated[int, Field(ge=1)] = 5
     """Epochs between validations."""
     patience: Annotated[int, Field(ge=0)] = 5
-    """Stop after this many validations without a better MRR; 0 never stops early."""
+    """Stop after this many validations without a better MRR; 0 never stops early. Ignored with
+    ``select`` "last"."""
+    select: Literal["validation", "last"] = "validation"
+    """Weights that are kept and tested: those of the epoch with the best validation MRR, or those
+    after the last epoch. With last, validation is for the record alone: for a number of epochs that
+    was chosen elsewhere, as on a cleaned variant of a dataset whose validation split stands in
+    train."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: matrix products under autocast; information, entropy and log-sum-exp stay in fp32."""
     compile: bool = False

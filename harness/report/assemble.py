@@ -7,7 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from harness.report.aggregate import Summary, half_width, paired_change, summarise
+from harness.report.aggregate import (
+    Change,
+    Summary,
+    paired_change,
+    summarise,
+    unpaired_change,
+)
 from harness.report.definition import (
     METRICS,
     DatasetSpec,
@@ -170,7 +176,7 @@ class _Assembly:
             reason = missing_reason(self.definition, spec, column, self.results)
             return TableCell(published=published, reason=reason)
         summary = summarise(list(values.values()))
-        change = self.change(spec, column, values)
+        change = self.change(spec, column, result)
         return TableCell(
             value=summary.mean,
             sd=summary.sd,
@@ -178,7 +184,8 @@ class _Assembly:
             planned=len(result.planned),
             published=published,
             change=change.mean if change else None,
-            change_half=_half(change) if change else None,
+            change_half=change.half if change else None,
+            change_paired=change is None or change.paired,
             features=result.features,
             notes=(*self.cell_notes(result, column, values), *self.below(result, column, summary)),
             runs=tuple(record.run_id for record in result.records),
@@ -192,7 +199,7 @@ class _Assembly:
         table = self.published.tables[self.definition.published]
         return table.value(spec.published, column.dataset, column.metric)
 
-    def change(self, spec: RowSpec, column: Column, values: Mapping[int, float]) -> Summary | None:
+    def change(self, spec: RowSpec, column: Column, result: Result) -> Change | None:
         against = next(d.against for d in self.definition.datasets if d.name == column.dataset)
         if against:
             beside = self.results.find(spec.label, against)
@@ -202,7 +209,13 @@ class _Assembly:
                 return None
         if beside is None or column.higher_is_better is None:
             return None
-        return paired_change(values, _values(beside, column))
+        values, baseline = _values(result, column), _values(beside, column)
+        if not baseline:
+            return None
+        if not _share_streams(result, beside):
+            return unpaired_change(list(values.values()), list(baseline.values()))
+        differences = paired_change(values, baseline)
+        return None if differences is None else Change.by_seed(differences)
 
     def cell_notes(
         self, result: Result, column: Column, values: Mapping[int, float]
@@ -334,12 +347,18 @@ def _column(dataset: DatasetSpec, leader: DatasetSpec, text: str) -> Column:
     )
 
 
-def _half(summary: Summary) -> float | None:
-    return None if summary.sd is None else half_width(summary.sd, summary.n)
-
-
 def _values(result: Result, column: Column) -> dict[int, float]:
     return result.values(column.metric, column.bucket, column.split)
+
+
+def _share_streams(result: Result, other: Result) -> bool:
+    """Tell whether equal seeds of two results mean equal random streams.
+
+    These derive from the seed and the digest of the splits (:mod:`harness.seeding`); what another
+    code base makes of a seed is its own.
+    """
+    digests = {record.dataset_digest for record in (*result.records, *other.records)}
+    return len(digests) == 1 and not (_external(result) or _external(other))
 
 
 def _is_one_of(label: str, names: Sequence[str]) -> bool:

@@ -10,11 +10,11 @@ from harness.report.table import Column, Mark, Part, Sign, Table, TableCell
 
 __all__ = [
     "BESIDE",
-    "HOW_CHANGES_ARE_TAKEN",
     "Grid",
     "GridCell",
     "GridColumn",
     "GridRow",
+    "how_changes_are_taken",
     "lay_out",
     "legend",
 ]
@@ -22,7 +22,16 @@ __all__ = [
 BESIDE = "the same row on the dataset that the column stands beside"
 """What changes are against in a table without a baseline."""
 
-HOW_CHANGES_ARE_TAKEN = "seed by seed; ± half of the 95 % interval (Student's t)"
+_INTERVAL = "± half of the 95 % interval"
+HOW_CHANGES_ARE_TAKEN = {
+    (True,): f"seed by seed; {_INTERVAL} (Student's t)",
+    (False,): f"between means over seeds that are not paired; {_INTERVAL} (Welch's t)",
+    (False, True): (
+        "seed by seed where both share their random numbers, else between means; "
+        f"{_INTERVAL} (Student's t, Welch's t)"
+    ),
+}
+"""Whether changes of a table are paired -> how that is said."""
 
 SIGNS = {Sign.BETTER: "†", Sign.WORSE: "‡"}
 
@@ -143,6 +152,12 @@ def legend(table: Table, best: str, second: str) -> str:
         f"{'; '.join(said)}: beyond the noise of seeds and of test triples (paired tests on the "
         f"ranks, p < {ALPHA:g}, {_correction(table)})."
     )
+
+
+def how_changes_are_taken(table: Table) -> str:
+    """Say how the changes of a table and their intervals are computed; "" without any."""
+    cells = [cell for row in table.rows for cell in row.cells if cell.change is not None]
+    return HOW_CHANGES_ARE_TAKEN.get(tuple(sorted({cell.change_paired for cell in cells})), "")
 
 
 def _correction(table: Table) -> str:

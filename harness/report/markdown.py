@@ -9,10 +9,10 @@ from tabulate import tabulate
 
 from harness.report.grid import (
     BESIDE,
-    HOW_CHANGES_ARE_TAKEN,
     Grid,
     GridCell,
     GridRow,
+    how_changes_are_taken,
     lay_out,
     legend,
 )
@@ -82,7 +82,7 @@ def _notes(table: Table) -> Iterator[str]:
         yield f"Published: {_escape(table.source)}."
     if any(Part.CHANGE in table.parts(i) for i in range(len(table.columns))):
         against = f"'{_escape(table.baseline)}'" if table.baseline else BESIDE
-        yield f"Change: against {against}, {HOW_CHANGES_ARE_TAKEN}."
+        yield f"Change: against {against}, {how_changes_are_taken(table)}."
     yield from map(_escape_outside_code, table.notes)
     if explained := legend(table, "**Bold**:", "<u>underlined</u>:"):
         yield explained

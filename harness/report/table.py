@@ -139,6 +139,8 @@ class TableCell:
         published: the published figure, None when there is none.
         change: value minus the baseline row's, None without baseline.
         change_half: half the width of the change's 95 % interval, None for fewer than two seeds.
+        change_paired: whether the change was taken seed by seed (Student's interval), or between
+            means over seeds that are not paired (Welch's).
         mark: best or second of its column.
         lead: of the best over the others, and of the second over the rest, marked or not.
         sign: better or worse than the row that it is tested against.
@@ -156,6 +158,7 @@ class TableCell:
     published: float | None = None
     change: float | None = None
     change_half: float | None = None
+    change_paired: bool = True
     mark: Mark | None = None
     lead: Lead | None = None
     sign: Sign | None = None

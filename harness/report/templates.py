@@ -18,10 +18,10 @@ from harness.report.figure import Figure
 from harness.report.files import shipped_folder
 from harness.report.grid import (
     BESIDE,
-    HOW_CHANGES_ARE_TAKEN,
     Grid,
     GridColumn,
     GridRow,
+    how_changes_are_taken,
     lay_out,
     legend,
 )
@@ -253,7 +253,6 @@ class TableView:
     checks: dict[bool, str]
     picture: str = ""
     """SVG element above the table."""
-    how_changes_are_taken: str = HOW_CHANGES_ARE_TAKEN
     beside: str = BESIDE
 
     @property
@@ -265,6 +264,11 @@ class TableView:
     def shows_change(self) -> bool:
         """True when there is a column of changes against the baseline."""
         return any(column.part is Part.CHANGE for column in self.grid.columns)
+
+    @property
+    def how_changes_are_taken(self) -> str:
+        """How changes and their intervals are computed."""
+        return how_changes_are_taken(self.table)
 
     @property
     def n_columns(self) -> int:

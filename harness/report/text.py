@@ -12,10 +12,10 @@ from tabulate import DataRow, TableFormat, tabulate
 
 from harness.report.grid import (
     BESIDE,
-    HOW_CHANGES_ARE_TAKEN,
     Grid,
     GridCell,
     GridRow,
+    how_changes_are_taken,
     lay_out,
     legend,
 )
@@ -221,7 +221,7 @@ def _notes(table: Table) -> Iterator[tuple[str, str]]:
         yield "", "diff: measured minus paper."
     if Part.CHANGE in parts:
         against = f"'{table.baseline}'" if table.baseline else BESIDE
-        yield "", f"change: against {against}, {HOW_CHANGES_ARE_TAKEN}."
+        yield "", f"change: against {against}, {how_changes_are_taken(table)}."
     for note in table.notes:
         yield "", note
     if explained := legend(table, MARKS[Mark.BEST], MARKS[Mark.SECOND]):

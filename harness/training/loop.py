@@ -34,7 +34,12 @@ SECONDS_BETWEEN_CHECKPOINTS = 30.0
 
 @dataclass
 class FitResult:
-    """What training left: the best epoch and the history; the weights are in the checkpoint."""
+    """What training left: the best epoch and the history; the weights are in the checkpoint.
+
+    Attributes:
+        best_epoch: epoch whose weights are kept; with ``select`` "last" the last one.
+        best_value: its validation MRR.
+    """
 
     best_epoch: int
     best_value: float
@@ -65,7 +70,7 @@ def fit(
         model: on the device of ``triples``.
         procedure: owns the optimisers.
         triples: [n, 3] training triples on the device.
-        spec: epochs, batch size, validation interval, patience.
+        spec: epochs, batch size, validation interval, patience, which weights are kept.
         checkpoints: where the state is kept.
         validate: returns numbers of the validation split, "mrr" among them.
         seed, dataset: what the random streams derive from.
@@ -81,7 +86,7 @@ def fit(
         NonFiniteError: the loss of an epoch is NaN or infinite.
         Interrupted: ``should_stop`` said so; the checkpoint is written.
     """
-    stopper = Stopper(spec.patience)
+    stopper = Stopper(spec.patience, spec.select)
     history: list[dict[str, float]] = []
     start = _resume(model, procedure, checkpoints, stopper, history)
     limits = limits or {}
@@ -99,6 +104,8 @@ def fit(
             row["valid_seconds"] = time.perf_counter() - began
             on_validated(epoch + 1)
             best = stopper.update(row["valid_mrr"], epoch + 1)
+            if spec.select == "last":  # weights of earlier epochs are never read again
+                best = epoch + 1 == spec.epochs
         history.append(row)
         on_epoch(row)
         stopping = should_stop()

@@ -244,6 +244,12 @@ class Fusion(Options):
     missing: Literal["mask_renorm", "literal"] = "mask_renorm"
     """An absent modality is left out and the weights renormalised, or takes part as a zero row.
     Ignored without features."""
+    rescale_information: bool = False
+    """Multiply the information that a modality shares with the others of an entity by (M - 1) /
+    (number of those others), as if the entity had all M modalities. The sum of Eq. 4 has no such
+    factor: an entity with few modalities has more even weights. Two modalities weigh the same
+    either way. Ignored but by the kind "complementarity", by the controls, with ``missing``
+    "literal", and without features."""
 
 
 class Score(Options):

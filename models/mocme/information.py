@@ -33,6 +33,8 @@ class ComplementarityWeights(nn.Module):
         n_rows: entities per estimate.
         overlap: [V, V] number of entities that have both.
         n_entities: N, for pointwise tables.
+        rescale: multiply the sum over the A - 1 other views that an entity has by
+            (V - 1) / (A - 1). Eq. 4 has no such factor.
     """
 
     information: Tensor
@@ -52,11 +54,13 @@ class ComplementarityWeights(nn.Module):
         n_rows: int,
         overlap: Tensor,
         n_entities: int,
+        rescale: bool = False,
     ) -> None:
         super().__init__()
         self.options = options
         self.n_views = n_views
         self.temperature = temperature
+        self.rescale = rescale
         self.unit = _unit(options, n_rows)
         self.estimator: Estimator | None = None
         self.free: nn.Parameter | None = None
@@ -113,7 +117,7 @@ class ComplementarityWeights(nn.Module):
 
     def _logits(self, information: Tensor, available: Tensor) -> Tensor:
         """Return the logits [n, V] of what each entity has, before the temperature."""
-        return -(available.float() @ information) * self._rescaled(available)
+        return -self._per_modality(available.float() @ information, available)
 
     def observe(self, views: Tensor, present: Tensor, entities: Tensor) -> Tensor:
         """Estimate on a batch, update the averages, return the estimator's loss.
@@ -167,12 +171,15 @@ class ComplementarityWeights(nn.Module):
         if available is None:
             return (-rows.sum(2) / self.temperature).softmax(1)
         shared = torch.einsum("nvw,nw->nv", rows, available.float())
-        return masked_softmax(-shared * self._rescaled(available) / self.temperature, available)
+        logits = -self._per_modality(shared, available)
+        return masked_softmax(logits / self.temperature, available)
 
-    def _rescaled(self, available: Tensor) -> Tensor:
-        """Factor that makes a sum over the other available views one over V - 1: [n, 1]."""
+    def _per_modality(self, shared: Tensor, available: Tensor) -> Tensor:
+        """Rescale the information [n, V] shared with the available views, where that is wanted."""
+        if not self.rescale:
+            return shared
         others = available.sum(1, keepdim=True) - 1
-        return (self.n_views - 1) / others.clamp(min=1)
+        return shared * (self.n_views - 1) / others.clamp(min=1)
 
     def _scaled(self, information: Tensor) -> Tensor:
         information = information * self.reliable

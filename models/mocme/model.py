@@ -83,6 +83,7 @@ class MoCME(Model):
         reference="MoCME: complementarity-guided mixture of modality experts",
         formula="margin - sum |v_h e^(i phase) - v_t|, v = sum_m w_m sum_i w_mi v_mi",
         uses_modalities=True,
+        numerics=2,  # 1: fusion.rescale_information was always on
     )
 
     available: Tensor
@@ -264,8 +265,9 @@ class MoCME(Model):
         if config.structure.mask_unseen:
             available = mask_unseen(available, index.seen)
         self.register_buffer("available", available, persistent=False)
-        if config.mi.draw == "balanced":
-            owners = available[:, 1:] if found else available
+        self.balanced = config.mi.draw == "balanced" and bool(found)
+        if self.balanced:
+            owners = available[:, 1:]
             share = owners / owners.sum(0).clamp(min=1)
             # Entities with the structure alone come in at the rate they have in the graph.
             rate = share.sum(1) + 1 / index.n_entities
@@ -318,6 +320,7 @@ class MoCME(Model):
             n_rows=min(options.rows, self.n_entities),
             overlap=overlap,
             n_entities=self.n_entities,
+            rescale=self.config.fusion.rescale_information,
         )
 
     # --- encoding -------------------------------------------------------------------------
@@ -410,7 +413,7 @@ class MoCME(Model):
     def _batch(self, generator: torch.Generator | None) -> Tensor:
         """Draw entities without replacement for one estimate."""
         device = self.entity.device if generator is None else generator.device
-        if self.config.mi.draw == "balanced":
+        if self.balanced:
             order = self._race(generator, device)
         else:
             order = torch.randperm(self.n_entities, generator=generator, device=device)

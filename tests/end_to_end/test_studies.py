@@ -200,6 +200,48 @@ def test_run_show_promote_export(harness: Run, home: Path, tmp_path: Path) -> No
         assert {cell.run_id for cell in store.cells("tuned")} == set(best.runs.values())
 
 
+def test_settings_and_epochs_chosen_on_a_cleaned_split_are_trained_on_the_official_one(
+    harness: Run, home: Path, tmp_path: Path
+) -> None:
+    grid = "study: {sampler: grid, space: {optimiser.lr: [0.03, 0.3]}}\n"
+    path = write(tmp_path, grid, seeds="0", epochs=6)
+    path.write_text(path.read_text().replace('test=40"', 'test=40@clean"'))
+    ended = harness("study", "run", path)
+    assert ended.code == 0, ended.err
+    best = found(home).best
+    assert best is not None
+    chosen = round(stored(home)[best.runs[0]].diagnostics["best_epoch"])
+
+    official = "synthetic:entities=60,relations=4,train=300,valid=40,test=40"
+    target = ["--onto", official, "--out", tmp_path / "best.yaml"]
+    exported = harness("study", "export", "small", *target)
+    assert exported.code == 0, exported.err
+    suite = tmp_path / "official.yaml"
+    head = HEAD.format(row="transe", seeds="0", epochs=6).replace("small", "official", 1)
+    suite.write_text(head + "overrides:\n  - include: best.yaml\n")
+    ran = harness("run", suite)
+    assert ran.code == 0, ran.err
+    (record,) = (record for record in stored(home).values() if record.dataset == official)
+    spec = record.settings()
+    assert (spec.training.epochs, spec.training.select) == (chosen, "last")
+    assert spec.optimiser.lr == best.settings["optimiser.lr"]
+    assert record.diagnostics["best_epoch"] == chosen
+    assert record.status == "ok"
+
+
+def test_a_trial_may_be_worth_what_its_last_epoch_is(
+    harness: Run, home: Path, tmp_path: Path
+) -> None:
+    grid = "study: {sampler: grid, space: {training.epochs: [2, 5]}}\n"
+    path = write(tmp_path, grid, seeds="0")
+    path.write_text(path.read_text().replace("patience: 0", "select: last"))
+    assert harness("study", "run", path).code == 0
+    for trial in found(home).having("complete"):
+        history = stored(home)[trial.runs[0]].history
+        assert len(history) == trial.settings["training.epochs"]
+        assert trial.value == history[-1]["valid_mrr"]
+
+
 def test_the_exported_fragment_is_printed_without_out(
     harness: Run, home: Path, tmp_path: Path
 ) -> None:

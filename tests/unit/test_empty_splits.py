@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -20,11 +21,11 @@ def write_dataset(folder: Path, empty: str) -> None:
         (folder / f"{split}2id.txt").write_text("0\n" if split == empty else "1\n0 1 0\n")
 
 
-def spec(model: str) -> RunSpec:
+def spec(model: str, select: Literal["validation", "last"] = "validation") -> RunSpec:
     return RunSpec(
         model=ModelSpec(name=model),
         data=DataSpec(dataset="hollow"),
-        training=TrainingSpec(epochs=1),
+        training=TrainingSpec(epochs=1, select=select),
     )
 
 
@@ -40,6 +41,14 @@ def test_training_needs_triples_to_learn_from_and_to_choose_by(tmp_path: Path, e
     write_dataset(tmp_path / "cache" / "datasets" / "hollow", empty)
     with pytest.raises(DataError, match=f"dataset 'hollow': {empty} has no triples"):
         pipeline.execute("0" * 12, spec("transe"), pipeline.Workplace(tmp_path / "run"))
+
+
+def test_without_validation_triples_the_last_epoch_has_nothing_to_be_validated_on(
+    tmp_path: Path,
+) -> None:
+    write_dataset(tmp_path / "cache" / "datasets" / "hollow", "valid")
+    with pytest.raises(DataError, match="valid has no triples, nothing to validate on"):
+        pipeline.execute("0" * 12, spec("transe", "last"), pipeline.Workplace(tmp_path / "run"))
 
 
 def test_what_is_not_trained_is_ranked_where_there_are_triples(tmp_path: Path) -> None:

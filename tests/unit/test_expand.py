@@ -288,6 +288,16 @@ def test_an_option_that_does_nothing_beside_the_others_is_no_part_of_a_run(
     assert spec(**{option: value} | needed) != spec(**needed)
 
 
+def test_patience_is_no_part_of_a_run_whose_last_epoch_is_kept() -> None:
+    def spec(**training: Any) -> RunSpec:
+        return plan_of(rows=["rotate"], base={"training": training}).runs[0].spec
+
+    assert spec(select="last", patience=2) == spec(select="last")
+    assert spec(select="last") != spec()
+    assert spec(patience=2) != spec()
+    assert spec(select="validation") == spec()
+
+
 @pytest.mark.parametrize("option", ["optimiser.auxiliary_lr", "training.compile"])
 def test_an_option_that_does_nothing_with_a_model_is_no_part_of_its_runs(option: str) -> None:
     rows = ["rotate", "mocme"]

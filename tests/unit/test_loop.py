@@ -32,6 +32,8 @@ def train(
     stop_after: int | None = None,
     lr: float = 1e-2,
     limits: dict[int, float] | None = None,
+    select: str = "validation",
+    evaluate_every: int = 1,
 ) -> tuple[FitResult, dict[str, torch.Tensor]]:
     spec = RunSpec.model_validate(
         {
@@ -42,8 +44,9 @@ def train(
             "training": {
                 "epochs": epochs,
                 "batch_size": 64,
-                "evaluate_every": 1,
+                "evaluate_every": evaluate_every,
                 "patience": patience,
+                "select": select,
             },
         }
     )
@@ -121,6 +124,52 @@ def test_patience_stops_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
     _, at_two = train(tmp_path / "other", epochs=2)
     assert best is not None
     assert all(torch.equal(best[key], at_two[key]) for key in best)
+
+
+def test_the_last_epoch_is_kept_whatever_validation_says(tmp_path: Path) -> None:
+    values = (0.1, 0.5, 0.3, 0.2, 0.2, 0.1)
+    result, weights = train(tmp_path / "last", values=values, patience=2, select="last")
+    assert not result.stopped_early
+    assert [row["valid_mrr"] for row in result.history] == list(values)
+    assert (result.best_epoch, result.best_value) == (6, 0.1)
+    kept = CheckpointFolder(tmp_path / "last").load_best()
+    assert kept is not None
+    assert all(torch.equal(kept[key], weights[key]) for key in weights)
+    _, at_two = train(tmp_path / "two", epochs=2)
+    assert any(not torch.equal(kept[key], at_two[key]) for key in weights)
+
+
+def test_the_last_epoch_is_validated_too_and_there_is_nothing_to_test_before_it(
+    tmp_path: Path,
+) -> None:
+    options: dict[str, Any] = {"epochs": 5, "select": "last", "evaluate_every": 2}
+    with pytest.raises(Interrupted):
+        train(tmp_path, stop_after=4, **options)
+    assert not CheckpointFolder(tmp_path).has_best()
+    result, _ = train(tmp_path, **options)
+    validated = [row["epoch"] for row in result.history if "valid_mrr" in row]
+    assert validated == [2, 4, 5]
+    assert result.best_epoch == 5
+    assert CheckpointFolder(tmp_path).has_best()
+
+
+def test_a_resumed_training_keeps_the_last_epoch_of_a_straight_one_to_the_bit(
+    tmp_path: Path,
+) -> None:
+    options: dict[str, Any] = {"select": "last", "patience": 1, "evaluate_every": 2}
+    straight, _ = train(tmp_path / "straight", **options)
+    for stop in (1, 3):  # within an interval between validations, and in another
+        with pytest.raises(Interrupted):
+            train(tmp_path / "broken", stop_after=stop, **options)
+    resumed, _ = train(tmp_path / "broken", **options)
+    assert (resumed.best_epoch, straight.best_epoch) == (6, 6)
+    assert [row["loss"] for row in resumed.history] == [row["loss"] for row in straight.history]
+    kept = [CheckpointFolder(tmp_path / name).load_best() for name in ("straight", "broken")]
+    assert kept[0] is not None
+    assert kept[1] is not None
+    assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
+    again, _ = train(tmp_path / "broken", **options)
+    assert again == resumed
 
 
 def test_finished_training_is_not_repeated(tmp_path: Path) -> None:

@@ -165,9 +165,66 @@ def test_modality_weights_follow_equation_4_among_what_an_entity_has() -> None:
     available = torch.tensor([[1, 1, 1], [1, 0, 1], [1, 0, 0]]).bool()
     found = weights(available)
     assert found[0].tolist() == pytest.approx(softmax(np.array([-1.2, -1.5, -0.7]) / 2), abs=1e-6)
-    # Two left: the sum over one other is scaled to one over two.
+    # Two left: each shares the same with the other, whatever that is.
     assert found[1].tolist() == pytest.approx([0.5, 0.0, 0.5])
     assert found[2].tolist() == [1.0, 0.0, 0.0]
+
+
+def equation_4(information: Tensor, available: list[bool], *, rescale: bool = False) -> list[float]:
+    """Weights of one entity by plain loops over the modalities that it has."""
+    present = [m for m, has in enumerate(available) if has]
+    exponentials = {}
+    for m in present:
+        shared = sum(float(information[m, other]) for other in present if other != m)
+        if rescale and len(present) > 1:
+            shared *= (len(available) - 1) / (len(present) - 1)
+        exponentials[m] = math.exp(-shared)
+    total = sum(exponentials.values())
+    return [exponentials.get(m, 0.0) / total for m in range(len(available))]
+
+
+FOUR_MODALITIES = torch.tensor(
+    [[0.0, 9.0, 0.44, 1.369], [9.0, 0.0, 0.7, 2.0], [0.44, 0.7, 0.0, 0.1], [1.369, 2.0, 0.1, 0.0]]
+)
+"""Information in nats; that of the second modality must not count where it is absent."""
+
+
+@pytest.mark.parametrize("granularity", ["batch", "pointwise"])
+@pytest.mark.parametrize(
+    ("rescale", "expected"),
+    [(False, [0.168, 0.0, 0.597, 0.236]), (True, [0.107, 0.0, 0.716, 0.178])],
+)
+def test_an_absent_modality_is_left_out_and_the_information_of_the_others_is_not_rescaled(
+    rescale: bool, expected: list[float], granularity: str
+) -> None:
+    options = quick(granularity=granularity)
+    model = make(
+        four_modalities(), mi=options, fusion={"rescale_information": rescale}, experts={"K": 1}
+    ).eval()
+    weights = model.inter
+    assert weights is not None
+    weights.steps += 1
+    weights.information.copy_(FOUR_MODALITIES)
+    if granularity == "pointwise":
+        weights.pointwise.copy_(FOUR_MODALITIES.expand(N, 4, 4))
+    found = torch.stack(list(model.fusion_weights(torch.arange(N)).values()), 1)
+    patterns = set()
+    for available, row in zip(model.available.tolist(), found.tolist(), strict=True):
+        reference = equation_4(FOUR_MODALITIES, available, rescale=rescale)
+        assert row == pytest.approx(reference, abs=1e-6)
+        if available == [True, False, True, True]:
+            assert row == pytest.approx(expected, abs=5e-4)
+        patterns.add(tuple(available))
+    assert len(patterns) == 8  # the structure is always there
+
+
+def four_modalities() -> dict[str, Modality]:
+    """The structure and three modalities of which entities have every combination."""
+    made = {}
+    for bit, name in enumerate(("audio", "image", "text")):
+        present = (torch.arange(N) >> bit) % 2 == 1
+        made[name] = Modality(name, torch.ones(N, 5) * present[:, None], present)
+    return made
 
 
 def test_without_modalities_and_experts_it_is_rotate() -> None:

@@ -25,6 +25,7 @@ MODALITIES = {
     name: Modality(name, torch.randn(N, 3, generator=DRAW) * has[:, None], has)
     for name, has in zip(("image", "text"), PRESENT, strict=True)
 }
+AUDIO = Modality("audio", torch.randn(N, 3, generator=DRAW), torch.ones(N, dtype=torch.bool))
 SMALL = {
     "dim": 4, "mi.batch": 16, "mi.warmup_steps": 0, "mi.min_overlap": 2,
     "mi.plugin.bins": 3, "mi.plugin.bias_correct": False, "mi.clamp": (-9, 9),
@@ -70,6 +71,7 @@ CHANGES: dict[str, Any] = {
     "fusion.kind": "mean",
     "fusion.scope": "both",
     "fusion.missing": "literal",
+    "fusion.rescale_information": True,
     "score.norm": "l2",
     "score.margin": 1.0,
     "score.epsilon": 1.0,
@@ -89,13 +91,14 @@ def leaves(config: Any, prefix: str = "") -> set[str]:
 
 
 @cache
-def outcome(given: tuple[tuple[str, Any], ...], features: bool) -> tuple[float, ...]:
-    """Losses of four steps and what is then said of the weights."""
+def outcome(given: tuple[tuple[str, Any], ...], modalities: int) -> tuple[float, ...]:
+    """Losses of four steps of a model with this many modalities beside the structure."""
     options = nest({tuple(name.split(".")): value for name, value in given})
     spec = RunSpec.model_validate(
         {"model": {"name": "mocme"}, "data": {"dataset": "d"}, "negatives": {"count": 4}}
     )
-    model = create_model("mocme", options, INDEX, MODALITIES if features else {}, seed=3).train()
+    offered = dict([*MODALITIES.items(), ("audio", AUDIO)][:modalities])
+    model = create_model("mocme", options, INDEX, offered, seed=3).train()
     procedure = StandardProcedure(model, INDEX, spec, torch.device("cpu"))
     procedure.start_epoch(0)
     torch.manual_seed(0)
@@ -103,15 +106,16 @@ def outcome(given: tuple[tuple[str, Any], ...], features: bool) -> tuple[float, 
     return tuple(float(procedure.step(TRAIN[i::4], generator).loss) for i in range(4))
 
 
-def differs(option: str, beside: dict[str, Any], *, features: bool = True) -> bool:
+def differs(option: str, beside: dict[str, Any], *, modalities: int = 2) -> bool:
     base = SMALL | beside
     changed = base | {option: CHANGES[option]}
-    return outcome(tuple(base.items()), features) != outcome(tuple(changed.items()), features)
+    return outcome(tuple(base.items()), modalities) != outcome(tuple(changed.items()), modalities)
 
 
 CRITIC = {"mi.critic.hidden", "mi.critic.out"}
 PLUGIN = {"mi.plugin.bins", "mi.plugin.balance", "mi.plugin.bias_correct"}
-UNUSED = {"mi.critic.out", "mi.pmi_clamp", "mi.joint_weight", "fusion.scope"}
+RESCALE = {"fusion.rescale_information"}
+UNUSED = {"mi.critic.out", "mi.pmi_clamp", "mi.joint_weight", "fusion.scope"} | RESCALE
 ESTIMATING = (
     CRITIC
     | PLUGIN
@@ -192,7 +196,7 @@ def test_ignored_options_do_nothing(beside: dict[str, Any], ignored: set[str]) -
 
 @pytest.mark.parametrize("option", sorted(FEATURES))
 def test_options_of_features_are_ignored_without_any(option: str) -> None:
-    assert not differs(option, {}, features=False)
+    assert not differs(option, {}, modalities=0)
 
 
 @pytest.mark.parametrize("option", sorted(CHANGES.keys() - UNUSED))
@@ -205,6 +209,26 @@ def test_options_that_the_defaults_ignore_do_something_where_they_are_used() -> 
     assert differs("mi.pmi_clamp", {"mi.granularity": "pointwise"})
     assert differs("mi.joint_weight", {"mi.train": "joint"})
     assert differs("fusion.scope", {"fusion.kind": "mean", "mi.temperature.intra": 0.1})
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"fusion.kind": "mean"},
+        {"fusion.kind": "relevance"},
+        {"fusion.missing": "literal"},
+        {"mi.estimator": "uniform"},
+        {"mi.estimator": "random"},
+        {"mi.estimator": "learned"},
+    ],
+    ids=ids,
+)
+def test_information_is_rescaled_where_it_decides_among_three_modalities_of_four(
+    beside: dict[str, Any],
+) -> None:
+    (option,) = RESCALE
+    assert differs(option, {}, modalities=3)
+    assert not differs(option, beside, modalities=3)
 
 
 TOLD = FEATURES.union(*(ignored for _, ignored in IGNORED))

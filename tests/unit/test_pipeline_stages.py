@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
 from harness import pipeline
@@ -21,6 +22,7 @@ from harness.plan.spec import OptimiserSpec, RunSpec, TrainingSpec
 from harness.store import open_store
 from harness.store.records import RunRecord
 from harness.store.tables import Metric
+from harness.training.checkpoint import CheckpointFolder
 
 DATASET = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
 
@@ -170,6 +172,28 @@ def test_validation_figures_are_those_the_epoch_was_chosen_by(tmp_path: Path) ->
         if (metric.side, metric.bucket, metric.metric) == ("both", "all", "mrr")
     )
     assert reported == best
+
+
+def test_with_select_last_the_figures_are_those_of_the_last_epoch(tmp_path: Path) -> None:
+    training = {"epochs": 12, "evaluate_every": 5, "patience": 1, "batch_size": 50}
+    spec = make_spec().model_copy(
+        update={
+            "optimiser": OptimiserSpec(lr=0.3),
+            "training": TrainingSpec.model_validate({**training, "select": "last"}),
+        }
+    )
+    place = Workplace(tmp_path / "last", "cpu")
+    record = pipeline.execute("aaaa", spec, place)
+    validated = {row["epoch"]: row["valid_mrr"] for row in record.history if "valid_mrr" in row}
+    assert list(validated) == [5, 10, 12]
+    assert record.diagnostics["best_epoch"] == record.diagnostics["epochs"] == 12
+    assert record.metric("mrr", "valid") == validated[12]
+    checkpoint = CheckpointFolder(place.folder).load()
+    assert checkpoint is not None
+    epoch, last, _ = checkpoint
+    assert epoch == 12
+    model, _ = pipeline.load_trained(spec, place.folder, torch.device("cpu"))
+    assert all(torch.equal(last[key], value) for key, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize("splits", [(), ("train",), ("train", "valid", "test")])

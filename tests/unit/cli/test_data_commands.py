@@ -104,6 +104,11 @@ def test_show_prints_triples_by_name(published: Path) -> None:
     assert shown["feature_sets"]["none"]
 
 
+def test_list_prints_the_sizes_of_the_files_where_table_1_has_others() -> None:
+    listed = {row["name"]: row["counts"] for row in json.loads(_call("list", "--json").stdout)}
+    assert (listed["db15k"]["valid"], listed["db15k"]["test"]) == (9904, 9902)
+
+
 @pytest.mark.data
 def test_verify_prints_table_1_beside_the_files(published: Path) -> None:
     result = _call("verify", "db15k")

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.report.aggregate import Summary, half_width, paired_change, summarise
+from harness.report.aggregate import (
+    Change,
+    Summary,
+    half_width,
+    paired_change,
+    summarise,
+    unpaired_change,
+)
 
 
 def test_mean_and_sample_standard_deviation() -> None:
@@ -59,3 +66,36 @@ def test_a_change_that_all_seeds_share_has_no_width() -> None:
 
 def test_no_common_seed_no_change() -> None:
     assert paired_change({0: 5.0}, {1: 4.0}) is None
+
+
+SEEDS = st.lists(st.floats(0, 100).map(lambda x: round(x, 3)), min_size=2, max_size=6)
+
+
+@given(SEEDS, SEEDS)
+def test_the_interval_of_seeds_that_are_not_paired_is_welch_s(
+    values: list[float], baseline: list[float]
+) -> None:
+    change = unpaired_change(values, baseline)
+    assert change.mean == pytest.approx(
+        statistics.fmean(values) - statistics.fmean(baseline), abs=1e-9
+    )
+    assert change.half is not None
+    assert not change.paired
+    if statistics.stdev(values) < 1e-4 and statistics.stdev(baseline) < 1e-4:
+        return  # scipy warns of precision
+    found = stats.ttest_ind(values, baseline, equal_var=False).confidence_interval(0.95)
+    assert change.half == pytest.approx((found.high - found.low) / 2, rel=1e-6, abs=1e-9)
+
+
+def test_the_order_of_seeds_that_are_not_paired_is_of_no_matter() -> None:
+    values, baseline = [30.0, 31.0, 33.5], [20.0, 22.5, 21.0]
+    shuffled = unpaired_change(values, baseline[::-1])
+    assert shuffled.half == pytest.approx(unpaired_change(values, baseline).half)
+
+
+def test_one_seed_alone_has_a_change_without_an_interval() -> None:
+    assert unpaired_change([5.0], [4.0, 4.5, 5.0]) == Change(0.5, None, paired=False)
+
+
+def test_results_without_any_spread_differ_exactly() -> None:
+    assert unpaired_change([5.0, 5.0], [4.0, 4.0, 4.0]) == Change(1.0, 0.0, paired=False)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from harness.errors import ConfigError, StoreError
 from harness.plan.spec import Protocol
@@ -31,7 +32,7 @@ from harness.report.questions import Answer, Ask, Question
 from harness.report.render import render
 from harness.report.table import Mark, Part, Sign, Table, TableCell, TableRow
 from harness.store.memory import MemoryStore
-from harness.store.records import Comparison
+from harness.store.records import EXTERNAL, Comparison
 
 Fill = Callable[..., Any]
 
@@ -204,7 +205,8 @@ def test_a_dataset_stands_beside_the_one_it_is_compared_with(
     store: MemoryStore, fill: Fill
 ) -> None:
     rows = fill().row("A", [0.30, 0.40]).row("B", [0.2, 0.2])
-    rows.row("A", [0.20, 0.28], dataset="atlas@clean", notes=("atlas: rows went",))
+    clean = {"dataset": "atlas@clean", "dataset_digest": "d1"}
+    rows.row("A", [0.20, 0.28], notes=("atlas: rows went",), **clean)
     table = report_table(store, define(**BESIDE))
     assert [column.title for column in table.columns] == [
         "MRR",
@@ -216,16 +218,40 @@ def test_a_dataset_stands_beside_the_one_it_is_compared_with(
     official, cleaned = table.rows[0].cells[:2]
     assert official.change is None
     assert cleaned.change == pytest.approx(-11.0)
-    # differences -10 and -12: sd sqrt(2), t(1) = 12.706, over sqrt(2) seeds
-    assert cleaned.change_half == pytest.approx(12.706, abs=1e-3)
+    welch = stats.ttest_ind([20.0, 28.0], [30.0, 40.0], equal_var=False).confidence_interval()
+    assert cleaned.change_half == pytest.approx((welch.high - welch.low) / 2)
     assert table.rows[1].cells[1].change is None
     assert "Atlas clean: atlas: rows went" in table.notes
     printed = render(table, "text")
     assert "change: against the same row on the dataset that the column stands beside" in printed
+    assert "between means over seeds that are not paired" in " ".join(printed.split())
     assert max(map(len, printed.splitlines())) <= 80
     first, second = printed.split("Method")[1:]
     assert ("MRR clean" in first, "Hit@10" in first) == (True, False)
     assert "Hit@10 clean" in second
+
+
+def test_a_change_between_two_names_of_the_same_splits_is_taken_seed_by_seed(
+    store: MemoryStore, fill: Fill
+) -> None:
+    """Nothing had to be cleaned: the digest is the same, and so are the random streams."""
+    fill().row("A", [0.30, 0.40]).row("A", [0.20, 0.28], dataset="atlas@clean")
+    table = report_table(store, define(**BESIDE))
+    # differences -10 and -12: sd sqrt(2), t(1) = 12.706, over sqrt(2) seeds
+    assert table.rows[0].cells[1].change_half == pytest.approx(12.706, abs=1e-3)
+    assert "seed by seed; ± half" in " ".join(render(table, "text").split())
+
+
+def test_runs_of_another_code_base_are_not_paired_with_the_baseline(
+    store: MemoryStore, fill: Fill
+) -> None:
+    scored = {"model": EXTERNAL, "settings": {"model": {"kind": "scores"}}}
+    fill().row("full", [0.30, 0.40]).row("less", [0.29, 0.37]).row("other", [0.29, 0.37], **scored)
+    table = report_table(store, define(baseline="full"))
+    welch = stats.ttest_ind([29.0, 37.0], [30.0, 40.0], equal_var=False).confidence_interval()
+    assert cell(table, "other").change_half == pytest.approx((welch.high - welch.low) / 2)
+    assert cell(table, "less").change_half == pytest.approx(12.706, abs=1e-3)
+    assert "seed by seed where both share their random numbers" in render(table, "markdown")
 
 
 def test_a_dataset_alone_goes_by_its_name(store: MemoryStore, fill: Fill) -> None:
