@@ -102,8 +102,9 @@ class MyGO(Model):
     Unlike the released code: means are of the tokens that are there, and an entity that
     lacks a modality is left out of its contrast (variant: released has padding in them, by
     token 0 of the codebook, and drops the last place of the last modality); head and tail
-    of every triple are asked for, where a coin chooses one (objective.sides: one); the blank is contrasted with
-    nobody; the second pass encodes the contrasted entities alone, which is the same.
+    of every triple are asked for, where a coin chooses one (objective.sides: one); the blank
+    is contrasted with nobody; the second pass encodes the contrasted entities alone, which
+    is the same.
     """
 
     Config = MyGOConfig

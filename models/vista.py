@@ -38,8 +38,8 @@ class VISTAConfig(TransformerConfig):
     """Options of VISTA; the defaults are the repository's for VTKG-C."""
 
     variant: Literal["paper", "released"] = "paper"
-    """Initial values. paper: Glorot's of tables [n, dim]. released: as the code has them, of tensors
-    [n, 1, dim], for vectors of entities sqrt(dim) times smaller."""
+    """Initial values. paper: Glorot's of tables [n, dim]. released: as the code has them, of
+    tensors [n, 1, dim], for vectors of entities sqrt(dim) times smaller."""
     heads: Annotated[int, Field(ge=1)] = 4
     """Attention heads of every layer (64 on FB15k-237, 16 on WN18RR++)."""
     entity_layers: Annotated[int, Field(ge=1)] = 2
