@@ -139,7 +139,8 @@ class OTKGE(ReverseComplEx):
         added = super().penalty(tables, rows, relations)
         if added is None or self.config.penalty == "batch":
             return added
-        return added * (2 * len(rows) / self.config.dim)
+        factor: float = 2 * len(rows) / self.config.dim
+        return added * factor
 
     @torch.no_grad()
     def _plan(self, name: str) -> Tensor:
