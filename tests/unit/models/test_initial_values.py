@@ -76,7 +76,15 @@ def test_only_released_projections_of_mygo_start_with_biases() -> None:
     assert made("mygo", init="released").get_parameter(bias).all()
 
 
-@pytest.mark.parametrize(("name", "option"), [("vista", "variant"), ("mygo", "init")])
-def test_the_option_is_shown(name: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("vista", "variant = \"paper\"  one of ['paper', 'released']"),
+        ("mygo", "init = \"paper\"  one of ['paper', 'released']"),
+        ("otkge", "penalty = \"batch\"  one of ['batch', 'rank']"),
+        ("ikrl", "variant = \"paper\"  one of ['paper', 'released', 'mans']"),
+    ],
+)
+def test_the_option_is_shown(name: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     show(name)
-    assert f"{option} = \"paper\"  one of ['paper', 'released']" in capsys.readouterr().out
+    assert shown in capsys.readouterr().out
