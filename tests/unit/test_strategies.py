@@ -255,7 +255,7 @@ def test_released_adaptive_negatives_are_as_many_as_satisfy_the_inequality_and_c
             seen.append(keep(*given))
             return seen[-1]
 
-        loss.strategy.compare = watched  # type: ignore[union-attr, method-assign]
+        loss.strategy.compare = watched  # type: ignore[union-attr, method-assign, assignment]
         told(loss)
         chosen += seen
     paper, released = chosen
@@ -270,7 +270,8 @@ def test_released_stages_change_at_half_of_the_epochs_whatever_the_share() -> No
     shares = []
     for epoch in range(4):
         options = {"variant": "released", "mode": "two_stage", "share": 0.9}
-        shares.append(loss_of(TwoTables(), spec_of("mans", **options), epoch).strategy.share)  # type: ignore[union-attr]
+        strategy: Any = loss_of(TwoTables(), spec_of("mans", **options), epoch).strategy
+        shares.append(strategy.share)
     assert shares == [1.0, 1.0, 0.0, 0.0]
 
 
