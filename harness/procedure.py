@@ -70,12 +70,13 @@ class Learner:
     Args:
         network: on its device.
         lr: learning rate.
+        weight_decay: added to the gradient, times the parameters.
     """
 
-    def __init__(self, network: nn.Module, lr: float) -> None:
+    def __init__(self, network: nn.Module, lr: float, weight_decay: float = 0.0) -> None:
         self.network = network
         self.parameters = list(network.parameters())
-        self.optimiser = torch.optim.Adam(self.parameters, lr=lr)
+        self.optimiser = torch.optim.Adam(self.parameters, lr=lr, weight_decay=weight_decay)
 
     def step(self, loss: Tensor) -> None:
         """Lower a loss by one step; nothing but the network is given a gradient."""

@@ -7,7 +7,14 @@ from torch import nn
 
 from harness.kernels.rows import rows_of
 
-__all__ = ["normal_or_xavier_table", "normal_table", "rows_of", "uniform_table", "xavier_table"]
+__all__ = [
+    "normal_or_xavier_table",
+    "normal_table",
+    "rows_of",
+    "uniform_table",
+    "xavier_rows",
+    "xavier_table",
+]
 
 
 def uniform_table(rows: int, width: int, bound: float) -> nn.Parameter:
@@ -21,6 +28,20 @@ def xavier_table(rows: int, width: int) -> nn.Parameter:
     The bound shrinks with the number of rows: 0.0198 for 15,000 entities and 256 columns.
     """
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, width)))
+
+
+def xavier_rows(*shapes: tuple[int, ...]) -> nn.Parameter:
+    """Return the rows of tensors of several shapes as one [rows, width] parameter.
+
+    Each tensor is uniform within torch's Glorot bound of its shape. A tensor [n, 1, width] counts
+    as a convolution with fans width and n * width: the bound sqrt(6 / (width (n + 1))) of many rows
+    is sqrt(width) times smaller than that of a matrix [n, width].
+
+    Args:
+        shapes: [..., width] of each tensor.
+    """
+    tensors = [nn.init.xavier_uniform_(torch.empty(shape)) for shape in shapes]
+    return nn.Parameter(torch.cat([tensor.flatten(0, -2) for tensor in tensors]))
 
 
 def normal_table(rows: int, width: int, scale: float) -> nn.Parameter:

@@ -61,11 +61,12 @@ def ids_of(entities: Tensor | None, like: Tensor) -> Tensor:
     return everyone[:, None]
 
 
-def dense(n_in: int, n_out: int) -> nn.Linear:
-    """Return a linear layer with Xavier weights and zero biases."""
+def dense(n_in: int, n_out: int, *, zero_bias: bool = True) -> nn.Linear:
+    """Return a linear layer with Xavier weights and zero biases (else those of ``nn.Linear``)."""
     layer = nn.Linear(n_in, n_out)
     nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    if zero_bias:
+        nn.init.zeros_(layer.bias)
     return layer
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -12,7 +12,17 @@ from harness import kernels
 from harness.index import Side
 from harness.model import ModelConfig
 
-__all__ = ["Rate", "TransformerConfig", "place_of", "question", "transformer"]
+from ._init import xavier_rows
+
+__all__ = [
+    "InitialTables",
+    "Rate",
+    "TransformerConfig",
+    "initial_tables",
+    "place_of",
+    "question",
+    "transformer",
+]
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 """Probability of dropout."""
@@ -31,6 +41,50 @@ class TransformerConfig(ModelConfig):
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is no multiple of heads {self.heads}")
         return self
+
+
+class InitialTables(NamedTuple):
+    """Vectors of a transformer over entities, relations and questions.
+
+    Attributes:
+        entity: [N, dim].
+        relation: [R, dim].
+        tokens: [t, dim]; the last one stands for the blank of a question.
+        kinds: [k, dim] positions in the sequence of an entity or a relation.
+        positions: [3, dim] positions of head, relation and tail in a question.
+    """
+
+    entity: nn.Parameter
+    relation: nn.Parameter
+    tokens: nn.Parameter
+    kinds: nn.Parameter
+    positions: nn.Parameter
+
+
+def initial_tables(
+    width: int, entities: int, relations: int, *, tokens: int, kinds: int, released: bool
+) -> InitialTables:
+    """Return tables with Glorot's initial values.
+
+    Args:
+        width: dim.
+        entities, relations, tokens, kinds: rows of the tables.
+        released: take the bounds of the shapes that the code of VISTA and MyGO has: [n, 1, dim] of
+            entities and relations, [1, 1, dim] of each token and position, [1, dim] of the blank.
+            The bound is sqrt(6 / (dim (n + 1))), sqrt(3 / dim) and sqrt(6 / (dim + 1)); else it is
+            sqrt(6 / (rows + dim)) of each table.
+    """
+    if not released:
+        rows = entities, relations, tokens, kinds, 3
+        return InitialTables(*(xavier_rows((n, width)) for n in rows))
+    single = (1, 1, width)
+    return InitialTables(
+        xavier_rows((entities, 1, width)),
+        xavier_rows((relations, 1, width)),
+        xavier_rows(*[single] * (tokens - 1), (1, width)),
+        xavier_rows(*[single] * kinds),
+        xavier_rows(*[single] * 3),
+    )
 
 
 class Dropout(nn.Dropout):

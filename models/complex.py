@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
+from harness.kernels import dropout
 from harness.model import Capabilities, Query, Tables, Term, register_model
 
 from ._init import normal_or_xavier_table as _table
@@ -34,6 +35,8 @@ class ComplExConfig(StructuralConfig):
     scale: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of the normal initial values (1e-3 in Lacroix et al.'s repository, kbc);
     0: Glorot's uniform ones."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of the known entity's vector in a query, in training; candidates keep theirs."""
 
 
 @register_model("complex")
@@ -68,7 +71,8 @@ class ComplEx(ResidualModel):
         # Re(a conj(b)) is the inner product of the real vectors: h r with t, and t conj(r) with h.
         reverse = self.reciprocal and side == "head"
         ids = relations + self.n_relations if reverse else relations
-        anchor, relation = rows_of(tables["entity"], anchors), rows_of(self.relation, ids)
+        anchor = dropout(rows_of(tables["entity"], anchors), self.config.dropout, self.training)
+        relation = rows_of(self.relation, ids)
         query = complex_product(anchor, relation, conjugate=side == "head" and not reverse)
         return Query((Term("dot", query, "entity"),))
 

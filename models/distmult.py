@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
+from harness.kernels import dropout
 from harness.model import Capabilities, Query, Tables, Term, register_model
 
 from ._init import normal_or_xavier_table as _table
@@ -33,6 +34,8 @@ class DistMultConfig(StructuralConfig):
     scale: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of the normal initial values (1e-3 in Lacroix et al.'s repository, kbc);
     0: Glorot's uniform ones."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of the known entity's vector in a query, in training; candidates keep theirs."""
 
 
 @register_model("distmult")
@@ -67,7 +70,8 @@ class DistMult(ResidualModel):
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         reverse = self.reciprocal and side == "head"
         ids = relations + self.n_relations if reverse else relations
-        query = rows_of(tables["entity"], anchors) * rows_of(self.relation, ids)
+        anchor = dropout(rows_of(tables["entity"], anchors), self.config.dropout, self.training)
+        query = anchor * rows_of(self.relation, ids)
         return Query((Term("dot", query, "entity"),))
 
     def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:

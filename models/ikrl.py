@@ -14,7 +14,7 @@ from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, ModelConfig, Query, Tables, register_model
 
-from ._init import rows_of, uniform_table
+from ._init import rows_of, uniform_table, xavier_table
 from ._modal import FeatureTable
 from ._scorers import crossed, normalise, shorten, translate_query
 
@@ -29,10 +29,12 @@ class IKRLConfig(ModelConfig):
     with which IKRL was trained, does not see it (it has ``objective.margin``, 4 in the paper)."""
     epsilon: float = 2.0
     """Slack of the initial range. Ignored but by the variant "released"."""
-    variant: Literal["paper", "released"] = "paper"
+    variant: Literal["paper", "released", "mans"] = "paper"
     """paper: no vector is longer than 1, image features are constants divided by their norms, the
     projection has no bias. released (the class in NativE's repository): every vector is divided by
-    its norm, features are as stored and fine-tuned, the projection has a bias."""
+    its norm, features are as stored and fine-tuned, the projection has a bias. mans (the class in
+    the repository of MANS): as released, but features are constants, and structural vectors start
+    within Glorot's bound."""
 
 
 @register_model("ikrl")
@@ -61,15 +63,19 @@ class IKRL(Model):
         self, config: IKRLConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
-        released = config.variant == "released"
-        bound = (
-            (config.margin + config.epsilon) / config.dim if released else (3 / config.dim) ** 0.5
-        )
-        self.entity = uniform_table(index.n_entities, config.dim, bound)
-        self.relation = uniform_table(index.n_relations, config.dim, bound)
-        self.image = FeatureTable(modalities["image"], unit=not released, trainable=released)
-        self.project = nn.Linear(self.image.width, config.dim, bias=released)
-        self.scaled = normalise if released else shorten
+        published = config.variant == "paper"
+        if config.variant == "mans":
+            self.entity = xavier_table(index.n_entities, config.dim)
+            self.relation = xavier_table(index.n_relations, config.dim)
+        else:
+            slack = (config.margin + config.epsilon) / config.dim
+            bound = (3 / config.dim) ** 0.5 if published else slack
+            self.entity = uniform_table(index.n_entities, config.dim, bound)
+            self.relation = uniform_table(index.n_relations, config.dim, bound)
+        trainable = config.variant == "released"
+        self.image = FeatureTable(modalities["image"], unit=published, trainable=trainable)
+        self.project = nn.Linear(self.image.width, config.dim, bias=not published)
+        self.scaled = shorten if published else normalise
 
     def encode(self, entities: Tensor | None = None) -> Tables:
         structure = self.entity if entities is None else rows_of(self.entity, entities)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -25,6 +25,11 @@ from harness.procedure import (
 class KBGANConfig(StrategyConfig):
     """Options of KBGAN."""
 
+    variant: Literal["paper", "released"] = "paper"
+    """paper: rewards are divided by their standard deviation over the batch; the generator starts
+    with the values of its model. released: rewards are the scores as they are; the generator starts
+    with normal values of standard deviation (0.04 / dim)^(1/6); the positive is one of its pool
+    while it learns alone; its optimiser and the baseline start anew when the models meet."""
     generator: str = "distmult"
     """Registered model that picks; it reads no features. Its score is a logit."""
     dim: Annotated[int, Field(ge=1)] = 50
@@ -39,6 +44,9 @@ class KBGANConfig(StrategyConfig):
     positive from its pool (the repository: 1000 epochs of either model, then 5000 together)."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """Divisor of the generator's scores."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Of the generator's Adam, alone and with the model. The repository has lam / 100 for its 100
+    batches in an epoch: 1e-2 on FB15k-237, 1e-3 on WN18 and WN18RR."""
 
 
 @register_strategy("kbgan")
@@ -54,7 +62,9 @@ class KBGAN(Strategy):
     The paper takes a TransE or TransD as model, a margin loss and one negative; here the model, the
     loss and the number of negatives are those of the run. Rewards are divided by their standard
     deviation over the batch, which keeps the scale of the model's score (0 to -90 with a distance)
-    out of the learning rate; the repository does not.
+    out of the learning rate; the repository does not (``variant: released``). Nor is its choice of
+    the best epoch of either model alone by validation made here. Its rewards have no margin: in a
+    model with one that matters in the first epoch, whose baseline is 0.
     """
 
     Config = KBGANConfig
@@ -62,6 +72,7 @@ class KBGAN(Strategy):
 
     def __init__(self, config: KBGANConfig, situation: Situation) -> None:
         super().__init__(config, situation)
+        self.released = config.variant == "released"
         made = MODELS.get(config.generator)
         reads = made.capabilities.reads_features or not made.capabilities.trainable
         if reads or "dim" not in made.Config.model_fields:
@@ -71,14 +82,28 @@ class KBGAN(Strategy):
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(situation.seed(0))
-            options = made.Config.model_validate({"dim": config.dim})
+            options = made.Config.model_validate({"dim": config.dim, **self._initial(made)})
             self.generator: Model = made(options, situation.index, {}).to(situation.device)
-        self.learner = Learner(self.generator, config.lr)
+        self.learner = self._learner()
         self.pretrained = round(config.pretrain * situation.epochs)
         self.pretraining = True
         self.rewards = torch.zeros(2, device=situation.device)  # sum and number, this epoch
         self.baseline = torch.zeros((), device=situation.device)
         self._log_p: Tensor | None = None
+
+    def _initial(self, generator: type[Model]) -> dict[str, float]:
+        """Return the option of the generator's initial values that the variant has."""
+        if not self.released:
+            return {}
+        if "scale" not in generator.Config.model_fields:
+            raise ConfigError(
+                f"negatives.strategy.generator: '{self.config.generator}' has no option scale for "
+                "the initial values of variant=released; use distmult, complex or variant=paper"
+            )
+        return {"scale": (0.04 / self.config.dim) ** (1 / 6)}
+
+    def _learner(self) -> Learner:
+        return Learner(self.generator, self.config.lr, self.config.weight_decay)
 
     @property
     def drawn(self) -> int:
@@ -90,13 +115,17 @@ class KBGAN(Strategy):
         self.pretraining = epoch < self.pretrained
         self.baseline = self.rewards[0] / self.rewards[1].clamp(min=1)
         self.rewards = torch.zeros_like(self.rewards)
+        if self.released and epoch == self.pretrained:
+            self.baseline = torch.zeros_like(self.baseline)
+            self.learner = self._learner()
 
     def choose(self, batch: Tensor, negatives: Negatives) -> Negatives:
         true, logits = self._logits(batch, negatives)
         count, tail = self.situation.count, negatives.tails > 0
         if self.pretraining:
             # The positive among its pool, as a class.
-            both = torch.cat([true[:, None], logits], 1)
+            others = logits[:, :-1] if self.released else logits
+            both = torch.cat([true[:, None], others], 1)
             self.learner.step((both.logsumexp(1) - true).sum())
             return Negatives(negatives.candidates[:, :count], tail * count)
         log_p = logits.log_softmax(1)
@@ -111,7 +140,9 @@ class KBGAN(Strategy):
         )
         if self._log_p is None:
             return
-        advantage = (scores - self.baseline) / scores.std(correction=0).clamp(min=1e-6)
+        advantage = scores - self.baseline
+        if not self.released:
+            advantage = advantage / scores.std(correction=0).clamp(min=1e-6)
         self.learner.step(-(advantage * self._log_p).sum())
         self._log_p = None
 

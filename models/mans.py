@@ -18,13 +18,17 @@ from harness.procedure import Negatives, Situation, Strategy, StrategyConfig, re
 class MANSConfig(StrategyConfig):
     """Options of MANS."""
 
+    variant: Literal["paper", "released"] = "paper"
+    """paper: each negative is visual or whole by itself. released: the first negatives of a batch
+    are visual, in mode hybrid the share of them, in mode adaptive as many as satisfy the
+    inequality; two_stage switches at half of the epochs, whatever the share."""
     mode: Literal["visual", "two_stage", "hybrid", "adaptive"] = "hybrid"
     """visual: every negative has the structure of the positive and the other modalities of another
     entity; two_stage: so in the first epochs, whole entities after; hybrid: so a share of the
     negatives; adaptive: those whose structure and modalities the model does not yet tell apart."""
     share: Annotated[float, Field(ge=0, le=1), between(0.1, 0.9)] = 0.3
-    """beta: of the epochs (two_stage) or of the negatives (hybrid); the repository's scripts have
-    0.3, its two_stage switches at 0.5 whatever the option says."""
+    """beta: of the epochs (two_stage) or of the negatives (hybrid); 0.3 in the repository's
+    scripts. Ignored by the other modes."""
 
 
 @register_strategy("mans")
@@ -38,8 +42,9 @@ class MANS(Strategy):
 
         f(m, s) + f(s, m) < f(s, s) + f(m, m),
 
-    with s the structure and m the other modality of head and tail: per negative, as the paper says;
-    the repository counts how many do and takes the first ones of the batch instead.
+    with s the structure and m the other modality of head and tail: per negative, as the paper says.
+    The repository counts how many do and makes the first ones of the batch visual instead
+    (``variant: released``), where the first negative of every positive comes before any second one.
 
     Where a model has several such distances (QEB's two translations) either side is their mean;
     vectors that are never compared with the structure (s + m of TBKGC and QEB) do not count.
@@ -50,7 +55,8 @@ class MANS(Strategy):
     with features: the sum s + m of TBKGC and QEB, what IMF and MoMoK fuse, and the vectors that
     stand for features which c lacks.
 
-    The repository trains with Adam and a learning rate of 1, whatever the option says.
+    The repository's model is ``ikrl`` with ``model.variant: mans``; it is trained with Adam and a
+    learning rate of 1, whatever the option says.
     """
 
     Config = MANSConfig
@@ -58,6 +64,7 @@ class MANS(Strategy):
     def __init__(self, config: MANSConfig, situation: Situation) -> None:
         super().__init__(config, situation)
         self.share = 1.0
+        self.released = config.variant == "released"
 
     @property
     def compares(self) -> bool:
@@ -67,14 +74,18 @@ class MANS(Strategy):
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)
         if self.config.mode == "two_stage":
-            self.share = float(epoch < self.config.share * self.situation.epochs)
+            share = 0.5 if self.released else self.config.share
+            self.share = float(epoch < share * self.situation.epochs)
         elif self.config.mode == "hybrid":
             self.share = self.config.share
 
     def choose(self, batch: Tensor, negatives: Negatives) -> Negatives:
         candidates = negatives.candidates
         own = torch.where(negatives.replaces_tail, batch[:, 2:], batch[:, :1])
-        if self.share < 1:
+        if self.share < 1 and self.released:
+            first = _first(candidates, int(self.share * candidates.numel()))
+            own = torch.where(first, own, candidates)
+        elif self.share < 1:
             drawn = torch.rand(candidates.shape, generator=self.draws, device=candidates.device)
             own = torch.where(drawn < self.share, own, candidates)
         tables = self.situation.model.structure_tables
@@ -97,4 +108,13 @@ class MANS(Strategy):
         # Scores are minus the energies.
         same = torch.stack([scores for anchor, table, scores in apart if anchor == table])
         mixed = torch.stack([scores for anchor, table, scores in apart if anchor != table])
-        return mixed.mean(0) > same.mean(0)
+        visual = mixed.mean(0) > same.mean(0)
+        return _first(visual, visual.sum()) if self.released else visual
+
+
+def _first(negatives: Tensor, count: Tensor | int) -> Tensor:
+    """Return which of the negatives [B, n] are the first ``count``, counted column by column."""
+    size, columns = negatives.shape
+    places = torch.arange(columns * size, device=negatives.device).view(columns, size)
+    first: Tensor = count > places.T
+    return first

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -37,6 +38,12 @@ waits for threads."""
 class MMRNSConfig(StrategyConfig):
     """Options of MMRNS; the defaults are the repository's example (TransE on DB15K)."""
 
+    variant: Literal["paper", "released"] = "paper"
+    """paper: either side of a cosine is made alike, the relation has a vector of the attention's
+    own, a modality that an entity lacks compares as 0. released: the positive's image is not
+    normalised before it is added, the modalities share a normalisation, linear maps start with
+    Glorot's normal values, the relation's vector is the model's, a modality that an entity lacks is
+    one of zeros."""
     dim: Annotated[int, Field(ge=1)] = 50
     """a: width of what is compared."""
     hidden: Annotated[int, Field(ge=1)] = 100
@@ -60,34 +67,81 @@ class Attention(nn.Module):
     Its cross-modal attention is then over one vector, and its relation gate a positive factor that
     the layer normalisation takes away again: they have nothing to decide and are left out. The
     structure depends on the relation as in the paper, e * sigmoid(W3 lrelu(W1 [e; r])).
+
+    In the released code a modality's vector x = lrelu(W features + b) becomes LN(x) + LN(x), with
+    one layer normalisation LN for all, but the image of the positive LN(x) + x.
     """
+
+    relation: nn.Parameter | None
 
     def __init__(self, config: MMRNSConfig, situation: Situation, structure: int) -> None:
         super().__init__()
         found = offered(situation.modalities)
+        self.released = config.variant == "released"
+        self.names = [m.name for m in found]
         self.tables = nn.ModuleList(FeatureTable(m, unit=False) for m in found)
         self.first = nn.ModuleList(nn.Linear(m.matrix.shape[1], config.dim) for m in found)
-        self.norms = nn.ModuleList(nn.LayerNorm(config.dim) for _ in found)
+        norms = found[:1] if self.released else found
+        self.norms = nn.ModuleList(nn.LayerNorm(config.dim) for _ in norms)
         self.last = nn.ModuleList(nn.Linear(config.dim, config.dim) for _ in found)
-        self.relation = normal_table(situation.index.n_relations, config.dim, 1.0)
+        self.model_relations = partial(relation_table, situation.model)
+        if self.released:
+            self.register_parameter("relation", None)
+        else:
+            self.relation = normal_table(situation.index.n_relations, config.dim, 1.0)
+        relation = self.model_relations().shape[1] if self.released else config.dim
         self.of_entity = nn.Linear(structure, config.hidden)
-        self.of_relation = nn.Linear(config.dim, config.hidden, bias=False)
+        self.of_relation = nn.Linear(relation, config.hidden, bias=False)
         self.gate = nn.Linear(config.hidden, structure)
+        if self.released:
+            self._start_as_released()
 
-    def modalities(self, entities: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return per modality vectors [n, dim] of norm 1 and who has it, [n]."""
-        found = []
-        for table, first, norm, last in zip(
-            self.tables, self.first, self.norms, self.last, strict=True
+    def _start_as_released(self) -> None:
+        """Give linear maps Glorot's normal weights; W1 is one map of [e; r]."""
+        for layer in (*self.first, *self.last, self.gate):
+            assert isinstance(layer, nn.Linear)
+            nn.init.xavier_normal_(layer.weight)
+        joint = torch.cat([self.of_entity.weight, self.of_relation.weight], 1)
+        nn.init.xavier_normal_(joint)
+        for layer, part in zip(
+            (self.of_entity, self.of_relation),
+            joint.split([self.of_entity.in_features, self.of_relation.in_features], 1),
+            strict=True,
         ):
+            layer.weight.copy_(part)
+
+    def modalities(
+        self, entities: Tensor, *, positive: bool = False
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return per modality vectors [n, dim] of norm 1 and who has it, [n].
+
+        Args:
+            entities: [n] ids.
+            positive: they are the true answers, not candidates.
+        """
+        found = []
+        for place, name in enumerate(self.names):
+            table, first, last = self.tables[place], self.first[place], self.last[place]
+            norm = self.norms[0 if self.released else place]
             assert isinstance(table, FeatureTable)
-            values = norm(leaky_relu(table.mapped(first, entities), 0.1))
-            found.append((normalize(last(values), dim=1), table.has(entities)[:, 0]))
+            values = leaky_relu(table.mapped(first, entities), 0.1)
+            has = table.has(entities)
+            if self.released:
+                assert isinstance(first, nn.Linear)
+                # Who has no features has zeros.
+                values = torch.where(has, values, leaky_relu(first.bias, 0.1))
+                has = torch.ones_like(has)
+                raw = positive and name == "image"
+                values = norm(values) + (values if raw else norm(values))
+            else:
+                values = norm(values)
+            found.append((normalize(last(values), dim=1), has[:, 0]))
         return found
 
     def seen_by(self, relations: Tensor) -> Tensor:
         """Return what relations (ids, [r]) add to ``of_entity`` of vectors, [r, hidden]."""
-        added: Tensor = self.of_relation(self.relation[relations])
+        table = self.model_relations() if self.relation is None else self.relation
+        added: Tensor = self.of_relation(table[relations])
         return added
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -97,6 +151,21 @@ class Attention(nn.Module):
             hidden: ``of_entity + seen_by``, [..., hidden]; overwritten.
         """
         return linear(leaky_relu(hidden, 0.1, inplace=True), self.gate.weight)
+
+
+def relation_table(model: Model) -> Tensor:
+    """Return the vectors of a model's relations, [R, w] or more rows, without a gradient.
+
+    Raises:
+        ConfigError: the model has no such table.
+    """
+    table = getattr(model, "relation", None)
+    if not isinstance(table, Tensor):
+        raise ConfigError(
+            f"negatives.strategy.variant=released: {type(model).__name__} has no table of relation "
+            "vectors for the attention (rotate and transe have); use variant=paper"
+        )
+    return table.detach().float()
 
 
 @register_strategy("mmrns")
@@ -114,8 +183,9 @@ class MMRNS(Strategy):
     with u = 1 / pool, for drawn negatives times their self-adversarial weight.
 
     The repository also lets the model's loss reach the attention through the draws (a gradient of
-    every drawn vector by every candidate's, [batch, negatives, pool]); that path is left out. The
-    relation has a vector of the attention's own. A modality that an entity lacks compares as 0.
+    every drawn vector by every candidate's, [batch, negatives, pool]), and the contrastive losses
+    the model; both paths are left out, and cosines have a gradient by the norms too. Its loss
+    weighs positives by the frequency of their pairs (``objective.subsampling``).
     """
 
     Config = MMRNSConfig
@@ -197,7 +267,8 @@ class MMRNS(Strategy):
     def _cosines(self, answer: Tensor, relation: Tensor, pool: Tensor) -> list[Tensor]:
         """Return per modality the cosines [B, pool] of true answers and candidates."""
         found = []
-        of_answers, of_pool = (self.attention.modalities(ids) for ids in (answer, pool))
+        of_answers = self.attention.modalities(answer, positive=True)
+        of_pool = self.attention.modalities(pool)
         for (own, has), (others, have) in zip(of_answers, of_pool, strict=True):
             found.append((own @ others.T) * has[:, None] * have)
         # Side by side by relation: written to their places one by one, each would copy them all.

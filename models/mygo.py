@@ -25,9 +25,16 @@ from harness.model import (
 )
 
 from ._fusion import features_of
-from ._init import rows_of, xavier_table
+from ._init import rows_of
 from ._modal import dense, offered, selected
-from ._transformer import Rate, TransformerConfig, place_of, question, transformer
+from ._transformer import (
+    Rate,
+    TransformerConfig,
+    initial_tables,
+    place_of,
+    question,
+    transformer,
+)
 from ._tucker import Asked, DecoderDropout, TuckER
 
 
@@ -37,6 +44,10 @@ class MyGOConfig(TransformerConfig):
     variant: Literal["paper", "released"] = "paper"
     """released: the contrasted means take in the places that pad a sequence, all but the last of
     those of the last modality."""
+    init: Literal["paper", "released"] = "paper"
+    """Initial values. paper: Glorot's of tables [n, dim], biases of projections 0. released: as the
+    code has them, of tensors [n, 1, dim], for vectors of entities sqrt(dim) times smaller; biases
+    as of torch.nn.Linear."""
     heads: Annotated[int, Field(ge=1)] = 4
     """Attention heads of every layer (2 on DB15K)."""
     entity_layers: Annotated[int, Field(ge=1)] = 1
@@ -91,8 +102,9 @@ class MyGO(Model):
     Unlike the released code: means are of the tokens that are there, and an entity that
     lacks a modality is left out of its contrast (variant: released has padding in them, by
     token 0 of the codebook, and drops the last place of the last modality); head and tail
-    of every triple are asked for, where a coin chooses one; the blank is contrasted with
-    nobody; the second pass encodes the contrasted entities alone, which is the same.
+    of every triple are asked for, where a coin chooses one (objective.sides: one); the blank
+    is contrasted with nobody; the second pass encodes the contrasted entities alone, which
+    is the same.
     """
 
     Config = MyGOConfig
@@ -118,17 +130,24 @@ class MyGO(Model):
         super().__init__(config, index, modalities)
         found = offered(modalities)
         images = [m.name == "image" for m in found]
-        self.entity = xavier_table(index.n_entities, config.dim)
-        self.relation = xavier_table(index.n_relations, config.dim)
+        released = config.init == "released"
+        tables = initial_tables(
+            config.dim,
+            index.n_entities,
+            index.n_relations,
+            tokens=2,
+            kinds=1 + len(found),
+            released=released,
+        )
+        self.entity, self.relation = tables.entity, tables.relation
         # Tokens of entity and blank; then positions: structure, modalities; h, r, t.
-        self.tokens = xavier_table(2, config.dim)
-        self.kinds = xavier_table(1 + len(found), config.dim)
-        self.positions = xavier_table(3, config.dim)
+        self.tokens, self.kinds, self.positions = tables.tokens, tables.kinds, tables.positions
         self.entity_norm, self.relation_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
         counts = [config.image_tokens if image else config.other_tokens for image in images]
         rates = [config.image_dropout if image else config.other_dropout for image in images]
         self.modal = nn.ModuleList(
-            TokenTable(*options, config.dim) for options in zip(found, counts, rates, strict=True)
+            TokenTable(*options, config.dim, zero_bias=not released)
+            for options in zip(found, counts, rates, strict=True)
         )
         options = config.dim, config.heads, config.feedforward, config.dropout
         self.encoder = transformer(*options, config.entity_layers)
@@ -208,13 +227,16 @@ class TokenTable(nn.Module):
         count: tokens of an entity that are used, the most frequent.
         rate: dropout.
         width: of the result.
+        zero_bias: start with biases of the projection that are 0.
     """
 
     codebook: Tensor
     slots: Tensor
     absent: Tensor
 
-    def __init__(self, modality: Modality, count: int, rate: float, width: int) -> None:
+    def __init__(
+        self, modality: Modality, count: int, rate: float, width: int, *, zero_bias: bool = True
+    ) -> None:
         super().__init__()
         tokens = modality.tokens
         if tokens is None:
@@ -226,7 +248,8 @@ class TokenTable(nn.Module):
         self.register_buffer("codebook", tokens.codebook[used].float(), persistent=False)
         self.register_buffer("slots", slots, persistent=False)
         self.register_buffer("absent", chosen < 0, persistent=False)
-        self.projection, self.norm = dense(tokens.codebook.shape[1], width), nn.LayerNorm(width)
+        self.projection = dense(tokens.codebook.shape[1], width, zero_bias=zero_bias)
+        self.norm = nn.LayerNorm(width)
         self.rate = rate
 
     @property

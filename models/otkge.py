@@ -69,6 +69,11 @@ class OTKGEConfig(ModelConfig):
     """The transport plan."""
     l3: Annotated[float, Field(ge=0), between(1e-4, 1e-1, log=True)] = 5e-3
     """Weight of the cubic penalty on a batch's fused vectors (N3; 1e-3 on FB-IMG)."""
+    penalty: Literal["batch", "rank"] = "batch"
+    """What the sum of cubes is divided by. batch: the examples of a batch, as in kbc and RSME (each
+    triple is two, one of them by the reverse relation). rank: dim, as the released code does, whose
+    penalty so grows with the batch: with its 2000 examples and 500 components it is 4 times as
+    large. Ignored without l3."""
     scale: Annotated[float, Field(gt=0)] = 1e-3
     """Standard deviation of the initial structural values."""
 
@@ -128,6 +133,14 @@ class OTKGE(ReverseComplEx):
             chosen = features if entities is None else features[entities]
             fused = fused + weight * (chosen @ mapping)
         return {"entity": fused}
+
+    def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
+        """Return the cubic penalty on the fused vectors of a batch and its relations."""
+        added = super().penalty(tables, rows, relations)
+        if added is None or self.config.penalty == "batch":
+            return added
+        factor: float = 2 * len(rows) / self.config.dim
+        return added * factor
 
     @torch.no_grad()
     def _plan(self, name: str) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -22,14 +22,24 @@ from harness.model import (
     register_model,
 )
 
-from ._init import rows_of, xavier_table
+from ._init import rows_of
 from ._modal import FeatureTable, dense, offered
-from ._transformer import Rate, TransformerConfig, place_of, question, transformer
+from ._transformer import (
+    Rate,
+    TransformerConfig,
+    initial_tables,
+    place_of,
+    question,
+    transformer,
+)
 
 
 class VISTAConfig(TransformerConfig):
     """Options of VISTA; the defaults are the repository's for VTKG-C."""
 
+    variant: Literal["paper", "released"] = "paper"
+    """Initial values. paper: Glorot's of tables [n, dim]. released: as the code has them, of
+    tensors [n, 1, dim], for vectors of entities sqrt(dim) times smaller."""
     heads: Annotated[int, Field(ge=1)] = 4
     """Attention heads of every layer (64 on FB15k-237, 16 on WN18RR++)."""
     entity_layers: Annotated[int, Field(ge=1)] = 2
@@ -65,8 +75,8 @@ class VISTA(Model):
 
     What differs: an entity has one vector per modality, where the paper has up to k images; the
     datasets have no pictures and texts of relations; head and tail of every triple are asked for,
-    where the repository asks for one of them, by a coin; a modality that is neither image nor text
-    is one more token.
+    where the repository asks for one of them, by a coin (``objective.sides: one``); a modality that
+    is neither image nor text is one more token. The initial values are those of ``variant``.
     """
 
     Config = VISTAConfig
@@ -90,12 +100,17 @@ class VISTA(Model):
     ) -> None:
         super().__init__(config, index, modalities)
         found = offered(modalities)
-        self.entity = xavier_table(index.n_entities, config.dim)
-        self.relation = xavier_table(index.n_relations, config.dim)
+        tables = initial_tables(
+            config.dim,
+            index.n_entities,
+            index.n_relations,
+            tokens=3,
+            kinds=2 + len(found),
+            released=config.variant == "released",
+        )
+        self.entity, self.relation = tables.entity, tables.relation
         # Tokens of entity, relation and blank; then positions: structure, modalities; h, r, t.
-        self.tokens = xavier_table(3, config.dim)
-        self.kinds = xavier_table(2 + len(found), config.dim)
-        self.positions = xavier_table(3, config.dim)
+        self.tokens, self.kinds, self.positions = tables.tokens, tables.kinds, tables.positions
         self.features = nn.ModuleList(FeatureTable(m, unit=False) for m in found)
         self.projections = nn.ModuleList(dense(m.matrix.shape[1], config.dim) for m in found)
         self.rates = [config.image_dropout if m.name == "image" else config.other_dropout

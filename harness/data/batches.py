@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["epoch_batches", "steps_per_epoch"]
+__all__ = ["Batches", "batches_of", "drawn_batches", "epoch_batches", "steps_per_epoch"]
+
+Batches = Callable[[int, int], Iterator[Tensor]]
+"""Batch size and seed -> the batches [B, 3] of an epoch."""
 
 
-def steps_per_epoch(n_triples: int, batch_size: int) -> int:
-    """Return the number of batches of one pass; the last may be smaller."""
-    return -(-n_triples // batch_size)
+def steps_per_epoch(n_rows: int, batch_size: int, epoch: Literal["pass", "draws"] = "pass") -> int:
+    """Return the number of batches of an epoch.
+
+    Args:
+        n_rows: rows of train; of ``draws``, distinct ones.
+        batch_size: rows of a batch; the last of a pass may be smaller.
+        epoch: as in ``TrainingSpec``.
+    """
+    return max(1, n_rows // batch_size) if epoch == "draws" else -(-n_rows // batch_size)
+
+
+def batches_of(triples: Tensor, epoch: Literal["pass", "draws"]) -> Batches:
+    """Return what makes the batches of an epoch of ``triples`` [n, 3], as ``TrainingSpec`` says."""
+    if epoch == "pass":
+        return lambda batch_size, seed: epoch_batches(triples, batch_size, seed)
+    distinct = torch.unique(triples, dim=0)
+    return lambda batch_size, seed: drawn_batches(distinct, batch_size, seed)
+
+
+def drawn_batches(triples: Tensor, batch_size: int, seed: int) -> Iterator[Tensor]:
+    """Yield ``len(triples) // batch_size`` batches, at least one, drawn with replacement.
+
+    Each row of a batch is a uniform row of ``triples`` [n, 3], whatever was drawn before. The draws
+    are made on the CPU, so they are the same on every device.
+    """
+    if not len(triples):
+        return
+    generator = torch.Generator().manual_seed(seed)
+    steps = steps_per_epoch(len(triples), batch_size, "draws")
+    drawn = torch.randint(len(triples), (steps, batch_size), generator=generator)
+    for rows in drawn.to(triples.device):
+        yield triples[rows]
 
 
 def epoch_batches(triples: Tensor, batch_size: int, seed: int) -> Iterator[Tensor]:

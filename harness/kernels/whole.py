@@ -25,24 +25,34 @@ Block = Callable[[Tensor, int, int], Tensor]
 and returns their summed loss."""
 
 
-def softmax_loss(query: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+def softmax_loss(
+    query: Tensor, table: Tensor, targets: Tensor, *, smoothing: float = 0.0
+) -> Tensor:
     """Return the mean over queries of -log softmax(scores)[target]: one against all.
 
-    Lacroix et al., Canonical Tensor Decomposition for Knowledge Base Completion (2018), Eq. 6.
+    Lacroix et al., Canonical Tensor Decomposition for Knowledge Base Completion (2018), Eq. 6. With
+    label smoothing e it is the cross entropy to ``(1 - e) one_hot(target) + e / n`` (Szegedy et
+    al., Rethinking the Inception Architecture, 2016), as of ``torch.nn.functional.cross_entropy``.
 
     Args:
         query: [q, w].
         table: [n, w].
         targets: [q] rows of the true answers.
+        smoothing: e, in [0, 1).
     """
+    share = 1.0 - smoothing
 
     def block(scores: Tensor, low: int, high: int) -> Tensor:
         goals = targets[low:high, None]
         most, of_goals = scores.amax(1, keepdim=True), scores.gather(1, goals)
+        if smoothing:
+            of_goals = share * of_goals + smoothing * scores.mean(1, keepdim=True)
         torch.softmax(scores, 1, out=scores)
         # log sum exp(scores), of the largest share: it is never too small for a logarithm.
         total = most - scores.amax(1, keepdim=True).log()
-        scores.scatter_add_(1, goals, scores.new_full((len(goals), 1), -1.0))
+        if smoothing:
+            scores.sub_(smoothing / scores.shape[1])
+        scores.scatter_add_(1, goals, scores.new_full((len(goals), 1), -share))
         return (total - of_goals).sum()
 
     return _loss(query, table, block) / max(1, len(query))

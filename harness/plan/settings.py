@@ -55,6 +55,12 @@ _LOOKED_AT: Mapping[str, Callable[[RunSpec, type[Model]], bool]] = {
     ),
     "objective.smoothing": lambda spec, model: spec.objective.loss == "k_vs_all",
     **dict.fromkeys(
+        ("objective.softmax_smoothing", "objective.sides"),
+        lambda spec, model: spec.objective.loss == "one_vs_all",
+    ),
+    "objective.subsampling": lambda spec, model: not spec.objective.against_all,
+    "optimiser.cycle": lambda spec, model: spec.optimiser.schedule == "restarts",
+    **dict.fromkeys(
         ("adversary.mu", "adversary.lr", "adversary.noise", "adversary.hidden"),
         lambda spec, model: spec.adversary.kind != "none",
     ),

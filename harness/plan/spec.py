@@ -169,6 +169,17 @@ class ObjectiveSpec(Config):
     smoothing: Annotated[float, Field(ge=0, lt=1), between(0.0, 0.3)] = 0.1
     """Of the targets of k_vs_all: 1 - smoothing + 1 / N of an answer, 1 / N of any other entity
     (ConvE, IMF and MoMoK); 0: 1 and 0. Ignored by the other losses."""
+    softmax_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Label smoothing e of one_vs_all: the target is 1 - e + e / N for the answer and e / N for any
+    other entity (Szegedy et al. 2016); kbc, VISTA and MyGO have 0. Ignored by the other losses."""
+    sides: Literal["both", "one"] = "both"
+    """Queries that one_vs_all makes of a triple. both: its tail and its head are predicted. one:
+    one of them, by a fair coin (released code of VISTA and MyGO). Ignored by the other losses."""
+    subsampling: bool = False
+    """Weigh positives, each with its negatives, by (c(h, r) + c(r, t))^-1/2, divided by the sum of
+    these weights in the batch; c is three more than the number of training triples with the pair
+    (the repositories of RotatE and MMRNS, whose counts start at 4). Ignored by losses against all
+    entities."""
     weighting: Literal["uniform", "self_adversarial", "egns", "egns_adversarial"] = (
         "self_adversarial"
     )
@@ -236,8 +247,16 @@ class OptimiserSpec(Config):
     """Weight decay."""
     clip: Annotated[float, Field(ge=0)] = 0.0
     """Clip the gradient's norm to this; 0 does not clip."""
-    schedule: Literal["constant", "cosine", "step"] = "constant"
-    """constant; cosine to 0 over all epochs; step: a tenth from half of the epochs on."""
+    schedule: Literal["constant", "cosine", "linear", "step", "restarts"] = "constant"
+    """constant; cosine or linear to 0 over all epochs after ``warmup``; step: a tenth from half of
+    the epochs on; restarts: cosines to 0 over ``cycle`` epochs, twice as many, four times as many,
+    and so on (Loshchilov and Hutter 2017)."""
+    warmup: Annotated[int, Field(ge=0)] = 0
+    """First epochs, in which the rate rises linearly: that of epoch k is k / (warmup + 1) of the
+    schedule's first."""
+    cycle: Annotated[int, Field(ge=1)] = 50
+    """Epochs of the first cosine of ``schedule: restarts`` (50 for VISTA and MyGO). Ignored by the
+    other schedules."""
     auxiliary_lr: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of a model's auxiliary parameters (information estimators). Ignored by models
     without any."""
@@ -257,9 +276,13 @@ class TrainingSpec(Config):
     """How long and how."""
 
     epochs: Annotated[int, Field(ge=0)] = 100
-    """At most this many passes over train."""
+    """At most this many epochs (``epoch``)."""
     batch_size: Annotated[int, Field(ge=1), one_of(256, 512, 1024, 2048)] = 1024
     """Positives per step."""
+    epoch: Literal["pass", "draws"] = "pass"
+    """pass: an epoch takes every row of train once, in random order. draws: each of its steps draws
+    ``batch_size`` of the distinct rows with replacement, and there are as many steps as whole
+    batches of them, at least one (OpenKE, and so the code of NativE, AdaMF-MAT and MANS)."""
     evaluate_every: Annotated[int, Field(ge=1)] = 5
     """Epochs between validations."""
     patience: Annotated[int, Field(ge=0)] = 5

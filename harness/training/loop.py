@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.data.batches import epoch_batches
+from harness.data.batches import Batches, batches_of
 from harness.errors import Interrupted, NonFiniteError
 from harness.model import Model
 from harness.plan.spec import TrainingSpec
@@ -91,12 +91,15 @@ def fit(
     start = _resume(model, procedure, checkpoints, stopper, history)
     limits = limits or {}
     saved_at = time.monotonic()
+    batches = batches_of(triples, spec.epoch)
     for epoch in range(start, spec.epochs):
         if stopper.exhausted:
             break
         if epoch == start and falls_short(history, limits):
             return FitResult(stopper.best_epoch, stopper.best, history, pruned=True)
-        row = _epoch(model, procedure, triples, spec, seed=seed, dataset=dataset, epoch=epoch)
+        row = _epoch(
+            model, procedure, batches, spec, triples.device, seed=seed, dataset=dataset, epoch=epoch
+        )
         best = False
         if (epoch + 1) % spec.evaluate_every == 0 or epoch + 1 == spec.epochs:
             began = time.perf_counter()
@@ -144,8 +147,9 @@ def falls_short(history: Sequence[Mapping[str, float]], limits: Mapping[int, flo
 def _epoch(
     model: Model,
     procedure: Procedure,
-    triples: Tensor,
+    batches: Batches,
     spec: TrainingSpec,
+    device: torch.device,
     *,
     seed: int,
     dataset: str,
@@ -155,12 +159,12 @@ def _epoch(
     model.train()
     procedure.start_epoch(epoch)
     torch.manual_seed(seed_for(seed, dataset, "dropout", epoch))
-    generator = torch.Generator(triples.device)
+    generator = torch.Generator(device)
     generator.manual_seed(seed_for(seed, dataset, "negatives", epoch))
     sums: dict[str, Tensor] = {}
     steps = 0
     order = seed_for(seed, dataset, "shuffle", epoch)
-    for batch in epoch_batches(triples, spec.batch_size, order):
+    for batch in batches(spec.batch_size, order):
         report = procedure.step(batch, generator)
         steps += 1
         # Sums stay on the device; reading them here would make every step wait for it.

@@ -14,7 +14,11 @@ __all__ = ["contrast"]
 
 
 def contrast(
-    positive: Tensor, negative: Tensor, spec: ObjectiveSpec, margin: float
+    positive: Tensor,
+    negative: Tensor,
+    spec: ObjectiveSpec,
+    margin: float,
+    importance: Tensor | None = None,
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Return the loss of positives against their negatives, and numbers to log.
 
@@ -23,6 +27,8 @@ def contrast(
         negative: [B, n] scores.
         spec: loss, weighting and reduction.
         margin: constant in the scores (``Query.offset``), for entropies without it.
+        importance: [B] weights of the positives, each with its negatives, in the means over the
+            batch; None: equal ones.
 
     The logistic loss is ``-(mean log s(pos) + mean_b sum_j w log s(-neg)) / 2`` with w summing to
     one (``reduction: mean`` divides uniform and entropy-guided weights by n): the form of OpenKE
@@ -32,10 +38,19 @@ def contrast(
     positive, negative = positive.float(), negative.float()
     weights, logs = _weights(negative, spec, margin)
     if spec.loss == "margin":
-        loss = (weights * relu(spec.margin - positive[:, None] + negative)).sum(1).mean()
+        loss = _mean(
+            (weights * relu(spec.margin - positive[:, None] + negative)).sum(1), importance
+        )
     else:
-        loss = (softplus(-positive).mean() + (weights * softplus(negative)).sum(1).mean()) / 2
+        of_negatives = _mean((weights * softplus(negative)).sum(1), importance)
+        loss = (_mean(softplus(-positive), importance) + of_negatives) / 2
     return loss, logs
+
+
+def _mean(losses: Tensor, importance: Tensor | None) -> Tensor:
+    if importance is None:
+        return losses.mean()
+    return (importance * losses).sum() / importance.sum()
 
 
 def _weights(

@@ -74,13 +74,23 @@ def learning_rate(spec: OptimiserSpec, epoch: int, epochs: int) -> float:
     """Return the learning rate of an epoch (from 0): a function of the epoch, so it needs no state.
 
     Args:
-        spec: base rate and schedule ("cosine" ends at 0; "step" divides by ten at half time, as the
-            RotatE repository does).
+        spec: base rate, warm-up and schedule ("cosine" and "linear" end at 0; "step" divides by ten
+            at half time, as the RotatE repository does; "restarts" is
+            ``torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`` with ``T_mult=2``).
         epoch: the epoch about to start.
         epochs: planned number of epochs.
     """
-    if spec.schedule == "cosine":
-        return spec.lr * (1.0 + math.cos(math.pi * epoch / max(epochs, 1))) / 2.0
+    if epoch < spec.warmup:
+        return spec.lr * (epoch + 1) / (spec.warmup + 1)
+    done, planned = epoch - spec.warmup, max(epochs - spec.warmup, 1)
+    if spec.schedule == "restarts":
+        # Cycles of c, 2c, 4c, ... epochs: the one that starts at (2^k - 1) c has 2^k c.
+        doubled = (done // spec.cycle + 1).bit_length() - 1
+        done, planned = done - (2**doubled - 1) * spec.cycle, 2**doubled * spec.cycle
+    if spec.schedule in ("cosine", "restarts"):
+        return spec.lr * (1.0 + math.cos(math.pi * done / planned)) / 2.0
+    if spec.schedule == "linear":
+        return spec.lr * (1.0 - done / planned)
     if spec.schedule == "step" and 2 * epoch >= epochs:
         return spec.lr / 10.0
     return spec.lr

@@ -19,6 +19,7 @@ from harness.procedure import STRATEGIES, Negatives, Sampler, Situation, Strateg
 from harness.seeding import seed_for
 from harness.training.compiled import compiled
 from harness.training.objectives import contrast
+from harness.training.subsampling import PairFrequency
 
 __all__ = ["SampledLoss", "check_tables"]
 
@@ -60,6 +61,8 @@ class SampledLoss:
         # One size is one compiled program, and the same one in a run that is resumed.
         model.static_shapes = static_shapes or compiles
         self.strategy = _strategy(model, index, modalities or {}, spec, device)
+        subsamples = spec.objective.subsampling
+        self.importance = PairFrequency(self.rows, index.n_relations) if subsamples else None
         self._told: tuple[Tensor, Negatives, Tensor] | None = None
         self.sampler = sampler or CorruptionSampler.build(
             index,
@@ -111,7 +114,10 @@ class SampledLoss:
         scores = scores.view(n_positives, n_negatives + 1)
         if self.strategy is not None:
             self._told = batch, negatives, scores[:, 1:].detach()
-        loss, logs = contrast(scores[:, 0], scores[:, 1:], self.spec.objective, query.offset)
+        importance = None if self.importance is None else self.importance(batch)
+        loss, logs = contrast(
+            scores[:, 0], scores[:, 1:], self.spec.objective, query.offset, importance
+        )
         penalty = self.model.penalty(tables, rows, relations)
         return (loss if penalty is None else loss + penalty), logs
 

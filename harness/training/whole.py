@@ -39,10 +39,11 @@ def distinct_queries(train: Tensor) -> Tensor:
 class WholeLoss:
     """Compares queries with every entity (``objective.loss``: one_vs_all or k_vs_all).
 
-    one_vs_all asks for the tail and for the head of each positive of a batch, and the true answer
-    competes with all others (softmax). k_vs_all goes through the distinct queries of train, and
-    each entity is told to be an answer or none (binary cross entropy). Where the terms of a score
-    are views (``Query.views``), the losses of all views are added up.
+    one_vs_all asks for the tail and for the head of each positive of a batch, or for one of them by
+    a coin (``objective.sides``), and the true answer competes with all others (softmax). k_vs_all
+    goes through the distinct queries of train, and each entity is told to be an answer or none
+    (binary cross entropy). Where the terms of a score are views (``Query.views``), the losses of
+    all views are added up.
 
     Args:
         model: on ``device``; its score is a sum of inner products.
@@ -68,13 +69,16 @@ class WholeLoss:
     def __call__(
         self, batch: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Return the loss of a batch of ``rows`` [B, 3]; nothing is drawn or logged."""
+        """Return the loss of a batch of ``rows`` [B, 3]; nothing is logged."""
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.spec.training.precision == "bf16"
         ):
             tables = self.encode(None)
             check_tables(self.model, tables, None)
-            loss, triples = (self._k_vs_all if self.by_query else self._one_vs_all)(tables, batch)
+            if self.by_query:
+                loss, triples = self._k_vs_all(tables, batch)
+            else:
+                loss, triples = self._one_vs_all(tables, batch, generator), batch
         penalty = self.model.penalty(tables, triples[:, ::2], triples[:, 1])
         return (loss if penalty is None else loss + penalty), {}
 
@@ -91,16 +95,23 @@ class WholeLoss:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore ``state_dict``."""
 
-    def _one_vs_all(self, tables: Tables, triples: Tensor) -> tuple[Tensor, Tensor]:
-        head, relation, tail = triples.unbind(1)
+    def _one_vs_all(self, tables: Tables, batch: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the loss of the queries of triples [B, 3]; the generator decides their sides."""
+        of_tails = of_heads = batch
+        if self.spec.objective.sides == "one":
+            coin = torch.rand(len(batch), generator=generator, device=batch.device) < 0.5
+            of_tails, of_heads = batch[coin], batch[~coin]
         asked: dict[Side, tuple[Tensor, Tensor]] = {
-            "tail": (head, relation),
-            "head": (tail, relation),
+            "tail": (of_tails[:, 0], of_tails[:, 1]),
+            "head": (of_heads[:, 2], of_heads[:, 1]),
         }
-        targets = torch.cat([tail, head])
+        targets = torch.cat([of_tails[:, 2], of_heads[:, 0]])
         products, _ = self._products(tables, asked)
-        loss = torch.stack([softmax_loss(query, table, targets) for query, table in products])
-        return loss.sum(), triples
+        smoothing = self.spec.objective.softmax_smoothing
+        losses = [
+            softmax_loss(query, table, targets, smoothing=smoothing) for query, table in products
+        ]
+        return torch.stack(losses).sum()
 
     def _k_vs_all(self, tables: Tables, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of queries and the triples that they stand for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,55 @@ def test_an_adaptive_strategy_says_what_model_it_needs() -> None:
         told(loss_of(model, spec_of("mans", mode="adaptive")))
 
 
+def test_released_hybrid_negatives_are_visual_where_they_come_first() -> None:
+    model = TwoTables()
+    loss = loss_of(model, spec_of("mans", variant="released", mode="hybrid", share=0.3))
+    batch, negatives, _ = told(loss)
+    own = torch.where(negatives.replaces_tail, batch[:, 2:], batch[:, :1])
+    # The code's flat order: the first negative of each of 16 positives, then the second ones, ...
+    flat = [(row, column) for column in range(COUNT) for row in range(16)]
+    visual = flat[: int(0.3 * 16 * COUNT)]
+    stands = torch.stack(
+        [
+            (own if place in visual else negatives.candidates)[place]
+            for place in ((row, column) for row in range(16) for column in range(COUNT))
+        ]
+    )
+    assert torch.equal(negatives.others["structure"].flatten(), stands)
+
+
+def test_released_adaptive_negatives_are_as_many_as_satisfy_the_inequality_and_come_first() -> None:
+    chosen = []
+    for variant in ("paper", "released"):
+        model = TwoTables()
+        loss = loss_of(model, spec_of("mans", variant=variant, mode="adaptive"))
+        keep = loss.strategy.compare  # type: ignore[union-attr]
+        seen: list[Tensor] = []
+
+        def watched(*given: Any, keep: Any = keep, seen: list[Tensor] = seen) -> Tensor:
+            seen.append(keep(*given))
+            return seen[-1]
+
+        loss.strategy.compare = watched  # type: ignore[union-attr, method-assign, assignment]
+        told(loss)
+        chosen += seen
+    paper, released = chosen
+    count = int(paper.sum())
+    assert 0 < count < paper.numel()
+    expected = [place < count for place in range(paper.numel())]
+    assert released.T.flatten().tolist() == expected
+    assert not torch.equal(paper, released)
+
+
+def test_released_stages_change_at_half_of_the_epochs_whatever_the_share() -> None:
+    shares = []
+    for epoch in range(4):
+        options = {"variant": "released", "mode": "two_stage", "share": 0.9}
+        strategy: Any = loss_of(TwoTables(), spec_of("mans", **options), epoch).strategy
+        shares.append(strategy.share)
+    assert shares == [1.0, 1.0, 0.0, 0.0]
+
+
 # --- KBGAN --------------------------------------------------------------------------------
 
 
@@ -324,6 +374,93 @@ def test_the_generator_follows_rewards_less_the_mean_of_the_epoch_before() -> No
             for parameter, gradient in zip(parameters, expected, strict=True):
                 torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-4)
         baseline = float(torch.stack(seen).mean())
+
+
+def test_released_rewards_are_not_scaled_and_the_first_baseline_is_nothing() -> None:
+    procedure, strategy = kbgan(pretrain=0.5, pool=9, variant="released")
+    batch, generator = graph().train[:8], torch.Generator().manual_seed(3)
+    parameters = list(strategy.generator.parameters())
+    rewards = [torch.randn(8, COUNT, generator=generator) - 5 for _ in range(2)]
+    baselines = []
+    for epoch, scores in enumerate([*rewards, *rewards]):
+        procedure.start_epoch(epoch)
+        drawn = procedure.loss.sampler.sample(batch, generator)  # type: ignore[attr-defined]
+        picked = strategy.choose(batch, drawn)
+        if epoch >= 2:
+            baseline = 0.0 if epoch == 2 else float(rewards[0].mean())
+            baselines.append(baseline)
+            advantage = scores - baseline
+            lowered = -(advantage * log_chances(strategy, batch, drawn, picked)).sum()
+            expected = torch.autograd.grad(lowered, parameters)
+            strategy.learn(batch, picked, scores)
+            for parameter, gradient in zip(parameters, expected, strict=True):
+                torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-4)
+        else:
+            strategy.learn(batch, picked, scores)
+    assert len(baselines) == 2
+
+
+def test_a_released_generator_tells_the_positive_from_one_less_than_its_pool() -> None:
+    procedure, strategy = kbgan(pretrain=0.5, pool=9, variant="released")
+    procedure.start_epoch(0)
+    batch = graph().train[:8]
+    drawn = procedure.loss.sampler.sample(batch, torch.Generator())  # type: ignore[attr-defined]
+    true, pool = strategy._logits(batch, drawn)
+    logits = torch.cat([true[:, None], pool[:, :8]], 1)
+    expected = torch.nn.functional.cross_entropy(
+        logits, torch.zeros(8, dtype=torch.long), reduction="sum"
+    )
+    lowered: list[Tensor] = []
+    strategy.learner.step = lowered.append
+    strategy.choose(batch, drawn)
+    assert float(lowered[0].detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+@pytest.mark.parametrize("generator", ["distmult", "complex"])
+def test_a_released_generator_starts_with_the_normal_values_of_the_code(generator: str) -> None:
+    _, strategy = kbgan(variant="released", generator=generator)
+    spread = strategy.generator.entity.detach().std()
+    assert float(spread) == pytest.approx(1 / (8 / 0.2**2) ** (1 / 6), rel=0.2)
+    with pytest.raises(ConfigError, match="has no option scale"):
+        kbgan(variant="released", generator="pairre")
+
+
+def test_a_released_generator_has_a_new_optimiser_when_the_models_meet() -> None:
+    procedure, strategy = kbgan(pretrain=0.5, variant="released")
+    step(procedure, 0, 2)
+    before = strategy.learner
+    procedure.start_epoch(1)
+    assert strategy.learner is before
+    procedure.start_epoch(2)
+    assert strategy.learner is not before
+    assert not strategy.learner.optimiser.state
+
+
+def test_the_weight_decay_of_the_generator_is_that_of_adam() -> None:
+    learned = []
+    for decay in (0.0, 0.3):
+        procedure, strategy = kbgan(pretrain=0.5, weight_decay=decay)
+        reference = [p.detach().clone().requires_grad_() for p in strategy.generator.parameters()]
+        adam = torch.optim.Adam(reference, lr=5e-2, weight_decay=decay)
+        learn = strategy.learner.step
+
+        def watched(
+            loss: Tensor, strategy: Any = strategy, reference: Any = reference, learn: Any = learn
+        ) -> None:
+            parameters = list(strategy.generator.parameters())
+            gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
+            for parameter, gradient in zip(reference, gradients, strict=True):
+                parameter.grad = gradient
+            learn(loss)
+
+        strategy.learner.step = watched
+        for _ in range(3):
+            step(procedure, 0, 1)
+            adam.step()
+        for ours, right in zip(strategy.generator.parameters(), reference, strict=True):
+            torch.testing.assert_close(ours, right)
+        learned.append(reference[0].detach())
+    assert not torch.equal(*learned)
 
 
 def test_picks_follow_the_generator_also_where_they_are_more_than_its_pool() -> None:
@@ -491,6 +628,53 @@ def test_who_lacks_a_modality_is_compared_without_it() -> None:
     assert (image[0, :20] != 0).all()
 
 
+def test_released_vectors_of_a_modality_are_those_of_the_code() -> None:
+    _, strategy = mmrns(variant="released")
+    net = strategy.attention
+    with torch.no_grad():
+        net.norms[0].weight.normal_()
+        net.norms[0].bias.normal_()
+    assert len(net.norms) == 1
+    entities = torch.tensor([3, 21, 7])  # 21 has no image: zeros
+    for positive in (True, False):
+        found = net.modalities(entities, positive=positive)
+        for place, (vectors, has) in enumerate(found):
+            matrix = list(features().values())[1 - place].matrix  # sorted by name
+            x = matrix[entities] @ net.first[place].weight.T + net.first[place].bias
+            x = torch.nn.functional.leaky_relu(x, 0.1)
+            normed = torch.nn.functional.layer_norm(
+                x, (50,), net.norms[0].weight, net.norms[0].bias
+            )
+            total = normed + (x if positive and net.names[place] == "image" else normed)
+            made = net.last[place](total)
+            right = made / made.norm(dim=1, keepdim=True)
+            torch.testing.assert_close(vectors, right, rtol=1e-4, atol=1e-5)
+            assert has.all()
+
+
+def test_released_attention_sees_the_relations_of_the_model_and_starts_as_the_code() -> None:
+    procedure, strategy = mmrns(variant="released", hidden=400)
+    net, relation = strategy.attention, procedure.model.relation
+    with torch.no_grad():
+        relation.normal_()  # it follows the model
+    ids = torch.tensor([1, 0])
+    torch.testing.assert_close(net.seen_by(ids), relation[ids] @ net.of_relation.weight.T)
+    assert "relation" not in dict(net.named_parameters())
+    joint = math.sqrt(2 / (2 * D + D + 400))
+    for layer, spread in ((net.of_entity, joint), (net.of_relation, joint), (net.gate, None)):
+        rows, columns = layer.weight.shape
+        right = math.sqrt(2 / (rows + columns)) if spread is None else spread
+        assert float(layer.weight.detach().std()) == pytest.approx(right, rel=0.1)
+    net.seen_by(ids).sum().backward()
+    assert relation.grad is None
+
+
+def test_the_released_attention_needs_a_table_of_relations() -> None:
+    spec = spec_of("mmrns", pool=4 * N, variant="released")
+    with pytest.raises(ConfigError, match="no table of relation vectors"):
+        loss_of(TwoTables(), spec)
+
+
 def test_the_structure_of_a_model_of_parts_is_its_first() -> None:
     model = create_model("native", {"dim": D}, graph(), features(), seed=0)
     spec = spec_of("mmrns", pool=4 * N)
@@ -570,7 +754,16 @@ def test_a_structural_model_keeps_the_features_that_its_strategy_looks_at(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("strategy", "options"), [("kbgan", {"pretrain": 0.5}), ("mans", {}), ("mmrns", {"pool": 64})]
+    ("strategy", "options"),
+    [
+        ("kbgan", {"pretrain": 0.5}),
+        ("kbgan", {"pretrain": 0.5, "variant": "released", "weight_decay": 0.1}),
+        ("kbgan", {"pretrain": 0.75, "variant": "released"}),  # stopped where the models meet
+        ("mans", {}),
+        ("mans", {"variant": "released"}),
+        ("mmrns", {"pool": 64}),
+        ("mmrns", {"pool": 64, "variant": "released"}),
+    ],
 )
 def test_a_resumed_run_is_the_run_that_was_not_stopped(
     tmp_path: Path, strategy: str, options: Mapping[str, Any]
@@ -632,6 +825,9 @@ def test_strategies_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
     for name in STRATEGIES:
         show(name)
-        assert f"{name}: a strategy of negatives" in capsys.readouterr().out
+        text = capsys.readouterr().out
+        assert f"{name}: a strategy of negatives" in text
+        if name != "twins":
+            assert "variant = \"paper\"  one of ['paper', 'released']" in text
     with pytest.raises(ConfigError, match="did you mean 'kbgan'"):
         show("kbgam")

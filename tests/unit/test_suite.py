@@ -173,6 +173,8 @@ def test_the_published_settings_of_sampling_methods_reach_the_runs(
 
 BATCHES = {"KBGAN": 100, "MANS": 400}
 """Of an epoch."""
+DISTINCT = {"kvc16k": 180_019, "tiva": 11_652}
+"""Distinct rows of train where some are repeated; MANS's sampler draws from these."""
 
 
 def test_batches_and_steps_of_sampling_methods_are_as_many_as_published_on_every_dataset() -> None:
@@ -186,9 +188,38 @@ def test_batches_and_steps_of_sampling_methods_are_as_many_as_published_on_every
                 epochs = held["training", "epochs"]
                 assert epochs * ceil(train / 400) == pytest.approx(100_000, rel=2e-3)
                 assert epochs // held["training", "evaluate_every"] == 10
+            elif label == "MANS":
+                distinct = DISTINCT.get(dataset, train)
+                assert distinct // BATCHES[label] == held["training", "batch_size"]
             else:
                 assert ceil(train / BATCHES[label]) == held["training", "batch_size"]
     assert len(found) == 3 * 5
+
+
+RELEASED = ("RSME", "OTKGE", "IMF", "MoMoK", "MyGO", "VISTA")
+
+
+def test_the_native_suite_is_of_released_code_and_of_openkes_epochs() -> None:
+    load_models()
+    native = load_suite(find_suite("main_table_native"))
+    everything = DatasetChoice(dataset="synthetic", features="all")
+    suite = native.model_copy(update={"datasets": (everything,)})
+    plan = expand(suite, {"data": {"features": "all"}}, only=["seed=0"])
+    runs = {run.label: run.spec for run in plan.runs}
+    for label in RELEASED:
+        assert runs[label].model.options["variant"] == "released", label
+        assert runs[label].training.epoch == "pass", label
+    for label in ("KBGAN", "MANS", "MMRNS"):
+        assert runs[label].negatives.strategy.options["variant"] == "released", label
+        assert runs[label].training.epoch == ("draws" if label == "MANS" else "pass"), label
+    for label in ("TransE", "RotatE", "NativE", "AdaMF", "MoCME"):
+        assert runs[label].training.epoch == "draws", label
+    assert runs["MMRNS"].objective.subsampling
+    assert runs["MANS"].model.options["variant"] == "mans"
+    assert runs["KBGAN"].negatives.strategy.options["weight_decay"] == 1e-2
+    assert runs["OTKGE"].model.options["penalty"] == "rank"
+    assert runs["MyGO"].model.options["init"] == "released"
+    assert runs["VISTA"].objective.sides == runs["MyGO"].objective.sides == "one"
 
 
 def test_every_fragment_is_used() -> None:

@@ -14,7 +14,7 @@ from harness.catalog import create_model, load_models
 from harness.errors import ConfigError
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
-from harness.index import GraphIndex
+from harness.index import GraphIndex, Modality
 from harness.kernels import whole
 from harness.model import MODELS, Model
 from harness.plan.settings import Setting, build_spec
@@ -22,7 +22,7 @@ from harness.plan.spec import Protocol, RunSpec
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import fit
 from harness.training.procedures import StandardProcedure
-from harness.training.whole import distinct_queries
+from harness.training.whole import WholeLoss, distinct_queries
 
 load_models()
 N, R, D = 41, 3, 8
@@ -51,15 +51,23 @@ def gradients(loss: Tensor, *of: Tensor) -> tuple[Tensor, ...]:
     return torch.autograd.grad(2.0 * loss, of)
 
 
-def test_one_against_all_is_torchs_cross_entropy() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+def test_one_against_all_is_torchs_cross_entropy(smoothing: float) -> None:
     query, table, targets = vectors(19, 0), vectors(N, 1), torch.arange(19) * 2
-    ours, theirs = (
-        whole.softmax_loss(query, table, targets),
-        F.cross_entropy(query @ table.T, targets),
-    )
+    ours = whole.softmax_loss(query, table, targets, smoothing=smoothing)
+    theirs = F.cross_entropy(query @ table.T, targets, label_smoothing=smoothing)
     assert torch.allclose(ours, theirs)
     pairs = zip(gradients(ours, query, table), gradients(theirs, query, table), strict=True)
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
+
+
+def test_without_smoothing_the_softmax_loss_is_to_the_bit_what_it_is_by_default() -> None:
+    def made(**smoothing: float) -> tuple[Tensor, ...]:
+        query, table = vectors(19, 0), vectors(N, 1)
+        loss = whole.softmax_loss(query, table, torch.arange(19), **smoothing)
+        return loss, *gradients(loss, query, table)
+
+    assert all(map(torch.equal, made(), made(smoothing=0.0)))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -149,6 +157,58 @@ def test_the_loss_of_a_batch_is_that_of_its_scores() -> None:
     tails = F.cross_entropy(model.score_all(tables, head, relation, "tail"), tail)
     heads = F.cross_entropy(model.score_all(tables, tail, relation, "head"), head)
     assert torch.allclose(loss, (tails + heads) / 2)
+
+
+def whole_loss(batch: Tensor, **objective: Any) -> tuple[Tensor, Model]:
+    """Return the one_vs_all loss of triples with a model ComplEx."""
+    spec = spec_of("complex", "one_vs_all")
+    spec = spec.model_copy(update={"objective": spec.objective.model_copy(update=objective)})
+    model = create_model("complex", {"dim": 8}, circle(), {}, seed=0)
+    loss = WholeLoss(model, circle(), spec, torch.device("cpu"))
+    return loss(batch, torch.Generator().manual_seed(4))[0].detach(), model
+
+
+def test_label_smoothing_is_that_of_the_scores_of_both_sides() -> None:
+    batch = circle().train[:30]
+    ours, model = whole_loss(batch, softmax_smoothing=0.2)
+    head, relation, tail = batch.unbind(1)
+    with torch.no_grad():
+        tables = model.encode()
+        scores = [
+            model.score_all(tables, head, relation, "tail"),
+            model.score_all(tables, tail, relation, "head"),
+        ]
+        right = F.cross_entropy(torch.cat(scores), torch.cat([tail, head]), label_smoothing=0.2)
+    assert torch.allclose(ours, right, atol=1e-5)
+
+
+def test_a_fair_coin_chooses_the_side_of_a_triple_that_is_asked_for() -> None:
+    batch = circle().train[:30]
+    ours, model = whole_loss(batch, sides="one")
+    coin = torch.rand(30, generator=torch.Generator().manual_seed(4)) < 0.5
+    assert coin.any()
+    assert not coin.all()
+    losses = []
+    with torch.no_grad():
+        for (head, relation, tail), predicts_tail in zip(batch[:, :, None], coin, strict=True):
+            side, anchor, target = ("tail", head, tail) if predicts_tail else ("head", tail, head)
+            scores = model.score_all(model.encode(), anchor, relation, side)  # type: ignore[arg-type]
+            losses.append(F.cross_entropy(scores, target))
+    assert torch.allclose(ours, torch.stack(losses).mean(), atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["complex", "vista", "mygo", "imf"])
+def test_a_batch_of_one_triple_has_one_query(model: str) -> None:
+    spec = spec_of(model, "one_vs_all")
+    objective = spec.objective.model_copy(update={"sides": "one"})
+    spec = spec.model_copy(update={"objective": objective})
+    text = Modality("text", torch.randn(N, 5), torch.ones(N, dtype=torch.bool))
+    made = create_model(model, {"dim": 8}, circle(), {"text": text}, seed=0)
+    loss = WholeLoss(made, circle(), spec, torch.device("cpu"))
+    for seed in range(4):  # both sides come up
+        value, _ = loss(circle().train[:1], torch.Generator().manual_seed(seed))
+        value.backward()
+        assert value.isfinite()
 
 
 def test_queries_of_k_against_all_are_each_asked_once_an_epoch() -> None:

@@ -74,6 +74,26 @@ def test_l3_weighs_the_cubes_of_a_batch(
     assert float(added.detach()) == pytest.approx(n3(model, real=real, reverse=reverse), rel=1e-5)
 
 
+def test_the_code_of_otkge_divides_by_the_rank_and_so_grows_with_the_batch() -> None:
+    model = made("otkge", l3=WEIGHT, penalty="rank")
+    added = model.penalty(model.encode(), BATCH[:, ::2], BATCH[:, 1])
+    assert added is not None
+    # Its loop: for factor in factors: for f in factor: weight * sum(f^3) / f.shape[0].
+    with torch.no_grad():
+        entity = model.encode()["entity"].double().numpy()
+    relation = model.get_parameter("relation").detach().double().numpy()
+    examples = [(h, r, t) for h, r, t in TRIPLES] + [(t, r + R, h) for h, r, t in TRIPLES]
+    total = 0.0
+    for factor in (
+        [moduli(entity[h], real=False) for h, _, _ in examples],
+        [moduli(relation[r], real=False) for _, r, _ in examples],
+        [moduli(entity[t], real=False) for _, _, t in examples],
+    ):
+        for f in factor:
+            total += WEIGHT * (f**3).sum() / f.shape[0]
+    assert float(added.detach()) == pytest.approx(total, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", ["distmult", "complex", "rsme", "otkge"])
 def test_without_a_weight_there_is_no_penalty(name: str) -> None:
     model = made(name, l3=0.0)

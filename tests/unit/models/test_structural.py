@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from harness.catalog import create_model, load_models
+from harness.cli.models import show
 from harness.index import GraphIndex, Side
+from harness.kernels import dropout
 from harness.model import Model
 from tests.unit.models.conftest import DIM, TRIPLES, N, R, Vector, l1, moduli, rotated, unit_of
 
@@ -116,3 +118,32 @@ def test_entities_of_pairre_count_by_their_direction_alone() -> None:
         before = model.score_triples(triples)
         model.get_parameter("entity").mul_(torch.arange(1.0, N + 1)[:, None])
         torch.testing.assert_close(model.score_triples(triples), before, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["tail", "head"])
+@pytest.mark.parametrize("name", ["distmult", "complex"])
+def test_dropout_is_of_the_known_entity_in_training_alone(name: str, side: Side) -> None:
+    plain, model = made(name), made(name, dropout=0.4)
+    head, relation, _ = torch.tensor(TRIPLES).T
+
+    def query(of: Model, anchors: dict[str, torch.Tensor]) -> torch.Tensor:
+        rows = torch.arange(len(head))
+        found: torch.Tensor = of.queries(anchors, rows, relation, side).terms[0].query.detach()
+        return found
+
+    anchors = {"entity": plain.encode()["entity"].detach()[head]}
+    assert torch.equal(query(model, anchors), query(plain, anchors))
+    torch.manual_seed(5)
+    dropped = {"entity": dropout(anchors["entity"], 0.4)}
+    torch.manual_seed(5)
+    found = query(model.train(), anchors)
+    assert torch.equal(found, query(plain, dropped))
+    assert not torch.equal(found, query(plain, anchors))
+    torch.manual_seed(5)
+    assert torch.equal(query(plain.train(), anchors), query(plain, anchors))
+
+
+@pytest.mark.parametrize("name", ["distmult", "complex"])
+def test_dropout_is_shown(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show(name)
+    assert "dropout = 0.0" in capsys.readouterr().out
