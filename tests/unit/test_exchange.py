@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import itertools
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,9 @@ def test_the_same_export_again_changes_no_byte(
     times = {name: (first / name).stat().st_mtime_ns for name in before}
     export(filled, ["r3", "r2", "r1"], first, runs=runs)
     export(filled, ["r1", "r2", "r3"], second, runs=runs)
+    assert before["main.jsonl.gz"][4:8] == bytes(4)  # gzip's date
+    with zipfile.ZipFile(first / "main.ranks.npz") as archive:
+        assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     assert contents(first) == contents(second) == before
     assert {name: (first / name).stat().st_mtime_ns for name in before} == times
 
