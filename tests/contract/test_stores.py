@@ -425,6 +425,8 @@ EVERYTHING = Wanted(
     diagnostics=frozenset({"parameters"}),
     last_epoch=True,
     timings=frozenset({"train.epoch", "memory.peak"}),
+    history=True,
+    provenance=True,
 )
 
 
@@ -461,6 +463,8 @@ def test_outcomes_are_records_without_what_is_not_wanted(
     assert found.metrics == {MetricPlace("mrr"): 0.5, MetricPlace("mrr", split="valid"): 0.25}
     assert found.diagnostics == {"parameters": 12.0}
     assert found.last_epoch == {"epoch": 2.0, "easy": 0.75}
+    assert found.history == ({"epoch": 1.0, "easy": 0.5}, {"epoch": 2.0, "easy": 0.75})
+    assert found.provenance == record.provenance
     assert found.timings == {"train.epoch": 3.0}  # the mean of its samples; no peak was measured
     assert found.notes == ("second to none", "a remark")
     assert found.modalities == ("text", "image")
