@@ -360,6 +360,19 @@ def test_a_changed_byte_of_ranks_is_refused_or_changes_nothing(
     assert noticed > len(whole) / 7 / 2
 
 
+def test_an_array_under_the_name_of_another_is_refused(exported: Path, tmp_path: Path) -> None:
+    path = exported / "other.ranks.npz"
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    first, second, *_ = members
+    members[first] = members[second]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    digest = first.removesuffix(".npy")
+    refused(exported, tmp_path, rf"other\.ranks\.npz: array {digest} holds other values than its")
+
+
 def test_a_missing_file_of_ranks_and_ranks_without_records_are_refused(
     exported: Path, tmp_path: Path
 ) -> None:
