@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from harness.evaluation.ranks import Ranks
 from harness.plan.spec import RunSpec
 from harness.store.records import MetricValue, RunRecord
 
-__all__ = ["problems", "sealed_problems"]
+__all__ = ["RankSource", "SealedSource", "problems", "sealed_problems"]
 
 SAME = 1e-9
 """Greatest relative difference of equal numbers: libraries add in different orders."""
@@ -30,12 +31,28 @@ Place = tuple[str, str, str, str]
 """Split, side, bucket, metric: what tells the numbers of a run apart."""
 
 
-def problems(record: RunRecord, ranks: Path) -> list[str]:
+class RankSource(Protocol):
+    """Ranks that are stored elsewhere than in a file of their own; printed as where they are."""
+
+    def load(self) -> Ranks | None:
+        """Load the ranks, None when there are none; errors as ``Ranks.load``."""
+        ...
+
+
+class SealedSource(Protocol):
+    """The same for the test ranks of earlier epochs."""
+
+    def load(self) -> Mapping[int, shadow.Shadow]:
+        """Load the ranks by epoch; errors as ``Ranks.load``."""
+        ...
+
+
+def problems(record: RunRecord, ranks: Path | RankSource) -> list[str]:
     """Return what cannot be true of a record, one line each; every line names the run.
 
     Args:
         record: of any run; a failed one has settings alone.
-        ranks: its file of ranks; when there is none the record is looked at alone.
+        ranks: its ranks or their file; when there are none the record is looked at alone.
     """
     run = f"run {record.run_id}: "
     try:
@@ -48,12 +65,13 @@ def problems(record: RunRecord, ranks: Path) -> list[str]:
             (m.split, m.side, m.bucket, m.metric): m for m in record.metrics
         }
         found += _other_parts(numbers)
-        if ranks.is_file():
-            found += _other_ranks(numbers, spec, ranks)
+        found += _other_ranks(numbers, spec, ranks)
     return [f"{run}{problem}" for problem in found]
 
 
-def sealed_problems(record: RunRecord, sealed: Path, ranks: Path) -> list[str]:
+def sealed_problems(
+    record: RunRecord, sealed: Path | SealedSource, ranks: Path | RankSource
+) -> list[str]:
     """Return what cannot be true of the test ranks that an audit sealed, one line each.
 
     They are of epochs that were validated and of the triples that were tested, and those of the
@@ -61,12 +79,12 @@ def sealed_problems(record: RunRecord, sealed: Path, ranks: Path) -> list[str]:
 
     Args:
         record: of the run.
-        sealed: folder of its sealed ranks; nothing is wrong when there are none.
-        ranks: its file of ranks.
+        sealed: its sealed ranks or their folder; nothing is wrong when there are none.
+        ranks: its ranks or their file.
     """
     try:
-        epochs = shadow.read(sealed)
-        tested = Ranks.load(ranks) if ranks.is_file() and epochs else None
+        epochs = shadow.read(sealed) if isinstance(sealed, Path) else sealed.load()
+        tested = _load(ranks) if epochs else None
     except DataError as error:
         return [f"run {record.run_id}: {error}"]
     validated = {round(row["epoch"]) for row in record.history if "valid_mrr" in row}
@@ -124,12 +142,22 @@ def _not_the_mean(whole: MetricValue, parts: list[MetricValue]) -> str:
     return ""
 
 
-def _other_ranks(numbers: Mapping[Place, MetricValue], spec: RunSpec, path: Path) -> Iterator[str]:
-    """Yield what is wrong with a file of ranks, or that other numbers follow from it."""
+def _load(ranks: Path | RankSource) -> Ranks | None:
+    if isinstance(ranks, Path):
+        return Ranks.load(ranks) if ranks.is_file() else None
+    return ranks.load()
+
+
+def _other_ranks(
+    numbers: Mapping[Place, MetricValue], spec: RunSpec, path: Path | RankSource
+) -> Iterator[str]:
+    """Yield what is wrong with stored ranks, or that other numbers follow from them."""
     try:
-        ranks = Ranks.load(path)
+        ranks = _load(path)
     except DataError as error:
         yield str(error)
+        return
+    if ranks is None:
         return
     if set(ranks.sides) != set(spec.protocol.sides):
         yield f"{path}: ranks of {', '.join(ranks.sides)}, not {', '.join(spec.protocol.sides)}"

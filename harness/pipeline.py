@@ -345,7 +345,8 @@ def _provenance(device: torch.device) -> dict[str, Any]:
 
 def _with_test(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> dict[str, Any]:
     """Return the provenance of the training with what the test has otherwise, and its end."""
-    other = {k: v for k, v in tested.items() if k != "finished" and v != trained.get(k)}
+    apart = ("finished", "load")  # of any two moments
+    other = {k: v for k, v in tested.items() if k not in apart and v != trained.get(k)}
     if not other:
         return {**trained, "finished": tested["finished"]}
     return {**trained, "tested": {**other, "finished": tested["finished"]}}

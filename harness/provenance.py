@@ -64,6 +64,14 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def _load() -> float | None:
+    """Return how many processes were busy in the last minute, None where that is not known."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):  # not on Windows
+        return None
+
+
 def describe(*, device: str, threads: int, kernels: str) -> dict[str, Any]:
     """Return plain values that name the code, the versions and the machine.
 
@@ -73,6 +81,7 @@ def describe(*, device: str, threads: int, kernels: str) -> dict[str, Any]:
         kernels: implementation of the kernels it used.
     """
     git = git_state()
+    load = _load()
     return {
         "commit": git[0] if git else None,
         "dirty": git[1] if git else None,
@@ -85,5 +94,6 @@ def describe(*, device: str, threads: int, kernels: str) -> dict[str, Any]:
         "device": device,
         "threads": threads,
         "kernels": kernels,
+        **({} if load is None else {"load": load}),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,7 +54,13 @@ def upgrade(
 
 @app.command("import")
 def import_(
-    folder: Annotated[Path, typer.Argument(help="Folder of exported records (RUN.json).")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of exported records, or one file of it (SUITE.jsonl.gz; RUN.json of an "
+            "earlier version)."
+        ),
+    ],
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -63,12 +70,19 @@ def import_(
     """
     from harness.exchange import import_records
 
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder")
+    if not source.exists():
+        raise ConfigError(f"{source}: no such file or folder")
     with opened(results, create=True) as store:
-        taken = import_records(store, folder, runs=home(results) / "runs")
+        taken = import_records(store, source, runs=home(results) / "runs")
         prepare(store, home(results))
-        _tell(store, taken, str(folder), as_json)
+        _tell(store, taken, str(source), as_json)
+    for suite, count in sorted(Counter(cell.suite for cell in taken.absent).items()):
+        typer.echo(
+            f"suite {suite}: {count} {'runs of it are' if count > 1 else 'run of it is'} in "
+            "another file; "
+            f"`harness db import {source.parent}` takes over all of them",
+            err=True,
+        )
 
 
 @app.command()
@@ -142,7 +156,7 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Option(help="Folder that gets RUN.json and RUN.npz.")],
+    out: Annotated[Path, typer.Option(help="Folder that gets SUITE.jsonl.gz and SUITE.ranks.npz.")],
     run: Annotated[list[str] | None, typer.Option(help="This run (repeatable).")] = None,
     suite: Annotated[list[str] | None, typer.Option(help="This suite's runs or stages.")] = None,
     results: Home = None,
@@ -160,10 +174,17 @@ def export(
         if not run and not suite:
             ids = [run_id for run_id, status in store.statuses().items() if status != "failed"]
             benchmarks = list(store.benchmarks())
-        written = write(store, ids, out, runs=home(results) / "runs", benchmarks=benchmarks)
+        written = write(
+            store,
+            ids,
+            out,
+            runs=home(results) / "runs",
+            benchmarks=benchmarks,
+            suites=set(suite) if suite and not run else None,
+        )
     for path in written:
         typer.echo(path)
-    typer.echo(f"{sum(p.suffix == '.json' for p in written)} records in {out}", err=True)
+    typer.echo(f"{len(set(ids)) + len(benchmarks)} records in {out}", err=True)
 
 
 def _finished(store: ResultStore, suite: str) -> list[str]:

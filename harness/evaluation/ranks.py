@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,15 @@ from harness.errors import DataError
 if TYPE_CHECKING:
     from harness.index import Side  # imports torch, which stored ranks are read without
 
-__all__ = ["Ranks", "SideCounts", "Ties", "rank_of"]
+__all__ = [
+    "UNREADABLE",
+    "Ranks",
+    "SideCounts",
+    "Ties",
+    "encode_arrays",
+    "rank_of",
+    "read_arrays",
+]
 
 Ties = Literal["realistic", "optimistic", "pessimistic"]
 Counts = NDArray[np.int32]
@@ -101,7 +110,7 @@ class Ranks:
             arrays["warm"] = self.warm
         temporary = path.with_name(f".{path.name}.tmp")
         with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            _write_arrays(file, arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -113,18 +122,27 @@ class Ranks:
         Raises:
             DataError: the file is damaged, or its counts are impossible; the message names it.
         """
+        return cls.from_arrays(read_arrays(path), str(path))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], source: str) -> Ranks:
+        """Build ranks from the arrays of a rank file.
+
+        Args:
+            arrays: arrays by name.
+            source: file that they are from, for messages.
+
+        Raises:
+            DataError: an array is missing or of another shape, or its counts are impossible.
+        """
         try:
-            found = _arrays(path)
-        except _UNREADABLE as error:
-            raise DataError(f"{path}: not a complete rank file ({error})") from error
-        try:
-            return _of_arrays(found)
+            return _of_arrays(arrays)
         except ValueError as error:
-            raise DataError(f"{path}: {error}") from None
+            raise DataError(f"{source}: {error}") from None
 
 
 _COUNTS = ("better", "tied", "candidates")
-_UNREADABLE = (
+UNREADABLE = (
     *(OSError, EOFError, zipfile.BadZipFile, zlib.error),
     *(ValueError, SyntaxError, KeyError),  # numpy, of a header
     *(MemoryError, OverflowError),  # numpy, of a size that no array has
@@ -133,13 +151,32 @@ _UNREADABLE = (
 """What reading a damaged or a foreign file raises."""
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    with path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise zipfile.BadZipFile("no zip archive, or cut off")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of a rank file, unchecked.
+
+    Raises:
+        DataError: the file is damaged or cut off; the message names it.
+    """
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise zipfile.BadZipFile("no zip archive, or cut off")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+    except UNREADABLE as error:
+        raise DataError(f"{path}: not a complete rank file ({error})") from error
+
+
+def encode_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Encode arrays as the content of a rank file."""
+    buffer = io.BytesIO()
+    _write_arrays(buffer, arrays)
+    return buffer.getvalue()
+
+
+def _write_arrays(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def _of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Ranks:

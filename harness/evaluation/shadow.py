@@ -8,13 +8,14 @@ writes each epoch anew without looking at what is there. Nothing reads them but 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harness.evaluation.ranks import Ranks
 
-__all__ = ["FOLDER", "Shadow", "files", "place_of", "read", "write"]
+__all__ = ["FOLDER", "Shadow", "by_epoch", "files", "place_of", "read", "write"]
 
 FOLDER = "shadow"
 """Name of the folder in that of a run."""
@@ -66,10 +67,22 @@ def read(folder: Path) -> Mapping[int, Shadow]:
     Raises:
         DataError: a file is damaged; the message names it.
     """
-    held = {place_of(path.name): path for path in files(folder)}
+    return by_epoch({path.name: partial(Ranks.load, path) for path in files(folder)})
+
+
+def by_epoch(loaders: Mapping[str, Callable[[], Ranks]]) -> Mapping[int, Shadow]:
+    """Return the sealed ranks by epoch, ascending, without epochs that lack one of the two files.
+
+    Args:
+        loaders: file name -> function that loads its ranks.
+
+    Raises:
+        DataError: the ranks are damaged.
+    """
+    held = {place_of(name): load for name, load in loaders.items()}
     epochs = sorted({place[0] for place in held if place})
     return {
-        epoch: Shadow(Ranks.load(held[epoch, "filtered"]), Ranks.load(held[epoch, "raw"]))
+        epoch: Shadow(held[epoch, "filtered"](), held[epoch, "raw"]())
         for epoch in epochs
         if (epoch, "filtered") in held and (epoch, "raw") in held
     }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from harness.report import costs
 from harness.report.aggregate import (
     Change,
     Summary,
@@ -26,6 +27,7 @@ from harness.report.questions import ALPHA, Ask, Asked, Opponents, mark
 from harness.report.reasons import missing_reason
 from harness.report.results import Entry, Result, SuiteResults
 from harness.report.table import Basis, Column, Heading, Table, TableCell, TableRow
+from harness.store.outcomes import Outcome
 from harness.store.records import EXTERNAL
 
 __all__ = ["NO_FEATURES", "assemble", "mean_over", "row_specs"]
@@ -145,6 +147,11 @@ class _Assembly:
         )
 
     @cached_property
+    def has_costs(self) -> bool:
+        """Whether some column shows processor time."""
+        return any(METRICS[column.metric].source == "costs" for column in self.columns)
+
+    @cached_property
     def shown(self) -> tuple[Result, ...]:
         """Results with a value on the datasets shown."""
         names = {dataset.name.lower() for dataset in self.definition.datasets}
@@ -170,10 +177,11 @@ class _Assembly:
 
     def cell(self, spec: RowSpec, column: Column) -> TableCell:
         result = self.results.find(spec.label, column.dataset)
-        values = _values(result, column) if result else {}
+        target = self.target(spec, column)
+        values = _values(result, column, target) if result else {}
         published = self.published_value(spec, column)
         if result is None or not values:
-            reason = missing_reason(self.definition, spec, column, self.results)
+            reason = missing_reason(self.definition, spec, column, self.results, target)
             return TableCell(published=published, reason=reason)
         summary = summarise(list(values.values()))
         change = self.change(spec, column, result)
@@ -199,6 +207,13 @@ class _Assembly:
         table = self.published.tables[self.definition.published]
         return table.value(spec.published, column.dataset, column.metric)
 
+    def target(self, spec: RowSpec, column: Column) -> float | None:
+        """Return the MRR that is published of a row on the dataset of a column."""
+        if not (self.published and self.definition.published and spec.published):
+            return None
+        table = self.published.tables[self.definition.published]
+        return table.value(spec.published, column.dataset, "mrr")
+
     def change(self, spec: RowSpec, column: Column, result: Result) -> Change | None:
         against = next(d.against for d in self.definition.datasets if d.name == column.dataset)
         if against:
@@ -209,7 +224,8 @@ class _Assembly:
                 return None
         if beside is None or column.higher_is_better is None:
             return None
-        values, baseline = _values(result, column), _values(beside, column)
+        target = self.target(spec, column)
+        values, baseline = (_values(each, column, target) for each in (result, beside))
         if not baseline:
             return None
         if not _share_streams(result, beside):
@@ -225,12 +241,16 @@ class _Assembly:
             notes.append(FOREIGN[kind])
         elif not self.common_features and result.features != NO_FEATURES:
             notes.append(f"measured with {_features(result)}")
-        if len(values) < len(result.runs):
+        if column.metric == "cost.published" and len(values) < len(result.records):
+            notes.append(f"reached by {len(values)} of {len(result.records)} seeds")
+        elif len(values) < len(result.runs):
             notes.append(_partial(result, len(values)))
         elif tuple(values) != self.usual_seeds:
             notes.append(_over_seeds(tuple(values)))
         if result.tried != self.usual_trials:
             notes.append(_best_of(result.tried).lower())
+        if METRICS[column.metric].source == "costs" and (note := costs.load_note(result.records)):
+            notes.append(note)
         if column.split and len(values) > 1 and len(set(values.values())) == 1:
             notes.append(SAME)
         return tuple(notes)
@@ -278,6 +298,7 @@ class _Assembly:
             notes += self.untested_notes()
             notes.append(f"Protocol: {self.results.protocol}.")
             notes += self.feature_notes()
+            notes += costs.notes(_runs(self.shown)) if self.has_costs else ()
         for dataset in self.definition.datasets:
             here = [r for r in self.shown if r.dataset.lower() == dataset.name.lower()]
             own = [dataset.note] if here and dataset.note else []
@@ -285,6 +306,8 @@ class _Assembly:
                 [*own, *(note for r in here for record in r.records for note in record.notes)]
             )
             notes.extend(self.about(dataset, remark) for remark in remarks)
+            if self.has_costs and (total := costs.total_note(_runs(here))):
+                notes.append(self.about(dataset, total))
         return (*notes, *self.definition.footnotes)
 
     def about(self, dataset: DatasetSpec, remark: str) -> str:
@@ -347,8 +370,8 @@ def _column(dataset: DatasetSpec, leader: DatasetSpec, text: str) -> Column:
     )
 
 
-def _values(result: Result, column: Column) -> dict[int, float]:
-    return result.values(column.metric, column.bucket, column.split)
+def _values(result: Result, column: Column, target: float | None = None) -> dict[int, float]:
+    return result.values(column.metric, column.bucket, column.split, target)
 
 
 def _share_streams(result: Result, other: Result) -> bool:
@@ -374,6 +397,11 @@ def _not_marked(asked: Asked) -> Iterator[str]:
         yield "No marks in columns where the ranks of runs are not there to be compared."
     if asked.answered and not any(c.mark or c.sign for row in asked.grid for c in row):
         yield f"No difference is significant (p < {ALPHA:g}, Holm over {asked.answered} tests)."
+
+
+def _runs(results: Iterable[Result]) -> Collection[Outcome]:
+    """Return the runs of results that succeeded, each once."""
+    return {record.run_id: record for result in results for record in result.records}.values()
 
 
 def _seeds(result: Result) -> tuple[int, ...]:

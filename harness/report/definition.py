@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from harness.config.base import Config
 from harness.errors import suggest
 from harness.plan.complexity import Factor, Stage
+from harness.report.costs import TIMINGS
 from harness.store.outcomes import MetricPlace, Wanted
 
 __all__ = [
@@ -48,15 +49,15 @@ class Metric:
         factor: printed value = stored value times factor (fractions become percent).
         higher_is_better: False for ranks, None for what is neither good nor bad.
         decimals: digits behind the point.
-        source: the record's ranking metrics, the last epoch of its history, its diagnostics, or its
-            timings (of several samples the mean).
+        source: the record's ranking metrics, the last epoch of its history, its diagnostics, its
+            timings (of several samples the mean), or processor time (``harness.report.costs``).
     """
 
     title: str
     factor: float = 100.0
     higher_is_better: bool | None = True
     decimals: int = 2
-    source: Literal["metrics", "history", "diagnostics", "timings"] = "metrics"
+    source: Literal["metrics", "history", "diagnostics", "timings", "costs"] = "metrics"
 
 
 METRICS = {
@@ -73,6 +74,10 @@ METRICS = {
     "backbone_parameters": Metric("Backbone (k)", 1e-3, None, 0, "diagnostics"),
     "train.epoch": Metric("s/epoch", 1.0, None, 1, "timings"),
     "memory.peak": Metric("MiB", 2**-20, None, 0, "timings"),
+    "cost.best": Metric("CPU h to best", 1 / 3600, None, 3, "costs"),
+    "cost.total": Metric("CPU h, all", 1 / 3600, None, 3, "costs"),
+    "cost.epoch": Metric("CPU s/epoch", 1.0, None, 1, "costs"),
+    "cost.published": Metric("CPU h to paper", 1 / 3600, None, 3, "costs"),
 }
 """What a table or figure can show, by its name in the records."""
 
@@ -103,11 +108,16 @@ def wanted(metrics: Iterable[str]) -> Wanted:
     """Return what must be read of a run to show some metrics."""
     places = [parse_metric(text) for text in metrics]
     sources = {place.metric: METRICS[place.metric].source for place in places}
+    diagnostics = {name for name, where in sources.items() if where == "diagnostics"}
+    timings = {name for name, where in sources.items() if where == "timings"}
+    costs = "costs" in sources.values()
     return Wanted(
         metrics=frozenset(place for place in places if sources[place.metric] == "metrics"),
-        diagnostics=frozenset(name for name, where in sources.items() if where == "diagnostics"),
+        diagnostics=frozenset(diagnostics | ({"best_epoch"} if costs else set())),
         last_epoch="history" in sources.values(),
-        timings=frozenset(name for name, where in sources.items() if where == "timings"),
+        timings=frozenset(timings | (set(TIMINGS) if costs else set())),
+        history=costs,
+        provenance=costs,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.report.definition import Definition, RowSpec
+from harness.report.costs import best_validation, is_timed
+from harness.report.definition import METRICS, Definition, RowSpec
 from harness.report.results import Result, SuiteResults
 from harness.report.table import Column
 
@@ -10,7 +11,11 @@ __all__ = ["missing_reason"]
 
 
 def missing_reason(
-    definition: Definition, spec: RowSpec, column: Column, results: SuiteResults
+    definition: Definition,
+    spec: RowSpec,
+    column: Column,
+    results: SuiteResults,
+    target: float | None = None,
 ) -> str:
     """Return why a row has no value in a column.
 
@@ -19,6 +24,7 @@ def missing_reason(
         spec: the row.
         column: the column.
         results: what the store holds of the suite.
+        target: published MRR in percent, None where none is printed.
     """
     result = results.find(spec.label, column.dataset)
     if result is None:
@@ -26,6 +32,8 @@ def missing_reason(
     failed = [run for run in result.runs if run.failure]
     if result.untested and column.split == "test":
         return f"validated and not tested: `{results.test_command}` tests it"
+    if result.records and METRICS[column.metric].source == "costs":
+        return _no_cost(result, column, target)
     if result.records:
         return f"not measured: the runs hold no {column.title}"
     if failed:
@@ -37,6 +45,17 @@ def missing_reason(
     if not result.planned:
         return f"not run: {'; '.join(result.reasons)}"
     return _not_run(results, _model_of(spec, results) if results.records else "")
+
+
+def _no_cost(result: Result, column: Column, target: float | None) -> str:
+    """Return why no processor time can be counted of runs that succeeded."""
+    if not any(map(is_timed, result.records)):
+        return "the runs hold no times of epochs"
+    if column.metric == "cost.published" and target is None:
+        return "no MRR is published"
+    best = best_validation(result.records)
+    reached = "was not validated" if best is None else f"reached {best:.2f}"
+    return f"validation {reached}, published are {target:.2f}"
 
 
 def _not_planned(

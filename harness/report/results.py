@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from harness.errors import ConfigError, StoreError
 from harness.plan.spec import Protocol
 from harness.plan.suite import find_suite, load_suite
+from harness.report.costs import cost
 from harness.report.definition import METRICS
 from harness.store.outcomes import MetricPlace, Outcome
 
@@ -105,10 +106,21 @@ class Result:
         found = _values(self.records, MetricPlace(metric, bucket))
         return {record.seed: (record.run_id, value) for record, value in found}
 
-    def values(self, metric: str, bucket: str = "all", split: str = "test") -> dict[int, float]:
-        """Return the values by seed, in the printed unit."""
+    def values(
+        self,
+        metric: str,
+        bucket: str = "all",
+        split: str = "test",
+        target: float | None = None,
+    ) -> dict[int, float]:
+        """Return the values by seed, in the printed unit.
+
+        Args:
+            metric, bucket, split: where they are.
+            target: published MRR in percent, which "cost.published" is the time to.
+        """
         factor = METRICS[metric].factor
-        found = _values(self.records, MetricPlace(metric, bucket, split))
+        found = _values(self.records, MetricPlace(metric, bucket, split), target)
         return {record.seed: value * factor for record, value in found}
 
 
@@ -246,7 +258,9 @@ def refuse_mixtures(table: str, sources: Sequence[SuiteResults]) -> None:
             raise StoreError(f"table '{table}': {what}: {seen}; one table never mixes them")
 
 
-def _values(records: Sequence[Outcome], place: MetricPlace) -> list[tuple[Outcome, float]]:
+def _values(
+    records: Sequence[Outcome], place: MetricPlace, target: float | None = None
+) -> list[tuple[Outcome, float]]:
     """Return the runs that have a value, with it."""
     match METRICS[place.metric].source:
         case "metrics":
@@ -257,4 +271,6 @@ def _values(records: Sequence[Outcome], place: MetricPlace) -> list[tuple[Outcom
             found = [(record, record.diagnostics.get(place.metric)) for record in records]
         case "timings":
             found = [(record, record.timings.get(place.metric)) for record in records]
+        case "costs":
+            found = [(record, cost(record, place.metric, target)) for record in records]
     return [(record, value) for record, value in found if value is not None]

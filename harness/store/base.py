@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from harness.errors import ConfigError, StoreError
@@ -104,6 +105,7 @@ class ResultStore(Protocol):
       or an "ok" one (``supersedes``). A record that replaces another counts as the newest.
     * What was added is returned equal (``get(r.run_id) == r`` but for ``cells``, which only
       ``plan`` and ``add_cells`` keep).
+    * ``transaction`` undoes what was written in its block when the block raises.
     * ``plan`` replaces the cells of one (suite, variant), leaving others alone.
     * ``add_cells`` leaves every run in place and returns the cells whose place another run holds;
       a run takes the place of a reason for none (``takes_place``).
@@ -117,6 +119,10 @@ class ResultStore(Protocol):
     * StoreError is raised when the database is newer than the code, older (the message names
       ``harness db upgrade``), or not a harness database.
     """
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make everything that is written in a ``with`` block one change: all of it or nothing."""
+        ...
 
     def add(self, record: RunRecord) -> None:
         """Keep a record."""

@@ -27,6 +27,7 @@ __all__ = [
     "read",
     "read_benchmark",
     "read_record",
+    "validated",
     "write",
     "write_record",
     "write_whole",
@@ -82,15 +83,32 @@ def read(path: Path, kind: type[Content], known: int = RECORD_VERSION) -> Conten
         raise StoreError(f"{path}:{error.lineno}: not a record: {error.msg}") from None
     except (UnicodeDecodeError, RecursionError) as error:
         raise StoreError(f"{path}: not a record: {error}") from None
+    return validated(content, kind, str(path), known)
+
+
+def validated(
+    content: object, kind: type[Content], source: str, known: int = RECORD_VERSION
+) -> Content:
+    """Check the decoded content of a file of this version of the harness.
+
+    Args:
+        content: decoded JSON.
+        kind: type that it becomes.
+        source: file, with the line where it has several, for messages.
+        known: version of its layout.
+
+    Raises:
+        StoreError: it is of another version, or a value is not valid.
+    """
     version = content.get("version") if isinstance(content, dict) else None
     if version != known:
         raise StoreError(
-            f"{path}: version: this harness reads records of version {known}, this is {version!r}"
+            f"{source}: version: this harness reads records of version {known}, this is {version!r}"
         )
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise StoreError(f"{path}: {first_problem(error)}") from None
+        raise StoreError(f"{source}: {first_problem(error)}") from None
 
 
 def write(path: Path, content: Config) -> None:

@@ -20,11 +20,13 @@ class Taken:
         added: ids of the records that it did not hold (or held from an earlier stage).
         kept: how many it held already; they are left as they are.
         refused: cells whose place in a suite another run holds.
+        absent: cells whose runs are in none of the imported files, nor in the store.
     """
 
     added: Sequence[str]
     kept: int
     refused: Sequence[Cell] = ()
+    absent: Sequence[Cell] = ()
 
 
 def merge(store: ResultStore, other: ResultStore) -> Taken:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from harness.store.base import check_plan, supersedes, takes_place
 from harness.store.benchmarks import BenchmarkRecord
@@ -20,6 +21,16 @@ class MemoryStore:
         self._cells: dict[tuple[object, ...], Cell] = {}
         self._comparisons: dict[str, tuple[str, dict[int, Comparison]]] = {}
         self._benchmarks: dict[str, BenchmarkRecord] = {}
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make everything that is written in a ``with`` block one change."""
+        before = {n: dict(value) for n, value in vars(self).items() if isinstance(value, dict)}
+        try:
+            yield
+        except BaseException:
+            vars(self).update(before)
+            raise
 
     def add(self, record: RunRecord) -> None:
         """Keep a record."""

@@ -33,12 +33,16 @@ class Wanted(NamedTuple):
         diagnostics: by name.
         last_epoch: whether the numbers of the last epoch are.
         timings: by name.
+        history: whether the numbers of all epochs are.
+        provenance: whether it is.
     """
 
     metrics: frozenset[MetricPlace] = frozenset()
     diagnostics: frozenset[str] = frozenset()
     last_epoch: bool = False
     timings: frozenset[str] = frozenset()
+    history: bool = False
+    provenance: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Outcome:
         diagnostics: likewise.
         last_epoch: last entry of the history, {} when not wanted or when there is none.
         timings: the wanted ones that it holds; of several samples the mean.
+        history: numbers of all epochs, () when not wanted.
+        provenance: {} when not wanted.
     """
 
     run_id: str
@@ -69,6 +75,8 @@ class Outcome:
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     last_epoch: Mapping[str, float] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
+    history: tuple[Mapping[str, float], ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Outcomes(NamedTuple):
@@ -109,4 +117,6 @@ def outcome_of(record: RunRecord, wanted: Wanted) -> Outcome:
         diagnostics={k: v for k, v in record.diagnostics.items() if k in wanted.diagnostics},
         last_epoch=record.history[-1] if wanted.last_epoch and record.history else {},
         timings={name: mean(samples[name]) for name in wanted.timings if name in samples},
+        history=record.history if wanted.history else (),
+        provenance=record.provenance if wanted.provenance else {},
     )

@@ -80,14 +80,32 @@ class SqlStore:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writing = engine.execution_options(begin="BEGIN IMMEDIATE")
+        self._open: Connection | None = None
+        """The connection of the transaction that is open."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make everything that is written in a ``with`` block one change."""
+        with self._write() as connection:
+            self._open = connection
+            try:
+                yield
+            finally:
+                self._open = None
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
+        if self._open is not None:
+            yield self._open
+            return
         with _explained(self.engine.url), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
+        if self._open is not None:
+            yield self._open
+            return
         with _explained(self.engine.url), self._writing.begin() as connection:
             yield connection
 

@@ -53,6 +53,8 @@ def read_outcomes(connection: Connection, ids: Sequence[str], wanted: Wanted) ->
     diagnostics = reader.diagnostics(wanted.diagnostics)
     last = reader.last_epochs() if wanted.last_epoch else {}
     timings = reader.timings(wanted.timings)
+    history = reader.history() if wanted.history else {}
+    provenance = reader.provenance() if wanted.provenance else {}
     found: dict[str, Outcome] = {}
     for run_id, own in reader.each(_own, Run, *COLUMNS):
         if run_id not in reader.damaged:
@@ -63,6 +65,8 @@ def read_outcomes(connection: Connection, ids: Sequence[str], wanted: Wanted) ->
                 diagnostics=diagnostics.get(run_id, {}),
                 last_epoch=last.get(run_id, {}),
                 timings={name: mean(values) for name, values in timings.get(run_id, {}).items()},
+                history=history.get(run_id, ()),
+                provenance=provenance.get(run_id, {}),
             )
     return Read(found, reader.damaged)
 
@@ -129,6 +133,17 @@ class _Reader:
         at_end = tuple_(Epoch.run_id, Epoch.position).in_(last.group_by(Epoch.run_id))
         return dict(self.each(_epoch, Epoch, Epoch.run_id, Epoch.numbers, where=[at_end]))
 
+    def history(self) -> Mapping[str, tuple[dict[str, float], ...]]:
+        numbered: dict[str, list[tuple[int, dict[str, float]]]] = defaultdict(list)
+        columns = (Epoch.run_id, Epoch.position, Epoch.numbers)
+        for run_id, (position, numbers) in self.each(_numbered_epoch, Epoch, *columns):
+            numbered[run_id].append((position, numbers))
+        ordered = {i: sorted(rows, key=lambda row: row[0]) for i, rows in numbered.items()}
+        return {run_id: tuple(numbers for _, numbers in rows) for run_id, rows in ordered.items()}
+
+    def provenance(self) -> Mapping[str, dict[str, Any]]:
+        return dict(self.each(_mapping, Run, Run.run_id, cast(Run.provenance, Text)))
+
     def timings(self, wanted: frozenset[str]) -> Mapping[str, dict[str, list[float]]]:
         """All samples: the mean of some that cannot be read is none."""
         found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -172,6 +187,17 @@ def _named(_: str, name: str, value: object) -> tuple[str, float]:
 
 def _epoch(_: str, numbers: str) -> dict[str, float]:
     return {name: _number(value) for name, value in from_json(_text(numbers)).items()}
+
+
+def _numbered_epoch(run_id: str, position: int, numbers: str) -> tuple[int, dict[str, float]]:
+    return position, _epoch(run_id, numbers)
+
+
+def _mapping(_: str, text: str) -> dict[str, Any]:
+    value = from_json(_text(text))
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} is no mapping")
+    return value
 
 
 def _text(value: object) -> str:

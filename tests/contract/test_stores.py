@@ -72,6 +72,28 @@ def test_cells_of_a_record_are_not_kept_with_it(
     assert list(store.cells()) == []
 
 
+def test_a_transaction_that_raises_leaves_nothing(
+    store: ResultStore, make_record: MakeRecord
+) -> None:
+    def added() -> None:
+        with store.transaction():
+            store.add(make_record("aaaa"))
+            store.add(make_record("bbbb"))
+            store.add_cells([cell("bbbb")])
+            store.add_benchmark(measurement("a", 0.1))
+            assert list(store.ids()) == ["aaaa", "bbbb"]
+            raise ConfigError("stop")
+
+    store.add(make_record("aaaa", status="validated"))
+    with pytest.raises(ConfigError, match="stop"):
+        added()
+    assert store.find() == [make_record("aaaa", status="validated")]
+    assert (list(store.cells()), list(store.benchmarks())) == ([], [])
+    with store.transaction():
+        store.add(make_record("bbbb"))
+    assert list(store.ids()) == ["aaaa", "bbbb"]
+
+
 def test_the_same_record_twice_is_one_run(store: ResultStore, make_record: MakeRecord) -> None:
     for run_id in ("aaaa", "bbbb", "aaaa"):
         store.add(make_record(run_id))
@@ -403,6 +425,8 @@ EVERYTHING = Wanted(
     diagnostics=frozenset({"parameters"}),
     last_epoch=True,
     timings=frozenset({"train.epoch", "memory.peak"}),
+    history=True,
+    provenance=True,
 )
 
 
@@ -439,6 +463,8 @@ def test_outcomes_are_records_without_what_is_not_wanted(
     assert found.metrics == {MetricPlace("mrr"): 0.5, MetricPlace("mrr", split="valid"): 0.25}
     assert found.diagnostics == {"parameters": 12.0}
     assert found.last_epoch == {"epoch": 2.0, "easy": 0.75}
+    assert found.history == ({"epoch": 1.0, "easy": 0.5}, {"epoch": 2.0, "easy": 0.75})
+    assert found.provenance == record.provenance
     assert found.timings == {"train.epoch": 3.0}  # the mean of its samples; no peak was measured
     assert found.notes == ("second to none", "a remark")
     assert found.modalities == ("text", "image")

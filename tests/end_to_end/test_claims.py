@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.compare_text import as_words
+from harness.exchange.suite_file import read_suite_file
 from harness.report import significance
 from harness.report.claims import check, load_claims
 from harness.report.comparing import Comparer, RankFiles, ties_of
@@ -14,8 +15,9 @@ from harness.report.query import named_table
 from harness.report.render import render
 from harness.report.sides import find_sides
 from harness.report.versus import versus
-from harness.store.files import read_record
+from harness.store.files import write_whole
 from harness.store.memory import MemoryStore
+from harness.store.records import Cell
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -29,12 +31,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(runs: Path) -> MemoryStore:
     """The records as `harness db import` has them, without its audit, which other tests ask for."""
     store = MemoryStore()
-    for path in sorted((REPOSITORY / "results" / "records").glob("*.npz")):
-        record = read_record(path.with_suffix(".json"))
-        store.add(record)
-        store.add_cells(record.cells)
-        (runs / record.run_id).mkdir()
-        (runs / record.run_id / "ranks.npz").symlink_to(path)
+    cells: list[Cell] = []
+    for path in sorted((REPOSITORY / "results" / "records").glob("*.jsonl.gz")):
+        content = read_suite_file(path)
+        cells += content.cells
+        for run_id, run in content.runs.items():
+            if (ranks := content.ranks(run_id).content()) is not None:
+                store.add(run.record)
+                write_whole(runs / run_id / "ranks.npz", ranks)
+    stored = set(store.ids())
+    store.add_cells(cell for cell in cells if cell.run_id in stored)
     return store
 
 

@@ -7,6 +7,7 @@ own. A file that the page shows (its name, in code, above the block) is written 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import shlex
 import shutil
@@ -20,13 +21,15 @@ from typer.testing import CliRunner
 
 from harness.catalog import load_models
 from harness.cli.main import app
+from harness.exchange.suite_file import read_suite_file
 from harness.model import MODELS
 from harness.plan.expand import expand
 from harness.plan.suite import load_suite
 from harness.report import significance
 from harness.report.claims import load_claims
 from harness.report.files import load_definition
-from harness.store import open_store
+from harness.store import DATABASE, open_store, results_home
+from harness.store.files import write_whole
 from harness.store.records import Cell, RunRecord
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -184,14 +187,16 @@ def prepare_records(make_record: Callable[..., RunRecord]) -> None:
 
 def prepare_main_table(_: Callable[..., RunRecord]) -> None:
     """The committed records that docs/statistics.md speaks of."""
-    some = Path("some")
-    some.mkdir()
-    for path in Path("results/records").glob("*.npz"):
-        record = path.with_suffix(".json")
-        if '"main_table"' in record.read_text(encoding="utf-8"):
-            shutil.copy(path, some)
-            shutil.copy(record, some)
-    run("harness db import some")
+    files = [read_suite_file(path) for path in Path("results/records").glob("*.jsonl.gz")]
+    cells = [cell for file in files for cell in file.cells if cell.suite == "main_table"]
+    with contextlib.closing(open_store(results_home() / DATABASE)) as store:
+        store.add_cells(cells)
+        for file, run_id in itertools.product(files, {cell.run_id for cell in cells}):
+            if run_id in file.runs:
+                store.add(file.runs[run_id].record)
+                ranks = file.ranks(run_id).content()
+                assert ranks is not None
+                write_whole(results_home() / "runs" / run_id / "ranks.npz", ranks)
 
 
 def prepare_features(_: Callable[..., RunRecord]) -> None:

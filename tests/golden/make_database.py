@@ -11,9 +11,9 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
-from harness.exchange import export
 from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
 from harness.store import migrations, open_store
+from harness.store.files import write_record
 from harness.store.records import Cell, Comparison, MetricValue, RunRecord, TimingSample
 
 HERE = Path(__file__).parent
@@ -90,7 +90,10 @@ def main() -> None:
             cells.append(Cell(**none | {"reason": "needs image: feature set 'names' has text"}))
             store.plan("main", "", cells)
             store.keep_comparisons("main", "feedbeef", {2: COMPARISON})
-            export(store, store.ids(), HERE / name, runs=Path(folder))
+            for one in store.find():
+                placed = tuple(cell for cell in store.cells() if cell.run_id == one.run_id)
+                path = HERE / name / f"{one.run_id}.json"
+                write_record(path, one.model_copy(update={"cells": placed}))
         with contextlib.closing(sqlite3.connect(database)) as connection:
             # One file, without a log beside it, and small pages.
             connection.execute("PRAGMA journal_mode = DELETE")

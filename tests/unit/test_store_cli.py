@@ -273,10 +273,8 @@ def test_retry_of_a_finished_run_changes_nothing(filled: Path) -> None:
 def test_export_and_import_rebuild_the_database(filled: Path, tmp_path: Path) -> None:
     result = harness("db", "export", "--suite", "main", "--out", tmp_path / "records")
     assert "2 runs are not finished, left out" in result.stderr
-    assert sorted(Path(line).name for line in result.stdout.splitlines()) == [
-        "aaaa11112222.json",
-        "bbbb11112222.json",
-    ]
+    assert result.stdout.split() == [str(tmp_path / "records" / "main.jsonl.gz")]
+    assert "2 records in " in result.stderr
     new = tmp_path / "new"
     taken = harness("db", "import", tmp_path / "records", "--home", new, "--json")
     assert json.loads(taken.stdout) == {"added": ["aaaa11112222", "bbbb11112222"], "kept": 0}
@@ -289,9 +287,10 @@ def test_export_and_import_rebuild_the_database(filled: Path, tmp_path: Path) ->
 
 def test_export_of_chosen_runs(filled: Path, tmp_path: Path) -> None:
     harness("db", "export", "--run", "bbbb", "--out", tmp_path / "one")
-    assert [p.name for p in (tmp_path / "one").iterdir()] == ["bbbb11112222.json"]
-    harness("db", "export", "--out", tmp_path / "all")
-    assert len(list((tmp_path / "all").glob("*.json"))) == 2
+    assert "2 records in " in harness("db", "export", "--out", tmp_path / "all").stderr
+    for name, added in (("one", ["bbbb11112222"]), ("all", ["aaaa11112222", "bbbb11112222"])):
+        words = ("db", "import", tmp_path / name, "--home", tmp_path / f"{name}-home", "--json")
+        assert json.loads(harness(*words).stdout)["added"] == added
     with pytest.raises(ConfigError, match="no runs of a suite 'mian'; did you mean 'main'"):
         harness("db", "export", "--suite", "mian", "--out", tmp_path / "none")
     with pytest.raises(ConfigError, match="no run 'zz'"):
@@ -305,8 +304,22 @@ def test_import_names_the_places_that_another_run_holds(
     write_record(tmp_path / "eeee.json", make_record("eeee", cells=(cell("eeee"),)))
     result = harness("db", "import", tmp_path)
     assert "main, RotatE on atlas, seed 0: stays run aaaa11112222, not eeee" in result.stderr
-    with pytest.raises(ConfigError, match="no such folder"):
+    with pytest.raises(ConfigError, match="no such file or folder"):
         harness("db", "import", tmp_path / "nowhere")
+
+
+def test_import_of_one_suite_says_where_its_other_runs_are(
+    filled: Path, tmp_path: Path, make_record: MakeRecord
+) -> None:
+    with contextlib.closing(open_store(filled / "harness.db")) as store:
+        shared = cell("aaaa11112222").model_copy(update={"suite": "zeta"})
+        store.plan("zeta", "", [shared])
+    harness("db", "export", "--out", tmp_path / "records")
+    file = tmp_path / "records" / "zeta.jsonl.gz"
+    result = harness("db", "import", file, "--home", tmp_path / "new")
+    assert "0 records added" in result.stderr
+    expected = f"suite zeta: 1 run of it is in another file; `harness db import {file.parent}`"
+    assert expected in result.stderr
 
 
 def test_merge_adds_another_database(filled: Path, tmp_path: Path, make_record: MakeRecord) -> None:

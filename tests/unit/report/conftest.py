@@ -11,7 +11,7 @@ from harness.plan.spec import Protocol
 from harness.report import files
 from harness.report.definition import AxisValue, Definition, FigureDefinition
 from harness.store.memory import MemoryStore
-from harness.store.records import Cell, MetricValue, RunRecord
+from harness.store.records import Cell, MetricValue, RunRecord, TimingSample
 
 
 def record(
@@ -31,6 +31,8 @@ def record(
     settings: Mapping[str, object] | None = None,
     history: Sequence[Mapping[str, float]] = (),
     diagnostics: Mapping[str, float] | None = None,
+    timings: Mapping[str, float] | None = None,
+    provenance: Mapping[str, object] | None = None,
 ) -> RunRecord:
     """Return a record; ``values`` maps "metric", "metric/bucket" or "valid:metric" to values."""
     metrics = []
@@ -62,6 +64,8 @@ def record(
         metrics=tuple(metrics),
         history=tuple(map(dict, history)),
         diagnostics=dict(diagnostics or {}),
+        timings=tuple(TimingSample(name=n, value=v) for n, v in (timings or {}).items()),
+        provenance=dict(provenance or {}),
         error=error,
         notes=notes,
     )

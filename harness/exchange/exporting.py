@@ -1,0 +1,241 @@
+"""Records out of a store, into a folder of suite files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import audit
+from harness.errors import StoreError
+from harness.evaluation import shadow
+from harness.exchange.rank_archive import Load, digests_of, encode_parts, part_names
+from harness.exchange.single_files import files_of
+from harness.exchange.suite_file import (
+    SUFFIX,
+    StoredRun,
+    SuiteFile,
+    compressed,
+    file_name,
+    read_suite_file,
+)
+from harness.store import results_home
+from harness.store.base import ResultStore, supersedes
+from harness.store.benchmarks import BenchmarkRecord
+from harness.store.files import RANKS, write_whole
+from harness.store.records import Cell, RunRecord
+
+__all__ = ["export", "without_paths"]
+
+
+def export(
+    store: ResultStore,
+    ids: Iterable[str],
+    folder: Path,
+    *,
+    runs: Path | None = None,
+    benchmarks: Iterable[BenchmarkRecord] = (),
+    suites: Collection[str] | None = None,
+) -> Sequence[Path]:
+    """Write records with their cells, and their ranks, into a folder that can be committed.
+
+    What the folder holds beside them stays. A run that one of its files holds is renewed there,
+    unless the folder's is of a later stage; a new one comes into the file of the first of its
+    suites. The same export again changes no file.
+
+    Args:
+        store: holds the records.
+        ids: full run ids.
+        folder: gets ``<suite>.jsonl.gz`` and ``<suite>.ranks.npz``.
+        runs: the run folders; ``results_home() / "runs"`` when None.
+        benchmarks: measurements that are written too.
+        suites: suites whose cells are written; all to which the runs belong when None.
+
+    Returns:
+        the files that hold what was exported.
+
+    Raises:
+        StoreError: an id has no record, one is damaged or has numbers or ranks that cannot be
+            true (``harness.audit``), or the folder holds damaged files or those of an earlier
+            version; nothing is written.
+        MachineError: the folder cannot be written.
+    """
+    place = runs or results_home() / "runs"
+    records = _audited(store, list(dict.fromkeys(ids)), place)
+    target = _Folder(folder)
+    cells = store.cells()
+    if suites is None:
+        suites = {cell.suite for cell in cells if cell.run_id in records}
+    suites_of: dict[str, list[str]] = {run_id: [] for run_id in records}
+    for cell in cells:
+        if cell.run_id in records and cell.suite in suites:
+            suites_of[cell.run_id].append(cell.suite)
+    for run_id, record in records.items():
+        target.add(record, place / run_id, min(suites_of[run_id], default=""))
+    for suite in sorted(suites):
+        target.place_cells(suite, [c for c in cells if c.suite == suite], records)
+    for benchmark in benchmarks:
+        target.change(benchmark.suite).benchmarks[benchmark.benchmark_id] = benchmark
+    return target.write()
+
+
+def _audited(store: ResultStore, wanted: Sequence[str], runs: Path) -> dict[str, RunRecord]:
+    """Return the records by id.
+
+    Raises:
+        StoreError: one is missing, or cannot be true.
+    """
+    records = {record.run_id: record for record in store.find(ids=wanted)}
+    if missing := [run_id for run_id in wanted if run_id not in records]:
+        raise StoreError(f"no record of {', '.join(missing)}; list them with: harness runs list")
+    problems = []
+    for run_id, record in records.items():
+        ranks, sealed = runs / run_id / RANKS, runs / run_id / shadow.FOLDER
+        problems += audit.problems(record, ranks)
+        problems += audit.sealed_problems(record, sealed, ranks)
+    if problems:
+        raise StoreError("\n".join(problems))
+    return records
+
+
+class _Folder:
+    """A folder of suite files while it is changed; ``write`` writes what differs."""
+
+    def __init__(self, folder: Path) -> None:
+        if single := files_of(folder):
+            raise StoreError(
+                f"{single[0]}: {folder} holds files of an earlier version, one for each run; take "
+                f"them over with: harness db import {folder}, then export to a new folder"
+            )
+        self.folder = folder
+        paths = sorted(folder.glob(f"*{SUFFIX}"))
+        self.files = {path.name.removesuffix(SUFFIX): read_suite_file(path) for path in paths}
+        self.homes = {run_id: name for name, file in self.files.items() for run_id in file.runs}
+        self.loaders: dict[str, Load] = {}
+        self.changed: dict[str, None] = {}
+
+    def change(self, suite: str) -> SuiteFile:
+        """Return the file of a suite, which is written in the end."""
+        name = file_name(suite)
+        self.changed[name] = None
+        return self.files.setdefault(name, SuiteFile(suite))
+
+    def _file_of(self, run_id: str, suite: str) -> SuiteFile:
+        """Return the file that holds a run, that of ``suite`` for a new one."""
+        name = self.homes.setdefault(run_id, file_name(suite))
+        self.changed[name] = None
+        return self.files.setdefault(name, SuiteFile(suite))
+
+    def add(self, record: RunRecord, run_folder: Path, suite: str) -> None:
+        """Add or renew a run; a new one comes into the file of ``suite``."""
+        record = without_paths(record)
+        file = self._file_of(record.run_id, suite)
+        before = file.runs.get(record.run_id)
+        if before is not None and not supersedes(record, before.record):
+            return
+        stored = StoredRun(
+            record=record,
+            ranks=self._members(run_folder / RANKS) if (run_folder / RANKS).is_file() else {},
+            sealed={
+                path.name: self._members(path) for path in shadow.files(run_folder / shadow.FOLDER)
+            },
+        )
+        if before is not None and before.record.metrics == record.metrics:
+            # Of a run that is known from its record alone the folder may hold the ranks.
+            stored = stored.model_copy(
+                update={
+                    "ranks": stored.ranks or before.ranks,
+                    "sealed": stored.sealed or before.sealed,
+                }
+            )
+        file.runs[record.run_id] = stored
+
+    def _members(self, path: Path) -> dict[str, str]:
+        members, loaders = digests_of(path)
+        self.loaders |= loaders
+        return members
+
+    def place_cells(self, suite: str, cells: Sequence[Cell], exported: Collection[str]) -> None:
+        """Renew the cells of a suite: those of exported runs, and the reasons for no run.
+
+        Places that the folder alone knows stay, and so do its runs where the store has a reason
+        for none.
+        """
+        file = self.change(suite)
+        variants = {cell.variant for cell in cells if cell.run_id in exported}
+        places = {
+            cell.place: cell for cell in file.cells if cell.run_id or cell.variant not in variants
+        }
+        for cell in cells:
+            reason = not cell.run_id and cell.variant in variants
+            if cell.run_id in exported or (reason and cell.place not in places):
+                places[cell.place] = cell
+        file.cells = tuple(places.values())
+
+    def write(self) -> Sequence[Path]:
+        """Write the files that differ; return all that hold what was exported."""
+        written = []
+        for name in self.changed:
+            written += _write(self.folder, name, self.files[name], self.loaders)
+        return written
+
+
+def _write(folder: Path, name: str, file: SuiteFile, new: Mapping[str, Load]) -> list[Path]:
+    """Write a suite's files unless they hold the same already; return them."""
+    digests = file.digests()
+    parts = list(file.archive.parts)
+    if set(digests) != set(file.archive.members):
+        loaders = file.archive.loaders(digests) | {d: new[d] for d in digests if d in new}
+        contents = encode_parts(loaders)
+        outdated = parts
+        parts = [folder / part for part in part_names(name, len(contents))]
+        for path, content in zip(parts, contents, strict=True):
+            write_whole(path, content)
+    else:
+        outdated = []
+    text, path = file.lines(len(parts)), folder / f"{name}{SUFFIX}"
+    if text != file.text:
+        write_whole(path, compressed(text))
+    for part in outdated:
+        if part not in parts:
+            part.unlink(missing_ok=True)
+    return [path, *parts]
+
+
+# --- what a file that is passed on must not say -----------------------------------------------
+
+_FOLDERS = re.compile(
+    r"""(?<![\w/:.])(?:~/(?:[^\s/"'<>]+/)*|/(?:[^\s/"'<>]+/)+|[A-Za-z]:\\(?:[^\s\\"'<>]+\\)+)(?=[^\s/\\"'<>])"""
+)
+"""The folders of an absolute path, or of one in the user's home."""
+
+
+def without_paths(record: RunRecord) -> RunRecord:
+    """Return the record without folders of the machine that made it.
+
+    Provenance and error keep the last part of each absolute path; notes, which may name relations
+    that look like paths, lose the user's home alone. Settings stay: they are the run's identity.
+    """
+    home = str(Path.home())
+
+    def short(text: str) -> str:
+        return _FOLDERS.sub("", text.replace(home, "~"))
+
+    return record.model_copy(
+        update={
+            "provenance": _each_text(record.provenance, short),
+            "notes": tuple(note.replace(home, "~") for note in record.notes),
+            "error": short(record.error) if record.error else record.error,
+            "cells": (),
+        }
+    )
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """Apply a function to every text in a JSON value."""
+    if isinstance(value, dict):
+        return {key: _each_text(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_each_text(item, change) for item in value]
+    return change(value) if isinstance(value, str) else value

@@ -1,0 +1,206 @@
+"""``<suite>.ranks.npz``: the arrays of all rank files of a suite, each array once.
+
+Runs on one dataset share the test triples and the counts of candidates, which are most of a rank
+file. A member is named by a digest of its content; the lines of ``<suite>.jsonl.gz`` say which
+members make up the ranks of a run. Further parts, ``<suite>.ranks-2.npz`` and so on, keep every
+file below the size that hosts of repositories accept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import DataError
+from harness.evaluation.ranks import UNREADABLE, Ranks, encode_arrays, read_arrays
+from harness.evaluation.shadow import Shadow, by_epoch
+
+__all__ = [
+    "PART_BYTES",
+    "ArchivedRanks",
+    "ArchivedShadow",
+    "Members",
+    "RankArchive",
+    "digests_of",
+    "encode_parts",
+    "part_names",
+]
+
+PART_BYTES = 12 * 2**20
+"""Size at which a part is closed; it exceeds it by one array at most."""
+_DIGITS = 24
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest date of a zip archive: the same arrays make the same bytes at any time."""
+
+Array = NDArray[Any]
+Members = Mapping[str, str]
+"""Array of a rank file -> digest, which names its member of the archive."""
+Load = Callable[[], Array]
+
+
+def digest_of(array: Array) -> str:
+    """Return the digest of an array's type, shape and values."""
+    content = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    content.update(np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()[:_DIGITS]
+
+
+def digests_of(path: Path) -> tuple[dict[str, str], dict[str, Load]]:
+    """Return the digests of a rank file by array, and a function by digest that loads the array.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    members = {name: digest_of(array) for name, array in read_arrays(path).items()}
+    return members, {digest: partial(_one_array, path, n) for n, digest in members.items()}
+
+
+def _one_array(path: Path, name: str) -> Array:
+    return read_arrays(path)[name]
+
+
+def part_names(name: str, count: int) -> list[str]:
+    """Return the file names of an archive's parts."""
+    return [f"{name}.ranks{f'-{i}' if i > 1 else ''}.npz" for i in range(1, count + 1)]
+
+
+def encode_parts(loaders: Mapping[str, Load], size: int | None = None) -> list[bytes]:
+    """Return the contents of an archive's parts.
+
+    Args:
+        loaders: digest -> function that loads the array.
+        size: bytes at which a part is closed; ``PART_BYTES`` when None.
+    """
+    limit = PART_BYTES if size is None else size
+    parts: list[bytes] = []
+    pending = list(loaders.items())
+    while pending:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            while pending and buffer.tell() < limit:
+                digest, load = pending.pop(0)
+                member = zipfile.ZipInfo(f"{digest}.npy", _EPOCH)
+                member.create_system, member.external_attr = 3, 0o644 << 16
+                encoded = io.BytesIO()
+                np.lib.format.write_array(encoded, load(), allow_pickle=False)
+                archive.writestr(member, encoded.getvalue(), zipfile.ZIP_DEFLATED, 9)
+        parts.append(buffer.getvalue())
+    return parts
+
+
+@dataclass(frozen=True)
+class RankArchive:
+    """The parts of an archive.
+
+    Attributes:
+        parts: files, each with its content as it was when the archive was opened: whoever writes
+            them anew meanwhile does not matter.
+        members: digest -> file that holds the array.
+    """
+
+    parts: Mapping[Path, zipfile.ZipFile]
+    members: Mapping[str, Path]
+
+    @classmethod
+    def open(cls, parts: Sequence[Path]) -> RankArchive:
+        """Read the directories of an archive's parts.
+
+        Raises:
+            DataError: a part is missing, cut off or holds something else; the message names it.
+        """
+        opened: dict[Path, zipfile.ZipFile] = {}
+        members: dict[str, Path] = {}
+        for path in parts:
+            try:
+                opened[path] = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+            except FileNotFoundError:
+                raise DataError(f"{path} is missing; put it beside the records") from None
+            except UNREADABLE as error:
+                raise DataError(f"{path}: not a complete file of ranks ({error})") from error
+            members |= {name.removesuffix(".npy"): path for name in opened[path].namelist()}
+        return cls(opened, members)
+
+    def array(self, digest: str) -> Array:
+        """Load one array.
+
+        Raises:
+            DataError: it is missing, or its content is damaged; the message names the file.
+        """
+        path = self.members.get(digest)
+        if path is None:
+            files = ", ".join(map(str, self.parts)) or "no file of ranks"
+            raise DataError(f"{files}: array {digest} is missing")
+        try:
+            content = io.BytesIO(self.parts[path].read(f"{digest}.npy"))
+            array = np.lib.format.read_array(content, allow_pickle=False)
+        except UNREADABLE as error:
+            raise DataError(f"{path}: array {digest} cannot be read ({error})") from error
+        if digest_of(array) != digest:
+            raise DataError(f"{path}: array {digest} holds other values than its name says")
+        return array
+
+    def arrays(self, members: Members) -> dict[str, Array]:
+        """Load the arrays of one rank file; errors as ``array``."""
+        return {name: self.array(digest) for name, digest in members.items()}
+
+    def loaders(self, digests: Iterable[str]) -> dict[str, Load]:
+        """Return a function by digest that loads the array."""
+        return {digest: partial(self.array, digest) for digest in digests}
+
+
+@dataclass(frozen=True)
+class ArchivedRanks:
+    """The ranks of one run in an archive."""
+
+    archive: RankArchive
+    members: Members
+
+    def __str__(self) -> str:
+        return ", ".join(dict.fromkeys(str(self.archive.members[d]) for d in self._in_archive()))
+
+    def _in_archive(self) -> list[str]:
+        return [digest for digest in self.members.values() if digest in self.archive.members]
+
+    def load(self) -> Ranks | None:
+        """Load the ranks, None when there are none; errors as ``Ranks.load``."""
+        if not self.members:
+            return None
+        return Ranks.from_arrays(self.archive.arrays(self.members), str(self))
+
+    def content(self) -> bytes | None:
+        """Return the content of the run's rank file, None when there are no ranks."""
+        return encode_arrays(self.archive.arrays(self.members)) if self.members else None
+
+
+@dataclass(frozen=True)
+class ArchivedShadow:
+    """The sealed test ranks of one run in an archive.
+
+    Attributes:
+        files: file name -> ranks.
+    """
+
+    files: Mapping[str, ArchivedRanks]
+
+    def __str__(self) -> str:
+        return ", ".join(dict.fromkeys(map(str, self.files.values())))
+
+    def load(self) -> Mapping[int, Shadow]:
+        """Load the ranks by epoch; errors as ``Ranks.load``."""
+        return by_epoch({name: partial(_ranks, ranks) for name, ranks in self.files.items()})
+
+
+def _ranks(archived: ArchivedRanks) -> Ranks:
+    ranks = archived.load()
+    if ranks is None:
+        raise DataError("sealed ranks without arrays")
+    return ranks

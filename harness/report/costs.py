@@ -1,0 +1,160 @@
+"""Processor time of trainings: to the best epoch, in all, per epoch, to a published MRR.
+
+A record holds the seconds of each epoch and of each validation, and how many threads computed.
+Processor time is their product, an upper bound of the time that the threads were busy; on an
+accelerator it is the time of the device.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from statistics import mean
+
+from harness.store.outcomes import Outcome
+
+__all__ = [
+    "COSTS",
+    "TIMINGS",
+    "best_validation",
+    "cost",
+    "is_timed",
+    "load_note",
+    "notes",
+    "total_note",
+]
+
+TIMINGS = ("evaluate.valid", "evaluate.test")
+"""Timings that are read beside the history."""
+SPARE = 0.5
+"""Load beyond the run's own threads from which other work counts: the system itself has some."""
+
+
+def cost(record: Outcome, name: str, target: float | None = None) -> float | None:
+    """Return processor seconds of a run, None where there is nothing to count.
+
+    Args:
+        record: the run, with history, provenance and timings.
+        name: one of ``COSTS``.
+        target: MRR in percent whose first validation ends the time of "cost.published".
+    """
+    seconds = COSTS[name](record, target) if is_timed(record) else None
+    return None if seconds is None else seconds * processors(record)
+
+
+def is_timed(record: Outcome) -> bool:
+    """Tell whether a run holds the time of each of its epochs."""
+    return bool(record.history) and all("seconds" in row for row in record.history)
+
+
+def processors(record: Outcome) -> int:
+    """Return how many threads computed; 1 for an accelerator."""
+    threads = record.provenance.get("threads")
+    on_cpu = record.provenance.get("device", "cpu") == "cpu"
+    return threads if on_cpu and isinstance(threads, int) and threads > 0 else 1
+
+
+def best_validation(records: Sequence[Outcome]) -> float | None:
+    """Return the greatest validation MRR of any epoch in percent, None without validations."""
+    values = (row["valid_mrr"] for r in records for row in r.history if "valid_mrr" in row)
+    best = max(values, default=None)
+    return None if best is None else 100 * best
+
+
+def _to_best(record: Outcome, _: float | None) -> float | None:
+    best = round(record.diagnostics.get("best_epoch", len(record.history)))
+    return sum(_with_validation(record, row) for row in record.history[:best])
+
+
+def _in_all(record: Outcome, _: float | None) -> float | None:
+    epochs = sum(_with_validation(record, row) for row in record.history)
+    return epochs + sum(record.timings.get(name, 0.0) for name in TIMINGS)
+
+
+def _per_epoch(record: Outcome, _: float | None) -> float | None:
+    return mean(row["seconds"] for row in record.history)
+
+
+def _to_target(record: Outcome, target: float | None) -> float | None:
+    if target is None:
+        return None
+    seconds = 0.0
+    for row in record.history:
+        seconds += _with_validation(record, row)
+        if 100 * row.get("valid_mrr", -1.0) >= target:
+            return seconds
+    return None
+
+
+def _with_validation(record: Outcome, row: Mapping[str, float]) -> float:
+    """Return the seconds of an epoch and of the validation after it."""
+    # Earlier versions timed the last ranking of the validation split alone: one takes as long.
+    ranking = record.timings.get("evaluate.valid", 0.0) if "valid_mrr" in row else 0.0
+    return row["seconds"] + row.get("valid_seconds", ranking)
+
+
+COSTS: Mapping[str, Callable[[Outcome, float | None], float | None]] = {
+    "cost.best": _to_best,
+    "cost.total": _in_all,
+    "cost.epoch": _per_epoch,
+    "cost.published": _to_target,
+}
+"""Metric -> seconds of a run that has a history, before they are multiplied by threads."""
+
+
+# --- what must be known to read them ----------------------------------------------------------
+
+
+def load_note(records: Sequence[Outcome]) -> str:
+    """Return the footnote of runs that shared the machine, as far as provenance knows; else ""."""
+    loads = [load for record in records if (load := _other_load(record)) is not None]
+    busy = [load for load in loads if load > SPARE]
+    if not busy:
+        return ""
+    runs = f" ({len(busy)} of {len(records)} runs)" if len(busy) < len(records) else ""
+    return f"measured beside other work{runs}: {max(busy):.1f} further processes were busy"
+
+
+def _other_load(record: Outcome) -> float | None:
+    """Return the load average beyond the run's own threads, None when it was not recorded."""
+    load = record.provenance.get("load")
+    return load - processors(record) if isinstance(load, int | float) else None
+
+
+def notes(records: Collection[Outcome]) -> Iterator[str]:
+    """Yield what is counted, and on which machines."""
+    yield (
+        "CPU h, CPU s: wall time x threads of a run. To best: epochs and validations up to the "
+        "epoch that validation chose; all: every epoch and validation, and the final rankings; "
+        "s/epoch: training alone; to paper: until the validation MRR first reached the published "
+        "(test) MRR. Loading, encoding of features and search of settings are not counted."
+    )
+    timed = [record for record in records if is_timed(record)]
+    machines = Counter(map(_machine, timed))
+    for machine, count in sorted(machines.items(), key=lambda pair: (-pair[1], pair[0])):
+        yield f"Measured on {machine}: {count} run{'s' * (count != 1)}."
+    unknown = sum(_other_load(record) is None for record in timed)
+    if unknown:
+        some = f"{unknown} of {len(timed)} runs do not say"
+        yield f"{some} whether the machine did other work meanwhile."
+
+
+def total_note(records: Collection[Outcome]) -> str:
+    """Return the processor time of all runs together, "" where none is known."""
+    seconds = [value for record in records if (value := cost(record, "cost.total")) is not None]
+    if not seconds:
+        return ""
+    runs = f"{len(seconds)} run{'s' * (len(seconds) != 1)}"
+    return f"{sum(seconds) / 3600:.2f} CPU h in all, {runs} over all rows and seeds."
+
+
+def _machine(record: Outcome) -> str:
+    about = record.provenance
+    box = about.get("machine") or {}
+    threads = processors(record)
+    computed = f"{threads} thread{'s' * (threads != 1)}"
+    if about.get("device", "cpu") != "cpu":
+        computed = f"{about['device']} (h and s of the device)"
+    return (
+        f"{box.get('processor', 'an unknown processor')}, {box.get('cores', '?')} cores, {computed}"
+    )

@@ -1,0 +1,231 @@
+"""Processor time of rows: what is counted, what is said where nothing can be, every format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import provenance
+from harness.report.costs import COSTS, cost, load_note
+from harness.report.definition import Definition, Published, wanted
+from harness.report.files import load_definition
+from harness.report.query import report_table
+from harness.report.render import FORMATS, SUFFIXES, render
+from harness.report.table import Table, TableCell
+from harness.store.memory import MemoryStore
+from harness.store.outcomes import outcome_of
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "report"
+
+Fill = Callable[..., Any]
+Epochs = list[dict[str, float]]
+
+METRICS = ("mrr", "cost.best", "cost.published", "cost.total", "cost.epoch", "memory.peak")
+DEFINITION = Definition.model_validate(
+    {
+        "name": "costs",
+        "title": "What rows cost",
+        "suite": "toy",
+        "published": "main",
+        "metrics": METRICS,
+        "datasets": [{"name": "atlas", "title": "Atlas"}],
+        "rows": [
+            {"label": "Counting", "model": "popularity"},
+            {"label": "RotatE", "published": "RotatE", "model": "rotate"},
+            {"label": "Never", "published": "Never", "model": "mocme"},
+            {"label": "Unprinted", "model": "mocme"},
+            {"label": "Absent", "published": "Never", "model": "mocme"},
+        ],
+    }
+)
+PUBLISHED = Published.model_validate(
+    {
+        "source": "'A paper'",
+        "units": "percent",
+        "statistics": {"caption": "Table 1", "rows": {}},
+        "tables": {
+            "main": {
+                "caption": "Table 2",
+                "metrics": ["mrr"],
+                "rows": {"RotatE": {"atlas": [30.0]}, "Never": {"atlas": [50.0]}},
+            }
+        },
+    }
+)
+
+
+def epochs(seconds: float, valid: Sequence[float], valid_seconds: float | None = 1.0) -> Epochs:
+    """Return a history of two epochs per validation."""
+    history: Epochs = []
+    for mrr in valid:
+        history.append({"epoch": len(history) + 1.0, "seconds": seconds})
+        history.append({"epoch": len(history) + 1.0, "seconds": seconds, "valid_mrr": mrr})
+        if valid_seconds is not None:
+            history[-1]["valid_seconds"] = valid_seconds
+    return history
+
+
+def machine(threads: int = 2, **more: Any) -> dict[str, Any]:
+    box = {"processor": "Made-up 9000", "cores": 8}
+    return {"machine": box, "device": "cpu", "threads": threads, **more}
+
+
+def run(fill: Fill, store: MemoryStore, history: Epochs, best: float, **more: Any) -> Any:
+    """Return the outcome of a run with this history."""
+    options = {"provenance": machine(), "timings": {"evaluate.valid": 3.0, "evaluate.test": 5.0}}
+    diagnostics = {"best_epoch": best}
+    fill().row("A", [0.3], history=history, diagnostics=diagnostics, **{**options, **more})
+    return outcome_of(store.find()[0], wanted(METRICS))
+
+
+def test_time_is_counted_with_validations_and_times_threads(store: MemoryStore, fill: Fill) -> None:
+    made = run(fill, store, epochs(10, [0.2, 0.31, 0.3]), best=4)
+    assert cost(made, "cost.epoch") == 2 * 10
+    assert cost(made, "cost.best") == 2 * (4 * 10 + 2 * 1)
+    assert cost(made, "cost.total") == 2 * (6 * 10 + 3 * 1 + 3 + 5)
+    assert cost(made, "cost.published", target=30.0) == 2 * (4 * 10 + 2 * 1)
+    assert cost(made, "cost.published", target=20.0) == 2 * (2 * 10 + 1)
+    assert cost(made, "cost.published", target=31.01) is None
+    assert cost(made, "cost.published") is None
+
+
+def test_a_validation_without_a_time_takes_as_long_as_the_last(
+    store: MemoryStore, fill: Fill
+) -> None:
+    made = run(fill, store, epochs(10, [0.2, 0.3], None), best=4)
+    assert cost(made, "cost.best") == 2 * (4 * 10 + 2 * 3)
+
+
+def test_on_an_accelerator_the_time_of_the_device_counts(store: MemoryStore, fill: Fill) -> None:
+    made = run(fill, store, epochs(10, [0.2]), 2, provenance=machine(16, device="Chip X"))
+    assert cost(made, "cost.epoch") == 10
+
+
+@pytest.mark.parametrize("history", [[], [{"epoch": 1.0, "loss": 1.0}]])
+@pytest.mark.parametrize("name", COSTS)
+def test_without_times_of_epochs_nothing_is_counted(
+    store: MemoryStore, fill: Fill, history: Epochs, name: str
+) -> None:
+    assert cost(run(fill, store, history, 1), name, target=1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("threads", "load", "note"),
+    [
+        (2, 2.3, ""),
+        (2, 3.6, "measured beside other work: 1.6 further processes were busy"),
+        (1, 2.0, "measured beside other work: 1.0 further processes were busy"),
+    ],
+)
+def test_runs_beside_other_work_say_so(
+    store: MemoryStore, fill: Fill, threads: int, load: float, note: str
+) -> None:
+    made = run(fill, store, epochs(1, [0.2]), 2, provenance=machine(threads, load=load))
+    assert load_note([made]) == note
+
+
+def test_provenance_holds_the_load_where_the_system_knows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def described() -> dict[str, Any]:
+        return provenance.describe(device="cpu", threads=1, kernels="numba")
+
+    monkeypatch.setattr(os, "getloadavg", lambda: (1.234, 0.5, 0.1), raising=False)
+    assert described()["load"] == 1.23
+    monkeypatch.delattr(os, "getloadavg")
+    assert "load" not in described()
+
+
+# --- the table --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(store: MemoryStore, fill: Fill) -> Table:
+    """RotatE reaches its MRR with one of two seeds, the second beside other work."""
+    filler = fill()
+    final = {"evaluate.valid": 36.0, "evaluate.test": 36.0, "memory.peak": 2.0**30}
+    filler.row("Counting", [0.1, 0.1], provenance=machine(1), timings={"memory.peak": 2.0**29})
+    rotate: dict[str, Any] = {"timings": final, "diagnostics": {"best_epoch": 4.0}}
+    first = filler.row("RotatE", [0.33, 0.32], provenance=machine(2, load=2.1), **rotate)
+    records = store.find(model="mocme")[-2:]
+    for record, valid, load in zip(records, ([0.2, 0.31], [0.2, 0.29]), (2.1, 4.5), strict=True):
+        history = tuple(epochs(360.0, valid, 36.0))
+        provenance = {**record.provenance, "load": load}
+        store.add(record.model_copy(update={"history": history, "provenance": provenance}))
+    options = {"timings": final, "provenance": machine(1)}
+    first.row("Never", [0.4], history=epochs(720.0, [0.405], 72.0), **options)
+    first.row("Unprinted", [0.4], history=epochs(720.0, [0.4], 72.0), **options)
+    return report_table(store, DEFINITION, PUBLISHED)
+
+
+def cell(table: Table, label: str, metric: str) -> TableCell:
+    (row,) = [row for row in table.rows if row.label == label]
+    (position,) = [i for i, column in enumerate(table.columns) if column.metric == metric]
+    return row.cells[position]
+
+
+def test_hours_are_means_over_seeds(table: Table) -> None:
+    best = 2 * (4 * 360 + 2 * 36) / 3600
+    assert cell(table, "RotatE", "cost.best").value == pytest.approx(best)
+    assert cell(table, "RotatE", "cost.best").n == 2
+    assert cell(table, "RotatE", "cost.total").value == pytest.approx(best + 2 * 72 / 3600)
+    assert cell(table, "RotatE", "cost.epoch").value == pytest.approx(720)
+    assert cell(table, "RotatE", "memory.peak").value == 1024
+
+
+def test_the_time_to_the_published_mrr_is_that_of_the_seeds_that_reach_it(table: Table) -> None:
+    reached = cell(table, "RotatE", "cost.published")
+    assert reached.value == pytest.approx(2 * (4 * 360 + 2 * 36) / 3600)
+    assert reached.n == 1
+    assert "reached by 1 of 2 seeds" in reached.notes
+
+
+@pytest.mark.parametrize(
+    ("label", "metric", "reason"),
+    [
+        ("Never", "cost.published", "validation reached 40.50, published are 50.00"),
+        ("Unprinted", "cost.published", "no MRR is published"),
+        ("Counting", "cost.best", "the runs hold no times of epochs"),
+        ("Absent", "cost.published", "not run"),
+    ],
+)
+def test_an_empty_cell_says_why(table: Table, label: str, metric: str, reason: str) -> None:
+    empty = cell(table, label, metric)
+    assert empty.value is None
+    assert reason in empty.reason or (label == "Absent" and "not planned" in empty.reason)
+
+
+def test_the_table_says_what_is_counted_on_which_machines_and_beside_what(table: Table) -> None:
+    notes = "\n".join(table.notes)
+    assert "CPU h, CPU s: wall time x threads of a run." in notes
+    assert "Measured on Made-up 9000, 8 cores, 2 threads: 2 runs." in notes
+    assert "Measured on Made-up 9000, 8 cores, 1 thread: 2 runs." in notes
+    assert "2 of 4 runs do not say whether the machine did other work meanwhile." in notes
+    assert "Atlas: 2.64 CPU h in all, 4 runs over all rows and seeds." in notes
+    beside = "measured beside other work (1 of 2 runs): 2.5 further processes were busy"
+    assert beside in cell(table, "RotatE", "cost.epoch").notes
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_golden(table: Table, format_: str) -> None:
+    path = GOLDEN / f"costs.{SUFFIXES.get(format_, format_)}"
+    rendered = render(table, format_)
+    if os.environ.get("HARNESS_UPDATE_GOLDEN"):
+        path.write_text(rendered, encoding="utf-8")
+    assert rendered == path.read_text(encoding="utf-8")
+    if format_ == "text":
+        assert max(map(len, rendered.splitlines())) <= 80
+
+
+def test_the_shipped_table_has_the_rows_of_the_main_table() -> None:
+    costs, main = load_definition("costs"), load_definition("main")
+    assert isinstance(costs, Definition)
+    assert isinstance(main, Definition)
+    assert [(r.label, r.published, r.model) for r in costs.rows] == [
+        (r.label, r.published, r.model) for r in main.rows
+    ]
+    assert [d.name for d in costs.datasets] == [d.name for d in main.datasets]
