@@ -13,7 +13,7 @@ from harness.cli.data_audit import audit
 from harness.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from harness.data.card import DatasetSource
+    from harness.data.card import DatasetCard, DatasetSource, FeatureSource
     from harness.data.graph import KnowledgeGraph
     from harness.data.verify import Report
 
@@ -69,13 +69,25 @@ def fetch(
             "--base-url", help="Mirror that serves <owner>/<repository>/<commit>/<path> below it."
         ),
     ] = None,
+    features: Annotated[
+        bool,
+        typer.Option(
+            "--features/--no-features", help="Also the original files of its feature sets."
+        ),
+    ] = True,
 ) -> None:
-    """Download a dataset at its pinned revision and check every file's sha256."""
+    """Download a dataset at its pinned revision and check every file's sha256.
+
+    With it come the files that its feature sets are made from (`harness data show NAME`). What is
+    already there is not downloaded again.
+    """
     from harness.data import acquire, folders
     from harness.data.load import source
 
     card = source(name).card
     folder = acquire.fetch(card, base_url=base_url, announce=_progress)
+    if features:
+        acquire.fetch_sources(card.feature_sources, base_url=base_url, announce=_progress)
     _arrived(card.title, folder, folders.find(card))
 
 
@@ -96,6 +108,8 @@ def import_dataset(
 ) -> None:
     """Copy a local copy of a dataset to the data folder, after checking every file's sha256.
 
+    Original files of feature sets are recognised by their content, also compressed (.gz), and in
+    folders below.
     With a new --name: a graph of your own, in any layout that is read (OpenKE, MoMoK, MyGO, TSV).
     """
     from harness.data import acquire, folders
@@ -115,7 +129,13 @@ def import_dataset(
         inside = (folder, *sorted(path for path in folder.iterdir() if path.is_dir()))
         told = [(path, acquire.identify(path, cards)) for path in inside]
         found = [(path, card) for path, card in told if card is not None]
-    if not found:
+    originals = {s: None for entry in _sources() for s in entry.card.feature_sources}
+    recognised = acquire.import_sources(folder, originals)
+    if recognised:
+        # A folder of features may be named after a dataset without holding it.
+        found = [(path, card) for path, card in found if _holds_any(path, card)]
+        _features_arrived(recognised)
+    if not (found or recognised):
         raise ConfigError(
             f"{folder}: holds no dataset that is known here; say which with --name, or give a "
             "graph of your own a new --name"
@@ -274,6 +294,27 @@ def _console() -> Any:
 
 def _progress(line: str) -> None:
     typer.echo(line, err=True)
+
+
+def _holds_any(folder: Path, card: DatasetCard) -> bool:
+    """Return whether a folder holds a required file of a dataset."""
+    return any((folder / file.path).is_file() for file in card.files if not file.optional)
+
+
+def _features_arrived(recognised: Sequence[FeatureSource]) -> None:
+    """Print how many originals of feature sets came, and what the datasets still lack."""
+    from harness.data.sources import missing_sources, sources_folder
+
+    for licence in dict.fromkeys(f"{s.repository}: licence {s.licence}" for s in recognised):
+        _progress(licence)
+    for entry in _sources():
+        card = entry.card
+        if any(source in recognised for source in card.feature_sources):
+            missing = [source.place for source in missing_sources(card.feature_sources)]
+            count = len(card.feature_sources)
+            lacking = f"; missing: {', '.join(missing)}" if missing else ""
+            _progress(f"{card.title}: {count - len(missing)} of {count} files of features{lacking}")
+    typer.echo(sources_folder())
 
 
 def _arrived(title: str, folder: Path, used: Path | None) -> None:

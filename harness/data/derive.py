@@ -127,6 +127,10 @@ class CleanSource(DatasetSource):
         """Return the modalities of a set without reading it; see :class:`DatasetSource`."""
         return self.base.modalities(features)
 
+    def texts(self, features: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
+        """Return the raw texts of a set; see :class:`DatasetSource`."""
+        return self.base.texts(features, graph)
+
     def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
         """Return what would have to be encoded first; see :class:`DatasetSource`."""
         return self.base.unencoded(features, graph)

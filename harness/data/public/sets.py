@@ -1,0 +1,239 @@
+"""Feature tables of the public sets, and the texts that they encode.
+
+How the text of an entity is put together is part of every run's identity, so it does not change:
+name, label (unless the name contains it), short description, summary of its images or dictionary
+entries, in this order; ". " joins two parts, and a single space after one that already ends a
+sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.data.card import FeatureSource
+from harness.data.encoders import ENCODERS, Encoder
+from harness.data.encoders.numeric import NumericLiterals
+from harness.data.encoders.use import sentence_pieces
+from harness.data.features import FeatureSet, FeatureTable
+from harness.data.graph import KnowledgeGraph
+from harness.data.public.joins import Description, plain, read_codebook
+from harness.data.sources import require_sources
+from harness.data.token_files import table_of
+
+__all__ = ["TEXT_ENCODER", "Join", "PublicFeatures", "VisualTokens", "join_parts"]
+
+TEXT_ENCODER = "use"
+"""Encoder of the texts of `descriptions`, `glosses` and `public`."""
+
+OTHER_ENCODER = "minilm"
+"""Encoder of the texts of `public-minilm`."""
+
+_ENCODER_TEXTS = {
+    "use": "sentence vectors (USE multilingual v3, 512)",
+    "minilm": "sentence vectors (all-MiniLM-L6-v2, 384)",
+}
+
+
+@dataclass(frozen=True)
+class Join:
+    """A join of original files to the entities of a dataset.
+
+    Attributes:
+        sources: the originals that ``read`` reads.
+        read: returns one value per entity of a graph.
+    """
+
+    sources: tuple[FeatureSource, ...]
+    read: Callable[[KnowledgeGraph], Any]
+
+
+@dataclass(frozen=True)
+class VisualTokens:
+    """Tokens of images.
+
+    Attributes:
+        lists: for each entity its rows of the codebook.
+        codebook: the codebook's file.
+    """
+
+    lists: Sequence[Sequence[int]]
+    codebook: FeatureSource
+
+
+@dataclass(frozen=True)
+class PublicFeatures:
+    """The public feature sets of a dataset.
+
+    Attributes:
+        descriptions: returns a :class:`Description` per entity.
+        numbers: returns attribute -> number per entity.
+        visual_tokens: returns :class:`VisualTokens`.
+        glosses: returns a tuple of dictionary entries per entity.
+    """
+
+    descriptions: Join | None = None
+    numbers: Join | None = None
+    visual_tokens: Join | None = None
+    glosses: Join | None = None
+
+    @property
+    def sources(self) -> tuple[FeatureSource, ...]:
+        """All originals, each once."""
+        joins = (self.descriptions, self.numbers, self.visual_tokens, self.glosses)
+        return tuple(dict.fromkeys(s for join in joins if join for s in join.sources))
+
+    def describe(self) -> dict[str, str]:
+        """Return name -> one-line description of the sets that the dataset has."""
+        if not self.sources:
+            return {}
+        vectors = _ENCODER_TEXTS[TEXT_ENCODER]
+        parts = {
+            "descriptions": (
+                self.descriptions,
+                f"text: label, short description and image summary as {vectors}",
+            ),
+            "glosses": (self.glosses, f"text: name and dictionary entries as {vectors}"),
+            "numeric": (self.numbers, "numeric: numbers and dates, a column per attribute"),
+            "visual-tokens": (self.visual_tokens, "image: 13 visual tokens, MyGO's codebook"),
+        }
+        texts = "name and description" if self.descriptions else "name and dictionary entries"
+        others = "".join(
+            f"; {name}"
+            for name, join in (("numeric", self.numbers), ("image", self.visual_tokens))
+            if join
+        )
+        pieces = "tokens (pieces of USE multilingual v3, 512)"
+        return {
+            **{name: text for name, (join, text) in parts.items() if join},
+            "public": f"text: {texts} as {vectors}{others}",
+            "public-tokens": f"text: {texts} as {pieces}{others}",
+            "public-minilm": f"text: {texts} as {_ENCODER_TEXTS[OTHER_ENCODER]}{others}",
+        }
+
+    def modalities(self, name: str) -> tuple[str, ...]:
+        """Return the modalities of a set, in its order."""
+        return tuple(self._joins(name))
+
+    def require(self, dataset: str, name: str) -> None:
+        """Check that a set's originals and its encoder are on this machine.
+
+        Raises:
+            MissingDataError: they are not; the message says which command gets them.
+        """
+        self.require_sources(dataset, name)
+        if "text" in self._joins(name):
+            self.encoder(name).require()
+
+    def require_sources(self, dataset: str, name: str) -> None:
+        """Check that a set's originals are on this machine.
+
+        Raises:
+            MissingDataError: they are not; the message says which command gets them.
+        """
+        sources = [source for join in self._joins(name).values() for source in join.sources]
+        require_sources(dataset, name, dict.fromkeys(sources))
+
+    def encoder(self, name: str) -> Encoder[str]:
+        """Return the encoder of a set's texts."""
+        return ENCODERS.get(OTHER_ENCODER if name == "public-minilm" else TEXT_ENCODER)()
+
+    def build(
+        self, dataset: str, name: str, graph: KnowledgeGraph, names: Sequence[str]
+    ) -> FeatureSet:
+        """Build a set.
+
+        Args:
+            dataset: name of the dataset, for messages.
+            name: one of ``describe()``.
+            graph: the dataset's graph; rows are in the order of its entities.
+            names: what the entities are called, "" without a name.
+
+        Raises:
+            MissingDataError: an original or the encoder is missing.
+            DataError: an original is not the published one.
+        """
+        self.require(dataset, name)
+        makers: Mapping[str, Callable[[Join], FeatureTable]] = {
+            "text": lambda _: self._text(name, self.texts(name, graph, names)),
+            "numeric": lambda join: NumericLiterals().table(join.read(graph)),
+            "image": lambda join: _image(join.read(graph)),
+        }
+        return FeatureSet(
+            name, {modality: makers[modality](join) for modality, join in self._joins(name).items()}
+        )
+
+    def unencoded(
+        self, dataset: str, name: str, graph: KnowledgeGraph, names: Sequence[str]
+    ) -> dict[str, tuple[int, float]]:
+        """Return the modalities to encode first: modality -> (width, share present).
+
+        Raises:
+            MissingDataError: an original or the encoder is missing.
+        """
+        self.require(dataset, name)
+        if name == "public-tokens" or not (texts := self.texts(name, graph, names)):
+            return {}
+        encoder = self.encoder(name)
+        if encoder.is_cached(texts):
+            return {}
+        return {"text": (encoder.width, sum(map(bool, texts)) / len(texts))}
+
+    def texts(self, name: str, graph: KnowledgeGraph, names: Sequence[str]) -> list[str]:
+        """Return the text of each entity in a set, "" for the absent; [] for a set without text."""
+        if self.descriptions and "text" in self._joins(name):
+            described: Sequence[Description] = self.descriptions.read(graph)
+            rows: list[tuple[bool, tuple[str, ...]]] = [
+                (bool(text), _parts(title, text))
+                for title, text in zip(names, described, strict=True)
+            ]
+        elif self.glosses and "text" in self._joins(name):
+            entries: Sequence[tuple[str, ...]] = self.glosses.read(graph)
+            rows = [(bool(texts), texts) for texts in entries]
+        else:
+            return []
+        whole = name.startswith("public")
+        return [
+            join_parts(title, *parts) if known or whole else ""
+            for title, (known, parts) in zip(names, rows, strict=True)
+        ]
+
+    def _text(self, name: str, texts: Sequence[str]) -> FeatureTable:
+        if name == "public-tokens":
+            return sentence_pieces(texts)
+        return self.encoder(name).table(texts)
+
+    def _joins(self, name: str) -> dict[str, Join]:
+        """Modality -> join of a set."""
+        text = self.descriptions or self.glosses
+        joins = {
+            "text": text if name not in ("numeric", "visual-tokens") else None,
+            "numeric": self.numbers if name.startswith(("public", "numeric")) else None,
+            "image": self.visual_tokens if name.startswith(("public", "visual")) else None,
+        }
+        return {modality: join for modality, join in joins.items() if join}
+
+
+def join_parts(*parts: str) -> str:
+    """Return the parts of a text as sentences; empty parts and repetitions are left out."""
+    text = ""
+    for part in dict.fromkeys(filter(None, map(plain, parts))):
+        separator = " " if text.endswith((".", "!", "?", "。")) else ". "
+        text = f"{text}{separator}{part}" if text else part
+    return text
+
+
+def _parts(name: str, text: Description) -> tuple[str, str, str]:
+    """Return what follows the name; a label that the name contains is left out."""
+    label = "" if text.label.casefold() in name.casefold() else text.label
+    return label, text.short, text.summary
+
+
+def _image(tokens: VisualTokens) -> FeatureTable:
+    provenance = {
+        "codebook": tokens.codebook.place,
+        "codebook_sha256": tokens.codebook.sha256,
+        "pooling": "mean over an entity's tokens",
+    }
+    return table_of("image", tokens.lists, read_codebook(tokens.codebook), provenance)
