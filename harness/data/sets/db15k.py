@@ -83,8 +83,9 @@ _PUBLIC = PublicFeatures(
             originals.WIKIDATA_DBPEDIA,
         ),
         _descriptions,
+        entities=12652,
     ),
-    numbers=Join((originals.DBPEDIA_NUMBERS,), _numbers),
+    numbers=Join((originals.DBPEDIA_NUMBERS,), _numbers, entities=10947),
 )
 
 _CARD = DatasetCard(

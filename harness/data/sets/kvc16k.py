@@ -24,8 +24,9 @@ _PUBLIC = PublicFeatures(
     glosses=Join(
         (originals.CEDICT,),
         dictionaries.cedict,
-        originals.CEDICT_TABLE,
-        dictionaries.cedict_table,
+        entities=8058,
+        table=originals.CEDICT_TABLE,
+        read_table=dictionaries.cedict_table,
     ),
 )
 

@@ -95,9 +95,12 @@ _PUBLIC = PublicFeatures(
             originals.FREEBASE_WIKIDATA,
         ),
         _descriptions,
+        entities=12223,
     ),
     numbers=Join(
-        (originals.MKG_W_LINKS, originals.DBPEDIA_NUMBERS, originals.YAGO_NUMBERS), _numbers
+        (originals.MKG_W_LINKS, originals.DBPEDIA_NUMBERS, originals.YAGO_NUMBERS),
+        _numbers,
+        entities=2180,
     ),
 )
 

@@ -78,8 +78,9 @@ _PUBLIC = PublicFeatures(
             originals.MKG_W_LINKS,
         ),
         _descriptions,
+        entities=14483,
     ),
-    numbers=Join((originals.DBPEDIA_NUMBERS, originals.YAGO_NUMBERS), _numbers),
+    numbers=Join((originals.DBPEDIA_NUMBERS, originals.YAGO_NUMBERS), _numbers, entities=1596),
     visual_tokens=Join(
         (
             originals.TOKEN_ENTITIES,
@@ -88,6 +89,7 @@ _PUBLIC = PublicFeatures(
             originals.MYGO_CODEBOOK,
         ),
         _visual_tokens,
+        entities=15000,
     ),
 )
 

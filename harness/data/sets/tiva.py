@@ -24,8 +24,9 @@ _PUBLIC = PublicFeatures(
     glosses=Join(
         (*originals.WIKTIONARY, *originals.WORDNET, *originals.GCIDE),
         dictionaries.glosses,
-        originals.GLOSS_TABLE,
-        dictionaries.gloss_table,
+        entities=5283,
+        table=originals.GLOSS_TABLE,
+        read_table=dictionaries.gloss_table,
     ),
 )
 
