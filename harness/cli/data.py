@@ -13,7 +13,7 @@ from harness.cli.data_audit import audit
 from harness.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from harness.data.card import DatasetSource
+    from harness.data.card import DatasetCard, DatasetSource, FeatureSource
     from harness.data.graph import KnowledgeGraph
     from harness.data.verify import Report
 
@@ -69,13 +69,27 @@ def fetch(
             "--base-url", help="Mirror that serves <owner>/<repository>/<commit>/<path> below it."
         ),
     ] = None,
+    features: Annotated[
+        bool,
+        typer.Option(
+            "--features/--no-features", help="Also the original files of its feature sets."
+        ),
+    ] = True,
 ) -> None:
-    """Download a dataset at its pinned revision and check every file's sha256."""
+    """Download a dataset at its pinned revision and check every file's sha256.
+
+    With it come the files that its feature sets are made from (`harness data show NAME`). What is
+    already there is not downloaded again.
+    """
     from harness.data import acquire, folders
     from harness.data.load import source
 
-    card = source(name).card
+    entry = source(name)
+    card = entry.card
     folder = acquire.fetch(card, base_url=base_url, announce=_progress)
+    if features and card.feature_sources:
+        acquire.fetch_sources(card.feature_sources, base_url=base_url, announce=_progress)
+        _progress(_completeness(entry))
     _arrived(card.title, folder, folders.find(card))
 
 
@@ -96,6 +110,8 @@ def import_dataset(
 ) -> None:
     """Copy a local copy of a dataset to the data folder, after checking every file's sha256.
 
+    Original files of feature sets are recognised by their content, also compressed (.gz), and in
+    folders below.
     With a new --name: a graph of your own, in any layout that is read (OpenKE, MoMoK, MyGO, TSV).
     """
     from harness.data import acquire, folders
@@ -115,7 +131,13 @@ def import_dataset(
         inside = (folder, *sorted(path for path in folder.iterdir() if path.is_dir()))
         told = [(path, acquire.identify(path, cards)) for path in inside]
         found = [(path, card) for path, card in told if card is not None]
-    if not found:
+    originals = {s: None for entry in _sources() for s in entry.card.feature_sources}
+    recognised = acquire.import_sources(folder, originals)
+    if recognised:
+        # A folder of features may be named after a dataset without holding it.
+        found = [(path, card) for path, card in found if _holds_any(path, card)]
+        _features_arrived(recognised)
+    if not (found or recognised):
         raise ConfigError(
             f"{folder}: holds no dataset that is known here; say which with --name, or give a "
             "graph of your own a new --name"
@@ -274,6 +296,38 @@ def _console() -> Any:
 
 def _progress(line: str) -> None:
     typer.echo(line, err=True)
+
+
+def _holds_any(folder: Path, card: DatasetCard) -> bool:
+    """Return whether a folder holds a required file of a dataset."""
+    return any((folder / file.path).is_file() for file in card.files if not file.optional)
+
+
+def _features_arrived(recognised: Sequence[FeatureSource]) -> None:
+    """Print the licences of originals that came, and which sets of the datasets are complete."""
+    from harness.data.sources import sources_folder
+
+    for licence in dict.fromkeys(f"{s.repository}: licence {s.licence}" for s in recognised):
+        _progress(licence)
+    for entry in _sources():
+        if any(source in recognised for source in entry.card.feature_sources):
+            _progress(_completeness(entry))
+    typer.echo(sources_folder())
+
+
+def _completeness(entry: DatasetSource) -> str:
+    """Return which feature sets of a dataset have all their originals, and what others lack."""
+    lacking = {name: entry.lacking(name) for name in entry.feature_sets if entry.originals(name)}
+    whole = ", ".join(name for name, missing in lacking.items() if not missing)
+    missing = dict.fromkeys(source for sources in lacking.values() for source in sources)
+    text = f"{entry.card.title}: complete: {whole or 'none'}"
+    if missing:
+        sets = ", ".join(name for name, sources in lacking.items() if sources)
+        first = next(iter(missing))
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        hint = " (pip install 'mmkgc-harness[glosses]')" if first.package else ""
+        text += f"; {sets} lack {first.place}{others}{hint}"
+    return text
 
 
 def _arrived(title: str, folder: Path, used: Path | None) -> None:

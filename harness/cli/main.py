@@ -24,6 +24,7 @@ from harness.cli import (
     score,
     study,
 )
+from harness.cli.encoding import show_encoding
 from harness.errors import HarnessError, MachineError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
@@ -73,7 +74,8 @@ app.add_typer(bench.app, name="bench", help="Measurements of the harness itself.
 def main() -> None:
     """Entry point of the ``harness`` command; errors meant for the user are printed in one line."""
     try:
-        app()
+        with show_encoding():
+            app()
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

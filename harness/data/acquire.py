@@ -7,20 +7,32 @@ either whole and right or absent. Nothing is fetched when a dataset is loaded; o
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.data.card import DatasetCard, FileCard
+from harness.data.card import DatasetCard, FeatureSource, FileCard
 from harness.data.folders import data_files, datasets_folder, lacking, names_of
+from harness.data.sources import source_path, sources_folder
 from harness.errors import ConfigError, DataError, MachineError, MissingDataError
 
-__all__ = ["fetch", "identify", "import_folder", "install", "sha256_of", "staging"]
+__all__ = [
+    "fetch",
+    "fetch_sources",
+    "identify",
+    "import_folder",
+    "import_sources",
+    "install",
+    "sha256_of",
+    "staging",
+]
 
 _TIMEOUT_S = 30.0
 """Longest silence of a server."""
@@ -77,6 +89,93 @@ def fetch(
                 announce(f"{card.title}: goes without {file.path}: {error}")
         install(place, target)
     return target
+
+
+def fetch_sources(
+    sources: Iterable[FeatureSource],
+    *,
+    base_url: str | None = None,
+    announce: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Download the original files of feature sets, each to its place as soon as it is checked.
+
+    Files that are already there with the right sha256 are not downloaded again, so an interrupted
+    call is continued by the next one. One that moved or changed does not keep the others from
+    being downloaded.
+
+    Args:
+        sources: the originals; those that no repository serves are skipped.
+        base_url: as in ``fetch``.
+        announce: called with one line per download and per licence.
+
+    Raises:
+        ConfigError: ``base_url`` is no http(s) address.
+        MissingDataError: a server cannot be reached or lacks a file.
+        DataError: a file arrived cut off or with another sha256.
+        MachineError: the disk is full or the folder cannot be written to.
+    """
+    remaining = [
+        source
+        for source in sources
+        if source.fetched and not _is_right(source_path(source), source)
+    ]
+    for licence in dict.fromkeys(f"{s.repository}: licence {s.licence}" for s in remaining):
+        announce(licence)
+    problems: list[str] = []
+    kind: type[DataError] = MissingDataError
+    for source in remaining:
+        url = _mirrored(source.url, base_url)
+        announce(f"{source.repository}: {url}")
+        with staging(sources_folder()) as place:
+            file = FileCard(path=source.place, sha256=source.sha256, url=url)
+            try:
+                _download(url, file, place)
+            except UnreachableError:
+                raise
+            except DataError as error:
+                # The text alone: the error would keep the connection open.
+                problems.append(str(error))
+                kind = kind if isinstance(error, MissingDataError) else DataError
+            else:
+                install(place, sources_folder())
+    if problems:
+        raise kind(
+            f"{len(problems)} of {len(remaining)} files of features did not arrive; the others are "
+            f"in {sources_folder()}:\n" + "\n".join(problems)
+        )
+
+
+def import_sources(folder: Path, sources: Iterable[FeatureSource]) -> list[FeatureSource]:
+    """Copy the original files of feature sets that a folder holds, at any depth.
+
+    A file is recognised by the sha256 of its content, decompressed where its name ends in ``.gz``,
+    whatever it is called.
+
+    Returns:
+        The originals that the folder holds.
+
+    Raises:
+        DataError: a compressed file is damaged.
+        MachineError: the disk is full or the folder cannot be written to.
+    """
+    by_size: dict[int, list[FeatureSource]] = {}
+    for source in sources:
+        by_size.setdefault(source.bytes, []).append(source)
+    recognised: dict[FeatureSource, None] = {}
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or _content_size(path) not in by_size:
+            continue
+        content = _content(path)
+        sha256 = hashlib.sha256(content).hexdigest()
+        for source in by_size[len(content)]:
+            if source.sha256 == sha256 and source not in recognised:
+                recognised[source] = None
+                if not _is_right(source_path(source), source):
+                    with staging(sources_folder()) as place:
+                        (place / source.place).parent.mkdir(parents=True)
+                        (place / source.place).write_bytes(content)
+                        install(place, sources_folder())
+    return list(recognised)
 
 
 def identify(folder: Path, cards: Iterable[DatasetCard]) -> DatasetCard | None:
@@ -137,6 +236,10 @@ def import_folder(folder: Path, card: DatasetCard) -> Path:
     return target
 
 
+class UnreachableError(MissingDataError):
+    """A server cannot be reached."""
+
+
 @contextmanager
 def staging(target: Path) -> Iterator[Path]:
     """Yield a new folder beside ``target`` that is gone afterwards, whatever happens.
@@ -170,7 +273,25 @@ def install(staged: Path, target: Path) -> None:
             path.replace(place)
 
 
-def _is_right(path: Path, file: FileCard) -> bool:
+def _content_size(path: Path) -> int:
+    """Return the size of a file's content; that of a compressed one stands in its last bytes."""
+    if path.suffix != ".gz":
+        return path.stat().st_size
+    with path.open("rb") as stream:
+        stream.seek(max(path.stat().st_size - 4, 0))
+        return int.from_bytes(stream.read(4), "little")
+
+
+def _content(path: Path) -> bytes:
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: damaged ({error}); copy it again") from error
+
+
+def _is_right(path: Path, file: FileCard | FeatureSource) -> bool:
     return path.is_file() and sha256_of(path) == file.sha256
 
 
@@ -212,7 +333,7 @@ def _download(url: str, file: FileCard, folder: Path) -> None:
         raise DataError(f"{url}: the download was cut off; nothing was kept, try again") from None
     except requests.RequestException as error:
         host = urlsplit(url).netloc
-        raise MissingDataError(
+        raise UnreachableError(
             f"{url}: {host} cannot be reached ({type(error).__name__}); without network copy the "
             "folder here and run `harness data import DIR`, behind a mirror use --base-url"
         ) from None

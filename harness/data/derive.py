@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from harness.data.audit import count_splits, facts_of, sentences
-from harness.data.card import DatasetCard, DatasetSource
+from harness.data.card import DatasetCard, DatasetSource, FeatureSource
 from harness.data.features import FeatureSet
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.data.leakage import CONFIDENCE, SUPPORT, Facts, Mask, find_rules
@@ -126,6 +126,18 @@ class CleanSource(DatasetSource):
     def modalities(self, features: str) -> tuple[str, ...]:
         """Return the modalities of a set without reading it; see :class:`DatasetSource`."""
         return self.base.modalities(features)
+
+    def originals(self, features: str) -> tuple[FeatureSource, ...]:
+        """Return the originals of a set; see :class:`DatasetSource`."""
+        return self.base.originals(features)
+
+    def lacking(self, features: str) -> list[FeatureSource]:
+        """Return the originals that a set lacks; see :class:`DatasetSource`."""
+        return self.base.lacking(features)
+
+    def texts(self, features: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
+        """Return the raw texts of a set; see :class:`DatasetSource`."""
+        return self.base.texts(features, graph)
 
     def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
         """Return what would have to be encoded first; see :class:`DatasetSource`."""

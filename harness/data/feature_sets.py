@@ -4,6 +4,7 @@
 none         structure only
 names        text: entity names through the sentence encoder (KVC16K: n-gram hashing)
 hashed-names text: entity names through character n-gram hashing, on every dataset
+use-names    text: entity names through the multilingual sentence encoder
 name-tokens  text: entity names as the sentence encoder's tokens (not KVC16K)
 published    the feature files of the papers, all modalities of the dataset's published statistics
 tokens       image and text as tokens: the files of MyGO, in ``tokens/``
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from harness.data.card import DatasetCard
+from harness.data.card import DatasetCard, DatasetSource
 from harness.data.encoders import ENCODERS, Encoder
 from harness.data.encoders.text import SentenceEncoder, word_pieces
 from harness.data.feature_files import SUFFIXES, only_file, read_feature_file
@@ -30,11 +31,19 @@ from harness.data.graph import KnowledgeGraph
 from harness.data.token_files import find_token_files, read_token_files
 from harness.errors import ConfigError, DataError, MissingDataError, suggest
 
-__all__ = ["build", "describe", "entity_texts", "modalities", "unencoded"]
+__all__ = [
+    "build",
+    "describe",
+    "entity_texts",
+    "modalities",
+    "name_texts",
+    "texts",
+    "unencoded",
+]
 
 MODALITIES = ("text", "image", "numeric", "audio", "video")
 
-_NAMES = ("names", "hashed-names")
+_NAMES = ("names", "hashed-names", "use-names")
 
 _HASHED = frozenset({"kvc16k"})
 """Datasets whose names the sentence encoder does not know (74 % of the tokens)."""
@@ -58,6 +67,7 @@ def describe(card: DatasetCard) -> Mapping[str, str]:
         "none": "structure only",
         "names": f"text: entity names as {hashed if card.name in _HASHED else sentence}",
         "hashed-names": f"text: entity names as {hashed}",
+        "use-names": "text: entity names as sentence vectors (USE multilingual v3, 512)",
         **({} if card.name in _HASHED else pieces),
         "tokens": "image, text: the tokens of MyGO, put into the folder tokens",
         "published": f"{wanted}: the files of the papers, put into the dataset's folder",
@@ -134,6 +144,31 @@ def unencoded(
     return {encoder.modality: (encoder.width, share)}
 
 
+def texts(source: DatasetSource, name: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
+    """Return the raw texts that a feature set encodes or cuts into tokens.
+
+    Args:
+        source: the dataset.
+        name: one of its feature sets.
+        graph: its graph, for the order of the entities.
+
+    Returns:
+        modality -> one text per entity, "" for an entity without one; {} for a set that is made
+        from no texts (numbers, tokens of images, files of vectors).
+
+    Raises:
+        ConfigError: the dataset has no such set.
+        MissingDataError: the originals of the set, or the names, are not on this machine.
+    """
+    return source.texts(name, graph)
+
+
+def name_texts(card: DatasetCard, name: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
+    """Return the texts of the sets that are made from names; {} for another set."""
+    _require(card, name)
+    return {"text": _texts(card, graph)} if name in (*_NAMES, "name-tokens") else {}
+
+
 def entity_texts(graph: KnowledgeGraph) -> list[str]:
     """Return what the entities are called, "" for those without a name.
 
@@ -160,6 +195,8 @@ def _readable(identifier: str) -> str:
 
 
 def _encoder(card: DatasetCard, name: str) -> Encoder[str]:
+    if name == "use-names":
+        return ENCODERS.get("use")()
     hashed = name == "hashed-names" or card.name in _HASHED
     return ENCODERS.get("hashed" if hashed else "minilm")()
 

@@ -68,6 +68,13 @@ class LocalSource(DatasetSource):
 
         return feature_sets.modalities(self.card, features, self.folder)
 
+    def texts(self, features: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
+        """Return the raw texts of a set; see :class:`DatasetSource`."""
+        self._require(features)
+        from harness.data import feature_sets
+
+        return feature_sets.name_texts(self.card, features, graph)
+
     def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
         """Return what would have to be encoded first; see :class:`DatasetSource`."""
         from harness.data import feature_sets

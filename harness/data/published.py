@@ -13,10 +13,12 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from harness.data import folders
-from harness.data.card import DatasetCard, DatasetSource, FileCard
+from harness.data.card import DatasetCard, DatasetSource, FeatureSource, FileCard
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
+from harness.data.public.sets import PublicFeatures
 from harness.data.readers import read_folder
+from harness.errors import ConfigError, suggest
 
 __all__ = ["NATIVE", "NATIVE_LICENCE", "PublishedSource", "name_of", "native_files"]
 
@@ -67,6 +69,7 @@ class PublishedSource(DatasetSource):
     """
 
     card: DatasetCard
+    public: PublicFeatures = PublicFeatures()
 
     def graph(self) -> KnowledgeGraph:
         """Read the graph; see :class:`DatasetSource`."""
@@ -91,18 +94,44 @@ class PublishedSource(DatasetSource):
         """Name -> description; see :class:`DatasetSource`."""
         from harness.data import feature_sets
 
-        return feature_sets.describe(self.card)
+        return {**feature_sets.describe(self.card), **self.public.describe()}
 
     def modalities(self, features: str) -> tuple[str, ...]:
         """Return the modalities of a set without reading it; see :class:`DatasetSource`."""
         from harness.data import feature_sets
 
+        self._require(features)
+        if features in self.public.describe():
+            self.public.require(self.card.name, features)
+            return self.public.modalities(features)
         return feature_sets.modalities(self.card, features, folders.locate(self.card))
+
+    def originals(self, features: str) -> tuple[FeatureSource, ...]:
+        """Return the originals of a set; see :class:`DatasetSource`."""
+        return self.public.originals(features) if features in self.public.describe() else ()
+
+    def lacking(self, features: str) -> list[FeatureSource]:
+        """Return the originals that a set lacks; see :class:`DatasetSource`."""
+        return self.public.missing(features) if features in self.public.describe() else []
+
+    def texts(self, features: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
+        """Return the raw texts of a set; see :class:`DatasetSource`."""
+        from harness.data import feature_sets
+
+        self._require(features)
+        if features in self.public.describe():
+            self.public.require_sources(self.card.name, features)
+            texts = self.public.texts(features, graph, feature_sets.entity_texts(graph))
+            return {"text": texts} if texts else {}
+        return feature_sets.name_texts(self.card, features, graph)
 
     def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
         """Return what would have to be encoded first; see :class:`DatasetSource`."""
         from harness.data import feature_sets
 
+        if features in self.public.describe():
+            names = feature_sets.entity_texts(graph)
+            return self.public.unencoded(self.card.name, features, graph, names)
         return feature_sets.unencoded(self.card, features, graph)
 
     def features(self, name: str, graph: KnowledgeGraph) -> FeatureSet:
@@ -111,4 +140,15 @@ class PublishedSource(DatasetSource):
             return FeatureSet()
         from harness.data import feature_sets
 
+        self._require(name)
+        if name in self.public.describe():
+            names = feature_sets.entity_texts(graph)
+            return self.public.build(self.card.name, name, graph, names)
         return feature_sets.build(self.card, name, graph, folders.locate(self.card))
+
+    def _require(self, features: str) -> None:
+        if features not in self.feature_sets:
+            raise ConfigError(
+                f"dataset '{self.card.name}' has no feature set '{features}'"
+                f"{suggest(features, self.feature_sets)}"
+            )

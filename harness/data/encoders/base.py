@@ -16,10 +16,18 @@ import torch
 from torch import Tensor
 
 from harness.data.features import FeatureTable
+from harness.data.progress import report_progress
 from harness.errors import DataError, MachineError
 from harness.registry import Registry
 
-__all__ = ["ENCODERS", "Encoded", "Encoder", "cache_folder", "check_known"]
+__all__ = [
+    "ENCODERS",
+    "Encoded",
+    "Encoder",
+    "cache_folder",
+    "check_known",
+    "inputs_sha256",
+]
 
 Raw = TypeVar("Raw")
 
@@ -85,10 +93,16 @@ class Encoder(ABC, Generic[Raw]):
         file = self._file(inputs)
         encoded = _read(file, len(inputs))
         if encoded is None:
+            self.report(0, len(inputs))
             encoded = self.compute(inputs)
+            self.report(len(inputs), len(inputs))
             _write(file, encoded, self.fingerprint)
         check_known(self.name, encoded.unknown_share)
         return encoded
+
+    def report(self, done: int, total: int) -> None:
+        """Report how many inputs are encoded (:mod:`harness.data.progress`)."""
+        report_progress(self.name, done, total)
 
     def table(self, inputs: Sequence[Raw]) -> FeatureTable:
         """Encode one input per entity into a feature table.
@@ -100,7 +114,7 @@ class Encoder(ABC, Generic[Raw]):
         provenance = {
             "encoder": self.name,
             "fingerprint": self.fingerprint,
-            "inputs_sha256": _inputs_sha256(inputs),
+            "inputs_sha256": inputs_sha256(inputs),
             "unknown_share": round(encoded.unknown_share, 6),
             "identity": self._key(inputs),
         }
@@ -114,7 +128,7 @@ class Encoder(ABC, Generic[Raw]):
         return cache_folder() / f"{self._key(inputs)}.safetensors"
 
     def _key(self, inputs: Sequence[Raw]) -> str:
-        text = f"{self.fingerprint}\n{_inputs_sha256(inputs)}"
+        text = f"{self.fingerprint}\n{inputs_sha256(inputs)}"
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -143,7 +157,8 @@ def cache_folder() -> Path:
     return (Path(root) if root else platformdirs.user_cache_path("harness")) / "features"
 
 
-def _inputs_sha256(inputs: Sequence[Any]) -> str:
+def inputs_sha256(inputs: Sequence[Any]) -> str:
+    """Return the sha256 of an encoder's inputs, written as JSON."""
     text = json.dumps(list(inputs), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -18,7 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from harness.data.encoders.base import ENCODERS, UNKNOWN_LIMIT, Encoded, Encoder, check_known
 from harness.data.feature_files import file_sha256
@@ -79,14 +81,24 @@ class SentenceEncoder(Encoder[str]):
         named = [text for text in inputs if text.strip()]
         unknown = self.unknown_share(named) if named else 0.0
         if named and unknown <= UNKNOWN_LIMIT:
-            matrix[present] = self._model.encode(
-                named,
+            matrix[present] = self._encode(named)
+        return Encoded(matrix, present, unknown)
+
+    def _encode(self, texts: Sequence[str]) -> Tensor:
+        """Return unit vectors; texts of similar length share a batch, which pads little."""
+        vectors = torch.zeros(len(texts), WIDTH)
+        order = np.argsort([-len(text) for text in texts])
+        for start in range(0, len(texts), self.batch):
+            self.report(start, len(texts))
+            rows = order[start : start + self.batch].tolist()
+            vectors[rows] = self._model.encode(
+                [texts[row] for row in rows],
                 batch_size=self.batch,
                 convert_to_tensor=True,
                 normalize_embeddings=True,
                 show_progress_bar=False,
             ).float()
-        return Encoded(matrix, present, unknown)
+        return vectors
 
     @cached_property
     def _model(self) -> Any:

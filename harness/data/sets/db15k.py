@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from harness.data.card import DATASETS, CleanCard, DatasetCard
+from harness.data.graph import KnowledgeGraph
+from harness.data.public import joins, originals
+from harness.data.public.joins import Description
+from harness.data.public.sets import Join, PublicFeatures
 from harness.data.published import NATIVE, NATIVE_LICENCE, PublishedSource, native_files
 
 _FILES = native_files(
@@ -16,6 +20,74 @@ _FILES = native_files(
     },
 )
 
+_SUMMARIES = originals.ficha(
+    "FB15k237",
+    "entityid2mm_description-setting_3-concate-0.txt",
+    "fafa7b8d7747af53c5cc7def8febf32f0b3ba21ee3ae520e8b1db9444680dcb4",
+    2815650,
+)
+_SUMMARY_NAMES = originals.ficha(
+    "FB15k237",
+    "entityid2name.txt",
+    "af91aac7b8b02d717069cc5022850efc333f3eed6819a72029bb3a80230c7fb0",
+    314859,
+)
+_SUMMARY_IDS = originals.ficha(
+    "FB15k237",
+    "entity2id.txt",
+    "2df2382d68595f17c638a13557265226d06beaac04b2f4b31c9646d8c3ffe16b",
+    218557,
+)
+
+
+def _descriptions(graph: KnowledgeGraph) -> list[Description]:
+    """Join DBpedia's name -> Freebase id -> label, Q-id and summary."""
+    keys = [joins.dbpedia_key(entity) for entity in graph.entities]
+    freebase = joins.same_as(originals.SAME_AS)
+    entities = joins.freebase_entities(originals.FREEBASE_WIKIDATA)
+    by_name = joins.wikidata_by_dbpedia(originals.WIKIDATA_DBPEDIA, {}, {})
+    table = joins.wikidata_descriptions(originals.WIKIDATA_DESCRIPTIONS)
+    rows = joins.freebase_rows(_SUMMARY_IDS)
+    summaries = joins.image_summaries(_SUMMARIES, _SUMMARY_NAMES)
+    described = []
+    for key in keys:
+        freebase_id = freebase.get(key, "")
+        entity = entities.get(freebase_id, {})
+        wikidata_id = entity.get("wikidata_id") or by_name.get(key, "")
+        row = rows.get(freebase_id)
+        described.append(
+            Description(
+                label=joins.plain(entity.get("label")),
+                short=joins.plain(entity.get("description")) or table.get(wikidata_id, ""),
+                summary="" if row is None else summaries[row],
+            )
+        )
+    return described
+
+
+def _numbers(graph: KnowledgeGraph) -> list[dict[str, float]]:
+    """Join DBpedia's literals by name."""
+    keys = [joins.dbpedia_key(entity) for entity in graph.entities]
+    return joins.numbers_by_name(keys, joins.dbpedia_numbers(originals.DBPEDIA_NUMBERS))
+
+
+_PUBLIC = PublicFeatures(
+    descriptions=Join(
+        (
+            _SUMMARIES,
+            _SUMMARY_NAMES,
+            _SUMMARY_IDS,
+            originals.SAME_AS,
+            originals.FREEBASE_WIKIDATA,
+            originals.WIKIDATA_DESCRIPTIONS,
+            originals.WIKIDATA_DBPEDIA,
+        ),
+        _descriptions,
+        entities=12652,
+    ),
+    numbers=Join((originals.DBPEDIA_NUMBERS,), _numbers, entities=10947),
+)
+
 _CARD = DatasetCard(
     name="db15k",
     title="DB15K",
@@ -23,6 +95,7 @@ _CARD = DatasetCard(
     folder="DB15K",
     description="part of DBpedia with images, descriptions and numeric attributes",
     files=_FILES,
+    feature_sources=_PUBLIC.sources,
     counts={"entities": 12842, "relations": 279, "train": 79222, "valid": 9904, "test": 9902},
     misprinted={"valid": 9902, "test": 9904},
     modality_counts={"image": 12818, "text": 9078, "numeric": 11022},
@@ -59,6 +132,7 @@ class Db15k(PublishedSource):
     """DB15K; names are the last part of the DBpedia addresses."""
 
     card = _CARD
+    public = _PUBLIC
 
 
 DATASETS.register(_CARD.name)(Db15k())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.data.card import DATASETS, CleanCard, DatasetCard
+from harness.data.public import dictionaries, originals
+from harness.data.public.sets import Join, PublicFeatures
 from harness.data.published import NATIVE, NATIVE_LICENCE, PublishedSource, native_files
 
 _FILES = native_files(
@@ -18,6 +20,16 @@ _FILES = native_files(
     },
 )
 
+_PUBLIC = PublicFeatures(
+    glosses=Join(
+        (originals.CEDICT,),
+        dictionaries.cedict,
+        entities=8058,
+        table=originals.CEDICT_TABLE,
+        read_table=dictionaries.cedict_table,
+    ),
+)
+
 _CARD = DatasetCard(
     name="kvc16k",
     title="KVC16K",
@@ -25,6 +37,7 @@ _CARD = DatasetCard(
     folder="Kuai16K",
     description="part of a Chinese short-video encyclopedia with text, images, audio, video",
     files=_FILES,
+    feature_sources=_PUBLIC.sources,
     counts={"entities": 16015, "relations": 4, "train": 180190, "valid": 22523, "test": 22525},
     modality_counts={"image": 14822, "text": 14822, "audio": 14822, "video": 14822},
     leaked={"valid": 30, "test": 48},
@@ -51,6 +64,7 @@ class Kvc16k(PublishedSource):
     """KVC16K; entities have Chinese names, relations are numbered."""
 
     card = _CARD
+    public = _PUBLIC
 
     def entity_names(self, folder: Path, entities: tuple[str, ...]) -> tuple[str, ...]:
         """Return the identifiers: they are Chinese names."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.data.card import DATASETS, CleanCard, DatasetCard, FileCard
+from harness.data.graph import KnowledgeGraph
 from harness.data.parsing import read_lines
+from harness.data.public import joins, originals
+from harness.data.public.joins import Description
+from harness.data.public.sets import Join, PublicFeatures
 from harness.data.published import (
     NATIVE,
     NATIVE_LICENCE,
@@ -47,6 +51,59 @@ _NAME_FILES = (
     ),
 )
 
+_SUMMARIES = originals.ficha(
+    "MKG_W",
+    "entityid2mm_description-setting_3-concate-0.txt",
+    "456906cadf895710a165d5c2fa83e2f8b6447e727f6173f3882c524b554955ef",
+    2332176,
+)
+_SUMMARY_NAMES = originals.ficha(
+    "MKG_W",
+    "entityid2name.txt",
+    "10f69ebaf1fadec8bb30783fcdfafe64a2b16eb36db72b80d2ecf9b87fd2dfa3",
+    365208,
+)
+
+
+def _descriptions(graph: KnowledgeGraph) -> list[Description]:
+    """Join by Q-id; the rows of the summaries are in the order of the dataset's ids."""
+    short = joins.descriptions_by_wikidata_id(
+        originals.WIKIDATA_DESCRIPTIONS, joins.freebase_entities(originals.FREEBASE_WIKIDATA)
+    )
+    summaries = joins.image_summaries(_SUMMARIES, _SUMMARY_NAMES)
+    return [
+        Description(short=short.get(entity.rsplit("/", 1)[-1], ""), summary=summary)
+        for entity, summary in zip(
+            graph.entities, joins.aligned(summaries, graph.n_entities, _SUMMARIES), strict=True
+        )
+    ]
+
+
+def _numbers(graph: KnowledgeGraph) -> list[dict[str, float]]:
+    """Join DBpedia's and YAGO's literals by the name in DBpedia."""
+    names = {entity: name for name, entity in joins.linked_entities(originals.MKG_W_LINKS).items()}
+    keys = [names.get(entity.rsplit("/", 1)[-1], "") for entity in graph.entities]
+    return joins.numbers_by_name(keys, joins.both_numbers())
+
+
+_PUBLIC = PublicFeatures(
+    descriptions=Join(
+        (
+            _SUMMARIES,
+            _SUMMARY_NAMES,
+            originals.WIKIDATA_DESCRIPTIONS,
+            originals.FREEBASE_WIKIDATA,
+        ),
+        _descriptions,
+        entities=12223,
+    ),
+    numbers=Join(
+        (originals.MKG_W_LINKS, originals.DBPEDIA_NUMBERS, originals.YAGO_NUMBERS),
+        _numbers,
+        entities=2180,
+    ),
+)
+
 _CARD = DatasetCard(
     name="mkg-w",
     title="MKG-W",
@@ -54,6 +111,7 @@ _CARD = DatasetCard(
     folder="MKG-W",
     description="part of Wikidata with images and descriptions; splits without repeats or overlap",
     files=_FILES + _NAME_FILES,
+    feature_sources=_PUBLIC.sources,
     counts={"entities": 15000, "relations": 169, "train": 34196, "valid": 4276, "test": 4274},
     modality_counts={"image": 14463, "text": 14123},
     leaked={"valid": 216, "test": 199},
@@ -90,6 +148,7 @@ class MkgW(PublishedSource):
     """
 
     card = _CARD
+    public = _PUBLIC
 
     def entity_names(self, folder: Path, entities: tuple[str, ...]) -> tuple[str, ...]:
         """Return DBpedia's names; an empty tuple when the files of names are absent."""

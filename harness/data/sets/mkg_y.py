@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from harness.data.card import DATASETS, CleanCard, DatasetCard
+from harness.data.graph import KnowledgeGraph
+from harness.data.public import joins, originals
+from harness.data.public.joins import Description
+from harness.data.public.sets import Join, PublicFeatures, VisualTokens
 from harness.data.published import NATIVE, NATIVE_LICENCE, PublishedSource, native_files
 
 _FILES = native_files(
@@ -16,6 +20,79 @@ _FILES = native_files(
     },
 )
 
+_SUMMARIES = originals.ficha(
+    "MKG_Y",
+    "entityid2mm_description-setting_3-concate-0.txt",
+    "991de8e42bd834af2afd4b289b93d80b64f027f807b4291b6ce87155c0676a9c",
+    2653795,
+)
+_SUMMARY_NAMES = originals.ficha(
+    "MKG_Y",
+    "entityid2name.txt",
+    "9918820fac9ec1ff2f58db10bb9afb43bf2802b0941d737b0529908e49010be6",
+    348162,
+)
+
+
+def _descriptions(graph: KnowledgeGraph) -> list[Description]:
+    """Join by YAGO's name, which is DBpedia's, and the Q-id of that name.
+
+    The rows of the summaries are in the order of the dataset's ids.
+    """
+    entities = joins.freebase_entities(originals.FREEBASE_WIKIDATA)
+    short = joins.descriptions_by_wikidata_id(originals.WIKIDATA_DESCRIPTIONS, entities)
+    links = joins.linked_entities(originals.MKG_W_LINKS)
+    ids = joins.wikidata_by_dbpedia(originals.WIKIDATA_DBPEDIA, entities, links)
+    summaries = joins.image_summaries(_SUMMARIES, _SUMMARY_NAMES)
+    return [
+        Description(short=short.get(ids.get(entity, ""), ""), summary=summary)
+        for entity, summary in zip(
+            graph.entities, joins.aligned(summaries, graph.n_entities, _SUMMARIES), strict=True
+        )
+    ]
+
+
+def _numbers(graph: KnowledgeGraph) -> list[dict[str, float]]:
+    """Join DBpedia's and YAGO's literals by the entity's name."""
+    return joins.numbers_by_name(graph.entities, joins.both_numbers())
+
+
+def _visual_tokens(graph: KnowledgeGraph) -> VisualTokens:
+    """Join STI-RF's tokens by the entity's name; an unknown entity has none."""
+    rows = joins.read_pickle(originals.TOKEN_ENTITIES)
+    first = joins.read_pickle(originals.TOKEN_FIRST)
+    others = joins.read_pickle(originals.TOKEN_OTHERS)
+    ids = [rows.get(entity) for entity in graph.entities]
+    lists = [[] if row is None else [first[row], *others[row]] for row in ids]
+    return VisualTokens(lists, originals.MYGO_CODEBOOK)
+
+
+_PUBLIC = PublicFeatures(
+    descriptions=Join(
+        (
+            _SUMMARIES,
+            _SUMMARY_NAMES,
+            originals.WIKIDATA_DESCRIPTIONS,
+            originals.FREEBASE_WIKIDATA,
+            originals.WIKIDATA_DBPEDIA,
+            originals.MKG_W_LINKS,
+        ),
+        _descriptions,
+        entities=14483,
+    ),
+    numbers=Join((originals.DBPEDIA_NUMBERS, originals.YAGO_NUMBERS), _numbers, entities=1596),
+    visual_tokens=Join(
+        (
+            originals.TOKEN_ENTITIES,
+            originals.TOKEN_FIRST,
+            originals.TOKEN_OTHERS,
+            originals.MYGO_CODEBOOK,
+        ),
+        _visual_tokens,
+        entities=15000,
+    ),
+)
+
 _CARD = DatasetCard(
     name="mkg-y",
     title="MKG-Y",
@@ -23,6 +100,7 @@ _CARD = DatasetCard(
     folder="MKG-Y",
     description="part of YAGO with images and descriptions; splits without repeats or overlap",
     files=_FILES,
+    feature_sources=_PUBLIC.sources,
     counts={"entities": 15000, "relations": 28, "train": 21310, "valid": 2665, "test": 2663},
     modality_counts={"image": 14244, "text": 12305},
     leaked={"valid": 565, "test": 617},
@@ -51,6 +129,7 @@ class MkgY(PublishedSource):
     """MKG-Y; entity names are YAGO's identifiers with spaces."""
 
     card = _CARD
+    public = _PUBLIC
 
 
 DATASETS.register(_CARD.name)(MkgY())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.data.card import DATASETS, CleanCard, DatasetCard
+from harness.data.public import dictionaries, originals
+from harness.data.public.sets import Join, PublicFeatures
 from harness.data.published import NATIVE, NATIVE_LICENCE, PublishedSource, native_files
 
 _FILES = native_files(
@@ -18,6 +20,16 @@ _FILES = native_files(
     },
 )
 
+_PUBLIC = PublicFeatures(
+    glosses=Join(
+        (*originals.WIKTIONARY, *originals.WORDNET, *originals.GCIDE),
+        dictionaries.glosses,
+        entities=5283,
+        table=originals.GLOSS_TABLE,
+        read_table=dictionaries.gloss_table,
+    ),
+)
+
 _CARD = DatasetCard(
     name="tiva",
     title="TIVA",
@@ -25,6 +37,7 @@ _CARD = DatasetCard(
     folder="TIVA",
     description="concepts with text, images, video, audio; most test rows stand in train",
     files=_FILES,
+    feature_sources=_PUBLIC.sources,
     counts={"entities": 11858, "relations": 16, "train": 20071, "valid": 2000, "test": 2000},
     modality_counts={"image": 11636, "text": 11858, "audio": 2441, "video": 10269},
     leaked={"valid": 1676, "test": 1666},
@@ -56,6 +69,7 @@ class Tiva(PublishedSource):
     """TIVA; the files hold the names of entities and number the relations."""
 
     card = _CARD
+    public = _PUBLIC
 
     def entity_names(self, folder: Path, entities: tuple[str, ...]) -> tuple[str, ...]:
         """Return the identifiers: they are English words and phrases."""

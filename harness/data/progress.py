@@ -1,0 +1,29 @@
+"""Progress of what takes long in this package, for whoever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["Progress", "report_progress", "reporting"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with an encoder's name, the number of inputs that are done, and their total."""
+
+_callbacks: list[Progress] = []
+
+
+@contextmanager
+def reporting(callback: Progress) -> Iterator[None]:
+    """Call ``callback`` while an encoder computes, at least once per batch."""
+    _callbacks.append(callback)
+    try:
+        yield
+    finally:
+        _callbacks.remove(callback)
+
+
+def report_progress(name: str, done: int, total: int) -> None:
+    """Pass progress on to the callbacks of :func:`reporting`."""
+    for callback in _callbacks:
+        callback(name, done, total)

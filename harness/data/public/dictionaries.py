@@ -1,0 +1,187 @@
+"""Entries of dictionaries, joined to entities by the headword.
+
+Context labels in front of an entry of Wiktionary, "(organic compound)", are parted from it: in TIVA
+they are the answers of a relation, so no feature set shows them.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from harness.data.card import FeatureSource
+from harness.data.graph import KnowledgeGraph
+from harness.data.public import originals
+from harness.data.public.joins import plain, read_pickle
+from harness.data.sources import read_source, read_table
+from harness.errors import DataError
+
+__all__ = ["Entry", "cedict", "cedict_table", "entries", "gloss_table", "glosses"]
+
+_TAG = re.compile(r"<[^>]+>")
+_LABELS = re.compile(r"((?:\([^()]*\)\s*)+)(.*)")
+_CEDICT_LINE = re.compile(r"(\S+) (\S+) \[.*?\] /(.*?)/?\s*")
+_PINYIN = re.compile(r"\[[A-Za-z0-9:, ]+\]")
+_PARTS_OF_SPEECH = "noun", "verb", "adj", "adv"
+
+
+class Entry(NamedTuple):
+    """One sense of a headword.
+
+    Attributes:
+        source: "wiktionary", "wordnet31" or "gcide".
+        pos: part of speech, as the source writes it.
+        labels: context labels of Wiktionary, in parentheses.
+        gloss: the definition without them.
+    """
+
+    source: str
+    pos: str
+    labels: str
+    gloss: str
+
+
+def entries(graph: KnowledgeGraph) -> list[list[Entry]]:
+    """Return each entity's entries, from the original files of three dictionaries."""
+    wiktionary = _wiktionary(graph.entities)
+    wordnet = [_wordnet(pos) for pos in _PARTS_OF_SPEECH]
+    gcide = _gcide({entity.lower() for entity in graph.entities})
+    return [
+        [
+            *wiktionary.get(entity, wiktionary.get(entity.lower(), ())),
+            *(e for part in wordnet for e in part.get(entity.lower().replace(" ", "_"), ())),
+            *gcide.get(entity.lower(), ()),
+        ]
+        for entity in graph.entities
+    ]
+
+
+def glosses(graph: KnowledgeGraph) -> list[tuple[str, ...]]:
+    """Return each entity's definitions without context labels."""
+    return [_glosses_of(entry.gloss for entry in found) for found in entries(graph)]
+
+
+def gloss_table(graph: KnowledgeGraph) -> list[tuple[str, ...]]:
+    """Return the same from the joined table."""
+    rows: dict[int, list[str]] = defaultdict(list)
+    for entity, name, _, _, _, gloss in read_table(originals.GLOSS_TABLE, 6):
+        rows[_entity(originals.GLOSS_TABLE, graph, entity, name)].append(gloss)
+    return [_glosses_of(rows.get(i, ())) for i in range(graph.n_entities)]
+
+
+def cedict(graph: KnowledgeGraph) -> list[tuple[str, ...]]:
+    """Return each entity's meanings in CC-CEDICT, by its simplified or traditional headword."""
+    return [_meanings(gloss) for gloss in cedict_glosses(graph.entities)]
+
+
+def cedict_table(graph: KnowledgeGraph) -> list[tuple[str, ...]]:
+    """Return the same from the joined table."""
+    rows = {
+        _entity(originals.CEDICT_TABLE, graph, entity, name): gloss
+        for entity, name, gloss in read_table(originals.CEDICT_TABLE, 3)
+    }
+    return [_meanings(rows.get(i, "")) for i in range(graph.n_entities)]
+
+
+def cedict_glosses(names: Sequence[str]) -> list[str]:
+    """Return the meanings of headwords as CC-CEDICT writes them, "" for an unknown one.
+
+    Meanings are parted by slashes, headwords with several pronunciations by " ; ".
+    """
+    wanted = set(names)
+    meanings: dict[str, dict[str, None]] = defaultdict(dict)
+    for line in read_pickle(originals.CEDICT):
+        parts = _CEDICT_LINE.fullmatch(line)
+        if parts is None:
+            raise DataError(f"{originals.CEDICT.place}: is no entry: {line[:80]!r}")
+        for headword in {parts[1], parts[2]} & wanted:
+            meanings[headword][parts[3]] = None
+    return [" ; ".join(meanings.get(name, ())) for name in names]
+
+
+def _meanings(gloss: str) -> tuple[str, ...]:
+    """Return CC-CEDICT's meanings as one text, without the pronunciation of words they mention."""
+    text = plain(_PINYIN.sub("", gloss).replace(" ; ", "; ").replace("/", "; "))
+    return (text,) if text else ()
+
+
+def _glosses_of(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, texts)))
+
+
+def _entity(source: FeatureSource, graph: KnowledgeGraph, entity: str, name: str) -> int:
+    """Return a row's entity after checking that it bears that name."""
+    if not entity.isdecimal() or int(entity) >= graph.n_entities:
+        raise DataError(f"{source.place}: no entity has the id {entity!r}")
+    if graph.entities[int(entity)] != name:
+        raise DataError(
+            f"{source.place}: entity {entity} is {graph.entities[int(entity)]!r}, not {name!r}"
+        )
+    return int(entity)
+
+
+def _wiktionary(names: Sequence[str]) -> Mapping[str, list[Entry]]:
+    wanted = {spelling for name in names for spelling in (name, name.lower())}
+    found: dict[str, list[Entry]] = {}
+    for source in originals.WIKTIONARY:
+        for word, content in _json(source).items():
+            if word in wanted:
+                found[word] = [
+                    Entry("wiktionary", part["partOfSpeech"], *_parted(sense["sense"]))
+                    for etymology in content["etymologies"]
+                    for part in etymology["partsOfSpeech"]
+                    for sense in part["senses"]
+                ]
+    return found
+
+
+def _parted(sense: str) -> tuple[str, str]:
+    """Return the context labels of a sense and what follows them."""
+    text = _clean(sense)
+    parts = _LABELS.fullmatch(text)
+    return (parts[1].strip(), parts[2].strip()) if parts else ("", text)
+
+
+def _wordnet(pos: str) -> Mapping[str, list[Entry]]:
+    """Read headword -> glosses of its synsets, most frequent first."""
+    data, index = (
+        [line for line in _lines(kind, pos) if line and not line.startswith("  ")]
+        for kind in ("data", "index")
+    )
+    gloss = {line.partition(" ")[0]: plain(line.partition(" | ")[2]) for line in data}
+    found = {}
+    for line in index:
+        fields = line.split()
+        synsets = fields[-int(fields[2]) :]
+        found[fields[0]] = [Entry("wordnet31", pos, "", gloss[synset]) for synset in synsets]
+    return found
+
+
+def _lines(kind: str, pos: str) -> list[str]:
+    source = next(s for s in originals.WORDNET if s.path == f"dict/{kind}.{pos}")
+    return read_source(source).decode().split("\n")
+
+
+def _gcide(names: set[str]) -> Mapping[str, list[Entry]]:
+    found: dict[str, list[Entry]] = {}
+    for source in originals.GCIDE:
+        for word, content in _json(source).items():
+            if word in names and word not in found:
+                texts = (d["text"] for part in content["pos"] for d in part["definitions"])
+                found[word] = [Entry("gcide", "", "", t) for t in map(_clean, texts) if t]
+    return found
+
+
+def _clean(text: str) -> str:
+    return plain(html.unescape(_TAG.sub("", text)))
+
+
+def _json(source: FeatureSource) -> dict[str, Any]:
+    content = json.loads(read_source(source))
+    if not isinstance(content, dict):
+        raise DataError(f"{source.place}: need an object that maps words to entries")
+    return content
