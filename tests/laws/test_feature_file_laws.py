@@ -29,13 +29,13 @@ from harness.errors import DataError
 Vectors = np.ndarray
 Names = Sequence[str]
 
-names = st.text(
+RESERVED = {"present", "mask", "ids", "entities", "keys", "features", "matrix",
+            "id", "entity", "name"}  # fmt: skip
+
+names: st.SearchStrategy[str] = st.text(
     st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=8
 ).filter(lambda name: name.lower() not in RESERVED and "/" not in name and name != ".")
 """Identifiers that every format can hold as they are."""
-
-RESERVED = {"present", "mask", "ids", "entities", "keys", "features", "matrix",
-            "id", "entity", "name"}  # fmt: skip
 
 
 def _write_csv(path: Path, keys: Names, vectors: Vectors) -> None:
@@ -266,7 +266,7 @@ def test_masks_are_used_and_must_not_contradict_each_other(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "image.npz"
         inside = {name: mask for name, mask in values.items() if name != "beside"}
-        np.savez(path, features=vectors[order], ids=np.array(order), **inside)
+        np.savez(path, **{"features": vectors[order], "ids": np.array(order), **inside})
         if "beside" in values:
             np.save(Path(folder) / "image.present.npy", values["beside"])
         read, message = _read(path, [f"entity {i}" for i in range(len(entities))])
