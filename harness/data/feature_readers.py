@@ -197,7 +197,7 @@ def _open_h5(path: Path) -> Iterator[Mapping[str, Loader]]:
     with file:
         with _complete(path, "HDF5", *errors):
             _check_notes(path, "attributes of the file", file.attrs)
-            datasets = dict(_h5_datasets(path, file, "", file.filename))
+            datasets = dict(_h5_datasets(path, file))
 
         def load(name: str) -> RawArray:
             with _complete(path, "HDF5", *errors):
@@ -209,7 +209,7 @@ def _open_h5(path: Path) -> Iterator[Mapping[str, Loader]]:
 
 
 def _h5_datasets(
-    path: Path, group: Any, prefix: str, filename: str, parents: tuple[Any, ...] = ()
+    path: Path, group: Any, prefix: str = "", parents: tuple[Any, ...] = ()
 ) -> Iterator[tuple[str, Any]]:
     """Yield the datasets of a group and of the groups in it; refuse what leads out of the file."""
     import h5py
@@ -229,13 +229,8 @@ def _h5_datasets(
         entry = group.get(key)
         if entry is None:
             raise DataError(f"{path}: '{name}' is a link that leads nowhere; need an array")
-        if entry.file.filename != filename:
-            raise DataError(
-                f"{path}: '{name}' is a link to another file ({entry.file.filename}); copy the "
-                "array into this one"
-            )
         if isinstance(entry, h5py.Group):
-            yield from _h5_datasets(path, entry, f"{name}/", filename, (*parents, group))
+            yield from _h5_datasets(path, entry, f"{name}/", (*parents, group))
             continue
         if not isinstance(entry, h5py.Dataset):
             raise DataError(f"{path}: '{name}' is a {type(entry).__name__}; need an array")

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -265,8 +266,8 @@ def test_masks_are_used_and_must_not_contradict_each_other(
     values = {name: np.array(data.draw(flags)) for name in masks}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "image.npz"
-        inside = {name: mask for name, mask in values.items() if name != "beside"}
-        np.savez(path, **{"features": vectors[order], "ids": np.array(order), **inside})
+        inside: dict[str, Any] = {name: mask for name, mask in values.items() if name != "beside"}
+        np.savez(path, features=vectors[order], ids=np.array(order), **inside)
         if "beside" in values:
             np.save(Path(folder) / "image.present.npy", values["beside"])
         read, message = _read(path, [f"entity {i}" for i in range(len(entities))])

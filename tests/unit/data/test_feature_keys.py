@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -183,9 +184,9 @@ def test_rows_of_an_archive_are_those_of_the_entities_it_names(tmp_path: Path) -
     ],
 )
 def test_what_lies_beside_features_is_used_or_refused(
-    tmp_path: Path, beside: dict[str, np.ndarray], message: str
+    tmp_path: Path, beside: dict[str, Any], message: str
 ) -> None:
-    np.savez(tmp_path / "image.npz", **{"features": VECTORS, **beside})
+    np.savez(tmp_path / "image.npz", features=VECTORS, **beside)
     assert _refused(tmp_path / "image.npz").startswith(f"image.npz: {message}")
 
 
@@ -270,6 +271,9 @@ def test_groups_of_an_h5_file_are_identifiers_with_slashes_or_refused(tmp_path: 
         file["features"] = VECTORS
         file.create_group("present")
     assert "'present' is an empty group; need an array" in _refused(path)
+    with h5py.File(path, "w") as file:
+        file["anna"], file["loop"] = VECTORS[0], file["/"]
+    assert "group 'loop' contains itself" in _refused(path)
 
 
 def test_nested_dictionaries_of_a_pt_file_are_refused_and_notes_are_not(tmp_path: Path) -> None:
