@@ -234,7 +234,8 @@ def _h5_datasets(
             continue
         if not isinstance(entry, h5py.Dataset):
             raise DataError(f"{path}: '{name}' is a {type(entry).__name__}; need an array")
-        if entry.external or entry.is_virtual:
+        layout = entry.id.get_create_plist()
+        if layout.get_external_count() or layout.get_layout() == h5py.h5d.VIRTUAL:
             raise DataError(
                 f"{path}: the values of '{name}' are stored in another file; copy them into this "
                 "one"
@@ -247,8 +248,8 @@ def _h5_datasets(
 
 def _check_notes(path: Path, label: str, notes: Mapping[str, Any]) -> None:
     """Refuse masks and keys in notes on a file, where nobody would look for them."""
-    for name in (*MASKS, *KEYS):
-        if name in notes:
+    for name in notes:
+        if name in (*MASKS, *KEYS):
             raise DataError(
                 f"{path}: '{name}' is among {label} and is not read there; store it as an array "
                 "beside 'features'"

@@ -14,7 +14,7 @@ import csv
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -164,15 +164,12 @@ def _from_text(path: Path, reader: Any, separator: str, entities: Sequence[str])
     where = [number for number, _ in body]
     matrix = np.empty((len(body), len(header.values)))
     for row, (number, fields) in enumerate(body):
-        for column, i in enumerate(header.values):
-            value = _number(fields[i])
-            if value is None:
-                raise DataError(
-                    f"{path}:{number}: column {i + 1} ('{header.names[i]}') holds "
-                    f"{fields[i][:40]!r}; need a number (leave out the line of an entity without "
-                    "the modality)"
-                )
-            matrix[row, column] = value
+        try:
+            matrix[row] = [float(fields[i]) for i in header.values]
+        except ValueError:
+            _refuse_text(path, number, fields, header)
+        if any("_" in fields[i] for i in header.values):  # float() takes 1_000
+            _refuse_text(path, number, fields, header)
     masks: dict[str, Tensor] = {}
     if header.mask is not None:
         column_name = header.names[header.mask]
@@ -190,6 +187,14 @@ def _from_text(path: Path, reader: Any, separator: str, entities: Sequence[str])
         numbers=header.numbers,
     )
     return FeatureColumns(torch.from_numpy(matrix), keys, masks)
+
+
+def _refuse_text(path: Path, number: int, fields: Sequence[str], header: _Header) -> NoReturn:
+    i = next(i for i in header.values if _number(fields[i]) is None)
+    raise DataError(
+        f"{path}:{number}: column {i + 1} ('{header.names[i]}') holds {fields[i][:40]!r}; need a "
+        "number (leave out the line of an entity without the modality)"
+    )
 
 
 def _numbered(path: Path, reader: Any) -> list[tuple[int, list[str]]]:
