@@ -123,7 +123,9 @@ def import_dataset(
     if name is not None:
         entry = _known(name)
         if entry is None or isinstance(entry, LocalSource):
-            typer.echo(import_local(folder, name))
+            target = import_local(folder, name)
+            _announce_left_out(folder, target)
+            typer.echo(target)
             return
         found = [(folder, entry.card)]
     else:
@@ -144,7 +146,9 @@ def import_dataset(
         )
     for path, card in found:
         _progress(f"{card.title}: {path}")
-        _arrived(card.title, acquire.import_folder(path, card), folders.find(card))
+        target = acquire.import_folder(path, card)
+        _announce_left_out(path, target)
+        _arrived(card.title, target, folders.find(card))
 
 
 @app.command()
@@ -335,3 +339,13 @@ def _arrived(title: str, folder: Path, used: Path | None) -> None:
     typer.echo(folder)
     if used is not None and used.resolve() != folder.resolve():
         _progress(f"{title}: HARNESS_DATA holds another copy, which is used first: {used}")
+
+
+def _announce_left_out(folder: Path, target: Path) -> None:
+    """Name what of an imported folder was not copied."""
+    from harness.data import folders
+
+    names = folders.left_out(folder, target)
+    if names:
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        _progress(f"{folder}: not copied, no part of a dataset: {', '.join(names[:8])}{more}")

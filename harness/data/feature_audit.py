@@ -1,9 +1,9 @@
 """Feature rows that say nothing of their entity: filler, and vectors that entities share.
 
 Published feature files have a row for every entity and no mask: who has no image still has a row of
-zeros, of the mean, or of one vector that many share. :func:`harness.data.feature_files.filler_rows`
-tells them, and readers take them for absent where a file has no mask; where it has one, such rows
-stay and are counted here.
+zeros, of the mean, or of one vector that many share.
+:func:`harness.data.feature_presence.filler_rows` tells them, and readers take them for absent where
+a file says nothing else; where it has a mask, such rows stay and are counted here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.data.feature_files import filler_rows
+from harness.data.feature_presence import filler_rows
 from harness.data.features import FeatureTable
 
 __all__ = ["FeatureCount", "count_features"]

@@ -25,7 +25,13 @@ from pathlib import Path
 from harness.data.card import DatasetCard, DatasetSource
 from harness.data.encoders import ENCODERS, Encoder
 from harness.data.encoders.text import SentenceEncoder, word_pieces
-from harness.data.feature_files import SUFFIXES, only_file, read_feature_file
+from harness.data.feature_files import (
+    COMPANIONS,
+    SUFFIXES,
+    check_readable,
+    only_file,
+    read_feature_file,
+)
 from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
 from harness.data.token_files import find_token_files, read_token_files
@@ -278,18 +284,21 @@ def _refuse_unknown(card: DatasetCard, place: Path) -> None:
 
     Published files may lie in the same folder, and files with other endings are the user's.
     """
-    own = {*MODALITIES, *(stem for m in MODALITIES for stem in _published_stems(card, m))}
-    for path in sorted(place.glob("*")):
-        stem = path.stem.removesuffix(".present")
-        if path.suffix in SUFFIXES and stem not in own:
+    stems = {*MODALITIES, *(stem for m in MODALITIES for stem in _published_stems(card, m))}
+    for path in sorted(place.glob("[!.]*")):
+        companion = next((end for end in COMPANIONS if path.name.endswith(end)), "")
+        stem = path.name.removesuffix(companion) if companion else path.stem
+        if path.suffix in SUFFIXES and stem not in stems:
             raise DataError(
                 f"{path}: '{stem}' is no modality, so the file would be passed over"
                 f"{suggest(stem, MODALITIES)}"
             )
-        if path.suffix not in SUFFIXES and path.stem in MODALITIES:
+        if companion and not any((place / f"{stem}{suffix}").exists() for suffix in SUFFIXES):
             raise DataError(
-                f"{path}: cannot read '{path.suffix}'; use one of {', '.join(SUFFIXES)}"
+                f"{path}: lies beside no feature file {stem}.<ending>, so it would be passed over; "
+                "put the file there, or take this one away"
             )
+        check_readable(path, MODALITIES)
 
 
 def _with_count(table: FeatureTable, card: DatasetCard) -> FeatureTable:

@@ -8,6 +8,7 @@ any case.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,19 @@ from harness.data.card import DatasetCard
 from harness.data.parsing import check_regular
 from harness.errors import ConfigError, MissingDataError
 
-__all__ = ["data_files", "datasets_folder", "find", "lacking", "locate", "names_of", "roots"]
+__all__ = [
+    "data_files",
+    "datasets_folder",
+    "find",
+    "lacking",
+    "left_out",
+    "locate",
+    "names_of",
+    "roots",
+]
+
+_FEATURE_WORD = re.compile(r"text|image|img|visual|numeric|audio|video|feat|emb|vec", re.IGNORECASE)
+"""What names of feature files hold; pickles of other names lie in many folders of datasets."""
 
 
 def datasets_folder() -> Path:
@@ -78,17 +91,34 @@ def data_files(folder: Path) -> list[Path]:
     """Return a folder's texts, tables of names and features, with ``features/`` and ``tokens/``.
 
     Raises:
-        DataError: one of them is a pipe, a device, a folder or a link that leads nowhere.
+        DataError: one of them is a pipe, a device, a folder or a link that leads nowhere, or a file
+            that looks like features cannot be read.
     """
-    from harness.data.feature_files import SUFFIXES
+    from harness.data.feature_files import ARRAY_SUFFIXES, SUFFIXES, check_readable
+    from harness.data.feature_sets import MODALITIES
 
-    endings = {*SUFFIXES, ".txt", ".tsv"}
-    inside = [*folder.iterdir(), *(folder / "features").glob("*")]
-    tokens = [p for p in (folder / "tokens").glob("*") if p.suffix in {*SUFFIXES, ".json"}]
-    found = sorted([*(path for path in inside if path.suffix in endings), *tokens])
-    for path in found:
+    endings = {*SUFFIXES, ".txt"}
+    inside = [*folder.glob("[!.]*"), *(folder / "features").glob("[!.]*")]
+    tokens = [*(folder / "tokens").glob("[!.]*")]
+    for path in (*inside, *tokens):
+        if path.parent != folder or (not path.is_dir() and _FEATURE_WORD.search(path.stem)):
+            check_readable(path, MODALITIES if path.parent.name == "features" else ())
+    files = [path for path in inside if path.suffix in endings]
+    files += [path for path in tokens if path.suffix in {*ARRAY_SUFFIXES, ".json"}]
+    for path in files:
         check_regular(path)
-    return found
+    return sorted(files)
+
+
+def left_out(folder: Path, target: Path) -> list[str]:
+    """Return what of an imported folder is not in the dataset's folder, without hidden files."""
+    entries = [
+        path
+        for place in (folder, folder / "features", folder / "tokens")
+        for path in sorted(place.glob("[!.]*"))
+    ]
+    names = {path.relative_to(folder): "/" if path.is_dir() else "" for path in entries}
+    return [f"{name}{end}" for name, end in names.items() if not (target / name).exists()]
 
 
 def _candidates(card: DatasetCard) -> Iterator[Path]:

@@ -6,7 +6,7 @@ A folder whose name no dataset may have (``card.NAME_RULE``) is none, whatever i
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,15 +112,17 @@ def misnamed() -> list[Path]:
 def import_local(folder: Path, name: str) -> Path:
     """Copy a folder of the user's own to the data folder, after reading it once.
 
-    Its text files and files of features are copied.
+    Its text files and files of features are copied; to the same graph under the same name, feature
+    files that it lacks.
 
     Returns:
         The dataset's folder.
 
     Raises:
         ConfigError: ``name`` is none that a dataset may have.
-        DataError: the folder cannot be read as a dataset (with file and line), or another dataset
-            of that name is there.
+        DataError: the folder cannot be read as a dataset (with file and line), a file that looks
+            like features cannot be read, or another dataset or other features of that name are
+            there.
         MachineError: the disk is full or the folder cannot be written to.
     """
     check_name(name, "--name")
@@ -129,18 +131,49 @@ def import_local(folder: Path, name: str) -> Path:
     known = find_local(name)
     if known is not None:
         if read_folder(known.folder, known.card.name).digest == graph.digest:
+            _add_features(folder, files, known.folder)
             return known.folder
         raise DataError(
             f"{known.folder}: holds another dataset; choose another --name, or remove that folder"
         )
     target = folders.datasets_folder() / name
     with acquire.staging(target) as staged:
-        for path in files:
-            place = staged / path.relative_to(folder)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, place)
+        _copy(folder, [path.relative_to(folder) for path in files], staged)
         acquire.install(staged, target)
     return target
+
+
+def _add_features(folder: Path, files: Iterable[Path], dataset: Path) -> None:
+    """Copy feature files that a dataset lacks to its folder.
+
+    Raises:
+        DataError: it has others of the same name, or is not in the folder of imported datasets.
+        MachineError: the disk is full or the folder cannot be written to.
+    """
+    names = [path.relative_to(folder) for path in files]
+    names = [name for name in names if name.parts[0] in ("features", "tokens")]
+    missing = [name for name in names if not (dataset / name).exists()]
+    for name in set(names) - set(missing):
+        if acquire.sha256_of(dataset / name) != acquire.sha256_of(folder / name):
+            raise DataError(
+                f"{dataset / name}: differs from {folder / name}; take it away to have the other "
+                "one, or choose another --name"
+            )
+    if missing and dataset.parent != folders.datasets_folder():
+        listed = ", ".join(map(str, missing))
+        raise DataError(
+            f"{dataset}: lacks {listed} of {folder}; copy it there, or choose another --name"
+        )
+    if missing:
+        with acquire.staging(dataset) as staged:
+            _copy(folder, missing, staged)
+            acquire.install(staged, dataset)
+
+
+def _copy(folder: Path, names: Iterable[Path], staged: Path) -> None:
+    for name in names:
+        (staged / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, staged / name)
 
 
 def _graph_folders() -> Iterator[Path]:

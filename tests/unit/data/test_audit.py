@@ -15,7 +15,7 @@ from harness.cli.data import app
 from harness.data.audit import audit, audit_source, sentences
 from harness.data.audit_text import FORMATS
 from harness.data.feature_audit import count_features
-from harness.data.feature_files import DUPLICATE_LIMIT
+from harness.data.feature_presence import DUPLICATE_LIMIT
 from harness.data.features import FeatureTable
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.data.load import source

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from harness.data.feature_files import file_sha256, filler_rows, read_feature_file
+from harness.data.feature_files import file_sha256, read_feature_file
+from harness.data.feature_presence import filler_rows
 from harness.errors import DataError, MissingDataError
 
 N = 40
@@ -262,7 +263,7 @@ def test_several_tensors_need_one_called_features(tmp_path: Path) -> None:
     save_file({"a": _features(), "b": _features()}, tmp_path / "x.safetensors")
     with pytest.raises(DataError, match="holds a, b"):
         read_feature_file(tmp_path / "x.safetensors", "image", N)
-    save_file({"features": _features(), "b": torch.zeros(3)}, tmp_path / "x.safetensors")
+    save_file({"matrix": _features(), "present": torch.ones(N) > 0}, tmp_path / "x.safetensors")
     assert torch.equal(
         read_feature_file(tmp_path / "x.safetensors", "image", N).matrix, _features()
     )
@@ -271,9 +272,9 @@ def test_several_tensors_need_one_called_features(tmp_path: Path) -> None:
 def test_unknown_endings_and_absent_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"image\.npy"):
         read_feature_file(tmp_path / "image.npy", "image", N)
-    (tmp_path / "image.csv").write_text("1,2")
-    with pytest.raises(DataError, match=r"'\.csv'.*\.safetensors"):
-        read_feature_file(tmp_path / "image.csv", "image", N)
+    (tmp_path / "image.xml").write_text("1,2")
+    with pytest.raises(DataError, match=r"'\.xml'.*\.safetensors"):
+        read_feature_file(tmp_path / "image.xml", "image", N)
 
 
 def test_a_mask_in_the_file_is_preferred_to_guessing(tmp_path: Path) -> None:
@@ -342,10 +343,24 @@ def _write_keys(path: Path, rows: dict[str, list[list[float]]]) -> None:
 
 def test_an_h5_file_may_hold_one_dataset_per_entity(tmp_path: Path) -> None:
     path = tmp_path / "image.h5"
-    _write_keys(path, {"b": [[1, 2], [3, 4]], "c": [[5, 6]], "elsewhere": [[0, 0]]})
+    _write_keys(path, {"b": [[1, 2], [3, 4]], "c": [[5, 6]]})
     table = read_feature_file(path, "image", 3, ("a", "b", "c"))
     assert table.matrix.tolist() == [[0, 0], [2, 3], [5, 6]]
     assert table.present.tolist() == [False, True, True]
+    assert table.provenance["unknown_keys"] == 0
+    assert table.provenance["mask"] == {"rule": "entities named by the keys of the file"}
+
+
+def test_a_published_h5_file_may_hold_more_keys_than_its_map_but_not_without_one(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "image.h5"
+    _write_keys(path, {"anna": [[1, 2]], "elsewhere": [[0, 0]]})
+    with pytest.raises(DataError, match=r"key 'elsewhere' is no entity .*map .*image\.ids\.tsv"):
+        read_feature_file(path, "image", 2, ("anna", "bert"))
+    (tmp_path / "image.ids.tsv").write_text("anna\tbert\n")
+    table = read_feature_file(path, "image", 2, ("anna", "bert"))
+    assert table.matrix.tolist() == [[0, 0], [1, 2]]
     assert table.provenance["unknown_keys"] == 1
 
 

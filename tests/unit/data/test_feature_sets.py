@@ -181,7 +181,16 @@ def test_two_files_of_one_modality_are_refused_and_both_named(tmp_path: Path) ->
         ("Image.npy", "'Image' is no modality.*did you mean 'image'"),
         ("imgae.present.npy", "'imgae' is no modality.*did you mean 'image'"),
         ("touch.npy", "'touch' is no modality.*choose from audio, image"),
-        ("image.npz", r"cannot read '\.npz'; use one of \.safetensors, \.npy"),
+        ("image.xml", r"cannot read '\.xml'; use one of \.safetensors, \.npy"),
+        ("image.pkl", r"cannot read '\.pkl': pickles can run code.*np\.savez\('image\.npz'"),
+        ("clip.pickle", r"cannot read '\.pickle'"),
+        ("clip.mat", r"cannot read '\.mat'; use one of"),
+        ("image.NPY", r"the ending '\.NPY' is not read; rename it to image\.npy"),
+        ("Image.xml", r"cannot read '\.xml'"),
+        ("image.ids.txt", r"cannot read '\.txt'"),
+        ("image.present.npy", r"lies beside no feature file image\.<ending>"),
+        ("audio.ids.tsv", r"lies beside no feature file audio\.<ending>"),
+        ("imgae.ids.tsv", "'imgae' is no modality.*did you mean 'image'"),
     ],
 )
 def test_a_feature_file_that_would_be_passed_over_is_refused(
@@ -190,7 +199,7 @@ def test_a_feature_file_that_would_be_passed_over_is_refused(
     (tmp_path / "features").mkdir()
     torch.save(_features(), tmp_path / "features" / "text.pth")
     (tmp_path / "features" / name).touch()
-    with pytest.raises(DataError, match=rf"{name}: {said}"):
+    with pytest.raises(DataError, match=rf"(?s){name}: {said}"):
         modalities(_card(), "files", tmp_path)
 
 
