@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from harness.data.card import DatasetCard
+from harness.data.card import DatasetCard, DatasetSource, base_of
 from harness.data.encoders import ENCODERS, Encoder
 from harness.data.encoders.text import SentenceEncoder, word_pieces
 from harness.data.feature_files import SUFFIXES, only_file, read_feature_file
@@ -30,7 +30,7 @@ from harness.data.graph import KnowledgeGraph
 from harness.data.token_files import find_token_files, read_token_files
 from harness.errors import ConfigError, DataError, MissingDataError, suggest
 
-__all__ = ["build", "describe", "entity_texts", "modalities", "unencoded"]
+__all__ = ["build", "describe", "entity_texts", "modalities", "texts", "unencoded"]
 
 MODALITIES = ("text", "image", "numeric", "audio", "video")
 
@@ -278,6 +278,15 @@ def _print_unknown_shares() -> None:
         texts = [text for text in entity_texts(graph) if text]
         share = encoder.unknown_share(texts)
         print(f"{name:8} {len(texts):6} of {graph.n_entities} named, {share:6.1%} unknown tokens")
+
+
+def texts(source: DatasetSource, name: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
+    """Return the raw texts behind a feature set: modality -> a text per entity, "" for none.
+
+    Sets that are not made from texts, and those whose texts are not at hand, have none.
+    """
+    of_atlas = base_of(source.card.name) == "atlas" and name == "all"
+    return {"text": entity_texts(graph)} if name in (*_NAMES, "name-tokens") or of_atlas else {}
 
 
 if __name__ == "__main__":
