@@ -198,7 +198,7 @@ def audit_source(
         acknowledged=card.leaked,
         allowed=allowed,
         clean=card.clean.counts if card.clean else {},
-        leaks=() if features in (None, "none") else (audit_features(source, features, graph),),
+        leaks=(audit_features(source, name, graph, tables),) if features and tables else (),
     )
 
 

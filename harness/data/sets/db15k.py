@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.data.card import DATASETS, CleanCard, DatasetCard
+from harness.data.card import DATASETS, CleanCard, DatasetCard, FeatureLeak
 from harness.data.published import NATIVE, NATIVE_LICENCE, PublishedSource, native_files
 
 _FILES = native_files(
@@ -30,6 +30,19 @@ _CARD = DatasetCard(
         digest="f43985798405d6c6",
         counts={"entities": 12842, "relations": 279, "train": 72095, "valid": 6657, "test": 9902},
     ),
+    feature_leaks={
+        "names": {
+            "text": FeatureLeak(rows={"valid": 350, "test": 262}),
+        },
+        "hashed-names": {
+            "text": FeatureLeak(rows={"valid": 350, "test": 262}),
+            "text vectors": FeatureLeak(rows={"valid": 0, "test": 64}),
+        },
+        "name-tokens": {
+            "text": FeatureLeak(rows={"valid": 350, "test": 262}),
+            "text vectors": FeatureLeak(rows={"valid": 0, "test": 391}),
+        },
+    },
     licence=(
         f"triples: {NATIVE_LICENCE}; DBpedia, which they are from, is CC BY-SA 3.0; the MMKG "
         "repository, which selected them, is under the 3-clause BSD licence"
