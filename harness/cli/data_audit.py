@@ -161,11 +161,14 @@ def _here() -> list[DatasetSource]:
 
 
 def _json(reports: list[AuditReport]) -> str:
+    from pydantic import BaseModel
+
     rows = [
         {**asdict(report), "excess": report.excess, "feature_excess": report.feature_excess}
         for report in reports
     ]
-    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    # What a card acknowledges is a pydantic model, which dataclasses leave as it is.
+    return json.dumps(rows, indent=2, ensure_ascii=False, default=BaseModel.model_dump) + "\n"
 
 
 def _write(printed: str, out: Path | None) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
 from typer.testing import CliRunner, Result
 
 from harness.cli.data import app
@@ -17,10 +18,13 @@ from harness.data.audit import audit_source
 from harness.data.card import FeatureLeak
 from harness.data.feature_leaks import (
     ALL_RELATIONS,
+    FACTOR,
     LEAST,
     LEAST_VECTORS,
+    LEVEL,
     ModalityLeaks,
     RelationLeak,
+    _holm,
     mention_leaks,
     vector_leaks,
 )
@@ -121,6 +125,22 @@ def test_a_handful_is_not_flagged() -> None:
         leaks = _leaks(graph, _texts(graph, {"test": count / SIZES["test"]}))
         assert _of(leaks).splits["test"].hits == count
         assert _of(leaks).flagged == (count == LEAST)
+
+
+@pytest.mark.parametrize(("share", "flagged"), [(0.3, False), (0.9, True)])
+def test_texts_that_name_many_answers_must_name_the_right_one_far_more_often(
+    share: float, flagged: bool
+) -> None:
+    graph = _graph()
+    rng = np.random.default_rng(1)
+    cities = graph.entity_names[PEOPLE:]
+    texts = [
+        f"{text} {' and '.join(rng.choice(cities, 6, replace=False))}"
+        for text in _texts(graph, dict.fromkeys(SPLITS, share))
+    ]
+    leak = _of(_leaks(graph, texts)).splits["test"]
+    assert leak.p < LEVEL
+    assert (leak.linked >= FACTOR * leak.shuffled) == bool(leak.verdict) == flagged
 
 
 def test_a_leak_of_few_rows_of_each_relation_is_flagged_over_all_together() -> None:
@@ -288,6 +308,20 @@ def test_vectors_that_encode_the_answer_everywhere_are_told() -> None:
     assert leaks.rows == {"valid": 30, "test": 30}
 
 
+def test_other_right_answers_are_not_held_against_vectors() -> None:
+    # Everybody is linked with the same two cities, whose vectors are alike; a third is far.
+    names = tuple(f"e{_letters(i)}" for i in range(33))
+    rows = torch.tensor([[head, 0, 30 + tail] for head in range(30) for tail in range(2)])
+    far = torch.tensor([[31, 0, 32]])
+    splits = {"train": far, "valid": far, "test": rows}
+    matrix = torch.zeros(33, 2)
+    matrix[:, 0], matrix[31, 1], matrix[32] = 1, 0.5, torch.tensor([0.0, 1.0])
+    everybody = torch.ones(33, dtype=torch.bool)
+    graph = KnowledgeGraph("toy", names, ("r",), splits)
+    leaks = vector_leaks(graph, FeatureTable("image", matrix, everybody))
+    assert _of(leaks).splits["test"].linked == 1.0
+
+
 def test_too_few_vectors_are_not_judged() -> None:
     graph = _graph()
     table = _table(graph, SPLITS)
@@ -419,6 +453,15 @@ def test_what_shipped_features_tell_is_on_the_card_of_atlas() -> None:
     assert told == {label: leak.rows for label, leak in leaks.acknowledged.items()}
 
 
+def test_json_has_what_the_card_acknowledges() -> None:
+    (report,) = json.loads(_call("atlas", "--features", "all", "--format", "json").stdout)
+    (leaks,) = report["leaks"]
+    acknowledged = source("atlas").card.feature_leaks["all"]
+    assert leaks["acknowledged"] == {
+        k: leak.model_dump(mode="json") for k, leak in acknowledged.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -444,3 +487,8 @@ def test_tables_need_one_dataset_and_a_file(folder: Path) -> None:
         _call("toy", "atlas", "--texts", folder / "texts.tsv")
     with pytest.raises(MissingDataError, match=r"none\.tsv"):
         _call("toy", "--types", folder / "none.tsv")
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_corrected_p_values_are_those_of_statsmodels(p: list[float]) -> None:
+    assert _holm(p) == pytest.approx(multipletests(p, method="holm")[1])
