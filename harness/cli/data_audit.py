@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from harness.data.audit import AuditReport
     from harness.data.card import DatasetSource
+    from harness.data.feature_leaks import SetLeaks
 
 __all__ = ["audit"]
 
@@ -26,7 +28,26 @@ def audit(
     ] = None,
     features: Annotated[
         str | None,
-        typer.Option("--features", help="Feature set whose rows are looked at ('names')."),
+        typer.Option(
+            "--features",
+            help="Feature set whose rows are counted and that is audited for leaks ('names').",
+        ),
+    ] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--texts",
+            metavar="FILE[:COLUMN,...]",
+            help="Table of texts by entity ('id' and columns, parted by tabs) to audit for leaks.",
+        ),
+    ] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--types",
+            metavar="FILE[:COLUMN,...]",
+            help="Table of types by entity, a type per line, to audit for leaks.",
+        ),
     ] = None,
     allowed: Annotated[
         float | None,
@@ -48,7 +69,7 @@ def audit(
     """Count repeats, leaks, unseen entities and filler features.
 
     Exit code 3 when train gives away more of valid or test than the dataset's card says and more
-    than --allow-leakage.
+    than --allow-leakage, or when features tell more answers than the card acknowledges.
     """
     from harness.data.audit import ALLOWED, audit_source
     from harness.data.audit_text import FORMATS
@@ -59,11 +80,53 @@ def audit(
         raise ConfigError(f"--format {form}: unknown{suggest(form, known)}")
     entries = [_entry(place) for place in places] if places else _here()
     share = ALLOWED if allowed is None else allowed
-    reports = [audit_source(entry, features, share) for entry in entries]
+    tables = [
+        (kind, given)
+        for kind, list_ in (("text", texts), ("types", types))
+        for given in list_ or ()
+    ]
+    if tables and len(entries) != 1:
+        raise ConfigError("--texts and --types are of one dataset: name it")
+    reports = [
+        replace(report, leaks=(*report.leaks, *_table_leaks(entry, tables)))
+        for entry in entries
+        for report in (audit_source(entry, features, share),)
+    ]
     printed = _json(reports) if form == "json" else FORMATS[form](reports)
     _write(printed, out)
-    if any(report.excess for report in reports):
+    if any(report.excess or report.feature_excess for report in reports):
         raise typer.Exit(3)
+
+
+def _table_leaks(entry: DatasetSource, tables: list[tuple[str, str]]) -> Iterator[SetLeaks]:
+    """Audit tables of texts or types; they are named after their files."""
+    from harness.data.feature_leaks import mention_leaks, set_leaks
+    from harness.data.feature_sets import entity_texts
+    from harness.data.statement_files import read_texts, read_types
+    from harness.data.statements import named_in_texts, named_in_types
+
+    graph = entry.graph() if tables else None
+    for kind, place in tables:
+        assert graph is not None
+        path, columns = _columns_of(place)
+        names = entity_texts(graph)
+        if kind == "text":
+            statements = named_in_texts(read_texts(path, graph, columns), names)
+            leaks = mention_leaks(graph, statements)
+        else:
+            statements = named_in_types(read_types(path, graph, columns), names, graph.entities)
+            leaks = mention_leaks(graph, statements, modality="types", kind="types")
+        # The file's name and columns stand for the set: who publishes such a table may pin it.
+        name = ":".join(filter(None, (path.name, ",".join(columns))))
+        yield set_leaks(graph, name, [leaks], entry.card.feature_leaks.get(name, {}))
+
+
+def _columns_of(place: str) -> tuple[Path, tuple[str, ...]]:
+    """Split ``FILE:COLUMN,COLUMN``; a file whose whole name is that comes first."""
+    path, colon, columns = place.rpartition(":")
+    if not colon or Path(place).is_file():
+        return Path(place), ()
+    return Path(path), tuple(columns.split(","))
 
 
 def _entry(place: str) -> DatasetSource:
@@ -98,8 +161,14 @@ def _here() -> list[DatasetSource]:
 
 
 def _json(reports: list[AuditReport]) -> str:
-    rows = [{**asdict(report), "excess": report.excess} for report in reports]
-    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    from pydantic import BaseModel
+
+    rows = [
+        {**asdict(report), "excess": report.excess, "feature_excess": report.feature_excess}
+        for report in reports
+    ]
+    # What a card acknowledges is a pydantic model, which dataclasses leave as it is.
+    return json.dumps(rows, indent=2, ensure_ascii=False, default=BaseModel.model_dump) + "\n"
 
 
 def _write(printed: str, out: Path | None) -> None:

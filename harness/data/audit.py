@@ -14,6 +14,7 @@ import numpy as np
 
 from harness.data.card import DatasetSource
 from harness.data.feature_audit import FeatureCount, count_features
+from harness.data.feature_leaks import SetLeaks, audit_features
 from harness.data.features import FeatureTable
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.data.leakage import CONFIDENCE, SUPPORT, Facts, Kind, Mask, Rule, find_rules
@@ -150,6 +151,8 @@ class AuditReport:
     """Greatest share of valid or test beyond what is acknowledged."""
     clean: Mapping[str, int]
     """Pinned sizes of the cleaned variant, {} where it is not pinned."""
+    leaks: tuple[SetLeaks, ...] = ()
+    """What features tell of the other end of triples; of the feature set that was named."""
 
     @property
     def excess(self) -> tuple[str, ...]:
@@ -161,11 +164,18 @@ class AuditReport:
             > max(self.acknowledged.get(split, 0), self.allowed * count.rows)
         )
 
+    @property
+    def feature_excess(self) -> tuple[tuple[str, str, str], ...]:
+        """Feature set, modality and split of which more is told than is acknowledged."""
+        return tuple((leaks.feature_set, *pair) for leaks in self.leaks for pair in leaks.excess)
+
 
 def audit_source(
     source: DatasetSource, features: str | None = None, allowed: float = ALLOWED
 ) -> AuditReport:
     """Audit a dataset, and the rows of a feature set where one is at hand.
+
+    A feature set that is named is audited for leaks too.
 
     Args:
         source: the dataset.
@@ -188,6 +198,7 @@ def audit_source(
         acknowledged=card.leaked,
         allowed=allowed,
         clean=card.clean.counts if card.clean else {},
+        leaks=(audit_features(source, name, graph, tables),) if features and tables else (),
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from harness.data.audit import CONSTANT, AuditReport, sentences
+from harness.data.feature_leaks_text import Facts, leak_tables
 from harness.data.leakage import CONFIDENCE, SUPPORT
 
 __all__ = ["FORMATS", "TABLES", "Facts", "headline", "markdown", "text", "verdict"]
@@ -16,15 +16,6 @@ _MOST = 8
 """Rows of a table of relations in text; Markdown and JSON have all."""
 _NAME = 34
 """Columns of text for the names of relations."""
-
-
-class Facts(NamedTuple):
-    """A table: a heading per column, rows of text; names stand left, numbers right."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    below: str = ""
 
 
 def headline(report: AuditReport) -> str:
@@ -48,6 +39,22 @@ def verdict(report: AuditReport) -> str:
         f"wrong: train gives away {shares}, {_percent(report.allowed)} is allowed "
         f"(--allow-leakage); `{report.found.name}@clean` goes without"
     )
+
+
+def leaks_verdict(report: AuditReport) -> Iterator[str]:
+    """Yield a line per feature set: whether it tells more than somebody has acknowledged."""
+    for leaks in report.leaks:
+        excess = leaks.excess
+        if excess:
+            what = ", ".join(f"{label} of {split}" for label, split in excess)
+            yield (
+                f"wrong: features '{leaks.feature_set}' tell more than the dataset's card "
+                f"acknowledges: {what}"
+            )
+        elif any(modality.flagged for modality in leaks.modalities):
+            yield f"ok: what features '{leaks.feature_set}' tell is on the dataset's card"
+        else:
+            yield f"ok: no leak in features '{leaks.feature_set}' is flagged"
 
 
 def splits_table(report: AuditReport) -> Facts:
@@ -156,7 +163,10 @@ def text(reports: Sequence[AuditReport]) -> str:
             "\n".join(_wrap(line) for line in (headline(report), *sentences(found.splits)))
         )
         parts += [_plain(table) for make in TABLES if (table := make(report))]
+        for table, sentence in leak_tables(report):
+            parts += [_plain(table), _wrap(sentence)]
         parts += [_wrap(line) for line in _clean(report)]
+        parts += [_wrap(line) for line in leaks_verdict(report)]
         parts.append(_wrap(verdict(report)))
     return "\n\n".join(parts) + "\n"
 
@@ -186,6 +196,8 @@ def markdown(reports: Sequence[AuditReport]) -> str:
         for make in TABLES:
             if table := make(report):
                 lines += _piped(table, 3)
+        for table, sentence in leak_tables(report):
+            lines += [*_piped(table, 3), sentence, ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

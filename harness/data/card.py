@@ -20,6 +20,7 @@ __all__ = [
     "CleanCard",
     "DatasetCard",
     "DatasetSource",
+    "FeatureLeak",
     "FeatureSource",
     "FileCard",
     "base_of",
@@ -125,6 +126,15 @@ class CleanCard(Config):
     """Entities, relations, train, valid, test."""
 
 
+class FeatureLeak(Config):
+    """One modality of a feature set that tells answers (:mod:`harness.data.feature_leaks`)."""
+
+    rows: Mapping[str, int]
+    """Told rows of valid and test, as ``harness data audit --features`` counts them."""
+    more: tuple[str, ...] = ()
+    """Those of the two that are told more than train."""
+
+
 class DatasetCard(Config):
     """Identity, provenance and the published statistics of a dataset."""
 
@@ -151,6 +161,10 @@ class DatasetCard(Config):
     leaked: Mapping[str, int] = {}
     """Rows of valid and test that stand in train or that it implies, as ``harness data audit``
     counts them; more is an error."""
+    feature_leaks: Mapping[str, Mapping[str, FeatureLeak]] = {}
+    """Feature set -> modality ("text", "text vectors") -> what it tells; {} for a set of which
+    nothing is flagged. More than that is an error of ``harness data audit --features``; sets that
+    are missing were not audited. Tables say all three."""
     clean: CleanCard | None = None
     """The variant ``<name>@clean``, None where it is not pinned."""
     licence: str

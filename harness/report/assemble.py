@@ -23,6 +23,7 @@ from harness.report.definition import (
     RowSpec,
     parse_metric,
 )
+from harness.report.leak_notes import leak_notes
 from harness.report.questions import ALPHA, Ask, Asked, Opponents, mark
 from harness.report.reasons import missing_reason
 from harness.report.results import Entry, Result, SuiteResults
@@ -303,7 +304,11 @@ class _Assembly:
             here = [r for r in self.shown if r.dataset.lower() == dataset.name.lower()]
             own = [dataset.note] if here and dataset.note else []
             remarks = dict.fromkeys(
-                [*own, *(note for r in here for record in r.records for note in record.notes)]
+                [
+                    *own,
+                    *(note for r in here for record in r.records for note in record.notes),
+                    *leak_notes(dataset.name, here),
+                ]
             )
             notes.extend(self.about(dataset, remark) for remark in remarks)
             if self.has_costs and (total := costs.total_note(_runs(here))):

@@ -17,6 +17,7 @@ from harness.evaluation.ranks import Ranks
 from harness.report.assemble import NO_FEATURES, mean_over
 from harness.report.comparing import ties_of
 from harness.report.definition import METRICS
+from harness.report.leak_notes import titled_leak_notes
 from harness.report.query import ALL, Selection
 from harness.report.results import SuiteResults
 from harness.report.stored import (
@@ -121,9 +122,15 @@ class _Breakdown:
                 f"{title}, {mean_over(seeds)}; questions in brackets.",
                 *said,
                 f"Protocol: {self.results.protocol}.",
+                *(note for dataset in datasets for note in self.leak_notes(dataset)),
                 *self.notes,
             ),
         )
+
+    def leak_notes(self, dataset: str) -> Iterator[str]:
+        """Yield what the features of the rows tell of the answers."""
+        title = dataset_source(dataset).card.title
+        return titled_leak_notes(dataset, title, self.results.results)
 
     def parts(self, dataset: str) -> Iterator[_Part]:
         """Yield the blocks of columns of a dataset; none where its graph is not here."""

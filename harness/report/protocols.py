@@ -25,6 +25,7 @@ from harness.index import Side
 from harness.report.aggregate import half_width, paired_change
 from harness.report.assemble import mean_over
 from harness.report.definition import METRICS
+from harness.report.leak_notes import titled_leak_notes
 from harness.report.query import ALL, Selection
 from harness.report.results import Result, SuiteResults
 from harness.report.stored import (
@@ -238,6 +239,11 @@ class _Protocols:
         self.results, self.ranks, self.records, self.datasets = results, ranks, records, datasets
         self.runs: dict[str, Run | str] = {}
 
+    def leak_notes(self, dataset: str) -> Iterator[str]:
+        """Yield what the features of the rows tell of the answers."""
+        title = dataset_source(dataset).card.title
+        return titled_leak_notes(dataset, title, self.results.results)
+
     def table(self) -> Table:
         seeds = sorted({record.seed for record in self.records.values()})
         rows = tuple(self.rows())
@@ -253,6 +259,7 @@ class _Protocols:
                 f"Test split; {mean_over(seeds)}. Nothing was trained or scored for this table.",
                 f"{OWN}: {self.results.protocol}, the epoch with the best validation MRR.",
                 *(f"{rule.said}." for rule in RULES if rule.said and rule.title in shown),
+                *(note for dataset in self.datasets for note in self.leak_notes(dataset)),
             ),
             baseline=OWN,
             row_title="Rule",

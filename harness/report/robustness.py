@@ -16,6 +16,7 @@ from typing import Any
 from harness.data.corruption import Corruption
 from harness.report.aggregate import summarise
 from harness.report.definition import METRICS, Condition, RobustnessDefinition, parse_metric
+from harness.report.leak_notes import titled_leak_notes
 from harness.report.results import Result, SuiteResults
 from harness.report.sweep import value_text
 from harness.report.table import Column, Table, TableCell, TableRow
@@ -217,6 +218,8 @@ class Robustness:
             seeds = ", ".join(str(s) for s in sorted({r.seed for r in self.results.records}))
             yield f"Test split; mean ± standard deviation over seeds ({seeds})."
             yield f"Protocol: {self.results.protocol}."
+        for dataset, title in {panel.dataset: panel.dataset_title for panel in self.panels}.items():
+            yield from titled_leak_notes(dataset, title, self.results.results)
         if not self.panels:
             yield f"No two amounts were run: `{self.results.command}` fills this table."
         yield (

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.data.card import DATASETS, DatasetCard, DatasetSource
+from harness.data.card import DATASETS, DatasetCard, DatasetSource, FeatureLeak
 from harness.data.feature_files import file_sha256
 from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import SPLITS, KnowledgeGraph
@@ -48,6 +48,12 @@ _CARD = DatasetCard(
     ),
     counts={"entities": 3942, "relations": 11, "train": 4102, "valid": 675, "test": 670},
     modality_counts={"text": 3942, "numeric": 3237, "image": 250},
+    feature_leaks={
+        "all": {
+            "text vectors": FeatureLeak(rows={"valid": 74, "test": 90}),
+            "numeric vectors": FeatureLeak(rows={"valid": 74, "test": 70}),
+        },
+    },
     licence=(
         "GeoNames: CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/); CLDR: Unicode-3.0; "
         "flags: public domain; as built here CC BY 4.0. Attributions and changes: "
@@ -102,6 +108,12 @@ class AtlasSource(DatasetSource):
             entity_names=names,
             relation_names=relation_names,
         )
+
+    def texts(self, features: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
+        """Return the names that "all" encodes; see :class:`DatasetSource`."""
+        from harness.data.feature_sets import entity_texts
+
+        return {"text": entity_texts(graph)} if features == "all" else {}
 
     @property
     def feature_sets(self) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.data.card import DATASETS, CleanCard, DatasetCard
+from harness.data.card import DATASETS, CleanCard, DatasetCard, FeatureLeak
 from harness.data.graph import KnowledgeGraph
 from harness.data.public import joins, originals
 from harness.data.public.joins import Description
@@ -104,6 +104,20 @@ _CARD = DatasetCard(
         digest="f43985798405d6c6",
         counts={"entities": 12842, "relations": 279, "train": 72095, "valid": 6657, "test": 9902},
     ),
+    feature_leaks={
+        "names": {
+            "text": FeatureLeak(rows={"valid": 350, "test": 262}),
+            "text vectors": FeatureLeak(rows={"valid": 129, "test": 485}),
+        },
+        "hashed-names": {
+            "text": FeatureLeak(rows={"valid": 350, "test": 262}),
+            "text vectors": FeatureLeak(rows={"valid": 0, "test": 64}),
+        },
+        "name-tokens": {
+            "text": FeatureLeak(rows={"valid": 350, "test": 262}),
+            "text vectors": FeatureLeak(rows={"valid": 0, "test": 391}),
+        },
+    },
     licence=(
         f"triples: {NATIVE_LICENCE}; DBpedia, which they are from, is CC BY-SA 3.0; the MMKG "
         "repository, which selected them, is under the 3-clause BSD licence"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.data.card import DATASETS, CleanCard, DatasetCard
+from harness.data.card import DATASETS, CleanCard, DatasetCard, FeatureLeak
 from harness.data.public import dictionaries, originals
 from harness.data.public.sets import Join, PublicFeatures
 from harness.data.published import NATIVE, NATIVE_LICENCE, PublishedSource, native_files
@@ -45,6 +45,14 @@ _CARD = DatasetCard(
         digest="dd79ef72b77f338f",
         counts={"entities": 16015, "relations": 4, "train": 179941, "valid": 22515, "test": 22523},
     ),
+    feature_leaks={
+        "names": {
+            "text": FeatureLeak(rows={"valid": 0, "test": 17}),
+        },
+        "hashed-names": {
+            "text": FeatureLeak(rows={"valid": 0, "test": 17}),
+        },
+    },
     licence=f"triples: {NATIVE_LICENCE}; Kuaipedia, which they are from, declares none either",
     citation=(
         "H. Pan, Z. Zhai, Y. Zhang, R. Fu, M. Liu, Y. Song, Z. Wang, B. Qin: Kuaipedia: a "

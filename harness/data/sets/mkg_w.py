@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.data.card import DATASETS, CleanCard, DatasetCard, FileCard
+from harness.data.card import DATASETS, CleanCard, DatasetCard, FeatureLeak, FileCard
 from harness.data.graph import KnowledgeGraph
 from harness.data.parsing import read_lines
 from harness.data.public import joins, originals
@@ -119,6 +119,18 @@ _CARD = DatasetCard(
         digest="b541b0862e1a35cd",
         counts={"entities": 15000, "relations": 169, "train": 33781, "valid": 4276, "test": 4274},
     ),
+    feature_leaks={
+        "names": {
+            "text": FeatureLeak(rows={"valid": 239, "test": 239}),
+            "text vectors": FeatureLeak(rows={"valid": 462, "test": 485}),
+        },
+        "hashed-names": {
+            "text": FeatureLeak(rows={"valid": 239, "test": 239}),
+        },
+        "name-tokens": {
+            "text": FeatureLeak(rows={"valid": 239, "test": 239}),
+        },
+    },
     licence=(
         f"triples: {NATIVE_LICENCE}; Wikidata, which they are from, is CC0 1.0; "
         "names: from DBpedia (CC BY-SA 3.0), in a repository under the MIT licence"

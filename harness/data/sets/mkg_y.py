@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.data.card import DATASETS, CleanCard, DatasetCard
+from harness.data.card import DATASETS, CleanCard, DatasetCard, FeatureLeak
 from harness.data.graph import KnowledgeGraph
 from harness.data.public import joins, originals
 from harness.data.public.joins import Description
@@ -108,6 +108,17 @@ _CARD = DatasetCard(
         digest="d71237973948de50",
         counts={"entities": 15000, "relations": 28, "train": 20128, "valid": 2665, "test": 2663},
     ),
+    feature_leaks={
+        "names": {
+            "text": FeatureLeak(rows={"valid": 30, "test": 41}),
+        },
+        "hashed-names": {
+            "text": FeatureLeak(rows={"valid": 30, "test": 41}),
+        },
+        "name-tokens": {
+            "text": FeatureLeak(rows={"valid": 30, "test": 41}),
+        },
+    },
     licence=f"triples: {NATIVE_LICENCE}; YAGO, which they are from, is CC BY",
     citation=(
         "D. Xu, T. Xu, S. Wu, J. Zhou, E. Chen: Relation-enhanced Negative Sampling for Multimodal "

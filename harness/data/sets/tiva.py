@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.data.card import DATASETS, CleanCard, DatasetCard
+from harness.data.card import DATASETS, CleanCard, DatasetCard, FeatureLeak
 from harness.data.public import dictionaries, originals
 from harness.data.public.sets import Join, PublicFeatures
 from harness.data.published import NATIVE, NATIVE_LICENCE, PublishedSource, native_files
@@ -45,6 +45,17 @@ _CARD = DatasetCard(
         digest="db573fbda3f0cb44",
         counts={"entities": 11858, "relations": 16, "train": 8312, "valid": 1759, "test": 1906},
     ),
+    feature_leaks={
+        "names": {
+            "text": FeatureLeak(rows={"valid": 5, "test": 7}),
+        },
+        "hashed-names": {
+            "text": FeatureLeak(rows={"valid": 5, "test": 7}),
+        },
+        "name-tokens": {
+            "text": FeatureLeak(rows={"valid": 5, "test": 7}),
+        },
+    },
     licence=f"triples: {NATIVE_LICENCE}",
     citation=(
         "X. Wang, B. Meng, H. Chen, Y. Meng, K. Lv, W. Zhu: TIVA-KG: A Multimodal Knowledge Graph "

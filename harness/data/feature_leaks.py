@@ -1,0 +1,701 @@
+"""Feature leaks: how often features of one end of a triple tell the other end.
+
+Two kinds of evidence, per relation, direction and split:
+
+*Mentions.* A text names the other end, or the other end is among the types
+(:mod:`harness.data.statements`). The rate over the distinct triples of a split stands beside the
+rate for *shuffled* pairs, one end of a triple of the split with the other end of another triple of
+the same relation, and for *random* pairs of entities. Both are exact: all pairs are counted, but
+for pairs that are facts of the relation in any split.
+
+*Vectors.* Each triple is compared with shuffled pairs that share one end: the share of them with a
+smaller cosine (ties count half). The mean over triples is the AUC of telling the right other end
+from other answers of the relation, 0.5 for vectors that do not tell. Shuffled pairs are sampled, by
+a fixed seed.
+
+The rule that flags is in :func:`mention_leaks` and :func:`vector_leaks`, its thresholds are the
+constants below; docs/feature_leaks.md explains both. They are choices of this project.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.card import DatasetSource, FeatureLeak
+from harness.data.features import FeatureTable
+from harness.data.graph import SPLITS, KnowledgeGraph
+from harness.data.statements import Statements, named_in_texts
+from harness.index import Side
+
+__all__ = [
+    "ALL_RELATIONS",
+    "AUC",
+    "AUC_MORE",
+    "FACTOR",
+    "LEAST",
+    "LEAST_VECTORS",
+    "LEVEL",
+    "MORE",
+    "RATE",
+    "Kind",
+    "ModalityLeaks",
+    "Rate",
+    "RelationLeak",
+    "SetLeaks",
+    "SplitLeak",
+    "Verdict",
+    "audit_features",
+    "mention_leaks",
+    "set_leaks",
+    "vector_leaks",
+]
+
+RATE = 0.05
+"""Least share of a relation's triples whose one end names the other."""
+FACTOR = 3.0
+"""The share is at least so many times the one of shuffled pairs."""
+LEAST = 5
+"""Least number of such triples: no handful is flagged."""
+MORE = 1.5
+"""Test (or valid) is told more than train from so many times train's share on."""
+AUC = 0.9
+"""Least AUC of vectors that encode the other end."""
+AUC_MORE = 0.05
+"""Test (or valid) is told more than train from this difference of AUC on."""
+LEAST_VECTORS = 20
+"""Least number of triples whose vectors are judged."""
+LEVEL = 0.01
+"""Level of the tests, after Holm's correction over relations, directions and splits."""
+
+ALL_RELATIONS = -1
+"""Relation id of the counts over all relations together."""
+
+_TRIPLES = 1000
+"""Triples of a relation and split whose vectors are compared; a sample where there are more."""
+_PAIRS = 25
+"""Shuffled (and random) pairs per triple."""
+
+Kind = Literal["text", "types", "vectors"]
+Verdict = Literal["", "told", "more"]
+"""``told``: flagged; ``more``: flagged, and more than train; "": not flagged."""
+
+Ids = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+_SIDES: tuple[tuple[Side, int, int], ...] = (("tail", 0, 2), ("head", 2, 0))
+"""The end that is told, the column of the end that tells and the column of the end told."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Pairs, and those whose first entity names the second."""
+
+    hits: int
+    pairs: int
+
+    @property
+    def share(self) -> float:
+        """``hits`` over ``pairs``, 0 without pairs."""
+        return self.hits / self.pairs if self.pairs else 0.0
+
+
+@dataclass(frozen=True)
+class SplitLeak:
+    """One relation, direction and split."""
+
+    triples: int
+    """Distinct triples; those whose one end has features and whose other end can be told."""
+    hits: int
+    """Triples whose other end is named; 0 for vectors."""
+    linked: float
+    """Share of triples that are hits, or AUC against shuffled pairs; 0 without triples."""
+    low: float
+    high: float
+    """95 % interval of ``linked`` (Wilson's for shares, Student's for AUC)."""
+    shuffled: float
+    """Share of shuffled pairs that name, or the 0.5 that vectors have which do not tell."""
+    p: float
+    """Of ``linked`` being no greater than ``shuffled``, adjusted; 1 where it is not tested."""
+    p_more: float
+    """Of ``linked`` being no greater than in train, adjusted; 1 where it is not tested."""
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class RelationLeak:
+    """What features of one end tell of the other in the triples of a relation."""
+
+    relation_id: int
+    """:data:`ALL_RELATIONS` for all together."""
+    relation: str
+    """Name; identifier where another relation has the same name; "" for all together."""
+    side: Side
+    """The end that is told by features of the other."""
+    splits: Mapping[str, SplitLeak]
+
+    @property
+    def flagged(self) -> bool:
+        """A split is flagged."""
+        return any(leak.verdict for leak in self.splits.values())
+
+
+@dataclass(frozen=True)
+class ModalityLeaks:
+    """The audit of one modality."""
+
+    modality: str
+    kind: Kind
+    speakers: int
+    """Entities that have it."""
+    random: Mapping[Side, float]
+    """Share of random pairs that name (text, types), AUC against random pairs (vectors)."""
+    relations: tuple[RelationLeak, ...]
+    """Flagged ones first, then those with most hits or triples; all together is the first of each
+    direction."""
+    rows: Mapping[str, int]
+    """Rows of valid and test that are told: of the relations that are flagged there, those whose
+    one end names the other; of vectors, those with both ends."""
+
+    @property
+    def label(self) -> str:
+        """Name in cards and reports: "text", "types", "image vectors"."""
+        if self.kind == "vectors":
+            return f"{self.modality} vectors"
+        return self.modality if self.modality == self.kind else f"{self.modality} {self.kind}"
+
+    @property
+    def flagged(self) -> tuple[RelationLeak, ...]:
+        """The relations that are flagged, in a direction."""
+        return tuple(leak for leak in self.relations if leak.flagged)
+
+    @property
+    def more(self) -> tuple[str, ...]:
+        """The splits that are told more than train."""
+        return tuple(
+            split
+            for split in ("valid", "test")
+            if any(leak.splits[split].verdict == "more" for leak in self.flagged)
+        )
+
+
+@dataclass(frozen=True)
+class SetLeaks:
+    """The audit of a feature set beside what the dataset's card acknowledges."""
+
+    feature_set: str
+    modalities: tuple[ModalityLeaks, ...]
+    rows: Mapping[str, int]
+    """Rows of each split."""
+    acknowledged: Mapping[str, FeatureLeak]
+    """Modality ("text", "image vectors") -> what the card says of it."""
+
+    @property
+    def excess(self) -> tuple[tuple[str, str], ...]:
+        """Modalities and splits of which more is told than the card acknowledges."""
+        return tuple(
+            (modality.label, split)
+            for modality in self.modalities
+            for split in ("valid", "test")
+            if self._exceeds(modality, split)
+        )
+
+    def _exceeds(self, modality: ModalityLeaks, split: str) -> bool:
+        card = self.acknowledged.get(modality.label)
+        if card is None:
+            return modality.rows[split] > 0
+        unsaid = split in modality.more and split not in card.more
+        return unsaid or modality.rows[split] > card.rows.get(split, 0)
+
+
+def audit_features(
+    source: DatasetSource,
+    name: str,
+    graph: KnowledgeGraph,
+    tables: Mapping[str, FeatureTable],
+) -> SetLeaks:
+    """Audit a feature set: its texts where they are at hand, and its vectors.
+
+    Args:
+        source: the dataset.
+        name: one of its feature sets.
+        graph: its graph.
+        tables: the set's vectors by modality.
+    """
+    from harness.data import feature_sets
+
+    names = feature_sets.entity_texts(graph)
+    mentions = [
+        mention_leaks(
+            graph, named_in_texts(texts, names, of_names=texts == names), modality=modality
+        )
+        for modality, texts in feature_sets.texts(source, name, graph).items()
+    ]
+    vectors = [vector_leaks(graph, table) for table in tables.values()]
+    return set_leaks(graph, name, [*mentions, *vectors], source.card.feature_leaks.get(name, {}))
+
+
+def set_leaks(
+    graph: KnowledgeGraph,
+    name: str,
+    modalities: Sequence[ModalityLeaks],
+    acknowledged: Mapping[str, FeatureLeak] = MappingProxyType({}),
+) -> SetLeaks:
+    """Put the audits of modalities together, beside what a card says of them."""
+    rows = {split: len(graph.splits[split]) for split in SPLITS}
+    return SetLeaks(name, tuple(modalities), rows, acknowledged)
+
+
+def mention_leaks(
+    graph: KnowledgeGraph, statements: Statements, *, modality: str = "text", kind: Kind = "text"
+) -> ModalityLeaks:
+    """Count how often one end's text (or types) names the other, and flag relations.
+
+    A relation is flagged in valid or test, in one direction, where at least :data:`LEAST` triples
+    and a share of at least :data:`RATE` are told, at least :data:`FACTOR` times the share of
+    shuffled pairs, with p < :data:`LEVEL` (Fisher's exact test, one-sided; Holm over relations,
+    directions and both splits). It is told *more* where the share is also at least :data:`MORE`
+    times train's with p < :data:`LEVEL` (likewise).
+
+    All relations together are flagged only where valid or test is told more than train: a leak of
+    a part of the rows of every relation. The number expected from train's shares is taken relation
+    by relation (Mantel and Haenszel 1959), so another mix of relations flags nothing.
+
+    Args:
+        graph: its triples.
+        statements: who names whom; of the graph's entities.
+        modality, kind: names for the report.
+    """
+    counted = [_count_side(graph, statements, *side) for side in _SIDES]
+    leaks = [leak for side in counted for leak in side.relation_leaks(graph)]
+    return _modality(
+        graph,
+        leaks,
+        modality=modality,
+        kind=kind,
+        speakers=int(statements.speakers.sum()),
+        random={side.side: _random(statements).share for side in counted},
+        told={side.side: side.told for side in counted},
+    )
+
+
+def vector_leaks(graph: KnowledgeGraph, table: FeatureTable) -> ModalityLeaks:
+    """Measure how well the vector of one end picks the other among answers of the relation.
+
+    A relation is flagged in valid or test, in one direction, where the AUC over at least
+    :data:`LEAST_VECTORS` triples is at least :data:`AUC`, and more triples than half are nearer
+    than half of their shuffled pairs with p < :data:`LEVEL` (sign test, one-sided; Holm over
+    relations, directions and both splits). It is told *more* where the AUC exceeds train's by
+    :data:`AUC_MORE` with p < :data:`LEVEL` (Mann and Whitney's test of the triples' shares,
+    one-sided, Holm likewise), whatever the AUC.
+
+    Args:
+        graph: its triples.
+        table: [N, d], a modality of the graph's entities.
+    """
+    matrix, present = table.matrix.float().numpy(), table.present.numpy()
+    norms = np.linalg.norm(matrix, axis=1, keepdims=True)
+    unit = np.divide(matrix, norms, out=np.zeros_like(matrix), where=norms > 0)
+    compared = [_compare_side(graph, unit, present, *side) for side in _SIDES]
+    return _modality(
+        graph,
+        [leak for side in compared for leak in side.relation_leaks(graph)],
+        modality=table.name,
+        kind="vectors",
+        speakers=int(present.sum()),
+        random={side.side: side.random for side in compared},
+        told={
+            side: {split: np.ones(len(graph.splits[split]), np.bool_) for split in SPLITS}
+            for side, *_ in _SIDES
+        },
+        both_ends=present,
+    )
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """One direction, by relation: arrays [R] per split."""
+
+    side: Side
+    triples: Mapping[str, Ids]
+    hits: Mapping[str, Ids]
+    shuffled: Mapping[str, tuple[Floats, Floats]]
+    """Hits and number of shuffled pairs."""
+    told: Mapping[str, Mask]
+    """Which rows of a split are hits."""
+
+    def relation_leaks(self, graph: KnowledgeGraph) -> list[RelationLeak]:
+        """Return a leak per relation with a triple, all together first; not judged yet."""
+        used = sum(self.triples[split] for split in SPLITS)
+        together = {split: self._together(split) for split in SPLITS}
+        leaks = [RelationLeak(ALL_RELATIONS, "", self.side, together)]
+        labels = _relation_labels(graph)
+        for relation in np.flatnonzero(used).tolist():
+            splits = {split: self._alone(split, relation) for split in SPLITS}
+            leaks.append(RelationLeak(relation, labels[relation], self.side, splits))
+        return leaks
+
+    def _alone(self, split: str, relation: int) -> SplitLeak:
+        triples, hits = int(self.triples[split][relation]), int(self.hits[split][relation])
+        other_hits, others = (values[relation] for values in self.shuffled[split])
+        train = int(self.hits["train"][relation]), int(self.triples["train"][relation])
+        return _share_leak(
+            triples,
+            hits,
+            shuffled=float(other_hits / others) if others else 0.0,
+            p=_fisher(hits, triples, round(other_hits), round(others)),
+            p_more=1.0 if split == "train" else _fisher(hits, triples, *train),
+        )
+
+    def _together(self, split: str) -> SplitLeak:
+        triples, hits = self.triples[split], self.hits[split]
+        other_hits, others = self.shuffled[split]
+        rate = np.divide(other_hits, others, out=np.zeros_like(others), where=others > 0)
+        total = int(triples.sum())
+        # Not tested against shuffled pairs: relations are, one by one.
+        return _share_leak(
+            total,
+            int(hits.sum()),
+            shuffled=float((rate * triples).sum() / total) if total else 0.0,
+            p=1.0,
+            p_more=1.0 if split == "train" else _mantel_haenszel(*self._pair(split)),
+        )
+
+    def _pair(self, split: str) -> tuple[Ids, Ids, Ids, Ids]:
+        return (
+            self.hits[split],
+            self.triples[split],
+            self.hits["train"],
+            self.triples["train"],
+        )
+
+
+def _count_side(
+    graph: KnowledgeGraph, statements: Statements, side: Side, first: int, second: int
+) -> _Counts:
+    facts = {split: np.unique(graph.splits[split].numpy(), axis=0) for split in SPLITS}
+    every = np.unique(np.concatenate(list(facts.values())), axis=0)
+    usable = {
+        split: rows[_usable(rows[:, first], rows[:, second], statements)]
+        for split, rows in facts.items()
+    }
+    said = {split: statements.hold(r[:, first], r[:, second]) for split, r in usable.items()}
+    answers = every[statements.nameable[every[:, second]]][:, (1, second)]
+    size = graph.n_relations
+    return _Counts(
+        side=side,
+        triples={s: np.bincount(rows[:, 1], minlength=size) for s, rows in usable.items()},
+        hits={s: np.bincount(rows[said[s], 1], minlength=size) for s, rows in usable.items()},
+        shuffled={
+            split: _shuffled(rows[:, (1, first)], answers, every[:, (1, first, second)], statements)
+            for split, rows in usable.items()
+        },
+        told={
+            split: statements.hold(*graph.splits[split].numpy()[:, (first, second)].T)
+            for split in SPLITS
+        },
+    )
+
+
+def _usable(first: Ids, second: Ids, statements: Statements) -> Mask:
+    return np.asarray(
+        statements.speakers[first] & statements.nameable[second] & (first != second), np.bool_
+    )
+
+
+def _shuffled(
+    askers: Ids, answers: Ids, facts: Ids, statements: Statements
+) -> tuple[Floats, Floats]:
+    """Count all pairs of an asker and an answer of the same relation that are no fact of it.
+
+    Args:
+        askers: [n, 2] relation and the end that tells, of the triples of a split.
+        answers: [m, 2] relation and the end that is told, of the triples of all splits.
+        facts: [f, 3] relation and both ends of every fact.
+        statements: who names whom.
+
+    Returns:
+        Hits and pairs, [R] up to the greatest relation of ``facts``.
+    """
+    from scipy.sparse import csr_array
+
+    shape = (int(facts[:, 0].max()) + 1 if len(facts) else 0, statements.n_entities)
+    a, b = (
+        csr_array((np.ones(len(rows)), (rows[:, 0], rows[:, 1])), shape=shape)
+        for rows in (askers, answers)
+    )
+    hits = np.asarray((a @ statements.matrix).multiply(b).sum(axis=1)).ravel()
+    pairs = np.asarray(a.sum(axis=1)).ravel() * np.asarray(b.sum(axis=1)).ravel()
+    pairs -= np.asarray(a.multiply(b).sum(axis=1)).ravel()  # an entity with itself
+    relation, first, second = facts[facts[:, 1] != facts[:, 2]].T
+    weight = _at(a, relation, first) * _at(b, relation, second)
+    told = statements.hold(first, second)
+    hits -= np.bincount(relation, weight * told, minlength=shape[0])
+    pairs -= np.bincount(relation, weight, minlength=shape[0])
+    return hits, pairs
+
+
+def _at(counts: object, rows: Ids, columns: Ids) -> Floats:
+    """Return the entries of a sparse matrix at pairs of row and column."""
+    taken = counts[rows, columns]  # type: ignore[index]
+    dense = taken.toarray() if hasattr(taken, "toarray") else taken
+    return np.asarray(dense, np.float64).ravel()
+
+
+def _random(statements: Statements) -> Rate:
+    both = int((statements.speakers & statements.nameable).sum())
+    pairs = int(statements.speakers.sum()) * int(statements.nameable.sum()) - both
+    return Rate(len(statements.keys), pairs)
+
+
+def _share_leak(triples: int, hits: int, *, shuffled: float, p: float, p_more: float) -> SplitLeak:
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(hits, triples, method="wilson") if triples else (0.0, 1.0)
+    share = hits / triples if triples else 0.0
+    return SplitLeak(triples, hits, share, float(low), float(high), shuffled, p, p_more, verdict="")
+
+
+def _fisher(hits: int, pairs: int, other_hits: int, others: int) -> float:
+    """Return the p-value of a share being no greater than another (one-sided)."""
+    from scipy.stats import hypergeom
+
+    if not hits or not others:
+        return 1.0
+    return float(hypergeom.sf(hits - 1, pairs + others, hits + other_hits, pairs))
+
+
+def _mantel_haenszel(hits: Ids, triples: Ids, train_hits: Ids, train: Ids) -> float:
+    """Return the p-value of shares being no greater than train's, over all relations.
+
+    The statistic is Mantel and Haenszel's, with their correction for continuity.
+    """
+    from scipy.stats import norm
+
+    n, every = triples.astype(np.float64), (triples + train).astype(np.float64)
+    told = (hits + train_hits).astype(np.float64)
+    tested = (triples > 0) & (train > 0)
+    if not tested.any():
+        return 1.0
+    n, every, told = n[tested], every[tested], told[tested]
+    expected = n * told / every
+    variance = n * (every - n) * told * (every - told) / (every**2 * np.maximum(every - 1, 1))
+    if not variance.sum():
+        return 1.0
+    excess = hits[tested].sum() - expected.sum() - 0.5
+    return float(norm.sf(excess / np.sqrt(variance.sum())))
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """One direction of vectors: per split and relation, each triple's share of shuffled pairs with
+    a smaller cosine."""
+
+    side: Side
+    shares: Mapping[str, Mapping[int, Floats]]
+    random: float
+    """Mean share of random pairs with a smaller cosine."""
+
+    def relation_leaks(self, graph: KnowledgeGraph) -> list[RelationLeak]:
+        """Return a leak per relation with a triple, all together first; not judged yet."""
+        relations = sorted({r for of_split in self.shares.values() for r in of_split})
+        nothing = np.zeros(0)
+        whole = {s: np.concatenate([nothing, *self.shares[s].values()]) for s in SPLITS}
+        # All together have no p-values: their mix of relations differs between splits.
+        leaks = [
+            RelationLeak(
+                ALL_RELATIONS, "", self.side, {s: _auc_leak(v, nothing) for s, v in whole.items()}
+            )
+        ]
+        labels = _relation_labels(graph)
+        for relation in relations:
+            of = {split: self.shares[split].get(relation, nothing) for split in SPLITS}
+            splits = {
+                split: _auc_leak(values, nothing if split == "train" else of["train"], judged=True)
+                for split, values in of.items()
+            }
+            leaks.append(RelationLeak(relation, labels[relation], self.side, splits))
+        return leaks
+
+
+def _compare_side(
+    graph: KnowledgeGraph,
+    unit: NDArray[np.float32],
+    present: Mask,
+    side: Side,
+    first: int,
+    second: int,
+) -> _Shares:
+    facts = {split: np.unique(graph.splits[split].numpy(), axis=0) for split in SPLITS}
+    every = np.unique(np.concatenate(list(facts.values())), axis=0)
+    known = np.sort(_key(every[:, 1], every[:, first], every[:, second], graph))
+    pool = every[present[every[:, second]]]
+    shares: dict[str, dict[int, Floats]] = {split: {} for split in SPLITS}
+    random: list[Floats] = []
+    anyone = np.flatnonzero(present)
+    for relation in np.unique(every[:, 1]):
+        answers = pool[pool[:, 1] == relation, second]
+        for number, (split, rows) in enumerate(facts.items()):
+            rows = rows[rows[:, 1] == relation]
+            rows = rows[present[rows[:, first]] & present[rows[:, second]]]
+            rows = rows[rows[:, first] != rows[:, second]]
+            if not len(rows):
+                continue
+            rng = np.random.default_rng([int(relation), number, first])
+            if len(rows) > _TRIPLES:
+                rows = rows[np.sort(rng.choice(len(rows), _TRIPLES, replace=False))]
+            teller, told = rows[:, first], rows[:, second]
+            others = rng.choice(answers, (len(rows), _PAIRS))
+            facts_too = _are_in(known, _key(relation, teller[:, None], others, graph))
+            kept = ~facts_too & (others != teller[:, None])
+            shares[split][int(relation)] = _share_below(unit, teller, told, others, kept)
+            strangers = rng.choice(anyone, (len(rows), _PAIRS))
+            kept = (strangers != teller[:, None]) & (strangers != told[:, None])
+            random.append(_share_below(unit, teller, told, strangers, kept))
+    means = np.concatenate([np.zeros(0), *random])
+    return _Shares(side, shares, float(means.mean()) if len(means) else 0.0)
+
+
+def _share_below(
+    unit: NDArray[np.float32], teller: Ids, told: Ids, others: Ids, kept: Mask
+) -> Floats:
+    """Return the share of each triple's kept pairs with a smaller cosine, ties half; triples
+    without a pair are left out."""
+    linked = np.einsum("nd,nd->n", unit[teller], unit[told])
+    cosines = np.einsum("nd,nkd->nk", unit[teller], unit[others])
+    # The same vector in another order of summation is still a tie.
+    difference = linked[:, None] - cosines
+    below = (difference > 1e-6) + 0.5 * (np.abs(difference) <= 1e-6)
+    counts = kept.sum(1)
+    shares = (below * kept).sum(1) / np.maximum(counts, 1)
+    return np.asarray(shares[counts > 0], np.float64)
+
+
+def _auc_leak(shares: Floats, train: Floats, *, judged: bool = False) -> SplitLeak:
+    """Describe the triples of a split by their shares; ``train`` is empty where not compared."""
+    from scipy.stats import binomtest, mannwhitneyu, t
+
+    n = len(shares)
+    mean = float(shares.mean()) if n else 0.0
+    half = float(t.ppf(0.975, n - 1) * shares.std(ddof=1) / np.sqrt(n)) if n > 1 else 1.0
+    p = p_more = 1.0
+    if judged and n >= LEAST_VECTORS:
+        above, below = int((shares > 0.5).sum()), int((shares < 0.5).sum())
+        if above + below:
+            p = float(binomtest(above, above + below, alternative="greater").pvalue)
+        if len(train) >= LEAST_VECTORS:
+            p_more = float(mannwhitneyu(shares, train, alternative="greater").pvalue)
+    low, high = max(mean - half, 0.0), min(mean + half, 1.0)
+    return SplitLeak(n, 0, mean, low, high, 0.5, p, p_more, verdict="")
+
+
+def _modality(
+    graph: KnowledgeGraph,
+    leaks: Sequence[RelationLeak],
+    *,
+    modality: str,
+    kind: Kind,
+    speakers: int,
+    random: Mapping[Side, float],
+    told: Mapping[Side, Mapping[str, Mask]],
+    both_ends: Mask | None = None,
+) -> ModalityLeaks:
+    judged = _judge(leaks, kind)
+    rows = {s: _rows(graph, judged, told, s, both_ends) for s in ("valid", "test")}
+    return ModalityLeaks(modality, kind, speakers, random, tuple(_ordered(judged)), rows)
+
+
+def _judge(leaks: Sequence[RelationLeak], kind: Kind) -> list[RelationLeak]:
+    """Correct the p-values of valid and test and give the verdicts."""
+    cells = [(i, split) for i in range(len(leaks)) for split in ("valid", "test")]
+    adjusted = _holm([leaks[i].splits[split].p for i, split in cells])
+    adjusted_more = _holm([leaks[i].splits[split].p_more for i, split in cells])
+    splits = [dict(leak.splits) for leak in leaks]
+    for (i, split), p, p_more in zip(cells, adjusted, adjusted_more, strict=True):
+        leak = replace(leaks[i].splits[split], p=float(p), p_more=float(p_more))
+        together = leaks[i].relation_id == ALL_RELATIONS
+        verdict = _verdict(leak, leaks[i].splits["train"], kind, together=together)
+        splits[i][split] = replace(leak, verdict=verdict)
+    return [replace(leak, splits=splits[i]) for i, leak in enumerate(leaks)]
+
+
+def _verdict(leak: SplitLeak, train: SplitLeak, kind: Kind, *, together: bool) -> Verdict:
+    if kind == "vectors":
+        more = leak.p_more < LEVEL and leak.linked - train.linked >= AUC_MORE
+        told = leak.p < LEVEL and leak.linked >= AUC
+        return "more" if more else "told" if told else ""
+    more = leak.p_more < LEVEL and leak.linked >= MORE * train.linked and leak.hits >= LEAST
+    if together:
+        return "more" if more else ""
+    told = (
+        leak.p < LEVEL and leak.hits >= LEAST and leak.linked >= max(RATE, FACTOR * leak.shuffled)
+    )
+    return ("more" if more else "told") if told else ""
+
+
+def _holm(p: Sequence[float]) -> Floats:
+    """Return the p-values adjusted for being a family (Holm 1979).
+
+    As ``statsmodels.stats.multitest.multipletests``, which collects garbage in every call: a third
+    of a second each, most of an audit.
+    """
+    values = np.asarray(p, np.float64)
+    order = np.argsort(values)
+    steps = values[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
+
+
+def _rows(
+    graph: KnowledgeGraph,
+    leaks: Iterable[RelationLeak],
+    told: Mapping[Side, Mapping[str, Mask]],
+    split: str,
+    both_ends: Mask | None,
+) -> int:
+    """Count the rows of a split that are told in a direction in which its relation is flagged."""
+    triples = graph.splits[split].numpy()
+    counted = np.zeros(len(triples), np.bool_)
+    for leak in leaks:
+        if leak.splits[split].verdict:
+            together = leak.relation_id == ALL_RELATIONS
+            counted |= told[leak.side][split] & (together | (triples[:, 1] == leak.relation_id))
+    if both_ends is not None:
+        counted &= both_ends[triples[:, 0]] & both_ends[triples[:, 2]]
+    return int(counted.sum())
+
+
+def _ordered(leaks: Iterable[RelationLeak]) -> list[RelationLeak]:
+    def position(leak: RelationLeak) -> tuple[bool, bool, int, int, str, str]:
+        test = leak.splits["test"]
+        first = leak.relation_id != ALL_RELATIONS, not leak.flagged
+        return *first, -test.hits, -test.triples, leak.relation, leak.side
+
+    return sorted(leaks, key=position)
+
+
+def _relation_labels(graph: KnowledgeGraph) -> list[str]:
+    """Return what to call each relation; identifiers tell relations of one name apart."""
+    names = [graph.relation_label(relation) for relation in range(graph.n_relations)]
+    several = {name for name, count in Counter(names).items() if count > 1}
+    return [
+        identifier if name in several else name
+        for name, identifier in zip(names, graph.relations, strict=True)
+    ]
+
+
+def _key(relation: Ids | int, first: Ids, second: Ids, graph: KnowledgeGraph) -> Ids:
+    return np.asarray((relation * graph.n_entities + first) * graph.n_entities + second)
+
+
+def _are_in(keys: Ids, wanted: Ids) -> Mask:
+    at = np.searchsorted(keys, wanted).clip(max=max(len(keys) - 1, 0))
+    return np.asarray(keys[at] == wanted, np.bool_)

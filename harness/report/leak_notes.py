@@ -1,0 +1,67 @@
+"""The verdict of the feature leak audit, as notes below tables: read from the datasets' cards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from harness.data.card import DatasetCard, FeatureLeak
+from harness.data.feature_leaks_text import VERBS, as_in_train
+from harness.data.load import source
+from harness.errors import ConfigError
+from harness.report.results import Result
+from harness.store.records import EXTERNAL
+
+__all__ = ["leak_notes", "titled_leak_notes"]
+
+
+def leak_notes(dataset: str, results: Iterable[Result]) -> Iterator[str]:
+    """Yield a sentence per feature set: what it tells of the answers, or that nobody has looked.
+
+    Args:
+        dataset: name of the dataset.
+        results: shown on it; other datasets' and those that another code base made are skipped.
+    """
+    card = _card(dataset)
+    for name, read in _feature_sets(dataset, results).items():
+        audited = card.feature_leaks.get(name) if card else None
+        if audited is None:
+            yield (
+                f"features '{name}' were not audited for leaks: "
+                f"`harness data audit {dataset} --features {name}`."
+            )
+            continue
+        told = [_told(label, leak) for label, leak in audited.items() if label.split()[0] in read]
+        where = " of the official splits" if "@" in dataset and told else ""
+        verdict = "; ".join(told) or "no leak is flagged"
+        yield f"features '{name}', audited for leaks: {verdict}{where}."
+
+
+def titled_leak_notes(dataset: str, title: str, results: Iterable[Result]) -> Iterator[str]:
+    """Yield the same behind the dataset's title, which is its name where it is ""."""
+    yield from (f"{title or dataset}: {note}" for note in leak_notes(dataset, results))
+
+
+def _feature_sets(dataset: str, results: Iterable[Result]) -> dict[str, set[str]]:
+    """Return the feature sets of results, each with the modalities that some run has read."""
+    read: dict[str, set[str]] = {}
+    for result in results:
+        records = [record for record in result.records if record.model != EXTERNAL]
+        if records and result.dataset.lower() == dataset.lower() and result.features != "none":
+            read.setdefault(result.features, set()).update(
+                modality for record in records for modality in record.modalities
+            )
+    return read
+
+
+def _card(dataset: str) -> DatasetCard | None:
+    try:
+        return source(dataset).card
+    except ConfigError:  # results of a dataset that is no longer here
+        return None
+
+
+def _told(label: str, leak: FeatureLeak) -> str:
+    kind = label.split()[-1]
+    verb = VERBS["vectors" if kind == "vectors" else "types" if kind == "types" else "text"]
+    rows = " and ".join(f"{leak.rows[s]} {s}" for s in ("test", "valid") if s in leak.rows)
+    return f"{label} {verb} in {rows} rows, {as_in_train(leak.more)}"

@@ -1,0 +1,82 @@
+"""Tables with features say what these tell of the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.data.card import DATASETS, FeatureLeak
+from harness.data.load import source
+from harness.report.leak_notes import leak_notes, titled_leak_notes
+from harness.report.results import Result, SeedRun
+from harness.store.outcomes import Wanted, outcome_of
+from harness.store.records import EXTERNAL, RunRecord
+
+MakeRecord = Callable[..., RunRecord]
+
+
+def _result(record: RunRecord, dataset: str) -> Result:
+    run = SeedRun(record.seed, record.run_id, outcome_of(record, Wanted()))
+    return Result("Row", dataset, record.features, (run,))
+
+
+@pytest.fixture
+def notes(make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    entry = source("atlas")
+    audited = {
+        "told": {
+            "text": FeatureLeak(rows={"valid": 3, "test": 30}, more=("test",)),
+            "text vectors": FeatureLeak(rows={"valid": 4, "test": 5}),
+            "image vectors": FeatureLeak(rows={"valid": 6, "test": 7}),
+        },
+        "harmless": {},
+    }
+    card = entry.card.model_copy(update={"feature_leaks": audited})
+    monkeypatch.setattr(DATASETS.get("atlas"), "card", card)
+
+    def made(features: str, dataset: str = "atlas", **changes: object) -> list[str]:
+        record = make_record("a" * 12, features=features, **changes)
+        return list(leak_notes(dataset, [_result(record, dataset)]))
+
+    return made
+
+
+def test_what_is_told_stands_there_by_modality_and_beside_train(
+    notes: Callable[..., list[str]],
+) -> None:
+    (note,) = notes("told", modalities=("text", "image"))
+    assert note == (
+        "features 'told', audited for leaks: text names the other end in 30 test and 3 valid "
+        "rows, more than in train: test; text vectors tell the other end from other answers in 5 "
+        "test and 4 valid rows, no more than in train; image vectors tell the other end from "
+        "other answers in 7 test and 6 valid rows, no more than in train."
+    )
+    (note,) = notes("told", modalities=("image",))
+    assert note.startswith("features 'told', audited for leaks: image vectors tell")
+
+
+def test_the_cleaned_variant_quotes_the_official_splits(notes: Callable[..., list[str]]) -> None:
+    (note,) = notes("told", "atlas@clean", modalities=("image",))
+    assert note.endswith("no more than in train of the official splits.")
+
+
+def test_a_set_without_leaks_and_one_that_nobody_audited(notes: Callable[..., list[str]]) -> None:
+    assert notes("harmless") == ["features 'harmless', audited for leaks: no leak is flagged."]
+    assert notes("files") == [
+        "features 'files' were not audited for leaks: `harness data audit atlas --features files`."
+    ]
+    assert notes("files", "a-dataset-that-is-gone")[0].startswith("features 'files' were not")
+
+
+def test_runs_without_features_and_those_made_elsewhere_say_nothing(
+    notes: Callable[..., list[str]],
+) -> None:
+    assert notes("none") == notes("told", model=EXTERNAL) == []
+
+
+def test_a_title_stands_in_front(make_record: MakeRecord) -> None:
+    result = _result(make_record("a" * 12, features="files"), "atlas")
+    for title, front in (("Atlas", "Atlas: "), ("", "atlas: ")):
+        (note,) = titled_leak_notes("atlas", title, [result])
+        assert note.startswith(f"{front}features 'files'")
