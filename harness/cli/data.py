@@ -138,7 +138,6 @@ def import_dataset(
     if recognised:
         # A folder of features may be named after a dataset without holding it.
         found = [(path, card) for path, card in found if _holds_any(path, card)]
-        _features_arrived(recognised)
     if not (found or recognised):
         raise ConfigError(
             f"{folder}: holds no dataset that is known here; say which with --name, or give a "
@@ -149,6 +148,8 @@ def import_dataset(
         target = acquire.import_folder(path, card)
         _announce_left_out(path, target)
         _arrived(card.title, target, folders.find(card))
+    if recognised:
+        _features_arrived(recognised)
 
 
 @app.command()

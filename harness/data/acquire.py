@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from harness.data.card import DatasetCard, FeatureSource, FileCard
 from harness.data.folders import data_files, datasets_folder, lacking, names_of
-from harness.data.sources import source_path, sources_folder
+from harness.data.sources import is_verified, source_path, sources_folder
 from harness.errors import ConfigError, DataError, MachineError, MissingDataError
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "install",
     "sha256_of",
     "staging",
+    "store_source",
 ]
 
 _TIMEOUT_S = 30.0
@@ -114,11 +115,7 @@ def fetch_sources(
         DataError: a file arrived cut off or with another sha256.
         MachineError: the disk is full or the folder cannot be written to.
     """
-    remaining = [
-        source
-        for source in sources
-        if source.fetched and not _is_right(source_path(source), source)
-    ]
+    remaining = [source for source in sources if source.fetched and not is_verified(source)]
     for licence in dict.fromkeys(f"{s.repository}: licence {s.licence}" for s in remaining):
         announce(licence)
     problems: list[str] = []
@@ -171,11 +168,20 @@ def import_sources(folder: Path, sources: Iterable[FeatureSource]) -> list[Featu
             if source.sha256 == sha256 and source not in recognised:
                 recognised[source] = None
                 if not _is_right(source_path(source), source):
-                    with staging(sources_folder()) as place:
-                        (place / source.place).parent.mkdir(parents=True)
-                        (place / source.place).write_bytes(content)
-                        install(place, sources_folder())
+                    store_source(source, content)
     return list(recognised)
+
+
+def store_source(source: FeatureSource, content: bytes) -> None:
+    """Put the checked content of an original to its place in the cache.
+
+    Raises:
+        MachineError: the disk is full or the folder cannot be written to.
+    """
+    with staging(sources_folder()) as place:
+        (place / source.place).parent.mkdir(parents=True)
+        (place / source.place).write_bytes(content)
+        install(place, sources_folder())
 
 
 def identify(folder: Path, cards: Iterable[DatasetCard]) -> DatasetCard | None:

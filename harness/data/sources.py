@@ -108,7 +108,8 @@ def read_table(source: FeatureSource, columns: int) -> list[list[str]]:
         DataError: a row has another number of columns; the message names the line.
     """
     rows = []
-    for number, line in enumerate(read_source(source).decode().splitlines(), 1):
+    lines = read_source(source).decode().removesuffix("\n").split("\n")
+    for number, line in enumerate(lines, 1):
         row = line.split("\t")
         if len(row) != columns:
             raise DataError(f"{source.place}:{number}: need {columns} columns, got {len(row)}")

@@ -6,6 +6,7 @@ they are the answers of a relation, so no feature set shows them.
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import re
@@ -13,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from harness.data.acquire import store_source
 from harness.data.card import FeatureSource
 from harness.data.graph import KnowledgeGraph
 from harness.data.public import originals
@@ -61,8 +63,17 @@ def entries(graph: KnowledgeGraph) -> list[list[Entry]]:
 
 
 def glosses(graph: KnowledgeGraph) -> list[tuple[str, ...]]:
-    """Return each entity's definitions without context labels."""
-    return [_glosses_of(entry.gloss for entry in found) for found in entries(graph)]
+    """Return each entity's definitions without context labels.
+
+    The joined table is stored, as reading the originals takes long.
+    """
+    senses = entries(graph)
+    rows = [
+        (str(i), graph.entities[i], *entry) for i, found in enumerate(senses) for entry in found
+    ]
+    header = "id", "name", "source", "pos", "context_labels", "gloss"
+    _store(originals.GLOSS_TABLE, [header, *rows])
+    return [_glosses_of(entry.gloss for entry in found) for found in senses]
 
 
 def gloss_table(graph: KnowledgeGraph) -> list[tuple[str, ...]]:
@@ -75,7 +86,10 @@ def gloss_table(graph: KnowledgeGraph) -> list[tuple[str, ...]]:
 
 def cedict(graph: KnowledgeGraph) -> list[tuple[str, ...]]:
     """Return each entity's meanings in CC-CEDICT, by its simplified or traditional headword."""
-    return [_meanings(gloss) for gloss in cedict_glosses(graph.entities)]
+    found = cedict_glosses(graph.entities)
+    rows = [(str(i), graph.entities[i], gloss) for i, gloss in enumerate(found) if gloss]
+    _store(originals.CEDICT_TABLE, [("id", "name", "english_gloss"), *rows])
+    return [_meanings(gloss) for gloss in found]
 
 
 def cedict_table(graph: KnowledgeGraph) -> list[tuple[str, ...]]:
@@ -101,6 +115,13 @@ def cedict_glosses(names: Sequence[str]) -> list[str]:
         for headword in {parts[1], parts[2]} & wanted:
             meanings[headword][parts[3]] = None
     return [" ; ".join(meanings.get(name, ())) for name in names]
+
+
+def _store(table: FeatureSource, rows: Iterable[Sequence[str]]) -> None:
+    """Store a joined table in the cache, unless it is another than the pinned one."""
+    content = "".join("\t".join(row) + "\n" for row in rows).encode()
+    if hashlib.sha256(content).hexdigest() == table.sha256:
+        store_source(table, content)
 
 
 def _meanings(gloss: str) -> tuple[str, ...]:

@@ -253,7 +253,10 @@ def numbers_by_name(keys: Sequence[str], triples: Iterable[Triple]) -> list[dict
     values: dict[tuple[int, str], list[float]] = defaultdict(list)
     for name, attribute, value in triples:
         if name in ids:
-            values[ids[name], attribute].append(year_of(value, attribute))
+            try:
+                values[ids[name], attribute].append(year_of(value, attribute))
+            except ValueError:
+                raise DataError(f"'{name}': {attribute} is no number or date: {value!r}") from None
     rows: list[dict[str, float]] = [{} for _ in keys]
     for (entity, attribute), numbers in values.items():
         rows[entity][attribute] = sum(numbers) / len(numbers)
@@ -283,7 +286,10 @@ def read_pickle(source: FeatureSource) -> Any:
 
 def read_codebook(source: FeatureSource) -> Tensor:
     """Read a tensor [V, c] that torch saved, with ``weights_only``."""
-    vectors = torch.load(io.BytesIO(read_source(source)), weights_only=True)
+    try:
+        vectors = torch.load(io.BytesIO(read_source(source)), weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise DataError(f"{source.place}: no file of tensors; it is not opened") from error
     if not isinstance(vectors, Tensor) or vectors.ndim != 2:
         _refuse(source, "need a codebook [V, c]")
     return vectors.float()

@@ -1,4 +1,4 @@
-"""The Python in docs/features.md runs, and what it writes can be read."""
+"""The Python in docs/features.md runs, and the tables state what the cards hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.data.card import NO_LICENCE, DatasetCard
 from harness.data.feature_files import SUFFIXES, read_feature_file
+from harness.data.load import source
+
+PUBLISHED = ("mkg-w", "mkg-y", "db15k", "tiva", "kvc16k")
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "features.md"
 
@@ -27,3 +31,37 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_every_ending_is_documented() -> None:
     text = DOCUMENT.read_text("utf-8")
     assert all(f"`{suffix}`" in text for suffix in SUFFIXES)
+
+
+def test_every_feature_set_is_documented() -> None:
+    text = DOCUMENT.read_text("utf-8")
+    for name in PUBLISHED:
+        assert all(f"| `{features}` |" in text for features in source(name).feature_sets)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_entities_files_and_sizes_of_public_features_are_those_of_the_card(name: str) -> None:
+    text = DOCUMENT.read_text("utf-8")
+    card = source(name).card
+    for features, described in source(name).feature_sets.items():
+        count = re.search(r" \(([\d,]+) entities\)", described)
+        if count:
+            assert re.search(rf"\| {card.title} \| {count[1]} \|", text), features
+    fetched = [s for s in card.feature_sources if s.fetched and s.dataset_file not in _own(card)]
+    megabytes = round(sum(s.bytes for s in fetched) / 1e6)
+    assert f"| {card.title} | {len(fetched)} | {megabytes} MB |" in text
+
+
+def _own(card: DatasetCard) -> set[str]:
+    """Return the files of a dataset, which are not downloaded a second time."""
+    return {f"{card.folder}/{file.path}" for file in card.files}
+
+
+def test_every_licence_is_documented() -> None:
+    text = " ".join(DOCUMENT.read_text("utf-8").split())
+    for name in PUBLISHED:
+        for original in source(name).card.feature_sources:
+            if original.repository != "joined":
+                licences = text[text.index("**Licences**") :]
+                assert f"`{original.repository}`" in licences
+                assert original.licence.replace(f"{NO_LICENCE}; ", "none stated; ") in licences

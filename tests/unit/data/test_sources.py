@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.data import acquire
-from harness.data.card import FeatureSource
+from harness.data.card import FeatureSource, FileCard
 from harness.data.sources import (
     is_verified,
     missing_sources,
@@ -130,10 +130,10 @@ def test_what_is_there_is_not_fetched_again(server: _Server) -> None:
 def test_an_interrupted_fetch_is_continued(
     server: _Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(url: str, *arguments: object) -> None:
+    def interrupt(url: str, file: FileCard, folder: Path) -> None:
         if "numbers" in url:
             raise KeyboardInterrupt
-        download(url, *arguments)
+        download(url, file, folder)
 
     download = acquire._download
     monkeypatch.setattr(acquire, "_download", interrupt)
