@@ -101,6 +101,7 @@ NOT_RUN = {
     "harness run suites/clean.yaml": "most of an hour, on data that are not in the package",
     "harness study run suites/thresholds.yaml --only dataset=atlas": "minutes: 72 runs",
     "harness data fetch mkg-w": "needs the network; test_data_from_a_mirror.py runs it",
+    "harness data fetch mkg-w --no-features": "needs the network; likewise",
     "harness data audit mkg-w mkg-y db15k tiva kvc16k --format markdown --out docs/data_audit.md": (
         "data that are not in the package; test_data_audit.py runs it"
     ),

@@ -26,6 +26,9 @@ __all__ = ["SentencePieces", "UniversalSentenceEncoder", "sentence_pieces"]
 
 WIDTH = 512
 
+MOST_TOKENS = 256
+"""Tokens of a text that are kept; a table has as many columns as the longest text has tokens."""
+
 _UNKNOWN = 0
 """Id of what the vocabulary of 128,010 pieces lacks."""
 
@@ -90,7 +93,8 @@ class SentencePieces(Encoder[str]):
     @cached_property
     def fingerprint(self) -> str:
         """Start of the sha256 of the tokenizer's model."""
-        return f"use-pieces tokenizer={file_sha256(_resources() / 'sp.model')[:16]}"
+        tokenizer = file_sha256(_resources() / "sp.model")[:16]
+        return f"use-pieces tokenizer={tokenizer} most={MOST_TOKENS}"
 
     def require(self) -> None:
         """Check that the package with the vocabulary is installed."""
@@ -102,7 +106,8 @@ class SentencePieces(Encoder[str]):
         lists: list[list[int]] = []
         for start in range(0, len(inputs), self.batch):
             self.report(start, len(inputs))
-            lists += map(tokenize, inputs[start : start + self.batch])
+            batch = inputs[start : start + self.batch]
+            lists += [tokenize(text)[:MOST_TOKENS] for text in batch]
         lengths = torch.tensor([len(row) for row in lists])
         ids = torch.full((len(lists), int(lengths.max())), -1, dtype=torch.int32)
         flat = torch.tensor([piece for row in lists for piece in row], dtype=torch.int32)
@@ -111,7 +116,7 @@ class SentencePieces(Encoder[str]):
 
 
 def sentence_pieces(texts: Sequence[str]) -> FeatureTable:
-    """Return texts as the encoder's tokens; an empty text is absent.
+    """Return texts as the encoder's first 256 tokens; an empty text is absent.
 
     The codebook holds the encoder's input vectors of the pieces that occur, 512 wide, in the order
     of their ids in the vocabulary.

@@ -9,7 +9,12 @@ import pytest
 import torch
 
 from harness.data.encoders import ENCODERS
-from harness.data.encoders.use import SentencePieces, UniversalSentenceEncoder, sentence_pieces
+from harness.data.encoders.use import (
+    MOST_TOKENS,
+    SentencePieces,
+    UniversalSentenceEncoder,
+    sentence_pieces,
+)
 from harness.data.progress import reporting
 from harness.errors import MissingDataError
 
@@ -90,6 +95,13 @@ def test_tokens_are_the_encoders_own() -> None:
     vectors = vectors + torch.from_numpy(model.lo)[chunk, None]
     table = sentence_pieces(["doctor of medicine"])
     assert torch.allclose(table.tokens.codebook[table.tokens.ids[0].long()], vectors, atol=1e-6)
+
+
+def test_the_first_tokens_of_a_long_text_are_kept() -> None:
+    ids = SentencePieces().compute(["one two three " * 200, "one two"]).matrix
+    assert ids.shape == (2, MOST_TOKENS)
+    assert (ids[0] >= 0).all()
+    assert ids[0, :2].equal(ids[1, :2])
 
 
 def test_tokens_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
