@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from harness.data.card import DatasetCard, FeatureLeak
-from harness.data.feature_leaks_text import VERBS, as_in_train
-from harness.data.load import source
 from harness.errors import ConfigError
 from harness.report.results import Result
 from harness.store.records import EXTERNAL
+
+if TYPE_CHECKING:
+    from harness.data.card import DatasetCard, FeatureLeak
 
 __all__ = ["leak_notes", "titled_leak_notes"]
 
@@ -21,8 +22,9 @@ def leak_notes(dataset: str, results: Iterable[Result]) -> Iterator[str]:
         dataset: name of the dataset.
         results: shown on it; other datasets' and those that another code base made are skipped.
     """
-    card = _card(dataset)
-    for name, read in _feature_sets(dataset, results).items():
+    feature_sets = _feature_sets(dataset, results)
+    card = _card(dataset) if feature_sets else None  # cards import torch: seconds, for nothing
+    for name, read in feature_sets.items():
         audited = card.feature_leaks.get(name) if card else None
         if audited is None:
             yield (
@@ -54,6 +56,8 @@ def _feature_sets(dataset: str, results: Iterable[Result]) -> dict[str, set[str]
 
 
 def _card(dataset: str) -> DatasetCard | None:
+    from harness.data.load import source
+
     try:
         return source(dataset).card
     except ConfigError:  # results of a dataset that is no longer here
@@ -61,6 +65,8 @@ def _card(dataset: str) -> DatasetCard | None:
 
 
 def _told(label: str, leak: FeatureLeak) -> str:
+    from harness.data.feature_leaks_text import VERBS, as_in_train
+
     kind = label.split()[-1]
     verb = VERBS["vectors" if kind == "vectors" else "types" if kind == "types" else "text"]
     rows = " and ".join(f"{leak.rows[s]} {s}" for s in ("test", "valid") if s in leak.rows)
