@@ -86,13 +86,23 @@ def test_descriptions_of_mkg_w_name_answers_as_much_in_train(tables: Path) -> No
     assert len({leak.relation for leak in leaks.flagged}) == 18
 
 
+@pytest.fixture
+def with_originals(published: Path, request: pytest.FixtureRequest) -> None:
+    """The cache holds the originals of public feature sets, where they are at hand."""
+    if (published / "features").is_dir():
+        request.getfixturevalue("joined")
+
+
 @pytest.mark.parametrize(("name", "features"), SETS)
-def test_texts_name_what_the_card_acknowledges_and_no_more(
-    name: str, features: str, published: Path
-) -> None:
+@pytest.mark.usefixtures("with_originals")
+def test_texts_name_what_the_card_acknowledges_and_no_more(name: str, features: str) -> None:
     graph, names = load_graph(name), entity_texts(load_graph(name))
     card = source(name).card.feature_leaks[features]
-    for modality, of in texts(source(name), features, graph).items():
+    try:
+        read = texts(source(name), features, graph)
+    except MissingDataError as error:
+        pytest.skip(str(error))
+    for modality, of in read.items():
         leaks = mention_leaks(graph, named_in_texts(of, names, of_names=of == names))
         acknowledged = card.get(modality)
         assert leaks.rows == (acknowledged.rows if acknowledged else {"valid": 0, "test": 0})
@@ -101,9 +111,8 @@ def test_texts_name_what_the_card_acknowledges_and_no_more(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "features"), SETS)
-def test_vectors_tell_what_the_card_acknowledges_and_no_more(
-    name: str, features: str, published: Path
-) -> None:
+@pytest.mark.usefixtures("with_originals")
+def test_vectors_tell_what_the_card_acknowledges_and_no_more(name: str, features: str) -> None:
     try:
         report = audit_source(source(name), features)
     except MissingDataError as error:
@@ -119,4 +128,7 @@ def test_every_set_that_needs_no_file_of_the_users_is_audited() -> None:
         entry = DATASETS.get(name)
         if name != "synthetic":
             made = set(entry.feature_sets) - {"none", "tokens", "published", "files"}
+            # Texts of `public` in the encoder of an optional extra, ten minutes and more of a core
+            # per dataset: tables say that this set was not audited.
+            made.discard("public-minilm")
             assert set(entry.card.feature_leaks) == made

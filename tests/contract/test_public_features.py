@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.data import acquire, folders
 from harness.data.feature_sets import texts
 from harness.data.load import load_graph, source, sources
 from harness.data.public import dictionaries, originals
@@ -32,32 +31,6 @@ SETS = {
     "tiva": {"glosses"},
     "kvc16k": {"glosses"},
 }
-
-
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with the originals that shared/data/features holds."""
-    cache = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HARNESS_CACHE", str(cache))
-        for folder in folders.roots():
-            if (folder / "features").is_dir():
-                cards = [entry.card for entry in sources()]
-                wanted = dict.fromkeys(s for card in cards for s in card.feature_sources)
-                acquire.import_sources(folder, wanted)
-    return cache
-
-
-@pytest.fixture
-def joined(
-    published: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Path:
-    """Folder of the tables joined elsewhere; the cache holds the originals."""
-    folder = published / "features"
-    if not folder.is_dir():
-        pytest.skip(f"{folder}: no features there")
-    monkeypatch.setenv("HARNESS_CACHE", str(request.getfixturevalue("imported")))
-    return folder
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
