@@ -282,7 +282,7 @@ def mention_leaks(
         kind=kind,
         speakers=int(statements.speakers.sum()),
         random={side.side: _random(statements).share for side in counted},
-        told={side.side: side.told for side in counted},
+        hit_rows={side.side: side.hit_rows for side in counted},
     )
 
 
@@ -311,7 +311,7 @@ def vector_leaks(graph: KnowledgeGraph, table: FeatureTable) -> ModalityLeaks:
         kind="vectors",
         speakers=int(present.sum()),
         random={side.side: side.random for side in compared},
-        told={
+        hit_rows={
             side: {split: np.ones(len(graph.splits[split]), np.bool_) for split in SPLITS}
             for side, *_ in _SIDES
         },
@@ -328,8 +328,8 @@ class _Counts:
     hits: Mapping[str, Ids]
     shuffled: Mapping[str, tuple[Floats, Floats]]
     """Hits and number of shuffled pairs."""
-    told: Mapping[str, Mask]
-    """Which rows of a split are hits."""
+    hit_rows: Mapping[str, Mask]
+    """Mask of the rows of each split that are hits."""
 
     def relation_leaks(self, graph: KnowledgeGraph) -> list[RelationLeak]:
         """Return a leak per relation with a triple, all together first; not judged yet."""
@@ -378,27 +378,29 @@ class _Counts:
 
 
 def _count_side(
-    graph: KnowledgeGraph, statements: Statements, side: Side, first: int, second: int
+    graph: KnowledgeGraph, statements: Statements, side: Side, source: int, target: int
 ) -> _Counts:
     facts = {split: np.unique(graph.splits[split].numpy(), axis=0) for split in SPLITS}
-    every = np.unique(np.concatenate(list(facts.values())), axis=0)
+    all_facts = np.unique(np.concatenate(list(facts.values())), axis=0)
     usable = {
-        split: rows[_usable(rows[:, first], rows[:, second], statements)]
+        split: rows[_usable(rows[:, source], rows[:, target], statements)]
         for split, rows in facts.items()
     }
-    said = {split: statements.hold(r[:, first], r[:, second]) for split, r in usable.items()}
-    answers = every[statements.nameable[every[:, second]]][:, (1, second)]
+    is_hit = {s: statements.hold(rows[:, source], rows[:, target]) for s, rows in usable.items()}
+    targets = all_facts[statements.nameable[all_facts[:, target]]][:, (1, target)]
     size = graph.n_relations
     return _Counts(
         side=side,
         triples={s: np.bincount(rows[:, 1], minlength=size) for s, rows in usable.items()},
-        hits={s: np.bincount(rows[said[s], 1], minlength=size) for s, rows in usable.items()},
+        hits={s: np.bincount(rows[is_hit[s], 1], minlength=size) for s, rows in usable.items()},
         shuffled={
-            split: _shuffled(rows[:, (1, first)], answers, every[:, (1, first, second)], statements)
+            split: _shuffled_counts(
+                rows[:, (1, source)], targets, all_facts[:, (1, source, target)], statements, size
+            )
             for split, rows in usable.items()
         },
-        told={
-            split: statements.hold(*graph.splits[split].numpy()[:, (first, second)].T)
+        hit_rows={
+            split: statements.hold(*graph.splits[split].numpy()[:, (source, target)].T)
             for split in SPLITS
         },
     )
@@ -410,35 +412,36 @@ def _usable(first: Ids, second: Ids, statements: Statements) -> Mask:
     )
 
 
-def _shuffled(
-    askers: Ids, answers: Ids, facts: Ids, statements: Statements
+def _shuffled_counts(
+    sources: Ids, targets: Ids, facts: Ids, statements: Statements, n_relations: int
 ) -> tuple[Floats, Floats]:
-    """Count all pairs of an asker and an answer of the same relation that are no fact of it.
+    """Count the pairs of a source and a target of the same relation that are no fact of it.
 
     Args:
-        askers: [n, 2] relation and the end that tells, of the triples of a split.
-        answers: [m, 2] relation and the end that is told, of the triples of all splits.
-        facts: [f, 3] relation and both ends of every fact.
-        statements: who names whom.
+        sources: [n, 2] relation and source end of the triples of a split.
+        targets: [m, 2] relation and target end of the triples of all splits.
+        facts: [f, 3] relation, source and target end of every fact.
+        statements: pairs of entities of which the first names the second.
+        n_relations: number of relations of the graph, R; some may have no fact.
 
     Returns:
-        Hits and pairs, [R] up to the greatest relation of ``facts``.
+        Hits and pairs, [R].
     """
     from scipy.sparse import csr_array
 
-    shape = (int(facts[:, 0].max()) + 1 if len(facts) else 0, statements.n_entities)
+    shape = (n_relations, statements.n_entities)
     a, b = (
         csr_array((np.ones(len(rows)), (rows[:, 0], rows[:, 1])), shape=shape)
-        for rows in (askers, answers)
+        for rows in (sources, targets)
     )
     hits = np.asarray((a @ statements.matrix).multiply(b).sum(axis=1)).ravel()
     pairs = np.asarray(a.sum(axis=1)).ravel() * np.asarray(b.sum(axis=1)).ravel()
     pairs -= np.asarray(a.multiply(b).sum(axis=1)).ravel()  # an entity with itself
-    relation, first, second = facts[facts[:, 1] != facts[:, 2]].T
-    weight = _at(a, relation, first) * _at(b, relation, second)
-    told = statements.hold(first, second)
-    hits -= np.bincount(relation, weight * told, minlength=shape[0])
-    pairs -= np.bincount(relation, weight, minlength=shape[0])
+    relation, source, target = facts[facts[:, 1] != facts[:, 2]].T
+    weight = _at(a, relation, source) * _at(b, relation, target)
+    is_hit = statements.hold(source, target)
+    hits -= np.bincount(relation, weight * is_hit, minlength=n_relations)
+    pairs -= np.bincount(relation, weight, minlength=n_relations)
     return hits, pairs
 
 
@@ -604,11 +607,11 @@ def _modality(
     kind: Kind,
     speakers: int,
     random: Mapping[Side, float],
-    told: Mapping[Side, Mapping[str, Mask]],
+    hit_rows: Mapping[Side, Mapping[str, Mask]],
     both_ends: Mask | None = None,
 ) -> ModalityLeaks:
     judged = _judge(leaks, kind)
-    rows = {s: _rows(graph, judged, told, s, both_ends) for s in ("valid", "test")}
+    rows = {s: _rows(graph, judged, hit_rows, s, both_ends) for s in ("valid", "test")}
     return ModalityLeaks(modality, kind, speakers, random, tuple(_ordered(judged)), rows)
 
 
@@ -657,7 +660,7 @@ def _holm(p: Sequence[float]) -> Floats:
 def _rows(
     graph: KnowledgeGraph,
     leaks: Iterable[RelationLeak],
-    told: Mapping[Side, Mapping[str, Mask]],
+    hit_rows: Mapping[Side, Mapping[str, Mask]],
     split: str,
     both_ends: Mask | None,
 ) -> int:
@@ -667,7 +670,8 @@ def _rows(
     for leak in leaks:
         if leak.splits[split].verdict:
             together = leak.relation_id == ALL_RELATIONS
-            counted |= told[leak.side][split] & (together | (triples[:, 1] == leak.relation_id))
+            of_relation = together | (triples[:, 1] == leak.relation_id)
+            counted |= hit_rows[leak.side][split] & of_relation
     if both_ends is not None:
         counted &= both_ends[triples[:, 0]] & both_ends[triples[:, 2]]
     return int(counted.sum())

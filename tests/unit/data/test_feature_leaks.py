@@ -267,6 +267,14 @@ def test_an_entity_that_is_linked_with_itself_is_not_counted() -> None:
     )
 
 
+def test_a_last_relation_without_a_fact_changes_no_count() -> None:
+    graph = _graph()
+    labels = (*graph.relations, "unused")
+    wider = KnowledgeGraph("toy", graph.entities, labels, graph.splits, graph.entity_names)
+    texts = _texts(graph, {"test": 1.0})
+    assert _leaks(wider, texts) == _leaks(graph, texts)
+
+
 def test_two_relations_of_one_name_are_told_apart() -> None:
     graph = _graph(relations=2)
     graph = KnowledgeGraph(
