@@ -84,7 +84,7 @@ _PAIRS = 25
 
 Kind = Literal["text", "types", "vectors"]
 Verdict = Literal["", "flagged", "more"]
-"""``flagged``: no more than in train; ``more``: flagged, and more than in train; "": not flagged."""
+"""``flagged``: no more than in train; ``more``: more than in train; "": not flagged."""
 
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
