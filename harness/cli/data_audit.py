@@ -80,18 +80,15 @@ def audit(
         raise ConfigError(f"--format {form}: unknown{suggest(form, known)}")
     entries = [_entry(place) for place in places] if places else _here()
     share = ALLOWED if allowed is None else allowed
-    tables = [
-        (kind, given)
-        for kind, list_ in (("text", texts), ("types", types))
-        for given in list_ or ()
-    ]
+    tables = [("text", table) for table in texts or ()]
+    tables += [("types", table) for table in types or ()]
     if tables and len(entries) != 1:
         raise ConfigError("--texts and --types are of one dataset: name it")
-    reports = [
-        replace(report, leaks=(*report.leaks, *_table_leaks(entry, tables)))
-        for entry in entries
-        for report in (audit_source(entry, features, share),)
-    ]
+    reports = []
+    for entry in entries:
+        report = audit_source(entry, features, share)
+        leaks = (*report.leaks, *_table_leaks(entry, tables))
+        reports.append(replace(report, leaks=leaks))
     printed = _json(reports) if form == "json" else FORMATS[form](reports)
     _write(printed, out)
     if any(report.excess or report.feature_excess for report in reports):
@@ -105,11 +102,12 @@ def _table_leaks(entry: DatasetSource, tables: list[tuple[str, str]]) -> Iterato
     from harness.data.statement_files import read_texts, read_types
     from harness.data.statements import named_in_texts, named_in_types
 
-    graph = entry.graph() if tables else None
-    for kind, place in tables:
-        assert graph is not None
-        path, columns = _columns_of(place)
-        names = entity_texts(graph)
+    if not tables:
+        return
+    graph = entry.graph()
+    names = entity_texts(graph)
+    for kind, table in tables:
+        path, columns = _columns_of(table)
         if kind == "text":
             statements = named_in_texts(read_texts(path, graph, columns), names)
             leaks = mention_leaks(graph, statements)

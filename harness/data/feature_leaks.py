@@ -83,15 +83,15 @@ _PAIRS = 25
 """Shuffled (and random) pairs per triple."""
 
 Kind = Literal["text", "types", "vectors"]
-Verdict = Literal["", "told", "more"]
-"""``told``: flagged; ``more``: flagged, and more than train; "": not flagged."""
+Verdict = Literal["", "flagged", "more"]
+"""``flagged``: no more than in train; ``more``: more than in train; "": not flagged."""
 
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 _SIDES: tuple[tuple[Side, int, int], ...] = (("tail", 0, 2), ("head", 2, 0))
-"""The end that is told, the column of the end that tells and the column of the end told."""
+"""The target side, the column of the source end (whose features are read) and of the target."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,9 @@ class ModalityLeaks:
     kind: Kind
     speakers: int
     """Entities that have it."""
-    random: Mapping[Side, float]
-    """Share of random pairs that name (text, types), AUC against random pairs (vectors)."""
+    random: float
+    """Share of random pairs that name (text, types); AUC against random pairs, over the triples of
+    both directions (vectors)."""
     relations: tuple[RelationLeak, ...]
     """Flagged ones first, then those with most hits or triples; all together is the first of each
     direction."""
@@ -211,8 +212,8 @@ class SetLeaks:
         card = self.acknowledged.get(modality.label)
         if card is None:
             return modality.rows[split] > 0
-        unsaid = split in modality.more and split not in card.more
-        return unsaid or modality.rows[split] > card.rows.get(split, 0)
+        unacknowledged = split in modality.more and split not in card.more
+        return unacknowledged or modality.rows[split] > card.rows.get(split, 0)
 
 
 def audit_features(
@@ -281,8 +282,8 @@ def mention_leaks(
         modality=modality,
         kind=kind,
         speakers=int(statements.speakers.sum()),
-        random={side.side: _random(statements).share for side in counted},
-        told={side.side: side.told for side in counted},
+        random=_random(statements).share,
+        hit_rows={side.side: side.hit_rows for side in counted},
     )
 
 
@@ -310,8 +311,8 @@ def vector_leaks(graph: KnowledgeGraph, table: FeatureTable) -> ModalityLeaks:
         modality=table.name,
         kind="vectors",
         speakers=int(present.sum()),
-        random={side.side: side.random for side in compared},
-        told={
+        random=_mean(np.concatenate([side.random for side in compared])),
+        hit_rows={
             side: {split: np.ones(len(graph.splits[split]), np.bool_) for split in SPLITS}
             for side, *_ in _SIDES
         },
@@ -328,8 +329,8 @@ class _Counts:
     hits: Mapping[str, Ids]
     shuffled: Mapping[str, tuple[Floats, Floats]]
     """Hits and number of shuffled pairs."""
-    told: Mapping[str, Mask]
-    """Which rows of a split are hits."""
+    hit_rows: Mapping[str, Mask]
+    """Mask of the rows of each split that are hits."""
 
     def relation_leaks(self, graph: KnowledgeGraph) -> list[RelationLeak]:
         """Return a leak per relation with a triple, all together first; not judged yet."""
@@ -344,26 +345,31 @@ class _Counts:
 
     def _alone(self, split: str, relation: int) -> SplitLeak:
         triples, hits = int(self.triples[split][relation]), int(self.hits[split][relation])
-        other_hits, others = (values[relation] for values in self.shuffled[split])
+        shuffled_hits, shuffled_pairs = (values[relation] for values in self.shuffled[split])
         train = int(self.hits["train"][relation]), int(self.triples["train"][relation])
         return _share_leak(
             triples,
             hits,
-            shuffled=float(other_hits / others) if others else 0.0,
-            p=_fisher(hits, triples, round(other_hits), round(others)),
+            shuffled=float(shuffled_hits / shuffled_pairs) if shuffled_pairs else 0.0,
+            p=_fisher(hits, triples, round(shuffled_hits), round(shuffled_pairs)),
             p_more=1.0 if split == "train" else _fisher(hits, triples, *train),
         )
 
     def _together(self, split: str) -> SplitLeak:
         triples, hits = self.triples[split], self.hits[split]
-        other_hits, others = self.shuffled[split]
-        rate = np.divide(other_hits, others, out=np.zeros_like(others), where=others > 0)
+        shuffled_hits, shuffled_pairs = self.shuffled[split]
+        shuffled_rate = np.divide(
+            shuffled_hits,
+            shuffled_pairs,
+            out=np.zeros_like(shuffled_pairs),
+            where=shuffled_pairs > 0,
+        )
         total = int(triples.sum())
         # Not tested against shuffled pairs: relations are, one by one.
         return _share_leak(
             total,
             int(hits.sum()),
-            shuffled=float((rate * triples).sum() / total) if total else 0.0,
+            shuffled=float((shuffled_rate * triples).sum() / total) if total else 0.0,
             p=1.0,
             p_more=1.0 if split == "train" else _mantel_haenszel(*self._pair(split)),
         )
@@ -378,67 +384,70 @@ class _Counts:
 
 
 def _count_side(
-    graph: KnowledgeGraph, statements: Statements, side: Side, first: int, second: int
+    graph: KnowledgeGraph, statements: Statements, side: Side, source: int, target: int
 ) -> _Counts:
     facts = {split: np.unique(graph.splits[split].numpy(), axis=0) for split in SPLITS}
-    every = np.unique(np.concatenate(list(facts.values())), axis=0)
+    all_facts = np.unique(np.concatenate(list(facts.values())), axis=0)
     usable = {
-        split: rows[_usable(rows[:, first], rows[:, second], statements)]
+        split: rows[_usable(rows[:, source], rows[:, target], statements)]
         for split, rows in facts.items()
     }
-    said = {split: statements.hold(r[:, first], r[:, second]) for split, r in usable.items()}
-    answers = every[statements.nameable[every[:, second]]][:, (1, second)]
+    is_hit = {s: statements.hold(rows[:, source], rows[:, target]) for s, rows in usable.items()}
+    targets = all_facts[statements.nameable[all_facts[:, target]]][:, (1, target)]
     size = graph.n_relations
     return _Counts(
         side=side,
         triples={s: np.bincount(rows[:, 1], minlength=size) for s, rows in usable.items()},
-        hits={s: np.bincount(rows[said[s], 1], minlength=size) for s, rows in usable.items()},
+        hits={s: np.bincount(rows[is_hit[s], 1], minlength=size) for s, rows in usable.items()},
         shuffled={
-            split: _shuffled(rows[:, (1, first)], answers, every[:, (1, first, second)], statements)
+            split: _shuffled_counts(
+                rows[:, (1, source)], targets, all_facts[:, (1, source, target)], statements, size
+            )
             for split, rows in usable.items()
         },
-        told={
-            split: statements.hold(*graph.splits[split].numpy()[:, (first, second)].T)
+        hit_rows={
+            split: statements.hold(*graph.splits[split].numpy()[:, (source, target)].T)
             for split in SPLITS
         },
     )
 
 
-def _usable(first: Ids, second: Ids, statements: Statements) -> Mask:
+def _usable(source: Ids, target: Ids, statements: Statements) -> Mask:
     return np.asarray(
-        statements.speakers[first] & statements.nameable[second] & (first != second), np.bool_
+        statements.speakers[source] & statements.nameable[target] & (source != target), np.bool_
     )
 
 
-def _shuffled(
-    askers: Ids, answers: Ids, facts: Ids, statements: Statements
+def _shuffled_counts(
+    sources: Ids, targets: Ids, facts: Ids, statements: Statements, n_relations: int
 ) -> tuple[Floats, Floats]:
-    """Count all pairs of an asker and an answer of the same relation that are no fact of it.
+    """Count the pairs of a source and a target of the same relation that are no fact of it.
 
     Args:
-        askers: [n, 2] relation and the end that tells, of the triples of a split.
-        answers: [m, 2] relation and the end that is told, of the triples of all splits.
-        facts: [f, 3] relation and both ends of every fact.
-        statements: who names whom.
+        sources: [n, 2] relation and source end of the triples of a split.
+        targets: [m, 2] relation and target end of the triples of all splits.
+        facts: [f, 3] relation, source and target end of every fact.
+        statements: pairs of entities of which the first names the second.
+        n_relations: number of relations of the graph, R; some may have no fact.
 
     Returns:
-        Hits and pairs, [R] up to the greatest relation of ``facts``.
+        Hits and pairs, [R].
     """
     from scipy.sparse import csr_array
 
-    shape = (int(facts[:, 0].max()) + 1 if len(facts) else 0, statements.n_entities)
+    shape = (n_relations, statements.n_entities)
     a, b = (
         csr_array((np.ones(len(rows)), (rows[:, 0], rows[:, 1])), shape=shape)
-        for rows in (askers, answers)
+        for rows in (sources, targets)
     )
     hits = np.asarray((a @ statements.matrix).multiply(b).sum(axis=1)).ravel()
     pairs = np.asarray(a.sum(axis=1)).ravel() * np.asarray(b.sum(axis=1)).ravel()
     pairs -= np.asarray(a.multiply(b).sum(axis=1)).ravel()  # an entity with itself
-    relation, first, second = facts[facts[:, 1] != facts[:, 2]].T
-    weight = _at(a, relation, first) * _at(b, relation, second)
-    told = statements.hold(first, second)
-    hits -= np.bincount(relation, weight * told, minlength=shape[0])
-    pairs -= np.bincount(relation, weight, minlength=shape[0])
+    relation, source, target = facts[facts[:, 1] != facts[:, 2]].T
+    weight = _at(a, relation, source) * _at(b, relation, target)
+    is_hit = statements.hold(source, target)
+    hits -= np.bincount(relation, weight * is_hit, minlength=n_relations)
+    pairs -= np.bincount(relation, weight, minlength=n_relations)
     return hits, pairs
 
 
@@ -463,13 +472,13 @@ def _share_leak(triples: int, hits: int, *, shuffled: float, p: float, p_more: f
     return SplitLeak(triples, hits, share, float(low), float(high), shuffled, p, p_more, verdict="")
 
 
-def _fisher(hits: int, pairs: int, other_hits: int, others: int) -> float:
+def _fisher(hits: int, pairs: int, reference_hits: int, reference_pairs: int) -> float:
     """Return the p-value of a share being no greater than another (one-sided)."""
     from scipy.stats import hypergeom
 
-    if not hits or not others:
+    if not hits or not reference_pairs:
         return 1.0
-    return float(hypergeom.sf(hits - 1, pairs + others, hits + other_hits, pairs))
+    return float(hypergeom.sf(hits - 1, pairs + reference_pairs, hits + reference_hits, pairs))
 
 
 def _mantel_haenszel(hits: Ids, triples: Ids, train_hits: Ids, train: Ids) -> float:
@@ -479,14 +488,20 @@ def _mantel_haenszel(hits: Ids, triples: Ids, train_hits: Ids, train: Ids) -> fl
     """
     from scipy.stats import norm
 
-    n, every = triples.astype(np.float64), (triples + train).astype(np.float64)
-    told = (hits + train_hits).astype(np.float64)
+    n, all_triples = triples.astype(np.float64), (triples + train).astype(np.float64)
+    all_hits = (hits + train_hits).astype(np.float64)
     tested = (triples > 0) & (train > 0)
     if not tested.any():
         return 1.0
-    n, every, told = n[tested], every[tested], told[tested]
-    expected = n * told / every
-    variance = n * (every - n) * told * (every - told) / (every**2 * np.maximum(every - 1, 1))
+    n, all_triples, all_hits = n[tested], all_triples[tested], all_hits[tested]
+    expected = n * all_hits / all_triples
+    variance = (
+        n
+        * (all_triples - n)
+        * all_hits
+        * (all_triples - all_hits)
+        / (all_triples**2 * np.maximum(all_triples - 1, 1))
+    )
     if not variance.sum():
         return 1.0
     excess = hits[tested].sum() - expected.sum() - 0.5
@@ -500,26 +515,31 @@ class _Shares:
 
     side: Side
     shares: Mapping[str, Mapping[int, Floats]]
-    random: float
-    """Mean share of random pairs with a smaller cosine."""
+    random: Floats
+    """Each triple's share of random pairs with a smaller cosine."""
 
     def relation_leaks(self, graph: KnowledgeGraph) -> list[RelationLeak]:
         """Return a leak per relation with a triple, all together first; not judged yet."""
-        relations = sorted({r for of_split in self.shares.values() for r in of_split})
-        nothing = np.zeros(0)
-        whole = {s: np.concatenate([nothing, *self.shares[s].values()]) for s in SPLITS}
+        relations = sorted({r for by_relation in self.shares.values() for r in by_relation})
+        empty = np.zeros(0)
+        all_shares = {s: np.concatenate([empty, *self.shares[s].values()]) for s in SPLITS}
         # All together have no p-values: their mix of relations differs between splits.
         leaks = [
             RelationLeak(
-                ALL_RELATIONS, "", self.side, {s: _auc_leak(v, nothing) for s, v in whole.items()}
+                ALL_RELATIONS,
+                "",
+                self.side,
+                {s: _auc_leak(v, empty) for s, v in all_shares.items()},
             )
         ]
         labels = _relation_labels(graph)
         for relation in relations:
-            of = {split: self.shares[split].get(relation, nothing) for split in SPLITS}
+            relation_shares = {split: self.shares[split].get(relation, empty) for split in SPLITS}
             splits = {
-                split: _auc_leak(values, nothing if split == "train" else of["train"], judged=True)
-                for split, values in of.items()
+                split: _auc_leak(
+                    values, empty if split == "train" else relation_shares["train"], judged=True
+                )
+                for split, values in relation_shares.items()
             }
             leaks.append(RelationLeak(relation, labels[relation], self.side, splits))
         return leaks
@@ -530,46 +550,49 @@ def _compare_side(
     unit: NDArray[np.float32],
     present: Mask,
     side: Side,
-    first: int,
-    second: int,
+    source: int,
+    target: int,
 ) -> _Shares:
     facts = {split: np.unique(graph.splits[split].numpy(), axis=0) for split in SPLITS}
-    every = np.unique(np.concatenate(list(facts.values())), axis=0)
-    known = np.sort(_key(every[:, 1], every[:, first], every[:, second], graph))
-    pool = every[present[every[:, second]]]
+    all_facts = np.unique(np.concatenate(list(facts.values())), axis=0)
+    fact_keys = np.sort(_key(all_facts[:, 1], all_facts[:, source], all_facts[:, target], graph))
+    answer_facts = all_facts[present[all_facts[:, target]]]
     shares: dict[str, dict[int, Floats]] = {split: {} for split in SPLITS}
     random: list[Floats] = []
-    anyone = np.flatnonzero(present)
-    for relation in np.unique(every[:, 1]):
-        answers = pool[pool[:, 1] == relation, second]
+    entities = np.flatnonzero(present)
+    for relation in np.unique(all_facts[:, 1]):
+        answers = answer_facts[answer_facts[:, 1] == relation, target]
         for number, (split, rows) in enumerate(facts.items()):
             rows = rows[rows[:, 1] == relation]
-            rows = rows[present[rows[:, first]] & present[rows[:, second]]]
-            rows = rows[rows[:, first] != rows[:, second]]
+            rows = rows[present[rows[:, source]] & present[rows[:, target]]]
+            rows = rows[rows[:, source] != rows[:, target]]
             if not len(rows):
                 continue
-            rng = np.random.default_rng([int(relation), number, first])
+            rng = np.random.default_rng([int(relation), number, source])
             if len(rows) > _TRIPLES:
                 rows = rows[np.sort(rng.choice(len(rows), _TRIPLES, replace=False))]
-            teller, told = rows[:, first], rows[:, second]
-            others = rng.choice(answers, (len(rows), _PAIRS))
-            facts_too = _are_in(known, _key(relation, teller[:, None], others, graph))
-            kept = ~facts_too & (others != teller[:, None])
-            shares[split][int(relation)] = _share_below(unit, teller, told, others, kept)
-            strangers = rng.choice(anyone, (len(rows), _PAIRS))
-            kept = (strangers != teller[:, None]) & (strangers != told[:, None])
-            random.append(_share_below(unit, teller, told, strangers, kept))
-    means = np.concatenate([np.zeros(0), *random])
-    return _Shares(side, shares, float(means.mean()) if len(means) else 0.0)
+            sources, targets = rows[:, source], rows[:, target]
+            shuffled = rng.choice(answers, (len(rows), _PAIRS))
+            is_fact = _are_in(fact_keys, _key(relation, sources[:, None], shuffled, graph))
+            kept = ~is_fact & (shuffled != sources[:, None])
+            shares[split][int(relation)] = _share_below(unit, sources, targets, shuffled, kept)
+            random_entities = rng.choice(entities, (len(rows), _PAIRS))
+            kept = (random_entities != sources[:, None]) & (random_entities != targets[:, None])
+            random.append(_share_below(unit, sources, targets, random_entities, kept))
+    return _Shares(side, shares, np.concatenate([np.zeros(0), *random]))
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else 0.0
 
 
 def _share_below(
-    unit: NDArray[np.float32], teller: Ids, told: Ids, others: Ids, kept: Mask
+    unit: NDArray[np.float32], sources: Ids, targets: Ids, compared: Ids, kept: Mask
 ) -> Floats:
     """Return the share of each triple's kept pairs with a smaller cosine, ties half; triples
     without a pair are left out."""
-    linked = np.einsum("nd,nd->n", unit[teller], unit[told])
-    cosines = np.einsum("nd,nkd->nk", unit[teller], unit[others])
+    linked = np.einsum("nd,nd->n", unit[sources], unit[targets])
+    cosines = np.einsum("nd,nkd->nk", unit[sources], unit[compared])
     # The same vector in another order of summation is still a tie.
     difference = linked[:, None] - cosines
     below = (difference > 1e-6) + 0.5 * (np.abs(difference) <= 1e-6)
@@ -583,7 +606,7 @@ def _auc_leak(shares: Floats, train: Floats, *, judged: bool = False) -> SplitLe
     from scipy.stats import binomtest, mannwhitneyu, t
 
     n = len(shares)
-    mean = float(shares.mean()) if n else 0.0
+    mean = _mean(shares)
     half = float(t.ppf(0.975, n - 1) * shares.std(ddof=1) / np.sqrt(n)) if n > 1 else 1.0
     p = p_more = 1.0
     if judged and n >= LEAST_VECTORS:
@@ -603,12 +626,12 @@ def _modality(
     modality: str,
     kind: Kind,
     speakers: int,
-    random: Mapping[Side, float],
-    told: Mapping[Side, Mapping[str, Mask]],
+    random: float,
+    hit_rows: Mapping[Side, Mapping[str, Mask]],
     both_ends: Mask | None = None,
 ) -> ModalityLeaks:
     judged = _judge(leaks, kind)
-    rows = {s: _rows(graph, judged, told, s, both_ends) for s in ("valid", "test")}
+    rows = {s: _rows(graph, judged, hit_rows, s, both_ends) for s in ("valid", "test")}
     return ModalityLeaks(modality, kind, speakers, random, tuple(_ordered(judged)), rows)
 
 
@@ -629,15 +652,15 @@ def _judge(leaks: Sequence[RelationLeak], kind: Kind) -> list[RelationLeak]:
 def _verdict(leak: SplitLeak, train: SplitLeak, kind: Kind, *, together: bool) -> Verdict:
     if kind == "vectors":
         more = leak.p_more < LEVEL and leak.linked - train.linked >= AUC_MORE
-        told = leak.p < LEVEL and leak.linked >= AUC
-        return "more" if more else "told" if told else ""
+        flagged = leak.p < LEVEL and leak.linked >= AUC
+        return "more" if more else "flagged" if flagged else ""
     more = leak.p_more < LEVEL and leak.linked >= MORE * train.linked and leak.hits >= LEAST
     if together:
         return "more" if more else ""
-    told = (
+    flagged = (
         leak.p < LEVEL and leak.hits >= LEAST and leak.linked >= max(RATE, FACTOR * leak.shuffled)
     )
-    return ("more" if more else "told") if told else ""
+    return ("more" if more else "flagged") if flagged else ""
 
 
 def _holm(p: Sequence[float]) -> Floats:
@@ -657,7 +680,7 @@ def _holm(p: Sequence[float]) -> Floats:
 def _rows(
     graph: KnowledgeGraph,
     leaks: Iterable[RelationLeak],
-    told: Mapping[Side, Mapping[str, Mask]],
+    hit_rows: Mapping[Side, Mapping[str, Mask]],
     split: str,
     both_ends: Mask | None,
 ) -> int:
@@ -667,7 +690,8 @@ def _rows(
     for leak in leaks:
         if leak.splits[split].verdict:
             together = leak.relation_id == ALL_RELATIONS
-            counted |= told[leak.side][split] & (together | (triples[:, 1] == leak.relation_id))
+            of_relation = together | (triples[:, 1] == leak.relation_id)
+            counted |= hit_rows[leak.side][split] & of_relation
     if both_ends is not None:
         counted &= both_ends[triples[:, 0]] & both_ends[triples[:, 2]]
     return int(counted.sum())

@@ -32,7 +32,7 @@ VERBS: Mapping[Kind, str] = {
     "vectors": "tell the other end from other answers",
 }
 """What a modality does, by the kind of evidence."""
-_MARKS = {"": "", "told": "*", "more": "!"}
+_MARKS = {"": "", "flagged": "*", "more": "!"}
 
 
 class Facts(NamedTuple):
@@ -45,7 +45,7 @@ class Facts(NamedTuple):
 
 
 def leak_tables(report: AuditReport) -> Iterator[tuple[Facts, str]]:
-    """Yield a table per modality of the feature sets, and what it comes to in a sentence."""
+    """Yield a table per modality of the feature sets, and a sentence that sums it up."""
     for leaks in report.leaks:
         for modality in leaks.modalities:
             table = _vectors_table if modality.kind == "vectors" else _mentions_table
@@ -53,7 +53,7 @@ def leak_tables(report: AuditReport) -> Iterator[tuple[Facts, str]]:
 
 
 def leak_sentence(leaks: ModalityLeaks, rows: Mapping[str, int]) -> str:
-    """Return what a modality tells, in a sentence.
+    """Sum up the audit of a modality in a sentence.
 
     Args:
         leaks: the modality.
@@ -61,24 +61,27 @@ def leak_sentence(leaks: ModalityLeaks, rows: Mapping[str, int]) -> str:
     """
     if not leaks.flagged:
         return f"No relation is flagged for {leaks.label}."
-    told = " and ".join(
+    row_counts = " and ".join(
         f"{leaks.rows[split]:,} of {rows[split]:,} {split} rows" for split in ("test", "valid")
     )
     relations = len({leak.relation_id for leak in leaks.flagged} - {ALL_RELATIONS})
-    of = f", of {relations} flagged relation{'s' * (relations != 1)}" if relations else ""
+    relation_count = (
+        f", of {relations} flagged relation{'s' * (relations != 1)}" if relations else ""
+    )
     verb = VERBS[leaks.kind]
-    return f"{leaks.label.capitalize()} {verb} in {told}{of}; {as_in_train(leaks.more)}."
+    sentence = f"{leaks.label.capitalize()} {verb} in {row_counts}{relation_count}"
+    return f"{sentence}; {as_in_train(leaks.more)}."
 
 
 def as_in_train(more: Sequence[str]) -> str:
-    """Return in words how much is told of valid and test beside train."""
+    """Describe how valid and test compare with train."""
     if not more:
         return "no more than in train"
     return f"more than in train: {' and '.join(more)}"
 
 
 def _mentions_table(name: str, leaks: ModalityLeaks) -> Facts:
-    said = "name" if leaks.kind == "text" else "state as a type"
+    verb = "name" if leaks.kind == "text" else "state as a type"
     shown = [leak for leak in leaks.relations if _notable(leak)]
     rows = tuple(
         (
@@ -89,16 +92,16 @@ def _mentions_table(name: str, leaks: ModalityLeaks) -> Facts:
         )
         for leak in shown
     )
-    random = " and ".join(f"{100 * share:.3f} %" for share in dict.fromkeys(leaks.random.values()))
     return Facts(
         f"Feature leaks: {leaks.label} of '{name}'",
-        ("told end", "train", "valid", "test", "triples", "others"),
+        ("target side", "train", "valid", "test", "triples", "shuffled"),
         rows,
-        f"Percent of the distinct triples of a split of which features of one end {said} the "
-        "other, the end told; triples of test; others: percent of shuffled pairs of the relation. "
-        f"Of random pairs {random} do. Shown: with {LEAST} triples told in test. * flagged: "
-        f"{LEAST} triples, {100 * RATE:.0f} %, {FACTOR:g} times the others, p < {LEVEL:g}; ! and "
-        f"{MORE:g} times train, p < {LEVEL:g}.",
+        f"Percentage of a split's distinct triples in which the features of one end {verb} the "
+        "other end (the target). Triples: hits and triples of test. Shuffled: percentage of the "
+        f"shuffled pairs of the relation; of random pairs, {100 * leaks.random:.3f} %. Shown: "
+        f"flagged relations and those with {LEAST} hits in test. * flagged: {LEAST} hits, "
+        f"{100 * RATE:.0f} %, {FACTOR:g} times shuffled, p < {LEVEL:g}; ! also {MORE:g} times "
+        f"train, p < {LEVEL:g}.",
     )
 
 
@@ -113,14 +116,14 @@ def _vectors_table(name: str, leaks: ModalityLeaks) -> Facts:
         )
         for leak in shown
     )
-    random = ", ".join(f"{side} {auc:.2f}" for side, auc in leaks.random.items())
     return Facts(
         f"Feature leaks: {leaks.label} of '{name}'",
-        ("told end", "train", "valid", "test", "interval", "triples"),
+        ("target side", "train", "valid", "test", "interval", "triples"),
         rows,
-        "AUC of telling the right end from other answers of the relation by the cosine to the "
-        "vector of the other end; 95 % interval and triples compared of test. Against random "
-        f"entities: {random}. Shown: flagged relations. * flagged: AUC {AUC:g} over "
+        "AUC of telling the target from other answers of the relation by its cosine to the vector "
+        "of the other end. Interval (95 %) and number of compared triples are those of test. "
+        "Against random "
+        f"entities: {leaks.random:.2f}. Shown: flagged relations. * flagged: AUC {AUC:g} over "
         f"{LEAST_VECTORS} triples, p < {LEVEL:g}; ! {AUC_MORE:g} above train, p < {LEVEL:g}.",
     )
 

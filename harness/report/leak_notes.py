@@ -1,4 +1,4 @@
-"""The verdict of the feature leak audit, as notes below tables: read from the datasets' cards."""
+"""Notes below tables with the verdict of the feature leak audit, read from dataset cards."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ __all__ = ["leak_notes", "titled_leak_notes"]
 
 
 def leak_notes(dataset: str, results: Iterable[Result]) -> Iterator[str]:
-    """Yield a sentence per feature set: what it tells of the answers, or that nobody has looked.
+    """Yield a sentence per feature set: its audited leaks, or that it was not audited.
 
     Args:
         dataset: name of the dataset.
-        results: shown on it; other datasets' and those that another code base made are skipped.
+        results: results in the table; those of other datasets and other code bases are skipped.
     """
     feature_sets = _feature_sets(dataset, results)
-    card = _card(dataset) if feature_sets else None  # cards import torch: seconds, for nothing
+    card = (
+        _card(dataset) if feature_sets else None
+    )  # importing cards imports torch, which takes seconds
     for name, read in feature_sets.items():
         audited = card.feature_leaks.get(name) if card else None
         if audited is None:
@@ -32,19 +34,21 @@ def leak_notes(dataset: str, results: Iterable[Result]) -> Iterator[str]:
                 f"`harness data audit {dataset} --features {name}`."
             )
             continue
-        told = [_told(label, leak) for label, leak in audited.items() if label.split()[0] in read]
-        where = " of the official splits" if "@" in dataset and told else ""
-        verdict = "; ".join(told) or "no leak is flagged"
+        leaks = [
+            _leak_clause(label, leak) for label, leak in audited.items() if label.split()[0] in read
+        ]
+        where = " of the official splits" if "@" in dataset and leaks else ""
+        verdict = "; ".join(leaks) or "no leak is flagged"
         yield f"features '{name}', audited for leaks: {verdict}{where}."
 
 
 def titled_leak_notes(dataset: str, title: str, results: Iterable[Result]) -> Iterator[str]:
-    """Yield the same behind the dataset's title, which is its name where it is ""."""
+    """Yield the leak notes of a dataset, each prefixed with its title (its name if that is "")."""
     yield from (f"{title or dataset}: {note}" for note in leak_notes(dataset, results))
 
 
 def _feature_sets(dataset: str, results: Iterable[Result]) -> dict[str, set[str]]:
-    """Return the feature sets of results, each with the modalities that some run has read."""
+    """Map each feature set of the results to the modalities that at least one run reads."""
     read: dict[str, set[str]] = {}
     for result in results:
         records = [record for record in result.records if record.model != EXTERNAL]
@@ -60,11 +64,11 @@ def _card(dataset: str) -> DatasetCard | None:
 
     try:
         return source(dataset).card
-    except ConfigError:  # results of a dataset that is no longer here
+    except ConfigError:  # the dataset was removed, its results remain
         return None
 
 
-def _told(label: str, leak: FeatureLeak) -> str:
+def _leak_clause(label: str, leak: FeatureLeak) -> str:
     from harness.data.feature_leaks_text import VERBS, as_in_train
 
     kind = label.split()[-1]

@@ -54,7 +54,7 @@ def test_dictionary_entries_of_tiva_name_the_answer_by_their_context_labels(tabl
     raw = _texts("tiva", gloss, "context_labels", "gloss")
     assert [_split(raw, "0", s).hits for s in SPLITS] == [4044, 657, 656]
     assert [_split(raw, "0", s).triples for s in SPLITS] == [4823, 773, 783]  # 84 %, 85 %, 84 %
-    assert _split(raw, "0", "test").verdict == _split(raw, "0", "valid").verdict == "told"
+    assert _split(raw, "0", "test").verdict == _split(raw, "0", "valid").verdict == "flagged"
     assert raw.more == ()
     stripped = _texts("tiva", gloss, "gloss")
     assert [_split(stripped, "0", s).hits for s in SPLITS] == [145, 26, 22]  # 3 % each
@@ -62,13 +62,13 @@ def test_dictionary_entries_of_tiva_name_the_answer_by_their_context_labels(tabl
     assert stripped.rows == {"valid": 24, "test": 24}  # of relation 1
 
 
-@pytest.mark.parametrize(("prefix", "told"), [("wd:", 148), ("", 176)])
+@pytest.mark.parametrize(("prefix", "hits"), [("wd:", 148), ("", 176)])
 def test_types_of_mkg_w_are_the_answers_of_instance_of(
-    tables: Path, prefix: str, told: int
+    tables: Path, prefix: str, hits: int
 ) -> None:
     leaks = _types("mkg-w", tables / "MKG-W" / "types.tsv", prefix)
     test = _split(leaks, "instance of", "test")
-    assert (test.hits, test.verdict) == (told, "told")
+    assert (test.hits, test.verdict) == (hits, "flagged")
     assert _split(leaks, "subclass of", "test").hits == 3  # of 5: a handful
     assert not _split(leaks, "subclass of", "test").verdict
 
