@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from harness.config.search import between
@@ -20,15 +20,22 @@ class MANSConfig(StrategyConfig):
 
     variant: Literal["paper", "released"] = "paper"
     """paper: each negative is visual or whole by itself. released: the first negatives of a batch
-    are visual, in mode hybrid the share of them, in mode adaptive as many as satisfy the
-    inequality; two_stage switches at half of the epochs, whatever the share."""
+    are visual, in mode hybrid, a fraction ``share``, in mode adaptive as many as satisfy
+    the inequality; two_stage switches at half of the epochs and ignores ``share``."""
     mode: Literal["visual", "two_stage", "hybrid", "adaptive"] = "hybrid"
     """visual: every negative has the structure of the positive and the other modalities of another
     entity; two_stage: so in the first epochs, whole entities after; hybrid: so a share of the
     negatives; adaptive: those whose structure and modalities the model does not yet tell apart."""
     share: Annotated[float, Field(ge=0, le=1), between(0.1, 0.9)] = 0.3
     """beta: of the epochs (two_stage) or of the negatives (hybrid); 0.3 in the repository's
-    scripts. Ignored by the other modes."""
+    scripts. Ignored by the other modes, and by two_stage with ``variant: released``."""
+
+    @model_validator(mode="after")
+    def _without_idle_share(self) -> Self:
+        """Take the default of a share that nothing looks at: it does not make another run."""
+        if (self.variant, self.mode) == ("released", "two_stage"):
+            object.__setattr__(self, "share", type(self).model_fields["share"].default)
+        return self
 
 
 @register_strategy("mans")
@@ -113,7 +120,7 @@ class MANS(Strategy):
 
 
 def _first(negatives: Tensor, count: Tensor | int) -> Tensor:
-    """Return which of the negatives [B, n] are the first ``count``, counted column by column."""
+    """Return a mask of the first ``count`` negatives [B, n], counted column by column."""
     size, columns = negatives.shape
     places = torch.arange(columns * size, device=negatives.device).view(columns, size)
     first: Tensor = count > places.T

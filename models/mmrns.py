@@ -139,7 +139,7 @@ class Attention(nn.Module):
         return found
 
     def seen_by(self, relations: Tensor) -> Tensor:
-        """Return what relations (ids, [r]) add to ``of_entity`` of vectors, [r, hidden]."""
+        """Return the summands of relations (ids, [r]) in the gates' hidden layer, [r, hidden]."""
         table = self.model_relations() if self.relation is None else self.relation
         added: Tensor = self.of_relation(table[relations])
         return added
@@ -253,7 +253,7 @@ class MMRNS(Strategy):
         self.learner.step(self.config.weight / 3 * loss)
 
     def _true(self, anchor: Tensor, relation: Tensor, side: Tensor, pool: Tensor) -> Tensor:
-        """Return which of the pool are known answers of each query, [B, pool]."""
+        """Return a mask of the known answers of each query in the pool, [B, pool]."""
         place = pool.new_full((self.situation.index.n_entities,), len(pool))
         place[pool] = torch.arange(len(pool), device=pool.device)
         true = torch.zeros(len(anchor), len(pool) + 1, dtype=torch.bool, device=pool.device)

@@ -77,12 +77,15 @@ def import_(
         prepare(store, home(results))
         _tell(store, taken, str(source), as_json)
     for suite, count in sorted(Counter(cell.suite for cell in taken.absent).items()):
-        typer.echo(
-            f"suite {suite}: {count} {'runs of it are' if count > 1 else 'run of it is'} in "
-            "another file; "
-            f"`harness db import {source.parent}` takes over all of them",
-            err=True,
-        )
+        runs = f"suite {suite}: {count} {'runs of it are' if count > 1 else 'run of it is'}"
+        if source.is_dir():
+            typer.echo(f"{runs} in no file of {source}: that file is missing there", err=True)
+        else:
+            typer.echo(
+                f"{runs} in another file; `harness db import {source.parent}` takes over all of "
+                "them",
+                err=True,
+            )
 
 
 @app.command()

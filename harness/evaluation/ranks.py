@@ -6,7 +6,7 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -151,8 +151,12 @@ UNREADABLE = (
 """What reading a damaged or a foreign file raises."""
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, only: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
     """Read the arrays of a rank file, unchecked.
+
+    Args:
+        path: the file.
+        only: names of the arrays that are read; all when None.
 
     Raises:
         DataError: the file is damaged or cut off; the message names it.
@@ -163,7 +167,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 raise zipfile.BadZipFile("no zip archive, or cut off")
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
+                return {name: arrays[name] for name in arrays.files if only is None or name in only}
     except UNREADABLE as error:
         raise DataError(f"{path}: not a complete rank file ({error})") from error
 

@@ -65,7 +65,7 @@ def digests_of(path: Path) -> tuple[dict[str, str], dict[str, Load]]:
 
 
 def _one_array(path: Path, name: str) -> Array:
-    return read_arrays(path)[name]
+    return read_arrays(path, [name])[name]
 
 
 def part_names(name: str, count: int) -> list[str]:

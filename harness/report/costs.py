@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
 from statistics import mean
 
+from harness.errors import ConfigError
 from harness.store.outcomes import Outcome
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "best_validation",
     "cost",
     "is_timed",
+    "leaked_validation",
     "load_note",
     "notes",
     "total_note",
@@ -26,6 +29,8 @@ __all__ = [
 
 TIMINGS = ("evaluate.valid", "evaluate.test")
 """Timings that are read beside the history."""
+LEAKED = 0.5
+"""Fraction of the validation rows from which, if train tells more, their MRR rewards memory."""
 SPARE = 0.5
 """Load beyond the run's own threads from which other work counts: the system itself has some."""
 
@@ -61,6 +66,28 @@ def best_validation(records: Sequence[Outcome]) -> float | None:
     return None if best is None else 100 * best
 
 
+@cache
+def leaked_validation(dataset: str) -> str:
+    """Return why the validation MRR on a dataset is no measure of learning, "" where it is one.
+
+    It is none where more than half of the validation rows stand in train or follow from it, as the
+    dataset's card acknowledges.
+    """
+    from harness.data.load import source  # it imports torch: seconds, for other tables in vain
+
+    try:
+        card = source(dataset).card
+    except ConfigError:
+        return ""
+    leaked, rows = card.leaked.get("valid", 0), card.counts.get("valid", 0)
+    if leaked <= LEAKED * rows:
+        return ""
+    return (
+        f"{leaked:,} of {rows:,} validation rows stand in train or follow from it: "
+        "validation MRR rewards memory"
+    )
+
+
 def _to_best(record: Outcome, _: float | None) -> float | None:
     best = round(record.diagnostics.get("best_epoch", len(record.history)))
     return sum(_with_validation(record, row) for row in record.history[:best])
@@ -76,7 +103,7 @@ def _per_epoch(record: Outcome, _: float | None) -> float | None:
 
 
 def _to_target(record: Outcome, target: float | None) -> float | None:
-    if target is None:
+    if target is None or leaked_validation(record.dataset):
         return None
     seconds = 0.0
     for row in record.history:
@@ -125,10 +152,13 @@ def notes(records: Collection[Outcome]) -> Iterator[str]:
     """Yield what is counted, and on which machines."""
     yield (
         "CPU h, CPU s: wall time x threads of a run. To best: epochs and validations up to the "
-        "epoch that validation chose; all: every epoch and validation, and the final rankings; "
+        "epoch whose weights were kept; all: every epoch and validation, and the final rankings; "
         "s/epoch: training alone; to paper: until the validation MRR first reached the published "
         "(test) MRR. Loading, encoding of features and search of settings are not counted."
     )
+    for dataset in dict.fromkeys(record.dataset for record in records):
+        if reason := leaked_validation(dataset):
+            yield f"No time to paper on {dataset}: {reason}."
     timed = [record for record in records if is_timed(record)]
     machines = Counter(map(_machine, timed))
     for machine, count in sorted(machines.items(), key=lambda pair: (-pair[1], pair[0])):

@@ -22,6 +22,7 @@ from harness.evaluation.metrics import METRICS as OF_RANKS
 from harness.evaluation.ranks import Ranks, Ties
 from harness.evaluation.ties import expected_hits, expected_reciprocal
 from harness.index import Side
+from harness.plan.spec import TrainingSpec
 from harness.report.aggregate import half_width, paired_change
 from harness.report.assemble import mean_over
 from harness.report.definition import METRICS
@@ -65,7 +66,7 @@ class Run:
         ranks: of its test.
         epochs: what an audit sealed, by epoch.
         validated: epochs that were validated.
-        chosen: the epoch that validation chose, 0 of a model that is not trained.
+        chosen: the epoch whose weights were kept, 0 of a model that is not trained.
     """
 
     outcome: Outcome
@@ -257,13 +258,24 @@ class _Protocols:
             rows=rows,
             notes=(
                 f"Test split; {mean_over(seeds)}. Nothing was trained or scored for this table.",
-                f"{OWN}: {self.results.protocol}, the epoch with the best validation MRR.",
+                f"{OWN}: {self.results.protocol}, {self.kept_epoch()}.",
                 *(f"{rule.said}." for rule in RULES if rule.said and rule.title in shown),
                 *(note for dataset in self.datasets for note in self.leak_notes(dataset)),
             ),
             baseline=OWN,
             row_title="Rule",
         )
+
+    def kept_epoch(self) -> str:
+        """Say which epoch's weights the runs kept, as ``training.select`` has it."""
+        said = {
+            "validation": "the epoch with the best validation MRR",
+            "last": "the last epoch",
+        }
+        selects = {_select_of(run) for run in self.results.records if run.status == "ok"}
+        if len(selects) == 1:
+            return said[selects.pop()]
+        return f"the epoch whose weights were kept ({' or '.join(said.values())})"
 
     def rows(self) -> Iterator[TableRow]:
         for label in self.results.labels:
@@ -320,6 +332,11 @@ class _Protocols:
         validated = [round(row["epoch"]) for row in record.history if "valid_mrr" in row]
         chosen = round(record.diagnostics.get("best_epoch", 0))
         return Run(outcome, ranks, epochs, validated, chosen)
+
+
+def _select_of(run: Outcome) -> str:
+    """Return the run's ``training.select``."""
+    return TrainingSpec.model_validate(run.spec.get("training", {})).select
 
 
 def _column(dataset: str, metric: str) -> Column:

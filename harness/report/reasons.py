@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.report.costs import best_validation, is_timed
+from harness.report.costs import best_validation, is_timed, leaked_validation
 from harness.report.definition import METRICS, Definition, RowSpec
 from harness.report.results import Result, SuiteResults
 from harness.report.table import Column
@@ -51,11 +51,13 @@ def _no_cost(result: Result, column: Column, target: float | None) -> str:
     """Return why no processor time can be counted of runs that succeeded."""
     if not any(map(is_timed, result.records)):
         return "the runs hold no times of epochs"
-    if column.metric == "cost.published" and target is None:
-        return "no MRR is published"
+    if reason := leaked_validation(column.dataset):
+        return reason
+    if target is None:
+        return "no published MRR"
     best = best_validation(result.records)
-    reached = "was not validated" if best is None else f"reached {best:.2f}"
-    return f"validation {reached}, published are {target:.2f}"
+    reached = "not validated" if best is None else f"best validation MRR {best:.2f}"
+    return f"{reached}, published {target:.2f}"
 
 
 def _not_planned(

@@ -85,7 +85,13 @@ class SqlStore:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make everything that is written in a ``with`` block one change."""
+        """Make everything that is written in a ``with`` block one change.
+
+        A block within another belongs to the outer one's change.
+        """
+        if self._open is not None:
+            yield
+            return
         with self._write() as connection:
             self._open = connection
             try:

@@ -94,6 +94,22 @@ def test_a_transaction_that_raises_leaves_nothing(
     assert list(store.ids()) == ["aaaa", "bbbb"]
 
 
+def test_a_transaction_within_another_belongs_to_its_change(
+    store: ResultStore, make_record: MakeRecord
+) -> None:
+    def added() -> None:
+        with store.transaction():
+            store.add(make_record("aaaa"))
+            with store.transaction():
+                store.add(make_record("bbbb"))
+            store.add(make_record("cccc"))
+            raise ConfigError("stop")
+
+    with pytest.raises(ConfigError, match="stop"):
+        added()
+    assert list(store.ids()) == []
+
+
 def test_the_same_record_twice_is_one_run(store: ResultStore, make_record: MakeRecord) -> None:
     for run_id in ("aaaa", "bbbb", "aaaa"):
         store.add(make_record(run_id))

@@ -322,6 +322,22 @@ def test_import_of_one_suite_says_where_its_other_runs_are(
     assert expected in result.stderr
 
 
+def test_import_of_a_folder_says_that_the_file_of_a_suites_other_runs_is_missing(
+    filled: Path, tmp_path: Path
+) -> None:
+    with contextlib.closing(open_store(filled / "harness.db")) as store:
+        shared = cell("aaaa11112222").model_copy(update={"suite": "zeta"})
+        store.plan("zeta", "", [shared])
+    folder = tmp_path / "records"
+    harness("db", "export", "--out", folder)
+    for path in folder.glob("main.*"):
+        path.unlink()
+    result = harness("db", "import", folder, "--home", tmp_path / "new")
+    expected = f"suite zeta: 1 run of it is in no file of {folder}: that file is missing there"
+    assert expected in result.stderr
+    assert "harness db import" not in result.stderr
+
+
 def test_merge_adds_another_database(filled: Path, tmp_path: Path, make_record: MakeRecord) -> None:
     with contextlib.closing(open_store(tmp_path / "other.db")) as other:
         other.add(make_record("eeee"))

@@ -275,6 +275,14 @@ def test_released_stages_change_at_half_of_the_epochs_whatever_the_share() -> No
     assert shares == [1.0, 1.0, 0.0, 0.0]
 
 
+def test_a_share_that_released_stages_ignore_makes_no_other_run() -> None:
+    kind = STRATEGIES.get("mans").Config
+    staged = kind.model_validate({"variant": "released", "mode": "two_stage", "share": 0.9})
+    assert staged.model_dump(exclude_defaults=True) == {"variant": "released", "mode": "two_stage"}
+    other = kind.model_validate({"mode": "two_stage", "share": 0.9})
+    assert other.model_dump(exclude_defaults=True)["share"] == 0.9
+
+
 # --- KBGAN --------------------------------------------------------------------------------
 
 

@@ -214,6 +214,11 @@ def test_the_native_suite_is_of_released_code_and_of_openkes_epochs() -> None:
         assert runs[label].training.epoch == ("draws" if label == "MANS" else "pass"), label
     for label in ("TransE", "RotatE", "NativE", "AdaMF", "MoCME"):
         assert runs[label].training.epoch == "draws", label
+        assert runs[label].training.select == "last", label
+    assert runs["MANS"].training.select == "last"
+    for label in (*RELEASED, "KBGAN", "MMRNS"):
+        assert runs[label].training.select == "validation", label
+    assert (runs["MMRNS"].training.patience, runs["KBGAN"].training.patience) == (8, 0)
     assert runs["MMRNS"].objective.subsampling
     assert runs["MANS"].model.options["variant"] == "mans"
     assert runs["KBGAN"].negatives.strategy.options["weight_decay"] == 1e-2
