@@ -242,7 +242,7 @@ def test_a_changed_file_in_the_cache_is_refused(tmp_path: Path) -> None:
 def test_a_missing_original_names_the_command_that_gets_it() -> None:
     with pytest.raises(MissingDataError, match="get it with `harness data import DIR`"):
         read_source(SOURCES[0])
-    (mkg_y,) = (s for s in source("mkg-y").card.feature_sources if s.path == "ent2id.pkl")
+    (mkg_y,) = (s for s in source("mkg-y").card.feature_sources if s.path.endswith("ent2id.pkl"))
     with pytest.raises(MissingDataError, match="get it with `harness data fetch mkg-y`, or"):
         read_source(mkg_y)
     with pytest.raises(MissingDataError, match=r"(?s)'public' lacks 3.*tokens\.pkl.*fetch toy"):
