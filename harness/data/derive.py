@@ -139,7 +139,9 @@ class CleanSource(DatasetSource):
         """Return the raw texts of a set; see :class:`DatasetSource`."""
         return self.base.texts(features, graph)
 
-    def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
+    def unencoded(
+        self, features: str, graph: KnowledgeGraph
+    ) -> Mapping[str, tuple[int, float, int]]:
         """Return what would have to be encoded first; see :class:`DatasetSource`."""
         return self.base.unencoded(features, graph)
 

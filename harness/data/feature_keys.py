@@ -31,12 +31,14 @@ class Keys:
         label: name of their origin ("array 'ids'"), for messages.
         place: position -> place for messages ("a.csv:3").
         numbers: whether integers may be entity numbers.
+        map_file: name of the file that may map the keys to entities, "" where none may.
     """
 
     values: Sequence[str]
     label: str
     place: Callable[[int], str]
     numbers: bool = False
+    map_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,10 @@ def _refuse_unknown(
             f"; entity numbers run from 0 to {n_entities - 1}, and all keys must be numbers"
             if keys.numbers
             else "; entity numbers are read only where the array is called 'ids' (a column 'id')"
+        )
+    if not hint and keys.map_file:
+        hint = (
+            f"; take the line out, or map the keys in {keys.map_file} ('key<TAB>entity identifier')"
         )
     more = f" ({unknown} such keys)" if unknown > 1 else ""
     raise DataError(f"{keys.place(position)}: '{key}' is no entity of the dataset{more}{hint}")

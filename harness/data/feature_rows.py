@@ -275,6 +275,7 @@ def _keys(path: Path, name: str, array: RawArray, features: Tensor) -> Keys:
         f"array '{name}'",
         lambda row: f"{path}: row {row} of '{name}'",
         numbers=name == "ids",
+        map_file=f"{path.stem}.ids.tsv",
     )
 
 

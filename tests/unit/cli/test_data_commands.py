@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +12,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from harness.cli.data import app
+from harness.data.card import FeatureSource
+from harness.data.load import source
+from harness.data.sources import source_path
 from harness.errors import ConfigError, DataError, MissingDataError
 
 FIVE = {"mkg-w", "mkg-y", "db15k", "tiva", "kvc16k"}
@@ -148,3 +153,37 @@ def test_a_changed_file_is_not_imported_and_does_not_pass(
     text = " ".join(result.stdout.split())
     assert "test2id.txt has sha256" in text
     assert "test2id.txt:2001: relation id 99 is out of range" in text
+
+
+def test_a_named_dataset_that_the_folder_lacks_is_an_error_whatever_else_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"an original"
+    original = FeatureSource(
+        repository="owner/toy",
+        commit="0123abc",
+        path="toy.txt",
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+    )
+    entry = source("mkg-w")
+    changed = entry.card.model_copy(update={"feature_sources": (original,)})
+    monkeypatch.setattr(type(entry), "card", changed)
+    (tmp_path / "toy.txt").write_bytes(content)
+    with pytest.raises(MissingDataError, match=r"lacks .* of MKG-W; .*leave out --name"):
+        _call("import", str(tmp_path), "--name", "mkg-w")
+    assert not source_path(original).exists()
+    assert _call("import", str(tmp_path)).exit_code == 0
+    assert source_path(original).read_bytes() == content
+
+
+@pytest.mark.parametrize("command", ["fetch", "import"])
+def test_help_has_no_line_that_ends_early(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    printed = _call(command, "--help").stdout
+    prose = printed.partition("Usage:")[2].partition("Arguments")[0]
+    lines = [line.strip() for line in prose.splitlines()]
+    for line, following in itertools.pairwise(lines):
+        if line and following:
+            assert len(f"{line} {following.split()[0]}") > 78, line

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from io import StringIO
 
-from harness.cli.encoding import INTERVAL_S, show_encoding
+import pytest
+
+from harness.cli.encoding import LINES_S, show_encoding
 from harness.data.progress import report_progress
 
 
@@ -15,16 +17,37 @@ class _Terminal(StringIO):
 
 
 def test_long_encoding_is_never_silent() -> None:
-    assert INTERVAL_S < 2
     stream = StringIO()
     with show_encoding(stream, interval=0.03):
         report_progress("use", 0, 2000)
         time.sleep(0.2)  # one batch takes long
         during = stream.getvalue()
         report_progress("use", 1500, 2000)
+        time.sleep(0.1)
         report_progress("use", 2000, 2000)
-    assert during.count("encoding with 'use': 0 of 2,000 (0 s)\n") >= 3
-    assert stream.getvalue().splitlines()[-1] == "encoding with 'use': 2,000 of 2,000 (0 s)"
+    assert during == "encoding with 'use': 0 of 2,000 (0 s)\n"
+    assert stream.getvalue().splitlines() == [
+        f"encoding with 'use': {done} of 2,000 (0 s)" for done in ("0", "1,500", "2,000")
+    ]
+
+
+def test_on_a_terminal_the_seconds_go_on_while_a_batch_takes_long() -> None:
+    stream = _Terminal()
+    with show_encoding(stream, interval=0.3):
+        report_progress("use", 0, 2000)
+        time.sleep(1.2)
+        assert stream.getvalue().endswith("0 of 2,000 (1 s)")
+
+
+def test_off_a_terminal_lines_are_further_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.cli.encoding.INTERVAL_S", 0.03)
+    for stream in (_Terminal(), StringIO()):
+        with show_encoding(stream):
+            report_progress("use", 0, 2000)
+            time.sleep(0.1)
+            report_progress("use", 1500, 2000)
+        assert bool(stream.getvalue()) == stream.isatty()
+    assert LINES_S >= 10
 
 
 def test_short_encoding_is_quiet() -> None:

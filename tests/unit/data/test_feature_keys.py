@@ -79,7 +79,11 @@ def test_a_table_has_a_column_of_entities_and_the_others_are_absent(
             ":3: 'brt' is no entity of the dataset; did you mean 'bert'?",
         ),
         ("entity,x\nQ42,1\n", ":2: 'Q42' is no entity of the dataset; did you mean 'http://www.w"),
-        ("entity,x\nzz,1\nyy,2\n", ":2: 'zz' is no entity of the dataset (2 such keys)"),
+        (
+            "entity,x\nzz,1\nyy,2\n",
+            ":2: 'zz' is no entity of the dataset (2 such keys); take the line out, or map "
+            "the keys in image.ids.tsv",
+        ),
         ("entity,x\nanna,1\nbert,2\nanna,3\n", ":4: 'anna' is there twice, first in "),
         (
             "id,x\n0,1\n4,2\n",
@@ -482,7 +486,7 @@ def test_importing_again_brings_new_feature_files_and_refuses_others(downloads: 
     np.save(downloads / "features" / "image.npy", np.eye(20, dtype=np.float32))
     assert import_local(downloads, "mine") == folder
     assert (folder / "features" / "image.npy").is_file()
-    np.save(downloads / "features" / "image.npy", np.ones((20, 2), np.float32))
+    np.save(downloads / "features" / "image.npy", 2 * np.eye(20, dtype=np.float32))
     with pytest.raises(DataError, match=r"mine/features/image\.npy: differs from"):
         import_local(downloads, "mine")
 

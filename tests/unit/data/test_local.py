@@ -69,6 +69,38 @@ def test_a_folder_that_does_not_read_is_not_imported(downloads: Path) -> None:
     assert not folders.datasets_folder().exists()
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"text.csv": "entity,x\nfreon,1\ncoolnt,2\n"}, r"text\.csv:3: 'coolnt' is no entity"),
+        (
+            {"text.csv": "entity,x\nice,1\n", "text.tsv": "entity\tx\nice\t1\n"},
+            "modality 'text' has several files, keep one",
+        ),
+        ({"text.csv": "entity,x\nice,nan\n"}, r"text\.csv:2 holds NaN"),
+        ({"txt.csv": "entity,x\nice,1\n"}, r"txt\.csv: 'txt' is no modality"),
+        ({"audio.present.npy": ""}, r"audio\.present\.npy: lies beside no feature file"),
+    ],
+)
+def test_features_that_the_set_files_refuses_are_not_imported(
+    downloads: Path, files: dict[str, str], message: str
+) -> None:
+    for name, content in files.items():
+        (downloads / "features" / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        import_local(downloads, "mine")
+    assert not folders.datasets_folder().exists()
+
+
+def test_a_second_file_of_a_modality_does_not_reach_an_imported_dataset(downloads: Path) -> None:
+    folder = import_local(downloads, "mine")
+    (downloads / "features" / "image.npy").unlink()
+    (downloads / "features" / "image.csv").write_text("entity,x\nice,1\n")
+    with pytest.raises(DataError, match=r"'image' has several .*image\.csv.*image\.npy"):
+        import_local(downloads, "mine")
+    assert [path.name for path in (folder / "features").iterdir()] == ["image.npy"]
+
+
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("name", ["valid.tsv", "notes.txt", "features/text.npy"])
 def test_a_folder_with_a_pipe_is_not_imported(downloads: Path, name: str) -> None:

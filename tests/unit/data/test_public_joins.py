@@ -291,15 +291,28 @@ def test_public_has_a_table_per_modality(public: PublicFeatures) -> None:
 def test_what_must_be_encoded_first_is_known_with_all_sizes(public: PublicFeatures) -> None:
     arguments = "toy", "public", _graph(), NAMES
     sizes = public.unencoded(*arguments)
-    assert {name: width for name, (width, _) in sizes.items()} == {
+    assert {name: width for name, (width, _, _) in sizes.items()} == {
         "text": 512,
         "numeric": 4,
         "image": 2,
     }
-    assert [share for _, share in sizes.values()] == pytest.approx([1, 2 / 3, 2 / 3])
+    assert [share for _, share, _ in sizes.values()] == pytest.approx([1, 2 / 3, 2 / 3])
+    assert [tokens for _, _, tokens in sizes.values()] == [0, 0, 2]
     public.build(*arguments)
     assert public.unencoded(*arguments) == {}
     assert public.unencoded("toy", "numeric", _graph(), NAMES) == {}
+
+
+def test_texts_that_are_not_cut_into_tokens_yet_count_as_not_encoded(
+    public: PublicFeatures,
+) -> None:
+    arguments = "toy", "public-tokens", _graph(), NAMES
+    sizes = public.unencoded(*arguments)
+    assert sizes["text"] == (512, 1.0, 256)
+    assert sizes["image"] == (2, pytest.approx(2 / 3), 2)
+    assert public.unencoded(*arguments) == sizes  # asking cuts nothing
+    public.build(*arguments)
+    assert public.unencoded(*arguments) == {}
 
 
 def test_a_set_needs_only_its_own_originals(public: PublicFeatures) -> None:

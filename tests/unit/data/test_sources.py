@@ -13,6 +13,7 @@ import pytest
 
 from harness.data import acquire
 from harness.data.card import FeatureSource, FileCard
+from harness.data.load import source
 from harness.data.sources import (
     is_verified,
     missing_sources,
@@ -234,13 +235,16 @@ def test_a_changed_file_in_the_cache_is_refused(tmp_path: Path) -> None:
     path = source_path(SOURCES[1])
     path.parent.mkdir(parents=True)
     path.write_bytes(b"0\theight\t4\n")
-    with pytest.raises(DataError, match=r"numbers\.txt: sha256 .*harness data fetch"):
+    with pytest.raises(DataError, match=r"numbers\.txt: sha256 .*harness data import"):
         read_source(SOURCES[1])
 
 
 def test_a_missing_original_names_the_command_that_gets_it() -> None:
-    with pytest.raises(MissingDataError, match="harness data fetch"):
+    with pytest.raises(MissingDataError, match="get it with `harness data import DIR`"):
         read_source(SOURCES[0])
+    (mkg_y,) = (s for s in source("mkg-y").card.feature_sources if s.path.endswith("ent2id.pkl"))
+    with pytest.raises(MissingDataError, match="get it with `harness data fetch mkg-y`, or"):
+        read_source(mkg_y)
     with pytest.raises(MissingDataError, match=r"(?s)'public' lacks 3.*tokens\.pkl.*fetch toy"):
         refuse_missing("toy", "public", SOURCES)
 
@@ -262,3 +266,24 @@ def test_a_dataset_and_a_package_may_hold_an_original(
     assert is_verified(packaged)
     with pytest.raises(MissingDataError, match=r"mmkgc-harness\[glosses\]"):
         refuse_missing("toy", "glosses", [packaged])
+
+
+def test_a_changed_file_of_a_package_names_the_distribution_to_install_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "toy_package_of_pieces"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "tokens.pkl").write_bytes(b"[")
+    (tmp_path / "toy_pieces-1.0.dist-info").mkdir()
+    (tmp_path / "toy_pieces-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: toy-pieces\nVersion: 1.0\n"
+    )
+    (tmp_path / "toy_pieces-1.0.dist-info" / "top_level.txt").write_text(f"{package.name}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    packaged = _source("tokens.pkl", package=f"{package.name}/tokens.pkl", fetched=False)
+    with pytest.raises(DataError, match=r"pip install --force-reinstall toy-pieces`"):
+        read_source(packaged)
+    (package / "tokens.pkl").unlink()
+    with pytest.raises(MissingDataError, match=r"mmkgc-harness\[glosses\]"):
+        read_source(packaged)
