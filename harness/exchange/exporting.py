@@ -10,7 +10,14 @@ from typing import Any
 from harness import audit
 from harness.errors import StoreError
 from harness.evaluation import shadow
-from harness.exchange.rank_archive import Load, digests_of, encode_parts, part_names
+from harness.exchange.rank_archive import (
+    Load,
+    digests_of,
+    encode_parts,
+    kept_name,
+    kept_parts,
+    part_names,
+)
 from harness.exchange.single_files import files_of
 from harness.exchange.suite_file import (
     SUFFIX,
@@ -185,10 +192,13 @@ def _write(folder: Path, name: str, file: SuiteFile, new: Mapping[str, Load]) ->
     """Write a suite's files unless they hold the same already; return them."""
     digests = file.digests()
     parts = list(file.archive.parts)
-    if set(digests) != set(file.archive.members):
+    kept = kept_parts(folder, name)
+    if kept or set(digests) != set(file.archive.members):
         loaders = file.archive.loaders(digests) | {d: new[d] for d in digests if d in new}
         contents = encode_parts(loaders)
-        outdated = parts
+        if file.text:
+            _keep(folder, name, [path for path in parts if path not in kept])
+        outdated = [*parts, *kept_parts(folder, name)]
         parts = [folder / part for part in part_names(name, len(contents))]
         for path, content in zip(parts, contents, strict=True):
             write_whole(path, content)
@@ -201,6 +211,13 @@ def _write(folder: Path, name: str, file: SuiteFile, new: Mapping[str, Load]) ->
         if part not in parts:
             part.unlink(missing_ok=True)
     return [path, *parts]
+
+
+def _keep(folder: Path, name: str, parts: Iterable[Path]) -> None:
+    """Keep copies of an archive's parts, which the old lines need until the new are written."""
+    for part in parts:
+        content = part.read_bytes()
+        write_whole(folder / kept_name(name, content), content)
 
 
 # --- what a file that is passed on must not say -----------------------------------------------

@@ -8,6 +8,7 @@ file below the size that hosts of repositories accept.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import io
 import zipfile
@@ -32,6 +33,8 @@ __all__ = [
     "RankArchive",
     "digests_of",
     "encode_parts",
+    "kept_name",
+    "kept_parts",
     "part_names",
 ]
 
@@ -71,6 +74,16 @@ def _one_array(path: Path, name: str) -> Array:
 def part_names(name: str, count: int) -> list[str]:
     """Return the file names of an archive's parts."""
     return [f"{name}.ranks{f'-{i}' if i > 1 else ''}.npz" for i in range(1, count + 1)]
+
+
+def kept_name(name: str, content: bytes) -> str:
+    """Return the file name of a copy of a part, which is there while an export replaces parts."""
+    return f"{name}.ranks-kept-{hashlib.sha256(content).hexdigest()[:_DIGITS]}.npz"
+
+
+def kept_parts(folder: Path, name: str) -> list[Path]:
+    """Return the copies of parts that an export which did not come to its end left behind."""
+    return sorted(folder.glob(f"{glob.escape(name)}.ranks-kept-*.npz"))
 
 
 def encode_parts(loaders: Mapping[str, Load], size: int | None = None) -> list[bytes]:

@@ -26,6 +26,7 @@ from harness.exchange.rank_archive import (
     ArchivedShadow,
     Members,
     RankArchive,
+    kept_parts,
     part_names,
 )
 from harness.store.benchmarks import BENCHMARK_VERSION, BenchmarkRecord
@@ -197,9 +198,10 @@ def read_suite_file(path: Path) -> SuiteFile:
     for kind, (expected, count) in counts.items():
         if expected != count:
             raise StoreError(f"{path}: holds {count} {kind}, its first line says {expected}")
-    names = part_names(path.name.removesuffix(SUFFIX), header.rank_files)
+    name = path.name.removesuffix(SUFFIX)
+    parts = [path.with_name(part) for part in part_names(name, header.rank_files)]
     try:
-        content.archive = RankArchive.open([path.with_name(name) for name in names])
+        content.archive = RankArchive.open([*kept_parts(path.parent, name), *parts])
     except DataError as error:
         raise StoreError(f"{path}: {error}") from None
     return content

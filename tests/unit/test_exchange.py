@@ -16,10 +16,10 @@ import pytest
 
 from harness.errors import ConfigError, MachineError, StoreError
 from harness.evaluation.ranks import Ranks
-from harness.exchange import export, import_records, rank_archive
+from harness.exchange import export, exporting, import_records, rank_archive
 from harness.store import open_store
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identified
-from harness.store.files import write_record
+from harness.store.files import write_record, write_whole
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell, RunRecord
 
@@ -85,6 +85,44 @@ def test_export_and_import_give_the_same_store(
     assert files(tmp_path / "there") == ["r1/ranks.npz", "r3/ranks.npz"]
     assert contents(tmp_path / "there") == contents(runs)
     assert not taken.absent
+
+
+@pytest.mark.parametrize("interrupted", [1, 2])
+def test_an_export_that_stops_halfway_leaves_the_old_content_importable(
+    tmp_path: Path,
+    filled: MemoryStore,
+    runs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_measured: MakeRecord,
+    interrupted: int,
+) -> None:
+    """The run's ranks are renewed: the new archive lacks arrays of the old lines."""
+    folder = tmp_path / "records"
+    export(filled, ["r3"], folder, runs=runs, suites=["other"])
+    old = filled.get("r3")
+    renewed = MemoryStore()
+    renewed.add(make_measured("r3", runs / "r3" / "ranks.npz", seed=7))
+    renewed.plan("other", "", [cell("r3", 1, "other")])
+
+    def stop_at_lines(path: Path, content: bytes) -> None:
+        if path.name.endswith(".jsonl.gz"):
+            raise MachineError("disk full")
+        write_whole(path, content)
+
+    for _ in range(interrupted):
+        with monkeypatch.context() as patched:
+            patched.setattr(exporting, "write_whole", stop_at_lines)
+            with pytest.raises(MachineError, match="disk full"):
+                export(renewed, ["r3"], folder, runs=runs)
+    there = MemoryStore()
+    import_records(there, folder, runs=tmp_path / "there")
+    assert there.get("r3") == old
+
+    export(renewed, ["r3"], folder, runs=runs)
+    assert files(folder) == ["other.jsonl.gz", "other.ranks.npz"]
+    again = MemoryStore()
+    import_records(again, folder, runs=tmp_path / "again")
+    assert again.get("r3") == renewed.get("r3")
 
 
 def test_a_run_of_two_suites_is_stored_once(
