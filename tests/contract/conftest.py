@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,12 @@ def joined(
         pytest.skip(f"{folder}: no features there")
     monkeypatch.setenv("HARNESS_CACHE", str(request.getfixturevalue("imported")))
     return folder
+
+
+@pytest.fixture
+def without_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packages that hold originals cannot be imported, installed or not."""
+    for entry in sources():
+        for original in entry.card.feature_sources:
+            if original.package:
+                monkeypatch.setitem(sys.modules, original.package.partition("/")[0], None)

@@ -84,6 +84,7 @@ def test_datasets_share_the_same_originals() -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.usefixtures("without_packages")
 def test_without_its_originals_a_set_names_the_command(name: str, published: Path) -> None:
     entry = source(name)
     for features in (*SETS[name], "public"):
@@ -157,6 +158,7 @@ def test_visual_tokens_are_those_joined_elsewhere(joined: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "entities"), [("tiva", 5283), ("kvc16k", 8058)])
+@pytest.mark.usefixtures("without_packages")
 def test_glosses_come_from_the_joined_table_alone(name: str, entities: int, joined: Path) -> None:
     graph, entry = load_graph(name), _published(name)
     assert missing_sources(entry.originals("glosses"))

@@ -117,6 +117,26 @@ _CARD = DatasetCard(
             "text": FeatureLeak(rows={"valid": 350, "test": 262}),
             "text vectors": FeatureLeak(rows={"valid": 0, "test": 391}),
         },
+        "use-names": {
+            "text": FeatureLeak(rows={"valid": 350, "test": 262}),
+            "text vectors": FeatureLeak(rows={"valid": 129, "test": 340}),
+        },
+        "descriptions": {
+            "text": FeatureLeak(rows={"valid": 1397, "test": 1242}),
+            "text vectors": FeatureLeak(rows={"valid": 129, "test": 663}),
+        },
+        "numeric": {
+            "numeric vectors": FeatureLeak(rows={"valid": 125, "test": 0}, more=("valid",)),
+        },
+        "public": {
+            "text": FeatureLeak(rows={"valid": 1381, "test": 1242}),
+            "text vectors": FeatureLeak(rows={"valid": 129, "test": 487}),
+            "numeric vectors": FeatureLeak(rows={"valid": 125, "test": 0}, more=("valid",)),
+        },
+        "public-tokens": {
+            "text": FeatureLeak(rows={"valid": 1381, "test": 1242}),
+            "numeric vectors": FeatureLeak(rows={"valid": 125, "test": 0}, more=("valid",)),
+        },
     },
     licence=(
         f"triples: {NATIVE_LICENCE}; DBpedia, which they are from, is CC BY-SA 3.0; the MMKG "

@@ -52,6 +52,20 @@ _CARD = DatasetCard(
         "hashed-names": {
             "text": FeatureLeak(rows={"valid": 0, "test": 17}),
         },
+        "use-names": {
+            "text": FeatureLeak(rows={"valid": 0, "test": 17}),
+            "text vectors": FeatureLeak(rows={"valid": 36, "test": 0}),
+        },
+        "glosses": {
+            "text vectors": FeatureLeak(rows={"valid": 35, "test": 44}),
+        },
+        "public": {
+            "text": FeatureLeak(rows={"valid": 0, "test": 6}),
+            "text vectors": FeatureLeak(rows={"valid": 36, "test": 0}),
+        },
+        "public-tokens": {
+            "text": FeatureLeak(rows={"valid": 0, "test": 6}),
+        },
     },
     licence=f"triples: {NATIVE_LICENCE}; Kuaipedia, which they are from, declares none either",
     citation=(

@@ -130,6 +130,21 @@ _CARD = DatasetCard(
         "name-tokens": {
             "text": FeatureLeak(rows={"valid": 239, "test": 239}),
         },
+        "use-names": {
+            "text": FeatureLeak(rows={"valid": 239, "test": 239}),
+        },
+        "descriptions": {
+            "text": FeatureLeak(rows={"valid": 664, "test": 688}),
+            "text vectors": FeatureLeak(rows={"valid": 461, "test": 460}),
+        },
+        "numeric": {},
+        "public": {
+            "text": FeatureLeak(rows={"valid": 695, "test": 716}),
+            "text vectors": FeatureLeak(rows={"valid": 494, "test": 577}),
+        },
+        "public-tokens": {
+            "text": FeatureLeak(rows={"valid": 695, "test": 716}),
+        },
     },
     licence=(
         f"triples: {NATIVE_LICENCE}; Wikidata, which they are from, is CC0 1.0; "

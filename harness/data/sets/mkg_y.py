@@ -118,6 +118,20 @@ _CARD = DatasetCard(
         "name-tokens": {
             "text": FeatureLeak(rows={"valid": 30, "test": 41}),
         },
+        "use-names": {
+            "text": FeatureLeak(rows={"valid": 30, "test": 41}),
+        },
+        "descriptions": {
+            "text": FeatureLeak(rows={"valid": 353, "test": 309}),
+        },
+        "numeric": {},
+        "visual-tokens": {},
+        "public": {
+            "text": FeatureLeak(rows={"valid": 353, "test": 309}),
+        },
+        "public-tokens": {
+            "text": FeatureLeak(rows={"valid": 353, "test": 309}),
+        },
     },
     licence=f"triples: {NATIVE_LICENCE}; YAGO, which they are from, is CC BY",
     citation=(

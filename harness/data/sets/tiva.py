@@ -55,6 +55,18 @@ _CARD = DatasetCard(
         "name-tokens": {
             "text": FeatureLeak(rows={"valid": 5, "test": 7}),
         },
+        "use-names": {
+            "text": FeatureLeak(rows={"valid": 5, "test": 7}),
+        },
+        "glosses": {
+            "text": FeatureLeak(rows={"valid": 24, "test": 24}),
+        },
+        "public": {
+            "text": FeatureLeak(rows={"valid": 27, "test": 28}),
+        },
+        "public-tokens": {
+            "text": FeatureLeak(rows={"valid": 27, "test": 28}),
+        },
     },
     licence=f"triples: {NATIVE_LICENCE}",
     citation=(
