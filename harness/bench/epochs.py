@@ -121,7 +121,7 @@ def _epoch(run: PlannedRun, rounds: int) -> Epoch:
         spec.data.features,
         spec.training.precision,
         seconds["step"],
-        steps_per_epoch(rows, spec.training.batch_size, spec.training.epoch),
+        steps_per_epoch(rows, spec.training.batch_size, spec.training.traversal),
         products,
         seconds["product"].rate(2.0 * SIDE**3),
         seconds.get("comparisons", Spread(0.0, 0.0, 0.0)),
@@ -149,7 +149,7 @@ def _training(spec: RunSpec) -> tuple[Callable[[], object], int, list[Callable[[
     generator = torch.Generator().manual_seed(spec.seed)
     comparisons = _comparisons(spec, modalities, index.n_entities, len(batch))
     rows = procedure.rows
-    if spec.training.epoch == "draws":
+    if spec.training.traversal == "draws":
         rows = torch.unique(rows, dim=0)
     return lambda: procedure.step(batch, generator), len(rows), comparisons
 

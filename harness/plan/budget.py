@@ -161,7 +161,7 @@ def _seconds(
     training = spec.training
     # No more distinct queries than twice the triples.
     rows = sizes.train * (2 if spec.objective.loss == "k_vs_all" else 1)
-    steps = training.epochs * steps_per_epoch(rows, training.batch_size, training.epoch)
+    steps = training.epochs * steps_per_epoch(rows, training.batch_size, training.traversal)
     validations = math.ceil(training.epochs / training.evaluate_every)
     valid = _ranking(sizes.valid, spec, sizes, machine, profile)
     step = _step(spec, sizes, machine, profile) + beside.seconds

@@ -276,10 +276,10 @@ class TrainingSpec(Config):
     """How long and how."""
 
     epochs: Annotated[int, Field(ge=0)] = 100
-    """At most this many epochs (``epoch``)."""
+    """At most this many epochs (``traversal``)."""
     batch_size: Annotated[int, Field(ge=1), one_of(256, 512, 1024, 2048)] = 1024
     """Positives per step."""
-    epoch: Literal["pass", "draws"] = "pass"
+    traversal: Literal["pass", "draws"] = "pass"
     """pass: an epoch takes every row of train once, in random order. draws: each of its steps draws
     ``batch_size`` of the distinct rows with replacement, and there are as many steps as whole
     batches of them, at least one (OpenKE, and so the code of NativE, AdaMF-MAT and MANS)."""

@@ -91,7 +91,7 @@ def fit(
     start = _resume(model, procedure, checkpoints, stopper, history)
     limits = limits or {}
     saved_at = time.monotonic()
-    batches = batches_of(triples, spec.epoch)
+    batches = batches_of(triples, spec.traversal)
     for epoch in range(start, spec.epochs):
         if stopper.exhausted:
             break

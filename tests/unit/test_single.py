@@ -145,7 +145,7 @@ RUN = "model: {name: rotate}, data: {dataset: atlas}"
         ("{model: {name: rotate}}", "--spec data.dataset: needs a name"),
         ("{model: {name: rotat}, data: {dataset: atlas}}", "did you mean 'rotate'"),
         ("{model: {name: rotate}, data: {dataset: atlsa}}", "did you mean 'atlas'"),
-        (f"{{{RUN}, training.epchs: 3}}", "--spec training.epchs: .*did you mean 'epochs'"),
+        (f"{{{RUN}, training.epoch: 3}}", "--spec training.epoch: .*did you mean 'epochs'"),
         (f"{{{RUN}, training: {{epochs: many}}}}", "--spec training.epochs: .*got 'many'"),
         (f"{{{RUN}, model.dmi: 3}}", "--spec model.dmi: model 'rotate': .*did you mean 'dim'"),
         (f"{{{RUN}, seed: one}}", "seed: .*got 'one'"),

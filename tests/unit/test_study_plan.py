@@ -199,8 +199,8 @@ def test_every_shipped_study_is_as_it_says(name: str) -> None:
     found, idle = searches(suite, {}, plan)
     assert not idle
     # Rows that need images are left out of datasets whose feature files are not there. No others
-    # are, but those that need texts where the datasets, the originals of their features or the extra
-    # [encoders] are not installed.
+    # are, but those that need texts where the datasets, the originals of their features or the
+    # extra [encoders] are not installed.
     absent = re.compile("(was|are) not on the machine|encoder is not installed")
     left_out = {cell.label for cell in plan.excluded if not absent.search(cell.reason)}
     assert left_out <= {"IKRL", "RSME", "MANS"}

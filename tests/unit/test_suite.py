@@ -208,12 +208,12 @@ def test_the_native_suite_is_of_released_code_and_of_openkes_epochs() -> None:
     runs = {run.label: run.spec for run in plan.runs}
     for label in RELEASED:
         assert runs[label].model.options["variant"] == "released", label
-        assert runs[label].training.epoch == "pass", label
+        assert runs[label].training.traversal == "pass", label
     for label in ("KBGAN", "MANS", "MMRNS"):
         assert runs[label].negatives.strategy.options["variant"] == "released", label
-        assert runs[label].training.epoch == ("draws" if label == "MANS" else "pass"), label
+        assert runs[label].training.traversal == ("draws" if label == "MANS" else "pass"), label
     for label in ("TransE", "RotatE", "NativE", "AdaMF", "MoCME"):
-        assert runs[label].training.epoch == "draws", label
+        assert runs[label].training.traversal == "draws", label
         assert runs[label].training.select == "last", label
     assert runs["MANS"].training.select == "last"
     for label in (*RELEASED, "KBGAN", "MMRNS"):

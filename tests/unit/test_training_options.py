@@ -110,7 +110,7 @@ def trained(folder: Path, spec: RunSpec, *epochs: int) -> tuple[Model, list[int]
 
 @pytest.mark.parametrize("loss", ["logistic", "one_vs_all", "k_vs_all"])
 def test_training_by_draws_resumes_to_the_bit(tmp_path: Path, loss: str) -> None:
-    spec = spec_of(training={"epoch": "draws"}, objective={"loss": loss, "sides": "one"})
+    spec = spec_of(training={"traversal": "draws"}, objective={"loss": loss, "sides": "one"})
     straight, sizes = trained(tmp_path / "a", spec, 4)
     resumed, _ = trained(tmp_path / "b", spec, 2, 4)
     assert set(sizes) == {16}
@@ -236,7 +236,7 @@ def run_id(**values: object) -> str:
         ("objective.subsampling", False, True, {}),
         ("optimiser.warmup", 0, 2, {}),
         ("optimiser.cycle", 50, 5, {"optimiser.schedule": "restarts"}),
-        ("training.epoch", "pass", "draws", {}),
+        ("training.traversal", "pass", "draws", {}),
     ],
 )
 def test_a_default_makes_no_other_run_and_another_value_does(
@@ -269,4 +269,4 @@ def test_defaults_are_those_of_existing_runs() -> None:
         "both",
         False,
     )
-    assert (optimiser.warmup, training.epoch) == (0, "pass")
+    assert (optimiser.warmup, training.traversal) == (0, "pass")
