@@ -20,6 +20,10 @@ from ._modal import FeatureTable, known_in, offered, selected
 __all__ = ["Residual", "ResidualConfig", "ResidualModel", "StructuralConfig"]
 
 
+HIDE = 0.1
+"""Default probability that a structural vector is hidden in training."""
+
+
 class ResidualConfig(Config):
     """Features added to the structural vectors: e = s + gain * sum_m W_m x_m."""
 
@@ -27,7 +31,7 @@ class ResidualConfig(Config):
     """Factor of the mapped features; 0: structure only. Adam and Adagrad take steps of the same
     size whatever the scale of a gradient, so a gain of 0.2 trains the maps with a fifth of the
     learning rate."""
-    hide: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    hide: Annotated[float, Field(ge=0, lt=1)] = HIDE
     """Probability, per entity and step of the training, that the structural vector of an entity
     with features is hidden, as it always is for entities without a training triple. Without effect
     if gain is 0."""
@@ -35,7 +39,7 @@ class ResidualConfig(Config):
     @model_validator(mode="after")
     def _without_effect(self) -> ResidualConfig:
         # A value without effect must not tell two equal runs apart.
-        return self if self.gain or self.hide == 0.1 else ResidualConfig()
+        return self if self.gain or self.hide == HIDE else ResidualConfig()
 
 
 class StructuralConfig(ModelConfig):
