@@ -65,7 +65,7 @@ def check(
 def _words(path: Path, checked: Checked) -> str:
     """Return a claim's line, folded where it is long."""
     from harness.cli.compare_text import shown_difference, shown_p, wrapped
-    from harness.report.definition import METRICS
+    from harness.evaluation.metrics import METRICS
 
     claim, finding = checked.claim, checked.finding
     if finding is None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.report.definition import METRICS
+from harness.evaluation.metrics import METRICS
 from harness.report.questions import ALPHA
 from harness.report.sides import Side
 from harness.report.significance import MOST_SEEDS, POWER, Finding

@@ -20,7 +20,7 @@ from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.data.leakage import CONFIDENCE, SUPPORT
 from harness.errors import ConfigError, suggest
-from harness.evaluation.metrics import METRICS
+from harness.evaluation.metrics import RANK_METRICS
 from harness.evaluation.ranks import Ranks, Ties
 from harness.index import Side
 
@@ -212,7 +212,7 @@ def measure_buckets(ranks: Ranks, labels: Labels, metric: str, ties: Ties) -> li
     Args:
         ranks: of the triples that the labels are for, in the same order.
         labels: of those triples.
-        metric: one of ``harness.evaluation.metrics.METRICS``.
+        metric: one of ``harness.evaluation.metrics.RANK_METRICS``.
         ties: rule for equal scores.
     """
     values, candidates = ranks.ranks(ties)
@@ -220,7 +220,7 @@ def measure_buckets(ranks: Ranks, labels: Labels, metric: str, ties: Ties) -> li
     found = []
     for place, name in enumerate(labels.names):
         mine = of == place
-        value = _mean(METRICS[metric](values[mine], candidates[mine]))
+        value = _mean(RANK_METRICS[metric](values[mine], candidates[mine]))
         found.append(Bucket(name, int(mine.sum()), value))
     return found
 

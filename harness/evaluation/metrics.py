@@ -1,19 +1,25 @@
-"""Numbers from ranks: pure functions of arrays.
+"""Metrics: their formulas, pure functions of ranks, and how every figure of a record is printed.
 
-Every metric is a mean over queries, which is what makes two models comparable query by query.
+Every metric of ranks is a mean over queries, so two models can be compared query by query.
+
+Reports read this module, so it imports numpy for its types alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["METRICS", "amri", "compute", "hits", "mean_rank", "mrr"]
+    Values = NDArray[np.float64]
 
-Values = NDArray[np.float64]
-Metric = Callable[[Values, Values], Values]
+__all__ = ["METRICS", "RANK_METRICS", "Metric", "amri", "compute", "hits", "mean_rank", "mrr"]
+
+RankMetric = Callable[["Values", "Values"], "Values"]
 """Ranks [n] and candidates [n] -> a value per query [n]."""
 
 
@@ -27,11 +33,11 @@ def mean_rank(ranks: Values, candidates: Values) -> Values:
     return ranks
 
 
-def hits(k: int) -> Metric:
+def hits(k: int) -> RankMetric:
     """Return the metric "share of queries with rank <= k"."""
 
     def hits_at_k(ranks: Values, candidates: Values) -> Values:
-        return (ranks <= k).astype(np.float64)
+        return (ranks <= k).astype("float64")
 
     return hits_at_k
 
@@ -43,11 +49,11 @@ def amri(ranks: Values, candidates: Values) -> Values:
     (Berrendorf et al. 2020, "On the ambiguity of rank-based evaluation"); a query's share of it is
     1 - (rank - 1) / mean(expected rank - 1). 0 when every query has one candidate only.
     """
-    expected = float(np.mean(candidates - 1.0)) / 2.0
-    return 1.0 - (ranks - 1.0) / expected if expected else np.zeros(len(ranks))
+    expected = float((candidates - 1.0).mean()) / 2.0
+    return 1.0 - (ranks - 1.0) / expected if expected else 0.0 * ranks
 
 
-METRICS: Mapping[str, Metric] = {
+RANK_METRICS: Mapping[str, RankMetric] = {
     "mrr": mrr,
     "mr": mean_rank,
     "hits@1": hits(1),
@@ -55,10 +61,53 @@ METRICS: Mapping[str, Metric] = {
     "hits@10": hits(10),
     "amri": amri,
 }
+"""Formulas by name, in the order of the records."""
 
 
 def compute(ranks: Values, candidates: Values) -> dict[str, float]:
     """Return every metric; {} when there is no query."""
     if not len(ranks):
         return {}
-    return {name: float(np.mean(metric(ranks, candidates))) for name, metric in METRICS.items()}
+    return {name: float(metric(ranks, candidates).mean()) for name, metric in RANK_METRICS.items()}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Source of a number in a record, and its printed form.
+
+    Attributes:
+        title: column title.
+        factor: printed value = stored value times factor (fractions become percent).
+        higher_is_better: False for ranks, None for numbers that are neither good nor bad.
+        decimals: digits behind the point.
+        source: the record's ranking metrics, the last epoch of its history, its diagnostics, its
+            timings (the mean of several samples), or its processor time.
+    """
+
+    title: str
+    factor: float = 100.0
+    higher_is_better: bool | None = True
+    decimals: int = 2
+    source: Literal["metrics", "history", "diagnostics", "timings", "costs"] = "metrics"
+
+
+METRICS: Mapping[str, Metric] = {
+    "mrr": Metric("MRR"),
+    "hits@1": Metric("Hit@1"),
+    "hits@3": Metric("Hit@3"),
+    "hits@10": Metric("Hit@10"),
+    "amri": Metric("AMRI"),
+    "mr": Metric("MR", factor=1.0, higher_is_better=False),
+    "easy": Metric("Easy", higher_is_better=None, decimals=1, source="history"),
+    "ambiguous": Metric("Ambiguous", higher_is_better=None, decimals=1, source="history"),
+    "hard": Metric("Hard", higher_is_better=None, decimals=1, source="history"),
+    "parameters": Metric("All (k)", 1e-3, None, 0, "diagnostics"),
+    "backbone_parameters": Metric("Backbone (k)", 1e-3, None, 0, "diagnostics"),
+    "train.epoch": Metric("s/epoch", 1.0, None, 1, "timings"),
+    "memory.peak": Metric("MiB", 2**-20, None, 0, "timings"),
+    "cost.best": Metric("CPU h to best", 1 / 3600, None, 3, "costs"),
+    "cost.total": Metric("CPU h, all", 1 / 3600, None, 3, "costs"),
+    "cost.epoch": Metric("CPU s/epoch", 1.0, None, 1, "costs"),
+    "cost.published": Metric("CPU h to paper", 1 / 3600, None, 3, "costs"),
+}
+"""Every number that tables and figures show, by its name in the records."""

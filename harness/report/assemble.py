@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from harness.evaluation.metrics import METRICS
 from harness.report import costs
 from harness.report.aggregate import (
     Change,
@@ -15,14 +16,7 @@ from harness.report.aggregate import (
     summarise,
     unpaired_change,
 )
-from harness.report.definition import (
-    METRICS,
-    DatasetSpec,
-    Definition,
-    Published,
-    RowSpec,
-    parse_metric,
-)
+from harness.report.definition import DatasetSpec, Definition, Published, RowSpec, parse_metric
 from harness.report.leak_notes import leak_notes
 from harness.report.questions import ALPHA, Ask, Asked, Opponents, mark
 from harness.report.reasons import missing_reason

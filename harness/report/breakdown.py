@@ -12,11 +12,10 @@ from harness.data.load import Dataset, load
 from harness.data.load import source as dataset_source
 from harness.errors import ConfigError, HarnessError, suggest
 from harness.evaluation.buckets import BUCKETS, Bucket, Labels, label, measure_buckets
-from harness.evaluation.metrics import METRICS as OF_RANKS
+from harness.evaluation.metrics import METRICS, RANK_METRICS
 from harness.evaluation.ranks import Ranks
 from harness.report.assemble import NO_FEATURES, mean_over
 from harness.report.comparing import ties_of
-from harness.report.definition import METRICS
 from harness.report.leak_notes import titled_leak_notes
 from harness.report.query import ALL, Selection
 from harness.report.results import SuiteResults
@@ -85,8 +84,8 @@ def breakdown(
     """
     if by not in BUCKETS:
         raise ConfigError(f"--table breakdown: no buckets by '{by}'{suggest(by, BUCKETS)}")
-    if metric not in OF_RANKS:
-        raise ConfigError(f"--metric {metric}: is not made of ranks{suggest(metric, OF_RANKS)}")
+    if metric not in RANK_METRICS:
+        raise ConfigError(f"--metric {metric}: is not made of ranks{suggest(metric, RANK_METRICS)}")
     results = tested_suite(store, suite, ("mrr",), selection)
     made = _Breakdown(results, StoredRanks(runs), by, metric)
     return made.table(chosen_datasets(results, selection))

@@ -18,8 +18,9 @@ from pydantic import AfterValidator, Field
 from harness.config.base import Config
 from harness.config.yaml_source import Origin, read_yaml, validate
 from harness.errors import ConfigError, HarnessError, suggest
+from harness.evaluation.metrics import METRICS
 from harness.report.comparing import RankFiles, ties_of
-from harness.report.definition import METRICS, parse_metric
+from harness.report.definition import parse_metric
 from harness.report.questions import ALPHA
 from harness.report.sides import RANKED, ReadSuite, find_sides, read_suite
 from harness.report.significance import Finding, holm, verdict

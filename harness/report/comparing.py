@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from harness.errors import DataError, HarnessError
-from harness.report.definition import METRICS
+from harness.evaluation.metrics import METRICS
 from harness.report.questions import Answer, Ask, Question, common_seeds
 from harness.report.results import Entry
 from harness.store.base import ResultStore
@@ -126,13 +126,13 @@ class RankFiles:
         """Return a run's values [sides, triples], None when the bucket is not known."""
         import numpy as np
 
-        from harness.evaluation.metrics import METRICS as OF_RANKS
+        from harness.evaluation.metrics import RANK_METRICS
 
         ranks = self._load(run_id)
         where = None if bucket == "all" else ranks.buckets.get(bucket)
         if bucket != "all" and where is None:
             return None
-        values = OF_RANKS[metric](*ranks.ranks(self.ties, where=where))
+        values = RANK_METRICS[metric](*ranks.ranks(self.ties, where=where))
         mean = float(values.mean())
         if abs(mean - stored) > TOLERANCE * max(1.0, abs(stored)):
             raise DataError(

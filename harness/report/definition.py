@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from harness.config.base import Config
 from harness.errors import suggest
+from harness.evaluation.metrics import METRICS
 from harness.plan.complexity import Factor, Stage
 from harness.report.costs import TIMINGS
 from harness.store.outcomes import MetricPlace, Wanted
 
 __all__ = [
-    "METRICS",
     "STATISTICS",
     "AttributeSpec",
     "Axis",
@@ -28,7 +27,6 @@ __all__ = [
     "Definition",
     "FigureDefinition",
     "Landmark",
-    "Metric",
     "Published",
     "PublishedTable",
     "RobustnessDefinition",
@@ -39,47 +37,6 @@ __all__ = [
     "wanted",
 ]
 
-
-@dataclass(frozen=True)
-class Metric:
-    """Where a number is found in a record, and how it is printed.
-
-    Attributes:
-        title: column title.
-        factor: printed value = stored value times factor (fractions become percent).
-        higher_is_better: False for ranks, None for what is neither good nor bad.
-        decimals: digits behind the point.
-        source: the record's ranking metrics, the last epoch of its history, its diagnostics, its
-            timings (of several samples the mean), or processor time (``harness.report.costs``).
-    """
-
-    title: str
-    factor: float = 100.0
-    higher_is_better: bool | None = True
-    decimals: int = 2
-    source: Literal["metrics", "history", "diagnostics", "timings", "costs"] = "metrics"
-
-
-METRICS = {
-    "mrr": Metric("MRR"),
-    "hits@1": Metric("Hit@1"),
-    "hits@3": Metric("Hit@3"),
-    "hits@10": Metric("Hit@10"),
-    "amri": Metric("AMRI"),
-    "mr": Metric("MR", factor=1.0, higher_is_better=False),
-    "easy": Metric("Easy", higher_is_better=None, decimals=1, source="history"),
-    "ambiguous": Metric("Ambiguous", higher_is_better=None, decimals=1, source="history"),
-    "hard": Metric("Hard", higher_is_better=None, decimals=1, source="history"),
-    "parameters": Metric("All (k)", 1e-3, None, 0, "diagnostics"),
-    "backbone_parameters": Metric("Backbone (k)", 1e-3, None, 0, "diagnostics"),
-    "train.epoch": Metric("s/epoch", 1.0, None, 1, "timings"),
-    "memory.peak": Metric("MiB", 2**-20, None, 0, "timings"),
-    "cost.best": Metric("CPU h to best", 1 / 3600, None, 3, "costs"),
-    "cost.total": Metric("CPU h, all", 1 / 3600, None, 3, "costs"),
-    "cost.epoch": Metric("CPU s/epoch", 1.0, None, 1, "costs"),
-    "cost.published": Metric("CPU h to paper", 1 / 3600, None, 3, "costs"),
-}
-"""What a table or figure can show, by its name in the records."""
 
 BUCKETS = ("all", "warm", "cold")
 SPLITS = ("test", "valid")

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from harness.data.load import source as dataset_source
 from harness.errors import DataError
 from harness.evaluation import shadow
-from harness.evaluation.metrics import METRICS as OF_RANKS
+from harness.evaluation.metrics import METRICS, RANK_METRICS
 from harness.evaluation.ranks import Ranks, Ties
 from harness.evaluation.ties import expected_hits, expected_reciprocal
 from harness.index import Side
 from harness.plan.spec import TrainingSpec
 from harness.report.aggregate import half_width, paired_change
 from harness.report.assemble import mean_over
-from harness.report.definition import METRICS
 from harness.report.leak_notes import titled_leak_notes
 from harness.report.query import ALL, Selection
 from harness.report.results import Result, SuiteResults
@@ -104,7 +103,7 @@ def metric_of(
     ranks: Ranks, metric: str, ties: Ties, side: Side | Literal["both"] = "both"
 ) -> float:
     """Return a metric of ranks under a rule for equal scores."""
-    return float(OF_RANKS[metric](*ranks.ranks(ties, side)).mean())
+    return float(RANK_METRICS[metric](*ranks.ranks(ties, side)).mean())
 
 
 def random_ties(run: Run, metric: str) -> Value:

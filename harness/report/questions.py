@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from harness.report.definition import METRICS
+from harness.evaluation.metrics import METRICS
 from harness.report.results import Entry
 from harness.report.table import Column, Lead, Mark, Sign, TableCell
 from harness.store.records import Comparison

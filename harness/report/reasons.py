@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from harness.evaluation.metrics import METRICS
 from harness.report.costs import best_validation, is_timed, leaked_validation
-from harness.report.definition import METRICS, Definition, RowSpec
+from harness.report.definition import Definition, RowSpec
 from harness.report.results import Result, SuiteResults
 from harness.report.table import Column
 

@@ -11,10 +11,10 @@ from functools import cached_property
 from pydantic import ValidationError
 
 from harness.errors import ConfigError, StoreError
+from harness.evaluation.metrics import METRICS
 from harness.plan.spec import Protocol
 from harness.plan.suite import find_suite, load_suite
 from harness.report.costs import cost
-from harness.report.definition import METRICS
 from harness.store.outcomes import MetricPlace, Outcome
 
 __all__ = ["Entry", "Result", "SeedRun", "SuiteResults", "refuse_mixtures"]

@@ -14,8 +14,9 @@ from itertools import pairwise
 from typing import Any
 
 from harness.data.corruption import Corruption
+from harness.evaluation.metrics import METRICS
 from harness.report.aggregate import summarise
-from harness.report.definition import METRICS, Condition, RobustnessDefinition, parse_metric
+from harness.report.definition import Condition, RobustnessDefinition, parse_metric
 from harness.report.leak_notes import titled_leak_notes
 from harness.report.results import Result, SuiteResults
 from harness.report.sweep import value_text

@@ -16,7 +16,8 @@ from functools import cached_property, partial
 from typing import Any
 
 from harness.errors import ConfigError, suggest
-from harness.report.definition import BUCKETS, METRICS, wanted
+from harness.evaluation.metrics import METRICS
+from harness.report.definition import BUCKETS, wanted
 from harness.report.differing import differing, flat
 from harness.report.files import available
 from harness.report.query import Selection, fetch, suite_of

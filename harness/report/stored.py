@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import ConfigError, DataError, suggest
-from harness.evaluation.metrics import METRICS as OF_RANKS
+from harness.evaluation.metrics import RANK_METRICS
 from harness.evaluation.ranks import Ranks
 from harness.plan.spec import Protocol
 from harness.report.aggregate import Summary, summarise
@@ -66,7 +66,7 @@ class StoredRanks:
         if set(ranks.sides) != set(protocol_of(run).sides):
             return "ranks of other sides"
         stored = run.metrics.get(MetricPlace(CHECKED))
-        found = float(OF_RANKS[CHECKED](*ranks.ranks(ties_of(run.protocol))).mean())
+        found = float(RANK_METRICS[CHECKED](*ranks.ranks(ties_of(run.protocol))).mean())
         if stored is None or abs(found - stored) > TOLERANCE:
             return "ranks of another execution"
         return ranks

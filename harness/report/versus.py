@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.errors import ConfigError, MissingDataError, suggest
+from harness.evaluation.metrics import METRICS
 from harness.report.comparing import RankFiles
-from harness.report.definition import BUCKETS, METRICS
+from harness.report.definition import BUCKETS
 from harness.report.questions import ALPHA, common_seeds
 from harness.report.sides import RANKED, Side
 

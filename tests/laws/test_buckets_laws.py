@@ -15,7 +15,7 @@ from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
 from harness.errors import ConfigError
 from harness.evaluation.buckets import BUCKETS, MANY, Labels, label, measure_buckets
-from harness.evaluation.metrics import METRICS, compute
+from harness.evaluation.metrics import RANK_METRICS, compute
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.evaluation.ties import expected_hits, expected_reciprocal
 
@@ -77,7 +77,7 @@ def test_every_question_is_in_one_bucket_and_together_they_are_the_split(
         assert of.shape == (len(ranks.triples),)
         assert ((of >= 0) & (of < len(labels.names))).all()
     whole = compute(*ranks.ranks("realistic"))
-    for metric in set(METRICS) - {"amri"}:  # which is no mean over queries
+    for metric in set(RANK_METRICS) - {"amri"}:  # which is no mean over queries
         parts = measure_buckets(ranks, labels, metric, "realistic")
         assert sum(part.queries for part in parts) == 2 * len(ranks.triples)
         assert all((part.value is None) == (part.queries == 0) for part in parts)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.evaluation.metrics import METRICS, amri, compute
+from harness.evaluation.metrics import RANK_METRICS, amri, compute
 from harness.evaluation.ranks import rank_of
 
 outcomes = st.lists(
@@ -44,7 +44,7 @@ def test_realistic_rank_lies_midway_between_best_and_worst(rows: list) -> None:
 def test_every_metric_lies_in_its_range(rows: list) -> None:
     better, tied, candidates = arrays(rows)
     values = compute(rank_of(better, tied, "realistic"), candidates.astype(float))
-    assert set(values) == set(METRICS) == set(RANGES)
+    assert set(values) == set(RANK_METRICS) == set(RANGES)
     for name, value in values.items():
         low, high = RANGES[name]
         assert low - 1e-12 <= value <= high + 1e-12, name
@@ -57,7 +57,7 @@ def test_improving_one_rank_never_makes_a_metric_worse(rows: list, which: int) -
     improved = ranks.copy()
     improved[which % len(ranks)] = 1.0
     before, after = compute(ranks, candidates.astype(float)), compute(improved, candidates)
-    for name in METRICS:
+    for name in RANK_METRICS:
         sign = 1 if name in HIGHER_IS_BETTER else -1
         assert sign * (after[name] - before[name]) >= -1e-12, name
 

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError, MachineError
-from harness.evaluation.metrics import METRICS as OF_RANKS
+from harness.evaluation.metrics import METRICS, RANK_METRICS
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.index import Side
 from harness.report import comparing
 from harness.report.comparing import Comparer, RankFiles, decide
-from harness.report.definition import METRICS
 from harness.report.questions import Question
 from harness.report.results import Entry
 from harness.report.significance import holm, verdict
@@ -56,7 +55,7 @@ def write(tmp_path: Path) -> Write:
             folder.mkdir(parents=True, exist_ok=True)
             ranks.save(folder / "ranks.npz")
             where = ranks.buckets.get(bucket)
-            values = OF_RANKS[metric](*ranks.ranks("realistic", where=where))
+            values = RANK_METRICS[metric](*ranks.ranks("realistic", where=where))
             row[seed] = (folder.name, float(values.mean()))
         return row
 
