@@ -16,7 +16,7 @@ from harness.cli.options import Home
 from harness.cli.paths import home
 
 if TYPE_CHECKING:
-    from harness.report.claims import Checked
+    from harness.analysis.claims import Checked
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -41,14 +41,17 @@ def check(
     results: Home = None,
 ) -> None:
     """Say of each claim whether the results support it; exit code 5 if one is not supported."""
-    from harness.report.claims import check as checked_by
-    from harness.report.claims import load_claims
+    from harness.analysis.claims import check as checked_by
+    from harness.analysis.claims import load_claims
+    from harness.analysis.sides import StoredSuites
+    from harness.report.files import suites_by_table
 
     path = file or home(results) / FILE
     claims, origins = load_claims(path)
     with opened(results) as store:
         lines = [origin.line for origin in origins]
-        found = checked_by(store, home(results) / "runs", claims, lines)
+        suites = StoredSuites(store, suites_by_table)
+        found = checked_by(suites, home(results) / "runs", claims, lines)
     if format_ is Format.json:
         values = {"correction": claims.correction, "claims": [_values(one) for one in found]}
         typer.echo(json.dumps(values, indent=2))

@@ -65,24 +65,26 @@ def compare(
 
     Seeds that both sides have are paired.
     """
+    from harness.analysis.compare import check_names, compare_sides
+    from harness.analysis.ranks import RankFiles, ties_of
+    from harness.analysis.sides import StoredSuites, find_sides
     from harness.cli.compare_text import as_values, as_words
-    from harness.report.comparing import RankFiles, ties_of
-    from harness.report.sides import find_sides
-    from harness.report.versus import check_names, versus
+    from harness.report.files import suites_by_table
 
     metrics = list(dict.fromkeys(metric or METRICS))
     check_names(metrics, bucket)
     with opened(results) as store:
-        first, second = find_sides(store, a, b, dataset, chosen_seeds(seeds))
+        suites = StoredSuites(store, suites_by_table)
+        first, second = find_sides(suites, a, b, dataset, chosen_seeds(seeds))
     files = RankFiles(home(results) / "runs", ties_of(first.protocol))
-    found = versus(files, first, second, metrics, bucket)
+    comparison = compare_sides(files, first, second, metrics, bucket)
     if format_ is Format.json:
-        typer.echo(json.dumps(as_values(found), indent=2))
+        typer.echo(json.dumps(as_values(comparison), indent=2))
     else:
-        typer.echo(as_words(found))
+        typer.echo(as_words(comparison))
 
 
 def _ranked() -> tuple[str, ...]:
-    from harness.report.sides import RANKED
+    from harness.analysis.sides import RANKED
 
     return RANKED

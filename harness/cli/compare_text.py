@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from harness.analysis.compare import MetricComparison, SideComparison
+from harness.analysis.hypotheses import ALPHA
+from harness.analysis.sides import Side
+from harness.analysis.significance import MOST_SEEDS, POWER, Finding
 from harness.evaluation.metrics import METRICS
-from harness.report.questions import ALPHA
-from harness.report.sides import Side
-from harness.report.significance import MOST_SEEDS, POWER, Finding
-from harness.report.versus import Compared, Versus
 
 __all__ = ["as_values", "as_words", "headline", "shown_difference", "shown_p", "wrapped"]
 
@@ -20,7 +20,7 @@ WIDTH = 79
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
-def headline(found: Versus, compared: Compared) -> str:
+def headline(found: SideComparison, compared: MetricComparison) -> str:
     """Return which side is better on a metric, by how much, and how sure that is."""
     first, second = _names(found)
     said = {
@@ -48,7 +48,7 @@ def shown_p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.995 else "p = 1"
 
 
-def as_words(found: Versus) -> str:
+def as_words(found: SideComparison) -> str:
     """Return everything there is to say of a comparison, the answer first."""
     main = found.metrics[0]
     blocks = [
@@ -61,7 +61,7 @@ def as_words(found: Versus) -> str:
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
-def as_values(found: Versus) -> dict[str, Any]:
+def as_values(found: SideComparison) -> dict[str, Any]:
     """Return a comparison as plain values; differences are A minus B in the printed unit."""
     sides = {"a": found.first, "b": found.second}
     return {
@@ -87,13 +87,13 @@ def _side_values(side: Side) -> dict[str, Any]:
     }
 
 
-def _names(found: Versus) -> tuple[str, str]:
+def _names(found: SideComparison) -> tuple[str, str]:
     """Return the labels of the sides, what the user called them where these are the same."""
     labels = found.first.label, found.second.label
     return labels if labels[0] != labels[1] else (found.first.text, found.second.text)
 
 
-def _sides(found: Versus) -> list[str]:
+def _sides(found: SideComparison) -> list[str]:
     lines = []
     for letter, name, side in zip("AB", _names(found), (found.first, found.second), strict=True):
         text = f"{letter}  {name}: {side.source}, features {side.result.features}, {_seeds(side)}"
@@ -110,15 +110,15 @@ def _counted_seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
-def _compared_on(found: Versus) -> str:
+def _compared_on(found: SideComparison) -> str:
     part = f"{found.bucket} " * (found.bucket != "all")
     return (
-        f"Compared query by query: {found.triples:,} {part}test triples ({found.queries:,} "
+        f"MetricComparison query by query: {found.triples:,} {part}test triples ({found.queries:,} "
         f"queries), {_counted_seeds(found.seeds)}."
     )
 
 
-def _numbers(found: Versus) -> list[str]:
+def _numbers(found: SideComparison) -> list[str]:
     """Return the table of metrics, with what its columns mean."""
     from tabulate import tabulate
 
@@ -134,7 +134,7 @@ def _numbers(found: Versus) -> list[str]:
     return [*(line.rstrip() for line in table.splitlines()), "", *wrapped(meaning)]
 
 
-def _row(compared: Compared) -> list[str]:
+def _row(compared: MetricComparison) -> list[str]:
     name, finding, share = compared.metric, compared.finding, compared.share
     p = shown_p(finding.p).removeprefix("p ").removeprefix("= ").replace("< ", "<")
     return [
@@ -148,7 +148,7 @@ def _row(compared: Compared) -> list[str]:
     ]
 
 
-def _how_sure(compared: Compared, seeds: int) -> list[str]:
+def _how_sure(compared: MetricComparison, seeds: int) -> list[str]:
     """Return what each test says of a metric, and which counts."""
     from tabulate import tabulate
 
@@ -174,7 +174,7 @@ def _how_sure(compared: Compared, seeds: int) -> list[str]:
     return [*lines, *wrapped(counts)]
 
 
-def _more_seeds(compared: Compared, seeds: int) -> str:
+def _more_seeds(compared: MetricComparison, seeds: int) -> str:
     """Return what more seeds would do."""
     outlook, metric = compared.outlook, compared.metric
     if outlook is None:

@@ -1,4 +1,4 @@
-"""A comparer for a command: shows how far it is when it takes a while, and says what it lacked."""
+"""Paired tests for a command, with a progress bar and messages about unusable ranks."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from harness.report.comparing import Comparer
+    from harness.analysis.hypotheses import PairedTests
     from harness.store.base import ResultStore
 
 __all__ = ["comparing", "prepare"]
 
 
 @contextlib.contextmanager
-def comparing(store: ResultStore, folder: Path) -> Iterator[Comparer]:
-    """Yield what compares the runs of a results folder.
+def comparing(store: ResultStore, folder: Path) -> Iterator[PairedTests]:
+    """Yield the paired tests of a results folder.
 
     Args:
-        store: its database.
+        store: database of the folder.
         folder: the results folder.
     """
-    from harness.report.comparing import Comparer
+    from harness.analysis.hypotheses import PairedTests
 
     with contextlib.ExitStack() as stack:
-        comparer = Comparer(store, folder / "runs", _Bar(stack))
-        yield comparer
-    for problem in comparer.problems:
+        tests = PairedTests(store, folder / "runs", _Bar(stack))
+        yield tests
+    for problem in tests.problems:
         typer.echo(f"not compared: {problem}", err=True)
 
 
@@ -45,8 +45,8 @@ def prepare(store: ResultStore, folder: Path, suites: Iterable[tuple[str, str]] 
     """
     from harness.report.query import prepare_tables
 
-    with comparing(store, folder) as comparer:
-        prepare_tables(store, comparer, suites)
+    with comparing(store, folder) as tests:
+        prepare_tables(store, tests, suites)
 
 
 class _Bar:

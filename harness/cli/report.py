@@ -18,7 +18,7 @@ from harness.cli.reranked import RERANKED, Reranked
 from harness.errors import ConfigError, StoreError, suggest
 
 if TYPE_CHECKING:
-    from harness.report.query import Selection
+    from harness.analysis.query import Selection
     from harness.report.table import Table
     from harness.store.base import ResultStore
 
@@ -87,7 +87,7 @@ def report(
     results: Home = None,
 ) -> None:
     """Print tables of results, published figures beside measured ones; all seeds by default."""
-    from harness.report.query import Selection
+    from harness.analysis.query import Selection
 
     if list_:
         _list()
@@ -140,8 +140,8 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
     store = _open(results)
     failed = []
     try:
-        with comparing(store, results) as comparer:
-            for artefact in artefacts(store, selection, comparer):
+        with comparing(store, results) as tests:
+            for artefact in artefacts(store, selection, tests):
                 for name, contents in artefact.files.items():
                     _write(out / name, contents)
                 if artefact.error:
@@ -184,16 +184,16 @@ class _Asked:
         if self.drawn and (len(self.figures) > 1 or self.tables):
             raise ConfigError("a picture holds one figure; name it with --figure")
         figures = [query.named_figure(store, name, selection) for name in self.figures]
-        with comparing(store, folder) as comparer:
+        with comparing(store, folder) as tests:
             if self.tables or self.figures:
                 tables = [
                     self.reranked.table(store, folder, name, selection)
                     if name in RERANKED
-                    else query.named_table(store, name, selection, comparer)
+                    else query.named_table(store, name, selection, tests)
                     for name in self.tables
                 ]
             else:
-                tables = query.all_tables(store, selection, comparer, _tell_untested)
+                tables = query.all_tables(store, selection, tests, _tell_untested)
         self._check(store, folder, selection.variant, bool(tables or figures))
         if self.drawn:
             return render.render_picture(figures[0], self.format)
@@ -211,7 +211,7 @@ class _Asked:
         from rich.console import Console
         from rich.text import Text
 
-        from harness.report.comparing import Comparer
+        from harness.analysis.hypotheses import PairedTests
         from harness.report.page import page
         from harness.report.templates import counted
 
@@ -220,7 +220,7 @@ class _Asked:
             def say(doing: str) -> None:
                 status.update(Text(doing))  # names may hold what rich takes for markup
 
-            comparer = Comparer(
+            tests = PairedTests(
                 store,
                 folder / "runs",
                 lambda table, done, total: say(f"comparing {table}, {done} of {total}"),
@@ -232,10 +232,10 @@ class _Asked:
                 selection,
                 runs=folder / "runs",
                 made=datetime.now().astimezone(),
-                comparer=comparer,
+                tests=tests,
                 say=say,
             )
-        for problem in comparer.problems:
+        for problem in tests.problems:
             typer.echo(f"not compared: {problem}", err=True)
         self._check(store, folder, selection.variant, made is not None)
         assert made is not None
@@ -285,8 +285,8 @@ def show_suite(store: ResultStore, folder: Path, suite: str) -> None:
     from harness.report.query import suite_table
     from harness.report.render import render
 
-    with comparing(store, folder) as comparer:
-        typer.echo(render(suite_table(store, suite, comparer=comparer), "text"), nl=False)
+    with comparing(store, folder) as tests:
+        typer.echo(render(suite_table(store, suite, tests=tests), "text"), nl=False)
 
 
 def _list() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harness.report.query import Selection
+    from harness.analysis.query import Selection
     from harness.report.table import Table
     from harness.store.base import ResultStore
 

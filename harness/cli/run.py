@@ -142,8 +142,8 @@ def _print_table(store: ResultStore, place: Path, plan: Plan, source: str) -> No
     from harness.report.query import suite_table
     from harness.report.render import render
 
-    with comparing(store, place) as comparer:
-        table = suite_table(store, plan.suite, plan.variant, source=source, comparer=comparer)
+    with comparing(store, place) as tests:
+        table = suite_table(store, plan.suite, plan.variant, source=source, tests=tests)
     print(render(table, "text"))
 
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.report.differing import differing, flat
+from harness.analysis.differing import differing, flat
 from harness.report.repeat import repeat_commands
 from harness.store.records import Cell, RunRecord
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.analysis.statistics import half_width, paired_change
 from harness.errors import ConfigError
-from harness.report.aggregate import half_width, paired_change
 from harness.store.base import ResultStore
 from harness.studies.results import SearchResult, TrialResult, importances
 

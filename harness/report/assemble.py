@@ -7,21 +7,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from harness.evaluation.metrics import METRICS
-from harness.report import costs
-from harness.report.aggregate import (
+from harness.analysis import costs
+from harness.analysis.hypotheses import HypothesisTest
+from harness.analysis.query import parse_metric
+from harness.analysis.results import Result, RunValues, SuiteResults
+from harness.analysis.statistics import (
     Change,
     Summary,
     paired_change,
     summarise,
     unpaired_change,
 )
-from harness.report.definition import DatasetSpec, Definition, Published, RowSpec, parse_metric
+from harness.evaluation.metrics import METRICS
+from harness.report.definition import DatasetSpec, Definition, Published, RowSpec
 from harness.report.leak_notes import leak_notes
-from harness.report.questions import ALPHA, Ask, Asked, Opponents, mark
+from harness.report.marks import MarkedCells, mark
 from harness.report.reasons import missing_reason
-from harness.report.results import Entry, Result, SuiteResults
-from harness.report.table import Basis, Column, Heading, Table, TableCell, TableRow
+from harness.report.table import Column, Heading, Table, TableCell, TableRow
 from harness.store.outcomes import Outcome
 from harness.store.records import EXTERNAL
 
@@ -36,7 +38,7 @@ def assemble(
     definition: Definition,
     published: Published | None,
     results: SuiteResults,
-    ask: Ask | None = None,
+    test: HypothesisTest | None = None,
     specs: Sequence[RowSpec] | None = None,
     beside: Sequence[SuiteResults] = (),
 ) -> Table:
@@ -46,13 +48,13 @@ def assemble(
         definition: rows, datasets and metrics to show; the suite's further rows are appended.
         published: figures for the rows that name some.
         results: what the store holds of the definition's suite.
-        ask: answers what decides the marks; nothing is marked without.
+        test: tests the hypotheses behind the marks; nothing is marked without.
         specs: the rows to show, with the notes of each cell at the cell; ``row_specs`` when not
             given, with notes that all values of a row share at its label.
         beside: what else stands in the table; rows that learn nothing are looked for there too.
     """
     shown = row_specs(definition, results) if specs is None else specs
-    table = _Assembly(definition, published, results, ask, beside).table(shown)
+    table = _Assembly(definition, published, results, test, beside).table(shown)
     return table.with_shared_notes() if specs is None else table
 
 
@@ -86,13 +88,13 @@ class _Assembly:
     definition: Definition
     published: Published | None
     results: SuiteResults
-    ask: Ask | None
+    test: HypothesisTest | None
     beside: Sequence[SuiteResults] = ()
 
     def table(self, specs: Sequence[RowSpec]) -> Table:
         columns = self.columns
-        asked = self.marked(specs)
-        rows = [self.row(spec, cells) for spec, cells in zip(specs, asked.grid, strict=True)]
+        marked = self.marked(specs)
+        rows = [self.row(spec, cells) for spec, cells in zip(specs, marked.rows, strict=True)]
         headings = [Heading(a.title or a.name, a.latex) for a in self.definition.attributes]
         return Table(
             name=self.definition.name,
@@ -100,14 +102,15 @@ class _Assembly:
             columns=columns,
             rows=tuple(rows),
             headings=tuple(headings),
-            notes=(*self.notes(), *_not_marked(asked)),
+            notes=(*self.notes(), *marked.notes),
             source=self.source(),
             baseline=self.definition.baseline,
             row_title=self.definition.row_title,
-            tests=Basis(asked.answered, self.against()),
+            tests=marked.tests,
+            signs_against=self.against(),
         )
 
-    def marked(self, specs: Sequence[RowSpec]) -> Asked:
+    def marked(self, specs: Sequence[RowSpec]) -> MarkedCells:
         """Return the cells with their marks."""
         labels = [spec.label.lower() for spec in specs]
         proposed = [name.lower() for name in self.definition.proposed]
@@ -117,14 +120,15 @@ class _Assembly:
             self.columns,
             [spec.title or spec.label for spec in specs],
             [[self.cell(spec, column) for column in self.columns] for spec in specs],
-            [[self.entry(spec, column) for column in self.columns] for spec in specs],
-            Opponents(frozenset(ours), labels.index(baseline) if baseline in labels else None),
-            self.ask,
+            [[self.run_values(spec, column) for column in self.columns] for spec in specs],
+            self.test,
+            proposed=frozenset(ours),
+            baseline=labels.index(baseline) if baseline in labels else None,
         )
 
-    def entry(self, spec: RowSpec, column: Column) -> Entry:
+    def run_values(self, spec: RowSpec, column: Column) -> RunValues:
         result = self.results.find(spec.label, column.dataset)
-        return result.entry(column.metric, column.bucket) if result else {}
+        return result.run_values(column.metric, column.bucket) if result else {}
 
     def against(self) -> str:
         """Return in words what signs refer to."""
@@ -386,16 +390,6 @@ def _share_streams(result: Result, other: Result) -> bool:
 def _is_one_of(label: str, names: Sequence[str]) -> bool:
     """Return whether a row has one of these labels, with any feature set."""
     return any(label == name or label.startswith(f"{name} [") for name in names)
-
-
-def _not_marked(asked: Asked) -> Iterator[str]:
-    """Yield why cells that might have been marked are not."""
-    if asked.single:
-        yield "No marks in columns where rows have no two seeds in common: the noise is unknown."
-    if asked.unknown:
-        yield "No marks in columns where the ranks of runs are not there to be compared."
-    if asked.answered and not any(c.mark or c.sign for row in asked.grid for c in row):
-        yield f"No difference is significant (p < {ALPHA:g}, Holm over {asked.answered} tests)."
 
 
 def _runs(results: Iterable[Result]) -> Collection[Outcome]:

@@ -8,6 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.analysis.query import ALL, Selection
+from harness.analysis.ranks import ties_of
+from harness.analysis.results import SuiteResults
+from harness.analysis.stored_ranks import (
+    StoredRanks,
+    chosen_datasets,
+    gather,
+    protocol_of,
+    shortened,
+    tested_suite,
+)
 from harness.data.load import Dataset, load
 from harness.data.load import source as dataset_source
 from harness.errors import ConfigError, HarnessError, suggest
@@ -15,20 +26,8 @@ from harness.evaluation.buckets import BUCKETS, Bucket, Labels, label, measure_b
 from harness.evaluation.metrics import METRICS, RANK_METRICS
 from harness.evaluation.ranks import Ranks
 from harness.report.assemble import NO_FEATURES, mean_over
-from harness.report.comparing import ties_of
 from harness.report.leak_notes import titled_leak_notes
-from harness.report.query import ALL, Selection
-from harness.report.results import SuiteResults
-from harness.report.stored import (
-    StoredRanks,
-    cell_of,
-    chosen_datasets,
-    gather,
-    protocol_of,
-    shortened,
-    tested_suite,
-)
-from harness.report.table import Column, Table, TableCell, TableRow
+from harness.report.table import Column, Table, TableCell, TableRow, cell_of
 from harness.store.base import ResultStore
 from harness.store.outcomes import Outcome
 

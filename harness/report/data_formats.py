@@ -54,7 +54,7 @@ def as_json(table: Table) -> dict[str, Any]:
         "headings": [heading.text for heading in table.headings],
         "columns": [asdict(column) for column in table.columns],
         "rows": [_json_row(row) for row in table.rows],
-        "tests": asdict(table.tests),
+        "tests": {"count": table.tests, "against": table.signs_against},
         "notes": list(table.notes),
     }
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from harness.analysis.query import parse_metric
 from harness.config.base import Config
 from harness.errors import suggest
-from harness.evaluation.metrics import METRICS
 from harness.plan.complexity import Factor, Stage
-from harness.report.costs import TIMINGS
-from harness.store.outcomes import MetricPlace, Wanted
 
 __all__ = [
     "STATISTICS",
@@ -33,49 +31,7 @@ __all__ = [
     "RowSpec",
     "SourceSpec",
     "StageRow",
-    "parse_metric",
-    "wanted",
 ]
-
-
-BUCKETS = ("all", "warm", "cold")
-SPLITS = ("test", "valid")
-
-
-def parse_metric(text: str) -> MetricPlace:
-    """Read ``"mrr"``, ``"mrr/cold"`` or ``"valid:mrr"``: split, metric and bucket.
-
-    Raises:
-        ValueError: one of them is unknown; the message offers the nearest.
-    """
-    split, colon, rest = text.rpartition(":")
-    metric, slash, bucket = rest.partition("/")
-    if metric not in METRICS:
-        raise ValueError(f"unknown metric '{metric}'{suggest(metric, METRICS)}")
-    if (colon or slash) and METRICS[metric].source != "metrics":
-        raise ValueError(f"metric '{metric}' has no splits or buckets; write '{metric}'")
-    if slash and bucket not in BUCKETS:
-        raise ValueError(f"unknown bucket '{bucket}'{suggest(bucket, BUCKETS)}")
-    if colon and split not in SPLITS:
-        raise ValueError(f"unknown split '{split}'{suggest(split, SPLITS)}")
-    return MetricPlace(metric, bucket or "all", split or "test")
-
-
-def wanted(metrics: Iterable[str]) -> Wanted:
-    """Return what must be read of a run to show some metrics."""
-    places = [parse_metric(text) for text in metrics]
-    sources = {place.metric: METRICS[place.metric].source for place in places}
-    diagnostics = {name for name, where in sources.items() if where == "diagnostics"}
-    timings = {name for name, where in sources.items() if where == "timings"}
-    costs = "costs" in sources.values()
-    return Wanted(
-        metrics=frozenset(place for place in places if sources[place.metric] == "metrics"),
-        diagnostics=frozenset(diagnostics | ({"best_epoch"} if costs else set())),
-        last_epoch="history" in sources.values(),
-        timings=frozenset(timings | (set(TIMINGS) if costs else set())),
-        history=costs,
-        provenance=costs,
-    )
 
 
 def _checked_metric(text: str) -> str:

@@ -6,23 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from harness.analysis.hypotheses import PairedTests
+from harness.analysis.query import ALL, Selection, fetch, only_validated
 from harness.errors import HarnessError
-from harness.report.comparing import Comparer
 from harness.report.definition import (
     ComplexityDefinition,
     FigureDefinition,
     RobustnessDefinition,
 )
 from harness.report.files import available, load_any
-from harness.report.query import (
-    ALL,
-    Selection,
-    fetch,
-    named_figure,
-    named_table,
-    only_validated,
-    plain_table,
-)
+from harness.report.query import named_figure, named_table, plain_table
 from harness.report.render import FORMATS, PICTURES, SUFFIXES, Drawn, render, render_picture
 from harness.report.table import Table
 from harness.store.base import ResultStore
@@ -48,7 +41,7 @@ class Artefact:
 
 
 def artefacts(
-    store: ResultStore, selection: Selection = ALL, comparer: Comparer | None = None
+    store: ResultStore, selection: Selection = ALL, tests: PairedTests | None = None
 ) -> Iterator[Artefact]:
     """Yield the tables and figures of all definitions, then a table of each further suite.
 
@@ -57,10 +50,10 @@ def artefacts(
     """
     described: set[str] = set()
     for name in available():
-        yield _made(name, partial(_described, store, name, selection, described, comparer))
+        yield _made(name, partial(_described, store, name, selection, described, tests))
     suites = {suite for suite, variant, _ in store.blocks() if variant == selection.variant}
     for suite in sorted(suites - described):
-        yield _made(f"suite-{suite}", partial(_suite, store, suite, selection, comparer))
+        yield _made(f"suite-{suite}", partial(_suite, store, suite, selection, tests))
 
 
 def _described(
@@ -68,7 +61,7 @@ def _described(
     name: str,
     selection: Selection,
     suites: set[str],
-    comparer: Comparer | None,
+    tests: PairedTests | None,
 ) -> Artefact:
     """Return the artefact of a definition; its suite joins ``suites``."""
     definition = load_any(name)
@@ -80,17 +73,17 @@ def _described(
         table = _table(name, drawn.table)
         pictures = {} if drawn.why_empty else _pictures(drawn)
         return Artefact(name, {**table.files, **pictures}, drawn.why_empty)
-    return _table(name, named_table(store, name, selection, comparer))
+    return _table(name, named_table(store, name, selection, tests))
 
 
 def _suite(
-    store: ResultStore, suite: str, selection: Selection, comparer: Comparer | None
+    store: ResultStore, suite: str, selection: Selection, tests: PairedTests | None
 ) -> Artefact:
     """Return the plain table of a suite; without files where a study has nothing tested yet."""
     name = f"suite-{suite}"
     if only_validated(fetch(store, suite, (), selection).results):
         return Artefact(name)
-    return _table(name, plain_table(store, suite, selection, comparer=comparer))
+    return _table(name, plain_table(store, suite, selection, tests=tests))
 
 
 def _made(name: str, make: Callable[[], Artefact]) -> Artefact:

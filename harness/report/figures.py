@@ -22,11 +22,12 @@ from matplotlib.figure import Figure as Picture
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from harness.analysis.query import parse_metric
+from harness.analysis.statistics import Summary, half_width, summarise
 from harness.evaluation.metrics import METRICS
 from harness.plan.complexity import FACTORS, Factor
-from harness.report.aggregate import Summary, half_width, summarise
 from harness.report.complexity import Complexity, Line
-from harness.report.definition import Axis, AxisValue, Landmark, parse_metric
+from harness.report.definition import Axis, AxisValue, Landmark
 from harness.report.figure import Figure
 from harness.report.robustness import Curve, Panel, Robustness
 from harness.report.sweep import Point, value_text

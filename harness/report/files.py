@@ -30,6 +30,7 @@ __all__ = [
     "load_figure",
     "load_published",
     "shipped_folder",
+    "suites_by_table",
 ]
 
 TableDefinition = Definition | DatasetsDefinition | ComplexityDefinition | RobustnessDefinition
@@ -59,6 +60,11 @@ def available() -> dict[str, Path]:
             if path.stem != PUBLISHED:
                 found.setdefault(path.stem, path)
     return dict(sorted(found.items()))
+
+
+def suites_by_table() -> dict[str, str]:
+    """Return the suite of each table and figure by name, the first of several, "" without one."""
+    return {name: getattr(load_any(name), "suite", "") for name in available()}
 
 
 def find(name: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.questions import ALPHA
+from harness.analysis.hypotheses import ALPHA
 from harness.report.table import Column, Mark, Part, Sign, Table, TableCell
 
 __all__ = [
@@ -145,7 +145,7 @@ def legend(table: Table, best: str, second: str) -> str:
         said.append(f"{best} ahead of all other rows, {second} of all but that one")
     if table.has_signs:
         better, worse = SIGNS[Sign.BETTER], SIGNS[Sign.WORSE]
-        said.append(f"{better} better, {worse} worse than {table.tests.against}")
+        said.append(f"{better} better, {worse} worse than {table.signs_against}")
     if not said:
         return ""
     return (
@@ -162,8 +162,8 @@ def how_changes_are_taken(table: Table) -> str:
 
 def _correction(table: Table) -> str:
     if any(column.source for column in table.columns):
-        return f"Holm over the tests of each source, {table.tests.count} in all"
-    return f"Holm over {table.tests.count} tests"
+        return f"Holm over the tests of each source, {table.tests} in all"
+    return f"Holm over {table.tests} tests"
 
 
 def _cell(cell: TableCell, printed: GridColumn, letters: dict[str, str]) -> GridCell:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from harness.analysis.results import Result
 from harness.errors import ConfigError
-from harness.report.results import Result
 from harness.store.records import EXTERNAL
 
 if TYPE_CHECKING:

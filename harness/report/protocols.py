@@ -15,6 +15,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analysis.query import ALL, Selection
+from harness.analysis.results import Result, SuiteResults
+from harness.analysis.statistics import half_width, paired_change
+from harness.analysis.stored_ranks import (
+    Gathered,
+    Needs,
+    StoredRanks,
+    chosen_datasets,
+    gather,
+    protocol_of,
+    tested_suite,
+)
 from harness.data.load import source as dataset_source
 from harness.errors import DataError
 from harness.evaluation import shadow
@@ -23,22 +35,9 @@ from harness.evaluation.ranks import Ranks, Ties
 from harness.evaluation.ties import expected_hits, expected_reciprocal
 from harness.index import Side
 from harness.plan.spec import TrainingSpec
-from harness.report.aggregate import half_width, paired_change
 from harness.report.assemble import mean_over
 from harness.report.leak_notes import titled_leak_notes
-from harness.report.query import ALL, Selection
-from harness.report.results import Result, SuiteResults
-from harness.report.stored import (
-    Gathered,
-    Needs,
-    StoredRanks,
-    cell_of,
-    chosen_datasets,
-    gather,
-    protocol_of,
-    tested_suite,
-)
-from harness.report.table import Column, Table, TableCell, TableRow
+from harness.report.table import Column, Table, TableCell, TableRow, cell_of
 from harness.store.base import ResultStore
 from harness.store.outcomes import Outcome
 from harness.store.records import RunRecord

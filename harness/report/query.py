@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
+from harness.analysis.hypotheses import HypothesisTest, PairedTests
+from harness.analysis.query import ALL, Selection, fetch, only_validated, parse_metric
+from harness.analysis.results import SuiteResults
+from harness.analysis.trials import best_trials
 from harness.errors import ConfigError, HarnessError, suggest
 from harness.report.assemble import assemble
-from harness.report.comparing import Comparer
 from harness.report.complexity import Complexity, newest
 from harness.report.definition import (
     ComplexityDefinition,
@@ -20,31 +24,22 @@ from harness.report.definition import (
     Published,
     RobustnessDefinition,
     SourceSpec,
-    parse_metric,
-    wanted,
 )
 from harness.report.figure import Figure
 from harness.report.files import available, load_any, load_definition, load_figure, load_published
-from harness.report.questions import Ask
-from harness.report.results import Result, SeedRun, SuiteResults
 from harness.report.robustness import Robustness, weight_key
 from harness.report.side_by_side import Source, definition_of, side_by_side
 from harness.report.sweep import sweep
 from harness.report.table import Table
-from harness.report.trials import best_trials
 from harness.store.base import ResultStore
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.records import Cell
 
 __all__ = [
-    "Selection",
     "all_figures",
     "all_tables",
-    "fetch",
     "measurement_tables",
     "named_figure",
     "named_table",
-    "only_validated",
     "plain_table",
     "prepare_tables",
     "report_figure",
@@ -60,66 +55,7 @@ PLAIN_METRICS = (*SUITE_METRICS, *SPLIT_METRICS)
 """What is read for a table without a definition."""
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which runs of a suite are shown.
-
-    Attributes:
-        variant: digest of the ``--set`` overrides the suite was run with, "" for none.
-        seeds: seeds to average; all when None.
-        datasets: datasets to show, by name or title in any case; all when empty.
-    """
-
-    variant: str = ""
-    seeds: Collection[int] | None = None
-    datasets: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        seeds = "" if self.seeds is None else ",".join(map(str, sorted(self.seeds)))
-        chosen = {"variant": self.variant, "seeds": seeds, "datasets": ",".join(self.datasets)}
-        return " ".join(f"{name}={value}" for name, value in chosen.items() if value)
-
-
-ALL = Selection()
 Drawn = Figure | Complexity | Robustness
-
-
-def fetch(
-    store: ResultStore,
-    suite: str,
-    metrics: Iterable[str],
-    selection: Selection = ALL,
-    source: str = "",
-    diagnostics: Collection[str] = (),
-) -> SuiteResults:
-    """Return what the store knows of a suite, on all its datasets; damaged records say so.
-
-    Args:
-        store: any store.
-        suite: its name.
-        metrics: what is read of the runs, as definitions write it ("mrr/cold").
-        selection: which runs.
-        source: what the user calls it on the command line; its name when not given.
-        diagnostics: further numbers that are read of the runs, by name.
-
-    Raises:
-        StoreError: the runs cannot stand in one table (see :class:`SuiteResults`).
-    """
-    seeds = selection.seeds
-    cells = [c for c in store.cells(suite, selection.variant) if seeds is None or c.seed in seeds]
-    numbers = wanted(metrics)
-    numbers = numbers._replace(diagnostics=numbers.diagnostics | set(diagnostics))
-    found = store.outcomes({c.run_id for c in cells} - {""}, numbers)
-    grouped: dict[tuple[str, str, str], dict[int, SeedRun]] = defaultdict(dict)
-    for cell, label in zip(cells, _labels(cells), strict=True):
-        known, damage = found.runs.get(cell.run_id), found.problems.get(cell.run_id, "")
-        run = SeedRun(cell.seed, cell.run_id, known, cell.reason, damage)
-        grouped[label, cell.dataset, cell.features][cell.seed] = run
-    results = [
-        Result(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))
-        for (label, dataset, features), runs in grouped.items()
-    ]
-    return SuiteResults(suite, selection.variant, tuple(results), source)
 
 
 def report_table(
@@ -127,7 +63,7 @@ def report_table(
     definition: Definition,
     published: Published | None = None,
     selection: Selection = ALL,
-    comparer: Comparer | None = None,
+    tests: PairedTests | None = None,
 ) -> Table:
     """Return the table that a definition describes.
 
@@ -136,17 +72,17 @@ def report_table(
         definition: what to show.
         published: the published figures; needed when the definition names some.
         selection: which runs are shown.
-        comparer: answers what decides the marks; nothing is marked without.
+        tests: tests the hypotheses behind the marks; nothing is marked without.
 
     Raises:
         ConfigError: a dataset is not in the table.
         StoreError: the runs cannot stand in one table.
     """
     if definition.sources:
-        return _side_by_side(store, definition, published, selection, comparer)
+        return _side_by_side(store, definition, published, selection, tests)
     results = fetch(store, definition.suite, definition.all_metrics, selection)
     shown = _only(_with_datasets(definition, results.datasets), selection.datasets)
-    return assemble(shown, published, results, _ask(comparer, shown, results, selection))
+    return assemble(shown, published, results, _hypothesis_test(tests, shown, results, selection))
 
 
 def _side_by_side(
@@ -154,7 +90,7 @@ def _side_by_side(
     definition: Definition,
     published: Published | None,
     selection: Selection,
-    comparer: Comparer | None,
+    tests: PairedTests | None,
 ) -> Table:
     """Return the table of a definition with several sources; as ``report_table``."""
     held = [_of_source(store, source, definition, selection) for source in definition.sources]
@@ -166,7 +102,7 @@ def _side_by_side(
     )
     shown = _only(_with_datasets(definition, tuple(further)), selection.datasets)
     sources = [
-        Source(spec, found, _ask(comparer, definition_of(shown, spec), found, selection))
+        Source(spec, found, _hypothesis_test(tests, definition_of(shown, spec), found, selection))
         for spec, found in zip(definition.sources, held, strict=True)
     ]
     return side_by_side(shown, published, sources)
@@ -238,7 +174,7 @@ def named_table(
     store: ResultStore,
     name: str,
     selection: Selection = ALL,
-    comparer: Comparer | None = None,
+    tests: PairedTests | None = None,
 ) -> Table:
     """Return the table of ``reports/<name>.yaml``, of a file, or the plain one of a suite.
 
@@ -248,7 +184,7 @@ def named_table(
         StoreError: the runs cannot stand in one table.
     """
     if _is_suite(store, name):
-        return plain_table(store, name, selection, comparer=comparer)
+        return plain_table(store, name, selection, tests=tests)
     definition = load_definition(name)
     if isinstance(definition, ComplexityDefinition):
         return newest(store, definition, load_published()).table
@@ -259,7 +195,7 @@ def named_table(
 
         return datasets_table(definition, load_published(), selection.datasets)
     published = load_published() if definition.published else None
-    return report_table(store, definition, published, selection, comparer)
+    return report_table(store, definition, published, selection, tests)
 
 
 def suite_of(store: ResultStore, name: str) -> str:
@@ -302,7 +238,7 @@ def suite_table(
     variant: str = "",
     *,
     source: str = "",
-    comparer: Comparer | None = None,
+    tests: PairedTests | None = None,
 ) -> Table:
     """Return a table of what was run: the suite's rows by its datasets, without a definition.
 
@@ -312,13 +248,13 @@ def suite_table(
     Raises:
         StoreError: the runs cannot stand in one table.
     """
-    return plain_table(store, suite, Selection(variant), source, comparer)
+    return plain_table(store, suite, Selection(variant), source, tests)
 
 
 def all_tables(
     store: ResultStore,
     selection: Selection = ALL,
-    comparer: Comparer | None = None,
+    tests: PairedTests | None = None,
     on_untested: Callable[[str], None] = lambda suite: None,
 ) -> list[Table]:
     """Return the tables of all suites in the store: their definitions', or a plain one.
@@ -329,7 +265,7 @@ def all_tables(
     Args:
         store: any store.
         selection: which runs are shown.
-        comparer: answers what decides the marks; nothing is marked without.
+        tests: tests the hypotheses behind the marks; nothing is marked without.
         on_untested: told of each study that has no table, for none of its trials was tested.
 
     Raises:
@@ -339,7 +275,7 @@ def all_tables(
     suites, names = _suites(store, selection), _definitions()
     tables: list[Table] = []
     for suite, chosen in suites.items():
-        own = list(_tables(store, suite, names[suite], chosen, comparer))
+        own = list(_tables(store, suite, names[suite], chosen, tests))
         if not own:
             on_untested(suite)
         tables += own
@@ -403,13 +339,13 @@ def _shown_by(record: BenchmarkRecord) -> Iterator[Complexity]:
 
 
 def prepare_tables(
-    store: ResultStore, comparer: Comparer, suites: Iterable[tuple[str, str]] = ()
+    store: ResultStore, tests: PairedTests, suites: Iterable[tuple[str, str]] = ()
 ) -> None:
     """Have everything compared that the tables of suites need.
 
     Args:
         store: any store.
-        comparer: keeps the comparisons.
+        tests: keeps the comparisons.
         suites: names and variants; all that the store holds when empty.
     """
     names = _definitions()
@@ -417,7 +353,7 @@ def prepare_tables(
     for suite, variant in tuple(suites) or held:
         # A suite whose table cannot be made says so when it is asked for.
         with contextlib.suppress(HarnessError):
-            list(_tables(store, suite, names[suite], Selection(variant), comparer))
+            list(_tables(store, suite, names[suite], Selection(variant), tests))
 
 
 def _definitions() -> Mapping[str, list[str]]:
@@ -435,28 +371,24 @@ def _tables(
     suite: str,
     names: Sequence[str],
     selection: Selection,
-    comparer: Comparer | None,
+    tests: PairedTests | None,
 ) -> Iterator[Table]:
     for name in names:
-        yield named_table(store, name, selection, comparer)
+        yield named_table(store, name, selection, tests)
     if not names:
         results = fetch(store, suite, PLAIN_METRICS, selection)
         if not only_validated(results.results):
-            yield _plain(results, selection, comparer)
+            yield _plain(results, selection, tests)
 
 
-def only_validated(results: Sequence[Result]) -> bool:
-    """Tell whether a study has runs of a suite, none of which was chosen to be tested."""
-    return any(r.untested for r in results) and all(r.untested or not r.planned for r in results)
-
-
-def _ask(
-    comparer: Comparer | None, definition: Definition, results: SuiteResults, selection: Selection
-) -> Ask | None:
-    """Return what answers the questions of a table."""
-    if comparer is None or not results.records:
+def _hypothesis_test(
+    tests: PairedTests | None, definition: Definition, results: SuiteResults, selection: Selection
+) -> HypothesisTest | None:
+    """Return the test of a table's hypotheses."""
+    if tests is None or not results.records:
         return None
-    return comparer.about(f"{definition.name} {selection}".strip(), results.records[0].protocol)
+    name = f"{definition.name} {selection}".strip()
+    return partial(tests.test, name, results.records[0].protocol)
 
 
 def plain_table(
@@ -464,14 +396,14 @@ def plain_table(
     suite: str,
     selection: Selection,
     source: str = "",
-    comparer: Comparer | None = None,
+    tests: PairedTests | None = None,
 ) -> Table:
     """Return what :func:`suite_table` does, of the runs of a selection."""
     results = fetch(store, suite, PLAIN_METRICS, selection, source)
-    return _plain(results, selection, comparer)
+    return _plain(results, selection, tests)
 
 
-def _plain(results: SuiteResults, selection: Selection, comparer: Comparer | None) -> Table:
+def _plain(results: SuiteResults, selection: Selection, tests: PairedTests | None) -> Table:
     suite = results.suite
     # Trials of a study that were not chosen to be tested have nothing to show here.
     results = replace(results, results=tuple(r for r in results.results if not r.untested))
@@ -479,17 +411,7 @@ def _plain(results: SuiteResults, selection: Selection, comparer: Comparer | Non
     title = f"Suite {suite}" + (f", variant {selection.variant}" if selection.variant else "")
     definition = Definition(name=suite, title=title, suite=suite, datasets=tuple(datasets))
     shown = _only(definition, selection.datasets)
-    return assemble(shown, None, results, _ask(comparer, shown, results, selection))
-
-
-def _labels(cells: Sequence[Cell]) -> Iterator[str]:
-    """Yield each cell's row label, with the feature set where a label has several on a dataset."""
-    features: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for cell in cells:
-        features[cell.label, cell.dataset].add(cell.features)
-    mixed = {label for (label, _), names in features.items() if len(names) > 1}
-    for cell in cells:
-        yield f"{cell.label} [{cell.features}]" if cell.label in mixed else cell.label
+    return assemble(shown, None, results, _hypothesis_test(tests, shown, results, selection))
 
 
 def _with_datasets(definition: Definition, held: Sequence[str]) -> Definition:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from harness.analysis.costs import best_validation, is_timed, leaked_validation
+from harness.analysis.results import Result, SuiteResults
 from harness.evaluation.metrics import METRICS
-from harness.report.costs import best_validation, is_timed, leaked_validation
 from harness.report.definition import Definition, RowSpec
-from harness.report.results import Result, SuiteResults
 from harness.report.table import Column
 
 __all__ = ["missing_reason"]

@@ -13,12 +13,13 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+from harness.analysis.query import parse_metric
+from harness.analysis.results import Result, SuiteResults
+from harness.analysis.statistics import summarise
 from harness.data.corruption import Corruption
 from harness.evaluation.metrics import METRICS
-from harness.report.aggregate import summarise
-from harness.report.definition import Condition, RobustnessDefinition, parse_metric
+from harness.report.definition import Condition, RobustnessDefinition
 from harness.report.leak_notes import titled_leak_notes
-from harness.report.results import Result, SuiteResults
 from harness.report.sweep import value_text
 from harness.report.table import Column, Table, TableCell, TableRow
 from harness.store.outcomes import Outcome

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from harness.analysis.hypotheses import HypothesisTest
+from harness.analysis.results import Result, SuiteResults, refuse_mixtures
 from harness.report.assemble import assemble, row_specs
 from harness.report.definition import Definition, Published, RowSpec, SourceSpec
-from harness.report.questions import Ask
-from harness.report.results import Result, SuiteResults, refuse_mixtures
-from harness.report.table import Basis, Table, TableRow
+from harness.report.table import Table, TableRow
 
 __all__ = ["Source", "definition_of", "side_by_side"]
 
@@ -21,12 +21,12 @@ class Source:
     Attributes:
         spec: which, and what is said of it.
         results: what the store holds of it; of a study the best trials.
-        ask: answers what decides the marks within it; nothing is marked without.
+        test: tests the hypotheses behind its marks; nothing is marked without.
     """
 
     spec: SourceSpec
     results: SuiteResults
-    ask: Ask | None = None
+    test: HypothesisTest | None = None
 
 
 def definition_of(definition: Definition, source: SourceSpec) -> Definition:
@@ -57,7 +57,7 @@ def side_by_side(
     refuse_mixtures(definition.name, every)
     specs = _rows(definition, sources)
     tables = [
-        assemble(definition_of(definition, s.spec), published, s.results, s.ask, specs, every)
+        assemble(definition_of(definition, s.spec), published, s.results, s.test, specs, every)
         for s in sources
     ]
     pairs = list(zip(sources, tables, strict=True))
@@ -74,7 +74,7 @@ def side_by_side(
         columns=tuple(columns),
         rows=tuple(map(_beside, zip(*(table.rows for _, table in shown), strict=True))),
         notes=(*_notes(sources, tables), *definition.footnotes),
-        tests=Basis(sum(table.tests.count for table in tables), first.tests.against),
+        tests=sum(table.tests for table in tables),
     )
     return whole.with_shared_notes()
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.analysis.results import Result, SeedRun, SuiteResults
 from harness.errors import StoreError
 from harness.report.definition import Axis, AxisValue, Definition, FigureDefinition, RowSpec
-from harness.report.results import Result, SeedRun, SuiteResults
 
 __all__ = ["Point", "Sweep", "sweep", "value_text"]
 

@@ -9,21 +9,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from harness.report.aggregate import half_width
+from harness.analysis.statistics import half_width
+
+if TYPE_CHECKING:
+    from harness.analysis.results import Result
+    from harness.analysis.stored_ranks import Gathered
 
 __all__ = [
-    "Basis",
     "Block",
     "Column",
     "Heading",
-    "Lead",
     "Mark",
     "Part",
+    "RivalTest",
     "Sign",
     "Table",
     "TableCell",
     "TableRow",
+    "cell_of",
 ]
 
 
@@ -42,16 +47,16 @@ class Sign(StrEnum):
 
 
 @dataclass(frozen=True)
-class Lead:
-    """A value beside the one that it is hardest to tell from, by the ranks of both.
+class RivalTest:
+    """Paired test of a value against that of another row, on the ranks of both.
 
     Attributes:
         rival: label of the other row.
         difference: value minus the rival's, over the seeds that both have, in the printed unit.
         low, high: its 95 % interval.
-        p: of the paired test.
+        p: p-value of the paired test.
         adjusted: p after Holm's correction over the table.
-        seeds: that both have.
+        seeds: number of seeds that both have.
     """
 
     rival: str
@@ -61,19 +66,6 @@ class Lead:
     p: float
     adjusted: float
     seeds: int
-
-
-@dataclass(frozen=True)
-class Basis:
-    """What the marks of a table rest on.
-
-    Attributes:
-        count: hypotheses that Holm's correction was over.
-        against: the row that signs refer to, in words; "" when there are no signs.
-    """
-
-    count: int = 0
-    against: str = ""
 
 
 class Part(StrEnum):
@@ -160,9 +152,9 @@ class TableCell:
     change_half: float | None = None
     change_paired: bool = True
     mark: Mark | None = None
-    lead: Lead | None = None
+    lead: RivalTest | None = None
     sign: Sign | None = None
-    against: Lead | None = None
+    against: RivalTest | None = None
     features: str = ""
     reason: str = ""
     notes: tuple[str, ...] = ()
@@ -184,6 +176,22 @@ class TableCell:
     def footnotes(self) -> tuple[str, ...]:
         """The reason for a missing value, then the notes."""
         return (self.reason, *self.notes) if self.reason else self.notes
+
+
+def cell_of(result: Result | None, gathered: Gathered, empty: str) -> TableCell:
+    """Return the cell of gathered values; ``empty`` is the reason where no run was tested."""
+    summary = gathered.summary()
+    if result is None or summary is None:
+        return TableCell(reason="; ".join(gathered.notes) or empty)
+    return TableCell(
+        value=summary.mean,
+        sd=summary.sd,
+        n=summary.n,
+        planned=len(result.planned),
+        features=result.features,
+        notes=gathered.notes,
+        runs=tuple(gathered.runs),
+    )
 
 
 @dataclass(frozen=True)
@@ -234,7 +242,8 @@ class Table:
         source: where published figures are from, "" when there are none.
         baseline: label of the row that changes refer to, "" when there is none.
         row_title: heading of the labels.
-        tests: what the marks rest on.
+        tests: number of hypotheses that Holm's correction was over.
+        signs_against: the row that signs refer to, in words; "" when there are no signs.
     """
 
     name: str
@@ -246,7 +255,8 @@ class Table:
     source: str = ""
     baseline: str = ""
     row_title: str = "Method"
-    tests: Basis = Basis()
+    tests: int = 0
+    signs_against: str = ""
 
     def __post_init__(self) -> None:
         for row in self.rows:

@@ -18,12 +18,13 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from sqlalchemy import insert
 
+from harness.analysis import hypotheses
+from harness.analysis.hypotheses import Hypothesis
+from harness.analysis.ranks import common_seeds
 from harness.plan.spec import Protocol, RunSpec
-from harness.report import comparing
 from harness.report.definition import Definition
 from harness.report.files import load_definition
 from harness.report.query import prepare_tables
-from harness.report.questions import Question, common_seeds
 from harness.store import open_store
 from harness.store.files import RANKS
 from harness.store.records import Cell, Comparison, MetricValue, RunRecord, TimingSample
@@ -99,16 +100,16 @@ def fill(store: SqlStore, prefix: str, suite: str, labels: list[str]) -> None:
     store.plan(suite, "", cells)
 
 
-def decided(_: object, question: Question) -> Comparison:
+def decided(_: object, hypothesis: Hypothesis) -> Comparison:
     """A made-up comparison with the nearest rival."""
-    rival = question.rivals[0]
-    seeds = common_seeds(question.first, rival)
-    first, second = (tuple(e[seed][0] for seed in seeds) for e in (question.first, rival))
+    rival = hypothesis.rivals[0]
+    seeds = common_seeds(hypothesis.leader, rival)
+    first, second = (tuple(e[seed][0] for seed in seeds) for e in (hypothesis.leader, rival))
     return Comparison(
         first=first,
         second=second,
-        metric=question.metric,
-        bucket=question.bucket,
+        metric=hypothesis.metric,
+        bucket=hypothesis.bucket,
         triples=100,
         difference=0.01,
         low=0.005,
@@ -138,8 +139,8 @@ def compare(store: SqlStore, runs: Path) -> None:
         ranks.parent.mkdir(parents=True)
         ranks.touch()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparing, "decide", decided)
-        prepare_tables(store, comparing.Comparer(store, runs))
+        patch.setattr(hypotheses, "closest_rival", decided)
+        prepare_tables(store, hypotheses.PairedTests(store, runs))
 
 
 def report(home: Path, *options: str) -> str:

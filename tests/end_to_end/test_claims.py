@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis import significance
+from harness.analysis.claims import check, load_claims
+from harness.analysis.compare import compare_sides
+from harness.analysis.hypotheses import PairedTests
+from harness.analysis.ranks import RankFiles, ties_of
+from harness.analysis.sides import StoredSuites, find_sides
 from harness.cli.compare_text import as_words
 from harness.exchange.suite_file import read_suite_file
-from harness.report import significance
-from harness.report.claims import check, load_claims
-from harness.report.comparing import Comparer, RankFiles, ties_of
+from harness.report.files import suites_by_table
 from harness.report.query import named_table
 from harness.report.render import render
-from harness.report.sides import find_sides
-from harness.report.versus import versus
 from harness.store.files import write_whole
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell
@@ -46,7 +48,9 @@ def store(runs: Path) -> MemoryStore:
 
 def test_the_records_support_every_claim(store: MemoryStore, runs: Path) -> None:
     claims, origins = load_claims(REPOSITORY / "results" / "claims.yaml")
-    found = check(store, runs, claims, [origin.line for origin in origins])
+    found = check(
+        StoredSuites(store, suites_by_table), runs, claims, [origin.line for origin in origins]
+    )
     assert {one.claim.claim: one.reason for one in found if one.status != "supported"} == {}
 
 
@@ -54,9 +58,9 @@ def test_the_comparison_that_docs_show_is_that_of_the_records(
     store: MemoryStore, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(significance, "RESAMPLES", 99)
-    sides = find_sides(store, "main:mocme", "main:rotate")
+    sides = find_sides(StoredSuites(store, suites_by_table), "main:mocme", "main:rotate")
     files = RankFiles(runs, ties_of(sides[0].protocol))
-    said = as_words(versus(files, *sides, ("mrr", "hits@1", "hits@3", "hits@10")))
+    said = as_words(compare_sides(files, *sides, ("mrr", "hits@1", "hits@3", "hits@10")))
     page = (REPOSITORY / "docs" / "statistics.md").read_text(encoding="utf-8")
     shown = page.partition("```text\n")[2].partition("\n```")[0]
     assert without_resampling(shown) == without_resampling(said)
@@ -66,7 +70,7 @@ def test_the_table_that_the_readme_shows_is_that_of_the_records(
     store: MemoryStore, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    table = named_table(store, "quickstart", comparer=Comparer(store, runs))
+    table = named_table(store, "quickstart", tests=PairedTests(store, runs))
     page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     shown = page.partition("```text\n")[2].partition("\n```")[0]
     assert shown.splitlines() == render(table).rstrip().splitlines()

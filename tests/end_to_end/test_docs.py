@@ -19,14 +19,14 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
+from harness.analysis import significance
+from harness.analysis.claims import load_claims
 from harness.catalog import load_models
 from harness.cli.main import app
 from harness.exchange.suite_file import read_suite_file
 from harness.model import MODELS
 from harness.plan.expand import expand
 from harness.plan.suite import load_suite
-from harness.report import significance
-from harness.report.claims import load_claims
 from harness.report.files import load_definition
 from harness.store import DATABASE, open_store, results_home
 from harness.store.files import write_whole

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from harness import external
+from harness.analysis.hypotheses import PairedTests
 from harness.catalog import create_model, load_models
 from harness.cli.main import app
 from harness.data.load import load_graph
@@ -24,7 +25,6 @@ from harness.evaluation.evaluator import rank
 from harness.evaluation.foreign import ranks_of_scores
 from harness.evaluation.ranks import Ranks, rank_of
 from harness.plan.spec import Protocol
-from harness.report.comparing import Comparer
 from harness.report.query import suite_table
 from harness.store import open_store
 from harness.store.records import EXTERNAL_ID
@@ -332,8 +332,8 @@ def test_an_external_run_stands_in_a_table_with_its_footnote(
     assert "scored elsewhere, ranks not checked" in done.stdout
     assert "scored elsewhere; the scores were ranked here" in done.stdout.replace("\n   ", " ")
     store = open_store(tmp_path / "home" / "harness.db")
-    table = suite_table(store, "external", comparer=Comparer(store, tmp_path / "home" / "runs"))
-    assert table.tests.count > 0  # query by query, as runs of this harness are
+    table = suite_table(store, "external", tests=PairedTests(store, tmp_path / "home" / "runs"))
+    assert table.tests > 0  # query by query, as runs of this harness are
     store.close()
     shown = harness("runs", "list").stdout
     assert shown.count("ext-") == 4

@@ -15,25 +15,16 @@ from pathlib import Path
 from markupsafe import Markup
 
 import harness
+from harness.analysis.hypotheses import PairedTests
+from harness.analysis.query import ALL, Selection, fetch, only_validated
 from harness.errors import DataError
-from harness.report.comparing import Comparer
 from harness.report.definition import DatasetsDefinition
 from harness.report.files import available, load_any, shipped_folder
 from harness.report.page.data import DataAudit, audit
 from harness.report.page.measurements import Measurement, describe_measurement
 from harness.report.page.runs import Failure, Place, RunGroup, describe, describe_failure
 from harness.report.page.sections import Section, figure_section, table_section
-from harness.report.query import (
-    ALL,
-    Selection,
-    all_figures,
-    all_tables,
-    fetch,
-    named_figure,
-    named_table,
-    only_validated,
-    suites_of,
-)
+from harness.report.query import all_figures, all_tables, named_figure, named_table, suites_of
 from harness.report.render import Drawn
 from harness.report.templates import html_environment
 from harness.store.base import DamagedRecords, ResultStore
@@ -68,7 +59,7 @@ def page(
     *,
     runs: Path,
     made: datetime,
-    comparer: Comparer | None = None,
+    tests: PairedTests | None = None,
     say: Callable[[str], None] = lambda doing: None,
 ) -> Page | None:
     """Return tables and figures, the runs behind every number, failures and the audit of the data.
@@ -81,7 +72,7 @@ def page(
         selection: which runs are shown.
         runs: folder of the run folders, which hold the ranks.
         made: when the page is made, as printed on it.
-        comparer: answers what decides the marks; nothing is marked without.
+        tests: tests the hypotheses behind the marks; nothing is marked without.
         say: is told what is being done.
 
     Raises:
@@ -90,7 +81,7 @@ def page(
         StoreError: the runs of a suite cannot stand in one table.
     """
     asked = (tuple(tables), tuple(figures))
-    return _Builder(store, *asked, selection, runs, comparer, say).page(made)
+    return _Builder(store, *asked, selection, runs, tests, say).page(made)
 
 
 @dataclass(frozen=True)
@@ -111,7 +102,7 @@ class _Builder:
     figure_names: tuple[str, ...]
     selection: Selection
     runs: Path
-    comparer: Comparer | None
+    tests: PairedTests | None
     say: Callable[[str], None]
     problems: dict[str, str] = field(default_factory=dict)
     """What is wrong with the records that were read for a description, by run."""
@@ -168,10 +159,10 @@ class _Builder:
         """The tables; one that is a figure too stands below its picture."""
         self.say("reading the tables")
         if self.named:
-            chosen = self.selection, self.comparer
+            chosen = self.selection, self.tests
             found = [named_table(self.store, name, *chosen) for name in self.table_names]
         else:
-            found = all_tables(self.store, self.selection, self.comparer)
+            found = all_tables(self.store, self.selection, self.tests)
         drawn = [figure.table for figure in self.drawn]
         alone = [table for table in found if table not in drawn]
         return [table_section(f"table-{i}", table) for i, table in enumerate(alone, 1)]

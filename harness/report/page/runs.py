@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.analysis.statistics import summarise
 from harness.errors import StoreError
 from harness.evaluation.metrics import METRICS
 from harness.plan.spec import changed_values
-from harness.report.aggregate import summarise
 from harness.report.page.charts import Chart, Curve, lines
 from harness.report.page.facts import Facts, Pairs, flat, pairs, plain
 from harness.report.page.ranks import RankSummary, rank_summary

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from harness.analysis import significance
 from harness.cli.main import app
 from harness.errors import ConfigError, HarnessError, StoreError
-from harness.report import significance
 from harness.store import DATABASE, open_store
 
 Row = Callable[..., list[str]]

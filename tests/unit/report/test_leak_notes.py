@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.analysis.results import Result, SeedRun
 from harness.data.card import DATASETS, FeatureLeak
 from harness.data.load import source
 from harness.report.leak_notes import leak_notes, titled_leak_notes
-from harness.report.results import Result, SeedRun
 from harness.store.outcomes import Wanted, outcome_of
 from harness.store.records import EXTERNAL, RunRecord
 

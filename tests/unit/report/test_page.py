@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.analysis.hypotheses import PairedTests
+from harness.analysis.query import Selection
 from harness.data.load import load_graph
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.plan.spec import DataSpec, ModelSpec, OptimiserSpec, RunSpec
-from harness.report.comparing import Comparer
 from harness.report.page import build, page
-from harness.report.query import Selection
 from harness.report.repeat import repeat_commands
 from harness.store import open_store
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
@@ -406,20 +406,20 @@ def test_a_published_table_before_any_run(show: Callable[..., Document]) -> None
     assert "No run has finished" in document.text("runs")
 
 
-def test_marks_are_those_of_the_comparer(
+def test_marks_are_those_of_the_tests(
     store: MemoryStore, fill: Fill, show: Callable[..., Document]
 ) -> None:
-    fill().row("A", [0.6, 0.6]).row("B", [0.1, 0.1])
-    selection = Selection(seeds=(0,))
-    asked: list[str] = []
+    fill().row("A", [0.6, 0.6, 0.6]).row("B", [0.1, 0.1, 0.1])
+    selection = Selection(seeds=(0, 1))
+    tables: list[str] = []
 
-    class Asked(Comparer):
-        def about(self, table: str, protocol: str) -> Any:
-            asked.append(table)
-            return super().about(table, protocol)
+    class Recorder(PairedTests):
+        def test(self, table: str, protocol: str, hypotheses: Any) -> Any:
+            tables.append(table)
+            return super().test(table, protocol, hypotheses)
 
-    show(selection=selection, comparer=Asked(store, Path("nowhere")))
-    assert asked == ["toy seeds=0"]
+    show(selection=selection, tests=Recorder(store, Path("nowhere")))
+    assert tables == ["toy seeds=0,1"]
 
 
 def test_a_damaged_record_is_told_and_keeps_no_other_from_being_shown(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from harness import provenance
-from harness.report.costs import COSTS, cost, leaked_validation, load_note, notes
-from harness.report.definition import Definition, Published, wanted
+from harness.analysis.costs import COSTS, cost, leaked_validation, load_note, notes
+from harness.analysis.query import wanted
+from harness.report.definition import Definition, Published
 from harness.report.files import load_definition
 from harness.report.query import report_table
 from harness.report.render import FORMATS, SUFFIXES, render

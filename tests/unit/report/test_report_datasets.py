@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.analysis.query import Selection
 from harness.data import verify
 from harness.data.card import DATASETS
 from harness.data.load import source
@@ -11,7 +12,7 @@ from harness.errors import ConfigError
 from harness.report import files
 from harness.report.datasets import datasets_table
 from harness.report.definition import DatasetsDefinition, Published
-from harness.report.query import Selection, named_table
+from harness.report.query import named_table
 from harness.report.render import render
 from harness.report.table import Table, TableRow
 from harness.store.memory import MemoryStore

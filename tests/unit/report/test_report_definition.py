@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.query import parse_metric
 from harness.errors import ConfigError
 from harness.report import files
-from harness.report.definition import Definition, parse_metric
+from harness.report.definition import Definition
 
 SHIPPED = ("ablation", "backbone", "fusion", "main", "main_native", "main_own", "quickstart")
 FIGURES = ("experts", "thresholds")

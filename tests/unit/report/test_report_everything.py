@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.query import Selection
 from harness.errors import ConfigError, StoreError
 from harness.plan.spec import Protocol
 from harness.report.everything import Artefact, artefacts
-from harness.report.query import Selection
 from harness.store.memory import MemoryStore
 from tests.unit.report.conftest import Filler
 

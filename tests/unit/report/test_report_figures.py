@@ -13,10 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 from matplotlib.patches import Rectangle
 
+from harness.analysis.query import Selection
 from harness.errors import ConfigError, StoreError
 from harness.report.definition import FigureDefinition, Published
 from harness.report.figures import BEST, INVALID, LANDMARK, draw, picture
-from harness.report.query import Selection, report_figure
+from harness.report.query import report_figure
 from harness.report.render import check_format, render, render_picture
 from harness.store.memory import MemoryStore
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from harness.analysis.hypotheses import Hypothesis, PairedTests
+from harness.analysis.query import Selection
 from harness.errors import ConfigError, StoreError
 from harness.plan.spec import Protocol
-from harness.report.comparing import Comparer
 from harness.report.complexity import newest
 from harness.report.datasets import datasets_table
 from harness.report.definition import (
@@ -20,7 +21,6 @@ from harness.report.definition import (
     RobustnessDefinition,
 )
 from harness.report.query import (
-    Selection,
     all_tables,
     named_table,
     report_figure,
@@ -28,7 +28,6 @@ from harness.report.query import (
     report_table,
     suite_table,
 )
-from harness.report.questions import Answer, Ask, Question
 from harness.report.render import render
 from harness.report.table import Mark, Part, Sign, Table, TableCell, TableRow
 from harness.store.memory import MemoryStore
@@ -87,80 +86,89 @@ def test_ranks_are_not_percent(store: MemoryStore, fill: Fill) -> None:
 # --- marks ------------------------------------------------------------------------------
 
 
-class Oracle(Comparer):
-    """Answers every question with the same p-value, and remembers what was asked."""
+class Oracle(PairedTests):
+    """Gives every hypothesis the same p-value, and remembers all of them."""
 
     def __init__(self, p: float) -> None:
         self.p = p
-        self.asked: list[tuple[str, str, Question]] = []
+        self.tested: list[tuple[str, str, Hypothesis]] = []
 
-    def about(self, table: str, protocol: str) -> Ask:
-        def ask(questions: Sequence[Question]) -> Sequence[Answer]:
-            self.asked += [(table, protocol, question) for question in questions]
-            return [Answer(self._compared(question), 0) for question in questions]
+    def test(
+        self, table: str, protocol: str, hypotheses: Sequence[Hypothesis]
+    ) -> list[Comparison | None]:
+        self.tested += [(table, protocol, hypothesis) for hypothesis in hypotheses]
+        return list(map(self._compared, hypotheses))
 
-        return ask
-
-    def _compared(self, question: Question) -> Comparison:
-        runs = tuple(run_id for run_id, _ in question.first.values())
+    def _compared(self, hypothesis: Hypothesis) -> Comparison:
+        first, second = (
+            tuple(run_id for run_id, _ in runs.values())
+            for runs in (hypothesis.leader, hypothesis.rivals[0])
+        )
         numbers = {"difference": 0.1, "low": 0.05, "high": 0.15}
         return Comparison(
-            runs, runs, question.metric, question.bucket, 10, **numbers, p=self.p, adjusted=self.p
+            first,
+            second,
+            hypothesis.metric,
+            hypothesis.bucket,
+            triples=10,
+            **numbers,
+            p=self.p,
+            adjusted=self.p,
         )
 
 
 def test_marks_come_from_the_ranks_of_the_rows_runs(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2, 0.2]).row("B", [0.3, 0.3]).row("C", [0.1, 0.1])
     oracle = Oracle(0.01)
-    table = report_table(store, define(metrics=["mrr"]), comparer=oracle)
+    table = report_table(store, define(metrics=["mrr"]), tests=oracle)
     assert [cell(table, name).mark for name in "ABC"] == [Mark.SECOND, Mark.BEST, None]
-    assert table.tests.count == 2
-    name, protocol, question = oracle.asked[0]
+    assert table.tests == 2
+    name, protocol, hypothesis = oracle.tested[0]
     assert (name, protocol) == ("toy", Protocol().key)
-    assert question.first == {0: ("toy002", 0.3), 1: ("toy003", 0.3)}
-    assert [rival[0][0] for rival in question.rivals] == ["toy000", "toy004"]
+    assert hypothesis.leader == {0: ("toy002", 0.3), 1: ("toy003", 0.3)}
+    assert [rival[0][0] for rival in hypothesis.rivals] == ["toy000", "toy004"]
 
 
 def test_a_selection_is_a_table_of_its_own(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2, 0.2, 0.2]).row("B", [0.3, 0.3, 0.3])
     oracle = Oracle(0.01)
     selection = Selection(seeds={0, 1}, datasets=("atlas",))
-    report_table(store, define(metrics=["mrr"]), selection=selection, comparer=oracle)
-    ((name, _, question),) = oracle.asked
+    report_table(store, define(metrics=["mrr"]), selection=selection, tests=oracle)
+    ((name, _, hypothesis),) = oracle.tested
     assert name == "toy seeds=0,1 datasets=atlas"
-    assert list(question.first) == [0, 1]
+    assert list(hypothesis.leader) == [0, 1]
 
 
 def test_a_proposed_row_is_compared_with_the_best_baseline(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2, 0.2]).row("B", [0.3, 0.3]).row("Ours", [0.4, 0.4])
     definition = define(metrics=["mrr"], proposed=["ours"])
-    table = report_table(store, definition, comparer=Oracle(0.01))
+    table = report_table(store, definition, tests=Oracle(0.01))
     ours = cell(table, "Ours")
     assert (ours.sign, ours.against.rival) == (Sign.BETTER, "B")
     assert ours.against.difference == pytest.approx(10.0)
     assert [cell(table, name).sign for name in "AB"] == [None, None]
-    assert table.tests.against == "the best baseline"
+    assert table.signs_against == "the best baseline"
 
 
 def test_rows_are_compared_with_the_baseline(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2, 0.2]).row("full", [0.3, 0.3])
     definition = define(metrics=["mrr"], baseline="full")
-    table = report_table(store, definition, comparer=Oracle(0.01))
+    table = report_table(store, definition, tests=Oracle(0.01))
     assert (cell(table, "A").sign, cell(table, "full").sign) == (Sign.WORSE, None)
-    assert table.tests.against == "'full'"
+    assert table.signs_against == "'full'"
 
 
 def test_the_table_says_why_nothing_is_marked(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2]).row("B", [0.3])
-    table = report_table(store, define(metrics=["mrr"]), comparer=Oracle(0.0))
+    table = report_table(store, define(metrics=["mrr"]), tests=Oracle(0.0))
     assert any("the noise is unknown" in note for note in table.notes)
 
     fill().row("A", [0.2, 0.2]).row("B", [0.3, 0.3])
-    table = report_table(store, define(metrics=["mrr"]), comparer=Oracle(0.5))
+    table = report_table(store, define(metrics=["mrr"]), tests=Oracle(0.5))
     assert "No difference is significant (p < 0.05, Holm over 1 tests)." in table.notes
 
-    absent = Comparer(store, Path("nowhere"))
-    table = report_table(store, define(metrics=["mrr"]), comparer=absent)
+    absent = PairedTests(store, Path("nowhere"))
+    table = report_table(store, define(metrics=["mrr"]), tests=absent)
     assert any("ranks of runs are not there" in note for note in table.notes)
 
 

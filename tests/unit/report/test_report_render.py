@@ -17,11 +17,10 @@ from hypothesis import strategies as st
 from harness.errors import ConfigError
 from harness.report.render import FORMATS, render, render_all
 from harness.report.table import (
-    Basis,
     Column,
     Heading,
-    Lead,
     Mark,
+    RivalTest,
     Sign,
     Table,
     TableCell,
@@ -38,7 +37,7 @@ def column(dataset: str, metric: str, title: str) -> Column:
     return Column(dataset.lower(), dataset, metric, "all", title)
 
 
-LEAD = Lead("Alpha", 1.0, 0.25, 1.75, 0.0125, 0.05, 3)
+LEAD = RivalTest("Alpha", 1.0, 0.25, 1.75, 0.0125, 0.05, 3)
 MADE_UP = Table(
     name="made_up",
     title="Made-up results & more",
@@ -93,7 +92,8 @@ MADE_UP = Table(
     notes=("Test split; mean ± standard deviation over 3 seeds (0, 1, 2).",),
     source="Table 9 of 'A paper'",
     baseline="Beta_1 <x|y>",
-    tests=Basis(4, "the best baseline"),
+    tests=4,
+    signs_against="the best baseline",
 )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from harness.analysis.query import Selection
 from harness.cli.main import app
 from harness.data.load import load_graph
 from harness.errors import ConfigError, DataError
@@ -19,7 +20,6 @@ from harness.evaluation.ranks import Ranks, SideCounts
 from harness.plan.spec import Protocol
 from harness.report.breakdown import breakdown
 from harness.report.protocols import protocols
-from harness.report.query import Selection
 from harness.report.render import render
 from harness.report.table import Table, TableCell
 from harness.store import open_store

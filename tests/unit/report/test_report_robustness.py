@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.query import Selection
 from harness.errors import StoreError
 from harness.report.definition import RobustnessDefinition
 from harness.report.figures import draw
-from harness.report.query import Selection, report_robustness
+from harness.report.query import report_robustness
 from harness.report.render import FORMATS, render, render_picture
 from harness.report.robustness import Robustness, area
 from harness.report.table import TableCell

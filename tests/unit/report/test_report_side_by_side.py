@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.hypotheses import Hypothesis, HypothesisTest
+from harness.analysis.query import Selection, fetch
+from harness.analysis.results import SuiteResults
+from harness.analysis.trials import best_trials
 from harness.errors import StoreError
 from harness.plan.spec import Protocol
 from harness.plan.study import trial_label, trial_of
 from harness.report.definition import Definition
 from harness.report.files import load_definition, load_published
-from harness.report.query import Selection, fetch, report_table
-from harness.report.questions import Answer, Question
+from harness.report.query import report_table
 from harness.report.render import FORMATS, render
-from harness.report.results import SuiteResults
 from harness.report.side_by_side import Source, side_by_side
 from harness.report.table import Part, Table, TableCell
-from harness.report.trials import best_trials
 from harness.store.memory import MemoryStore
 
 Fill = Callable[..., Any]
@@ -224,22 +225,22 @@ def test_marks_compare_rows_of_one_source(store: MemoryStore, fill: Fill) -> Non
     fill("other").row("A", [0.4, 0.5]).row("B", [0.1, 0.2])
     sources = [{"suite": "toy", "title": "own"}, {"suite": "other", "title": "else"}]
     definition = define(sources=sources, datasets=[{"name": "atlas"}])
-    asked: dict[str, set[str]] = {}
+    tested: dict[str, set[str]] = {}
 
-    def ask(source: str) -> Callable[[Sequence[Question]], Sequence[Answer | None]]:
-        def answer(questions: Sequence[Question]) -> Sequence[Answer | None]:
-            entries = [entry for q in questions for entry in (q.first, *q.rivals)]
-            asked[source] = {run_id for entry in entries for run_id, _ in entry.values()}
-            return [None] * len(questions)
+    def test_of(source: str) -> HypothesisTest:
+        def test(hypotheses: Sequence[Hypothesis]) -> Sequence[None]:
+            rows = [row for h in hypotheses for row in (h.leader, *h.rivals)]
+            tested[source] = {run_id for row in rows for run_id, _ in row.values()}
+            return [None] * len(hypotheses)
 
-        return answer
+        return test
 
     given = [
-        Source(spec, fetch(store, spec.suite, definition.all_metrics), ask(spec.title))
+        Source(spec, fetch(store, spec.suite, definition.all_metrics), test_of(spec.title))
         for spec in definition.sources
     ]
     side_by_side(definition, None, given)
-    assert asked == {
+    assert tested == {
         "own": {"toy000", "toy001", "toy002", "toy003"},
         "else": {"oth000", "oth001", "oth002", "oth003"},
     }

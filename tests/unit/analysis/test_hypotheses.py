@@ -1,4 +1,4 @@
-"""Questions of tables answered from rank files, and kept in the store."""
+"""Hypotheses of tables tested on rank files, and the results kept in the store."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.analysis import hypotheses
+from harness.analysis.hypotheses import Hypothesis, PairedTests, closest_rival
+from harness.analysis.ranks import RankFiles
+from harness.analysis.results import RunValues
+from harness.analysis.significance import holm, verdict
 from harness.errors import DataError, MachineError
 from harness.evaluation.metrics import METRICS, RANK_METRICS
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.index import Side
-from harness.report import comparing
-from harness.report.comparing import Comparer, RankFiles, decide
-from harness.report.questions import Question
-from harness.report.results import Entry
-from harness.report.significance import holm, verdict
 from harness.store.memory import MemoryStore
 
 PROTOCOL = "realistic/train+valid+test/head+tail/all"
 TRIPLES = 60
-Write = Callable[..., Entry]
+Write = Callable[..., RunValues]
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Return a function that leaves the ranks of a row's runs and returns the row's entry."""
+    """Return a function that leaves the ranks of a row's runs and returns their values."""
 
     def make(
         name: str,
@@ -38,7 +38,7 @@ def write(tmp_path: Path) -> Write:
         seeds: Sequence[int] = (0, 1, 2),
         warm: bool = True,
         triples: int = TRIPLES,
-    ) -> Entry:
+    ) -> RunValues:
         row = {}
         for seed in seeds:
             rng = np.random.default_rng([seed, sum(map(ord, name))])
@@ -73,10 +73,10 @@ def test_values_per_triple_average_to_the_record(
     write: Write, files: RankFiles, metric: str, bucket: str
 ) -> None:
     first, second = (write(name, 5.0, metric, bucket) for name in "ab")
-    pair = files.pair(first, second, metric, bucket)
+    pair = files.triples(first, second, metric, bucket)
     expected = {"all": TRIPLES, "warm": TRIPLES * 2 // 3, "cold": TRIPLES // 3}[bucket]
-    assert pair.first.shape == pair.second.shape == (3, expected)
-    assert pair.first.mean(1) == pytest.approx([value for _, value in first.values()])
+    assert pair[0].shape == pair[1].shape == (3, expected)
+    assert pair[0].mean(1) == pytest.approx([value for _, value in first.values()])
 
 
 def test_the_two_queries_of_a_triple_are_one_value(write: Write, files: RankFiles) -> None:
@@ -86,42 +86,42 @@ def test_the_two_queries_of_a_triple_are_one_value(write: Write, files: RankFile
         (1 / (1 + head) + 1 / (1 + tail)) / 2
         for head, tail in zip(ranks.sides["head"].better, ranks.sides["tail"].better, strict=True)
     ]
-    assert files.pair(row, row, "mrr", "all").first[0] == pytest.approx(by_hand)
+    assert files.triples(row, row, "mrr", "all")[0][0] == pytest.approx(by_hand)
 
 
 def test_seeds_are_paired_and_only_those_that_both_have(write: Write, files: RankFiles) -> None:
     first, second = write("a", 5.0, seeds=(0, 1, 2)), write("b", 5.0, seeds=(1, 2, 3))
-    pair = files.pair(first, second, "mrr", "all")
-    assert pair.first.mean(1) == pytest.approx([first[1][1], first[2][1]])
-    assert pair.second.mean(1) == pytest.approx([second[1][1], second[2][1]])
+    pair = files.triples(first, second, "mrr", "all")
+    assert pair[0].mean(1) == pytest.approx([first[1][1], first[2][1]])
+    assert pair[1].mean(1) == pytest.approx([second[1][1], second[2][1]])
 
 
 def test_files_that_do_not_know_warm_triples_cannot_be_compared_on_them(
     write: Write, files: RankFiles
 ) -> None:
     first = write("a", 5.0, "mrr", "cold")
-    assert files.pair(first, write("b", 5.0, "mrr", "cold"), "mrr", "cold") is not None
-    assert files.pair(first, write("c", 5.0, warm=False), "mrr", "cold") is None
+    assert files.triples(first, write("b", 5.0, "mrr", "cold"), "mrr", "cold") is not None
+    assert files.triples(first, write("c", 5.0, warm=False), "mrr", "cold") is None
 
 
 def test_ranks_of_another_execution_are_refused(write: Write, files: RankFiles) -> None:
     first, second = write("a", 5.0), write("b", 5.0)
     edited = {**first, 1: (first[1][0], first[1][1] + 0.01)}
     with pytest.raises(DataError, match=r"a1.ranks\.npz: mrr of these ranks .* another execution"):
-        files.pair(edited, second, "mrr", "all")
+        files.triples(edited, second, "mrr", "all")
 
 
 def test_ranks_of_other_triples_are_refused(write: Write, files: RankFiles) -> None:
     with pytest.raises(DataError, match=r"b0.ranks\.npz: ranks of other triples"):
-        files.pair(write("a", 5.0), write("b", 5.0, triples=30), "mrr", "all")
+        files.triples(write("a", 5.0), write("b", 5.0, triples=30), "mrr", "all")
 
 
 def test_the_rival_that_is_hardest_to_tell_from_decides(write: Write, files: RankFiles) -> None:
     first, near, far = write("a", 2.0), write("b", 2.2), write("c", 50.0)
-    found = decide(files, Question("mrr", "all", first, (far, near)))
+    found = closest_rival(files, Hypothesis("mrr", "all", first, (far, near)))
     assert found.second == ("b0", "b1", "b2")
-    pair = files.pair(first, near, "mrr", "all")
-    assert found.p == verdict(pair.first - pair.second).p
+    pair = files.triples(first, near, "mrr", "all")
+    assert found.p == verdict(pair[0] - pair[1]).p
     assert found.triples == TRIPLES
 
 
@@ -129,69 +129,70 @@ def test_a_rival_that_is_ahead_on_the_common_seeds_is_not_beaten(
     write: Write, files: RankFiles
 ) -> None:
     worse, better = write("a", 50.0), write("b", 2.0)
-    assert decide(files, Question("mrr", "all", worse, (better,))).p == 1.0
-    assert decide(files, Question("mrr", "all", better, (worse,))).p < 0.05
+    assert closest_rival(files, Hypothesis("mrr", "all", worse, (better,))).p == 1.0
+    assert closest_rival(files, Hypothesis("mrr", "all", better, (worse,))).p < 0.05
 
 
 def test_a_low_mean_rank_is_ahead(write: Write, files: RankFiles) -> None:
     worse, better = write("a", 50.0, "mr"), write("b", 2.0, "mr")
-    assert decide(files, Question("mr", "all", better, (worse,))).p < 0.05
-    assert decide(files, Question("mr", "all", worse, (better,))).p == 1.0
+    assert closest_rival(files, Hypothesis("mr", "all", better, (worse,))).p < 0.05
+    assert closest_rival(files, Hypothesis("mr", "all", worse, (better,))).p == 1.0
 
 
 # --- the store --------------------------------------------------------------------------
 
 
-def test_answers_are_adjusted_over_the_table(write: Write, tmp_path: Path) -> None:
+def test_p_values_are_adjusted_over_the_table(write: Write, tmp_path: Path) -> None:
     rows = [write("a", 2.0), write("b", 2.4), write("c", 4.0)]
-    questions = [
-        Question("mrr", "all", rows[0], (rows[1], rows[2])),
-        Question("mrr", "all", rows[1], (rows[2],)),
+    tested = [
+        Hypothesis("mrr", "all", rows[0], (rows[1], rows[2])),
+        Hypothesis("mrr", "all", rows[1], (rows[2],)),
     ]
-    answers = Comparer(MemoryStore(), tmp_path / "runs").about("main", PROTOCOL)(questions)
-    raw = [answer.comparison.p for answer in answers]
-    assert [answer.comparison.adjusted for answer in answers] == pytest.approx(holm(raw))
-    assert [answer.rival for answer in answers] == [0, 0]
+    comparisons = PairedTests(MemoryStore(), tmp_path / "runs").test("main", PROTOCOL, tested)
+    raw = [c.p for c in comparisons]
+    assert [c.adjusted for c in comparisons] == pytest.approx(holm(raw))
+    rivals = [h.rival_of(c) for h, c in zip(tested, comparisons, strict=True)]
+    assert rivals == [0, 0]
 
 
 def test_a_second_reading_opens_no_rank_file(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = MemoryStore()
-    questions = [Question("mrr", "all", write("a", 2.0), (write("b", 4.0),))]
-    first = Comparer(store, tmp_path / "runs").about("main", PROTOCOL)(questions)
-    monkeypatch.setattr(comparing, "decide", None)
-    assert Comparer(store, tmp_path / "runs").about("main", PROTOCOL)(questions) == first
+    tested = [Hypothesis("mrr", "all", write("a", 2.0), (write("b", 4.0),))]
+    first = PairedTests(store, tmp_path / "runs").test("main", PROTOCOL, tested)
+    monkeypatch.setattr(hypotheses, "closest_rival", None)
+    assert PairedTests(store, tmp_path / "runs").test("main", PROTOCOL, tested) == first
 
 
 def test_another_result_of_the_same_run_makes_what_was_kept_void(
     write: Write, tmp_path: Path
 ) -> None:
     store = MemoryStore()
-    comparer = Comparer(store, tmp_path / "runs")
+    tests = PairedTests(store, tmp_path / "runs")
     second = write("b", 4.0)
-    old = comparer.about("main", PROTOCOL)(
-        [Question("mrr", "all", write("a", 2.0, seeds=(0, 1)), (second,))]
+    old = tests.test(
+        "main", PROTOCOL, [Hypothesis("mrr", "all", write("a", 2.0, seeds=(0, 1)), (second,))]
     )
     # The run is repeated elsewhere: same id, other ranks, another value in its record.
     shutil.rmtree(tmp_path / "runs" / "a0")
     again = {**write("z", 2.0, seeds=(0,)), **write("a", 2.0, seeds=(1,))}
     shutil.move(tmp_path / "runs" / "z0", tmp_path / "runs" / "a0")
     again[0] = ("a0", again[0][1])
-    new = Comparer(store, tmp_path / "runs").about("main", PROTOCOL)(
-        [Question("mrr", "all", dict(sorted(again.items())), (second,))]
+    new = PairedTests(store, tmp_path / "runs").test(
+        "main", PROTOCOL, [Hypothesis("mrr", "all", dict(sorted(again.items())), (second,))]
     )
-    assert new[0].comparison.first == old[0].comparison.first == ("a0", "a1")
-    assert new[0].comparison.difference != old[0].comparison.difference
+    assert new[0].first == old[0].first == ("a0", "a1")
+    assert new[0].difference != old[0].difference
 
 
-def test_where_ranks_are_missing_nothing_is_answered(write: Write, tmp_path: Path) -> None:
+def test_where_ranks_are_missing_nothing_is_tested(write: Write, tmp_path: Path) -> None:
     first, second = write("a", 2.0), write("b", 4.0)
     (tmp_path / "runs" / "b1" / "ranks.npz").unlink()
     store = MemoryStore()
-    comparer = Comparer(store, tmp_path / "runs")
-    asked = [Question("mrr", "all", first, (second,)), Question("mrr", "all", first, (first,))]
-    missing, there = comparer.about("main", PROTOCOL)(asked)
+    tests = PairedTests(store, tmp_path / "runs")
+    tested = [Hypothesis("mrr", "all", first, (second,)), Hypothesis("mrr", "all", first, (first,))]
+    missing, there = tests.test("main", PROTOCOL, tested)
     assert missing is None
     assert there is not None
 
@@ -200,10 +201,10 @@ def test_ranks_that_come_later_are_used(write: Write, tmp_path: Path) -> None:
     first, second = write("a", 2.0), write("b", 4.0)
     path = tmp_path / "runs" / "b1" / "ranks.npz"
     path.rename(tmp_path / "kept")
-    store, asked = MemoryStore(), [Question("mrr", "all", first, (second,))]
-    assert Comparer(store, tmp_path / "runs").about("main", PROTOCOL)(asked) == [None]
+    store, tested = MemoryStore(), [Hypothesis("mrr", "all", first, (second,))]
+    assert PairedTests(store, tmp_path / "runs").test("main", PROTOCOL, tested) == [None]
     (tmp_path / "kept").rename(path)
-    assert Comparer(store, tmp_path / "runs").about("main", PROTOCOL)(asked) != [None]
+    assert PairedTests(store, tmp_path / "runs").test("main", PROTOCOL, tested) != [None]
 
 
 def test_a_damaged_rank_file_is_named_and_what_lacks_it_is_not_kept(
@@ -212,29 +213,29 @@ def test_a_damaged_rank_file_is_named_and_what_lacks_it_is_not_kept(
     first, second = write("a", 2.0), write("b", 4.0)
     (tmp_path / "runs" / "b1" / "ranks.npz").write_bytes(b"no archive")
     store = MemoryStore()
-    comparer = Comparer(store, tmp_path / "runs")
-    assert comparer.about("main", PROTOCOL)([Question("mrr", "all", first, (second,))]) == [None]
-    (problem,) = comparer.problems
+    tests = PairedTests(store, tmp_path / "runs")
+    assert tests.test("main", PROTOCOL, [Hypothesis("mrr", "all", first, (second,))]) == [None]
+    (problem,) = tests.problems
     assert "b1" in problem
     assert store._comparisons == {}
 
 
-def test_a_store_that_cannot_be_written_still_gets_answers(write: Write, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_still_gets_tests(write: Write, tmp_path: Path) -> None:
     class ReadOnly(MemoryStore):
         def keep_comparisons(self, *_: object) -> None:
             raise MachineError("cannot write here")
 
-    asked = [Question("mrr", "all", write("a", 2.0), (write("b", 4.0),))]
-    assert Comparer(ReadOnly(), tmp_path / "runs").about("main", PROTOCOL)(asked) != [None]
+    tested = [Hypothesis("mrr", "all", write("a", 2.0), (write("b", 4.0),))]
+    assert PairedTests(ReadOnly(), tmp_path / "runs").test("main", PROTOCOL, tested) != [None]
 
 
-def test_progress_is_told_only_when_something_is_compared(write: Write, tmp_path: Path) -> None:
-    store, told = MemoryStore(), []
-    asked = [Question("mrr", "all", write("a", 2.0), (write("b", 4.0),))]
+def test_progress_is_reported_only_when_something_is_compared(write: Write, tmp_path: Path) -> None:
+    store, progress = MemoryStore(), []
+    tested = [Hypothesis("mrr", "all", write("a", 2.0), (write("b", 4.0),))]
 
-    def tell(table: str, done: int, total: int) -> None:
-        told.append((table, done, total))
+    def on_progress(table: str, done: int, total: int) -> None:
+        progress.append((table, done, total))
 
     for _ in range(2):
-        Comparer(store, tmp_path / "runs", tell).about("main", PROTOCOL)(asked)
-    assert told == [("main", 1, 1)]
+        PairedTests(store, tmp_path / "runs", on_progress).test("main", PROTOCOL, tested)
+    assert progress == [("main", 1, 1)]

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.analysis import significance as tests
+from harness.analysis.compare import SideComparison, compare_sides
+from harness.analysis.ranks import RankFiles
+from harness.analysis.sides import Side, StoredSuites, find_sides
 from harness.errors import ConfigError, DataError, MissingDataError
 from harness.evaluation.ranks import Ranks
-from harness.report import significance as tests
-from harness.report.comparing import RankFiles
-from harness.report.sides import Side, find_sides
-from harness.report.versus import Versus, versus
 from harness.store.memory import MemoryStore
 
 Row = Callable[..., list[str]]
@@ -36,9 +36,11 @@ def files(tmp_path: Path) -> RankFiles:
 
 
 @pytest.fixture
-def compare(store: MemoryStore, files: RankFiles) -> Callable[..., Versus]:
-    def compare(*metrics: str, bucket: str = "all") -> Versus:
-        return versus(files, *find_sides(store, "toy:A", "toy:B"), metrics or ("mrr",), bucket)
+def compare(store: MemoryStore, files: RankFiles) -> Callable[..., SideComparison]:
+    def compare(*metrics: str, bucket: str = "all") -> SideComparison:
+        return compare_sides(
+            files, *find_sides(StoredSuites(store), "toy:A", "toy:B"), metrics or ("mrr",), bucket
+        )
 
     return compare
 
@@ -64,7 +66,7 @@ VALUES = {
 @pytest.mark.parametrize("bucket", ["all", "warm", "cold"])
 @pytest.mark.parametrize("metric", METRICS)
 def test_figures_are_those_of_the_ranks(
-    row: Row, files: RankFiles, compare: Callable[..., Versus], metric: str, bucket: str
+    row: Row, files: RankFiles, compare: Callable[..., SideComparison], metric: str, bucket: str
 ) -> None:
     row("A", 4.0)
     row("B", 6.0)
@@ -95,7 +97,7 @@ def test_figures_are_those_of_the_ranks(
     assert (found.triples, found.queries) == (d.shape[1], 2 * d.shape[1])
 
 
-def test_seeds_that_both_have_are_paired(row: Row, compare: Callable[..., Versus]) -> None:
+def test_seeds_that_both_have_are_paired(row: Row, compare: Callable[..., SideComparison]) -> None:
     row("A", 4.0, seeds=(0, 1, 2))
     row("B", 6.0, seeds=(2, 1, 5))
     assert compare().seeds == (1, 2)
@@ -103,7 +105,7 @@ def test_seeds_that_both_have_are_paired(row: Row, compare: Callable[..., Versus
 
 @pytest.mark.parametrize("metric", ["mrr", "mr"])
 def test_better_is_a_higher_value_or_a_lower_rank(
-    row: Row, compare: Callable[..., Versus], metric: str
+    row: Row, compare: Callable[..., SideComparison], metric: str
 ) -> None:
     row("A", 2.0)
     row("B", 40.0)
@@ -112,14 +114,16 @@ def test_better_is_a_higher_value_or_a_lower_rank(
 
 @pytest.mark.parametrize("metric", ["mrr", "mr"])
 def test_worse_is_the_other_way_round(
-    row: Row, compare: Callable[..., Versus], metric: str
+    row: Row, compare: Callable[..., SideComparison], metric: str
 ) -> None:
     row("A", 40.0)
     row("B", 2.0)
     assert compare(metric).metrics[0].answer == "worse"
 
 
-def test_a_difference_within_noise_is_open(row: Row, compare: Callable[..., Versus]) -> None:
+def test_a_difference_within_noise_is_open(
+    row: Row, compare: Callable[..., SideComparison]
+) -> None:
     row("A", 4.0)
     row("B", 4.1)
     (compared,) = compare().metrics
@@ -127,7 +131,9 @@ def test_a_difference_within_noise_is_open(row: Row, compare: Callable[..., Vers
     assert compared.answer == "open"
 
 
-def test_one_seed_is_compared_over_triples_alone(row: Row, compare: Callable[..., Versus]) -> None:
+def test_one_seed_is_compared_over_triples_alone(
+    row: Row, compare: Callable[..., SideComparison]
+) -> None:
     row("A", 2.0, seeds=(0,))
     row("B", 40.0, seeds=(0, 1))
     (compared,) = compare().metrics
@@ -140,7 +146,7 @@ def test_one_seed_is_compared_over_triples_alone(row: Row, compare: Callable[...
 
 
 def test_ranks_that_are_not_here_are_named_with_what_helps(
-    row: Row, files: RankFiles, compare: Callable[..., Versus]
+    row: Row, files: RankFiles, compare: Callable[..., SideComparison]
 ) -> None:
     row("A", 4.0)
     gone = row("B", 4.0)[1]
@@ -150,14 +156,14 @@ def test_ranks_that_are_not_here_are_named_with_what_helps(
 
 
 def test_ranks_of_a_seed_that_is_not_compared_are_not_needed(
-    row: Row, files: RankFiles, compare: Callable[..., Versus]
+    row: Row, files: RankFiles, compare: Callable[..., SideComparison]
 ) -> None:
     row("A", 4.0, seeds=(0, 1))
     (files.runs / row("B", 4.0)[2] / "ranks.npz").unlink()
     assert compare().seeds == (0, 1)
 
 
-def test_another_test_split_is_refused(row: Row, compare: Callable[..., Versus]) -> None:
+def test_another_test_split_is_refused(row: Row, compare: Callable[..., SideComparison]) -> None:
     row("A", 4.0)
     row("B", 4.0, triples=30)
     with pytest.raises(DataError, match="ranks of other triples"):
@@ -165,7 +171,7 @@ def test_another_test_split_is_refused(row: Row, compare: Callable[..., Versus])
 
 
 def test_a_part_of_the_split_that_the_runs_have_not(
-    store: MemoryStore, row: Row, compare: Callable[..., Versus]
+    store: MemoryStore, row: Row, compare: Callable[..., SideComparison]
 ) -> None:
     row("A", 4.0)
     for run_id in row("B", 4.0):
@@ -186,7 +192,7 @@ def test_a_part_of_the_split_that_the_runs_have_not(
     ],
 )
 def test_unknown_names_get_the_nearest(
-    row: Row, compare: Callable[..., Versus], metric: str, bucket: str, told: str
+    row: Row, compare: Callable[..., SideComparison], metric: str, bucket: str, told: str
 ) -> None:
     row("A", 4.0)
     row("B", 4.0)

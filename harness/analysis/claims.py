@@ -9,23 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from harness.analysis.compare import differences
+from harness.analysis.hypotheses import ALPHA
+from harness.analysis.query import parse_metric
+from harness.analysis.ranks import RankFiles, ties_of
+from harness.analysis.sides import RANKED, StoredSuites, find_sides
+from harness.analysis.significance import Finding, holm, verdict
 from harness.config.base import Config
 from harness.config.yaml_source import Origin, read_yaml, validate
 from harness.errors import ConfigError, HarnessError, suggest
 from harness.evaluation.metrics import METRICS
-from harness.report.comparing import RankFiles, ties_of
-from harness.report.definition import parse_metric
-from harness.report.questions import ALPHA
-from harness.report.sides import RANKED, ReadSuite, find_sides, read_suite
-from harness.report.significance import Finding, holm, verdict
-from harness.report.versus import differences
-from harness.store.base import ResultStore
 from harness.store.outcomes import MetricPlace
 
 if TYPE_CHECKING:
@@ -121,19 +120,18 @@ def load_claims(path: Path) -> tuple[Claims, tuple[Origin, ...]]:
 
 
 def check(
-    store: ResultStore, runs: Path, claims: Claims, lines: Sequence[int]
+    suites: StoredSuites, runs: Path, claims: Claims, lines: Sequence[int]
 ) -> tuple[Checked, ...]:
-    """Return what the store says of each claim, in their order.
+    """Check each claim against the store, in order.
 
     Args:
-        store: the results.
+        suites: suites of the store.
         runs: the run folders, which hold the ranks.
         claims: the claims.
         lines: where each stands in its file.
     """
     files = cache(lambda ties: RankFiles(runs, ties))
-    read = cache(partial(read_suite, store))
-    tested = [_tested(store, files, read, *one) for one in zip(claims.claims, lines, strict=True)]
+    tested = [_tested(suites, files, *one) for one in zip(claims.claims, lines, strict=True)]
     decided = [i for i, checked in enumerate(tested) if checked.finding]
     p = [float(found.p) for i in decided if (found := tested[i].finding)]
     for i, adjusted in zip(decided, holm(p) if claims.correction == "holm" else p, strict=True):
@@ -142,16 +140,15 @@ def check(
 
 
 def _tested(
-    store: ResultStore,
+    suites: StoredSuites,
     files: Callable[[Ties], RankFiles],
-    read: ReadSuite,
     claim: Claim,
     line: int,
 ) -> Checked:
     """Return a claim with its difference, its status still open; or why there is none."""
     open_ = Checked(claim, line, "cannot be decided")
     try:
-        first, second = find_sides(store, claim.better, claim.than, claim.dataset, read=read)
+        first, second = find_sides(suites, claim.better, claim.than, claim.dataset)
         ranks, place = files(ties_of(first.protocol)), claim.place
         d = differences(ranks, first, second, place.metric, place.bucket)
     except HarnessError as error:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.report.aggregate import CONFIDENCE
+from harness.analysis.statistics import CONFIDENCE
 
 __all__ = [
     "Effect",

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.report import significance
-from harness.report.significance import Finding, over_both, over_seeds, over_triples, verdict
+from harness.analysis import significance
+from harness.analysis.significance import Finding, over_both, over_seeds, over_triples, verdict
 
 Array = NDArray[np.float64]
 Events = NDArray[np.bool_]

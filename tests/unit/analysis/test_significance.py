@@ -11,8 +11,8 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.power import TTestPower
 
-from harness.report import significance
-from harness.report.significance import (
+from harness.analysis import significance
+from harness.analysis.significance import (
     Finding,
     effect,
     half_of_triples,

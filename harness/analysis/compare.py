@@ -2,7 +2,7 @@
 
 Differences are first minus second in the printed unit (points of percent; ranks of "mr"). What they
 mean, and which test answers what, is in ``docs/statistics.md``; the tests themselves are in
-:mod:`harness.report.significance`.
+:mod:`harness.analysis.significance`.
 """
 
 from __future__ import annotations
@@ -11,20 +11,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from harness.analysis.hypotheses import ALPHA
+from harness.analysis.query import BUCKETS
+from harness.analysis.ranks import RankFiles, common_seeds
+from harness.analysis.sides import RANKED, Side
 from harness.errors import ConfigError, MissingDataError, suggest
 from harness.evaluation.metrics import METRICS
-from harness.report.comparing import RankFiles
-from harness.report.definition import BUCKETS
-from harness.report.questions import ALPHA, common_seeds
-from harness.report.sides import RANKED, Side
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from harness.report.significance import Effect, Finding
+    from harness.analysis.significance import Effect, Finding
 
-__all__ = ["Compared", "Outlook", "Share", "Versus", "check_names", "differences", "versus"]
+__all__ = [
+    "MetricComparison",
+    "Outlook",
+    "Share",
+    "SideComparison",
+    "check_names",
+    "compare_sides",
+    "differences",
+]
 
 Answer = Literal["better", "worse", "open"]
 """Of the first side, at level ``ALPHA``; "open" never says that the two are equal."""
@@ -55,7 +63,7 @@ class Outlook:
 
 
 @dataclass(frozen=True)
-class Compared:
+class MetricComparison:
     """Two sides on one metric.
 
     Attributes:
@@ -93,7 +101,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Versus:
+class SideComparison:
     """Two sides on a dataset.
 
     Attributes:
@@ -110,7 +118,7 @@ class Versus:
     seeds: tuple[int, ...]
     triples: int
     queries: int
-    metrics: tuple[Compared, ...]
+    metrics: tuple[MetricComparison, ...]
 
     @property
     def dataset(self) -> str:
@@ -131,9 +139,9 @@ def check_names(metrics: Sequence[str], bucket: str) -> None:
         raise ConfigError(f"no bucket '{bucket}'{suggest(bucket, BUCKETS)}")
 
 
-def versus(
+def compare_sides(
     files: RankFiles, first: Side, second: Side, metrics: Sequence[str], bucket: str = "all"
-) -> Versus:
+) -> SideComparison:
     """Compare two sides over the seeds that both have.
 
     Args:
@@ -149,15 +157,15 @@ def versus(
     check_names(metrics, bucket)
     paired = [(metric, _paired(files, first, second, metric, bucket)) for metric in metrics]
     _, sides, triples = paired[0][1][0].shape
-    common = tuple(common_seeds(*(side.entry(metrics[0], bucket) for side in (first, second))))
+    common = tuple(common_seeds(*(side.run_values(metrics[0], bucket) for side in (first, second))))
     compared = tuple(_compared(metric, *values) for metric, values in paired)
-    return Versus(first, second, bucket, common, triples, sides * triples, compared)
+    return SideComparison(first, second, bucket, common, triples, sides * triples, compared)
 
 
 def differences(
     files: RankFiles, first: Side, second: Side, metric: str, bucket: str
 ) -> NDArray[np.float64]:
-    """Return first minus second [seeds, triples] in the printed unit; errors as ``versus``."""
+    """Return first minus second [seeds, triples], as printed; errors as ``compare_sides``."""
     return _per_triple(metric, *_paired(files, first, second, metric, bucket))
 
 
@@ -165,7 +173,7 @@ def _paired(
     files: RankFiles, first: Side, second: Side, metric: str, bucket: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the values of both sides, [seeds, sides of a triple, triples] each."""
-    a, b = (side.entry(metric, bucket) for side in (first, second))
+    a, b = (side.run_values(metric, bucket) for side in (first, second))
     part = f"of {bucket} triples " * (bucket != "all")
     if not common_seeds(a, b):
         raise ConfigError(
@@ -183,19 +191,21 @@ def _paired(
         raise MissingDataError(
             f"{files.runs}: the ranks of these runs do not say which triples are {bucket}"
         )
-    if found.first.shape[-1] < 2:
+    if found[0].shape[-1] < 2:
         raise ConfigError(f"one test triple {part}says nothing about others")
-    return found.first, found.second
+    return found
 
 
-def _compared(metric: str, first: NDArray[np.float64], second: NDArray[np.float64]) -> Compared:
-    from harness.report import significance as tests
+def _compared(
+    metric: str, first: NDArray[np.float64], second: NDArray[np.float64]
+) -> MetricComparison:
+    from harness.analysis import significance as tests
 
     factor = METRICS[metric].factor
     d = _per_triple(metric, first, second)
     triples = tests.over_triples(d)
     several = len(d) > 1
-    return Compared(
+    return MetricComparison(
         metric=metric,
         first=float(first.mean()) * factor,
         second=float(second.mean()) * factor,
@@ -231,7 +241,7 @@ def _share(d: NDArray[np.float64], higher_is_better: bool) -> Share:
 
 
 def _outlook(d: NDArray[np.float64]) -> Outlook:
-    from harness.report import significance as tests
+    from harness.analysis import significance as tests
 
     return Outlook(
         tests.seeds_to_settle(d, ALPHA), tests.triples_suffice(d, ALPHA), tests.half_of_triples(d)

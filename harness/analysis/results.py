@@ -10,17 +10,17 @@ from functools import cached_property
 
 from pydantic import ValidationError
 
+from harness.analysis.costs import cost
 from harness.errors import ConfigError, StoreError
 from harness.evaluation.metrics import METRICS
 from harness.plan.spec import Protocol
 from harness.plan.suite import find_suite, load_suite
-from harness.report.costs import cost
 from harness.store.outcomes import MetricPlace, Outcome
 
-__all__ = ["Entry", "Result", "SeedRun", "SuiteResults", "refuse_mixtures"]
+__all__ = ["Result", "RunValues", "SeedRun", "SuiteResults", "refuse_mixtures"]
 
-Entry = Mapping[int, tuple[str, float]]
-"""Seed -> run id and stored value: what a row brings to a comparison."""
+RunValues = Mapping[int, tuple[str, float]]
+"""Seed -> run id and stored value: the runs of a row that a test compares."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ class Result:
         """Why seeds are not planned, each reason once."""
         return tuple(dict.fromkeys(run.reason for run in self.runs if run.reason))
 
-    def entry(self, metric: str, bucket: str = "all") -> Entry:
+    def run_values(self, metric: str, bucket: str = "all") -> RunValues:
         """Return the runs that have a value on the test split, with it, by seed.
 
-        {} of what is not made of ranks: there is nothing to compare query by query.
+        {} of other numbers than metrics of ranks, which cannot be compared query by query.
         """
         if METRICS[metric].source != "metrics":
             return {}

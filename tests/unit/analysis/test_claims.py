@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.claims import Checked, Claim, Claims, check, load_claims
+from harness.analysis.compare import differences
+from harness.analysis.ranks import RankFiles
+from harness.analysis.sides import StoredSuites, find_sides
+from harness.analysis.significance import holm, verdict
 from harness.errors import ConfigError
-from harness.report.claims import Checked, Claim, Claims, check, load_claims
-from harness.report.comparing import RankFiles
-from harness.report.sides import find_sides
-from harness.report.significance import holm, verdict
-from harness.report.versus import differences
 from harness.store.memory import MemoryStore
 
 Row = Callable[..., list[str]]
@@ -35,7 +35,7 @@ def look(store: MemoryStore, tmp_path: Path) -> Look:
             sides = {"better": f"toy:{better}", "than": f"toy:{than}"}
             made.append(Claim(claim=text, **sides, **keys))
         found = Claims(correction=correction, claims=tuple(made))
-        return check(store, tmp_path / "runs", found, range(len(made)))
+        return check(StoredSuites(store), tmp_path / "runs", found, range(len(made)))
 
     return look
 
@@ -99,7 +99,7 @@ def test_p_is_that_of_the_verdict_corrected_over_the_file(
     pairs = {"A > C": ("A", "C"), "B > C": ("B", "C"), "A > B": ("A", "B")}
     raw = []
     for better, than in pairs.values():
-        sides = find_sides(store, f"toy:{better}", f"toy:{than}")
+        sides = find_sides(StoredSuites(store), f"toy:{better}", f"toy:{than}")
         raw.append(float(verdict(differences(files, *sides, "mrr", "all")).p))
     claims: list[tuple[str, dict[str, object]]] = [(text, {}) for text in pairs]
     assert [one.adjusted for one in look(*claims)] == pytest.approx(holm(raw))

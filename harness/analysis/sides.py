@@ -1,9 +1,9 @@
-"""What a user calls the sides of a comparison, and the runs by seed that are meant.
+"""Names of the sides of a comparison, and the runs by seed that they stand for.
 
 A side is a row of a suite, ``SUITE:ROW`` (``main:MoCME``), or runs, ``RUN`` or ``RUN,RUN``:
 
-* SUITE is a suite of the store or a table of ``harness report``; ``SUITE@VARIANT`` means the runs
-  of a suite with ``--set``, by the digest that ``harness run`` printed.
+* SUITE is a suite of the store or an alias (a table of ``harness report``); ``SUITE@VARIANT`` means
+  the runs of a suite with ``--set``, by the digest that ``harness run`` printed.
 * ROW is a row's label in any case, or a registered model of which the suite has one row.
 * RUN is a run's id or its beginning; several runs are the seeds of one setting.
 """
@@ -12,21 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property
 from typing import Any
 
+from harness.analysis.differing import differing, flat
+from harness.analysis.query import BUCKETS, Selection, fetch, wanted
+from harness.analysis.results import Result, RunValues, SeedRun, SuiteResults
 from harness.errors import ConfigError, suggest
 from harness.evaluation.metrics import METRICS
-from harness.report.definition import BUCKETS, wanted
-from harness.report.differing import differing, flat
-from harness.report.files import available
-from harness.report.query import Selection, fetch, suite_of
-from harness.report.results import Entry, Result, SeedRun, SuiteResults
 from harness.store.base import ResultStore, resolve_id
 from harness.store.outcomes import Outcome
 from harness.store.records import Cell
 
-__all__ = ["RANKED", "ReadSuite", "Side", "find_sides", "read_suite"]
+__all__ = ["RANKED", "Side", "StoredSuites", "find_sides"]
 
 RANKED = tuple(name for name, metric in METRICS.items() if metric.source == "metrics")
 """Metrics that are made of ranks: those that can be compared query by query."""
@@ -70,45 +68,51 @@ class Side:
         """Why other seeds cannot be compared."""
         return {r.seed: _why_not(r) for r in self.result.runs if r.seed not in self.tested}
 
-    def entry(self, metric: str, bucket: str) -> Entry:
+    def run_values(self, metric: str, bucket: str) -> RunValues:
         """Return the tested runs that have a value, with it, by seed."""
-        values = self.result.entry(metric, bucket)
+        values = self.result.run_values(metric, bucket)
         return {seed: values[seed] for seed in self.tested if seed in values}
 
 
-ReadSuite = Callable[[str, str], SuiteResults]
-"""Suite and variant -> its results."""
+class StoredSuites:
+    """Suites that sides may name, each read once.
 
+    Args:
+        store: any store.
+        aliases: returns other names of suites (tables) with the suites that they stand for.
+    """
 
-def read_suite(store: ResultStore, name: str, variant: str) -> SuiteResults:
-    """Return what sides are made from; errors as ``fetch``."""
-    return fetch(store, name, READ, Selection(variant))
+    def __init__(
+        self, store: ResultStore, aliases: Callable[[], Mapping[str, str]] = lambda: {}
+    ) -> None:
+        self.store, self.aliases = store, cache(aliases)
+        self.read = cache(self._read)
+
+    def _read(self, name: str, variant: str) -> SuiteResults:
+        return fetch(self.store, name, READ, Selection(variant))
 
 
 def find_sides(
-    store: ResultStore,
+    suites: StoredSuites,
     first: str,
     second: str,
     dataset: str = "",
     seeds: Collection[int] | None = None,
-    read: ReadSuite | None = None,
 ) -> tuple[Side, Side]:
     """Return the runs that two names mean, on the same dataset, with a seed in common.
 
     Args:
-        store: any store.
-        first, second: as the module says.
+        suites: suites of a store.
+        first, second: names, see the module.
         dataset: needed when both have more than one; in any case.
         seeds: which seeds to use; all when None.
-        read: ``read_suite`` of the store, or one that remembers.
 
     Raises:
         ConfigError: a name means nothing (the nearest is offered) or more than one thing, or the
             two cannot be compared (what differs is named).
         StoreError: the runs of a suite cannot stand side by side.
     """
-    read = read or partial(read_suite, store)
-    a, b = (_on_datasets(store, text, seeds, read) for text in (first, second))
+    a, b = (_on_datasets(suites, text, seeds) for text in (first, second))
     name = _dataset(a, b, dataset)
     one, other = a[name], b[name]
     _refuse_incomparable(one, other)
@@ -119,24 +123,19 @@ OnDatasets = Mapping[str, Side]
 """What a name means, by dataset."""
 
 
-def _on_datasets(
-    store: ResultStore, text: str, seeds: Collection[int] | None, read: ReadSuite
-) -> OnDatasets:
+def _on_datasets(suites: StoredSuites, text: str, seeds: Collection[int] | None) -> OnDatasets:
     suite, colon, row = text.partition(":")
-    return _row(store, text, suite, row, seeds, read) if colon else _runs(store, text, seeds)
+    if colon:
+        return _row(suites, text, suite, row, seeds)
+    return _runs(suites.store, text, seeds)
 
 
 def _row(
-    store: ResultStore,
-    text: str,
-    suite: str,
-    row: str,
-    seeds: Collection[int] | None,
-    read: ReadSuite,
+    suites: StoredSuites, text: str, suite: str, row: str, seeds: Collection[int] | None
 ) -> OnDatasets:
     name, _, variant = suite.partition("@")
-    name = _suite(store, text, name, variant)
-    results = read(name, variant)
+    name = _suite(suites, text, name, variant)
+    results = suites.read(name, variant)
     label = _label(text, row, results.results)
     source = f"suite {name}" + f" with --set (variant {variant})" * bool(variant)
     return {r.dataset: Side(text, source, _chosen(r, seeds)) for r in results.row(label)}
@@ -147,12 +146,12 @@ def _chosen(result: Result, seeds: Collection[int] | None) -> Result:
     return replace(result, runs=tuple(r for r in result.runs if seeds is None or r.seed in seeds))
 
 
-def _suite(store: ResultStore, text: str, name: str, variant: str) -> str:
+def _suite(stored: StoredSuites, text: str, name: str, variant: str) -> str:
     """Return the suite that is meant, of which the store has the variant."""
-    held = {(suite, of) for suite, of, _ in store.blocks()}
+    held = {(suite, of) for suite, of, _ in stored.store.blocks()}
     suites = {suite for suite, _ in held}
     if name not in suites:
-        tables = {table: suite_of(store, table) for table in available()}
+        tables = stored.aliases()
         known = suites | {table for table, suite in tables.items() if suite in suites}
         if name not in known:
             near = suggest(name, known) or "; the store has none"

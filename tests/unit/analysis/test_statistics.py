@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.report.aggregate import (
+from harness.analysis.statistics import (
     Change,
     Summary,
     half_width,

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.sides import Side, StoredSuites, find_sides
 from harness.errors import ConfigError, StoreError
 from harness.plan.spec import Protocol
-from harness.report.sides import Side, find_sides
+from harness.report.files import suites_by_table
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell
 
@@ -28,7 +29,7 @@ def ids(side: Side) -> list[str]:
 
 def test_a_row_of_a_suite_is_its_runs_by_seed(store: MemoryStore, row: Row) -> None:
     first, second = row("MoCME"), row("RotatE", seeds=(1, 2, 3))
-    a, b = find_sides(store, "toy:MoCME", "toy:RotatE")
+    a, b = find_sides(StoredSuites(store), "toy:MoCME", "toy:RotatE")
     assert (ids(a), ids(b)) == (first, second)
     assert list(b.tested) == [1, 2, 3]
     assert a.source == "suite toy"
@@ -40,33 +41,38 @@ def test_a_row_is_named_by_label_in_any_case_or_by_model(
 ) -> None:
     expected = row("MoCME", model="moe")
     row("RotatE")
-    assert ids(find_sides(store, text, "toy:RotatE")[0]) == expected
+    assert ids(find_sides(StoredSuites(store), text, "toy:RotatE")[0]) == expected
 
 
 def test_a_label_may_hold_colons_and_commas(store: MemoryStore, row: Row) -> None:
     expected = row("MoCME: mean, bf16", model="mocme")
     row("RotatE")
-    assert ids(find_sides(store, "toy:MoCME: mean, bf16", "toy:RotatE")[0]) == expected
+    assert (
+        ids(find_sides(StoredSuites(store), "toy:MoCME: mean, bf16", "toy:RotatE")[0]) == expected
+    )
 
 
 def test_a_table_stands_for_its_suite(store: MemoryStore, row: Row) -> None:
     expected = row("MoCME", suite="main_table")
     row("RotatE", suite="main_table")
-    assert ids(find_sides(store, "main:MoCME", "main_table:RotatE")[0]) == expected
+    assert (
+        ids(find_sides(StoredSuites(store, suites_by_table), "main:MoCME", "main_table:RotatE")[0])
+        == expected
+    )
 
 
 def test_sides_may_be_of_two_suites_and_of_variants(store: MemoryStore, row: Row) -> None:
     plain, changed = row("RotatE"), row("RotatE", variant="beef")
     other = row("RotatE", suite="other")
-    a, b = find_sides(store, "toy@beef:RotatE", "toy:RotatE")
+    a, b = find_sides(StoredSuites(store), "toy@beef:RotatE", "toy:RotatE")
     assert (ids(a), ids(b)) == (changed, plain)
     assert a.source == "suite toy with --set (variant beef)"
-    assert ids(find_sides(store, "toy:RotatE", "other:RotatE")[1]) == other
+    assert ids(find_sides(StoredSuites(store), "toy:RotatE", "other:RotatE")[1]) == other
 
 
 def test_runs_are_named_by_the_beginnings_of_their_ids(store: MemoryStore, row: Row) -> None:
     first, second = row("MoCME"), row("RotatE")
-    a, b = find_sides(store, f"{first[2][:8]}, {first[0]}", second[0])
+    a, b = find_sides(StoredSuites(store), f"{first[2][:8]}, {first[0]}", second[0])
     assert ids(a) == [first[0], first[2]]
     assert list(a.tested) == [0, 2]
     assert a.label == f"mocme {first[2]} and 1 more"
@@ -76,9 +82,9 @@ def test_runs_are_named_by_the_beginnings_of_their_ids(store: MemoryStore, row: 
 def test_seeds_can_be_chosen(store: MemoryStore, row: Row) -> None:
     first = row("MoCME")
     row("RotatE")
-    a, _ = find_sides(store, "toy:MoCME", "toy:RotatE", seeds={0, 2})
+    a, _ = find_sides(StoredSuites(store), "toy:MoCME", "toy:RotatE", seeds={0, 2})
     assert ids(a) == [first[0], first[2]]
-    a, _ = find_sides(store, ",".join(first), "toy:RotatE", seeds={1})
+    a, _ = find_sides(StoredSuites(store), ",".join(first), "toy:RotatE", seeds={1})
     assert ids(a) == [first[1]]
 
 
@@ -86,12 +92,15 @@ def test_the_dataset_is_the_only_one_in_common_or_is_named(store: MemoryStore, r
     row("MoCME", dataset="mkg-w")
     row("RotatE", dataset="mkg-y")
     row("RotatE", dataset="mkg-w")
-    assert find_sides(store, "toy:MoCME", "toy:RotatE")[1].result.dataset == "mkg-w"
+    assert find_sides(StoredSuites(store), "toy:MoCME", "toy:RotatE")[1].result.dataset == "mkg-w"
     row("MoCME", dataset="mkg-y", suite="two")
     row("MoCME", dataset="mkg-w", suite="two")
     with pytest.raises(ConfigError, match=r"both sides are on mkg-y, mkg-w: name a dataset"):
-        find_sides(store, "two:MoCME", "toy:RotatE")
-    assert find_sides(store, "two:MoCME", "toy:RotatE", "MKG-Y")[0].result.dataset == "mkg-y"
+        find_sides(StoredSuites(store), "two:MoCME", "toy:RotatE")
+    assert (
+        find_sides(StoredSuites(store), "two:MoCME", "toy:RotatE", "MKG-Y")[0].result.dataset
+        == "mkg-y"
+    )
 
 
 def test_what_a_side_lacks_is_told(store: MemoryStore, row: Row) -> None:
@@ -113,7 +122,7 @@ def test_what_a_side_lacks_is_told(store: MemoryStore, row: Row) -> None:
         reason="needs image",
     )
     store.add_cells([missing, none])
-    a, _ = find_sides(store, "toy:MoCME", "toy:RotatE")
+    a, _ = find_sides(StoredSuites(store), "toy:MoCME", "toy:RotatE")
     assert list(a.tested) == [0, 2]
     assert a.lacking == {1: "failed (loss is NaN)", 3: "was not run", 4: "needs image"}
 
@@ -155,20 +164,20 @@ def test_names_that_mean_nothing_get_the_nearest(
         [c.model_copy(update={"suite": "other"}) for c in store.cells("toy", "beef")],
     )
     with pytest.raises(ConfigError, match=told):
-        find_sides(store, text, "toy:RotatE")
+        find_sides(StoredSuites(store), text, "toy:RotatE")
 
 
 def test_an_empty_store_has_no_suites(store: MemoryStore) -> None:
     with pytest.raises(ConfigError, match="no suite or table 'toy'; the store has none"):
-        find_sides(store, "toy:a", "toy:b")
+        find_sides(StoredSuites(store), "toy:a", "toy:b")
 
 
 def test_runs_of_a_side_differ_in_their_seed_alone(store: MemoryStore, row: Row) -> None:
     first, second = row("MoCME"), row("RotatE")
     with pytest.raises(ConfigError, match=rf"{first[0]} and {second[0]} both have seed 0"):
-        find_sides(store, f"{first[0]},{second[0]}", second[1])
+        find_sides(StoredSuites(store), f"{first[0]},{second[0]}", second[1])
     with pytest.raises(ConfigError, match=r"more than the seed: model.name \(mocme and rotate\)"):
-        find_sides(store, f"{first[0]},{second[1]}", second[2])
+        find_sides(StoredSuites(store), f"{first[0]},{second[1]}", second[2])
 
 
 @pytest.mark.parametrize(
@@ -192,31 +201,31 @@ def test_what_differs_is_told(
     row("MoCME")
     row("RotatE", suite="other", **changes)
     with pytest.raises(ConfigError, match=told):
-        find_sides(store, "toy:MoCME", "other:RotatE")
+        find_sides(StoredSuites(store), "toy:MoCME", "other:RotatE")
 
 
 def test_a_suite_whose_runs_are_of_two_protocols_is_refused(store: MemoryStore, row: Row) -> None:
     row("MoCME")
     row("RotatE", protocol=Protocol(ties="optimistic").key)
     with pytest.raises(StoreError, match="different protocols"):
-        find_sides(store, "toy:MoCME", "toy:RotatE")
+        find_sides(StoredSuites(store), "toy:MoCME", "toy:RotatE")
 
 
 def test_a_side_without_a_tested_run_is_refused(store: MemoryStore, row: Row) -> None:
     row("MoCME")
     row("RotatE", status="validated", seeds=(0,))
     with pytest.raises(ConfigError, match="'toy:RotatE' has no tested run: seed 0 was validated"):
-        find_sides(store, "toy:MoCME", "toy:RotatE")
+        find_sides(StoredSuites(store), "toy:MoCME", "toy:RotatE")
 
 
 def test_a_row_is_not_compared_with_itself(store: MemoryStore, row: Row) -> None:
     runs = row("MoCME")
     with pytest.raises(ConfigError, match="are the same runs"):
-        find_sides(store, "toy:MoCME", ",".join(runs))
+        find_sides(StoredSuites(store), "toy:MoCME", ",".join(runs))
 
 
 def test_a_dataset_that_a_side_has_not(store: MemoryStore, row: Row) -> None:
     row("MoCME")
     row("RotatE")
     with pytest.raises(ConfigError, match=r"'toy:MoCME' has no dataset 'atla'; did you mean"):
-        find_sides(store, "toy:MoCME", "toy:RotatE", "atla")
+        find_sides(StoredSuites(store), "toy:MoCME", "toy:RotatE", "atla")

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from harness.analysis.results import Result, SeedRun, SuiteResults
 from harness.plan.study import trial_of
-from harness.report.results import Result, SeedRun, SuiteResults
 
 __all__ = ["best_trials"]
 

@@ -7,15 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.analysis.query import Selection, fetch
+from harness.analysis.ranks import TOLERANCE, ties_of
+from harness.analysis.results import Result, SuiteResults
+from harness.analysis.statistics import Summary, summarise
 from harness.errors import ConfigError, DataError, suggest
 from harness.evaluation.metrics import RANK_METRICS
 from harness.evaluation.ranks import Ranks
 from harness.plan.spec import Protocol
-from harness.report.aggregate import Summary, summarise
-from harness.report.comparing import TOLERANCE, ties_of
-from harness.report.query import Selection, fetch
-from harness.report.results import Result, SuiteResults
-from harness.report.table import TableCell
 from harness.store.base import ResultStore
 from harness.store.files import RANKS
 from harness.store.outcomes import MetricPlace, Outcome
@@ -24,7 +23,6 @@ __all__ = [
     "Gathered",
     "Needs",
     "StoredRanks",
-    "cell_of",
     "chosen_datasets",
     "gather",
     "protocol_of",
@@ -133,22 +131,6 @@ def gather(result: Result | None, value: Callable[[Outcome], float | str | None]
             found.values[run.seed] = given
             found.runs.append(run.run_id)
     return found
-
-
-def cell_of(result: Result | None, found: Gathered, empty: str) -> TableCell:
-    """Return a cell of what was gathered; ``empty`` is the reason where nothing was asked."""
-    summary = found.summary()
-    if result is None or summary is None:
-        return TableCell(reason="; ".join(found.notes) or empty)
-    return TableCell(
-        value=summary.mean,
-        sd=summary.sd,
-        n=summary.n,
-        planned=len(result.planned),
-        features=result.features,
-        notes=found.notes,
-        runs=tuple(found.runs),
-    )
 
 
 def tested_suite(

@@ -1,0 +1,1 @@
+"""Analysis of stored results: values over seeds, costs, tests of differences, claims."""

@@ -1,0 +1,140 @@
+"""Results of a suite, read from the store for a selection of runs and numbers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.analysis.costs import TIMINGS
+from harness.analysis.results import Result, SeedRun, SuiteResults
+from harness.errors import suggest
+from harness.evaluation.metrics import METRICS
+from harness.store.base import ResultStore
+from harness.store.outcomes import MetricPlace, Wanted
+from harness.store.records import Cell
+
+__all__ = [
+    "ALL",
+    "BUCKETS",
+    "Selection",
+    "fetch",
+    "only_validated",
+    "parse_metric",
+    "wanted",
+]
+
+BUCKETS = ("all", "warm", "cold")
+SPLITS = ("test", "valid")
+
+
+def parse_metric(text: str) -> MetricPlace:
+    """Read ``"mrr"``, ``"mrr/cold"`` or ``"valid:mrr"``: split, metric and bucket.
+
+    Raises:
+        ValueError: one of them is unknown; the message offers the nearest.
+    """
+    split, colon, rest = text.rpartition(":")
+    metric, slash, bucket = rest.partition("/")
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric '{metric}'{suggest(metric, METRICS)}")
+    if (colon or slash) and METRICS[metric].source != "metrics":
+        raise ValueError(f"metric '{metric}' has no splits or buckets; write '{metric}'")
+    if slash and bucket not in BUCKETS:
+        raise ValueError(f"unknown bucket '{bucket}'{suggest(bucket, BUCKETS)}")
+    if colon and split not in SPLITS:
+        raise ValueError(f"unknown split '{split}'{suggest(split, SPLITS)}")
+    return MetricPlace(metric, bucket or "all", split or "test")
+
+
+def wanted(metrics: Iterable[str]) -> Wanted:
+    """Return what must be read of a run to show some metrics."""
+    places = [parse_metric(text) for text in metrics]
+    sources = {place.metric: METRICS[place.metric].source for place in places}
+    diagnostics = {name for name, where in sources.items() if where == "diagnostics"}
+    timings = {name for name, where in sources.items() if where == "timings"}
+    costs = "costs" in sources.values()
+    return Wanted(
+        metrics=frozenset(place for place in places if sources[place.metric] == "metrics"),
+        diagnostics=frozenset(diagnostics | ({"best_epoch"} if costs else set())),
+        last_epoch="history" in sources.values(),
+        timings=frozenset(timings | (set(TIMINGS) if costs else set())),
+        history=costs,
+        provenance=costs,
+    )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs of a suite are shown.
+
+    Attributes:
+        variant: digest of the ``--set`` overrides the suite was run with, "" for none.
+        seeds: seeds to average; all when None.
+        datasets: datasets to show, by name or title in any case; all when empty.
+    """
+
+    variant: str = ""
+    seeds: Collection[int] | None = None
+    datasets: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        seeds = "" if self.seeds is None else ",".join(map(str, sorted(self.seeds)))
+        chosen = {"variant": self.variant, "seeds": seeds, "datasets": ",".join(self.datasets)}
+        return " ".join(f"{name}={value}" for name, value in chosen.items() if value)
+
+
+ALL = Selection()
+
+
+def fetch(
+    store: ResultStore,
+    suite: str,
+    metrics: Iterable[str],
+    selection: Selection = ALL,
+    source: str = "",
+    diagnostics: Collection[str] = (),
+) -> SuiteResults:
+    """Return what the store knows of a suite, on all its datasets; damaged records say so.
+
+    Args:
+        store: any store.
+        suite: its name.
+        metrics: what is read of the runs, as definitions write it ("mrr/cold").
+        selection: which runs.
+        source: what the user calls it on the command line; its name when not given.
+        diagnostics: further numbers that are read of the runs, by name.
+
+    Raises:
+        StoreError: the runs cannot stand in one table (see :class:`SuiteResults`).
+    """
+    seeds = selection.seeds
+    cells = [c for c in store.cells(suite, selection.variant) if seeds is None or c.seed in seeds]
+    numbers = wanted(metrics)
+    numbers = numbers._replace(diagnostics=numbers.diagnostics | set(diagnostics))
+    found = store.outcomes({c.run_id for c in cells} - {""}, numbers)
+    grouped: dict[tuple[str, str, str], dict[int, SeedRun]] = defaultdict(dict)
+    for cell, label in zip(cells, _labels(cells), strict=True):
+        known, damage = found.runs.get(cell.run_id), found.problems.get(cell.run_id, "")
+        run = SeedRun(cell.seed, cell.run_id, known, cell.reason, damage)
+        grouped[label, cell.dataset, cell.features][cell.seed] = run
+    results = [
+        Result(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))
+        for (label, dataset, features), runs in grouped.items()
+    ]
+    return SuiteResults(suite, selection.variant, tuple(results), source)
+
+
+def only_validated(results: Sequence[Result]) -> bool:
+    """Tell whether a study has runs of a suite, none of which was chosen to be tested."""
+    return any(r.untested for r in results) and all(r.untested or not r.planned for r in results)
+
+
+def _labels(cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield each cell's row label, with the feature set where a label has several on a dataset."""
+    features: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for cell in cells:
+        features[cell.label, cell.dataset].add(cell.features)
+    mixed = {label for (label, _), names in features.items() if len(names) > 1}
+    for cell in cells:
+        yield f"{cell.label} [{cell.features}]" if cell.label in mixed else cell.label
