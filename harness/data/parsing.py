@@ -6,7 +6,6 @@ checked with array operations and a line is looked at in Python only when it is 
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.encoding import decoded, without_mark
 from harness.errors import DataError, MissingDataError
 
 __all__ = [
@@ -51,14 +51,7 @@ def read_lines(path: Path) -> list[str]:
         MissingDataError: the file is not there.
         DataError: it cannot be read, is empty or is not UTF-8 (with the line).
     """
-    data = _read(path)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file to UTF-8"
-        ) from None
+    text = decoded(_read(path), path, DataError)
     return [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
 
 
@@ -184,12 +177,11 @@ def _read(path: Path) -> bytes:
     if path.exists():
         check_regular(path)
     try:
-        data = path.read_bytes()
+        data = without_mark(path.read_bytes())
     except FileNotFoundError:
         raise MissingDataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    data = data.removeprefix(codecs.BOM_UTF8)  # Windows editors; else part of the first name
     if not data.strip():
         raise DataError(f"{path}: the file is empty")
     return data
