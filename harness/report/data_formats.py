@@ -7,8 +7,10 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
+from harness.report.layout import Layout, lay_out
 from harness.report.table import Column, Part, Table, TableCell, TableRow
 
 __all__ = ["as_json", "csv_table", "json_table"]
@@ -27,13 +29,13 @@ def csv_table(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     headings = [heading.text for heading in table.headings]
-    columns = list(enumerate(table.columns))
-    fields = [f"{_title(c, f)} {f}" for i, c in columns for f in _fields(table, i)]
-    writer.writerow(["group", _safe(table.row_title.lower()), *headings, *fields, "note"])
+    fields = list(_fields(lay_out(table)))
+    titles = [f"{_title(table.columns[i], field)} {field}" for i, field in fields]
+    writer.writerow(["group", _safe(table.row_title.lower()), *headings, *titles, "note"])
     for row in table.rows:
         attributes = [str(a).lower() if isinstance(a, bool) else _safe(a) for a in row.attributes]
         described = [_safe(row.group), _safe(row.label), *attributes]
-        numbers = [_field(row.cells[i], f) for i, _ in columns for f in _fields(table, i)]
+        numbers = [_field(row.cells[i], field) for i, field in fields]
         writer.writerow([*described, *numbers, _safe("; ".join(row.notes))])
     return out.getvalue()
 
@@ -69,16 +71,15 @@ def _title(column: Column, field: str) -> str:
     return " ".join(filter(None, (column.dataset_title, column.title, source)))
 
 
-def _fields(table: Table, column: int) -> Iterator[str]:
-    for part in table.parts(column):
-        yield str(part)
-        if part is Part.MEASURED:
-            yield from ("sd", "half", "seeds")
-            yield from (["mark"] if table.has_marks else [])
-            yield from (["sign"] if table.has_signs else [])
-        if part is Part.CHANGE:
-            yield "change half"
-    yield "note"
+def _fields(layout: Layout) -> Iterator[tuple[int, str]]:
+    """Yield the fields of a line: position of the table column, and name."""
+    measured = ["measured", "sd", "half", "seeds"]
+    measured += ["mark"] * layout.has_marks + ["sign"] * layout.has_signs
+    names = {Part.MEASURED: measured, Part.CHANGE: ["change", "change half"]}
+    for position, members in groupby(layout.columns, key=lambda printed: printed.position):
+        for printed in members:
+            yield from ((position, name) for name in names.get(printed.part, [str(printed.part)]))
+        yield position, "note"
 
 
 def _field(cell: TableCell, field: str) -> str:

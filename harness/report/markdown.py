@@ -7,16 +7,8 @@ from collections.abc import Iterator
 
 from tabulate import tabulate
 
-from harness.report.grid import (
-    BESIDE,
-    Grid,
-    GridCell,
-    GridRow,
-    how_changes_are_taken,
-    lay_out,
-    legend,
-)
-from harness.report.table import Block, Mark, Part, Table
+from harness.report.layout import BESIDE, Layout, PrintedCell, PrintedRow, lay_out
+from harness.report.table import Mark, Table
 
 __all__ = ["markdown"]
 
@@ -26,18 +18,19 @@ MARKED = {Mark.BEST: "**{}**", Mark.SECOND: "<u>{}</u>"}
 
 def markdown(table: Table) -> str:
     """Return the table: best bold, second underlined, footnote letters superscript."""
-    parts = [f"## {_escape(table.title)}"]
-    for block in table.blocks():
-        parts += [f"### {_escape(block.title)}", _block(table, block)]
-    notes = [f"- {note}" for note in _notes(table)]
-    return "\n\n".join([*parts, "\n".join(notes)]).rstrip() + "\n"
+    layout = lay_out(table)
+    paragraphs = [f"## {_escape(table.title)}"]
+    for block in layout.blocks():
+        paragraphs += [f"### {_escape(block.datasets[0].title)}", _block(block)]
+    notes = [f"- {note}" for note in _notes(layout)]
+    return "\n\n".join([*paragraphs, "\n".join(notes)]).rstrip() + "\n"
 
 
-def _block(table: Table, block: Block) -> str:
-    grid = lay_out(table, block.columns)
-    headers = [_escape(table.row_title), *(_escape(h.text) for h in table.headings), *_titles(grid)]
-    align = ["left"] * (1 + len(table.headings)) + ["right"] * len(grid.columns)
-    rows = list(_rows(grid, len(headers)))
+def _block(block: Layout) -> str:
+    described = [block.table.row_title, *(heading.text for heading in block.table.headings)]
+    headers = [*map(_escape, described), *_titles(block)]
+    align = ["left"] * len(described) + ["right"] * len(block.columns)
+    rows = list(_rows(block, len(headers)))
     return tabulate(
         rows,
         headers,
@@ -47,28 +40,28 @@ def _block(table: Table, block: Block) -> str:
     )
 
 
-def _titles(grid: Grid) -> list[str]:
-    if not grid.has_parts:
-        return [column.column.title for column in grid.columns]
-    return [f"{column.column.title} {column.heading}" for column in grid.columns]
+def _titles(block: Layout) -> list[str]:
+    if not block.has_parts:
+        return [printed.column.title for printed in block.columns]
+    return [f"{printed.column.title} {printed.heading}" for printed in block.columns]
 
 
-def _rows(grid: Grid, width: int) -> Iterator[list[str]]:
+def _rows(block: Layout, width: int) -> Iterator[list[str]]:
     group = ""
-    for row in grid.rows:
+    for row in block.rows:
         if row.group != group:
             group = row.group
             yield [f"*{_escape(group)}*" if group else "", *[""] * (width - 1)]
         yield _row(row)
 
 
-def _row(row: GridRow) -> list[str]:
+def _row(row: PrintedRow) -> list[str]:
     attributes = [CHECKS[a] if isinstance(a, bool) else _escape(a) for a in row.attributes]
     label = _escape(row.label) + _superscript(row.letters)
     return [label, *attributes, *(_cell(cell) for cell in row.cells)]
 
 
-def _cell(cell: GridCell) -> str:
+def _cell(cell: PrintedCell) -> str:
     if cell.missing:
         return f"-{_superscript(cell.letters)}"
     number = f"{cell.number} ± {cell.spread}" if cell.spread else cell.number
@@ -77,16 +70,17 @@ def _cell(cell: GridCell) -> str:
     return number + _superscript(",".join(filter(None, (cell.sign, cell.letters))))
 
 
-def _notes(table: Table) -> Iterator[str]:
+def _notes(layout: Layout) -> Iterator[str]:
+    table = layout.table
     if table.source:
         yield f"Published: {_escape(table.source)}."
-    if any(Part.CHANGE in table.parts(i) for i in range(len(table.columns))):
+    if layout.shows_change:
         against = f"'{_escape(table.baseline)}'" if table.baseline else BESIDE
-        yield f"Change: against {against}, {how_changes_are_taken(table)}."
+        yield f"Change: against {against}, {layout.how_changes_are_taken}."
     yield from map(_escape_outside_code, table.notes)
-    if explained := legend(table, "**Bold**:", "<u>underlined</u>:"):
+    if explained := layout.legend("**Bold**:", "<u>underlined</u>:"):
         yield explained
-    for note, letter in table.letters().items():
+    for note, letter in layout.letters.items():
         yield f"{_superscript(letter)} {_escape_outside_code(note)}"
 
 

@@ -105,7 +105,7 @@ def _notes(sources: Sequence[Source], tables: Sequence[Table]) -> Iterator[str]:
     what is said of datasets, whoever ran on them."""
     measured = [set(table.notes) for table in tables if _measures(table)]
     shared = set.intersection(*measured) if len(measured) > 1 else set()
-    titles = tuple(f"{block.title}: " for block in tables[0].blocks())
+    titles = tuple(f"{column.dataset_title}: " for column in tables[0].columns)
     shared |= {note for notes in measured for note in notes if note.startswith(titles)}
     for source, table in zip(sources, tables, strict=True):
         spec, results = source.spec, source.results

@@ -5,10 +5,9 @@ Values are in the printed unit (percent for MRR, Hit@k and AMRI; ranks for MR).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from harness.analysis.statistics import half_width
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from harness.analysis.stored_ranks import Gathered
 
 __all__ = [
-    "Block",
     "Column",
     "Heading",
     "Mark",
@@ -221,14 +219,6 @@ class TableRow:
 
 
 @dataclass(frozen=True)
-class Block:
-    """The columns of one dataset, by position."""
-
-    title: str
-    columns: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Table:
     """Rows by columns, with the footnotes that make the numbers readable.
 
@@ -263,28 +253,6 @@ class Table:
             assert len(row.cells) == len(self.columns), row.label
             assert len(row.attributes) == len(self.headings), row.label
 
-    def parts(self, column: int) -> tuple[Part, ...]:
-        """Return what there is to show in a column; the measurement always. Of sources side by side
-        the first has the published figures, which are those of all."""
-        cells = [row.cells[column] for row in self.rows]
-        alone, leads = not self.columns[column].source, self.leads(column)
-        shown = {
-            Part.PUBLISHED: leads and any(cell.published is not None for cell in cells),
-            Part.MEASURED: True,
-            Part.DIFFERENCE: alone and any(cell.difference is not None for cell in cells),
-            Part.CHANGE: any(cell.change is not None for cell in cells),
-        }
-        return tuple(part for part in Part if shown[part])
-
-    def leads(self, column: int) -> bool:
-        """Tell whether a column is the leftmost of its measure."""
-        return not column or self.columns[column - 1].measure != self.columns[column].measure
-
-    def blocks(self) -> tuple[Block, ...]:
-        """Return the columns dataset by dataset."""
-        groups = groupby(enumerate(self.columns), key=lambda pair: pair[1].dataset_title)
-        return tuple(Block(title, tuple(i for i, _ in pairs)) for title, pairs in groups)
-
     def only(self, columns: Sequence[int]) -> Table:
         """Return the table with some of its columns, by position, without notes on datasets that
         have none of them."""
@@ -297,34 +265,3 @@ class Table:
     def with_shared_notes(self) -> Table:
         """Return the table with the notes that all values of a row share moved to its label."""
         return replace(self, rows=tuple(row.with_shared_notes() for row in self.rows))
-
-    def letters(self) -> dict[str, str]:
-        """Return the footnotes of rows and cells with their letters, in reading order."""
-        texts = dict.fromkeys(self._footnotes())
-        return {text: _letter(i) for i, text in enumerate(texts)}
-
-    @property
-    def has_marks(self) -> bool:
-        """True when some value is marked best or second."""
-        return any(cell.mark for row in self.rows for cell in row.cells)
-
-    @property
-    def has_signs(self) -> bool:
-        """True when some value is better or worse than the row that it is tested against."""
-        return any(cell.sign for row in self.rows for cell in row.cells)
-
-    def _footnotes(self) -> Iterator[str]:
-        for row in self.rows:
-            yield from row.notes
-            for cell in row.cells:
-                yield from cell.footnotes
-
-
-def _letter(position: int) -> str:
-    """Return a, b, ..., z, aa, ab, ..."""
-    text = ""
-    position += 1
-    while position:
-        position, digit = divmod(position - 1, 26)
-        text = chr(ord("a") + digit) + text
-    return text

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, replace
 
+from harness.report.layout import Layout, lay_out
 from harness.report.render import Drawn, render_picture
 from harness.report.table import Table
-from harness.report.templates import TableView, table_view
 
 __all__ = ["Section", "figure_section", "table_section"]
 
@@ -27,8 +27,8 @@ class Section:
     """
 
     anchor: str
-    whole: TableView
-    blocks: tuple[TableView, ...]
+    whole: Layout
+    blocks: tuple[Layout, ...]
     picture: str = ""
     wide: bool = False
     legend: str = ""
@@ -42,9 +42,8 @@ class Section:
 
 def table_section(kind: str, table: Table) -> Section:
     """Return a table; the id of its element begins with ``kind``."""
-    whole = table_view(table)
-    blocks = tuple(table_view(table, block.columns) for block in table.blocks())
-    return Section(f"{kind}-{whole.label}", whole, blocks)
+    layout = lay_out(table)
+    return Section(f"{kind}-{layout.label}", layout, layout.blocks())
 
 
 def figure_section(kind: str, figure: Drawn) -> Section:

@@ -20,6 +20,7 @@ from harness.report.definition import (
     Published,
     RobustnessDefinition,
 )
+from harness.report.layout import lay_out
 from harness.report.query import (
     all_tables,
     named_table,
@@ -179,7 +180,7 @@ def test_published_measured_difference(store: MemoryStore, fill: Fill) -> None:
     assert cell(table, "A").published == 20.0
     assert cell(table, "A").difference == pytest.approx(2.0)
     assert cell(table, "B").published is None
-    assert table.parts(0) == (Part.PUBLISHED, Part.MEASURED, Part.DIFFERENCE)
+    assert lay_out(table).parts == {Part.PUBLISHED, Part.MEASURED, Part.DIFFERENCE}
     assert table.source == "Table 9 of a paper"
 
 
@@ -197,7 +198,7 @@ def test_change_is_against_the_baseline_row(store: MemoryStore, fill: Fill) -> N
     assert cell(table, "less").change == pytest.approx(-2.0)
     assert cell(table, "less").change_half == pytest.approx(12.706, abs=1e-3)
     assert cell(table, "full").change is None
-    assert table.parts(0) == (Part.MEASURED, Part.CHANGE)
+    assert lay_out(table).parts == {Part.MEASURED, Part.CHANGE}
 
 
 BESIDE = {
@@ -222,7 +223,7 @@ def test_a_dataset_stands_beside_the_one_it_is_compared_with(
         "Hit@10",
         "Hit@10 clean",
     ]
-    assert [block.title for block in table.blocks()] == ["Atlas"]
+    assert [span.title for span in lay_out(table).datasets] == ["Atlas"]
     official, cleaned = table.rows[0].cells[:2]
     assert official.change is None
     assert cleaned.change == pytest.approx(-11.0)

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
+from harness.report.layout import lay_out
 from harness.report.render import FORMATS, render, render_all
 from harness.report.table import (
     Column,
@@ -180,7 +181,7 @@ def test_digits_of_a_column_stand_below_each_other() -> None:
 
 def test_every_missing_value_has_a_letter_that_is_explained() -> None:
     rendered = render(MADE_UP)
-    for reason, letter in MADE_UP.letters().items():
+    for reason, letter in lay_out(MADE_UP).letters.items():
         assert f"\n{letter}  {reason}" in rendered
 
 

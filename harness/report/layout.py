@@ -1,0 +1,361 @@
+"""The layout of a table: printed columns, cells and footnotes, from which every format is made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+
+from harness.analysis.hypotheses import ALPHA
+from harness.report.table import Column, Mark, Part, Sign, Table, TableCell
+
+__all__ = [
+    "BESIDE",
+    "Layout",
+    "PrintedCell",
+    "PrintedColumn",
+    "PrintedRow",
+    "Span",
+    "lay_out",
+    "reference",
+]
+
+BESIDE = "the same row on the dataset that the column stands beside"
+"""Reference of changes in a table without a baseline."""
+
+_INTERVAL = "± half of the 95 % interval"
+CHANGES = {
+    (True,): f"seed by seed; {_INTERVAL} (Student's t)",
+    (False,): f"between means over seeds that are not paired; {_INTERVAL} (Welch's t)",
+    (False, True): (
+        "seed by seed where both share their random numbers, else between means; "
+        f"{_INTERVAL} (Student's t, Welch's t)"
+    ),
+}
+"""Whether changes of a table are paired -> how they and their intervals are computed."""
+
+SIGNS = {Sign.BETTER: "†", Sign.WORSE: "‡"}
+
+
+@dataclass(frozen=True)
+class PrintedColumn:
+    """One printed column: a part of a table column.
+
+    Attributes:
+        position: position of the table column.
+        column: the table column.
+        part: what is printed of it.
+        first: True for the leftmost part of a measure.
+    """
+
+    position: int
+    column: Column
+    part: Part
+    first: bool
+
+    @property
+    def source(self) -> str:
+        """Title of the source of a measurement; "" where the table has one source."""
+        return self.column.source if self.part is Part.MEASURED else ""
+
+    @property
+    def heading(self) -> str:
+        """Heading below the measure: the source's title, or the name of the part."""
+        return self.source or str(self.part)
+
+
+@dataclass(frozen=True)
+class PrintedCell:
+    """Printed pieces of one number; all empty where there is none.
+
+    Attributes:
+        number: "34.91", "+1.24".
+        spread: "0.12"; "" for one seed and where all seeds agree exactly (a footnote says so); of a
+            change half its interval.
+        mark: best, second or None.
+        sign: "†" better, "‡" worse than the row that it is tested against; "" otherwise.
+        letters: footnotes.
+        missing: True where a measurement is absent; the letter says why.
+        title: the footnotes in full.
+        runs: ids of the runs behind the number; () for published ones.
+    """
+
+    number: str = ""
+    spread: str = ""
+    mark: Mark | None = None
+    sign: str = ""
+    letters: str = ""
+    missing: bool = False
+    title: str = ""
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PrintedRow:
+    """A row's label with its footnote letters, its attributes, its printed cells."""
+
+    label: str
+    letters: str
+    group: str
+    attributes: tuple[str | bool, ...]
+    cells: tuple[PrintedCell, ...]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A header cell over several printed columns; ``start`` and ``end`` count from 1."""
+
+    title: str
+    start: int
+    end: int
+
+    @property
+    def width(self) -> int:
+        """Number of printed columns."""
+        return self.end - self.start + 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Printed columns and rows of a table, or of some of its columns.
+
+    Attributes:
+        table: the table.
+        columns: printed columns.
+        rows: printed rows, a cell per printed column.
+        letters: letter of each footnote of rows and cells, in reading order.
+    """
+
+    table: Table
+    columns: tuple[PrintedColumn, ...]
+    rows: tuple[PrintedRow, ...]
+    letters: dict[str, str]
+
+    # --- parts of it ----------------------------------------------------------------------
+
+    @cached_property
+    def positions(self) -> tuple[int, ...]:
+        """Positions of the table columns."""
+        return tuple(dict.fromkeys(column.position for column in self.columns))
+
+    def at(self, positions: Collection[int]) -> Layout:
+        """Return the layout of some table columns; footnotes keep their letters."""
+        kept = [i for i, column in enumerate(self.columns) if column.position in positions]
+        rows = [replace(row, cells=tuple(row.cells[i] for i in kept)) for row in self.rows]
+        return replace(self, columns=tuple(self.columns[i] for i in kept), rows=tuple(rows))
+
+    def blocks(self) -> tuple[Layout, ...]:
+        """Return a layout per dataset."""
+        groups = groupby(self.columns, key=lambda printed: printed.column.dataset_title)
+        return tuple(self.at({printed.position for printed in members}) for _, members in groups)
+
+    def groups(self) -> Iterator[tuple[str, list[PrintedRow]]]:
+        """Yield the titles of groups of rows with their rows."""
+        for title, rows in groupby(self.rows, key=lambda row: row.group):
+            yield title, list(rows)
+
+    # --- headers --------------------------------------------------------------------------
+
+    @property
+    def has_parts(self) -> bool:
+        """True when measures have several columns, each with a heading of its own."""
+        return any(c.part is not Part.MEASURED or c.source for c in self.columns)
+
+    @property
+    def datasets(self) -> list[Span]:
+        """Header cells of the datasets."""
+        return self._spans(lambda c: c.dataset_title, lambda c: c.dataset_title)
+
+    @property
+    def measures(self) -> list[Span]:
+        """Header cells of the measures."""
+        return self._spans(lambda c: c.measure, lambda c: c.title)
+
+    def _spans(
+        self, key: Callable[[Column], Hashable], title: Callable[[Column], str]
+    ) -> list[Span]:
+        """Return the header cells over equal neighbours, counted from the labels' column."""
+        numbered = enumerate((c.column for c in self.columns), 2 + len(self.table.headings))
+        spans = []
+        for _, members in groupby(numbered, key=lambda pair: key(pair[1])):
+            columns = list(members)
+            spans.append(Span(title(columns[0][1]), columns[0][0], columns[-1][0]))
+        return spans
+
+    @property
+    def n_columns(self) -> int:
+        """Number of printed columns, labels and attributes included."""
+        return 1 + len(self.table.headings) + len(self.columns)
+
+    @property
+    def label(self) -> str:
+        """Name of the table as a reference in LaTeX and HTML."""
+        return reference(self.table.name)
+
+    # --- explanations ---------------------------------------------------------------------
+
+    @property
+    def parts(self) -> set[Part]:
+        """Parts that some column shows."""
+        return {column.part for column in self.columns}
+
+    @property
+    def shows_change(self) -> bool:
+        """True when there is a column of changes."""
+        return Part.CHANGE in self.parts
+
+    @property
+    def how_changes_are_taken(self) -> str:
+        """Method of the changes of the table and of their intervals; "" without any."""
+        cells = [cell for row in self.table.rows for cell in row.cells if cell.change is not None]
+        return CHANGES.get(tuple(sorted({cell.change_paired for cell in cells})), "")
+
+    @property
+    def has_marks(self) -> bool:
+        """True when some value of the table is marked best or second."""
+        return any(cell.mark for row in self.table.rows for cell in row.cells)
+
+    @property
+    def has_signs(self) -> bool:
+        """True when some value is better or worse than the row that it is tested against."""
+        return any(cell.sign for row in self.table.rows for cell in row.cells)
+
+    def legend(self, best: str, second: str) -> str:
+        """Return the sentences that explain the marks and signs; "" when there are none.
+
+        Args:
+            best, second: appearance of the marks in the format.
+        """
+        explained = []
+        if self.has_marks:
+            explained.append(f"{best} ahead of all other rows, {second} of all but that one")
+        if self.has_signs:
+            better, worse = SIGNS[Sign.BETTER], SIGNS[Sign.WORSE]
+            explained.append(f"{better} better, {worse} worse than {self.table.signs_against}")
+        if not explained:
+            return ""
+        return (
+            f"{'; '.join(explained)}: beyond the noise of seeds and of test triples (paired tests "
+            f"on the ranks, p < {ALPHA:g}, {self._correction})."
+        )
+
+    @property
+    def _correction(self) -> str:
+        if any(column.source for column in self.table.columns):
+            return f"Holm over the tests of each source, {self.table.tests} in all"
+        return f"Holm over {self.table.tests} tests"
+
+
+def reference(name: str) -> str:
+    """Return the name of a table or figure as a reference in LaTeX and HTML."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+
+
+def lay_out(table: Table) -> Layout:
+    """Return the layout of a table.
+
+    A measurement is always printed, beside it what some row has: the published figure, the
+    difference from it, the change. Of sources side by side the first has the published figures,
+    which are those of all.
+    """
+    letters = _letters(table)
+    columns = tuple(
+        PrintedColumn(position, column, part, first=not i and _leads(table, position))
+        for position, column in enumerate(table.columns)
+        for i, part in enumerate(_parts(table, position))
+    )
+    rows = tuple(
+        PrintedRow(
+            label=row.label,
+            letters=_join(row.notes, letters),
+            group=row.group,
+            attributes=row.attributes,
+            cells=tuple(_cell(row.cells[c.position], c, letters) for c in columns),
+        )
+        for row in table.rows
+    )
+    return Layout(table, columns, rows, letters)
+
+
+def _parts(table: Table, position: int) -> list[Part]:
+    cells = [row.cells[position] for row in table.rows]
+    leads, alone = _leads(table, position), not table.columns[position].source
+    printed = {
+        Part.PUBLISHED: leads and any(cell.published is not None for cell in cells),
+        Part.MEASURED: True,
+        Part.DIFFERENCE: alone and any(cell.difference is not None for cell in cells),
+        Part.CHANGE: any(cell.change is not None for cell in cells),
+    }
+    return [part for part in Part if printed[part]]
+
+
+def _leads(table: Table, position: int) -> bool:
+    """Tell whether a column is the leftmost of its measure."""
+    columns = table.columns
+    return not position or columns[position - 1].measure != columns[position].measure
+
+
+def _letters(table: Table) -> dict[str, str]:
+    """Return the letter of each footnote of rows and cells, in reading order."""
+    notes: dict[str, None] = {}
+    for row in table.rows:
+        notes |= dict.fromkeys(row.notes)
+        for cell in row.cells:
+            notes |= dict.fromkeys(cell.footnotes)
+    return {text: _letter(i) for i, text in enumerate(notes)}
+
+
+def _letter(position: int) -> str:
+    """Return a, b, ..., z, aa, ab, ..."""
+    text = ""
+    position += 1
+    while position:
+        position, digit = divmod(position - 1, 26)
+        text = chr(ord("a") + digit) + text
+    return text
+
+
+def _cell(cell: TableCell, printed: PrintedColumn, letters: dict[str, str]) -> PrintedCell:
+    decimals = printed.column.decimals
+    match printed.part:
+        case Part.PUBLISHED:
+            return PrintedCell(_number(cell.published, decimals))
+        case Part.DIFFERENCE:
+            return PrintedCell(_signed(cell.difference, decimals), runs=cell.runs)
+        case Part.CHANGE:
+            half = _number(cell.change_half, decimals)
+            return PrintedCell(_signed(cell.change, decimals), half, runs=cell.runs)
+        case Part.MEASURED:
+            return _measured(cell, decimals, letters)
+
+
+def _measured(cell: TableCell, decimals: int, letters: dict[str, str]) -> PrintedCell:
+    return PrintedCell(
+        number=_number(cell.value, decimals),
+        spread=_number(cell.sd or None, decimals),
+        mark=cell.mark,
+        sign=SIGNS[cell.sign] if cell.sign else "",
+        letters=_join(cell.footnotes, letters),
+        missing=cell.value is None,
+        title="; ".join(cell.footnotes),
+        runs=cell.runs,
+    )
+
+
+def _number(value: float | None, decimals: int) -> str:
+    """Return a number; counts have commas between thousands."""
+    return "" if value is None else f"{value:{'' if decimals else ','}.{decimals}f}"
+
+
+def _signed(value: float | None, decimals: int) -> str:
+    """Return a difference with its sign; no sign where it rounds to zero."""
+    if value is None:
+        return ""
+    text = f"{value:+{'' if decimals else ','}.{decimals}f}"
+    return text if text.strip("+-0.") else text[1:]
+
+
+def _join(notes: Sequence[str], letters: dict[str, str]) -> str:
+    return ",".join(letters[note] for note in notes)
