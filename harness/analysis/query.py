@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from harness.analysis.costs import TIMINGS
+from harness.analysis.hypotheses import HypothesisTest, PairedTests
 from harness.analysis.results import Result, SeedRun, SuiteResults
 from harness.errors import suggest
 from harness.evaluation.metrics import METRICS
@@ -17,6 +19,7 @@ from harness.store.records import Cell
 __all__ = [
     "ALL",
     "BUCKETS",
+    "Results",
     "Selection",
     "fetch",
     "only_validated",
@@ -85,6 +88,38 @@ class Selection:
 
 
 ALL = Selection()
+
+
+@dataclass(frozen=True)
+class Results:
+    """Stored results of selected runs, and the tests of their hypotheses.
+
+    Attributes:
+        store: any store.
+        selection: runs and datasets to show.
+        tests: paired tests behind the marks of tables; nothing is marked without.
+    """
+
+    store: ResultStore
+    selection: Selection = ALL
+    tests: PairedTests | None = None
+
+    def suite(
+        self,
+        name: str,
+        metrics: Iterable[str],
+        source: str = "",
+        diagnostics: Collection[str] = (),
+    ) -> SuiteResults:
+        """Return the results of a suite; arguments and errors as ``fetch``."""
+        return fetch(self.store, name, metrics, self.selection, source, diagnostics)
+
+    def test_of(self, table: str, results: SuiteResults) -> HypothesisTest | None:
+        """Return the test of a table's hypotheses, None where nothing is to be tested."""
+        if self.tests is None or not results.records:
+            return None
+        name = f"{table} {self.selection}".strip()
+        return partial(self.tests.test, name, results.records[0].protocol)
 
 
 def fetch(

@@ -36,6 +36,11 @@ class Summary:
     sd: float | None
     n: int
 
+    @property
+    def half(self) -> float | None:
+        """Half the width of Student's 95 % interval of the mean, None for one seed."""
+        return None if self.sd is None else half_width(self.sd, self.n)
+
 
 @dataclass(frozen=True)
 class Change:
@@ -54,8 +59,7 @@ class Change:
     @classmethod
     def by_seed(cls, differences: Summary) -> Change:
         """Make a change of the differences of paired seeds (Student's interval)."""
-        sd = differences.sd
-        return cls(differences.mean, None if sd is None else half_width(sd, differences.n), True)
+        return cls(differences.mean, differences.half, paired=True)
 
 
 def summarise(values: Sequence[float]) -> Summary:

@@ -113,7 +113,7 @@ def _counted_seeds(seeds: Sequence[int]) -> str:
 def _compared_on(found: SideComparison) -> str:
     part = f"{found.bucket} " * (found.bucket != "all")
     return (
-        f"MetricComparison query by query: {found.triples:,} {part}test triples ({found.queries:,} "
+        f"Compared query by query: {found.triples:,} {part}test triples ({found.queries:,} "
         f"queries), {_counted_seeds(found.seeds)}."
     )
 

@@ -19,6 +19,7 @@ from harness.errors import ConfigError, StoreError, suggest
 
 if TYPE_CHECKING:
     from harness.analysis.query import Selection
+    from harness.report.figure import Figure
     from harness.report.table import Table
     from harness.store.base import ResultStore
 
@@ -135,13 +136,14 @@ def _collecting_nothing() -> Iterator[None]:
 
 def _write_all(results: Path, out: Path, selection: Selection) -> None:
     """Write all artefacts to a folder, say what came of each."""
+    from harness.analysis.query import Results
     from harness.report.everything import artefacts
 
     store = _open(results)
     failed = []
     try:
         with comparing(store, results) as tests:
-            for artefact in artefacts(store, selection, tests):
+            for artefact in artefacts(Results(store, selection, tests)):
                 for name, contents in artefact.files.items():
                     _write(out / name, contents)
                 if artefact.error:
@@ -178,26 +180,28 @@ class _Asked:
         Raises:
             ConfigError, StoreError: as the queries and renderers; the store has nothing to show.
         """
+        from harness.analysis.query import Results
         from harness.report import query, render
 
         render.check_format(self.format, drawn=bool(self.figures))
         if self.drawn and (len(self.figures) > 1 or self.tables):
             raise ConfigError("a picture holds one figure; name it with --figure")
-        figures = [query.named_figure(store, name, selection) for name in self.figures]
         with comparing(store, folder) as tests:
+            stored = Results(store, selection, tests)
+            figures = [query.named_figure(stored, name) for name in self.figures]
             if self.tables or self.figures:
                 tables = [
                     self.reranked.table(store, folder, name, selection)
                     if name in RERANKED
-                    else query.named_table(store, name, selection, tests)
+                    else query.named_table(stored, name)
                     for name in self.tables
                 ]
             else:
-                tables = query.all_tables(store, selection, tests, _tell_untested)
+                tables = query.all_tables(stored, _tell_untested)
         self._check(store, folder, selection.variant, bool(tables or figures))
         if self.drawn:
             return render.render_picture(figures[0], self.format)
-        shown: list[Table | render.Drawn] = [*tables, *figures]
+        shown: list[Table | Figure] = [*tables, *figures]
         return render.render_all(shown, self.format)
 
     def write_page(self, store: ResultStore, folder: Path, selection: Selection, out: Path) -> None:
@@ -212,6 +216,7 @@ class _Asked:
         from rich.text import Text
 
         from harness.analysis.hypotheses import PairedTests
+        from harness.analysis.query import Results
         from harness.report.page import page
         from harness.report.templates import counted
 
@@ -226,13 +231,11 @@ class _Asked:
                 lambda table, done, total: say(f"comparing {table}, {done} of {total}"),
             )
             made = page(
-                store,
+                Results(store, selection, tests),
                 self.tables,
                 self.figures,
-                selection,
                 runs=folder / "runs",
                 made=datetime.now().astimezone(),
-                tests=tests,
                 say=say,
             )
         for problem in tests.problems:
@@ -290,19 +293,13 @@ def show_suite(store: ResultStore, folder: Path, suite: str) -> None:
 
 
 def _list() -> None:
-    from harness.report.definition import (
-        ComplexityDefinition,
-        FigureDefinition,
-        RobustnessDefinition,
-    )
     from harness.report.files import available, load_any
 
     lines = {name: f"{name:<12} {'table':<7} {title}" for name, title in RERANKED.items()}
     for name in available():
         definition = load_any(name)
-        kind = "figure" if isinstance(definition, FigureDefinition) else "table"
-        both = isinstance(definition, ComplexityDefinition | RobustnessDefinition)
-        kind = "both" if both else kind
+        kind = "figure" if definition.is_figure else "table"
+        kind = "both" if definition.is_figure and definition.is_table else kind
         lines[name] = f"{name:<12} {kind:<7} {definition.title}"
     for name in sorted(lines):
         typer.echo(lines[name])

@@ -63,13 +63,13 @@ class Reranked:
             selection: which runs and datasets.
 
         Raises:
-            ConfigError, StoreError: as ``harness.report.breakdown`` and ``protocols``.
+            ConfigError, StoreError: as ``harness.report.tables.breakdown`` and ``protocols``.
         """
         if name == BREAKDOWN:
-            from harness.report.breakdown import breakdown
+            from harness.report.tables.breakdown import breakdown
 
             how = {"metric": self.metric, "suite": self.suite}
             return breakdown(store, folder / "runs", self.by, selection=selection, **how)
-        from harness.report.protocols import protocols
+        from harness.report.tables.protocols import protocols
 
         return protocols(store, folder / "runs", suite=self.suite, selection=selection)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.analysis.statistics import half_width, paired_change
+from harness.analysis.statistics import paired_change
 from harness.errors import ConfigError
 from harness.store.base import ResultStore
 from harness.studies.results import SearchResult, TrialResult, importances
@@ -227,9 +227,7 @@ def _told_apart(search: SearchResult, best: TrialResult) -> Iterator[str]:
 def _is_ahead(best: TrialResult, other: TrialResult) -> bool:
     """Tell whether the 95 % interval of the difference, seed by seed, lies above zero."""
     change = paired_change(best.values, other.values)
-    if change is None or change.sd is None:
-        return False
-    return change.mean > half_width(change.sd, change.n)
+    return change is not None and change.half is not None and change.mean > change.half
 
 
 def _text(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -13,6 +13,7 @@ from harness.errors import suggest
 from harness.plan.complexity import Factor, Stage
 
 __all__ = [
+    "KINDS",
     "STATISTICS",
     "AttributeSpec",
     "Axis",
@@ -27,10 +28,12 @@ __all__ = [
     "Landmark",
     "Published",
     "PublishedTable",
+    "ReportDefinition",
     "RobustnessDefinition",
     "RowSpec",
     "SourceSpec",
     "StageRow",
+    "SuiteDefinition",
 ]
 
 
@@ -115,15 +118,42 @@ class SourceSpec(Config):
         return self
 
 
-class Definition(Config):
-    """A table: the suite whose runs fill it and the rows and columns it shows."""
+class ReportDefinition(Config):
+    """A table, a figure, or a figure with its table: a file of ``reports/``."""
+
+    key: ClassVar[str] = ""
+    """Key that only this kind of definition has."""
+    is_table: ClassVar[bool] = True
+    is_figure: ClassVar[bool] = False
 
     name: str = ""
     """File name without ``.yaml``; set when the file is read."""
     title: str
-    """Printed above the table."""
+    """Printed above the table; the first sentence of a figure's caption."""
+    footnotes: tuple[str, ...] = ()
+    """Printed below the table or with the figure."""
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """Names of the suites and studies whose cells are shown."""
+        return ()
+
+
+class SuiteDefinition(ReportDefinition):
+    """A table or figure of a suite's cells."""
+
     suite: str
     """Name of the suite whose cells are shown."""
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """Names of the suites and studies whose cells are shown."""
+        return (self.suite,)
+
+
+class Definition(SuiteDefinition):
+    """A table: the suite whose runs fill it and the rows and columns it shows."""
+
     sources: tuple[SourceSpec, ...] = ()
     """Suites and studies side by side, for each metric in this order, ``suite`` among them; marks
     compare rows within one of them."""
@@ -146,8 +176,6 @@ class Definition(Config):
     tested against ``baseline``."""
     floors: tuple[str, ...] = ("Lookup", "Popularity")
     """Labels of rows that learn nothing: a value below one of them has a footnote."""
-    footnotes: tuple[str, ...] = ()
-    """Printed below the table."""
     row_title: str = "Method"
     """Heading of the rows' labels."""
 
@@ -242,18 +270,16 @@ class Landmark(Config):
     """What it is ("best in the paper")."""
 
 
-class FigureDefinition(Config):
+class FigureDefinition(SuiteDefinition):
     """A figure: the suite whose runs it shows, against the settings that the suite varies."""
 
-    name: str = ""
-    """File name without ``.yaml``; set when the file is read."""
-    title: str
-    """The caption's first sentence."""
+    key = "figure"
+    is_table = False
+    is_figure = True
+
     figure: Literal["lines", "heatmap"]
     """lines: metrics against x, a panel per metric and a line per dataset; heatmap: metrics over x
     and y, a panel per dataset and metric."""
-    suite: str
-    """Name of the suite whose cells are shown."""
     model: str
     """Registered model whose settings the suite varies."""
     x: Axis
@@ -272,8 +298,6 @@ class FigureDefinition(Config):
     """Points that the picture points out."""
     width: Literal["column", "page"] = "column"
     """Of the picture: 3.3 or 7 inches."""
-    footnotes: tuple[str, ...] = ()
-    """Printed with the figure."""
 
     @model_validator(mode="after")
     def _consistent(self) -> FigureDefinition:
@@ -307,19 +331,15 @@ STATISTICS = (
 """What can be counted of a dataset: its sizes, and the entities that have a modality or a name."""
 
 
-class DatasetsDefinition(Config):
-    """A table of datasets: what is published of them beside what their files hold."""
+class DatasetsDefinition(ReportDefinition):
+    """A table of datasets: published statistics beside those of the files."""
 
-    name: str = ""
-    """File name without ``.yaml``; set when the file is read."""
-    title: str
-    """Printed above the table."""
+    key = "statistics"
+
     statistics: Annotated[tuple[str, ...], Field(min_length=1)]
     """Columns, of ``STATISTICS``."""
     datasets: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names or aliases, in order."""
-    footnotes: tuple[str, ...] = ()
-    """Printed below the table."""
 
     @model_validator(mode="after")
     def _consistent(self) -> DatasetsDefinition:
@@ -351,26 +371,18 @@ class StageRow(Config):
         return self.stage, self.name or self.stage
 
 
-class ComplexityDefinition(Config):
-    """A table and a figure of how stages grow with each size, beside what a paper claims."""
+class ComplexityDefinition(ReportDefinition):
+    """A table and a figure of how stages grow with each size, beside a paper's claims."""
 
-    name: str = ""
-    """File name without ``.yaml``; set when the file is read."""
-    title: str
-    """Printed above the table."""
+    key = "benchmark"
+    is_figure = True
+
     benchmark: str
     """Name of the suite whose newest measurement is shown."""
     rows: Annotated[tuple[StageRow, ...], Field(min_length=1)]
     """Rows in order; the figure draws those of the stage "fusion"."""
     width: Literal["column", "page"] = "column"
     """Of the picture: 3.3 or 7 inches."""
-    footnotes: tuple[str, ...] = ()
-    """Printed below the table."""
-
-    @property
-    def figure(self) -> str:
-        """Kind of the picture."""
-        return "complexity"
 
     @model_validator(mode="after")
     def _consistent(self) -> ComplexityDefinition:
@@ -391,15 +403,15 @@ class Condition(Config):
     """What is varied, below the horizontal axis ("share of entities without")."""
 
 
-class RobustnessDefinition(Config):
-    """A table and a figure of a metric, and of the weights of modalities, by what is wrong."""
+class RobustnessDefinition(SuiteDefinition):
+    """A table and a figure of a metric, and of modality weights, by the corruption of features.
 
-    name: str = ""
-    """File name without ``.yaml``; set when the file is read."""
-    title: str
-    """Printed above the table."""
-    suite: str
-    """Name of the suite whose cells are shown; its variations are the amounts."""
+    The variations of the suite are the amounts of corruption.
+    """
+
+    key = "conditions"
+    is_figure = True
+
     conditions: Annotated[tuple[Condition, ...], Field(min_length=1)]
     """Parts of the table and panels of the figure, in order."""
     metric: MetricName = "mrr"
@@ -410,8 +422,6 @@ class RobustnessDefinition(Config):
     """Datasets in order; others that the suite has follow."""
     width: Literal["column", "page"] = "column"
     """Of the picture: 3.3 or 7 inches."""
-    footnotes: tuple[str, ...] = ()
-    """Printed below the table."""
 
     @model_validator(mode="after")
     def _consistent(self) -> RobustnessDefinition:
@@ -422,11 +432,6 @@ class RobustnessDefinition(Config):
                     f"dataset '{dataset.name}': {key}: curves do not show it; leave it out"
                 )
         return self
-
-    @property
-    def figure(self) -> str:
-        """Kind of the picture."""
-        return "robustness"
 
 
 class PublishedTable(Config):
@@ -515,6 +520,15 @@ class Published(Config):
     """Tables of results by name."""
     complexity: PublishedClaims = PublishedClaims(caption="", claims={})
     """What the paper says of time."""
+
+
+KINDS: tuple[type[ReportDefinition], ...] = (
+    FigureDefinition,
+    DatasetsDefinition,
+    ComplexityDefinition,
+    RobustnessDefinition,
+)
+"""Kinds of definitions that have a key of their own; all others are a :class:`Definition`."""
 
 
 def _all_metrics(metrics: Sequence[str], datasets: Sequence[DatasetSpec]) -> tuple[str, ...]:

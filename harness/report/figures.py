@@ -12,7 +12,7 @@ import io
 import math
 import statistics
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product, zip_longest
 from typing import Any, TypeVar
 
@@ -23,20 +23,19 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from harness.analysis.query import parse_metric
-from harness.analysis.statistics import Summary, half_width, summarise
+from harness.analysis.statistics import Summary, summarise
 from harness.evaluation.metrics import METRICS
 from harness.plan.complexity import FACTORS, Factor
-from harness.report.complexity import Complexity, Line
 from harness.report.definition import Axis, AxisValue, Landmark
 from harness.report.figure import Figure
-from harness.report.robustness import Curve, Panel, Robustness
-from harness.report.sweep import Point, value_text
 from harness.report.table import Column, TableCell
+from harness.report.tables.complexity import Complexity, Line
+from harness.report.tables.robustness import Curve, Panel, Robustness
+from harness.report.tables.sweep import Point, SweepFigure, value_text
 
 __all__ = ["draw", "picture"]
 
 T = TypeVar("T")
-Drawn = Figure | Complexity | Robustness
 
 COLUMN, PAGE = 3.3, 7.0
 """Widths in inches."""
@@ -67,7 +66,7 @@ DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)),
 DPI = 300
 
 
-def picture(figure: Drawn, format: str) -> bytes:  # noqa: A002 - the option's name
+def picture(figure: Figure, format: str) -> bytes:  # noqa: A002 - the option's name
     """Return the file of a figure: png (300 dots per inch), pdf or svg.
 
     Two calls return the same bytes; the file bears no date.
@@ -81,16 +80,16 @@ def picture(figure: Drawn, format: str) -> bytes:  # noqa: A002 - the option's n
     return stream.getvalue()
 
 
-def draw(figure: Drawn) -> Picture:
+def draw(figure: Figure) -> Picture:
     """Return the picture of a figure that has something to show."""
     assert not figure.why_empty
-    return KINDS[figure.definition.figure](figure)
+    return figure.draw()
 
 
 # --- lines --------------------------------------------------------------------------------
 
 
-def lines(figure: Figure) -> Picture:
+def lines(figure: SweepFigure) -> Picture:
     """Draw a panel per metric, one below the other; a line per dataset.
 
     The band is the 95 % interval of the mean; hollow markers are published values.
@@ -114,7 +113,7 @@ def lines(figure: Figure) -> Picture:
     return drawn
 
 
-def _line(panel: Axes, figure: Figure, position: int, order: int) -> None:
+def _line(panel: Axes, figure: SweepFigure, position: int, order: int) -> None:
     """Add one dataset's line, its band and its published values to a panel."""
     cells = [row.cells[position] for row in figure.table.rows]
     places = _places(figure.definition.x, [x for x, _ in figure.points])
@@ -139,11 +138,11 @@ def _line(panel: Axes, figure: Figure, position: int, order: int) -> None:
 def _interval(cell: TableCell) -> tuple[float, float]:
     """Return the 95 % interval of a mean; the value itself for one seed."""
     assert cell.value is not None
-    half = half_width(cell.sd, cell.n) if cell.sd is not None else 0.0
+    half = cell.half or 0.0
     return cell.value - half, cell.value + half
 
 
-def _x_axis(panel: Axes, figure: Figure) -> None:
+def _x_axis(panel: Axes, figure: SweepFigure) -> None:
     axis = figure.definition.x
     values = _distinct(x for x, _ in figure.points)
     panel.set_xlabel(_title(axis))
@@ -172,7 +171,7 @@ def _legend(panels: Sequence[Axes]) -> tuple[list[Any], list[str]]:
 # --- heat maps ----------------------------------------------------------------------------
 
 
-def heatmap(figure: Figure) -> Picture:
+def heatmap(figure: SweepFigure) -> Picture:
     """Draw a panel per dataset and metric, two side by side in a column and four on a page.
 
     Values stand in the cells, invalid pairs are hatched, the best of a metric is boxed. What lacks
@@ -194,7 +193,7 @@ def heatmap(figure: Figure) -> Picture:
     return drawn
 
 
-def _keys(figure: Figure) -> list[Rectangle]:
+def _keys(figure: SweepFigure) -> list[Rectangle]:
     """Return what the legend of a heat map explains."""
     definition = figure.definition
     assert definition.y is not None
@@ -216,7 +215,7 @@ LANDMARK: dict[str, Any] = {
 INVALID: dict[str, Any] = {"facecolor": "0.93", "edgecolor": "0.6", "hatch": "////", "linewidth": 0}
 
 
-def _map(panel: Axes, figure: Figure, position: int) -> None:
+def _map(panel: Axes, figure: SweepFigure, position: int) -> None:
     """Fill a panel with the cells of one column of the table."""
     definition, column = figure.definition, figure.table.columns[position]
     assert definition.y is not None
@@ -251,7 +250,7 @@ def _map(panel: Axes, figure: Figure, position: int) -> None:
     panel.tick_params(length=0)
 
 
-def _values(figure: Figure, position: int) -> tuple[dict[Point, float], dict[Point, float]]:
+def _values(figure: SweepFigure, position: int) -> tuple[dict[Point, float], dict[Point, float]]:
     """Return the means of a column, and those over all seeds: others do not compare with them."""
     cells = [row.cells[position] for row in figure.table.rows]
     pairs = zip(figure.points, cells, strict=True)
@@ -260,7 +259,7 @@ def _values(figure: Figure, position: int) -> tuple[dict[Point, float], dict[Poi
     return {point: value for point, _, value in held}, whole
 
 
-def _landmarks(figure: Figure) -> list[Landmark]:
+def _landmarks(figure: SweepFigure) -> list[Landmark]:
     return [mark for mark in figure.definition.landmarks if (mark.x, mark.y) in figure.points]
 
 
@@ -292,7 +291,7 @@ def _title(axis: Axis) -> str:
     return axis.latex or axis.label
 
 
-def _panel_title(figure: Figure, column: Column) -> str:
+def _panel_title(figure: SweepFigure, column: Column) -> str:
     title = f"{'Validation ' if column.split == 'valid' else ''}{column.title} (%)"
     several = len({c.dataset_title for c in figure.table.columns}) > 1
     return f"{column.dataset_title}: {title}" if several else title
@@ -423,7 +422,7 @@ def _curves(
             continue
         style = styles[curve.label]
         axis.plot(xs, [c.mean for c in cells], label=curve.label, markersize=3, **style)
-        halves = [half_width(c.sd, c.n) if c.sd is not None else 0.0 for c in cells]
+        halves = [cell.half or 0.0 for cell in cells]
         low, high = (
             [cell.mean + sign * half for cell, half in zip(cells, halves, strict=True)]
             for sign in (-1, 1)
@@ -444,16 +443,7 @@ def _measured_points(
     return [x for x in found if found[x]], [summarise(v) for v in found.values() if v]
 
 
-KINDS: dict[str, Callable[[Any], Picture]] = {
-    "lines": lines,
-    "heatmap": heatmap,
-    "complexity": complexity,
-    "robustness": robustness,
-}
-"""By ``figure`` in the definition."""
-
-
-def _width(figure: Drawn) -> float:
+def _width(figure: Figure) -> float:
     return PAGE if figure.wide else COLUMN
 
 

@@ -13,16 +13,15 @@ from pathlib import Path
 from harness.config.yaml_source import load_yaml, read_yaml, validate
 from harness.errors import ConfigError, suggest
 from harness.report.definition import (
+    KINDS,
     ComplexityDefinition,
-    DatasetsDefinition,
     Definition,
     FigureDefinition,
     Published,
-    RobustnessDefinition,
+    ReportDefinition,
 )
 
 __all__ = [
-    "AnyDefinition",
     "available",
     "find",
     "load_any",
@@ -32,10 +31,6 @@ __all__ = [
     "shipped_folder",
     "suites_by_table",
 ]
-
-TableDefinition = Definition | DatasetsDefinition | ComplexityDefinition | RobustnessDefinition
-PictureDefinition = FigureDefinition | ComplexityDefinition | RobustnessDefinition
-AnyDefinition = TableDefinition | PictureDefinition
 
 FOLDER = Path("reports")
 PUBLISHED = "published"
@@ -84,7 +79,7 @@ def find(name: str) -> Path:
     return known[name]
 
 
-def load_any(name: str) -> AnyDefinition:
+def load_any(name: str) -> ReportDefinition:
     """Read and check the definition of a table or a figure.
 
     Raises:
@@ -94,32 +89,32 @@ def load_any(name: str) -> AnyDefinition:
     return _definition(path.resolve(), path)
 
 
-def load_definition(name: str) -> TableDefinition:
+def load_definition(name: str) -> ReportDefinition:
     """Read and check the definition of a table.
 
     Raises:
         ConfigError: as ``load_any``; or it is a figure.
     """
     definition = load_any(name)
-    if isinstance(definition, FigureDefinition):
+    if not definition.is_table:
         raise ConfigError(f"'{name}' is a figure, not a table: --figure {name}")
     return definition
 
 
-def load_figure(name: str) -> PictureDefinition:
+def load_figure(name: str) -> ReportDefinition:
     """Read and check the definition of a figure.
 
     Raises:
         ConfigError: as ``load_any``; or it is a table.
     """
     definition = load_any(name)
-    if not isinstance(definition, PictureDefinition):
+    if not definition.is_figure:
         raise ConfigError(f"'{name}' is a table, not a figure: --table {name}")
     return definition
 
 
 @cache
-def _definition(resolved: Path, path: Path) -> AnyDefinition:
+def _definition(resolved: Path, path: Path) -> ReportDefinition:
     """Read a definition once; ``resolved`` tells it from another working directory's."""
     document = read_yaml(path)
     if isinstance(document.data, dict) and "name" in document.data:
@@ -135,16 +130,10 @@ def _definition(resolved: Path, path: Path) -> AnyDefinition:
     return definition.model_copy(update={"name": path.stem})
 
 
-def _kind(data: object) -> type[AnyDefinition]:
-    """Return what a file describes, told by the key that only this kind has."""
+def _kind(data: object) -> type[ReportDefinition]:
+    """Return the kind of a definition, by the key that only this kind has."""
     keys = data if isinstance(data, dict) else {}
-    kinds: dict[str, type[AnyDefinition]] = {
-        "figure": FigureDefinition,
-        "statistics": DatasetsDefinition,
-        "benchmark": ComplexityDefinition,
-        "conditions": RobustnessDefinition,
-    }
-    return next((kind for key, kind in kinds.items() if key in keys), Definition)
+    return next((kind for kind in KINDS if kind.key in keys), Definition)
 
 
 def load_published() -> Published:

@@ -7,17 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 from harness.errors import ConfigError, StoreError, suggest
-from harness.report.complexity import Complexity
 from harness.report.data_formats import as_json, csv_table, json_table
 from harness.report.figure import Figure
-from harness.report.robustness import Robustness
 from harness.report.table import Table
 
 __all__ = [
     "FORMATS",
     "PICTURES",
     "SUFFIXES",
-    "Drawn",
     "Format",
     "check_format",
     "render",
@@ -27,8 +24,6 @@ __all__ = [
 
 Format = Literal["text", "markdown", "latex", "html", "csv", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
-Drawn = Figure | Complexity | Robustness
-"""What has a picture."""
 PICTURES = ("png", "pdf", "svg")
 """Formats of figures that are drawn; the others print a figure's data."""
 SUFFIXES = {"text": "txt", "markdown": "md", "latex": "tex"}
@@ -53,7 +48,7 @@ def check_format(format: str, *, drawn: bool = False) -> None:  # noqa: A002
     raise ConfigError(f"unknown format '{format}'{suggest(format, known)}")
 
 
-def render_picture(figure: Drawn, format: str) -> bytes:  # noqa: A002
+def render_picture(figure: Figure, format: str) -> bytes:  # noqa: A002
     """Return a figure as a file.
 
     Args:
@@ -69,12 +64,12 @@ def render_picture(figure: Drawn, format: str) -> bytes:  # noqa: A002
     return figures.picture(figure, format)
 
 
-def _refuse_empty(figure: Drawn) -> None:
+def _refuse_empty(figure: Figure) -> None:
     if why := figure.why_empty:
         raise StoreError(f"figure '{figure.table.name}' has nothing to draw: {why}")
 
 
-def render(table: Table | Drawn, format: str = "text") -> str:  # noqa: A002 - the option's name
+def render(table: Table | Figure, format: str = "text") -> str:  # noqa: A002 - the option's name
     """Return one table, or the data of a figure, ending in a newline.
 
     Raises:
@@ -83,7 +78,7 @@ def render(table: Table | Drawn, format: str = "text") -> str:  # noqa: A002 - t
     return render_all([table], format)
 
 
-def render_all(shown: Sequence[Table | Drawn], format: str = "text") -> str:  # noqa: A002
+def render_all(shown: Sequence[Table | Figure], format: str = "text") -> str:  # noqa: A002
     """Return tables and figures as one document.
 
     A figure is its data, with its picture in HTML; in LaTeX it is a float that includes the file
@@ -94,7 +89,7 @@ def render_all(shown: Sequence[Table | Drawn], format: str = "text") -> str:  # 
         StoreError: LaTeX of a figure that has nothing to draw.
     """
     check_format(format)
-    tables = [item.table if isinstance(item, Drawn) else item for item in shown]
+    tables = [item.table if isinstance(item, Figure) else item for item in shown]
     if format == "html":
         from harness.report.templates import html
 
@@ -112,13 +107,13 @@ def render_all(shown: Sequence[Table | Drawn], format: str = "text") -> str:  # 
     return "\n".join(map(_plain_renderer(format), tables))
 
 
-def _pictures(shown: Sequence[Table | Drawn]) -> dict[str, str]:
+def _pictures(shown: Sequence[Table | Figure]) -> dict[str, str]:
     """Return the pictures of the figures that have something to draw, by name."""
-    drawn = [item for item in shown if isinstance(item, Drawn) and not item.why_empty]
+    drawn = [item for item in shown if isinstance(item, Figure) and not item.why_empty]
     return {figure.table.name: render_picture(figure, "svg").decode() for figure in drawn}
 
 
-def _latex(item: Table | Drawn) -> str:
+def _latex(item: Table | Figure) -> str:
     from harness.report.templates import latex, latex_figure
 
     if isinstance(item, Table):

@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Any
 
-from harness.analysis.statistics import half_width
-
-if TYPE_CHECKING:
-    from harness.analysis.results import Result
-    from harness.analysis.stored_ranks import Gathered
+from harness.analysis.statistics import Summary, half_width
 
 __all__ = [
     "Column",
@@ -26,7 +22,6 @@ __all__ = [
     "Table",
     "TableCell",
     "TableRow",
-    "cell_of",
 ]
 
 
@@ -158,6 +153,11 @@ class TableCell:
     notes: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, summary: Summary, **fields: Any) -> TableCell:
+        """Make the cell of a measurement over seeds, with further fields."""
+        return cls(value=summary.mean, sd=summary.sd, n=summary.n, **fields)
+
     @property
     def half(self) -> float | None:
         """Half the width of the 95 % interval of the mean over seeds, None for fewer than two."""
@@ -174,22 +174,6 @@ class TableCell:
     def footnotes(self) -> tuple[str, ...]:
         """The reason for a missing value, then the notes."""
         return (self.reason, *self.notes) if self.reason else self.notes
-
-
-def cell_of(result: Result | None, gathered: Gathered, empty: str) -> TableCell:
-    """Return the cell of gathered values; ``empty`` is the reason where no run was tested."""
-    summary = gathered.summary()
-    if result is None or summary is None:
-        return TableCell(reason="; ".join(gathered.notes) or empty)
-    return TableCell(
-        value=summary.mean,
-        sd=summary.sd,
-        n=summary.n,
-        planned=len(result.planned),
-        features=result.features,
-        notes=gathered.notes,
-        runs=tuple(gathered.runs),
-    )
 
 
 @dataclass(frozen=True)

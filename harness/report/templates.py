@@ -13,11 +13,9 @@ from types import MappingProxyType
 import jinja2
 from markupsafe import Markup
 
-from harness.report.complexity import Complexity
 from harness.report.figure import Figure
 from harness.report.files import shipped_folder
 from harness.report.layout import BESIDE, Layout, lay_out, reference
-from harness.report.robustness import Robustness
 from harness.report.table import Table
 
 __all__ = [
@@ -59,7 +57,7 @@ def latex(table: Table) -> str:
     return template.render(layouts=list(map(lay_out, _floats(table)))) + "\n"
 
 
-def latex_figure(figure: Figure | Complexity | Robustness) -> str:
+def latex_figure(figure: Figure) -> str:
     r"""Return a ``figure`` float for ``\input``; needs graphicx, amssymb and the file ``NAME.pdf``.
 
     The caption is the title, what the marks mean, and the notes of the data.

@@ -10,6 +10,7 @@ from harness.analysis import significance
 from harness.analysis.claims import check, load_claims
 from harness.analysis.compare import compare_sides
 from harness.analysis.hypotheses import PairedTests
+from harness.analysis.query import Results
 from harness.analysis.ranks import RankFiles, ties_of
 from harness.analysis.sides import StoredSuites, find_sides
 from harness.cli.compare_text import as_words
@@ -70,7 +71,7 @@ def test_the_table_that_the_readme_shows_is_that_of_the_records(
     store: MemoryStore, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    table = named_table(store, "quickstart", tests=PairedTests(store, runs))
+    table = named_table(Results(store, tests=PairedTests(store, runs)), "quickstart")
     page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     shown = page.partition("```text\n")[2].partition("\n```")[0]
     assert shown.splitlines() == render(table).rstrip().splitlines()

@@ -15,17 +15,16 @@ from pathlib import Path
 from markupsafe import Markup
 
 import harness
-from harness.analysis.hypotheses import PairedTests
-from harness.analysis.query import ALL, Selection, fetch, only_validated
+from harness.analysis.query import Results, only_validated
 from harness.errors import DataError
 from harness.report.definition import DatasetsDefinition
+from harness.report.figure import Figure
 from harness.report.files import available, load_any, shipped_folder
 from harness.report.page.data import DataAudit, audit
 from harness.report.page.measurements import Measurement, describe_measurement
 from harness.report.page.runs import Failure, Place, RunGroup, describe, describe_failure
 from harness.report.page.sections import Section, figure_section, table_section
 from harness.report.query import all_figures, all_tables, named_figure, named_table, suites_of
-from harness.report.render import Drawn
 from harness.report.templates import html_environment
 from harness.store.base import DamagedRecords, ResultStore
 from harness.store.outcomes import Outcomes, Wanted
@@ -52,14 +51,12 @@ class Page:
 
 
 def page(
-    store: ResultStore,
+    results: Results,
     tables: Sequence[str] = (),
     figures: Sequence[str] = (),
-    selection: Selection = ALL,
     *,
     runs: Path,
     made: datetime,
-    tests: PairedTests | None = None,
     say: Callable[[str], None] = lambda doing: None,
 ) -> Page | None:
     """Return tables and figures, the runs behind every number, failures and the audit of the data.
@@ -67,12 +64,10 @@ def page(
     None when the store holds nothing to show.
 
     Args:
-        store: any store.
+        results: stored results.
         tables, figures: names of what to show; with neither, those of all suites in the store.
-        selection: which runs are shown.
         runs: folder of the run folders, which hold the ranks.
         made: when the page is made, as printed on it.
-        tests: tests the hypotheses behind the marks; nothing is marked without.
         say: is told what is being done.
 
     Raises:
@@ -80,8 +75,7 @@ def page(
             datasets.
         StoreError: the runs of a suite cannot stand in one table.
     """
-    asked = (tuple(tables), tuple(figures))
-    return _Builder(store, *asked, selection, runs, tests, say).page(made)
+    return _Builder(results, tuple(tables), tuple(figures), runs, say).page(made)
 
 
 @dataclass(frozen=True)
@@ -97,15 +91,17 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Builder:
-    store: ResultStore
+    results: Results
     table_names: tuple[str, ...]
     figure_names: tuple[str, ...]
-    selection: Selection
     runs: Path
-    tests: PairedTests | None
     say: Callable[[str], None]
     problems: dict[str, str] = field(default_factory=dict)
     """What is wrong with the records that were read for a description, by run."""
+
+    @property
+    def store(self) -> ResultStore:
+        return self.results.store
 
     def page(self, made: datetime) -> Page | None:
         if not self.sections:
@@ -159,20 +155,19 @@ class _Builder:
         """The tables; one that is a figure too stands below its picture."""
         self.say("reading the tables")
         if self.named:
-            chosen = self.selection, self.tests
-            found = [named_table(self.store, name, *chosen) for name in self.table_names]
+            found = [named_table(self.results, name) for name in self.table_names]
         else:
-            found = all_tables(self.store, self.selection, self.tests)
+            found = all_tables(self.results)
         drawn = [figure.table for figure in self.drawn]
         alone = [table for table in found if table not in drawn]
         return [table_section(f"table-{i}", table) for i, table in enumerate(alone, 1)]
 
     @cached_property
-    def drawn(self) -> list[Drawn]:
+    def drawn(self) -> list[Figure]:
         self.say("reading the figures")
         if self.named:
-            return [named_figure(self.store, name, self.selection) for name in self.figure_names]
-        return all_figures(self.store, self.selection)
+            return [named_figure(self.results, name) for name in self.figure_names]
+        return all_figures(self.results)
 
     @cached_property
     def figures(self) -> list[Section]:
@@ -193,7 +188,7 @@ class _Builder:
         for i, name in enumerate(names, 1):
             # A dataset that is damaged has its error in the audit.
             with suppress(DataError):
-                found.append(table_section(f"datasets-{i}", named_table(self.store, name)))
+                found.append(table_section(f"datasets-{i}", named_table(Results(self.store), name)))
         return found
 
     @property
@@ -325,13 +320,13 @@ class _Builder:
         """Yield what a reader might look for and is not on the page."""
         variants = {(c.suite, c.variant) for c in self.cells if c.suite in self.suites}
         for suite, variant in sorted(variants):
-            if variant not in ("", self.selection.variant):
+            if variant not in ("", self.results.selection.variant):
                 yield (
                     f"Runs of suite {suite} with --set: `harness report --html --variant {variant}`"
                     " shows them."
                 )
         for suite in () if self.named else sorted(self.suites):
-            if only_validated(fetch(self.store, suite, (), self.selection).results):
+            if only_validated(self.results.suite(suite, ()).results):
                 yield (
                     f"Suite {suite}: its runs were validated and none was tested. `harness study "
                     f"run` takes its trials over untrained, `harness study show` prints them."

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, replace
 
+from harness.report.figure import Figure
 from harness.report.layout import Layout, lay_out
-from harness.report.render import Drawn, render_picture
+from harness.report.render import render_picture
 from harness.report.table import Table
 
 __all__ = ["Section", "figure_section", "table_section"]
@@ -46,7 +47,7 @@ def table_section(kind: str, table: Table) -> Section:
     return Section(f"{kind}-{layout.label}", layout, layout.blocks())
 
 
-def figure_section(kind: str, figure: Drawn) -> Section:
+def figure_section(kind: str, figure: Figure) -> Section:
     """Return a figure with its data; the id of its element begins with ``kind``."""
     section = table_section(kind, figure.table)
     if figure.why_empty:

@@ -7,9 +7,14 @@ from itertools import product
 
 import pytest
 
+from harness.analysis.hypotheses import PairedTests
+from harness.analysis.query import ALL, Results, Selection
 from harness.plan.spec import Protocol
 from harness.report import files
-from harness.report.definition import AxisValue, Definition, FigureDefinition
+from harness.report.build import results_table, sweep_figure
+from harness.report.definition import AxisValue, Definition, FigureDefinition, Published
+from harness.report.table import Table
+from harness.report.tables.sweep import SweepFigure
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell, MetricValue, RunRecord, TimingSample
 
@@ -116,6 +121,25 @@ class Filler:
                     self.store.add(record(run_id, values, **options))  # type: ignore[arg-type]
         self.store.plan(self.suite, self.variant, self.cells)
         return self
+
+
+def report_table(
+    store: MemoryStore,
+    definition: Definition,
+    published: Published | None = None,
+    selection: Selection = ALL,
+    tests: PairedTests | None = None,
+) -> Table:
+    return results_table(definition, Results(store, selection, tests), published)
+
+
+def report_figure(
+    store: MemoryStore,
+    definition: FigureDefinition,
+    published: Published | None = None,
+    selection: Selection = ALL,
+) -> SweepFigure:
+    return sweep_figure(definition, Results(store, selection), published)
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from harness.analysis.query import Results
 from harness.bench.exponents import Exponent
 from harness.plan.complexity import ComplexitySuite
-from harness.report.complexity import Complexity, Verdict
 from harness.report.definition import ComplexityDefinition, Published
 from harness.report.files import load_any, load_published
 from harness.report.query import named_figure, named_table
 from harness.report.render import render, render_picture
+from harness.report.tables.complexity import Complexity, Verdict
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identified
 from harness.store.memory import MemoryStore
 
@@ -135,10 +136,11 @@ def test_the_newest_measurement_is_shown_as_a_table_and_as_a_picture() -> None:
     store = MemoryStore()
     for law in ({"d": 2.0}, {"d": 1.0}):
         store.add_benchmark(record(complementarity=law))
-    text = render(named_table(store, "complexity"))
+    text = render(named_table(Results(store), "complexity"))
     assert "An Abacus (cpu), 2 threads" in text
     assert max(map(len, text.splitlines())) <= 80
-    figure = named_figure(store, "complexity")
+    figure = named_figure(Results(store), "complexity")
+    assert isinstance(figure, Complexity)
     assert figure.lines[0].growth["d"].exponent.value == pytest.approx(1.0)
     first, second = (render_picture(figure, "svg") for _ in range(2))
     assert first == second

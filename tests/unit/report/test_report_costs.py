@@ -15,11 +15,11 @@ from harness.analysis.costs import COSTS, cost, leaked_validation, load_note, no
 from harness.analysis.query import wanted
 from harness.report.definition import Definition, Published
 from harness.report.files import load_definition
-from harness.report.query import report_table
 from harness.report.render import FORMATS, SUFFIXES, render
 from harness.report.table import Table, TableCell
 from harness.store.memory import MemoryStore
 from harness.store.outcomes import outcome_of
+from tests.unit.report.conftest import report_table
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "report"
 

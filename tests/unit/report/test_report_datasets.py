@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.query import Selection
+from harness.analysis.query import Results, Selection
 from harness.data import verify
 from harness.data.card import DATASETS
 from harness.data.load import source
 from harness.errors import ConfigError
 from harness.report import files
-from harness.report.datasets import datasets_table
 from harness.report.definition import DatasetsDefinition, Published
 from harness.report.query import named_table
 from harness.report.render import render
 from harness.report.table import Table, TableRow
+from harness.report.tables.datasets import datasets_table
 from harness.store.memory import MemoryStore
 
 ATLAS = {"entities": 3942, "relations": 11, "train": 4102, "valid": 675, "test": 671}
@@ -95,10 +95,10 @@ def test_published_statistics_are_those_of_the_cards() -> None:
 
 
 def test_datasets_can_be_chosen() -> None:
-    chosen = named_table(MemoryStore(), "datasets", Selection(datasets=("TIVA",)))
+    chosen = named_table(Results(MemoryStore(), Selection(datasets=("TIVA",))), "datasets")
     assert {row.group for row in chosen.rows} == {"TIVA"}
     with pytest.raises(ConfigError, match="unknown dataset 'tva'"):
-        named_table(MemoryStore(), "datasets", Selection(datasets=("tva",)))
+        named_table(Results(MemoryStore(), Selection(datasets=("tva",))), "datasets")
 
 
 def test_unknown_statistics_are_named() -> None:

@@ -7,7 +7,7 @@ import pytest
 from harness.analysis.query import parse_metric
 from harness.errors import ConfigError
 from harness.report import files
-from harness.report.definition import Definition
+from harness.report.definition import Definition, FigureDefinition
 
 SHIPPED = ("ablation", "backbone", "fusion", "main", "main_native", "main_own", "quickstart")
 FIGURES = ("experts", "thresholds")
@@ -39,7 +39,9 @@ def test_the_base_configuration_is_the_same_in_all_published_tables() -> None:
 
 
 def test_main_lists_every_published_row_once() -> None:
-    rows = files.load_definition("main").rows
+    main = files.load_definition("main")
+    assert isinstance(main, Definition)
+    rows = main.rows
     unpublished = {"No learning", "Features added to the structure"}
     published = [row.published for row in rows if row.group not in unpublished]
     assert published == list(files.load_published().tables["main"].rows)
@@ -51,10 +53,14 @@ def test_models_named_by_definitions_are_registered() -> None:
 
     catalog.load_models()
     for name in SHIPPED:
-        for row in files.load_definition(name).rows:
+        definition = files.load_definition(name)
+        assert isinstance(definition, Definition)
+        for row in definition.rows:
             assert not row.model or row.model in MODELS, (name, row.label)
     for name in FIGURES:
-        assert files.load_figure(name).model in MODELS, name
+        figure = files.load_figure(name)
+        assert isinstance(figure, FigureDefinition)
+        assert figure.model in MODELS, name
 
 
 def test_metric_with_bucket() -> None:
@@ -125,7 +131,9 @@ def test_the_example_of_the_readme_is_a_definition(tmp_path: Path) -> None:
     readme = (files.shipped_folder() / "README.md").read_text(encoding="utf-8")
     path = tmp_path / "example.yaml"
     path.write_text(readme.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
-    assert files.load_definition(str(path)).rows[0].published == "RotatE"
+    definition = files.load_definition(str(path))
+    assert isinstance(definition, Definition)
+    assert definition.rows[0].published == "RotatE"
 
 
 def test_unknown_table_offers_the_nearest() -> None:

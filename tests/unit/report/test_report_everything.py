@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.query import Selection
+from harness.analysis.query import Results, Selection
 from harness.errors import ConfigError, StoreError
 from harness.plan.spec import Protocol
 from harness.report.everything import Artefact, artefacts
@@ -17,7 +17,7 @@ DATA = ("txt", "md", "html", "csv", "json")
 
 
 def by_name(store: MemoryStore, selection: Selection = Selection()) -> dict[str, Artefact]:  # noqa: B008 - frozen
-    return {artefact.name: artefact for artefact in artefacts(store, selection)}
+    return {artefact.name: artefact for artefact in artefacts(Results(store, selection))}
 
 
 def test_tables_come_in_every_format(store: MemoryStore) -> None:

@@ -12,8 +12,9 @@ from harness.plan.expand import expand
 from harness.plan.suite import find_suite, load_suite
 from harness.report.definition import Definition
 from harness.report.files import load_definition
-from harness.report.query import report_table, suite_table
+from harness.report.query import suite_table
 from harness.store.memory import MemoryStore
+from tests.unit.report.conftest import report_table
 
 BOTH = "worse than Lookup and Popularity, which learn nothing"
 ONE = "worse than Lookup, which learns nothing"
@@ -23,10 +24,11 @@ ONE = "worse than Lookup, which learns nothing"
 def test_counting_rows_stand_in_every_main_table(name: str) -> None:
     load_models()
     definition = load_definition(name)
-    plan = expand(load_suite(find_suite(definition.suite)))  # type: ignore[union-attr]
+    assert isinstance(definition, Definition)
+    plan = expand(load_suite(find_suite(definition.suite)))
     assert {"lookup", "popularity"} <= {run.spec.model.name for run in plan.runs}
     if name != "quickstart":  # whose definition lists no row
-        assert [row.label for row in definition.rows[:2]] == ["Lookup", "Popularity"]  # type: ignore[union-attr]
+        assert [row.label for row in definition.rows[:2]] == ["Lookup", "Popularity"]
 
 
 def notes(store: MemoryStore, row: str, **options: Any) -> dict[str, tuple[str, ...]]:

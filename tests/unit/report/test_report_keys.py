@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from harness.analysis.query import Results
 from harness.errors import HarnessError
 from harness.report.definition import (
     ComplexityDefinition,
@@ -303,12 +304,12 @@ def output(store: MemoryStore, document: Document, folder: Path) -> tuple[str | 
     with path.open("w", encoding="utf-8") as stream:
         YAML(typ="safe").dump(document, stream)
     if "figure" in document or "conditions" in document or "benchmark" in document:
-        drawn = named_figure(store, str(path))
+        drawn = named_figure(Results(store), str(path))
         pages = (
             (render(drawn, "latex"), render_picture(drawn, "svg")) if not drawn.why_empty else ()
         )
         return (render(drawn, "json"), *pages)
-    table = named_table(store, str(path))
+    table = named_table(Results(store), str(path))
     return render(table, "json"), render(table, "latex")
 
 

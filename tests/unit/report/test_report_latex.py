@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.query import Results
 from harness.report.everything import artefacts
 from harness.report.render import render
 from harness.store.memory import MemoryStore
@@ -59,7 +60,7 @@ def test_special_characters(tmp_path: Path) -> None:
 
 def test_every_shipped_table_and_figure(full_store: MemoryStore, tmp_path: Path) -> None:
     names = []
-    for artefact in artefacts(full_store):
+    for artefact in artefacts(Results(full_store)):
         assert artefact.error is None, artefact
         assert not artefact.empty or artefact.name in NOT_MEASURED, artefact
         for file, contents in artefact.files.items():

@@ -8,31 +8,22 @@ import pytest
 from scipy import stats
 
 from harness.analysis.hypotheses import Hypothesis, PairedTests
-from harness.analysis.query import Selection
+from harness.analysis.query import Results, Selection
 from harness.errors import ConfigError, StoreError
 from harness.plan.spec import Protocol
-from harness.report.complexity import newest
-from harness.report.datasets import datasets_table
+from harness.report.build import build
 from harness.report.definition import (
-    ComplexityDefinition,
     Definition,
-    FigureDefinition,
     Published,
-    RobustnessDefinition,
 )
+from harness.report.figure import Figure
 from harness.report.layout import lay_out
-from harness.report.query import (
-    all_tables,
-    named_table,
-    report_figure,
-    report_robustness,
-    report_table,
-    suite_table,
-)
+from harness.report.query import all_tables, named_table, suite_table
 from harness.report.render import render
 from harness.report.table import Mark, Part, Sign, Table, TableCell, TableRow
 from harness.store.memory import MemoryStore
 from harness.store.records import EXTERNAL, Comparison
+from tests.unit.report.conftest import report_table
 
 Fill = Callable[..., Any]
 
@@ -405,9 +396,9 @@ def test_a_suite_without_a_definition_has_its_plain_table_by_name(
     store: MemoryStore, fill: Fill
 ) -> None:
     fill().row("A", [0.2])
-    assert cell(named_table(store, "toy"), "A").value == pytest.approx(20.0)
+    assert cell(named_table(Results(store), "toy"), "A").value == pytest.approx(20.0)
     with pytest.raises(ConfigError, match="unknown table, figure or suite 'tyo'; did you mean 'to"):
-        named_table(store, "tyo")
+        named_table(Results(store), "tyo")
 
 
 def test_the_note_of_a_dataset_stands_below_tables_that_show_it(
@@ -448,17 +439,8 @@ def test_every_empty_cell_of_the_shipped_tables_says_why(store: MemoryStore) -> 
     from harness.report import files
 
     for name in files.available():
-        definition = files.load_any(name)
-        if isinstance(definition, Definition):
-            table = report_table(store, definition, files.load_published())
-        elif isinstance(definition, FigureDefinition):
-            table = report_figure(store, definition, files.load_published()).table
-        elif isinstance(definition, ComplexityDefinition):
-            table = newest(store, definition, files.load_published()).table
-        elif isinstance(definition, RobustnessDefinition):
-            table = report_robustness(store, definition).table
-        else:
-            table = datasets_table(definition, files.load_published())
+        built = build(files.load_any(name), Results(store))
+        table = built.table if isinstance(built, Figure) else built
         for r in table.rows:
             for c in r.cells:
                 assert c.value is not None or c.reason
@@ -566,13 +548,13 @@ def test_suite_table_shows_warm_and_cold_where_they_exist(store: MemoryStore, fi
 
 
 def test_all_tables_of_a_store(store: MemoryStore, fill: Fill) -> None:
-    assert all_tables(store) == []
+    assert all_tables(Results(store)) == []
     fill("quickstart").row("A", [0.2], extra={"mrr/warm": 1.2, "mrr/cold": 0.1})
     fill("mine").row("A", [0.2], dataset="tiva")
-    assert {t.title for t in all_tables(store)} == {"Quickstart on atlas", "Suite mine"}
-    assert [t.name for t in all_tables(store, Selection(datasets=("TIVA",)))] == ["mine"]
+    assert {t.title for t in all_tables(Results(store))} == {"Quickstart on atlas", "Suite mine"}
+    assert [t.name for t in all_tables(Results(store, Selection(datasets=("TIVA",))))] == ["mine"]
     with pytest.raises(ConfigError, match="no results on dataset 'tva'; did you mean 'tiva'"):
-        all_tables(store, Selection(datasets=("tva",)))
+        all_tables(Results(store, Selection(datasets=("tva",))))
 
 
 def test_a_row_of_another_model_than_was_run_is_refused(store: MemoryStore, fill: Fill) -> None:

@@ -18,10 +18,10 @@ from harness.evaluation import shadow
 from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.plan.spec import Protocol
-from harness.report.breakdown import breakdown
-from harness.report.protocols import protocols
 from harness.report.render import render
 from harness.report.table import Table, TableCell
+from harness.report.tables.breakdown import breakdown
+from harness.report.tables.protocols import protocols
 from harness.store import open_store
 from harness.store.base import ResultStore
 from harness.store.memory import MemoryStore
@@ -150,7 +150,7 @@ def test_modalities_are_those_of_the_runs_features(desk: Desk) -> None:
 def test_too_many_buckets_share_the_last_column(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.report.breakdown.MOST", 3)
+    monkeypatch.setattr("harness.report.tables.breakdown.MOST", 3)
     desk.add("A", 0, ranks_of(4))
     found = cells(desk.breakdown("relation"), "A")
     assert len(found) == 3

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.query import Selection
+from harness.analysis.query import Results, Selection
 from harness.errors import StoreError
+from harness.report.build import robustness_figure
 from harness.report.definition import RobustnessDefinition
 from harness.report.figures import draw
-from harness.report.query import report_robustness
 from harness.report.render import FORMATS, render, render_picture
-from harness.report.robustness import Robustness, area
 from harness.report.table import TableCell
+from harness.report.tables.robustness import Robustness, area
 from harness.store.memory import MemoryStore
 
 Fill = Callable[..., Any]
@@ -53,7 +53,7 @@ def shown(store: MemoryStore, fill: Fill) -> Robustness:
     row(filler, "gate, 0.5 in test", [0.4, 0.4], drop(0.5, "test"))
     row(filler, "mean, intact", [0.3, 0.3])
     row(filler, "mean, 0.5", [0.2, None], drop(0.5))
-    return report_robustness(store, TOY)
+    return robustness_figure(TOY, Results(store))
 
 
 def cell(shown: Robustness, label: str, part: str, column: str) -> TableCell:
@@ -138,12 +138,12 @@ def test_rows_are_told_apart_without_colours(shown: Robustness) -> None:
 
 
 def test_nothing_to_draw_is_said(store: MemoryStore) -> None:
-    empty = report_robustness(store, TOY)
+    empty = robustness_figure(TOY, Results(store))
     with pytest.raises(StoreError, match="nothing to draw: not run: `harness run toy`"):
         render_picture(empty, "png")
     assert "No two amounts were run: `harness run toy` fills this table." in render(empty.table)
 
 
 def test_datasets_are_chosen(store: MemoryStore, fill: Fill, shown: Robustness) -> None:
-    chosen = report_robustness(store, TOY, Selection(datasets=("atlas",)))
+    chosen = robustness_figure(TOY, Results(store, Selection(datasets=("atlas",))))
     assert chosen.table == shown.table

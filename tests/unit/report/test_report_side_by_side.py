@@ -17,11 +17,11 @@ from harness.plan.study import trial_label, trial_of
 from harness.report.definition import Definition
 from harness.report.files import load_definition, load_published
 from harness.report.layout import lay_out
-from harness.report.query import report_table
 from harness.report.render import FORMATS, render
-from harness.report.side_by_side import Source, side_by_side
 from harness.report.table import Part, Table, TableCell
+from harness.report.tables.sources import Source, side_by_side
 from harness.store.memory import MemoryStore
+from tests.unit.report.conftest import report_table
 
 Fill = Callable[..., Any]
 SOURCES = [

@@ -11,14 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.bench.exponents import Exponent, fit
 from harness.plan.complexity import DEPENDS_ON, FACTORS, FUSION, ComplexitySuite, Factor, Sizes
 from harness.report.definition import Claim, ComplexityDefinition, Published, StageRow
+from harness.report.figure import Figure
 from harness.report.table import Column, Table, TableCell, TableRow
 from harness.store.base import ResultStore
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
 
 __all__ = ["Complexity", "Growth", "Line", "Verdict", "newest"]
 
@@ -92,7 +96,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Complexity:
+class Complexity(Figure):
     """A measurement beside the paper's claims.
 
     Attributes:
@@ -153,6 +157,12 @@ class Complexity:
             factor: _growth(factor, held, samples, claim) for factor in DEPENDS_ON[spec.stage]
         }
         return Line(spec, claim, samples.get(self.suite.base), growth)
+
+    def draw(self) -> Picture:
+        """Draw a panel per size."""
+        from harness.report import figures
+
+        return figures.complexity(self)
 
     # --- as a table -----------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.analysis.query import parse_metric
 from harness.analysis.results import Result, SuiteResults
@@ -19,10 +19,14 @@ from harness.analysis.statistics import summarise
 from harness.data.corruption import Corruption
 from harness.evaluation.metrics import METRICS
 from harness.report.definition import Condition, RobustnessDefinition
+from harness.report.figure import Figure
 from harness.report.leak_notes import titled_leak_notes
-from harness.report.sweep import value_text
 from harness.report.table import Column, Table, TableCell, TableRow
+from harness.report.tables.sweep import value_text
 from harness.store.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
 
 __all__ = ["Curve", "Panel", "Robustness", "area", "weight_key"]
 
@@ -91,7 +95,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Robustness:
+class Robustness(Figure):
     """A suite's runs by condition and amount.
 
     Attributes:
@@ -149,6 +153,12 @@ class Robustness:
         found = {seed: run.metrics.get(place) for seed, run in curve.at(amount).items()}
         return {seed: value * factor for seed, value in found.items() if value is not None}
 
+    def draw(self) -> Picture:
+        """Draw a panel per dataset and condition."""
+        from harness.report import figures
+
+        return figures.robustness(self)
+
     # --- as a table -----------------------------------------------------------------------
 
     @cached_property
@@ -205,10 +215,8 @@ class Robustness:
         summary = summarise(list(values.values()))
         runs = dict.fromkeys(curve.at(x)[seed].run_id for x in amounts for seed in values)
         lacking = len(values) < curve.planned
-        return TableCell(
-            value=summary.mean,
-            sd=summary.sd,
-            n=summary.n,
+        return TableCell.of(
+            summary,
             planned=curve.planned,
             features=next(iter(curve.at(amounts[0]).values())).features,
             notes=(f"{len(values)} of {curve.planned} seeds",) if lacking else (),

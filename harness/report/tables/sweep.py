@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.analysis.results import Result, SeedRun, SuiteResults
 from harness.errors import StoreError
 from harness.report.definition import Axis, AxisValue, Definition, FigureDefinition, RowSpec
+from harness.report.figure import Figure
+from harness.report.table import Table
 
-__all__ = ["Point", "Sweep", "sweep", "value_text"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+
+__all__ = ["Point", "Sweep", "SweepFigure", "sweep", "value_text"]
 
 Point = tuple[AxisValue, AxisValue | None]
 """Values of x and y; y is None in figures without it."""
+
+
+MOST_MAPS = 4
+"""Heat maps that stand in a column, two by two."""
 
 
 @dataclass(frozen=True)
@@ -162,3 +171,69 @@ def _definition(figure: FigureDefinition, points: Iterable[str]) -> Definition:
         footnotes=figure.footnotes,
         row_title=" / ".join(axis.label for axis in axes),
     )
+
+
+@dataclass(frozen=True)
+class SweepFigure(Figure):
+    """Lines or heat maps of a suite's results by the settings that it varies.
+
+    Attributes:
+        definition: axes, kind and size.
+        data: the table; its rows are points, its columns panels (metrics) and lines (datasets).
+        points: x and y of each row.
+    """
+
+    definition: FigureDefinition
+    data: Table
+    points: tuple[Point, ...]
+
+    @property
+    def table(self) -> Table:
+        """The data; its rows are points."""
+        return self.data
+
+    @property
+    def measured(self) -> tuple[int, ...]:
+        """Positions of the table's columns that have a measurement."""
+        columns = range(len(self.table.columns))
+        return tuple(
+            i for i in columns if any(row.cells[i].value is not None for row in self.table.rows)
+        )
+
+    @property
+    def wide(self) -> bool:
+        """Whether it is as wide as a page: as defined, and where a column would be too high."""
+        heatmap = self.definition.figure == "heatmap"
+        return self.definition.width == "page" or (heatmap and len(self.measured) > MOST_MAPS)
+
+    @property
+    def legend(self) -> str:
+        """What the marks of the picture mean."""
+        definition = self.definition
+        if definition.figure == "lines":
+            hollow = "; hollow: published" if self.table.source else ""
+            return f"Bands: 95 % intervals of the means (Student's t){hollow}."
+        assert definition.y is not None
+        dashed = [f"; dashed: {mark.title}" for mark in definition.landmarks]
+        hatched = f"; hatched: {definition.x.label} not below {definition.y.label}"
+        cells = (cell for row in self.table.rows for cell in row.cells)
+        partial = any(cell.value is not None and cell.n < cell.planned for cell in cells)
+        said = ["Boxed: best", *dashed]
+        said += [hatched] if definition.ascending else []
+        said += ["; without colour: not all seeds"] if partial else []
+        return f"{''.join(said)}."
+
+    @property
+    def why_empty(self) -> str:
+        """Why there is nothing to draw; "" when some point was measured."""
+        if self.measured:
+            return ""
+        cells = (cell for row in self.table.rows for cell in row.cells)
+        reasons = dict.fromkeys(cell.reason for cell in cells if cell.reason)
+        return "; ".join(reasons) or f"not run: `harness run {self.definition.suite}`"
+
+    def draw(self) -> Picture:
+        """Draw the lines or the heat maps."""
+        from harness.report import figures
+
+        return (figures.lines if self.definition.figure == "lines" else figures.heatmap)(self)

@@ -20,14 +20,13 @@ from harness.analysis.stored_ranks import (
     tested_suite,
 )
 from harness.data.load import Dataset, load
-from harness.data.load import source as dataset_source
 from harness.errors import ConfigError, HarnessError, suggest
 from harness.evaluation.buckets import BUCKETS, Bucket, Labels, label, measure_buckets
 from harness.evaluation.metrics import METRICS, RANK_METRICS
 from harness.evaluation.ranks import Ranks
-from harness.report.assemble import NO_FEATURES, mean_over
-from harness.report.leak_notes import titled_leak_notes
-from harness.report.table import Column, Table, TableCell, TableRow, cell_of
+from harness.report.table import Column, Table, TableCell, TableRow
+from harness.report.tables.reranked import cell_of, dataset_title, leak_notes_of
+from harness.report.tables.results import NO_FEATURES, mean_over
 from harness.store.base import ResultStore
 from harness.store.outcomes import Outcome
 
@@ -120,15 +119,10 @@ class _Breakdown:
                 f"{title}, {mean_over(seeds)}; questions in brackets.",
                 *said,
                 f"Protocol: {self.results.protocol}.",
-                *(note for dataset in datasets for note in self.leak_notes(dataset)),
+                *leak_notes_of(datasets, self.results.results),
                 *self.notes,
             ),
         )
-
-    def leak_notes(self, dataset: str) -> Iterator[str]:
-        """Yield what the features of the rows tell of the answers."""
-        title = dataset_source(dataset).card.title
-        return titled_leak_notes(dataset, title, self.results.results)
 
     def parts(self, dataset: str) -> Iterator[_Part]:
         """Yield the blocks of columns of a dataset; none where its graph is not here."""
@@ -137,7 +131,7 @@ class _Breakdown:
             return
         named = dict.fromkeys(run.features for run in records if run.features != NO_FEATURES)
         sets = list(named) or [NO_FEATURES] if self.by == "modality" else [NO_FEATURES]
-        title = dataset_source(dataset).card.title
+        title = dataset_title(dataset)
         for features in sets:
             try:
                 data = load(dataset, features)
@@ -179,7 +173,7 @@ class _Breakdown:
                 yield TableCell(reason="not run with these features" if other else "not run")
                 continue
             found = gather(result, lambda run, place=place: self.value(run, part, place))  # type: ignore[misc]
-            yield cell_of(result, found, "not tested")
+            yield cell_of(result, found)
 
     def buckets(self, run: Outcome, part: _Part) -> list[Bucket] | str:
         """Return a run's values, or why it has none."""

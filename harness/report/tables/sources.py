@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from harness.analysis.hypotheses import HypothesisTest
 from harness.analysis.results import Result, SuiteResults, refuse_mixtures
-from harness.report.assemble import assemble, row_specs
 from harness.report.definition import Definition, Published, RowSpec, SourceSpec
 from harness.report.table import Table, TableRow
+from harness.report.tables.results import assemble, row_specs
 
 __all__ = ["Source", "definition_of", "side_by_side"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from harness.analysis.query import ALL, Selection
 from harness.analysis.results import Result, SuiteResults
-from harness.analysis.statistics import half_width, paired_change
+from harness.analysis.statistics import paired_change
 from harness.analysis.stored_ranks import (
     Gathered,
     Needs,
@@ -27,7 +27,6 @@ from harness.analysis.stored_ranks import (
     protocol_of,
     tested_suite,
 )
-from harness.data.load import source as dataset_source
 from harness.errors import DataError
 from harness.evaluation import shadow
 from harness.evaluation.metrics import METRICS, RANK_METRICS
@@ -35,9 +34,9 @@ from harness.evaluation.ranks import Ranks, Ties
 from harness.evaluation.ties import expected_hits, expected_reciprocal
 from harness.index import Side
 from harness.plan.spec import TrainingSpec
-from harness.report.assemble import mean_over
-from harness.report.leak_notes import titled_leak_notes
-from harness.report.table import Column, Table, TableCell, TableRow, cell_of
+from harness.report.table import Column, Table, TableCell, TableRow
+from harness.report.tables.reranked import cell_of, dataset_title, leak_notes_of
+from harness.report.tables.results import mean_over
 from harness.store.base import ResultStore
 from harness.store.outcomes import Outcome
 from harness.store.records import RunRecord
@@ -238,11 +237,6 @@ class _Protocols:
         self.results, self.ranks, self.records, self.datasets = results, ranks, records, datasets
         self.runs: dict[str, Run | str] = {}
 
-    def leak_notes(self, dataset: str) -> Iterator[str]:
-        """Yield what the features of the rows tell of the answers."""
-        title = dataset_source(dataset).card.title
-        return titled_leak_notes(dataset, title, self.results.results)
-
     def table(self) -> Table:
         seeds = sorted({record.seed for record in self.records.values()})
         rows = tuple(self.rows())
@@ -258,7 +252,7 @@ class _Protocols:
                 f"Test split; {mean_over(seeds)}. Nothing was trained or scored for this table.",
                 f"{OWN}: {self.results.protocol}, {self.kept_epoch()}.",
                 *(f"{rule.said}." for rule in RULES if rule.said and rule.title in shown),
-                *(note for dataset in self.datasets for note in self.leak_notes(dataset)),
+                *leak_notes_of(self.datasets, self.results.results),
             ),
             baseline=OWN,
             row_title="Rule",
@@ -291,14 +285,13 @@ class _Protocols:
 
     def cell(self, result: Result | None, rule: Rule, metric: str) -> TableCell:
         found = self.gathered(result, rule, metric)
-        cell = cell_of(result, found, "not tested")
+        cell = cell_of(result, found)
         if rule.title == OWN or cell.value is None:
             return cell
         change = paired_change(found.values, self.gathered(result, RULES[0], metric).values)
         if change is None:
             return cell
-        half = None if change.sd is None else half_width(change.sd, change.n)
-        return replace(cell, change=change.mean, change_half=half)
+        return replace(cell, change=change.mean, change_half=change.half)
 
     def gathered(self, result: Result | None, rule: Rule, metric: str) -> Gathered:
         def value(outcome: Outcome) -> Value:
@@ -339,5 +332,5 @@ def _select_of(run: Outcome) -> str:
 
 def _column(dataset: str, metric: str) -> Column:
     known = METRICS[metric]
-    title = dataset_source(dataset).card.title
+    title = dataset_title(dataset)
     return Column(dataset, title, metric, "all", known.title, known.higher_is_better)

@@ -184,10 +184,8 @@ class _Assembly:
             return TableCell(published=published, reason=reason)
         summary = summarise(list(values.values()))
         change = self.change(spec, column, result)
-        return TableCell(
-            value=summary.mean,
-            sd=summary.sd,
-            n=summary.n,
+        return TableCell.of(
+            summary,
             planned=len(result.planned),
             published=published,
             change=change.mean if change else None,

@@ -1,0 +1,228 @@
+"""From a definition and the results that it shows to a table or a figure: a builder per kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from harness.analysis.query import Results, parse_metric
+from harness.analysis.results import SuiteResults
+from harness.analysis.trials import best_trials
+from harness.errors import ConfigError, suggest
+from harness.report.checks import (
+    absent_rows,
+    check_landmarks,
+    check_models,
+    check_weights,
+    of_model,
+)
+from harness.report.definition import (
+    ComplexityDefinition,
+    DatasetsDefinition,
+    DatasetSpec,
+    Definition,
+    FigureDefinition,
+    Published,
+    ReportDefinition,
+    RobustnessDefinition,
+    SourceSpec,
+)
+from harness.report.figure import Figure
+from harness.report.files import load_published
+from harness.report.table import Table
+from harness.report.tables.complexity import Complexity, newest
+from harness.report.tables.results import assemble
+from harness.report.tables.robustness import Robustness, weight_key
+from harness.report.tables.sources import Source, definition_of, side_by_side
+from harness.report.tables.sweep import SweepFigure, sweep
+
+__all__ = [
+    "BUILDERS",
+    "build",
+    "plain_table",
+    "results_table",
+    "robustness_figure",
+    "sweep_figure",
+]
+
+SUITE_METRICS = ("mrr", "hits@1", "hits@10")
+SPLIT_METRICS = ("mrr/warm", "mrr/cold")
+PLAIN_METRICS = (*SUITE_METRICS, *SPLIT_METRICS)
+"""Metrics read for a table without a definition."""
+
+
+def build(definition: ReportDefinition, results: Results) -> Table | Figure:
+    """Return the table or the figure that a definition describes.
+
+    Raises:
+        ConfigError: a dataset is not in the table, or a key of the definition has no effect.
+        StoreError: the runs cannot stand in one table.
+    """
+    return BUILDERS[type(definition)](definition, results)
+
+
+def results_table(
+    definition: Definition, results: Results, published: Published | None = None
+) -> Table:
+    """Return a table of the cells of a suite, or of several suites and studies side by side.
+
+    Args:
+        definition: rows, datasets and metrics.
+        results: stored results.
+        published: published figures; those of the file when None.
+    """
+    published = published or _published(definition)
+    if definition.sources:
+        return _side_by_side(definition, results, published)
+    suite = results.suite(definition.suite, definition.all_metrics)
+    check_models(definition, [suite])
+    shown = _select(_with_datasets(definition, suite.datasets), results)
+    table = assemble(shown, published, suite, results.test_of(shown.name, suite))
+    return replace(table, notes=(*table.notes, *absent_rows(definition, [suite])))
+
+
+def _side_by_side(definition: Definition, results: Results, published: Published | None) -> Table:
+    suites = [_of_source(source, definition, results) for source in definition.sources]
+    check_models(definition, suites)
+    # A study tries settings where nobody is to read a result: its datasets join once tested.
+    further = dict.fromkeys(
+        name
+        for source, suite in zip(definition.sources, suites, strict=True)
+        for name in (_tested(suite) if source.study else suite.datasets)
+    )
+    shown = _select(_with_datasets(definition, tuple(further)), results)
+    sources = [
+        Source(spec, suite, results.test_of(definition_of(shown, spec).name, suite))
+        for spec, suite in zip(definition.sources, suites, strict=True)
+    ]
+    table = side_by_side(shown, published, sources)
+    return replace(table, notes=(*table.notes, *absent_rows(definition, suites)))
+
+
+def _of_source(source: SourceSpec, definition: Definition, results: Results) -> SuiteResults:
+    """Return the results of a suite, or of the best trials of a study."""
+    if source.suite:
+        return results.suite(source.suite, definition.all_metrics)
+    # The choice is over all seeds of a trial, whichever are shown.
+    all_seeds = replace(results, selection=replace(results.selection, seeds=None))
+    trials = all_seeds.suite(source.study, (*definition.all_metrics, "valid:mrr"))
+    return best_trials(trials, results.selection.seeds)
+
+
+def _tested(results: SuiteResults) -> tuple[str, ...]:
+    """Return the datasets on which some row was tested."""
+    return tuple(dict.fromkeys(r.dataset for r in results.results if r.records and not r.untested))
+
+
+def sweep_figure(
+    definition: FigureDefinition, results: Results, published: Published | None = None
+) -> SweepFigure:
+    """Return lines or heat maps of a suite; arguments as ``results_table``."""
+    suite = results.suite(definition.suite, definition.all_metrics)
+    swept = sweep(definition, of_model(definition, suite))
+    check_landmarks(definition, swept.points.values())
+    shown = _select(_with_datasets(swept.definition, swept.results.datasets), results)
+    table = assemble(shown, published or _published(definition), swept.results)
+    return SweepFigure(definition, table, tuple(swept.points[row.label] for row in table.rows))
+
+
+def robustness_figure(definition: RobustnessDefinition, results: Results) -> Robustness:
+    """Return the curves of a suite by the corruption of features."""
+    diagnostics = tuple(map(weight_key, definition.weights))
+    suite = results.suite(definition.suite, (definition.metric,), diagnostics=diagnostics)
+    check_weights(definition, suite)
+    # A table of the same datasets knows them by name and by title.
+    table = Definition(
+        name=definition.name,
+        title=definition.title,
+        suite=definition.suite,
+        datasets=definition.datasets,
+    )
+    shown = _select(_with_datasets(table, suite.datasets), results)
+    names = {dataset.name for dataset in shown.datasets}
+    kept = tuple(result for result in suite.results if result.dataset in names)
+    return Robustness(definition, replace(suite, results=kept))
+
+
+def complexity_figure(definition: ComplexityDefinition, results: Results) -> Complexity:
+    """Return the newest measurement of a benchmark; a selection of runs does not concern it."""
+    return newest(results.store, definition, load_published())
+
+
+def datasets_table(definition: DatasetsDefinition, results: Results) -> Table:
+    """Return the table of the selected datasets."""
+    from harness.report.tables import datasets  # torch takes seconds to import
+
+    return datasets.datasets_table(definition, load_published(), results.selection.datasets)
+
+
+BUILDERS: Mapping[type[ReportDefinition], Callable[[Any, Results], Table | Figure]] = {
+    Definition: results_table,
+    FigureDefinition: sweep_figure,
+    RobustnessDefinition: robustness_figure,
+    ComplexityDefinition: complexity_figure,
+    DatasetsDefinition: datasets_table,
+}
+"""Builder of each kind of definition."""
+
+
+def plain_table(results: Results, suite: str, source: str = "") -> Table:
+    """Return the table of a suite without a definition: its rows by its datasets.
+
+    Columns are MRR, Hit@1 and Hit@10; MRR of warm and cold queries where there are any.
+
+    Args:
+        results: stored results.
+        suite: name of the suite.
+        source: name of the suite in notes, the file or name that the user gave.
+
+    Raises:
+        StoreError: the runs cannot stand in one table.
+    """
+    every = results.suite(suite, PLAIN_METRICS, source)
+    # Trials of a study that were not chosen to be tested have nothing to show here.
+    tested = replace(every, results=tuple(r for r in every.results if not r.untested))
+    datasets = [DatasetSpec(name=d, metrics=_present(tested, d)) for d in tested.datasets]
+    variant = results.selection.variant
+    title = f"Suite {suite}" + (f", variant {variant}" if variant else "")
+    definition = Definition(name=suite, title=title, suite=suite, datasets=tuple(datasets))
+    shown = _select(definition, results)
+    return assemble(shown, None, tested, results.test_of(shown.name, tested))
+
+
+def _published(definition: Definition | FigureDefinition) -> Published | None:
+    return load_published() if definition.published else None
+
+
+def _with_datasets(definition: Definition, held: Sequence[str]) -> Definition:
+    """Add the datasets that there are results of beside the listed ones."""
+    listed = {dataset.name.lower() for dataset in definition.datasets}
+    further = [DatasetSpec(name=d) for d in held if d.lower() not in listed]
+    return definition.model_copy(update={"datasets": (*definition.datasets, *further)})
+
+
+def _select(definition: Definition, results: Results) -> Definition:
+    """Keep the selected datasets, all when none is named."""
+    wanted = results.selection.datasets
+    kept: list[DatasetSpec] = []
+    for name in wanted:
+        found = [d for d in definition.datasets if name.lower() in (d.name, d.title.lower())]
+        if not found:
+            raise ConfigError(
+                f"table '{definition.name}' has no dataset '{name}'"
+                f"{suggest(name, [dataset.name for dataset in definition.datasets])}"
+            )
+        kept += found
+    if not wanted:
+        return definition
+    datasets = tuple(d for d in definition.datasets if d in kept)
+    return definition.model_copy(update={"datasets": datasets})
+
+
+def _present(results: SuiteResults, dataset: str) -> tuple[str, ...]:
+    """Return the columns of a dataset: warm and cold only where some run has them."""
+    records = [record for record in results.records if record.dataset == dataset]
+    held = {place for record in records for place in record.metrics}
+    split = (metric for metric in SPLIT_METRICS if parse_metric(metric) in held)
+    return (*SUITE_METRICS, *split)
