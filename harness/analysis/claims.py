@@ -38,10 +38,10 @@ their ranks or a second seed are missing."""
 
 
 def _ranked(text: str) -> str:
-    place = parse_metric(text)
-    if place.metric not in RANKED:
+    key = parse_metric(text)
+    if key.metric not in RANKED:
         raise ValueError(f"metric '{text}' is not made of ranks{suggest(text, RANKED)}")
-    if place.split != "test":
+    if key.split != "test":
         raise ValueError(f"claims are about the test split; write '{text.partition(':')[2]}'")
     return text
 
@@ -65,8 +65,8 @@ class Claim(Config):
     """Level that p has to reach, after the file's correction."""
 
     @property
-    def place(self) -> MetricPlace:
-        """The metric and the part of the test split."""
+    def key(self) -> MetricPlace:
+        """The metric and the subset of the test split."""
         return parse_metric(self.metric)
 
 
@@ -131,9 +131,10 @@ def check(
         lines: where each stands in its file.
     """
     files = cache(lambda ties: RankFiles(runs, ties))
-    tested = [_tested(suites, files, *one) for one in zip(claims.claims, lines, strict=True)]
+    pairs = zip(claims.claims, lines, strict=True)
+    tested = [_tested(suites, files, claim, line) for claim, line in pairs]
     decided = [i for i, checked in enumerate(tested) if checked.finding]
-    p = [float(found.p) for i in decided if (found := tested[i].finding)]
+    p = [float(finding.p) for i in decided if (finding := tested[i].finding)]
     for i, adjusted in zip(decided, holm(p) if claims.correction == "holm" else p, strict=True):
         tested[i] = _decided(tested[i], adjusted)
     return tuple(tested)
@@ -149,8 +150,8 @@ def _tested(
     open_ = Checked(claim, line, "cannot be decided")
     try:
         first, second = find_sides(suites, claim.better, claim.than, claim.dataset)
-        ranks, place = files(ties_of(first.protocol)), claim.place
-        d = differences(ranks, first, second, place.metric, place.bucket)
+        ranks, key = files(ties_of(first.protocol)), claim.key
+        d = differences(ranks, first, second, key.metric, key.bucket)
     except HarnessError as error:
         return replace(open_, reason=str(error))
     if len(d) < 2:
@@ -165,11 +166,11 @@ def _decided(checked: Checked, adjusted: float) -> Checked:
     assert checked.finding is not None
     claim = checked.claim
     status: Status = "not supported"
-    beyond = _sign(claim) * checked.finding.difference - claim.by
-    if adjusted <= claim.alpha and beyond != 0:
-        status = "supported" if beyond > 0 else "contradicted"
+    margin = _sign(claim) * checked.finding.difference - claim.by
+    if adjusted <= claim.alpha and margin != 0:
+        status = "supported" if margin > 0 else "contradicted"
     return replace(checked, status=status, adjusted=adjusted)
 
 
 def _sign(claim: Claim) -> int:
-    return 1 if METRICS[claim.place.metric].higher_is_better else -1
+    return 1 if METRICS[claim.key.metric].higher_is_better else -1

@@ -174,10 +174,10 @@ def _paired(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the values of both sides, [seeds, sides of a triple, triples] each."""
     a, b = (side.run_values(metric, bucket) for side in (first, second))
-    part = f"of {bucket} triples " * (bucket != "all")
+    subset = f"of {bucket} triples " * (bucket != "all")
     if not common_seeds(a, b):
         raise ConfigError(
-            f"the runs have no {METRICS[metric].title} {part}on {first.result.dataset} in common"
+            f"the runs have no {METRICS[metric].title} {subset}on {first.result.dataset} in common"
         )
     for entry in (a, b):
         for seed in common_seeds(a, b):
@@ -186,14 +186,14 @@ def _paired(
                     f"{files.runs / entry[seed][0]}: the ranks of this run are not here; "
                     "`harness db import DIR` brings those of exported records"
                 )
-    found = files.queries(a, b, metric, bucket)
-    if found is None:
+    pair = files.queries(a, b, metric, bucket)
+    if pair is None:
         raise MissingDataError(
             f"{files.runs}: the ranks of these runs do not say which triples are {bucket}"
         )
-    if found[0].shape[-1] < 2:
-        raise ConfigError(f"one test triple {part}says nothing about others")
-    return found
+    if pair[0].shape[-1] < 2:
+        raise ConfigError(f"one test triple {subset}says nothing about others")
+    return pair
 
 
 def _compared(

@@ -165,8 +165,8 @@ def notes(records: Collection[Outcome]) -> Iterator[str]:
         yield f"Measured on {machine}: {count} run{'s' * (count != 1)}."
     unknown = sum(_other_load(record) is None for record in timed)
     if unknown:
-        some = f"{unknown} of {len(timed)} runs do not say"
-        yield f"{some} whether the machine did other work meanwhile."
+        share = f"{unknown} of {len(timed)} runs do not say"
+        yield f"{share} whether the machine did other work meanwhile."
 
 
 def total_note(records: Collection[Outcome]) -> str:
@@ -179,12 +179,12 @@ def total_note(records: Collection[Outcome]) -> str:
 
 
 def _machine(record: Outcome) -> str:
-    about = record.provenance
-    box = about.get("machine") or {}
+    provenance = record.provenance
+    box = provenance.get("machine") or {}
     threads = processors(record)
     computed = f"{threads} thread{'s' * (threads != 1)}"
-    if about.get("device", "cpu") != "cpu":
-        computed = f"{about['device']} (h and s of the device)"
+    if provenance.get("device", "cpu") != "cpu":
+        computed = f"{provenance['device']} (h and s of the device)"
     return (
         f"{box.get('processor', 'an unknown processor')}, {box.get('cores', '?')} cores, {computed}"
     )

@@ -70,7 +70,7 @@ class PairedTests:
         self,
         store: ResultStore,
         runs: Path,
-        on_progress: Callable[[str, int, int], None] = lambda table, done, total: None,
+        on_progress: Callable[[str, int, int], None] = lambda table, tested, total: None,
     ) -> None:
         self.store, self.runs, self.on_progress = store, runs, on_progress
         self.problems: dict[str, None] = {}

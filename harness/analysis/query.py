@@ -22,9 +22,9 @@ __all__ = [
     "Results",
     "Selection",
     "fetch",
+    "numbers_of",
     "only_validated",
     "parse_metric",
-    "wanted",
 ]
 
 BUCKETS = ("all", "warm", "cold")
@@ -37,8 +37,8 @@ def parse_metric(text: str) -> MetricPlace:
     Raises:
         ValueError: one of them is unknown; the message offers the nearest.
     """
-    split, colon, rest = text.rpartition(":")
-    metric, slash, bucket = rest.partition("/")
+    split, colon, name = text.rpartition(":")
+    metric, slash, bucket = name.partition("/")
     if metric not in METRICS:
         raise ValueError(f"unknown metric '{metric}'{suggest(metric, METRICS)}")
     if (colon or slash) and METRICS[metric].source != "metrics":
@@ -50,15 +50,15 @@ def parse_metric(text: str) -> MetricPlace:
     return MetricPlace(metric, bucket or "all", split or "test")
 
 
-def wanted(metrics: Iterable[str]) -> Wanted:
+def numbers_of(metrics: Iterable[str]) -> Wanted:
     """Return what must be read of a run to show some metrics."""
-    places = [parse_metric(text) for text in metrics]
-    sources = {place.metric: METRICS[place.metric].source for place in places}
-    diagnostics = {name for name, where in sources.items() if where == "diagnostics"}
-    timings = {name for name, where in sources.items() if where == "timings"}
+    keys = [parse_metric(text) for text in metrics]
+    sources = {key.metric: METRICS[key.metric].source for key in keys}
+    diagnostics = {name for name, source in sources.items() if source == "diagnostics"}
+    timings = {name for name, source in sources.items() if source == "timings"}
     costs = "costs" in sources.values()
     return Wanted(
-        metrics=frozenset(place for place in places if sources[place.metric] == "metrics"),
+        metrics=frozenset(key for key in keys if sources[key.metric] == "metrics"),
         diagnostics=frozenset(diagnostics | ({"best_epoch"} if costs else set())),
         last_epoch="history" in sources.values(),
         timings=frozenset(timings | (set(TIMINGS) if costs else set())),
@@ -83,8 +83,8 @@ class Selection:
 
     def __str__(self) -> str:
         seeds = "" if self.seeds is None else ",".join(map(str, sorted(self.seeds)))
-        chosen = {"variant": self.variant, "seeds": seeds, "datasets": ",".join(self.datasets)}
-        return " ".join(f"{name}={value}" for name, value in chosen.items() if value)
+        fields = {"variant": self.variant, "seeds": seeds, "datasets": ",".join(self.datasets)}
+        return " ".join(f"{name}={value}" for name, value in fields.items() if value)
 
 
 ALL = Selection()
@@ -145,13 +145,13 @@ def fetch(
     """
     seeds = selection.seeds
     cells = [c for c in store.cells(suite, selection.variant) if seeds is None or c.seed in seeds]
-    numbers = wanted(metrics)
+    numbers = numbers_of(metrics)
     numbers = numbers._replace(diagnostics=numbers.diagnostics | set(diagnostics))
-    found = store.outcomes({c.run_id for c in cells} - {""}, numbers)
+    outcomes = store.outcomes({c.run_id for c in cells} - {""}, numbers)
     grouped: dict[tuple[str, str, str], dict[int, SeedRun]] = defaultdict(dict)
     for cell, label in zip(cells, _labels(cells), strict=True):
-        known, damage = found.runs.get(cell.run_id), found.problems.get(cell.run_id, "")
-        run = SeedRun(cell.seed, cell.run_id, known, cell.reason, damage)
+        record, damage = outcomes.runs.get(cell.run_id), outcomes.problems.get(cell.run_id, "")
+        run = SeedRun(cell.seed, cell.run_id, record, cell.reason, damage)
         grouped[label, cell.dataset, cell.features][cell.seed] = run
     results = [
         Result(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))

@@ -103,8 +103,8 @@ class Result:
         """
         if METRICS[metric].source != "metrics":
             return {}
-        found = _values(self.records, MetricPlace(metric, bucket))
-        return {record.seed: (record.run_id, value) for record, value in found}
+        values = _values(self.records, MetricPlace(metric, bucket))
+        return {record.seed: (record.run_id, value) for record, value in values}
 
     def values(
         self,
@@ -120,8 +120,8 @@ class Result:
             target: published MRR in percent, which "cost.published" is the time to.
         """
         factor = METRICS[metric].factor
-        found = _values(self.records, MetricPlace(metric, bucket, split), target)
-        return {record.seed: value * factor for record, value in found}
+        values = _values(self.records, MetricPlace(metric, bucket, split), target)
+        return {record.seed: value * factor for record, value in values}
 
 
 @dataclass(frozen=True)
@@ -222,16 +222,18 @@ class SuiteResults:
             records = [record for record in self.records if record.dataset == dataset]
             self._refuse(records, "dataset_digest", f"has runs on two versions of '{dataset}'")
         for result in self.results:
-            what = f"row '{result.label}' has runs with two versions of the features "
-            self._refuse(result.records, "feature_digest", f"{what}'{result.features}'")
+            problem = f"row '{result.label}' has runs with two versions of the features "
+            self._refuse(result.records, "feature_digest", f"{problem}'{result.features}'")
 
-    def _refuse(self, records: Sequence[Outcome], name: str, what: str) -> None:
+    def _refuse(self, records: Sequence[Outcome], name: str, problem: str) -> None:
         first = {getattr(record, name): record.run_id for record in reversed(records)}
         if len(first) < 2:
             return
-        seen = ", ".join(f"{value or 'none'} (run {run})" for value, run in sorted(first.items()))
+        listing = ", ".join(
+            f"{value or 'none'} (run {run})" for value, run in sorted(first.items())
+        )
         raise StoreError(
-            f"suite '{self.suite}': {what}: {seen}; one table never mixes them. "
+            f"suite '{self.suite}': {problem}: {listing}; one table never mixes them. "
             f"`{self.command}` plans the suite anew"
         )
 
@@ -249,28 +251,30 @@ def refuse_mixtures(table: str, sources: Sequence[SuiteResults]) -> None:
         for record in results.records:
             protocols.setdefault(record.protocol, results.suite)
             digests.setdefault(record.dataset, {}).setdefault(record.dataset_digest, results.suite)
-    found = {"ranks under different protocols": protocols} | {
-        f"two versions of '{dataset}'": held for dataset, held in digests.items()
+    mixtures = {"ranks under different protocols": protocols} | {
+        f"two versions of '{dataset}'": suites for dataset, suites in digests.items()
     }
-    for what, held in found.items():
-        if len(held) > 1:
-            seen = ", ".join(f"{value or 'none'} (suite {suite})" for value, suite in held.items())
-            raise StoreError(f"table '{table}': {what}: {seen}; one table never mixes them")
+    for problem, suites in mixtures.items():
+        if len(suites) > 1:
+            listing = ", ".join(
+                f"{value or 'none'} (suite {suite})" for value, suite in suites.items()
+            )
+            raise StoreError(f"table '{table}': {problem}: {listing}; one table never mixes them")
 
 
 def _values(
-    records: Sequence[Outcome], place: MetricPlace, target: float | None = None
+    records: Sequence[Outcome], key: MetricPlace, target: float | None = None
 ) -> list[tuple[Outcome, float]]:
     """Return the runs that have a value, with it."""
-    match METRICS[place.metric].source:
+    match METRICS[key.metric].source:
         case "metrics":
-            found = [(record, record.metrics.get(place)) for record in records]
+            values = [(record, record.metrics.get(key)) for record in records]
         case "history":
-            found = [(record, record.last_epoch.get(place.metric)) for record in records]
+            values = [(record, record.last_epoch.get(key.metric)) for record in records]
         case "diagnostics":
-            found = [(record, record.diagnostics.get(place.metric)) for record in records]
+            values = [(record, record.diagnostics.get(key.metric)) for record in records]
         case "timings":
-            found = [(record, record.timings.get(place.metric)) for record in records]
+            values = [(record, record.timings.get(key.metric)) for record in records]
         case "costs":
-            found = [(record, cost(record, place.metric, target)) for record in records]
-    return [(record, value) for record, value in found if value is not None]
+            values = [(record, cost(record, key.metric, target)) for record in records]
+    return [(record, value) for record, value in values if value is not None]

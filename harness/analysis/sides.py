@@ -16,7 +16,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from harness.analysis.differing import differing, flat
-from harness.analysis.query import BUCKETS, Selection, fetch, wanted
+from harness.analysis.query import BUCKETS, Selection, fetch, numbers_of
 from harness.analysis.results import Result, RunValues, SeedRun, SuiteResults
 from harness.errors import ConfigError, suggest
 from harness.evaluation.metrics import METRICS
@@ -28,7 +28,7 @@ __all__ = ["RANKED", "Side", "StoredSuites", "find_sides"]
 
 RANKED = tuple(name for name, metric in METRICS.items() if metric.source == "metrics")
 """Metrics that are made of ranks: those that can be compared query by query."""
-TOLD = 8
+LISTED = 8
 """Names that one message lists."""
 READ = tuple(f"{metric}/{bucket}" for metric in RANKED for bucket in BUCKETS)
 
@@ -64,7 +64,7 @@ class Side:
         return next(iter(self.tested.values())).protocol
 
     @property
-    def lacking(self) -> Mapping[int, str]:
+    def missing(self) -> Mapping[int, str]:
         """Why other seeds cannot be compared."""
         return {r.seed: _why_not(r) for r in self.result.runs if r.seed not in self.tested}
 
@@ -114,9 +114,9 @@ def find_sides(
     """
     a, b = (_on_datasets(suites, text, seeds) for text in (first, second))
     name = _dataset(a, b, dataset)
-    one, other = a[name], b[name]
-    _refuse_incomparable(one, other)
-    return one, other
+    sides = a[name], b[name]
+    _refuse_incomparable(*sides)
+    return sides
 
 
 OnDatasets = Mapping[str, Side]
@@ -138,30 +138,30 @@ def _row(
     results = suites.read(name, variant)
     label = _label(text, row, results.results)
     source = f"suite {name}" + f" with --set (variant {variant})" * bool(variant)
-    return {r.dataset: Side(text, source, _chosen(r, seeds)) for r in results.row(label)}
+    return {r.dataset: Side(text, source, _with_seeds(r, seeds)) for r in results.row(label)}
 
 
-def _chosen(result: Result, seeds: Collection[int] | None) -> Result:
+def _with_seeds(result: Result, seeds: Collection[int] | None) -> Result:
     """Return the runs of some seeds; all when None."""
     return replace(result, runs=tuple(r for r in result.runs if seeds is None or r.seed in seeds))
 
 
 def _suite(stored: StoredSuites, text: str, name: str, variant: str) -> str:
     """Return the suite that is meant, of which the store has the variant."""
-    held = {(suite, of) for suite, of, _ in stored.store.blocks()}
-    suites = {suite for suite, _ in held}
+    stored_variants = {(suite, of) for suite, of, _ in stored.store.blocks()}
+    suites = {suite for suite, _ in stored_variants}
     if name not in suites:
         tables = stored.aliases()
-        known = suites | {table for table, suite in tables.items() if suite in suites}
-        if name not in known:
-            near = suggest(name, known) or "; the store has none"
+        names = suites | {table for table, suite in tables.items() if suite in suites}
+        if name not in names:
+            near = suggest(name, names) or "; the store has none"
             raise ConfigError(f"'{text}': no suite or table '{name}'{near}")
         name = tables[name]
-    variants = {of for suite, of in held if suite == name}
+    variants = {of for suite, of in stored_variants if suite == name}
     if variant not in variants:
-        shown = [f"{name}@{of}" if of else name for of in variants]
-        asked = f"{name}@{variant}" if variant else f"{name} without --set"
-        raise ConfigError(f"'{text}': no results of {asked}{suggest(asked, shown)}")
+        spellings = [f"{name}@{of}" if of else name for of in variants]
+        requested = f"{name}@{variant}" if variant else f"{name} without --set"
+        raise ConfigError(f"'{text}': no results of {requested}{suggest(requested, spellings)}")
     return name
 
 
@@ -174,30 +174,32 @@ def _label(text: str, row: str, results: Sequence[Result]) -> str:
     for result in results:
         for record in result.records:
             models.setdefault(record.model, {})[result.label] = None
-    own = list(models.get(row.lower(), ()))
-    if len(own) > 1:
-        raise ConfigError(f"'{text}': several rows are of model '{row}'; choose from {_list(own)}")
-    if not own:
-        known = [*labels.values(), *(model for model in models if model not in labels)]
-        raise ConfigError(f"'{text}': no row '{row}'{suggest(row, known)}")
-    return own[0]
+    of_model = list(models.get(row.lower(), ()))
+    if len(of_model) > 1:
+        raise ConfigError(
+            f"'{text}': several rows are of model '{row}'; choose from {_list(of_model)}"
+        )
+    if not of_model:
+        names = [*labels.values(), *(model for model in models if model not in labels)]
+        raise ConfigError(f"'{text}': no row '{row}'{suggest(row, names)}")
+    return of_model[0]
 
 
 def _runs(store: ResultStore, text: str, seeds: Collection[int] | None) -> OnDatasets:
     """Return the side of runs that are named one by one."""
-    parts = [part.strip() for part in text.split(",")]
-    ids = list(dict.fromkeys(_run_id(store, part) for part in parts))
-    found = store.outcomes(ids, wanted(READ))
-    for problem in found.problems.values():
+    pieces = [piece.strip() for piece in text.split(",")]
+    ids = list(dict.fromkeys(_run_id(store, piece) for piece in pieces))
+    outcomes = store.outcomes(ids, numbers_of(READ))
+    for problem in outcomes.problems.values():
         raise ConfigError(problem)
-    records = [found.runs[run_id] for run_id in ids]
+    records = [outcomes.runs[run_id] for run_id in ids]
     _refuse_mixture(text, records)
     runs = tuple(SeedRun(r.seed, r.run_id, r) for r in sorted(records, key=lambda r: r.seed))
-    one = records[0]
+    run = records[0]
     source = f"run{'s' * (len(ids) > 1)} {', '.join(ids)}"
-    label = f"{one.model} {one.run_id}" + f" and {len(ids) - 1} more" * (len(ids) > 1)
-    result = Result(label, one.dataset, one.features, runs)
-    return {one.dataset: Side(text, source, _chosen(result, seeds))}
+    label = f"{run.model} {run.run_id}" + f" and {len(ids) - 1} more" * (len(ids) > 1)
+    result = Result(label, run.dataset, run.features, runs)
+    return {run.dataset: Side(text, source, _with_seeds(result, seeds))}
 
 
 def _run_id(store: ResultStore, text: str) -> str:
@@ -205,7 +207,7 @@ def _run_id(store: ResultStore, text: str) -> str:
     if text and not store.ids(text):
         cells = store.cells()
         labels = {cell.label for cell in cells}
-        rows = [_named(cell) for cell in cells if cell.label.lower() == text.lower()]
+        rows = [_row_name(cell) for cell in cells if cell.label.lower() == text.lower()]
         if rows:
             raise ConfigError(
                 f"'{text}' is no run; rows are named with their suite: "
@@ -216,7 +218,7 @@ def _run_id(store: ResultStore, text: str) -> str:
     return resolve_id(store, text)
 
 
-def _named(cell: Cell) -> str:
+def _row_name(cell: Cell) -> str:
     """Return what the row of a cell is called."""
     return f"{cell.suite}{f'@{cell.variant}' * bool(cell.variant)}:{cell.label}"
 
@@ -231,10 +233,10 @@ def _refuse_mixture(text: str, records: Sequence[Outcome]) -> None:
                 f"{record.seed}; a side is one setting with several seeds"
             )
         by_seed[record.seed] = record
-        if other := differing(_identity(first), _identity(record)):
+        if differences := differing(_identity(first), _identity(record)):
             raise ConfigError(
                 f"'{text}': {first.run_id} and {record.run_id} differ in more than the seed: "
-                f"{_told(other)}"
+                f"{_in_words(differences)}"
             )
 
 
@@ -245,16 +247,18 @@ def _identity(record: Outcome) -> dict[str, Any]:
     return {**flat(spec), **digests, "protocol": record.protocol}
 
 
-def _dataset(first: OnDatasets, second: OnDatasets, asked: str) -> str:
+def _dataset(first: OnDatasets, second: OnDatasets, requested: str) -> str:
     """Return the dataset that is meant: the one asked for, or the only one that both have."""
-    if asked:
+    if requested:
         for side in (first, second):
-            if asked.lower() not in {name.lower() for name in side}:
+            if requested.lower() not in {name.lower() for name in side}:
                 text = next(iter(side.values())).text
-                raise ConfigError(f"'{text}' has no dataset '{asked}'{suggest(asked, side)}")
-        return next(name for name in first if name.lower() == asked.lower())
-    both = [name for name in first if name in second]
-    usable = [name for name in both if first[name].tested and second[name].tested] or both
+                raise ConfigError(
+                    f"'{text}' has no dataset '{requested}'{suggest(requested, side)}"
+                )
+        return next(name for name in first if name.lower() == requested.lower())
+    common = [name for name in first if name in second]
+    usable = [name for name in common if first[name].tested and second[name].tested] or common
     if not usable:
         (a, on_a), (b, on_b) = ((next(iter(s.values())).text, s) for s in (first, second))
         raise ConfigError(
@@ -273,9 +277,10 @@ def _refuse_incomparable(first: Side, second: Side) -> None:
     if {r.run_id for r in first.tested.values()} == {r.run_id for r in second.tested.values()}:
         raise ConfigError(f"'{first.text}' and '{second.text}' are the same runs")
     a, b = (next(iter(side.tested.values())) for side in (first, second))
-    if other := differing(_conditions(a), _conditions(b)):
+    if differences := differing(_conditions(a), _conditions(b)):
         raise ConfigError(
-            f"'{first.text}' and '{second.text}' cannot be compared: they differ in {_told(other)}"
+            f"'{first.text}' and '{second.text}' cannot be compared: they differ in "
+            f"{_in_words(differences)}"
         )
     if not first.tested.keys() & second.tested.keys():
         raise ConfigError(
@@ -291,9 +296,9 @@ def _conditions(record: Outcome) -> dict[str, Any]:
 
 def _seeds_of(side: Side) -> str:
     """Return which seeds a side has, and why it has not the others."""
-    said = [f"seeds {_list(map(str, side.tested))}"] if side.tested else []
-    said += [f"seed {seed} {why}" for seed, why in side.lacking.items()]
-    return ", ".join(said) or "none of these seeds"
+    phrases = [f"seeds {_list(map(str, side.tested))}"] if side.tested else []
+    phrases += [f"seed {seed} {reason}" for seed, reason in side.missing.items()]
+    return ", ".join(phrases) or "none of these seeds"
 
 
 def _why_not(run: SeedRun) -> str:
@@ -304,10 +309,10 @@ def _why_not(run: SeedRun) -> str:
     return run.damage or run.reason or "was not run"
 
 
-def _told(differences: Mapping[str, Sequence[object]]) -> str:
+def _in_words(differences: Mapping[str, Sequence[object]]) -> str:
     return "; ".join(f"{key} ({a} and {b})" for key, (a, b) in differences.items())
 
 
 def _list(names: Iterable[str]) -> str:
     listed = list(names)
-    return ", ".join(listed[:TOLD]) + (", ..." if len(listed) > TOLD else "")
+    return ", ".join(listed[:LISTED]) + (", ..." if len(listed) > LISTED else "")

@@ -95,15 +95,15 @@ def over_seeds(d: Array) -> Finding:
     seeds = np.asarray(d).mean(-1)
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)  # seeds that agree have no variance
-        found = stats.ttest_1samp(seeds, 0.0, axis=-1)
-        interval = found.confidence_interval(CONFIDENCE)
+        test = stats.ttest_1samp(seeds, 0.0, axis=-1)
+        interval = test.confidence_interval(CONFIDENCE)
     mean = seeds.mean(-1)
-    same = np.ptp(seeds, axis=-1) == 0
+    constant = np.ptp(seeds, axis=-1) == 0
     return Finding(
         mean,
-        np.where(same, mean, interval.low)[()],
-        np.where(same, mean, interval.high)[()],
-        np.where(same, mean == 0, found.pvalue)[()].astype(float),
+        np.where(constant, mean, interval.low)[()],
+        np.where(constant, mean, interval.high)[()],
+        np.where(constant, mean == 0, test.pvalue)[()].astype(float),
     )
 
 
@@ -204,7 +204,7 @@ def permuted_seeds(d: Array, *, seed: int = 0) -> float:
     """
     from scipy import stats
 
-    found = stats.permutation_test(
+    test = stats.permutation_test(
         (np.asarray(d).mean(-1),),
         np.mean,
         permutation_type="samples",
@@ -212,7 +212,7 @@ def permuted_seeds(d: Array, *, seed: int = 0) -> float:
         n_resamples=RESAMPLES,
         rng=np.random.default_rng(seed),
     )
-    return float(found.pvalue)
+    return float(test.pvalue)
 
 
 def effect(d: Array) -> Effect:
@@ -253,17 +253,17 @@ def seeds_to_settle(d: Array, alpha: float = 0.05) -> int | None:
     d = np.asarray(d)
     mean, squares = abs(float(d.mean())), _mean_squares(d)
 
-    def found(n: int) -> bool:
+    def detects(n: int) -> bool:
         variance, seeds = _variance(_expected(squares, d.shape[-2], n), n, d.shape[-1])
         if not seeds > 0:
             return _power(mean, variance, d.shape[-1] - 1, alpha) >= POWER
         degrees = min(_degrees(variance, seeds, n), d.shape[-1] - 1)
-        both = _power(mean, variance, degrees, alpha)
-        return min(both, _power(mean, seeds, n - 1, alpha)) >= POWER
+        power_of_both = _power(mean, variance, degrees, alpha)
+        return min(power_of_both, _power(mean, seeds, n - 1, alpha)) >= POWER
 
-    if mean == 0 or not found(MOST_SEEDS):
+    if mean == 0 or not detects(MOST_SEEDS):
         return None
-    return bisect_left(range(2, MOST_SEEDS), True, key=found) + 2
+    return bisect_left(range(2, MOST_SEEDS), True, key=detects) + 2
 
 
 def triples_suffice(d: Array, alpha: float = 0.05) -> bool:
@@ -301,15 +301,15 @@ def _power(mean: float, variance: float, degrees: float, alpha: float) -> float:
     from statsmodels.stats.power import TTestPower
 
     size = mean / np.sqrt(variance)
-    found = TTestPower().power(size, nobs=1, alpha=alpha / 2, df=degrees, alternative="larger")
-    return float(found)
+    power = TTestPower().power(size, nobs=1, alpha=alpha / 2, df=degrees, alternative="larger")
+    return float(power)
 
 
 def _of_triples(d: Array) -> float:
     """Return the variance of a mean difference that is left when there is no noise of seeds."""
     d = np.asarray(d)
-    _, of_triples, rest = _mean_squares(d)
-    return float(max(of_triples - rest, 0.0) / d.size)
+    _, of_triples, residual = _mean_squares(d)
+    return float(max(of_triples - residual, 0.0) / d.size)
 
 
 Squares = tuple[Any, Any, Any]
@@ -321,19 +321,19 @@ def _mean_squares(d: Array) -> Squares:
     seeds, triples = d.shape[-2:]
     of_seeds, of_triples = d.mean(-1, keepdims=True), d.mean(-2, keepdims=True)
     mean = of_seeds.mean(-2, keepdims=True)
-    rest = d - of_seeds - of_triples + mean
+    residual = d - of_seeds - of_triples + mean
     return (
         triples * of_seeds.var((-2, -1), ddof=1),
         seeds * of_triples.var((-2, -1), ddof=1),
-        (rest**2).sum((-2, -1)) / ((seeds - 1) * (triples - 1)),
+        (residual**2).sum((-2, -1)) / ((seeds - 1) * (triples - 1)),
     )
 
 
 def _variance(squares: Squares, seeds: int, triples: int) -> tuple[Any, Any]:
     """Return the variance of the mean difference, and the part of it that is from few seeds."""
-    of_seeds, of_triples, rest = squares
+    of_seeds, of_triples, residual = squares
     cells = seeds * triples
-    return (of_seeds + np.maximum(of_triples - rest, 0.0)) / cells, of_seeds / cells
+    return (of_seeds + np.maximum(of_triples - residual, 0.0)) / cells, of_seeds / cells
 
 
 def _degrees(variance: Any, seeds: Any, n: int) -> Any:
@@ -341,8 +341,8 @@ def _degrees(variance: Any, seeds: Any, n: int) -> Any:
     return variance**2 * (n - 1) / seeds**2
 
 
-def _expected(squares: Squares, seeds: int, wanted: int) -> Squares:
+def _expected(squares: Squares, seeds: int, n: int) -> Squares:
     """Return the mean squares to expect with another number of seeds."""
-    of_seeds, of_triples, rest = squares
-    between = max(of_triples - rest, 0.0) / seeds
-    return of_seeds, rest + wanted * between, rest
+    of_seeds, of_triples, residual = squares
+    between = max(of_triples - residual, 0.0) / seeds
+    return of_seeds, residual + n * between, residual

@@ -64,8 +64,8 @@ class StoredRanks:
         if set(ranks.sides) != set(protocol_of(run).sides):
             return "ranks of other sides"
         stored = run.metrics.get(MetricPlace(CHECKED))
-        found = float(RANK_METRICS[CHECKED](*ranks.ranks(ties_of(run.protocol))).mean())
-        if stored is None or abs(found - stored) > TOLERANCE:
+        mean = float(RANK_METRICS[CHECKED](*ranks.ranks(ties_of(run.protocol))).mean())
+        if stored is None or abs(mean - stored) > TOLERANCE:
             return "ranks of another execution"
         return ranks
 
@@ -99,8 +99,10 @@ class Gathered:
     def notes(self) -> tuple[str, ...]:
         """The problems in words, with the runs."""
         return tuple(
-            str(what) if isinstance(what, Needs) and not self.values else _with_runs(what, runs)
-            for what, runs in self.problems.items()
+            str(problem)
+            if isinstance(problem, Needs) and not self.values
+            else _with_runs(problem, runs)
+            for problem, runs in self.problems.items()
         )
 
     def summary(self) -> Summary | None:
@@ -108,9 +110,9 @@ class Gathered:
         return summarise(list(self.values.values())) if self.values else None
 
 
-def _with_runs(what: str, runs: Sequence[str]) -> str:
-    more = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""
-    return f"{what}: run{'s' * (len(runs) > 1)} {', '.join(runs[:NAMED])}{more}"
+def _with_runs(problem: str, runs: Sequence[str]) -> str:
+    remainder = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""
+    return f"{problem}: run{'s' * (len(runs) > 1)} {', '.join(runs[:NAMED])}{remainder}"
 
 
 def gather(result: Result | None, value: Callable[[Outcome], float | str | None]) -> Gathered:
@@ -120,17 +122,17 @@ def gather(result: Result | None, value: Callable[[Outcome], float | str | None]
         result: the row on a dataset; None where it has none.
         value: returns a run's value, None where there is nothing to average.
     """
-    found = Gathered()
+    gathered = Gathered()
     for run in result.records if result else ():
         if run.status != "ok":
             continue
-        given = value(run)
-        if isinstance(given, str):
-            found.problems.setdefault(given, []).append(run.run_id)
-        elif given is not None:
-            found.values[run.seed] = given
-            found.runs.append(run.run_id)
-    return found
+        outcome = value(run)
+        if isinstance(outcome, str):
+            gathered.problems.setdefault(outcome, []).append(run.run_id)
+        elif outcome is not None:
+            gathered.values[run.seed] = outcome
+            gathered.runs.append(run.run_id)
+    return gathered
 
 
 def tested_suite(
@@ -142,19 +144,19 @@ def tested_suite(
         ConfigError: there is no such suite, or several have tests and none is named.
         StoreError: its runs cannot stand in one table.
     """
-    held = sorted({name for name, variant, _ in store.blocks() if variant == selection.variant})
-    if suite and suite not in held:
-        raise ConfigError(f"--suite {suite}: no runs of it here{suggest(suite, held)}")
+    names = sorted({name for name, variant, _ in store.blocks() if variant == selection.variant})
+    if suite and suite not in names:
+        raise ConfigError(f"--suite {suite}: no runs of it here{suggest(suite, names)}")
     if suite:
         return fetch(store, suite, metrics, selection)
-    found = [fetch(store, name, metrics, selection) for name in held]
-    tested = [f for f in found if any(run.status == "ok" for run in f.records)]
+    suites = [fetch(store, name, metrics, selection) for name in names]
+    tested = [f for f in suites if any(run.status == "ok" for run in f.records)]
     if len(tested) == 1:
         return tested[0]
     if not tested:
         raise ConfigError("no run was tested here; `harness run quickstart` makes some")
-    names = ", ".join(f.suite for f in tested)
-    raise ConfigError(f"give one of the suites with tested runs, --suite NAME: {names}")
+    listing = ", ".join(results.suite for results in tested)
+    raise ConfigError(f"give one of the suites with tested runs, --suite NAME: {listing}")
 
 
 def chosen_datasets(results: SuiteResults, selection: Selection) -> tuple[str, ...]:
@@ -163,14 +165,14 @@ def chosen_datasets(results: SuiteResults, selection: Selection) -> tuple[str, .
     Raises:
         ConfigError: the suite has no such dataset.
     """
-    known: Mapping[str, str] = {name.lower(): name for name in results.datasets}
+    datasets: Mapping[str, str] = {name.lower(): name for name in results.datasets}
     for name in selection.datasets:
-        if name.lower() not in known:
+        if name.lower() not in datasets:
             raise ConfigError(
-                f"suite '{results.suite}' has no dataset '{name}'{suggest(name, known.values())}"
+                f"suite '{results.suite}' has no dataset '{name}'{suggest(name, datasets.values())}"
             )
-    chosen = {name.lower() for name in selection.datasets}
-    return tuple(name for low, name in known.items() if not chosen or low in chosen)
+    selected = {name.lower() for name in selection.datasets}
+    return tuple(name for low, name in datasets.items() if not selected or low in selected)
 
 
 def shortened(text: str, width: int) -> str:

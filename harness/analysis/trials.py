@@ -24,24 +24,28 @@ def best_trials(results: SuiteResults, seeds: Collection[int] | None = None) -> 
         results: of a study, read with "valid:mrr".
         seeds: whose runs are kept, after the choice; all when None.
     """
-    found = [r for r in results.results if not r.planned]  # rows that are not searched say why
+    # Rows that are not searched say why.
+    best_rows = [r for r in results.results if not r.planned]
     rows: dict[tuple[str, str, str], dict[int, Result]] = defaultdict(dict)
     for result in results.results:
-        if named := trial_of(result.label):
-            label, number = named
+        if parsed := trial_of(result.label):
+            label, number = parsed
             rows[label, result.dataset, result.features][number] = result
-    found += [_row(*place, [trials[n] for n in sorted(trials)]) for place, trials in rows.items()]
-    kept = (replace(r, runs=tuple(run for run in r.runs if _shown(run, seeds))) for r in found)
-    return replace(results, results=tuple(r for r in kept if r.runs), searched=True)
+    best_rows += [_row(*key, [trials[n] for n in sorted(trials)]) for key, trials in rows.items()]
+    selected = (
+        replace(row, runs=tuple(run for run in row.runs if _selected(run, seeds)))
+        for row in best_rows
+    )
+    return replace(results, results=tuple(row for row in selected if row.runs), searched=True)
 
 
-def _shown(run: SeedRun, seeds: Collection[int] | None) -> bool:
+def _selected(run: SeedRun, seeds: Collection[int] | None) -> bool:
     return seeds is None or bool(run.reason) or run.seed in seeds
 
 
 def _row(label: str, dataset: str, features: str, trials: Sequence[Result]) -> Result:
-    most = max(len(trial.runs) for trial in trials)
-    complete = [trial for trial in trials if len(_validated(trial)) == most]
+    n_runs = max(len(trial.runs) for trial in trials)
+    complete = [trial for trial in trials if len(_validated(trial)) == n_runs]
     if complete:
         runs = max(complete, key=_value).runs
     else:

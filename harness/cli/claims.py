@@ -74,7 +74,7 @@ def _words(path: Path, checked: Checked) -> str:
     if finding is None:
         said = checked.reason
     else:
-        metric, bucket = claim.place.metric, claim.place.bucket
+        metric, bucket = claim.key.metric, claim.key.bucket
         part = f" {bucket}" * (bucket != "all")
         by = f", more than {claim.by:g}" * bool(claim.by)
         said = (

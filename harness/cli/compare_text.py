@@ -83,7 +83,7 @@ def _side_values(side: Side) -> dict[str, Any]:
         "source": side.source,
         "features": side.result.features,
         "runs": {str(seed): record.run_id for seed, record in side.tested.items()},
-        "lacking": {str(seed): why for seed, why in side.lacking.items()},
+        "lacking": {str(seed): why for seed, why in side.missing.items()},
     }
 
 
@@ -103,7 +103,7 @@ def _sides(found: SideComparison) -> list[str]:
 
 def _seeds(side: Side) -> str:
     said = _counted_seeds(tuple(side.tested))
-    return "; ".join([said, *(f"seed {seed}: {why}" for seed, why in side.lacking.items())])
+    return "; ".join([said, *(f"seed {seed}: {why}" for seed, why in side.missing.items())])
 
 
 def _counted_seeds(seeds: Sequence[int]) -> str:

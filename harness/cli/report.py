@@ -235,7 +235,7 @@ class _Asked:
                 self.tables,
                 self.figures,
                 runs=folder / "runs",
-                made=datetime.now().astimezone(),
+                created=datetime.now().astimezone(),
                 say=say,
             )
         for problem in tests.problems:

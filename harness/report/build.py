@@ -77,8 +77,8 @@ def results_table(
         return _side_by_side(definition, results, published)
     suite = results.suite(definition.suite, definition.all_metrics)
     check_models(definition, [suite])
-    shown = _select(_with_datasets(definition, suite.datasets), results)
-    table = assemble(shown, published, suite, results.test_of(shown.name, suite))
+    selected = _select(_with_datasets(definition, suite.datasets), results)
+    table = assemble(selected, published, suite, results.test_of(selected.name, suite))
     return replace(table, notes=(*table.notes, *absent_rows(definition, [suite])))
 
 
@@ -91,12 +91,12 @@ def _side_by_side(definition: Definition, results: Results, published: Published
         for source, suite in zip(definition.sources, suites, strict=True)
         for name in (_tested(suite) if source.study else suite.datasets)
     )
-    shown = _select(_with_datasets(definition, tuple(further)), results)
+    selected = _select(_with_datasets(definition, tuple(further)), results)
     sources = [
-        Source(spec, suite, results.test_of(definition_of(shown, spec).name, suite))
+        Source(spec, suite, results.test_of(definition_of(selected, spec).name, suite))
         for spec, suite in zip(definition.sources, suites, strict=True)
     ]
-    table = side_by_side(shown, published, sources)
+    table = side_by_side(selected, published, sources)
     return replace(table, notes=(*table.notes, *absent_rows(definition, suites)))
 
 
@@ -122,8 +122,8 @@ def sweep_figure(
     suite = results.suite(definition.suite, definition.all_metrics)
     swept = sweep(definition, of_model(definition, suite))
     check_landmarks(definition, swept.points.values())
-    shown = _select(_with_datasets(swept.definition, swept.results.datasets), results)
-    table = assemble(shown, published or _published(definition), swept.results)
+    selected = _select(_with_datasets(swept.definition, swept.results.datasets), results)
+    table = assemble(selected, published or _published(definition), swept.results)
     return SweepFigure(definition, table, tuple(swept.points[row.label] for row in table.rows))
 
 
@@ -139,10 +139,10 @@ def robustness_figure(definition: RobustnessDefinition, results: Results) -> Rob
         suite=definition.suite,
         datasets=definition.datasets,
     )
-    shown = _select(_with_datasets(table, suite.datasets), results)
-    names = {dataset.name for dataset in shown.datasets}
-    kept = tuple(result for result in suite.results if result.dataset in names)
-    return Robustness(definition, replace(suite, results=kept))
+    selected = _select(_with_datasets(table, suite.datasets), results)
+    names = {dataset.name for dataset in selected.datasets}
+    rows = tuple(result for result in suite.results if result.dataset in names)
+    return Robustness(definition, replace(suite, results=rows))
 
 
 def complexity_figure(definition: ComplexityDefinition, results: Results) -> Complexity:
@@ -187,42 +187,42 @@ def plain_table(results: Results, suite: str, source: str = "") -> Table:
     variant = results.selection.variant
     title = f"Suite {suite}" + (f", variant {variant}" if variant else "")
     definition = Definition(name=suite, title=title, suite=suite, datasets=tuple(datasets))
-    shown = _select(definition, results)
-    return assemble(shown, None, tested, results.test_of(shown.name, tested))
+    selected = _select(definition, results)
+    return assemble(selected, None, tested, results.test_of(selected.name, tested))
 
 
 def _published(definition: Definition | FigureDefinition) -> Published | None:
     return load_published() if definition.published else None
 
 
-def _with_datasets(definition: Definition, held: Sequence[str]) -> Definition:
+def _with_datasets(definition: Definition, stored: Sequence[str]) -> Definition:
     """Add the datasets that there are results of beside the listed ones."""
     listed = {dataset.name.lower() for dataset in definition.datasets}
-    further = [DatasetSpec(name=d) for d in held if d.lower() not in listed]
+    further = [DatasetSpec(name=d) for d in stored if d.lower() not in listed]
     return definition.model_copy(update={"datasets": (*definition.datasets, *further)})
 
 
 def _select(definition: Definition, results: Results) -> Definition:
     """Keep the selected datasets, all when none is named."""
-    wanted = results.selection.datasets
-    kept: list[DatasetSpec] = []
-    for name in wanted:
-        found = [d for d in definition.datasets if name.lower() in (d.name, d.title.lower())]
-        if not found:
+    names = results.selection.datasets
+    selected: list[DatasetSpec] = []
+    for name in names:
+        matches = [d for d in definition.datasets if name.lower() in (d.name, d.title.lower())]
+        if not matches:
             raise ConfigError(
                 f"table '{definition.name}' has no dataset '{name}'"
                 f"{suggest(name, [dataset.name for dataset in definition.datasets])}"
             )
-        kept += found
-    if not wanted:
+        selected += matches
+    if not names:
         return definition
-    datasets = tuple(d for d in definition.datasets if d in kept)
+    datasets = tuple(d for d in definition.datasets if d in selected)
     return definition.model_copy(update={"datasets": datasets})
 
 
 def _present(results: SuiteResults, dataset: str) -> tuple[str, ...]:
     """Return the columns of a dataset: warm and cold only where some run has them."""
     records = [record for record in results.records if record.dataset == dataset]
-    held = {place for record in records for place in record.metrics}
-    split = (metric for metric in SPLIT_METRICS if parse_metric(metric) in held)
+    measured = {key for record in records for key in record.metrics}
+    split = (metric for metric in SPLIT_METRICS if parse_metric(metric) in measured)
     return (*SUITE_METRICS, *split)

@@ -27,9 +27,9 @@ def check_models(definition: Definition, sources: Sequence[SuiteResults]) -> Non
         ConfigError: the message names row, run and models.
     """
     for row in filter(lambda row: row.model, definition.rows):
-        own = row.label.lower()
+        label = row.label.lower()
         for results in sources:
-            rows = (r for r in results.results if _is_row(r.label, own))
+            rows = (r for r in results.results if _is_row(r.label, label))
             for run_id, model in _models(rows):
                 if model not in (row.model, EXTERNAL):
                     raise ConfigError(
@@ -57,9 +57,9 @@ def absent_rows(definition: Definition, sources: Sequence[SuiteResults]) -> Iter
                 yield f"Nothing is compared with {key} '{name}': there is no such row{hint}"
 
 
-def _is_row(label: str, own: str) -> bool:
+def _is_row(label: str, row_label: str) -> bool:
     """Tell whether a label is a row's, with any feature set."""
-    return label.lower() == own or label.lower().startswith(f"{own} [")
+    return label.lower() == row_label or label.lower().startswith(f"{row_label} [")
 
 
 def _models(results: Iterable[Result]) -> Iterator[tuple[str, str]]:
@@ -80,14 +80,14 @@ def of_model(figure: FigureDefinition, results: SuiteResults) -> SuiteResults:
     ran = set[str]().union(*models.values())
     if figure.model not in ran:
         _check_registered(figure, ran)
-    kept = tuple(
+    rows = tuple(
         _runs_of(figure.model, result)
         for result in results.results
         if not models[result.label] or figure.model in models[result.label]
     )
     for axis in filter(None, (figure.x, figure.y)):
-        _check_key(figure, axis, [run.record.spec for r in kept for run in r.runs if run.record])
-    return replace(results, results=kept)
+        _check_key(figure, axis, [run.record.spec for r in rows for run in r.runs if run.record])
+    return replace(results, results=rows)
 
 
 def _runs_of(model: str, result: Result) -> Result:
@@ -101,9 +101,9 @@ def _check_registered(figure: FigureDefinition, ran: set[str]) -> None:
     from harness.model import MODELS
 
     load_models()
-    known = {*MODELS, *ran}
-    if figure.model not in known:
-        near = suggest(figure.model, known)
+    names = {*MODELS, *ran}
+    if figure.model not in names:
+        near = suggest(figure.model, names)
         raise ConfigError(f"figure '{figure.name}': model: unknown model '{figure.model}'{near}")
 
 
@@ -111,13 +111,13 @@ def _check_key(figure: FigureDefinition, axis: Axis, specs: Sequence[Spec]) -> N
     """Refuse an axis that is no setting: all runs would stand at its default."""
     if not specs or any(_holds(spec, axis.key.split(".")) for spec in specs):
         return
-    known = _settings(figure.model)
-    parts = axis.key.split(".")
-    starts = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
-    groups = {key for key in known if any(other.startswith(f"{key}.") for other in known)}
+    keys = _settings(figure.model)
+    path = axis.key.split(".")
+    starts = {".".join(path[:n]) for n in range(1, len(path) + 1)}
+    groups = {key for key in keys if any(longer.startswith(f"{key}.") for longer in keys)}
     # Below a value that is no group there may be items of a list, or options of a strategy.
-    if axis.key not in known and not starts & ((known - groups) | {"negatives.strategy"}):
-        near = suggest(axis.key, known)
+    if axis.key not in keys and not starts & ((keys - groups) | {"negatives.strategy"}):
+        near = suggest(axis.key, keys)
         raise ConfigError(f"figure '{figure.name}': '{axis.key}' is no setting of a run{near}")
 
 
@@ -143,8 +143,12 @@ def _settings(model: str) -> set[str]:
 
     load_models()
     options = keys_of(MODELS.get(model).Config) if model in MODELS else set()
-    own = {"model"} if model not in MODELS else set()  # of a folder that only its runs know
-    return {*keys_of(RunSpec), *AXES, *own, *(f"model.{key}" for key in options)} - {"model.name"}
+    unregistered = (
+        {"model"} if model not in MODELS else set()
+    )  # of a folder that only its runs know
+    return {*keys_of(RunSpec), *AXES, *unregistered, *(f"model.{key}" for key in options)} - {
+        "model.name"
+    }
 
 
 def check_landmarks(figure: FigureDefinition, points: Iterable[object]) -> None:
@@ -153,9 +157,9 @@ def check_landmarks(figure: FigureDefinition, points: Iterable[object]) -> None:
     Raises:
         ConfigError: one does; the picture would not show it.
     """
-    held = set(points)
+    positions = set(points)
     for mark in figure.landmarks:
-        if (mark.x, mark.y) not in held:
+        if (mark.x, mark.y) not in positions:
             raise ConfigError(
                 f"figure '{figure.name}': landmark '{mark.title}' is at no point of the figure: "
                 f"x {mark.x}, y {mark.y}"
@@ -168,9 +172,9 @@ def check_weights(definition: RobustnessDefinition, results: SuiteResults) -> No
     Raises:
         ConfigError: the message offers the nearest.
     """
-    held = {name for record in results.records for name in record.modalities}
+    modalities = {name for record in results.records for name in record.modalities}
     weighted = {key.partition("/")[2] for record in results.records for key in record.diagnostics}
     for name in definition.weights:
-        if held and name not in held | weighted | {"structure"}:
-            near = suggest(name, held)
+        if modalities and name not in modalities | weighted | {"structure"}:
+            near = suggest(name, modalities)
             raise ConfigError(f"table '{definition.name}': weights: no modality '{name}'{near}")

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from harness.report.layout import Layout, lay_out
-from harness.report.table import Column, Part, Table, TableCell, TableRow
+from harness.report.table import Column, Quantity, Table, TableCell, TableRow
 
 __all__ = ["as_json", "csv_table", "json_table"]
 
@@ -67,7 +67,7 @@ def _json_row(row: TableRow) -> dict[str, Any]:
 
 
 def _title(column: Column, field: str) -> str:
-    source = "" if field == Part.PUBLISHED else column.source
+    source = "" if field == Quantity.PUBLISHED else column.source
     return " ".join(filter(None, (column.dataset_title, column.title, source)))
 
 
@@ -75,10 +75,12 @@ def _fields(layout: Layout) -> Iterator[tuple[int, str]]:
     """Yield the fields of a line: position of the table column, and name."""
     measured = ["measured", "sd", "half", "seeds"]
     measured += ["mark"] * layout.has_marks + ["sign"] * layout.has_signs
-    names = {Part.MEASURED: measured, Part.CHANGE: ["change", "change half"]}
+    names = {Quantity.MEASURED: measured, Quantity.CHANGE: ["change", "change half"]}
     for position, members in groupby(layout.columns, key=lambda printed: printed.position):
         for printed in members:
-            yield from ((position, name) for name in names.get(printed.part, [str(printed.part)]))
+            yield from (
+                (position, name) for name in names.get(printed.quantity, [str(printed.quantity)])
+            )
         yield position, "note"
 
 

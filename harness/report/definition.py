@@ -191,12 +191,12 @@ class Definition(SuiteDefinition):
 
     @model_validator(mode="after")
     def _consistent(self) -> Definition:
-        known = [attribute.name for attribute in self.attributes]
+        attributes = [attribute.name for attribute in self.attributes]
         for row in self.rows:
             for name in row.attributes:
-                if name not in known:
+                if name not in attributes:
                     raise ValueError(
-                        f"row '{row.label}': unknown attribute '{name}'{suggest(name, known)}"
+                        f"row '{row.label}': unknown attribute '{name}'{suggest(name, attributes)}"
                     )
         _refuse_doubles("row", [row.label.lower() for row in self.rows])
         _refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
@@ -535,7 +535,7 @@ def _all_metrics(metrics: Sequence[str], datasets: Sequence[DatasetSpec]) -> tup
     return (*metrics, *(metric for dataset in datasets for metric in dataset.metrics))
 
 
-def _refuse_doubles(what: str, names: list[str]) -> None:
+def _refuse_doubles(kind: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"{what} '{name}' is listed twice")
+            raise ValueError(f"{kind} '{name}' is listed twice")

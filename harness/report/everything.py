@@ -79,11 +79,11 @@ def _attempt(name: str, make: Callable[[], Artefact]) -> Artefact:
         return Artefact(name, error=error)
 
 
-def _texts(name: str, shown: Table | Figure) -> dict[str, str]:
+def _texts(name: str, content: Table | Figure) -> dict[str, str]:
     """Return a file per format; no LaTeX float for a figure that has no picture."""
-    empty = isinstance(shown, Figure) and shown.why_empty
+    empty = isinstance(content, Figure) and content.why_empty
     formats = [format_ for format_ in FORMATS if format_ != "latex" or not empty]
-    return {_file(name, format_): render(shown, format_) for format_ in formats}
+    return {_file(name, format_): render(content, format_) for format_ in formats}
 
 
 def _pictures(name: str, figure: Figure) -> dict[str, bytes]:

@@ -116,19 +116,21 @@ def lines(figure: SweepFigure) -> Picture:
 def _line(panel: Axes, figure: SweepFigure, position: int, order: int) -> None:
     """Add one dataset's line, its band and its published values to a panel."""
     cells = [row.cells[position] for row in figure.table.rows]
-    places = _places(figure.definition.x, [x for x, _ in figure.points])
+    coordinates = _coordinates(figure.definition.x, [x for x, _ in figure.points])
     style: dict[str, Any] = {
         "color": COLOURS[order % len(COLOURS)],
         "marker": MARKERS[order % len(MARKERS)],
     }
     title = figure.table.columns[position].dataset_title
-    measured = [(x, c.value, c) for x, c in zip(places, cells, strict=True) if c.value is not None]
+    measured = [
+        (x, c.value, c) for x, c in zip(coordinates, cells, strict=True) if c.value is not None
+    ]
     if measured:
         xs, ys, _ = zip(*measured, strict=True)
         panel.plot(xs, ys, linestyle=DASHES[order % len(DASHES)], label=title, **style)
         low, high = zip(*(_interval(cell) for *_, cell in measured), strict=True)
         panel.fill_between(xs, low, high, color=style["color"], alpha=0.18, linewidth=0)
-    published = [(x, c.published) for x, c in zip(places, cells, strict=True) if c.published]
+    published = [(x, c.published) for x, c in zip(coordinates, cells, strict=True) if c.published]
     if published:
         xs, ys = zip(*published, strict=True)
         label = f"{title}, paper"
@@ -147,11 +149,11 @@ def _x_axis(panel: Axes, figure: SweepFigure) -> None:
     values = _distinct(x for x, _ in figure.points)
     panel.set_xlabel(_title(axis))
     panel.set_xscale(axis.scale)
-    panel.set_xticks(_places(axis, values), [value_text(value) for value in values])
+    panel.set_xticks(_coordinates(axis, values), [value_text(value) for value in values])
     panel.minorticks_off()
 
 
-def _places(axis: Axis, values: Sequence[AxisValue]) -> list[float]:
+def _coordinates(axis: Axis, values: Sequence[AxisValue]) -> list[float]:
     """Return where values stand on an axis: numbers at themselves, words one after another."""
     numbers = [value for value in values if not isinstance(value, str)]
     words = _distinct(value for value in values if isinstance(value, str))
@@ -161,11 +163,11 @@ def _places(axis: Axis, values: Sequence[AxisValue]) -> list[float]:
 
 def _legend(panels: Sequence[Axes]) -> tuple[list[Any], list[str]]:
     """Return the handles and labels of all panels, each label once."""
-    found: dict[str, Any] = {}
+    by_label: dict[str, Any] = {}
     for panel in panels:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    return list(found.values()), list(found)
+            by_label.setdefault(label, handle)
+    return list(by_label.values()), list(by_label)
 
 
 # --- heat maps ----------------------------------------------------------------------------
@@ -177,13 +179,13 @@ def heatmap(figure: SweepFigure) -> Picture:
     Values stand in the cells, invalid pairs are hatched, the best of a metric is boxed. What lacks
     seeds has no colour.
     """
-    shown, width = figure.measured, _width(figure)
-    across = min(len(shown), 4 if figure.wide else 2)
-    down = math.ceil(len(shown) / across)
+    positions, width = figure.measured, _width(figure)
+    across = min(len(positions), 4 if figure.wide else 2)
+    down = math.ceil(len(positions) / across)
     size = (width, 0.35 + down * (width / across + 0.1))
     drawn = Picture(figsize=size, layout="constrained")
     panels = drawn.subplots(down, across, squeeze=False).flat
-    for panel, position in zip_longest(panels, shown):
+    for panel, position in zip_longest(panels, positions):
         if position is None:
             panel.axis("off")
         else:
@@ -221,13 +223,15 @@ def _map(panel: Axes, figure: SweepFigure, position: int) -> None:
     assert definition.y is not None
     xs = _distinct(x for x, _ in figure.points)
     ys = _distinct(y for _, y in figure.points if y is not None)
-    values, whole = _values(figure, position)
-    low, high = min(whole.values(), default=0.0), max(whole.values(), default=0.0)
-    best = max(whole, key=whole.__getitem__, default=None) if column.higher_is_better else None
+    values, complete = _values(figure, position)
+    low, high = min(complete.values(), default=0.0), max(complete.values(), default=0.0)
+    best = (
+        max(complete, key=complete.__getitem__, default=None) if column.higher_is_better else None
+    )
     for (i, x), (j, y) in product(enumerate(xs), enumerate(ys)):
         colour: Any = "white"
-        if (x, y) in whole:
-            share = (whole[x, y] - low) / (high - low) if high > low else 0.5
+        if (x, y) in complete:
+            share = (complete[x, y] - low) / (high - low) if high > low else 0.5
             colour = mpl.colormaps["cividis"](share)
             _square(panel, i, j, facecolor=colour, linewidth=0)
         if (x, y) in values:
@@ -254,9 +258,9 @@ def _values(figure: SweepFigure, position: int) -> tuple[dict[Point, float], dic
     """Return the means of a column, and those over all seeds: others do not compare with them."""
     cells = [row.cells[position] for row in figure.table.rows]
     pairs = zip(figure.points, cells, strict=True)
-    held = [(point, cell, cell.value) for point, cell in pairs if cell.value is not None]
-    whole = {point: value for point, cell, value in held if cell.n == cell.planned}
-    return {point: value for point, _, value in held}, whole
+    measured = [(point, cell, cell.value) for point, cell in pairs if cell.value is not None]
+    complete = {point: value for point, cell, value in measured if cell.n == cell.planned}
+    return {point: value for point, _, value in measured}, complete
 
 
 def _landmarks(figure: SweepFigure) -> list[Landmark]:
@@ -309,14 +313,14 @@ def complexity(figure: Complexity) -> Picture:
     the first point of the first fusion that the claim is about. Below is said which claims hold.
     """
     width = _width(figure)
-    said = "\n".join(
+    verdicts = "\n".join(
         textwrap.fill(text, int(width * 23)) for text in figure.verdicts_of(figure.fusions)
     )
-    foot = 0.105 * (said.count("\n") + 1) + 0.05
+    foot = 0.105 * (verdicts.count("\n") + 1) + 0.05
     drawn = Picture(figsize=(width, 1.45 * len(FACTORS) + foot), layout="constrained")
     for panel, factor in zip(drawn.subplots(len(FACTORS)), FACTORS, strict=True):
         _growth_panel(panel, figure.fusions, factor)
-    drawn.supxlabel(said, x=0.02, ha="left", fontsize=6)
+    drawn.supxlabel(verdicts, x=0.02, ha="left", fontsize=6)
     return drawn
 
 
@@ -324,13 +328,13 @@ def _growth_panel(panel: Axes, lines: Sequence[Line], factor: Factor) -> None:
     """Fill the panel of one size."""
     guides: dict[str, Sequence[Sequence[float]]] = {}
     for order, line in enumerate(lines):
-        found = line.growth[factor]
-        xs = list(found.seconds)
-        ys = [1000 * statistics.median(times) for times in found.seconds.values()]
+        growth = line.growth[factor]
+        xs = list(growth.seconds)
+        ys = [1000 * statistics.median(times) for times in growth.seconds.values()]
         label = line.spec.title
-        if found.exponent is not None:
-            half = (found.exponent.high - found.exponent.low) / 2
-            label = f"{label} {found.exponent.value:.2f}±{half:.2f}"
+        if growth.exponent is not None:
+            half = (growth.exponent.high - growth.exponent.low) / 2
+            label = f"{label} {growth.exponent.value:.2f}±{half:.2f}"
         panel.plot(
             xs,
             ys,
@@ -340,9 +344,9 @@ def _growth_panel(panel: Axes, lines: Sequence[Line], factor: Factor) -> None:
             markersize=3,
             linewidth=0.9,
         )
-        if line.claim and found.claimed is not None:
+        if line.claim and growth.claimed is not None:
             guides.setdefault(
-                line.claim.formula, (xs, [ys[0] * (x / xs[0]) ** found.claimed for x in xs])
+                line.claim.formula, (xs, [ys[0] * (x / xs[0]) ** growth.claimed for x in xs])
             )
     for dashes, (formula, guide) in zip(GUIDES, guides.items(), strict=False):
         label = f"paper: {formula}"
@@ -439,8 +443,8 @@ def _measured_points(
     figure: Robustness, panel: Panel, curve: Curve
 ) -> tuple[list[float], list[Summary]]:
     """Return the amounts that a curve has a value for, and the values over seeds."""
-    found = {x: list(figure.values(curve, x).values()) for x in panel.amounts}
-    return [x for x in found if found[x]], [summarise(v) for v in found.values() if v]
+    points = {x: list(figure.values(curve, x).values()) for x in panel.amounts}
+    return [x for x in points if points[x]], [summarise(v) for v in points.values() if v]
 
 
 def _width(figure: Figure) -> float:

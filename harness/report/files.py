@@ -49,12 +49,12 @@ def shipped_folder() -> Path:
 
 def available() -> dict[str, Path]:
     """Return all definitions by name, sorted; those of the working directory hide shipped ones."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for folder in (FOLDER, shipped_folder()):
         for path in folder.glob("*.yaml"):
             if path.stem != PUBLISHED:
-                found.setdefault(path.stem, path)
-    return dict(sorted(found.items()))
+                paths.setdefault(path.stem, path)
+    return dict(sorted(paths.items()))
 
 
 def suites_by_table() -> dict[str, str]:
@@ -73,10 +73,10 @@ def find(name: str) -> Path:
         if not path.is_file():
             raise ConfigError(f"{name}: no such report definition")
         return path
-    known = available()
-    if name not in known:
-        raise ConfigError(f"unknown table or figure '{name}'{suggest(name, known)}")
-    return known[name]
+    definitions = available()
+    if name not in definitions:
+        raise ConfigError(f"unknown table or figure '{name}'{suggest(name, definitions)}")
+    return definitions[name]
 
 
 def load_any(name: str) -> ReportDefinition:
@@ -138,8 +138,8 @@ def _kind(data: object) -> type[ReportDefinition]:
 
 def load_published() -> Published:
     """Read the published figures (those of the working directory first)."""
-    own = FOLDER / f"{PUBLISHED}.yaml"
-    return _published((own if own.is_file() else shipped_folder() / own.name).resolve())
+    local = FOLDER / f"{PUBLISHED}.yaml"
+    return _published((local if local.is_file() else shipped_folder() / local.name).resolve())
 
 
 @cache
@@ -150,24 +150,24 @@ def _published(path: Path) -> Published:
 def _check_published(path: Path, definition: Definition | FigureDefinition) -> None:
     """Refuse names that the published figures do not have."""
     rows = definition.rows if isinstance(definition, Definition) else ()
-    wanted = [row.published for row in rows if row.published]
+    names = [row.published for row in rows if row.published]
     if not definition.published:
-        if wanted:
+        if names:
             raise ConfigError(f"{path}: rows name published figures, but 'published' is not set")
         return
     tables = load_published().tables
     if definition.published not in tables:
         name = definition.published
         raise ConfigError(f"{path}: published: no table '{name}'{suggest(name, tables)}")
-    known = tables[definition.published].rows
-    if isinstance(definition, Definition) and not wanted:
+    row_names = tables[definition.published].rows
+    if isinstance(definition, Definition) and not names:
         raise ConfigError(
             f"{path}: published: no row names a row of table '{definition.published}'; give rows "
             "the key 'published', or leave it out"
         )
-    for name in wanted:
-        if name not in known:
-            raise ConfigError(f"{path}: rows: no published row '{name}'{suggest(name, known)}")
+    for name in names:
+        if name not in row_names:
+            raise ConfigError(f"{path}: rows: no published row '{name}'{suggest(name, row_names)}")
 
 
 def _check_claims(path: Path, definition: ComplexityDefinition) -> None:

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import groupby
 
 from harness.analysis.hypotheses import ALPHA
-from harness.report.table import Column, Mark, Part, Sign, Table, TableCell
+from harness.report.table import Column, Mark, Quantity, Sign, Table, TableCell
 
 __all__ = [
     "BESIDE",
@@ -41,29 +41,29 @@ SIGNS = {Sign.BETTER: "†", Sign.WORSE: "‡"}
 
 @dataclass(frozen=True)
 class PrintedColumn:
-    """One printed column: a part of a table column.
+    """One printed column: a quantity of a table column.
 
     Attributes:
         position: position of the table column.
         column: the table column.
-        part: what is printed of it.
-        first: True for the leftmost part of a measure.
+        quantity: quantity of the column that is printed.
+        first: True for the leftmost column of a measure.
     """
 
     position: int
     column: Column
-    part: Part
+    quantity: Quantity
     first: bool
 
     @property
     def source(self) -> str:
         """Title of the source of a measurement; "" where the table has one source."""
-        return self.column.source if self.part is Part.MEASURED else ""
+        return self.column.source if self.quantity is Quantity.MEASURED else ""
 
     @property
     def heading(self) -> str:
-        """Heading below the measure: the source's title, or the name of the part."""
-        return self.source or str(self.part)
+        """Heading below the measure: the source's title, or the name of the quantity."""
+        return self.source or str(self.quantity)
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,9 @@ class Layout:
 
     def at(self, positions: Collection[int]) -> Layout:
         """Return the layout of some table columns; footnotes keep their letters."""
-        kept = [i for i, column in enumerate(self.columns) if column.position in positions]
-        rows = [replace(row, cells=tuple(row.cells[i] for i in kept)) for row in self.rows]
-        return replace(self, columns=tuple(self.columns[i] for i in kept), rows=tuple(rows))
+        indices = [i for i, column in enumerate(self.columns) if column.position in positions]
+        rows = [replace(row, cells=tuple(row.cells[i] for i in indices)) for row in self.rows]
+        return replace(self, columns=tuple(self.columns[i] for i in indices), rows=tuple(rows))
 
     def blocks(self) -> tuple[Layout, ...]:
         """Return a layout per dataset."""
@@ -161,7 +161,7 @@ class Layout:
     @property
     def has_parts(self) -> bool:
         """True when measures have several columns, each with a heading of its own."""
-        return any(c.part is not Part.MEASURED or c.source for c in self.columns)
+        return any(c.quantity is not Quantity.MEASURED or c.source for c in self.columns)
 
     @property
     def datasets(self) -> list[Span]:
@@ -197,14 +197,14 @@ class Layout:
     # --- explanations ---------------------------------------------------------------------
 
     @property
-    def parts(self) -> set[Part]:
-        """Parts that some column shows."""
-        return {column.part for column in self.columns}
+    def quantities(self) -> set[Quantity]:
+        """Quantities that some column shows."""
+        return {column.quantity for column in self.columns}
 
     @property
     def shows_change(self) -> bool:
         """True when there is a column of changes."""
-        return Part.CHANGE in self.parts
+        return Quantity.CHANGE in self.quantities
 
     @property
     def how_changes_are_taken(self) -> str:
@@ -262,9 +262,9 @@ def lay_out(table: Table) -> Layout:
     """
     letters = _letters(table)
     columns = tuple(
-        PrintedColumn(position, column, part, first=not i and _leads(table, position))
+        PrintedColumn(position, column, quantity, first=not i and _leads(table, position))
         for position, column in enumerate(table.columns)
-        for i, part in enumerate(_parts(table, position))
+        for i, quantity in enumerate(_quantities(table, position))
     )
     rows = tuple(
         PrintedRow(
@@ -279,16 +279,16 @@ def lay_out(table: Table) -> Layout:
     return Layout(table, columns, rows, letters)
 
 
-def _parts(table: Table, position: int) -> list[Part]:
+def _quantities(table: Table, position: int) -> list[Quantity]:
     cells = [row.cells[position] for row in table.rows]
     leads, alone = _leads(table, position), not table.columns[position].source
     printed = {
-        Part.PUBLISHED: leads and any(cell.published is not None for cell in cells),
-        Part.MEASURED: True,
-        Part.DIFFERENCE: alone and any(cell.difference is not None for cell in cells),
-        Part.CHANGE: any(cell.change is not None for cell in cells),
+        Quantity.PUBLISHED: leads and any(cell.published is not None for cell in cells),
+        Quantity.MEASURED: True,
+        Quantity.DIFFERENCE: alone and any(cell.difference is not None for cell in cells),
+        Quantity.CHANGE: any(cell.change is not None for cell in cells),
     }
-    return [part for part in Part if printed[part]]
+    return [quantity for quantity in Quantity if printed[quantity]]
 
 
 def _leads(table: Table, position: int) -> bool:
@@ -319,15 +319,15 @@ def _letter(position: int) -> str:
 
 def _cell(cell: TableCell, printed: PrintedColumn, letters: dict[str, str]) -> PrintedCell:
     decimals = printed.column.decimals
-    match printed.part:
-        case Part.PUBLISHED:
+    match printed.quantity:
+        case Quantity.PUBLISHED:
             return PrintedCell(_number(cell.published, decimals))
-        case Part.DIFFERENCE:
+        case Quantity.DIFFERENCE:
             return PrintedCell(_signed(cell.difference, decimals), runs=cell.runs)
-        case Part.CHANGE:
+        case Quantity.CHANGE:
             half = _number(cell.change_half, decimals)
             return PrintedCell(_signed(cell.change, decimals), half, runs=cell.runs)
-        case Part.MEASURED:
+        case Quantity.MEASURED:
             return _measured(cell, decimals, letters)
 
 

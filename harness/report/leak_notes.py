@@ -37,9 +37,9 @@ def leak_notes(dataset: str, results: Iterable[Result]) -> Iterator[str]:
         leaks = [
             _leak_clause(label, leak) for label, leak in audited.items() if label.split()[0] in read
         ]
-        where = " of the official splits" if "@" in dataset and leaks else ""
+        suffix = " of the official splits" if "@" in dataset and leaks else ""
         verdict = "; ".join(leaks) or "no leak is flagged"
-        yield f"features '{name}', audited for leaks: {verdict}{where}."
+        yield f"features '{name}', audited for leaks: {verdict}{suffix}."
 
 
 def titled_leak_notes(dataset: str, title: str, results: Iterable[Result]) -> Iterator[str]:

@@ -160,11 +160,11 @@ def _second_needs_best(rows: list[list[TableCell]], column: int) -> None:
     """Drop a second without a best; mark the other one of two rows as second."""
     cells = [row[column] for row in rows]
     best = [i for i, cell in enumerate(cells) if cell.mark is Mark.BEST]
-    others = [i for i, cell in enumerate(cells) if cell.value is not None and i not in best]
-    if best and len(others) == 1:
-        rows[others[0]][column] = replace(cells[others[0]], mark=Mark.SECOND)
+    unmarked = [i for i, cell in enumerate(cells) if cell.value is not None and i not in best]
+    if best and len(unmarked) == 1:
+        rows[unmarked[0]][column] = replace(cells[unmarked[0]], mark=Mark.SECOND)
     if not best:
-        for i in others:
+        for i in unmarked:
             rows[i][column] = replace(cells[i], mark=None)
 
 

@@ -44,8 +44,8 @@ def check_format(format: str, *, drawn: bool = False) -> None:  # noqa: A002
         return
     if format in PICTURES:
         raise ConfigError(f"a table has no format '{format}'; --figure NAME draws a figure")
-    known = (*FORMATS, *PICTURES) if drawn else FORMATS
-    raise ConfigError(f"unknown format '{format}'{suggest(format, known)}")
+    formats = (*FORMATS, *PICTURES) if drawn else FORMATS
+    raise ConfigError(f"unknown format '{format}'{suggest(format, formats)}")
 
 
 def render_picture(figure: Figure, format: str) -> bytes:  # noqa: A002
@@ -65,8 +65,8 @@ def render_picture(figure: Figure, format: str) -> bytes:  # noqa: A002
 
 
 def _refuse_empty(figure: Figure) -> None:
-    if why := figure.why_empty:
-        raise StoreError(f"figure '{figure.table.name}' has nothing to draw: {why}")
+    if reason := figure.why_empty:
+        raise StoreError(f"figure '{figure.table.name}' has nothing to draw: {reason}")
 
 
 def render(table: Table | Figure, format: str = "text") -> str:  # noqa: A002 - the option's name
@@ -78,7 +78,7 @@ def render(table: Table | Figure, format: str = "text") -> str:  # noqa: A002 - 
     return render_all([table], format)
 
 
-def render_all(shown: Sequence[Table | Figure], format: str = "text") -> str:  # noqa: A002
+def render_all(contents: Sequence[Table | Figure], format: str = "text") -> str:  # noqa: A002
     """Return tables and figures as one document.
 
     A figure is its data, with its picture in HTML; in LaTeX it is a float that includes the file
@@ -89,11 +89,11 @@ def render_all(shown: Sequence[Table | Figure], format: str = "text") -> str:  #
         StoreError: LaTeX of a figure that has nothing to draw.
     """
     check_format(format)
-    tables = [item.table if isinstance(item, Figure) else item for item in shown]
+    tables = [item.table if isinstance(item, Figure) else item for item in contents]
     if format == "html":
         from harness.report.templates import html
 
-        return html(tables, _pictures(shown))
+        return html(tables, _pictures(contents))
     if format == "json":
         if len(tables) == 1:
             return json_table(tables[0])
@@ -103,13 +103,13 @@ def render_all(shown: Sequence[Table | Figure], format: str = "text") -> str:  #
             raise ConfigError("a CSV file holds one table; name it with --table")
         return csv_table(tables[0])
     if format == "latex":
-        return "\n".join(map(_latex, shown))
+        return "\n".join(map(_latex, contents))
     return "\n".join(map(_plain_renderer(format), tables))
 
 
-def _pictures(shown: Sequence[Table | Figure]) -> dict[str, str]:
+def _pictures(contents: Sequence[Table | Figure]) -> dict[str, str]:
     """Return the pictures of the figures that have something to draw, by name."""
-    drawn = [item for item in shown if isinstance(item, Figure) and not item.why_empty]
+    drawn = [item for item in contents if isinstance(item, Figure) and not item.why_empty]
     return {figure.table.name: render_picture(figure, "svg").decode() for figure in drawn}
 
 

@@ -16,7 +16,7 @@ __all__ = [
     "Column",
     "Heading",
     "Mark",
-    "Part",
+    "Quantity",
     "RivalTest",
     "Sign",
     "Table",
@@ -61,7 +61,7 @@ class RivalTest:
     seeds: int
 
 
-class Part(StrEnum):
+class Quantity(StrEnum):
     """What a column may show side by side."""
 
     PUBLISHED = "published"
@@ -197,9 +197,9 @@ class TableRow:
     def with_shared_notes(self) -> TableRow:
         """Return the row with the notes that all its values share moved to the label."""
         noted = [cell.notes for cell in self.cells if cell.value is not None]
-        shared = [n for n in noted[0] if all(n in other for other in noted)] if noted else []
-        kept = [replace(c, notes=tuple(n for n in c.notes if n not in shared)) for c in self.cells]
-        return replace(self, cells=tuple(kept), notes=(*self.notes, *shared))
+        shared = [n for n in noted[0] if all(n in notes for notes in noted)] if noted else []
+        cells = [replace(c, notes=tuple(n for n in c.notes if n not in shared)) for c in self.cells]
+        return replace(self, cells=tuple(cells), notes=(*self.notes, *shared))
 
 
 @dataclass(frozen=True)
@@ -241,10 +241,12 @@ class Table:
         """Return the table with some of its columns, by position, without notes on datasets that
         have none of them."""
         rows = [replace(r, cells=tuple(r.cells[i] for i in columns)) for r in self.rows]
-        kept = tuple(self.columns[i] for i in columns)
-        gone = {c.dataset_title for c in self.columns} - {c.dataset_title for c in kept}
-        notes = [n for n in self.notes if not n.startswith(tuple(f"{title}: " for title in gone))]
-        return replace(self, columns=kept, rows=tuple(rows), notes=tuple(notes))
+        kept_columns = tuple(self.columns[i] for i in columns)
+        dropped = {c.dataset_title for c in self.columns} - {c.dataset_title for c in kept_columns}
+        notes = [
+            n for n in self.notes if not n.startswith(tuple(f"{title}: " for title in dropped))
+        ]
+        return replace(self, columns=kept_columns, rows=tuple(rows), notes=tuple(notes))
 
     def with_shared_notes(self) -> Table:
         """Return the table with the notes that all values of a row share moved to its label."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, zip_longest
 
 from harness.report.layout import BESIDE, Layout, PrintedCell, PrintedRow, lay_out
-from harness.report.table import Heading, Mark, Part, Table
+from harness.report.table import Heading, Mark, Quantity, Table
 
 __all__ = ["WIDTH", "text"]
 
@@ -20,10 +20,10 @@ MISSING = "-"
 MARKS = {Mark.BEST: "*", Mark.SECOND: "_"}
 CHECKS = {True: "✓", False: "✗"}
 TITLES = {
-    Part.PUBLISHED: "paper",
-    Part.MEASURED: "measured",
-    Part.DIFFERENCE: "diff",
-    Part.CHANGE: "change",
+    Quantity.PUBLISHED: "paper",
+    Quantity.MEASURED: "measured",
+    Quantity.DIFFERENCE: "diff",
+    Quantity.CHANGE: "change",
 }
 
 
@@ -66,8 +66,8 @@ def _panels(block: Layout) -> Iterator[list[str]]:
 def _continues(block: Layout, position: int) -> bool:
     """Tell whether a column shows the metric of the one before on another dataset."""
     before, column = block.table.columns[position - 1], block.table.columns[position]
-    same = (column.metric, column.bucket, column.split)
-    return same == (before.metric, before.bucket, before.split)
+    measure = (column.metric, column.bucket, column.split)
+    return measure == (before.metric, before.bucket, before.split)
 
 
 def _panel(block: Layout, positions: Sequence[int], headings: Sequence[Heading]) -> list[str]:
@@ -99,20 +99,20 @@ def _lines(layout: Layout, headings: Sequence[Heading], gap: str, label_width: i
             described += _attributes(row, attribute_width) if headings else []
             body += _folded_rows([*described, *([number] for number in numbers)])
     widths = [max(map(len, column)) for column in zip(*header, *body, strict=True)]
-    left = 1 + len(headings)
-    lines = [_joined(row, widths, left, gap) for row in header]
+    n_left = 1 + len(headings)
+    lines = [_joined(row, widths, n_left, gap) for row in header]
     lines.append(gap.join("-" * width for width in widths))
     for position, cells in enumerate(body):
         if title := groups.get(position):
             lines += [*([""] if position else []), *textwrap.wrap(title, WIDTH)]
-        lines.append(_joined(cells, widths, left, gap))
+        lines.append(_joined(cells, widths, n_left, gap))
     return lines
 
 
-def _joined(row: Sequence[str], widths: Sequence[int], left: int, gap: str) -> str:
+def _joined(row: Sequence[str], widths: Sequence[int], n_left: int, gap: str) -> str:
     """Return the line of a row whose first ``left`` cells are aligned to the left."""
     cells = zip(row, widths, strict=True)
-    padded = (c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(cells))
+    padded = (c.ljust(w) if i < n_left else c.rjust(w) for i, (c, w) in enumerate(cells))
     return gap.join(padded).rstrip()
 
 
@@ -121,7 +121,7 @@ def _titles(layout: Layout) -> list[list[str]]:
     if not layout.has_parts:
         return [[printed.column.title] for printed in layout.columns]
     return [
-        [printed.column.title if printed.first else "", printed.source or TITLES[printed.part]]
+        [printed.column.title if printed.first else "", printed.source or TITLES[printed.quantity]]
         for printed in layout.columns
     ]
 
@@ -165,12 +165,12 @@ def _attributes(row: PrintedRow, width: int) -> list[list[str]]:
 
 def _notes(layout: Layout) -> Iterator[tuple[str, str]]:
     """Yield letter and text of every footnote."""
-    table, parts = layout.table, layout.parts
-    if Part.PUBLISHED in parts:
+    table, quantities = layout.table, layout.quantities
+    if Quantity.PUBLISHED in quantities:
         yield "", f"paper: {table.source}."
-    if Part.DIFFERENCE in parts:
+    if Quantity.DIFFERENCE in quantities:
         yield "", "diff: measured minus paper."
-    if Part.CHANGE in parts:
+    if Quantity.CHANGE in quantities:
         against = f"'{table.baseline}'" if table.baseline else BESIDE
         yield "", f"change: against {against}, {layout.how_changes_are_taken}."
     for note in table.notes:

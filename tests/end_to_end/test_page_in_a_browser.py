@@ -60,7 +60,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         for seed, run_id in ((0, some.run_id), (1, "failed0"))
     ]
     store.plan("long", "", long)
-    made = make_page(Results(store), runs=folder / "runs", made=datetime(2026, 1, 2, tzinfo=UTC))
+    made = make_page(Results(store), runs=folder / "runs", created=datetime(2026, 1, 2, tzinfo=UTC))
     assert made is not None
     (folder / "report.html").write_text(made.html, encoding="utf-8")
     return (folder / "report.html").as_uri()

@@ -22,7 +22,7 @@ from harness.report.figure import Figure
 from harness.report.files import available, load_any, shipped_folder
 from harness.report.page.data import DataAudit, audit
 from harness.report.page.measurements import Measurement, describe_measurement
-from harness.report.page.runs import Failure, Place, RunGroup, describe, describe_failure
+from harness.report.page.runs import Failure, Location, RunGroup, describe, describe_failure
 from harness.report.page.sections import Section, figure_section, table_section
 from harness.report.query import all_figures, all_tables, named_figure, named_table, suites_of
 from harness.report.templates import html_environment
@@ -56,7 +56,7 @@ def page(
     figures: Sequence[str] = (),
     *,
     runs: Path,
-    made: datetime,
+    created: datetime,
     say: Callable[[str], None] = lambda doing: None,
 ) -> Page | None:
     """Return tables and figures, the runs behind every number, failures and the audit of the data.
@@ -67,7 +67,7 @@ def page(
         results: stored results.
         tables, figures: names of what to show; with neither, those of all suites in the store.
         runs: folder of the run folders, which hold the ranks.
-        made: when the page is made, as printed on it.
+        created: when the page is created, as printed on it.
         say: is told what is being done.
 
     Raises:
@@ -75,7 +75,7 @@ def page(
             datasets.
         StoreError: the runs of a suite cannot stand in one table.
     """
-    return _Builder(results, tuple(tables), tuple(figures), runs, say).page(made)
+    return _Builder(results, tuple(tables), tuple(figures), runs, say).page(created)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class _Group:
     anchor: str
     runs: RunIds
     dataset: str
-    places: tuple[Place, ...]
+    locations: tuple[Location, ...]
     notes: tuple[str, ...]
 
 
@@ -103,7 +103,7 @@ class _Builder:
     def store(self) -> ResultStore:
         return self.results.store
 
-    def page(self, made: datetime) -> Page | None:
+    def page(self, created: datetime) -> Page | None:
         if not self.sections:
             return None
         script = _asset("page.js")
@@ -113,7 +113,7 @@ class _Builder:
             .get_template("page.html.j2")
             .render(
                 title=self.title,
-                made=made,
+                created=created,
                 version=harness.__version__,
                 style=_asset("page.css"),
                 script=script,
@@ -129,43 +129,43 @@ class _Builder:
                 failed={failure.record.run_id: failure.anchor for failure in self.failures},
                 damaged=list({**self.outcomes.problems, **self.problems}.values()),
                 data=self.data,
-                n_runs=len(self.shown),
+                n_runs=len(self.run_ids),
                 n_failed=len(self.failed),
                 left_out=list(self.left_out()),
             )
         )
-        return Page(html + "\n", len(self.tables), len(self.figures), len(self.shown))
+        return Page(html + "\n", len(self.tables), len(self.figures), len(self.run_ids))
 
     # --- what is shown ------------------------------------------------------------------------
 
     @property
-    def named(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """What was asked for by name."""
         return (*self.table_names, *self.figure_names)
 
     @cached_property
     def suites(self) -> set[str]:
         """The suites of what is named, all that have runs when nothing is."""
-        if self.named:
-            return {suite for name in self.named for suite in suites_of(self.store, name)}
+        if self.names:
+            return {suite for name in self.names for suite in suites_of(self.store, name)}
         return {cell.suite for cell in self.cells}
 
     @cached_property
     def tables(self) -> list[Section]:
         """The tables; one that is a figure too stands below its picture."""
         self.say("reading the tables")
-        if self.named:
-            found = [named_table(self.results, name) for name in self.table_names]
+        if self.names:
+            tables = [named_table(self.results, name) for name in self.table_names]
         else:
-            found = all_tables(self.results)
+            tables = all_tables(self.results)
         drawn = [figure.table for figure in self.drawn]
-        alone = [table for table in found if table not in drawn]
+        alone = [table for table in tables if table not in drawn]
         return [table_section(f"table-{i}", table) for i, table in enumerate(alone, 1)]
 
     @cached_property
     def drawn(self) -> list[Figure]:
         self.say("reading the figures")
-        if self.named:
+        if self.names:
             return [named_figure(self.results, name) for name in self.figure_names]
         return all_figures(self.results)
 
@@ -180,16 +180,18 @@ class _Builder:
     @cached_property
     def statistics(self) -> list[Section]:
         """The tables of the datasets, unless others were asked for; without those that fail."""
-        if self.named:
+        if self.names:
             return []
         self.say("reading the datasets")
         names = [n for n in available() if isinstance(load_any(n), DatasetsDefinition)]
-        found = []
+        sections = []
         for i, name in enumerate(names, 1):
             # A dataset that is damaged has its error in the audit.
             with suppress(DataError):
-                found.append(table_section(f"datasets-{i}", named_table(Results(self.store), name)))
-        return found
+                sections.append(
+                    table_section(f"datasets-{i}", named_table(Results(self.store), name))
+                )
+        return sections
 
     @property
     def sections(self) -> list[Section]:
@@ -204,22 +206,24 @@ class _Builder:
     @cached_property
     def groups(self) -> list[_Group]:
         """The runs behind every number, each set of runs once, in the order of the tables."""
-        places: dict[RunIds, dict[Place, None]] = defaultdict(dict)
+        locations: dict[RunIds, dict[Location, None]] = defaultdict(dict)
         notes: dict[RunIds, dict[str, None]] = defaultdict(dict)
         datasets: dict[RunIds, str] = {}
         for section in self.sections:
-            table = section.whole.table
+            table = section.layout.table
             for row in table.rows:
                 for column, cell in zip(table.columns, row.cells, strict=True):
                     if cell.runs and cell.runs not in self.measured:
-                        place = Place(table.title, section.anchor, row.label, column.dataset_title)
-                        places[cell.runs][place] = None
+                        location = Location(
+                            table.title, section.anchor, row.label, column.dataset_title
+                        )
+                        locations[cell.runs][location] = None
                         notes[cell.runs] |= dict.fromkeys((*row.notes, *cell.notes))
                         datasets[cell.runs] = column.dataset
-        anchors = _anchors(places)
+        anchors = _anchors(locations)
         return [
-            _Group(anchors[ids], ids, datasets[ids], tuple(places[ids]), tuple(notes[ids]))
-            for ids in places
+            _Group(anchors[ids], ids, datasets[ids], tuple(locations[ids]), tuple(notes[ids]))
+            for ids in locations
         ]
 
     @cached_property
@@ -230,7 +234,7 @@ class _Builder:
     @cached_property
     def measurements(self) -> list[Measurement]:
         """Those whose numbers are on the page."""
-        tables = [section.whole.table for section in self.sections]
+        tables = [section.layout.table for section in self.sections]
         behind = {cell.runs for table in tables for row in table.rows for cell in row.cells}
         return [measurement for ids, measurement in self.measured.items() if ids in behind]
 
@@ -243,18 +247,18 @@ class _Builder:
     @cached_property
     def described(self) -> list[RunGroup]:
         described = []
-        chosen = self.groups[:FULL]
-        for number, group in enumerate(chosen, 1):
-            self.say(f"describing runs, {number} of {len(chosen)} numbers")
+        first_groups = self.groups[:FULL]
+        for number, group in enumerate(first_groups, 1):
+            self.say(f"describing runs, {number} of {len(first_groups)} numbers")
             records = sorted(self.records(group.runs), key=lambda r: group.runs.index(r.run_id))
             if records:
                 described.append(
-                    describe(group.anchor, group.places, records, group.notes, self.runs)
+                    describe(group.anchor, group.locations, records, group.notes, self.runs)
                 )
         return described
 
     @cached_property
-    def shown(self) -> set[str]:
+    def run_ids(self) -> set[str]:
         """Ids of the runs behind the numbers."""
         return {run_id for group in self.groups for run_id in group.runs}
 
@@ -262,7 +266,7 @@ class _Builder:
     def failed(self) -> list[str]:
         """Ids of the failed runs of the suites shown; of all, and of no suite, without names."""
         ids = [run_id for run_id, status in self.store.statuses().items() if status == "failed"]
-        return [i for i in ids if i in self.planned] if self.named else ids
+        return [i for i in ids if i in self.planned] if self.names else ids
 
     @cached_property
     def failures(self) -> list[Failure]:
@@ -272,15 +276,15 @@ class _Builder:
     @cached_property
     def data(self) -> list[DataAudit]:
         """The audit of every dataset with a number."""
-        columns = [c for section in self.sections for c in section.whole.table.columns]
+        columns = [c for section in self.sections for c in section.layout.table.columns]
         titles = {column.dataset: column.dataset_title for column in columns}
         digests: dict[str, set[str]] = defaultdict(set)
         for group in self.groups:
             digests[group.dataset] |= {self.outcomes.runs[i].dataset_digest for i in group.runs}
         audits = []
-        for name, seen in digests.items():
+        for name, run_digests in digests.items():
             self.say(f"checking the files of {titles[name]}")
-            audits.append(audit(name, titles[name], seen))
+            audits.append(audit(name, titles[name], run_digests))
         return audits
 
     # --- what the store holds of it -----------------------------------------------------------
@@ -302,19 +306,22 @@ class _Builder:
     def records(self, ids: Iterable[str]) -> list[RunRecord]:
         """Return all that is known of some runs, ``cells`` filled; ``problems`` learns the rest."""
         try:
-            found = self.store.find(ids=ids)
+            records = self.store.find(ids=ids)
         except DamagedRecords as error:
-            found = error.readable
+            records = error.readable
             self.problems.update(error.problems)
-        return [r.model_copy(update={"cells": tuple(self.places.get(r.run_id, ()))}) for r in found]
+        return [
+            r.model_copy(update={"cells": tuple(self.cells_by_run.get(r.run_id, ()))})
+            for r in records
+        ]
 
     @cached_property
-    def places(self) -> Mapping[str, list[Cell]]:
+    def cells_by_run(self) -> Mapping[str, list[Cell]]:
         """The cells of each run."""
-        places: dict[str, list[Cell]] = defaultdict(list)
+        cells: dict[str, list[Cell]] = defaultdict(list)
         for cell in self.cells:
-            places[cell.run_id].append(cell)
-        return places
+            cells[cell.run_id].append(cell)
+        return cells
 
     def left_out(self) -> Iterator[str]:
         """Yield what a reader might look for and is not on the page."""
@@ -325,7 +332,7 @@ class _Builder:
                     f"Runs of suite {suite} with --set: `harness report --html --variant {variant}`"
                     " shows them."
                 )
-        for suite in () if self.named else sorted(self.suites):
+        for suite in () if self.names else sorted(self.suites):
             if only_validated(self.results.suite(suite, ()).results):
                 yield (
                     f"Suite {suite}: its runs were validated and none was tested. `harness study "
@@ -348,10 +355,10 @@ def _anchors(groups: Iterable[RunIds]) -> dict[RunIds, str]:
     """Return an id for each set of runs, by its first run; a number behind a point, which no
     run id has, tells equal ones apart."""
     anchors: dict[RunIds, str] = {}
-    taken: dict[str, int] = defaultdict(int)
+    counts: dict[str, int] = defaultdict(int)
     for ids in groups:
-        taken[ids[0]] += 1
-        count = taken[ids[0]]
+        counts[ids[0]] += 1
+        count = counts[ids[0]]
         anchors[ids] = f"runs-{ids[0]}" + (f".{count}" if count > 1 else "")
     return anchors
 

@@ -68,7 +68,7 @@ class Chart:
 
     Attributes:
         title: what y is.
-        about: the same in words for those who do not see it.
+        description: the same in words for those who do not see it.
         x, y: ticks.
         lines: in the order of the legend.
         bars: side by side, a group for every bin.
@@ -76,7 +76,7 @@ class Chart:
     """
 
     title: str
-    about: str
+    description: str
     x: tuple[Tick, ...]
     y: tuple[Tick, ...]
     lines: tuple[Line, ...] = ()
@@ -84,7 +84,7 @@ class Chart:
     names: tuple[str, ...] = ()
     width: int = WIDTH
     height: int = HEIGHT
-    left: int = LEFT
+    margin: int = LEFT
     right: int = WIDTH - RIGHT
     top: int = TOP
     bottom: int = HEIGHT - BOTTOM
@@ -100,9 +100,9 @@ def lines(title: str, curves: Sequence[Curve]) -> Chart | None:
     y_axis = _Axis(min(ys), max(ys), HEIGHT - BOTTOM, TOP)
     return Chart(
         title=title,
-        about=f"{title}: " + "; ".join(_in_words(c) for c in curves if c.points),
+        description=f"{title}: " + "; ".join(_in_words(c) for c in curves if c.points),
         lines=tuple(_line(c, i, x_axis, y_axis) for i, c in enumerate(curves) if c.points),
-        x=x_axis.ticks(whole=True),
+        x=x_axis.ticks(integers=True),
         y=y_axis.ticks(),
     )
 
@@ -116,21 +116,21 @@ def bars(title: str, names: Sequence[str], series: Sequence[Sequence[float]]) ->
         series: of each, the share in every bin of ``BINS`` and above (fractions); empty bins at
             the end are left out.
     """
-    used = max((i + 1 for shares in series for i, share in enumerate(shares) if share), default=1)
+    n_bins = max((i + 1 for shares in series for i, share in enumerate(shares) if share), default=1)
     highest = max((share for shares in series for share in shares), default=0.0)
     y_axis = _Axis(0.0, 100 * highest or 100.0, HEIGHT - BOTTOM, TOP)
-    step = (WIDTH - LEFT - RIGHT) / used
+    step = (WIDTH - LEFT - RIGHT) / n_bins
     drawn = [
         _bar(name, i, 100 * share, step, number, len(series), y_axis)
         for number, (name, shares) in enumerate(zip(names, series, strict=True))
-        for i, share in enumerate(shares[:used])
+        for i, share in enumerate(shares[:n_bins])
     ]
     return Chart(
         title=title,
-        about=f"{title}: " + "; ".join(bar.title for bar in drawn),
+        description=f"{title}: " + "; ".join(bar.title for bar in drawn),
         names=tuple(names),
         bars=tuple(drawn),
-        x=tuple(Tick(round(LEFT + (i + 0.5) * step, 1), _edge(i)) for i in range(used)),
+        x=tuple(Tick(round(LEFT + (i + 0.5) * step, 1), _edge(i)) for i in range(n_bins)),
         y=tuple(Tick(tick.at, f"{tick.text}%") for tick in y_axis.ticks()),
     )
 
@@ -150,16 +150,16 @@ def _bar(
     )
 
 
-def thin(points: Points, most: int = POINTS) -> Points:
-    """Return at most ``most`` points that look the same: the ends, lowest and highest of parts."""
-    if len(points) <= most:
+def thin(points: Points, limit: int = POINTS) -> Points:
+    """Return at most ``limit`` points that look the same: the ends, lowest and highest of parts."""
+    if len(points) <= limit:
         return points
-    parts = most // 2 - 1
-    kept = {points[0], points[-1]}
-    for i in range(parts):
-        part = points[i * len(points) // parts : (i + 1) * len(points) // parts]
-        kept |= {min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])}
-    return sorted(kept)
+    n_chunks = limit // 2 - 1
+    extremes = {points[0], points[-1]}
+    for i in range(n_chunks):
+        chunk = points[i * len(points) // n_chunks : (i + 1) * len(points) // n_chunks]
+        extremes |= {min(chunk, key=lambda p: p[1]), max(chunk, key=lambda p: p[1])}
+    return sorted(extremes)
 
 
 @dataclass(frozen=True)
@@ -176,12 +176,12 @@ class _Axis:
             return (self.start + self.end) / 2
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
-    def ticks(self, *, whole: bool = False) -> tuple[Tick, ...]:
-        """Return three to six round numbers on the axis; integers if ``whole``."""
+    def ticks(self, *, integers: bool = False) -> tuple[Tick, ...]:
+        """Return three to six round numbers on the axis; integers if ``integers``."""
         if (self.high - self.low) / 4 < sys.float_info.min:  # nothing a digit would tell
             return (Tick(round(self.at(self.low), 1), f"{self.low:.4g}"),)
         step = _round_step((self.high - self.low) / 4)
-        step = max(step, 1.0) if whole else step
+        step = max(step, 1.0) if integers else step
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
         return tuple(
@@ -190,10 +190,12 @@ class _Axis:
         )
 
 
-def _round_step(least: float) -> float:
-    """Return the smallest of 1, 2, 5 times a power of ten that is not below ``least``."""
-    power: float = 10.0 ** math.floor(math.log10(least))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
+def _round_step(smallest: float) -> float:
+    """Return the smallest of 1, 2, 5 times a power of ten that is not below ``smallest``."""
+    power: float = 10.0 ** math.floor(math.log10(smallest))
+    return next(
+        factor * power for factor in (1, 2, 5, 10) if factor * power >= smallest * (1 - 1e-9)
+    )
 
 
 def _line(curve: Curve, series: int, x_axis: _Axis, y_axis: _Axis) -> Line:

@@ -26,7 +26,7 @@ class DataAudit:
     Attributes:
         name, title: of the dataset.
         reason: why nothing could be counted ("" when it was): not on this machine, damaged.
-        same: one sentence on the digests of the runs and of the files here.
+        digest_note: one sentence on the digests of the runs and of the files here.
         differs: True when the files here are not those that the runs saw.
         errors: what must not be: a file that is missing or was changed.
         headline: what train gives away of valid and test, in a sentence.
@@ -39,7 +39,7 @@ class DataAudit:
     name: str
     title: str
     reason: str = ""
-    same: str = ""
+    digest_note: str = ""
     differs: bool = False
     errors: tuple[str, ...] = ()
     headline: str = ""
@@ -50,13 +50,13 @@ class DataAudit:
     files: Facts | None = None
 
 
-def audit(name: str, title: str, seen: set[str]) -> DataAudit:
+def audit(name: str, title: str, run_digests: set[str]) -> DataAudit:
     """Return what is known of a dataset.
 
     Args:
         name: as the records have it.
         title: as the tables have it.
-        seen: digests of the graph that the runs on it saw.
+        run_digests: digests of the graph that the runs on it saw.
     """
     from harness.data.audit import audit_source
     from harness.data.audit_text import headline
@@ -70,20 +70,22 @@ def audit(name: str, title: str, seen: set[str]) -> DataAudit:
         return DataAudit(name, title, reason=error.brief)
     except HarnessError as error:
         return DataAudit(name, title, reason=str(error))
-    same, differs = _digests(report.digest, seen)
+    digest_note, differs = _digests(report.digest, run_digests)
     return DataAudit(
         name=name,
         title=report.title or title,
-        same=same,
+        digest_note=digest_note,
         differs=differs,
         errors=report.errors,
         headline=headline(counted) if counted else "",
         notes=report.notes,
-        sizes=_beside(report.published, report.counts, "pinned" if report.pinned else "published")
+        sizes=_comparison(
+            report.published, report.counts, "pinned" if report.pinned else "published"
+        )
         if report.counts
         else None,
         counted=_counted(counted) if counted else (),
-        modalities=_beside(report.published_modalities, report.modalities)
+        modalities=_comparison(report.published_modalities, report.modalities)
         if report.published_modalities or report.modalities
         else None,
         files=Facts(("file", "sha256"), tuple((f.path, f.state) for f in report.files))
@@ -92,22 +94,22 @@ def audit(name: str, title: str, seen: set[str]) -> DataAudit:
     )
 
 
-def _digests(here: str, seen: set[str]) -> tuple[str, bool]:
+def _digests(digest: str, run_digests: set[str]) -> tuple[str, bool]:
     """Return what the digests say, and whether some run saw another graph."""
-    if not here or not seen:
+    if not digest or not run_digests:
         return "", False
-    others = ", ".join(sorted(seen - {here}))
-    if others:
-        return f"Runs on this page saw {others}; the files here have digest {here}.", True
-    return f"All runs on this page saw these very triples (digest {here}).", False
+    other_digests = ", ".join(sorted(run_digests - {digest}))
+    if other_digests:
+        return f"Runs on this page saw {other_digests}; the files here have digest {digest}.", True
+    return f"All runs on this page saw these very triples (digest {digest}).", False
 
 
-def _beside(
-    published: Mapping[str, int], held: Mapping[str, int], known: str = "published"
+def _comparison(
+    published: Mapping[str, int], counted: Mapping[str, int], heading: str = "published"
 ) -> Facts:
     rows = []
-    for key in dict.fromkeys((*published, *held)):
-        counts = [side.get(key) for side in (published, held)]
+    for key in dict.fromkeys((*published, *counted)):
+        counts = [side.get(key) for side in (published, counted)]
         differs = None not in counts and counts[0] != counts[1]
         rows.append(
             (
@@ -116,8 +118,8 @@ def _beside(
                 "differs" if differs else "",
             )
         )
-    shown = 4 if any(row[3] for row in rows) else 3
-    return Facts(("", known, "in the files", "")[:shown], tuple(r[:shown] for r in rows))
+    n_columns = 4 if any(row[3] for row in rows) else 3
+    return Facts(("", heading, "in the files", "")[:n_columns], tuple(r[:n_columns] for r in rows))
 
 
 def _counted(report: AuditReport) -> tuple[tuple[str, Facts, str], ...]:

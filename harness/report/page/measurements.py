@@ -52,12 +52,12 @@ def describe_measurement(record: BenchmarkRecord) -> Measurement:
 
 
 def _row(sample: BenchmarkSample, sizes: tuple[str, ...]) -> tuple[str, ...]:
-    held = (sample.sizes.get(name) for name in sizes)
+    values = (sample.sizes.get(name) for name in sizes)
     took = (statistics.median(sample.seconds), min(sample.seconds), max(sample.seconds))
     return (
         sample.stage,
         sample.name,
-        *("" if size is None else f"{size:,}" for size in held),
+        *("" if size is None else f"{size:,}" for size in values),
         *(f"{1000 * seconds:,.2f}" for seconds in took),
         str(len(sample.seconds)),
         "" if sample.peak is None else f"{sample.peak / 2**20:,.1f}",

@@ -30,21 +30,21 @@ class RankSummary:
     Attributes:
         queries: how many were pooled.
         runs: of how many runs.
-        lacking: runs whose ranks are not among them, and why; "" when all are.
+        unavailable: runs whose ranks are not among them, and why; "" when all are.
         table: predicted side, share of queries in the top 1, 3, 10, 100, median rank.
         chart: shares by bins of ranks, predicted heads and tails apart.
     """
 
     queries: int
     runs: int
-    lacking: str
+    unavailable: str
     table: Facts
     chart: Chart
 
 
 def rank_summary(records: Sequence[RunRecord], runs: Path) -> RankSummary | str:
     """Return the summary of the ranks that the run folders hold, or why there is none."""
-    found: list[dict[str, NDArray[np.float64]]] = []
+    ranks_of_runs: list[dict[str, NDArray[np.float64]]] = []
     reasons: list[str] = []
     for record in records:
         path = runs / record.run_id / RANKS
@@ -52,22 +52,22 @@ def rank_summary(records: Sequence[RunRecord], runs: Path) -> RankSummary | str:
             reasons.append(f"run {record.run_id} has no ranks here")
             continue
         try:
-            found.append(_by_side(path, record))
+            ranks_of_runs.append(_by_side(path, record))
         except DataError as error:
             reasons.append(f"ranks of run {record.run_id}: {str(error).removeprefix(f'{path}: ')}")
-    if not found:
+    if not ranks_of_runs:
         return "; ".join(reasons)
-    sides = list(found[0])
-    pooled = {side: np.concatenate([ranks[side] for ranks in found]) for side in sides}
-    both = np.concatenate(list(pooled.values()))
-    shown = {"both": both, **pooled} if len(sides) > 1 else pooled
+    sides = list(ranks_of_runs[0])
+    pooled = {side: np.concatenate([ranks[side] for ranks in ranks_of_runs]) for side in sides}
+    all_ranks = np.concatenate(list(pooled.values()))
+    by_side = {"both": all_ranks, **pooled} if len(sides) > 1 else pooled
     return RankSummary(
-        queries=len(both),
-        runs=len(found),
-        lacking="; ".join(reasons),
+        queries=len(all_ranks),
+        runs=len(ranks_of_runs),
+        unavailable="; ".join(reasons),
         table=Facts(
             ("predicted", *(f"top {k}" for k in TOPS), "median rank"),
-            tuple((side, *_row(ranks)) for side, ranks in shown.items()),
+            tuple((side, *_row(ranks)) for side, ranks in by_side.items()),
         ),
         chart=bars(
             "Share of test queries by rank",

@@ -17,7 +17,7 @@ from harness.report.page.ranks import RankSummary, rank_summary
 from harness.report.repeat import repeat_commands
 from harness.store.records import RunRecord
 
-__all__ = ["Failure", "Place", "RunGroup", "Seed", "describe", "describe_failure"]
+__all__ = ["Failure", "Location", "RunGroup", "Seed", "describe", "describe_failure"]
 
 CURVES = (
     ("valid_mrr", "Validation MRR by epoch, percent", 100.0),
@@ -29,7 +29,7 @@ Row = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A row of a table, on one dataset, that the runs fill; ``anchor`` is the table's."""
 
     table: str
@@ -60,13 +60,13 @@ class RunGroup:
 
     Attributes:
         anchor: id of the element.
-        places: where the numbers stand.
+        locations: where the numbers stand.
         dataset, features, model: of all runs.
         headline: metric and "mean ± sd" of the test split.
         notes: footnotes of the cells, and what the runs say of their data.
         measures: headings of the seeds' values.
         seeds: run by run.
-        parts: metrics by split, side and bucket, over the seeds.
+        subsets: metrics by split, side and bucket, over the seeds.
         curves: by epoch, a line per seed.
         ranks: summary of the stored ranks, or the reason why there is none.
         settings: all settings as they were stored.
@@ -76,7 +76,7 @@ class RunGroup:
     """
 
     anchor: str
-    places: tuple[Place, ...]
+    locations: tuple[Location, ...]
     dataset: str
     features: str
     model: str
@@ -84,7 +84,7 @@ class RunGroup:
     notes: tuple[str, ...]
     measures: Row
     seeds: tuple[Seed, ...]
-    parts: Facts
+    subsets: Facts
     curves: tuple[Chart, ...]
     ranks: RankSummary | str
     settings: Pairs
@@ -100,7 +100,7 @@ class RunGroup:
     @property
     def label(self) -> str:
         """What the first table calls the row."""
-        return self.places[0].label
+        return self.locations[0].label
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Failure:
 
 def describe(
     anchor: str,
-    places: Sequence[Place],
+    locations: Sequence[Location],
     records: Sequence[RunRecord],
     notes: Sequence[str],
     runs: Path,
@@ -125,7 +125,7 @@ def describe(
 
     Args:
         anchor: id of the element that shows it.
-        places: where the number stands; at least one.
+        locations: where the number stands; at least one.
         records: the runs, ``cells`` filled; at least one.
         notes: the number's footnotes.
         runs: folder of the run folders, which hold the ranks.
@@ -134,7 +134,7 @@ def describe(
     measures = _measures(records)
     return RunGroup(
         anchor=anchor,
-        places=tuple(places),
+        locations=tuple(locations),
         dataset=first.dataset,
         features=_features(first),
         model=first.model,
@@ -150,7 +150,7 @@ def describe(
             )
             for record in records
         ),
-        parts=_parts(records),
+        subsets=_metrics_by_subset(records),
         curves=tuple(_curves(records)),
         ranks=rank_summary(records, runs),
         settings=_settings(first.spec),
@@ -207,20 +207,24 @@ def _measures(records: Sequence[RunRecord]) -> list[tuple[str, Callable[[RunReco
     return [(title, text) for title, text in columns if any(text(r) for r in records)]
 
 
-def _parts(records: Sequence[RunRecord]) -> Facts:
+def _metrics_by_subset(records: Sequence[RunRecord]) -> Facts:
     """Return the metrics over the seeds, a row for every split, side and bucket."""
     names = list(dict.fromkeys(m.metric for r in records for m in r.metrics))
     values: dict[tuple[str, str, str], dict[str, list[float]]] = {}
     queries: dict[tuple[str, str, str], int] = {}
     for record in records:
         for m in record.metrics:
-            place = (m.split, m.side, m.bucket)
-            values.setdefault(place, {}).setdefault(m.metric, []).append(m.value)
-            queries[place] = max(m.queries, queries.get(place, 0))
-    ordered = sorted(values, key=lambda place: place[0] != "test")
+            subset = (m.split, m.side, m.bucket)
+            values.setdefault(subset, {}).setdefault(m.metric, []).append(m.value)
+            queries[subset] = max(m.queries, queries.get(subset, 0))
+    ordered = sorted(values, key=lambda subset: subset[0] != "test")
     rows = [
-        (*place, *(_over_seeds(n, values[place].get(n, [])) for n in names), f"{queries[place]:,}")
-        for place in ordered
+        (
+            *subset,
+            *(_over_seeds(n, values[subset].get(n, [])) for n in names),
+            f"{queries[subset]:,}",
+        )
+        for subset in ordered
     ]
     titles = [METRICS[name].title if name in METRICS else name for name in names]
     return Facts(("split", "side", "part", *titles, "queries"), tuple(rows))
@@ -271,17 +275,19 @@ def _diagnostics(records: Sequence[RunRecord]) -> Facts:
 
 def _environment(records: Sequence[RunRecord]) -> Facts:
     """Return what produced the runs: one column when they agree but for when they finished."""
-    each = [flat(record.provenance) for record in records]
-    names = list(dict.fromkeys(name for values in each for name in values))
-    finished = [str(values["finished"]) for values in each if "finished" in values]
+    provenances = [flat(record.provenance) for record in records]
+    names = list(dict.fromkeys(name for values in provenances for name in values))
+    finished = [str(values["finished"]) for values in provenances if "finished" in values]
     lasting = [name for name in names if not _is_time(name)]
-    if all(values.get(name) == each[0].get(name) for values in each for name in lasting):
-        rows = [(name, plain(each[0].get(name))) for name in lasting]
+    if all(
+        values.get(name) == provenances[0].get(name) for values in provenances for name in lasting
+    ):
+        rows = [(name, plain(provenances[0].get(name))) for name in lasting]
         until = f"{min(finished)} to {max(finished)}" if len(finished) > 1 else "".join(finished)
         return Facts(("", "all runs"), (*rows, *([("finished", until)] if finished else [])))
     return Facts(
         ("", *(f"seed {record.seed}" for record in records)),
-        tuple((n, *(plain(values.get(n)) for values in each)) for n in names),
+        tuple((n, *(plain(values.get(n)) for values in provenances)) for n in names),
     )
 
 

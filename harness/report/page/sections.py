@@ -19,7 +19,7 @@ class Section:
 
     Attributes:
         anchor: id of the element.
-        whole: the table.
+        layout: the table.
         blocks: its datasets one by one.
         picture: what a browser shows of a figure, as a URI that holds it; "" for a table.
         wide: whether the picture is as wide as a page.
@@ -28,7 +28,7 @@ class Section:
     """
 
     anchor: str
-    whole: Layout
+    layout: Layout
     blocks: tuple[Layout, ...]
     picture: str = ""
     wide: bool = False
@@ -38,7 +38,7 @@ class Section:
     @property
     def title(self) -> str:
         """Printed above."""
-        return self.whole.table.title
+        return self.layout.table.title
 
 
 def table_section(kind: str, table: Table) -> Section:

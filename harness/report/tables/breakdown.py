@@ -1,4 +1,4 @@
-"""``--table breakdown``: one metric by parts of the test split, from stored ranks."""
+"""``--table breakdown``: one metric by divisions of the test split, from stored ranks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TITLE_WIDTH = 28
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Division:
     """A dataset, with a feature set where buckets are told by it, divided into buckets.
 
     Attributes:
@@ -85,8 +85,8 @@ def breakdown(
     if metric not in RANK_METRICS:
         raise ConfigError(f"--metric {metric}: is not made of ranks{suggest(metric, RANK_METRICS)}")
     results = tested_suite(store, suite, ("mrr",), selection)
-    made = _Breakdown(results, StoredRanks(runs), by, metric)
-    return made.table(chosen_datasets(results, selection))
+    builder = _Breakdown(results, StoredRanks(runs), by, metric)
+    return builder.table(chosen_datasets(results, selection))
 
 
 class _Breakdown:
@@ -96,41 +96,43 @@ class _Breakdown:
         self.measured: dict[tuple[str, str], list[Bucket] | str] = {}
 
     def table(self, datasets: Sequence[str]) -> Table:
-        parts = [part for name in datasets for part in self.parts(name)]
-        if not parts:
+        divisions = [division for name in datasets for division in self.divisions(name)]
+        if not divisions:
             raise ConfigError("; ".join(self.notes) or f"suite '{self.results.suite}' has no tests")
         tested = {
             result.label for result in self.results.results if result.records and result.planned
         }
         rows = [
-            TableRow(name, tuple(cell for part in parts for cell in self.cells(name, part)))
+            TableRow(
+                name, tuple(cell for division in divisions for cell in self.cells(name, division))
+            )
             for name in self.results.labels
             if name in tested
         ]
         seeds = sorted({run.seed for run in self.results.records if run.status == "ok"})
         title = METRICS[self.metric].title
-        said = dict.fromkeys(part.labels.rule for part in parts)
+        rules = dict.fromkeys(division.labels.rule for division in divisions)
         return Table(
             name=f"breakdown-{self.by}",
             title=f"{title} by {self.by}: suite {self.results.suite}",
-            columns=tuple(column for part in parts for column in self.columns(part)),
+            columns=tuple(column for division in divisions for column in self.columns(division)),
             rows=tuple(row.with_shared_notes() for row in rows),
             notes=(
                 f"{title}, {mean_over(seeds)}; questions in brackets.",
-                *said,
+                *rules,
                 f"Protocol: {self.results.protocol}.",
                 *leak_notes_of(datasets, self.results.results),
                 *self.notes,
             ),
         )
 
-    def parts(self, dataset: str) -> Iterator[_Part]:
+    def divisions(self, dataset: str) -> Iterator[_Division]:
         """Yield the blocks of columns of a dataset; none where its graph is not here."""
         records = [r for r in self.results.records if r.dataset == dataset and r.status == "ok"]
         if not records:
             return
-        named = dict.fromkeys(run.features for run in records if run.features != NO_FEATURES)
-        sets = list(named) or [NO_FEATURES] if self.by == "modality" else [NO_FEATURES]
+        feature_sets = dict.fromkeys(run.features for run in records if run.features != NO_FEATURES)
+        sets = list(feature_sets) or [NO_FEATURES] if self.by == "modality" else [NO_FEATURES]
         title = dataset_title(dataset)
         for features in sets:
             try:
@@ -143,7 +145,7 @@ class _Breakdown:
                 continue
             labels, counts = _filled(label(self.by, data.graph, data.features), records[0])
             several = len(sets) > 1
-            yield _Part(
+            yield _Division(
                 dataset,
                 f"{title} [{features}]" if several else title,
                 data,
@@ -152,50 +154,52 @@ class _Breakdown:
                 features if several else "",
             )
 
-    def columns(self, part: _Part) -> Iterator[Column]:
-        known = METRICS[self.metric]
-        for name, count in zip(part.labels.names, part.counts, strict=True):
+    def columns(self, division: _Division) -> Iterator[Column]:
+        metric = METRICS[self.metric]
+        for name, count in zip(division.labels.names, division.counts, strict=True):
             yield Column(
-                dataset=part.title,
-                dataset_title=part.title,
+                dataset=division.title,
+                dataset_title=division.title,
                 metric=self.metric,
                 bucket=name,
                 title=f"{shortened(name, TITLE_WIDTH)} ({count:,})",
-                higher_is_better=known.higher_is_better,
-                decimals=known.decimals,
+                higher_is_better=metric.higher_is_better,
+                decimals=metric.decimals,
             )
 
-    def cells(self, name: str, part: _Part) -> Iterator[TableCell]:
-        result = self.results.find(name, part.name)
-        other = result and part.features and result.features not in (part.features, NO_FEATURES)
-        for place in range(len(part.labels.names)):
-            if result is None or other:
-                yield TableCell(reason="not run with these features" if other else "not run")
+    def cells(self, name: str, division: _Division) -> Iterator[TableCell]:
+        result = self.results.find(name, division.name)
+        unsuitable = (
+            result and division.features and result.features not in (division.features, NO_FEATURES)
+        )
+        for index in range(len(division.labels.names)):
+            if result is None or unsuitable:
+                yield TableCell(reason="not run with these features" if unsuitable else "not run")
                 continue
-            found = gather(result, lambda run, place=place: self.value(run, part, place))  # type: ignore[misc]
-            yield cell_of(result, found)
+            gathered = gather(result, lambda run, index=index: self.value(run, division, index))  # type: ignore[misc]
+            yield cell_of(result, gathered)
 
-    def buckets(self, run: Outcome, part: _Part) -> list[Bucket] | str:
+    def buckets(self, run: Outcome, division: _Division) -> list[Bucket] | str:
         """Return a run's values, or why it has none."""
         ranks = self.ranks.of(run)
         if isinstance(ranks, str):
             return ranks
-        if not _same(ranks, part.data):
+        if not _same_triples(ranks, division.data):
             return "ranks of other triples"
-        return measure_buckets(ranks, part.labels, self.metric, ties_of(run.protocol))
+        return measure_buckets(ranks, division.labels, self.metric, ties_of(run.protocol))
 
-    def value(self, run: Outcome, part: _Part, place: int) -> float | str | None:
-        key = run.run_id, part.title
+    def value(self, run: Outcome, division: _Division, index: int) -> float | str | None:
+        key = run.run_id, division.title
         if key not in self.measured:
-            self.measured[key] = self.buckets(run, part)
+            self.measured[key] = self.buckets(run, division)
         measured = self.measured[key]
         if isinstance(measured, str):
             return measured
-        value = measured[place].value
+        value = measured[index].value
         return None if value is None else value * METRICS[self.metric].factor
 
 
-def _same(ranks: Ranks, data: Dataset) -> bool:
+def _same_triples(ranks: Ranks, data: Dataset) -> bool:
     return np.array_equal(ranks.triples, data.graph.splits["test"].numpy())
 
 
@@ -204,17 +208,17 @@ def _filled(labels: Labels, run: Outcome) -> tuple[Labels, tuple[int, ...]]:
     sides = protocol_of(run).sides
     of = np.concatenate([labels.of[side] for side in sides])
     counts = np.bincount(of, minlength=len(labels.names))
-    kept = np.flatnonzero(counts)
-    many = len(kept) > MOST
-    place = np.full(len(labels.names), MOST - 1)
-    shown = kept[: MOST - 1] if many else kept
-    place[shown] = np.arange(len(shown))
-    names = [labels.names[i] for i in shown]
-    sizes = [int(counts[i]) for i in shown]
-    if many:
-        names.append(f"{len(kept) - len(shown)} others")
-        sizes.append(int(counts[kept[MOST - 1 :]].sum()))
+    filled = np.flatnonzero(counts)
+    merges = len(filled) > MOST
+    position = np.full(len(labels.names), MOST - 1)
+    separate = filled[: MOST - 1] if merges else filled
+    position[separate] = np.arange(len(separate))
+    names = [labels.names[i] for i in separate]
+    sizes = [int(counts[i]) for i in separate]
+    if merges:
+        names.append(f"{len(filled) - len(separate)} others")
+        sizes.append(int(counts[filled[MOST - 1 :]].sum()))
     merged = replace(
-        labels, names=tuple(names), of={side: place[where] for side, where in labels.of.items()}
+        labels, names=tuple(names), of={side: position[codes] for side, codes in labels.of.items()}
     )
     return merged, tuple(sizes)

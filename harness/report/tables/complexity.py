@@ -152,9 +152,9 @@ class Complexity(Figure):
             for sample in self.record.samples
             if (sample.stage, sample.name) == spec.key
         }
-        held = self.suite.base.change(self.suite.hold.get(spec.stage, {}))
+        base = self.suite.base.change(self.suite.hold.get(spec.stage, {}))
         growth = {
-            factor: _growth(factor, held, samples, claim) for factor in DEPENDS_ON[spec.stage]
+            factor: _growth(factor, base, samples, claim) for factor in DEPENDS_ON[spec.stage]
         }
         return Line(spec, claim, samples.get(self.suite.base), growth)
 
@@ -208,11 +208,11 @@ class Complexity(Figure):
     def _exponent(self, line: Line, factor: Factor) -> TableCell:
         if factor not in DEPENDS_ON[line.spec.stage]:
             return TableCell(reason="has no such size")
-        found = line.growth.get(factor)
+        growth = line.growth.get(factor)
         claimed = line.claim.exponents.get(factor) if line.claim else None
-        if found is None or found.exponent is None:
+        if growth is None or growth.exponent is None:
             return TableCell(published=claimed, reason=self._missing)
-        exponent, turns = found.exponent, sum(map(len, found.seconds.values()))
+        exponent, turns = growth.exponent, sum(map(len, growth.seconds.values()))
         half = (exponent.high - exponent.low) / 2
         return self._cell(value=exponent.value, sd=half, n=turns, published=claimed)
 
@@ -251,49 +251,51 @@ def newest(
 
 
 def _growth(
-    factor: Factor, held: Sizes, samples: Mapping[Sizes, BenchmarkSample], claim: Claim | None
+    factor: Factor, base: Sizes, samples: Mapping[Sizes, BenchmarkSample], claim: Claim | None
 ) -> Growth:
     seconds = {
         getattr(sizes, factor): sample.seconds
         for sizes, sample in samples.items()
-        if held.change({factor: getattr(sizes, factor)}) == sizes
+        if base.change({factor: getattr(sizes, factor)}) == sizes
     }
     ordered = dict(sorted(seconds.items()))
     points = sum(map(len, ordered.values()))
-    enough = len(ordered) > 2 and points > 2
-    exponent = fit({float(k): v for k, v in ordered.items()}, upper=False) if enough else None
+    sufficient = len(ordered) > 2 and points > 2
+    exponent = fit({float(k): v for k, v in ordered.items()}, upper=False) if sufficient else None
     return Growth(factor, ordered, exponent, claim.exponents.get(factor) if claim else None)
 
 
 def _verdict(line: Line, claim: Claim) -> str:
     """Return whether a claim holds, and where it does not."""
-    found = {factor: g for factor, g in line.growth.items() if g.verdict is not None}
-    of = {v: [g for g in found.values() if g.verdict is v] for v in Verdict}
+    judged = {factor: g for factor, g in line.growth.items() if g.verdict is not None}
+    of = {v: [g for g in judged.values() if g.verdict is v] for v in Verdict}
     if of[Verdict.FASTER]:
-        said = "does not hold"
+        conclusion = "does not hold"
     elif of[Verdict.OPEN]:
-        said = "cannot be told"
+        conclusion = "cannot be told"
     else:
-        said = "holds as a bound only" if of[Verdict.SLOWER] else "holds"
+        conclusion = "holds as a bound only" if of[Verdict.SLOWER] else "holds"
     words = {
         Verdict.FASTER: "time grows faster with",
         Verdict.SLOWER: "more slowly with",
         Verdict.OPEN: "too uncertain with",
     }
-    parts = [f"{words[v]} {_listed(of[v])}" for v in words if of[v]]
-    if parts and of[Verdict.HOLDS]:
-        parts.append("as claimed with " + ", ".join(g.factor for g in of[Verdict.HOLDS]))
-    because = f": {'; '.join(parts)}" if parts else ""
-    text = f"{claim.formula}, claimed of {claim.about}, {said} for {line.spec.title}{because}."
+    clauses = [f"{words[v]} {_listed(of[v])}" for v in words if of[v]]
+    if clauses and of[Verdict.HOLDS]:
+        clauses.append("as claimed with " + ", ".join(g.factor for g in of[Verdict.HOLDS]))
+    because = f": {'; '.join(clauses)}" if clauses else ""
+    text = (
+        f"{claim.formula}, claimed of {claim.about}, {conclusion} for {line.spec.title}{because}."
+    )
     return text[0].upper() + text[1:]
 
 
 def _listed(growth: Sequence[Growth]) -> str:
-    parts = []
-    for one in growth:
-        assert one.exponent is not None
-        parts.append(f"{one.factor} ({one.exponent.value:.2f}, claimed {one.claimed})")
-    return ", ".join(parts)
+    exponents = []
+    for stage in growth:
+        assert stage.exponent is not None
+        exponents.append(f"{stage.factor} ({stage.exponent.value:.2f}, claimed {stage.claimed})")
+    return ", ".join(exponents)
 
 
 def _shares(lines: Sequence[Line]) -> Iterator[str]:
@@ -304,34 +306,34 @@ def _shares(lines: Sequence[Line]) -> Iterator[str]:
         if line.spec.key in STEP and line.base is not None
     }
     if len(took) == len(STEP):
-        whole = sum(took.values())
+        total = sum(took.values())
         shares = ", ".join(
-            f"{title} {100 * seconds / whole:.1f} %"
+            f"{title} {100 * seconds / total:.1f} %"
             for title, seconds in sorted(took.items(), key=lambda pair: -pair[1])
         )
-        yield f"Of a step of MoCME as the paper writes it ({whole:.2f} s): {shares}."
+        yield f"Of a step of MoCME as the paper writes it ({total:.2f} s): {shares}."
 
 
 def _measured(suite: ComplexitySuite) -> Iterator[str]:
     values = (
         f"{factor} {', '.join(f'{v:,}' for v in getattr(suite.vary, factor))}" for factor in FACTORS
     )
-    held = "".join(
+    fixed = "".join(
         f"; for the {stage} at {', '.join(f'{name} {value:,}' for name, value in sizes.items())}"
         for stage, sizes in suite.hold.items()
     )
-    yield f"Varied one at a time: {'; '.join(values)}; the others held as above{held}."
+    yield f"Varied one at a time: {'; '.join(values)}; the others held as above{fixed}."
 
 
 def _machine(record: BenchmarkRecord) -> str:
-    about = record.provenance
-    box = about.get("machine", {})
-    torch = about.get("versions", {}).get("torch", "?")
+    provenance = record.provenance
+    box = provenance.get("machine", {})
+    torch = provenance.get("versions", {}).get("torch", "?")
     source = "" if record.source == "harness" else f" by {record.source}"
     return (
-        f"Measured{source} on {box.get('processor', '?')} ({about.get('device', '?')}), "
-        f"{about.get('threads', '?')} threads, torch {torch}, fp32: {record.benchmark_id}, "
-        f"{str(about.get('finished', '?'))[:10]}."
+        f"Measured{source} on {box.get('processor', '?')} ({provenance.get('device', '?')}), "
+        f"{provenance.get('threads', '?')} threads, torch {torch}, fp32: {record.benchmark_id}, "
+        f"{str(provenance.get('finished', '?'))[:10]}."
     )
 
 

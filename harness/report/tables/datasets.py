@@ -25,20 +25,20 @@ COVERAGE = "Entities with"
 
 
 def datasets_table(
-    definition: DatasetsDefinition, published: Published, wanted: Sequence[str] = ()
+    definition: DatasetsDefinition, published: Published, selected: Sequence[str] = ()
 ) -> Table:
     """Return the table of statistics.
 
     Args:
         definition: which datasets and statistics.
         published: the paper's statistics.
-        wanted: datasets to show, by name, alias or title; all of the definition when empty.
+        selected: datasets to show, by name, alias or title; all of the definition when empty.
 
     Raises:
         ConfigError: there is no such dataset.
         DataError: a file of a dataset is wrong.
     """
-    names = [source(name).card.name for name in (wanted or definition.datasets)]
+    names = [source(name).card.name for name in (selected or definition.datasets)]
     stages = [_Dataset(source(name), published) for name in dict.fromkeys(names)]
     return Table(
         name=definition.name,
@@ -66,7 +66,7 @@ class _Dataset:
         value = getattr(self.paper.statistics.rows.get(self.source.card.name), statistic, None)
         return TableCell(value=value, reason="" if value is not None else "none printed")
 
-    def held(self, statistic: str) -> TableCell:
+    def counted(self, statistic: str) -> TableCell:
         published, value = self.published(statistic), self.counts.get(statistic)
         if value is None:
             return TableCell(reason=self.why_absent(published))
@@ -94,8 +94,8 @@ class _Dataset:
         """Sizes of the graph and entities with each modality, as far as they are here."""
         if self.graph is None:
             return {}
-        named = sum(map(bool, self.graph.entity_names))
-        return {**verify.sizes(self.graph), "name": named, **self.coverage}
+        n_named = sum(map(bool, self.graph.entity_names))
+        return {**verify.sizes(self.graph), "name": n_named, **self.coverage}
 
     def why_absent(self, published: TableCell) -> str:
         if self.graph is None:
@@ -105,7 +105,7 @@ class _Dataset:
         )
 
 
-STAGES = (("published", _Dataset.published), ("in the files", _Dataset.held))
+STAGES = (("published", _Dataset.published), ("in the files", _Dataset.counted))
 """Label of a row, and what finds the value of a statistic."""
 
 

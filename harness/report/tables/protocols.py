@@ -63,14 +63,14 @@ class Run:
         ranks: of its test.
         epochs: what an audit sealed, by epoch.
         validated: epochs that were validated.
-        chosen: the epoch whose weights were kept, 0 of a model that is not trained.
+        kept_epoch: the epoch whose weights were kept, 0 of a model that is not trained.
     """
 
     outcome: Outcome
     ranks: Ranks
     epochs: Mapping[int, shadow.Shadow]
     validated: Sequence[int]
-    chosen: int
+    kept_epoch: int
 
     @property
     def ties(self) -> Ties:
@@ -88,13 +88,13 @@ class Rule:
 
     Attributes:
         title: as printed.
-        said: what it does, for a footnote; "" where the title says it.
+        explanation: footnote on its effect; "" where the title says it.
         value: returns a metric of a run under it.
     """
 
     title: str
     value: Callable[[Run, str], Value]
-    said: str = ""
+    explanation: str = ""
 
 
 def metric_of(
@@ -129,9 +129,9 @@ def raw(run: Run, metric: str) -> Value:
     """Return a metric with every other entity as a competitor."""
     if not protocol_of(run.outcome).filter:
         return metric_of(run.ranks, metric, run.ties)
-    if run.chosen not in run.epochs:
+    if run.kept_epoch not in run.epochs:
         return NEEDS_RAW if run.validated else UNTRAINED_RAW
-    return metric_of(run.epochs[run.chosen].raw, metric, run.ties)
+    return metric_of(run.epochs[run.kept_epoch].raw, metric, run.ties)
 
 
 def _sealed(run: Run) -> Mapping[int, shadow.Shadow] | str:
@@ -172,12 +172,14 @@ def best_per_metric(run: Run, metric: str) -> Value:
 
 
 def _ties(ties: Ties) -> Rule:
-    said = {
+    explanations = {
         "optimistic": "ties optimistic: a true answer stands above all that tie with it",
         "pessimistic": "ties pessimistic: it stands below them",
         "realistic": "ties realistic: it stands in their middle",
     }
-    return Rule(f"ties {ties}", lambda run, metric: metric_of(run.ranks, metric, ties), said[ties])
+    return Rule(
+        f"ties {ties}", lambda run, metric: metric_of(run.ranks, metric, ties), explanations[ties]
+    )
 
 
 RULES = (
@@ -222,8 +224,8 @@ def protocols(
     ]
     ids = [run.run_id for run in results.records if run.status == "ok"]
     records = {record.run_id: record for record in store.find(ids=ids)}
-    made = _Protocols(results, StoredRanks(runs), records, datasets)
-    return made.table()
+    builder = _Protocols(results, StoredRanks(runs), records, datasets)
+    return builder.table()
 
 
 class _Protocols:
@@ -240,7 +242,7 @@ class _Protocols:
     def table(self) -> Table:
         seeds = sorted({record.seed for record in self.records.values()})
         rows = tuple(self.rows())
-        shown = {row.label for row in rows}
+        titles = {row.label for row in rows}
         return Table(
             name="protocols",
             title=f"The same runs under other rules: suite {self.results.suite}",
@@ -251,7 +253,11 @@ class _Protocols:
             notes=(
                 f"Test split; {mean_over(seeds)}. Nothing was trained or scored for this table.",
                 f"{OWN}: {self.results.protocol}, {self.kept_epoch()}.",
-                *(f"{rule.said}." for rule in RULES if rule.said and rule.title in shown),
+                *(
+                    f"{rule.explanation}."
+                    for rule in RULES
+                    if rule.explanation and rule.title in titles
+                ),
                 *leak_notes_of(self.datasets, self.results.results),
             ),
             baseline=OWN,
@@ -260,23 +266,23 @@ class _Protocols:
 
     def kept_epoch(self) -> str:
         """Say which epoch's weights the runs kept, as ``training.select`` has it."""
-        said = {
+        descriptions = {
             "validation": "the epoch with the best validation MRR",
             "last": "the last epoch",
         }
         selects = {_select_of(run) for run in self.results.records if run.status == "ok"}
         if len(selects) == 1:
-            return said[selects.pop()]
-        return f"the epoch whose weights were kept ({' or '.join(said.values())})"
+            return descriptions[selects.pop()]
+        return f"the epoch whose weights were kept ({' or '.join(descriptions.values())})"
 
     def rows(self) -> Iterator[TableRow]:
         for label in self.results.labels:
-            found = [self.results.find(label, dataset) for dataset in self.datasets]
-            if not any(r and any(run.status == "ok" for run in r.records) for r in found):
+            rows = [self.results.find(label, dataset) for dataset in self.datasets]
+            if not any(r and any(run.status == "ok" for run in r.records) for r in rows):
                 continue
             for rule in RULES:
-                if any(r and self.applies(rule, r) for r in found):
-                    cells = [self.cell(r, rule, metric) for r in found for metric in SHOWN]
+                if any(r and self.applies(rule, r) for r in rows):
+                    cells = [self.cell(r, rule, metric) for r in rows for metric in SHOWN]
                     yield TableRow(rule.title, tuple(cells), group=label)
 
     def applies(self, rule: Rule, result: Result) -> bool:
@@ -284,11 +290,11 @@ class _Protocols:
         return any(rule.title != f"ties {protocol_of(run).ties}" for run in result.records)
 
     def cell(self, result: Result | None, rule: Rule, metric: str) -> TableCell:
-        found = self.gathered(result, rule, metric)
-        cell = cell_of(result, found)
+        gathered = self.gathered(result, rule, metric)
+        cell = cell_of(result, gathered)
         if rule.title == OWN or cell.value is None:
             return cell
-        change = paired_change(found.values, self.gathered(result, RULES[0], metric).values)
+        change = paired_change(gathered.values, self.gathered(result, RULES[0], metric).values)
         if change is None:
             return cell
         return replace(cell, change=change.mean, change_half=change.half)
@@ -298,8 +304,8 @@ class _Protocols:
             run = self.run(outcome)
             if isinstance(run, str):
                 return run
-            found = rule.value(run, metric)
-            return found if isinstance(found, str) else found * METRICS[metric].factor
+            fraction = rule.value(run, metric)
+            return fraction if isinstance(fraction, str) else fraction * METRICS[metric].factor
 
         return gather(result, value)
 
@@ -321,8 +327,8 @@ class _Protocols:
                     f"run {outcome.run_id}: epoch {epoch}: sealed ranks of other triples"
                 )
         validated = [round(row["epoch"]) for row in record.history if "valid_mrr" in row]
-        chosen = round(record.diagnostics.get("best_epoch", 0))
-        return Run(outcome, ranks, epochs, validated, chosen)
+        kept_epoch = round(record.diagnostics.get("best_epoch", 0))
+        return Run(outcome, ranks, epochs, validated, kept_epoch)
 
 
 def _select_of(run: Outcome) -> str:
@@ -331,6 +337,6 @@ def _select_of(run: Outcome) -> str:
 
 
 def _column(dataset: str, metric: str) -> Column:
-    known = METRICS[metric]
+    shown_metric = METRICS[metric]
     title = dataset_title(dataset)
-    return Column(dataset, title, metric, "all", known.title, known.higher_is_better)
+    return Column(dataset, title, metric, "all", shown_metric.title, shown_metric.higher_is_better)

@@ -40,7 +40,7 @@ def assemble(
     results: SuiteResults,
     test: HypothesisTest | None = None,
     specs: Sequence[RowSpec] | None = None,
-    beside: Sequence[SuiteResults] = (),
+    neighbours: Sequence[SuiteResults] = (),
 ) -> Table:
     """Return the table of a definition whose datasets are complete.
 
@@ -51,10 +51,10 @@ def assemble(
         test: tests the hypotheses behind the marks; nothing is marked without.
         specs: the rows to show, with the notes of each cell at the cell; ``row_specs`` when not
             given, with notes that all values of a row share at its label.
-        beside: what else stands in the table; rows that learn nothing are looked for there too.
+        neighbours: further suites of the table; rows that learn nothing are looked for there too.
     """
-    shown = row_specs(definition, results) if specs is None else specs
-    table = _Assembly(definition, published, results, test, beside).table(shown)
+    rows = row_specs(definition, results) if specs is None else specs
+    table = _Assembly(definition, published, results, test, neighbours).table(rows)
     return table.with_shared_notes() if specs is None else table
 
 
@@ -89,7 +89,7 @@ class _Assembly:
     published: Published | None
     results: SuiteResults
     test: HypothesisTest | None
-    beside: Sequence[SuiteResults] = ()
+    neighbours: Sequence[SuiteResults] = ()
 
     def table(self, specs: Sequence[RowSpec]) -> Table:
         columns = self.columns
@@ -114,7 +114,7 @@ class _Assembly:
         """Return the cells with their marks."""
         labels = [spec.label.lower() for spec in specs]
         proposed = [name.lower() for name in self.definition.proposed]
-        ours = [i for i, label in enumerate(labels) if _is_one_of(label, proposed)]
+        proposed_rows = [i for i, label in enumerate(labels) if _is_one_of(label, proposed)]
         baseline = self.definition.baseline.lower()
         return mark(
             self.columns,
@@ -122,7 +122,7 @@ class _Assembly:
             [[self.cell(spec, column) for column in self.columns] for spec in specs],
             [[self.run_values(spec, column) for column in self.columns] for spec in specs],
             self.test,
-            proposed=frozenset(ours),
+            proposed=frozenset(proposed_rows),
             baseline=labels.index(baseline) if baseline in labels else None,
         )
 
@@ -136,13 +136,13 @@ class _Assembly:
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
-        shown = {dataset.name: dataset for dataset in self.definition.datasets}
-        leaders = [d for d in shown.values() if d.against not in shown]
+        datasets = {dataset.name: dataset for dataset in self.definition.datasets}
+        leaders = [d for d in datasets.values() if d.against not in datasets]
         return tuple(
             _column(dataset, leader, metric)
             for leader in leaders
             for metric in leader.metrics or self.definition.metrics
-            for dataset in (leader, *(d for d in shown.values() if d.against == leader.name))
+            for dataset in (leader, *(d for d in datasets.values() if d.against == leader.name))
         )
 
     @cached_property
@@ -151,7 +151,7 @@ class _Assembly:
         return any(METRICS[column.metric].source == "costs" for column in self.columns)
 
     @cached_property
-    def shown(self) -> tuple[Result, ...]:
+    def measured_results(self) -> tuple[Result, ...]:
         """Results with a value on the datasets shown."""
         names = {dataset.name.lower() for dataset in self.definition.datasets}
         return tuple(r for r in self.results.results if r.records and r.dataset.lower() in names)
@@ -159,19 +159,19 @@ class _Assembly:
     @cached_property
     def usual_seeds(self) -> tuple[int, ...]:
         """The seeds that most results have; other cells carry a footnote."""
-        counts = Counter(_seeds(result) for result in self.shown)
+        counts = Counter(_seeds(result) for result in self.measured_results)
         return max(counts, key=lambda seeds: (counts[seeds], len(seeds)), default=())
 
     @cached_property
     def usual_trials(self) -> int:
         """The number of trials that most results are the best of; other cells say theirs."""
-        counts = Counter(result.tried for result in self.shown)
+        counts = Counter(result.tried for result in self.measured_results)
         return max(counts, key=lambda tried: (counts[tried], tried), default=0)
 
     @cached_property
     def common_features(self) -> str:
         """What all results were measured with, "" when they differ."""
-        names = {_features(result) for result in self.shown if not _external(result)}
+        names = {_features(result) for result in self.measured_results if not _external(result)}
         return names.pop() if len(names) == 1 else ""
 
     def cell(self, spec: RowSpec, column: Column) -> TableCell:
@@ -214,18 +214,18 @@ class _Assembly:
     def change(self, spec: RowSpec, column: Column, result: Result) -> Change | None:
         against = next(d.against for d in self.definition.datasets if d.name == column.dataset)
         if against:
-            beside = self.results.find(spec.label, against)
+            reference = self.results.find(spec.label, against)
         else:
-            beside = self.results.find(self.definition.baseline, column.dataset)
-            if beside is not None and beside.label.lower() == spec.label.lower():
+            reference = self.results.find(self.definition.baseline, column.dataset)
+            if reference is not None and reference.label.lower() == spec.label.lower():
                 return None
-        if beside is None or column.higher_is_better is None:
+        if reference is None or column.higher_is_better is None:
             return None
         target = self.target(spec, column)
-        values, baseline = (_values(each, column, target) for each in (result, beside))
+        values, baseline = (_values(row, column, target) for row in (result, reference))
         if not baseline:
             return None
-        if not _share_streams(result, beside):
+        if not _share_streams(result, reference):
             return unpaired_change(list(values.values()), list(baseline.values()))
         differences = paired_change(values, baseline)
         return None if differences is None else Change.by_seed(differences)
@@ -268,9 +268,9 @@ class _Assembly:
 
     def floor(self, name: str, column: Column) -> dict[int, float]:
         """Return the values of a row that learns nothing: of this suite, else of one beside it."""
-        found = (results.find(name, column.dataset) for results in (self.results, *self.beside))
-        values = (_values(result, column) for result in found if result)
-        return next((held for held in values if held), {})
+        rows = (results.find(name, column.dataset) for results in (self.results, *self.neighbours))
+        values = (_values(result, column) for result in rows if result)
+        return next((stored for stored in values if stored), {})
 
     def row(self, spec: RowSpec, cells: Sequence[TableCell]) -> TableRow:
         names = [attribute.name for attribute in self.definition.attributes]
@@ -287,41 +287,43 @@ class _Assembly:
         notes: list[str] = []
         if not self.results.results and not self.definition.rows:
             notes.append(f"Nothing was run: `{self.results.command}` fills this table.")
-        if self.shown:
+        if self.measured_results:
             splits = dict.fromkeys(SPLITS[c.split] for c in self.columns if c.split)
-            where = [f"{' and '.join(splits)} split"] if splits else []
-            notes.append(f"{'; '.join([*where, mean_over(self.usual_seeds)])}.")
+            phrases = [f"{' and '.join(splits)} split"] if splits else []
+            notes.append(f"{'; '.join([*phrases, mean_over(self.usual_seeds)])}.")
             notes += [f"{_best_of(self.usual_trials)}."] if self.usual_trials else []
             notes += self.untested_notes()
             notes.append(f"Protocol: {self.results.protocol}.")
             notes += self.feature_notes()
-            notes += costs.notes(_runs(self.shown)) if self.has_costs else ()
+            notes += costs.notes(_runs(self.measured_results)) if self.has_costs else ()
         for dataset in self.definition.datasets:
-            here = [r for r in self.shown if r.dataset.lower() == dataset.name.lower()]
-            own = [dataset.note] if here and dataset.note else []
+            measured = [
+                r for r in self.measured_results if r.dataset.lower() == dataset.name.lower()
+            ]
+            notes_of_dataset = [dataset.note] if measured and dataset.note else []
             remarks = dict.fromkeys(
                 [
-                    *own,
-                    *(note for r in here for record in r.records for note in record.notes),
-                    *leak_notes(dataset.name, here),
+                    *notes_of_dataset,
+                    *(note for r in measured for record in r.records for note in record.notes),
+                    *leak_notes(dataset.name, measured),
                 ]
             )
-            notes.extend(self.about(dataset, remark) for remark in remarks)
-            if self.has_costs and (total := costs.total_note(_runs(here))):
-                notes.append(self.about(dataset, total))
+            notes.extend(self.with_title(dataset, remark) for remark in remarks)
+            if self.has_costs and (total := costs.total_note(_runs(measured))):
+                notes.append(self.with_title(dataset, total))
         return (*notes, *self.definition.footnotes)
 
-    def about(self, dataset: DatasetSpec, remark: str) -> str:
+    def with_title(self, dataset: DatasetSpec, remark: str) -> str:
         """Return a remark on a dataset behind its title; some begin with its name already."""
         titles = {d.name: d.title or d.name for d in self.definition.datasets}
         title = " ".join(titles[name] for name in (dataset.against, dataset.name) if name in titles)
-        name, _, rest = remark.partition(": ")
-        own = name.lower() in (dataset.name.lower(), dataset.title.lower())
-        return f"{title}: {rest if rest and own else remark}"
+        name, _, text = remark.partition(": ")
+        has_title = name.lower() in (dataset.name.lower(), dataset.title.lower())
+        return f"{title}: {text if text and has_title else remark}"
 
     def untested_notes(self) -> list[str]:
         """Say, where validation is shown, how many of the runs were tested at all."""
-        statuses = [record.status for result in self.shown for record in result.records]
+        statuses = [record.status for result in self.measured_results for record in result.records]
         if "validated" not in statuses or all(column.split != "valid" for column in self.columns):
             return []
         if "ok" not in statuses:
@@ -331,7 +333,7 @@ class _Assembly:
     def feature_notes(self) -> list[str]:
         if self.common_features:
             return [f"Measured with {self.common_features}."]
-        if any(result.features == NO_FEATURES for result in self.shown):
+        if any(result.features == NO_FEATURES for result in self.measured_results):
             return [f"Without a footnote on features: measured with {NO_FEATURE_TEXT}."]
         return []
 
@@ -375,14 +377,14 @@ def _values(result: Result, column: Column, target: float | None = None) -> dict
     return result.values(column.metric, column.bucket, column.split, target)
 
 
-def _share_streams(result: Result, other: Result) -> bool:
+def _share_streams(result: Result, reference: Result) -> bool:
     """Tell whether equal seeds of two results mean equal random streams.
 
     These derive from the seed and the digest of the splits (:mod:`harness.seeding`); what another
     code base makes of a seed is its own.
     """
-    digests = {record.dataset_digest for record in (*result.records, *other.records)}
-    return len(digests) == 1 and not (_external(result) or _external(other))
+    digests = {record.dataset_digest for record in (*result.records, *reference.records)}
+    return len(digests) == 1 and not (_external(result) or _external(reference))
 
 
 def _is_one_of(label: str, names: Sequence[str]) -> bool:
@@ -415,8 +417,8 @@ def _features(result: Result) -> str:
 
 def _partial(result: Result, n: int) -> str:
     failed = [f"run {r.run_id} failed: {r.failure}" for r in result.runs if r.failure]
-    lacking = [*failed, *result.damages, *result.reasons]
-    return "; ".join([f"{n} of {len(result.runs)} seeds", *lacking])
+    problems = [*failed, *result.damages, *result.reasons]
+    return "; ".join([f"{n} of {len(result.runs)} seeds", *problems])
 
 
 def _best_of(trials: int) -> str:

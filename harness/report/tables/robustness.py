@@ -46,8 +46,8 @@ def weight_key(modality: str) -> str:
 def area(points: Mapping[float, float]) -> float:
     """Return the mean of a curve: the area by trapezoids over the width; at least two points."""
     xs = sorted(points)
-    whole = sum((b - a) * (points[a] + points[b]) / 2 for a, b in pairwise(xs))
-    return whole / (xs[-1] - xs[0])
+    integral = sum((b - a) * (points[a] + points[b]) / 2 for a, b in pairwise(xs))
+    return integral / (xs[-1] - xs[0])
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Robustness(Figure):
     def panels(self) -> tuple[Panel, ...]:
         """Conditions that the suite has on each dataset, dataset by dataset."""
         titles = {spec.name: spec.title for spec in self.definition.datasets}
-        found = []
+        panels = []
         for dataset in self._datasets():
             rows = _rows([r for r in self.results.results if r.dataset == dataset])
             for condition in self.definition.conditions:
@@ -138,20 +138,20 @@ class Robustness(Figure):
                 amounts = sorted({x for curve in curves for x in curve.runs})
                 if len(amounts) > 1:
                     title = titles.get(dataset) or dataset
-                    found.append(Panel(dataset, title, condition, tuple(amounts), curves))
-        return tuple(found)
+                    panels.append(Panel(dataset, title, condition, tuple(amounts), curves))
+        return tuple(panels)
 
     def _datasets(self) -> list[str]:
         listed = [spec.name for spec in self.definition.datasets]
-        held = self.results.datasets
-        return [*(d for d in listed if d in held), *(d for d in held if d not in listed)]
+        stored = self.results.datasets
+        return [*(d for d in listed if d in stored), *(d for d in stored if d not in listed)]
 
     def values(self, curve: Curve, amount: float) -> dict[int, float]:
         """Return the metric of one point by seed, in the printed unit."""
-        place = parse_metric(self.definition.metric)
-        factor = METRICS[place.metric].factor
-        found = {seed: run.metrics.get(place) for seed, run in curve.at(amount).items()}
-        return {seed: value * factor for seed, value in found.items() if value is not None}
+        key = parse_metric(self.definition.metric)
+        factor = METRICS[key.metric].factor
+        by_seed = {seed: run.metrics.get(key) for seed, run in curve.at(amount).items()}
+        return {seed: value * factor for seed, value in by_seed.items() if value is not None}
 
     def draw(self) -> Picture:
         """Draw a panel per dataset and condition."""
@@ -210,16 +210,16 @@ class Robustness(Figure):
         self, curve: Curve | None, values: Mapping[int, float], amounts: Sequence[float]
     ) -> TableCell:
         if curve is None or not values:
-            held = curve is not None and all(curve.at(x) for x in amounts)
-            return TableCell(reason="has no such figure" if held else self._missing)
+            complete = curve is not None and all(curve.at(x) for x in amounts)
+            return TableCell(reason="has no such figure" if complete else self._missing)
         summary = summarise(list(values.values()))
         runs = dict.fromkeys(curve.at(x)[seed].run_id for x in amounts for seed in values)
-        lacking = len(values) < curve.planned
+        incomplete = len(values) < curve.planned
         return TableCell.of(
             summary,
             planned=curve.planned,
             features=next(iter(curve.at(amounts[0]).values())).features,
-            notes=(f"{len(values)} of {curve.planned} seeds",) if lacking else (),
+            notes=(f"{len(values)} of {curve.planned} seeds",) if incomplete else (),
             runs=tuple(runs),
         )
 
@@ -230,8 +230,8 @@ class Robustness(Figure):
             yield f"Protocol: {self.results.protocol}."
         for dataset, title in {panel.dataset: panel.dataset_title for panel in self.panels}.items():
             yield from titled_leak_notes(dataset, title, self.results.results)
-        shown = {panel.condition for panel in self.panels}
-        absent = [c.title for c in self.definition.conditions if c not in shown]
+        conditions = {panel.condition for panel in self.panels}
+        absent = [c.title for c in self.definition.conditions if c not in conditions]
         if self.panels and absent:
             yield f"No two amounts were run of: {', '.join(absent)} (`{self.results.command}`)."
         if not self.panels:
@@ -244,10 +244,10 @@ class Robustness(Figure):
 
 def _rows(results: Sequence[Result]) -> dict[str, list[Result]]:
     """Return a dataset's results by row; the variation stands behind the last comma."""
-    found: dict[str, list[Result]] = {}
+    by_row: dict[str, list[Result]] = {}
     for result in results:
-        found.setdefault(result.label.rpartition(", ")[0] or result.label, []).append(result)
-    return found
+        by_row.setdefault(result.label.rpartition(", ")[0] or result.label, []).append(result)
+    return by_row
 
 
 def _curve(label: str, results: Sequence[Result], condition: Condition) -> Curve:
@@ -270,8 +270,8 @@ def _amount(spec: Mapping[str, Any], condition: Condition) -> float | None:
     if len(corruptions) > 1:
         return None
     corruption = Corruption.model_validate(corruptions[0])
-    same = (corruption.kind, corruption.at) == (condition.kind, condition.at)
-    return corruption.amount if same else None
+    matches = (corruption.kind, corruption.at) == (condition.kind, condition.at)
+    return corruption.amount if matches else None
 
 
 def _weights_of(modality: str) -> Callable[[Curve, float], Mapping[int, float]]:
@@ -279,8 +279,8 @@ def _weights_of(modality: str) -> Callable[[Curve, float], Mapping[int, float]]:
     key = weight_key(modality)
 
     def read(curve: Curve, amount: float) -> dict[int, float]:
-        held = curve.at(amount)
-        return {s: 100 * r.diagnostics[key] for s, r in held.items() if key in r.diagnostics}
+        runs = curve.at(amount)
+        return {s: 100 * r.diagnostics[key] for s, r in runs.items() if key in r.diagnostics}
 
     return read
 
@@ -293,23 +293,23 @@ def _summaries(points: Points) -> list[Mapping[int, float]]:
     seeds = set.intersection(*(set(points[x]) for x in amounts))
     means = {s: area({x: points[x][s] for x in amounts}) for s in sorted(seeds)}
     first, last = points[amounts[0]], points[amounts[-1]]
-    kept = {s: 100 * mean / first[s] for s, mean in means.items() if first[s]}
-    return [means, kept, {s: last[s] - first[s] for s in means}]
+    shares = {s: 100 * mean / first[s] for s, mean in means.items() if first[s]}
+    return [means, shares, {s: last[s] - first[s] for s in means}]
 
 
 def _columns(panel: Panel, definition: RobustnessDefinition) -> Iterator[Column]:
-    place = parse_metric(definition.metric)
+    key = parse_metric(definition.metric)
     column = Column(
         dataset=panel.dataset,
         dataset_title=panel.title,
-        metric=place.metric,
-        bucket=place.bucket,
+        metric=key.metric,
+        bucket=key.bucket,
         title="",
         higher_is_better=None,
     )
     for amount in panel.amounts:
         title = value_text(amount) if amount else "intact"
-        yield replace(column, title=title, metric=f"{place.metric} at {title}")
+        yield replace(column, title=title, metric=f"{key.metric} at {title}")
     for name in SUMMARIES:
         decimals = 1 if name == "kept" else 2
-        yield replace(column, title=name, metric=f"{place.metric} {name}", decimals=decimals)
+        yield replace(column, title=name, metric=f"{key.metric} {name}", decimals=decimals)

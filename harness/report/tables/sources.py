@@ -31,8 +31,8 @@ class Source:
 
 def definition_of(definition: Definition, source: SourceSpec) -> Definition:
     """Return the table that a source would have alone, without the footnotes of the whole."""
-    own = {"suite": source.name, "sources": (), "footnotes": ()}
-    return definition.model_copy(update={"name": f"{definition.name}/{source.name}", **own})
+    alone = {"suite": source.name, "sources": (), "footnotes": ()}
+    return definition.model_copy(update={"name": f"{definition.name}/{source.name}", **alone})
 
 
 def side_by_side(
@@ -61,22 +61,22 @@ def side_by_side(
         for s in sources
     ]
     pairs = list(zip(sources, tables, strict=True))
-    shown = [(source, table) for source, table in pairs if _of(table, source.results)] or pairs
+    with_runs = [(source, table) for source, table in pairs if _of(table, source.results)] or pairs
     first = tables[0]
     columns = [
         replace(table.columns[i], source=source.spec.title)
         for i in range(len(first.columns))
-        for source, table in shown
+        for source, table in with_runs
     ]
-    whole = replace(
+    joined = replace(
         first,
         name=definition.name,
         columns=tuple(columns),
-        rows=tuple(map(_beside, zip(*(table.rows for _, table in shown), strict=True))),
+        rows=tuple(map(_join, zip(*(table.rows for _, table in with_runs), strict=True))),
         notes=(*_notes(sources, tables), *definition.footnotes),
         tests=sum(table.tests for table in tables),
     )
-    return whole.with_shared_notes()
+    return joined.with_shared_notes()
 
 
 def _rows(definition: Definition, sources: Sequence[Source]) -> list[RowSpec]:
@@ -94,7 +94,7 @@ def _with_model(spec: RowSpec, results: SuiteResults) -> RowSpec:
     return spec.model_copy(update={"model": spec.model or next(models, "")})
 
 
-def _beside(rows: Sequence[TableRow]) -> TableRow:
+def _join(rows: Sequence[TableRow]) -> TableRow:
     """Return one row of the rows that it has in every source."""
     cells = zip(*(row.cells for row in rows), strict=True)
     return replace(rows[0], cells=tuple(cell for metric in cells for cell in metric))
@@ -110,12 +110,12 @@ def _notes(sources: Sequence[Source], tables: Sequence[Table]) -> Iterator[str]:
     for source, table in zip(sources, tables, strict=True):
         spec, results = source.spec, source.results
         kind = "study" if spec.study else "suite"
-        said = [f"{spec.note} ({kind} {spec.name})." if spec.note else f"{kind} {spec.name}."]
+        sentences = [f"{spec.note} ({kind} {spec.name})." if spec.note else f"{kind} {spec.name}."]
         if _measures(table):
-            said += [note for note in table.notes if note not in shared]
+            sentences += [note for note in table.notes if note not in shared]
         else:
-            said.append(_why_nothing(table, results))
-        yield f"{spec.title}: {' '.join(said)}"
+            sentences.append(_why_nothing(table, results))
+        yield f"{spec.title}: {' '.join(sentences)}"
     yield from (
         note for note in dict.fromkeys(n for t in tables for n in t.notes) if note in shared
     )

@@ -48,7 +48,7 @@ def sweep(figure: FigureDefinition, results: SuiteResults) -> Sweep:
         StoreError: two runs with one seed have the same point, so one more setting is varied; or a
             run is at a point that the definition calls invalid.
     """
-    placed, unplaced = _places(figure, results)
+    placed, unplaced = _points_of(figure, results)
     for (point, *_), runs in placed.items():
         if point[1] is not None and figure.invalid(point[0], point[1]):
             run_id = next(iter(runs.values())).run_id
@@ -73,14 +73,14 @@ def value_text(value: AxisValue) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def _places(
+def _points_of(
     figure: FigureDefinition, results: SuiteResults
 ) -> tuple[dict[tuple[Point, str, str], dict[int, SeedRun]], dict[str, str]]:
     """Return the runs by point, dataset, features and seed; and why others have no point.
 
     A run without a record has no settings: it stands where the other runs of its row do.
     """
-    known = {
+    points = {
         result.label: point
         for result in results.results
         for run in result.runs
@@ -90,14 +90,14 @@ def _places(
     unplaced: dict[str, str] = {}
     for result, dataset in zip(results.results, _datasets(results.results), strict=True):
         for run in result.runs:
-            point = _point(figure, run) or known.get(result.label)
+            point = _point(figure, run) or points.get(result.label)
             if point is None:
                 unplaced.setdefault(dataset, f"not run: {run.reason or f'`{results.command}`'}")
                 continue
-            held = placed[point, dataset, result.features].setdefault(run.seed, run)
-            if held is not run:
+            first_run = placed[point, dataset, result.features].setdefault(run.seed, run)
+            if first_run is not run:
                 raise StoreError(
-                    f"figure '{figure.name}': runs {held.run_id} and {run.run_id} are both at "
+                    f"figure '{figure.name}': runs {first_run.run_id} and {run.run_id} are both at "
                     f"{_label(point)} on {dataset} with seed {run.seed}; the suite varies more "
                     "than the figure shows"
                 )
@@ -135,18 +135,18 @@ def _setting(spec: Any, axis: Axis) -> AxisValue | None:
     return value if isinstance(value, str) else float(value)
 
 
-def _order(figure: FigureDefinition, held: Sequence[Point]) -> list[Point]:
+def _order(figure: FigureDefinition, points: Sequence[Point]) -> list[Point]:
     """Return the figure's points and those held, ordered along x, then y."""
-    xs = _along(figure.x, (x for x, _ in held))
+    xs = _along(figure.x, (x for x, _ in points))
     if figure.y is None:
         return [(x, None) for x in xs]
-    ys = _along(figure.y, (y for _, y in held if y is not None))
+    ys = _along(figure.y, (y for _, y in points if y is not None))
     return [(x, y) for x in xs for y in ys if not figure.invalid(x, y)]
 
 
-def _along(axis: Axis, held: Iterable[AxisValue]) -> list[AxisValue]:
+def _along(axis: Axis, run: Iterable[AxisValue]) -> list[AxisValue]:
     """Return an axis's values in order: numbers by size, words as given and met."""
-    values = list(dict.fromkeys((*axis.values, *held)))
+    values = list(dict.fromkeys((*axis.values, *run)))
     numbers = sorted(value for value in values if not isinstance(value, str))
     return [*numbers, *(value for value in values if isinstance(value, str))]
 
@@ -218,10 +218,10 @@ class SweepFigure(Figure):
         hatched = f"; hatched: {definition.x.label} not below {definition.y.label}"
         cells = (cell for row in self.table.rows for cell in row.cells)
         partial = any(cell.value is not None and cell.n < cell.planned for cell in cells)
-        said = ["Boxed: best", *dashed]
-        said += [hatched] if definition.ascending else []
-        said += ["; without colour: not all seeds"] if partial else []
-        return f"{''.join(said)}."
+        marks = ["Boxed: best", *dashed]
+        marks += [hatched] if definition.ascending else []
+        marks += ["; without colour: not all seeds"] if partial else []
+        return f"{''.join(marks)}."
 
     @property
     def why_empty(self) -> str:

@@ -156,7 +156,7 @@ def test_a_file_is_read_with_the_lines_of_its_claims(tmp_path: Path) -> None:
     text += "    better: s:A\n    than: s:C\n    by: 1\n    metric: hits@10/cold\n"
     claims, origins = load_claims(written(tmp_path, text))
     assert [origin.line for origin in origins] == [3, 5]
-    assert claims.claims[1].place == ("hits@10", "cold", "test")
+    assert claims.claims[1].key == ("hits@10", "cold", "test")
     assert (claims.correction, claims.claims[0].alpha, claims.claims[0].by) == ("holm", 0.05, 0.0)
 
 

@@ -124,7 +124,7 @@ def test_what_a_side_lacks_is_told(store: MemoryStore, row: Row) -> None:
     store.add_cells([missing, none])
     a, _ = find_sides(StoredSuites(store), "toy:MoCME", "toy:RotatE")
     assert list(a.tested) == [0, 2]
-    assert a.lacking == {1: "failed (loss is NaN)", 3: "was not run", 4: "needs image"}
+    assert a.missing == {1: "failed (loss is NaN)", 3: "was not run", 4: "needs image"}
 
 
 # --- refused ------------------------------------------------------------------------------

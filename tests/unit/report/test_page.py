@@ -101,7 +101,7 @@ def show(store: MemoryStore, tmp_path: Path) -> Callable[..., Document]:
         **options: Any,
     ) -> Document:
         results = Results(store, selection, tests)
-        made = page(results, tables, runs=tmp_path / "runs", made=MADE, **options)
+        made = page(results, tables, runs=tmp_path / "runs", created=MADE, **options)
         assert made is not None
         return Document(made.html)
 
@@ -386,7 +386,7 @@ def test_figures_are_pictures_that_the_page_holds(
     )
     (tmp_path / "reports" / "own.yaml").write_text(text)
     fill().row("A", [0.1])
-    made = page(Results(store), runs=tmp_path, made=MADE)
+    made = page(Results(store), runs=tmp_path, created=MADE)
     assert made is not None
     document = Document(made.html)
     assert (made.tables, made.figures, made.runs) == (1, 1, 1)
@@ -397,13 +397,13 @@ def test_figures_are_pictures_that_the_page_holds(
     assert (
         document.links.count("#runs-toy000") == 4
     )  # three metrics of the table, one of the figure
-    alone = page(Results(store), figures=["own"], runs=tmp_path, made=MADE)
+    alone = page(Results(store), figures=["own"], runs=tmp_path, created=MADE)
     assert alone is not None
     assert (alone.tables, alone.figures) == (0, 1)
 
 
 def test_nothing_to_show_is_no_page(store: MemoryStore, tmp_path: Path) -> None:
-    assert page(Results(store), runs=tmp_path, made=MADE) is None
+    assert page(Results(store), runs=tmp_path, created=MADE) is None
 
 
 def test_a_published_table_before_any_run(show: Callable[..., Document]) -> None:
@@ -438,7 +438,7 @@ def test_a_damaged_record_is_told_and_keeps_no_other_from_being_shown(
         # What tables read of one run, what only its description reads of another.
         edited.execute("UPDATE runs SET seed = 'x' WHERE run_id = 'toy001'")
         edited.execute("UPDATE runs SET provenance = '[' WHERE run_id = 'toy002'")
-    made = page(Results(held), runs=tmp_path, made=MADE)
+    made = page(Results(held), runs=tmp_path, created=MADE)
     held.close()
     assert made is not None
     document = Document(made.html)

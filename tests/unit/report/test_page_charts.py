@@ -34,7 +34,7 @@ def test_lines_and_ticks_stay_inside_the_axes(points: list[list[tuple[float, flo
     for line in chart.lines:
         for pair in line.path.split():
             x, y = map(float, pair.split(","))
-            assert chart.left - 0.1 <= x <= chart.right + 0.1
+            assert chart.margin - 0.1 <= x <= chart.right + 0.1
             assert chart.top - 0.1 <= y <= chart.bottom + 0.1
     assert 1 <= len(chart.y) <= 6
     assert all(chart.top - 0.1 <= tick.at <= chart.bottom + 0.1 for tick in chart.y)

@@ -12,7 +12,7 @@ import pytest
 
 from harness import provenance
 from harness.analysis.costs import COSTS, cost, leaked_validation, load_note, notes
-from harness.analysis.query import wanted
+from harness.analysis.query import numbers_of
 from harness.report.definition import Definition, Published
 from harness.report.files import load_definition
 from harness.report.render import FORMATS, SUFFIXES, render
@@ -81,7 +81,7 @@ def run(fill: Fill, store: MemoryStore, history: Epochs, best: float, **more: An
     options = {"provenance": machine(), "timings": {"evaluate.valid": 3.0, "evaluate.test": 5.0}}
     diagnostics = {"best_epoch": best}
     fill().row("A", [0.3], history=history, diagnostics=diagnostics, **{**options, **more})
-    return outcome_of(store.find()[0], wanted(METRICS))
+    return outcome_of(store.find()[0], numbers_of(METRICS))
 
 
 def test_time_is_counted_with_validations_and_times_threads(store: MemoryStore, fill: Fill) -> None:

@@ -20,7 +20,7 @@ from harness.report.figure import Figure
 from harness.report.layout import lay_out
 from harness.report.query import all_tables, named_table, suite_table
 from harness.report.render import render
-from harness.report.table import Mark, Part, Sign, Table, TableCell, TableRow
+from harness.report.table import Mark, Quantity, Sign, Table, TableCell, TableRow
 from harness.store.memory import MemoryStore
 from harness.store.records import EXTERNAL, Comparison
 from tests.unit.report.conftest import report_table
@@ -171,7 +171,7 @@ def test_published_measured_difference(store: MemoryStore, fill: Fill) -> None:
     assert cell(table, "A").published == 20.0
     assert cell(table, "A").difference == pytest.approx(2.0)
     assert cell(table, "B").published is None
-    assert lay_out(table).parts == {Part.PUBLISHED, Part.MEASURED, Part.DIFFERENCE}
+    assert lay_out(table).quantities == {Quantity.PUBLISHED, Quantity.MEASURED, Quantity.DIFFERENCE}
     assert table.source == "Table 9 of a paper"
 
 
@@ -189,7 +189,7 @@ def test_change_is_against_the_baseline_row(store: MemoryStore, fill: Fill) -> N
     assert cell(table, "less").change == pytest.approx(-2.0)
     assert cell(table, "less").change_half == pytest.approx(12.706, abs=1e-3)
     assert cell(table, "full").change is None
-    assert lay_out(table).parts == {Part.MEASURED, Part.CHANGE}
+    assert lay_out(table).quantities == {Quantity.MEASURED, Quantity.CHANGE}
 
 
 BESIDE = {

@@ -18,7 +18,7 @@ from harness.report.definition import Definition
 from harness.report.files import load_definition, load_published
 from harness.report.layout import lay_out
 from harness.report.render import FORMATS, render
-from harness.report.table import Part, Table, TableCell
+from harness.report.table import Quantity, Table, TableCell
 from harness.report.tables.sources import Source, side_by_side
 from harness.store.memory import MemoryStore
 from tests.unit.report.conftest import report_table
@@ -273,9 +273,9 @@ def printed(store: MemoryStore, fill: Fill) -> Table:
 
 
 def test_published_figures_stand_once_for_all_sources(printed: Table) -> None:
-    assert [(column.position, column.part) for column in lay_out(printed).columns] == [
-        *((0, Part.PUBLISHED), (0, Part.MEASURED), (1, Part.MEASURED)),
-        *((2, Part.MEASURED), (3, Part.MEASURED)),  # the paper has no Hit@10 on MKG-W
+    assert [(column.position, column.quantity) for column in lay_out(printed).columns] == [
+        *((0, Quantity.PUBLISHED), (0, Quantity.MEASURED), (1, Quantity.MEASURED)),
+        *((2, Quantity.MEASURED), (3, Quantity.MEASURED)),  # the paper has no Hit@10 on MKG-W
     ]
     assert cell(printed, "RotatE", "budget").difference == pytest.approx(20.0 - 33.67)
 
