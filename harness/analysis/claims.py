@@ -81,7 +81,7 @@ class Claims(Config):
 
 @dataclass(frozen=True)
 class Checked:
-    """What the store says of a claim.
+    """Check of a claim against the store.
 
     Attributes:
         claim: the claim.

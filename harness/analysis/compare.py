@@ -49,7 +49,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What more seeds would do for a difference that is as large as the one seen.
+    """Effect of more seeds on a difference that is as large as the one seen.
 
     Attributes:
         seeds: how many in all settle it with probability 0.8; None when a thousand would not.
@@ -93,7 +93,7 @@ class MetricComparison:
 
     @property
     def answer(self) -> Answer:
-        """Whether the first side is better or worse, or neither beyond noise."""
+        """Answer for the first side: better, worse, or neither beyond noise."""
         if self.finding.p > ALPHA or self.finding.difference == 0:
             return "open"
         ahead = (self.finding.difference > 0) == bool(METRICS[self.metric].higher_is_better)

@@ -149,7 +149,7 @@ def _other_load(record: Outcome) -> float | None:
 
 
 def notes(records: Collection[Outcome]) -> Iterator[str]:
-    """Yield what is counted, and on which machines."""
+    """Yield notes on the time counted and on the machines."""
     yield (
         "CPU h, CPU s: wall time x threads of a run. To best: epochs and validations up to the "
         "epoch whose weights were kept; all: every epoch and validation, and the final rankings; "

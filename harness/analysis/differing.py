@@ -1,4 +1,4 @@
-"""What differs between nested settings."""
+"""Differences between nested settings."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from harness.analysis.costs import TIMINGS
 from harness.analysis.hypotheses import HypothesisTest, PairedTests
-from harness.analysis.results import Result, SeedRun, SuiteResults
+from harness.analysis.results import RowResult, SeedRun, SuiteResults
 from harness.errors import suggest
 from harness.evaluation.metrics import METRICS
 from harness.store.base import ResultStore
@@ -51,7 +51,7 @@ def parse_metric(text: str) -> MetricPlace:
 
 
 def numbers_of(metrics: Iterable[str]) -> Wanted:
-    """Return what must be read of a run to show some metrics."""
+    """Return the numbers of a run that some metrics need."""
     keys = [parse_metric(text) for text in metrics]
     sources = {key.metric: METRICS[key.metric].source for key in keys}
     diagnostics = {name for name, source in sources.items() if source == "diagnostics"}
@@ -69,7 +69,7 @@ def numbers_of(metrics: Iterable[str]) -> Wanted:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which runs of a suite are shown.
+    """Selection of runs and datasets.
 
     Attributes:
         variant: digest of the ``--set`` overrides the suite was run with, "" for none.
@@ -130,7 +130,7 @@ def fetch(
     source: str = "",
     diagnostics: Collection[str] = (),
 ) -> SuiteResults:
-    """Return what the store knows of a suite, on all its datasets; damaged records say so.
+    """Read the results of a suite on all its datasets; a damaged record has its error.
 
     Args:
         store: any store.
@@ -154,13 +154,13 @@ def fetch(
         run = SeedRun(cell.seed, cell.run_id, record, cell.reason, damage)
         grouped[label, cell.dataset, cell.features][cell.seed] = run
     results = [
-        Result(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))
+        RowResult(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))
         for (label, dataset, features), runs in grouped.items()
     ]
     return SuiteResults(suite, selection.variant, tuple(results), source)
 
 
-def only_validated(results: Sequence[Result]) -> bool:
+def only_validated(results: Sequence[RowResult]) -> bool:
     """Tell whether a study has runs of a suite, none of which was chosen to be tested."""
     return any(r.untested for r in results) and all(r.untested or not r.planned for r in results)
 

@@ -17,7 +17,7 @@ from harness.plan.spec import Protocol
 from harness.plan.suite import find_suite, load_suite
 from harness.store.outcomes import MetricPlace, Outcome
 
-__all__ = ["Result", "RunValues", "SeedRun", "SuiteResults", "refuse_mixtures"]
+__all__ = ["RowResult", "RunValues", "SeedRun", "SuiteResults", "refuse_mixtures"]
 
 RunValues = Mapping[int, tuple[str, float]]
 """Seed -> run id and stored value: the runs of a row that a test compares."""
@@ -60,7 +60,7 @@ class SeedRun:
 
 
 @dataclass(frozen=True)
-class Result:
+class RowResult:
     """One row of a suite on one dataset with one feature set: runs over seeds."""
 
     label: str
@@ -88,12 +88,12 @@ class Result:
 
     @property
     def damages(self) -> tuple[str, ...]:
-        """What is said of runs whose records cannot be read."""
+        """Errors of records that cannot be read."""
         return tuple(run.damage for run in self.runs if run.damage)
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why seeds are not planned, each reason once."""
+        """Reasons why seeds are not planned, each once."""
         return tuple(dict.fromkeys(run.reason for run in self.runs if run.reason))
 
     def run_values(self, metric: str, bucket: str = "all") -> RunValues:
@@ -142,7 +142,7 @@ class SuiteResults:
 
     suite: str
     variant: str
-    results: tuple[Result, ...]
+    results: tuple[RowResult, ...]
     source: str = ""
     unplaced: Mapping[str, str] = field(default_factory=dict)
     searched: bool = False
@@ -170,7 +170,7 @@ class SuiteResults:
 
     @cached_property
     def is_study(self) -> bool:
-        """Whether the suite searches settings: its file, shipped or in the folder, may say so."""
+        """True for a study: known to search settings, or by its file, shipped or in the folder."""
         if self.searched:
             return True
         try:
@@ -188,11 +188,11 @@ class SuiteResults:
         """Dataset names in order."""
         return tuple(dict.fromkeys(result.dataset for result in self.results))
 
-    def find(self, label: str, dataset: str) -> Result | None:
+    def find(self, label: str, dataset: str) -> RowResult | None:
         """Return one row on one dataset; names in any case."""
         return self._by_place.get((label.lower(), dataset.lower()))
 
-    def row(self, label: str) -> tuple[Result, ...]:
+    def row(self, label: str) -> tuple[RowResult, ...]:
         """Return one row on all datasets."""
         return tuple(r for r in self.results if r.label.lower() == label.lower())
 
@@ -213,7 +213,7 @@ class SuiteResults:
             return record.protocol
 
     @cached_property
-    def _by_place(self) -> dict[tuple[str, str], Result]:
+    def _by_place(self) -> dict[tuple[str, str], RowResult]:
         return {(r.label.lower(), r.dataset.lower()): r for r in self.results}
 
     def _refuse_mixtures(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.analysis.differing import differing, flat
 from harness.analysis.query import BUCKETS, Selection, fetch, numbers_of
-from harness.analysis.results import Result, RunValues, SeedRun, SuiteResults
+from harness.analysis.results import RowResult, RunValues, SeedRun, SuiteResults
 from harness.errors import ConfigError, suggest
 from harness.evaluation.metrics import METRICS
 from harness.store.base import ResultStore, resolve_id
@@ -45,7 +45,7 @@ class Side:
 
     text: str
     source: str
-    result: Result
+    result: RowResult
 
     @property
     def label(self) -> str:
@@ -60,12 +60,12 @@ class Side:
 
     @property
     def protocol(self) -> str:
-        """How its tested runs were ranked."""
+        """Protocol of its tested runs."""
         return next(iter(self.tested.values())).protocol
 
     @property
     def missing(self) -> Mapping[int, str]:
-        """Why other seeds cannot be compared."""
+        """Reasons why other seeds cannot be compared, by seed."""
         return {r.seed: _why_not(r) for r in self.result.runs if r.seed not in self.tested}
 
     def run_values(self, metric: str, bucket: str) -> RunValues:
@@ -141,7 +141,7 @@ def _row(
     return {r.dataset: Side(text, source, _with_seeds(r, seeds)) for r in results.row(label)}
 
 
-def _with_seeds(result: Result, seeds: Collection[int] | None) -> Result:
+def _with_seeds(result: RowResult, seeds: Collection[int] | None) -> RowResult:
     """Return the runs of some seeds; all when None."""
     return replace(result, runs=tuple(r for r in result.runs if seeds is None or r.seed in seeds))
 
@@ -165,7 +165,7 @@ def _suite(stored: StoredSuites, text: str, name: str, variant: str) -> str:
     return name
 
 
-def _label(text: str, row: str, results: Sequence[Result]) -> str:
+def _label(text: str, row: str, results: Sequence[RowResult]) -> str:
     """Return the label of the row that is meant."""
     labels = {result.label.lower(): result.label for result in results}
     if row.lower() in labels:
@@ -198,7 +198,7 @@ def _runs(store: ResultStore, text: str, seeds: Collection[int] | None) -> OnDat
     run = records[0]
     source = f"run{'s' * (len(ids) > 1)} {', '.join(ids)}"
     label = f"{run.model} {run.run_id}" + f" and {len(ids) - 1} more" * (len(ids) > 1)
-    result = Result(label, run.dataset, run.features, runs)
+    result = RowResult(label, run.dataset, run.features, runs)
     return {run.dataset: Side(text, source, _with_seeds(result, seeds))}
 
 
@@ -219,7 +219,7 @@ def _run_id(store: ResultStore, text: str) -> str:
 
 
 def _row_name(cell: Cell) -> str:
-    """Return what the row of a cell is called."""
+    """Return the name of a cell's row."""
     return f"{cell.suite}{f'@{cell.variant}' * bool(cell.variant)}:{cell.label}"
 
 
@@ -241,7 +241,7 @@ def _refuse_mixture(text: str, records: Sequence[Outcome]) -> None:
 
 
 def _identity(record: Outcome) -> dict[str, Any]:
-    """Return what the runs of one setting have in common, by dotted key."""
+    """Return the settings that the runs of one side share, by dotted key."""
     digests = {"dataset_digest": record.dataset_digest, "feature_digest": record.feature_digest}
     spec = {key: value for key, value in record.spec.items() if key != "seed"}
     return {**flat(spec), **digests, "protocol": record.protocol}
@@ -290,7 +290,7 @@ def _refuse_incomparable(first: Side, second: Side) -> None:
 
 
 def _conditions(record: Outcome) -> dict[str, Any]:
-    """Return what must be equal for ranks to be compared query by query."""
+    """Return the conditions under which ranks can be compared query by query."""
     return {"dataset version": record.dataset_digest, "protocol": record.protocol}
 
 

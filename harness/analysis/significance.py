@@ -1,4 +1,4 @@
-"""Whether one model is better than another: tests, intervals and effect sizes of paired values.
+"""Tests, intervals and effect sizes of paired values: is one model better than another?
 
 Pure functions of arrays. They take *differences* d [..., seeds, triples]: model A minus model B
 with the same seed on the same test triple, each value the mean over the triple's queries, for the
@@ -70,7 +70,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Effect:
-    """How large a difference is beside its variation between triples.
+    """Size of a difference relative to its variation between triples.
 
     Attributes:
         dz: mean over standard deviation of the triples' differences (Cohen 1988, section 2.3.5).
@@ -138,7 +138,7 @@ def over_both(d: Array) -> Finding:
 
 
 def verdict(d: Array) -> Finding:
-    """Return what a difference is marked by: the larger p and the wider interval of two tests.
+    """Return the decisive test of a difference: the larger p and the wider interval of two tests.
 
     A difference has to be beyond the noise of seeds alone (:func:`over_seeds`) and of seeds and
     triples together (:func:`over_both`). The first is exact where seeds vary most, the second where

@@ -11,7 +11,7 @@ from statistics import fmean
 __all__ = [
     "CONFIDENCE",
     "Change",
-    "Summary",
+    "SeedSummary",
     "half_width",
     "paired_change",
     "summarise",
@@ -23,7 +23,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Summary:
+class SeedSummary:
     """Result over seeds.
 
     Attributes:
@@ -57,19 +57,19 @@ class Change:
     paired: bool
 
     @classmethod
-    def by_seed(cls, differences: Summary) -> Change:
+    def by_seed(cls, differences: SeedSummary) -> Change:
         """Make a change of the differences of paired seeds (Student's interval)."""
         return cls(differences.mean, differences.half, paired=True)
 
 
-def summarise(values: Sequence[float]) -> Summary:
+def summarise(values: Sequence[float]) -> SeedSummary:
     """Return mean and standard deviation of at least one value."""
     mean, n = fmean(values), len(values)
     if n == 1:
-        return Summary(mean, None, n)
+        return SeedSummary(mean, None, n)
     if min(values) == max(values):
-        return Summary(values[0], 0.0, n)  # not what rounding the mean leaves of it
-    return Summary(mean, sqrt(fsum((value - mean) ** 2 for value in values) / (n - 1)), n)
+        return SeedSummary(values[0], 0.0, n)  # not what rounding the mean leaves of it
+    return SeedSummary(mean, sqrt(fsum((value - mean) ** 2 for value in values) / (n - 1)), n)
 
 
 def half_width(sd: float, n: int) -> float:
@@ -111,7 +111,7 @@ def _within(angle: float, degrees: int) -> float:
     return 2 / pi * (angle + total) if odd else total
 
 
-def paired_change(values: Mapping[int, float], baseline: Mapping[int, float]) -> Summary | None:
+def paired_change(values: Mapping[int, float], baseline: Mapping[int, float]) -> SeedSummary | None:
     """Return ``values - baseline`` over the seeds both have, None when there are none.
 
     Seeds are paired because variants trained with one seed share initial entities, batches and

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from harness.analysis.query import Selection, fetch
 from harness.analysis.ranks import TOLERANCE, ties_of
-from harness.analysis.results import Result, SuiteResults
-from harness.analysis.statistics import Summary, summarise
+from harness.analysis.results import RowResult, SuiteResults
+from harness.analysis.statistics import SeedSummary, summarise
 from harness.errors import ConfigError, DataError, suggest
 from harness.evaluation.metrics import RANK_METRICS
 from harness.evaluation.ranks import Ranks
@@ -83,7 +83,7 @@ class Needs(str):
 
 @dataclass
 class Gathered:
-    """What the runs of a row gave, by seed, and what is wrong with the others.
+    """Values of the runs of a row by seed, and the problems of the others.
 
     Attributes:
         values: seed -> value.
@@ -105,7 +105,7 @@ class Gathered:
             for problem, runs in self.problems.items()
         )
 
-    def summary(self) -> Summary | None:
+    def summary(self) -> SeedSummary | None:
         """Return mean and spread over seeds, None without a value."""
         return summarise(list(self.values.values())) if self.values else None
 
@@ -115,7 +115,7 @@ def _with_runs(problem: str, runs: Sequence[str]) -> str:
     return f"{problem}: run{'s' * (len(runs) > 1)} {', '.join(runs[:NAMED])}{remainder}"
 
 
-def gather(result: Result | None, value: Callable[[Outcome], float | str | None]) -> Gathered:
+def gather(result: RowResult | None, value: Callable[[Outcome], float | str | None]) -> Gathered:
     """Ask each tested run of a row for a value; a text says why it has none.
 
     Args:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from harness.analysis.results import Result, SeedRun, SuiteResults
+from harness.analysis.results import RowResult, SeedRun, SuiteResults
 from harness.plan.study import trial_of
 
 __all__ = ["best_trials"]
@@ -26,7 +26,7 @@ def best_trials(results: SuiteResults, seeds: Collection[int] | None = None) -> 
     """
     # Rows that are not searched say why.
     best_rows = [r for r in results.results if not r.planned]
-    rows: dict[tuple[str, str, str], dict[int, Result]] = defaultdict(dict)
+    rows: dict[tuple[str, str, str], dict[int, RowResult]] = defaultdict(dict)
     for result in results.results:
         if parsed := trial_of(result.label):
             label, number = parsed
@@ -43,21 +43,21 @@ def _selected(run: SeedRun, seeds: Collection[int] | None) -> bool:
     return seeds is None or bool(run.reason) or run.seed in seeds
 
 
-def _row(label: str, dataset: str, features: str, trials: Sequence[Result]) -> Result:
+def _row(label: str, dataset: str, features: str, trials: Sequence[RowResult]) -> RowResult:
     n_runs = max(len(trial.runs) for trial in trials)
     complete = [trial for trial in trials if len(_validated(trial)) == n_runs]
     if complete:
         runs = max(complete, key=_value).runs
     else:
         runs = (SeedRun(0, "", None, reason=f"none of {len(trials)} trials is complete"),)
-    return Result(label, dataset, features, runs, tried=len(trials))
+    return RowResult(label, dataset, features, runs, tried=len(trials))
 
 
-def _validated(trial: Result) -> dict[int, float]:
+def _validated(trial: RowResult) -> dict[int, float]:
     """Return the validation MRRs by seed; a pruned run, which has some, does not count."""
     return trial.values("mrr", split="valid")
 
 
-def _value(trial: Result) -> float:
+def _value(trial: RowResult) -> float:
     values = _validated(trial).values()
     return math.fsum(values) / len(values)

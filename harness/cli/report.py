@@ -102,22 +102,22 @@ def report(
     if html and format_:
         raise ConfigError(f"--html is a format of its own; leave out --format {format_}")
     again = Reranked(by, metric, suite)
-    asked = _Asked(_names(table or []), _names(figure or []), _format(format_, out), again)
-    again.check(asked.tables, html=html)
+    request = _Request(_names(table or []), _names(figure or []), _format(format_, out), again)
+    again.check(request.tables, html=html)
     folder = home(results)
     store = _open(folder)
     try:
         if html:
-            asked.write_page(store, folder, selection, out or folder / PAGE)
+            request.write_page(store, folder, selection, out or folder / PAGE)
             return
         with _collecting_nothing():
-            contents = asked.contents(store, folder, selection)
+            contents = request.contents(store, folder, selection)
     finally:
         store.close()
     if out is not None:
         _write(out, contents)
-    elif asked.drawn:
-        raise ConfigError(f"a {asked.format} goes to a file: --out NAME.{asked.format}")
+    elif request.drawn:
+        raise ConfigError(f"a {request.format} goes to a file: --out NAME.{request.format}")
     else:
         typer.echo(contents, nl=False)
 
@@ -159,7 +159,7 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Request:
     """What to show, in which format."""
 
     tables: list[str]

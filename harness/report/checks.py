@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.analysis.results import Result, SuiteResults
+from harness.analysis.results import RowResult, SuiteResults
 from harness.errors import ConfigError, suggest
 from harness.report.definition import Axis, Definition, FigureDefinition, RobustnessDefinition
 from harness.store.records import EXTERNAL
@@ -62,7 +62,7 @@ def _is_row(label: str, row_label: str) -> bool:
     return label.lower() == row_label or label.lower().startswith(f"{row_label} [")
 
 
-def _models(results: Iterable[Result]) -> Iterator[tuple[str, str]]:
+def _models(results: Iterable[RowResult]) -> Iterator[tuple[str, str]]:
     """Yield id and model of the runs that left a record."""
     for result in results:
         yield from ((run.run_id, run.record.model) for run in result.runs if run.record)
@@ -90,7 +90,7 @@ def of_model(figure: FigureDefinition, results: SuiteResults) -> SuiteResults:
     return replace(results, results=rows)
 
 
-def _runs_of(model: str, result: Result) -> Result:
+def _runs_of(model: str, result: RowResult) -> RowResult:
     """Return a row without the runs of other models."""
     runs = (run for run in result.runs if run.record is None or run.record.model == model)
     return replace(result, runs=tuple(runs))

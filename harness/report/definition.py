@@ -18,13 +18,13 @@ __all__ = [
     "AttributeSpec",
     "Axis",
     "AxisValue",
-    "Claim",
     "ComplexityDefinition",
     "Condition",
     "DatasetSpec",
     "DatasetsDefinition",
     "Definition",
     "FigureDefinition",
+    "GrowthClaim",
     "Landmark",
     "Published",
     "PublishedTable",
@@ -367,7 +367,7 @@ class StageRow(Config):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What its samples are called."""
+        """Stage and kind of its samples."""
         return self.stage, self.name or self.stage
 
 
@@ -486,8 +486,8 @@ class PublishedStatistics(Config):
     rows: dict[str, DatasetStatistics]
 
 
-class Claim(Config):
-    """How a paper says that something grows."""
+class GrowthClaim(Config):
+    """Growth that a paper claims."""
 
     formula: str
     """As printed ("O(MKN)")."""
@@ -503,7 +503,7 @@ class PublishedClaims(Config):
 
     caption: str
     """What the paper calls it ("Section 4.5.6")."""
-    claims: dict[str, Claim]
+    claims: dict[str, GrowthClaim]
     """Claims by key."""
 
 

@@ -23,13 +23,13 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from harness.analysis.query import parse_metric
-from harness.analysis.statistics import Summary, summarise
+from harness.analysis.statistics import SeedSummary, summarise
 from harness.evaluation.metrics import METRICS
 from harness.plan.complexity import FACTORS, Factor
 from harness.report.definition import Axis, AxisValue, Landmark
 from harness.report.figure import Figure
 from harness.report.table import Column, TableCell
-from harness.report.tables.complexity import Complexity, Line
+from harness.report.tables.complexity import Complexity, StageLine
 from harness.report.tables.robustness import Curve, Panel, Robustness
 from harness.report.tables.sweep import Point, SweepFigure, value_text
 
@@ -196,7 +196,7 @@ def heatmap(figure: SweepFigure) -> Picture:
 
 
 def _keys(figure: SweepFigure) -> list[Rectangle]:
-    """Return what the legend of a heat map explains."""
+    """Return the entries of a heat map's legend."""
     definition = figure.definition
     assert definition.y is not None
     keys = [Rectangle((0, 0), 1, 1, label="best", **BEST)]
@@ -324,7 +324,7 @@ def complexity(figure: Complexity) -> Picture:
     return drawn
 
 
-def _growth_panel(panel: Axes, lines: Sequence[Line], factor: Factor) -> None:
+def _growth_panel(panel: Axes, lines: Sequence[StageLine], factor: Factor) -> None:
     """Fill the panel of one size."""
     guides: dict[str, Sequence[Sequence[float]]] = {}
     for order, line in enumerate(lines):
@@ -441,7 +441,7 @@ def _curves(
 
 def _measured_points(
     figure: Robustness, panel: Panel, curve: Curve
-) -> tuple[list[float], list[Summary]]:
+) -> tuple[list[float], list[SeedSummary]]:
     """Return the amounts that a curve has a value for, and the values over seeds."""
     points = {x: list(figure.values(curve, x).values()) for x in panel.amounts}
     return [x for x in points if points[x]], [summarise(v) for v in points.values() if v]

@@ -1,4 +1,4 @@
-"""Where definitions, published figures and templates are, and how they are read.
+"""Definitions of tables and figures, published figures and templates, read from their files.
 
 In a checkout they lie in ``reports/`` beside the package; an installed package carries them as
 ``harness.reports``. Definitions in ``reports/`` of the working directory come first.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from harness.analysis.results import Result
+from harness.analysis.results import RowResult
 from harness.errors import ConfigError
 from harness.store.records import EXTERNAL
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["leak_notes", "titled_leak_notes"]
 
 
-def leak_notes(dataset: str, results: Iterable[Result]) -> Iterator[str]:
+def leak_notes(dataset: str, results: Iterable[RowResult]) -> Iterator[str]:
     """Yield a sentence per feature set: its audited leaks, or that it was not audited.
 
     Args:
@@ -42,12 +42,12 @@ def leak_notes(dataset: str, results: Iterable[Result]) -> Iterator[str]:
         yield f"features '{name}', audited for leaks: {verdict}{suffix}."
 
 
-def titled_leak_notes(dataset: str, title: str, results: Iterable[Result]) -> Iterator[str]:
+def titled_leak_notes(dataset: str, title: str, results: Iterable[RowResult]) -> Iterator[str]:
     """Yield the leak notes of a dataset, each prefixed with its title (its name if that is "")."""
     yield from (f"{title or dataset}: {note}" for note in leak_notes(dataset, results))
 
 
-def _feature_sets(dataset: str, results: Iterable[Result]) -> dict[str, set[str]]:
+def _feature_sets(dataset: str, results: Iterable[RowResult]) -> dict[str, set[str]]:
     """Map each feature set of the results to the modalities that at least one run reads."""
     read: dict[str, set[str]] = {}
     for result in results:

@@ -1,9 +1,9 @@
-"""Why a cell is empty, in words that say what to do about it."""
+"""Reasons of empty cells, with the command that fills them."""
 
 from __future__ import annotations
 
 from harness.analysis.costs import best_validation, is_timed, leaked_validation
-from harness.analysis.results import Result, SuiteResults
+from harness.analysis.results import RowResult, SuiteResults
 from harness.evaluation.metrics import METRICS
 from harness.report.definition import Definition, RowSpec
 from harness.report.table import Column
@@ -48,7 +48,7 @@ def missing_reason(
     return _not_run(results, _model_of(spec, results) if results.records else "")
 
 
-def _no_cost(result: Result, column: Column, target: float | None) -> str:
+def _no_cost(result: RowResult, column: Column, target: float | None) -> str:
     """Return why no processor time can be counted of runs that succeeded."""
     if not any(map(is_timed, result.records)):
         return "the runs hold no times of epochs"
@@ -90,5 +90,5 @@ def _not_run(results: SuiteResults, model: str) -> str:
 
 def _model_of(spec: RowSpec, results: SuiteResults) -> str:
     """Return the registered model of a row: what other runs of it say, or the definition."""
-    row: tuple[Result, ...] = results.row(spec.label)
+    row: tuple[RowResult, ...] = results.row(spec.label)
     return next((record.model for result in row for record in result.records), spec.model)

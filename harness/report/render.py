@@ -123,7 +123,7 @@ def _latex(item: Table | Figure) -> str:
 
 
 def _plain_renderer(format: str) -> Callable[[Table], str]:  # noqa: A002
-    """Return what prints one table; only what is used is imported."""
+    """Return the function that prints one table; only the one needed is imported."""
     if format == "markdown":
         from harness.report.markdown import markdown
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from harness.analysis.statistics import Summary, half_width
+from harness.analysis.statistics import SeedSummary, half_width
 
 __all__ = [
     "Column",
@@ -26,14 +26,14 @@ __all__ = [
 
 
 class Mark(StrEnum):
-    """What distinguishes a value in its column."""
+    """Mark of a value in its column."""
 
     BEST = "best"
     SECOND = "second"
 
 
 class Sign(StrEnum):
-    """How a value compares with the row that it is tested against."""
+    """Sign of a value against the row that it is tested against."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -62,7 +62,7 @@ class RivalTest:
 
 
 class Quantity(StrEnum):
-    """What a column may show side by side."""
+    """Quantities that a column may show side by side."""
 
     PUBLISHED = "published"
     MEASURED = "measured"
@@ -108,7 +108,7 @@ class Column:
 
     @property
     def measure(self) -> tuple[str, ...]:
-        """What is measured; columns of several sources that stand side by side share it."""
+        """Key of the measure; columns of several sources that stand side by side share it."""
         return self.dataset, self.metric, self.bucket, self.split, self.title
 
 
@@ -154,7 +154,7 @@ class TableCell:
     runs: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, summary: Summary, **fields: Any) -> TableCell:
+    def of(cls, summary: SeedSummary, **fields: Any) -> TableCell:
         """Make the cell of a measurement over seeds, with further fields."""
         return cls(value=summary.mean, sd=summary.sd, n=summary.n, **fields)
 

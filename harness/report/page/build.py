@@ -21,7 +21,7 @@ from harness.report.definition import DatasetsDefinition
 from harness.report.figure import Figure
 from harness.report.files import available, load_any, shipped_folder
 from harness.report.page.data import DataAudit, audit
-from harness.report.page.measurements import Measurement, describe_measurement
+from harness.report.page.measurements import MeasurementDetails, describe_measurement
 from harness.report.page.runs import Failure, Location, RunGroup, describe, describe_failure
 from harness.report.page.sections import Section, figure_section, table_section
 from harness.report.query import all_figures, all_tables, named_figure, named_table, suites_of
@@ -140,7 +140,7 @@ class _Builder:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What was asked for by name."""
+        """Tables and figures requested by name."""
         return (*self.table_names, *self.figure_names)
 
     @cached_property
@@ -227,12 +227,12 @@ class _Builder:
         ]
 
     @cached_property
-    def measured(self) -> dict[RunIds, Measurement]:
+    def measured(self) -> dict[RunIds, MeasurementDetails]:
         """The measurements of benchmarks, by what stands in the cells of their tables."""
         return {(r.benchmark_id,): describe_measurement(r) for r in self.store.benchmarks()}
 
     @cached_property
-    def measurements(self) -> list[Measurement]:
+    def measurements(self) -> list[MeasurementDetails]:
         """Those whose numbers are on the page."""
         tables = [section.layout.table for section in self.sections]
         behind = {cell.runs for table in tables for row in table.rows for cell in row.cells}
@@ -270,7 +270,7 @@ class _Builder:
 
     @cached_property
     def failures(self) -> list[Failure]:
-        """What is printed of them."""
+        """Descriptions of the failed runs."""
         return [describe_failure(record) for record in self.records(self.failed[:FAILURES])]
 
     @cached_property
@@ -300,7 +300,7 @@ class _Builder:
 
     @cached_property
     def outcomes(self) -> Outcomes:
-        """What is known of all runs of the suites shown."""
+        """Outcomes of all runs of the suites shown."""
         return self.store.outcomes(self.planned, Wanted())
 
     def records(self, ids: Iterable[str]) -> list[RunRecord]:
@@ -324,7 +324,7 @@ class _Builder:
         return cells
 
     def left_out(self) -> Iterator[str]:
-        """Yield what a reader might look for and is not on the page."""
+        """Yield notes on results that are not on the page."""
         variants = {(c.suite, c.variant) for c in self.cells if c.suite in self.suites}
         for suite, variant in sorted(variants):
             if variant not in ("", self.results.selection.variant):

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["BINS", "Bar", "Chart", "Curve", "Line", "Tick", "bars", "lines", "thin"]
+__all__ = ["BINS", "Bar", "Chart", "Polyline", "Series", "Tick", "bars", "lines", "thin"]
 
 WIDTH, HEIGHT = 320, 168
 LEFT, RIGHT, TOP, BOTTOM = 40, 8, 8, 22
@@ -24,7 +24,7 @@ Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Curve:
+class Series:
     """A line to draw: ``points`` by ascending x; ``marked`` is the x of a point with a dot."""
 
     name: str
@@ -41,7 +41,7 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Line:
+class Polyline:
     """A drawn line: ``path`` for an SVG polyline, ``dot`` where it is marked."""
 
     name: str
@@ -79,7 +79,7 @@ class Chart:
     description: str
     x: tuple[Tick, ...]
     y: tuple[Tick, ...]
-    lines: tuple[Line, ...] = ()
+    lines: tuple[Polyline, ...] = ()
     bars: tuple[Bar, ...] = ()
     names: tuple[str, ...] = ()
     width: int = WIDTH
@@ -90,7 +90,7 @@ class Chart:
     bottom: int = HEIGHT - BOTTOM
 
 
-def lines(title: str, curves: Sequence[Curve]) -> Chart | None:
+def lines(title: str, curves: Sequence[Series]) -> Chart | None:
     """Return a chart of curves, None when no curve has a point."""
     points = [point for curve in curves for point in curve.points]
     if not points:
@@ -198,17 +198,17 @@ def _round_step(smallest: float) -> float:
     )
 
 
-def _line(curve: Curve, series: int, x_axis: _Axis, y_axis: _Axis) -> Line:
+def _line(curve: Series, series: int, x_axis: _Axis, y_axis: _Axis) -> Polyline:
     path = " ".join(f"{x_axis.at(x):.1f},{y_axis.at(y):.1f}" for x, y in thin(curve.points))
     dot = next(
         ((round(x_axis.at(x), 1), round(y_axis.at(y), 1)) for x, y in curve.points
          if x == curve.marked),
         None,
     )  # fmt: skip
-    return Line(curve.name, series, path, dot)
+    return Polyline(curve.name, series, path, dot)
 
 
-def _in_words(curve: Curve) -> str:
+def _in_words(curve: Series) -> str:
     (x0, y0), (x1, y1) = curve.points[0], curve.points[-1]
     return f"{curve.name} from {y0:.4g} in epoch {x0:.0f} to {y1:.4g} in epoch {x1:.0f}"
 

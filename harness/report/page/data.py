@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, MissingDataError
-from harness.report.page.facts import Facts
+from harness.report.page.facts import FactTable
 
 if TYPE_CHECKING:
     from harness.data.audit import AuditReport  # imports torch
@@ -21,7 +21,7 @@ __all__ = ["DataAudit", "audit"]
 
 @dataclass(frozen=True)
 class DataAudit:
-    """What is known of one dataset.
+    """Audit of one dataset.
 
     Attributes:
         name, title: of the dataset.
@@ -44,14 +44,14 @@ class DataAudit:
     errors: tuple[str, ...] = ()
     headline: str = ""
     notes: tuple[str, ...] = ()
-    sizes: Facts | None = None
-    counted: tuple[tuple[str, Facts, str], ...] = ()
-    modalities: Facts | None = None
-    files: Facts | None = None
+    sizes: FactTable | None = None
+    counted: tuple[tuple[str, FactTable, str], ...] = ()
+    modalities: FactTable | None = None
+    files: FactTable | None = None
 
 
 def audit(name: str, title: str, run_digests: set[str]) -> DataAudit:
-    """Return what is known of a dataset.
+    """Audit a dataset.
 
     Args:
         name: as the records have it.
@@ -88,14 +88,14 @@ def audit(name: str, title: str, run_digests: set[str]) -> DataAudit:
         modalities=_comparison(report.published_modalities, report.modalities)
         if report.published_modalities or report.modalities
         else None,
-        files=Facts(("file", "sha256"), tuple((f.path, f.state) for f in report.files))
+        files=FactTable(("file", "sha256"), tuple((f.path, f.state) for f in report.files))
         if report.files
         else None,
     )
 
 
 def _digests(digest: str, run_digests: set[str]) -> tuple[str, bool]:
-    """Return what the digests say, and whether some run saw another graph."""
+    """Return a note on the digests, and whether some run saw another graph."""
     if not digest or not run_digests:
         return "", False
     other_digests = ", ".join(sorted(run_digests - {digest}))
@@ -106,7 +106,7 @@ def _digests(digest: str, run_digests: set[str]) -> tuple[str, bool]:
 
 def _comparison(
     published: Mapping[str, int], counted: Mapping[str, int], heading: str = "published"
-) -> Facts:
+) -> FactTable:
     rows = []
     for key in dict.fromkeys((*published, *counted)):
         counts = [side.get(key) for side in (published, counted)]
@@ -119,11 +119,13 @@ def _comparison(
             )
         )
     n_columns = 4 if any(row[3] for row in rows) else 3
-    return Facts(("", heading, "in the files", "")[:n_columns], tuple(r[:n_columns] for r in rows))
+    return FactTable(
+        ("", heading, "in the files", "")[:n_columns], tuple(r[:n_columns] for r in rows)
+    )
 
 
-def _counted(report: AuditReport) -> tuple[tuple[str, Facts, str], ...]:
+def _counted(report: AuditReport) -> tuple[tuple[str, FactTable, str], ...]:
     from harness.data.audit_text import TABLES
 
     tables = (table for make in TABLES if (table := make(report)))
-    return tuple((t.title, Facts(t.headings, t.rows), t.below) for t in tables)
+    return tuple((t.title, FactTable(t.headings, t.rows), t.below) for t in tables)

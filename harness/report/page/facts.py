@@ -9,14 +9,14 @@ from typing import Any
 
 from harness.config.override import flatten
 
-__all__ = ["Facts", "Pairs", "flat", "pairs", "plain"]
+__all__ = ["FactTable", "Pairs", "flat", "pairs", "plain"]
 
 Pairs = tuple[tuple[str, str], ...]
 """Names with values, as they are printed."""
 
 
 @dataclass(frozen=True)
-class Facts:
+class FactTable:
     """A small table: a heading per column, rows of text."""
 
     headings: tuple[str, ...]

@@ -6,15 +6,15 @@ import shlex
 import statistics
 from dataclasses import dataclass
 
-from harness.report.page.facts import Facts, Pairs, pairs
+from harness.report.page.facts import FactTable, Pairs, pairs
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
 
-__all__ = ["Measurement", "describe_measurement"]
+__all__ = ["MeasurementDetails", "describe_measurement"]
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """What is behind the numbers of a benchmark.
+class MeasurementDetails:
+    """Source of the numbers of a benchmark.
 
     Attributes:
         anchor: id of the element.
@@ -28,25 +28,25 @@ class Measurement:
     anchor: str
     suite: str
     benchmark_id: str
-    samples: Facts
+    samples: FactTable
     settings: Pairs
-    environment: Facts
+    environment: FactTable
     commands: tuple[str, ...]
 
 
-def describe_measurement(record: BenchmarkRecord) -> Measurement:
-    """Return what a page says of a measurement."""
+def describe_measurement(record: BenchmarkRecord) -> MeasurementDetails:
+    """Describe a measurement."""
     sizes = tuple(dict.fromkeys(name for sample in record.samples for name in sample.sizes))
-    return Measurement(
+    return MeasurementDetails(
         anchor=f"measured-{record.benchmark_id}",
         suite=record.suite,
         benchmark_id=record.benchmark_id,
-        samples=Facts(
+        samples=FactTable(
             ("stage", "kind", *sizes, "ms", "least", "most", "turns", "MiB"),
             tuple(_row(sample, sizes) for sample in record.samples),
         ),
         settings=pairs(record.settings),
-        environment=Facts(("", "all"), pairs(record.provenance)),
+        environment=FactTable(("", "all"), pairs(record.provenance)),
         commands=tuple(_commands(record)) if record.source == "harness" else (),
     )
 

@@ -14,7 +14,7 @@ from harness.errors import DataError
 from harness.evaluation.ranks import Ranks
 from harness.plan.spec import Protocol
 from harness.report.page.charts import BINS, Chart, bars
-from harness.report.page.facts import Facts
+from harness.report.page.facts import FactTable
 from harness.store.files import RANKS
 from harness.store.records import RunRecord
 
@@ -38,7 +38,7 @@ class RankSummary:
     queries: int
     runs: int
     unavailable: str
-    table: Facts
+    table: FactTable
     chart: Chart
 
 
@@ -65,7 +65,7 @@ def rank_summary(records: Sequence[RunRecord], runs: Path) -> RankSummary | str:
         queries=len(all_ranks),
         runs=len(ranks_of_runs),
         unavailable="; ".join(reasons),
-        table=Facts(
+        table=FactTable(
             ("predicted", *(f"top {k}" for k in TOPS), "median rank"),
             tuple((side, *_row(ranks)) for side, ranks in by_side.items()),
         ),

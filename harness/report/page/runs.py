@@ -11,8 +11,8 @@ from harness.analysis.statistics import summarise
 from harness.errors import StoreError
 from harness.evaluation.metrics import METRICS
 from harness.plan.spec import changed_values
-from harness.report.page.charts import Chart, Curve, lines
-from harness.report.page.facts import Facts, Pairs, flat, pairs, plain
+from harness.report.page.charts import Chart, Series, lines
+from harness.report.page.facts import FactTable, Pairs, flat, pairs, plain
 from harness.report.page.ranks import RankSummary, rank_summary
 from harness.report.repeat import repeat_commands
 from harness.store.records import RunRecord
@@ -84,13 +84,13 @@ class RunGroup:
     notes: tuple[str, ...]
     measures: Row
     seeds: tuple[Seed, ...]
-    subsets: Facts
+    subsets: FactTable
     curves: tuple[Chart, ...]
     ranks: RankSummary | str
     settings: Pairs
     changed: Pairs | None
-    diagnostics: Facts
-    environment: Facts
+    diagnostics: FactTable
+    environment: FactTable
 
     @property
     def curve_names(self) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ class RunGroup:
 
     @property
     def label(self) -> str:
-        """What the first table calls the row."""
+        """Label of the row in the first table."""
         return self.locations[0].label
 
 
@@ -121,7 +121,7 @@ def describe(
     notes: Sequence[str],
     runs: Path,
 ) -> RunGroup:
-    """Return what a page says of the runs behind a number.
+    """Describe the runs behind a number.
 
     Args:
         anchor: id of the element that shows it.
@@ -161,7 +161,7 @@ def describe(
 
 
 def describe_failure(record: RunRecord) -> Failure:
-    """Return what a page says of a run that failed, ``cells`` filled."""
+    """Describe a failed run, ``cells`` filled."""
     lines = (record.error or "").strip().splitlines()
     return Failure(
         anchor=f"failed-{record.run_id}",
@@ -207,7 +207,7 @@ def _measures(records: Sequence[RunRecord]) -> list[tuple[str, Callable[[RunReco
     return [(title, text) for title, text in columns if any(text(r) for r in records)]
 
 
-def _metrics_by_subset(records: Sequence[RunRecord]) -> Facts:
+def _metrics_by_subset(records: Sequence[RunRecord]) -> FactTable:
     """Return the metrics over the seeds, a row for every split, side and bucket."""
     names = list(dict.fromkeys(m.metric for r in records for m in r.metrics))
     values: dict[tuple[str, str, str], dict[str, list[float]]] = {}
@@ -227,7 +227,7 @@ def _metrics_by_subset(records: Sequence[RunRecord]) -> Facts:
         for subset in ordered
     ]
     titles = [METRICS[name].title if name in METRICS else name for name in names]
-    return Facts(("split", "side", "part", *titles, "queries"), tuple(rows))
+    return FactTable(("split", "side", "part", *titles, "queries"), tuple(rows))
 
 
 def _curves(records: Sequence[RunRecord]) -> Iterator[Chart]:
@@ -235,7 +235,7 @@ def _curves(records: Sequence[RunRecord]) -> Iterator[Chart]:
         chart = lines(
             title,
             [
-                Curve(
+                Series(
                     f"seed {record.seed}",
                     [
                         (e["epoch"], factor * e[key])
@@ -263,9 +263,9 @@ def _changed(record: RunRecord) -> Pairs | None:
         return None
 
 
-def _diagnostics(records: Sequence[RunRecord]) -> Facts:
+def _diagnostics(records: Sequence[RunRecord]) -> FactTable:
     names = dict.fromkeys(name for record in records for name in record.diagnostics)
-    return Facts(
+    return FactTable(
         ("", *(f"seed {record.seed}" for record in records)),
         tuple(
             (name, *(plain(record.diagnostics.get(name)) for record in records)) for name in names
@@ -273,8 +273,8 @@ def _diagnostics(records: Sequence[RunRecord]) -> Facts:
     )
 
 
-def _environment(records: Sequence[RunRecord]) -> Facts:
-    """Return what produced the runs: one column when they agree but for when they finished."""
+def _environment(records: Sequence[RunRecord]) -> FactTable:
+    """Return the provenance of the runs: one column when they differ in their times alone."""
     provenances = [flat(record.provenance) for record in records]
     names = list(dict.fromkeys(name for values in provenances for name in values))
     finished = [str(values["finished"]) for values in provenances if "finished" in values]
@@ -284,8 +284,8 @@ def _environment(records: Sequence[RunRecord]) -> Facts:
     ):
         rows = [(name, plain(provenances[0].get(name))) for name in lasting]
         until = f"{min(finished)} to {max(finished)}" if len(finished) > 1 else "".join(finished)
-        return Facts(("", "all runs"), (*rows, *([("finished", until)] if finished else [])))
-    return Facts(
+        return FactTable(("", "all runs"), (*rows, *([("finished", until)] if finished else [])))
+    return FactTable(
         ("", *(f"seed {record.seed}" for record in records)),
         tuple((n, *(plain(values.get(n)) for values in provenances)) for n in names),
     )

@@ -1,4 +1,4 @@
-"""How the stages of a step grow with each size, beside what the paper claims: table and figure.
+"""SizeGrowth of the stages of a step with each size, beside the paper's claims: table and figure.
 
 An exponent is the slope of logarithms over all sizes, with Student's 95 % interval
 (``harness.bench.exponents``).
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.bench.exponents import Exponent, fit
 from harness.plan.complexity import DEPENDS_ON, FACTORS, FUSION, ComplexitySuite, Factor, Sizes
-from harness.report.definition import Claim, ComplexityDefinition, Published, StageRow
+from harness.report.definition import ComplexityDefinition, GrowthClaim, Published, StageRow
 from harness.report.figure import Figure
 from harness.report.table import Column, Table, TableCell, TableRow
 from harness.store.base import ResultStore
@@ -24,7 +24,7 @@ from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-__all__ = ["Complexity", "Growth", "Line", "Verdict", "newest"]
+__all__ = ["Complexity", "SizeGrowth", "StageLine", "Verdict", "newest"]
 
 TOLERANCE = 0.2
 """An exponent this near a claimed one confirms it: caches and fixed costs bend every line."""
@@ -33,7 +33,7 @@ STEP = (("fusion", "complementarity"), *((s, s) for s in ("backbone", "estimator
 
 
 class Verdict(StrEnum):
-    """What a measured exponent says of a claimed one."""
+    """Verdict of a measured exponent on a claimed one."""
 
     HOLDS = "holds"
     """Within ``TOLERANCE`` of it."""
@@ -55,7 +55,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Growth:
+class SizeGrowth:
     """Time of a stage as one size grows and the others are held.
 
     Attributes:
@@ -72,14 +72,14 @@ class Growth:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What the measurement says of the claim; None without one of them."""
+        """Verdict of the measurement on the claim; None without one of them."""
         if self.exponent is None or self.claimed is None:
             return None
         return Verdict.of(self.exponent, self.claimed)
 
 
 @dataclass(frozen=True)
-class Line:
+class StageLine:
     """A row of the table, a line of the figure.
 
     Attributes:
@@ -90,9 +90,9 @@ class Line:
     """
 
     spec: StageRow
-    claim: Claim | None
+    claim: GrowthClaim | None
     base: BenchmarkSample | None
-    growth: Mapping[Factor, Growth]
+    growth: Mapping[Factor, SizeGrowth]
 
 
 @dataclass(frozen=True)
@@ -111,42 +111,42 @@ class Complexity(Figure):
 
     @cached_property
     def suite(self) -> ComplexitySuite | None:
-        """What was measured."""
+        """Suite of the measurement."""
         return ComplexitySuite.model_validate(self.record.settings) if self.record else None
 
     @cached_property
-    def lines(self) -> tuple[Line, ...]:
+    def lines(self) -> tuple[StageLine, ...]:
         """All rows."""
         return tuple(map(self._line, self.definition.rows))
 
     @property
-    def fusions(self) -> tuple[Line, ...]:
+    def fusions(self) -> tuple[StageLine, ...]:
         """Rows of the stage "fusion" that were measured."""
         return tuple(ln for ln in self.lines if ln.spec.stage == FUSION and ln.base is not None)
 
     @property
     def wide(self) -> bool:
-        """Whether the picture is as wide as a page."""
+        """True for a picture as wide as a page."""
         return self.definition.width == "page"
 
     @property
     def legend(self) -> str:
-        """What the marks of the picture mean."""
+        """Meaning of the marks of the picture."""
         return "Beside a line: its exponent; dashed: how time would grow by the paper's formula."
 
     @property
     def why_empty(self) -> str:
-        """Why there is nothing to draw; "" when some fusion was measured."""
+        """Reason for drawing nothing; "" when some fusion was measured."""
         return "" if self.fusions else self._missing
 
     @property
     def _missing(self) -> str:
         return f"not measured: `harness bench complexity --suite {self.definition.benchmark}`"
 
-    def _line(self, spec: StageRow) -> Line:
+    def _line(self, spec: StageRow) -> StageLine:
         claim = self.published.complexity.claims[spec.claim] if spec.claim else None
         if self.record is None or self.suite is None:
-            return Line(spec, claim, None, {})
+            return StageLine(spec, claim, None, {})
         samples = {
             Sizes.model_validate(sample.sizes): sample
             for sample in self.record.samples
@@ -156,7 +156,7 @@ class Complexity(Figure):
         growth = {
             factor: _growth(factor, base, samples, claim) for factor in DEPENDS_ON[spec.stage]
         }
-        return Line(spec, claim, samples.get(self.suite.base), growth)
+        return StageLine(spec, claim, samples.get(self.suite.base), growth)
 
     def draw(self) -> Picture:
         """Draw a panel per size."""
@@ -190,7 +190,7 @@ class Complexity(Figure):
             row_title="Stage",
         )
 
-    def _cells(self, line: Line) -> Iterator[TableCell]:
+    def _cells(self, line: StageLine) -> Iterator[TableCell]:
         if line.base is None:
             yield from [TableCell(reason=self._missing)] * 2
         else:
@@ -205,7 +205,7 @@ class Complexity(Figure):
         for factor in FACTORS:
             yield self._exponent(line, factor)
 
-    def _exponent(self, line: Line, factor: Factor) -> TableCell:
+    def _exponent(self, line: StageLine, factor: Factor) -> TableCell:
         if factor not in DEPENDS_ON[line.spec.stage]:
             return TableCell(reason="has no such size")
         growth = line.growth.get(factor)
@@ -235,7 +235,7 @@ class Complexity(Figure):
         yield from self.definition.footnotes
 
     @staticmethod
-    def verdicts_of(lines: Sequence[Line]) -> Iterator[str]:
+    def verdicts_of(lines: Sequence[StageLine]) -> Iterator[str]:
         """Yield whether the paper's claims hold, a sentence for each line that has one."""
         for line in lines:
             if line.claim and line.growth:
@@ -251,8 +251,8 @@ def newest(
 
 
 def _growth(
-    factor: Factor, base: Sizes, samples: Mapping[Sizes, BenchmarkSample], claim: Claim | None
-) -> Growth:
+    factor: Factor, base: Sizes, samples: Mapping[Sizes, BenchmarkSample], claim: GrowthClaim | None
+) -> SizeGrowth:
     seconds = {
         getattr(sizes, factor): sample.seconds
         for sizes, sample in samples.items()
@@ -262,10 +262,10 @@ def _growth(
     points = sum(map(len, ordered.values()))
     sufficient = len(ordered) > 2 and points > 2
     exponent = fit({float(k): v for k, v in ordered.items()}, upper=False) if sufficient else None
-    return Growth(factor, ordered, exponent, claim.exponents.get(factor) if claim else None)
+    return SizeGrowth(factor, ordered, exponent, claim.exponents.get(factor) if claim else None)
 
 
-def _verdict(line: Line, claim: Claim) -> str:
+def _verdict(line: StageLine, claim: GrowthClaim) -> str:
     """Return whether a claim holds, and where it does not."""
     judged = {factor: g for factor, g in line.growth.items() if g.verdict is not None}
     of = {v: [g for g in judged.values() if g.verdict is v] for v in Verdict}
@@ -290,7 +290,7 @@ def _verdict(line: Line, claim: Claim) -> str:
     return text[0].upper() + text[1:]
 
 
-def _listed(growth: Sequence[Growth]) -> str:
+def _listed(growth: Sequence[SizeGrowth]) -> str:
     exponents = []
     for stage in growth:
         assert stage.exponent is not None
@@ -298,8 +298,8 @@ def _listed(growth: Sequence[Growth]) -> str:
     return ", ".join(exponents)
 
 
-def _shares(lines: Sequence[Line]) -> Iterator[str]:
-    """Say what takes how much of a step of MoCME at the sizes that are held."""
+def _shares(lines: Sequence[StageLine]) -> Iterator[str]:
+    """Yield the shares of the stages in a step of MoCME at the base sizes."""
     took = {
         line.spec.title: statistics.median(line.base.seconds)
         for line in lines

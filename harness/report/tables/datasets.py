@@ -75,7 +75,7 @@ class _Dataset:
 
     @cached_property
     def graph(self) -> KnowledgeGraph | None:
-        """What the files hold, None when they are not on this machine."""
+        """Graph of the files, None when they are not on this machine."""
         card = self.source.card
         return self.source.graph() if not card.files or folders.find(card) else None
 

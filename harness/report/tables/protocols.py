@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.query import ALL, Selection
-from harness.analysis.results import Result, SuiteResults
+from harness.analysis.results import RowResult, SuiteResults
 from harness.analysis.statistics import paired_change
 from harness.analysis.stored_ranks import (
     Gathered,
@@ -41,7 +41,7 @@ from harness.store.base import ResultStore
 from harness.store.outcomes import Outcome
 from harness.store.records import RunRecord
 
-__all__ = ["RULES", "Rule", "protocols"]
+__all__ = ["RULES", "ProtocolRule", "protocols"]
 
 SHOWN = ("mrr", "hits@1", "hits@10")
 OWN = "as reported"
@@ -55,7 +55,7 @@ ONE_SIDE = Needs("the run predicted one side alone")
 
 
 @dataclass(frozen=True)
-class Run:
+class RankedRun:
     """A tested run and everything that was stored of its ranks.
 
     Attributes:
@@ -83,7 +83,7 @@ Value = float | str
 
 
 @dataclass(frozen=True)
-class Rule:
+class ProtocolRule:
     """A way to make figures of runs.
 
     Attributes:
@@ -93,7 +93,7 @@ class Rule:
     """
 
     title: str
-    value: Callable[[Run, str], Value]
+    value: Callable[[RankedRun, str], Value]
     explanation: str = ""
 
 
@@ -104,8 +104,8 @@ def metric_of(
     return float(RANK_METRICS[metric](*ranks.ranks(ties, side)).mean())
 
 
-def random_ties(run: Run, metric: str) -> Value:
-    """Return what ties broken at random are expected to give."""
+def random_ties(run: RankedRun, metric: str) -> Value:
+    """Return the expected value when ties are broken at random."""
     better, tied = (
         np.concatenate([getattr(counts, name) for counts in run.ranks.sides.values()])
         for name in ("better", "tied")
@@ -118,14 +118,14 @@ def random_ties(run: Run, metric: str) -> Value:
     return float(values.mean())
 
 
-def one_side(side: Side, run: Run, metric: str) -> Value:
+def one_side(side: Side, run: RankedRun, metric: str) -> Value:
     """Return a metric of the questions of one side."""
     if set(run.ranks.sides) != {"head", "tail"}:
         return ONE_SIDE
     return metric_of(run.ranks, metric, run.ties, side)
 
 
-def raw(run: Run, metric: str) -> Value:
+def raw(run: RankedRun, metric: str) -> Value:
     """Return a metric with every other entity as a competitor."""
     if not protocol_of(run.outcome).filter:
         return metric_of(run.ranks, metric, run.ties)
@@ -134,7 +134,7 @@ def raw(run: Run, metric: str) -> Value:
     return metric_of(run.epochs[run.kept_epoch].raw, metric, run.ties)
 
 
-def _sealed(run: Run) -> Mapping[int, shadow.Shadow] | str:
+def _sealed(run: RankedRun) -> Mapping[int, shadow.Shadow] | str:
     """Return the test ranks of every validation, or what is needed to have them."""
     if not run.validated:
         return UNTRAINED
@@ -146,7 +146,7 @@ def _sealed(run: Run) -> Mapping[int, shadow.Shadow] | str:
     return run.epochs
 
 
-def last_epoch(run: Run, metric: str) -> Value:
+def last_epoch(run: RankedRun, metric: str) -> Value:
     """Return a metric of the last epoch."""
     epochs = _sealed(run)
     if isinstance(epochs, str):
@@ -154,7 +154,7 @@ def last_epoch(run: Run, metric: str) -> Value:
     return metric_of(epochs[max(run.validated)].filtered, metric, run.ties)
 
 
-def best_on_test(run: Run, metric: str) -> Value:
+def best_on_test(run: RankedRun, metric: str) -> Value:
     """Return a metric of the epoch whose test MRR is greatest; of equal ones the first."""
     epochs = _sealed(run)
     if isinstance(epochs, str):
@@ -163,7 +163,7 @@ def best_on_test(run: Run, metric: str) -> Value:
     return metric_of(epochs[best].filtered, metric, run.ties)
 
 
-def best_per_metric(run: Run, metric: str) -> Value:
+def best_per_metric(run: RankedRun, metric: str) -> Value:
     """Return the greatest value that a metric has at any epoch, each metric for itself."""
     epochs = _sealed(run)
     if isinstance(epochs, str):
@@ -171,27 +171,27 @@ def best_per_metric(run: Run, metric: str) -> Value:
     return max(metric_of(epochs[e].filtered, metric, run.ties) for e in run.validated)
 
 
-def _ties(ties: Ties) -> Rule:
+def _ties(ties: Ties) -> ProtocolRule:
     explanations = {
         "optimistic": "ties optimistic: a true answer stands above all that tie with it",
         "pessimistic": "ties pessimistic: it stands below them",
         "realistic": "ties realistic: it stands in their middle",
     }
-    return Rule(
+    return ProtocolRule(
         f"ties {ties}", lambda run, metric: metric_of(run.ranks, metric, ties), explanations[ties]
     )
 
 
 RULES = (
-    Rule(OWN, lambda run, metric: metric_of(run.ranks, metric, run.ties)),
+    ProtocolRule(OWN, lambda run, metric: metric_of(run.ranks, metric, run.ties)),
     *(_ties(ties) for ties in ("optimistic", "pessimistic", "realistic")),
-    Rule("ties random", random_ties, "ties random: expected value, in closed form"),
-    Rule("tail queries alone", partial(one_side, "tail")),
-    Rule("head queries alone", partial(one_side, "head")),
-    Rule("raw ranks", raw, "raw ranks: known answers count as competitors"),
-    Rule("last epoch", last_epoch, "last epoch: validation chooses nothing"),
-    Rule("best epoch on test", best_on_test, "best epoch on test: chosen by the test MRR"),
-    Rule(
+    ProtocolRule("ties random", random_ties, "ties random: expected value, in closed form"),
+    ProtocolRule("tail queries alone", partial(one_side, "tail")),
+    ProtocolRule("head queries alone", partial(one_side, "head")),
+    ProtocolRule("raw ranks", raw, "raw ranks: known answers count as competitors"),
+    ProtocolRule("last epoch", last_epoch, "last epoch: validation chooses nothing"),
+    ProtocolRule("best epoch on test", best_on_test, "best epoch on test: chosen by the test MRR"),
+    ProtocolRule(
         "best epoch per metric",
         best_per_metric,
         "best epoch per metric: every metric at the epoch where it is greatest on test",
@@ -237,7 +237,7 @@ class _Protocols:
         datasets: Sequence[str],
     ) -> None:
         self.results, self.ranks, self.records, self.datasets = results, ranks, records, datasets
-        self.runs: dict[str, Run | str] = {}
+        self.runs: dict[str, RankedRun | str] = {}
 
     def table(self) -> Table:
         seeds = sorted({record.seed for record in self.records.values()})
@@ -261,7 +261,7 @@ class _Protocols:
                 *leak_notes_of(self.datasets, self.results.results),
             ),
             baseline=OWN,
-            row_title="Rule",
+            row_title="ProtocolRule",
         )
 
     def kept_epoch(self) -> str:
@@ -285,11 +285,11 @@ class _Protocols:
                     cells = [self.cell(r, rule, metric) for r in rows for metric in SHOWN]
                     yield TableRow(rule.title, tuple(cells), group=label)
 
-    def applies(self, rule: Rule, result: Result) -> bool:
+    def applies(self, rule: ProtocolRule, result: RowResult) -> bool:
         """Tell whether a rule is another than that of the runs."""
         return any(rule.title != f"ties {protocol_of(run).ties}" for run in result.records)
 
-    def cell(self, result: Result | None, rule: Rule, metric: str) -> TableCell:
+    def cell(self, result: RowResult | None, rule: ProtocolRule, metric: str) -> TableCell:
         gathered = self.gathered(result, rule, metric)
         cell = cell_of(result, gathered)
         if rule.title == OWN or cell.value is None:
@@ -299,7 +299,7 @@ class _Protocols:
             return cell
         return replace(cell, change=change.mean, change_half=change.half)
 
-    def gathered(self, result: Result | None, rule: Rule, metric: str) -> Gathered:
+    def gathered(self, result: RowResult | None, rule: ProtocolRule, metric: str) -> Gathered:
         def value(outcome: Outcome) -> Value:
             run = self.run(outcome)
             if isinstance(run, str):
@@ -309,13 +309,13 @@ class _Protocols:
 
         return gather(result, value)
 
-    def run(self, outcome: Outcome) -> Run | str:
+    def run(self, outcome: Outcome) -> RankedRun | str:
         """Return a run with its ranks, or why it has none."""
         if outcome.run_id not in self.runs:
             self.runs[outcome.run_id] = self.opened(outcome)
         return self.runs[outcome.run_id]
 
-    def opened(self, outcome: Outcome) -> Run | str:
+    def opened(self, outcome: Outcome) -> RankedRun | str:
         ranks = self.ranks.of(outcome)
         if isinstance(ranks, str):
             return ranks
@@ -328,7 +328,7 @@ class _Protocols:
                 )
         validated = [round(row["epoch"]) for row in record.history if "valid_mrr" in row]
         kept_epoch = round(record.diagnostics.get("best_epoch", 0))
-        return Run(outcome, ranks, epochs, validated, kept_epoch)
+        return RankedRun(outcome, ranks, epochs, validated, kept_epoch)
 
 
 def _select_of(run: Outcome) -> str:

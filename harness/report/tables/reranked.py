@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from harness.analysis.results import Result
+from harness.analysis.results import RowResult
 from harness.analysis.stored_ranks import Gathered
 from harness.data.load import source
 from harness.report.leak_notes import titled_leak_notes
@@ -13,7 +13,7 @@ from harness.report.table import TableCell
 __all__ = ["cell_of", "dataset_title", "leak_notes_of"]
 
 
-def cell_of(result: Result | None, gathered: Gathered) -> TableCell:
+def cell_of(result: RowResult | None, gathered: Gathered) -> TableCell:
     """Return the cell of a row's gathered values."""
     summary = gathered.summary()
     if result is None or summary is None:
@@ -32,7 +32,7 @@ def dataset_title(dataset: str) -> str:
     return source(dataset).card.title
 
 
-def leak_notes_of(datasets: Iterable[str], results: Iterable[Result]) -> Iterator[str]:
+def leak_notes_of(datasets: Iterable[str], results: Iterable[RowResult]) -> Iterator[str]:
     """Yield the leaks of the features of the rows, dataset by dataset."""
     rows = tuple(results)
     for dataset in datasets:

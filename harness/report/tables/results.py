@@ -10,10 +10,10 @@ from functools import cached_property
 from harness.analysis import costs
 from harness.analysis.hypotheses import HypothesisTest
 from harness.analysis.query import parse_metric
-from harness.analysis.results import Result, RunValues, SuiteResults
+from harness.analysis.results import RowResult, RunValues, SuiteResults
 from harness.analysis.statistics import (
     Change,
-    Summary,
+    SeedSummary,
     paired_change,
     summarise,
     unpaired_change,
@@ -147,11 +147,11 @@ class _Assembly:
 
     @cached_property
     def has_costs(self) -> bool:
-        """Whether some column shows processor time."""
+        """True when some column shows processor time."""
         return any(METRICS[column.metric].source == "costs" for column in self.columns)
 
     @cached_property
-    def measured_results(self) -> tuple[Result, ...]:
+    def measured_results(self) -> tuple[RowResult, ...]:
         """Results with a value on the datasets shown."""
         names = {dataset.name.lower() for dataset in self.definition.datasets}
         return tuple(r for r in self.results.results if r.records and r.dataset.lower() in names)
@@ -170,7 +170,7 @@ class _Assembly:
 
     @cached_property
     def common_features(self) -> str:
-        """What all results were measured with, "" when they differ."""
+        """Features of all results in words, "" when they differ."""
         names = {_features(result) for result in self.measured_results if not _external(result)}
         return names.pop() if len(names) == 1 else ""
 
@@ -211,7 +211,7 @@ class _Assembly:
         table = self.published.tables[self.definition.published]
         return table.value(spec.published, column.dataset, "mrr")
 
-    def change(self, spec: RowSpec, column: Column, result: Result) -> Change | None:
+    def change(self, spec: RowSpec, column: Column, result: RowResult) -> Change | None:
         against = next(d.against for d in self.definition.datasets if d.name == column.dataset)
         if against:
             reference = self.results.find(spec.label, against)
@@ -231,7 +231,7 @@ class _Assembly:
         return None if differences is None else Change.by_seed(differences)
 
     def cell_notes(
-        self, result: Result, column: Column, values: Mapping[int, float]
+        self, result: RowResult, column: Column, values: Mapping[int, float]
     ) -> tuple[str, ...]:
         notes: list[str] = []
         if kind := _external(result):
@@ -252,7 +252,7 @@ class _Assembly:
             notes.append(SAME)
         return tuple(notes)
 
-    def below(self, result: Result, column: Column, summary: Summary) -> Iterator[str]:
+    def below(self, result: RowResult, column: Column, summary: SeedSummary) -> Iterator[str]:
         """Yield the footnote of a value that is worse than a row that learns nothing."""
         floors = [name.lower() for name in self.definition.floors]
         if _is_one_of(result.label.lower(), floors) or column.higher_is_better is None:
@@ -373,11 +373,11 @@ def _column(dataset: DatasetSpec, leader: DatasetSpec, text: str) -> Column:
     )
 
 
-def _values(result: Result, column: Column, target: float | None = None) -> dict[int, float]:
+def _values(result: RowResult, column: Column, target: float | None = None) -> dict[int, float]:
     return result.values(column.metric, column.bucket, column.split, target)
 
 
-def _share_streams(result: Result, reference: Result) -> bool:
+def _share_streams(result: RowResult, reference: RowResult) -> bool:
     """Tell whether equal seeds of two results mean equal random streams.
 
     These derive from the seed and the digest of the splits (:mod:`harness.seeding`); what another
@@ -392,22 +392,22 @@ def _is_one_of(label: str, names: Sequence[str]) -> bool:
     return any(label == name or label.startswith(f"{name} [") for name in names)
 
 
-def _runs(results: Iterable[Result]) -> Collection[Outcome]:
+def _runs(results: Iterable[RowResult]) -> Collection[Outcome]:
     """Return the runs of results that succeeded, each once."""
     return {record.run_id: record for result in results for record in result.records}.values()
 
 
-def _seeds(result: Result) -> tuple[int, ...]:
+def _seeds(result: RowResult) -> tuple[int, ...]:
     return tuple(record.seed for record in result.records)
 
 
-def _external(result: Result) -> str:
-    """Return what another code base gave of a row, "" of runs that were made here."""
+def _external(result: RowResult) -> str:
+    """Return the kind of an external row, ranks or scores; "" for runs of this harness."""
     first = result.records[0]
     return str(first.spec["model"].get("kind", "ranks")) if first.model == EXTERNAL else ""
 
 
-def _features(result: Result) -> str:
+def _features(result: RowResult) -> str:
     """Return the feature set and modalities of a result's runs in words."""
     if result.features == NO_FEATURES:
         return NO_FEATURE_TEXT
@@ -415,7 +415,7 @@ def _features(result: Result) -> str:
     return f"features '{result.features}'" + (f" ({modalities})" if modalities else "")
 
 
-def _partial(result: Result, n: int) -> str:
+def _partial(result: RowResult, n: int) -> str:
     failed = [f"run {r.run_id} failed: {r.failure}" for r in result.runs if r.failure]
     problems = [*failed, *result.damages, *result.reasons]
     return "; ".join([f"{n} of {len(result.runs)} seeds", *problems])

@@ -1,4 +1,4 @@
-"""What is left of a metric as features go missing or wrong: a table and a figure of curves.
+"""A metric as features go missing or wrong: a table and a figure of curves.
 
 The robustness of a curve m(x), x the amount of corruption from 0 to X, is the mean of m along it,
 the area below it over X, by trapezoids: the "relative robustness" of MultiBench (Liang et al. 2021)
@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.query import parse_metric
-from harness.analysis.results import Result, SuiteResults
+from harness.analysis.results import RowResult, SuiteResults
 from harness.analysis.statistics import summarise
 from harness.data.corruption import Corruption
 from harness.evaluation.metrics import METRICS
@@ -39,7 +39,7 @@ Points = Mapping[float, Mapping[int, float]]
 
 
 def weight_key(modality: str) -> str:
-    """Return what the mean weight of a modality is called among a run's diagnostics."""
+    """Return the name of a modality's mean weight among a run's diagnostics."""
     return f"omega_b/{modality}"
 
 
@@ -108,17 +108,17 @@ class Robustness(Figure):
 
     @property
     def wide(self) -> bool:
-        """Whether the picture is as wide as a page."""
+        """True for a picture as wide as a page."""
         return self.definition.width == "page"
 
     @property
     def legend(self) -> str:
-        """What the marks of the picture mean."""
+        """Meaning of the marks of the picture."""
         return "Bands: 95 % intervals of the means (Student's t)."
 
     @property
     def why_empty(self) -> str:
-        """Why there is nothing to draw; "" when a curve has two points."""
+        """Reason for drawing nothing; "" when a curve has two points."""
         drawn = any(len(curve.runs) > 1 for panel in self.panels for curve in panel.curves)
         return "" if drawn else self._missing
 
@@ -242,15 +242,15 @@ class Robustness(Figure):
         )
 
 
-def _rows(results: Sequence[Result]) -> dict[str, list[Result]]:
+def _rows(results: Sequence[RowResult]) -> dict[str, list[RowResult]]:
     """Return a dataset's results by row; the variation stands behind the last comma."""
-    by_row: dict[str, list[Result]] = {}
+    by_row: dict[str, list[RowResult]] = {}
     for result in results:
         by_row.setdefault(result.label.rpartition(", ")[0] or result.label, []).append(result)
     return by_row
 
 
-def _curve(label: str, results: Sequence[Result], condition: Condition) -> Curve:
+def _curve(label: str, results: Sequence[RowResult], condition: Condition) -> Curve:
     records = [record for result in results for record in result.records]
     runs: dict[float, dict[int, Outcome]] = {}
     for record in records:
@@ -275,7 +275,7 @@ def _amount(spec: Mapping[str, Any], condition: Condition) -> float | None:
 
 
 def _weights_of(modality: str) -> Callable[[Curve, float], Mapping[int, float]]:
-    """Return what reads the mean weights of a modality, in percent."""
+    """Return a function that reads the mean weights of a modality, in percent."""
     key = weight_key(modality)
 
     def read(curve: Curve, amount: float) -> dict[int, float]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.hypotheses import HypothesisTest
-from harness.analysis.results import Result, SuiteResults, refuse_mixtures
+from harness.analysis.results import RowResult, SuiteResults, refuse_mixtures
 from harness.report.definition import Definition, Published, RowSpec, SourceSpec
 from harness.report.table import Table, TableRow
 from harness.report.tables.results import assemble, row_specs
@@ -101,8 +101,8 @@ def _join(rows: Sequence[TableRow]) -> TableRow:
 
 
 def _notes(sources: Sequence[Source], tables: Sequence[Table]) -> Iterator[str]:
-    """Yield what holds for each source, then what holds for all, of several, that have numbers, and
-    what is said of datasets, whoever ran on them."""
+    """Yield the notes of each source, then the notes shared by all sources with numbers (if there
+    are several), and the notes on datasets."""
     measured = [set(table.notes) for table in tables if _measures(table)]
     shared = set.intersection(*measured) if len(measured) > 1 else set()
     titles = tuple(f"{column.dataset_title}: " for column in tables[0].columns)
@@ -127,7 +127,7 @@ def _why_nothing(table: Table, results: SuiteResults) -> str:
     return f"Nothing run: `{results.command}`."
 
 
-def _of(table: Table, results: SuiteResults) -> list[Result]:
+def _of(table: Table, results: SuiteResults) -> list[RowResult]:
     """Return the results on the datasets of a table."""
     datasets = {column.dataset for column in table.columns}
     return [result for result in results.results if result.dataset in datasets]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.results import Result, SeedRun, SuiteResults
+from harness.analysis.results import RowResult, SeedRun, SuiteResults
 from harness.errors import StoreError
 from harness.report.definition import Axis, AxisValue, Definition, FigureDefinition, RowSpec
 from harness.report.figure import Figure
@@ -58,7 +58,7 @@ def sweep(figure: FigureDefinition, results: SuiteResults) -> Sweep:
             )
     points = {_label(point): point for point in _order(figure, [point for point, _, _ in placed])}
     labelled = [
-        Result(_label(point), dataset, features, tuple(runs[seed] for seed in sorted(runs)))
+        RowResult(_label(point), dataset, features, tuple(runs[seed] for seed in sorted(runs)))
         for (point, dataset, features), runs in placed.items()
     ]
     return Sweep(
@@ -104,7 +104,7 @@ def _points_of(
     return placed, unplaced
 
 
-def _datasets(results: Sequence[Result]) -> Iterator[str]:
+def _datasets(results: Sequence[RowResult]) -> Iterator[str]:
     """Yield each result's dataset, with the feature set where a dataset has several."""
     features: dict[str, set[str]] = defaultdict(set)
     for result in results:
@@ -202,13 +202,13 @@ class SweepFigure(Figure):
 
     @property
     def wide(self) -> bool:
-        """Whether it is as wide as a page: as defined, and where a column would be too high."""
+        """True for a picture as wide as a page: as defined, or where a column would be too high."""
         heatmap = self.definition.figure == "heatmap"
         return self.definition.width == "page" or (heatmap and len(self.measured) > MOST_MAPS)
 
     @property
     def legend(self) -> str:
-        """What the marks of the picture mean."""
+        """Meaning of the marks of the picture."""
         definition = self.definition
         if definition.figure == "lines":
             hollow = "; hollow: published" if self.table.source else ""
@@ -225,7 +225,7 @@ class SweepFigure(Figure):
 
     @property
     def why_empty(self) -> str:
-        """Why there is nothing to draw; "" when some point was measured."""
+        """Reason for drawing nothing; "" when some point was measured."""
         if self.measured:
             return ""
         cells = (cell for row in self.table.rows for cell in row.cells)

@@ -9,7 +9,7 @@ from scipy import stats
 
 from harness.analysis.statistics import (
     Change,
-    Summary,
+    SeedSummary,
     half_width,
     paired_change,
     summarise,
@@ -33,11 +33,11 @@ def test_summary_is_that_of_the_standard_library(values: list[float]) -> None:
 
 
 def test_equal_values_have_no_deviation() -> None:
-    assert summarise([0.1, 0.1, 0.1]) == Summary(0.1, 0.0, 3)
+    assert summarise([0.1, 0.1, 0.1]) == SeedSummary(0.1, 0.0, 3)
 
 
 def test_one_seed_has_no_standard_deviation() -> None:
-    assert summarise([3.0]) == Summary(3.0, None, 1)
+    assert summarise([3.0]) == SeedSummary(3.0, None, 1)
 
 
 def test_change_is_taken_seed_by_seed() -> None:

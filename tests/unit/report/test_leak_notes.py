@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.analysis.results import Result, SeedRun
+from harness.analysis.results import RowResult, SeedRun
 from harness.data.card import DATASETS, FeatureLeak
 from harness.data.load import source
 from harness.report.leak_notes import leak_notes, titled_leak_notes
@@ -16,9 +16,9 @@ from harness.store.records import EXTERNAL, RunRecord
 MakeRecord = Callable[..., RunRecord]
 
 
-def _result(record: RunRecord, dataset: str) -> Result:
+def _result(record: RunRecord, dataset: str) -> RowResult:
     run = SeedRun(record.seed, record.run_id, outcome_of(record, Wanted()))
-    return Result("Row", dataset, record.features, (run,))
+    return RowResult("Row", dataset, record.features, (run,))
 
 
 @pytest.fixture

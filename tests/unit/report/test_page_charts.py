@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.report.page.charts import BINS, POINTS, Curve, bars, lines, thin
+from harness.report.page.charts import BINS, POINTS, Series, bars, lines, thin
 
 values = st.floats(-1e6, 1e6, allow_nan=False)
 curves = st.lists(values, min_size=1, max_size=400).map(
@@ -29,7 +29,7 @@ def test_thinned_curves_keep_their_ends_and_their_extremes(
 @given(st.lists(curves, min_size=1, max_size=3))
 @example([[(0, 0.0), (1, 5e-324)]])
 def test_lines_and_ticks_stay_inside_the_axes(points: list[list[tuple[float, float]]]) -> None:
-    chart = lines("y", [Curve(f"seed {i}", p) for i, p in enumerate(points)])
+    chart = lines("y", [Series(f"seed {i}", p) for i, p in enumerate(points)])
     assert chart is not None
     for line in chart.lines:
         for pair in line.path.split():
@@ -42,18 +42,18 @@ def test_lines_and_ticks_stay_inside_the_axes(points: list[list[tuple[float, flo
 
 
 def test_ticks_are_round_numbers() -> None:
-    chart = lines("y", [Curve("a", [(1.0, 0.21), (10.0, 0.79)])])
+    chart = lines("y", [Series("a", [(1.0, 0.21), (10.0, 0.79)])])
     assert chart is not None
     assert [tick.text for tick in chart.y] == ["0.4", "0.6"]
     assert [tick.text for tick in chart.x] == ["5", "10"]
 
 
 def test_a_curve_without_points_keeps_the_colour_of_the_others() -> None:
-    chart = lines("y", [Curve("seed 0", []), Curve("seed 1", [(1.0, 1.0)], marked=1.0)])
+    chart = lines("y", [Series("seed 0", []), Series("seed 1", [(1.0, 1.0)], marked=1.0)])
     assert chart is not None
     assert [(line.name, line.series) for line in chart.lines] == [("seed 1", 1)]
     assert chart.lines[0].dot is not None
-    assert lines("y", [Curve("seed 0", [])]) is None
+    assert lines("y", [Series("seed 0", [])]) is None
 
 
 def test_bars_show_shares_from_zero() -> None:
