@@ -9,6 +9,7 @@ from typing import Any
 from harness.analysis.results import RowResult, SuiteResults
 from harness.errors import ConfigError, suggest
 from harness.report.definition import Axis, Definition, FigureDefinition, RobustnessDefinition
+from harness.report.tables.sweep import ABSENT, value_at
 from harness.store.records import EXTERNAL
 
 __all__ = ["absent_rows", "check_landmarks", "check_models", "check_weights", "of_model"]
@@ -109,7 +110,7 @@ def _check_registered(figure: FigureDefinition, ran: set[str]) -> None:
 
 def _check_key(figure: FigureDefinition, axis: Axis, specs: Sequence[Spec]) -> None:
     """Refuse an axis that is no setting: all runs would stand at its default."""
-    if not specs or any(_holds(spec, axis.key.split(".")) for spec in specs):
+    if not specs or any(value_at(spec, axis.key) is not ABSENT for spec in specs):
         return
     keys = _settings(figure.model)
     path = axis.key.split(".")
@@ -119,18 +120,6 @@ def _check_key(figure: FigureDefinition, axis: Axis, specs: Sequence[Spec]) -> N
     if axis.key not in keys and not starts & ((keys - groups) | {"negatives.strategy"}):
         near = suggest(axis.key, keys)
         raise ConfigError(f"figure '{figure.name}': '{axis.key}' is no setting of a run{near}")
-
-
-def _holds(spec: Spec, keys: Sequence[str]) -> bool:
-    value: Any = spec
-    for key in keys:
-        if isinstance(value, list) and key.isdecimal() and int(key) < len(value):
-            value = value[int(key)]
-        elif isinstance(value, dict) and key in value:
-            value = value[key]
-        else:
-            return False
-    return True
 
 
 def _settings(model: str) -> set[str]:

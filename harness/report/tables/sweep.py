@@ -16,7 +16,9 @@ from harness.report.table import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-__all__ = ["Point", "Sweep", "SweepFigure", "sweep", "value_text"]
+__all__ = ["ABSENT", "Point", "Sweep", "SweepFigure", "sweep", "value_at", "value_text"]
+
+ABSENT = object()
 
 Point = tuple[AxisValue, AxisValue | None]
 """Values of x and y; y is None in figures without it."""
@@ -124,15 +126,23 @@ def _point(figure: FigureDefinition, run: SeedRun) -> Point | None:
 
 
 def _setting(spec: Any, axis: Axis) -> AxisValue | None:
+    value = value_at(spec, axis.key)
+    if value is ABSENT:
+        return axis.default
+    return value if isinstance(value, str) else float(value)
+
+
+def value_at(spec: Any, dotted_key: str) -> Any:
+    """Return a value of a specification, ``ABSENT`` where it has no such key or item."""
     value = spec
-    for key in axis.key.split("."):
+    for key in dotted_key.split("."):
         if isinstance(value, list) and key.isdecimal() and int(key) < len(value):
             value = value[int(key)]
         elif isinstance(value, dict) and key in value:
             value = value[key]
         else:
-            return axis.default
-    return value if isinstance(value, str) else float(value)
+            return ABSENT
+    return value
 
 
 def _order(figure: FigureDefinition, points: Sequence[Point]) -> list[Point]:
