@@ -21,7 +21,6 @@ __all__ = [
     "BUCKETS",
     "Results",
     "Selection",
-    "fetch",
     "numbers_of",
     "only_validated",
     "parse_metric",
@@ -111,8 +110,32 @@ class Results:
         source: str = "",
         diagnostics: Collection[str] = (),
     ) -> SuiteResults:
-        """Return the results of a suite; arguments and errors as ``fetch``."""
-        return fetch(self.store, name, metrics, self.selection, source, diagnostics)
+        """Read the results of a suite on all its datasets; a damaged record has its error.
+
+        Args:
+            name: name of the suite.
+            metrics: metrics to read, as definitions write them ("mrr/cold").
+            source: file or name of the suite on the command line, for notes.
+            diagnostics: names of further numbers to read.
+
+        Raises:
+            StoreError: the runs cannot stand in one table (see :class:`SuiteResults`).
+        """
+        seeds, variant = self.selection.seeds, self.selection.variant
+        cells = [c for c in self.store.cells(name, variant) if seeds is None or c.seed in seeds]
+        numbers = numbers_of(metrics)
+        numbers = numbers._replace(diagnostics=numbers.diagnostics | set(diagnostics))
+        outcomes = self.store.outcomes({c.run_id for c in cells} - {""}, numbers)
+        grouped: dict[tuple[str, str, str], dict[int, SeedRun]] = defaultdict(dict)
+        for cell, label in zip(cells, _labels(cells), strict=True):
+            record, damage = outcomes.runs.get(cell.run_id), outcomes.problems.get(cell.run_id, "")
+            run = SeedRun(cell.seed, cell.run_id, record, cell.reason, damage)
+            grouped[label, cell.dataset, cell.features][cell.seed] = run
+        results = [
+            RowResult(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))
+            for (label, dataset, features), runs in grouped.items()
+        ]
+        return SuiteResults(name, variant, tuple(results), source)
 
     def test_of(self, table: str, results: SuiteResults) -> HypothesisTest | None:
         """Return the test of a table's hypotheses, None where nothing is to be tested."""
@@ -120,44 +143,6 @@ class Results:
             return None
         name = f"{table} {self.selection}".strip()
         return partial(self.tests.test, name, results.records[0].protocol)
-
-
-def fetch(
-    store: ResultStore,
-    suite: str,
-    metrics: Iterable[str],
-    selection: Selection = ALL,
-    source: str = "",
-    diagnostics: Collection[str] = (),
-) -> SuiteResults:
-    """Read the results of a suite on all its datasets; a damaged record has its error.
-
-    Args:
-        store: any store.
-        suite: its name.
-        metrics: what is read of the runs, as definitions write it ("mrr/cold").
-        selection: which runs.
-        source: what the user calls it on the command line; its name when not given.
-        diagnostics: further numbers that are read of the runs, by name.
-
-    Raises:
-        StoreError: the runs cannot stand in one table (see :class:`SuiteResults`).
-    """
-    seeds = selection.seeds
-    cells = [c for c in store.cells(suite, selection.variant) if seeds is None or c.seed in seeds]
-    numbers = numbers_of(metrics)
-    numbers = numbers._replace(diagnostics=numbers.diagnostics | set(diagnostics))
-    outcomes = store.outcomes({c.run_id for c in cells} - {""}, numbers)
-    grouped: dict[tuple[str, str, str], dict[int, SeedRun]] = defaultdict(dict)
-    for cell, label in zip(cells, _labels(cells), strict=True):
-        record, damage = outcomes.runs.get(cell.run_id), outcomes.problems.get(cell.run_id, "")
-        run = SeedRun(cell.seed, cell.run_id, record, cell.reason, damage)
-        grouped[label, cell.dataset, cell.features][cell.seed] = run
-    results = [
-        RowResult(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))
-        for (label, dataset, features), runs in grouped.items()
-    ]
-    return SuiteResults(suite, selection.variant, tuple(results), source)
 
 
 def only_validated(results: Sequence[RowResult]) -> bool:

@@ -16,7 +16,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from harness.analysis.differing import differing, flat
-from harness.analysis.query import BUCKETS, Selection, fetch, numbers_of
+from harness.analysis.query import BUCKETS, Results, Selection, numbers_of
 from harness.analysis.results import RowResult, RunValues, SeedRun, SuiteResults
 from harness.errors import ConfigError, suggest
 from harness.evaluation.metrics import METRICS
@@ -89,7 +89,7 @@ class StoredSuites:
         self.read = cache(self._read)
 
     def _read(self, name: str, variant: str) -> SuiteResults:
-        return fetch(self.store, name, READ, Selection(variant))
+        return Results(self.store, Selection(variant)).suite(name, READ)
 
 
 def find_sides(

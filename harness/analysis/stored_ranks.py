@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.analysis.query import Selection, fetch
+from harness.analysis.query import Results, Selection
 from harness.analysis.ranks import TOLERANCE, ties_of
 from harness.analysis.results import RowResult, SuiteResults
 from harness.analysis.statistics import SeedSummary, summarise
@@ -15,7 +15,6 @@ from harness.errors import ConfigError, DataError, suggest
 from harness.evaluation.metrics import RANK_METRICS
 from harness.evaluation.ranks import Ranks
 from harness.plan.spec import Protocol
-from harness.store.base import ResultStore
 from harness.store.files import RANKS
 from harness.store.outcomes import MetricPlace, Outcome
 
@@ -23,9 +22,9 @@ __all__ = [
     "Gathered",
     "Needs",
     "StoredRanks",
-    "chosen_datasets",
     "gather",
     "protocol_of",
+    "selected_datasets",
     "shortened",
     "tested_suite",
 ]
@@ -135,21 +134,20 @@ def gather(result: RowResult | None, value: Callable[[Outcome], float | str | No
     return gathered
 
 
-def tested_suite(
-    store: ResultStore, suite: str, metrics: Sequence[str], selection: Selection
-) -> SuiteResults:
+def tested_suite(results: Results, suite: str, metrics: Sequence[str]) -> SuiteResults:
     """Return the results of the suite that is meant: the named one, or the only one with tests.
 
     Raises:
         ConfigError: there is no such suite, or several have tests and none is named.
         StoreError: its runs cannot stand in one table.
     """
-    names = sorted({name for name, variant, _ in store.blocks() if variant == selection.variant})
+    blocks, variant = results.store.blocks(), results.selection.variant
+    names = sorted({name for name, of, _ in blocks if of == variant})
     if suite and suite not in names:
         raise ConfigError(f"--suite {suite}: no runs of it here{suggest(suite, names)}")
     if suite:
-        return fetch(store, suite, metrics, selection)
-    suites = [fetch(store, name, metrics, selection) for name in names]
+        return results.suite(suite, metrics)
+    suites = [results.suite(name, metrics) for name in names]
     tested = [f for f in suites if any(run.status == "ok" for run in f.records)]
     if len(tested) == 1:
         return tested[0]
@@ -159,7 +157,7 @@ def tested_suite(
     raise ConfigError(f"give one of the suites with tested runs, --suite NAME: {listing}")
 
 
-def chosen_datasets(results: SuiteResults, selection: Selection) -> tuple[str, ...]:
+def selected_datasets(results: SuiteResults, selection: Selection) -> tuple[str, ...]:
     """Return the datasets of a suite that are to be shown.
 
     Raises:

@@ -191,7 +191,7 @@ class _Request:
             figures = [query.named_figure(stored, name) for name in self.figures]
             if self.tables or self.figures:
                 tables = [
-                    self.reranked.table(store, folder, name, selection)
+                    self.reranked.table(stored, folder, name)
                     if name in RERANKED
                     else query.named_table(stored, name)
                     for name in self.tables

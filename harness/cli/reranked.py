@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harness.analysis.query import Selection
+    from harness.analysis.query import Results
     from harness.report.table import Table
-    from harness.store.base import ResultStore
 
 __all__ = ["RERANKED", "Reranked"]
 
@@ -53,14 +52,13 @@ class Reranked:
                 "prints the suite's own"
             )
 
-    def table(self, store: ResultStore, folder: Path, name: str, selection: Selection) -> Table:
+    def table(self, results: Results, folder: Path, name: str) -> Table:
         """Return one of the tables.
 
         Args:
-            store: of the results folder.
+            results: stored results of the folder.
             folder: the results folder.
             name: one of ``RERANKED``.
-            selection: which runs and datasets.
 
         Raises:
             ConfigError, StoreError: as ``harness.report.tables.breakdown`` and ``protocols``.
@@ -68,8 +66,8 @@ class Reranked:
         if name == BREAKDOWN:
             from harness.report.tables.breakdown import breakdown
 
-            how = {"metric": self.metric, "suite": self.suite}
-            return breakdown(store, folder / "runs", self.by, selection=selection, **how)
+            options = {"metric": self.metric, "suite": self.suite}
+            return breakdown(results, folder / "runs", self.by, **options)
         from harness.report.tables.protocols import protocols
 
-        return protocols(store, folder / "runs", suite=self.suite, selection=selection)
+        return protocols(results, folder / "runs", suite=self.suite)

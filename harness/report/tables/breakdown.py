@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.analysis.query import ALL, Selection
+from harness.analysis.query import Results
 from harness.analysis.ranks import ties_of
 from harness.analysis.results import SuiteResults
 from harness.analysis.stored_ranks import (
     StoredRanks,
-    chosen_datasets,
     gather,
     protocol_of,
+    selected_datasets,
     shortened,
     tested_suite,
 )
@@ -27,7 +27,6 @@ from harness.evaluation.ranks import Ranks
 from harness.report.table import Column, Table, TableCell, TableRow
 from harness.report.tables.reranked import cell_of, dataset_title, leak_notes_of
 from harness.report.tables.results import NO_FEATURES, mean_over
-from harness.store.base import ResultStore
 from harness.store.outcomes import Outcome
 
 __all__ = ["breakdown"]
@@ -58,23 +57,16 @@ class _Division:
 
 
 def breakdown(
-    store: ResultStore,
-    runs: Path,
-    by: str,
-    *,
-    metric: str = "mrr",
-    suite: str = "",
-    selection: Selection = ALL,
+    results: Results, runs: Path, by: str, *, metric: str = "mrr", suite: str = ""
 ) -> Table:
     """Return a table with a row per row of a suite and a column per bucket of each dataset.
 
     Args:
-        store: any store.
+        results: stored results.
         runs: the run folders, with the ranks.
         by: how the questions are divided, one of ``harness.evaluation.buckets.BUCKETS``.
         metric: one that is made of ranks.
         suite: its name; may be left out where one suite alone has tested runs.
-        selection: which runs and datasets.
 
     Raises:
         ConfigError: an unknown bucket, metric, suite or dataset; no dataset is on this machine.
@@ -84,9 +76,9 @@ def breakdown(
         raise ConfigError(f"--table breakdown: no buckets by '{by}'{suggest(by, BUCKETS)}")
     if metric not in RANK_METRICS:
         raise ConfigError(f"--metric {metric}: is not made of ranks{suggest(metric, RANK_METRICS)}")
-    results = tested_suite(store, suite, ("mrr",), selection)
-    builder = _Breakdown(results, StoredRanks(runs), by, metric)
-    return builder.table(chosen_datasets(results, selection))
+    tested = tested_suite(results, suite, ("mrr",))
+    builder = _Breakdown(tested, StoredRanks(runs), by, metric)
+    return builder.table(selected_datasets(tested, results.selection))
 
 
 class _Breakdown:

@@ -15,16 +15,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.query import ALL, Selection
+from harness.analysis.query import Results
 from harness.analysis.results import RowResult, SuiteResults
 from harness.analysis.statistics import paired_change
 from harness.analysis.stored_ranks import (
     Gathered,
     Needs,
     StoredRanks,
-    chosen_datasets,
     gather,
     protocol_of,
+    selected_datasets,
     tested_suite,
 )
 from harness.errors import DataError
@@ -37,7 +37,6 @@ from harness.plan.spec import TrainingSpec
 from harness.report.table import Column, Table, TableCell, TableRow
 from harness.report.tables.reranked import cell_of, dataset_title, leak_notes_of
 from harness.report.tables.results import mean_over
-from harness.store.base import ResultStore
 from harness.store.outcomes import Outcome
 from harness.store.records import RunRecord
 
@@ -200,31 +199,28 @@ RULES = (
 """Rows of each group, the run's own rules first."""
 
 
-def protocols(
-    store: ResultStore, runs: Path, *, suite: str = "", selection: Selection = ALL
-) -> Table:
+def protocols(results: Results, runs: Path, *, suite: str = "") -> Table:
     """Return a table with a group per row of a suite and a row per rule.
 
     Args:
-        store: any store.
+        results: stored results.
         runs: the run folders, with the ranks and what audits sealed.
         suite: its name; may be left out where one suite alone has tested runs.
-        selection: which runs and datasets.
 
     Raises:
         ConfigError: an unknown suite or dataset.
         StoreError: the runs cannot stand in one table.
         DataError: what an audit sealed is damaged.
     """
-    results = tested_suite(store, suite, ("mrr",), selection)
+    tested = tested_suite(results, suite, ("mrr",))
     datasets = [
         name
-        for name in chosen_datasets(results, selection)
-        if any(run.dataset == name and run.status == "ok" for run in results.records)
+        for name in selected_datasets(tested, results.selection)
+        if any(run.dataset == name and run.status == "ok" for run in tested.records)
     ]
-    ids = [run.run_id for run in results.records if run.status == "ok"]
-    records = {record.run_id: record for record in store.find(ids=ids)}
-    builder = _Protocols(results, StoredRanks(runs), records, datasets)
+    ids = [run.run_id for run in tested.records if run.status == "ok"]
+    records = {record.run_id: record for record in results.store.find(ids=ids)}
+    builder = _Protocols(tested, StoredRanks(runs), records, datasets)
     return builder.table()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from harness.analysis.query import Selection
+from harness.analysis.query import ALL, Results, Selection
 from harness.cli.main import app
 from harness.data.load import load_graph
 from harness.errors import ConfigError, DataError
@@ -94,11 +94,11 @@ class Desk:
         self.store.plan(suite, "", [c for c in self.cells if c.suite == suite])
         return run_id
 
-    def breakdown(self, by: str, **options: Any) -> Table:
-        return breakdown(self.store, self.runs, by, **options)
+    def breakdown(self, by: str, selection: Selection = ALL, **options: Any) -> Table:
+        return breakdown(Results(self.store, selection), self.runs, by, **options)
 
     def protocols(self, **options: Any) -> Table:
-        return protocols(self.store, self.runs, **options)
+        return protocols(Results(self.store), self.runs, **options)
 
 
 @pytest.fixture

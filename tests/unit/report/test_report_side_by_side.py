@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.analysis.hypotheses import Hypothesis, HypothesisTest
-from harness.analysis.query import Selection, fetch
+from harness.analysis.query import Results, Selection
 from harness.analysis.results import SuiteResults
 from harness.analysis.trials import best_trials
 from harness.errors import StoreError
@@ -57,7 +57,7 @@ def untested(store: MemoryStore, run_id: str, status: str = "validated") -> None
 
 
 def chosen(store: MemoryStore, seeds: Sequence[int] | None = None) -> SuiteResults:
-    read = fetch(store, "quest", ("mrr", "valid:mrr"), Selection())
+    read = Results(store).suite("quest", ("mrr", "valid:mrr"))
     return best_trials(read, seeds)
 
 
@@ -237,7 +237,7 @@ def test_marks_compare_rows_of_one_source(store: MemoryStore, fill: Fill) -> Non
         return test
 
     given = [
-        Source(spec, fetch(store, spec.suite, definition.all_metrics), test_of(spec.title))
+        Source(spec, Results(store).suite(spec.suite, definition.all_metrics), test_of(spec.title))
         for spec in definition.sources
     ]
     side_by_side(definition, None, given)
