@@ -195,7 +195,7 @@ def _fraction(character: str) -> str:
 
 def _accented(character: str) -> str:
     r"""Return \v{c} for č and the like, "" of what is no Latin letter with one known accent."""
-    letter, *marks = unicodedata.normalize("NFD", character)
+    letter, *marks = list(unicodedata.normalize("NFD", character))
     if len(marks) != 1 or marks[0] not in ACCENTS or not (letter.isascii() and letter.isalpha()):
         return ""
     above = marks[0] not in "\u0323\u0327\u0331"
