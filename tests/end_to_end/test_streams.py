@@ -127,12 +127,11 @@ def test_a_reader_that_goes_changes_no_exit_code(suite: Path, tmp_path: Path) ->
     assert len(list((tmp_path / "home" / "runs").iterdir())) == 1
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-def test_signs_that_a_terminal_lacks_are_escaped(encoding: str) -> None:
+def test_signs_that_a_terminal_lacks_are_escaped() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "harness", "data", "show", "atlas"],
         capture_output=True,
-        env={**os.environ, "PYTHONIOENCODING": encoding},
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
     )
     assert done.returncode == 0, done.stderr
     assert rb"\u0160" in done.stdout  # of a city in Lithuania
