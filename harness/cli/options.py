@@ -10,6 +10,7 @@ import typer
 from harness.errors import ConfigError
 
 __all__ = [
+    "MOST_SEED",
     "AllowNames",
     "AsJson",
     "Device",
@@ -22,6 +23,8 @@ __all__ = [
     "chosen_seeds",
 ]
 
+MOST_SEED = 2**63 - 1
+"""Greatest seed: databases have no greater integer."""
 MOST_SEEDS = 10_000
 """Longest range of --seeds; a slip of the finger must not fill the memory."""
 

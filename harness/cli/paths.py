@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from harness.environment import results_folder
 
 __all__ = ["home"]
 
 
 def home(given: Path | None = None) -> Path:
     """Return the results folder: ``--home``, else ``$HARNESS_HOME``, else ``results``."""
-    return given or Path(os.environ.get("HARNESS_HOME") or "results")
+    return results_folder(given)

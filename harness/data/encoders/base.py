@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from harness import environment
 from harness.data.features import FeatureTable
 from harness.data.progress import report_progress
 from harness.errors import DataError, MachineError
@@ -150,11 +151,8 @@ ENCODERS: Registry[type[Encoder[Any]]] = Registry("encoder")
 
 
 def cache_folder() -> Path:
-    """Return ``$HARNESS_CACHE/features``, else ``features`` in the user's cache of "harness"."""
-    import platformdirs
-
-    root = os.environ.get("HARNESS_CACHE")
-    return (Path(root) if root else platformdirs.user_cache_path("harness")) / "features"
+    """Return the folder of encoded features (it need not exist)."""
+    return environment.cache_folder() / "features"
 
 
 def inputs_sha256(inputs: Sequence[Any]) -> str:
