@@ -1,4 +1,4 @@
-"""SizeGrowth of the stages of a step with each size, beside the paper's claims: table and figure.
+"""Growth of the stages of a step with each size, beside the paper's claims: table and figure.
 
 An exponent is the slope of logarithms over all sizes, with Student's 95 % interval
 (``harness.bench.exponents``).

@@ -257,7 +257,7 @@ class _Protocols:
                 *leak_notes_of(self.datasets, self.results.results),
             ),
             baseline=OWN,
-            row_title="ProtocolRule",
+            row_title="Rule",
         )
 
     def kept_epoch(self) -> str:
