@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,6 @@ __all__ = [
     "gather",
     "protocol_of",
     "selected_datasets",
-    "shortened",
     "tested_suite",
 ]
 
@@ -171,8 +169,3 @@ def selected_datasets(results: SuiteResults, selection: Selection) -> tuple[str,
             )
     selected = {name.lower() for name in selection.datasets}
     return tuple(name for low, name in datasets.items() if not selected or low in selected)
-
-
-def shortened(text: str, width: int) -> str:
-    """Return a name that fits in a column's title."""
-    return textwrap.shorten(text, width, placeholder="…") if " " in text else text[:width]

@@ -117,24 +117,30 @@ def _line(panel: Axes, figure: SweepFigure, position: int, order: int) -> None:
     """Add one dataset's line, its band and its published values to a panel."""
     cells = [row.cells[position] for row in figure.table.rows]
     coordinates = _coordinates(figure.definition.x, [x for x, _ in figure.points])
-    style: dict[str, Any] = {
-        "color": COLOURS[order % len(COLOURS)],
-        "marker": MARKERS[order % len(MARKERS)],
-    }
+    style = _style(order)
     title = figure.table.columns[position].dataset_title
     measured = [
         (x, c.value, c) for x, c in zip(coordinates, cells, strict=True) if c.value is not None
     ]
     if measured:
         xs, ys, _ = zip(*measured, strict=True)
-        panel.plot(xs, ys, linestyle=DASHES[order % len(DASHES)], label=title, **style)
+        panel.plot(xs, ys, label=title, **style)
         low, high = zip(*(_interval(cell) for *_, cell in measured), strict=True)
         panel.fill_between(xs, low, high, color=style["color"], alpha=0.18, linewidth=0)
     published = [(x, c.published) for x, c in zip(coordinates, cells, strict=True) if c.published]
     if published:
         xs, ys = zip(*published, strict=True)
         label = f"{title}, paper"
-        panel.plot(xs, ys, linestyle="none", markerfacecolor="white", label=label, **style)
+        panel.plot(xs, ys, markerfacecolor="white", label=label, **style | {"linestyle": "none"})
+
+
+def _style(order: int) -> dict[str, Any]:
+    """Return colour, marker and dashes of a line, by its position in the legend."""
+    return {
+        "color": COLOURS[order % len(COLOURS)],
+        "marker": MARKERS[order % len(MARKERS)],
+        "linestyle": DASHES[order % len(DASHES)],
+    }
 
 
 def _interval(cell: TableCell) -> tuple[float, float]:
@@ -339,10 +345,9 @@ def _growth_panel(panel: Axes, lines: Sequence[StageLine], factor: Factor) -> No
             xs,
             ys,
             label=label,
-            color=COLOURS[order % len(COLOURS)],
-            marker=MARKERS[order % len(MARKERS)],
             markersize=3,
             linewidth=0.9,
+            **_style(order) | {"linestyle": "-"},
         )
         if line.claim and growth.claimed is not None:
             guides.setdefault(
@@ -405,13 +410,8 @@ def robustness(figure: Robustness) -> Picture:
 def _styles(panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
     """Return the style of each row, the same in all panels."""
     curves = {curve.label: curve for panel in panels for curve in panel.curves}
-    styles: dict[str, dict[str, Any]] = {}
-    for order, label in enumerate(name for name, curve in curves.items() if not curve.fixed):
-        styles[label] = {
-            "color": COLOURS[order % len(COLOURS)],
-            "marker": MARKERS[order % len(MARKERS)],
-            "linestyle": DASHES[order % len(DASHES)],
-        }
+    varying = [label for label, curve in curves.items() if not curve.fixed]
+    styles = {label: _style(order) for order, label in enumerate(varying)}
     reference = {"color": "0.25", "linestyle": (0, (1, 1.5)), "linewidth": 0.9}
     return {label: styles.get(label, reference) for label in curves}
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from harness.analysis.statistics import SeedSummary, half_width
+from harness.evaluation.metrics import METRICS
 
 __all__ = [
     "Column",
@@ -105,6 +106,17 @@ class Column:
     split: str = "test"
     decimals: int = 2
     source: str = ""
+
+    @classmethod
+    def of_metric(cls, name: str, **fields: Any) -> Column:
+        """Make the column of a metric; further fields may replace its title and bucket."""
+        metric = METRICS[name]
+        return cls(
+            metric=name,
+            higher_is_better=metric.higher_is_better,
+            decimals=metric.decimals,
+            **{"title": metric.title, "bucket": "all"} | fields,
+        )
 
     @property
     def measure(self) -> tuple[str, ...]:

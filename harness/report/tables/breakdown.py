@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,6 @@ from harness.analysis.stored_ranks import (
     gather,
     protocol_of,
     selected_datasets,
-    shortened,
     tested_suite,
 )
 from harness.data.load import Dataset, load
@@ -147,16 +147,13 @@ class _Breakdown:
             )
 
     def columns(self, division: _Division) -> Iterator[Column]:
-        metric = METRICS[self.metric]
         for name, count in zip(division.labels.names, division.counts, strict=True):
-            yield Column(
+            yield Column.of_metric(
+                self.metric,
                 dataset=division.title,
                 dataset_title=division.title,
-                metric=self.metric,
                 bucket=name,
-                title=f"{shortened(name, TITLE_WIDTH)} ({count:,})",
-                higher_is_better=metric.higher_is_better,
-                decimals=metric.decimals,
+                title=f"{_shortened(name, TITLE_WIDTH)} ({count:,})",
             )
 
     def cells(self, name: str, division: _Division) -> Iterator[TableCell]:
@@ -214,3 +211,8 @@ def _filled(labels: Labels, run: Outcome) -> tuple[Labels, tuple[int, ...]]:
         labels, names=tuple(names), of={side: position[codes] for side, codes in labels.of.items()}
     )
     return merged, tuple(sizes)
+
+
+def _shortened(text: str, width: int) -> str:
+    """Return a name that fits in a column's title."""
+    return textwrap.shorten(text, width, placeholder="…") if " " in text else text[:width]

@@ -243,7 +243,9 @@ class _Protocols:
             name="protocols",
             title=f"The same runs under other rules: suite {self.results.suite}",
             columns=tuple(
-                _column(dataset, metric) for dataset in self.datasets for metric in SHOWN
+                Column.of_metric(metric, dataset=dataset, dataset_title=dataset_title(dataset))
+                for dataset in self.datasets
+                for metric in SHOWN
             ),
             rows=rows,
             notes=(
@@ -330,9 +332,3 @@ class _Protocols:
 def _select_of(run: Outcome) -> str:
     """Return the run's ``training.select``."""
     return TrainingSpec.model_validate(run.spec.get("training", {})).select
-
-
-def _column(dataset: str, metric: str) -> Column:
-    shown_metric = METRICS[metric]
-    title = dataset_title(dataset)
-    return Column(dataset, title, metric, "all", shown_metric.title, shown_metric.higher_is_better)

@@ -361,15 +361,13 @@ def _column(dataset: DatasetSpec, leader: DatasetSpec, text: str) -> Column:
     titles += [dataset.title] if dataset is not leader else []
     # A dataset that was to stand beside one that is not shown goes by its name.
     block = leader.name if leader.against else leader.title or leader.name
-    return Column(
+    return Column.of_metric(
+        name,
         dataset=dataset.name,
         dataset_title=block,
-        metric=name,
         bucket=bucket,
         title=" ".join(filter(None, titles)),
-        higher_is_better=metric.higher_is_better,
         split=split if metric.source == "metrics" else "",
-        decimals=metric.decimals,
     )
 
 
