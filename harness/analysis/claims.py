@@ -47,7 +47,7 @@ def _ranked(text: str) -> str:
 
 
 class Claim(Config):
-    """One sentence, and what has to hold for it."""
+    """One sentence, and the difference that supports it."""
 
     claim: Annotated[str, Field(min_length=1)]
     """The sentence."""

@@ -146,7 +146,7 @@ class Results:
 
 
 def only_validated(results: Sequence[RowResult]) -> bool:
-    """Tell whether a study has runs of a suite, none of which was chosen to be tested."""
+    """Tell whether a suite has runs of a study alone, none of them tested."""
     return any(r.untested for r in results) and all(r.untested or not r.planned for r in results)
 
 

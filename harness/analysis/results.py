@@ -29,9 +29,9 @@ class SeedRun:
 
     Attributes:
         seed, run_id: which run; the id is "" when none is planned.
-        record: what it left; None when it was not run, or cannot be read.
+        record: its record; None when it was not run, or cannot be read.
         reason: why none is planned.
-        damage: what keeps its record from being read, and what to do about it.
+        damage: error of a record that cannot be read, with the command that helps.
     """
 
     seed: int
@@ -68,7 +68,7 @@ class RowResult:
     features: str
     runs: tuple[SeedRun, ...]
     tried: int = 0
-    """Trials of which it is the best by validation; 0 where nothing was searched."""
+    """Number of trials that it is the best of, by validation; 0 where nothing was searched."""
 
     @cached_property
     def records(self) -> tuple[Outcome, ...]:
@@ -131,7 +131,7 @@ class SuiteResults:
     Attributes:
         suite, variant: its name, and the digest of ``--set``.
         results: row by row, dataset by dataset.
-        source: what the user calls it on the command line, a file or a name; "" when not known.
+        source: file or name of the suite on the command line; "" when not known.
         unplaced: dataset (lower case) -> why runs of the suite on it have no place in a figure.
         searched: it is known to be a study.
 
@@ -162,7 +162,7 @@ class SuiteResults:
 
     @property
     def test_command(self) -> str:
-        """The command that tests what is only validated."""
+        """The command that tests the runs that are only validated."""
         if not self.is_study:
             return self.command
         variant = f" --variant {self.variant}" if self.variant else ""

@@ -4,7 +4,7 @@ A side is a row of a suite, ``SUITE:ROW`` (``main:MoCME``), or runs, ``RUN`` or 
 
 * SUITE is a suite of the store or an alias (a table of ``harness report``); ``SUITE@VARIANT`` means
   the runs of a suite with ``--set``, by the digest that ``harness run`` printed.
-* ROW is a row's label in any case, or a registered model of which the suite has one row.
+* ROW is a row's label in any case, or a registered model with one row in the suite.
 * RUN is a run's id or its beginning; several runs are the seeds of one setting.
 """
 
@@ -38,8 +38,8 @@ class Side:
     """One side of a comparison: the runs of a row on a dataset, or runs that were named.
 
     Attributes:
-        text: what the user called it.
-        source: where it is from ("suite main_table", "runs 3f2a..., 91bc...").
+        text: name that the user gave.
+        source: its origin ("suite main_table", "runs 3f2a..., 91bc...").
         result: its runs by seed.
     """
 
@@ -147,7 +147,7 @@ def _with_seeds(result: RowResult, seeds: Collection[int] | None) -> RowResult:
 
 
 def _suite(stored: StoredSuites, text: str, name: str, variant: str) -> str:
-    """Return the suite that is meant, of which the store has the variant."""
+    """Return the suite of a name; the store has its variant."""
     stored_variants = {(suite, of) for suite, of, _ in stored.store.blocks()}
     suites = {suite for suite, _ in stored_variants}
     if name not in suites:
@@ -248,7 +248,7 @@ def _identity(record: Outcome) -> dict[str, Any]:
 
 
 def _dataset(first: OnDatasets, second: OnDatasets, requested: str) -> str:
-    """Return the dataset that is meant: the one asked for, or the only one that both have."""
+    """Return the requested dataset, or the only one that both sides have."""
     if requested:
         for side in (first, second):
             if requested.lower() not in {name.lower() for name in side}:

@@ -128,7 +128,7 @@ def over_both(d: Array) -> Finding:
     mean = d.mean((-2, -1))
     variance, seeds = _variance(_mean_squares(d), d.shape[-2], d.shape[-1])
     with np.errstate(invalid="ignore", divide="ignore"):
-        # Seeds that agree have no variance: what is left is that of the triples.
+        # Seeds that agree have no variance; only that of the triples remains.
         degrees = np.minimum(_degrees(variance, seeds, d.shape[-2]), d.shape[-1] - 1)
         t = np.abs(mean) / np.sqrt(variance)
     p = np.where(variance > 0, 2 * stats.t.sf(t, degrees), mean == 0)[()].astype(float)
@@ -337,7 +337,7 @@ def _variance(squares: Squares, seeds: int, triples: int) -> tuple[Any, Any]:
 
 
 def _degrees(variance: Any, seeds: Any, n: int) -> Any:
-    """Return the degrees of freedom of a variance of which a part is from n seeds (Hillis 2007)."""
+    """Return the degrees of freedom of a variance that is partly from n seeds (Hillis 2007)."""
     return variance**2 * (n - 1) / seeds**2
 
 

@@ -1,4 +1,4 @@
-"""The stored ranks of the runs of a table, and why some have none."""
+"""Stored ranks of the runs of a table, with the reasons why some have none."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Gathered:
     Attributes:
         values: seed -> value.
         runs: their ids.
-        problems: what is wrong -> ids of the runs with which it is.
+        problems: problem -> ids of the runs that have it.
     """
 
     values: dict[int, float] = field(default_factory=dict)

@@ -1,1 +1,1 @@
-"""Tables of what the store holds, beside what was published."""
+"""Tables and figures of stored results, beside published figures."""

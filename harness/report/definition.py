@@ -1,4 +1,4 @@
-"""The typed form of ``reports/*.yaml``: which rows and columns a table has, what a figure shows."""
+"""Definitions of tables and figures, the typed form of ``reports/*.yaml``."""
 
 from __future__ import annotations
 

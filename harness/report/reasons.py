@@ -24,7 +24,7 @@ def missing_reason(
         definition: the table.
         spec: the row.
         column: the column.
-        results: what the store holds of the suite.
+        results: stored results of the suite.
         target: published MRR in percent, None where none is printed.
     """
     result = results.find(spec.label, column.dataset)
@@ -74,7 +74,7 @@ def _not_planned(
         return f"not run: {missing}"
     if results.is_study and spec.label.lower() in map(str.lower, definition.floors):
         return "learns nothing: there is nothing to search"
-    if not results.results or results.is_study:  # what a study tries next is not planned
+    if not results.results or results.is_study:  # a study does not plan its next trials
         return _not_run(results, "")
     return f"not planned when suite '{definition.suite}' was last run"
 

@@ -1,4 +1,4 @@
-"""The table as a value: what it says, not how it looks.
+"""The table as a value, independent of its printed form.
 
 Values are in the printed unit (percent for MRR, Hit@k and AMRI; ranks for MR).
 """
@@ -91,8 +91,8 @@ class Column:
         metric: name in the records ("hits@1").
         bucket: part of the test split ("all", "warm", "cold").
         title: as printed ("Hit@1", "MRR cold").
-        higher_is_better: False for ranks, None for what is neither good nor bad.
-        split: "test" or "valid"; "" for what is not over queries.
+        higher_is_better: False for ranks, None for numbers that are neither good nor bad.
+        split: "test" or "valid"; "" for numbers that are not over queries.
         decimals: digits behind the point.
         source: title of the suite or study, where several stand side by side; "" otherwise.
     """

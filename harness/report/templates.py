@@ -39,7 +39,7 @@ def html(tables: Sequence[Table], pictures: Mapping[str, str] = MappingProxyType
     """Return one page without outside references, light and dark.
 
     Args:
-        tables: what it shows.
+        tables: tables of the page.
         pictures: SVG files that stand above tables, by the table's name.
     """
     svg = {name: picture[picture.find("<svg") :] for name, picture in pictures.items()}
@@ -59,7 +59,7 @@ def latex(table: Table) -> str:
 def latex_figure(figure: Figure) -> str:
     r"""Return a ``figure`` float for ``\input``; needs graphicx, amssymb and the file ``NAME.pdf``.
 
-    The caption is the title, what the marks mean, and the notes of the data.
+    The caption is the title, the meaning of the marks, and the notes of the data.
     """
     table = figure.table
     source = [f"Published: {table.source}."] if table.source else []

@@ -68,7 +68,7 @@ def page(
         tables, figures: names of what to show; with neither, those of all suites in the store.
         runs: folder of the run folders, which hold the ranks.
         created: when the page is created, as printed on it.
-        say: is told what is being done.
+        say: receives a description of each step.
 
     Raises:
         ConfigError: there is no such table, a definition holds a mistake, or no table has the
@@ -136,7 +136,7 @@ class _Builder:
         )
         return Page(html + "\n", len(self.tables), len(self.figures), len(self.run_ids))
 
-    # --- what is shown ------------------------------------------------------------------------
+    # --- tables and figures ----------------------------------------------------------------------
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -145,7 +145,7 @@ class _Builder:
 
     @cached_property
     def suites(self) -> set[str]:
-        """The suites of what is named, all that have runs when nothing is."""
+        """Suites of the requested tables and figures; all with runs when none is requested."""
         if self.names:
             return {suite for name in self.names for suite in suites_of(self.store, name)}
         return {cell.suite for cell in self.cells}
@@ -179,7 +179,7 @@ class _Builder:
 
     @cached_property
     def statistics(self) -> list[Section]:
-        """The tables of the datasets, unless others were asked for; without those that fail."""
+        """Tables of the datasets, unless tables were requested by name; without those that fail."""
         if self.names:
             return []
         self.say("reading the datasets")
@@ -201,7 +201,7 @@ class _Builder:
     def title(self) -> str:
         return self.sections[0].title if len(self.sections) == 1 else "Results"
 
-    # --- what is behind it --------------------------------------------------------------------
+    # --- runs behind the numbers ------------------------------------------------------------------
 
     @cached_property
     def groups(self) -> list[_Group]:
@@ -287,7 +287,7 @@ class _Builder:
             audits.append(audit(name, titles[name], run_digests))
         return audits
 
-    # --- what the store holds of it -----------------------------------------------------------
+    # --- records of the store ---------------------------------------------------------
 
     @cached_property
     def cells(self) -> Sequence[Cell]:

@@ -67,7 +67,7 @@ class Chart:
     """Lines or bars over one pair of axes.
 
     Attributes:
-        title: what y is.
+        title: title of y.
         description: the same in words for those who do not see it.
         x, y: ticks.
         lines: in the order of the legend.
@@ -111,7 +111,7 @@ def bars(title: str, names: Sequence[str], series: Sequence[Sequence[float]]) ->
     """Return a chart of shares by bins of ranks.
 
     Args:
-        title: what is counted.
+        title: title of the counts.
         names: of the series.
         series: of each, the share in every bin of ``BINS`` and above (fractions); empty bins at
             the end are left out.

@@ -30,7 +30,7 @@ class DataAudit:
         differs: True when the files here are not those that the runs saw.
         errors: what must not be: a file that is missing or was changed.
         headline: what train gives away of valid and test, in a sentence.
-        notes: what the dataset's card says of it.
+        notes: notes on the dataset's card.
         sizes, modalities: counts, published ones beside those of the files.
         counted: title, table and what stands below it, of the audit.
         files: path and state; () for datasets that ship with the package.

@@ -19,7 +19,7 @@ class MeasurementDetails:
     Attributes:
         anchor: id of the element.
         suite, benchmark_id: of the measurement.
-        samples: what was measured at which sizes, medians and ranges of the turns.
+        samples: stages and sizes with medians and ranges over the rounds.
         settings: of the suite.
         environment: provenance.
         commands: what measures again; () for files of another program.

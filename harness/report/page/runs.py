@@ -23,7 +23,7 @@ CURVES = (
     ("valid_mrr", "Validation MRR by epoch, percent", 100.0),
     ("loss", "Training loss by epoch", 1.0),
 )
-"""Key in the history, title and factor of what is drawn by epoch."""
+"""Key in the history, title and factor of the curves by epoch."""
 
 Row = tuple[str, ...]
 
@@ -63,7 +63,7 @@ class RunGroup:
         locations: where the numbers stand.
         dataset, features, model: of all runs.
         headline: metric and "mean ± sd" of the test split.
-        notes: footnotes of the cells, and what the runs say of their data.
+        notes: footnotes of the cells, and notes of the runs on their data.
         measures: headings of the seeds' values.
         seeds: run by run.
         subsets: metrics by split, side and bucket, over the seeds.
@@ -71,7 +71,7 @@ class RunGroup:
         ranks: summary of the stored ranks, or the reason why there is none.
         settings: all settings as they were stored.
         changed: those that differ from the defaults; None when they do not fit this version.
-        diagnostics: what the model said of itself, by seed.
+        diagnostics: model diagnostics by seed.
         environment: provenance; a column per run where runs differ.
     """
 
@@ -105,7 +105,7 @@ class RunGroup:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that failed; ``rows`` says which rows of which suites it is missing in."""
+    """A failed run; ``rows`` are the rows of suites that lack it."""
 
     anchor: str
     record: RunRecord

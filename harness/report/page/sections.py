@@ -21,9 +21,9 @@ class Section:
         anchor: id of the element.
         layout: the table.
         blocks: its datasets one by one.
-        picture: what a browser shows of a figure, as a URI that holds it; "" for a table.
+        picture: picture of a figure as a data URI; "" for a table.
         wide: whether the picture is as wide as a page.
-        legend: what the marks of the picture mean.
+        legend: meaning of the marks of the picture.
         why_empty: why a figure has no picture.
     """
 

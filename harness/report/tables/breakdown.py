@@ -38,7 +38,7 @@ TITLE_WIDTH = 28
 
 @dataclass(frozen=True)
 class _Division:
-    """A dataset, with a feature set where buckets are told by it, divided into buckets.
+    """A dataset divided into buckets, with a feature set where the buckets depend on it.
 
     Attributes:
         name, title: of the dataset, and as printed above its columns.

@@ -84,7 +84,7 @@ class StageLine:
 
     Attributes:
         spec: which stage.
-        claim: what the paper says of it, or None.
+        claim: the paper's claim about it, or None.
         base: its sample at the sizes that are held; None when not measured.
         growth: by factor, of those that the stage depends on.
     """

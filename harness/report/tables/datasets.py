@@ -1,4 +1,4 @@
-"""The table of the datasets: what is published of them beside what their files hold.
+"""The table of the datasets: published statistics beside those of the files.
 
 Each dataset has a row per stage; a further stage (after cleaning, say) is a further entry of
 ``STAGES``.
@@ -52,7 +52,7 @@ def datasets_table(
 
 @dataclass(frozen=True)
 class _Dataset:
-    """A dataset and what the paper says of it."""
+    """A dataset and its published statistics."""
 
     source: DatasetSource
     paper: Published

@@ -78,7 +78,7 @@ class RankedRun:
 
 
 Value = float | str
-"""A metric under a rule as a fraction, or what is needed to know it."""
+"""A metric under a rule as a fraction, or the reason why it is not known."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def raw(run: RankedRun, metric: str) -> Value:
 
 
 def _sealed(run: RankedRun) -> Mapping[int, shadow.Shadow] | str:
-    """Return the test ranks of every validation, or what is needed to have them."""
+    """Return the test ranks of every validation, or the reason why there are none."""
     if not run.validated:
         return UNTRAINED
     missing = [epoch for epoch in run.validated if epoch not in run.epochs]

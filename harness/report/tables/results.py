@@ -47,7 +47,7 @@ def assemble(
     Args:
         definition: rows, datasets and metrics to show; the suite's further rows are appended.
         published: figures for the rows that name some.
-        results: what the store holds of the definition's suite.
+        results: stored results of the definition's suite.
         test: tests the hypotheses behind the marks; nothing is marked without.
         specs: the rows to show, with the notes of each cell at the cell; ``row_specs`` when not
             given, with notes that all values of a row share at its label.
@@ -348,7 +348,7 @@ FOREIGN = {
     "ranks": "scored elsewhere, ranks not checked",
     "scores": "scored elsewhere; the scores were ranked here",
 }
-"""Said of what another code base made, by what it gave."""
+"""Notes on rows of another code base, by the kind of their file."""
 NO_FEATURE_TEXT = "structure only (features 'none')"
 SPLITS = {"test": "Test", "valid": "Validation"}
 

@@ -99,8 +99,8 @@ class Robustness(Figure):
     """A suite's runs by condition and amount.
 
     Attributes:
-        definition: what is shown.
-        results: what the store holds of the suite, of the datasets shown.
+        definition: metric, conditions and weights.
+        results: stored results of the suite on the datasets shown.
     """
 
     definition: RobustnessDefinition

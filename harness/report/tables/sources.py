@@ -19,8 +19,8 @@ class Source:
     """One suite or study of the table.
 
     Attributes:
-        spec: which, and what is said of it.
-        results: what the store holds of it; of a study the best trials.
+        spec: suite or study, with its title and note.
+        results: its stored results; of a study the best trials.
         test: tests the hypotheses behind its marks; nothing is marked without.
     """
 
