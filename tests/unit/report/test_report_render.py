@@ -119,7 +119,7 @@ def test_unknown_format_offers_the_nearest() -> None:
 # --- text -------------------------------------------------------------------------------
 
 words = st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=40)
-numbers = st.floats(-99999, 99999, allow_nan=False)
+numbers = st.floats(-9999, 9999, allow_nan=False)
 
 
 @st.composite
