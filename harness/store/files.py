@@ -6,9 +6,6 @@ A run folder ``<home>/runs/<run_id>/`` holds ``record.json`` and ``ranks.npz``.
 from __future__ import annotations
 
 import json
-import os
-import stat
-import tempfile
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +17,7 @@ from harness.store.benchmarks import BENCHMARK_VERSION, BenchmarkRecord
 from harness.store.failures import disk_error, make_folder
 from harness.store.records import RECORD_VERSION, RunRecord
 from harness.store.rows import first_problem
+from harness.writing import replacing
 
 __all__ = [
     "RANKS",
@@ -136,17 +134,7 @@ def write_whole(path: Path, content: bytes) -> None:
         if path.exists() and not path.is_file():
             path.write_bytes(content)
             return
-        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(mode)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with replacing(path) as file:
+            file.write(content)
     except OSError as error:
         raise disk_error(path, error) from error
