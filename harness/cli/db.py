@@ -114,7 +114,7 @@ def check(results: Home = None, as_json: AsJson = False) -> None:
     """
     from harness import audit
     from harness.evaluation import shadow
-    from harness.store.files import RANKS
+    from harness.store.files import RANKS, run_ids, unreadable_records
 
     runs = home(results) / "runs"
     with opened(results) as store:
@@ -127,7 +127,7 @@ def check(results: Home = None, as_json: AsJson = False) -> None:
                 sealed = audit.sealed_problems(record, own / shadow.FOLDER, own / RANKS)
                 return audit.problems(record, own / RANKS) + sealed
 
-            problems = store.check(look)
+            problems = [*store.check(look), *unreadable_records(runs, run_ids(runs)).values()]
     without = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
     if as_json:
         found = {"runs": len(ids), "without_ranks": without, "problems": list(problems)}

@@ -136,6 +136,7 @@ def _collecting_nothing() -> Iterator[None]:
 def _write_all(results: Path, out: Path, selection: Selection) -> None:
     """Write all artefacts to a folder, say what came of each."""
     from harness.report.everything import artefacts
+    from harness.store.files import write_below
 
     store = _open(results)
     failed = []
@@ -143,7 +144,7 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
         with comparing(store, results) as comparer:
             for artefact in artefacts(store, selection, comparer):
                 for name, contents in artefact.files.items():
-                    _write(out / name, contents)
+                    write_below(out, name, _encoded(contents))
                 if artefact.error:
                     failed.append(artefact.error)
                     typer.echo(f"{artefact.name}: {artefact.error}", err=True)
@@ -349,4 +350,8 @@ def _tell_untested(study: str) -> None:
 def _write(path: Path, contents: str | bytes) -> None:
     from harness.store.files import write_whole
 
-    write_whole(path, contents.encode() if isinstance(contents, str) else contents)
+    write_whole(path, _encoded(contents))
+
+
+def _encoded(contents: str | bytes) -> bytes:
+    return contents.encode() if isinstance(contents, str) else contents

@@ -16,7 +16,7 @@ from harness.cli.executing import execute, raise_failed
 from harness.cli.options import AsJson, Device, Home, Models, Only, SetValues, Threads, Workers
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
-from harness.errors import ConfigError, RunError
+from harness.errors import ConfigError
 
 if TYPE_CHECKING:
     from harness.cli.progress import Bars, Lines
@@ -267,7 +267,7 @@ def _chosen(
 
 @contextlib.contextmanager
 def _opened(place: Path, suite: str) -> Iterator[SqlStore]:
-    """Open the results, and let no other command work on the same study meanwhile."""
+    """Open the results when no other command works on the same study; wait for one that does."""
     from filelock import FileLock, Timeout
 
     from harness.store import DATABASE, open_store
@@ -275,11 +275,16 @@ def _opened(place: Path, suite: str) -> Iterator[SqlStore]:
 
     store = open_store(place / DATABASE)
     with contextlib.closing(store):
+        lock = FileLock(place / f"study-{suite}.lock", mode=0o666)  # less the umask
         try:
-            with FileLock(place / f"study-{suite}.lock", timeout=0):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                print(f"study {suite} is being run elsewhere; waiting for it", file=sys.stderr)
+                lock.acquire()
+            with lock:
+                lock.release()  # the lock counts how often it was acquired
                 yield store
-        except Timeout:
-            raise RunError(f"another process is at work on study '{suite}' in {place}") from None
         except OSError as error:
             raise disk_error(place, error) from error
 
@@ -410,15 +415,17 @@ class _Work:
     def _execute(self, jobs: Sequence[Job], screen: Lines | Bars, *, retry_failed: bool) -> Summary:
         from harness.execution.scheduler import pending
 
-        to_run, _, _ = pending(jobs, self.store, retry_failed=retry_failed)
-        return execute(
-            to_run,
+        state = pending(jobs, self.store, retry_failed=retry_failed)
+        summary = execute(
+            state.to_run,
             self.store,
             self.executor,
             screen,
             workers=self.workers,
             should_stop=self.should_stop,
         )
+        summary.failed[:0] = state.unreadable
+        return summary
 
 
 def _identified(plan: Plan, runs: Sequence[PlannedRun]) -> tuple[tuple[str, PlannedRun], ...]:

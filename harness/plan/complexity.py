@@ -11,10 +11,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from harness.config.base import Config
+from harness.config.base import NAME, Config
 from harness.config.yaml_source import read_yaml, validate
 from harness.errors import ConfigError
-from harness.plan.suite import NAME
 
 __all__ = [
     "DEPENDS_ON",

@@ -56,12 +56,19 @@ def not_a_database(place: str) -> str:
     return f"{place}: not a database; move it away, or {ELSEWHERE}"
 
 
-def explain(place: str, error: BaseException) -> MachineError | StoreError:
+IMPORT = "harness db import results/records"
+"""Command that makes a result database again."""
+
+
+def explain(
+    place: str, error: BaseException, *, rebuild: str = IMPORT
+) -> MachineError | StoreError:
     """Return the error to raise for one of the database driver's.
 
     Args:
         place: file of the database.
         error: what the driver raised; SQLite's carry the name of their code.
+        rebuild: command that makes the database again when it is lost.
     """
     code = getattr(error, "sqlite_errorname", "")
     if code == "SQLITE_FULL":
@@ -74,9 +81,9 @@ def explain(place: str, error: BaseException) -> MachineError | StoreError:
         return StoreError(f"{place}: another process has been writing for {WAIT} s; try again")
     if code == "SQLITE_NOTADB":
         return StoreError(not_a_database(place))
-    if code.startswith("SQLITE_CORRUPT"):
+    if code.startswith("SQLITE_CORRUPT") or isinstance(error, UnicodeDecodeError):
         return StoreError(
             f"{place}: the database is damaged ({error}); move it away and rebuild it with: "
-            "harness db import results/records"
+            f"{rebuild}"
         )
     return StoreError(f"{place}: {error}")

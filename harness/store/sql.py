@@ -7,6 +7,8 @@ shares, and what only SQLite knows is asked of SQLite alone.
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
+from harness.config.base import NAME
 from harness.errors import StoreError
 from harness.store import migrations
 from harness.store.base import STAGE, TOLD, DamagedRecords, check_plan, supersedes, takes_place
@@ -230,7 +233,7 @@ class SqlStore:
         columns = (CellRow.suite, CellRow.variant, CellRow.dataset)
         with self._read() as connection:
             found = connection.execute(select(*columns).distinct()).all()
-            if not all(isinstance(name, str) for row in found for name in row):
+            if not all(map(_sound_block, found)):
                 _sound_cells(connection)  # says which place is damaged
             return sorted((suite, variant, dataset) for suite, variant, dataset in found)
 
@@ -352,7 +355,9 @@ def _cells(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Ce
             problems.append(
                 f"suite {row['suite']}, row {row['label']} on {row['dataset']}: the stored place "
                 f"is damaged: {first_problem(error)}; plan it anew with: "
-                f"harness run {row['suite']}" + " --set ..." * bool(row["variant"])
+                f"harness run {shlex.quote(str(row['suite']))}"
+                + " --set ..."
+                * bool(row["variant"])
             )
     return cells, problems
 
@@ -367,6 +372,13 @@ def _sound_cells(connection: Connection, *where: ColumnElement[bool]) -> list[Ce
     if problems:
         raise StoreError("\n".join(problems[:TOLD]))
     return cells
+
+
+def _sound_block(block: Sequence[object]) -> bool:
+    """Tell whether the suite, the variant and the dataset of cells can be those of a suite."""
+    if not all(isinstance(name, str) for name in block):
+        return False
+    return all(re.fullmatch(NAME, str(name)) for name in block[:2] if name)
 
 
 def _at(cell: Cell) -> list[ColumnElement[bool]]:
@@ -449,6 +461,8 @@ def _check_place(url: URL, *, create: bool) -> None:
         make_folder(path.parent, ELSEWHERE)
         with Path(f"{path}.lock").open("a"):  # waiting for a lock never says that it cannot be made
             pass
+        if create:
+            path.touch()  # SQLite would make a file that the umask cannot make writable for a group
         if path.exists() and path.stat().st_size:
             with path.open("rb") as file:
                 # SQLite takes a file of a few bytes for an empty database, and overwrites it.
@@ -568,7 +582,7 @@ def _explained(url: URL) -> Iterator[None]:
         raise StoreError(f"{_place(url)}: another process holds {_place(url)}.lock") from None
     except DBAPIError as error:
         raise explain(_place(url), error.orig or error) from error
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter of a damaged schema
         raise explain(_place(url), error) from error
     except OSError as error:
         raise disk_error(Path(error.filename or _place(url)), error, ELSEWHERE) from error

@@ -42,6 +42,9 @@ __all__ = ["DATABASE", "SearchStudy", "Trial", "explained", "open_storage", "stu
 DATABASE = "studies.db"
 """File name of the database of studies, beside that of the results."""
 
+REBUILD = "harness study run SUITE, which trains nothing that is stored"
+"""What makes the database of studies again."""
+
 DATA = "the data, the features or how numbers are made"
 """What else an id of a run stands for than settings."""
 
@@ -54,12 +57,12 @@ def explained(place: Path) -> Iterator[None]:
     """Turn errors of Optuna's database into errors that say what to do."""
     try:
         yield
-    except SQLAlchemyError as error:
-        raise explain(str(place), getattr(error, "orig", None) or error) from error
+    except (SQLAlchemyError, UnicodeDecodeError) as error:
+        raise explain(str(place), getattr(error, "orig", None) or error, rebuild=REBUILD) from error
     except (OptunaError, RuntimeError) as error:
         cause = getattr(error.__cause__, "orig", None)
         if cause is not None:
-            raise explain(str(place), cause) from error
+            raise explain(str(place), cause, rebuild=REBUILD) from error
         raise StoreError(f"{place}: {error}") from error
 
 
@@ -80,6 +83,7 @@ def open_storage(home: Path, *, create: bool = True) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with explained(place):
         home.mkdir(parents=True, exist_ok=True)
+        place.touch()  # SQLite would make a file that the umask cannot make writable for a group
         timeout = {"connect_args": {"timeout": WAIT}}
         return RDBStorage(f"sqlite:///{place.resolve()}", engine_kwargs=timeout)
 
