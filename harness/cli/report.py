@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -209,14 +210,14 @@ class _Asked:
         """
         from datetime import datetime
 
-        from rich.console import Console
         from rich.text import Text
 
+        from harness.cli.screen import SafeConsole
         from harness.report.comparing import Comparer
         from harness.report.page import page
         from harness.report.templates import counted
 
-        with Console(stderr=True).status("") as status:
+        with SafeConsole(stderr=True).status("") as status:
 
             def say(doing: str) -> None:
                 status.update(Text(doing))  # names may hold what rich takes for markup
@@ -325,7 +326,7 @@ def _open(folder: Path) -> ResultStore:
     from harness.store.memory import MemoryStore
 
     database = folder / DATABASE
-    return open_store(database, create=False) if database.exists() else MemoryStore()
+    return open_store(database, create=False, write=False) if database.exists() else MemoryStore()
 
 
 def _names(given: list[str]) -> list[str]:
@@ -343,7 +344,7 @@ def _tell_variants(store: ResultStore, variant: str, suites: set[str]) -> None:
 
 def _tell_untested(study: str) -> None:
     """Say on stderr that a study is not shown, and where it is."""
-    shown = f"`harness study show {study}`"
+    shown = f"`harness study show {shlex.quote(study)}`"
     typer.echo(f"not shown: study {study}, none of whose trials was tested; {shown}", err=True)
 
 

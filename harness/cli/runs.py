@@ -114,7 +114,7 @@ def rm(
     from harness.store.files import run_ids
 
     runs = home(results) / "runs"
-    with opened(results) as store:
+    with opened(results, write=True) as store:
         folders = run_ids(runs)
         run_id = resolve_id(store, run, folders)
         folder = runs / run_id
@@ -159,7 +159,7 @@ def retest(
     from harness.store.base import resolve_id
     from harness.store.files import RANKS, RECORD, check_run_folder, write_record
 
-    with opened(results) as store:
+    with opened(results, write=True) as store:
         record = _record(store, resolve_id(store, run))
         check_run_folder(home(results) / "runs" / record.run_id)
         catalog.load_all(models or ())
@@ -187,7 +187,7 @@ def retry(
     from harness.store.files import RECORD, run_folder, run_ids, unreadable_records
 
     folder = home(results) / "runs"
-    with opened(results) as store:
+    with opened(results, write=True) as store:
         statuses, folders = store.statuses(), run_ids(folder)
         failed = [run_id for run_id, status in statuses.items() if status == "failed"]
         named = [resolve_id(store, text, folders) for text in runs or []]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -179,7 +180,7 @@ def export(
     found = search_results(place, name, variant)
     chosen = _chosen(found, only or [], [] if trial is None else [trial])
     target = source(onto).card.name if onto else ""
-    with contextlib.closing(open_store(place / DATABASE, create=False)) as store:
+    with contextlib.closing(open_store(place / DATABASE, create=False, write=False)) as store:
         text = study_text.fragment(chosen, found, store, onto=target)
     if out is None:
         typer.echo(text, nl=False)
@@ -275,8 +276,10 @@ def _opened(place: Path, suite: str) -> Iterator[SqlStore]:
 
     store = open_store(place / DATABASE)
     with contextlib.closing(store):
-        lock = FileLock(place / f"study-{suite}.lock", mode=0o666)  # less the umask
+        path = place / f"study-{suite}.lock"
+        lock = FileLock(path)
         try:
+            path.touch()  # with the permissions that the umask leaves
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -399,7 +402,7 @@ class _Work:
         if not records:
             raise ConfigError(
                 f"{search.place}: the store holds no run of trial {trial.number}; "
-                f"`harness study run {search.suite}` makes them"
+                f"`harness study run {shlex.quote(search.suite)}` makes them"
             )
         spec = RunSpec.model_validate(next(iter(records.values())).spec)
         for seed, run_id in trial.runs.items():

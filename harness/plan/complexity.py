@@ -5,6 +5,7 @@ It says ``measures: complexity``, by which it is told from a suite of runs.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -179,5 +180,7 @@ def load_complexity(path: Path) -> ComplexitySuite:
     """
     document = read_yaml(path)
     if not _measures(document.data):
-        raise ConfigError(f"{path}: a suite of runs, which `harness run {path}` executes")
+        raise ConfigError(
+            f"{path}: a suite of runs, which `harness run {shlex.quote(str(path))}` executes"
+        )
     return validate(document, ComplexitySuite)

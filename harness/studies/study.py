@@ -83,7 +83,8 @@ def open_storage(home: Path, *, create: bool = True) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with explained(place):
         home.mkdir(parents=True, exist_ok=True)
-        place.touch()  # SQLite would make a file that the umask cannot make writable for a group
+        if create:
+            place.touch()  # the file that SQLite makes ignores half of the umask
         timeout = {"connect_args": {"timeout": WAIT}}
         return RDBStorage(f"sqlite:///{place.resolve()}", engine_kwargs=timeout)
 
