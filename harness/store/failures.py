@@ -7,7 +7,15 @@ from pathlib import Path
 
 from harness.errors import MachineError, StoreError
 
-__all__ = ["ELSEWHERE", "WAIT", "disk_error", "explain", "make_folder", "not_a_database"]
+__all__ = [
+    "ELSEWHERE",
+    "WAIT",
+    "disk_error",
+    "explain",
+    "is_damaged",
+    "make_folder",
+    "not_a_database",
+]
 
 WAIT = 30
 """Seconds to wait for another process to finish writing."""
@@ -56,6 +64,18 @@ def not_a_database(place: str) -> str:
     return f"{place}: not a database; move it away, or {ELSEWHERE}"
 
 
+def is_damaged(place: str, error: BaseException, rebuild: str) -> str:
+    """Return what to say of a database that is damaged.
+
+    Args:
+        place: its file.
+        error: what a reader raised.
+        rebuild: command that makes it again.
+    """
+    said = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
+    return f"{place}: the database is damaged ({said}); move it away and rebuild it with: {rebuild}"
+
+
 IMPORT = "harness db import results/records"
 """Command that makes a result database again."""
 
@@ -82,8 +102,5 @@ def explain(
     if code == "SQLITE_NOTADB":
         return StoreError(not_a_database(place))
     if code.startswith("SQLITE_CORRUPT") or isinstance(error, UnicodeDecodeError):
-        return StoreError(
-            f"{place}: the database is damaged ({error}); move it away and rebuild it with: "
-            f"{rebuild}"
-        )
+        return StoreError(is_damaged(place, error, rebuild))
     return StoreError(f"{place}: {error}")

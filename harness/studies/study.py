@@ -8,6 +8,7 @@ the number of workers nor on where it was interrupted.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from harness.errors import ConfigError, InconsistentError, StoreError
 from harness.plan.expand import PlannedRun
 from harness.plan.search import Search
 from harness.plan.spec import changed_values
-from harness.store.failures import WAIT, explain
+from harness.store.failures import WAIT, explain, is_damaged
 from harness.store.records import RunRecord
 from harness.studies.space import (
     Curve,
@@ -37,7 +38,15 @@ from harness.studies.space import (
     suggest,
 )
 
-__all__ = ["DATABASE", "SearchStudy", "Trial", "explained", "open_storage", "study_name"]
+__all__ = [
+    "DATABASE",
+    "SearchStudy",
+    "Trial",
+    "damaged",
+    "explained",
+    "open_storage",
+    "study_name",
+]
 
 DATABASE = "studies.db"
 """File name of the database of studies, beside that of the results."""
@@ -57,13 +66,20 @@ def explained(place: Path) -> Iterator[None]:
     """Turn errors of Optuna's database into errors that say what to do."""
     try:
         yield
-    except (SQLAlchemyError, UnicodeDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:  # of the schema, of a value
+        raise damaged(place, error) from error
+    except SQLAlchemyError as error:
         raise explain(str(place), getattr(error, "orig", None) or error, rebuild=REBUILD) from error
     except (OptunaError, RuntimeError) as error:
         cause = getattr(error.__cause__, "orig", None)
         if cause is not None:
             raise explain(str(place), cause, rebuild=REBUILD) from error
         raise StoreError(f"{place}: {error}") from error
+
+
+def damaged(place: Path, error: Exception) -> StoreError:
+    """Return the error to raise when a value in the database of studies cannot be one."""
+    return StoreError(is_damaged(str(place), error, REBUILD))
 
 
 def open_storage(home: Path, *, create: bool = True) -> RDBStorage:

@@ -24,7 +24,6 @@ claims:
 """
 READING = {
     "report": ["report"],
-    "report of a table": ["report", "--table", "breakdown", "--by", "side"],
     "report of everything": ["report", "--all", "--out", "{out}"],
     "page": ["report", "--html", "--out", "{out}/page.html"],
     "list": ["runs", "list"],
