@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
-__all__ = ["VisibleStream", "visible", "visible_output"]
+__all__ = ["VisibleStream", "unfiltered", "visible", "visible_output"]
 
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but the tab and the end of a line
@@ -52,6 +52,11 @@ class VisibleStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.rich_proxied_file, name)
+
+
+def unfiltered(stream: TextIO) -> TextIO:
+    """Return the stream that control codes of the harness itself go to."""
+    return stream.rich_proxied_file if isinstance(stream, VisibleStream) else stream
 
 
 @contextlib.contextmanager

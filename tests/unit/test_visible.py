@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,12 +14,14 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress, TextColumn
 
+from harness.cli.encoding import show_encoding
 from harness.cli.main import main
 from harness.cli.screen import SafeConsole
+from harness.data.progress import report_progress
 from harness.report.repeat import checkout_commands, repeat_commands
 from harness.store import open_store
 from harness.store.records import Cell, RunRecord
-from harness.visible import visible
+from harness.visible import visible, visible_output
 
 CLEAR = "\x1b[2J\x1b]0;title\x07"
 HOSTILE = {
@@ -56,6 +59,17 @@ def test_a_console_shows_them_and_keeps_its_own_codes() -> None:
     assert "\\u009b2J" in out.getvalue()
     assert "\\u001b]0;title" in out.getvalue()
     assert "\x1b[?25l" in out.getvalue()  # hides the cursor
+
+
+def test_progress_of_encoders_still_rewrites_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with visible_output(), show_encoding(interval=0.01):
+        report_progress("use", 0, 2)
+        time.sleep(0.05)
+        report_progress("use", 2, 2)
+    assert terminal.getvalue().startswith("\r\x1b[Kencoding with 'use'")
 
 
 def test_every_console_of_the_harness_is_such_a_one() -> None:
