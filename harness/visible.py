@@ -59,11 +59,16 @@ def unfiltered(stream: TextIO) -> TextIO:
     return stream.rich_proxied_file if isinstance(stream, VisibleStream) else stream
 
 
+def _filtered(stream: TextIO) -> TextIO:
+    # Python has no stream for a descriptor that was closed when it started.
+    return stream and cast("TextIO", VisibleStream(stream))
+
+
 @contextlib.contextmanager
 def visible_output() -> Iterator[None]:
     """Show control characters in whatever is printed in a ``with`` block."""
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast("TextIO", VisibleStream(stream)) for stream in streams)
+    sys.stdout, sys.stderr = map(_filtered, streams)
     try:
         yield
     finally:

@@ -191,8 +191,8 @@ def retry(
         statuses, folders = store.statuses(), run_ids(folder)
         failed = [run_id for run_id, status in statuses.items() if status == "failed"]
         named = [resolve_id(store, text, folders) for text in runs or []]
-        looked_at = named or [i for i in folders if statuses.get(i) in (None, "failed")]
-        unreadable = unreadable_records(folder, [i for i in looked_at if i in folders])
+        candidates = named or [i for i in folders if statuses.get(i) in (None, "failed")]
+        unreadable = unreadable_records(folder, [i for i in candidates if i in folders])
         chosen = named or [*failed, *(i for i in unreadable if i not in failed)]
         for run_id in chosen:
             if run_id not in failed and run_id not in unreadable:

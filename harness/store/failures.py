@@ -72,8 +72,10 @@ def is_damaged(place: str, error: BaseException, rebuild: str) -> str:
         error: what a reader raised.
         rebuild: command that makes it again.
     """
-    said = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
-    return f"{place}: the database is damaged ({said}); move it away and rebuild it with: {rebuild}"
+    reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
+    return (
+        f"{place}: the database is damaged ({reason}); move it away and rebuild it with: {rebuild}"
+    )
 
 
 IMPORT = "harness db import results/records"

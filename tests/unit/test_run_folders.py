@@ -223,7 +223,10 @@ def test_it_is_waited_for_and_executed_where_the_other_leaves_it_unfinished(
     begun, thread = threading.Event(), threading.Thread(target=elsewhere)
     thread.start()
     assert begun.wait(60)
-    on_outcome = lambda job, outcome: ended.append((job.run_id, outcome.status))  # noqa: E731
+
+    def on_outcome(job: Job, outcome: Outcome) -> None:
+        ended.append((job.run_id, outcome.status))
+
     summary = run([busy, other], store, on_wait=on_wait, on_outcome=on_outcome)
     thread.join()
     assert waited == [busy]
@@ -251,8 +254,8 @@ def test_a_failure_of_the_other_process_is_a_failure_here(
 def test_a_stop_ends_the_waiting(tmp_path: Path) -> None:
     job, began = make_job(tmp_path), time.monotonic()
     with executed_elsewhere(job):
-        stop = lambda: time.monotonic() > began + 0.3  # noqa: E731
-        assert run([job], MemoryStore(), should_stop=stop).interrupted
+        summary = run([job], MemoryStore(), should_stop=lambda: time.monotonic() > began + 0.3)
+    assert summary.interrupted
 
 
 # --- what a kill leaves ---------------------------------------------------------------------
