@@ -63,7 +63,7 @@ def execute_job(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> O
 def is_executed(job: Job) -> bool:
     """Tell whether some process is executing a job."""
     try:
-        with (job.folder / LOCK).open() as lock:
+        with (job.folder / LOCK).open("r+") as lock:  # network disks lock no file that is only read
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
