@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -18,9 +19,15 @@ from harness.store import open_store
 
 Run = Callable[..., Any]
 
+SUITE = """\
+name: toy
+datasets: ["synthetic:entities=60,relations=4,train=400,valid=40,test=40"]
+rows: [random, lookup]
+seeds: [0, 1, 2]
+"""
 CLAIMS = """\
 claims:
-  - {claim: RotatE is better than TransE on atlas, better: "toy:RotatE", than: "toy:TransE"}
+  - {claim: Lookup is better than chance, better: "toy:Lookup", than: "toy:Random"}
 """
 READING = {
     "report": ["report"],
@@ -29,7 +36,7 @@ READING = {
     "list": ["runs", "list"],
     "show": ["runs", "show", "{first}"],
     "difference": ["runs", "diff", "{first}", "{second}"],
-    "comparison": ["compare", "toy:rotate", "toy:transe"],
+    "comparison": ["compare", "toy:lookup", "toy:random"],
     "claims": ["claims", "check", "{claims}"],
     "check": ["db", "check"],
     "export": ["db", "export", "--out", "{out}"],
@@ -44,15 +51,21 @@ WRITING = {
 UNSHARED = "import ctypes, sys; sys.exit(bool(ctypes.CDLL(None).unshare(0x20000)))"
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the results that every test begins with."""
+    return tmp_path_factory.mktemp("finished")
+
+
 @pytest.fixture
-def home(tmp_path: Path, make_row: Callable[..., list[str]]) -> Path:
+def home(finished: Path, harness: Run, tmp_path: Path) -> Path:
     """A results folder with a suite of two rows."""
-    folder = tmp_path / "results"
-    folder.mkdir()
-    with closing(open_store(folder / "harness.db")) as store:
-        for label, typical in (("TransE", 8.0), ("RotatE", 4.0)):
-            make_row(store, folder, label, typical)
-    return folder
+    if not (finished / "results").is_dir():
+        (finished / "toy.yaml").write_text(SUITE)
+        ended = harness("run", finished / "toy.yaml", "--home", finished / "results")
+        assert ended.code == 0, ended.err
+    shutil.copytree(finished / "results", tmp_path / "results")
+    return tmp_path / "results"
 
 
 @pytest.fixture
