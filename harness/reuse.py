@@ -6,7 +6,7 @@ from harness.data.load import load
 from harness.model import MODELS
 from harness.pipeline import Workplace, has_checkpoint
 from harness.plan.spec import RunSpec
-from harness.store.files import RECORD, read_record
+from harness.store.files import RECORD, read_own_record
 from harness.store.records import RunRecord
 from harness.training.checkpoint import CheckpointFolder
 
@@ -47,8 +47,8 @@ def take_over(run_id: str, spec: RunSpec, place: Workplace) -> RunRecord | None:
     folder = place.folder.parent / twin_id
     if not (folder / RECORD).is_file() or not has_checkpoint(twin, folder):
         return None
-    record = read_record(folder / RECORD)
-    if record.status not in ("validated", "ok"):
+    record = read_own_record(folder)
+    if record is None or record.status not in ("validated", "ok"):
         return None
     CheckpointFolder(place.folder).copy_from(folder)
     trained = {k: v for k, v in record.provenance.items() if k not in _OF_THE_TEST}

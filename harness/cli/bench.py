@@ -272,10 +272,11 @@ def _names(text: str) -> list[str]:
 @contextlib.contextmanager
 def progress() -> Iterator[Tell]:
     """Show on stderr what is done: a bar on a terminal, elsewhere a line now and then."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
+    from harness.cli.screen import SafeConsole
+
+    console = SafeConsole(stderr=True)
     if not console.is_terminal:
         yield _lines()
         return

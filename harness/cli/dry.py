@@ -319,8 +319,9 @@ def _needs(lines: Sequence[Line], state: State) -> list[Need]:
 def _table(lines: Sequence[Line]) -> str:
     from io import StringIO
 
-    from rich.console import Console
     from rich.table import Table
+
+    from harness.cli.screen import SafeConsole
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("row", "dataset", "features", "seeds"):
@@ -335,7 +336,7 @@ def _table(lines: Sequence[Line]) -> str:
         seeds = " ".join(map(str, line.seeds))
         table.add_row(line.label, line.dataset, line.features, seeds, epochs, *costs)
     stream = StringIO()
-    Console(file=stream, width=WIDTH, highlight=False, markup=False).print(table)
+    SafeConsole(file=stream, width=WIDTH).print(table)
     return "\n".join(text.rstrip() for text in stream.getvalue().splitlines())
 
 
@@ -445,7 +446,7 @@ def _state(plan: Plan, home: Path, done: Sequence[Status] = ("ok",)) -> State:
     unknown = {run.spec.model_dump_json() for run in plan.runs if run not in known}
     statuses: Mapping[str, str] = {}
     if (home / DATABASE).is_file():
-        store = open_store(home / DATABASE, create=False)
+        store = open_store(home / DATABASE, create=False, write=False)
         try:
             statuses = store.statuses()
         finally:

@@ -26,6 +26,7 @@ from harness.cli import (
 )
 from harness.cli.encoding import show_encoding
 from harness.errors import HarnessError, MachineError
+from harness.visible import visible_output
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """Errors of writing to where the output was sent."""
@@ -38,7 +39,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # "color" keeps typer from removing control codes without a word: they are made visible.
+    context_settings={"help_option_names": ["-h", "--help"], "color": True},
 )
 
 
@@ -73,6 +75,11 @@ app.add_typer(bench.app, name="bench", help="Measurements of the harness itself.
 
 def main() -> None:
     """Entry point of the ``harness`` command; errors meant for the user are printed in one line."""
+    with visible_output():
+        _run()
+
+
+def _run() -> None:
     try:
         with show_encoding():
             app()

@@ -132,14 +132,14 @@ def _answers(
 
 def _print(found: Mapping[str, Any]) -> None:
     """Print the answers; only the labels of entities are shortened to fit the terminal."""
-    from rich.console import Console
+    from harness.cli.screen import SafeConsole
 
     print(f"({', '.join(found['query'])})")
     print(f"{found['model']} trained on {found['dataset']}, run {found['run']}")
     if found["weights"]:
         print("score, split that holds the triple, fusion weights by modality")
     print()
-    for line in _table(found, Console().width):
+    for line in _table(found, SafeConsole().width):
         print(line)
 
 

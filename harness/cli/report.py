@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,6 +137,7 @@ def _collecting_nothing() -> Iterator[None]:
 def _write_all(results: Path, out: Path, selection: Selection) -> None:
     """Write all artefacts to a folder, say what came of each."""
     from harness.report.everything import artefacts
+    from harness.store.files import write_below
 
     store = _open(results)
     failed = []
@@ -143,7 +145,7 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
         with comparing(store, results) as comparer:
             for artefact in artefacts(store, selection, comparer):
                 for name, contents in artefact.files.items():
-                    _write(out / name, contents)
+                    write_below(out, name, _encoded(contents))
                 if artefact.error:
                     failed.append(artefact.error)
                     typer.echo(f"{artefact.name}: {artefact.error}", err=True)
@@ -208,14 +210,14 @@ class _Asked:
         """
         from datetime import datetime
 
-        from rich.console import Console
         from rich.text import Text
 
+        from harness.cli.screen import SafeConsole
         from harness.report.comparing import Comparer
         from harness.report.page import page
         from harness.report.templates import counted
 
-        with Console(stderr=True).status("") as status:
+        with SafeConsole(stderr=True).status("") as status:
 
             def say(doing: str) -> None:
                 status.update(Text(doing))  # names may hold what rich takes for markup
@@ -324,7 +326,7 @@ def _open(folder: Path) -> ResultStore:
     from harness.store.memory import MemoryStore
 
     database = folder / DATABASE
-    return open_store(database, create=False) if database.exists() else MemoryStore()
+    return open_store(database, create=False, write=False) if database.exists() else MemoryStore()
 
 
 def _names(given: list[str]) -> list[str]:
@@ -342,11 +344,15 @@ def _tell_variants(store: ResultStore, variant: str, suites: set[str]) -> None:
 
 def _tell_untested(study: str) -> None:
     """Say on stderr that a study is not shown, and where it is."""
-    shown = f"`harness study show {study}`"
+    shown = f"`harness study show {shlex.quote(study)}`"
     typer.echo(f"not shown: study {study}, none of whose trials was tested; {shown}", err=True)
 
 
 def _write(path: Path, contents: str | bytes) -> None:
     from harness.store.files import write_whole
 
-    write_whole(path, contents.encode() if isinstance(contents, str) else contents)
+    write_whole(path, _encoded(contents))
+
+
+def _encoded(contents: str | bytes) -> bytes:
+    return contents.encode() if isinstance(contents, str) else contents

@@ -235,13 +235,19 @@ def _execute(
     from harness.execution.processes import ProcessExecutor
     from harness.execution.scheduler import Summary, pending
 
-    to_run, finished, failed = pending(jobs, store, retry_failed=retry_failed)
+    to_run, finished, failed, unreadable = pending(jobs, store, retry_failed=retry_failed)
     if finished:
         print(f"{len(finished)} of {len(jobs)} runs are finished already", file=sys.stderr)
     if failed:
         print(f"{len(failed)} failed earlier and are skipped (--retry-failed)", file=sys.stderr)
+    if unreadable:
+        damaged = f"{len(unreadable)} with a record that cannot be read"
+        print(f"{damaged}: skipped (--retry-failed runs again)", file=sys.stderr)
+    summary = Summary(failed=list(unreadable))
     if not to_run:
-        return Summary()
+        return summary
     executor: Executor = ProcessExecutor(workers, threads) if workers > 1 else InlineExecutor()
     with reporter(len(to_run)) as screen:
-        return execute(to_run, store, executor, screen, workers=workers, should_stop=should_stop)
+        summary = execute(to_run, store, executor, screen, workers=workers, should_stop=should_stop)
+    summary.failed[:0] = unreadable
+    return summary

@@ -76,8 +76,13 @@ def _cell(store: ResultStore, record: RunRecord, name: str, suite: str) -> Cell:
     Raises:
         ConfigError: another run stands there, or the suite's runs follow another protocol.
     """
+    from harness.config.base import check_name
     from harness.store.records import Cell
 
+    try:
+        check_name(suite)
+    except ValueError as error:
+        raise ConfigError(f"--suite: {error}") from None
     cells = store.cells(suite)
     others = store.find(ids={cell.run_id for cell in cells} - {"", record.run_id}, status="ok")
     for other in others:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from harness.cli.executing import execute, raise_failed
 from harness.cli.options import AsJson, Device, Home, Models, Only, SetValues, Threads, Workers
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
-from harness.errors import ConfigError, RunError
+from harness.errors import ConfigError
 
 if TYPE_CHECKING:
     from harness.cli.progress import Bars, Lines
@@ -179,7 +180,7 @@ def export(
     found = search_results(place, name, variant)
     chosen = _chosen(found, only or [], [] if trial is None else [trial])
     target = source(onto).card.name if onto else ""
-    with contextlib.closing(open_store(place / DATABASE, create=False)) as store:
+    with contextlib.closing(open_store(place / DATABASE, create=False, write=False)) as store:
         text = study_text.fragment(chosen, found, store, onto=target)
     if out is None:
         typer.echo(text, nl=False)
@@ -267,7 +268,7 @@ def _chosen(
 
 @contextlib.contextmanager
 def _opened(place: Path, suite: str) -> Iterator[SqlStore]:
-    """Open the results, and let no other command work on the same study meanwhile."""
+    """Open the results when no other command works on the same study; wait for one that does."""
     from filelock import FileLock, Timeout
 
     from harness.store import DATABASE, open_store
@@ -275,11 +276,18 @@ def _opened(place: Path, suite: str) -> Iterator[SqlStore]:
 
     store = open_store(place / DATABASE)
     with contextlib.closing(store):
+        path = place / f"study-{suite}.lock"
+        lock = FileLock(path)
         try:
-            with FileLock(place / f"study-{suite}.lock", timeout=0):
+            path.touch()  # with the permissions that the umask leaves
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                print(f"study {suite} is being run elsewhere; waiting for it", file=sys.stderr)
+                lock.acquire()
+            with lock:
+                lock.release()  # the lock counts how often it was acquired
                 yield store
-        except Timeout:
-            raise RunError(f"another process is at work on study '{suite}' in {place}") from None
         except OSError as error:
             raise disk_error(place, error) from error
 
@@ -394,7 +402,7 @@ class _Work:
         if not records:
             raise ConfigError(
                 f"{search.place}: the store holds no run of trial {trial.number}; "
-                f"`harness study run {search.suite}` makes them"
+                f"`harness study run {shlex.quote(search.suite)}` makes them"
             )
         spec = RunSpec.model_validate(next(iter(records.values())).spec)
         for seed, run_id in trial.runs.items():
@@ -410,15 +418,17 @@ class _Work:
     def _execute(self, jobs: Sequence[Job], screen: Lines | Bars, *, retry_failed: bool) -> Summary:
         from harness.execution.scheduler import pending
 
-        to_run, _, _ = pending(jobs, self.store, retry_failed=retry_failed)
-        return execute(
-            to_run,
+        state = pending(jobs, self.store, retry_failed=retry_failed)
+        summary = execute(
+            state.to_run,
             self.store,
             self.executor,
             screen,
             workers=self.workers,
             should_stop=self.should_stop,
         )
+        summary.failed[:0] = state.unreadable
+        return summary
 
 
 def _identified(plan: Plan, runs: Sequence[PlannedRun]) -> tuple[tuple[str, PlannedRun], ...]:

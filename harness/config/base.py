@@ -4,16 +4,46 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from harness.errors import suggest
 
-__all__ = ["Config", "KeyPath", "Problem", "dotted_keys", "problems", "show_path"]
+__all__ = [
+    "NAME",
+    "Config",
+    "KeyPath",
+    "Name",
+    "Problem",
+    "check_name",
+    "dotted_keys",
+    "problems",
+    "show_path",
+]
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+"""Names of suites and of their variants become file names and database keys."""
 
 KeyPath = tuple[str | int, ...]
 """Place of a value: keys and list positions from the top."""
+
+
+def check_name(text: str) -> str:
+    """Return a name, of a suite or a variant, that may become part of a path.
+
+    Raises:
+        ValueError: it may not; it can come from a record or a database of somebody else.
+    """
+    if not re.fullmatch(NAME, text) or text.endswith("\n"):
+        raise ValueError(
+            f"{text!r} is no name: 1 to 64 of a to z, 0 to 9, '_' and '-', the first no mark"
+        )
+    return text
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+"""Name of a suite or a variant."""
 
 
 class Config(BaseModel):

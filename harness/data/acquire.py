@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from harness.data.card import DatasetCard, FeatureSource, FileCard
 from harness.data.folders import data_files, datasets_folder, lacking, names_of
 from harness.data.sources import is_verified, source_path, sources_folder
 from harness.errors import ConfigError, DataError, MachineError, MissingDataError
+from harness.writing import staging_folder, synchronise, use_umask
 
 __all__ = [
     "fetch",
@@ -253,19 +252,14 @@ def staging(target: Path) -> Iterator[Path]:
     Raises:
         MachineError: something below could not be written.
     """
-    folder: Path | None = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        yield folder
+        with staging_folder(target) as folder:
+            yield folder
     except OSError as error:
         raise MachineError(
             f"{error.filename or target}: {error.strerror or error}; nothing was kept. Free some "
             "space, or set HARNESS_CACHE to a folder that can be written to"
         ) from error
-    finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def install(staged: Path, target: Path) -> None:
@@ -274,8 +268,7 @@ def install(staged: Path, target: Path) -> None:
         if path.is_file():
             place = target / path.relative_to(staged)
             place.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("rb+") as stream:
-                os.fsync(stream.fileno())
+            synchronise(path)
             path.replace(place)
 
 
@@ -345,4 +338,4 @@ def _download(url: str, file: FileCard, folder: Path) -> None:
         ) from None
     _check(place, file, url)
     # What pooch downloads can be read by its owner alone; a cache may be shared.
-    place.chmod(0o644)
+    use_umask(place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
+from harness.writing import replacing
 
 if TYPE_CHECKING:
     from harness.index import Side  # imports torch, which stored ranks are read without
@@ -108,12 +108,8 @@ class Ranks:
             arrays[f"{side}_candidates"] = counts.candidates
         if self.warm is not None:
             arrays["warm"] = self.warm
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("wb") as file:
+        with replacing(path) as file:
             _write_arrays(file, arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
 
     @classmethod
     def load(cls, path: Path) -> Ranks:

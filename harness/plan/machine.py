@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +15,7 @@ from harness.config.base import Config
 from harness.index import KnownAnswers
 from harness.kernels import Op
 from harness.precision import widest_float
+from harness.writing import replacing
 
 __all__ = [
     "BUSY",
@@ -248,9 +247,5 @@ def _taken() -> int:
 def _write(path: Path, text: str) -> None:
     """Replace the file in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(name, path)
+    with replacing(path) as stream:
+        stream.write(text.encode())

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from harness.config.base import Config, KeyPath, show_path
+from harness.config.base import NAME, Config, KeyPath, show_path
 from harness.config.yaml_source import Document, read_yaml, validate
 from harness.errors import ConfigError, suggest
 from harness.plan.study import Study
@@ -42,9 +42,6 @@ __all__ = [
 
 Settings = dict[str, Any]
 """Values of a run specification, nested (``training: {epochs: 20}``) or with dots."""
-
-NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-"""Names become folder names and database keys."""
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 """A seed: any integer that the result database can hold."""

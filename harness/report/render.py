@@ -12,6 +12,7 @@ from harness.report.data_formats import as_json, csv_table, json_table
 from harness.report.figure import Figure
 from harness.report.robustness import Robustness
 from harness.report.table import Table
+from harness.visible import visible
 
 __all__ = [
     "FORMATS",
@@ -84,7 +85,7 @@ def render(table: Table | Drawn, format: str = "text") -> str:  # noqa: A002 - t
 
 
 def render_all(shown: Sequence[Table | Drawn], format: str = "text") -> str:  # noqa: A002
-    """Return tables and figures as one document.
+    """Return tables and figures as one document, in which control characters are visible.
 
     A figure is its data, with its picture in HTML; in LaTeX it is a float that includes the file
     ``NAME.pdf``. One table gives one JSON object, several give a list of them.
@@ -94,6 +95,12 @@ def render_all(shown: Sequence[Table | Drawn], format: str = "text") -> str:  # 
         StoreError: LaTeX of a figure that has nothing to draw.
     """
     check_format(format)
+    document = _document(shown, format)
+    # A backslash means something else in LaTeX, whose templates escape what names hold.
+    return document if format == "latex" else visible(document)
+
+
+def _document(shown: Sequence[Table | Drawn], format: str) -> str:  # noqa: A002
     tables = [item.table if isinstance(item, Drawn) else item for item in shown]
     if format == "html":
         from harness.report.templates import html

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harness.config.base import Config
+from harness.config.base import Config, Name
 from harness.store.records import Plain
 
 __all__ = ["BENCHMARK_VERSION", "BenchmarkId", "BenchmarkRecord", "BenchmarkSample", "identified"]
@@ -40,7 +40,7 @@ class BenchmarkRecord(Config):
 
     version: int = BENCHMARK_VERSION
     benchmark_id: BenchmarkId
-    suite: str
+    suite: Name
     """Name of the suite ("complexity")."""
     source: Literal["harness", "pytest-benchmark"] = "harness"
     """What measured."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from harness.config.base import Config, problems, show_path
+from harness.config.base import Config, Name, check_name, problems, show_path
 from harness.errors import StoreError
 from harness.plan.spec import RunSpec
 
@@ -100,12 +100,16 @@ class TimingSample(Config):
     unit: Literal["s", "bytes"] = "s"
 
 
+def _variant(text: str) -> str:
+    return check_name(text) if text else text
+
+
 class Cell(Config):
     """A place in a suite's table, and the run that stands there or why none does."""
 
-    suite: str
+    suite: Name
     """Name of the suite."""
-    variant: str = ""
+    variant: Annotated[str, AfterValidator(_variant)] = ""
     """Digest of ``--set`` overrides ("" for the suite as it is in its file)."""
     position: int
     """Orders the rows of a table, dataset by dataset; the seeds of a row share one."""

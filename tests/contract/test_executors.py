@@ -323,8 +323,7 @@ def test_a_killed_worker_fails_its_job_alone_and_a_locked_run_says_so(tmp_path: 
     assert "killed (SIGKILL)" in outcomes[victim.run_id].message
     assert not (victim.folder / "record.json").exists()
     assert outcomes[other.run_id].status == "ok"
-    assert at_once[0].status == "failed"
-    assert "another process is executing this run" in at_once[0].message
+    assert at_once[0].status == "elsewhere"
 
     assert Heard(InlineExecutor()).run(victim)[victim.run_id].status == "ok"
     straight = make_job(tmp_path / "straight", epochs=400)

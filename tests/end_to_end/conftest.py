@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 FORKER = """
-import json, os, resource, signal, sys, traceback
+import ctypes, json, os, resource, signal, sys, traceback
 import alembic.command, torch
 import harness.cli.main, harness.cli.progress, harness.execution.worker
 import harness.execution.processes, harness.pipeline, harness.plan.expand, harness.report.query
@@ -30,8 +30,23 @@ from harness import catalog
 catalog.load_models()
 torch.set_num_threads(1)
 
+def mount(source, target, flags):
+    encoded = source and source.encode()
+    if ctypes.CDLL(None, use_errno=True).mount(encoded, target.encode(), None, flags, None):
+        raise OSError(ctypes.get_errno(), "mount", target)
+
+def mount_read_only(folder):
+    # For this process alone; permissions would not stop root.
+    private, bind, remount, read_only = (1 << 18) | (1 << 14), 1 << 12, 1 << 5, 1
+    ctypes.CDLL(None).unshare(0x20000)
+    mount("none", "/", private)
+    mount(folder, folder, bind)
+    mount(None, folder, bind | remount | read_only)
+
 def child(order):
     os.setsid()
+    if order["read_only"]:
+        mount_read_only(order["read_only"])
     # As from a terminal, also where the tests run in the background, which ignores Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, path in ((0, os.devnull), (1, order["out"]), (2, order["err"])):
@@ -134,7 +149,7 @@ def _forker() -> Iterator[Forker]:
 def start(
     _forker: Forker, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Command]:
-    """Return ``start(*words, largest_file=, user=, terminal=, **environment)``.
+    """Return ``start(*words, largest_file=, user=, terminal=, read_only=, **environment)``.
 
     The folders of the test (HARNESS_HOME, HARNESS_CACHE) are its own; there are no published data.
     """
@@ -145,6 +160,7 @@ def start(
         largest_file: int = 0,
         user: int = 0,
         terminal: str = "",
+        read_only: str = "",
         **environment: str | None,
     ) -> Command:
         folder = tmp_path_factory.mktemp("streams")
@@ -161,6 +177,7 @@ def start(
             "environment": {name: os.environ.get(name) for name in own} | environment,
             "largest_file": largest_file,
             "user": user,
+            "read_only": read_only,
             "out": str(out),
             "err": str(err),
         }

@@ -63,7 +63,19 @@ def results(home: Path) -> dict[str, Any]:
 
 
 def leftovers(home: Path) -> list[Path]:
-    return [path for path in home.rglob(".*") if path.suffix == ".tmp"]
+    """Temporary files, stale checkpoints, and logs that repeat an epoch."""
+    stale = [p for f in home.glob("runs/*/state.json") for p in stale_checkpoints(f)]
+    repeated = []
+    for log in home.glob("runs/*/log.jsonl"):
+        epochs = [json.loads(line)["epoch"] for line in log.read_text().splitlines()]
+        repeated += [log] * (epochs != list(range(1, len(epochs) + 1)))
+    return [*home.rglob(".*"), *stale, *repeated]
+
+
+def stale_checkpoints(state: Path) -> list[Path]:
+    named = json.loads(state.read_bytes())
+    files = state.parent.glob("*.safetensors")
+    return [path for path in files if path.name not in (named["last"], named["best"])]
 
 
 def kill_until_done(start: Callable[..., Any], folder: Path, *, kills: int, at_least: int) -> None:
@@ -103,6 +115,20 @@ def test_results_survive_kill_9(start: Callable[..., Any], tmp_path: Path) -> No
 @pytest.mark.timeout(1800)  # fifty starts of a process that imports torch, several seconds each
 def test_results_survive_fifty_times_kill_9(start: Callable[..., Any], tmp_path: Path) -> None:
     kill_until_done(start, tmp_path, kills=50, at_least=50)
+
+
+def test_two_commands_on_one_suite_share_its_runs(
+    start: Callable[..., Any], until: Any, tmp_path: Path
+) -> None:
+    suite, home = write_suite(tmp_path, epochs=40), tmp_path / "home"
+    first = start("run", suite, "--home", home)
+    until(lambda: list(home.glob("runs/*/log.jsonl")))
+    second = start("run", suite, "--home", home)
+    for ended in (first.wait(), second.wait()):
+        assert ended.code == 0, ended.err
+    assert "being run elsewhere: " in first.err + second.err
+    assert start("run", suite, "--home", tmp_path / "straight").wait().code == 0
+    assert results(home) == results(tmp_path / "straight")
 
 
 def test_the_first_ctrl_c_ends_the_epoch_and_the_run_goes_on(

@@ -117,6 +117,17 @@ def _nothing_is_left() -> bool:
     return not folder.exists() or not list(folder.iterdir())
 
 
+def test_what_a_killed_process_was_fetching_is_removed(local: Path) -> None:
+    left = folders.datasets_folder() / ".Toy-Folder-x1y2"
+    other = folders.datasets_folder() / ".Toy-Folder-Two-x1y2"
+    for folder in (left, other):
+        folder.mkdir(parents=True)
+        (folder / "train.tsv").touch()
+    acquire.import_folder(local, _card())
+    assert not left.exists()
+    assert other.exists(), "of another dataset"
+
+
 # --- where data is looked for ---------------------------------------------------------------
 
 

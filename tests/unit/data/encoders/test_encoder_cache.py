@@ -80,6 +80,15 @@ def test_nothing_half_written_stays_behind(monkeypatch: pytest.MonkeyPatch) -> N
     assert _files() == []
 
 
+def test_what_a_killed_process_was_writing_is_removed() -> None:
+    Counting().encode(["a"])
+    (file,) = _files()
+    (file.parent / ".writing-a1b2c3d4").touch()
+    Counting().encode(["b"])
+    assert len(_files()) == 2
+    assert not list(file.parent.glob(".*"))
+
+
 def test_too_many_unknown_tokens_are_refused_from_the_cache_too() -> None:
     encoder = Counting(unknown=0.21)
     for _ in range(2):
