@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ __all__ = [
     "Status",
     "TimingSample",
     "check_value",
+    "external_id",
 ]
 
 RECORD_VERSION = 1
@@ -134,6 +136,12 @@ class Cell(Config):
     def order(self) -> tuple[str, str, int, str, str, int]:
         """Key that sorts cells as they stand in a table."""
         return self.suite, self.variant, self.position, self.dataset, self.features, self.seed
+
+
+def external_id(name: str, seed: int, dataset_digest: str, protocol: str) -> str:
+    """Return the id of the one external run of a name, a seed, a dataset and a protocol's key."""
+    content = json.dumps([name, seed, dataset_digest, protocol])
+    return EXTERNAL_ID + hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ import pytest
 from harness.store import open_store
 from harness.store.records import Cell, RunRecord
 
+pytestmark = pytest.mark.usefixtures("readable_ids")
+
 Run = Callable[..., Any]
 
 SOUND, DAMAGED = "aaaa00000000", "bbbb00000000"

@@ -23,6 +23,8 @@ from harness.store.files import write_record, write_whole
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell, RunRecord
 
+pytestmark = pytest.mark.usefixtures("readable_ids")
+
 MakeRecord = Callable[..., RunRecord]
 
 
