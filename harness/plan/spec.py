@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from harness.config.base import Config
 from harness.config.search import Domain, between, one_of
+from harness.config.storable import plain_problems
 from harness.data.corruption import Corruption, in_training, when_tested
 
 __all__ = [
@@ -364,6 +365,12 @@ class RunSpec(Config):
     audit: AuditSpec = AuditSpec()
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     """Any integer that the result database can hold."""
+
+    @model_validator(mode="after")
+    def _storable(self) -> RunSpec:
+        for path, problem in plain_problems(self.model_dump()):
+            raise ValueError(f"{'.'.join(map(str, path))} {problem}")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> RunSpec:

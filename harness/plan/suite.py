@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from harness.config.base import Config, KeyPath, show_path
+from harness.config.storable import Text
 from harness.config.yaml_source import Document, read_yaml, validate
 from harness.errors import ConfigError, suggest
 from harness.plan.study import Study
@@ -45,6 +46,9 @@ Settings = dict[str, Any]
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """Names become folder names and database keys."""
+
+RowLabel = Annotated[Text, Field(max_length=180)]
+"""A label; two of them, of a row and its variation, fit into a cell of the result database."""
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 """A seed: any integer that the result database can hold."""
@@ -104,7 +108,7 @@ class Exclusion(Selector):
 class Variant(Config):
     """A change to the base row of an ablation."""
 
-    label: str
+    label: RowLabel
     """Row label."""
     set: Settings = Field(default_factory=dict)
     """Settings that differ from the base row."""
@@ -115,7 +119,7 @@ class Variant(Config):
 class Variation(Config):
     """What is changed in every row of the suite; a row of its own for each."""
 
-    label: str
+    label: RowLabel
     """Follows the row's label after a comma."""
     set: Settings = Field(default_factory=dict)
     """Settings that differ from the row's; {} for the row as it is."""
@@ -126,7 +130,7 @@ class Row(Config):
 
     model: str
     """Registered name: ``harness models list``."""
-    label: str | None = None
+    label: RowLabel | None = None
     """Row label; the model's title when not given."""
     set: Settings = Field(default_factory=dict)
     """Settings of this row; they win over ``base`` and ``overrides``."""

@@ -57,7 +57,7 @@ def test_a_failed_write_leaves_the_old_record_and_nothing_else(
 
 
 def test_settings_that_json_cannot_hold_are_refused(make_record: MakeRecord) -> None:
-    with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
+    with pytest.raises(ValueError, match="is nan, which JSON does not have"):
         make_record("aaaa", spec={"lr": float("nan")})
 
 
