@@ -34,8 +34,15 @@ KEY, NAME, LABEL = 64, 200, 400
 """Greatest number of characters of the database's columns for short keys, names and labels."""
 
 
-def text_problem(text: str) -> str:
-    """Return why a store cannot hold a text, "" when it can."""
+def text_problem(text: str, width: int | None = None) -> str:
+    """Return why a store cannot hold a text, "" when it can.
+
+    Args:
+        text: any text.
+        width: greatest number of characters; None for any.
+    """
+    if width is not None and len(text) > width:
+        return f"has {len(text)} characters, at most {width} can be stored"
     if "\0" in text:
         return "holds a NUL character"
     try:
