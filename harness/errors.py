@@ -6,7 +6,8 @@
     ├── ConfigError              2   a suite, option or name is wrong (also click's usage errors)
     │   └── InconsistentError    2   ... values that are fine one by one do not go together
     ├── DataError                3   a dataset or feature file is wrong
-    │   └── MissingDataError     3   ... or is not there; the message says which command gets it
+    │   ├── MissingDataError     3   ... or is not there; the message says which command gets it
+    │   └── ChangedDataError     3   ... or is not the one that a run was planned or trained with
     ├── MachineError             4   the machine cannot: no such device, disk full, read-only folder
     ├── StoreError               4   the result database cannot be used as it is
     │   └── DamagedRecords       4   ... some rows; harness.store.base, it holds the others
@@ -27,6 +28,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = [
+    "ChangedDataError",
     "ConfigError",
     "DataError",
     "HarnessError",
@@ -83,6 +85,10 @@ class MissingDataError(DataError):
     def __init__(self, message: str, *, brief: str = "") -> None:
         super().__init__(message)
         self.brief = brief or message
+
+
+class ChangedDataError(DataError):
+    """The dataset, the features or a user's own model are not those of a run."""
 
 
 class MachineError(HarnessError):

@@ -97,14 +97,18 @@ def merge(
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add the records and suites of another database; never replaces a result."""
-    from harness.store import ingest, open_store
+    """Add the records and suites of another database; never replaces a result.
+
+    Nothing is added when a record cannot be read or cannot be true (exit code 4).
+    """
+    from harness import exchange
+    from harness.store import open_store
 
     with (
         contextlib.closing(open_store(other, create=False, write=False)) as source,
         opened(results, create=True) as store,
     ):
-        taken = ingest.merge(store, source)
+        taken = exchange.merge(store, source)
         prepare(store, home(results))
         _tell(store, taken, str(other), as_json)
 

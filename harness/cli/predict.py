@@ -47,10 +47,9 @@ def predict(
     if record is None or record.status not in ("ok", "validated"):
         raise ConfigError(f"run '{run}' has not finished; others: harness runs list --status ok")
     catalog.load_all(models or ())
-    spec = record.settings()
     place = home(results) / "runs" / record.run_id
     chosen = pipeline.resolve_device(device)
-    model, dataset = pipeline.load_trained(spec, place, chosen)
+    model, dataset = pipeline.load_trained(record, place, chosen)
     graph = dataset.graph
 
     side: Side = "tail" if head is not None else "head"

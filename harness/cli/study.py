@@ -395,8 +395,10 @@ class _Work:
             return self._execute(list(jobs.values()), screen, retry_failed=False)
 
     def _jobs(self, search: SearchResult, trial: TrialResult) -> Iterator[Job]:
+        from harness.pipeline import has_checkpoint
         from harness.plan.spec import RunSpec
         from harness.plan.study import trial_label
+        from harness.unchanged import check_before
 
         records = {r.run_id: r for r in self.store.find(ids=trial.runs.values())}
         if not records:
@@ -406,8 +408,13 @@ class _Work:
             )
         spec = RunSpec.model_validate(next(iter(records.values())).spec)
         for seed, run_id in trial.runs.items():
-            own = spec.model_copy(update={"seed": seed})
-            yield self._job(run_id, trial_label(search.label, trial.number), own, "test")
+            own, record = spec.model_copy(update={"seed": seed}), records.get(run_id)
+            job = self._job(run_id, trial_label(search.label, trial.number), own, "test")
+            if record is None or record.status != "ok":
+                validated = record is not None and record.status == "validated"
+                trained = validated and has_checkpoint(own, job.folder)
+                check_before(run_id, own, record, trained=trained)
+            yield job
 
     def _job(self, run_id: str, label: str, spec: object, stage: str) -> Job:
         from harness.execution.base import Job

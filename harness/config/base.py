@@ -11,38 +11,38 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from harness.errors import suggest
 
 __all__ = [
-    "NAME",
+    "SUITE_NAME",
     "Config",
     "KeyPath",
-    "Name",
     "Problem",
-    "check_name",
+    "SuiteName",
+    "check_suite_name",
     "dotted_keys",
     "problems",
     "show_path",
 ]
 
-NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+SUITE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """Names of suites and of their variants become file names and database keys."""
 
 KeyPath = tuple[str | int, ...]
 """Place of a value: keys and list positions from the top."""
 
 
-def check_name(text: str) -> str:
+def check_suite_name(text: str) -> str:
     """Return a name, of a suite or a variant, that may become part of a path.
 
     Raises:
         ValueError: it may not; it can come from a record or a database of somebody else.
     """
-    if not re.fullmatch(NAME, text) or text.endswith("\n"):
+    if not re.fullmatch(SUITE_NAME, text) or text.endswith("\n"):
         raise ValueError(
             f"{text!r} is no name: 1 to 64 of a to z, 0 to 9, '_' and '-', the first no mark"
         )
     return text
 
 
-Name = Annotated[str, AfterValidator(check_name)]
+SuiteName = Annotated[str, AfterValidator(check_suite_name)]
 """Name of a suite or a variant."""
 
 

@@ -24,6 +24,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from harness.config.base import KeyPath, problems, show_path
+from harness.config.storable import text_problem
 from harness.errors import ConfigError, suggest
 
 __all__ = ["Document", "Origin", "load_yaml", "parse_value", "read_yaml", "validate"]
@@ -259,7 +260,8 @@ def _scalar(node: Any, origin: Origin) -> Any:
     try:
         match tag:
             case "str":
-                node.value.encode()
+                if problem := text_problem(node.value):
+                    raise ConfigError(f"{origin}: {node.value!a}: {problem}")
                 return str(node.value)
             case "null":
                 return None
@@ -269,8 +271,6 @@ def _scalar(node: Any, origin: Origin) -> Any:
                 return int(node.value.replace("_", ""), 0)
             case "float":
                 return float(_FLOATS.get(node.value.lower(), node.value.replace("_", "")))
-    except UnicodeEncodeError:
-        raise ConfigError(f"{origin}: half of a surrogate pair is no text") from None
     except ValueError:
         raise ConfigError(f"{origin}: {node.value!r} is not a number; quote it as text") from None
     hint = "use include" if tag == "merge" else "quote it as text"

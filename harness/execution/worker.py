@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, Interrupted, MachineError, StoreError
+from harness.errors import ChangedDataError, HarnessError, Interrupted, MachineError, StoreError
 from harness.execution.base import Event, Job, Outcome
 from harness.store.failures import ELSEWHERE, disk_error
 from harness.store.files import (
@@ -75,6 +75,7 @@ def is_executed(job: Job) -> bool:
 def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outcome:
     from harness import catalog, pipeline, reuse
     from harness.training.checkpoint import CheckpointFolder
+    from harness.unchanged import check_before
 
     log, path = _Log(job.folder / "log.jsonl"), job.folder / RECORD
     record = read_own_record(job.folder)
@@ -84,6 +85,9 @@ def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outc
         path.unlink()
     try:
         catalog.load_all(job.model_folders)
+        validated = record is not None and record.status == "validated"
+        trained = validated and pipeline.has_checkpoint(job.spec, job.folder)
+        check_before(job.run_id, job.spec, record, trained=trained)
         hooks = pipeline.Hooks(
             on_epoch=lambda row: _epoch(log, job, on_event, dict(row)),
             on_stage=lambda stage, total: on_event(job, "stage", {"stage": stage, "total": total}),
@@ -92,13 +96,14 @@ def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outc
         )
         place = pipeline.Workplace(job.folder, job.device, job.threads)
         CheckpointFolder(job.folder).clean()
-        validated = record is not None and record.status == "validated"
-        if record is None or not (validated and pipeline.has_checkpoint(job.spec, job.folder)):
+        if record is None or not trained:
             record = reuse.take_over(job.run_id, job.spec, place) or pipeline.train(
                 job.run_id, job.spec, place, hooks, job.limits
             )
         if job.stage == "test":
             record = pipeline.test(record, place, hooks)
+    except ChangedDataError as error:  # no result of this run: what is recorded of it stays
+        return Outcome(run_id=job.run_id, status="failed", message=str(error))
     except Interrupted as error:
         return Outcome(run_id=job.run_id, status="interrupted", message=str(error))
     except MachineError:
@@ -192,6 +197,6 @@ def _failure(job: Job, error: BaseException) -> RunRecord:
         features=job.spec.data.features,
         seed=job.spec.seed,
         protocol=job.spec.protocol.key,
-        provenance=catalog.origin(job.spec.model.name),
+        provenance=catalog.origin(job.spec),
         error=message,
     )

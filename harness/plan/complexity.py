@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from harness.config.base import NAME, Config
+from harness.config.base import SUITE_NAME, Config
 from harness.config.yaml_source import read_yaml, validate
 from harness.errors import ConfigError
 
@@ -106,7 +106,7 @@ class Vary(Config):
 class ComplexitySuite(Config):
     """What is measured: stages at sizes that are varied one at a time."""
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Annotated[str, Field(pattern=SUITE_NAME)]
     """Name under which measurements are kept and reported."""
     title: str = ""
     """What it measures."""

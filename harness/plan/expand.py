@@ -17,7 +17,7 @@ from typing import Any
 from harness.config.override import flatten
 from harness.data.load import source as dataset_source
 from harness.errors import ConfigError, MissingDataError, suggest
-from harness.model import MODELS
+from harness.plan.identity import run_id_of
 from harness.plan.modalities import choose_data
 from harness.plan.parts import Column, Errors, Line, Parts, resolve
 from harness.plan.select import Cell, SourceOf, canonical, matches, parse_only
@@ -176,11 +176,7 @@ def identify(
         if key not in known:
             known[key] = digests(run.spec.data)
         dataset, features = known[key]
-        numerics = MODELS.get(run.spec.model.name).capabilities.numerics
-        run_id = run.spec.run_id(
-            dataset_digest=dataset, feature_digest=features, model_numerics=numerics
-        )
-        found.append((run_id, run))
+        found.append((run_id_of(run.spec, dataset, features), run))
     return tuple(found)
 
 

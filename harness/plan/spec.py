@@ -1,23 +1,25 @@
 """The full description of one run, and its identity.
 
 ``run_id`` is a hash of what can change the result: every value that differs from its default, the
-dataset and feature digests, the seed, and the ``numerics`` version of each part. Where the run is
-executed (device, kernels, threads, commit) is provenance of an execution and not part of it, and so
-is which numbers dropout draws, which differs between kernels and devices. A new option with a
-default therefore never invalidates old results; a fix that changes numbers does, because it raises
-``numerics``.
+dataset and feature digests, the seed, the ``numerics`` version of each part, and the source of a
+user's own model. Where the run is executed (device, kernels, threads, commit) is provenance of an
+execution and not part of it, and so is which numbers dropout draws, which differs between kernels
+and devices. A new option with a default therefore never invalidates old results; a fix that changes
+numbers does, because it raises ``numerics``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from harness.config.base import Config
 from harness.config.search import Domain, between, one_of
+from harness.config.storable import plain_problems
 from harness.data.corruption import Corruption, in_training, when_tested
 
 __all__ = [
@@ -365,6 +367,12 @@ class RunSpec(Config):
     """Any integer that the result database can hold."""
 
     @model_validator(mode="after")
+    def _storable(self) -> RunSpec:
+        for path, problem in plain_problems(self.model_dump()):
+            raise ValueError(f"{'.'.join(map(str, path))} {problem}")
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> RunSpec:
         if self.training.compile and self.optimiser.name == "lazy_adam":
             raise ValueError(
@@ -392,33 +400,50 @@ class RunSpec(Config):
         data = self.data.model_copy(update={"corrupt": alike})
         return self.model_copy(update={"data": data})
 
-    def _optional_numerics(self) -> dict[str, int]:
+    @property
+    def numerics(self) -> dict[str, int]:
+        """``numerics`` version of each part of the harness that the run uses."""
         used = {
             "strategy": bool(self.negatives.strategy.name),
             "adversary": self.adversary.kind != "none",
             "corruption": bool(self.data.corrupt),
         }
-        versions = OPTIONAL_NUMERICS.items()
-        return {part: version for part, version in versions if used[part] and version > 1}
+        return NUMERICS | {part: v for part, v in OPTIONAL_NUMERICS.items() if used[part]}
 
-    def run_id(self, *, dataset_digest: str, feature_digest: str, model_numerics: int) -> str:
+    def run_id(
+        self,
+        *,
+        dataset_digest: str,
+        feature_digest: str,
+        model_numerics: int,
+        code: str = "",
+        parts: Mapping[str, int] | None = None,
+    ) -> str:
         """Return the run's identity: 12 hex digits.
 
         Args:
             dataset_digest: digest of the graph.
             feature_digest: digest of the features used ("" without), before they are corrupted.
             model_numerics: ``Capabilities.numerics`` of the model.
+            code: digest of the source of a user's own model and strategy; "" for those of the
+                package, whose changes raise ``numerics``.
+            parts: ``numerics`` of the parts of the harness; those of this version when None.
 
         ``model.options`` must already be reduced to the values that differ from the model's
         defaults, and what is ignored must have its default (``harness.plan.expand`` does both).
         """
+        versions = self.numerics if parts is None else parts
         content = {
             "values": changed_values(self),
             "model": self.model.name,
             "dataset": dataset_digest,
             "features": feature_digest,
             "seed": self.seed,
-            "numerics": {**NUMERICS, **self._optional_numerics(), "model": model_numerics},
+            "numerics": {
+                **{p: v for p, v in versions.items() if p in NUMERICS or v > 1},
+                "model": model_numerics,
+            },
+            **({"code": code} if code else {}),
         }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]

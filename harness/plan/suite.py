@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from harness.config.base import NAME, Config, KeyPath, show_path
+from harness.config.base import SUITE_NAME, Config, KeyPath, show_path
+from harness.config.storable import Text
 from harness.config.yaml_source import Document, read_yaml, validate
 from harness.errors import ConfigError, suggest
 from harness.plan.study import Study
@@ -42,6 +43,9 @@ __all__ = [
 
 Settings = dict[str, Any]
 """Values of a run specification, nested (``training: {epochs: 20}``) or with dots."""
+
+RowLabel = Annotated[Text, Field(max_length=180)]
+"""A label; two of them, of a row and its variation, fit into a cell of the result database."""
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 """A seed: any integer that the result database can hold."""
@@ -101,7 +105,7 @@ class Exclusion(Selector):
 class Variant(Config):
     """A change to the base row of an ablation."""
 
-    label: str
+    label: RowLabel
     """Row label."""
     set: Settings = Field(default_factory=dict)
     """Settings that differ from the base row."""
@@ -112,7 +116,7 @@ class Variant(Config):
 class Variation(Config):
     """What is changed in every row of the suite; a row of its own for each."""
 
-    label: str
+    label: RowLabel
     """Follows the row's label after a comma."""
     set: Settings = Field(default_factory=dict)
     """Settings that differ from the row's; {} for the row as it is."""
@@ -123,7 +127,7 @@ class Row(Config):
 
     model: str
     """Registered name: ``harness models list``."""
-    label: str | None = None
+    label: RowLabel | None = None
     """Row label; the model's title when not given."""
     set: Settings = Field(default_factory=dict)
     """Settings of this row; they win over ``base`` and ``overrides``."""
@@ -166,7 +170,7 @@ class DatasetChoice(Config):
 class Suite(Config):
     """What to run: rows x datasets x seeds, less exclusions."""
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Annotated[str, Field(pattern=SUITE_NAME)]
     """Name under which results are kept and reported."""
     title: str = ""
     """Caption of the table."""

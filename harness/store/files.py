@@ -155,7 +155,7 @@ def read(path: Path, kind: type[Content], known: int = RECORD_VERSION) -> Conten
         raise MachineError(f"{path}: cannot be read ({error.strerror})") from error
     except json.JSONDecodeError as error:
         raise StoreError(f"{path}:{error.lineno}: not a record: {error.msg}") from None
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no text, or thousands of digits
         raise StoreError(f"{path}: not a record: {error}") from None
     return validated(content, kind, str(path), known)
 

@@ -288,7 +288,9 @@ def _locked(monkeypatch: pytest.MonkeyPatch) -> None:
         dataset = load(*words)
         splits = Locked(dataset.graph.splits)
         graph = replace(dataset.graph, splits=splits)
-        assert graph.digest == dataset.graph.digest  # kept; what comes later cannot look
+        # Kept; what comes later cannot look.
+        assert graph.digest == dataset.graph.digest
+        assert graph.digests == dataset.graph.digests
         splits.locked = "test"
         return replace(dataset, graph=graph)
 
