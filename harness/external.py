@@ -7,19 +7,23 @@ history and no validation; its test split counts as scored once, like any other'
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from harness import provenance
 from harness.data.feature_files import file_sha256
 from harness.data.graph import KnowledgeGraph
 from harness.data.load import load
+from harness.data.parsing import read_lines
+from harness.encoding import decoded
 from harness.errors import ConfigError, DataError
 from harness.evaluation.foreign import (
     RankRow,
@@ -40,6 +44,8 @@ __all__ = ["Given", "judge", "keep", "read"]
 
 ROWS = ("head", "relation", "tail", "side", "rank")
 """Columns of a file of ranks."""
+KINDS = {"head": "iuU", "relation": "iuU", "tail": "iuU", "side": "U", "rank": "fiu"}
+"""Kinds of NumPy's types that these columns may have as arrays."""
 SIDES: tuple[Side, Side] = ("head", "tail")
 ELSEWHERE = "elsewhere"
 """What stands for the features of a model that nobody here has seen."""
@@ -104,7 +110,7 @@ def read(
         return Given("ranks", ranks_of_rows(rows, graph, protocol))
     columns, said = None, f"the ids of the dataset, 0 to {graph.n_entities - 1}"
     if entities is not None:
-        columns = permutation(_lines(entities), graph.entities, str(entities))
+        columns = permutation(read_lines(entities), graph.entities, str(entities))
         said = f"as {entities.name} lists them"
     scores = _by_side(path, held, len(graph.splits["test"]), protocol)
     return Given("scores", ranks_of_scores(scores, graph, protocol, columns, str(path)), said)
@@ -188,24 +194,24 @@ def keep(record: RunRecord, ranks: Ranks, runs: Path) -> RunRecord:
 
 def _table(path: Path, delimiter: str) -> Mapping[str, Sequence[str]]:
     """Return the columns of a text file, "line" among them."""
+    text = io.StringIO(decoded(path.read_bytes(), path, DataError), newline="")
+    reader = csv.DictReader(text, delimiter=delimiter, strict=True)
+    columns: dict[str, list[str]] = {name: [] for name in (*ROWS, "line")}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-            missing = [name for name in ROWS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(
-                    f"{path}:1: the first line must name the columns {', '.join(ROWS)}; "
-                    f"{', '.join(missing)} is missing"
-                )
-            columns: dict[str, list[str]] = {name: [] for name in (*ROWS, "line")}
-            for row in reader:
-                if None in row or None in row.values():
-                    raise DataError(f"{path}:{reader.line_num}: not as many values as columns")
-                for name in ROWS:
-                    columns[name].append(row[name])
-                columns["line"].append(str(reader.line_num))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a text file of ranks: {error}") from None
+        missing = [name for name in ROWS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise DataError(
+                f"{path}:1: the first line must name the columns {', '.join(ROWS)}; "
+                f"{', '.join(missing)} is missing"
+            )
+        for row in reader:
+            if None in row or None in row.values():
+                raise DataError(f"{path}:{reader.line_num}: not as many values as columns")
+            for name in ROWS:
+                columns[name].append(row[name])
+            columns["line"].append(str(reader.line_num))
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: not a text file of ranks: {error}") from None
     return columns
 
 
@@ -228,18 +234,45 @@ def _safetensors(path: Path) -> Mapping[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            return {name: _array_of(tensor) for name, tensor in tensors.items()}
+    except Exception as error:  # safetensors and torch have several, also for types of 4 bits
         raise DataError(f"{path}: cannot be read: {error}") from None
-    narrow = {n for n, t in tensors.items() if t.is_floating_point() and t.element_size() < 4}
-    whole = {name: t.float() if name in narrow else t for name, t in tensors.items()}
-    return {name: tensor.numpy() for name, tensor in whole.items()}
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
+def _array_of(tensor: torch.Tensor) -> NDArray[Any]:
+    """Return a tensor's array; narrow floats, which numpy lacks, exactly as 32 bits."""
+    narrow = tensor.is_floating_point() and tensor.element_size() < 4
+    array: NDArray[Any] = (tensor.float() if narrow else tensor).numpy()
+    return array
+
+
+def _check_array(path: Path, name: str, values: Any, dimensions: int, *kinds: str) -> None:
+    """Refuse an array that would have to be converted before it can be used.
+
+    Args:
+        path, name: the file and the array in it.
+        values: the array.
+        dimensions: those it must have.
+        kinds: kinds of NumPy's types that it may have: f (16, 32 and 64 bits), i, u, U.
+
+    Raises:
+        DataError: another shape, type, or byte order.
+    """
+    if not isinstance(values, np.ndarray):
+        raise DataError(f"{path}: {name}: is no array in .npy format")
+    shape = "[questions, entities]" if dimensions == 2 else "a value per question, [questions]"
+    if values.ndim != dimensions:
+        raise DataError(f"{path}: {name}: needs {shape}, has shape {values.shape}")
+    allowed = {"f": "float16, float32 or float64", "i": "integers", "U": "text"}
+    dtype = values.dtype
+    if dtype.kind not in kinds or (dtype.kind == "f" and dtype.itemsize > 8):
+        needed = ", ".join(text for kind, text in allowed.items() if kind in kinds)
+        raise DataError(f"{path}: {name}: holds {dtype}; needs {needed}")
+    if not dtype.isnative:
+        raise DataError(
+            f"{path}: {name}: holds {dtype} in the byte order of another machine; save it again "
+            f"with .astype('{dtype.newbyteorder('=')}')"
+        )
 
 
 def _rows(
@@ -248,6 +281,9 @@ def _rows(
     """Yield the answered questions of columns."""
     if missing := [name for name in ROWS if name not in held]:
         raise DataError(f"{path}: ranks need {', '.join(ROWS)}; {', '.join(missing)} is missing")
+    if "line" not in held:  # arrays; a text file has text in all columns
+        for name, kinds in KINDS.items():
+            _check_array(path, name, held[name], 1, *kinds)
     sizes = {name: len(held[name]) for name in ROWS}
     if len(set(sizes.values())) > 1:
         raise DataError(f"{path}: columns of different lengths: {sizes}")
@@ -312,6 +348,14 @@ def _by_side(
 
 
 def _matrix(path: Path, name: str, values: Any) -> Any:
-    if len(values.shape) != 2:
-        raise DataError(f"{path}: {name}: needs [questions, entities], has shape {values.shape}")
+    _check_array(path, name, values, 2, *"fiu")
+    if values.dtype.kind in "iu" and values.size and not _exact(values):
+        raise DataError(
+            f"{path}: {name}: holds integers beyond 2^53, which no float64 can tell apart"
+        )
     return values
+
+
+def _exact(values: NDArray[Any]) -> bool:
+    """Tell whether integers are the same in 64-bit floats, in which they are ranked."""
+    return int(values.max()) <= 2**53 and int(values.min()) >= -(2**53)

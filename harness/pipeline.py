@@ -91,11 +91,14 @@ class Hooks:
     should_stop: Callable[[], bool] = lambda: False
 
 
+_DEVICES = "choose auto, cpu, cuda, cuda:0 or mps"
+
+
 def resolve_device(wish: str) -> torch.device:
     """Return the device for "auto", "cpu", "cuda", "cuda:i" or "mps".
 
     Raises:
-        ConfigError: there is no such kind of device.
+        ConfigError: there is no such kind of device, or it cannot train ("meta").
         MachineError: the machine has no such device.
     """
     if wish == "auto":
@@ -103,7 +106,9 @@ def resolve_device(wish: str) -> torch.device:
     try:
         device = torch.device(wish)
     except RuntimeError as error:
-        raise ConfigError(f"device '{wish}': choose auto, cpu, cuda, cuda:0 or mps") from error
+        raise ConfigError(f"device '{wish}': {_DEVICES}") from error
+    if device.type not in ("cpu", "cuda", "mps") or (device.type != "cuda" and device.index):
+        raise ConfigError(f"device '{wish}': nothing can be trained there; {_DEVICES}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise MachineError(f"device '{wish}': this machine has {torch.cuda.device_count()} GPUs")
     if device.type == "mps" and not torch.backends.mps.is_available():

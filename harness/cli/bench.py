@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import Home, Only, SetValues
+from harness.cli.options import MOST_SEED, Home, Only, SetValues
 from harness.cli.paths import home
 from harness.errors import ConfigError
 
@@ -197,7 +197,7 @@ def quality(
     ),
     dataset: Annotated[str, typer.Option(help="A small one with features.")] = "atlas",
     epochs: Annotated[int, typer.Option(min=1, help="Of every training.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="What all start from.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="What all start from.")] = 0,
     json_: Json = None,
 ) -> None:
     """Train with reference and with fused kernels: the same MRR but for rounding."""

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.data_audit import audit
-from harness.cli.options import AsJson
+from harness.cli.options import AllowNames, AsJson
 
 if TYPE_CHECKING:
     from harness.data.card import DatasetCard, DatasetSource, FeatureSource
     from harness.data.graph import KnowledgeGraph
+    from harness.data.names import NameKind
     from harness.data.verify import Report
 
 __all__ = ["app"]
@@ -108,15 +109,19 @@ def import_dataset(
             "graph of your own.",
         ),
     ] = None,
+    allow_names: AllowNames = "",
 ) -> None:
     """Copy a local copy of a dataset to the data folder, after checking every file's sha256.
 
     Originals of feature sets are told by their content, also compressed (.gz) or in folders below.
 
     With a new --name: a graph of your own, in any layout that is read (OpenKE, MoMoK, MyGO, TSV).
+
+    Exit code 3 where identifiers of your own graph are easily confused; see --allow-names.
     """
     from harness.data import acquire, folders
     from harness.data.local import LocalSource, import_local
+    from harness.data.names import chosen_kinds
     from harness.errors import ConfigError, MissingDataError
 
     if not folder.is_dir():
@@ -124,7 +129,7 @@ def import_dataset(
     if name is not None:
         entry = _known(name)
         if entry is None or isinstance(entry, LocalSource):
-            target = import_local(folder, name)
+            target = import_local(folder, name, chosen_kinds(allow_names))
             _announce_left_out(folder, target)
             typer.echo(target)
             return
@@ -168,16 +173,26 @@ def verify(
         str | None,
         typer.Option("--features", help="Feature set whose coverage is counted ('published')."),
     ] = None,
+    allow_names: AllowNames = "",
     as_json: AsJson = False,
 ) -> None:
-    """Print published sizes beside what the files hold; exit code 3 when a file is wrong."""
+    """Print published sizes beside what the files hold.
+
+    Exit code 3 when a file is wrong, or when identifiers are easily confused (in blanks, case, ...)
+    and neither the card nor --allow-names says that they are meant.
+    """
     from harness.data.load import source
+    from harness.data.names import chosen_kinds
     from harness.data.verify import verify as check
     from harness.errors import ConfigError
 
     if (name is None) != every:
         raise ConfigError("give the name of a dataset, or --all")
-    reports = _verify_all(features) if name is None else [check(source(name), features)]
+    kinds = chosen_kinds(allow_names)
+    if name is None:
+        reports = _verify_all(features, kinds)
+    else:
+        reports = [check(source(name), features, kinds)]
     if as_json:
         typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2))
     else:
@@ -253,7 +268,7 @@ def _listing(entry: DatasetSource) -> dict[str, Any]:
     }
 
 
-def _verify_all(features: str | None) -> list[Report]:
+def _verify_all(features: str | None, allowed: Sequence[NameKind]) -> list[Report]:
     from harness.data import folders
     from harness.data.verify import verify as check
 
@@ -262,7 +277,7 @@ def _verify_all(features: str | None) -> list[Report]:
         if entry.card.files and folders.find(entry.card) is None:
             _progress(f"{entry.card.title}: not here; harness data fetch {entry.card.name}")
             continue
-        reports.append(check(entry, features))
+        reports.append(check(entry, features, allowed))
     return reports
 
 

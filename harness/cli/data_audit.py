@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.options import AllowNames
+
 if TYPE_CHECKING:
     from harness.data.audit import AuditReport
     from harness.data.card import DatasetSource
@@ -59,6 +61,7 @@ def audit(
             help="Share of valid or test that train may give away; one per cent when not given.",
         ),
     ] = None,
+    allow_names: AllowNames = "",
     form: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="text, markdown or json.")
     ] = "text",
@@ -69,29 +72,31 @@ def audit(
     """Count repeats, leaks, unseen entities and filler features.
 
     Exit code 3 when train gives away more of valid or test than the dataset's card says and more
-    than --allow-leakage, or when features tell more answers than the card acknowledges.
+    than --allow-leakage, when features tell more answers than the card acknowledges, or when
+    identifiers are easily confused and neither the card nor --allow-names says that they are meant.
     """
     from harness.data.audit import ALLOWED, audit_source
     from harness.data.audit_text import FORMATS
+    from harness.data.names import chosen_kinds
     from harness.errors import ConfigError, suggest
 
     known = [*FORMATS, "json"]
     if form not in known:
         raise ConfigError(f"--format {form}: unknown{suggest(form, known)}")
     entries = [_entry(place) for place in places] if places else _here()
-    share = ALLOWED if allowed is None else allowed
+    share, names = ALLOWED if allowed is None else allowed, chosen_kinds(allow_names)
     tables = [("text", table) for table in texts or ()]
     tables += [("types", table) for table in types or ()]
     if tables and len(entries) != 1:
         raise ConfigError("--texts and --types are of one dataset: name it")
     reports = []
     for entry in entries:
-        report = audit_source(entry, features, share)
+        report = audit_source(entry, features, share, names)
         leaks = (*report.leaks, *_table_leaks(entry, tables))
         reports.append(replace(report, leaks=leaks))
     printed = _json(reports) if form == "json" else FORMATS[form](reports)
     _write(printed, out)
-    if any(report.excess or report.feature_excess for report in reports):
+    if any(r.excess or r.feature_excess or r.name_excess for r in reports):
         raise typer.Exit(3)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.cli.fitting import Need, readable_size, shortage
+from harness.environment import cache_folder
 
 if TYPE_CHECKING:
     from harness.plan.budget import Budget
@@ -463,8 +464,4 @@ def _state(plan: Plan, home: Path, done: Sequence[Status] = ("ok",)) -> State:
 
 
 def _machine_file(device: str, threads: int) -> Path:
-    import platformdirs
-
-    root = os.environ.get("HARNESS_CACHE")
-    folder = Path(root) if root else platformdirs.user_cache_path("harness")
-    return folder / "machine" / f"{device.replace(':', '-')}-{threads}.json"
+    return cache_folder() / "machine" / f"{device.replace(':', '-')}-{threads}.json"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -73,8 +74,40 @@ app.add_typer(study.app, name="study", help="Searches for settings: run, show, p
 app.add_typer(bench.app, name="bench", help="Measurements of the harness itself.")
 
 
+class _Pipe(io.FileIO):
+    """Output whose reader may go (``harness report | head``): the rest is dropped.
+
+    The command goes on, so that its exit code is its own, and a run ends stored.
+    """
+
+    def write(self, data: Any) -> int:
+        """Write bytes; all of them count as written once nobody reads."""
+        try:
+            return super().write(data) or 0
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            return len(data)
+
+
+def _outlasting(stream: TextIO) -> TextIO:
+    """Return a standard stream that outlasts its reader and prints escapes for what it cannot."""
+    try:
+        raw = _Pipe(stream.fileno(), "w", closefd=False)
+    except (AttributeError, OSError, ValueError):  # a test's stream, or one that is closed
+        return stream
+    stream.flush()
+    # A terminal in Latin-1 lacks most signs of a table; an escape is better than a traceback.
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors="backslashreplace" if stream.errors == "strict" else stream.errors,
+        line_buffering=stream.isatty() or stream is sys.stderr,
+    )
+
+
 def main() -> None:
     """Entry point of the ``harness`` command; errors meant for the user are printed in one line."""
+    sys.stdout, sys.stderr = _outlasting(sys.stdout), _outlasting(sys.stderr)
     with visible_output():
         _run()
 
@@ -86,10 +119,6 @@ def _run() -> None:
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of a pipe has gone (``harness report | head``).
-        sys.stderr.close()
-        sys.exit(0)
     except OSError as error:
         if error.filename is None and error.errno not in NO_ROOM:
             raise

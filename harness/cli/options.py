@@ -10,6 +10,8 @@ import typer
 from harness.errors import ConfigError
 
 __all__ = [
+    "MOST_SEED",
+    "AllowNames",
     "AsJson",
     "Device",
     "Home",
@@ -21,9 +23,20 @@ __all__ = [
     "chosen_seeds",
 ]
 
+MOST_SEED = 2**63 - 1
+"""Greatest seed: databases have no greater integer."""
 MOST_SEEDS = 10_000
 """Longest range of --seeds; a slip of the finger must not fill the memory."""
 
+AllowNames = Annotated[
+    str,
+    typer.Option(
+        "--allow-names",
+        metavar="KIND,...",
+        help="Kinds of easily confused identifiers that are meant: blanks, invisible, unicode, "
+        "case, header, order.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps")]
 Home = Annotated[Path | None, typer.Option("--home", help="Results folder.")]

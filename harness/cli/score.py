@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import Home
+from harness.cli.options import MOST_SEED, Home
 from harness.cli.paths import home
 from harness.config.storable import LABEL, NAME, text_problem
 from harness.errors import ConfigError, suggest
@@ -26,7 +26,9 @@ def score(
     ],
     dataset: Annotated[str, typer.Option(help="Dataset whose test split was predicted.")],
     name: Annotated[str, typer.Option(help="What the row is called.")],
-    seed: Annotated[int, typer.Option(min=0, help="Of the run that made the file.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Of the run that made the file.")
+    ] = 0,
     entities: Annotated[
         Path | None,
         typer.Option(help="Scores: a file with the identifier of each column, one a line."),

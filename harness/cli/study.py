@@ -132,9 +132,11 @@ def promote(
 ) -> None:
     """Test the chosen trials, by default the best of each row: their runs, all seeds, are ranked on
     the test split with the checkpoints they have. Then print the table."""
+    from harness.pipeline import resolve_device
     from harness.studies.results import search_results
 
     _load_models(models)
+    resolve_device(device)  # or one that no run can be tested on
     place, name = home(results), _name(study)
     chosen = _chosen(search_results(place, name, variant), only or [], trial or [])
     with _opened(place, name) as store, stop_on_signals() as stop:

@@ -25,6 +25,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from harness.config.base import KeyPath, problems, show_path
 from harness.config.storable import text_problem
+from harness.encoding import decoded
 from harness.errors import ConfigError, suggest
 
 __all__ = ["Document", "Origin", "load_yaml", "parse_value", "read_yaml", "validate"]
@@ -245,14 +246,11 @@ def _text_of(path: Path) -> str:
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
-        if len(raw) > MAX_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_BYTES // 1024} KiB")
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{path}:{line}: not UTF-8 text") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_BYTES // 1024} KiB")
+    return decoded(raw, path, ConfigError)
 
 
 def _scalar(node: Any, origin: Origin) -> Any:

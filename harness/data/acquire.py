@@ -306,7 +306,12 @@ def _check(path: Path, file: FileCard, origin: str) -> None:
 def _mirrored(url: str, base_url: str | None) -> str:
     if base_url is None:
         return url
-    if urlsplit(base_url).scheme not in ("http", "https"):
+    try:
+        address = urlsplit(base_url)
+        valid = address.scheme in ("http", "https") and address.hostname and (address.port or True)
+    except ValueError as error:  # brackets that are not closed, a port that is no number
+        raise ConfigError(f"--base-url {base_url}: is no address: {error}") from None
+    if not valid:
         raise ConfigError(f"--base-url {base_url}: need an address with http:// or https://")
     return base_url.rstrip("/") + urlsplit(url).path
 

@@ -7,7 +7,7 @@ counts; here only the triples are looked at, so any folder that can be read can 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from harness.data.feature_leaks import SetLeaks, audit_features
 from harness.data.features import FeatureTable
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.data.leakage import CONFIDENCE, SUPPORT, Facts, Kind, Mask, Rule, find_rules
+from harness.data.names import NameFinding, NameKind, audit_names, excess_names
 from harness.data.verify import default_features
 from harness.errors import MissingDataError
 from harness.index import Side
@@ -151,6 +152,10 @@ class AuditReport:
     """Greatest share of valid or test beyond what is acknowledged."""
     clean: Mapping[str, int]
     """Pinned sizes of the cleaned variant, {} where it is not pinned."""
+    names: tuple[NameFinding, ...] = ()
+    """Identifiers that are easily confused."""
+    name_excess: tuple[NameFinding, ...] = ()
+    """Those of them that nobody has acknowledged."""
     leaks: tuple[SetLeaks, ...] = ()
     """What features tell of the other end of triples; of the feature set that was named."""
 
@@ -171,7 +176,10 @@ class AuditReport:
 
 
 def audit_source(
-    source: DatasetSource, features: str | None = None, allowed: float = ALLOWED
+    source: DatasetSource,
+    features: str | None = None,
+    allowed: float = ALLOWED,
+    names: Sequence[NameKind] = (),
 ) -> AuditReport:
     """Audit a dataset, and the rows of a feature set where one is at hand.
 
@@ -182,6 +190,7 @@ def audit_source(
         features: feature set to look at; when not given, the one that
             :func:`harness.data.verify.coverage` counts, or the user's own files.
         allowed: share of valid or test that train may give away without the card's word.
+        names: kinds of confusable identifiers that are meant, beside those of the card.
 
     Raises:
         MissingDataError: the dataset is not on this machine, or the features asked for are not.
@@ -190,6 +199,7 @@ def audit_source(
     """
     graph, card = source.graph(), source.card
     name, tables = features_at_hand(source, graph, features)
+    findings = audit_names(graph)
     return AuditReport(
         title=card.title,
         found=audit(graph),
@@ -198,6 +208,8 @@ def audit_source(
         acknowledged=card.leaked,
         allowed=allowed,
         clean=card.clean.counts if card.clean else {},
+        names=findings,
+        name_excess=excess_names(findings, card.lookalikes, names),
         leaks=(audit_features(source, name, graph, tables),) if features and tables else (),
     )
 

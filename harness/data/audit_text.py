@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from harness.data.audit import CONSTANT, AuditReport, sentences
 from harness.data.feature_leaks_text import Facts, leak_tables
 from harness.data.leakage import CONFIDENCE, SUPPORT
+from harness.data.names import advice
 
 __all__ = ["FORMATS", "TABLES", "Facts", "headline", "markdown", "text", "verdict"]
 
@@ -39,6 +40,14 @@ def verdict(report: AuditReport) -> str:
         f"wrong: train gives away {shares}, {_percent(report.allowed)} is allowed "
         f"(--allow-leakage); `{report.found.name}@clean` goes without"
     )
+
+
+def _last(report: AuditReport) -> Iterator[str]:
+    """Yield the verdict on leaks, then that on identifiers that are easily confused."""
+    if report.excess or not report.name_excess:
+        yield verdict(report)
+    if report.name_excess:
+        yield f"wrong: names are easily confused; {advice(report.name_excess)}"
 
 
 def leaks_verdict(report: AuditReport) -> Iterator[str]:
@@ -159,15 +168,13 @@ def text(reports: Sequence[AuditReport]) -> str:
     for report in reports:
         found = report.found
         parts.append(f"{report.title} ({found.name}), digest {found.digest}")
-        parts.append(
-            "\n".join(_wrap(line) for line in (headline(report), *sentences(found.splits)))
-        )
+        parts.append("\n".join(_wrap(line) for line in (headline(report), *_said(report))))
         parts += [_plain(table) for make in TABLES if (table := make(report))]
         for table, sentence in leak_tables(report):
             parts += [_plain(table), _wrap(sentence)]
         parts += [_wrap(line) for line in _clean(report)]
         parts += [_wrap(line) for line in leaks_verdict(report)]
-        parts.append(_wrap(verdict(report)))
+        parts += [_wrap(line) for line in _last(report)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -191,7 +198,7 @@ def markdown(reports: Sequence[AuditReport]) -> str:
     for report in reports:
         found = report.found
         lines += [f"## {report.title}", "", f"**{headline(report)}** Digest `{found.digest}`.", ""]
-        lines += [f"* {sentence}" for sentence in (*sentences(found.splits), *_clean(report))]
+        lines += [f"* {sentence}" for sentence in (*_said(report), *_clean(report))]
         lines += [""]
         for make in TABLES:
             if table := make(report):
@@ -228,6 +235,11 @@ def summary_table(reports: Sequence[AuditReport]) -> Facts:
         "mentions, questions (two per row) that the constant answer of a relation is right for; "
         "repeated rows of all splits.",
     )
+
+
+def _said(report: AuditReport) -> tuple[str, ...]:
+    """Return what a reader should know of the rows and of the identifiers."""
+    return (*sentences(report.found.splits), *(f"{finding}." for finding in report.names))
 
 
 def _clean(report: AuditReport) -> Iterator[str]:

@@ -161,6 +161,9 @@ class DatasetCard(Config):
     leaked: Mapping[str, int] = {}
     """Rows of valid and test that stand in train or that it implies, as ``harness data audit``
     counts them; more is an error."""
+    lookalikes: Mapping[str, int] = {}
+    """Kind of confusion between identifiers -> how many are meant (:mod:`harness.data.names`), as
+    ``harness data audit`` counts them; more is an error."""
     feature_leaks: Mapping[str, Mapping[str, FeatureLeak]] = {}
     """Feature set -> modality ("text", "text vectors") -> what it tells; {} for a set of which
     nothing is flagged. More than that is an error of ``harness data audit --features``; sets that

@@ -9,8 +9,6 @@ links of HDF5 to other files, external storage and virtual datasets are refused.
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -21,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.errors import DataError
+from harness.errors import DataError, HarnessError
 
 __all__ = [
     "ARRAY_SUFFIXES",
@@ -31,8 +29,10 @@ __all__ = [
     "Loader",
     "RawArray",
     "as_tensor",
+    "complete",
     "file_sha256",
     "load_npy",
+    "not_dense",
     "open_arrays",
 ]
 
@@ -81,8 +81,7 @@ def as_tensor(path: Path, array: RawArray) -> Tensor:
         DataError: it does not hold numbers, is sparse or has no data.
     """
     if isinstance(array, Tensor):
-        if array.layout != torch.strided or array.is_meta:
-            kind = "without data" if array.is_meta else str(array.layout).removeprefix("torch.")
+        if kind := not_dense(array):
             raise DataError(f"{path}: holds a tensor that is {kind}; need a dense one [N, d]")
         if array.is_floating_point() and array.dtype not in _FLOATS:
             kind = str(array.dtype).removeprefix("torch.")
@@ -98,18 +97,22 @@ def as_tensor(path: Path, array: RawArray) -> Tensor:
         ) from error
 
 
+def not_dense(tensor: Tensor) -> str:
+    """Return what a tensor is instead of dense numbers, "" when it is dense."""
+    kinds = {"without data": tensor.is_meta, "nested": tensor.is_nested}
+    kinds |= {"quantised": tensor.is_quantized}
+    kinds |= {str(tensor.layout).removeprefix("torch."): tensor.layout != torch.strided}
+    return next((kind for kind, applies in kinds.items() if applies), "")
+
+
 def load_npy(path: Path) -> np.ndarray[Any, Any]:
     """Read the array of a ``.npy`` file, without pickle.
 
     Raises:
         DataError: the file is truncated, an archive, or holds Python objects.
     """
-    try:
+    with complete(path, ".npy"):
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError) as error:
-        raise DataError(
-            f"{path}: not a complete .npy file ({error}){_pickle_hint(error)}"
-        ) from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: need one array in .npy format, not an archive; call it .npz")
     return array
@@ -120,12 +123,16 @@ def _pickle_hint(error: Exception) -> str:
 
 
 @contextmanager
-def _complete(path: Path, kind: str, *errors: type[Exception]) -> Iterator[None]:
+def complete(path: Path, kind: str) -> Iterator[None]:
+    """Say of a damaged file that it is one: on what is in it libraries raise errors of any type."""
     try:
         yield
-    except errors as error:
+    except HarnessError:
+        raise
+    except Exception as error:
+        said = str(error).strip() or type(error).__name__
         raise DataError(
-            f"{path}: not a complete {kind} file ({error}){_pickle_hint(error)}"
+            f"{path}: not a complete {kind} file ({said}){_pickle_hint(error)}"
         ) from error
 
 
@@ -134,23 +141,11 @@ def _open_npy(path: Path) -> Iterator[Mapping[str, Loader]]:
     yield {BARE: lambda: load_npy(path)}
 
 
-_NPZ_ERRORS = (
-    ValueError,
-    EOFError,
-    OSError,
-    MemoryError,
-    KeyError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
 @contextmanager
 def _open_npz(path: Path) -> Iterator[Mapping[str, Loader]]:
     # Opened here: numpy leaves a file open that is no archive.
     with path.open("rb") as stream:
-        with _complete(path, ".npz", *_NPZ_ERRORS):
+        with complete(path, ".npz"):
             archive = np.load(stream, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise DataError(f"{path}: need an archive in .npz format, not an array; call it .npy")
@@ -159,7 +154,7 @@ def _open_npz(path: Path) -> Iterator[Mapping[str, Loader]]:
             raise DataError(f"{path}: holds '{repeated[0]}' twice; keep one")
 
         def load(name: str) -> RawArray:
-            with _complete(path, ".npz", *_NPZ_ERRORS):
+            with complete(path, ".npz"):
                 array = archive[name]
             if not isinstance(array, np.ndarray):
                 raise DataError(f"{path}: '{name}' is no array in .npy format; take it out")
@@ -171,16 +166,15 @@ def _open_npz(path: Path) -> Iterator[Mapping[str, Loader]]:
 
 @contextmanager
 def _open_safetensors(path: Path) -> Iterator[Mapping[str, Loader]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    errors = (SafetensorError, OSError, ValueError)
-    with _complete(path, "safetensors", *errors):
+    with complete(path, "safetensors"):
         archive = safe_open(path, framework="pt")
     with archive as file:
         _check_notes(path, "its metadata", file.metadata() or {})
 
         def load(name: str) -> RawArray:
-            with _complete(path, "safetensors", *errors):
+            with complete(path, "safetensors"):
                 tensor: Tensor = file.get_tensor(name)
             return tensor
 
@@ -191,16 +185,15 @@ def _open_safetensors(path: Path) -> Iterator[Mapping[str, Loader]]:
 def _open_h5(path: Path) -> Iterator[Mapping[str, Loader]]:
     import h5py
 
-    errors = (OSError, RuntimeError)
-    with _complete(path, "HDF5", *errors):
+    with complete(path, "HDF5"):
         file = h5py.File(path, "r")
     with file:
-        with _complete(path, "HDF5", *errors):
+        with complete(path, "HDF5"):
             _check_notes(path, "attributes of the file", file.attrs)
             datasets = dict(_h5_datasets(path, file))
 
         def load(name: str) -> RawArray:
-            with _complete(path, "HDF5", *errors):
+            with complete(path, "HDF5"):
                 dataset = datasets[name]
                 text = h5py.check_string_dtype(dataset.dtype) is not None
                 return np.asarray(dataset.asstr()[()] if text else dataset)
@@ -301,22 +294,20 @@ def _load_pth(path: Path) -> Any:
     import pickle
     import warnings
 
-    try:
-        with warnings.catch_warnings():
-            # of unusual pickle protocols: either it is read or the error below says why not
-            warnings.simplefilter("ignore", UserWarning)
+    with warnings.catch_warnings(), complete(path, ".pth"):
+        # of unusual pickle protocols: either it is read or the error below says why not
+        warnings.simplefilter("ignore", UserWarning)
+        try:
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise DataError(
-            f"{path}: not a complete file of plain tensors, so it is not opened: other pickles "
-            f"can run code. Where you trust it, convert it once with\n"
-            f'  python -c "import torch; from safetensors.torch import save_file; '
-            f"x = torch.load('{path.name}', weights_only=False); "
-            f"save_file({{'features': torch.as_tensor(x)}}, '{path.stem}.safetensors')\"\n"
-            f"and put the .safetensors file in its place"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: not a complete .pth file ({error})") from error
+        except pickle.UnpicklingError as error:
+            raise DataError(
+                f"{path}: not a complete file of plain tensors, so it is not opened: other pickles "
+                f"can run code. Where you trust it, convert it once with\n"
+                f'  python -c "import torch; from safetensors.torch import save_file; '
+                f"x = torch.load('{path.name}', weights_only=False); "
+                f"save_file({{'features': torch.as_tensor(x)}}, '{path.stem}.safetensors')\"\n"
+                f"and put the .safetensors file in its place"
+            ) from error
 
 
 def _bind(load: Callable[[Any], RawArray], argument: object) -> Loader:

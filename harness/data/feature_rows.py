@@ -31,6 +31,7 @@ from harness.data.feature_readers import (
     RawArray,
     as_tensor,
     file_sha256,
+    not_dense,
     open_arrays,
 )
 from harness.data.feature_tables import read_table
@@ -282,7 +283,7 @@ def _keys(path: Path, name: str, array: RawArray, features: Tensor) -> Keys:
 def _key_texts(array: RawArray) -> list[str] | None:
     """Return keys as text, None when they are neither integers nor strings [n]."""
     if isinstance(array, Tensor):
-        if array.layout != torch.strided or array.is_meta:
+        if not_dense(array):
             return None
         kind = "x" if array.is_floating_point() or array.dtype == torch.bool else "i"
         items: list[Any] = array.tolist() if array.ndim == 1 and kind == "i" else []

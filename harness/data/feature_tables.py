@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from harness.data.feature_keys import Keys, nearest_entity
-from harness.data.feature_readers import MASKS
+from harness.data.feature_readers import MASKS, complete
 from harness.data.parsing import read_lines
 from harness.errors import DataError, MissingDataError
 
@@ -248,11 +248,9 @@ def _read_parquet(path: Path, entities: Sequence[str]) -> FeatureColumns:
             "or save the table as .csv",
             brief="pyarrow, which reads Parquet files, was not installed",
         ) from error
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a complete Parquet file ({error})") from error
+    with complete(path, "Parquet"), pq.ParquetFile(path) as file:
+        table = file.read()
+        table.validate(full=True)  # texts, too, that are no UTF-8
     names = table.column_names
     if not names or not len(table):
         raise DataError(f"{path}: holds no row")

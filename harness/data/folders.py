@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.data.card import DatasetCard
 from harness.data.parsing import check_regular
+from harness.environment import cache_folder, expanded
 from harness.errors import ConfigError, MissingDataError
 
 __all__ = [
@@ -33,12 +34,7 @@ _FEATURE_WORD = re.compile(r"text|image|img|visual|numeric|audio|video|feat|emb|
 
 def datasets_folder() -> Path:
     """Return the folder that fetched and imported datasets go to (it need not exist)."""
-    cache = os.environ.get("HARNESS_CACHE")
-    if cache:
-        return Path(cache).expanduser() / "datasets"
-    import platformdirs
-
-    return platformdirs.user_cache_path("harness") / "datasets"
+    return cache_folder() / "datasets"
 
 
 def roots() -> tuple[Path, ...]:
@@ -50,7 +46,7 @@ def roots() -> tuple[Path, ...]:
     given = os.environ.get("HARNESS_DATA")
     if not given:
         return (datasets_folder(),)
-    own = Path(given).expanduser()
+    own = expanded(given, "HARNESS_DATA")
     if not own.is_dir():
         raise ConfigError(f"HARNESS_DATA={given}: no such folder; unset it, or name the folder")
     return own, datasets_folder()

@@ -15,6 +15,7 @@ from harness.data.derive import derived
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.data.local import find_local, local_sources
+from harness.errors import ConfigError, suggest
 
 __all__ = ["Dataset", "load", "load_graph", "source", "sources", "unencoded"]
 
@@ -57,8 +58,18 @@ def source(name: str) -> DatasetSource:
         entry = DATASETS.get(known)
         if wanted in {alias.lower() for alias in entry.card.aliases}:
             return entry
-    own = None if wanted in DATASETS else find_local(wanted)
-    return DATASETS.get(wanted) if own is None else own
+    if wanted in DATASETS:
+        return DATASETS.get(wanted)
+    own = find_local(wanted)
+    if own is None:
+        raise ConfigError(f"unknown dataset '{name}'{suggest(wanted, _names())}")
+    return own
+
+
+def _names() -> list[str]:
+    """Return the names and aliases of all datasets, the user's own among them."""
+    cards = [entry.card for entry in sources()]
+    return [name for card in cards for name in (card.name, *card.aliases)]
 
 
 def sources() -> list[DatasetSource]:

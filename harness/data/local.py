@@ -6,7 +6,7 @@ A folder whose name no dataset may have (``card.NAME_RULE``) is none, whatever i
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from harness.data.audit import count_splits, facts_of, rules_of, sentences
 from harness.data.card import DatasetCard, DatasetSource, check_name, is_name
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
+from harness.data.names import NameKind, advice, audit_names, excess_names
 from harness.data.readers import detect_layout, read_folder
 from harness.errors import ConfigError, DataError, suggest
 
@@ -111,11 +112,16 @@ def misnamed() -> list[Path]:
     return [folder for folder in _graph_folders() if not is_name(folder.name)]
 
 
-def import_local(folder: Path, name: str) -> Path:
+def import_local(folder: Path, name: str, allowed: Sequence[NameKind] = ()) -> Path:
     """Copy a folder of the user's own to the data folder, after reading its graph and features.
 
     Its text files and files of features are copied; to the same graph under the same name, feature
     files that it lacks.
+
+    Args:
+        folder: the folder.
+        name: what the dataset will be called.
+        allowed: kinds of confusable identifiers that are meant.
 
     Returns:
         The dataset's folder.
@@ -124,8 +130,8 @@ def import_local(folder: Path, name: str) -> Path:
         ConfigError: ``name`` is none that a dataset may have.
         MissingDataError: the package that reads one of its feature files is not installed.
         DataError: the folder cannot be read as a dataset (with file and line), a feature file is
-            one that the set "files" refuses, or another dataset or other features of that name are
-            there.
+            one that the set "files" refuses, its identifiers are easily confused, or another
+            dataset or other features of that name are there.
         MachineError: the disk is full or the folder cannot be written to.
     """
     from harness.data import feature_sets
@@ -133,6 +139,9 @@ def import_local(folder: Path, name: str) -> Path:
     check_name(name, "--name")
     files = folders.data_files(folder)
     graph = read_folder(folder, name)
+    if findings := excess_names(audit_names(graph), {}, allowed):
+        listed = "\n".join(map(str, findings))
+        raise DataError(f"{folder}: not imported; {advice(findings)}\n{listed}")
     target = folders.datasets_folder() / name
     feature_sets.check_own_files(LocalSource(target).card, graph, folder)
     known = find_local(name)

@@ -6,7 +6,6 @@ checked with array operations and a line is looked at in Python only when it is 
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,9 +14,12 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.encoding import decoded, without_mark
 from harness.errors import DataError, MissingDataError
 
 __all__ = [
+    "OPENKE",
+    "check_name",
     "check_regular",
     "read_id_triples",
     "read_lines",
@@ -28,8 +30,19 @@ __all__ = [
 
 Ids = NDArray[np.int64]
 
+OPENKE = (
+    "ids with a count before them are OpenKE's layout: it needs entity2id.txt, relation2id.txt, "
+    "and the splits as train2id.txt, valid2id.txt and test2id.txt"
+)
+"""Said of files of ids under names that other layouts have."""
 _ENTRY = re.compile(r"(.*\S)[ \t]+(\S+)[ \t]*", re.ASCII)
 """``name<whitespace>id``: names may hold spaces, so the last whitespace separates."""
+_HEADERS = (
+    frozenset({"head", "subject", "subj", "source", "from", "head_entity", "head entity"}),
+    frozenset({"relation", "rel", "predicate", "pred", "property", "edge", "relationship"}),
+    frozenset({"tail", "object", "obj", "target", "to", "tail_entity", "tail entity"}),
+)
+"""Words of a header; single letters are names of toy graphs too."""
 _MOST_DIGITS = 18
 """Every number of 18 digits fits int64."""
 
@@ -51,14 +64,7 @@ def read_lines(path: Path) -> list[str]:
         MissingDataError: the file is not there.
         DataError: it cannot be read, is empty or is not UTF-8 (with the line).
     """
-    data = _read(path)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file to UTF-8"
-        ) from None
+    text = decoded(_read(path), path, DataError)
     return [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
 
 
@@ -85,6 +91,7 @@ def read_vocabulary(path: Path, *, header: bool) -> tuple[str, ...]:
         if entry is None:
             raise DataError(f"{path}:{number}: need 'name id', got {_quote(line)}")
         name, digits = entry.groups()
+        check_name(name, f"{path}:{number}")
         place = _integer(path, number, digits)
         if place not in range(len(lines)):
             raise DataError(
@@ -151,9 +158,30 @@ def read_rows(path: Path, *, dotted: bool = False) -> list[list[str]]:
         if dotted and len(fields) == 4 and fields[3] == ".":
             del fields[3]
         if len(fields) != 3 or not all(fields):
-            raise DataError(f"{path}:{number}: need {form}, got {_quote(line)}")
+            raise DataError(f"{path}:{number}: need {form}, got {_quote(line)}{_openke_hint(line)}")
+        for name in fields:
+            check_name(name, f"{path}:{number}")
         rows.append(fields)
+    if not dotted and all(a.strip().lower() in b for a, b in zip(rows[0], _HEADERS, strict=True)):
+        raise DataError(
+            f"{path}:1: {_quote(' / '.join(rows[0]))} is a header; take the line out, every line "
+            "is a triple"
+        )
     return rows
+
+
+def check_name(name: str, place: str) -> None:
+    """Refuse a name with a carriage return, the line end of another system.
+
+    Args:
+        name: of an entity or a relation.
+        place: file and line, for the message.
+
+    Raises:
+        DataError: it holds one.
+    """
+    if "\r" in name:
+        raise DataError(f"{place}: {_quote(name)} holds a '\\r'; convert the line ends to '\\n'")
 
 
 def read_name_triples(
@@ -184,15 +212,21 @@ def _read(path: Path) -> bytes:
     if path.exists():
         check_regular(path)
     try:
-        data = path.read_bytes()
+        data = without_mark(path.read_bytes())
     except FileNotFoundError:
         raise MissingDataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    data = data.removeprefix(codecs.BOM_UTF8)  # Windows editors; else part of the first name
     if not data.strip():
         raise DataError(f"{path}: the file is empty")
     return data
+
+
+def _openke_hint(line: str) -> str:
+    """Return what a number or ids with blanks instead of names speak for."""
+    if not re.fullmatch(r"[0-9]+([ \t]+[0-9]+[ \t]+[0-9]+)?[ \t]*", line):
+        return ""
+    return f"; {OPENKE}"
 
 
 def _quote(text: str) -> str:

@@ -19,7 +19,8 @@ VISTA share the third.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -27,7 +28,9 @@ import torch
 
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.data.parsing import (
+    OPENKE,
     Ids,
+    check_name,
     read_id_triples,
     read_lines,
     read_name_triples,
@@ -40,6 +43,8 @@ __all__ = ["Layout", "detect_layout", "read_folder"]
 
 Layout = Literal["openke", "momok", "mygo", "tsv"]
 
+Rows = Sequence[Sequence[str]]
+"""Triples of names: head, relation, tail."""
 _Parts = tuple[tuple[str, ...], tuple[str, ...], dict[str, Ids]]
 
 _MARKS: dict[Layout, tuple[str, ...]] = {
@@ -100,6 +105,9 @@ def _read_openke(folder: Path) -> _Parts:
 
 
 def _read_momok(folder: Path) -> _Parts:
+    first = read_lines(folder / "train.txt")[0]
+    if re.fullmatch(r"[0-9]+", first.strip()):
+        raise DataError(f"{folder / 'train.txt'}:1: {first!r} is no triple of names; {OPENKE}")
     entities = read_vocabulary(folder / "entity2id.txt", header=False)
     relations = read_vocabulary(folder / "relation2id.txt", header=False)
     return entities, relations, _named_splits(folder, entities, relations, dotted=True)
@@ -115,8 +123,11 @@ def _read_tsv(folder: Path) -> _Parts:
     suffix = "tsv" if (folder / "train.tsv").is_file() else "txt"
     entities: dict[str, int] = {}
     relations: dict[str, int] = {}
+    rows = {split: read_rows(folder / f"{split}.{suffix}") for split in SPLITS}
+    for split in ("valid", "test"):
+        _refuse_other_order(folder / f"{split}.{suffix}", rows[split], rows["train"])
     for split in SPLITS:
-        for head, relation, tail in read_rows(folder / f"{split}.{suffix}"):
+        for head, relation, tail in rows[split]:
             entities.setdefault(head, len(entities))
             relations.setdefault(relation, len(relations))
             entities.setdefault(tail, len(entities))
@@ -125,6 +136,22 @@ def _read_tsv(folder: Path) -> _Parts:
         for split in SPLITS
     }
     return tuple(entities), tuple(relations), splits
+
+
+def _refuse_other_order(path: Path, rows: Rows, train: Rows) -> None:
+    """Refuse a row whose relation is an entity of train alone, beside a relation of train alone."""
+    relations = {row[1] for row in train}
+    entities = {name for head, _, tail in train for name in (head, tail)}
+    relations, entities = relations - entities, entities - relations
+    for number, (head, relation, tail) in enumerate(rows, 1):
+        if relation in entities and (head in relations or tail in relations):
+            last = tail in relations
+            order = "head tail relation" if last else "relation head tail"
+            raise DataError(
+                f"{path}:{number}: {relation!r} is an entity in train, and "
+                f"{tail if last else head!r} a relation: the row is in the order '{order}'; need "
+                "'head relation tail'"
+            )
 
 
 def _named_splits(
@@ -143,6 +170,7 @@ def _read_names(path: Path) -> tuple[str, ...]:
     for number, name in enumerate(read_lines(path), 1):
         if not name:
             raise DataError(f"{path}:{number}: need a name, the line is empty")
+        check_name(name, f"{path}:{number}")
         if name in line_of:
             raise DataError(
                 f"{path}:{number}: '{name}' is given twice, first on line {line_of[name]}"

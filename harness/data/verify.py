@@ -1,14 +1,15 @@
 """What a dataset's files hold, beside what is published of them.
 
 Errors (the dataset must not be used): a missing file, another sha256, a file that cannot be read;
-splits of a cleaned variant that are not those which are pinned.
+splits of a cleaned variant that are not those which are pinned. Warnings (look first): identifiers
+that are easily confused (:mod:`harness.data.names`), unless somebody has acknowledged them.
 Counts that differ from the paper's are shown as they are. What makes figures misleading though the
 files are right is counted by :mod:`harness.data.audit`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from harness.config.base import Config
 from harness.data import acquire, folders
 from harness.data.card import DatasetCard, DatasetSource
 from harness.data.graph import SPLITS, KnowledgeGraph
+from harness.data.names import NameFinding, NameKind, audit_names, excess_names
 from harness.errors import DataError, MissingDataError
 
 __all__ = ["FileState", "Report", "coverage", "default_features", "sizes", "verify"]
@@ -58,12 +60,16 @@ class Report(Config):
     modalities: Mapping[str, int] = {}
     """Entities with each modality, counted in that feature set."""
     notes: tuple[str, ...] = ()
+    names: tuple[NameFinding, ...] = ()
+    """Identifiers that are easily confused."""
+    warnings: tuple[NameFinding, ...] = ()
+    """Those of them that nobody has acknowledged."""
     errors: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """No file is missing, differs or cannot be read."""
-        return not self.errors
+        """No file is missing, differs or cannot be read; no identifiers are easily confused."""
+        return not (self.errors or self.warnings)
 
     def text(self) -> str:
         """Return the report as text of at most 80 columns."""
@@ -72,13 +78,16 @@ class Report(Config):
         return render(self)
 
 
-def verify(source: DatasetSource, features: str | None = None) -> Report:
+def verify(
+    source: DatasetSource, features: str | None = None, allowed: Sequence[NameKind] = ()
+) -> Report:
     """Check a dataset's files and count what they hold.
 
     Args:
         source: the dataset.
         features: feature set whose coverage is shown beside the published one; when not given,
             the set "published" if its files are here, or the one that ships with the package.
+        allowed: kinds of confusable identifiers that are meant, beside those of the card.
 
     Raises:
         MissingDataError: the dataset is not on this machine, or the features asked for are not.
@@ -104,6 +113,8 @@ def verify(source: DatasetSource, features: str | None = None) -> Report:
         errors.append(str(error))
     else:
         found |= _graph_facts(graph) | {"notes": (*card.notes, *graph.notes)}
+        names = audit_names(graph)
+        found |= {"names": names, "warnings": excess_names(names, card.lookalikes, allowed)}
         if card.digest not in ("", graph.digest):
             errors.append(f"the splits have digest {graph.digest}, pinned is {card.digest}")
         try:

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from harness.data.names import advice
+
 if TYPE_CHECKING:
     from harness.data.verify import Report
 
@@ -32,11 +34,23 @@ def render(report: Report) -> str:
         held = f"in '{report.feature_set}'" if report.feature_set else "features not here"
         title = "entities with"
         parts.append(_counts(title, report.published_modalities, report.modalities, held))
-    for label, lines in (("note", report.notes), ("error", report.errors)):
+    acknowledged = [f"{f}" for f in report.names if f not in report.warnings]
+    kinds = {
+        "note": (*report.notes, *acknowledged),
+        "warning": tuple(map(str, report.warnings)),
+        "error": report.errors,
+    }
+    for label, lines in kinds.items():
         if lines:
             parts.append("\n".join(_wrap(line, f"{label}: ") for line in lines))
-    parts.append("ok" if report.ok else f"wrong: {len(report.errors)} error(s)")
+    parts.append(_wrap(_verdict(report), ""))
     return "\n\n".join(parts) + "\n"
+
+
+def _verdict(report: Report) -> str:
+    said = [f"{len(report.errors)} error(s)"] if report.errors else []
+    said += [advice(report.warnings)] if report.warnings else []
+    return f"wrong: {'; '.join(said)}" if said else "ok"
 
 
 def _counts(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cache, partial
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from harness.environment import cache_folder
 from harness.index import Free
 from harness.kernels import _threads as threads
 from harness.kernels import reference
@@ -56,12 +56,8 @@ BLOCK_BYTES = 64 * 2**20
 def compiled() -> ModuleType:
     """Import the compiled functions, with numba's cache in the harness's own folder."""
     if "NUMBA_CACHE_DIR" not in os.environ:
-        from platformdirs import user_cache_path
-
-        home = os.environ.get("HARNESS_CACHE")
-        folder = Path(home) if home else user_cache_path("harness")
         # In the environment, so that worker processes share it.
-        os.environ["NUMBA_CACHE_DIR"] = str(folder / "numba")
+        os.environ["NUMBA_CACHE_DIR"] = str(cache_folder() / "numba")
     import numba
 
     numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]  # type: ignore[attr-defined]

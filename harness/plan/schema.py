@@ -9,11 +9,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import BaseModel
+
 from harness.plan.settings import AXES
 from harness.plan.spec import RunSpec
 from harness.plan.suite import Suite
 
-__all__ = ["render", "suite_schema"]
+__all__ = ["keys_of", "render", "suite_schema"]
 
 _INCLUDE = {
     "description": "Fragment to bring in: a file beside or below this one.",
@@ -70,6 +72,12 @@ def _allow_include(target: dict[str, Any]) -> None:
     required = target.pop("required", None)
     if required:
         target["anyOf"] = [{"required": ["include"]}, {"required": required}]
+
+
+def keys_of(config: type[BaseModel]) -> set[str]:
+    """Return the dotted keys of a configuration, those of its groups among them."""
+    schema = config.model_json_schema()
+    return {key for key, _ in _values(schema, schema.get("$defs", {}), "")}
 
 
 def _settings_schema() -> dict[str, Any]:

@@ -282,6 +282,11 @@ class Definition(Config):
                     f"dataset '{dataset.name}': cannot stand against '{dataset.against}'"
                     f"{suggest(dataset.against, leaders)}"
                 )
+            if dataset.metrics:
+                raise ValueError(
+                    f"dataset '{dataset.name}': has the metrics of '{dataset.against}', which it "
+                    "stands against; leave out its own"
+                )
             if self.baseline:
                 raise ValueError(
                     f"dataset '{dataset.name}': changes are against '{dataset.against}' or against "
@@ -361,6 +366,14 @@ class FigureDefinition(Config):
     def _consistent(self) -> FigureDefinition:
         if (self.figure == "heatmap") != (self.y is not None):
             raise ValueError("a heatmap needs y" if self.y is None else "only a heatmap has y")
+        if self.y is None and (self.ascending or self.landmarks):
+            key = "ascending" if self.ascending else "landmarks"
+            raise ValueError(f"{key}: only a heatmap shows it; leave it out")
+        if self.y is not None and {"scale"} & (self.x.model_fields_set | self.y.model_fields_set):
+            raise ValueError("scale: the values of a heatmap stand side by side; leave it out")
+        for dataset in self.datasets:
+            if dataset.against:
+                raise ValueError(f"dataset '{dataset.name}': against: tables alone show changes")
         _refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
         return self
 
@@ -486,6 +499,16 @@ class RobustnessDefinition(Config):
     """Of the picture: 3.3 or 7 inches."""
     footnotes: tuple[str, ...] = ()
     """Printed below the table."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RobustnessDefinition:
+        _refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
+        for dataset in self.datasets:
+            for key in sorted(dataset.model_fields_set - {"name", "title"}):
+                raise ValueError(
+                    f"dataset '{dataset.name}': {key}: curves do not show it; leave it out"
+                )
+        return self
 
     @property
     def figure(self) -> str:

@@ -116,6 +116,11 @@ def load_figure(name: str) -> PictureDefinition:
 def _definition(resolved: Path, path: Path) -> AnyDefinition:
     """Read a definition once; ``resolved`` tells it from another working directory's."""
     document = read_yaml(path)
+    if isinstance(document.data, dict) and "name" in document.data:
+        raise ConfigError(
+            f"{document.origin(('name',))}: name: a definition is called as its file is, "
+            f"'{path.stem}'; leave it out"
+        )
     definition = validate(document, _kind(document.data))
     if isinstance(definition, ComplexityDefinition):
         _check_claims(path, definition)
@@ -160,6 +165,11 @@ def _check_published(path: Path, definition: Definition | FigureDefinition) -> N
         name = definition.published
         raise ConfigError(f"{path}: published: no table '{name}'{suggest(name, tables)}")
     known = tables[definition.published].rows
+    if isinstance(definition, Definition) and not wanted:
+        raise ConfigError(
+            f"{path}: published: no row names a row of table '{definition.published}'; give rows "
+            "the key 'published', or leave it out"
+        )
     for name in wanted:
         if name not in known:
             raise ConfigError(f"{path}: rows: no published row '{name}'{suggest(name, known)}")

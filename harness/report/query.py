@@ -9,6 +9,13 @@ from dataclasses import dataclass, replace
 
 from harness.errors import ConfigError, HarnessError, suggest
 from harness.report.assemble import assemble
+from harness.report.checks import (
+    absent_rows,
+    check_landmarks,
+    check_models,
+    check_weights,
+    of_model,
+)
 from harness.report.comparing import Comparer
 from harness.report.complexity import Complexity, newest
 from harness.report.definition import (
@@ -145,8 +152,10 @@ def report_table(
     if definition.sources:
         return _side_by_side(store, definition, published, selection, comparer)
     results = fetch(store, definition.suite, definition.all_metrics, selection)
+    check_models(definition, [results])
     shown = _only(_with_datasets(definition, results.datasets), selection.datasets)
-    return assemble(shown, published, results, _ask(comparer, shown, results, selection))
+    table = assemble(shown, published, results, _ask(comparer, shown, results, selection))
+    return replace(table, notes=(*table.notes, *absent_rows(definition, [results])))
 
 
 def _side_by_side(
@@ -158,6 +167,7 @@ def _side_by_side(
 ) -> Table:
     """Return the table of a definition with several sources; as ``report_table``."""
     held = [_of_source(store, source, definition, selection) for source in definition.sources]
+    check_models(definition, held)
     # A study tries settings where nobody is to read a result: its datasets join once tested.
     further = dict.fromkeys(
         name
@@ -169,7 +179,8 @@ def _side_by_side(
         Source(spec, found, _ask(comparer, definition_of(shown, spec), found, selection))
         for spec, found in zip(definition.sources, held, strict=True)
     ]
-    return side_by_side(shown, published, sources)
+    table = side_by_side(shown, published, sources)
+    return replace(table, notes=(*table.notes, *absent_rows(definition, held)))
 
 
 def _of_source(
@@ -196,7 +207,9 @@ def report_figure(
     selection: Selection = ALL,
 ) -> Figure:
     """Return the figure that a definition describes; arguments and errors as ``report_table``."""
-    swept = sweep(definition, fetch(store, definition.suite, definition.all_metrics, selection))
+    results = fetch(store, definition.suite, definition.all_metrics, selection)
+    swept = sweep(definition, of_model(definition, results))
+    check_landmarks(definition, swept.points.values())
     shown = _only(_with_datasets(swept.definition, swept.results.datasets), selection.datasets)
     table = assemble(shown, published, swept.results)
     return Figure(definition, table, tuple(swept.points[row.label] for row in table.rows))
@@ -210,6 +223,7 @@ def report_robustness(
     results = fetch(
         store, definition.suite, (definition.metric,), selection, diagnostics=tuple(weights)
     )
+    check_weights(definition, results)
     # A table of the same datasets knows them by name and by title.
     table = Definition(
         name=definition.name,

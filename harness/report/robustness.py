@@ -220,6 +220,10 @@ class Robustness:
             yield f"Protocol: {self.results.protocol}."
         for dataset, title in {panel.dataset: panel.dataset_title for panel in self.panels}.items():
             yield from titled_leak_notes(dataset, title, self.results.results)
+        shown = {panel.condition for panel in self.panels}
+        absent = [c.title for c in self.definition.conditions if c not in shown]
+        if self.panels and absent:
+            yield f"No two amounts were run of: {', '.join(absent)} (`{self.results.command}`)."
         if not self.panels:
             yield f"No two amounts were run: `{self.results.command}` fills this table."
         yield (

@@ -36,9 +36,17 @@ def sweep(figure: FigureDefinition, results: SuiteResults) -> Sweep:
     """Return a figure's data as a table, and what fills it.
 
     Raises:
-        StoreError: two runs with one seed have the same point, so one more setting is varied.
+        StoreError: two runs with one seed have the same point, so one more setting is varied; or a
+            run is at a point that the definition calls invalid.
     """
     placed, unplaced = _places(figure, results)
+    for (point, *_), runs in placed.items():
+        if point[1] is not None and figure.invalid(point[0], point[1]):
+            run_id = next(iter(runs.values())).run_id
+            raise StoreError(
+                f"figure '{figure.name}': run {run_id} is at {_label(point)}, where x is not below "
+                "y; leave out ascending, or that row of the suite"
+            )
     points = {_label(point): point for point in _order(figure, [point for point, _, _ in placed])}
     labelled = [
         Result(_label(point), dataset, features, tuple(runs[seed] for seed in sorted(runs)))

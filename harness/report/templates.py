@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -25,6 +24,7 @@ from harness.report.grid import (
     lay_out,
     legend,
 )
+from harness.report.latex_text import latex_escape, preamble_note
 from harness.report.robustness import Robustness
 from harness.report.table import Part, Table
 
@@ -35,7 +35,6 @@ __all__ = [
     "html_environment",
     "html_note",
     "latex",
-    "latex_escape",
     "latex_figure",
     "table_view",
 ]
@@ -63,7 +62,7 @@ def latex(table: Table) -> str:
     Datasets stand side by side as far as a page is wide; the others follow in further floats.
     """
     pages = [table_view(panel) for panel in _floats(table)]
-    return _latex_environment().get_template("tables.tex.j2").render(pages=pages) + "\n"
+    return _noted(_latex_environment().get_template("tables.tex.j2").render(pages=pages) + "\n")
 
 
 def latex_figure(figure: Figure | Complexity | Robustness) -> str:
@@ -73,7 +72,7 @@ def latex_figure(figure: Figure | Complexity | Robustness) -> str:
     """
     table = figure.table
     source = [f"Published: {table.source}."] if table.source else []
-    return (
+    rendered = (
         _latex_environment()
         .get_template("figure.tex.j2")
         .render(
@@ -82,19 +81,14 @@ def latex_figure(figure: Figure | Complexity | Robustness) -> str:
             sentences=[f"{table.title}.", figure.legend, *source, *table.notes],
             label=_reference(table.name),
         )
-        + "\n"
     )
+    return _noted(f"{rendered}\n")
 
 
-def latex_escape(text: str) -> str:
-    """Return text in which LaTeX reads nothing as a command; commands in backticks become code."""
-    pieces = text.split("`")
-    if len(pieces) % 2 == 0:
-        return _latex_words(text)
-    return "".join(
-        _latex_words(p) if i % 2 == 0 else rf"\texttt{{{_latex_characters(p)}}}"
-        for i, p in enumerate(pieces)
-    )
+def _noted(source: str) -> str:
+    """Return a LaTeX source, below its first comment the note on characters that it may need."""
+    first, rest = source.split("\n", 1)
+    return f"{first}\n{preamble_note(rest)}{rest}"
 
 
 def counted(n: int, noun: str) -> str:
@@ -166,66 +160,6 @@ def _width(table: Table, column: int) -> int:
         Part.CHANGE: any(cell.change_half for cell in cells),
     }
     return sum(2 if spread.get(part) else 1 for part in table.parts(column))
-
-
-LATEX_CHARACTERS = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "`": r"\textasciigrave{}",
-    '"': "''",
-    "[": "{[}",  # at the start of a row it would be the argument of the line break before
-    "*": "{*}",  # likewise
-    "±": r"$\pm$",
-    "\N{EN DASH}": "--",
-    "\N{EM DASH}": "---",
-    "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "ω": r"$\omega$",
-    "δ": r"$\delta$",
-    "λ": r"$\lambda$",
-    "✓": r"$\checkmark$",
-    "✗": r"$\times$",
-    "†": r"$\dagger$",
-    "‡": r"$\ddagger$",
-    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
-}
-ACCENTED = frozenset(chr(c) for c in range(0xC0, 0x100)) - set("ÐðÞþ")
-"""Letters that LaTeX's default font encoding has."""
-
-
-def _latex_words(text: str) -> str:
-    """Escape text; a quotation mark that opens a word becomes an opening one."""
-    return re.sub(r"(^|[\s(])'", r"\1`", _latex_characters(text))
-
-
-def _latex_characters(text: str) -> str:
-    # Hyphens in a row would be printed as one long dash, in commands too.
-    parts = re.split(r"(-{2,})", text)
-    return "".join("{-}" * len(p) if p.startswith("--") else _each(p) for p in parts)
-
-
-def _each(text: str) -> str:
-    return "".join(LATEX_CHARACTERS.get(c) or _latex_character(c) for c in text)
-
-
-def _latex_character(character: str) -> str:
-    """Return a character that every LaTeX can print, the plain letter or "?" for others."""
-    if (character.isascii() and character.isprintable()) or character in ACCENTED:
-        return character
-    if character.isspace():
-        return " "
-    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-    return plain if plain.isalnum() else "?"
 
 
 @dataclass(frozen=True)

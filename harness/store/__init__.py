@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from harness.environment import results_folder
 
 if TYPE_CHECKING:
     from harness.store.sql import SqlStore
@@ -17,7 +18,7 @@ DATABASE = "harness.db"
 
 def results_home() -> Path:
     """Return the folder of the database and the run folders: $HARNESS_HOME, else ``results``."""
-    return Path(os.environ.get("HARNESS_HOME") or "results")
+    return results_folder()
 
 
 def open_store(

@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
-from harness.config.base import NAME
+from harness.config.base import SUITE_NAME
 from harness.errors import StoreError
 from harness.store import migrations
 from harness.store.base import STAGE, TOLD, DamagedRecords, check_plan, supersedes, takes_place
@@ -379,7 +379,7 @@ def _sound_block(block: Sequence[object]) -> bool:
     """Tell whether the suite, the variant and the dataset of cells can be those of a suite."""
     if not all(isinstance(name, str) for name in block):
         return False
-    return all(re.fullmatch(NAME, str(name)) for name in block[:2] if name)
+    return all(re.fullmatch(SUITE_NAME, str(name)) for name in block[:2] if name)
 
 
 def _at(cell: Cell) -> list[ColumnElement[bool]]:

@@ -110,3 +110,28 @@ def test_output_that_finds_no_room_is_an_error_of_the_machine() -> None:
         )
     assert done.returncode == 4
     assert done.stderr == "error: output: No space left on device\n"
+
+
+def test_a_reader_that_goes_changes_no_exit_code(suite: Path, tmp_path: Path) -> None:
+    """``harness run x | head -1``: the run ends stored; ``harness runs show x | true``."""
+    home = ["--home", str(tmp_path / "home")]
+    for words in (["run", str(suite), *home], ["runs", "list", *home], ["data", "show", "atlas"]):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait() == 0, words
+    assert len(list((tmp_path / "home" / "runs").iterdir())) == 1
+
+
+def test_signs_that_a_terminal_lacks_are_escaped() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "data", "show", "atlas"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"\u0160" in done.stdout  # of a city in Lithuania

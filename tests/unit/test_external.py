@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from contextlib import closing
@@ -174,6 +175,62 @@ def test_scores_that_cannot_be_ranked_are_refused(
         external.read(tmp_path / "s.npz", load_graph(DATASET), PROTOCOL)
 
 
+NO_NUMBERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "complex64": lambda a: a.astype(np.complex64),
+    ">f4 in the byte order of another": lambda a: a.astype(a.dtype.newbyteorder(">")),
+    "<U5": lambda a: a.astype("<U5"),
+    r"\|S5": lambda a: a.astype("S5"),
+    r"datetime64\[s\]": lambda a: a.astype("datetime64[s]"),
+    r"timedelta64\[s\]": lambda a: a.astype("timedelta64[s]"),
+    r"\('score', '<f4'\)": lambda a: a.astype([("score", np.float32)]),
+    "bool": lambda a: a > 0,
+    "float128": lambda a: a.astype(np.longdouble),
+    r"shape \(\)": lambda a: np.array(0.5),
+    "integers beyond 2": lambda a: a.astype(np.int64) + 2**60,
+}
+"""What the message says of arrays that could be cast to scores, and must not be."""
+
+
+@pytest.mark.parametrize("said", NO_NUMBERS)
+@pytest.mark.parametrize("form", ["npz", "npy"])
+def test_arrays_that_hold_no_plain_numbers_are_refused(
+    scores: dict, tmp_path: Path, form: str, said: str
+) -> None:
+    if form == "npz":
+        np.savez(tmp_path / "s.npz", tail=scores["tail"], head=NO_NUMBERS[said](scores["head"]))
+    else:
+        np.save(tmp_path / "s.npy", NO_NUMBERS[said](np.concatenate(list(scores.values()))))
+    with pytest.raises(DataError, match=rf"s\.{form}: (head|scores): .*{said}"):
+        external.read(tmp_path / f"s.{form}", load_graph(DATASET), PROTOCOL)
+
+
+@pytest.mark.parametrize("kind", [torch.complex64, torch.bool])
+def test_tensors_that_hold_no_plain_numbers_are_refused(
+    scores: dict, tmp_path: Path, kind: torch.dtype
+) -> None:
+    tensors = {side: torch.from_numpy(values) for side, values in scores.items()}
+    save_file({**tensors, "head": tensors["head"].to(kind)}, tmp_path / "s.safetensors")
+    with pytest.raises(DataError, match=r"s\.safetensors: (head: holds|cannot be read)"):
+        external.read(tmp_path / "s.safetensors", load_graph(DATASET), PROTOCOL)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64, np.int32, np.int64])
+def test_numbers_that_need_no_rounding_are_scores(
+    scores: dict, tmp_path: Path, kind: type[np.number]
+) -> None:
+    whole = {side: values.clip(-1000, 1000) for side, values in scores.items()}
+    np.savez(tmp_path / "s.npz", **{side: values.astype(kind) for side, values in whole.items()})
+    read = external.read(tmp_path / "s.npz", load_graph(DATASET), PROTOCOL)
+    assert same(read.ranks, judged(whole))
+
+
+def test_an_archive_is_no_npy_file(scores: dict, tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", **scores)
+    (tmp_path / "s.npz").rename(tmp_path / "s.npy")
+    with pytest.raises(DataError, match=r"s\.npy: scores: is no array in \.npy format"):
+        external.read(tmp_path / "s.npy", load_graph(DATASET), PROTOCOL)
+
+
 def put(values: np.ndarray, bad: float) -> np.ndarray:
     changed = values.copy()
     changed[3, 5] = bad
@@ -244,6 +301,47 @@ def test_ranks_are_taken_as_they_are_said(scores: dict, tmp_path: Path, form: st
         assert np.array_equal(a, b)
 
 
+@pytest.mark.parametrize(
+    ("column", "change", "message"),
+    [
+        ("rank", lambda a: a + 0j, "rank: holds complex128"),
+        ("rank", lambda a: a.astype("U8"), "rank: holds <U8; needs float16, float32 or float64"),
+        ("rank", lambda a: a.astype(">f8"), "rank: holds >f8 in the byte order of another"),
+        ("rank", lambda a: a[:, None], r"rank: needs a value per question, .* \(40, 1\)"),
+        (
+            "rank",
+            lambda a: a[0],
+            r"rank: needs a value per question, \[questions\], has shape \(\)",
+        ),
+        ("side", lambda a: a.astype("S4"), r"side: holds \|S4; needs text"),
+        ("head", lambda a: np.zeros(len(a)), "head: holds float64; needs integers, text"),
+    ],
+)
+def test_arrays_of_ranks_are_never_cast(
+    scores: dict, tmp_path: Path, column: str, change: Callable, message: str
+) -> None:
+    rows = lines_of(judged(scores))
+    columns = dict(zip(external.ROWS, map(np.array, zip(*rows, strict=True)), strict=True))
+    columns["rank"] = columns["rank"].astype(float)
+    columns[column] = change(columns[column])
+    np.savez(tmp_path / "r.npz", **columns)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=message):
+        external.read(tmp_path / "r.npz", load_graph(DATASET), PROTOCOL)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(scores: dict, tmp_path: Path) -> None:
+    """Excel writes one before "CSV UTF-8"."""
+    graph, rows = load_graph(DATASET), lines_of(judged(scores))
+    path = written(tmp_path / "r.csv", rows)
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    read = external.read(path, graph, PROTOCOL).ranks
+    assert read.ranks("realistic")[0].tolist() == judged(scores).ranks("realistic")[0].tolist()
+    np.savez(tmp_path / "s.npz", **scores)
+    (tmp_path / "names.txt").write_text("\ufeff" + "\n".join(graph.entities), encoding="utf-8")
+    named = external.read(tmp_path / "s.npz", graph, PROTOCOL, entities=tmp_path / "names.txt")
+    assert same(named.ranks, judged(scores))
+
+
 def test_ranks_by_id_in_a_text_file(scores: dict, tmp_path: Path) -> None:
     graph, rows = load_graph(DATASET), lines_of(judged(scores))
     for row in rows:
@@ -292,7 +390,7 @@ def test_ranks_that_cannot_be_true_are_refused_by_line(
     [
         ("none.csv", None, DataError, "none.csv: no such file"),
         ("r.csv", b"head,tail\n", DataError, r"r.csv:1: .*relation, side, rank is missing"),
-        ("r.csv", b"\xff\xfe", DataError, "not a text file of ranks"),
+        ("r.csv", b"\xff\xfe", DataError, r"r.csv:1: not UTF-8 \(byte 0xff\)"),
         ("r.npz", b"rubbish", DataError, "r.npz: cannot be read"),
         ("r.npy", b"rubbish", DataError, "r.npy: cannot be read"),
         ("r.safetensors", b"rubbish", DataError, "r.safetensors: cannot be read"),
@@ -349,6 +447,11 @@ def test_an_external_run_stands_in_a_table_with_its_footnote(
     ):
         done = harness(*words)
         assert "was scored elsewhere: its model is not here" in str(done.exception)
+
+
+def test_a_seed_that_no_database_can_hold_is_refused(harness: Callable[..., Any]) -> None:
+    words = ["--dataset", DATASET, "--name", "Theirs", "--seed", 2**63]
+    assert harness("score", "s.npz", *words).exit_code == 2
 
 
 def test_a_second_file_under_the_same_name_is_refused(

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
 from harness import pipeline, splits
 from harness.catalog import create_model
+from harness.cli.main import app
+from harness.errors import ConfigError
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.model import Model
 from harness.plan.spec import Protocol, RunSpec
@@ -34,6 +37,19 @@ def test_a_model_without_parameters_is_ranked_on_the_device_of_the_run(
     spec = RunSpec.model_validate({"model": {"name": name}, "data": {"dataset": "synthetic"}})
     pipeline.execute("0" * 12, spec, pipeline.Workplace(tmp_path))
     assert devices == [torch.device("meta")] * 2
+
+
+@pytest.mark.parametrize("wish", ["meta", "xla", "cpu:3", "gpu"])
+def test_a_device_that_cannot_train_is_refused(wish: str) -> None:
+    with pytest.raises(ConfigError, match=rf"device '{wish}': .*choose auto, cpu, cuda, cuda:0"):
+        pipeline.resolve_device(wish)
+
+
+@pytest.mark.parametrize("words", [["study", "promote", "x"], ["run", "quickstart"]])
+def test_nothing_is_stored_for_a_device_that_cannot_train(words: list[str], tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, [*words, "--device", "meta", "--home", str(tmp_path / "home")])
+    assert "device 'meta': nothing can be trained there" in str(done.exception)
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_run_of_no_epochs_is_the_initial_model(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import MachineError, StoreError
+from harness import environment
+from harness.data import folders
+from harness.errors import ConfigError, MachineError, StoreError
 from harness.store import open_store, results_home
 from harness.store.failures import explain
 from harness.store.records import RunRecord
@@ -53,6 +55,31 @@ def test_home_is_the_environment_or_a_folder_here(monkeypatch: pytest.MonkeyPatc
         else:
             monkeypatch.setenv("HARNESS_HOME", unset)
         assert results_home() == Path("results")
+
+
+@pytest.mark.parametrize("variable", ["HARNESS_HOME", "HARNESS_CACHE", "HARNESS_DATA"])
+def test_a_tilde_is_the_home_folder_in_every_variable(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(variable, "~/x")
+    found = {
+        "HARNESS_HOME": results_home(),
+        "HARNESS_CACHE": environment.cache_folder(),
+        "HARNESS_DATA": folders.roots()[0],
+    }
+    assert found[variable] == tmp_path / "x"
+    monkeypatch.setenv(variable, "~nobody-of-this-name/x")
+    with pytest.raises(ConfigError, match=f"{variable} ~nobody.*: no such user"):
+        (results_home(), environment.cache_folder(), folders.roots())
+
+
+def test_a_tilde_is_the_home_folder_in_the_option_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert environment.results_folder(Path("~/x")) == tmp_path / "x"
 
 
 def test_the_default_database_is_in_the_home(make_record: MakeRecord) -> None:

@@ -148,3 +148,8 @@ def test_a_missing_fragment_gets_the_nearest_file(tmp_path: Path) -> None:
     write(tmp_path / "margins.yaml", "name: x\n")
     message = refusal(tmp_path / "a.yaml", "include: margin.yaml\n")
     assert "did you mean 'margins.yaml'?" in message
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfname: a\n")
+    assert read_yaml(tmp_path / "a.yaml").data == {"name": "a"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from harness import environment
 from harness.data.features import FeatureTable
 from harness.data.progress import report_progress
 from harness.errors import DataError, MachineError
@@ -154,11 +154,8 @@ ENCODERS: Registry[type[Encoder[Any]]] = Registry("encoder")
 
 
 def cache_folder() -> Path:
-    """Return ``$HARNESS_CACHE/features``, else ``features`` in the user's cache of "harness"."""
-    import platformdirs
-
-    root = os.environ.get("HARNESS_CACHE")
-    return (Path(root) if root else platformdirs.user_cache_path("harness")) / "features"
+    """Return the folder of encoded features (it need not exist)."""
+    return environment.cache_folder() / "features"
 
 
 def inputs_sha256(inputs: Sequence[Any]) -> str:

@@ -41,6 +41,7 @@ _CARD = DatasetCard(
     counts={"entities": 11858, "relations": 16, "train": 20071, "valid": 2000, "test": 2000},
     modality_counts={"image": 11636, "text": 11858, "audio": 2441, "video": 10269},
     leaked={"valid": 1676, "test": 1666},
+    lookalikes={"case": 3},
     clean=CleanCard(
         digest="db573fbda3f0cb44",
         counts={"entities": 11858, "relations": 16, "train": 8312, "valid": 1759, "test": 1906},

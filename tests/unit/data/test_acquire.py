@@ -379,3 +379,9 @@ def test_a_data_folder_that_cannot_be_made_is_named(
     with pytest.raises(HarnessError, match=str(tmp_path / "file")) as error:
         acquire.import_folder(local, _card())
     assert isinstance(error.value, MachineError)
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://x:y/", "http://", "ftp://x", "x"])
+def test_a_mirror_that_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"--base-url .*: (is no|need an) address"):
+        acquire.fetch(_card(), base_url=address)

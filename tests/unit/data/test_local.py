@@ -43,6 +43,8 @@ def test_a_folder_in_the_data_folder_is_a_dataset(
     assert graph.name == "my-graph"
     assert graph.entities == ("freon", "organic compound", "coolant", "ice")
     assert source("My-Graph").card.title == "My-Graph"
+    with pytest.raises(ConfigError, match=r"'my-grahp'; did you mean 'my-graph'\?"):
+        source("my-grahp")
 
 
 def test_import_copies_graph_and_features_under_the_new_name(downloads: Path) -> None:

@@ -146,7 +146,8 @@ def full_store(store: MemoryStore) -> MemoryStore:
 
 def _fill_table(store: MemoryStore, definition: Definition) -> None:
     filler = Filler(store, definition.suite)
-    labels = [row.label for row in definition.rows if row.model] or ["RotatE", "MoCME"]
+    models = {row.label: row.model for row in definition.rows if row.model}
+    labels = list(models) or ["RotatE", "MoCME"]
     for dataset in [d.name for d in definition.datasets]:
         for position, label in enumerate(labels):
             mrr: list[float | str | None] = [0.30 + position / 100 + s / 500 for s in range(3)]
@@ -155,6 +156,7 @@ def _fill_table(store: MemoryStore, definition: Definition) -> None:
             filler.row(
                 label,
                 mrr,
+                model=models.get(label, "mocme"),
                 dataset=dataset,
                 features="all",
                 modalities=("text", "image"),

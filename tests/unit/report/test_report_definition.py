@@ -81,6 +81,10 @@ def test_metric_with_bucket() -> None:
             "dataset 'b': changes are against 'a' or against the baseline 'x'",
         ),
         (
+            {"datasets": [{"name": "a"}, {"name": "b", "against": "a", "metrics": ["mrr"]}]},
+            "dataset 'b': has the metrics of 'a'",
+        ),
+        (
             {
                 "attributes": [{"name": "text"}],
                 "rows": [{"label": "x", "attributes": {"txt": True}}],
@@ -144,6 +148,8 @@ def test_a_wrong_key_is_named_with_its_line(tmp_path: Path) -> None:
             "no published row 'Rotate'; did you mean 'RotatE'",
         ),
         ("rows: [{label: x, published: RotatE}]\n", "'published' is not set"),
+        ("published: main\nrows: [{label: x}]\n", "no row names a row of table 'main'"),
+        ("name: other\n", r"bad\.yaml:3: name: a definition is called as its file is, 'bad'"),
     ],
 )
 def test_names_of_published_figures_are_checked(tmp_path: Path, lines: str, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -89,6 +90,76 @@ def test_runs_stand_at_the_value_of_their_setting(store: MemoryStore, fill: Fill
     assert figure.points == ((1, None), (2, None), (3, None))
     values = {row.label: row.cells[0].value for row in figure.table.rows}
     assert values == {"1": None, "2": pytest.approx(21.0), "3": pytest.approx(31.0)}
+
+
+def test_a_figure_shows_the_runs_of_its_model_alone(store: MemoryStore, fill: Fill) -> None:
+    fill().row("RotatE", [0.4], model="rotate").row("MoCME", [0.3]).row("two", [0.2], **experts(2))
+    values = [row.cells[0].value for row in report_figure(store, lines()).table.rows]
+    assert values == [None, pytest.approx(20.0), pytest.approx(30.0)]
+    other = lines(model="rotate", x={"key": "model.dim", "default": 64})
+    (row,) = report_figure(store, other).table.rows
+    assert row.cells[0].value == pytest.approx(40.0)
+
+
+def test_a_model_that_was_not_run_has_an_empty_figure(store: MemoryStore, fill: Fill) -> None:
+    fill().row("RotatE", [0.4], model="rotate")
+    figure = report_figure(store, lines(datasets=[{"name": "atlas"}]))
+    assert figure.why_empty == "not run: `harness run toy`"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model": "mocem"}, "model: unknown model 'mocem'; did you mean 'mocme'?"),
+        (
+            {"x": {"key": "model.expert.K", "default": 3}},
+            "'model.expert.K' is no setting of a run; did you mean 'model.experts.K'?",
+        ),
+        ({"x": {"key": "training.epoch", "default": 3}}, "did you mean 'training.epochs'?"),
+    ],
+)
+def test_names_that_do_not_exist_are_refused(
+    store: MemoryStore, fill: Fill, fields: Any, message: str
+) -> None:
+    fill().row("MoCME", [0.3])
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        report_figure(store, lines(**fields))
+
+
+@pytest.mark.parametrize(
+    "key", ["model.experts.K", "objective.egns.delta.0", "seed", "negatives.strategy.beta"]
+)
+def test_settings_that_all_runs_leave_at_the_default_are_known(
+    store: MemoryStore, fill: Fill, key: str
+) -> None:
+    fill().row("MoCME", [0.3])
+    assert labels(store, lines(x={"key": key, "default": 3})) == ["3"]
+
+
+def test_a_landmark_stands_at_a_point(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], **thresholds(0.1, 0.9, 0.2))
+    mark = {"x": 0.2, "y": 0.9, "title": "best"}
+    with pytest.raises(ConfigError, match=r"landmark 'best' is at no point .*: x 0\.2, y 0\.9"):
+        report_figure(store, heatmap(landmarks=[mark]))
+
+
+def test_a_run_at_an_invalid_pair_is_named(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], **thresholds(0.5, 0.5, 0.2))
+    with pytest.raises(StoreError, match=r"run toy000 is at 0\.5 / 0\.5, where x is not below y"):
+        report_figure(store, heatmap(landmarks=[]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"ascending": True}, "ascending: only a heatmap shows it"),
+        ({"landmarks": [{"x": 1, "y": 2, "title": "t"}]}, "landmarks: only a heatmap shows it"),
+        ({"datasets": [{"name": "a"}, {"name": "b", "against": "a"}]}, "tables alone show changes"),
+    ],
+)
+def test_keys_that_lines_do_not_show_are_refused(fields: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        lines(**fields)
 
 
 def test_values_that_were_run_join_in_order(store: MemoryStore, fill: Fill) -> None:

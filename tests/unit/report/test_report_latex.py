@@ -1,14 +1,25 @@
 """Every table and figure is compiled by LaTeX as it is written, without a hand on it."""
 
+# ruff: noqa: RUF001 - characters that look like others
+
 from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.report.everything import artefacts
+from harness.report.latex_text import (
+    CHARACTERS,
+    LATIN,
+    PLAIN,
+    SYMBOLS,
+    beyond_pdflatex,
+    latex_escape,
+)
 from harness.report.render import render
 from harness.store.memory import MemoryStore
 from tests.unit.report.test_report_render import MADE_UP
@@ -21,6 +32,8 @@ pytestmark = [
 DOCUMENT = r"""
 \documentclass[twocolumn]{article}
 \usepackage{booktabs,graphicx,amssymb}
+\tracinglostchars=2 %% a character that a font lacks is said
+%s
 \begin{document}
 Text that refers to \ref{%s}.
 \input{%s}
@@ -32,19 +45,29 @@ NOT_MEASURED = {"complexity", "missing_modality", "noise"}
 """Figures that the store of this test has nothing for; their tables are compiled all the same."""
 
 
-def compiled(folder: Path, name: str, label: str) -> str:
+def tried(
+    folder: Path, name: str, label: str, engine: str = "pdflatex", preamble: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Compile a document that inputs ``name`` once."""
+    document = DOCUMENT % (preamble, label, name)
+    (folder / "doc.tex").write_text(document, encoding="utf-8")
+    return subprocess.run(
+        [engine, "-interaction=nonstopmode", "-halt-on-error", "doc.tex"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+
+
+def compiled(
+    folder: Path, name: str, label: str, engine: str = "pdflatex", preamble: str = ""
+) -> str:
     """Compile a document that inputs ``name``; return the log."""
-    (folder / "doc.tex").write_text(DOCUMENT % (label, name), encoding="utf-8")
     for _ in range(2):  # references are known the second time
-        done = subprocess.run(
-            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "doc.tex"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
+        done = tried(folder, name, label, engine, preamble)
         assert done.returncode == 0, done.stdout[-2000:]
-    return done.stdout
+    return done.stdout + (folder / "doc.log").read_text(encoding="utf-8", errors="replace")
 
 
 def assert_clean(log: str) -> None:
@@ -55,6 +78,62 @@ def assert_clean(log: str) -> None:
 def test_special_characters(tmp_path: Path) -> None:
     (tmp_path / "t.tex").write_text(render(MADE_UP, "latex"), encoding="utf-8")
     assert_clean(compiled(tmp_path, "t", "tab:made-up"))
+
+
+COMMANDS = (
+    "λ=0.1, τ≥0.5, 10⁻³ ½ x₂ ×2 ± µ ∞ ‖x‖ Α Ω ς",
+    "Müller ß ł ő č ǐ ş ḍ Œ “a” … § © € ™ ª ✓ ★",
+    "→ ← ↔ ⇒ ↦ ∈ ∉ ⊂ ⊆ ∪ ∩ ∅ ∀ ∃ ∂ ∇ ∑ ∏ ∫ √ ∥ ⟨x⟩ ⌊x⌋ ℓ ℝ °",
+)
+ENGINES = [
+    pytest.param(
+        engine,
+        marks=pytest.mark.skipif(shutil.which(engine) is None, reason=f"{engine} is not installed"),
+    )
+    for engine in ("pdflatex", "xelatex", "lualatex")
+]
+
+
+def labelled(folder: Path, *labels: str) -> None:
+    """Write a table with these labels to t.tex."""
+    rows = [replace(row, label=label) for row, label in zip(MADE_UP.rows, labels, strict=False)]
+    table = replace(MADE_UP, rows=tuple(rows), baseline=labels[0])
+    (folder / "t.tex").write_text(render(table, "latex"), encoding="utf-8")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_characters_with_a_command_are_printed_by_every_engine(tmp_path: Path, engine: str) -> None:
+    for character in {*LATIN, *SYMBOLS, *CHARACTERS} - set("\xa0`"):
+        assert not beyond_pdflatex(latex_escape(character)), character
+    labelled(tmp_path, *COMMANDS)
+    assert_clean(compiled(tmp_path, "t", "tab:made-up", engine))
+    labelled(tmp_path, "".join(SYMBOLS), "".join(LATIN), "".join(sorted(PLAIN)))
+    log = compiled(tmp_path, "t", "tab:made-up", engine)
+    assert "Missing character" not in log
+
+
+def test_pdflatex_stops_at_other_scripts(tmp_path: Path) -> None:
+    labelled(tmp_path, "模型", "Ж")
+    done = tried(tmp_path, "t", "tab:made-up")
+    assert done.returncode != 0
+    assert "Unicode character" in done.stdout
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+def test_other_scripts_are_printed_with_a_font_that_has_them(tmp_path: Path, engine: str) -> None:
+    listed = subprocess.run(
+        ["fc-list", ":charset=6A21 578B", "file"], capture_output=True, text=True, check=True
+    )
+    fonts = sorted(Path(line.rstrip(": ")) for line in listed.stdout.splitlines())
+    if not fonts:
+        pytest.skip("no Chinese font is installed")
+    labelled(tmp_path, "模型 λ½")
+    font = rf"\usepackage{{fontspec}}\setmainfont{{{fonts[0].name}}}[Path={fonts[0].parent}/]"
+    log = compiled(tmp_path, "t", "tab:made-up", engine, font)
+    assert not [
+        line for line in log.splitlines() if "Missing" in line and ("模" in line or "型" in line)
+    ]
+    assert "Missing character" in compiled(tmp_path, "t", "tab:made-up", engine)  # the default font
 
 
 def test_every_shipped_table_and_figure(full_store: MemoryStore, tmp_path: Path) -> None:

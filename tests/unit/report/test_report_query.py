@@ -564,3 +564,33 @@ def test_all_tables_of_a_store(store: MemoryStore, fill: Fill) -> None:
     assert [t.name for t in all_tables(store, Selection(datasets=("TIVA",)))] == ["mine"]
     with pytest.raises(ConfigError, match="no results on dataset 'tva'; did you mean 'tiva'"):
         all_tables(store, Selection(datasets=("tva",)))
+
+
+def test_a_row_of_another_model_than_was_run_is_refused(store: MemoryStore, fill: Fill) -> None:
+    fill().row("RotatE", [0.3], model="rotate")
+    definition = Definition.model_validate(
+        {
+            "name": "t",
+            "title": "T",
+            "suite": "toy",
+            "rows": [{"label": "rotate", "model": "transe"}],
+        }
+    )
+    with pytest.raises(
+        ConfigError, match=r"row 'rotate': model 'transe', but run toy000 .*'rotate'"
+    ):
+        report_table(store, definition)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("baseline", "RotatEE"), ("proposed", ["RotatEE"]), ("floors", ["RotatEE"])]
+)
+def test_a_row_to_compare_with_that_does_not_exist_is_noted(
+    store: MemoryStore, fill: Fill, key: str, value: Any
+) -> None:
+    fill().row("RotatE", [0.3])
+    fields = {"name": "t", "title": "T", "suite": "toy", key: value}
+    table = report_table(store, Definition.model_validate(fields))
+    note = f"Nothing is compared with {key} 'RotatEE': there is no such row; did you mean 'RotatE'?"
+    assert table.notes[-1] == note
+    assert "no such row" not in str(report_table(store, Definition(title="T", suite="toy")).notes)

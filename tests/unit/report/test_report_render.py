@@ -1,5 +1,7 @@
 """Rendered tables against files in tests/golden/report (HARNESS_UPDATE_GOLDEN=1 rewrites them)."""
 
+# ruff: noqa: RUF001 - characters that look like others
+
 from __future__ import annotations
 
 import csv
@@ -7,6 +9,7 @@ import io
 import json
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
+from harness.report.latex_text import beyond_pdflatex, latex_escape, preamble_note
 from harness.report.render import FORMATS, render, render_all
 from harness.report.table import (
     Basis,
@@ -27,7 +31,6 @@ from harness.report.table import (
     TableCell,
     TableRow,
 )
-from harness.report.templates import latex_escape
 from harness.report.text import WIDTH
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "report"
@@ -223,8 +226,39 @@ def test_latex_never_lets_a_label_be_an_argument() -> None:
     assert latex_escape("[x] *y") == "{[}x] {*}y"
 
 
-def test_latex_prints_what_its_fonts_have() -> None:
-    assert latex_escape("é ő ω 中") == r"é o $\omega$ ?"
+@pytest.mark.parametrize(
+    ("text", "latex"),
+    [
+        ("½ 2¾", r"$\frac{1}{2}$ 2$\frac{3}{4}$"),
+        ("10³ 10⁻³ x₂ xⁿ", r"10$^{3}$ 10$^{-3}$ x$_{2}$ x$^{\mathrm{n}}$"),
+        ("λ≤τ Ω Α ς", r"$\lambda$$\leq$$\tau$ $\Omega$ $\mathrm{A}$ $\varsigma$"),
+        ("→ ∞ ± − µ ‖x‖", r"$\rightarrow$ $\infty$ $\pm$ $-$ $\mu$ $\|$x$\|$"),
+        ("é ő č Ł ǐ ß", r"é \H{o} \v{c} \L{} \v{\i} ß"),
+        ("e\u0301 a\u00a0b “c”", "é a~b ``c''"),
+        ("模型 Ж «», 1\u200b2", "模型 Ж «», 1\u200b2"),
+        ("\x1b", r"\textbackslash{}x1b"),
+    ],
+)
+def test_latex_never_prints_another_character(text: str, latex: str) -> None:
+    assert latex_escape(text) == latex
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8))
+def test_latex_keeps_what_it_has_no_command_for_and_says_so(text: str) -> None:
+    source = latex_escape(text)
+    note = preamble_note(source)
+    assert "?" not in source.replace("?", "", text.count("?"))
+    assert all(f"U+{ord(c):04X}" in note for c in beyond_pdflatex(source))
+    assert bool(note) == bool(beyond_pdflatex(source))
+
+
+def test_latex_names_the_engines_for_other_scripts() -> None:
+    table = replace(MADE_UP, title="模型")
+    first, second, third, *_ = render(table, "latex").splitlines()
+    assert first == r"% Needs \usepackage{booktabs,graphicx,amssymb} in the preamble."
+    assert second == "% Needs XeLaTeX or LuaLaTeX for 模型 (U+6A21 U+578B),"
+    assert third.startswith(r"% and in the preamble \usepackage{fontspec}\setmainfont{FONT}")
+    assert "XeLaTeX" not in render(MADE_UP, "latex")
 
 
 def test_latex_rows_have_as_many_cells_as_columns() -> None:

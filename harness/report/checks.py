@@ -1,0 +1,176 @@
+"""Checks of a definition against the runs that it shows: no key of it is without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from harness.errors import ConfigError, suggest
+from harness.report.definition import Axis, Definition, FigureDefinition, RobustnessDefinition
+from harness.report.results import Result, SuiteResults
+from harness.store.records import EXTERNAL
+
+__all__ = ["absent_rows", "check_landmarks", "check_models", "check_weights", "of_model"]
+
+Spec = dict[str, Any]
+
+
+def check_models(definition: Definition, sources: Sequence[SuiteResults]) -> None:
+    """Refuse a table whose rows name another model than was run.
+
+    Args:
+        definition: the table.
+        sources: results of its suites.
+
+    Raises:
+        ConfigError: the message names row, run and models.
+    """
+    for row in filter(lambda row: row.model, definition.rows):
+        own = row.label.lower()
+        for results in sources:
+            rows = (r for r in results.results if _is_row(r.label, own))
+            for run_id, model in _models(rows):
+                if model not in (row.model, EXTERNAL):
+                    raise ConfigError(
+                        f"table '{definition.name}': row '{row.label}': model '{row.model}', but "
+                        f"run {run_id} of suite '{results.suite}' is of '{model}'"
+                    )
+
+
+def absent_rows(definition: Definition, sources: Sequence[SuiteResults]) -> Iterator[str]:
+    """Yield a note on each row that a table compares with and that neither it nor a suite has.
+
+    No note where nothing was run; a suite of which a part was run may lack such a row.
+    """
+    ran = [label for results in sources for label in results.labels]
+    labels = {label.lower(): label for label in (*(row.label for row in definition.rows), *ran)}
+    plain = {label.rpartition(" [")[0] for label in labels if label.endswith("]")}
+    references = {"baseline": (definition.baseline,), "proposed": definition.proposed}
+    if "floors" in definition.model_fields_set:
+        references["floors"] = definition.floors
+    for key, names in references.items():
+        for name in filter(None, names):
+            if ran and name.lower() not in labels.keys() | plain:
+                near = suggest(name, labels.values())
+                hint = near if near.startswith("; did") else "."
+                yield f"Nothing is compared with {key} '{name}': there is no such row{hint}"
+
+
+def _is_row(label: str, own: str) -> bool:
+    """Tell whether a label is a row's, with any feature set."""
+    return label.lower() == own or label.lower().startswith(f"{own} [")
+
+
+def _models(results: Iterable[Result]) -> Iterator[tuple[str, str]]:
+    """Yield id and model of the runs that left a record."""
+    for result in results:
+        yield from ((run.run_id, run.record.model) for run in result.runs if run.record)
+
+
+def of_model(figure: FigureDefinition, results: SuiteResults) -> SuiteResults:
+    """Return the results of a figure's model; rows of which nothing was run may be its too.
+
+    Raises:
+        ConfigError: no such model is registered or was run, or the runs have no such setting.
+    """
+    models: dict[str, set[str]] = {}
+    for result in results.results:
+        models.setdefault(result.label, set()).update(model for _, model in _models([result]))
+    ran = set[str]().union(*models.values())
+    if figure.model not in ran:
+        _check_registered(figure, ran)
+    kept = tuple(
+        _runs_of(figure.model, result)
+        for result in results.results
+        if not models[result.label] or figure.model in models[result.label]
+    )
+    for axis in filter(None, (figure.x, figure.y)):
+        _check_key(figure, axis, [run.record.spec for r in kept for run in r.runs if run.record])
+    return replace(results, results=kept)
+
+
+def _runs_of(model: str, result: Result) -> Result:
+    """Return a row without the runs of other models."""
+    runs = (run for run in result.runs if run.record is None or run.record.model == model)
+    return replace(result, runs=tuple(runs))
+
+
+def _check_registered(figure: FigureDefinition, ran: set[str]) -> None:
+    from harness.catalog import load_models  # takes seconds; most models were run
+    from harness.model import MODELS
+
+    load_models()
+    known = {*MODELS, *ran}
+    if figure.model not in known:
+        near = suggest(figure.model, known)
+        raise ConfigError(f"figure '{figure.name}': model: unknown model '{figure.model}'{near}")
+
+
+def _check_key(figure: FigureDefinition, axis: Axis, specs: Sequence[Spec]) -> None:
+    """Refuse an axis that is no setting: all runs would stand at its default."""
+    if not specs or any(_holds(spec, axis.key.split(".")) for spec in specs):
+        return
+    known = _settings(figure.model)
+    parts = axis.key.split(".")
+    starts = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+    groups = {key for key in known if any(other.startswith(f"{key}.") for other in known)}
+    # Below a value that is no group there may be items of a list, or options of a strategy.
+    if axis.key not in known and not starts & ((known - groups) | {"negatives.strategy"}):
+        near = suggest(axis.key, known)
+        raise ConfigError(f"figure '{figure.name}': '{axis.key}' is no setting of a run{near}")
+
+
+def _holds(spec: Spec, keys: Sequence[str]) -> bool:
+    value: Any = spec
+    for key in keys:
+        if isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+            value = value[int(key)]
+        elif isinstance(value, dict) and key in value:
+            value = value[key]
+        else:
+            return False
+    return True
+
+
+def _settings(model: str) -> set[str]:
+    """Return the dotted keys of a run's settings, with the options of a registered model."""
+    from harness.catalog import load_models
+    from harness.model import MODELS
+    from harness.plan.schema import keys_of
+    from harness.plan.settings import AXES
+    from harness.plan.spec import RunSpec
+
+    load_models()
+    options = keys_of(MODELS.get(model).Config) if model in MODELS else set()
+    own = {"model"} if model not in MODELS else set()  # of a folder that only its runs know
+    return {*keys_of(RunSpec), *AXES, *own, *(f"model.{key}" for key in options)} - {"model.name"}
+
+
+def check_landmarks(figure: FigureDefinition, points: Iterable[object]) -> None:
+    """Refuse landmarks that stand at no point of a figure.
+
+    Raises:
+        ConfigError: one does; the picture would not show it.
+    """
+    held = set(points)
+    for mark in figure.landmarks:
+        if (mark.x, mark.y) not in held:
+            raise ConfigError(
+                f"figure '{figure.name}': landmark '{mark.title}' is at no point of the figure: "
+                f"x {mark.x}, y {mark.y}"
+            )
+
+
+def check_weights(definition: RobustnessDefinition, results: SuiteResults) -> None:
+    """Refuse weights of modalities that no run has.
+
+    Raises:
+        ConfigError: the message offers the nearest.
+    """
+    held = {name for record in results.records for name in record.modalities}
+    weighted = {key.partition("/")[2] for record in results.records for key in record.diagnostics}
+    for name in definition.weights:
+        if held and name not in held | weighted | {"structure"}:
+            near = suggest(name, held)
+            raise ConfigError(f"table '{definition.name}': weights: no modality '{name}'{near}")
