@@ -58,21 +58,21 @@ def rank(
     tables = model.encode()
     sides: dict[Side, SideCounts] = {}
     for side in protocol.sides:
-        asked = _Asked.of(triples, side, once=once)
-        chunks = list(_chunks(model, tables, asked, known, progress))
+        queries = _Queries.of(triples, side, once=once)
+        chunks = list(_chunks(model, tables, queries, known, progress))
         columns = [torch.cat(column).int() for column in zip(*chunks, strict=True)]
         columns = columns or [torch.zeros(0, dtype=torch.int, device=triples.device)] * 3
         # Back to the order of the triples.
         better, tied, candidates = (
-            torch.empty_like(column).index_copy_(0, asked.order, column).cpu().numpy()
+            torch.empty_like(column).index_copy_(0, queries.order, column).cpu().numpy()
             for column in columns
         )
         sides[side] = SideCounts(better, tied, candidates)
     return Ranks(triples.cpu().numpy(), sides)
 
 
-class _Asked(NamedTuple):
-    """The queries of a side, and whose answers they ask for.
+class _Queries(NamedTuple):
+    """The queries of a side, and their targets.
 
     Attributes:
         side: the side that is predicted.
@@ -88,7 +88,7 @@ class _Asked(NamedTuple):
     order: Tensor
 
     @classmethod
-    def of(cls, triples: Tensor, side: Side, *, once: bool) -> _Asked:
+    def of(cls, triples: Tensor, side: Side, *, once: bool) -> _Queries:
         """Return the queries of triples [t, 3]: the distinct ones, or one per triple."""
         head, relation, tail = triples.unbind(1)
         anchor, target = (head, tail) if side == "tail" else (tail, head)
@@ -117,15 +117,15 @@ Counts = tuple[Tensor, Tensor, Tensor]
 def _chunks(
     model: Model,
     tables: Tables,
-    asked: _Asked,
+    queries: _Queries,
     known: KnownAnswers,
     progress: Progress | None,
 ) -> Iterator[Counts]:
     """Yield the counts of successive queries, of fewer at once from where memory runs out."""
     size, done = _queries_at_once(model), 0
-    while done < len(asked.anchors):
+    while done < len(queries.anchors):
         try:
-            yield _count_chunk(model, tables, asked, done, done + size, known, progress)
+            yield _count_chunk(model, tables, queries, done, done + size, known, progress)
             done += size
         except torch.OutOfMemoryError:
             if size == 1:
@@ -137,16 +137,16 @@ def _chunks(
 def _count_chunk(
     model: Model,
     tables: Tables,
-    asked: _Asked,
+    queries: _Queries,
     low: int,
     high: int,
     known: KnownAnswers,
     progress: Progress | None,
 ) -> Counts:
     """Count for the targets of queries low:high."""
-    high = min(high, len(asked.anchors))
-    side, anchors, relations = asked.side, asked.anchors[low:high], asked.relations[low:high]
-    (targets,) = asked.targets.split([low, high])
+    high = min(high, len(queries.anchors))
+    side, anchors, relations = queries.side, queries.anchors[low:high], queries.relations[low:high]
+    (targets,) = queries.targets.split([low, high])
     answers = known.lookup(anchors, relations, side)
     try:
         if model.decomposable:
