@@ -263,7 +263,7 @@ def _pair_gradients(
         to_scale = None if scale is None else torch.zeros_like(scale)
         threads.over(
             threads.parts_by_work(listed[0], width), module.query_gradient, code, inputs, listed,
-            outer, to_query.numpy(), _scale_array(query, to_scale),
+            outer, to_query.numpy(), None if to_scale is None else to_scale.numpy(),
         )  # fmt: skip
     if per_row:
         to_table = torch.empty_like(table)
@@ -275,13 +275,9 @@ def _pair_gradients(
     return to_query, to_table, to_scale
 
 
-def _vector_arrays(vectors: Vectors) -> tuple[Array, Array, Array]:
+def _vector_arrays(vectors: Vectors) -> tuple[Array, Array, Array | None]:
     query, table, scale = vectors
-    return array(query), array(table), _scale_array(query, scale)
-
-
-def _scale_array(query: Tensor, scale: Tensor | None) -> Array:
-    return array(query.new_empty(0, 0) if scale is None else scale)
+    return array(query), array(table), None if scale is None else array(scale)
 
 
 # --- all pairs --------------------------------------------------------------------------------
@@ -405,7 +401,7 @@ def tile_parts(vectors: Vectors) -> list[int]:
     return threads.even_parts(tiles, query.numel() * len(table))
 
 
-def tile_arrays(op: Op, vectors: Vectors) -> tuple[Array, Array, Array]:
+def tile_arrays(op: Op, vectors: Vectors) -> tuple[Array, Array, Array | None]:
     """Return query, table and scale with zero components added until the width fits the tiles.
 
     The compiled loop takes four components at once; a zero component adds 0 to every score.

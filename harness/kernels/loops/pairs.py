@@ -37,13 +37,26 @@ def sign(x, one):
 
 
 @loose
+def _scaled(scale, i, k, value):
+    """Return a number of component k times that of the query's scale, if there is one."""
+    # Numba drops the branch when it compiles: None is a type of its own.
+    return value if scale is None else scale[i, k] * value
+
+
+@loose
+def _add(to_scale, i, k, amount):
+    """Add to the gradient of the query's scale, if there is one."""
+    if to_scale is not None:
+        to_scale[i, k] += amount
+
+
+@loose
 def pair_scores(op, vectors, pairs, out, low, high):
     """Write the scores of the pairs of queries low:high, to out [p]."""
     query, table, scale = vectors
     indptr, indices = pairs
     width = np.uint64(query.shape[1])
     half = np.uint64(width // 2)
-    scaled = scale.shape[0] > 0
     listed = np.uint64(len(indices))
     for i in range(np.uint64(low), np.uint64(high)):
         for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
@@ -55,21 +68,13 @@ def pair_scores(op, vectors, pairs, out, low, high):
                 for k in range(width):
                     total += query[i, k] * table[row, k]
             elif op == L1:
-                if scaled:
-                    for k in range(width):
-                        total -= abs(query[i, k] - scale[i, k] * table[row, k])
-                else:
-                    for k in range(width):
-                        total -= abs(query[i, k] - table[row, k])
-            elif scaled:
-                for k in range(half):
-                    real = query[i, k] - scale[i, k] * table[row, k]
-                    imaginary = query[i, k + half] - scale[i, k + half] * table[row, k + half]
-                    total -= np.sqrt(real * real + imaginary * imaginary)
+                for k in range(width):
+                    total -= abs(query[i, k] - _scaled(scale, i, k, table[row, k]))
             else:
                 for k in range(half):
-                    real = query[i, k] - table[row, k]
-                    imaginary = query[i, k + half] - table[row, k + half]
+                    z = k + half
+                    real = query[i, k] - _scaled(scale, i, k, table[row, k])
+                    imaginary = query[i, z] - _scaled(scale, i, z, table[row, z])
                     total -= np.sqrt(real * real + imaginary * imaginary)
             out[p] = total
 
@@ -81,7 +86,6 @@ def query_gradient(op, vectors, pairs, gradient, to_query, to_scale, low, high):
     indptr, indices = pairs
     width = np.uint64(query.shape[1])
     half = np.uint64(width // 2)
-    scaled = scale.shape[0] > 0
     one = query.dtype.type(1)
     tiny = query.dtype.type(TINY)
     listed = np.uint64(len(indices))
@@ -95,32 +99,22 @@ def query_gradient(op, vectors, pairs, gradient, to_query, to_scale, low, high):
                 for k in range(width):
                     to_query[i, k] += g * table[row, k]
             elif op == L1:
-                if scaled:
-                    for k in range(width):
-                        value = table[row, k]
-                        step = g * sign(query[i, k] - scale[i, k] * value, one)
-                        to_query[i, k] -= step
-                        to_scale[i, k] += step * value
-                else:
-                    for k in range(width):
-                        to_query[i, k] -= g * sign(query[i, k] - table[row, k], one)
-            elif scaled:
-                for k in range(half):
-                    value, other = table[row, k], table[row, k + half]
-                    real = query[i, k] - scale[i, k] * value
-                    imaginary = query[i, k + half] - scale[i, k + half] * other
-                    f = g * (one / np.sqrt(real * real + imaginary * imaginary + tiny))
-                    to_query[i, k] -= f * real
-                    to_query[i, k + half] -= f * imaginary
-                    to_scale[i, k] += f * real * value
-                    to_scale[i, k + half] += f * imaginary * other
+                for k in range(width):
+                    value = table[row, k]
+                    step = g * sign(query[i, k] - _scaled(scale, i, k, value), one)
+                    to_query[i, k] -= step
+                    _add(to_scale, i, k, step * value)
             else:
                 for k in range(half):
-                    real = query[i, k] - table[row, k]
-                    imaginary = query[i, k + half] - table[row, k + half]
+                    z = k + half
+                    value, other = table[row, k], table[row, z]
+                    real = query[i, k] - _scaled(scale, i, k, value)
+                    imaginary = query[i, z] - _scaled(scale, i, z, other)
                     f = g * (one / np.sqrt(real * real + imaginary * imaginary + tiny))
                     to_query[i, k] -= f * real
-                    to_query[i, k + half] -= f * imaginary
+                    to_query[i, z] -= f * imaginary
+                    _add(to_scale, i, k, f * real * value)
+                    _add(to_scale, i, z, f * imaginary * other)
 
 
 @loose
@@ -133,7 +127,6 @@ def table_gradient(op, vectors, by_row, gradient, to_table, low, high):
     row_indptr, pair_ids, query_ids = by_row
     width = np.uint64(query.shape[1])
     half = np.uint64(width // 2)
-    scaled = scale.shape[0] > 0
     one = query.dtype.type(1)
     tiny = query.dtype.type(TINY)
     listed = np.uint64(len(query_ids))
@@ -149,28 +142,17 @@ def table_gradient(op, vectors, by_row, gradient, to_table, low, high):
                 for k in range(width):
                     to_table[row, k] += g * query[i, k]
             elif op == L1:
-                if scaled:
-                    for k in range(width):
-                        s = scale[i, k]
-                        to_table[row, k] += g * s * sign(query[i, k] - s * table[row, k], one)
-                else:
-                    for k in range(width):
-                        to_table[row, k] += g * sign(query[i, k] - table[row, k], one)
-            elif scaled:
-                for k in range(half):
-                    s, z = scale[i, k], scale[i, k + half]
-                    real = query[i, k] - s * table[row, k]
-                    imaginary = query[i, k + half] - z * table[row, k + half]
-                    f = g * (one / np.sqrt(real * real + imaginary * imaginary + tiny))
-                    to_table[row, k] += f * s * real
-                    to_table[row, k + half] += f * z * imaginary
+                for k in range(width):
+                    direction = sign(query[i, k] - _scaled(scale, i, k, table[row, k]), one)
+                    to_table[row, k] += _scaled(scale, i, k, g) * direction
             else:
                 for k in range(half):
-                    real = query[i, k] - table[row, k]
-                    imaginary = query[i, k + half] - table[row, k + half]
+                    z = k + half
+                    real = query[i, k] - _scaled(scale, i, k, table[row, k])
+                    imaginary = query[i, z] - _scaled(scale, i, z, table[row, z])
                     f = g * (one / np.sqrt(real * real + imaginary * imaginary + tiny))
-                    to_table[row, k] += f * real
-                    to_table[row, k + half] += f * imaginary
+                    to_table[row, k] += _scaled(scale, i, k, f) * real
+                    to_table[row, z] += _scaled(scale, i, z, f) * imaginary
 
 
 @strict

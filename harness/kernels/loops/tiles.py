@@ -40,7 +40,6 @@ def _score_tile(op, query, scale, i, tile, out):
     """
     width = np.uint64(query.shape[1])
     half = np.uint64(width // 2)
-    scaled = scale.shape[0] > 0
     for lane in range(LANES):
         out[lane] = 0
     if op == DOT:
@@ -55,33 +54,32 @@ def _score_tile(op, query, scale, i, tile, out):
         for k in range(np.uint64(0), width, np.uint64(4)):
             a, b, c, d = k, k + np.uint64(1), k + np.uint64(2), k + np.uint64(3)
             qa, qb, qc, qd = query[i, a], query[i, b], query[i, c], query[i, d]
-            if scaled:
-                sa, sb, sc, sd = scale[i, a], scale[i, b], scale[i, c], scale[i, d]
-                for lane in range(LANES):
-                    out[lane] -= (abs(qa - sa * tile[a, lane]) + abs(qb - sb * tile[b, lane])) + (
-                        abs(qc - sc * tile[c, lane]) + abs(qd - sd * tile[d, lane])
-                    )
-            else:
-                for lane in range(LANES):
-                    out[lane] -= (abs(qa - tile[a, lane]) + abs(qb - tile[b, lane])) + (
-                        abs(qc - tile[c, lane]) + abs(qd - tile[d, lane])
-                    )
+            sa, sb, sc, sd = _at(scale, i, a), _at(scale, i, b), _at(scale, i, c), _at(scale, i, d)
+            for lane in range(LANES):
+                first = abs(qa - _times(sa, tile[a, lane])) + abs(qb - _times(sb, tile[b, lane]))
+                second = abs(qc - _times(sc, tile[c, lane])) + abs(qd - _times(sd, tile[d, lane]))
+                out[lane] -= first + second
     else:
         for k in range(np.uint64(0), half, np.uint64(2)):
             a, b = k, k + np.uint64(1)
             c, d = half + a, half + b
             qa, qb, qc, qd = query[i, a], query[i, b], query[i, c], query[i, d]
-            if scaled:
-                sa, sb, sc, sd = scale[i, a], scale[i, b], scale[i, c], scale[i, d]
-                for lane in range(LANES):
-                    first = _modulus(qa - sa * tile[a, lane], qc - sc * tile[c, lane])
-                    second = _modulus(qb - sb * tile[b, lane], qd - sd * tile[d, lane])
-                    out[lane] -= first + second
-            else:
-                for lane in range(LANES):
-                    first = _modulus(qa - tile[a, lane], qc - tile[c, lane])
-                    second = _modulus(qb - tile[b, lane], qd - tile[d, lane])
-                    out[lane] -= first + second
+            sa, sb, sc, sd = _at(scale, i, a), _at(scale, i, b), _at(scale, i, c), _at(scale, i, d)
+            for lane in range(LANES):
+                ta, tb = _times(sa, tile[a, lane]), _times(sb, tile[b, lane])
+                tc, td = _times(sc, tile[c, lane]), _times(sd, tile[d, lane])
+                out[lane] -= _modulus(qa - ta, qc - tc) + _modulus(qb - tb, qd - td)
+
+
+@strict
+def _at(scale, i, k):
+    # Numba drops the branch when it compiles: None is a type of its own.
+    return None if scale is None else scale[i, k]
+
+
+@strict
+def _times(factor, value):
+    return value if factor is None else factor * value
 
 
 @strict
