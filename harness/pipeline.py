@@ -354,7 +354,7 @@ def _provenance(device: torch.device) -> dict[str, Any]:
     return provenance.describe(
         device=_device_name(device),
         threads=torch.get_num_threads(),
-        kernels=kernels.chosen(device.type),
+        kernels=kernels.backend_name(device.type),
     )
 
 

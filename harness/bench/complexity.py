@@ -158,7 +158,7 @@ def described(device: torch.device) -> dict[str, Any]:
     """Return what a number was measured on: code, versions, processor, device, threads, kernels."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return provenance.describe(
-        device=name, threads=torch.get_num_threads(), kernels=kernels.chosen(device.type)
+        device=name, threads=torch.get_num_threads(), kernels=kernels.backend_name(device.type)
     )
 
 

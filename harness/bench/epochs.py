@@ -186,13 +186,13 @@ def _products_of(step: Callable[[], object]) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from harness.kernels import reference
+    from harness.kernels import gated_cosines
 
     # A product that is added in place is none of those that torch knows to count.
     in_place = {torch.ops.aten.addmm_: _added_product}
     # Those within a fused kernel are seen in its definition. Comparisons are measured, not counted.
     with (
-        patch("harness.kernels.cpu.gated_cosines", reference.gated_cosines),
+        patch.dict(gated_cosines.versions, numba=gated_cosines.reference),
         FlopCounterMode(display=False, custom_mapping=in_place) as counter,
     ):
         step()

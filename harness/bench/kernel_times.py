@@ -14,7 +14,7 @@ from harness.bench.timing import Spread, Tell, interleaved
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from harness.kernels import Op
+    from harness.kernels import Op, Pairs
 
 __all__ = [
     "OPS",
@@ -157,34 +157,40 @@ def works(op: Op, table: Tensor, sizes: Sizes) -> dict[str, Callable[[], object]
     from harness import kernels
 
     generator = torch.Generator().manual_seed(0)
-    offsets, candidates = _pairs(sizes, generator)
+    pairs = _pairs(sizes, generator)
     query = torch.rand(2 * sizes.positives, sizes.width, generator=generator) - 0.5
     outer = torch.rand(sizes.pairs, generator=generator)
     wanted = query.clone().requires_grad_()
     rows = table.detach().requires_grad_()  # the same memory
-    of_query = kernels.gathered(op, wanted, table, offsets, candidates)
-    of_table = kernels.gathered(op, query, rows, offsets, candidates)
+    of_query = kernels.score_pairs(kernels.Comparison(op, wanted, table), pairs)
+    of_table = kernels.score_pairs(kernels.Comparison(op, query, rows), pairs)
+    plain = kernels.Comparison(op, query, table)
     targets = torch.randint(sizes.entities, (sizes.ranked,), generator=generator)
-    none = torch.zeros(sizes.ranked + 1, dtype=torch.long)
-    asked = torch.rand(sizes.ranked, sizes.width, generator=generator) - 0.5
+    ranked = torch.rand(sizes.ranked, sizes.width, generator=generator) - 0.5
+    ranking = (
+        [kernels.Comparison(op, ranked, table)],
+        kernels.Pairs.one_each(targets),
+        kernels.Pairs.none(sizes.ranked),
+    )
 
     def gradient(scores: Tensor, of: Tensor) -> Callable[[], object]:
         return lambda: torch.autograd.grad(scores, of, outer, retain_graph=True)
 
     return {
-        "forward": lambda: kernels.gathered(op, query, table, offsets, candidates),
+        "forward": lambda: kernels.score_pairs(plain, pairs),
         "query gradient": gradient(of_query, wanted),
         "table gradient": gradient(of_table, rows),
-        "ranking": lambda: kernels.count(op, asked, table, targets, none, none[:0]),
+        "ranking": lambda: kernels.count_competitors(*ranking),
     }
 
 
-def _pairs(sizes: Sizes, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Return offsets and candidates as a training step lists them: any share is of tails."""
+def _pairs(sizes: Sizes, generator: Generator) -> Pairs:
+    """Return pairs as a training step lists them: any share is of tails."""
     import torch
+
+    from harness.kernels import Pairs
 
     n = sizes.negatives + 1
     tails = torch.randint(1, n + 1, (sizes.positives,), generator=generator)
-    offsets = torch.zeros(2 * sizes.positives + 1, dtype=torch.long)
-    torch.cumsum(torch.stack([tails, n - tails], 1).flatten(), 0, out=offsets[1:])
-    return offsets, torch.randint(sizes.entities, (sizes.pairs,), generator=generator)
+    candidates = torch.randint(sizes.entities, (sizes.pairs,), generator=generator)
+    return Pairs.from_sizes(torch.stack([tails, n - tails], 1).flatten(), candidates)

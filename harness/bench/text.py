@@ -73,7 +73,7 @@ def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
     from harness import kernels, provenance
 
     found = provenance.describe(
-        device="cpu", threads=torch.get_num_threads(), kernels=kernels.chosen("cpu")
+        device="cpu", threads=torch.get_num_threads(), kernels=kernels.backend_name("cpu")
     )
     versions = dict(found["versions"])
     for package in packages:

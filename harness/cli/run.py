@@ -73,7 +73,9 @@ def run(
     catalog.load_all(models or ())
     whole = _whole(suite, spec, set_ or [], only or [])
     chosen = whole.select(only) if only else whole
-    kernels.chosen(resolve_device(device).type)  # or a setting that no run can be executed with
+    kernels.backend_name(
+        resolve_device(device).type
+    )  # or a setting that no run can be executed with
     place = home(results)
     if dry_run:
         from harness.cli import dry

@@ -71,7 +71,9 @@ def run(
 
     _load_models(models)
     suite, overrides, plan = _plan(file, set_ or [], only or [], trials)
-    kernels.chosen(resolve_device(device).type)  # or a setting that no run can be executed with
+    kernels.backend_name(
+        resolve_device(device).type
+    )  # or a setting that no run can be executed with
     place = home(results)
     if dry_run:
         from harness.cli import dry

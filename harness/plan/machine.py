@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from harness import kernels
 from harness.config.base import Config
-from harness.index import KnownAnswers
+from harness.index import KnownAnswers, Pairs
 from harness.kernels import Op
 from harness.precision import widest_float
 from harness.writing import replacing
@@ -100,7 +100,9 @@ def measure_machine(device: str = "cpu", cache: Path | None = None) -> Machine:
         cache: a JSON file; written when the rates had to be measured.
     """
     kind = device.partition(":")[0]
-    key = f"{kind}/{kernels.chosen(kind)}/{torch.get_num_threads()} threads/{torch.__version__}"
+    key = (
+        f"{kind}/{kernels.backend_name(kind)}/{torch.get_num_threads()} threads/{torch.__version__}"
+    )
     known = _cached(cache, key)
     if known is not None and (known.busy < BUSY or used_by_others() >= BUSY):
         return known
@@ -177,35 +179,34 @@ def _gathered(op: Op, table: torch.Tensor) -> float:
     device = table.device
     query = torch.randn(queries, WIDTH, device=device, requires_grad=True)
     rows = table.clone().requires_grad_()
-    offsets = torch.arange(0, queries * each + 1, each, device=device)
-    candidates = torch.randint(len(table), (queries * each,), device=device)
+    pairs = Pairs.from_matrix(torch.randint(len(table), (queries, each), device=device))
 
     def work() -> None:
         query.grad = rows.grad = None
-        kernels.gathered(op, query, rows, offsets, candidates).sum().backward()
+        kernels.score_pairs(kernels.Comparison(op, query, rows), pairs).sum().backward()
 
     return queries * each * WIDTH / best_time(work)
 
 
 def _counted(op: Op, table: torch.Tensor) -> float:
     queries = 32
-    targets = torch.arange(queries, device=table.device)
-    offsets = torch.zeros(queries + 1, dtype=torch.long, device=table.device)
-    none = offsets[:0]
+    targets = Pairs.one_each(torch.arange(queries, device=table.device))
+    known = Pairs.none(queries, table.device)
+    comparison = kernels.Comparison(op, table[:queries], table)
 
     def work() -> None:
-        kernels.count(op, table[:queries], table, targets, offsets, none)
+        kernels.count_competitors([comparison], targets, known)
 
     return queries * table.numel() / best_time(work)
 
 
 def _filled(table: torch.Tensor) -> float:
     scores = table.view(512, -1)
-    targets = torch.zeros(len(scores), dtype=torch.long, device=table.device)
-    offsets = torch.zeros(len(scores) + 1, dtype=torch.long, device=table.device)
+    targets = Pairs.one_each(torch.zeros(len(scores), dtype=torch.long, device=table.device))
+    known = Pairs.none(len(scores), table.device)
 
     def work() -> None:
-        kernels.scores_to_counts(scores, targets, offsets, offsets[:0])
+        kernels.count_in_scores(scores, targets, known)
 
     return scores.numel() / best_time(work)
 

@@ -176,9 +176,9 @@ def _comparing(model: Model, some: Tensor, relations: Tensor, clock: Clock) -> P
         saved=saved.total / ENTITIES if encodes else 0.0,
         query_saved=query_saved.total / QUERIES,
         auxiliary_saved=auxiliary_saved,
-        # Mixing a candidate takes as long as comparing its parts.
+        # Fusing a candidate takes as long as comparing its embeddings.
         terms=tuple(
-            (term.op, tables[term.table].shape[1] if term.mix else term.query.shape[-1])
+            (term.op, tables[term.table].shape[1] if term.fusion else term.query.shape[-1])
             for term in query.terms
         ),
         parts=parts,

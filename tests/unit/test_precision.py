@@ -17,7 +17,7 @@ from harness.data.negatives import CorruptionSampler
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
 from harness.index import GraphIndex, KnownAnswers, Modality
-from harness.kernels import select
+from harness.kernels import backends
 from harness.model import MODELS
 from harness.plan import machine
 from harness.plan.spec import RunSpec
@@ -57,7 +57,7 @@ class NoFloat64(TorchDispatchMode):
 def _no_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The CPU takes the part of such a device, with the kernels that this one has."""
     monkeypatch.setattr(precision, "WITHOUT_FLOAT64", frozenset({"cpu"}))
-    monkeypatch.setattr(select, "name", lambda device: "chunked")
+    monkeypatch.setattr(backends, "backend_name", lambda device: "chunked")
     with NoFloat64():
         yield
 

@@ -12,7 +12,6 @@ from harness.bench import epochs, kernel_times
 from harness.bench.epochs import Epoch, epochs_text, measure, trained
 from harness.bench.timing import Spread
 from harness.data.load import load_graph
-from harness.kernels import cpu
 from harness.plan.expand import PlannedRun
 from harness.plan.spec import RunSpec
 
@@ -63,14 +62,15 @@ def test_products_with_all_entities_are_counted_as_they_are_done() -> None:
 
 def test_products_within_a_fused_kernel_are_counted_and_it_is_fused_again_after() -> None:
     own, others = (torch.randn(n, 5, requires_grad=True) for n in (3, 700))
-    fused = cpu.gated_cosines
+    fused = kernels.gated_cosines.version("numba")
 
     def step() -> None:
-        arguments = own.detach(), own, [3], others.detach(), others[None], torch.zeros(5)
-        kernels.gated_cosines(*arguments).sum().backward()
+        left = kernels.Gated(own.detach(), own)
+        right = kernels.Gated(others.detach(), others[None])
+        kernels.gated_cosines(left, right, [3], torch.zeros(5)).sum().backward()
 
     assert epochs._products_of(step) == 3 * 2 * 3 * 5 * 700
-    assert cpu.gated_cosines is fused
+    assert kernels.gated_cosines.version("numba") is fused
 
 
 def test_each_row_that_learns_is_measured_once() -> None:

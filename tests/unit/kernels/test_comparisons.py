@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
-from harness.kernels import cpu, cuda, reference
+from harness.kernels import Comparison, Op, Pairs, comparisons, score_all, score_pairs
+from harness.kernels.backends import Backend
 
-OPS = ("dot", "l1", "modulus")
+OPS: tuple[Op, ...] = ("dot", "l1", "modulus")
+FAST: tuple[Backend, ...] = ("numba", "chunked")
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-4}
 
 
@@ -19,12 +20,20 @@ class Case(NamedTuple):
     query: Tensor
     table: Tensor
     scale: Tensor | None
-    offsets: Tensor
-    candidates: Tensor
+    pairs: Pairs
 
     @property
     def leaves(self) -> list[Tensor]:
         return [t for t in (self.query, self.table, self.scale) if t is not None]
+
+    def comparison(self, op: Op) -> Comparison:
+        return Comparison(op, self.query, self.table, self.scale)
+
+    def listed(self, backend: Backend, op: Op) -> Tensor:
+        return score_pairs.version(backend)(self.comparison(op), self.pairs)
+
+    def all(self, backend: Backend, op: Op) -> Tensor:
+        return score_all.version(backend)(self.comparison(op))
 
 
 def make_case(
@@ -36,17 +45,10 @@ def make_case(
         values = torch.randn(n, width, generator=generator, dtype=torch.float64)
         return values.to(dtype).requires_grad_()
 
-    offsets = torch.tensor([0, *sizes]).cumsum(0)
     candidates = torch.randint(rows, (sum(sizes),), generator=generator)
     query, table = leaf(len(sizes)), leaf(rows)
-    return Case(query, table, leaf(len(sizes)) if scaled else None, offsets, candidates)
-
-
-def gathered(kernels: ModuleType, op: str, case: Case) -> Tensor:
-    scores: Tensor = kernels.gathered(
-        op, case.query, case.table, case.offsets, case.candidates, case.scale
-    )
-    return scores
+    pairs = Pairs.from_sizes(torch.tensor(sizes), candidates)
+    return Case(query, table, leaf(len(sizes)) if scaled else None, pairs)
 
 
 def assert_same(actual: Tensor, expected: Tensor, leaves: list[Tensor]) -> None:
@@ -70,33 +72,31 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("implementation", [cpu, cuda])
+@pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_listed_pairs_agree_with_the_reference(shape, op, scaled, implementation):
+def test_listed_pairs_agree_with_the_reference(shape, op, scaled, backend):
     for dtype in TOLERANCE:
         case = make_case(*shape, scaled=scaled, dtype=dtype)
-        assert_same(gathered(implementation, op, case), gathered(reference, op, case), case.leaves)
+        assert_same(case.listed(backend, op), case.listed("reference", op), case.leaves)
 
 
-@pytest.mark.parametrize("implementation", [cpu, cuda])
+@pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize(("queries", "rows", "width"), [(1, 1, 2), (5, 33, 6), (37, 64, 18)])
-def test_all_pairs_agree_with_the_reference(queries, rows, width, op, scaled, implementation):
+def test_all_pairs_agree_with_the_reference(queries, rows, width, op, scaled, backend):
     case = make_case([1] * queries, rows, width, scaled=scaled)
-    arguments = (op, case.query, case.table, case.scale)
-    assert_same(implementation.pairwise(*arguments), reference.pairwise(*arguments), case.leaves)
+    assert_same(case.all(backend, op), case.all("reference", op), case.leaves)
 
 
 @pytest.mark.parametrize("op", ["dot", "l1"])
 def test_any_width_will_do_where_there_is_no_imaginary_half(op):
     for width in (1, 3, 7):
         case = make_case([2, 0, 4], 5, width, scaled=True)
-        assert_same(gathered(cpu, op, case), gathered(reference, op, case), case.leaves)
-        arguments = (op, case.query, case.table, case.scale)
-        assert_same(cpu.pairwise(*arguments), reference.pairwise(*arguments), case.leaves)
+        assert_same(case.listed("numba", op), case.listed("reference", op), case.leaves)
+        assert_same(case.all("numba", op), case.all("reference", op), case.leaves)
 
 
 @pytest.mark.parametrize("scaled", [False, True])
@@ -106,39 +106,34 @@ def test_gradients_agree_with_finite_differences(op, scaled):
 
     def of_leaves(*leaves: Tensor) -> Tensor:
         query, table, scale, *_ = (*leaves, None)
-        return gathered(cpu, op, case._replace(query=query, table=table, scale=scale))
+        return case._replace(query=query, table=table, scale=scale).listed("numba", op)
 
     assert torch.autograd.gradcheck(of_leaves, case.leaves)
 
 
 def test_gradients_of_all_pairs_do_not_depend_on_how_many_queries_are_taken_at_once(monkeypatch):
     case = make_case([1] * 9, 20, 6, scaled=True)
-    expected = torch.autograd.grad(
-        cpu.pairwise("modulus", case.query, case.table, case.scale).sum(), case.leaves
-    )
-    monkeypatch.setattr(cpu, "BLOCK_BYTES", 2 * 8 * len(case.table))
-    few = torch.autograd.grad(
-        cpu.pairwise("modulus", case.query, case.table, case.scale).sum(), case.leaves
-    )
+    expected = torch.autograd.grad(case.all("numba", "modulus").sum(), case.leaves)
+    monkeypatch.setattr(comparisons, "BLOCK_BYTES", 2 * 8 * len(case.table))
+    few = torch.autograd.grad(case.all("numba", "modulus").sum(), case.leaves)
     for mine, theirs in zip(few, expected, strict=True):
         torch.testing.assert_close(mine, theirs)
 
 
 def test_chunks_on_an_accelerator_do_not_change_the_result(monkeypatch):
     case = make_case([4, 0, 5, 3], 9, 6, scaled=True)
-    monkeypatch.setattr(cuda, "BUDGET", 3 * 6 * 8)
-    assert_same(gathered(cuda, "l1", case), gathered(reference, "l1", case), case.leaves)
-    arguments = ("modulus", case.query, case.table, case.scale)
-    assert_same(cuda.pairwise(*arguments), reference.pairwise(*arguments), case.leaves)
+    monkeypatch.setattr(comparisons, "CHUNK_BYTES", 3 * 6 * 8)
+    assert_same(case.listed("chunked", "l1"), case.listed("reference", "l1"), case.leaves)
+    assert_same(case.all("chunked", "modulus"), case.all("reference", "modulus"), case.leaves)
 
 
-@pytest.mark.parametrize("implementation", [reference, cpu, cuda])
+@pytest.mark.parametrize("backend", ["reference", *FAST])
 @pytest.mark.parametrize("op", ["l1", "modulus"])
-def test_the_gradient_of_a_zero_difference_is_zero(op, implementation):
+def test_the_gradient_of_a_zero_difference_is_zero(op, backend):
     query = torch.ones(1, 4, requires_grad=True)
     table = torch.ones(1, 4, requires_grad=True)
-    pair = torch.tensor([0, 1]), torch.tensor([0])
-    score = implementation.gathered(op, query, table, *pair)
+    pair = Pairs.one_each(torch.tensor([0]))
+    score = score_pairs.version(backend)(Comparison(op, query, table), pair)
     assert score.item() == 0
     score.sum().backward()
     assert torch.equal(query.grad, torch.zeros(1, 4))
@@ -148,11 +143,10 @@ def test_the_gradient_of_a_zero_difference_is_zero(op, implementation):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_scored_in_float32(dtype):
     case = make_case([3, 2], 6, 8, scaled=True)
-    names = ("query", "table", "scale")
-    halves = [leaf.detach().to(dtype).requires_grad_() for leaf in case.leaves]
-    score = gathered(cpu, "modulus", case._replace(**dict(zip(names, halves, strict=True))))
-    widened = {name: h.detach().float() for name, h in zip(names, halves, strict=True)}
-    expected = gathered(reference, "modulus", case._replace(**widened))
+    query, table, scale = halves = [x.detach().to(dtype).requires_grad_() for x in case.leaves]
+    widened = [half.detach().float() for half in halves]
+    score = Case(query, table, scale, case.pairs).listed("numba", "modulus")
+    expected = Case(widened[0], widened[1], widened[2], case.pairs).listed("reference", "modulus")
     assert score.dtype == torch.float32
     torch.testing.assert_close(score, expected, rtol=1e-4, atol=1e-4)
     score.sum().backward()
@@ -162,7 +156,7 @@ def test_half_precision_is_scored_in_float32(dtype):
 def test_only_wanted_gradients_are_computed():
     case = make_case([3, 2], 6, 8, scaled=False)
     frozen = case._replace(table=case.table.detach())
-    gathered(cpu, "l1", frozen).sum().backward()
+    frozen.listed("numba", "l1").sum().backward()
     assert frozen.query.grad is not None
     assert frozen.table.grad is None
 
@@ -172,7 +166,7 @@ def test_inputs_need_not_be_contiguous():
     turned = case._replace(
         query=case.query.detach().T.contiguous().T, table=case.table.detach().T.contiguous().T
     )
-    assert torch.equal(gathered(cpu, "l1", turned), gathered(cpu, "l1", case).detach())
+    assert torch.equal(turned.listed("numba", "l1"), case.listed("numba", "l1").detach())
 
 
 def test_results_do_not_depend_on_the_number_of_threads():
@@ -182,7 +176,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            score = gathered(cpu, "modulus", case)
+            score = case.listed("numba", "modulus")
             results.append([score, *torch.autograd.grad(score.square().sum(), case.leaves)])
     finally:
         torch.set_num_threads(before)
@@ -193,23 +187,24 @@ def test_results_do_not_depend_on_the_number_of_threads():
 def test_a_row_outside_the_table_is_refused():
     case = make_case([2, 1], 4, 6, scaled=False)
     for bad in (-1, 4):
-        candidates = torch.tensor([0, bad, 1])
+        pairs = case.pairs._replace(indices=torch.tensor([0, bad, 1]))
         with pytest.raises(IndexError, match=f"row {bad} is not in a table of 4 rows"):
-            gathered(cpu, "dot", case._replace(candidates=candidates))
+            case._replace(pairs=pairs).listed("numba", "dot")
 
 
-@pytest.mark.parametrize("offsets", [[0, 2], [0, 2, 4], [1, 2, 3], [0, 4, 3]])
-def test_offsets_that_do_not_fit_are_refused(offsets):
+@pytest.mark.parametrize("indptr", [[0, 2], [0, 2, 4], [1, 2, 3], [0, 4, 3]])
+def test_pairs_that_do_not_fit_are_refused(indptr):
     case = make_case([2, 1], 4, 6, scaled=False)
-    with pytest.raises(IndexError, match="offsets must"):
-        gathered(cpu, "dot", case._replace(offsets=torch.tensor(offsets)))
+    pairs = case.pairs._replace(indptr=torch.tensor(indptr))
+    with pytest.raises(IndexError, match="indptr must"):
+        case._replace(pairs=pairs).listed("numba", "dot")
 
 
 def test_shapes_that_do_not_fit_are_refused():
     case = make_case([2, 1], 4, 6, scaled=False)
     with pytest.raises(ValueError, match="do not fit"):
-        cpu.pairwise("l1", case.query, case.table[:, :4])
+        case._replace(table=case.table[:, :4]).all("numba", "l1")
     with pytest.raises(ValueError, match="is not like query"):
-        cpu.pairwise("l1", case.query, case.table, case.query[:1])
+        case._replace(scale=case.query[:1]).all("numba", "l1")
     with pytest.raises(ValueError, match="width 5 is odd"):
-        cpu.pairwise("modulus", case.query[:, :5], case.table[:, :5])
+        Case(case.query[:, :5], case.table[:, :5], None, case.pairs).all("numba", "modulus")

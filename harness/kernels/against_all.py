@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
+from harness.index import Pairs
+
 __all__ = ["SCORES_AT_ONCE", "binary_loss", "softmax_loss"]
 
 SCORES_AT_ONCE = 2**23
@@ -43,29 +45,23 @@ def softmax_loss(
     share = 1.0 - smoothing
 
     def block(scores: Tensor, low: int, high: int) -> Tensor:
-        goals = targets[low:high, None]
-        most, of_goals = scores.amax(1, keepdim=True), scores.gather(1, goals)
+        rows = targets[low:high, None]
+        most, target = scores.amax(1, keepdim=True), scores.gather(1, rows)
         if smoothing:
-            of_goals = share * of_goals + smoothing * scores.mean(1, keepdim=True)
+            target = share * target + smoothing * scores.mean(1, keepdim=True)
         torch.softmax(scores, 1, out=scores)
         # log sum exp(scores), of the largest share: it is never too small for a logarithm.
         total = most - scores.amax(1, keepdim=True).log()
         if smoothing:
             scores.sub_(smoothing / scores.shape[1])
-        scores.scatter_add_(1, goals, scores.new_full((len(goals), 1), -share))
-        return (total - of_goals).sum()
+        scores.scatter_add_(1, rows, scores.new_full((len(rows), 1), -share))
+        return (total - target).sum()
 
     return _loss(query, table, block) / max(1, len(query))
 
 
 def binary_loss(
-    query: Tensor,
-    table: Tensor,
-    offsets: Tensor,
-    answers: Tensor,
-    *,
-    smoothing: float = 0.0,
-    offset: float = 0.0,
+    query: Tensor, table: Tensor, answers: Pairs, *, smoothing: float = 0.0, offset: float = 0.0
 ) -> Tensor:
     """Return the mean over queries and rows of the binary cross entropy: K against all.
 
@@ -76,37 +72,37 @@ def binary_loss(
     Args:
         query: [q, w].
         table: [n, w].
-        offsets, answers: CSR by query of the rows that are answers ([q + 1], [offsets[-1]]).
+        answers: the rows that are answers of each query.
         smoothing: see above.
         offset: added to every score.
     """
     n = len(table)
     floor = 1.0 / n if smoothing else 0.0
-    starts = offsets.tolist()
+    indptr = answers.indptr.tolist()
 
     def block(scores: Tensor, low: int, high: int) -> Tensor:
-        mine = answers[starts[low] : starts[high]]
-        owner = torch.repeat_interleave(offsets[low : high + 1].diff(), output_size=len(mine))
+        rows = answers.indices[indptr[low] : indptr[high]]
+        query_ids = torch.repeat_interleave(answers.sizes[low:high], output_size=len(rows))
         if offset:
             scores.add_(offset)
-        loss = softplus(scores).sum() - (1.0 - smoothing) * scores[owner, mine].sum()
+        loss = softplus(scores).sum() - (1.0 - smoothing) * scores[query_ids, rows].sum()
         if floor:
             loss = loss - floor * scores.sum()
         scores.sigmoid_()
         if floor:
             scores.sub_(floor)
-        scores.index_put_((owner, mine), scores.new_tensor(smoothing - 1.0), accumulate=True)
+        scores.index_put_((query_ids, rows), scores.new_tensor(smoothing - 1.0), accumulate=True)
         return loss
 
     return _loss(query, table, block) / max(1, len(query) * n)
 
 
 def _loss(query: Tensor, table: Tensor, block: Block) -> Tensor:
-    loss: Tensor = _Whole.apply(query, table, block)  # type: ignore[no-untyped-call]
+    loss: Tensor = _AgainstAll.apply(query, table, block)  # type: ignore[no-untyped-call]
     return loss
 
 
-class _Whole(torch.autograd.Function):
+class _AgainstAll(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, table: Tensor, block: Block) -> Tensor:
         at_once = max(1, SCORES_AT_ONCE // max(1, len(table)))
@@ -114,13 +110,13 @@ class _Whole(torch.autograd.Function):
         to_query = torch.empty(query.shape, device=query.device) if query.requires_grad else None
         to_table = torch.zeros(table.shape, device=table.device) if table.requires_grad else None
         for low in range(0, len(query), at_once):
-            some = query[low : low + at_once]
-            gradient = (some @ table.T).float()
-            loss += block(gradient, low, low + len(some))
+            rows = query[low : low + at_once]
+            gradient = (rows @ table.T).float()
+            loss += block(gradient, low, low + len(rows))
             if to_query is not None:
                 to_query[low : low + at_once] = gradient @ table
             if to_table is not None:
-                _add_product(to_table, gradient, some)
+                _add_product(to_table, gradient, rows)
         ctx.save_for_backward(to_query, to_table)
         return loss
 

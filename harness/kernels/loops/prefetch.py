@@ -2,9 +2,6 @@
 
 Candidates are rows in random order, which no hardware prefetcher foresees.
 """
-# Numba compiles these functions; it has no types that mypy could check.
-# mypy: disallow-untyped-decorators=False, disallow-untyped-defs=False
-# mypy: disallow-untyped-calls=False, disable-error-code="call-arg, import-untyped"
 
 from __future__ import annotations
 

@@ -9,26 +9,27 @@ import torch
 
 from harness import kernels
 from harness.bench.memory import allocated_peak
-from harness.kernels import cpu, cuda, reference
+from harness.kernels import Comparison, Pairs, count_competitors, counts
+from harness.kernels.backends import Backend
 
 A, B = torch.tensor([0.5, -3.0, 2.0]), torch.tensor([-1.0, 4.0, 2.0])
 
 
 def test_without_views_parts_are_added() -> None:
-    assert torch.equal(kernels.combined([A, B], None), A + B)
+    assert torch.equal(kernels.combined_score([A, B], None), A + B)
 
 
 def test_the_mean_of_logits() -> None:
-    assert torch.equal(kernels.combined([A, B], "logits"), (A + B) / 2)
+    assert torch.equal(kernels.combined_score([A, B], "logits"), (A + B) / 2)
 
 
 def test_the_log_odds_of_the_mean_probability() -> None:
     mean = (A.sigmoid() + B.sigmoid()) / 2
-    torch.testing.assert_close(kernels.combined([A, B], "probabilities"), mean.logit())
+    torch.testing.assert_close(kernels.combined_score([A, B], "probabilities"), mean.logit())
 
 
 def test_one_view_is_its_logit() -> None:
-    assert torch.equal(kernels.combined([A], "probabilities"), A)
+    assert torch.equal(kernels.combined_score([A], "probabilities"), A)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -36,7 +37,7 @@ def test_saturated_probabilities_are_no_ties(sign: int) -> None:
     views = [sign * torch.tensor([40.0, 41.0, 90.0]), sign * torch.tensor([40.0, 40.0, 300.0])]
     if sign == 1:
         assert len(torch.stack(views).sigmoid().mean(0).unique()) == 1
-    scores = kernels.combined(views, "probabilities")
+    scores = kernels.combined_score(views, "probabilities")
     assert (sign * scores).diff().gt(0).all()
     # Two equal views: the odds of their mean are theirs.
     assert float(scores[0]) == pytest.approx(sign * 40.0, rel=1e-6)
@@ -44,7 +45,7 @@ def test_saturated_probabilities_are_no_ties(sign: int) -> None:
 
 def test_gradients_are_finite_where_all_views_are_sure() -> None:
     views = [torch.tensor([500.0, -500.0], requires_grad=True) for _ in range(2)]
-    kernels.combined(views, "probabilities").sum().backward()
+    kernels.combined_score(views, "probabilities").sum().backward()
     assert all(view.grad is not None and view.grad.isfinite().all() for view in views)
 
 
@@ -53,14 +54,20 @@ def test_every_kernel_counts_the_combined_score(views: kernels.Views) -> None:
     generator = torch.Generator().manual_seed(0)
     queries = [torch.randn(6, 4, generator=generator) for _ in range(2)]
     tables = [torch.randn(9, 4, generator=generator) for _ in range(2)]
-    terms = [("dot", q, t, None, w) for q, t, w in zip(queries, tables, (1.0, 2.0), strict=True)]
-    targets, offsets = torch.arange(6), torch.zeros(7, dtype=torch.long)
+    terms = [
+        Comparison("dot", q, t, weight=w)
+        for q, t, w in zip(queries, tables, (1.0, 2.0), strict=True)
+    ]
+    targets = torch.arange(6)
     logits = torch.stack([w * q @ t.T for _, q, t, _, w in terms])
     score = logits.mean(0) if views == "logits" else logits.sigmoid().mean(0)
     expected = (score > score.gather(1, targets[:, None])).sum(1)
-    for module in (reference, cpu, cuda):
-        better, tied = module.count_terms(terms, targets, offsets, targets[:0], views=views)
-        assert torch.equal(better, expected), module.__name__
+    backends: tuple[Backend, ...] = ("reference", "numba", "chunked")
+    for backend in backends:
+        better, tied = count_competitors.version(backend)(
+            terms, Pairs.one_each(targets), Pairs.none(6), views
+        )
+        assert torch.equal(better, expected), backend
         assert not tied.any()
     assert math.isfinite(float(score.sum()))
 
@@ -69,15 +76,15 @@ def test_every_kernel_counts_the_combined_score(views: kernels.Views) -> None:
 def test_more_terms_need_no_more_memory(
     views: kernels.Views | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cpu, "BLOCK_BYTES", 2**20)
+    monkeypatch.setattr(counts, "BLOCK_BYTES", 2**20)
     generator = torch.Generator().manual_seed(0)
     tables = [torch.randn(2000, 8, generator=generator) for _ in range(12)]
-    terms = [("dot", table[:500], table, None, 1.0) for table in tables]
-    targets, offsets = torch.arange(500), torch.zeros(501, dtype=torch.long)
+    terms = [Comparison("dot", table[:500], table) for table in tables]
+    targets, known = Pairs.one_each(torch.arange(500)), Pairs.none(500)
 
     def peak(count: int) -> int:
         def work() -> None:
-            cpu.count_terms(terms[:count], targets, offsets, targets[:0], views=views)
+            count_competitors.version("numba")(terms[:count], targets, known, views)
 
         return allocated_peak(work, torch.device("cpu"))
 

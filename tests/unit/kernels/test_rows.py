@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import kernels
+from harness.kernels import Comparison, Pairs, score_pairs
 from harness.kernels.rows import anchors_apart
 
 N, WIDTH, QUERIES = 9, 8, 6
@@ -20,9 +20,8 @@ def table() -> Tensor:
 
 
 def loss(anchors: Tensor, table: Tensor) -> Tensor:
-    offsets = torch.arange(QUERIES + 1) * 2
-    candidates = torch.arange(2 * QUERIES) % 4  # rows 4.. are no candidates
-    scores = kernels.gathered("modulus", anchors * 1.5, table, offsets, candidates)
+    pairs = Pairs.from_matrix(torch.arange(2 * QUERIES).view(QUERIES, 2) % 4)  # no rows 4..
+    scores = score_pairs(Comparison("modulus", anchors * 1.5, table), pairs)
     return scores.sigmoid().sum()
 
 
@@ -46,9 +45,8 @@ def test_table_that_is_never_compared_has_a_gradient_too(table: Tensor) -> None:
 
 def test_table_that_is_never_asked_keeps_its_gradient(table: Tensor) -> None:
     _, compared = anchors_apart(table, torch.tensor([1, 7]))
-    offsets, candidates = torch.tensor([0, N]), torch.arange(N)
-    kernels.gathered(
-        "dot", torch.ones(1, WIDTH).double(), compared, offsets, candidates
-    ).sum().backward()  # type: ignore[no-untyped-call]
+    comparison = Comparison("dot", torch.ones(1, WIDTH).double(), compared)
+    scores = score_pairs(comparison, Pairs.from_matrix(torch.arange(N)[None]))
+    scores.sum().backward()  # type: ignore[no-untyped-call]
     assert table.grad is not None
     assert torch.equal(table.grad, torch.ones_like(table))
