@@ -112,9 +112,6 @@ CONTENDERS = {
     "ours-all": _against_all("harness", "ours", "build_against_all"),
     "ours-all-bf16": _against_all("harness", "ours", "build_against_all_bf16", "bf16"),
     "pykeen-lcwa": _against_all("PyKEEN, LCWA", "pykeen_peer", "build_lcwa", package="pykeen"),
-    "pykeen-symmetric": _against_all(
-        "PyKEEN, symmetric", "pykeen_peer", "build_symmetric", package="pykeen"
-    ),
     "kbc": _against_all("as kbc", "against_all", "build_kbc"),
     "products": _against_all("products alone", "against_all", "build_products"),
     "products-bf16": _against_all("products alone", "against_all", "build_products_bf16", "bf16"),

@@ -225,8 +225,7 @@ SEMANTICS_AGAINST_ALL = note(
     "triples/s over those of this harness in fp32; of products: queries/s over those of the "
     "matrix products alone at the same precision (scores, and the gradients of both factors); "
     "medians over rounds. PyKEEN, LCWA: its queries are distinct, with all their answers, so that "
-    "a query stands for more positives. PyKEEN, symmetric: its queries are those of triples, as "
-    "ours, without reciprocal relations. Both take the mean of the cubes over all entities where "
-    "the others take those of the batch. as kbc: a plain PyTorch loop from the paper's description "
-    "(Lacroix et al. 2018)."
+    "a query stands for more triples; its cubes are a mean over all entities, those of the others "
+    "over the batch. as kbc: a plain PyTorch loop from the paper's description (Lacroix et al. "
+    "2018)."
 )
