@@ -1,15 +1,12 @@
-"""Quality of the fused kernels: the MRR after the same training with both kinds of kernels.
-
-Also the process of one training: ``python -m tests.benchmarks.quality MODEL DATASET EPOCHS SEED``.
-"""
+"""Quality of the fused kernels: the MRR after the same training with both kinds of kernels."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import multiprocessing
+import os
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +14,8 @@ from harness import catalog, pipeline
 from harness.bench.text import note, table
 from harness.bench.timing import OnProgress, silent
 from harness.data.load import load
-from harness.errors import ConfigError, RunError, suggest
+from harness.errors import ConfigError, suggest
 from harness.plan import spec as plan
-from tests.benchmarks.child import child_environment, parse_answer
 
 DIM, POSITIVES, NEGATIVES = 32, 256, 16
 """Small, since the reference holds every difference of a batch of queries and all entities."""
@@ -73,7 +69,7 @@ def measure(
     Raises:
         ConfigError: a model is not compared, or the dataset does not exist.
         DataError: the dataset is not on this machine, or one of its files is wrong.
-        RunError: a training failed.
+        HarnessError: a training failed.
     """
     for model in models:
         if model not in MODELS:
@@ -89,28 +85,16 @@ def measure(
             text = f"{model}, {kernels} kernels, seed {training_seed}"
             steps = position * len(trainings) + number
             on_progress(steps, len(selected) * len(trainings), text)
-            scores.append(_train_in_child(model, dataset, epochs, training_seed, kernels))
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                training = pool.submit(_train, model, dataset, epochs, training_seed, kernels)
+                scores.append(training.result())
         measured.append(Quality(model, *scores))
     return measured
 
 
-def _train_in_child(model: str, dataset: str, epochs: int, seed: int, kernels: str) -> float:
-    words = [model, dataset, str(epochs), str(seed)]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.quality", *words],
-        env={**child_environment(), "HARNESS_KERNELS": kernels},
-        capture_output=True,
-        text=True,
-    )
-    answer = parse_answer(done.stdout.strip().rpartition("\n")[2])
-    if done.returncode or answer is None:
-        lines = done.stderr.strip().splitlines() or ["ended without a message"]
-        raise RunError(f"{model} with {kernels} kernels: {lines[-1]}")
-    return float(answer["mrr"])
-
-
-def _train(model: str, dataset: str, epochs: int, seed: int) -> float:
+def _train(model: str, dataset: str, epochs: int, seed: int, kernels: str) -> float:
     """Return the validation MRR after the last epoch."""
+    os.environ["HARNESS_KERNELS"] = kernels
     catalog.load_models()
     features, rate = MODELS[model]
     spec = plan.RunSpec(
@@ -145,8 +129,3 @@ def quality_text(measured: Sequence[Quality], dataset: str, epochs: int, seed: i
         "change by another seed."
     )
     return f"{table(headers, rows)}\n\n{note(legend)}"
-
-
-if __name__ == "__main__":
-    _model, _dataset, _epochs, _seed = sys.argv[1:]
-    print(json.dumps({"mrr": _train(_model, _dataset, int(_epochs), int(_seed))}))
