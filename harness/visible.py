@@ -32,7 +32,7 @@ def visible(text: str) -> str:
 class VisibleStream:
     """An output stream that shows control characters in place of sending them.
 
-    Bars and tables of ``rich`` pass by: see ``harness.cli.screen``.
+    Bars and tables of ``rich`` pass by: see ``harness.screen``.
 
     Args:
         stream: where the text goes.

@@ -88,8 +88,8 @@ def _without_model(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _results(subject: Subject) -> Iterator[Result]:
     """Run the checks; what is under way is shown where stderr is a terminal."""
-    from harness.cli.screen import SafeConsole
     from harness.contract import CHECKS, examine
+    from harness.screen import SafeConsole
 
     console = SafeConsole(stderr=True)
     status = console.status("") if console.is_terminal else contextlib.nullcontext()

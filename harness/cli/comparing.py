@@ -68,7 +68,7 @@ class _Bar:
 def _progress() -> Progress:
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from harness.cli.screen import SafeConsole
+    from harness.screen import SafeConsole
 
     console = SafeConsole(stderr=True)
     return Progress(

@@ -316,7 +316,7 @@ def _print_card(entry: DatasetSource, notes: Sequence[str]) -> None:
 
 
 def _console() -> Any:
-    from harness.cli.screen import SafeConsole
+    from harness.screen import SafeConsole
 
     # No markup: a licence or a name may hold square brackets.
     return SafeConsole()

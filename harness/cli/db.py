@@ -157,7 +157,7 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
     """Show on a terminal how many of the runs were looked at."""
     from rich.progress import Progress
 
-    from harness.cli.screen import SafeConsole
+    from harness.screen import SafeConsole
 
     console = SafeConsole(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:

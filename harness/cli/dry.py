@@ -322,7 +322,7 @@ def _table(lines: Sequence[Line]) -> str:
 
     from rich.table import Table
 
-    from harness.cli.screen import SafeConsole
+    from harness.screen import SafeConsole
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("row", "dataset", "features", "seeds"):

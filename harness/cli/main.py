@@ -71,7 +71,7 @@ app.add_typer(data.app, name="data", help="Datasets: list, fetch, import, verify
 app.add_typer(runs.app, name="runs", help="Finished and failed runs.")
 app.add_typer(db.app, name="db", help="The result database.")
 app.add_typer(study.app, name="study", help="Searches for settings: run, show, promote, export.")
-app.add_typer(bench.app, name="bench", help="Measurements of the harness itself.")
+app.add_typer(bench.app, name="bench", help="Time and memory of fusion and of training steps.")
 
 
 class _Pipe(io.FileIO):

@@ -131,7 +131,7 @@ def _answers(
 
 def _print(found: Mapping[str, Any]) -> None:
     """Print the answers; only the labels of entities are shortened to fit the terminal."""
-    from harness.cli.screen import SafeConsole
+    from harness.screen import SafeConsole
 
     print(f"({', '.join(found['query'])})")
     print(f"{found['model']} trained on {found['dataset']}, run {found['run']}")

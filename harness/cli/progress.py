@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from harness.cli.screen import SafeConsole
 from harness.execution.base import Job, Outcome
+from harness.screen import SafeConsole
 
 __all__ = ["Bars", "Lines", "reporter"]
 

@@ -212,10 +212,10 @@ class _Asked:
 
         from rich.text import Text
 
-        from harness.cli.screen import SafeConsole
         from harness.report.comparing import Comparer
         from harness.report.page import page
         from harness.report.templates import counted
+        from harness.screen import SafeConsole
 
         with SafeConsole(stderr=True).status("") as status:
 

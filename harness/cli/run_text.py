@@ -38,7 +38,7 @@ def print_list(records: Sequence[RunRecord]) -> None:
     """Print one line per run; fits in 80 columns unless names are long."""
     from rich.table import Table
 
-    from harness.cli.screen import SafeConsole
+    from harness.screen import SafeConsole
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("run", "model", "dataset", "features"):

@@ -1,8 +1,7 @@
 """Times of every kernel at the size of MKG-W: ``pytest tests/benchmarks --benchmark-only``.
 
-1024 positives with 64 negatives each, 15,000 entities, vectors of 512 numbers (256 complex). The
-groups are what a kernel does; ``harness bench kernels`` sets the same times beside the ceilings of
-the machine.
+1024 positives with 64 negatives each, 15,000 entities, vectors of 512 numbers (256 complex).
+``python -m tests.benchmarks kernels`` shows the same times beside the ceilings of the machine.
 """
 
 from __future__ import annotations
@@ -14,9 +13,10 @@ import torch
 from torch import Tensor
 
 from harness import kernels
-from harness.bench.kernel_times import OPS, PARTS, Sizes, table_of, works
+from harness.bench.kernel_calls import Sizes, kernel_calls, random_table
 from harness.kernels import Comparison, Pairs
 from harness.kernels.backends import Backend
+from tests.benchmarks.kernels import OPS, PARTS
 
 SIZES = Sizes()
 Work = Callable[[], object]
@@ -25,7 +25,7 @@ BACKENDS: tuple[Backend, ...] = ("numba", "reference")
 
 @pytest.fixture(scope="module")
 def table() -> Tensor:
-    return table_of(SIZES)
+    return random_table(SIZES)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def run(benchmark, group: str, work: Work, rounds: int) -> None:
 @pytest.mark.parametrize("part", PARTS)
 def test_kernel(benchmark, table, op, part):
     rounds = 3 if part == "ranking" else 15
-    run(benchmark, part, works(op, table, SIZES)[part], rounds)
+    run(benchmark, part, kernel_calls(op, table, SIZES)[part], rounds)
 
 
 @pytest.mark.parametrize("op", ["l1", "modulus"])

@@ -31,6 +31,7 @@ from harness.report.files import load_definition
 from harness.store import DATABASE, open_store, results_home
 from harness.store.files import write_whole
 from harness.store.records import Cell, RunRecord
+from tests.benchmarks.__main__ import app as benchmarks
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "reports/README.md"]
@@ -75,11 +76,20 @@ NOT_RUN = {
         [
             f"harness bench {name}"
             for name in (
-                *("ceilings", "kernels", "peers", "fusion", "growth", "quality"),
                 *("complexity", "complexity --dry-run", "models main_table --only dataset=mkg-w"),
             )
         ],
         "wants the machine for itself; test_bench.py runs it small",
+    ),
+    **dict.fromkeys(
+        [
+            f"python -m tests.benchmarks {name}"
+            for name in (
+                *("ceilings", "kernels", "peers", "fusion", "growth", "quality"),
+                "peers --loss one_vs_all",
+            )
+        ],
+        "wants the machine for itself; test_benchmarks.py runs it small",
     ),
     "harness bench models main_table_native --only dataset=mkg-w,label=NativE,label=MoMoK --set "
     "data.features=files": "files of the reader; test_bench.py runs it small",
@@ -335,6 +345,13 @@ def test_commands_in_the_text_exist() -> None:
             if named in groups and rest:
                 named = f"{named} {rest[0]}"
             assert named in known | groups, f"{page}: {named}"
+
+
+def test_benchmarks_in_the_text_exist() -> None:
+    known = [command.callback.__name__ for command in benchmarks.registered_commands]
+    for page, text in TEXT.items():
+        for name in re.findall(r"python -m tests\.benchmarks ([a-z]+)", text):
+            assert name in known, f"{page}: python -m tests.benchmarks {name}"
 
 
 def slugs(page: Path) -> set[str]:

@@ -16,9 +16,9 @@ from rich.progress import Progress, TextColumn
 
 from harness.cli.encoding import show_encoding
 from harness.cli.main import main
-from harness.cli.screen import SafeConsole
 from harness.data.progress import report_progress
 from harness.report.repeat import checkout_commands, repeat_commands
+from harness.screen import SafeConsole
 from harness.store import open_store
 from harness.store.records import Cell, RunRecord
 from harness.visible import visible, visible_output

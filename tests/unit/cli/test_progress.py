@@ -6,9 +6,9 @@ from io import StringIO
 from pathlib import Path
 
 from harness.cli.progress import Bars
-from harness.cli.screen import SafeConsole
 from harness.execution.base import Job, Outcome
 from harness.plan.spec import DataSpec, ModelSpec, RunSpec
+from harness.screen import SafeConsole
 
 
 def test_square_brackets_in_labels_and_messages_are_printed_as_they_are() -> None:

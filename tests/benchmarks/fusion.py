@@ -1,42 +1,40 @@
-"""A training step of MoCME beside the time that its operations take at the machine's matrix rate.
+"""Time of a training step of MoCME beside the time of its operations at the machine's matrix rate.
 
-Operations are counted by the formulas of the method on the entities that a step sees, each once,
-not read off our own graph: a step that does its work in another way is measured all the same.
+Operations are counted by the formulas of the method on the entities of a step, each once, and not
+from our own graph: a step that computes the same in another way is compared all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from harness.bench import memory
+import torch
+
+from harness import catalog, kernels
+from harness.bench.epochs import SIDE, square_product
 from harness.bench.text import between, note, short, table
-from harness.bench.timing import Spread, Tell, interleaved
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from harness.training.procedures import StandardProcedure
-
-__all__ = ["CASES", "Case", "FusedStep", "Sizes", "fused_text", "measure", "operations", "product"]
+from harness.bench.timing import OnProgress, Spread, Task, interleaved, silent
+from harness.index import GraphIndex, Modality
+from harness.plan.spec import RunSpec
+from harness.training.procedures import StandardProcedure
+from tests.benchmarks.ceilings import require
 
 HEADS, BINS, ROWS = 128, 16, 2048
 """Hidden width and outcomes of the estimator's heads, and entities per estimate: the defaults."""
-SIDE = 4096
-"""Of the matrices whose product is the machine's rate."""
+RELATIONS = 100
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """One step: structure, and modalities that every entity has.
+    """Sizes of a step on structure and on modalities that every entity has.
 
     Attributes:
-        entities: N; with as many draws as here, a step sees them all.
+        entities: N; with so many draws a step touches all of them.
         features: width of each modality's features.
         dim: complex components; vectors have D = 2 dim numbers.
         experts: K per modality.
-        positives, negatives: of the step.
+        positives, negatives: triples of the step, and negatives of each.
     """
 
     entities: int = 15_000
@@ -49,7 +47,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of experts, at a precision of matrix products."""
+    """A kind of experts at a precision of matrix products."""
 
     kind: str
     precision: str
@@ -60,12 +58,13 @@ CASES = tuple(Case(kind, p) for kind in ("mlp", "linear_shift") for p in ("fp32"
 
 @dataclass(frozen=True)
 class FusedStep:
-    """What was measured of a case.
+    """Measured step.
 
     Attributes:
-        seconds: of a step.
-        operations: floating-point operations that it needs.
-        rate: operations per second of matrix products at the case's precision.
+        case: experts and precision.
+        seconds: time of a step.
+        operations: floating-point operations by the formulas.
+        rate: operations per second of matrix products at this precision.
     """
 
     case: Case
@@ -75,12 +74,12 @@ class FusedStep:
 
     @property
     def ratio(self) -> float:
-        """Time over the time that the operations alone would take."""
+        """Time over the time of the operations alone."""
         return self.seconds.median / (self.operations / self.rate.median)
 
 
 def operations(sizes: Sizes, kind: str) -> float:
-    """Return the operations of a step, a multiplication and an addition counting as two.
+    """Return the operations of a step; a multiplication and an addition count as two.
 
     Forward: projections 2 N sum(d_m D + D^2); K experts on each of M modalities 2 N M K D^2, twice
     that with a hidden layer of width D; weighted sums 2 N M (K + 1) D; 14 per compared complex
@@ -101,28 +100,29 @@ def operations(sizes: Sizes, kind: str) -> float:
 
 
 def measure(
-    sizes: Sizes = Sizes(),
+    sizes: Sizes,
     cases: Sequence[Case] = CASES,
     rounds: int = 4,
-    tell: Tell = lambda done, total, text: None,
+    on_progress: OnProgress = silent,
 ) -> list[FusedStep]:
-    """Time the steps and the matrix products in turn.
+    """Time steps and matrix products interleaved.
 
     Args:
-        sizes: of the step.
+        sizes: sizes of the step.
         cases: experts and precisions.
-        rounds: measured goes of each.
-        tell: told of the progress.
+        rounds: measured repeats of each.
+        on_progress: progress callback.
 
     Raises:
-        MachineError: features, tables and what Adam keeps of them do not fit into memory.
+        MachineError: features, tables and Adam's state do not fit into memory.
     """
-    memory.require(_bytes(sizes) * len(cases), "features and parameters of such widths")
-    works: dict[str, Callable[[], object]] = {}
+    require(_bytes(sizes) * len(cases), "features and parameters of such widths")
+    kernels.prepare("cpu")
+    tasks: dict[str, Task] = {}
     for case in cases:
-        works[f"step {case}"] = _step(sizes, case)
-        works[f"product {case.precision}"] = product(case.precision)
-    seconds = interleaved(works, rounds, tell)
+        tasks[f"step {case}"] = _step(sizes, case)
+        tasks[f"product {case.precision}"] = square_product(case.precision)
+    seconds = interleaved(tasks, rounds, on_progress)
     return [
         FusedStep(
             case,
@@ -135,55 +135,23 @@ def measure(
 
 
 def _bytes(sizes: Sizes) -> int:
-    """Return what a step holds at least: features, and four numbers per parameter."""
+    """Return the least bytes of a step: features, and four numbers per parameter."""
     numbers, width = sizes.entities * sum(sizes.features), 2 * sizes.dim
     return 4 * (numbers + 4 * width * (sum(sizes.features) + sizes.entities))
 
 
-def _step(sizes: Sizes, case: Case) -> Callable[[], object]:
-    import torch
-
-    from harness import kernels
-
-    kernels.prepare("cpu")
-    procedure, positives = _training(sizes, case)
+def _step(sizes: Sizes, case: Case) -> Task:
     generator = torch.Generator().manual_seed(0)
-    return lambda: procedure.step(positives, generator)
-
-
-def product(precision: str) -> Callable[[], object]:
-    """Return a product of matrices ``SIDE`` x ``SIDE``, at a precision, to be timed."""
-    import torch
-
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    generator = torch.Generator().manual_seed(0)
-    left, right = (torch.randn(SIDE, SIDE, generator=generator).to(dtype) for _ in range(2))
-    return lambda: left @ right
-
-
-def _training(sizes: Sizes, case: Case) -> tuple[StandardProcedure, Tensor]:
-    import torch
-
-    from harness import catalog
-    from harness.index import GraphIndex, Modality
-    from harness.plan.spec import RunSpec
-    from harness.training.procedures import StandardProcedure
-
-    generator = torch.Generator().manual_seed(0)
-    triples = torch.stack(
-        [
-            torch.randint(limit, (sizes.positives,), generator=generator)
-            for limit in (sizes.entities, 100, sizes.entities)
-        ],
-        dim=1,
-    )
-    graph = GraphIndex(sizes.entities, 100, triples, "fused")
+    columns = [
+        torch.randint(limit, (sizes.positives,), generator=generator)
+        for limit in (sizes.entities, RELATIONS, sizes.entities)
+    ]
+    triples = torch.stack(columns, dim=1)
+    graph = GraphIndex(sizes.entities, RELATIONS, triples, "fused")
     everyone = torch.ones(sizes.entities, dtype=torch.bool)
     modalities = {
-        f"modality_{i}": Modality(
-            f"modality_{i}", torch.randn(sizes.entities, d, generator=generator), everyone
-        )
-        for i, d in enumerate(sizes.features)
+        name: Modality(name, torch.randn(sizes.entities, d, generator=generator), everyone)
+        for name, d in ((f"modality_{i}", d) for i, d in enumerate(sizes.features))
     }
     options = {"dim": sizes.dim, "experts": {"K": sizes.experts, "kind": case.kind}}
     spec = RunSpec.model_validate(
@@ -199,11 +167,12 @@ def _training(sizes: Sizes, case: Case) -> tuple[StandardProcedure, Tensor]:
     model = catalog.create_model("mocme", options, graph, modalities).train()
     procedure = StandardProcedure(model, graph, spec, torch.device("cpu"))
     procedure.start_epoch(0)
-    return procedure, triples
+    draws = torch.Generator().manual_seed(0)
+    return lambda: procedure.step(triples, draws)
 
 
 def fused_text(sizes: Sizes, steps: Sequence[FusedStep]) -> str:
-    """Return the steps beside the time of their operations."""
+    """Format a line per case."""
     rows = [
         [
             one.case.kind,
@@ -217,16 +186,16 @@ def fused_text(sizes: Sizes, steps: Sequence[FusedStep]) -> str:
         for one in steps
     ]
     widths = " and ".join(str(width) for width in sizes.features)
-    about = (
+    title = (
         f"One training step of MoCME: structure and features of width {widths} for all "
         f"{sizes.entities:,} entities, {sizes.dim} complex components, {sizes.experts} experts per "
         f"modality, {sizes.positives} positives, {sizes.negatives} independent negatives each."
     )
-    explained = (
-        "GFLOP: what a step needs by the method's formulas, each entity encoded once, backward "
-        f"counted as twice forward; GFLOP/s: products of matrices {SIDE} x {SIDE} in the same run; "
-        "ratio: time / (GFLOP / rate). Below 1 less is done than the formulas say: linear experts "
+    legend = (
+        "GFLOP: operations of a step by the method's formulas, each entity encoded once, backward "
+        f"counted as twice forward; GFLOP/s: products of {SIDE} x {SIDE} matrices in the same run; "
+        "ratio: time / (GFLOP / rate). Below 1 a step does less than the formulas: linear experts "
         "under common weights are one matrix, and frozen features need no gradient."
     )
     headers = ["experts", "products", "s", "range", "GFLOP", "GFLOP/s", "ratio"]
-    return "\n".join([note(about), "", table(headers, rows, left=2), "", note(explained)])
+    return "\n".join([note(title), "", table(headers, rows, left=2), "", note(legend)])

@@ -1,16 +1,31 @@
-"""What a kernel must do, counted by hand."""
+"""Demands of kernels by hand, floors under them, and ceilings."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from harness.bench.ceilings import Ceilings, Probe, summarise
-from harness.bench.core import DOCUMENTED, Core
-from harness.bench.kernel_times import OPS, PARTS, KernelTime, Sizes, demands
-from harness.bench.roofline import RESOURCES, Floor
-from harness.bench.shown import BUSY, ceilings_text, kernels_text, roots_check
+from harness.bench.kernel_calls import Sizes
 from harness.bench.timing import Spread
+from tests.benchmarks.ceilings import (
+    BUSY,
+    Ceilings,
+    Core,
+    Probe,
+    ceilings_text,
+    roots_check,
+    summarise,
+)
+from tests.benchmarks.kernels import (
+    OPS,
+    PARTS,
+    RESOURCES,
+    Floor,
+    KernelTime,
+    demands,
+    floor,
+    kernels_text,
+)
 
 SIZES = Sizes(positives=2, negatives=3, entities=10, width=4, ranked=5)
 ROW = 4 * 4
@@ -50,6 +65,30 @@ def test_every_demand_is_one_on_a_resource(part: str, op: str) -> None:
     assert set(demands(part, op, SIZES)) <= set(RESOURCES)
 
 
+# --- floors ----------------------------------------------------------------------------------
+
+RATES = dict.fromkeys(RESOURCES, 10.0)
+
+
+def test_the_slowest_resource_is_the_floor() -> None:
+    assert floor({"gather table": 10.0, "root": 50.0, "fp32": 20.0}, RATES) == Floor(5.0, "roots")
+
+
+def test_demands_on_one_resource_add_up() -> None:
+    needed = {"gather queries": 30.0, "stream": 10.0, "reciprocal": 35.0}
+    assert floor(needed, {**RATES, "stream": 5.0}) == Floor(5.0, "memory")
+
+
+def test_a_share_is_floor_by_time() -> None:
+    one = KernelTime("forward", "dot", Spread(3.0, 4.0, 5.0), {}, Floor(3.0, "memory"))
+    assert one.share == 0.75
+
+
+def test_a_demand_without_a_rate_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        floor({"gather table": 1.0}, {})
+
+
 # --- ceilings -----------------------------------------------------------------------------
 
 
@@ -61,12 +100,12 @@ def ceilings(roots: float, processor: str = "znver4") -> Ceilings:
 
 
 def test_the_faster_way_is_the_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.bench.ceilings.measure_core", lambda: Core("x", 1e9, 1.0))
+    monkeypatch.setattr("tests.benchmarks.ceilings.measure_core", lambda: Core("x", 1e9, 1.0))
     probe = Probe("gather", "B/s", 6.0, (lambda: None, lambda: None))
     slow, fast = Spread(2.0, 3.0, 6.0), Spread(1.0, 2.0, 3.0)
-    found = summarise({"gather table": probe}, {"gather table/0": slow, "gather table/1": fast})
-    assert found.rates == {"gather table": Spread(2.0, 3.0, 6.0)}
-    assert found.threads == torch.get_num_threads()
+    limits = summarise({"gather table": probe}, {"gather table/0": slow, "gather table/1": fast})
+    assert limits.rates == {"gather table": Spread(2.0, 3.0, 6.0)}
+    assert limits.threads == torch.get_num_threads()
 
 
 def test_threads_that_get_their_cores_are_not_called_busy() -> None:
@@ -84,7 +123,6 @@ def test_a_busy_machine_is_called_so() -> None:
 
 
 def test_roots_are_checked_against_what_is_published() -> None:
-    assert DOCUMENTED["znver4"].roots_per_cycle == pytest.approx(1.6)
     assert "1.60 square roots per cycle; published: 1.60 (LLVM" in roots_check(ceilings(1.0).core)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.fused import Case, FusedStep, Sizes, fused_text, measure, operations
 from harness.bench.timing import Spread
+from tests.benchmarks.fusion import Case, FusedStep, Sizes, fused_text, measure, operations
 
 TINY = Sizes(entities=10, features=(3,), dim=1, experts=2, positives=4, negatives=5)
 

@@ -1,7 +1,7 @@
 """TorchKGE as a contender: its models, sampler, loader and evaluator.
 
-It has no self-adversarial loss: its scores go through ours, after its own forward pass. Its
-evaluator is spared the gradients that it would keep.
+It has no self-adversarial loss, so its scores go through ours, after its own forward pass. Its
+evaluator runs without the gradients that it would keep.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from torchkge.models import ComplExModel, DistMultModel, TransEModel
 from torchkge.sampling import UniformNegativeSampler
 from torchkge.utils import DataLoader
 
-from harness.bench.contenders import (
+from harness.data.graph import SPLITS, KnowledgeGraph
+from harness.plan.spec import ObjectiveSpec
+from harness.training.objectives import contrast
+from tests.benchmarks.contenders import (
     DIM,
     EVERY_QUERY,
     LEARNING_RATE,
@@ -29,11 +32,6 @@ from harness.bench.contenders import (
     StepClock,
     Trained,
 )
-from harness.data.graph import SPLITS, KnowledgeGraph
-from harness.plan.spec import ObjectiveSpec
-from harness.training.objectives import contrast
-
-__all__ = ["TorchKGE", "build"]
 
 CLASSES: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     "transe": (TransEModel, {"dissimilarity_type": "L1"}),
@@ -41,7 +39,7 @@ CLASSES: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     "complex": (ComplExModel, {}),
 }
 QUERIES = 32
-"""Triples ranked at once: the number its documentation uses."""
+"""Triples ranked at once, as in its documentation."""
 
 
 def build(model: str, graph: KnowledgeGraph) -> TorchKGE:
@@ -53,27 +51,27 @@ class TorchKGE:
     """A model of TorchKGE.
 
     Args:
-        model: our name of it.
-        graph: what it learns.
+        model: our name of the model.
+        graph: training graph.
     """
 
     def __init__(self, model: str, graph: KnowledgeGraph) -> None:
         self.graph = graph
         make, options = CLASSES[model]
         self.model = make(DIM, graph.n_entities, graph.n_relations, **options)
-        # The filter is that of all splits: they share its dictionaries.
+        # All splits share the filter dictionaries of the whole graph.
         self._all = self._facts(torch.cat([graph.splits[split] for split in SPLITS]))
         self.facts = self._part(graph.splits["train"])
         self.sampler = UniformNegativeSampler(self.facts, n_neg=NEGATIVES)
         self.adam = Adam(self.model.parameters(), lr=LEARNING_RATE)
 
-    def _facts(self, triples: Tensor, **known: Any) -> Facts:
+    def _facts(self, triples: Tensor, **dictionaries: Any) -> Facts:
         heads, relations, tails = (column.clone() for column in triples.unbind(1))
         return Facts(
             kg={"heads": heads, "tails": tails, "relations": relations},
             ent2ix={entity: entity for entity in range(self.graph.n_entities)},
             rel2ix={relation: relation for relation in range(self.graph.n_relations)},
-            **known,
+            **dictionaries,
         )
 
     def _part(self, triples: Tensor) -> Facts:
@@ -81,7 +79,7 @@ class TorchKGE:
         return self._facts(triples, **{name: getattr(self._all, name) for name in names})
 
     def train(self, seconds: float) -> Trained:
-        """Train until the clock says stop; epochs end as its documentation says."""
+        """Train until the clock stops; epochs end as in its documentation."""
         clock = StepClock(seconds)
         self.model.train()
         while True:
@@ -95,7 +93,7 @@ class TorchKGE:
         corrupted = self.sampler.corrupt_batch(heads, tails, relations)
         self.adam.zero_grad()
         positive, negative = self.model(heads, tails, relations, *corrupted)
-        # Negatives come in blocks of one for each positive, positives repeated beside them.
+        # Blocks of one negative per positive, with the positives repeated beside them.
         scores = negative.view(NEGATIVES, len(heads)).T
         loss, _ = contrast(positive[: len(heads)], scores, ObjectiveSpec(), 0.0)
         loss.backward()
@@ -103,13 +101,13 @@ class TorchKGE:
 
     @property
     def rankings(self) -> Mapping[str, Callable[[int], Ranked]]:
-        """The one way of its evaluator, which makes raw and filtered ranks at once."""
+        """The ranking of its evaluator, which computes raw and filtered ranks at once."""
         return {EVERY_QUERY: self._rank}
 
     @torch.no_grad()
     def _rank(self, triples: int) -> Ranked:
-        chosen = self.graph.splits["test"][: triples or None]
-        began = time.perf_counter()
+        ranked = self.graph.splits["test"][: triples or None]
+        start = time.perf_counter()
         self.model.eval()
-        LinkPredictionEvaluator(self.model, self._part(chosen)).evaluate(QUERIES, verbose=False)
-        return Ranked(2 * len(chosen), time.perf_counter() - began)
+        LinkPredictionEvaluator(self.model, self._part(ranked)).evaluate(QUERIES, verbose=False)
+        return Ranked(2 * len(ranked), time.perf_counter() - start)

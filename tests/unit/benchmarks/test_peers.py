@@ -1,13 +1,20 @@
-"""The table of ratios, from rates that were never measured."""
+"""The tables of ratios, from made-up rates."""
 
 from __future__ import annotations
 
 import pytest
 
-from harness.bench.contenders import CONTENDERS, EVERY_QUERY, MODELS, ONCE
-from harness.bench.peers import Comparison
-from harness.bench.ratios import MEMORY_LIMIT, TARGETS, ratios, ratios_text
 from harness.bench.timing import Spread
+from tests.benchmarks.contenders import CONTENDERS, EVERY_QUERY, MODELS, ONCE
+from tests.benchmarks.peers import Comparison
+from tests.benchmarks.ratios import (
+    MEMORY_LIMIT,
+    TARGETS,
+    ratios,
+    ratios_text,
+    shares,
+    shares_text,
+)
 
 
 def rotate(dataset: str = "mkg-w") -> Comparison:
@@ -45,10 +52,10 @@ def test_targets_hold_where_they_were_set() -> None:
 
 
 def test_targets_name_what_is_compared() -> None:
-    for target in TARGETS:
-        assert target.model in CONTENDERS[target.peer].models
-        assert target.what in ("training", EVERY_QUERY, ONCE)
-    assert {target.model for target in TARGETS} == set(MODELS)
+    for what, model, peer in TARGETS:
+        assert model in CONTENDERS[peer].models
+        assert what in ("training", EVERY_QUERY, ONCE)
+    assert {model for _, model, _ in TARGETS} == set(MODELS)
 
 
 def test_a_penalty_of_its_own_does_not_change_what_is_asked_of_us() -> None:
@@ -79,3 +86,44 @@ def test_every_contender_has_models_that_are_compared(name: str) -> None:
     assert entrant.models
     assert set(entrant.models) <= set(MODELS)
     assert entrant.triples == 0 or 2 * entrant.triples >= 512
+
+
+# --- against all entities -------------------------------------------------------------------
+
+
+def against_all() -> Comparison:
+    return Comparison(
+        "complex",
+        "mkg-w",
+        training={
+            "ours-all": [800.0, 900.0],
+            "ours-all-bf16": [1600.0, 1620.0],
+            "pykeen-lcwa": [100.0, 90.0],
+            "products": [1000.0, 1000.0],
+            "products-bf16": [2000.0, 2000.0],
+        },
+        queries={
+            "ours-all": [1600.0, 1800.0],
+            "ours-all-bf16": [3200.0, 3240.0],
+            "pykeen-lcwa": [150.0, 150.0],
+            "products": [2000.0, 2000.0],
+            "products-bf16": [4000.0, 4000.0],
+        },
+    )
+
+
+def test_shares_are_of_the_products_at_the_same_precision() -> None:
+    ours, bf16, lcwa, *_ = shares([against_all()])
+    assert ours.by_ours == Spread(1.0, 1.0, 1.0)
+    assert ours.of_products.median == pytest.approx(0.85)
+    assert bf16.by_ours.median == pytest.approx((2.0 + 1.8) / 2)
+    assert bf16.of_products.median == pytest.approx(0.805)
+    assert lcwa.by_ours.median == pytest.approx((0.125 + 0.1) / 2)
+    assert lcwa.of_products.median == pytest.approx(0.075)  # by queries: they share positives
+
+
+def test_the_text_of_shares_fits_80_columns() -> None:
+    lines = shares_text([against_all()]).splitlines()
+    assert max(map(len, lines)) <= 80
+    row = next(line for line in lines if "PyKEEN, LCWA" in line)
+    assert row.split("LCWA")[1].split() == ["fp32", "95.0", "90.0-100", "0.11", "0.07"]
