@@ -51,7 +51,7 @@ def child(order):
         os.setgid(order["user"])
         os.setuid(order["user"])
     try:
-        exec(order["first"])
+        exec(order["first"], globals())
         harness.cli.main.main()
         code = 0
     except SystemExit as error:

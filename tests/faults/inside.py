@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import resource
 import signal
@@ -128,3 +129,39 @@ def limit(name: str, value: int) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         value += pages * resource.getpagesize()
     resource.setrlimit(getattr(resource, name), (value, value))
+
+
+def print_graph(name: str) -> None:
+    """Make the command print the named triples of a dataset as JSON, by split."""
+    from harness.data.load import load_graph
+
+    def named() -> dict[str, list[tuple[str, str, str]]]:
+        graph = load_graph(name)
+        entities, relations = graph.entities, graph.relations
+        return {
+            split: [(entities[h], relations[r], entities[t]) for h, r, t in ids.tolist()]
+            for split, ids in graph.splits.items()
+        }
+
+    _print(named)
+
+
+def print_features(name: str, features: str) -> None:
+    """Make the command print the digests of a feature set as JSON, by modality."""
+    from harness.data.load import load
+
+    _print(lambda: {k: v.digest for k, v in load(name, features).features.tables.items()})
+
+
+def _print(content: Callable[[], object]) -> None:
+    import harness.cli.main
+    from harness.errors import HarnessError
+
+    def show() -> None:
+        try:
+            json.dump(content(), sys.stdout)
+        except HarnessError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)
+
+    harness.cli.main.main = show
