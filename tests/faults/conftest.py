@@ -6,27 +6,24 @@ from __future__ import annotations
 import functools
 import http.server
 import os
-import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.end_to_end.conftest import FORKER, Command, Ended, Forker
+from tests.end_to_end.conftest import FORKER, Forker
 from tests.faults import films
+from tests.faults.commands import Commands
 from tests.faults.families import FAMILIES, Cases, Count, is_whole, write_table
 from tests.faults.films import Place
+from tests.faults.operations import Bench
 
 COUNTS = pytest.StashKey[dict[str, Count]]()
-SECONDS = 60.0
-"""Time after which a command hangs."""
-
 MakeCases = Callable[[str], AbstractContextManager[Cases]]
 
 
@@ -43,7 +40,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture
 def cases(pytestconfig: pytest.Config) -> MakeCases:
-    """Return ``cases(family)``: counts what is added, and fails in the end if something is wrong."""
+    """Return ``cases(family)``: counts what is added, fails in the end if something is wrong."""
 
     @contextmanager
     def collect(family: str) -> Iterator[Cases]:
@@ -56,39 +53,6 @@ def cases(pytestconfig: pytest.Config) -> MakeCases:
             pytest.fail("\n".join(collected.problems), pytrace=False)
 
     return collect
-
-
-class Commands:
-    """Starts commands in a place."""
-
-    def __init__(self, forker: Forker, folder: Path) -> None:
-        self._forker, self._folder, self._number = forker, folder, 0
-
-    def start(self, place: Place, *words: object, first: str = "", **environment: str) -> Command:
-        """Start a command.
-
-        Args:
-            place: its folders.
-            words: its arguments.
-            first: Python that its process runs before it, with ``inside`` imported.
-            environment: further variables.
-        """
-        self._number += 1
-        out, err = self._folder / f"{self._number}.out", self._folder / f"{self._number}.err"
-        order = {
-            "words": [str(word) for word in words],
-            "environment": {**place.environment, **environment},
-            "largest_file": 0,
-            "user": 0,
-            "first": first,
-            "out": str(out),
-            "err": str(err),
-        }
-        return Command(self._forker, self._forker.ask(order), out, err)
-
-    def run(self, place: Place, *words: object, **options: Any) -> Ended:
-        """Run a command to its end, which comes within a minute."""
-        return self.start(place, *words, **options).wait(SECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -137,24 +101,13 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         thread.join()
 
 
+@pytest.fixture(scope="session")
+def bench(_warm_forker: Forker, tmp_path_factory: pytest.TempPathFactory, mirror: str) -> Bench:
+    """The operations that faults disturb."""
+    folder = tmp_path_factory.mktemp("operations")
+    return Bench(Commands(_warm_forker, tmp_path_factory.mktemp("streams")), folder, mirror)
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Keep stderr quiet."""
-
-
-def problems_of(ended: Ended, codes: Collection[int] = (0,)) -> list[str]:
-    """Return what is wrong with the end of a command.
-
-    Args:
-        ended: its exit code and output.
-        codes: exit codes that it may have. One that is not 0 comes with one error in words.
-    """
-    told = " ... ".join(ended.err.strip().splitlines()[-3:])[-600:]
-    problems = []
-    if ended.code not in codes:
-        problems.append(f"exit code {ended.code}: {told}")
-    if "Traceback" in ended.err or "Traceback" in ended.out:
-        problems.append(f"traceback: {told}")
-    if ended.code > 0 and not re.search(r"^(error|Error|Usage|.*│)", ended.err, re.MULTILINE):
-        problems.append(f"exit code {ended.code} without an error: {told}")
-    return problems

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -49,7 +49,7 @@ FAMILIES = {
 }
 
 
-def seeds(count: int, *, sample: int, size: int = 25) -> list[object]:
+def seeds(count: int, *, sample: int, size: int = 25) -> list[Any]:
     """Return parameters of a test: ranges of seeds, the first of which is tried by default."""
     starts = [0, *range(sample, count, size)]
     ranges = [range(a, b) for a, b in zip(starts, [*starts[1:], count], strict=True)]

@@ -43,6 +43,19 @@ study:
   space: {optimiser.lr: [0.01, 0.1, 0.2]}
 """
 
+PRUNED = (
+    STUDY[: STUDY.index("study:")].replace("name: search", "name: pruned")
+    + """\
+study:
+  sampler: tpe
+  trials: 4
+  pruner: median
+  startup_trials: 2
+  at_once: 2
+  space: {optimiser.lr: {low: 1e-5, high: 1e-1, log: true}}
+"""
+)
+
 
 def one_row(name: str, dataset: str, row: str, features: str = "none") -> str:
     """Return a suite of one run of one epoch."""
@@ -94,6 +107,7 @@ def write_place(folder: Path) -> Place:
     for name, text in {
         "small": SUITE,
         "search": STUDY,
+        "pruned": PRUNED,
         "fused": one_row("fused", "films", "mocme", "files"),
         "named": one_row("named", "films", "mocme", "hashed-names"),
         "clean": one_row("clean", "films@clean", "transe"),

@@ -17,11 +17,34 @@ from typing import Any
 
 from tests.faults import films
 
-POINTS = frozenset(
-    "open write writelines flush close fsync replace rename unlink remove rmdir mkdir link symlink "
-    "chmod utime truncate ftruncate sendfile flock execute executemany commit rollback run_backward "
-    "serialize_file scandir recv_into".split()
-)
+POINTS = {
+    *(
+        "open",
+        "write",
+        "writelines",
+        "flush",
+        "close",
+        "fsync",
+        "truncate",
+        "ftruncate",
+        "sendfile",
+    ),
+    *(
+        "replace",
+        "rename",
+        "unlink",
+        "remove",
+        "rmdir",
+        "mkdir",
+        "link",
+        "symlink",
+        "chmod",
+        "flock",
+    ),
+    *("execute", "executemany", "commit", "rollback"),  # of sqlite3
+    *("run_backward", "serialize_file"),  # of torch and safetensors
+    "recv_into",  # of a socket
+}
 """Functions of C before whose calls a command can be killed: all that changes files or databases,
 and each step of training."""
 

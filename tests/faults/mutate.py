@@ -14,13 +14,61 @@ SCALARS = (
     *("", "null", "~", "true", "no", "0", "-1", "1.5", "1e400", "-0.0", ".nan", ".inf", "0x10"),
     *("1_000", "99999999999999999999", "9223372036854775808", "2001-01-01", "12:30:45", "'2'"),
     *("[]", "{}", "[1, 2]", "[[[]]]", "{a: b}", "{a: {a: {a: 1}}}", "[*x]", "&x [*x]", "*none"),
-    *("../../x", "/etc/passwd", "a/b", "~/x", "$HOME", "${x}", "{0}", "%s", "`id`", "; ls", "--help"),
+    *(
+        "../../x",
+        "/etc/passwd",
+        "a/b",
+        "~/x",
+        "$HOME",
+        "${x}",
+        "{0}",
+        "%s",
+        "`id`",
+        "; ls",
+        "--help",
+    ),
     *("!!python/object/apply:os.getcwd []", "!!binary aGk=", "!x y", "? x", "- -", "|", ">-", "@a"),
-    *('"\\0"', '"\\ud800"', '"\\u202e"', '"\\x1b[31m"', "é", "\u200b", "\u00a0", "\ufeff", "x" * 5000),
-    *("films", "transe", "small", "atlas", "synthetic:entities=40", "films@clean", "films@", "@", ":"),
+    *(
+        '"\\0"',
+        '"\\ud800"',
+        '"\\u202e"',
+        '"\\x1b[31m"',
+        "é",
+        "\u200b",
+        "\u00a0",
+        "\ufeff",
+        "x" * 5000,
+    ),
+    *(
+        "films",
+        "transe",
+        "small",
+        "atlas",
+        "synthetic:entities=40",
+        "films@clean",
+        "films@",
+        "@",
+        ":",
+    ),
 )
 """Values that stand where another one was."""
-NOISE = ("\t", " ", "\n", "\r", "\x00", "\x0b", "\x85", "\u2028", "\ufeff", ":", "-", "#", "'", '"', ",")
+NOISE = (
+    "\t",
+    " ",
+    "\n",
+    "\r",
+    "\x00",
+    "\x0b",
+    "\x85",
+    "\u2028",
+    "\ufeff",
+    ":",
+    "-",
+    "#",
+    "'",
+    '"',
+    ",",
+)
 TOKEN = re.compile(r"[^\s,:\[\]{}]+")
 
 
@@ -138,7 +186,9 @@ def _changed(content: Any, draw: random.Random) -> Any:
         case 0:
             del content[key]
         case 1 if isinstance(content, dict):
-            content[draw.choice(("", "x", "\ud800", str(key) + "s", "__class__"))] = content.pop(key)
+            content[draw.choice(("", "x", "\ud800", str(key) + "s", "__class__"))] = content.pop(
+                key
+            )
         case 1:
             content.insert(0, content[key])
         case _:

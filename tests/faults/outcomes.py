@@ -49,10 +49,10 @@ def _of_run(folder: Path) -> dict[str, Any]:
     return {"ranks": ranks.read_bytes() if ranks.is_file() else b"", "epochs": dict(epochs)}
 
 
-def study(home: Path) -> Any:
-    """Return the trials of the study and what its runs measured."""
-    (search,) = search_results(home, "search")
-    return [trial for trial in search.trials], stored(home)
+def study(home: Path, name: str = "search") -> Any:
+    """Return the trials of a study and what its runs measured."""
+    (search,) = search_results(home, name)
+    return {"trials": list(search.trials), "records": stored(home)}
 
 
 def files(folder: Path) -> dict[str, bytes]:

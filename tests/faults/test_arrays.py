@@ -1,4 +1,4 @@
-"""Feature files, scores and ranks that are odd or were changed at random: read or refused in words."""
+"""Feature files, scores and ranks that are odd or were changed at random: read, or refused."""
 
 from __future__ import annotations
 
@@ -16,14 +16,31 @@ import torch
 from safetensors.numpy import save_file
 
 from tests.faults import films, mutate, outcomes
-from tests.faults.conftest import Commands, MakeCases, problems_of
+from tests.faults.commands import Commands, problems_of
+from tests.faults.conftest import MakeCases
 from tests.faults.families import seeds
 from tests.faults.films import Place
 
 Arrays = Mapping[str, Any]
 
 NAMES = [f"film {i}" for i in range(films.ENTITIES)]
-DTYPES = ("f4", "f4", "f8", "f2", "i4", "u1", "?", "c8", ">f4", ">i8", "M8[s]", "S3", "U3", "O", "g")
+DTYPES = (
+    "f4",
+    "f4",
+    "f8",
+    "f2",
+    "i4",
+    "u1",
+    "?",
+    "c8",
+    ">f4",
+    ">i8",
+    "M8[s]",
+    "S3",
+    "U3",
+    "O",
+    "g",
+)
 MASKS = ("present", "mask", "ids", "entities", "keys", "name", "weights", "scale", "extra")
 
 
@@ -42,7 +59,9 @@ def odd(array: np.ndarray, draw: random.Random) -> np.ndarray:
         case 3:
             return array[: draw.randrange(len(array) + 1)]
         case 4:
-            return draw.choice((array[None], array[..., None], array.ravel(), array[:, :0], array.T))
+            return draw.choice(
+                (array[None], array[..., None], array.ravel(), array[:, :0], array.T)
+            )
         case 5:
             return np.array(draw.choice((0.0, "x", [], [[]])))
         case 6:

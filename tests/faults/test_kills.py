@@ -8,87 +8,26 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness.store import open_store
 from harness.store.files import write_record
 from harness.store.records import RunRecord
-from tests.faults import films, outcomes
-from tests.faults.conftest import Commands, MakeCases, problems_of
+from tests.faults import outcomes
+from tests.faults.commands import Commands, problems_of
+from tests.faults.conftest import MakeCases
 from tests.faults.families import seeds
 from tests.faults.films import Place
+from tests.faults.operations import OPERATIONS, Bench
 
 KILLED = (-signal.SIGKILL, -signal.SIGALRM)
 
 
-@dataclass(frozen=True)
-class Operation:
-    """A command, what comes before it, and its result.
-
-    Attributes:
-        words: its arguments; {folder} is the place's folder, {run} a run in it.
-        result: what it leaves in a place, compared with that of the command without a kill.
-        before: commands that prepare the place.
-        home: name of the results folder that it writes to.
-        codes: exit codes of the repetition.
-    """
-
-    words: str
-    result: Callable[[Place], Any]
-    before: Sequence[str] = ()
-    home: str = "results"
-    codes: Sequence[int] = (0,)
-
-
-def _results(place: Place) -> Any:
-    return outcomes.results(place.home)
-
-
-def _imported(place: Place) -> Any:
-    return outcomes.results(place.folder / "other")
-
-
-def _study(place: Place) -> Any:
-    return outcomes.study(place.home)
-
-
-def _files(name: str) -> Callable[[Place], Any]:
-    return lambda place: outcomes.files(place.folder / name)
-
-
-RUN, EXPORT = "run {folder}/small.yaml", "db export --out {folder}/records"
-OPERATIONS = {
-    "run": Operation(RUN, _results),
-    "fused": Operation("run {folder}/fused.yaml", _results),
-    "study": Operation("study run {folder}/search.yaml", _study),
-    "promote": Operation("study promote search", _study, ["study run {folder}/search.yaml"]),
-    "page": Operation("report --html --out {folder}/out/page.html", _files("out"), [RUN]),
-    "table": Operation(
-        "report --table small --format latex --out {folder}/out/t.tex", _files("out"), [RUN]
-    ),
-    "export": Operation(EXPORT, _files("records"), [RUN]),
-    "import": Operation(
-        "db import {folder}/records --home {folder}/other", _imported, [RUN, EXPORT], "other"
-    ),
-    "merge": Operation(
-        "db merge {folder}/results/harness.db --home {folder}/other", _imported, [RUN], "other"
-    ),
-    "score": Operation(
-        "score {folder}/scores.npz --dataset films --name Other", _results, codes=(0, 2)
-    ),
-    "data": Operation("data import {folder}/original --name again", _files("cache/datasets/again")),
-    "fetch": Operation("data fetch pinned --base-url {mirror}", _files("cache/datasets/Pinned")),
-    "encode": Operation("run {folder}/named.yaml", _results),
-    "clean": Operation("run {folder}/clean.yaml", _results),
-    "rm": Operation("runs rm {run} --yes", _results, [RUN], codes=(0, 2)),
-}
 KILLS = {
     "training": {"run": 45, "fused": 15},
-    "study": {"study": 25, "promote": 12},
+    "study": {"study": 18, "pruned": 12, "promote": 10},
     "report": {"page": 8, "table": 6, "export": 16},
     "exchange": {"import": 20, "merge": 14, "score": 14},
     "data": {"data": 20, "fetch": 20},
@@ -103,87 +42,32 @@ CASES = [
 ]
 
 
-class Trials:
-    """Starts operations, in places that are prepared once each."""
-
-    def __init__(self, commands: Commands, folder: Path, mirror: str) -> None:
-        self.commands, self.folder, self.mirror = commands, folder, mirror
-        self.ready: dict[str, tuple[Place, int, Any]] = {}
-
-    def words(self, text: str, place: Place) -> list[str]:
-        run = min((path.name for path in place.home.glob("runs/*")), default="")
-        return text.format(folder=place.folder, mirror=self.mirror, run=run).split()
-
-    def prepared(self, name: str) -> tuple[Place, int, Any]:
-        """Return the place before an operation, its number of points, and its right result."""
-        if name not in self.ready:
-            operation = OPERATIONS[name]
-            before = films.write_place(self.folder / name)
-            films.write_scores(before.folder / "scores.npz")
-            films.write_graph(before.folder / "original")
-            for text in operation.before:
-                ended = self.commands.run(before, *self.words(text, before))
-                assert problems_of(ended) == []
-            after = before.copy(self.folder / f"{name}-after")
-            count = self.folder / f"{name}.points"
-            ended = self.commands.run(
-                after,
-                *self.words(operation.words, after),
-                first=f"inside.count_points({str(count)!r})",
-            )
-            assert problems_of(ended) == []
-            self.ready[name] = before, int(count.read_text()), operation.result(after)
-        return self.ready[name]
-
-
-@pytest.fixture(scope="module")
-def trials(
-    _warm_forker: Any, tmp_path_factory: pytest.TempPathFactory, mirror: str
-) -> Trials:
-    folder = tmp_path_factory.mktemp("operations")
-    return Trials(Commands(_warm_forker, folder), folder, mirror)
-
-
 @pytest.mark.parametrize(("family", "name", "part"), CASES)
 def test_what_was_killed_goes_on(
-    trials: Trials, cases: MakeCases, tmp_path: Path, family: str, name: str, part: range
+    bench: Bench, cases: MakeCases, tmp_path: Path, family: str, name: str, part: range
 ) -> None:
-    operation = OPERATIONS[name]
-    before, points, expected = trials.prepared(name)
+    """What was stored before a kill is there after it, unchanged; the same command goes on."""
+    operation, prepared = OPERATIONS[name], bench.prepared(name)
     with cases(family) as counted:
         for seed in part:
-            draw = random.Random(f"{name} {seed}")
-            place = before.copy(tmp_path / str(seed))
-            words = trials.words(operation.words, place)
-            home = place.folder / operation.home
-            log, problems, kills = [], [], 0
+            draw, place = random.Random(f"{name} {seed}"), prepared.place.copy(tmp_path / str(seed))
+            words = bench.words(operation.words, place)
+            points, problems = [], []
             for _ in range(draw.choice((1, 1, 2))):
-                point, delay = 1 + draw.randrange(points), draw.choice((0.0, draw.uniform(0, 0.01)))
-                log.append(f"{point} of {points}" + f" and {delay:.4f} s" * (delay > 0))
-                kept = outcomes.stored(home)
-                first = f"inside.kill_at({point}, {delay})"
-                ended = trials.commands.run(place, *words, first=first)
-                kills += ended.code in KILLED
-                problems += problems_of(ended, (*KILLED, *operation.codes))
-                if name != "rm" and not kept.items() <= outcomes.stored(home).items():
+                point, pause = 1 + draw.randrange(prepared.points), draw.uniform(0, 0.01)
+                pause = draw.choice((0.0, pause))
+                before = outcomes.stored(place.folder / operation.home)
+                first = f"inside.kill_at({point}, {pause})"
+                ended = bench.commands.run(place, *words, first=first)
+                problems += problems_of(ended, (*KILLED, *operation.repeated))
+                after = outcomes.stored(place.folder / operation.home)
+                if name != "rm" and not before.items() <= after.items():
                     problems.append("a stored result was lost or changed")
-            problems += problems_of(trials.commands.run(place, *words), operation.codes)
-            problems += _differences(operation.result(place), expected)
-            problems += [f"left behind: {', '.join(left)}" for left in [_left(place)] if left]
-            counted.add(f"{name}, seed {seed} (killed at {', '.join(log)})", problems, max(1, kills))
-
-
-def _differences(result: Any, expected: Any) -> list[str]:
-    if result == expected:
-        return []
-    if not isinstance(result, dict):
-        return ["another result than without the kill"]
-    keys = [key for key in {**result, **expected} if result.get(key) != expected.get(key)]
-    return [f"another result than without the kill: {', '.join(map(str, keys))}"]
-
-
-def _left(place: Place) -> list[str]:
-    return outcomes.leftovers(place.folder)
+                if ended.code in KILLED:
+                    points.append(f"{point} + {1000 * pause:.1f} ms")
+            problems += bench.repeat(name, place, words)
+            case = f"{name}, seed {seed} (killed at {', '.join(points)} of {prepared.points} calls)"
+            counted.add(case, problems, len(points))
 
 
 # --- the database alone ---------------------------------------------------------------------
@@ -236,7 +120,7 @@ def test_acknowledged_records_survive(
                 logs.append(place.folder / name)
                 paths = {"file": str(file), "database": str(database), "log": str(logs[-1])}
                 writers.append(commands.start(place, first=ADDS.format(name=name, **paths)))
-            _wait(lambda logs=logs: all(log.exists() and log.stat().st_size for log in logs))
+            _wait_for(logs)
             for writer in writers:
                 time.sleep(draw.uniform(0, 0.06))
                 writer.send(signal.SIGKILL)
@@ -261,8 +145,9 @@ def _unsound(database: Path) -> list[str]:
     return [] if sound else ["the database is damaged"]
 
 
-def _wait(condition: Callable[[], bool]) -> None:
+def _wait_for(logs: Sequence[Path]) -> None:
+    """Wait until every writer has acknowledged something."""
     deadline = time.monotonic() + 60
-    while not condition():
+    while not all(log.exists() and log.stat().st_size for log in logs):
         assert time.monotonic() < deadline, "nothing happened for a minute"
         time.sleep(0.002)

@@ -4,103 +4,50 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
-from tests.faults import films, outcomes
-from tests.faults.conftest import SECONDS, Commands, MakeCases, problems_of
+from tests.faults import outcomes
+from tests.faults.commands import SECONDS, Commands, problems_of
+from tests.faults.conftest import MakeCases
 from tests.faults.families import seeds
 from tests.faults.films import Place
+from tests.faults.operations import OPERATIONS, Bench
 
 PROCESSES = 8
 
 
-class Race(NamedTuple):
-    """Commands that start at once.
-
-    Attributes:
-        words: commands; the processes take them in turn.
-        result: what they leave in a place.
-        before: commands that prepare the place.
-        codes: exit codes that each may have.
-    """
-
-    words: Sequence[str]
-    result: Callable[[Place], Any]
-    before: Sequence[str] = ()
-    codes: Sequence[int] = (0,)
-
-
-def _results(place: Place) -> Any:
-    return outcomes.results(place.home)
-
-
-def _imported(place: Place) -> Any:
-    return outcomes.results(place.folder / "other")
-
-
-def _files(name: str) -> Callable[[Place], Any]:
-    return lambda place: outcomes.files(place.folder / name)
-
-
-RUN, EXPORT = "run {folder}/small.yaml", "db export --out {folder}/records"
-IMPORT = "db import {folder}/records --home {folder}/other"
 RACES = {
-    "run": Race([RUN], _results),
-    "encode": Race(["run {folder}/named.yaml"], _results),
-    "study": Race(
-        ["study run {folder}/search.yaml"], lambda place: outcomes.study(place.home), codes=(0, 1)
-    ),
-    "import": Race([IMPORT], _imported, [RUN, EXPORT]),
-    "merge": Race(
-        ["db merge {folder}/results/harness.db --home {folder}/other", IMPORT],
-        _imported,
-        [RUN, EXPORT],
-    ),
-    "data": Race(
-        ["data import {folder}/original --name again"], _files("cache/datasets/again")
-    ),
-    "fetch": Race(["data fetch pinned --base-url {mirror}"], _files("cache/datasets/Pinned")),
-    "export": Race([EXPORT], _files("records"), [RUN]),
-    "readers": Race([RUN, "report", "db check", "runs list"], _results, ["run {folder}/clean.yaml"]),
+    "run": [],
+    "encode": [],
+    "study": [],
+    "import": [OPERATIONS["merge"].words],
+    "data": [],
+    "fetch": [],
+    "export": [],
+    "promote": ["report", "db check", "runs list"],
 }
+"""Operations that eight processes do, in turn with other commands."""
 
 
 @pytest.mark.parametrize("name", RACES)
 @pytest.mark.parametrize("part", seeds(2, sample=1))
 def test_processes_at_once(
-    commands: Commands, place: Place, mirror: str, cases: MakeCases, tmp_path: Path,
-    name: str, part: range,
-) -> None:  # fmt: skip
-    race = RACES[name]
-    films.write_graph(place.folder / "original")
-
-    def words(text: str, place: Place) -> list[str]:
-        return text.format(folder=place.folder, mirror=mirror).split()
-
-    for text in race.before:
-        assert problems_of(commands.run(place, *words(text, place))) == []
-    alone = place.copy(tmp_path / "alone")
-    for text in race.words:
-        assert problems_of(commands.run(alone, *words(text, alone))) == []
-    expected = race.result(alone)
+    bench: Bench, cases: MakeCases, tmp_path: Path, name: str, part: range
+) -> None:
+    prepared, texts = bench.prepared(name), [OPERATIONS[name].words, *RACES[name]]
     with cases("races") as counted:
         for seed in part:
-            draw, racing = random.Random(f"{name} {seed}"), place.copy(tmp_path / str(seed))
-            pause = draw.choice((0.0, 0.02, 0.1))
-            started = []
+            draw, place = random.Random(f"{name} {seed}"), prepared.place.copy(tmp_path / str(seed))
+            pause, started = draw.choice((0.0, 0.02, 0.1)), []
             for number in range(PROCESSES):
-                text = race.words[number % len(race.words)]
-                started.append(commands.start(racing, *words(text, racing)))
+                words = bench.words(texts[number % len(texts)], place)
+                started.append(bench.commands.start(place, *words))
                 time.sleep(draw.uniform(0, pause))
-            problems = [p for c in started for p in problems_of(c.wait(SECONDS), race.codes)]
-            if race.result(racing) != expected:
-                problems.append("another result than that of one process")
-            left = outcomes.leftovers(racing.folder)
-            problems += [f"left behind: {', '.join(left)}"] if left else []
+            codes = (0, 1) if name == "study" else (0,)  # one command at a time works on a study
+            problems = [p for c in started for p in problems_of(c.wait(SECONDS), codes)]
+            problems += bench.repeat(name, place, bench.words(texts[0], place))
             counted.add(f"{name}, seed {seed}", problems, PROCESSES)
 
 

@@ -1,5 +1,7 @@
-"""A disk that is full or read-only, no descriptors, little memory: an error of the machine, and once
-there is enough the same command gives the result of one that lacked nothing."""
+"""A disk that is full or read-only, no descriptors, little memory: an error of the machine.
+
+Once there is enough, the same command gives the result of one that lacked nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,92 +10,23 @@ import random
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from tests.faults import films, outcomes
-from tests.faults.conftest import Commands, MakeCases, problems_of
+from tests.faults.commands import problems_of
+from tests.faults.conftest import MakeCases
 from tests.faults.families import seeds
-from tests.faults.films import Place
+from tests.faults.operations import OPERATIONS, Bench
 
 CODES = (0, 4)
 """Exit codes where the machine lacks something: success, or an error of the machine."""
 
 
-class Work(NamedTuple):
-    """A command, and what it leaves in a place."""
-
-    words: str
-    result: Callable[[Place], Any]
-    before: tuple[str, ...] = ()
-
-
-RUN, EXPORT = "run {folder}/small.yaml", "db export --out {folder}/records"
-WORK = {
-    "run": Work(RUN, lambda place: outcomes.results(place.home)),
-    "encode": Work("run {folder}/named.yaml", lambda place: outcomes.results(place.home)),
-    "study": Work("study run {folder}/search.yaml", lambda place: outcomes.study(place.home)),
-    "import": Work(
-        "db import {folder}/records --home {folder}/other",
-        lambda place: outcomes.results(place.folder / "other"),
-        (RUN, EXPORT),
-    ),
-    "export": Work(EXPORT, lambda place: outcomes.files(place.folder / "records"), (RUN,)),
-    "data": Work(
-        "data import {folder}/original --name again",
-        lambda place: outcomes.files(place.cache / "datasets" / "again"),
-    ),
-}
 NAMES = ("run", "run", "run", "encode", "import", "export", "data", "study")
-
-
-class Bench:
-    """Prepares work once each: a place before it, and its right result."""
-
-    def __init__(self, commands: Commands, folder: Path) -> None:
-        self.commands, self.folder = commands, folder
-        self.ready: dict[str, tuple[Place, Any, int]] = {}
-
-    def words(self, text: str, place: Place) -> list[str]:
-        return text.format(folder=place.folder).split()
-
-    def prepared(self, name: str) -> tuple[Place, Any, int]:
-        """Return the place before, the right result, and the bytes that the work adds."""
-        if name not in self.ready:
-            before = films.write_place(self.folder / name)
-            films.write_graph(before.folder / "original")
-            for text in WORK[name].before:
-                assert problems_of(self.commands.run(before, *self.words(text, before))) == []
-            after = before.copy(self.folder / f"{name}-after")
-            ended = self.commands.run(after, *self.words(WORK[name].words, after))
-            assert problems_of(ended) == []
-            added = _bytes(after.folder) - _bytes(before.folder)
-            self.ready[name] = before, WORK[name].result(after), added
-        return self.ready[name]
-
-    def again(self, name: str, place: Place, *words: str) -> list[str]:
-        """Return what is wrong after the command was repeated with nothing lacking."""
-        _, expected, _ = self.prepared(name)
-        ended = self.commands.run(place, *self.words(WORK[name].words, place), *words)
-        problems = problems_of(ended)
-        if not problems and WORK[name].result(place) != expected:
-            problems.append("another result than with nothing lacking")
-        left = outcomes.leftovers(place.folder)
-        return [*problems, f"left behind: {', '.join(left)}"] if left else problems
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-@pytest.fixture(scope="module")
-def bench(_warm_forker: Any, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    folder = tmp_path_factory.mktemp("work")
-    return Bench(Commands(_warm_forker, folder), folder)
 
 
 @contextmanager
@@ -122,17 +55,20 @@ def test_a_file_system_that_is_full(
     with cases("disk") as counted:
         for seed in part:
             draw, name = random.Random(f"disk {seed}"), NAMES[seed % len(NAMES)]
-            before, _, added = bench.prepared(name)
+            before, added = bench.prepared(name).place, bench.prepared(name).added
             room = draw.randrange(added)
             # Of a file the last page is only partly filled, and a folder takes one.
             taken = sum(4096 + path.stat().st_size for path in before.folder.rglob("*"))
             mounted = tmp_path / str(seed)
             with file_system(mounted, taken + room):
                 place = before.copy(mounted / "place")
-                ended = bench.commands.run(place, *bench.words(WORK[name].words, place))
+                words = bench.words(OPERATIONS[name].words, place)
+                ended = bench.commands.run(place, *words)
                 problems = problems_of(ended, CODES)
+                if ended.code and str(mounted) not in ended.err:
+                    problems.append(f"the error does not say where: {ended.err}")
                 _remount(mounted, f"size={2**28}")
-                problems += bench.again(name, place)
+                problems += bench.repeat(name, place, words)
             counted.add(f"{name}, seed {seed} ({room} of {added} bytes)", problems)
 
 
@@ -143,12 +79,12 @@ def test_files_that_cannot_grow(
     with cases("disk") as counted:
         for seed in part:
             draw, name = random.Random(f"growth {seed}"), NAMES[seed % len(NAMES)]
-            place = bench.prepared(name)[0].copy(tmp_path / str(seed))
+            place = bench.prepared(name).place.copy(tmp_path / str(seed))
             largest = int(2 ** draw.uniform(0, 18))
             first = f"inside.limit('RLIMIT_FSIZE', {largest})"
-            words = bench.words(WORK[name].words, place)
+            words = bench.words(OPERATIONS[name].words, place)
             problems = problems_of(bench.commands.run(place, *words, first=first), CODES)
-            problems += bench.again(name, place)
+            problems += bench.repeat(name, place, words)
             counted.add(f"{name}, seed {seed} (files of {largest} bytes)", problems)
 
 
@@ -157,12 +93,12 @@ def test_no_descriptors(bench: Bench, cases: MakeCases, tmp_path: Path, part: ra
     with cases("descriptors") as counted:
         for seed in part:
             draw, name = random.Random(f"descriptors {seed}"), NAMES[seed % len(NAMES)]
-            place = bench.prepared(name)[0].copy(tmp_path / str(seed))
+            place = bench.prepared(name).place.copy(tmp_path / str(seed))
             count = draw.randrange(3, 24)
             first = f"inside.limit('RLIMIT_NOFILE', {count})"
-            words = bench.words(WORK[name].words, place)
+            words = bench.words(OPERATIONS[name].words, place)
             problems = problems_of(bench.commands.run(place, *words, first=first), CODES)
-            problems += bench.again(name, place)
+            problems += bench.repeat(name, place, words)
             counted.add(f"{name}, seed {seed} ({count} descriptors)", problems)
 
 
@@ -172,13 +108,13 @@ def test_little_memory(bench: Bench, cases: MakeCases, tmp_path: Path, part: ran
     with cases("memory") as counted:
         for seed in part:
             draw, name = random.Random(f"memory {seed}"), NAMES[seed % len(NAMES)]
-            place = bench.prepared(name)[0].copy(tmp_path / str(seed))
+            place = bench.prepared(name).place.copy(tmp_path / str(seed))
             more = int(draw.choice((1, 4, 16, 64)) * draw.random() * 2**20)
             first = f"inside.limit('RLIMIT_AS', {more})"
-            words = bench.words(WORK[name].words, place)
+            words = bench.words(OPERATIONS[name].words, place)
             problems = problems_of(bench.commands.run(place, *words, first=first), (0, 1, 4))
             retry = ["--retry-failed"] if name in ("run", "encode", "study") else []
-            problems += bench.again(name, place, *retry)
+            problems += bench.repeat(name, place, words, *retry)
             counted.add(f"{name}, seed {seed} ({more} bytes)", problems)
 
 
@@ -213,7 +149,7 @@ WRITERS = (
 @pytest.mark.sample
 def test_a_read_only_file_system(bench: Bench, cases: MakeCases, tmp_path: Path) -> None:
     """Everything can be read, and nothing is written."""
-    before = bench.prepared("export")[0]
+    before = bench.prepared("export").place
     mounted, elsewhere = tmp_path / "mounted", tmp_path / "elsewhere"
     elsewhere.mkdir()
     films.write_scores(elsewhere / "scores.npz")

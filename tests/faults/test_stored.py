@@ -1,5 +1,7 @@
-"""Records, exports, run folders and databases that were changed at random: never believed in silence,
-and never a dead end."""
+"""Records, exports, run folders and databases that were changed at random.
+
+None of it is believed in silence, and none is a dead end.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests.faults import films, mutate, outcomes
-from tests.faults.conftest import Commands, MakeCases, problems_of
+from tests.faults.commands import Commands, problems_of
+from tests.faults.conftest import MakeCases
 from tests.faults.families import seeds
 from tests.faults.films import Place
 
@@ -169,5 +172,8 @@ def test_databases(
             problems = []
             for words in (*readers, (*writer, place.folder / f"{suite}.yaml")):
                 ended = commands.run(place, *words)
-                problems += [f"{' '.join(map(str, words[:2]))}: {p}" for p in problems_of(ended, (0, 1, 2, 4))]
+                problems += [
+                    f"{' '.join(map(str, words[:2]))}: {p}"
+                    for p in problems_of(ended, (0, 1, 2, 4))
+                ]
             counted.add(f"seed {seed} ({place.home / name})", problems)

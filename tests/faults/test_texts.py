@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.faults import films, mutate, outcomes
-from tests.faults.conftest import Commands, MakeCases, problems_of
+from tests.faults.commands import Commands, problems_of
+from tests.faults.conftest import MakeCases
 from tests.faults.families import seeds
 from tests.faults.films import Place
 
 ONE_RUN = """\
 name: small
-title: A small suite
-description: >
-  Two lines
-  of text.
+title: >-
+  A small
+  suite
 include: shared.yaml
 datasets:
   - films
@@ -35,12 +35,15 @@ overrides:
   - {when: {dataset: films}, set: {optimiser.lr: 0.1}}
 seeds: [0]
 """
-STUDY = ONE_RUN + """\
+STUDY = (
+    ONE_RUN
+    + """\
 study:
   sampler: tpe
   trials: 2
   space: {optimiser.lr: {low: 0.001, high: 0.1, log: true}}
 """
+)
 
 
 @pytest.fixture
@@ -100,7 +103,9 @@ def _write_names(folder: Path) -> None:
     """Write the graph as three files of names."""
     content = films.graph_files()
     names = {
-        kind: [line.rpartition("\t")[0] for line in content[f"{kind}2id.txt"].decode().split("\n")[1:]]
+        kind: [
+            line.rpartition("\t")[0] for line in content[f"{kind}2id.txt"].decode().split("\n")[1:]
+        ]
         for kind in ("entity", "relation")
     }
     folder.mkdir(parents=True)
@@ -152,7 +157,9 @@ def _plainly_read(folder: Path, layout: str) -> dict[str, list[list[str]]]:
     return {
         split: [
             [entity[h], relation[r], entity[t]]
-            for h, t, r in (map(int, line.split()) for line in _lines(folder / f"{split}2id.txt")[1:])
+            for h, t, r in (
+                map(int, line.split()) for line in _lines(folder / f"{split}2id.txt")[1:]
+            )
         ]
         for split in films.SPLITS
     }
