@@ -74,6 +74,7 @@ def _warm_forker() -> Iterator[Forker]:
         env=environment,
     ) as process:
         yield Forker(process)
+        process.kill()  # it would take seconds to end
 
 
 @pytest.fixture

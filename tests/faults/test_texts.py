@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -151,7 +152,7 @@ def _plainly_read(folder: Path, layout: str) -> dict[str, list[list[str]]]:
     names: dict[str, dict[int, str]] = {"entity": {}, "relation": {}}
     for kind, known in names.items():
         for line in _lines(folder / f"{kind}2id.txt")[1:]:
-            name, number = line.rsplit(maxsplit=1)
+            name, number = re.fullmatch(r"(.*?)[ \t]+([^ \t]+)[ \t]*", line).groups()
             known[int(number)] = name
     entity, relation = names.values()
     return {
