@@ -36,6 +36,7 @@ class Commands:
             "environment": {**place.environment, **environment},
             "largest_file": 0,
             "user": 0,
+            "read_only": "",
             "first": first,
             "out": str(out),
             "err": str(err),

@@ -34,7 +34,7 @@ def stored(home: Path) -> dict[str, Any]:
 
 
 def results(home: Path) -> dict[str, Any]:
-    """Return records, cells, ranks and epochs of a results folder."""
+    """Return records, cells, ranks, epochs and checkpoints of a results folder."""
     records = stored(home)
     with closing(open_store(home / "harness.db")) as store:
         cells = sorted((c.suite, c.label, c.dataset, c.seed, c.run_id) for c in store.cells())
@@ -46,7 +46,11 @@ def _of_run(folder: Path) -> dict[str, Any]:
     ranks, log = folder / "ranks.npz", folder / "log.jsonl"
     lines = log.read_text().splitlines() if log.is_file() else []
     epochs = Counter(json.loads(line)["epoch"] for line in lines)
-    return {"ranks": ranks.read_bytes() if ranks.is_file() else b"", "epochs": dict(epochs)}
+    return {
+        "ranks": ranks.read_bytes() if ranks.is_file() else b"",
+        "epochs": dict(epochs),
+        "checkpoints": sorted(path.name for path in folder.glob("*.safetensors")),
+    }
 
 
 def study(home: Path, name: str = "search") -> Any:
