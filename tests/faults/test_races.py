@@ -26,7 +26,7 @@ RACES = {
     "data": [],
     "fetch": [],
     "export": [],
-    "promote": ["report", "db check", "runs list"],
+    "promote": ["study show search", "db check", "runs list"],
 }
 """Operations that eight processes do, in turn with other commands."""
 
