@@ -25,7 +25,7 @@ from harness.cli import (
     study,
 )
 from harness.cli.encoding import show_encoding
-from harness.errors import HarnessError, MachineError
+from harness.errors import HarnessError, MachineError, lacks_resources
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """Errors of writing to where the output was sent."""
@@ -78,12 +78,18 @@ def main() -> None:
             app()
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        # A suite is not wrong because there was no descriptor to read it with.
+        sys.exit(MachineError.exit_code if lacks_resources(error) else error.exit_code)
     except BrokenPipeError:
         # The reader of a pipe has gone (``harness report | head``).
         sys.stderr.close()
         sys.exit(0)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
+        if lacks_resources(error):
+            print(f"error: the machine lacks memory or descriptors ({error})", file=sys.stderr)
+            sys.exit(MachineError.exit_code)
+        if isinstance(error, MemoryError):
+            raise
         if error.filename is None and error.errno not in NO_ROOM:
             raise
         print(f"error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
