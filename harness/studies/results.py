@@ -21,7 +21,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.config.search import Domain
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError, StoreError, suggest
 from harness.evaluation.expected import expected_best, running_best
 from harness.plan.study import trial_label
 from harness.store.records import Cell
@@ -263,6 +263,11 @@ def _trial(trial: FrozenTrial, space: Mapping[str, Domain]) -> TrialResult:
     attributes = trial.user_attrs
     if "invalid" in attributes:
         state = "invalid"
+    if state == "complete" and not trial.params:
+        raise StoreError(
+            f"{DATABASE}: trial {trial.number} is complete and has no settings: the database is "
+            "damaged; move it away, and `harness study run SUITE` makes it again without training"
+        )
     return TrialResult(
         number=trial.number,
         state=cast("State", state),

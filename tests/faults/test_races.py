@@ -45,8 +45,7 @@ def test_processes_at_once(
                 words = bench.words(texts[number % len(texts)], place)
                 started.append(bench.commands.start(place, *words))
                 time.sleep(draw.uniform(0, pause))
-            codes = (0, 1) if name == "study" else (0,)  # one command at a time works on a study
-            problems = [p for c in started for p in problems_of(c.wait(SECONDS), codes)]
+            problems = [p for c in started for p in problems_of(c.wait(SECONDS))]
             problems += bench.repeat(name, place, bench.words(texts[0], place))
             counted.add(f"{name}, seed {seed}", problems, PROCESSES)
 
