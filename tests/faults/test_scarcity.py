@@ -80,7 +80,7 @@ def test_files_that_cannot_grow(
         for seed in part:
             draw, name = random.Random(f"growth {seed}"), NAMES[seed % len(NAMES)]
             place = bench.prepared(name).place.copy(tmp_path / str(seed))
-            largest = int(2 ** draw.uniform(0, 18))
+            largest = int(2 ** draw.uniform(12, 18))  # messages go to a file too
             first = f"inside.limit('RLIMIT_FSIZE', {largest})"
             words = bench.words(OPERATIONS[name].words, place)
             problems = problems_of(bench.commands.run(place, *words, first=first), CODES)
