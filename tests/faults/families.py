@@ -27,13 +27,13 @@ class Family(NamedTuple):
 
 
 FAMILIES = {
-    "training": Family("killed while training, saving checkpoints and storing results", 70),
-    "study": Family("killed while a study runs or a trial is promoted", 40),
-    "report": Family("killed while tables, pages and exported records are written", 30),
-    "exchange": Family("killed while records, scores and databases are imported", 50),
-    "data": Family("killed while data are imported or fetched", 40),
-    "cache": Family("killed while features are encoded or splits cleaned", 25),
-    "removal": Family("killed while runs are removed", 10),
+    "training": Family("killed while training, saving checkpoints and storing results", 55),
+    "study": Family("killed while a study runs or a trial is promoted", 36),
+    "report": Family("killed while tables, pages and exported records are written", 27),
+    "exchange": Family("killed while records, scores and databases are imported", 44),
+    "data": Family("killed while data are imported or fetched", 36),
+    "cache": Family("killed while features are encoded or splits cleaned", 22),
+    "removal": Family("killed while runs are removed", 9),
     "writers": Family("killed while a process writes records or makes the database", 40),
     "races": Family("one of 8 processes that do the same at once", 100),
     "disk": Family("full disk", 60),
@@ -113,7 +113,7 @@ class Cases:
     def add(self, case: str, problems: Iterable[str], tried: int = 1) -> None:
         """Count a case, or several that end in one way."""
         wrong = [problem for problem in problems if problem]
-        self.tried += tried
+        self.tried += max(tried, len(wrong) > 0)
         if wrong:
             self.problems.append(f"{self.family}, {case}: " + "; ".join(wrong))
 
