@@ -9,7 +9,7 @@ import gzip
 import json
 import random
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,14 @@ READERS = (
     ("compare", "small:TransE", "small:DistMult"),
     ("study", "show", "search"),
     ("runs", "list", "--json"),
-    ("db", "export", "--out", "out"),
+    ("db", "export", "--out", "{folder}/out"),
 )
+
+
+def _in(place: Place, words: Sequence[str]) -> list[str]:
+    return [word.format(folder=place.folder) for word in words]
+
+
 CODES = (0, 1, 2, 3, 4)
 """Exit codes of a command on damaged results: a reader refuses with 4, a suite also with 1 or 3."""
 
@@ -101,8 +107,8 @@ def test_run_folders(
                 for file in place.home.glob("harness.db*"):
                     file.unlink()
             problems = []
-            for words in (("run", place.folder / "small.yaml"), draw.choice(READERS)):
-                problems += problems_of(commands.run(place, *words), CODES)
+            for words in (("run", "{folder}/small.yaml"), draw.choice(READERS)):
+                problems += problems_of(commands.run(place, *_in(place, words)), CODES)
             if not (tmp_path / "secret.safetensors").is_file():
                 problems.append("a file outside the results was removed")
             counted.add(f"folder, seed {seed} ({path})", problems)
