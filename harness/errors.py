@@ -23,6 +23,7 @@ claim.
 from __future__ import annotations
 
 import difflib
+import errno
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,6 +41,7 @@ __all__ = [
     "NonFiniteError",
     "RunError",
     "StoreError",
+    "lacks_resources",
     "raised_at",
     "suggest",
 ]
@@ -138,6 +140,20 @@ def suggest(name: str, choices: Iterable[str]) -> str:
     if not known:
         return ""
     return f"; choose from {', '.join(known)}"
+
+
+def lacks_resources(error: BaseException) -> bool:
+    """Tell whether an error, or one that it was raised for, is a lack of memory or descriptors."""
+    cause: BaseException | None = error
+    while cause is not None:
+        lacking = isinstance(cause, OSError) and cause.errno in _RESOURCES
+        if lacking or isinstance(cause, MemoryError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def raised_at(error: BaseException, folder: Path) -> str:

@@ -26,7 +26,7 @@ from harness.cli import (
     study,
 )
 from harness.cli.encoding import show_encoding
-from harness.errors import HarnessError, MachineError
+from harness.errors import HarnessError, MachineError, lacks_resources
 from harness.visible import visible_output
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
@@ -118,8 +118,14 @@ def _run() -> None:
             app()
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except OSError as error:
+        # A suite is not wrong because there was no descriptor to read it with.
+        sys.exit(MachineError.exit_code if lacks_resources(error) else error.exit_code)
+    except (OSError, MemoryError) as error:
+        if lacks_resources(error):
+            print(f"error: the machine lacks memory or descriptors ({error})", file=sys.stderr)
+            sys.exit(MachineError.exit_code)
+        if isinstance(error, MemoryError):
+            raise
         if error.filename is None and error.errno not in NO_ROOM:
             raise
         print(f"error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)

@@ -263,13 +263,28 @@ def staging(target: Path) -> Iterator[Path]:
 
 
 def install(staged: Path, target: Path) -> None:
-    """Move checked files to their place, each by one rename; other files there are kept."""
-    for path in sorted(staged.rglob("*")):
-        if path.is_file():
-            place = target / path.relative_to(staged)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            synchronise(path)
-            path.replace(place)
+    """Move checked files to their place: a new folder by one rename, else each file by one.
+
+    A process that is killed meanwhile leaves no part of a new folder, which could not be told from
+    a dataset that somebody made. Other files of an old folder are kept.
+    """
+    names = [path.relative_to(staged) for path in sorted(staged.rglob("*")) if path.is_file()]
+    complete = staged / ".complete"  # its permissions are those of any new folder
+    _move(names, staged, complete)
+    try:
+        complete.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        _move(names, complete, target)
+
+
+def _move(names: Iterable[Path], source: Path, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        synchronise(source / name)
+        (source / name).replace(target / name)
 
 
 def _content_size(path: Path) -> int:

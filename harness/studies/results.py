@@ -22,7 +22,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.config.search import Domain
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError, StoreError, suggest
 from harness.evaluation.expected import expected_best, running_best
 from harness.plan.study import trial_label
 from harness.store.records import Cell
@@ -191,7 +191,7 @@ def _sound(place: Path) -> Iterator[None]:
     """Turn what a value of a damaged or edited database leads to into an error that says so."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise damaged(place, error) from error
 
 
@@ -273,6 +273,11 @@ def _trial(trial: FrozenTrial, space: Mapping[str, Domain]) -> TrialResult:
     attributes = trial.user_attrs
     if "invalid" in attributes:
         state = "invalid"
+    if state == "complete" and not trial.params:
+        raise StoreError(
+            f"{DATABASE}: trial {trial.number} is complete and has no settings: the database is "
+            "damaged; move it away, and `harness study run SUITE` makes it again without training"
+        )
     return TrialResult(
         number=trial.number,
         state=cast("State", state),

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 FORKER = """
-import ctypes, json, os, resource, signal, sys, traceback
+import ctypes, json, os, resource, signal, sys, time, traceback
+from pathlib import Path
 import alembic.command, torch
 import harness.cli.main, harness.cli.progress, harness.execution.worker
 import harness.execution.processes, harness.pipeline, harness.plan.expand, harness.report.query
@@ -29,6 +30,7 @@ import harness.report.render, harness.store.sql
 from harness import catalog
 catalog.load_models()
 torch.set_num_threads(1)
+exec(sys.argv[1])
 
 def mount(source, target, flags):
     encoded = source and source.encode()
@@ -64,6 +66,7 @@ def child(order):
         os.setgid(order["user"])
         os.setuid(order["user"])
     try:
+        exec(order["first"], globals())
         harness.cli.main.main()
         code = 0
     except SystemExit as error:
@@ -77,7 +80,15 @@ def child(order):
 for line in sys.stdin:
     order = json.loads(line)
     if "wait" in order:
-        status = os.waitpid(order["wait"], 0)[1]
+        number, ends = order["wait"], [signal.SIGKILL, signal.SIGINT]
+        deadline = time.monotonic() + order["seconds"]
+        ended, status = os.waitpid(number, os.WNOHANG if order["seconds"] else 0)
+        while not ended:
+            if ends and time.monotonic() > deadline:
+                os.kill(number, ends.pop())
+                deadline += 20
+            time.sleep(0.001)
+            ended, status = os.waitpid(number, os.WNOHANG)
         print(os.waitstatus_to_exitcode(status), flush=True)
         continue
     number = os.fork()
@@ -96,8 +107,14 @@ class Command:
     def send(self, number: signal.Signals) -> None:
         os.kill(self.number, number)
 
-    def wait(self) -> Ended:
-        code = self._forker.ask({"wait": self.number})
+    def wait(self, seconds: float = 0) -> Ended:
+        """Wait for the end.
+
+        Args:
+            seconds: time after which the command is asked to stop (SIGINT), and killed 20 s
+                later; 0: it takes as long as it takes.
+        """
+        code = self._forker.ask({"wait": self.number, "seconds": seconds})
         return Ended(code, self.out, self.err)
 
     @property
@@ -136,7 +153,7 @@ class Forker:
 def _forker() -> Iterator[Forker]:
     environment = dict(os.environ, OMP_NUM_THREADS="1", HARNESS_KERNELS="reference")
     with subprocess.Popen(
-        [sys.executable, "-c", FORKER],
+        [sys.executable, "-c", FORKER, ""],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -178,6 +195,7 @@ def start(
             "largest_file": largest_file,
             "user": user,
             "read_only": read_only,
+            "first": "",
             "out": str(out),
             "err": str(err),
         }

@@ -1,20 +1,21 @@
-"""A suite that is killed or asked to stop at any moment goes on and ends with the same results."""
+"""A suite that is asked to stop goes on and ends with the same results; its workers end with it.
+
+Kills at any moment are part of the campaign in ``tests/faults``.
+"""
 
 from __future__ import annotations
 
 import json
-import random
 import signal
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from harness.store import open_store
+from tests.faults.outcomes import results
 
 SUITE = """\
 name: small
@@ -40,81 +41,6 @@ def write_suite(
     path = folder / "small.yaml"
     path.write_text(SUITE.format(rows=rows, seeds=seeds, epochs=epochs, train=train, batch=batch))
     return path
-
-
-def results(home: Path) -> dict[str, Any]:
-    """Everything that was measured, by run: all but times, machines and moments."""
-    with closing(open_store(home / "harness.db", create=False)) as store:
-        assert list(store.check()) == []
-        records, cells = store.find(), store.cells("small")
-    assert len({(cell.label, cell.seed) for cell in cells}) == len(cells)
-    assert {cell.run_id for cell in cells} == {record.run_id for record in records}
-    found = {}
-    for record in records:
-        values = record.model_dump(mode="json", exclude={"timings", "provenance", "cells"})
-        values["history"] = [
-            {name: value for name, value in row.items() if "seconds" not in name}
-            for row in values["history"]
-        ]
-        folder = home / "runs" / record.run_id
-        assert json.loads((folder / "record.json").read_bytes())["run_id"] == record.run_id
-        found[record.run_id] = (values, (folder / "ranks.npz").read_bytes())
-    return found
-
-
-def leftovers(home: Path) -> list[Path]:
-    """Temporary files, stale checkpoints, and logs that repeat an epoch."""
-    stale = [p for f in home.glob("runs/*/state.json") for p in stale_checkpoints(f)]
-    repeated = []
-    for log in home.glob("runs/*/log.jsonl"):
-        epochs = [json.loads(line)["epoch"] for line in log.read_text().splitlines()]
-        repeated += [log] * (epochs != list(range(1, len(epochs) + 1)))
-    return [*home.rglob(".*"), *stale, *repeated]
-
-
-def stale_checkpoints(state: Path) -> list[Path]:
-    named = json.loads(state.read_bytes())
-    files = state.parent.glob("*.safetensors")
-    return [path for path in files if path.name not in (named["last"], named["best"])]
-
-
-def kill_until_done(start: Callable[..., Any], folder: Path, *, kills: int, at_least: int) -> None:
-    suite = write_suite(folder)
-    began = time.monotonic()
-    assert start("run", suite, "--home", folder / "straight").wait().code == 0
-    took = time.monotonic() - began
-    expected = results(folder / "straight")
-    assert len(expected) == 4
-
-    draw, done, rounds = random.Random(0), 0, 0
-    home = folder / "home-0"
-    while True:
-        command = start("run", suite, "--home", home)
-        if done < kills:
-            time.sleep(draw.uniform(0, took))
-            command.send(signal.SIGKILL)
-        ended = command.wait()
-        assert ended.code in (0, -signal.SIGKILL), ended.err
-        if ended.code:
-            done += 1
-            continue
-        assert results(home) == expected
-        assert leftovers(home) == []
-        if done >= kills:
-            break
-        rounds += 1
-        home = folder / f"home-{rounds}"
-    assert done >= at_least
-
-
-def test_results_survive_kill_9(start: Callable[..., Any], tmp_path: Path) -> None:
-    kill_until_done(start, tmp_path, kills=6, at_least=6)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)  # fifty starts of a process that imports torch, several seconds each
-def test_results_survive_fifty_times_kill_9(start: Callable[..., Any], tmp_path: Path) -> None:
-    kill_until_done(start, tmp_path, kills=50, at_least=50)
 
 
 def test_two_commands_on_one_suite_share_its_runs(

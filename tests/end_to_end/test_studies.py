@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -314,33 +312,6 @@ def test_a_study_works_with_the_test_split_locked_away(
 
 
 # --- interrupted, retried, begun again ----------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("study", [GRID, PRUNED], ids=["grid", "pruned"])
-def test_a_killed_study_goes_on_and_ends_as_if_it_had_not_been(
-    start: Run, until: Any, tmp_path: Path, study: str
-) -> None:
-    suite, straight, killed = write(tmp_path, study), tmp_path / "straight", tmp_path / "killed"
-    assert start("study", "run", suite, "--home", straight).wait().code == 0
-
-    draw, in_the_middle = random.Random(0), 0
-    for count in (0, 0, 1, 2, 3, 5, 6):
-        before = trained(killed)
-        command = start("study", "run", suite, "--home", killed)
-        until(lambda count=count: len(written(killed)) >= count)
-        time.sleep(draw.uniform(0, 0.05 if count else 0.5))
-        command.send(signal.SIGKILL)
-        assert command.wait().code == -signal.SIGKILL
-        assert before == {run_id: trained(killed)[run_id] for run_id in before}
-        if count:
-            in_the_middle += len(found(killed).having("unfinished"))
-    assert in_the_middle >= 2
-    before = trained(killed)
-    ended = start("study", "run", suite, "--home", killed).wait()
-    assert ended.code == 0, ended.err
-    assert before == {run_id: trained(killed)[run_id] for run_id in before}
-    assert state(killed) == state(straight)
 
 
 def test_trials_of_a_grid_end_as_it_goes_on(
