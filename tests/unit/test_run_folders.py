@@ -28,6 +28,8 @@ from harness.store.files import RECORD, read_own_record, write_record
 from harness.store.memory import MemoryStore
 from harness.store.records import RunRecord
 
+pytestmark = pytest.mark.usefixtures("readable_ids")
+
 TORN: dict[str, Callable[[RunRecord], str]] = {
     "empty": lambda record: "",
     "torn": lambda record: record.model_dump_json()[:200],

@@ -79,6 +79,7 @@ def test_an_imported_record_cannot_name_another_file(
     assert list(store.ids()) == []
 
 
+@pytest.mark.usefixtures("readable_ids")
 @pytest.mark.parametrize("column", ["suite", "variant"])
 def test_a_database_with_such_a_name_is_neither_reported_nor_merged(
     column: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -74,7 +74,7 @@ def test_nothing_half_written_stays_behind(monkeypatch: pytest.MonkeyPatch) -> N
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.data.encoders.base.os.replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(MachineError, match=r"No space left.*HARNESS_CACHE"):
         Counting().encode(["a"])
     assert _files() == []
