@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +22,23 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def single_process() -> ProcessPoolExecutor:
+    """Return a pool of one new process, which ends when this process is killed."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, context, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 class Child:
     """The parent's end of such a process; the process is ready when this returns.
 
@@ -35,7 +53,7 @@ class Child:
     def __init__(self, contender: str, model: str, dataset: str) -> None:
         entrant = CONTENDERS[contender]
         self.name = f"{entrant.title} {model} on {dataset}"
-        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        self._pool = single_process()
         # ``harness/__init__.py`` lowers it for its own kernels; peers get the default of GCC's
         # libgomp back, which documents 300,000. OpenMP reads it when the process imports torch.
         peer = entrant.package and "OMP_WAIT_POLICY" not in os.environ

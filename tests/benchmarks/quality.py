@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from harness.bench.timing import OnProgress, silent
 from harness.data.load import load
 from harness.errors import ConfigError, suggest
 from harness.plan import spec as plan
+from tests.benchmarks.child import single_process
 
 DIM, POSITIVES, NEGATIVES = 32, 256, 16
 """Small, since the reference holds every difference of a batch of queries and all entities."""
@@ -85,7 +84,7 @@ def measure(
             text = f"{model}, {kernels} kernels, seed {training_seed}"
             steps = position * len(trainings) + number
             on_progress(steps, len(selected) * len(trainings), text)
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            with single_process() as pool:
                 training = pool.submit(_train, model, dataset, epochs, training_seed, kernels)
                 scores.append(training.result())
         measured.append(Quality(model, *scores))

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 
@@ -112,3 +117,24 @@ def test_pykeens_distinct_queries_stand_for_all_positives() -> None:
     queries = contender._queries  # type: ignore[attr-defined]
     batch = {"pairs": range(queries)}
     assert contender._count(batch) == (len(graph.splits["train"]), queries)  # type: ignore[attr-defined]
+
+
+ORPHAN = """
+import os, signal
+from tests.benchmarks.child import single_process
+if __name__ == "__main__":
+    print(single_process().submit(os.getpid).result(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_ends_with_its_killed_parent(tmp_path: Path) -> None:
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(done.stdout)).wait(10)
