@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.executing import execute, raise_failed
-from harness.cli.options import AsJson, Device, Home, Models, Only, SetValues, Threads, Workers
+from harness.cli.options import (
+    AsJson,
+    Device,
+    Home,
+    Models,
+    Only,
+    Probe,
+    SetValues,
+    Threads,
+    Workers,
+)
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
 from harness.errors import ConfigError, RunError
@@ -49,8 +59,9 @@ def run(
         int | None, typer.Option(min=1, help="Trials in all, in place of the suite's number.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and an estimate; run nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan, its time and memory; run nothing.")
     ] = False,
+    probe: Probe = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try the points of failed trials again.")
     ] = False,
@@ -72,11 +83,11 @@ def run(
     suite, overrides, plan = _plan(file, set_ or [], only or [], trials)
     kernels.chosen(resolve_device(device).type)  # or a setting that no run can be executed with
     place = home(results)
-    if dry_run:
+    if dry_run or probe:
         from harness.cli import dry
 
-        how: dict[str, Any] = {"device": device, "threads": threads, "workers": workers}
-        dry.show_study(suite, overrides, plan, place, trials=trials, **how)
+        options = dry.DryRunOptions(device, threads, workers, probe, tuple(models or ()))
+        dry.show_study(suite, overrides, plan, place, options, trials)
         return
     found, left_out = _searches(suite, overrides, plan)
     with _opened(place, plan.suite) as store, stop_on_signals() as stop:

@@ -39,6 +39,7 @@ PAGES += sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md
 SMALLER = {
     "harness run suites/quickstart.yaml": "--set training.epochs=1 --only seed=0,label=RotatE",
     "harness run suites/quickstart.yaml --dry-run": "--only seed=0",
+    "harness run suites/quickstart.yaml --probe": "--only seed=0,label=RotatE",
     "harness run suites/fusion.yaml": (
         "--set training.epochs=1 --only seed=0,dataset=atlas,label=mean"
     ),
