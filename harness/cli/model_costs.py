@@ -74,13 +74,12 @@ def _default_run(
     name: str, dataset: str, features: str | None, overrides: Mapping[str, Any]
 ) -> PlannedRun:
     """Return a run of a model, with a loss that it can be trained with unless one is given."""
-    from harness.config.override import flatten, group_of
+    from harness.config.override import dotted, group_of
     from harness.model import MODELS
     from harness.plan.possible import usual_loss
 
     usual = {"objective.loss": usual_loss(MODELS.get(name), group_of(overrides, "model"))}
-    values = {".".join(leaf.path): leaf.value for leaf in flatten(overrides)}
-    settings = {**usual, **values, "model.name": name, "data.dataset": dataset}
+    settings = {**usual, **dotted(overrides), "model.name": name, "data.dataset": dataset}
     return _planned(settings, features, dataset)
 
 

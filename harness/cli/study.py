@@ -254,13 +254,13 @@ def _chosen(
 ) -> list[tuple[SearchResult, TrialResult]]:
     """Return the trials that are meant: the numbered or the best, of each search of ``only``."""
     from harness.data.load import source
-    from harness.plan.select import Cell, canonical, matches, parse_only
+    from harness.plan.select import canonical, matches, parse_only
 
     selector = canonical(parse_only(only), source)
     chosen = []
     for search in found:
-        cell = Cell(search.model, search.dataset, search.label, search.features, search.seeds[0])
-        if not matches(selector, cell):
+        cell = {"model": search.model, "dataset": search.dataset, "label": search.label}
+        if not matches(selector, **cell, features=search.features, seed=search.seeds[0]):
             continue
         if numbers:
             chosen += [(search, search.trial(number)) for number in numbers]

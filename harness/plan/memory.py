@@ -249,8 +249,8 @@ def _linear(values: list[int], entities: float) -> float:
 def _bilinear(values: list[int], data: DataSize) -> float:
     """Extrapolate values on the small graphs to the entities and relations of a dataset."""
     low, high = RELATIONS
-    few, many = _linear(values[:2], data.entities), _linear(values[2:], data.entities)
-    return max(0.0, few + (many - few) * (data.relations - low) / (high - low))
+    at_low, at_high = (_linear(pair, data.entities) for pair in (values[:2], values[2:]))
+    return max(0.0, at_low + (at_high - at_low) * (data.relations - low) / (high - low))
 
 
 def small_model(
