@@ -79,7 +79,7 @@ class Platform(NamedTuple):
         return cls(machine.get("processor", ""), cores, provenance.get("device", "cpu"), threads)
 
     @classmethod
-    def here(cls, device: str, threads: int) -> Platform:
+    def current(cls, device: str, threads: int) -> Platform:
         """Return this machine's hardware.
 
         Raises:
@@ -95,9 +95,9 @@ class Platform(NamedTuple):
         device = "" if self.device == "cpu" else f", {self.device}"
         return f"{self.processor or 'processor not recorded'}, {self.cores} cores{device}"
 
-    def same_machine(self, other: Platform) -> bool:
+    def same_machine(self, platform: Platform) -> bool:
         """Tell whether only the number of threads may differ."""
-        return self[:3] == other[:3]
+        return self[:3] == platform[:3]
 
 
 class CostTable:
@@ -121,7 +121,7 @@ class CostTable:
 
         self.home, self.device = home, device
         self.threads = threads or torch.get_num_threads()
-        self.platform = Platform.here(device, self.threads)
+        self.platform = Platform.current(device, self.threads)
         self._records: dict[tuple[str, str], list[tuple[str, RunRecord]]] = {}
 
     def cost(self, spec: RunSpec) -> Cost | None:
@@ -130,11 +130,11 @@ class CostTable:
         Raises:
             StoreError: the database cannot be read.
         """
-        wanted = _work(spec)
+        planned_work = _work(spec)
         costs = [
             (self._distance(spec, record), cost)
             for work, record in self._measured(spec)
-            if work == wanted and (cost := cost_of(record)) is not None
+            if work == planned_work and (cost := cost_of(record)) is not None
         ]
         if not costs:
             return None
@@ -199,9 +199,8 @@ class CostTable:
     def _distance(self, spec: RunSpec, record: RunRecord) -> tuple[bool, bool, int]:
         """Return how far a measurement is from a run: another machine, threads, settings."""
         measured = Platform.of(record.provenance)
-        known = _values(record.settings().model_dump(mode="json"))
-        planned = _values(spec.model_dump(mode="json"))
-        differing = sum(known.get(key) != planned.get(key) for key in known.keys() | planned.keys())
+        a, b = (_values(s.model_dump(mode="json")) for s in (record.settings(), spec))
+        differing = sum(a.get(key) != b.get(key) for key in a.keys() | b.keys())
         return not self.platform.same_machine(measured), measured[3] != self.threads, differing
 
     def _measured(self, spec: RunSpec) -> list[tuple[str, RunRecord]]:
@@ -219,7 +218,7 @@ class CostTable:
 
 
 def cost_of(record: RunRecord) -> Cost | None:
-    """Return what a run took, None where its record does not say."""
+    """Return the cost of a finished run, None where its record lacks it."""
     times: dict[str, list[float]] = {}
     for sample in record.timings:
         times.setdefault(sample.name, []).append(sample.value)

@@ -21,7 +21,7 @@ from harness.cli.fitting import MemoryNeed, readable_size, shortage
 if TYPE_CHECKING:
     from harness.costs import Cost, CostTable
     from harness.plan.expand import Plan, PlannedRun
-    from harness.plan.memory import LeastMemory
+    from harness.plan.memory import MemoryBound
     from harness.plan.search import Search
     from harness.plan.spec import DataSpec, RunSpec
     from harness.plan.suite import Suite
@@ -73,7 +73,7 @@ class PlanRow:
         epochs: at most; None for models that are not trained.
         seconds: time of each run at most; None where nothing comparable was measured.
         cost: measurement that ``seconds`` is from.
-        least: memory by arithmetic, or why the model cannot be built.
+        bound: lower bound of the memory, or why the model cannot be built.
     """
 
     label: str
@@ -84,13 +84,13 @@ class PlanRow:
     epochs: int | None
     seconds: float | None
     cost: Cost | None
-    least: LeastMemory | str
+    bound: MemoryBound | str
 
     @property
     def memory(self) -> float:
-        """Bytes: measured, else the least by arithmetic."""
-        least = 0.0 if isinstance(self.least, str) else self.least.size
-        return max(least, self.cost.memory) if self.cost else least
+        """Bytes: measured, else the lower bound."""
+        size = 0.0 if isinstance(self.bound, str) else self.bound.size
+        return max(size, self.cost.memory) if self.cost else size
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class PlanProgress:
     failed: frozenset[str] = frozenset()
     unknown: frozenset[str] = frozenset()
 
-    def left(self, runs: Sequence[str]) -> list[str]:
+    def pending(self, runs: Sequence[str]) -> list[str]:
         """Return the runs that a command would execute."""
         return [run for run in runs if run not in self.finished | self.failed]
 
@@ -224,7 +224,7 @@ def _rows(
         unknown = [
             group[0]
             for row, group in zip(rows, cells.values(), strict=True)
-            if row.cost is None and row.memory <= limit and progress.left(row.runs)
+            if row.cost is None and row.memory <= limit and progress.pending(row.runs)
         ]
         probe(unknown, costs, options)
         rows = [_row(group, costs) for group in cells.values()]
@@ -247,11 +247,11 @@ def _row(runs: Sequence[PlannedRun], costs: CostTable) -> PlanRow:
         epochs=spec.training.epochs if trainable else None,
         seconds=cost.seconds(spec.training) if cost else None,
         cost=cost,
-        least=_least(spec, costs.platform.device),
+        bound=_bound(spec, costs.platform.device),
     )
 
 
-def _least(spec: RunSpec, device: str) -> LeastMemory | str:
+def _bound(spec: RunSpec, device: str) -> MemoryBound | str:
     from harness.plan.memory import data_size, least_memory
 
     try:
@@ -288,10 +288,10 @@ def describe(
     lines = [title, _table(rows), *_totals(rows, progress, workers), *_notes(rows)]
     lines += _broken(rows)
     needs = [
-        MemoryNeed(f"{row.label} on {row.dataset}", row.memory, row.least.remedy)
+        MemoryNeed(f"{row.label} on {row.dataset}", row.memory, row.bound.remedy)
         for row in rows
-        if not isinstance(row.least, str)
-        for _ in progress.left(row.runs)
+        if not isinstance(row.bound, str)
+        for _ in progress.pending(row.runs)
     ]
     if short := shortage(needs, limit, workers):
         lines += ["", *short]
@@ -302,7 +302,7 @@ def describe(
 
 def _broken(rows: Sequence[PlanRow]) -> list[str]:
     """Return lines on the models that cannot be built."""
-    reasons = [f"  {r.label} on {r.dataset}: {r.least}" for r in rows if isinstance(r.least, str)]
+    reasons = [f"  {r.label} on {r.dataset}: {r.bound}" for r in rows if isinstance(r.bound, str)]
     if not reasons:
         return []
     wrapped = [textwrap.fill(reason, WIDTH, subsequent_indent="    ") for reason in reasons]
@@ -329,7 +329,7 @@ def _table(rows: Sequence[PlanRow]) -> str:
             time += "*" * (1 + platforms.index(row.cost.platform))
         memory = readable_size(row.memory)
         if row.cost is None:
-            memory = "unknown" if isinstance(row.least, str) else f"≥ {memory}"
+            memory = "unknown" if isinstance(row.bound, str) else f"≥ {memory}"
         table.add_row(row.label, row.dataset, row.features, seeds, epochs, time, memory)
     stream = StringIO()
     Console(file=stream, width=WIDTH, highlight=False, markup=False).print(table)
@@ -343,14 +343,14 @@ def _platforms(rows: Sequence[PlanRow]) -> list[str]:
 
 def _totals(rows: Sequence[PlanRow], progress: PlanProgress, workers: int) -> list[str]:
     by_run = {run: row for row in rows for run in row.runs}
-    left = progress.left(list(by_run))
+    pending = progress.pending(list(by_run))
     texts = ["", _total("all", list(by_run.values()), workers)]
     if finished := progress.finished & by_run.keys():
         texts.append(f"finished already: {_runs(len(finished))}")
     if failed := progress.failed & by_run.keys():
         texts.append(f"failed earlier: {_runs(len(failed))}, skipped without --retry-failed")
-    if len(left) < len(by_run):
-        texts.append(_total("left", [by_run[run] for run in left], workers))
+    if len(pending) < len(by_run):
+        texts.append(_total("left", [by_run[run] for run in pending], workers))
     if unknown := progress.unknown & by_run.keys():
         texts.append(
             f"not known to be finished: {_runs(len(unknown))}, whose features are encoded first\n"
@@ -370,8 +370,8 @@ def _total(name: str, rows: Sequence[PlanRow], workers: int) -> str:
     seconds = max(max(times), sum(times) / workers)
     memory = sum(sorted((row.memory for row in rows), reverse=True)[:workers])
     speed = "one at a time" if workers == 1 else f"{workers} at a time"
-    others = "the others " if len(times) < len(rows) else ""
-    text += f", {others}at most {duration(seconds)} {speed}, {readable_size(memory)} of memory"
+    subject = "the others " if len(times) < len(rows) else ""
+    text += f", {subject}at most {duration(seconds)} {speed}, {readable_size(memory)} of memory"
     return textwrap.fill(text, WIDTH, subsequent_indent="  ")
 
 
@@ -444,7 +444,7 @@ def _digests_in(data: DataSpec, roots: tuple[Path, ...]) -> tuple[str, str]:
     return dataset.graph.digest, dataset.features.digest
 
 
-def _progress(plan: Plan, home: Path, done: Sequence[Status] = ("ok",)) -> PlanProgress:
+def _progress(plan: Plan, home: Path, final: Sequence[Status] = ("ok",)) -> PlanProgress:
     from harness.plan.expand import identify
     from harness.store import DATABASE, open_store
 
@@ -462,7 +462,7 @@ def _progress(plan: Plan, home: Path, done: Sequence[Status] = ("ok",)) -> PlanP
         for run_id, run in identify(replace(plan, runs=encoded), _digests)
     }
     return PlanProgress(
-        finished=frozenset(run for run, i in runs.items() if statuses.get(i) in done),
+        finished=frozenset(run for run, i in runs.items() if statuses.get(i) in final),
         failed=frozenset(run for run, i in runs.items() if statuses.get(i) == "failed"),
         unknown=frozenset(unknown),
     )
@@ -502,5 +502,5 @@ def _ended(search: Search, plan: Plan, home: Path) -> int:
         results = search_results(home, plan.suite, plan.variant)
     except (ConfigError, StoreError):  # there is none yet
         return 0
-    own = next((result for result in results if result.place == search.title), None)
-    return len(own.having("complete", "pruned", "failed")) if own else 0
+    result = next((result for result in results if result.place == search.title), None)
+    return len(result.having("complete", "pruned", "failed")) if result else 0

@@ -96,7 +96,7 @@ def _needs(jobs: Sequence[Job], device: str) -> dict[str, MemoryNeed]:
     needs = {}
     for job in jobs:
         with contextlib.suppress(Exception):  # a model of a user's own may raise anything
-            least = least_memory(job.spec, data_size(job.spec.data), device)
+            bound = least_memory(job.spec, data_size(job.spec.data), device)
             title = f"{job.label} on {job.spec.data.dataset}"
-            needs[job.run_id] = MemoryNeed(title, *least)
+            needs[job.run_id] = MemoryNeed(title, *bound)
     return needs

@@ -45,13 +45,13 @@ def model_costs(
     run = _default_run(name, dataset, features, overrides)
     spec, size = run.spec, data_size(run.spec.data)
     device = resolve_device(options.device)
-    least = least_memory(spec, size, device.type)
+    bound = least_memory(spec, size, device.type)
     limit = memory_limit(device)
     costs = open_costs(home, options)
-    if options.probe and costs.cost(spec) is None and least.size <= limit:
+    if options.probe and costs.cost(spec) is None and bound.size <= limit:
         probe([run], costs, options)
     cost = costs.cost(spec)
-    need = max(least.size, cost.memory) if cost else least.size
+    need = max(bound.size, cost.memory) if cost else bound.size
     trained = MODELS.get(name).capabilities.trainable
     return {
         "dataset": spec.data.dataset,
@@ -64,9 +64,9 @@ def model_costs(
         "loss": spec.objective.loss if trained else None,
         "seconds": cost.seconds(spec.training) if cost else None,
         "bytes": cost.memory if cost else None,
-        "least_bytes": least.size,
+        "least_bytes": bound.size,
         "measured_on": cost.platform if cost else None,
-        "shortage": shortage([MemoryNeed(f"{run.label} on {dataset}", need, least.remedy)], limit),
+        "shortage": shortage([MemoryNeed(f"{run.label} on {dataset}", need, bound.remedy)], limit),
     }
 
 
@@ -89,8 +89,8 @@ def _planned(settings: Mapping[str, Any], features: str | None, dataset: str) ->
     from harness.errors import ConfigError, MissingDataError
     from harness.plan.single import plan_values
 
-    def planned(more: Mapping[str, str]) -> PlannedRun:
-        return plan_values({**settings, **more}, "--set").runs[0]
+    def planned(data: Mapping[str, str]) -> PlannedRun:
+        return plan_values({**settings, **data}, "--set").runs[0]
 
     if features or "data.features" in settings:
         return planned({"data.features": features} if features else {})
@@ -114,9 +114,11 @@ def costs_text(costs: Mapping[str, Any]) -> str:
     width = max(len("parameters"), *(2 + len(module) for module in modules), 0)
     span = f"  for {costs['epochs']} epochs ({costs['loss']}) and the ranking"
     read = ", ".join(costs["modalities"]) or "none"
-    known = costs["seconds"] is not None
-    memory = readable_size(costs["bytes"]) if known else f"≥ {readable_size(costs['least_bytes'])}"
-    time = duration(costs["seconds"]) if known else "unknown"
+    measured = costs["seconds"] is not None
+    memory = (
+        readable_size(costs["bytes"]) if measured else f"≥ {readable_size(costs['least_bytes'])}"
+    )
+    time = duration(costs["seconds"]) if measured else "unknown"
     platform = costs["measured_on"]
     lines = [
         f"On {costs['dataset']} ({costs['entities']:,} entities, {costs['relations']:,} relations)",
@@ -127,6 +129,10 @@ def costs_text(costs: Mapping[str, Any]) -> str:
         f"  {'time':{width}}  {time:>14}{span if costs['epochs'] else ''}",
         *costs["shortage"],
         *([f"measured on another machine: {platform}"] if platform else []),
-        *([] if known else ["unknown: --probe trains for two epochs and keeps time and memory."]),
+        *(
+            []
+            if measured
+            else ["unknown: --probe trains for two epochs and keeps time and memory."]
+        ),
     ]
     return "\n".join(lines)

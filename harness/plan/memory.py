@@ -27,7 +27,7 @@ from harness.plan.spec import DataSpec, ModelSpec, RunSpec
 __all__ = [
     "DataSize",
     "FeatureSize",
-    "LeastMemory",
+    "MemoryBound",
     "data_size",
     "least_memory",
     "memory_limit",
@@ -92,7 +92,7 @@ class DataSize(NamedTuple):
     features: tuple[tuple[str, FeatureSize], ...] = ()
 
 
-class LeastMemory(NamedTuple):
+class MemoryBound(NamedTuple):
     """A lower bound of a run's memory.
 
     Attributes:
@@ -144,7 +144,7 @@ def _data_size(data: DataSpec, roots: tuple[Path, ...]) -> DataSize:
     return DataSize(graph.n_entities, graph.n_relations, train, tuple(sorted(sizes.items())))
 
 
-def least_memory(spec: RunSpec, data: DataSize, device: str = "cpu") -> LeastMemory:
+def least_memory(spec: RunSpec, data: DataSize, device: str = "cpu") -> MemoryBound:
     """Return the memory that a run takes at least.
 
     Args:
@@ -168,7 +168,7 @@ def least_memory(spec: RunSpec, data: DataSize, device: str = "cpu") -> LeastMem
         total[MODEL] = FLOAT * copies * parameters + _linear([s.encoded for s in sizes], encoded)
         total[BATCH] = BYTES_PER_NEGATIVE * draws + 2 * positives * sizes[0].query
     process = PROCESS if device == "cpu" else 0
-    return LeastMemory(process + sum(total.values()), max(total, key=total.__getitem__))
+    return MemoryBound(process + sum(total.values()), max(total, key=total.__getitem__))
 
 
 def parameters_by_module(model: ModelSpec, data: DataSize) -> dict[str, int]:

@@ -15,7 +15,7 @@ from harness.costs import Cost
 from harness.execution.inline import InlineExecutor
 from harness.plan import memory
 from harness.plan.expand import Excluded, Plan, PlannedRun
-from harness.plan.memory import LeastMemory
+from harness.plan.memory import MemoryBound
 from harness.plan.spec import RunSpec
 from harness.store import open_store
 
@@ -31,7 +31,7 @@ rows: [lookup, transe]
 """
 MIB = 2**20
 HOUR = Cost(epoch=0.0, validation=0.0, ranking=3600.0, memory=600 * MIB)
-LEAST = LeastMemory(300 * MIB, "lower training.batch_size or negatives.count")
+BOUND = MemoryBound(300 * MIB, "lower training.batch_size or negatives.count")
 
 
 def planned(model: str, seed: int, position: int) -> PlannedRun:
@@ -48,11 +48,11 @@ PLAN = Plan(
 )
 
 
-def row(label: str, cost: Cost | None = HOUR, least: LeastMemory | str = LEAST) -> PlanRow:
+def row(label: str, cost: Cost | None = HOUR, bound: MemoryBound | str = BOUND) -> PlanRow:
     runs = tuple(run.spec.model_dump_json() for run in PLAN.runs if run.label == label)
     seconds = cost.ranking if cost else None
     epochs = None if label == "lookup" else 100
-    return PlanRow(label, "atlas", "none", (0, 1), runs, epochs, seconds, cost, least)
+    return PlanRow(label, "atlas", "none", (0, 1), runs, epochs, seconds, cost, bound)
 
 
 def text(
@@ -145,7 +145,7 @@ def test_a_model_that_cannot_be_built_says_why() -> None:
 
 
 def test_runs_that_need_more_memory_than_there_is_are_named_with_a_remedy() -> None:
-    large = row("transe", None, LeastMemory(40 * 2.0**30, LEAST.remedy))
+    large = row("transe", None, MemoryBound(40 * 2.0**30, BOUND.remedy))
     shown = text(row("lookup"), large, limit=16 * 2**30)
     assert (
         "more memory than there is (16.0 GiB):\n  transe on atlas: 40.0 GiB\n"
