@@ -156,9 +156,12 @@ def least_memory(spec: RunSpec, data: DataSize, device: str = "cpu") -> MemoryBo
         Exception: whatever the model raises when it is built or run.
     """
     sizes = _model_sizes(spec.model.model_dump_json(), data.features)
-    features = sum(FLOAT * data.entities * size.width for _, size in data.features)
-    buffers = _bilinear([size.buffers for size in sizes], data)
-    total = {FEATURES: max(features, buffers), MODEL: 0.0, BATCH: 0.0}
+    features = _bilinear([size.buffers for size in sizes], data)
+    if device == "cpu":  # the tables stay in memory, also where the model keeps no copy
+        features = max(
+            features, sum(FLOAT * data.entities * size.width for _, size in data.features)
+        )
+    total = {FEATURES: features, MODEL: 0.0, BATCH: 0.0}
     if MODELS.get(spec.model.name).capabilities.trainable:
         copies = 2 + MOMENTS[spec.optimiser.name]  # the value and its gradient
         parameters = sum(parameters_by_module(spec.model, data).values())
