@@ -123,6 +123,7 @@ class CostTable:
         self.threads = threads or torch.get_num_threads()
         self.platform = Platform.current(device, self.threads)
         self._records: dict[tuple[str, str], list[tuple[str, RunRecord]]] = {}
+        self._probes = list(_probes())
 
     def cost(self, spec: RunSpec) -> Cost | None:
         """Return the cost of a run, None where nothing comparable was measured.
@@ -194,6 +195,7 @@ class CostTable:
         folder = _probes_folder()
         folder.mkdir(parents=True, exist_ok=True)
         write_record(folder / f"{_digest(_work(record.settings()), self.platform)}.json", record)
+        self._probes.append(record)
         self._records.clear()
 
     def _distance(self, spec: RunSpec, record: RunRecord) -> tuple[bool, bool, int]:
@@ -209,7 +211,8 @@ class CostTable:
         if key not in self._records:
             on_cpu = self.platform.device == "cpu"
             self._records[key] = []
-            for record in [*_probes(*key), *_stored(self.home, *key)]:
+            probes = [r for r in self._probes if (r.model, r.dataset) == key]
+            for record in [*probes, *_stored(self.home, *key)]:
                 same_kind = (Platform.of(record.provenance).device == "cpu") == on_cpu
                 if record.status in ("ok", "validated") and same_kind:
                     with contextlib.suppress(StoreError):  # settings of another version
@@ -283,12 +286,10 @@ def _stored(home: Path, model: str, dataset: str) -> Sequence[RunRecord]:
             return damage.readable
 
 
-def _probes(model: str, dataset: str) -> Iterator[RunRecord]:
+def _probes() -> Iterator[RunRecord]:
     for path in sorted(_probes_folder().glob("*.json")):
         with contextlib.suppress(StoreError):  # damaged: the next probe writes it anew
-            record = read_record(path)
-            if (record.model, record.dataset) == (model, dataset):
-                yield record
+            yield read_record(path)
 
 
 def _probes_folder() -> Path:
