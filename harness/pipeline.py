@@ -53,6 +53,7 @@ from harness.unchanged import require_unchanged
 __all__ = [
     "Hooks",
     "Workplace",
+    "device_name",
     "execute",
     "has_checkpoint",
     "load_trained",
@@ -352,7 +353,7 @@ def _prepare(place: Workplace) -> torch.device:
 
 def _provenance(device: torch.device) -> dict[str, Any]:
     return provenance.describe(
-        device=_device_name(device),
+        device=device_name(device),
         threads=torch.get_num_threads(),
         kernels=kernels.backend_name(device.type),
     )
@@ -488,5 +489,6 @@ def _timings(
     return TimingSample(name=f"evaluate.{split}", value=outcome.seconds), memory
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, the type of any other device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

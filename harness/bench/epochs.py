@@ -181,11 +181,20 @@ def _comparisons(
 
 
 def _terms(spec: RunSpec, modalities: Mapping[str, Modality]) -> tuple[tuple[Op, int], ...]:
-    """Return operation and width of each term of a model's score."""
-    from harness.plan.profile import FeatureSize, profile_model
+    """Return comparison and width of each term of a model's score."""
+    import torch
+
+    from harness.plan.memory import FeatureSize, small_model
 
     sizes = {name: FeatureSize.of(modality) for name, modality in modalities.items()}
-    return profile_model(spec.model, sizes, timed=False).terms
+    model = small_model(spec.model, sizes, entities=64, relations=4)
+    if not model.decomposable:
+        return ()
+    tables, heads = model.encode(), torch.arange(64)
+    terms = model.queries(tables, heads, heads % 4, "tail").terms
+    # Mixing a candidate takes as long as comparing its parts.
+    widths = (tables[t.table].shape[1] if t.fusion else t.query.shape[-1] for t in terms)
+    return tuple((term.op, width) for term, width in zip(terms, widths, strict=True))
 
 
 def _count_products(step: Task) -> float:

@@ -13,7 +13,7 @@ import typer
 
 from harness.cli.comparing import comparing, prepare
 from harness.cli.executing import execute, raise_failed
-from harness.cli.options import Device, Home, Models, SetValues, Threads, Workers
+from harness.cli.options import Device, Home, Models, Probe, SetValues, Threads, Workers
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
 from harness.errors import ConfigError
@@ -41,8 +41,9 @@ def run(
         typer.Option(help="Instead of a suite the settings of one run: see `harness runs show`."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and an estimate; run nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan, its time and memory; run nothing.")
     ] = False,
+    probe: Probe = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run again what failed earlier.")
     ] = False,
@@ -64,6 +65,7 @@ def run(
                 "--spec": spec,
                 "--retry-failed": retry_failed,
                 "--models": models,
+                "--probe": probe,
             }
         )
         from harness.cli.complexity import run_complexity
@@ -77,10 +79,11 @@ def run(
         resolve_device(device).type
     )  # or a setting that no run can be executed with
     place = home(results)
-    if dry_run:
+    if dry_run or probe:
         from harness.cli import dry
 
-        dry.show(chosen, place, device=device, threads=threads, workers=workers)
+        options = dry.DryRunOptions(device, threads, workers, probe, tuple(models or ()))
+        dry.show(chosen, place, options)
         return
     plan = present(chosen)
     jobs = _jobs(plan, place, device, threads, tuple(models or ()))

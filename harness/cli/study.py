@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.executing import execute, raise_failed
-from harness.cli.options import AsJson, Device, Home, Models, Only, SetValues, Threads, Workers
+from harness.cli.options import (
+    AsJson,
+    Device,
+    Home,
+    Models,
+    Only,
+    Probe,
+    SetValues,
+    Threads,
+    Workers,
+)
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
 from harness.errors import ConfigError
@@ -50,8 +60,9 @@ def run(
         int | None, typer.Option(min=1, help="Trials in all, in place of the suite's number.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and an estimate; run nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan, its time and memory; run nothing.")
     ] = False,
+    probe: Probe = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try the points of failed trials again.")
     ] = False,
@@ -75,11 +86,11 @@ def run(
         resolve_device(device).type
     )  # or a setting that no run can be executed with
     place = home(results)
-    if dry_run:
+    if dry_run or probe:
         from harness.cli import dry
 
-        how: dict[str, Any] = {"device": device, "threads": threads, "workers": workers}
-        dry.show_study(suite, overrides, plan, place, trials=trials, **how)
+        options = dry.DryRunOptions(device, threads, workers, probe, tuple(models or ()))
+        dry.show_study(suite, overrides, plan, place, options, trials)
         return
     found, left_out = _searches(suite, overrides, plan)
     with _opened(place, plan.suite) as store, stop_on_signals() as stop:
@@ -248,13 +259,13 @@ def _chosen(
 ) -> list[tuple[SearchResult, TrialResult]]:
     """Return the trials that are meant: the numbered or the best, of each search of ``only``."""
     from harness.data.load import source
-    from harness.plan.select import Cell, canonical, matches, parse_only
+    from harness.plan.select import canonical, matches, parse_only
 
     selector = canonical(parse_only(only), source)
     chosen = []
     for search in found:
-        cell = Cell(search.model, search.dataset, search.label, search.features, search.seeds[0])
-        if not matches(selector, cell):
+        cell = {"model": search.model, "dataset": search.dataset, "label": search.label}
+        if not matches(selector, **cell, features=search.features, seed=search.seeds[0]):
             continue
         if numbers:
             chosen += [(search, search.trial(number)) for number in numbers]

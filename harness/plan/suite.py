@@ -1,4 +1,4 @@
-"""The typed form of ``suites/*.yaml``: which models, on which datasets, with which seeds.
+"""The typed form of ``suites/*.yaml``: models, datasets and seeds.
 
 A suite is checked in two steps. Here its shape is checked: keys, types, repeated seeds. What its
 settings mean for each run is checked when it is expanded (``harness.plan.expand``), which knows the
@@ -114,7 +114,7 @@ class Variant(Config):
 
 
 class Variation(Config):
-    """What is changed in every row of the suite; a row of its own for each."""
+    """A change to every row of the suite, which gives each row once more."""
 
     label: RowLabel
     """Follows the row's label after a comma."""
@@ -168,7 +168,7 @@ class DatasetChoice(Config):
 
 
 class Suite(Config):
-    """What to run: rows x datasets x seeds, less exclusions."""
+    """A suite of runs: rows x datasets x seeds, less exclusions."""
 
     name: Annotated[str, Field(pattern=SUITE_NAME)]
     """Name under which results are kept and reported."""
@@ -208,7 +208,7 @@ class Suite(Config):
             raise ValueError(f"repeats a seed: {list(seeds)}")
         return seeds
 
-    def where(self, path: KeyPath) -> str:
+    def origin(self, path: KeyPath) -> str:
         """Return ``file:line: key`` of a value (``key`` for a suite that is not from a file)."""
         key = show_path(path)
         return key if self._document is None else f"{self._document.origin(path)}: {key}"
@@ -244,9 +244,9 @@ def find_suite(name: str | Path) -> Path:
     shipped = {file.stem: file for file in sorted(shipped_folder().glob("*.yaml"))}
     if str(name) in shipped:
         return shipped[str(name)]
-    beside = Path(f"{name}.yaml")
-    if beside.is_file():
-        return beside
+    local = Path(f"{name}.yaml")
+    if local.is_file():
+        return local
     if path.is_dir():
         raise ConfigError(f"{name} is a folder; give the YAML file of a suite")
     raise ConfigError(

@@ -174,7 +174,7 @@ class SearchStudy:
             "suite": suite,
             "variant": variant,
             "title": title,
-            "place": search.place,
+            "place": search.position,
             "label": search.label,
             "model": search.spec.model.name,
             "dataset": data.dataset,

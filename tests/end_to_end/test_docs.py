@@ -40,6 +40,7 @@ PAGES += sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md
 SMALLER = {
     "harness run suites/quickstart.yaml": "--set training.epochs=1 --only seed=0,label=RotatE",
     "harness run suites/quickstart.yaml --dry-run": "--only seed=0",
+    "harness run suites/quickstart.yaml --probe": "--only seed=0,label=RotatE",
     "harness run suites/fusion.yaml": (
         "--set training.epochs=1 --only seed=0,dataset=atlas,label=mean"
     ),
@@ -260,6 +261,7 @@ LONG = ("docs/database.md", "docs/studies.md", "docs/suites.md")
     "page",
     [pytest.param(page, marks=pytest.mark.slow if page in LONG else ()) for page in PAGES],
 )
+@pytest.mark.usefixtures("readable_ids")
 def test_commands_and_python_of_a_page_run(
     page: str, desk: Path, make_record: Callable[..., RunRecord]
 ) -> None:

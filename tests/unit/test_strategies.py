@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from harness.catalog import create_model, load_models
+from harness.config.override import Setting
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality, Pairs, Side
 from harness.model import MODELS, Capabilities, Model, ModelConfig, Query, Tables, Term
 from harness.plan.expand import expand
-from harness.plan.settings import Setting, build_spec
+from harness.plan.settings import build_spec
 from harness.plan.spec import RunSpec
 from harness.plan.suite import load_suite
 from harness.procedure import STRATEGIES, Negatives

@@ -11,13 +11,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from harness.catalog import create_model, load_models
+from harness.config.override import Setting
 from harness.errors import ConfigError
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
 from harness.index import GraphIndex, Modality
 from harness.kernels import against_all
 from harness.model import MODELS, Model
-from harness.plan.settings import Setting, build_spec
+from harness.plan.settings import build_spec
 from harness.plan.spec import Protocol, RunSpec
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import fit
