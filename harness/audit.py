@@ -1,4 +1,5 @@
-"""Whether the numbers of a record can be true: among themselves, and beside the stored ranks.
+"""Whether a record can be true: its id beside its settings, its numbers among themselves and beside
+the stored ranks.
 
 Ranks are those of the test split and name no bucket: numbers of the validation split, and of warm
 and cold triples, are compared with each other alone.
@@ -13,12 +14,14 @@ from typing import Protocol
 
 import numpy as np
 
+from harness.catalog import load_models
 from harness.errors import DataError, StoreError
 from harness.evaluation import shadow
 from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks
+from harness.plan.identity import past_ids
 from harness.plan.spec import RunSpec
-from harness.store.records import MetricValue, RunRecord
+from harness.store.records import EXTERNAL, MetricValue, RunRecord, external_id
 
 __all__ = ["RankSource", "SealedSource", "problems", "sealed_problems"]
 
@@ -47,19 +50,19 @@ class SealedSource(Protocol):
         ...
 
 
-def problems(record: RunRecord, ranks: Path | RankSource) -> list[str]:
+def problems(record: RunRecord, ranks: Path | RankSource | None = None) -> list[str]:
     """Return what cannot be true of a record, one line each; every line names the run.
 
     Args:
         record: of any run; a failed one has settings alone.
-        ranks: its ranks or their file; when there are none the record is looked at alone.
+        ranks: its ranks or their file; where there are none the record is looked at alone.
     """
     run = f"run {record.run_id}: "
     try:
         spec = record.settings()
     except StoreError as error:
         return [str(error)]
-    found = list(_other_settings(record, spec))
+    found = [*_other_settings(record, spec), *_other_id(record, spec)]
     if record.status == "ok":
         numbers: dict[Place, MetricValue] = {
             (m.split, m.side, m.bucket, m.metric): m for m in record.metrics
@@ -117,6 +120,25 @@ def _other_settings(record: RunRecord, spec: RunSpec) -> Iterator[str]:
             yield f"{name} is '{said}', in its settings '{set_}'"
 
 
+def _other_id(record: RunRecord, spec: RunSpec) -> Iterator[str]:
+    """Yield that a record's settings and data have another id than the record."""
+    if record.status == "failed" and not record.dataset_digest:  # failed before data were read
+        return
+    if record.model == EXTERNAL:
+        name = str(spec.model.options.get("label", ""))
+        ids = iter([external_id(name, record.seed, record.dataset_digest, record.protocol)])
+    else:
+        load_models()
+        code = str(record.provenance.get("code", ""))
+        ids = past_ids(spec, record.dataset_digest, record.feature_digest, code)
+    newest = next(ids)
+    if record.run_id != newest and record.run_id not in ids:
+        yield (
+            f"its settings and data are those of run {newest}: the record was renamed or edited, "
+            "or a newer version of the harness made it"
+        )
+
+
 def _other_parts(numbers: Mapping[Place, MetricValue]) -> Iterator[str]:
     """Yield numbers that are not the mean of their two sides, or of warm and cold triples."""
     for (split, side, bucket, metric), whole in numbers.items():
@@ -142,14 +164,14 @@ def _not_the_mean(whole: MetricValue, parts: list[MetricValue]) -> str:
     return ""
 
 
-def _load(ranks: Path | RankSource) -> Ranks | None:
+def _load(ranks: Path | RankSource | None) -> Ranks | None:
     if isinstance(ranks, Path):
         return Ranks.load(ranks) if ranks.is_file() else None
-    return ranks.load()
+    return None if ranks is None else ranks.load()
 
 
 def _other_ranks(
-    numbers: Mapping[Place, MetricValue], spec: RunSpec, path: Path | RankSource
+    numbers: Mapping[Place, MetricValue], spec: RunSpec, path: Path | RankSource | None
 ) -> Iterator[str]:
     """Yield what is wrong with stored ranks, or that other numbers follow from them."""
     try:

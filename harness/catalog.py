@@ -27,6 +27,8 @@ from pydantic import ValidationError
 from harness.errors import ConfigError, raised_at, suggest
 from harness.index import GraphIndex, Modality
 from harness.model import MODELS, Model, ModelConfig
+from harness.plan.identity import code_of, registered
+from harness.plan.spec import RunSpec
 from harness.seeding import seed_for
 
 __all__ = [
@@ -118,13 +120,17 @@ def _models_of(path: Path) -> list[str]:
     ]
 
 
-def origin(name: str) -> dict[str, str]:
-    """Return ``{"models": folder}`` of a model from a user's folder, {} of any other.
+def origin(spec: RunSpec) -> dict[str, str]:
+    """Return the provenance of a user's own model and strategy, {} for those of the package.
 
-    What a record keeps of it, so that the run can be repeated: the option ``--models``.
+    Returns:
+        "models": folder for the option ``--models``, where one was used; "code": digest of the
+        source, which is part of the run's id.
     """
-    package = MODELS.get(name).__module__.partition(".")[0] if name in MODELS else ""
-    return {"models": sys.modules[package].__path__[0]} if package.startswith(_USERS) else {}
+    packages = (entry.__module__.partition(".")[0] for entry in registered(spec))
+    folder = next((sys.modules[p].__path__[0] for p in packages if p.startswith(_USERS)), "")
+    values = {"models": folder, "code": code_of(spec)}
+    return {key: value for key, value in values.items() if value}
 
 
 def _users_package(folder: Path) -> str:

@@ -17,11 +17,21 @@ def results_folder(given: Path | None = None) -> Path:
         given: value of ``--home``; else ``$HARNESS_HOME``, else ``results``.
 
     Raises:
-        ConfigError: it names the home folder of a user that there is not.
+        ConfigError: it names the home folder of a user that there is not, or its path is not
+            UTF-8, the only encoding that records and databases hold.
     """
     if given is not None:
-        return expanded(given, "--home")
-    return expanded(os.environ.get("HARNESS_HOME") or "results", "HARNESS_HOME")
+        folder = expanded(given, "--home")
+    else:
+        folder = expanded(os.environ.get("HARNESS_HOME") or "results", "HARNESS_HOME")
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"results folder {folder}: its path is not UTF-8; rename it, or choose another one "
+            "with --home or HARNESS_HOME"
+        ) from None
+    return folder
 
 
 def cache_folder() -> Path:

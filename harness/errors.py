@@ -6,7 +6,8 @@
     ├── ConfigError              2   a suite, option or name is wrong (also click's usage errors)
     │   └── InconsistentError    2   ... values that are fine one by one do not go together
     ├── DataError                3   a dataset or feature file is wrong
-    │   └── MissingDataError     3   ... or is not there; the message says which command gets it
+    │   ├── MissingDataError     3   ... or is not there; the message says which command gets it
+    │   └── ChangedDataError     3   ... or is not the one that a run was planned or trained with
     ├── MachineError             4   the machine cannot: no such device, disk full, read-only folder
     ├── StoreError               4   the result database cannot be used as it is
     │   └── DamagedRecords       4   ... some rows; harness.store.base, it holds the others
@@ -22,11 +23,13 @@ claim.
 from __future__ import annotations
 
 import difflib
+import errno
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = [
+    "ChangedDataError",
     "ConfigError",
     "DataError",
     "HarnessError",
@@ -38,6 +41,7 @@ __all__ = [
     "NonFiniteError",
     "RunError",
     "StoreError",
+    "lacks_resources",
     "raised_at",
     "suggest",
 ]
@@ -83,6 +87,10 @@ class MissingDataError(DataError):
     def __init__(self, message: str, *, brief: str = "") -> None:
         super().__init__(message)
         self.brief = brief or message
+
+
+class ChangedDataError(DataError):
+    """The dataset, the features or a user's own model are not those of a run."""
 
 
 class MachineError(HarnessError):
@@ -132,6 +140,20 @@ def suggest(name: str, choices: Iterable[str]) -> str:
     if not known:
         return ""
     return f"; choose from {', '.join(known)}"
+
+
+def lacks_resources(error: BaseException) -> bool:
+    """Tell whether an error, or one that it was raised for, is a lack of memory or descriptors."""
+    cause: BaseException | None = error
+    while cause is not None:
+        lacking = isinstance(cause, OSError) and cause.errno in _RESOURCES
+        if lacking or isinstance(cause, MemoryError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def raised_at(error: BaseException, folder: Path) -> str:

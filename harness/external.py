@@ -7,9 +7,7 @@ history and no validation; its test split counts as scored once, like any other'
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +38,9 @@ from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
 from harness.splits import counted, metrics_of
 from harness.store import accesses
 from harness.store.files import RANKS, RECORD, write_record
-from harness.store.records import EXTERNAL, EXTERNAL_ID, RunRecord
+from harness.store.records import EXTERNAL, RunRecord, external_id
 
-__all__ = ["Given", "identity", "judge", "keep", "read"]
+__all__ = ["Given", "judge", "keep", "read"]
 
 ROWS = ("head", "relation", "tail", "side", "rank")
 """Columns of a file of ranks."""
@@ -118,12 +116,6 @@ def read(
     return Given("scores", ranks_of_scores(scores, graph, protocol, columns, str(path)), said)
 
 
-def identity(name: str, seed: int, dataset_digest: str, protocol: Protocol) -> str:
-    """Return the id of the one external run of a name, a seed, a dataset and a protocol."""
-    content = [name, seed, dataset_digest, protocol.key]
-    return EXTERNAL_ID + hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
-
-
 def judge(
     path: Path,
     dataset: str,
@@ -149,7 +141,7 @@ def judge(
     """
     data = load(dataset)
     graph, protocol = data.graph, Protocol()
-    run_id = identity(name, seed, graph.digest, protocol)
+    run_id = external_id(name, seed, graph.digest, protocol.key)
     digest = file_sha256(path) if path.is_file() else ""
     earlier = accesses.scoring(accesses.read(runs / run_id))
     if earlier is not None and earlier.weights != digest:

@@ -2,17 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-__all__ = ["Free", "GraphIndex", "KnownAnswers", "Modality", "Side", "Tokens"]
+__all__ = ["Free", "GraphIndex", "KnownAnswers", "Modality", "Pairs", "Side", "Tokens"]
 
 Side = Literal["head", "tail"]
 """The side that is predicted: ``"tail"`` for (h, r, ?), ``"head"`` for (?, r, t)."""
+
+
+class Pairs(NamedTuple):
+    """Rows listed for each of q queries: p pairs of a query and a row, in CSR form.
+
+    The rows of query i are ``indices[indptr[i]:indptr[i + 1]]``.
+
+    Attributes:
+        indptr: [q + 1] int64, not decreasing, from 0 to p.
+        indices: [p] int64 row ids, by query.
+    """
+
+    indptr: Tensor
+    indices: Tensor
+
+    @classmethod
+    def from_sizes(cls, sizes: Tensor, indices: Tensor) -> Pairs:
+        """Return pairs of which query i has ``sizes[i]``, in the order of ``indices`` [p]."""
+        return cls(pad(torch.cumsum(sizes, 0), (1, 0)), indices)
+
+    @classmethod
+    def from_matrix(cls, rows: Tensor) -> Pairs:
+        """Return the pairs of each query i with the rows ``rows[i]`` of a matrix [q, k]."""
+        queries, each = rows.shape
+        return cls(torch.arange(queries + 1, device=rows.device) * each, rows.flatten())
+
+    @classmethod
+    def one_each(cls, rows: Tensor) -> Pairs:
+        """Return the pairs of each query i with one row, ``rows[i]`` ([q])."""
+        return cls.from_matrix(rows[:, None])
+
+    @classmethod
+    def none(cls, queries: int, device: torch.device | str = "cpu") -> Pairs:
+        """Return no pairs, for the given number of queries."""
+        return cls.from_matrix(torch.zeros(queries, 0, dtype=torch.long, device=device))
+
+    @property
+    def n_queries(self) -> int:
+        """Number of queries q."""
+        return len(self.indptr) - 1
+
+    @property
+    def sizes(self) -> Tensor:
+        """[q] number of rows listed for each query."""
+        return self.indptr.diff()
+
+    @property
+    def query_ids(self) -> Tensor:
+        """[p] query of each pair, ascending; the host does not wait for the device."""
+        return torch.repeat_interleave(self.sizes, output_size=len(self.indices))
+
+    def split(self, bounds: Sequence[int]) -> list[Pairs]:
+        """Return the pairs of queries ``bounds[0]:bounds[1]``, ``bounds[1]:bounds[2]``, ...
+
+        Queries are counted from 0 in each. The host waits for the device once.
+        """
+        ends = self.indptr[torch.tensor(bounds, device=self.indptr.device)].tolist()
+        return [
+            Pairs(self.indptr[low : high + 1] - first, self.indices[first:last])
+            for (low, high), (first, last) in zip(pairwise(bounds), pairwise(ends), strict=True)
+        ]
 
 
 class Free(NamedTuple):
@@ -79,25 +143,20 @@ class KnownAnswers:
         moved._keys = self._keys.to(device)
         return moved
 
-    def lookup(self, anchors: Tensor, relations: Tensor, side: Side) -> tuple[Tensor, Tensor]:
-        """Return the known answers of each query in CSR form.
+    def lookup(self, anchors: Tensor, relations: Tensor, side: Side) -> Pairs:
+        """Return the known answers of each query, ascending within a query.
 
         Args:
             anchors, relations: [q] ids.
             side: the side that is predicted.
-
-        Returns:
-            offsets [q + 1] and ids [offsets[-1]]; the answers of query i are
-            ``ids[offsets[i]:offsets[i + 1]]``, ascending.
         """
         base = self._base_of_side(anchors, relations, side)
         start = torch.searchsorted(self._keys, base)
         counts = torch.searchsorted(self._keys, base + self.n_entities) - start
-        offsets = torch.zeros(len(base) + 1, dtype=torch.long, device=base.device)
-        torch.cumsum(counts, 0, out=offsets[1:])
-        row = torch.repeat_interleave(counts)
-        within = torch.arange(len(row), device=base.device) - offsets[row]
-        return offsets, self._keys[start[row] + within] - base[row]
+        indptr = pad(torch.cumsum(counts, 0), (1, 0))
+        query = torch.repeat_interleave(counts)
+        within = torch.arange(len(query), device=base.device) - indptr[query]
+        return Pairs(indptr, self._keys[start[query] + within] - base[query])
 
     def contains(
         self, anchors: Tensor, relations: Tensor, candidates: Tensor, side: Side

@@ -21,16 +21,14 @@ from torch import Tensor, nn
 
 from harness import kernels
 from harness.config.base import Config
-from harness.index import GraphIndex, Modality, Side
-from harness.kernels import mixed
-from harness.kernels.mixed import Mixture
+from harness.index import GraphIndex, Modality, Pairs, Side
 from harness.registry import Registry
 
 __all__ = [
     "MODELS",
     "STRUCTURE",
     "Capabilities",
-    "Mix",
+    "Fusion",
     "Model",
     "ModelConfig",
     "Parts",
@@ -112,11 +110,11 @@ class Trial:
     exempt: Mapping[str, str] = field(default_factory=dict)
 
 
-class Mix(NamedTuple):
-    """How a candidate is mixed from parts; see ``harness.kernels.mixed``.
+class Fusion(NamedTuple):
+    """How a candidate is fused from modality embeddings; see ``harness.kernels.fusion``.
 
     Attributes:
-        logits: name of the table [n, M] of the parts' logits (``HIDDEN``: the part is not there).
+        logits: name of the table [n, M] of the embeddings' logits (``HIDDEN``: it has none).
         temperature: [q] factor of the logits, positive; equal for queries of one relation.
     """
 
@@ -138,8 +136,8 @@ class Term(NamedTuple):
         table: name of the candidate table.
         weight: factor of this term.
         scale: [q, width] multiplied into the candidate first, or None.
-        mix: the table holds M parts of each candidate side by side, [n, M width], and the candidate
-            is their mixture for the query; None: the table holds the candidates. Not with a scale.
+        fusion: the table holds M embeddings of each candidate side by side, [n, M width], which
+            are fused for the query; None: the table holds the candidates. Not with a scale.
         anchor: name of the table that the anchor's vector is from, "" where that is not said.
     """
 
@@ -148,13 +146,16 @@ class Term(NamedTuple):
     table: str
     weight: float = 1.0
     scale: Tensor | None = None
-    mix: Mix | None = None
+    fusion: Fusion | None = None
     anchor: str = ""
 
-    def mixture(self, tables: Tables) -> Mixture:
-        """Return what the candidates of a term with ``mix`` are made from."""
-        assert self.mix is not None
-        return Mixture(tables[self.table], tables[self.mix.logits], self.mix.temperature)
+    def comparison(self, tables: Tables) -> kernels.Comparison:
+        """Return the term as the kernels take it, with its rows."""
+        table: Tensor | kernels.FusedTable = tables[self.table]
+        if self.fusion is not None:
+            logits, temperature = self.fusion
+            table = kernels.FusedTable(tables[self.table], tables[logits], temperature)
+        return kernels.Comparison(self.op, self.query, table, self.scale, self.weight)
 
 
 class Query(NamedTuple):
@@ -165,7 +166,7 @@ class Query(NamedTuple):
         offset: added to the score.
         views: each term is the logit of a prediction of its own, to which a loss against all
             entities is applied by itself; the score is their mean ("logits") or the log-odds of
-            their mean probability ("probabilities"), see ``harness.kernels.combined``.
+            their mean probability ("probabilities"), see ``harness.kernels.combined_score``.
     """
 
     terms: tuple[Term, ...]
@@ -301,22 +302,15 @@ class Model(nn.Module):
     def score_all(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Tensor:
         """Return the scores of all rows of ``tables`` for each query: [q, n]."""
         query = self.queries(tables, anchors, relations, side)
-        parts = []
-        for term in query.terms:
-            if term.mix is not None:
-                part = mixed.pairwise(term.op, term.query, term.mixture(tables))
-            else:
-                part = kernels.pairwise(term.op, term.query, tables[term.table], term.scale)
-            parts.append(part if term.weight == 1.0 else part * term.weight)
-        total = kernels.combined(parts, query.views)
+        scores = [kernels.score_all(term.comparison(tables)) for term in query.terms]
+        total = kernels.combined_score(scores, query.views)
         return total + query.offset if query.offset else total
 
-    def score_gathered(
+    def score_pairs(
         self,
         tables: Tables,
         query: Query,
-        offsets: Tensor,
-        candidates: Tensor,
+        pairs: Pairs,
         others: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Return the scores of listed candidates.
@@ -325,19 +319,18 @@ class Model(nn.Module):
             tables: result of ``encode``. In training their gradients are added to in place, so
                 whoever overrides this gives them to ``harness.kernels`` and to nothing else.
             query: q queries.
-            offsets: [q + 1]; query i is compared with ``candidates[offsets[i]:offsets[i + 1]]``.
-            candidates: [p] rows of ``tables``.
+            pairs: the rows of ``tables`` that each query is compared with.
             others: table -> [p] rows that are compared there instead.
 
         Returns:
             [p] scores.
         """
-        parts = []
+        scores = []
         for term in query.terms:
-            rows = (others or {}).get(term.table, candidates)
-            part = _gathered(tables, term, offsets, rows)
-            parts.append(part if term.weight == 1.0 else part * term.weight)
-        total = kernels.combined(parts, query.views)
+            rows = (others or {}).get(term.table, pairs.indices)
+            listed = pairs._replace(indices=rows)
+            scores.append(kernels.score_pairs(term.comparison(tables), listed))
+        total = kernels.combined_score(scores, query.views)
         return total + query.offset if query.offset else total
 
     def score_triples(self, triples: Tensor) -> Tensor:
@@ -347,16 +340,7 @@ class Model(nn.Module):
         if not self.decomposable:
             return self.score_all(tables, head, relation, "tail").gather(1, tail[:, None])[:, 0]
         query = self.queries(tables, head, relation, "tail")
-        offsets = torch.arange(len(triples) + 1, device=triples.device)
-        return self.score_gathered(tables, query, offsets, tail)
-
-
-def _gathered(tables: Tables, term: Term, offsets: Tensor, rows: Tensor) -> Tensor:
-    """Return what a term gives listed candidates, [p], without its weight."""
-    if term.mix is not None:
-        return mixed.gathered(term.op, term.query, term.mixture(tables), offsets, rows)
-    table = tables[term.table]
-    return kernels.gathered(term.op, term.query, table, offsets, rows, term.scale)
+        return self.score_pairs(tables, query, Pairs.one_each(tail))
 
 
 MODELS: Registry[type[Model]] = Registry("model")

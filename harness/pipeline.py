@@ -48,10 +48,12 @@ from harness.store.records import EXTERNAL, RunRecord, TimingSample
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import EpochReport, FitResult, fit
 from harness.training.procedures import StandardProcedure
+from harness.unchanged import require_unchanged
 
 __all__ = [
     "Hooks",
     "Workplace",
+    "device_name",
     "execute",
     "has_checkpoint",
     "load_trained",
@@ -185,7 +187,10 @@ def train(
         history=tuple(result.history),
         diagnostics=_diagnostics(model, result),
         timings=(*epochs, *_timings("valid", valid, device)),
-        provenance=_provenance(device) | origin(spec.model.name) | counted(place.folder),
+        provenance=_provenance(device)
+        | {"data": dict(whole.graph.digests)}
+        | origin(spec)
+        | counted(place.folder),
         notes=(*dataset.card.notes, *dataset.graph.notes),
     )
 
@@ -210,6 +215,7 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
     Raises:
         ConfigError: the run was not validated, or its test split was scored with other weights.
         StoreError: its settings, or the log of accesses, cannot be read.
+        ChangedDataError: the data or the model are not those of the training.
         DataError: the folder holds no checkpoint.
         NonFiniteError: a score is NaN or infinite.
         MachineError: no such device, or the folder cannot be written.
@@ -221,7 +227,7 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
     hooks = hooks or Hooks()
     device = _prepare(place)
     spec = record.settings()
-    model, dataset = load_trained(spec, place.folder, device)
+    model, dataset = load_trained(record, place.folder, device)
     earlier = accesses.scoring(accesses.read(place.folder))
     weights = CheckpointFolder(place.folder).best_digest()
     if earlier is not None and earlier.weights != weights:
@@ -266,6 +272,7 @@ def retest(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> R
 
     Raises:
         ConfigError: the run was not tested, or its ranks are there.
+        ChangedDataError: the data or the model are not those of the run.
         DataError: the folder holds no checkpoint.
         RunError: other numbers came out than the record has; the ranks are not kept.
         StoreError, NonFiniteError, MachineError: as ``test``.
@@ -275,7 +282,7 @@ def retest(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> R
     hooks = hooks or Hooks()
     device = _prepare(place)
     spec = record.settings()
-    model, dataset = load_trained(spec, place.folder, device)
+    model, dataset = load_trained(record, place.folder, device)
     ranks, lost = stored_ranks(spec, dataset.graph, place.folder)
     if ranks is not None:
         raise ConfigError(
@@ -302,7 +309,7 @@ def has_checkpoint(spec: RunSpec, folder: Path) -> bool:
     return not trains or (folder.is_dir() and CheckpointFolder(folder).has_best())
 
 
-def load_trained(spec: RunSpec, folder: Path, device: torch.device) -> tuple[Model, Dataset]:
+def load_trained(record: RunRecord, folder: Path, device: torch.device) -> tuple[Model, Dataset]:
     """Return the model of a finished run with its best weights, and its dataset.
 
     The model holds the features of the test; what it fitted to those of the training, if anything,
@@ -310,11 +317,15 @@ def load_trained(spec: RunSpec, folder: Path, device: torch.device) -> tuple[Mod
 
     Raises:
         ConfigError: the run was made by another code base.
+        StoreError: its settings cannot be read.
+        ChangedDataError: the dataset, the features or a user's own model are not those of the run.
         DataError: the folder holds no checkpoint of a validated model.
     """
-    if spec.model.name == EXTERNAL:
+    if record.model == EXTERNAL:
         raise ConfigError(f"run {folder.name} was scored elsewhere: its model is not here")
+    spec = record.settings()
     dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
+    require_unchanged(record, dataset)
     features = _corrupted(spec, dataset, when_tested(spec.data.corrupt))
     model = _build(spec, dataset, features).to(device)
     if model.capabilities.trainable and spec.training.epochs:
@@ -342,9 +353,9 @@ def _prepare(place: Workplace) -> torch.device:
 
 def _provenance(device: torch.device) -> dict[str, Any]:
     return provenance.describe(
-        device=_device_name(device),
+        device=device_name(device),
         threads=torch.get_num_threads(),
-        kernels=kernels.chosen(device.type),
+        kernels=kernels.backend_name(device.type),
     )
 
 
@@ -478,5 +489,6 @@ def _timings(
     return TimingSample(name=f"evaluate.{split}", value=outcome.seconds), memory
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, the type of any other device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

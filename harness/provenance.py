@@ -13,7 +13,7 @@ from typing import Any
 
 import harness
 
-__all__ = ["describe", "git_state"]
+__all__ = ["describe", "git_state", "machine"]
 
 PACKAGES = ("torch", "numpy", "numba", "scipy", "safetensors")
 
@@ -72,6 +72,15 @@ def _load() -> float | None:
         return None
 
 
+def machine() -> dict[str, Any]:
+    """Return the processor, its number of cores, and the operating system."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
 def describe(*, device: str, threads: int, kernels: str) -> dict[str, Any]:
     """Return plain values that name the code, the versions and the machine.
 
@@ -86,11 +95,7 @@ def describe(*, device: str, threads: int, kernels: str) -> dict[str, Any]:
         "commit": git[0] if git else None,
         "dirty": git[1] if git else None,
         "versions": _versions(),
-        "machine": {
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "system": f"{platform.system()} {platform.release()}",
-        },
+        "machine": machine(),
         "device": device,
         "threads": threads,
         "kernels": kernels,

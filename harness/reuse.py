@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from harness.data.load import load
-from harness.model import MODELS
 from harness.pipeline import Workplace, has_checkpoint
+from harness.plan.identity import run_id_of
 from harness.plan.spec import RunSpec
-from harness.store.files import RECORD, read_record
+from harness.store.files import RECORD, read_own_record
 from harness.store.records import RunRecord
 from harness.training.checkpoint import CheckpointFolder
 
@@ -39,16 +39,12 @@ def take_over(run_id: str, spec: RunSpec, place: Workplace) -> RunRecord | None:
     if twin == spec or spec.audit.shadow_test:  # ranks beside each validation take a training
         return None
     dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
-    twin_id = twin.run_id(
-        dataset_digest=dataset.graph.digest,
-        feature_digest=dataset.features.digest,
-        model_numerics=MODELS.get(spec.model.name).capabilities.numerics,
-    )
+    twin_id = run_id_of(twin, dataset.graph.digest, dataset.features.digest)
     folder = place.folder.parent / twin_id
     if not (folder / RECORD).is_file() or not has_checkpoint(twin, folder):
         return None
-    record = read_record(folder / RECORD)
-    if record.status not in ("validated", "ok"):
+    record = read_own_record(folder)
+    if record is None or record.status not in ("validated", "ok"):
         return None
     CheckpointFolder(place.folder).copy_from(folder)
     trained = {k: v for k, v in record.provenance.items() if k not in _OF_THE_TEST}

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from harness.config.search import between, one_of
 from harness.index import GraphIndex, Modality, Side
-from harness.kernels import tanh_dot
-from harness.kernels.reference import compare
+from harness.kernels import compare, tanh_dot
 from harness.model import (
     Capabilities,
     Model,

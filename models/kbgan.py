@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.config.search import between, one_of
 from harness.errors import ConfigError
+from harness.index import Pairs
 from harness.model import MODELS, Model
 from harness.procedure import (
     Learner,
@@ -152,12 +153,11 @@ class KBGAN(Strategy):
         replaces_tail = negatives.tails > 0
         tables = self.generator.encode()
         pool = self.config.pool
-        starts = torch.arange(len(batch) + 1, device=batch.device) * (pool + 1)
         scores = []
         for side, anchor, answer in (("tail", head, tail), ("head", tail, head)):
             query = self.generator.queries(tables, anchor, relation, side)  # type: ignore[arg-type]
-            listed = torch.cat([answer[:, None], negatives.candidates[:, :pool]], 1).flatten()
-            found = self.generator.score_gathered(tables, query, starts, listed)
+            rows = torch.cat([answer[:, None], negatives.candidates[:, :pool]], 1)
+            found = self.generator.score_pairs(tables, query, Pairs.from_matrix(rows))
             scores.append(found.view(len(batch), pool + 1))
         chosen = torch.where(replaces_tail[:, None], *scores) / self.config.temperature
         return chosen[:, 0], chosen[:, 1:]

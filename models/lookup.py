@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from harness.index import GraphIndex, Modality, Side
@@ -49,7 +48,6 @@ class Lookup(Model):
     def score_all(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Tensor:
         popularity: Tensor = getattr(self, side)
         scores = popularity[relations]
-        offsets, ids = self.known.to(anchors.device).lookup(anchors, relations, side)
-        row = torch.repeat_interleave(offsets.diff())
-        scores[row, ids] += 1.0
+        answers = self.known.to(anchors.device).lookup(anchors, relations, side)
+        scores[answers.query_ids, answers.indices] += 1.0
         return scores

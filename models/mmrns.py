@@ -15,7 +15,7 @@ from torch.nn.functional import leaky_relu, linear, normalize
 from harness.config.search import between
 from harness.errors import ConfigError
 from harness.index import Side
-from harness.kernels import gated_cosines
+from harness.kernels import Gated, gated_cosines
 from harness.model import STRUCTURE, Model
 from harness.procedure import (
     Learner,
@@ -259,9 +259,8 @@ class MMRNS(Strategy):
         true = torch.zeros(len(anchor), len(pool) + 1, dtype=torch.bool, device=pool.device)
         sides: tuple[tuple[Side, Tensor], ...] = ("tail", side), ("head", ~side)
         for name, mine in sides:
-            offsets, ids = self.known.lookup(anchor[mine], relation[mine], name)
-            asked = mine.nonzero()[:, 0].repeat_interleave(offsets.diff(), output_size=len(ids))
-            true[asked, place[ids]] = True
+            answers = self.known.lookup(anchor[mine], relation[mine], name)
+            true[mine.nonzero()[:, 0][answers.query_ids], place[answers.indices]] = True
         return true[:, :-1]  # the last column is who is not in the pool
 
     def _cosines(self, answer: Tensor, relation: Tensor, pool: Tensor) -> list[Tensor]:
@@ -294,7 +293,8 @@ class MMRNS(Strategy):
             strict=True,
         ):
             logits = net.logits(hidden + some[:, None])
-            parts.append(gated_cosines(mine, mine_logits, group, others, logits, net.gate.bias))
+            left, right = Gated(mine, mine_logits), Gated(others, logits)
+            parts.append(gated_cosines(left, right, group, net.gate.bias))
         return [*found, torch.cat(parts)[order.argsort()]]
 
     def _structure(self, entities: Tensor) -> Tensor:

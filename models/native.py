@@ -12,12 +12,10 @@ from torch import Tensor, nn
 
 from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
-from harness.kernels import tanh_dot
-from harness.kernels.mixed import HIDDEN
-from harness.kernels.reference import compare
+from harness.kernels import HIDDEN, compare, tanh_dot
 from harness.model import (
     Capabilities,
-    Mix,
+    Fusion,
     Model,
     ModelConfig,
     Parts,
@@ -65,7 +63,7 @@ class NativE(Model):
         a_em = w . tanh(e_em),
 
     an entity looks otherwise to each relation. Candidates are mixed while they are scored
-    (``harness.kernels.mixed``), which no table of [relations, entities] has to hold.
+    (``harness.kernels.fusion``), which no table of [relations, entities] has to hold.
 
     The collaborative adversarial training of the paper is a procedure that any model of several
     modalities can be given: ``adversary.kind: wasserstein``. The released scripts fine-tune the
@@ -108,7 +106,7 @@ class NativE(Model):
         parts = rows_of(tables["parts"], anchors).view(len(anchors), len(self.names), -1)
         weights = (rows_of(tables["attention"], anchors) * sharpness[:, None]).softmax(1)
         query = rotate_query(_joined(weights, parts), self._phases(relations), side)
-        term = Term("modulus", query, "parts", mix=Mix("attention", sharpness))
+        term = Term("modulus", query, "parts", fusion=Fusion("attention", sharpness))
         return Query((term,), self.config.margin)
 
     def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:

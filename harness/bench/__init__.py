@@ -1,6 +1,4 @@
-"""Measurements of the harness itself: ``harness bench``.
+"""``harness bench``: time and memory of fusion by size, and of an epoch of each row of a suite.
 
-``ceilings`` says what the machine can do, ``kernel_times`` how near the kernels come to it,
-``peers`` how the whole compares with other libraries on the same data, ``growth`` how its time
-grows with every size, ``quality`` that the fused kernels train as well as the plain definition.
+Measurements of the harness itself are scripts of a checkout (``python -m tests.benchmarks``).
 """

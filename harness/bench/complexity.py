@@ -1,73 +1,83 @@
 """Time and peak memory of the stages of a step while one size grows at a time.
 
-Every round takes all cases in turn, those of equal sizes on the same inputs, so that whatever
-disturbs one disturbs all. Before the first round each case is done once for its memory, which also
-warms it up; of one that takes long this go counts as well, since its code is warm by then.
+Each round runs all cases, those of equal sizes on the same inputs, so that a disturbance reaches
+all of them. Before the first round each case runs once for its memory, which warms it up; the time
+of a slow case counts there too, since smaller sizes have warmed its code up.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 import torch
 
 from harness import kernels, provenance
-from harness.bench.costs import Rates, cost
 from harness.bench.memory import allocated_peak, available
-from harness.bench.stages import Workbench
-from harness.bench.timing import Tell
+from harness.bench.stages import Rates, Workbench, cost
+from harness.bench.timing import OnProgress, Task, silent
 from harness.errors import MachineError
 from harness.plan.complexity import Case, ComplexitySuite
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identified
 
-__all__ = ["QUICK", "SLOW", "Estimate", "described", "measure", "once", "record", "turn", "warm_up"]
+__all__ = [
+    "QUICK",
+    "SLOW",
+    "Estimate",
+    "describe",
+    "fastest",
+    "measure",
+    "record",
+    "run_once",
+    "warm_up",
+]
 
-QUICK, MOST_GOES, TURN = 3.0, 5, 0.2
-"""Below so many seconds a turn begins with a go that does not count, for the first go at a size has
-its memory given to it anew (a second per GiB); then a go is repeated, at most so often, until the
-turn lasts so many seconds."""
+QUICK, MOST_REPEATS, ROUND_SECONDS = 3.0, 5, 0.2
+"""A case below ``QUICK`` seconds has an untimed run in each round, since the first run at a size
+gets fresh memory (a second per GiB), and is repeated up to ``MOST_REPEATS`` times, until its round
+lasts ``ROUND_SECONDS``."""
 SLOW = 5.0
-"""From so many seconds on the first go counts."""
+"""From this many seconds on the warm-up is a measurement too."""
 
 
 class Estimate:
-    """How long a suite takes and how much memory, by the formulas and the device's rates.
+    """Time and memory of a suite, by the formulas and the device's rates.
 
     Attributes:
-        goes: case -> seconds of one go.
-        seconds: of the whole suite.
-        bytes: of its largest case.
+        case_seconds: case -> seconds of one run.
+        seconds: time of the whole suite.
+        bytes: memory of its largest case.
 
     Args:
-        suite: what is measured.
-        rates: of the device.
+        suite: cases to measure.
+        rates: rates of the device.
     """
 
     def __init__(self, suite: ComplexitySuite, rates: Rates) -> None:
-        self.goes = {case: cost(case).seconds(rates) for case in suite.cases}
-        self.turns = {case: _turns(suite, seconds) for case, seconds in self.goes.items()}
-        every = sum(self.units(case) for case in self.goes)
-        least = 2 * sum(self.goes.values())
+        self.case_seconds = {case: cost(case).seconds(rates) for case in suite.cases}
+        self._rounds = {case: _rounds(suite, s) for case, s in self.case_seconds.items()}
+        every = sum(self.all_rounds(case) for case in self.case_seconds)
+        least = 2 * sum(self.case_seconds.values())
         self.seconds = min(every, max(60 * suite.minutes, least))
         self.bytes = max(cost(case).bytes for case in suite.cases)
 
-    def units(self, case: Case) -> float:
-        """Return the seconds of a case in all rounds and the one before them."""
-        return (1 + self.turns[case]) * self.goes[case]
+    def all_rounds(self, case: Case) -> float:
+        """Return the seconds of a case in all rounds and the warm-up."""
+        return (1 + self._rounds[case]) * self.case_seconds[case]
 
     def check_memory(self, device: torch.device) -> None:
-        """Refuse what the machine has no memory for.
+        """Refuse a suite too large for the free memory.
 
         Raises:
             MachineError: the largest case needs more than is free.
         """
         free = available(device)
         if self.bytes > free:
-            largest = max(self.goes, key=lambda case: cost(case).bytes)
+            largest = max(self.case_seconds, key=lambda case: cost(case).bytes)
             raise MachineError(
                 f"{largest.name} at {largest.sizes} needs {self.bytes / 2**30:.1f} GiB, "
                 f"{free / 2**30:.1f} GiB are free; take smaller sizes in the suite"
@@ -77,46 +87,44 @@ class Estimate:
 def measure(
     suite: ComplexitySuite,
     device: torch.device,
-    expected: Estimate,
-    tell: Tell = lambda done, total, text: None,
+    estimate: Estimate,
+    on_progress: OnProgress = silent,
 ) -> tuple[BenchmarkSample, ...]:
     """Measure all cases of a suite.
 
     Args:
-        suite: what is measured.
-        device: where.
-        expected: what it is going to take, for the progress.
-        tell: told of the progress, in hundredths.
+        suite: cases to measure.
+        device: device to measure on.
+        estimate: estimated cost, for the progress.
+        on_progress: progress callback, in hundredths.
 
     Raises:
         MachineError: there is not enough memory.
         ConfigError: a kind of fusion does not exist.
     """
-    expected.check_memory(device)
-    began = time.monotonic()
-    progress = _Progress(expected, tell)
+    estimate.check_memory(device)
+    start = time.monotonic()
+    progress = _Progress(estimate, on_progress)
     peaks: dict[Case, int] = {}
-    last: dict[Case, float] = {}
+    latest: dict[Case, float] = {}
     seconds: dict[Case, list[float]] = {case: [] for case in suite.cases}
-    for bench, members in _benches(suite.cases, device):
-        for case in members:
-            progress.say(case)
-            peaks[case], last[case] = warm_up(bench, case, expected.goes[case])
-            if last[case] >= SLOW:
-                seconds[case].append(last[case])
-            progress.done += expected.goes[case]
+    for bench, cases in _benches(suite.cases, device):
+        for case in cases:
+            with progress.of(case):
+                peaks[case], latest[case] = warm_up(bench, case, estimate.case_seconds[case])
+            if latest[case] >= SLOW:
+                seconds[case].append(latest[case])
     for number in range(suite.rounds):
-        due = [case for case in suite.cases if len(seconds[case]) < _turns(suite, last[case])]
-        end = time.monotonic() - began + sum(_lasts(last[case]) for case in due)
+        due = [case for case in suite.cases if len(seconds[case]) < _rounds(suite, latest[case])]
+        end = time.monotonic() - start + sum(_round_seconds(latest[case]) for case in due)
         if not due or (number and end > 60 * suite.minutes):
             break
-        for bench, members in _benches(due, device):
-            for case in members:
-                progress.say(case)
-                last[case] = turn(bench.work(case), last[case], device)
-                seconds[case].append(last[case])
-                progress.done += expected.goes[case]
-    tell(100, 100, "")
+        for bench, cases in _benches(due, device):
+            for case in cases:
+                with progress.of(case):
+                    latest[case] = fastest(bench.task(case), latest[case], device)
+                seconds[case].append(latest[case])
+    on_progress(100, 100, "")
     return tuple(
         BenchmarkSample(
             stage=case.stage,
@@ -142,67 +150,67 @@ def _benches(
 def record(
     suite: ComplexitySuite, samples: Sequence[BenchmarkSample], device: torch.device
 ) -> BenchmarkRecord:
-    """Return what is kept of a measurement made on this machine."""
+    """Return the record of a measurement on this machine."""
     return identified(
         BenchmarkRecord(
             benchmark_id="none",
             suite=suite.name,
             settings=suite.model_dump(mode="json"),
             samples=tuple(samples),
-            provenance=described(device),
+            provenance=describe(device),
         )
     )
 
 
-def described(device: torch.device) -> dict[str, Any]:
-    """Return what a number was measured on: code, versions, processor, device, threads, kernels."""
+def describe(device: torch.device) -> dict[str, Any]:
+    """Describe code, versions, processor, device, threads and kernels."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return provenance.describe(
-        device=name, threads=torch.get_num_threads(), kernels=kernels.chosen(device.type)
+        device=name, threads=torch.get_num_threads(), kernels=kernels.backend_name(device.type)
     )
 
 
 def warm_up(bench: Workbench, case: Case, expected: float) -> tuple[int, float]:
-    """Return the peak memory of a case, its inputs included, and about how long it takes.
+    """Return the peak memory of a case, inputs included, and its approximate seconds.
 
     Args:
-        bench: of the case's sizes.
-        case: what is done.
-        expected: seconds it may take; what is quick is done twice, for the first go may compile.
+        bench: inputs of the case's sizes.
+        case: stage to run.
+        expected: estimated seconds; a quick case runs twice, since its first run may compile.
     """
-    took: list[float] = []
+    seconds: list[float] = []
     inputs = bench.prepare(case.stage)
 
-    def whole() -> None:
-        took.append(once(bench.work(case), bench.device))
+    def build_and_run() -> None:
+        seconds.append(run_once(bench.task(case), bench.device))
 
-    peak = allocated_peak(whole, bench.device)
+    peak = allocated_peak(build_and_run, bench.device)
     if expected < QUICK:
-        took.append(once(bench.work(case), bench.device))
-    return inputs + peak, min(took)
+        seconds.append(run_once(bench.task(case), bench.device))
+    return inputs + peak, min(seconds)
 
 
-def turn(work: Callable[[], object], last: float, device: torch.device) -> float:
-    """Return the least seconds of the goes of one turn.
+def fastest(task: Task, latest: float, device: torch.device) -> float:
+    """Return the minimum seconds over the repeats of one round.
 
     Args:
-        work: what is timed.
-        last: seconds that a go took the last time.
-        device: where its tensors lie.
+        task: task to time.
+        latest: seconds of its latest run.
+        device: device of its tensors.
     """
-    if last >= QUICK:
-        return once(work, device)
-    once(work, device)
-    return min(once(work, device) for _ in range(_goes(last)))
+    if latest >= QUICK:
+        return run_once(task, device)
+    run_once(task, device)
+    return min(run_once(task, device) for _ in range(_repeats(latest)))
 
 
-def once(work: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds of one go, until an accelerator has finished it."""
+def run_once(task: Task, device: torch.device) -> float:
+    """Return the seconds of one run, until an accelerator has finished it."""
     _synchronise(device)
-    began = time.perf_counter()
-    work()
+    start = time.perf_counter()
+    task()
     _synchronise(device)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def _synchronise(device: torch.device) -> None:
@@ -210,28 +218,30 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _goes(last: float) -> int:
-    return max(1, min(MOST_GOES, int(TURN / last)))
+def _repeats(latest: float) -> int:
+    return max(1, min(MOST_REPEATS, int(ROUND_SECONDS / latest)))
 
 
-def _lasts(last: float) -> float:
-    """Return the seconds of a turn."""
-    return last if last >= QUICK else (1 + _goes(last)) * last
+def _round_seconds(latest: float) -> float:
+    return latest if latest >= QUICK else (1 + _repeats(latest)) * latest
 
 
-def _turns(suite: ComplexitySuite, seconds: float) -> int:
-    """Return how many turns a case has: as long as the suite has patience, one at least."""
-    return min(suite.rounds, max(1, math.ceil(suite.patience / _lasts(seconds))))
+def _rounds(suite: ComplexitySuite, seconds: float) -> int:
+    """Return the rounds of a case: as many as the suite's patience allows, at least one."""
+    return min(suite.rounds, max(1, math.ceil(suite.patience / _round_seconds(seconds))))
 
 
 class _Progress:
-    """Hundredths of the estimated work."""
+    """Progress in hundredths of the estimated time."""
 
-    def __init__(self, expected: Estimate, tell: Tell) -> None:
-        self.total = sum(expected.units(case) for case in expected.goes)
-        self.done = 0.0
-        self._tell = tell
+    def __init__(self, estimate: Estimate, on_progress: OnProgress) -> None:
+        self._estimate, self._on_progress = estimate, on_progress
+        self._total = sum(estimate.all_rounds(case) for case in estimate.case_seconds)
+        self._done = 0.0
 
-    def say(self, case: Case) -> None:
-        share = min(0.99, self.done / self.total)
-        self._tell(int(100 * share), 100, str(case))
+    @contextlib.contextmanager
+    def of(self, case: Case) -> Iterator[None]:
+        """Report a case while it runs."""
+        self._on_progress(int(100 * min(0.99, self._done / self._total)), 100, str(case))
+        yield
+        self._done += self._estimate.case_seconds[case]

@@ -1,21 +1,20 @@
-"""An epoch of each row of a suite beside the least that it needs.
+"""Time of an epoch of each row of a suite beside the minimum that its operations need.
 
-Products of matrices are counted as a step does them, forward and backward, and take the time that
-the machine takes for as many in one large product. Comparisons with negatives, which fused kernels
-make at the speed of memory and of square roots, are measured alone, on random vectors.
+Matrix products are counted while a step computes them, forward and backward, and converted to time
+by the rate of one large product on the same machine. Comparisons with negatives, which the fused
+kernels compute at the speed of memory and of square roots, are timed alone, on random vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from harness.bench import kernel_times
-from harness.bench.fused import SIDE, product
+from harness.bench.kernel_calls import Sizes, kernel_calls, random_table
 from harness.bench.text import note, short, table
-from harness.bench.timing import Spread, Tell, interleaved
+from harness.bench.timing import OnProgress, Spread, Task, interleaved, silent
 
 if TYPE_CHECKING:
     from harness.index import Modality
@@ -23,28 +22,30 @@ if TYPE_CHECKING:
     from harness.plan.expand import PlannedRun
     from harness.plan.spec import RunSpec
 
+__all__ = ["SIDE", "Epoch", "epochs_text", "measure", "square_product", "trainable_runs"]
+
 Shape = tuple[int, ...]
 
-__all__ = ["Epoch", "epochs_text", "measure", "trained"]
-
-LABEL = 15
-"""Columns that the label of a row may take; a longer one goes on below."""
+LABEL_WIDTH = 15
+"""Columns of a row's label; a longer label is wrapped."""
+SIDE = 4096
+"""Rows and columns of the matrices whose product gives the machine's rate."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What was measured of a row.
+    """Measured step of a row.
 
     Attributes:
-        label: of the row.
-        dataset: that it is trained on.
-        features: feature set that it was given.
-        precision: of its products.
-        seconds: of a step.
-        steps: in an epoch.
-        products: operations of a step in products of matrices.
-        rate: operations per second of matrix products at the precision.
-        comparisons: seconds that the comparisons of a step take alone, forward and backward.
+        label: label of the row.
+        dataset: training dataset.
+        features: feature set of the row.
+        precision: precision of matrix products.
+        seconds: time of a step.
+        steps: steps per epoch.
+        products: operations of a step in matrix products.
+        rate: operations per second of a large matrix product at this precision.
+        comparisons: time of a step's comparisons alone, forward and backward.
     """
 
     label: str
@@ -64,17 +65,17 @@ class Epoch:
 
     @property
     def least(self) -> float:
-        """Seconds of the products at the rate, and of the comparisons."""
+        """Minimum seconds of a step: its products at the machine's rate, and its comparisons."""
         return self.products / self.rate.median + self.comparisons.median
 
     @property
     def ratio(self) -> float:
-        """Time over the least."""
+        """Time of a step over its minimum."""
         return self.seconds.median / self.least
 
 
-def trained(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
-    """Return the runs that learn, of each row on each dataset the one with the first seed."""
+def trainable_runs(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
+    """Return the first run of each trainable row on each dataset."""
     from harness.model import MODELS
 
     first: dict[tuple[str, str, str], PlannedRun] = {}
@@ -85,24 +86,22 @@ def trained(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
 
 
 def measure(
-    runs: Sequence[PlannedRun],
-    rounds: int = 3,
-    tell: Tell = lambda done, total, text: None,
+    runs: Sequence[PlannedRun], rounds: int = 3, on_progress: OnProgress = silent
 ) -> Iterator[Epoch]:
-    """Yield what a step of each run takes; each is timed in turn with a product of matrices.
+    """Time a step of each run, interleaved with a large matrix product.
 
     Args:
-        runs: trainable ones; their features are encoded where they are not yet.
-        rounds: measured goes of each.
-        tell: told of the progress.
+        runs: trainable runs; missing features are encoded first.
+        rounds: measured repeats of each step.
+        on_progress: progress callback.
 
     Raises:
-        HarnessError: a model or its data cannot be had.
+        HarnessError: a model or its data is not available.
     """
-    for place, run in enumerate(runs):
-        tell(place, len(runs), f"{run.label} on {run.spec.data.dataset}")
+    for position, run in enumerate(runs):
+        on_progress(position, len(runs), f"{run.label} on {run.spec.data.dataset}")
         yield _epoch(run, rounds)
-    tell(len(runs), len(runs), "")
+    on_progress(len(runs), len(runs), "")
 
 
 def _epoch(run: PlannedRun, rounds: int) -> Epoch:
@@ -110,11 +109,11 @@ def _epoch(run: PlannedRun, rounds: int) -> Epoch:
 
     spec = run.spec
     step, rows, comparisons = _training(spec)
-    works = {"step": step, "product": product(spec.training.precision)}
+    tasks = {"step": step, "product": square_product(spec.training.precision)}
     if comparisons:
-        works["comparisons"] = lambda: [part() for part in comparisons]
-    products = _products_of(step)
-    seconds = interleaved(works, rounds)
+        tasks["comparisons"] = lambda: [compare() for compare in comparisons]
+    products = _count_products(step)
+    seconds = interleaved(tasks, rounds)
     return Epoch(
         run.label,
         spec.data.dataset,
@@ -128,7 +127,17 @@ def _epoch(run: PlannedRun, rounds: int) -> Epoch:
     )
 
 
-def _training(spec: RunSpec) -> tuple[Callable[[], object], int, list[Callable[[], object]]]:
+def square_product(precision: str) -> Task:
+    """Return a product of two ``SIDE`` x ``SIDE`` matrices at a precision."""
+    import torch
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(SIDE, SIDE, generator=generator).to(dtype) for _ in range(2))
+    return lambda: left @ right
+
+
+def _training(spec: RunSpec) -> tuple[Task, int, list[Task]]:
     """Return a step on the first batch, the rows of an epoch, and the comparisons of the step."""
     import torch
 
@@ -156,71 +165,80 @@ def _training(spec: RunSpec) -> tuple[Callable[[], object], int, list[Callable[[
 
 def _comparisons(
     spec: RunSpec, modalities: Mapping[str, Modality], entities: int, positives: int
-) -> list[Callable[[], object]]:
-    """Return what compares with each table of a model's score, and takes the gradients of that.
+) -> list[Task]:
+    """Return the kernel calls of a step: comparisons with each table of the score, and gradients.
 
-    Nothing does in a loss against all entities: its products are counted as they are done.
+    A loss against all entities has none, since its scores are counted as matrix products.
     """
     if spec.objective.against_all:
         return []
-    found: list[Callable[[], object]] = []
+    calls: list[Task] = []
     for op, width in _terms(spec, modalities):
-        sizes = kernel_times.Sizes(positives, spec.negatives.count, entities, width, ranked=1)
-        parts = kernel_times.works(op, kernel_times.table_of(sizes), sizes)
-        found += [part for name, part in parts.items() if name != "ranking"]
-    return found
+        sizes = Sizes(positives, spec.negatives.count, entities, width, ranked=1)
+        kernels = kernel_calls(op, random_table(sizes), sizes)
+        calls += [call for name, call in kernels.items() if name != "ranking"]
+    return calls
 
 
 def _terms(spec: RunSpec, modalities: Mapping[str, Modality]) -> tuple[tuple[Op, int], ...]:
     """Return comparison and width of each term of a model's score."""
-    from harness.plan.profile import FeatureSize, profile_model
+    import torch
+
+    from harness.plan.memory import FeatureSize, small_model
 
     sizes = {name: FeatureSize.of(modality) for name, modality in modalities.items()}
-    return profile_model(spec.model, sizes, timed=False).terms
+    model = small_model(spec.model, sizes, entities=64, relations=4)
+    if not model.decomposable:
+        return ()
+    tables, heads = model.encode(), torch.arange(64)
+    terms = model.queries(tables, heads, heads % 4, "tail").terms
+    # Mixing a candidate takes as long as comparing its parts.
+    widths = (tables[t.table].shape[1] if t.fusion else t.query.shape[-1] for t in terms)
+    return tuple((term.op, width) for term, width in zip(terms, widths, strict=True))
 
 
-def _products_of(step: Callable[[], object]) -> float:
-    """Return the operations of the products of matrices in a step, which is taken."""
+def _count_products(step: Task) -> float:
+    """Take a step and return the operations of its matrix products."""
     from unittest.mock import patch
 
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from harness.kernels import reference
+    from harness.kernels import gated_cosines
 
-    # A product that is added in place is none of those that torch knows to count.
-    in_place = {torch.ops.aten.addmm_: _added_product}
-    # Those within a fused kernel are seen in its definition. Comparisons are measured, not counted.
+    # torch does not count products that are added in place.
+    in_place = {torch.ops.aten.addmm_: _in_place_flops}
+    # Products inside a fused kernel are visible in its reference only.
     with (
-        patch("harness.kernels.cpu.gated_cosines", reference.gated_cosines),
+        patch.dict(gated_cosines.versions, numba=gated_cosines.reference),
         FlopCounterMode(display=False, custom_mapping=in_place) as counter,
     ):
         step()
     return float(counter.get_total_flops())
 
 
-def _added_product(total: Shape, left: Shape, right: Shape, **_: object) -> int:
-    """Return the operations of total += left @ right, of matrices of these shapes."""
+def _in_place_flops(total: Shape, left: Shape, right: Shape, **_: object) -> int:
+    """Return the operations of total += left @ right, from the shapes."""
     return 2 * left[0] * left[1] * right[1]
 
 
 def epochs_text(epochs: Sequence[Epoch]) -> str:
-    """Return the rows beside the time of their operations."""
+    """Format a line per row."""
     headers = ["row", "dataset", "", "s/step", "s/epoch", "GFLOP", "comp.", "least", "ratio"]
     rows = []
     for one in epochs:
-        first, *more = wrap(one.label, LABEL)
+        first, *more = wrap(one.label, LABEL_WIDTH)
         numbers = [one.seconds.median, one.epoch, one.products / 1e9, one.comparisons.median]
         values = [*map(short, [*numbers, one.least]), f"{one.ratio:.2f}"]
         rows.append([first, one.dataset, one.precision, *values])
         rows += [[line, *[""] * (len(headers) - 1)] for line in more]
     rates = {one.precision: short(one.rate.median / 1e9) for one in epochs}
-    explained = (
-        "GFLOP: of a step, in products of matrices, forward and backward. comp.: seconds that "
-        "its comparisons with negatives take alone, forward and backward, on random vectors; they "
-        "are bound by memory and square roots (`harness bench kernels`). least: these seconds and "
-        f"GFLOP / rate, the rate that of products of matrices {SIDE} x {SIDE} in the same minute "
+    legend = (
+        "GFLOP: matrix products of a step, forward and backward. comp.: seconds of the comparisons "
+        "with negatives alone, forward and backward, on random vectors; they are bound by memory "
+        "and square roots. least: comp. + GFLOP / rate, with the rate of products of "
+        f"{SIDE} x {SIDE} matrices in the same minute "
         f"({', '.join(f'{rate} GFLOP/s in {name}' for name, rate in rates.items())}). ratio: "
         "s/step / least."
     )
-    return "\n".join([table(headers, rows, left=3), "", note(explained)])
+    return "\n".join([table(headers, rows, left=3), "", note(legend)])

@@ -1,4 +1,4 @@
-"""How time grows with a size: the exponent of a power law and how sure it is."""
+"""Exponent of time in a size, as a power law, with its confidence interval."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Exponent:
     """``time ~ size ** value``.
 
     Attributes:
-        value: least squares on logarithms; 1 is linear, less means that a fixed cost is still felt.
+        value: least squares on logarithms; 1 is linear; less shows a fixed cost.
         low, high: its confidence interval.
     """
 
@@ -24,9 +24,9 @@ class Exponent:
 
 
 def upper_half(sizes: Sequence[float]) -> list[float]:
-    """Return the larger half of the sizes (of an odd number the middle one too), ascending.
+    """Return the larger half of the sizes (with the middle of an odd number), ascending.
 
-    Small sizes measure what a call costs whatever its size.
+    Small sizes measure the fixed cost of a call.
     """
     ordered = sorted(set(sizes))
     return ordered[len(ordered) // 2 :]
@@ -42,8 +42,8 @@ def fit(
 
     Args:
         seconds: size -> repeated times, positive.
-        confidence: of the interval.
-        upper: whether the smaller half is left out.
+        confidence: level of the interval.
+        upper: leave out the smaller half.
 
     Raises:
         ValueError: fewer than two sizes, or fewer than three points, are left.

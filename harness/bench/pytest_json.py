@@ -1,7 +1,7 @@
-"""Results of pytest-benchmark as a measurement of the store.
+"""Import of measurements: results of pytest-benchmark become a record of the store.
 
-``tests/benchmarks/conftest.py`` leaves with each benchmark what was measured (``extra_info``), and
-with the file the suite and the machine (``machine_info``).
+``tests/benchmarks/conftest.py`` adds the case to each benchmark (``extra_info``), and the suite and
+the machine to the file (``machine_info``).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from harness.store.rows import first_problem
 __all__ = ["KEY", "read_measurement"]
 
 KEY = "harness"
-"""What the harness adds to pytest-benchmark's JSON stands under this key."""
+"""Key of the harness's additions to pytest-benchmark's JSON."""
 
 
 def read_measurement(path: Path) -> BenchmarkRecord:
-    """Read what ``harness bench complexity --json`` or ``pytest --benchmark-json`` wrote.
+    """Read a file of ``harness bench complexity --json`` or ``pytest --benchmark-json``.
 
     Raises:
         StoreError: the file is neither, or no benchmark in it has sizes.
@@ -55,7 +55,7 @@ def read_measurement(path: Path) -> BenchmarkRecord:
 
 
 def _from_pytest(content: Mapping[str, Any]) -> BenchmarkRecord:
-    """Put the turns of each case together; benchmarks without sizes are left out."""
+    """Merge the rounds of each case; benchmarks without sizes are skipped."""
     merged: dict[str, dict[str, Any]] = {}
     for benchmark in content["benchmarks"]:
         case = benchmark["extra_info"].get(KEY)

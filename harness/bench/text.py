@@ -1,30 +1,42 @@
-"""What the measurements look like: tables of 80 columns, notes, and a file for machines."""
+"""Output of measurements: tables of 80 columns, notes, progress, and JSON files."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.store.files import write_whole
 
 if TYPE_CHECKING:
-    from harness.bench.timing import Spread
+    from harness.bench.timing import OnProgress, Spread
 
-__all__ = ["WIDTH", "between", "machine", "machine_text", "note", "short", "table", "write_json"]
+__all__ = [
+    "WIDTH",
+    "between",
+    "machine",
+    "machine_text",
+    "note",
+    "progress",
+    "short",
+    "table",
+    "write_json",
+]
 
 WIDTH = 80
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a table of texts.
+    """Lay out a table of texts.
 
     Args:
-        headers: of the columns.
+        headers: one text per column.
         rows: one text per column.
-        left: this many leading columns are aligned to the left, the others to the right.
+        left: number of leading columns aligned to the left; the others are aligned to the right.
     """
     columns = list(zip(headers, *rows, strict=True))
     widths = [max(len(text) for text in column) for column in columns]
@@ -41,7 +53,7 @@ def _line(texts: Sequence[str], widths: Sequence[int], left: int) -> str:
 
 
 def short(value: float) -> str:
-    """Return three significant digits, without an exponent: 0.0123, 1.23, 12.3, 123, 1,234."""
+    """Format three significant digits without an exponent: 0.0123, 1.23, 12.3, 123, 1,234."""
     if abs(value) >= 99.95:
         return f"{value:,.0f}"
     for limit, digits in ((9.995, 1), (0.9995, 2), (0.09995, 3)):
@@ -51,20 +63,20 @@ def short(value: float) -> str:
 
 
 def between(spread: Spread, unit: float = 1.0) -> str:
-    """Return "range" in ``unit``s."""
+    """Format minimum and maximum as "low-high", in ``unit``s."""
     return f"{short(spread.low / unit)}-{short(spread.high / unit)}"
 
 
 def note(text: str) -> str:
-    """Return a paragraph wrapped to the width."""
+    """Wrap a paragraph."""
     return textwrap.fill(" ".join(text.split()), WIDTH)
 
 
 def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what a number was measured on: code, versions, processor, threads, kernels.
+    """Describe code, versions, processor, threads and kernels.
 
     Args:
-        packages: versions of these are added, where they are installed.
+        packages: further packages whose versions are added where they are installed.
     """
     from importlib.metadata import PackageNotFoundError, version
 
@@ -72,33 +84,68 @@ def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
 
     from harness import kernels, provenance
 
-    found = provenance.describe(
-        device="cpu", threads=torch.get_num_threads(), kernels=kernels.chosen("cpu")
+    description = provenance.describe(
+        device="cpu", threads=torch.get_num_threads(), kernels=kernels.backend_name("cpu")
     )
-    versions = dict(found["versions"])
+    versions = dict(description["versions"])
     for package in packages:
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {**found, "versions": versions}
+    return {**description, "versions": versions}
 
 
-def machine_text(found: Mapping[str, Any]) -> str:
-    """Return the machine in a line or two for people."""
-    box, versions = found["machine"], found["versions"]
-    named = ", ".join(f"{name} {value}" for name, value in versions.items())
-    threads = found["threads"]
+def machine_text(description: Mapping[str, Any]) -> str:
+    """Format the description of a machine in a line or two."""
+    box, threads = description["machine"], description["threads"]
+    versions = ", ".join(f"{name} {value}" for name, value in description["versions"].items())
     return note(
         f"{box['processor']}, {box['cores']} cores, {threads} "
-        f"{'thread' if threads == 1 else 'threads'}; {named}; kernels: {found['kernels']}"
+        f"{'thread' if threads == 1 else 'threads'}; {versions}; kernels: {description['kernels']}"
     )
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a result for machines.
+    """Write a result as JSON.
 
     Raises:
         MachineError: the file cannot be written.
     """
     write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[OnProgress]:
+    """Show progress on stderr: a bar on a terminal, elsewhere a line every 20 seconds."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from harness.screen import SafeConsole
+
+    console = SafeConsole(stderr=True)
+    if not console.is_terminal:
+        yield _progress_lines()
+        return
+    columns = (
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1)
+        yield lambda done, total, text: bar.update(
+            task, completed=done, total=total, description=text
+        )
+
+
+def _progress_lines(interval: float = 20.0) -> OnProgress:
+    import typer
+
+    printed = time.monotonic()
+
+    def on_progress(done: int, total: int, text: str) -> None:
+        nonlocal printed
+        if time.monotonic() - printed > interval:
+            printed = time.monotonic()
+            typer.echo(f"{done}/{total} {text}", err=True)
+
+    return on_progress

@@ -1,4 +1,4 @@
-"""Times of things that are measured side by side, so that whatever disturbs one disturbs all."""
+"""Times of tasks measured side by side, so that a disturbance reaches all of them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Spread", "Tell", "interleaved"]
+__all__ = ["OnProgress", "Spread", "Task", "interleaved", "silent"]
 
-Tell = Callable[[int, int, str], None]
-"""Progress: steps done, steps in all, what is being done."""
+Task = Callable[[], object]
+"""A piece of work to be timed."""
+OnProgress = Callable[[int, int, str], None]
+"""Progress callback: steps done, steps in all, description of the step that starts."""
+
+
+def silent(done: int, total: int, text: str) -> None:
+    """Show no progress."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Least, middle and largest of repeated measurements, in one unit."""
+    """Minimum, median and maximum of repeated measurements, in one unit."""
 
     low: float
     median: float
@@ -27,37 +33,37 @@ class Spread:
         return cls(min(values), statistics.median(values), max(values))
 
     def rate(self, amount: float) -> Spread:
-        """Return the spread of ``amount`` per second, of times in seconds."""
+        """Convert times in seconds to rates of ``amount`` per second."""
         return Spread(amount / self.high, amount / self.median, amount / self.low)
 
 
 def interleaved(
-    works: Mapping[str, Callable[[], object]],
+    tasks: Mapping[str, Task],
     rounds: int,
-    tell: Tell = lambda done, total, text: None,
+    on_progress: OnProgress = silent,
     *,
     again: bool = False,
 ) -> dict[str, Spread]:
-    """Return the seconds of each work; every round does each once, after one to warm up.
+    """Time each task once per round, after one round of warm-up; return seconds by task.
 
     Args:
-        works: name -> what to time.
-        rounds: measured goes of each.
-        tell: told of the progress.
-        again: in each round do each once untimed first, so that none finds the caches as another
-            one left them; for works of milliseconds.
+        tasks: name -> task.
+        rounds: measured repeats of each task.
+        on_progress: progress callback.
+        again: run each task once untimed before its timed run, so that no measurement inherits
+            another's cache state; for tasks of milliseconds.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    steps = (rounds + 1) * len(works)
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    steps = (rounds + 1) * len(tasks)
     for number in range(rounds + 1):
-        for place, (name, work) in enumerate(works.items()):
-            tell(number * len(works) + place, steps, name)
+        for position, (name, task) in enumerate(tasks.items()):
+            on_progress(number * len(tasks) + position, steps, name)
             if again and number:
-                work()
-            began = time.perf_counter()
-            work()
-            took = time.perf_counter() - began
+                task()
+            start = time.perf_counter()
+            task()
+            elapsed = time.perf_counter() - start
             if number:
-                seconds[name].append(took)
-    tell(steps, steps, "")
-    return {name: Spread.of(values) for name, values in seconds.items()}
+                seconds[name].append(elapsed)
+    on_progress(steps, steps, "")
+    return {name: Spread.of(times) for name, times in seconds.items()}

@@ -88,11 +88,10 @@ def _without_model(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _results(subject: Subject) -> Iterator[Result]:
     """Run the checks; what is under way is shown where stderr is a terminal."""
-    from rich.console import Console
-
     from harness.contract import CHECKS, examine
+    from harness.screen import SafeConsole
 
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     status = console.status("") if console.is_terminal else contextlib.nullcontext()
     results = examine(subject, CHECKS)
     with status as shown:

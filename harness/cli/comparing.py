@@ -66,10 +66,11 @@ class _Bar:
 
 
 def _progress() -> Progress:
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    console = Console(stderr=True)
+    from harness.screen import SafeConsole
+
+    console = SafeConsole(stderr=True)
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),

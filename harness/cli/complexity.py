@@ -1,4 +1,4 @@
-"""``harness bench complexity``, which ``harness run suites/complexity.yaml`` is too."""
+"""Shared by ``harness bench complexity`` and ``harness run suites/complexity.yaml``."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def run_complexity(
     dry_run: bool = False,
     json_: Path | None = None,
 ) -> None:
-    """Measure a suite of stages, keep the measurement and print its table.
+    """Measure a suite of stages, store the measurement and print its table.
 
     Args:
-        file: the suite.
-        results: the results folder.
-        device: where: "auto", "cpu", "cuda", "cuda:0".
-        threads: of the processor; 0: as many as torch takes.
-        dry_run: say how long it takes and how much memory, and measure nothing.
-        json_: gets the measurement too.
+        file: suite file.
+        results: results folder.
+        device: "auto", "cpu", "cuda" or "cuda:0".
+        threads: CPU threads; 0: torch's default.
+        dry_run: print the estimated time and memory, and measure nothing.
+        json_: further file for the measurement.
     """
     from harness.bench.memory import ask_for_huge_pages
     from harness.plan.complexity import load_complexity
@@ -41,24 +41,23 @@ def run_complexity(
     import torch
 
     from harness.bench import complexity as bench
-    from harness.bench.costs import measure_rates
-    from harness.bench.text import write_json
-    from harness.cli.bench import progress
+    from harness.bench.stages import measure_rates
+    from harness.bench.text import progress, write_json
     from harness.pipeline import resolve_device
     from harness.store import DATABASE, open_store
 
     torch.set_num_threads(threads or torch.get_num_threads())
-    place = resolve_device(device)
-    expected = bench.Estimate(suite, measure_rates(place))
+    unit = resolve_device(device)
+    estimate = bench.Estimate(suite, measure_rates(unit))
     typer.echo(
-        f"{suite.name}: {len(expected.goes)} cases, about {expected.seconds / 60:.0f} min "
-        f"on {place} with {torch.get_num_threads()} threads, {expected.bytes / 2**30:.1f} GiB",
+        f"{suite.name}: {len(estimate.case_seconds)} cases, about {estimate.seconds / 60:.0f} min "
+        f"on {unit} with {torch.get_num_threads()} threads, {estimate.bytes / 2**30:.1f} GiB",
         err=True,
     )
     if dry_run:
         return
-    with contextlib.closing(open_store(results / DATABASE)) as store, progress() as tell:
-        record = bench.record(suite, bench.measure(suite, place, expected, tell), place)
+    with contextlib.closing(open_store(results / DATABASE)) as store, progress() as on_progress:
+        record = bench.record(suite, bench.measure(suite, unit, estimate, on_progress), unit)
         store.add_benchmark(record)
     if json_:
         write_json(json_, record.model_dump(mode="json"))
@@ -66,7 +65,7 @@ def run_complexity(
 
 
 def import_measurements(files: list[Path], results: Path) -> None:
-    """Add measurements that another process, or pytest-benchmark, wrote; the last is shown."""
+    """Add measurements from files of another process or of pytest-benchmark."""
     from harness.bench.pytest_json import read_measurement
     from harness.store import DATABASE, open_store
 
@@ -83,7 +82,7 @@ def import_measurements(files: list[Path], results: Path) -> None:
 
 
 def _show(record: BenchmarkRecord) -> None:
-    """Print the table of a measurement: the first definition's that shows its suite."""
+    """Print the table of a measurement, by the first definition of its suite."""
     from harness.report.query import measurement_tables
     from harness.report.render import render_all
 

@@ -316,10 +316,10 @@ def _print_card(entry: DatasetSource, notes: Sequence[str]) -> None:
 
 
 def _console() -> Any:
-    from rich.console import Console
+    from harness.screen import SafeConsole
 
     # No markup: a licence or a name may hold square brackets.
-    return Console(markup=False, highlight=False, emoji=False)
+    return SafeConsole()
 
 
 def _progress(line: str) -> None:

@@ -27,11 +27,14 @@ app = typer.Typer(no_args_is_help=True)
 
 
 @contextlib.contextmanager
-def opened(results: Path | None, *, create: bool = False) -> Iterator[SqlStore]:
-    """Open the result database for one command."""
+def opened(
+    results: Path | None, *, write: bool = False, create: bool = False
+) -> Iterator[SqlStore]:
+    """Open the result database for one command; to read it unless something else is said."""
     from harness.store import DATABASE, open_store
 
-    with contextlib.closing(open_store(home(results) / DATABASE, create=create)) as store:
+    store = open_store(home(results) / DATABASE, create=create, write=write)
+    with contextlib.closing(store):
         yield store
 
 
@@ -94,14 +97,18 @@ def merge(
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add the records and suites of another database; never replaces a result."""
-    from harness.store import ingest, open_store
+    """Add the records and suites of another database; never replaces a result.
+
+    Nothing is added when a record cannot be read or cannot be true (exit code 4).
+    """
+    from harness import exchange
+    from harness.store import open_store
 
     with (
-        contextlib.closing(open_store(other, create=False)) as source,
+        contextlib.closing(open_store(other, create=False, write=False)) as source,
         opened(results, create=True) as store,
     ):
-        taken = ingest.merge(store, source)
+        taken = exchange.merge(store, source)
         prepare(store, home(results))
         _tell(store, taken, str(other), as_json)
 
@@ -114,7 +121,7 @@ def check(results: Home = None, as_json: AsJson = False) -> None:
     """
     from harness import audit
     from harness.evaluation import shadow
-    from harness.store.files import RANKS
+    from harness.store.files import RANKS, run_ids, unreadable_records
 
     runs = home(results) / "runs"
     with opened(results) as store:
@@ -127,7 +134,7 @@ def check(results: Home = None, as_json: AsJson = False) -> None:
                 sealed = audit.sealed_problems(record, own / shadow.FOLDER, own / RANKS)
                 return audit.problems(record, own / RANKS) + sealed
 
-            problems = store.check(look)
+            problems = [*store.check(look), *unreadable_records(runs, run_ids(runs)).values()]
     without = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
     if as_json:
         found = {"runs": len(ids), "without_ranks": without, "problems": list(problems)}
@@ -148,10 +155,11 @@ def check(results: Home = None, as_json: AsJson = False) -> None:
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[Callable[[], None]]:
     """Show on a terminal how many of the runs were looked at."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    from harness.screen import SafeConsole
+
+    console = SafeConsole(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("runs", total=total)
         yield lambda: bar.advance(task)

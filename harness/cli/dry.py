@@ -1,7 +1,6 @@
-"""``harness run --dry-run``: the plan with an estimate of time and memory.
+"""``harness run --dry-run``: the plan with the time and memory of its runs.
 
-Nothing is encoded, no database is needed, and nothing is written but the machine's rates in the
-cache.
+Nothing is encoded, no database is needed, and nothing is written but what ``--probe`` measures.
 """
 
 from __future__ import annotations
@@ -11,50 +10,70 @@ import math
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from harness.cli.fitting import Need, readable_size, shortage
-from harness.environment import cache_folder
+from harness.cli.fitting import MemoryNeed, readable_size, shortage
 
 if TYPE_CHECKING:
-    from harness.plan.budget import Budget
-    from harness.plan.estimator import Estimator
+    from harness.costs import Cost, CostTable
     from harness.plan.expand import Plan, PlannedRun
-    from harness.plan.machine import Machine
+    from harness.plan.memory import MemoryBound
     from harness.plan.search import Search
-    from harness.plan.spec import DataSpec
+    from harness.plan.spec import DataSpec, RunSpec
     from harness.plan.suite import Suite
     from harness.store.records import Status
 
 __all__ = [
-    "Line",
-    "Measured",
-    "State",
-    "accuracy",
+    "DryRunOptions",
+    "PlanProgress",
+    "PlanRow",
     "describe",
     "duration",
-    "lines_of",
-    "measured",
+    "open_costs",
+    "probe",
     "show",
     "show_study",
 ]
 
 WIDTH = 80
+PROBE_HINT = "unknown: --probe trains these rows for two epochs and keeps time and memory."
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of the table: the runs of a row on a dataset, which differ in their seed alone.
+class DryRunOptions:
+    """Options of a dry run, as for the runs themselves.
 
     Attributes:
-        label, dataset, features: the cell.
-        seeds: of its runs.
-        runs: the run of each seed, as JSON; equal runs of two lines are executed once.
+        device: "auto", "cpu", "cuda", ...
+        threads: CPU threads of each run; 0 for all cores.
+        workers: runs at the same time.
+        probe: whether rows of unknown cost are measured first.
+        model_folders: folders with models of the user's own.
+    """
+
+    device: str = "auto"
+    threads: int = 0
+    workers: int = 1
+    probe: bool = False
+    model_folders: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """The runs of a row on a dataset, which differ only in their seed.
+
+    Attributes:
+        label, dataset, features: the cells.
+        seeds: seeds of its runs.
+        runs: the run of each seed, as JSON; equal runs of two rows are executed once.
         epochs: at most; None for models that are not trained.
-        budget: of each run, or why there is no estimate.
+        seconds: time of each run at most; None where nothing comparable was measured.
+        cost: measurement that ``seconds`` is from.
+        bound: lower bound of the memory, or why the model cannot be built.
     """
 
     label: str
@@ -63,32 +82,43 @@ class Line:
     seeds: tuple[int, ...]
     runs: tuple[str, ...]
     epochs: int | None
-    budget: Budget | str
+    seconds: float | None
+    cost: Cost | None
+    bound: MemoryBound | str
+
+    @property
+    def memory(self) -> float:
+        """Bytes: measured, else the lower bound."""
+        size = 0.0 if isinstance(self.bound, str) else self.bound.size
+        return max(size, self.cost.memory) if self.cost else size
 
 
 @dataclass(frozen=True)
-class State:
-    """What earlier commands left of a plan; its runs as JSON.
+class PlanProgress:
+    """Runs of a plan, as JSON, that earlier commands executed.
 
     Attributes:
-        finished: they are not run again.
-        failed: they are run again with ``--retry-failed`` only.
-        unknown: their features are not encoded yet, so what they are is not known in full, and
-            neither is whether they are finished.
+        finished: runs that are not executed again.
+        failed: runs that are executed again only with ``--retry-failed``.
+        unknown: runs whose features are not encoded yet, which leaves their ids unknown.
     """
 
     finished: frozenset[str] = frozenset()
     failed: frozenset[str] = frozenset()
     unknown: frozenset[str] = frozenset()
 
+    def pending(self, runs: Sequence[str]) -> list[str]:
+        """Return the runs that a command would execute."""
+        return [run for run in runs if run not in self.finished | self.failed]
 
-def show(plan: Plan, home: Path, *, device: str, threads: int, workers: int) -> None:
+
+def show(plan: Plan, home: Path, options: DryRunOptions) -> None:
     """Print the plan and what it takes at most.
 
     Args:
         plan: what to run.
         home: results folder; it need not exist.
-        device, threads, workers: as for the run itself; threads 0 is all cores.
+        options: see there.
 
     Raises:
         MissingDataError: no dataset of the plan is on this machine.
@@ -96,11 +126,11 @@ def show(plan: Plan, home: Path, *, device: str, threads: int, workers: int) -> 
     """
     from harness.plan.expand import without_missing
 
-    estimate, busy, limit = _measured(device, threads, workers)
-    plan = without_missing(plan, _at_hand)
-    state = _state(plan, home)
-    lines = lines_of(plan, estimate)
-    print(describe(plan, lines, state, workers=workers, busy=busy, limit=limit))
+    costs = open_costs(home, options)
+    plan = without_missing(plan, _digests)
+    progress = _progress(plan, home)
+    rows = _rows(plan.runs, costs, progress, options)
+    print(describe(plan, rows, progress, workers=options.workers, limit=_limit(options)))
 
 
 def show_study(
@@ -108,11 +138,8 @@ def show_study(
     overrides: Mapping[str, Any],
     plan: Plan,
     home: Path,
-    *,
-    trials: int | None,
-    device: str,
-    threads: int,
-    workers: int,
+    options: DryRunOptions,
+    trials: int | None = None,
 ) -> None:
     """Print the searches of a study and what they take at most.
 
@@ -120,8 +147,8 @@ def show_study(
         suite, overrides: as for ``searches``.
         plan: what is searched.
         home: results folder; it need not exist.
+        options: see there.
         trials: in place of the suite's number.
-        device, threads, workers: as for ``show``.
 
     Raises:
         ConfigError, MissingDataError, StoreError: as ``searches`` and ``show``.
@@ -129,19 +156,21 @@ def show_study(
     from harness.plan.expand import without_missing
     from harness.plan.search import searches
 
-    estimate, busy, limit = _measured(device, threads, workers)
-    here = without_missing(plan, _at_hand)
-    found, idle = searches(suite, overrides, here)
-    runs, finished = zip(*(_trials(search, here, home, trials) for search in found), strict=True)
-    lines = [
-        replace(line, runs=keys)
-        for search, keys in zip(found, runs, strict=True)
-        for line in lines_of(replace(here, runs=search.base), estimate)
+    costs = open_costs(home, options)
+    available = without_missing(plan, _digests)
+    studied, unsearched = searches(suite, overrides, available)
+    trial_runs, finished = zip(
+        *(_trials(search, available, home, trials) for search in studied), strict=True
+    )
+    progress = PlanProgress(finished=frozenset().union(*finished))
+    rows = [
+        replace(row, runs=runs)
+        for search, runs in zip(studied, trial_runs, strict=True)
+        for row in _rows(search.base, costs, PlanProgress(), options)
     ]
-    state = State(finished=frozenset().union(*finished))
-    left_out = replace(here, excluded=(*here.excluded, *idle))
-    print(describe(left_out, lines, state, workers=workers, busy=busy, limit=limit))
-    print("\n".join(["", *(_space(search, trials) for search in found), *_STUDY_NOTES]))
+    reduced = replace(available, excluded=(*available.excluded, *unsearched))
+    print(describe(reduced, rows, progress, workers=options.workers, limit=_limit(options)))
+    print("\n".join(["", *(_space(search, trials) for search in studied), *_STUDY_NOTES]))
 
 
 _STUDY_NOTES = (
@@ -150,247 +179,217 @@ _STUDY_NOTES = (
 )
 
 
-def _space(search: Search, trials: int | None) -> str:
-    study = search.study
-    pruned = "" if study.pruner == "none" else f" with {study.pruner} pruning"
-    text = f"{search.title}: {study.sampler}, {trials or search.trials} trials{pruned}, over "
-    lines = textwrap.wrap(
-        text + ", ".join(search.space), WIDTH, subsequent_indent="  ", break_on_hyphens=False
-    )
-    return "\n".join(lines)
+def open_costs(home: Path, options: DryRunOptions) -> CostTable:
+    """Return the measurements of earlier runs, for the threads that each run will have."""
+    from harness.costs import CostTable
+
+    threads = options.threads
+    if options.workers > 1 and not threads:
+        threads = max(1, (os.cpu_count() or 1) // options.workers)
+    return CostTable(home, options.device, threads)
 
 
-def _trials(
-    search: Search, plan: Plan, home: Path, trials: int | None
-) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return a name for every run of a search, and those that need not be executed any more."""
-    if search.study.sampler == "grid":
-        runs = [run for point in search.points() for run in search.valid_runs(point)]
-        state = _state(replace(plan, runs=tuple(runs)), home, ("ok", "validated"))
-        return tuple(run.spec.model_dump_json() for run in runs), state.finished
-    ended = _ended(search, plan, home)
-    count = max(trials or search.trials, ended)
-    name = f"{search.title}|{{}}|{{}}"
-    every = [[name.format(number, seed) for seed in search.seeds] for number in range(count)]
-    return tuple(itertools.chain(*every)), frozenset(itertools.chain(*every[:ended]))
+def probe(runs: Sequence[PlannedRun], costs: CostTable, options: DryRunOptions) -> None:
+    """Measure an epoch of each run, with progress and failures on stderr."""
+    from harness.cli.progress import reporter
+    from harness.cli.stopping import stop_on_signals
+
+    if not runs:
+        return
+    print(f"measuring an epoch of {_runs(len(runs))}", file=sys.stderr)
+    with stop_on_signals() as stop, reporter(len(runs)) as screen:
+        probes = costs.probe(
+            runs,
+            model_folders=options.model_folders,
+            on_event=screen.event,
+            should_stop=stop.asked,
+        )
+        for job, outcome in probes:
+            screen.outcome(job, outcome, None)
+    if stop.asked():
+        raise stop.error()
 
 
-def _ended(search: Search, plan: Plan, home: Path) -> int:
-    """Return how many trials of a search have ended."""
-    from harness.errors import ConfigError, StoreError
-    from harness.studies.results import search_results
-
-    try:
-        found = search_results(home, plan.suite, plan.variant)
-    except (ConfigError, StoreError):  # there is none yet
-        return 0
-    mine = next((result for result in found if result.place == search.title), None)
-    return len(mine.having("complete", "pruned", "failed")) if mine else 0
-
-
-class Measured(NamedTuple):
-    """What estimates are made with.
-
-    Attributes:
-        estimator, machine: looks at models; what the machine does per second.
-        busy: share of the processors that others use.
-        limit: bytes of memory.
-    """
-
-    estimator: Estimator
-    machine: Machine
-    busy: float
-    limit: int
-
-
-def measured(device: str, threads: int, workers: int = 1) -> Measured:
-    """Measure the machine, and return what estimates runs on it; arguments as for ``show``."""
-    import torch
-
-    from harness.pipeline import resolve_device
-    from harness.plan.estimator import Estimator
-    from harness.plan.machine import measure_machine, memory_limit, used_by_others
-    from harness.training.beside import look
-
-    target = str(resolve_device(device))
-    if workers > 1 and not threads:
-        threads = max(1, (os.cpu_count() or 1) // workers)
-    if threads:
-        torch.set_num_threads(threads)
-    # Before any data are loaded, for what the process takes then is measured too.
-    machine = measure_machine(target, _machine_file(target, torch.get_num_threads()))
-    busy = max(machine.busy, used_by_others())  # the models are timed now
-    estimator = Estimator(target, look, announce=lambda text: print(text, file=sys.stderr))
-    return Measured(estimator, machine, busy, memory_limit(torch.device(target)))
-
-
-def _measured(
-    device: str, threads: int, workers: int
-) -> tuple[Callable[[PlannedRun], Budget | str], float, int]:
-    """Return what estimates runs, how busy others keep the machine, and its bytes of memory."""
-    from harness.plan.estimator import first_line
-
-    found = measured(device, threads, workers)
-
-    def estimate(run: PlannedRun) -> Budget | str:
-        try:
-            return found.estimator.budget(run, found.machine)
-        except Exception as error:  # a model of a user's own may raise anything
-            return first_line(error)
-
-    return estimate, found.busy, found.limit
-
-
-def lines_of(plan: Plan, estimate: Callable[[PlannedRun], Budget | str]) -> list[Line]:
-    """Return the lines of a plan; one seed of each is estimated.
-
-    Args:
-        plan: what to run.
-        estimate: returns the estimate of a run, or why there is none.
-    """
-    from harness.model import MODELS
-
+def _rows(
+    runs: Sequence[PlannedRun], costs: CostTable, progress: PlanProgress, options: DryRunOptions
+) -> list[PlanRow]:
+    """Return the rows of the table; with ``options.probe`` unknown costs are measured first."""
     cells: dict[tuple[int, str, str], list[PlannedRun]] = {}
-    for run in plan.runs:
+    for run in runs:
         data = run.spec.data
         cells.setdefault((run.position, data.dataset, data.features), []).append(run)
-    lines = []
-    for runs in cells.values():
-        first = runs[0]
-        trainable = MODELS.get(first.spec.model.name).capabilities.trainable
-        lines.append(
-            Line(
-                label=first.label,
-                dataset=first.spec.data.dataset,
-                features=first.spec.data.features,
-                seeds=tuple(run.spec.seed for run in runs),
-                runs=tuple(run.spec.model_dump_json() for run in runs),
-                epochs=first.spec.training.epochs if trainable else None,
-                budget=estimate(first),
-            )
-        )
-    return lines
+    rows = [_row(group, costs) for group in cells.values()]
+    if options.probe:
+        limit = _limit(options)
+        unknown = [
+            group[0]
+            for row, group in zip(rows, cells.values(), strict=True)
+            if row.cost is None and row.memory <= limit and progress.pending(row.runs)
+        ]
+        probe(unknown, costs, options)
+        rows = [_row(group, costs) for group in cells.values()]
+    return rows
+
+
+def _row(runs: Sequence[PlannedRun], costs: CostTable) -> PlanRow:
+    from harness.model import MODELS
+
+    first = runs[0]
+    spec = first.spec
+    trainable = MODELS.get(spec.model.name).capabilities.trainable
+    cost = costs.cost(spec)
+    return PlanRow(
+        label=first.label,
+        dataset=spec.data.dataset,
+        features=spec.data.features,
+        seeds=tuple(run.spec.seed for run in runs),
+        runs=tuple(run.spec.model_dump_json() for run in runs),
+        epochs=spec.training.epochs if trainable else None,
+        seconds=cost.seconds(spec.training) if cost else None,
+        cost=cost,
+        bound=_bound(spec, costs.platform.device),
+    )
+
+
+def _bound(spec: RunSpec, device: str) -> MemoryBound | str:
+    from harness.plan.memory import data_size, least_memory
+
+    try:
+        return least_memory(spec, data_size(spec.data), device)
+    except Exception as error:  # a model of a user's own may raise anything
+        return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
+def _limit(options: DryRunOptions) -> int:
+    from harness.pipeline import resolve_device
+    from harness.plan import memory
+
+    return memory.memory_limit(resolve_device(options.device))
 
 
 def describe(
     plan: Plan,
-    lines: Sequence[Line],
-    state: State,
+    rows: Sequence[PlanRow],
+    progress: PlanProgress,
     *,
     workers: int = 1,
-    busy: float = 0.0,
     limit: float = math.inf,
 ) -> str:
     """Return the text of a dry run, at most 80 columns wide but for long names and reasons.
 
     Args:
-        plan: its name, title and excluded cells are told.
-        lines: ``lines_of`` the plan.
-        state: what earlier commands left.
+        plan: name, title and excluded cells of the plan.
+        rows: rows of the table.
+        progress: runs that earlier commands executed.
         workers: runs at the same time.
-        busy: share of the processors that others used when the machine was measured.
         limit: bytes of memory there are.
     """
     title = f"{plan.suite}: {plan.title}" if plan.title else plan.suite
-    parts = [title, _table(lines), *_totals(lines, state, workers), *accuracy(busy)]
-    failing = {f"{line.label} on {line.dataset}: {line.budget}": None for line in lines
-               if isinstance(line.budget, str)}  # fmt: skip
-    if failing:
-        wrapped = (textwrap.fill(f"  {text}", WIDTH, subsequent_indent="    ") for text in failing)
-        parts += ["", "no estimate, and not in the totals:", *wrapped]
-    short = shortage(_needs(lines, state), limit, workers)
-    if short:
-        parts += ["", *short]
-    if plan.excluded:
-        parts += ["", "not run:", *_exclusions(plan)]
-    return "\n".join(parts)
-
-
-def _needs(lines: Sequence[Line], state: State) -> list[Need]:
-    """Return what each run that is left takes."""
-    return [
-        Need(f"{line.label} on {line.dataset}", line.budget.bytes, line.budget.remedy)
-        for line in lines
-        if not isinstance(line.budget, str)
-        for run in line.runs
-        if run not in state.finished | state.failed
+    lines = [title, _table(rows), *_totals(rows, progress, workers), *_notes(rows)]
+    lines += _broken(rows)
+    needs = [
+        MemoryNeed(f"{row.label} on {row.dataset}", row.memory, row.bound.remedy)
+        for row in rows
+        if not isinstance(row.bound, str)
+        for _ in progress.pending(row.runs)
     ]
+    if short := shortage(needs, limit, workers):
+        lines += ["", *short]
+    if plan.excluded:
+        lines += ["", "not run:", *_exclusions(plan)]
+    return "\n".join(lines)
 
 
-def _table(lines: Sequence[Line]) -> str:
+def _broken(rows: Sequence[PlanRow]) -> list[str]:
+    """Return lines on the models that cannot be built."""
+    reasons = [f"  {r.label} on {r.dataset}: {r.bound}" for r in rows if isinstance(r.bound, str)]
+    if not reasons:
+        return []
+    wrapped = [textwrap.fill(reason, WIDTH, subsequent_indent="    ") for reason in reasons]
+    return ["", "cannot be built:", *dict.fromkeys(wrapped)]
+
+
+def _table(rows: Sequence[PlanRow]) -> str:
     from io import StringIO
 
-    from rich.console import Console
     from rich.table import Table
+
+    from harness.screen import SafeConsole
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("row", "dataset", "features", "seeds"):
         table.add_column(name, overflow="fold")
     for name in ("epochs", "time/run", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
-    for line in lines:
-        costs = ("not known", "not known")
-        if not isinstance(line.budget, str):
-            costs = duration(line.budget.seconds), readable_size(line.budget.bytes)
-        epochs = "-" if line.epochs is None else str(line.epochs)
-        seeds = " ".join(map(str, line.seeds))
-        table.add_row(line.label, line.dataset, line.features, seeds, epochs, *costs)
+    platforms = _platforms(rows)
+    for row in rows:
+        epochs = "-" if row.epochs is None else str(row.epochs)
+        seeds = " ".join(map(str, row.seeds))
+        time = "unknown" if row.seconds is None else duration(row.seconds)
+        if row.cost and row.cost.platform:
+            time += "*" * (1 + platforms.index(row.cost.platform))
+        memory = readable_size(row.memory)
+        if row.cost is None:
+            memory = "unknown" if isinstance(row.bound, str) else f"≥ {memory}"
+        table.add_row(row.label, row.dataset, row.features, seeds, epochs, time, memory)
     stream = StringIO()
-    Console(file=stream, width=WIDTH, highlight=False, markup=False).print(table)
-    return "\n".join(text.rstrip() for text in stream.getvalue().splitlines())
+    SafeConsole(file=stream, width=WIDTH).print(table)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 
-def _totals(lines: Sequence[Line], state: State, workers: int) -> list[str]:
-    costs = {run: line.budget for line in lines for run in line.runs}
-    left = [run for run in costs if run not in state.finished | state.failed]
-    texts = ["", _total("all", list(costs), costs, workers)]
-    if state.finished & costs.keys():
-        texts.append(f"finished already: {_runs(len(state.finished & costs.keys()))}")
-    if state.failed & costs.keys():
-        count = _runs(len(state.failed & costs.keys()))
-        texts.append(f"failed earlier: {count}, skipped without --retry-failed")
-    if len(left) < len(costs):
-        texts.append(_total("left", left, costs, workers))
-    if state.unknown & costs.keys():
-        count = _runs(len(state.unknown & costs.keys()))
+def _platforms(rows: Sequence[PlanRow]) -> list[str]:
+    """Return the other machines that costs are from, each once."""
+    return list(dict.fromkeys(r.cost.platform for r in rows if r.cost and r.cost.platform))
+
+
+def _totals(rows: Sequence[PlanRow], progress: PlanProgress, workers: int) -> list[str]:
+    by_run = {run: row for row in rows for run in row.runs}
+    pending = progress.pending(list(by_run))
+    texts = ["", _total("all", list(by_run.values()), workers)]
+    if finished := progress.finished & by_run.keys():
+        texts.append(f"finished already: {_runs(len(finished))}")
+    if failed := progress.failed & by_run.keys():
+        texts.append(f"failed earlier: {_runs(len(failed))}, skipped without --retry-failed")
+    if len(pending) < len(by_run):
+        texts.append(_total("left", [by_run[run] for run in pending], workers))
+    if unknown := progress.unknown & by_run.keys():
         texts.append(
-            f"not known to be finished: {count}, whose features are encoded first\n"
-            "  (minutes, once per dataset; not in the estimate)"
+            f"not known to be finished: {_runs(len(unknown))}, whose features are encoded first\n"
+            "  (minutes, once per dataset; not in the time)"
         )
     return texts
 
 
-def accuracy(busy: float) -> list[str]:
-    """Return the lines that say how far estimates may be off."""
-    from harness.plan.machine import BUSY
-
-    told = [
-        "Times are upper bounds: early stopping (training.patience) may end runs sooner.",
-        "On this machine when idle: time within a factor of two, memory within a quarter.",
-    ]
-    if busy >= BUSY:
-        told.append(
-            f"It was not idle when measured (others used {busy:.0%} of its processors), so times\n"
-            "may be too long; a dry run when it is idle measures it again."
-        )
-    return told
-
-
-def _total(name: str, runs: Sequence[str], costs: dict[str, Budget | str], workers: int) -> str:
-    from harness.plan.budget import START_UP
-
-    known = [cost for cost in (costs[run] for run in runs) if not isinstance(cost, str)]
-    text = f"{name}: {_runs(len(runs))}"
-    if not known:
+def _total(name: str, rows: Sequence[PlanRow], workers: int) -> str:
+    """Return the time and memory of runs, given the row of each."""
+    text = f"{name}: {_runs(len(rows))}"
+    times = [row.seconds for row in rows if row.seconds is not None]
+    if len(times) < len(rows):
+        text += f", {len(rows) - len(times)} of unknown time"
+    if not times:
         return text
-    if workers == 1:
-        seconds = sum(cost.seconds for cost in known) + START_UP
-    else:  # a process for each run
-        each = [cost.seconds + START_UP for cost in known]
-        seconds = max(*each, sum(each) / workers) if len(each) > 1 else each[0]
-    memory = sum(sorted((cost.bytes for cost in known), reverse=True)[:workers])
-    how = "one at a time" if workers == 1 else f"{workers} at a time"
-    return f"{text}, at most {duration(seconds)} {how}, {readable_size(memory)} of memory"
+    seconds = max(max(times), sum(times) / workers)
+    memory = sum(sorted((row.memory for row in rows), reverse=True)[:workers])
+    speed = "one at a time" if workers == 1 else f"{workers} at a time"
+    subject = "the others " if len(times) < len(rows) else ""
+    text += f", {subject}at most {duration(seconds)} {speed}, {readable_size(memory)} of memory"
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ")
+
+
+def _notes(rows: Sequence[PlanRow]) -> list[str]:
+    notes = []
+    if any(row.cost for row in rows):
+        notes.append(
+            "Times are upper bounds, from earlier runs with the same sizes: early stopping "
+            "(training.patience) may end runs sooner."
+        )
+    notes += [
+        f"{'*' * number} measured on another machine: {platform}"
+        for number, platform in enumerate(_platforms(rows), 1)
+    ]
+    if any(row.cost is None for row in rows):
+        notes += ["≥: least memory, by the size of the model and its features.", PROBE_HINT]
+    return [textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in notes]
 
 
 def _exclusions(plan: Plan) -> list[str]:
@@ -399,9 +398,9 @@ def _exclusions(plan: Plan) -> list[str]:
     for cell in plan.excluded:
         seed = "" if cell.seed is None else f" (seed {cell.seed})"
         features = "" if cell.features == "none" else f" [{cell.features}]"
-        where = f"{cell.label} on {cell.dataset}{features}{seed}"
-        if where not in reasons.setdefault(cell.reason, []):
-            reasons[cell.reason].append(where)
+        name = f"{cell.label} on {cell.dataset}{features}{seed}"
+        if name not in reasons.setdefault(cell.reason, []):
+            reasons[cell.reason].append(name)
     return [
         "\n".join(
             [
@@ -428,8 +427,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _at_hand(data: DataSpec) -> tuple[str, str]:
+def _digests(data: DataSpec) -> tuple[str, str]:
     """Return the digest of the graph; of the features too ("?" where they must be encoded)."""
+    from harness.data import folders
+
+    return _digests_in(data, folders.roots())
+
+
+@cache
+def _digests_in(data: DataSpec, roots: tuple[Path, ...]) -> tuple[str, str]:
+    """``roots`` is part of the key alone: another data folder may hold another copy."""
     from harness.data.load import load, load_graph, unencoded
 
     if unencoded(data.dataset, data.features):
@@ -438,29 +445,63 @@ def _at_hand(data: DataSpec) -> tuple[str, str]:
     return dataset.graph.digest, dataset.features.digest
 
 
-def _state(plan: Plan, home: Path, done: Sequence[Status] = ("ok",)) -> State:
+def _progress(plan: Plan, home: Path, final: Sequence[Status] = ("ok",)) -> PlanProgress:
     from harness.plan.expand import identify
     from harness.store import DATABASE, open_store
 
-    known = tuple(run for run in plan.runs if _at_hand(run.spec.data)[1] != "?")
-    unknown = {run.spec.model_dump_json() for run in plan.runs if run not in known}
+    encoded = tuple(run for run in plan.runs if _digests(run.spec.data)[1] != "?")
+    unknown = {run.spec.model_dump_json() for run in plan.runs if run not in encoded}
     statuses: Mapping[str, str] = {}
     if (home / DATABASE).is_file():
-        store = open_store(home / DATABASE, create=False)
+        store = open_store(home / DATABASE, create=False, write=False)
         try:
             statuses = store.statuses()
         finally:
             store.close()
     runs = {
         run.spec.model_dump_json(): run_id
-        for run_id, run in identify(replace(plan, runs=known), _at_hand)
+        for run_id, run in identify(replace(plan, runs=encoded), _digests)
     }
-    return State(
-        finished=frozenset(run for run, i in runs.items() if statuses.get(i) in done),
+    return PlanProgress(
+        finished=frozenset(run for run, i in runs.items() if statuses.get(i) in final),
         failed=frozenset(run for run, i in runs.items() if statuses.get(i) == "failed"),
         unknown=frozenset(unknown),
     )
 
 
-def _machine_file(device: str, threads: int) -> Path:
-    return cache_folder() / "machine" / f"{device.replace(':', '-')}-{threads}.json"
+def _space(search: Search, trials: int | None) -> str:
+    study = search.study
+    pruned = "" if study.pruner == "none" else f" with {study.pruner} pruning"
+    text = f"{search.title}: {study.sampler}, {trials or search.trials} trials{pruned}, over "
+    lines = textwrap.wrap(
+        text + ", ".join(search.space), WIDTH, subsequent_indent="  ", break_on_hyphens=False
+    )
+    return "\n".join(lines)
+
+
+def _trials(
+    search: Search, plan: Plan, home: Path, trials: int | None
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return a name for every run of a search, and the names of those that are finished."""
+    if search.study.sampler == "grid":
+        runs = [run for point in search.points() for run in search.valid_runs(point)]
+        progress = _progress(replace(plan, runs=tuple(runs)), home, ("ok", "validated"))
+        return tuple(run.spec.model_dump_json() for run in runs), progress.finished
+    ended = _ended(search, plan, home)
+    count = max(trials or search.trials, ended)
+    name = f"{search.title}|{{}}|{{}}"
+    names = [[name.format(number, seed) for seed in search.seeds] for number in range(count)]
+    return tuple(itertools.chain(*names)), frozenset(itertools.chain(*names[:ended]))
+
+
+def _ended(search: Search, plan: Plan, home: Path) -> int:
+    """Return how many trials of a search have ended."""
+    from harness.errors import ConfigError, StoreError
+    from harness.studies.results import search_results
+
+    try:
+        results = search_results(home, plan.suite, plan.variant)
+    except (ConfigError, StoreError):  # there is none yet
+        return 0
+    result = next((result for result in results if result.place == search.title), None)
+    return len(result.having("complete", "pruned", "failed")) if result else 0

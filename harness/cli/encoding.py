@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from harness.data.progress import reporting
+from harness.visible import unfiltered
 
 __all__ = ["INTERVAL_S", "LINES_S", "show_encoding"]
 
@@ -38,13 +39,13 @@ class _Display:
 
     def update(self, encoder: str, done: int, total: int) -> None:
         """Take the progress of an encoder."""
+        self._state = encoder, done, total
         if self._thread is None and done < total:
             self._started = time.monotonic()
             self._printed = None
             self._finished.clear()
             self._thread = threading.Thread(target=self._repeat, daemon=True)
             self._thread.start()
-        self._state = encoder, done, total
         if done >= total:
             self.close()
 
@@ -85,7 +86,7 @@ def show_encoding(stream: TextIO | None = None, interval: float | None = None) -
         interval: seconds between two states; by default ``INTERVAL_S`` on a terminal, ``LINES_S``
             elsewhere.
     """
-    stream = stream or sys.stderr
+    stream = stream or unfiltered(sys.stderr)
     if interval is None:
         interval = INTERVAL_S if stream.isatty() else LINES_S
     display = _Display(stream, interval)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli.fitting import divide
 from harness.cli.paths import home
-from harness.errors import RunError
+from harness.errors import RunError, StoreError
 
 if TYPE_CHECKING:
     from harness.cli.progress import Bars, Lines
@@ -53,10 +53,22 @@ def execute(
     for outcome in unable:
         tell(by_id[outcome.run_id], outcome)
     summary = run_jobs(
-        able, store, executor, on_event=screen.event, on_outcome=tell, should_stop=should_stop
+        able,
+        store,
+        executor,
+        on_event=screen.event,
+        on_outcome=tell,
+        on_wait=lambda jobs: screen.say(_elsewhere(jobs)),
+        should_stop=should_stop,
     )
     summary.failed[:0] = unable
     return summary
+
+
+def _elsewhere(jobs: Sequence[Job]) -> str:
+    """Return the line that says which runs another process is executing."""
+    more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    return f"being run elsewhere: {jobs[0].title} ({jobs[0].run_id}){more}; waiting for it"
 
 
 def raise_failed(
@@ -72,15 +84,22 @@ def raise_failed(
     Raises:
         RunError: some run failed.
     """
-    from harness.store.files import RECORD
-
     if failed:
         first, count = failed[0], len(failed)
-        recorded = (place / "runs" / first.run_id / RECORD).is_file()
-        where = "" if place == home() else f" --home {shlex.quote(str(place))}"
-        show = f"harness runs show {first.run_id}{where}"
-        hint = show if recorded else again
+        hint = _hint(place, first.run_id, again)
         raise RunError(
             f"{count} {'run' if count == 1 else 'runs'} failed; the first: {first.run_id}: "
-            f"{first.message} ({hint})"
+            f"{first.message}{f' ({hint})' * bool(hint)}"
         )
+
+
+def _hint(place: Path, run_id: str, again: str) -> str:
+    """Return what helps with a failure; "" where its message says so, of an unreadable record."""
+    from harness.store.files import read_own_record
+
+    try:
+        record = read_own_record(place / "runs" / run_id)
+    except StoreError:
+        return ""
+    where = "" if place == home() else f" --home {shlex.quote(str(place))}"
+    return f"harness runs show {run_id}{where}" if record else again

@@ -26,7 +26,8 @@ from harness.cli import (
     study,
 )
 from harness.cli.encoding import show_encoding
-from harness.errors import HarnessError, MachineError
+from harness.errors import HarnessError, MachineError, lacks_resources
+from harness.visible import visible_output
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """Errors of writing to where the output was sent."""
@@ -39,7 +40,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # "color" keeps typer from removing control codes without a word: they are made visible.
+    context_settings={"help_option_names": ["-h", "--help"], "color": True},
 )
 
 
@@ -69,7 +71,7 @@ app.add_typer(data.app, name="data", help="Datasets: list, fetch, import, verify
 app.add_typer(runs.app, name="runs", help="Finished and failed runs.")
 app.add_typer(db.app, name="db", help="The result database.")
 app.add_typer(study.app, name="study", help="Searches for settings: run, show, promote, export.")
-app.add_typer(bench.app, name="bench", help="Measurements of the harness itself.")
+app.add_typer(bench.app, name="bench", help="Time and memory of fusion and of training steps.")
 
 
 class _Pipe(io.FileIO):
@@ -106,13 +108,24 @@ def _outlasting(stream: TextIO) -> TextIO:
 def main() -> None:
     """Entry point of the ``harness`` command; errors meant for the user are printed in one line."""
     sys.stdout, sys.stderr = _outlasting(sys.stdout), _outlasting(sys.stderr)
+    with visible_output():
+        _run()
+
+
+def _run() -> None:
     try:
         with show_encoding():
             app()
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except OSError as error:
+        # A suite is not wrong because there was no descriptor to read it with.
+        sys.exit(MachineError.exit_code if lacks_resources(error) else error.exit_code)
+    except (OSError, MemoryError) as error:
+        if lacks_resources(error):
+            print(f"error: the machine lacks memory or descriptors ({error})", file=sys.stderr)
+            sys.exit(MachineError.exit_code)
+        if isinstance(error, MemoryError):
+            raise
         if error.filename is None and error.errno not in NO_ROOM:
             raise
         print(f"error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)

@@ -1,12 +1,13 @@
-"""``harness models show NAME --dataset D``: what a model takes there, as a dry run says it."""
+"""``harness models show NAME --dataset D``: parameters, memory and time of one run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.dry import accuracy, duration, measured
-from harness.cli.fitting import readable_size, shortage
+from harness.cli.dry import DryRunOptions, duration, open_costs, probe
+from harness.cli.fitting import MemoryNeed, readable_size, shortage
 
 if TYPE_CHECKING:
     from harness.plan.expand import PlannedRun
@@ -15,54 +16,71 @@ __all__ = ["costs_text", "model_costs"]
 
 
 def model_costs(
-    name: str, dataset: str, features: str | None, overrides: Mapping[str, Any], device: str
+    name: str,
+    dataset: str,
+    features: str | None,
+    overrides: Mapping[str, Any],
+    home: Path,
+    options: DryRunOptions,
 ) -> dict[str, Any]:
-    """Return what one run of a model on a dataset takes, as plain values.
+    """Return parameters, memory and time of one run of a model on a dataset, as plain values.
 
     Args:
-        name: of a model that is loaded.
+        name: a model that is loaded.
         dataset: its name.
-        features: feature set; None: "none", or where that does not do for the model, the first
-            that does.
+        features: feature set; None for "none", or the first that the model can do with.
         overrides: nested settings of the run.
-        device: where it would compute.
+        home: results folder with earlier runs; it need not exist.
+        options: device of the run, and whether to probe.
 
     Raises:
         ConfigError: an unknown dataset, feature set, option or setting.
         MissingDataError: the dataset is not on this machine.
         Exception: whatever the model raises when it is built or run.
     """
-    from harness.cli.fitting import Need
-    from harness.config.override import flatten, group_of
-    from harness.data.load import load_graph
+    from harness.model import MODELS
+    from harness.pipeline import resolve_device
+    from harness.plan.memory import data_size, least_memory, memory_limit, parameters_by_module
+
+    run = _default_run(name, dataset, features, overrides)
+    spec, size = run.spec, data_size(run.spec.data)
+    device = resolve_device(options.device)
+    bound = least_memory(spec, size, device.type)
+    limit = memory_limit(device)
+    costs = open_costs(home, options)
+    if options.probe and costs.cost(spec) is None and bound.size <= limit:
+        probe([run], costs, options)
+    cost = costs.cost(spec)
+    need = max(bound.size, cost.memory) if cost else bound.size
+    trained = MODELS.get(name).capabilities.trainable
+    return {
+        "dataset": spec.data.dataset,
+        "features": spec.data.features,
+        "modalities": [modality for modality, _ in size.features],
+        "entities": size.entities,
+        "relations": size.relations,
+        "parameters": parameters_by_module(spec.model, size),
+        "epochs": spec.training.epochs if trained else None,
+        "loss": spec.objective.loss if trained else None,
+        "seconds": cost.seconds(spec.training) if cost else None,
+        "bytes": cost.memory if cost else None,
+        "least_bytes": bound.size,
+        "measured_on": cost.platform if cost else None,
+        "shortage": shortage([MemoryNeed(f"{run.label} on {dataset}", need, bound.remedy)], limit),
+    }
+
+
+def _default_run(
+    name: str, dataset: str, features: str | None, overrides: Mapping[str, Any]
+) -> PlannedRun:
+    """Return a run of a model, with a loss that it can be trained with unless one is given."""
+    from harness.config.override import dotted, group_of
     from harness.model import MODELS
     from harness.plan.possible import usual_loss
 
-    model = MODELS.get(name)
-    usual = {"objective.loss": usual_loss(model, group_of(overrides, "model"))}
-    given = {".".join(leaf.path): leaf.value for leaf in flatten(overrides)}
-    run = _planned(
-        {**usual, **given, "model.name": name, "data.dataset": dataset}, features, dataset
-    )
-    graph = load_graph(run.spec.data.dataset)
-    found = measured(device, 0)
-    budget = found.estimator.budget(run, found.machine)
-    need = Need(f"{run.label} on {dataset}", budget.bytes, budget.remedy)
-    trained = model.capabilities.trainable
-    return {
-        "dataset": run.spec.data.dataset,
-        "features": run.spec.data.features,
-        "modalities": found.estimator.modalities(run),
-        "entities": graph.n_entities,
-        "relations": graph.n_relations,
-        "parameters": found.estimator.parameters(run),
-        "epochs": run.spec.training.epochs if trained else None,
-        "loss": run.spec.objective.loss if trained else None,
-        "seconds": budget.seconds,
-        "bytes": budget.bytes,
-        "shortage": shortage([need], found.limit),
-        "accuracy": accuracy(found.busy),
-    }
+    usual = {"objective.loss": usual_loss(MODELS.get(name), group_of(overrides, "model"))}
+    settings = {**usual, **dotted(overrides), "model.name": name, "data.dataset": dataset}
+    return _planned(settings, features, dataset)
 
 
 def _planned(settings: Mapping[str, Any], features: str | None, dataset: str) -> PlannedRun:
@@ -71,8 +89,8 @@ def _planned(settings: Mapping[str, Any], features: str | None, dataset: str) ->
     from harness.errors import ConfigError, MissingDataError
     from harness.plan.single import plan_values
 
-    def planned(more: Mapping[str, str]) -> PlannedRun:
-        return plan_values({**settings, **more}, "--set").runs[0]
+    def planned(data: Mapping[str, str]) -> PlannedRun:
+        return plan_values({**settings, **data}, "--set").runs[0]
 
     if features or "data.features" in settings:
         return planned({"data.features": features} if features else {})
@@ -92,18 +110,29 @@ def _planned(settings: Mapping[str, Any], features: str | None, dataset: str) ->
 
 def costs_text(costs: Mapping[str, Any]) -> str:
     """Return ``model_costs`` as text, at most 80 columns wide but for long names."""
-    parts = costs["parameters"]
-    width = max(len("parameters"), *(2 + len(part) for part in parts), 0)
-    how = f"  for {costs['epochs']} epochs ({costs['loss']}) and the ranking"
+    modules = costs["parameters"]
+    width = max(len("parameters"), *(2 + len(module) for module in modules), 0)
+    span = f"  for {costs['epochs']} epochs ({costs['loss']}) and the ranking"
     read = ", ".join(costs["modalities"]) or "none"
+    measured = costs["seconds"] is not None
+    memory = (
+        readable_size(costs["bytes"]) if measured else f"≥ {readable_size(costs['least_bytes'])}"
+    )
+    time = duration(costs["seconds"]) if measured else "unknown"
+    platform = costs["measured_on"]
     lines = [
         f"On {costs['dataset']} ({costs['entities']:,} entities, {costs['relations']:,} relations)",
         f"with the features '{costs['features']}' (modalities: {read}):",
-        f"  {'parameters':{width}}  {sum(parts.values()):>14,}",
-        *(f"    {part:{width - 2}}  {count:>14,}" for part, count in parts.items()),
-        f"  {'memory':{width}}  {readable_size(costs['bytes']):>14}",
-        f"  {'time':{width}}  {duration(costs['seconds']):>14}{how if costs['epochs'] else ''}",
+        f"  {'parameters':{width}}  {sum(modules.values()):>14,}",
+        *(f"    {module:{width - 2}}  {count:>14,}" for module, count in modules.items()),
+        f"  {'memory':{width}}  {memory:>14}",
+        f"  {'time':{width}}  {time:>14}{span if costs['epochs'] else ''}",
         *costs["shortage"],
-        *costs["accuracy"],
+        *([f"measured on another machine: {platform}"] if platform else []),
+        *(
+            []
+            if measured
+            else ["unknown: --probe trains for two epochs and keeps time and memory."]
+        ),
     ]
     return "\n".join(lines)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import AsJson, Device, Models, SetValues
+from harness.cli.dry import DryRunOptions
+from harness.cli.options import AsJson, Device, Home, Models, SetValues
+from harness.cli.paths import home
 
 if TYPE_CHECKING:
     from harness.config.search import Domain
@@ -109,7 +111,11 @@ def show(
     features: Annotated[str | None, typer.Option(help="Feature set of the dataset.")] = None,
     set_: SetValues = None,
     device: Device = "auto",
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Train two epochs if the time is unknown.")
+    ] = False,
     folders: Models = None,
+    results: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the formula, options with defaults and meaning, and the file of a model or strategy."""
@@ -120,8 +126,8 @@ def show(
     from harness.plan.spec import RunSpec
     from harness.procedure import STRATEGIES
 
-    if dataset is None and (features or set_):
-        raise ConfigError("--features and --set: give a --dataset too")
+    if dataset is None and (features or set_ or probe):
+        raise ConfigError("--features, --set and --probe: give a --dataset too")
     if name in STRATEGIES:
         if dataset is not None:
             raise ConfigError(f"--dataset: '{name}' is a strategy of negatives, no model")
@@ -135,7 +141,10 @@ def show(
         near = suggest(name, [*MODELS, *STRATEGIES])
         raise ConfigError(f"unknown model or strategy '{name}'{near}")
     model = MODELS.get(name)
-    costs = _costs(name, dataset, features, set_ or [], device) if dataset else None
+    costs = None
+    if dataset:
+        options = DryRunOptions(device, probe=probe, model_folders=tuple(folders or ()))
+        costs = _costs(name, dataset, features, set_ or [], home(results), options)
     if costs and as_json:
         typer.echo(json.dumps(costs, indent=2))
         return
@@ -150,18 +159,24 @@ def show(
 
 
 def _costs(
-    name: str, dataset: str, features: str | None, overrides: Sequence[str], device: str
+    name: str,
+    dataset: str,
+    features: str | None,
+    overrides: Sequence[str],
+    results: Path,
+    options: DryRunOptions,
 ) -> dict[str, Any]:
     from harness.cli.model_costs import model_costs
     from harness.config.override import parse_overrides
     from harness.errors import HarnessError, RunError
 
     try:
-        return model_costs(name, dataset, features, parse_overrides(overrides), device)
+        settings = parse_overrides(overrides)
+        return model_costs(name, dataset, features, settings, results, options)
     except HarnessError:
         raise
     except Exception as error:  # a model of a user's own may raise anything
-        raise RunError(f"no estimate for '{name}': {type(error).__name__}: {error}") from error
+        raise RunError(f"'{name}' cannot be built: {type(error).__name__}: {error}") from error
 
 
 def _show(

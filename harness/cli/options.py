@@ -17,6 +17,7 @@ __all__ = [
     "Home",
     "Models",
     "Only",
+    "Probe",
     "SetValues",
     "Threads",
     "Workers",
@@ -46,6 +47,10 @@ Models = Annotated[
 Only = Annotated[
     list[str] | None,
     typer.Option(help="A part: --only model=rotate,dataset=atlas", metavar="K=V"),
+]
+Probe = Annotated[
+    bool,
+    typer.Option("--probe", help="Dry run that first trains rows of unknown time for two epochs."),
 ]
 SetValues = Annotated[
     list[str] | None,

@@ -47,10 +47,9 @@ def predict(
     if record is None or record.status not in ("ok", "validated"):
         raise ConfigError(f"run '{run}' has not finished; others: harness runs list --status ok")
     catalog.load_all(models or ())
-    spec = record.settings()
     place = home(results) / "runs" / record.run_id
     chosen = pipeline.resolve_device(device)
-    model, dataset = pipeline.load_trained(spec, place, chosen)
+    model, dataset = pipeline.load_trained(record, place, chosen)
     graph = dataset.graph
 
     side: Side = "tail" if head is not None else "head"
@@ -132,14 +131,14 @@ def _answers(
 
 def _print(found: Mapping[str, Any]) -> None:
     """Print the answers; only the labels of entities are shortened to fit the terminal."""
-    from rich.console import Console
+    from harness.screen import SafeConsole
 
     print(f"({', '.join(found['query'])})")
     print(f"{found['model']} trained on {found['dataset']}, run {found['run']}")
     if found["weights"]:
         print("score, split that holds the triple, fusion weights by modality")
     print()
-    for line in _table(found, Console().width):
+    for line in _table(found, SafeConsole().width):
         print(line)
 
 

@@ -6,10 +6,10 @@ import sys
 import time
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from harness.execution.base import Job, Outcome
+from harness.screen import SafeConsole
 
 __all__ = ["Bars", "Lines", "reporter"]
 
@@ -48,7 +48,7 @@ class Lines:
 class Bars:
     """A bar for the suite and one for every run in progress."""
 
-    def __init__(self, total: int, console: Console) -> None:
+    def __init__(self, total: int, console: SafeConsole) -> None:
         self.progress = Progress(
             # No markup anywhere: labels and messages may hold square brackets.
             TextColumn("{task.description}", markup=False),
@@ -93,12 +93,12 @@ class Bars:
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
-        self.progress.console.print(text, markup=False, highlight=False, emoji=False)
+        self.progress.console.print(text)
 
 
 def reporter(total: int) -> Lines | Bars:
     """Return bars when stderr is a terminal, lines otherwise."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     return Bars(total, console) if console.is_terminal else Lines(total)
 
 

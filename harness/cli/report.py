@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,6 +139,7 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
     """Write all artefacts to a folder, say what came of each."""
     from harness.analysis.query import Results
     from harness.report.everything import artefacts
+    from harness.store.files import write_below
 
     store = _open(results)
     failed = []
@@ -145,7 +147,7 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
         with comparing(store, results) as tests:
             for artefact in artefacts(Results(store, selection, tests)):
                 for name, contents in artefact.files.items():
-                    _write(out / name, contents)
+                    write_below(out, name, _encoded(contents))
                 if artefact.error:
                     failed.append(artefact.error)
                     typer.echo(f"{artefact.name}: {artefact.error}", err=True)
@@ -212,15 +214,15 @@ class _Request:
         """
         from datetime import datetime
 
-        from rich.console import Console
         from rich.text import Text
 
         from harness.analysis.hypotheses import PairedTests
         from harness.analysis.query import Results
         from harness.report.page import page
         from harness.report.templates import counted
+        from harness.screen import SafeConsole
 
-        with Console(stderr=True).status("") as status:
+        with SafeConsole(stderr=True).status("") as status:
 
             def say(doing: str) -> None:
                 status.update(Text(doing))  # names may hold what rich takes for markup
@@ -321,7 +323,7 @@ def _open(folder: Path) -> ResultStore:
     from harness.store.memory import MemoryStore
 
     database = folder / DATABASE
-    return open_store(database, create=False) if database.exists() else MemoryStore()
+    return open_store(database, create=False, write=False) if database.exists() else MemoryStore()
 
 
 def _names(given: list[str]) -> list[str]:
@@ -339,11 +341,15 @@ def _tell_variants(store: ResultStore, variant: str, suites: set[str]) -> None:
 
 def _tell_untested(study: str) -> None:
     """Say on stderr that a study is not shown, and where it is."""
-    shown = f"`harness study show {study}`"
+    shown = f"`harness study show {shlex.quote(study)}`"
     typer.echo(f"not shown: study {study}, none of whose trials was tested; {shown}", err=True)
 
 
 def _write(path: Path, contents: str | bytes) -> None:
     from harness.store.files import write_whole
 
-    write_whole(path, contents.encode() if isinstance(contents, str) else contents)
+    write_whole(path, _encoded(contents))
+
+
+def _encoded(contents: str | bytes) -> bytes:
+    return contents.encode() if isinstance(contents, str) else contents

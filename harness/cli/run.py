@@ -13,7 +13,7 @@ import typer
 
 from harness.cli.comparing import comparing, prepare
 from harness.cli.executing import execute, raise_failed
-from harness.cli.options import Device, Home, Models, SetValues, Threads, Workers
+from harness.cli.options import Device, Home, Models, Probe, SetValues, Threads, Workers
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
 from harness.errors import ConfigError
@@ -41,8 +41,9 @@ def run(
         typer.Option(help="Instead of a suite the settings of one run: see `harness runs show`."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and an estimate; run nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan, its time and memory; run nothing.")
     ] = False,
+    probe: Probe = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run again what failed earlier.")
     ] = False,
@@ -64,6 +65,7 @@ def run(
                 "--spec": spec,
                 "--retry-failed": retry_failed,
                 "--models": models,
+                "--probe": probe,
             }
         )
         from harness.cli.complexity import run_complexity
@@ -73,12 +75,15 @@ def run(
     catalog.load_all(models or ())
     whole = _whole(suite, spec, set_ or [], only or [])
     chosen = whole.select(only) if only else whole
-    kernels.chosen(resolve_device(device).type)  # or a setting that no run can be executed with
+    kernels.backend_name(
+        resolve_device(device).type
+    )  # or a setting that no run can be executed with
     place = home(results)
-    if dry_run:
+    if dry_run or probe:
         from harness.cli import dry
 
-        dry.show(chosen, place, device=device, threads=threads, workers=workers)
+        options = dry.DryRunOptions(device, threads, workers, probe, tuple(models or ()))
+        dry.show(chosen, place, options)
         return
     plan = present(chosen)
     jobs = _jobs(plan, place, device, threads, tuple(models or ()))
@@ -235,13 +240,19 @@ def _execute(
     from harness.execution.processes import ProcessExecutor
     from harness.execution.scheduler import Summary, pending
 
-    to_run, finished, failed = pending(jobs, store, retry_failed=retry_failed)
+    to_run, finished, failed, unreadable = pending(jobs, store, retry_failed=retry_failed)
     if finished:
         print(f"{len(finished)} of {len(jobs)} runs are finished already", file=sys.stderr)
     if failed:
         print(f"{len(failed)} failed earlier and are skipped (--retry-failed)", file=sys.stderr)
+    if unreadable:
+        damaged = f"{len(unreadable)} with a record that cannot be read"
+        print(f"{damaged}: skipped (--retry-failed runs again)", file=sys.stderr)
+    summary = Summary(failed=list(unreadable))
     if not to_run:
-        return Summary()
+        return summary
     executor: Executor = ProcessExecutor(workers, threads) if workers > 1 else InlineExecutor()
     with reporter(len(to_run)) as screen:
-        return execute(to_run, store, executor, screen, workers=workers, should_stop=should_stop)
+        summary = execute(to_run, store, executor, screen, workers=workers, should_stop=should_stop)
+    summary.failed[:0] = unreadable
+    return summary

@@ -36,8 +36,9 @@ def summary(record: RunRecord) -> dict[str, Any]:
 
 def print_list(records: Sequence[RunRecord]) -> None:
     """Print one line per run; fits in 80 columns unless names are long."""
-    from rich.console import Console
     from rich.table import Table
+
+    from harness.screen import SafeConsole
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("run", "model", "dataset", "features"):
@@ -52,7 +53,7 @@ def print_list(records: Sequence[RunRecord]) -> None:
         percent = [_percent(line[key]) for key in ("mrr_test", "mrr_valid")]
         names = [str(line[key]) for key in ("run_id", "model", "dataset", "features", "seed")]
         table.add_row(*names, line["status"], *percent, str(line["epochs"]))
-    Console(markup=False, highlight=False, emoji=False).print(table)
+    SafeConsole().print(table)
 
 
 def describe(record: RunRecord) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -110,20 +111,35 @@ def rm(
     Exit code 0 also when the answer is no; 130 when there is no answer.
     """
     from harness.store.base import resolve_id
-    from harness.store.records import RUN_ID
+    from harness.store.files import run_ids
 
-    with opened(results) as store:
-        run_id = resolve_id(store, run)
-        folder = home(results) / "runs" / run_id
+    runs = home(results) / "runs"
+    with opened(results, write=True) as store:
+        folders = run_ids(runs)
+        run_id = resolve_id(store, run, folders)
+        folder = runs / run_id
         if not yes and not _confirmed(f"Delete the record of {run_id} and {folder}?"):
             typer.echo(f"nothing was removed: {run_id} stays", err=True)
             return
         # The folder first: were the record gone and the folder not, the next `harness run` would
         # take the record over again from there. An id that was edited may lead elsewhere.
-        if re.match(RUN_ID, run_id) and folder.is_dir():
-            shutil.rmtree(folder)
+        if run_id in folders:
+            _remove(folder)
         store.remove(run_id)
     typer.echo(f"{run_id} removed", err=True)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a run folder; of one that is a link, the link."""
+    from harness.store.failures import disk_error
+
+    try:
+        if folder.is_symlink() or not folder.is_dir():
+            folder.unlink()
+        else:
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise disk_error(folder, error) from error
 
 
 @app.command()
@@ -141,10 +157,11 @@ def retest(
     """
     from harness import catalog, pipeline
     from harness.store.base import resolve_id
-    from harness.store.files import RANKS, RECORD, write_record
+    from harness.store.files import RANKS, RECORD, check_run_folder, write_record
 
-    with opened(results) as store:
+    with opened(results, write=True) as store:
         record = _record(store, resolve_id(store, run))
+        check_run_folder(home(results) / "runs" / record.run_id)
         catalog.load_all(models or ())
         place = pipeline.Workplace(home(results) / "runs" / record.run_id, device, threads)
         tested = pipeline.retest(record, place)
@@ -162,23 +179,32 @@ def retry(
     ] = None,
     results: Home = None,
 ) -> None:
-    """Forget that runs failed, so that the next `harness run SUITE` executes them again."""
-    from harness.store.base import resolve_id
-    from harness.store.files import RECORD
+    """Forget that runs failed, so that the next `harness run SUITE` executes them again.
 
-    with opened(results) as store:
-        failed = [run_id for run_id, status in store.statuses().items() if status == "failed"]
-        chosen = [resolve_id(store, text) for text in runs or []] or failed
+    A record in a run folder that cannot be read is removed likewise.
+    """
+    from harness.store.base import resolve_id
+    from harness.store.files import RECORD, run_folder, run_ids, unreadable_records
+
+    folder = home(results) / "runs"
+    with opened(results, write=True) as store:
+        statuses, folders = store.statuses(), run_ids(folder)
+        failed = [run_id for run_id, status in statuses.items() if status == "failed"]
+        named = [resolve_id(store, text, folders) for text in runs or []]
+        candidates = named or [i for i in folders if statuses.get(i) in (None, "failed")]
+        unreadable = unreadable_records(folder, [i for i in candidates if i in folders])
+        chosen = named or [*failed, *(i for i in unreadable if i not in failed)]
         for run_id in chosen:
-            if run_id not in failed:
+            if run_id not in failed and run_id not in unreadable:
                 raise ConfigError(
                     f"run {run_id} did not fail; to repeat it, remove it first: "
-                    f"harness runs rm {run_id}"
+                    f"harness runs rm {shlex.quote(run_id)}"
                 )
         for run_id in chosen:
             # Checkpoints stay; the record file would be taken over again by the next run.
-            (home(results) / "runs" / run_id / RECORD).unlink(missing_ok=True)
-            store.remove(run_id)
+            (run_folder(folder, run_id) / RECORD).unlink(missing_ok=True)
+            if run_id in failed:
+                store.remove(run_id)
         suites = sorted({cell.suite for cell in store.cells() if cell.run_id in chosen})
     for run_id in chosen:
         typer.echo(run_id)

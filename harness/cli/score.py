@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.options import MOST_SEED, Home
 from harness.cli.paths import home
+from harness.config.storable import LABEL, NAME, text_problem
 from harness.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ def score(
 
     if ids not in NAMINGS:
         raise ConfigError(f"--ids {ids}: by name or by id{suggest(ids, NAMINGS)}")
+    for option, text, width in (("--name", name, LABEL), ("--suite", suite, NAME)):
+        if problem := text_problem(text, width):
+            raise ConfigError(f"{option} {text[:40]!a}: {problem}")
     place = home(results)
     with contextlib.closing(open_store(place / DATABASE)) as store:
         record, ranks = judge(
@@ -78,8 +82,13 @@ def _cell(store: ResultStore, record: RunRecord, name: str, suite: str) -> Cell:
     Raises:
         ConfigError: another run stands there, or the suite's runs follow another protocol.
     """
+    from harness.config.base import check_suite_name
     from harness.store.records import Cell
 
+    try:
+        check_suite_name(suite)
+    except ValueError as error:
+        raise ConfigError(f"--suite: {error}") from None
     cells = store.cells(suite)
     others = store.find(ids={cell.run_id for cell in cells} - {"", record.run_id}, status="ok")
     for other in others:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,10 +14,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.executing import execute, raise_failed
-from harness.cli.options import AsJson, Device, Home, Models, Only, SetValues, Threads, Workers
+from harness.cli.options import (
+    AsJson,
+    Device,
+    Home,
+    Models,
+    Only,
+    Probe,
+    SetValues,
+    Threads,
+    Workers,
+)
 from harness.cli.paths import home
 from harness.cli.stopping import stop_on_signals
-from harness.errors import ConfigError, RunError
+from harness.errors import ConfigError
 
 if TYPE_CHECKING:
     from harness.cli.progress import Bars, Lines
@@ -49,8 +60,9 @@ def run(
         int | None, typer.Option(min=1, help="Trials in all, in place of the suite's number.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and an estimate; run nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan, its time and memory; run nothing.")
     ] = False,
+    probe: Probe = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try the points of failed trials again.")
     ] = False,
@@ -70,13 +82,15 @@ def run(
 
     _load_models(models)
     suite, overrides, plan = _plan(file, set_ or [], only or [], trials)
-    kernels.chosen(resolve_device(device).type)  # or a setting that no run can be executed with
+    kernels.backend_name(
+        resolve_device(device).type
+    )  # or a setting that no run can be executed with
     place = home(results)
-    if dry_run:
+    if dry_run or probe:
         from harness.cli import dry
 
-        how: dict[str, Any] = {"device": device, "threads": threads, "workers": workers}
-        dry.show_study(suite, overrides, plan, place, trials=trials, **how)
+        options = dry.DryRunOptions(device, threads, workers, probe, tuple(models or ()))
+        dry.show_study(suite, overrides, plan, place, options, trials)
         return
     found, left_out = _searches(suite, overrides, plan)
     with _opened(place, plan.suite) as store, stop_on_signals() as stop:
@@ -181,7 +195,7 @@ def export(
     found = search_results(place, name, variant)
     chosen = _chosen(found, only or [], [] if trial is None else [trial])
     target = source(onto).card.name if onto else ""
-    with contextlib.closing(open_store(place / DATABASE, create=False)) as store:
+    with contextlib.closing(open_store(place / DATABASE, create=False, write=False)) as store:
         text = study_text.fragment(chosen, found, store, onto=target)
     if out is None:
         typer.echo(text, nl=False)
@@ -245,13 +259,13 @@ def _chosen(
 ) -> list[tuple[SearchResult, TrialResult]]:
     """Return the trials that are meant: the numbered or the best, of each search of ``only``."""
     from harness.data.load import source
-    from harness.plan.select import Cell, canonical, matches, parse_only
+    from harness.plan.select import canonical, matches, parse_only
 
     selector = canonical(parse_only(only), source)
     chosen = []
     for search in found:
-        cell = Cell(search.model, search.dataset, search.label, search.features, search.seeds[0])
-        if not matches(selector, cell):
+        cell = {"model": search.model, "dataset": search.dataset, "label": search.label}
+        if not matches(selector, **cell, features=search.features, seed=search.seeds[0]):
             continue
         if numbers:
             chosen += [(search, search.trial(number)) for number in numbers]
@@ -269,7 +283,7 @@ def _chosen(
 
 @contextlib.contextmanager
 def _opened(place: Path, suite: str) -> Iterator[SqlStore]:
-    """Open the results, and let no other command work on the same study meanwhile."""
+    """Open the results when no other command works on the same study; wait for one that does."""
     from filelock import FileLock, Timeout
 
     from harness.store import DATABASE, open_store
@@ -277,11 +291,18 @@ def _opened(place: Path, suite: str) -> Iterator[SqlStore]:
 
     store = open_store(place / DATABASE)
     with contextlib.closing(store):
+        path = place / f"study-{suite}.lock"
+        lock = FileLock(path)
         try:
-            with FileLock(place / f"study-{suite}.lock", timeout=0):
+            path.touch()  # with the permissions that the umask leaves
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                print(f"study {suite} is being run elsewhere; waiting for it", file=sys.stderr)
+                lock.acquire()
+            with lock:
+                lock.release()  # the lock counts how often it was acquired
                 yield store
-        except Timeout:
-            raise RunError(f"another process is at work on study '{suite}' in {place}") from None
         except OSError as error:
             raise disk_error(place, error) from error
 
@@ -389,19 +410,26 @@ class _Work:
             return self._execute(list(jobs.values()), screen, retry_failed=False)
 
     def _jobs(self, search: SearchResult, trial: TrialResult) -> Iterator[Job]:
+        from harness.pipeline import has_checkpoint
         from harness.plan.spec import RunSpec
         from harness.plan.study import trial_label
+        from harness.unchanged import check_before
 
         records = {r.run_id: r for r in self.store.find(ids=trial.runs.values())}
         if not records:
             raise ConfigError(
                 f"{search.place}: the store holds no run of trial {trial.number}; "
-                f"`harness study run {search.suite}` makes them"
+                f"`harness study run {shlex.quote(search.suite)}` makes them"
             )
         spec = RunSpec.model_validate(next(iter(records.values())).spec)
         for seed, run_id in trial.runs.items():
-            own = spec.model_copy(update={"seed": seed})
-            yield self._job(run_id, trial_label(search.label, trial.number), own, "test")
+            own, record = spec.model_copy(update={"seed": seed}), records.get(run_id)
+            job = self._job(run_id, trial_label(search.label, trial.number), own, "test")
+            if record is None or record.status != "ok":
+                validated = record is not None and record.status == "validated"
+                trained = validated and has_checkpoint(own, job.folder)
+                check_before(run_id, own, record, trained=trained)
+            yield job
 
     def _job(self, run_id: str, label: str, spec: object, stage: str) -> Job:
         from harness.execution.base import Job
@@ -412,15 +440,17 @@ class _Work:
     def _execute(self, jobs: Sequence[Job], screen: Lines | Bars, *, retry_failed: bool) -> Summary:
         from harness.execution.scheduler import pending
 
-        to_run, _, _ = pending(jobs, self.store, retry_failed=retry_failed)
-        return execute(
-            to_run,
+        state = pending(jobs, self.store, retry_failed=retry_failed)
+        summary = execute(
+            state.to_run,
             self.store,
             self.executor,
             screen,
             workers=self.workers,
             should_stop=self.should_stop,
         )
+        summary.failed[:0] = state.unreadable
+        return summary
 
 
 def _identified(plan: Plan, runs: Sequence[PlannedRun]) -> tuple[tuple[str, PlannedRun], ...]:

@@ -4,16 +4,46 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from harness.errors import suggest
 
-__all__ = ["Config", "KeyPath", "Problem", "dotted_keys", "problems", "show_path"]
+__all__ = [
+    "SUITE_NAME",
+    "Config",
+    "KeyPath",
+    "Problem",
+    "SuiteName",
+    "check_suite_name",
+    "dotted_keys",
+    "problems",
+    "show_path",
+]
+
+SUITE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+"""Names of suites and of their variants become file names and database keys."""
 
 KeyPath = tuple[str | int, ...]
 """Place of a value: keys and list positions from the top."""
+
+
+def check_suite_name(text: str) -> str:
+    """Return a name, of a suite or a variant, that may become part of a path.
+
+    Raises:
+        ValueError: it may not; it can come from a record or a database of somebody else.
+    """
+    if not re.fullmatch(SUITE_NAME, text) or text.endswith("\n"):
+        raise ValueError(
+            f"{text!r} is no name: 1 to 64 of a to z, 0 to 9, '_' and '-', the first no mark"
+        )
+    return text
+
+
+SuiteName = Annotated[str, AfterValidator(check_suite_name)]
+"""Name of a suite or a variant."""
 
 
 class Config(BaseModel):
@@ -42,21 +72,21 @@ class Problem(NamedTuple):
 
 
 def problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
-    """Say what pydantic found wrong, every finding, in the words of the harness.
+    """Return pydantic's findings in the words of the harness.
 
     Args:
         error: what validating a value against ``model`` raised.
         model: the model, for the keys that would have been valid.
     """
-    found = []
+    described = []
     items = error.errors(include_url=False)
     for item in items:
         path: KeyPath = item["loc"]
         inside = [i for i in items if i["loc"][: len(path)] == path and len(i["loc"]) > len(path)]
         if item["type"] == "too_short" and inside:
             continue  # counted without the items that are wrong, and those are told
-        found.append(Problem(path, _message(item["type"], item, path, model)))
-    return found
+        described.append(Problem(path, _message(item["type"], item, path, model)))
+    return described
 
 
 _SHAPES = {
@@ -77,22 +107,22 @@ def _message(kind: str, item: Any, path: KeyPath, model: type[BaseModel]) -> str
         return "is missing"
     if kind == "too_short":
         return f"is too short, needs at least {item['ctx']['min_length']}"
-    shown = "null" if item["input"] is None else repr(item["input"])
-    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    value = "null" if item["input"] is None else repr(item["input"])
+    value = value if len(value) <= 60 else f"{value[:57]}..."
     if kind in _SHAPES:
-        return f"{_SHAPES[kind]}, got {shown}"
+        return f"{_SHAPES[kind]}, got {value}"
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", item["ctx"]["expected"])
-        return f"{shown} is not a choice{suggest(str(item['input']), choices)}"
+        return f"{value} is not a choice{suggest(str(item['input']), choices)}"
     text = str(item["msg"]).removeprefix("Value error, ")
     if kind == "value_error":
         return text
-    said = text.partition(", got ")[0]  # pydantic says what it got of some values, not of all
-    return f"{said[:1].lower()}{said[1:]}, got {shown}"
+    reason = text.partition(", got ")[0]  # pydantic shows the input of some kinds, not of all
+    return f"{reason[:1].lower()}{reason[1:]}, got {value}"
 
 
 def _nearest(key: str, path: KeyPath, model: type[BaseModel]) -> str:
-    siblings = {name for found in _models_at(model, path[:-1]) for name in found.model_fields}
+    siblings = {name for config in _models_at(model, path[:-1]) for name in config.model_fields}
     hint = suggest(key, siblings)
     if "did you mean" in hint:
         return hint
@@ -102,12 +132,12 @@ def _nearest(key: str, path: KeyPath, model: type[BaseModel]) -> str:
 
 def _models_at(model: type[BaseModel], path: KeyPath) -> list[type[BaseModel]]:
     """Return the models a value at ``path`` may be, passing over list positions."""
-    here = [model]
-    for part in path:
-        fields = [m.model_fields[part] for m in here if isinstance(part, str) and _has(m, part)]
+    models = [model]
+    for key in path:
+        fields = [m.model_fields[key] for m in models if isinstance(key, str) and _has(m, key)]
         if fields:
-            here = [inner for field in fields for inner in _models_in(field.annotation)]
-    return here
+            models = [inner for field in fields for inner in _models_in(field.annotation)]
+    return models
 
 
 def _has(model: type[BaseModel], key: str) -> bool:
@@ -117,7 +147,7 @@ def _has(model: type[BaseModel], key: str) -> bool:
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [found for argument in get_args(annotation) for found in _models_in(argument)]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
@@ -133,6 +163,6 @@ def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
 def show_path(path: KeyPath) -> str:
     """Return a path as it is printed: ``rows[2].set.model.dim``."""
     text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    for key in path:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
     return text

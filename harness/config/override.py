@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.config.yaml_source import parse_value
 from harness.errors import ConfigError
 
-__all__ = ["Leaf", "flatten", "group_of", "nest", "parse_overrides"]
+__all__ = ["Path", "Setting", "dotted", "flatten", "group_of", "nest", "parse_overrides"]
 
 
-class Leaf(NamedTuple):
-    """One value of a nested mapping.
+Path = tuple[str, ...]
+"""Names from the top of a specification: ``("model", "margin")``."""
+
+
+class Setting(NamedTuple):
+    """One value at one path of a specification.
 
     Attributes:
-        path: names from the top, dots resolved: ``("training", "lr")``.
-        keys: the keys as they were written: ``("training.lr",)``.
+        path: names from the top, dots resolved.
         value: anything but a mapping.
+        origin: ``suites/x.yaml:4: base.model.margin`` or ``--set model.margin``.
+        strict: whether the option must exist, for a model is named; else it is for the models that
+            have it.
     """
 
-    path: tuple[str, ...]
-    keys: tuple[str, ...]
+    path: Path
     value: Any
+    origin: str = ""
+    strict: bool = True
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
@@ -33,7 +40,7 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: not of the form KEY=VALUE, or a key is both a value and a group.
     """
-    leaves: dict[tuple[str, ...], Any] = {}
+    leaves: dict[Path, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         path = tuple(key.strip().split("."))
@@ -43,18 +50,35 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
     return nest(leaves, source="--set ")
 
 
-def flatten(settings: Mapping[str, Any]) -> Iterator[Leaf]:
-    """Yield the values of a nested mapping whose keys may hold dots."""
+def flatten(
+    settings: Mapping[str, Any],
+    origin: Callable[[Path], str] = ".".join,
+    *,
+    strict: bool = True,
+    above: Path = (),
+) -> Iterator[Setting]:
+    """Yield the values of a nested mapping whose keys may hold dots.
+
+    Args:
+        settings: the mapping.
+        origin: returns the origin of a value, given the keys as they were written.
+        strict: see ``Setting``.
+        above: keys that lead to the mapping.
+    """
     for key, value in settings.items():
-        path = tuple(key.split("."))
+        keys = (*above, key)
         if isinstance(value, Mapping):
-            for leaf in flatten(value):
-                yield Leaf((*path, *leaf.path), (key, *leaf.keys), leaf.value)
+            yield from flatten(value, origin, strict=strict, above=keys)
         else:
-            yield Leaf(path, (key,), value)
+            yield Setting(tuple(".".join(keys).split(".")), value, origin(keys), strict)
 
 
-def nest(leaves: Mapping[tuple[str, ...], Any], *, source: str = "") -> dict[str, Any]:
+def dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a nested mapping by dotted key."""
+    return {".".join(setting.path): setting.value for setting in flatten(settings)}
+
+
+def nest(leaves: Mapping[Path, Any], *, source: str = "") -> dict[str, Any]:
     """Turn dotted paths into a nested dict.
 
     Args:
@@ -66,26 +90,26 @@ def nest(leaves: Mapping[tuple[str, ...], Any], *, source: str = "") -> dict[str
     """
     tree: dict[str, Any] = {}
     for path, value in leaves.items():
-        for other in leaves:
-            if other != path and other[: len(path)] == path:
+        for longer in leaves:
+            if longer != path and longer[: len(path)] == path:
                 raise ConfigError(
                     f"{source}{'.'.join(path)}: is given as a value and as a group "
-                    f"('{'.'.join(other)}')"
+                    f"('{'.'.join(longer)}')"
                 )
-        here = tree
-        for part in path[:-1]:
-            here = here.setdefault(part, {})
-        here[path[-1]] = value
+        group = tree
+        for name in path[:-1]:
+            group = group.setdefault(name, {})
+        group[path[-1]] = value
     return tree
 
 
 def group_of(overrides: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return the settings of a group of what ``parse_overrides`` returned, {} without any.
+    """Return the settings of a group, as ``parse_overrides`` returns them, {} without any.
 
     Raises:
         ConfigError: a value is given for the group itself.
     """
-    found = overrides.get(name, {})
-    if not isinstance(found, Mapping):
-        raise ConfigError(f"--set {name}={found}: name a setting of it, like {name}.option=VALUE")
-    return found
+    group = overrides.get(name, {})
+    if not isinstance(group, Mapping):
+        raise ConfigError(f"--set {name}={group}: name a setting of it, like {name}.option=VALUE")
+    return group

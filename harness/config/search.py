@@ -1,4 +1,4 @@
-"""Where a search may look for the value of an option, declared beside the option itself.
+"""Domains of options that a study may search, declared beside the options.
 
 ::
 
@@ -17,7 +17,7 @@ from pydantic import BaseModel, model_validator
 
 from harness.config.base import Config
 
-__all__ = ["Domain", "Search", "between", "declared", "one_of"]
+__all__ = ["Domain", "SearchMark", "between", "declared", "one_of"]
 
 
 class Domain(Config):
@@ -60,8 +60,8 @@ class Domain(Config):
         return self
 
     @property
-    def whole(self) -> bool:
-        """Whether whole numbers are drawn."""
+    def integral(self) -> bool:
+        """True if integers are drawn."""
         return all(isinstance(n, int) for n in (self.low, self.high, self.step) if n is not None)
 
     @property
@@ -71,8 +71,8 @@ class Domain(Config):
 
     def written(self) -> list[Any] | dict[str, Any]:
         """Return the domain as a suite would have it, in plain JSON."""
-        found: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
-        return list(found["choices"]) if self.choices else found
+        values: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
+        return list(values["choices"]) if self.choices else values
 
     def points(self) -> tuple[Any, ...]:
         """Return all values in order.
@@ -84,7 +84,7 @@ class Domain(Config):
             return self.choices
         assert self.low is not None
         assert self.high is not None
-        step = self.step or (1 if self.whole and not self.log else None)
+        step = self.step or (1 if self.integral and not self.log else None)
         if step is None:
             raise ValueError("a grid needs a list of choices, or a step")
         count = int((self.high - self.low) / step + 1e-9) + 1
@@ -94,7 +94,7 @@ class Domain(Config):
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchMark:
     """Marks an option (in ``Annotated``) with its domain."""
 
     domain: Domain
@@ -102,14 +102,14 @@ class Search:
 
 def between(
     low: float, high: float, *, log: bool = False, step: int | float | None = None
-) -> Search:
+) -> SearchMark:
     """Return the mark of an option that is searched between two numbers."""
-    return Search(Domain(low=low, high=high, log=log, step=step))
+    return SearchMark(Domain(low=low, high=high, log=log, step=step))
 
 
-def one_of(*choices: Any) -> Search:
+def one_of(*choices: Any) -> SearchMark:
     """Return the mark of an option that is searched among some values."""
-    return Search(Domain(choices=choices))
+    return SearchMark(Domain(choices=choices))
 
 
 def declared(model: type[BaseModel], prefix: str = "") -> dict[str, Domain]:
@@ -119,12 +119,12 @@ def declared(model: type[BaseModel], prefix: str = "") -> dict[str, Domain]:
         model: the configuration model.
         prefix: put before the dotted keys ("model.").
     """
-    found: dict[str, Domain] = {}
+    domains: dict[str, Domain] = {}
     for name, field in model.model_fields.items():
         for mark in field.metadata:
-            if isinstance(mark, Search):
-                found[f"{prefix}{name}"] = mark.domain
+            if isinstance(mark, SearchMark):
+                domains[f"{prefix}{name}"] = mark.domain
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found |= declared(inner, f"{prefix}{name}.")
-    return found
+            domains |= declared(inner, f"{prefix}{name}.")
+    return domains

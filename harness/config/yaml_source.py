@@ -24,6 +24,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from harness.config.base import KeyPath, problems, show_path
+from harness.config.storable import text_problem
 from harness.encoding import decoded
 from harness.errors import ConfigError, suggest
 
@@ -40,7 +41,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class Origin(NamedTuple):
-    """Where a value was written."""
+    """File and line of a value."""
 
     file: str
     line: int
@@ -153,8 +154,8 @@ class _Reader:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
-            said = ", ".join(part for part in (error.context, error.problem) if part)
-            raise ConfigError(f"{source}:{line}: {said}") from None
+            reason = ", ".join(text for text in (error.context, error.problem) if text)
+            raise ConfigError(f"{source}:{line}: {reason}") from None
         except YAMLError as error:
             raise ConfigError(f"{source}: {str(error).splitlines()[0]}") from None
         if root is None:
@@ -195,23 +196,25 @@ class _Reader:
         if isinstance(node.value, list):
             items: list[_Node] = []
             for item in node.value:
-                done = self._included(item)
-                whole = isinstance(item.value, dict) and set(item.value) == {"include"}
-                items.extend(done.value if whole and isinstance(done.value, list) else [done])
+                included = self._included(item)
+                spliced = isinstance(item.value, dict) and set(item.value) == {"include"}
+                lists = spliced and isinstance(included.value, list)
+                items.extend(included.value if lists else [included])
             return _Node(items, node.origin)
         if not isinstance(node.value, dict):
             return node
-        own = {k: self._included(v) for k, v in node.value.items() if k != "include"}
+        values = {k: self._included(v) for k, v in node.value.items() if k != "include"}
+        mapping = _Node(values, node.origin)
         if "include" not in node.value:
-            return _Node(own, node.origin)
-        return self._with_fragments(node.value["include"], _Node(own, node.origin))
+            return mapping
+        return self._with_fragments(node.value["include"], mapping)
 
-    def _with_fragments(self, include: _Node, own: _Node) -> _Node:
+    def _with_fragments(self, include: _Node, mapping: _Node) -> _Node:
         names = include.value if isinstance(include.value, list) else [include]
-        merged = _Node({}, own.origin)
+        merged = _Node({}, mapping.origin)
         for name in names:
             fragment = self.file(self._fragment(name))
-            if isinstance(fragment.value, list) and len(names) == 1 and not own.value:
+            if isinstance(fragment.value, list) and len(names) == 1 and not mapping.value:
                 return fragment
             if not isinstance(fragment.value, dict):
                 raise ConfigError(
@@ -219,18 +222,18 @@ class _Reader:
                     "only be included as an item of a list"
                 )
             merged = _merge(merged, fragment)
-        return _merge(merged, own)
+        return _merge(merged, mapping)
 
     def _fragment(self, name: _Node) -> Path:
-        where = f"{name.origin}: include:"
+        prefix = f"{name.origin}: include:"
         if self.folder is None or not isinstance(name.value, str):
-            raise ConfigError(f"{where} must be the name of a file, got {_plain(name)[0]!r}")
+            raise ConfigError(f"{prefix} must be the name of a file, got {_plain(name)[0]!r}")
         path = Path(name.origin.file).parent / name.value
         if not path.resolve().is_relative_to(self.folder):
-            raise ConfigError(f"{where} {name.value} lies outside {self.folder}")
+            raise ConfigError(f"{prefix} {name.value} lies outside {self.folder}")
         if not path.is_file():
             near = suggest(path.name, [p.name for p in path.parent.glob("*.yaml")])
-            raise ConfigError(f"{where} there is no file {path}{near}")
+            raise ConfigError(f"{prefix} there is no file {path}{near}")
         return path
 
 
@@ -257,7 +260,8 @@ def _scalar(node: Any, origin: Origin) -> Any:
     try:
         match tag:
             case "str":
-                node.value.encode()
+                if problem := text_problem(node.value):
+                    raise ConfigError(f"{origin}: {node.value!a}: {problem}")
                 return str(node.value)
             case "null":
                 return None
@@ -267,8 +271,6 @@ def _scalar(node: Any, origin: Origin) -> Any:
                 return int(node.value.replace("_", ""), 0)
             case "float":
                 return float(_FLOATS.get(node.value.lower(), node.value.replace("_", "")))
-    except UnicodeEncodeError:
-        raise ConfigError(f"{origin}: half of a surrogate pair is no text") from None
     except ValueError:
         raise ConfigError(f"{origin}: {node.value!r} is not a number; quote it as text") from None
     hint = "use include" if tag == "merge" else "quote it as text"

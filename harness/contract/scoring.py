@@ -14,7 +14,7 @@ from harness.contract.noise import reordered
 from harness.contract.subject import SIDES, N, R, Subject
 from harness.errors import suggest
 from harness.evaluation.evaluator import rank
-from harness.index import GraphIndex, KnownAnswers, Side
+from harness.index import GraphIndex, KnownAnswers, Pairs, Side
 from harness.kernels import Op
 from harness.model import Tables, Term
 from harness.plan.spec import Protocol
@@ -99,7 +99,7 @@ def batch_size(subject: Subject) -> None:
 
 @check(batch_size)
 def views(subject: Subject) -> None:
-    """score_triples, score_all and score_gathered agree."""
+    """score_triples, score_all and score_pairs agree."""
     model = subject.make().eval()
     triples = subject.index.train[::3]
     head, relation, tail = triples.unbind(1)
@@ -116,8 +116,8 @@ def views(subject: Subject) -> None:
             return
         as_head = model.score_all(tables, tail, relation, "head").gather(1, head[:, None])[:, 0]
         query = model.queries(tables, tail, relation, "head")
-        listed = model.score_gathered(tables, query, torch.arange(len(triples) + 1), head)
-        same((listed, as_head), ("score_gathered for the head", "score_all for the head"))
+        listed = model.score_pairs(tables, query, Pairs.one_each(head))
+        same((listed, as_head), ("score_pairs for the head", "score_all for the head"))
         if not model.reciprocal:  # else a head is asked for by a relation of its own
             same((of_triples, as_head), ("score_triples", "score_all for the head"))
 

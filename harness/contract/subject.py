@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from harness.catalog import create_model
-from harness.config.override import flatten, group_of
+from harness.config.override import Setting, flatten, group_of
 from harness.contract.noise import make_modality
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality, Side
 from harness.model import MODELS, Capabilities, Model
 from harness.plan.possible import usual_loss
-from harness.plan.settings import Setting, build_spec
+from harness.plan.settings import build_spec
 from harness.plan.spec import RunSpec
 from harness.training.procedures import StandardProcedure
 
@@ -179,8 +179,5 @@ class Subject:
         return float(procedure.step(procedure.rows, torch.Generator().manual_seed(0)).loss)
 
 
-def _layer(settings: Mapping[str, Any], where: str, *, strict: bool) -> list[Setting]:
-    return [
-        Setting(leaf.path, leaf.value, f"{where} {'.'.join(leaf.path)}", strict)
-        for leaf in flatten(settings)
-    ]
+def _layer(settings: Mapping[str, Any], source: str, *, strict: bool) -> list[Setting]:
+    return list(flatten(settings, lambda keys: f"{source} {'.'.join(keys)}", strict=strict))

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from harness.data.card import DatasetCard, FeatureSource, FileCard
 from harness.data.folders import data_files, datasets_folder, lacking, names_of
 from harness.data.sources import is_verified, source_path, sources_folder
 from harness.errors import ConfigError, DataError, MachineError, MissingDataError
+from harness.writing import staging_folder, synchronise, use_umask
 
 __all__ = [
     "fetch",
@@ -253,30 +252,39 @@ def staging(target: Path) -> Iterator[Path]:
     Raises:
         MachineError: something below could not be written.
     """
-    folder: Path | None = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        yield folder
+        with staging_folder(target) as folder:
+            yield folder
     except OSError as error:
         raise MachineError(
             f"{error.filename or target}: {error.strerror or error}; nothing was kept. Free some "
             "space, or set HARNESS_CACHE to a folder that can be written to"
         ) from error
-    finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def install(staged: Path, target: Path) -> None:
-    """Move checked files to their place, each by one rename; other files there are kept."""
-    for path in sorted(staged.rglob("*")):
-        if path.is_file():
-            place = target / path.relative_to(staged)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("rb+") as stream:
-                os.fsync(stream.fileno())
-            path.replace(place)
+    """Move checked files to their place: a new folder by one rename, else each file by one.
+
+    A process that is killed meanwhile leaves no part of a new folder, which could not be told from
+    a dataset that somebody made. Other files of an old folder are kept.
+    """
+    names = [path.relative_to(staged) for path in sorted(staged.rglob("*")) if path.is_file()]
+    complete = staged / ".complete"  # its permissions are those of any new folder
+    _move(names, staged, complete)
+    try:
+        complete.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        _move(names, complete, target)
+
+
+def _move(names: Iterable[Path], source: Path, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        synchronise(source / name)
+        (source / name).replace(target / name)
 
 
 def _content_size(path: Path) -> int:
@@ -350,4 +358,4 @@ def _download(url: str, file: FileCard, folder: Path) -> None:
         ) from None
     _check(place, file, url)
     # What pooch downloads can be read by its owner alone; a cache may be shared.
-    place.chmod(0o644)
+    use_umask(place)

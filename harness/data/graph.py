@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.errors import DataError, LockedSplitError
@@ -86,6 +88,25 @@ class KnowledgeGraph:
         return h.hexdigest()[:16]
 
     @cached_property
+    def digests(self) -> dict[str, str]:
+        """Digests that tell what differs between two graphs whose ``digest`` differs.
+
+        "triples" is the same for the same triples of names in any order; "entities" and "relations"
+        are over the identifiers in the order of their ids.
+        """
+        entities, relations = _places(self.entities), _places(self.relations)
+        h = hashlib.sha256(repr((sorted(self.entities), sorted(self.relations))).encode())
+        for split in SPLITS:
+            heads, middle, tails = self.splits[split].numpy().T
+            rows = np.stack([entities[heads], relations[middle], entities[tails]])
+            h.update(split.encode() + rows[:, np.lexsort(rows)].tobytes())
+        return {
+            "triples": h.hexdigest()[:16],
+            "entities": hashlib.sha256(repr(self.entities).encode()).hexdigest()[:16],
+            "relations": hashlib.sha256(repr(self.relations).encode()).hexdigest()[:16],
+        }
+
+    @cached_property
     def index(self) -> GraphIndex:
         """What models and samplers may see: sizes and train."""
         return GraphIndex(self.n_entities, self.n_relations, self.splits["train"], self.digest)
@@ -114,6 +135,13 @@ class KnowledgeGraph:
         """Return what to show for a relation."""
         names = self.relation_names
         return (names[relation] if names else "") or self.relations[relation]
+
+
+def _places(names: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the place of each name among the sorted names, so that ids depend on names alone."""
+    places = np.empty(len(names), dtype=np.int64)
+    places[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    return places
 
 
 class _Locked(Mapping[str, Tensor]):

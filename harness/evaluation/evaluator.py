@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -12,9 +11,8 @@ from torch import Tensor
 from harness import kernels
 from harness.errors import NonFiniteError
 from harness.evaluation.ranks import Ranks, SideCounts
-from harness.index import KnownAnswers, Side
-from harness.kernels.mixed import table_at
-from harness.model import Model, Query, Tables, Term
+from harness.index import KnownAnswers, Pairs, Side
+from harness.model import Model, Tables
 from harness.plan.spec import Protocol
 
 __all__ = ["rank"]
@@ -60,56 +58,50 @@ def rank(
     tables = model.encode()
     sides: dict[Side, SideCounts] = {}
     for side in protocol.sides:
-        asked = _Asked.of(triples, side, once=once)
-        chunks = list(_chunks(model, tables, asked, known, progress))
+        queries = _Queries.of(triples, side, once=once)
+        chunks = list(_chunks(model, tables, queries, known, progress))
         columns = [torch.cat(column).int() for column in zip(*chunks, strict=True)]
         columns = columns or [torch.zeros(0, dtype=torch.int, device=triples.device)] * 3
         # Back to the order of the triples.
         better, tied, candidates = (
-            torch.empty_like(column).index_copy_(0, asked.order, column).cpu().numpy()
+            torch.empty_like(column).index_copy_(0, queries.order, column).cpu().numpy()
             for column in columns
         )
         sides[side] = SideCounts(better, tied, candidates)
     return Ranks(triples.cpu().numpy(), sides)
 
 
-class _Asked(NamedTuple):
-    """The queries of a side, and whose answers they ask for.
+class _Queries(NamedTuple):
+    """The queries of a side, and their targets.
 
     Attributes:
         side: the side that is predicted.
         anchors, relations: [q] the queries.
-        first: q + 1 numbers; query i asks for the targets first[i]:first[i + 1].
-        targets: [t] true answers, by query.
-        owners: [t] their queries.
+        targets: the true answers of each query, t in all.
         order: [t] the triples they come from.
     """
 
     side: Side
     anchors: Tensor
     relations: Tensor
-    first: list[int]
-    targets: Tensor
-    owners: Tensor
+    targets: Pairs
     order: Tensor
 
     @classmethod
-    def of(cls, triples: Tensor, side: Side, *, once: bool) -> _Asked:
+    def of(cls, triples: Tensor, side: Side, *, once: bool) -> _Queries:
         """Return the queries of triples [t, 3]: the distinct ones, or one per triple."""
         head, relation, tail = triples.unbind(1)
         anchor, target = (head, tail) if side == "tail" else (tail, head)
         order = torch.arange(len(triples), device=triples.device)
         if not once or not len(triples):
-            return cls(side, anchor, relation, list(range(len(triples) + 1)), target, order, order)
+            return cls(side, anchor, relation, Pairs.one_each(target), order)
         # By relation first: queries of one relation may have candidates of their own.
         key = relation * (anchor.max() + 1) + anchor
         key, order = torch.sort(key, stable=True)
-        _, owners, counts = torch.unique_consecutive(key, return_inverse=True, return_counts=True)
-        first = torch.nn.functional.pad(torch.cumsum(counts, 0), (1, 0))
-        chosen = order[first[:-1]]
-        return cls(
-            side, anchor[chosen], relation[chosen], first.tolist(), target[order], owners, order
-        )
+        _, sizes = torch.unique_consecutive(key, return_counts=True)
+        targets = Pairs.from_sizes(sizes, target[order])
+        first = order[targets.indptr[:-1]]
+        return cls(side, anchor[first], relation[first], targets, order)
 
 
 def _queries_at_once(model: Model) -> int:
@@ -125,15 +117,15 @@ Counts = tuple[Tensor, Tensor, Tensor]
 def _chunks(
     model: Model,
     tables: Tables,
-    asked: _Asked,
+    queries: _Queries,
     known: KnownAnswers,
     progress: Progress | None,
 ) -> Iterator[Counts]:
     """Yield the counts of successive queries, of fewer at once from where memory runs out."""
     size, done = _queries_at_once(model), 0
-    while done < len(asked.anchors):
+    while done < len(queries.anchors):
         try:
-            yield _count_chunk(model, tables, asked, done, done + size, known, progress)
+            yield _count_chunk(model, tables, queries, done, done + size, known, progress)
             done += size
         except torch.OutOfMemoryError:
             if size == 1:
@@ -145,67 +137,29 @@ def _chunks(
 def _count_chunk(
     model: Model,
     tables: Tables,
-    asked: _Asked,
+    queries: _Queries,
     low: int,
     high: int,
     known: KnownAnswers,
     progress: Progress | None,
 ) -> Counts:
     """Count for the targets of queries low:high."""
-    high = min(high, len(asked.anchors))
-    side, anchors, relations = asked.side, asked.anchors[low:high], asked.relations[low:high]
-    mine = slice(asked.first[low], asked.first[high])
-    targets, owners = asked.targets[mine], asked.owners[mine] - low
-    offsets, answers = known.lookup(anchors, relations, side)
+    high = min(high, len(queries.anchors))
+    side, anchors, relations = queries.side, queries.anchors[low:high], queries.relations[low:high]
+    (targets,) = queries.targets.split([low, high])
+    answers = known.lookup(anchors, relations, side)
     try:
         if model.decomposable:
             query = model.queries(tables, anchors, relations, side)
-            better, tied = _count_terms(query, tables, targets, offsets, answers, owners)
+            terms = [term.comparison(tables) for term in query.terms]
+            better, tied = kernels.count_competitors(terms, targets, answers, query.views)
         else:
             scores = model.score_all(tables, anchors, relations, side)
-            better, tied = kernels.scores_to_counts(scores, targets, offsets, answers, owners)
+            better, tied = kernels.count_in_scores(scores, targets, answers)
     except NonFiniteError as error:
         raise NonFiniteError(f"{type(model).__name__}, {side} queries: {error}") from error
-    itself = known.contains(anchors[owners], relations[owners], targets, side)
+    query_ids = targets.query_ids
+    itself = known.contains(anchors[query_ids], relations[query_ids], targets.indices, side)
     if progress is not None:
-        progress(len(targets))
-    return better, tied, model.n_entities - (offsets.diff()[owners] - itself.long())
-
-
-def _count_terms(
-    query: Query,
-    tables: Tables,
-    targets: Tensor,
-    offsets: Tensor,
-    answers: Tensor,
-    owners: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Count for queries [q]; those whose candidates are mixed alike are counted together."""
-    terms, views = query.terms, query.views
-    temperatures = [term.mix.temperature for term in terms if term.mix is not None]
-    if not temperatures:
-        plain = [(t.op, t.query, tables[t.table], t.scale, t.weight) for t in terms]
-        return kernels.count_terms(plain, targets, offsets, answers, owners, views)
-    _, sizes = torch.unique_consecutive(torch.stack(temperatures, 1), dim=0, return_counts=True)
-    cuts = torch.nn.functional.pad(torch.cumsum(sizes, 0), (1, 0))
-    listed, mine = offsets[cuts].tolist(), torch.searchsorted(owners, cuts).tolist()
-    counts = []
-    for i, (low, high) in enumerate(pairwise(cuts.tolist())):
-        here = [_of_queries(term, tables, low, high) for term in terms]
-        asked = slice(mine[i], mine[i + 1])
-        starts, known = offsets[low : high + 1] - listed[i], answers[listed[i] : listed[i + 1]]
-        goals, owner = targets[asked], owners[asked] - low
-        counts.append(kernels.count_terms(here, goals, starts, known, owner, views))
-    better, tied = zip(*counts, strict=True)
-    return torch.cat(better), torch.cat(tied)
-
-
-def _of_queries(
-    term: Term, tables: Tables, low: int, high: int
-) -> tuple[kernels.Op, Tensor, Tensor, Tensor | None, float]:
-    """Return a term of queries low:high, whose candidates are mixed alike."""
-    table = tables[term.table]
-    if term.mix is not None:
-        table = table_at(term.mixture(tables), term.mix.temperature[low])
-    scale = None if term.scale is None else term.scale[low:high]
-    return term.op, term.query[low:high], table, scale, term.weight
+        progress(len(targets.indices))
+    return better, tied, model.n_entities - (answers.sizes[query_ids] - itself.long())

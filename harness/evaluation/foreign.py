@@ -21,7 +21,7 @@ from harness import kernels
 from harness.data.graph import KnowledgeGraph
 from harness.errors import DataError, suggest
 from harness.evaluation.ranks import Ranks, SideCounts
-from harness.index import Side
+from harness.index import Pairs, Side
 from harness.plan.spec import Protocol
 
 __all__ = ["RankRow", "ids_of", "permutation", "ranks_of_rows", "ranks_of_scores"]
@@ -237,17 +237,17 @@ class _Known:
     def candidates(self, side: Side) -> Ids:
         """Return how many entities are ranked [n], the true answer included."""
         anchor, relation, answer = self.asked(side)
-        offsets, _ = self.known.lookup(anchor, relation, side)
+        answers = self.known.lookup(anchor, relation, side)
         itself = self.known.contains(anchor, relation, answer, side)
-        found: Ids = (self.graph.n_entities - (offsets.diff() - itself.long())).numpy()
+        found: Ids = (self.graph.n_entities - (answers.sizes - itself.long())).numpy()
         return found
 
     def count(self, side: Side, low: int, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Count what beats and ties the answers of questions low, low + 1, ..."""
         mine = slice(low, low + len(scores))
         anchor, relation, answer = (part[mine] for part in self.asked(side))
-        offsets, ids = self.known.lookup(anchor, relation, side)
-        return kernels.scores_to_counts(scores, answer, offsets, ids)
+        answers = self.known.lookup(anchor, relation, side)
+        return kernels.count_in_scores(scores, Pairs.one_each(answer), answers)
 
 
 def _with_warm(ranks: Ranks, graph: KnowledgeGraph) -> Ranks:

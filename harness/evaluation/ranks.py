@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
-import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
+from harness.writing import replacing
 
 if TYPE_CHECKING:
     from harness.index import Side  # imports torch, which stored ranks are read without
@@ -108,12 +107,8 @@ class Ranks:
             arrays[f"{side}_candidates"] = counts.candidates
         if self.warm is not None:
             arrays["warm"] = self.warm
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("wb") as file:
+        with replacing(path) as file:
             _write_arrays(file, arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
 
     @classmethod
     def load(cls, path: Path) -> Ranks:
@@ -142,13 +137,8 @@ class Ranks:
 
 
 _COUNTS = ("better", "tied", "candidates")
-UNREADABLE = (
-    *(OSError, EOFError, zipfile.BadZipFile, zlib.error),
-    *(ValueError, SyntaxError, KeyError),  # numpy, of a header
-    *(MemoryError, OverflowError),  # numpy, of a size that no array has
-    *(NotImplementedError, RuntimeError),  # zipfile, of a way to compress or encrypt
-)
-"""What reading a damaged or a foreign file raises."""
+UNREADABLE = (Exception,)
+"""What reading a damaged or a foreign file raises: numpy and zipfile know no common type."""
 
 
 def read_arrays(path: Path, only: Collection[str] | None = None) -> dict[str, NDArray[Any]]:

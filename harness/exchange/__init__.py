@@ -15,5 +15,6 @@ from __future__ import annotations
 
 from harness.exchange.exporting import export
 from harness.exchange.importing import import_records
+from harness.exchange.merging import merge
 
-__all__ = ["export", "import_records"]
+__all__ = ["export", "import_records", "merge"]

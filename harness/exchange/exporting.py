@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from harness import audit
 from harness.errors import StoreError
@@ -18,6 +16,7 @@ from harness.exchange.rank_archive import (
     kept_parts,
     part_names,
 )
+from harness.exchange.redaction import redacted, redacted_benchmark
 from harness.exchange.single_files import files_of
 from harness.exchange.suite_file import (
     SUFFIX,
@@ -33,7 +32,7 @@ from harness.store.benchmarks import BenchmarkRecord
 from harness.store.files import RANKS, write_whole
 from harness.store.records import Cell, RunRecord
 
-__all__ = ["export", "without_paths"]
+__all__ = ["export"]
 
 
 def export(
@@ -83,7 +82,9 @@ def export(
     for suite in sorted(suites):
         target.place_cells(suite, [c for c in cells if c.suite == suite], records)
     for benchmark in benchmarks:
-        target.change(benchmark.suite).benchmarks[benchmark.benchmark_id] = benchmark
+        target.change(benchmark.suite).benchmarks[benchmark.benchmark_id] = redacted_benchmark(
+            benchmark
+        )
     return target.write()
 
 
@@ -136,7 +137,7 @@ class _Folder:
 
     def add(self, record: RunRecord, run_folder: Path, suite: str) -> None:
         """Add or renew a run; a new one comes into the file of ``suite``."""
-        record = without_paths(record)
+        record = redacted(record)
         file = self._file_of(record.run_id, suite)
         before = file.runs.get(record.run_id)
         if before is not None and not supersedes(record, before.record):
@@ -218,41 +219,3 @@ def _keep(folder: Path, name: str, parts: Iterable[Path]) -> None:
     for part in parts:
         content = part.read_bytes()
         write_whole(folder / kept_name(name, content), content)
-
-
-# --- what a file that is passed on must not say -----------------------------------------------
-
-_FOLDERS = re.compile(
-    r"""(?<![\w/:.])(?:~/(?:[^\s/"'<>]+/)*|/(?:[^\s/"'<>]+/)+|[A-Za-z]:\\(?:[^\s\\"'<>]+\\)+)(?=[^\s/\\"'<>])"""
-)
-"""The folders of an absolute path, or of one in the user's home."""
-
-
-def without_paths(record: RunRecord) -> RunRecord:
-    """Return the record without folders of the machine that made it.
-
-    Provenance and error keep the last part of each absolute path; notes, which may name relations
-    that look like paths, lose the user's home alone. Settings stay: they are the run's identity.
-    """
-    home = str(Path.home())
-
-    def short(text: str) -> str:
-        return _FOLDERS.sub("", text.replace(home, "~"))
-
-    return record.model_copy(
-        update={
-            "provenance": _each_text(record.provenance, short),
-            "notes": tuple(note.replace(home, "~") for note in record.notes),
-            "error": short(record.error) if record.error else record.error,
-            "cells": (),
-        }
-    )
-
-
-def _each_text(value: Any, change: Callable[[str], str]) -> Any:
-    """Apply a function to every text in a JSON value."""
-    if isinstance(value, dict):
-        return {key: _each_text(item, change) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_each_text(item, change) for item in value]
-    return change(value) if isinstance(value, str) else value

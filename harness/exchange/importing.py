@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -145,13 +146,31 @@ def _of_single(paths: list[Path], not_run: Path | None, problems: list[str]) -> 
 
 
 def _take(store: ResultStore, parcel: _Parcel, runs: Path) -> Taken:
-    """Add what a parcel holds, the ranks first: a run in the store is never without them."""
-    for run_id, files in parcel.files.items():
-        for name, content in files.items():
-            target = runs / run_id / name
-            if not target.exists() and (encoded := content()) is not None:
-                write_whole(target, encoded)
-    with store.transaction():
-        taken = take(store, parcel.records, parcel.benchmarks)
-        refused = store.add_cells(parcel.cells)
+    """Add what a parcel holds, the ranks first: a run in the store is never without them.
+
+    Nothing of it stays, not even ranks, when something cannot be added.
+    """
+    written: list[Path] = []
+    try:
+        for run_id, files in parcel.files.items():
+            for name, content in files.items():
+                target = runs / run_id / name
+                if not target.exists() and (encoded := content()) is not None:
+                    written.append(target)
+                    write_whole(target, encoded)
+        with store.transaction():
+            taken = take(store, parcel.records, parcel.benchmarks)
+            refused = store.add_cells(parcel.cells)
+    except BaseException:
+        _remove(written, runs)
+        raise
     return Taken(taken.added, taken.kept, refused)
+
+
+def _remove(files: Sequence[Path], runs: Path) -> None:
+    """Remove files and the folders below ``runs`` that are empty without them."""
+    for file in files:
+        file.unlink(missing_ok=True)
+        for folder in file.relative_to(runs).parents[:-1]:
+            with contextlib.suppress(OSError):  # holds something else
+                (runs / folder).rmdir()

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from pydantic import Field, ValidationError
 
 from harness.config.base import Config
+from harness.config.storable import Name, Text
 from harness.errors import DataError, MachineError, StoreError
 from harness.evaluation.shadow import place_of
 from harness.exchange.rank_archive import (
@@ -57,7 +58,7 @@ class _Header(Config):
 
     content: Literal["mmkgc-harness records"] = "mmkgc-harness records"
     version: int = VERSION
-    suite: str
+    suite: Name
     """Name of the suite; "" in the file of runs that belong to none."""
     cells: int
     """Number of lines that are cells."""
@@ -74,9 +75,9 @@ class StoredRun(Config):
 
     record: RunRecord
     """The record, without cells."""
-    ranks: dict[str, str] = Field(default_factory=dict)
+    ranks: dict[Text, Text] = Field(default_factory=dict)
     """Array of the rank file -> member of the archive; {} without ranks."""
-    sealed: dict[str, dict[str, str]] = Field(default_factory=dict)
+    sealed: dict[Text, dict[Text, Text]] = Field(default_factory=dict)
     """File of sealed test ranks ("3.raw.npz") -> the same."""
 
     def digests(self) -> Iterator[str]:
@@ -245,7 +246,7 @@ def _decoded(path: Path, number: int, line: str) -> Any:
         decoded = json.loads(line)
     except json.JSONDecodeError as error:
         raise StoreError(f"{path}:{number}: not a record: {error.msg}") from None
-    except RecursionError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: thousands of digits
         raise StoreError(f"{path}:{number}: not a record: {error}") from None
     if not isinstance(decoded, dict):
         raise StoreError(f"{path}:{number}: not a record: {line[:40]}")

@@ -51,7 +51,8 @@ class Outcome(Config):
     """What became of a job; the record itself is the file ``record.json`` in the run's folder."""
 
     run_id: str
-    status: Literal["ok", "pruned", "failed", "interrupted"]
+    status: Literal["ok", "pruned", "failed", "interrupted", "elsewhere"]
+    """"elsewhere": another process is executing the run."""
     message: str = ""
     """First line of the error."""
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from harness.errors import StoreError
 from harness.execution.base import Event, Executor, Job, Outcome
+from harness.execution.worker import is_executed
 from harness.store.base import ResultStore
-from harness.store.files import RECORD, read_record
+from harness.store.files import RECORD, read_own_record
 
-__all__ = ["Summary", "pending", "run_jobs"]
+__all__ = ["Pending", "Summary", "pending", "run_jobs"]
+
+SECONDS_BETWEEN_LOOKS = 0.2
+"""Between two looks at the locks of other processes."""
 
 
 @dataclass
@@ -22,31 +29,70 @@ class Summary:
     interrupted: bool = False
     """Asked to stop before everything had ended."""
 
+    @property
+    def ended(self) -> int:
+        """Number of jobs that have ended."""
+        return len(self.finished) + len(self.pruned) + len(self.failed)
 
-def pending(
-    jobs: Sequence[Job], store: ResultStore, *, retry_failed: bool = False
-) -> tuple[list[Job], list[Job], list[Job]]:
-    """Divide jobs into (to run, finished earlier, failed earlier).
+    def add(self, outcome: Outcome) -> None:
+        """Add what became of a job."""
+        if outcome.status == "ok":
+            self.finished.append(outcome.run_id)
+        elif outcome.status == "pruned":
+            self.pruned.append(outcome.run_id)
+        elif outcome.status == "failed":
+            self.failed.append(outcome)
+
+
+class Pending(NamedTuple):
+    """A plan compared with the store."""
+
+    to_run: list[Job]
+    finished: list[Job]
+    failed: list[Job]
+    unreadable: list[Outcome]
+    """Runs whose folder holds a record that cannot be read, as failures; nothing is stored."""
+
+
+def pending(jobs: Sequence[Job], store: ResultStore, *, retry_failed: bool = False) -> Pending:
+    """Divide jobs by what is stored of them.
 
     Records that a worker left but nobody added yet (the parent was killed) are added first. A run
-    that failed earlier is run again only with ``retry_failed``.
+    that failed earlier, or whose record cannot be read, is run again only with ``retry_failed``.
     """
-    held = store.statuses()
+    statuses = store.statuses()
+    unreadable: dict[str, Outcome] = {}
     for job in jobs:
-        known = job.run_id in held and job.has_in(held[job.run_id])
-        if not known and (job.folder / RECORD).is_file():
-            store.add(read_record(job.folder / RECORD))
-    held = store.statuses()
-    to_run, finished, failed = [], [], []
+        stored = job.run_id in statuses and job.has_in(statuses[job.run_id])
+        if not stored and (problem := _add_record(job, store)):
+            if retry_failed:
+                (job.folder / RECORD).unlink()
+            else:
+                unreadable[job.run_id] = problem
+    statuses = store.statuses()
+    state = Pending([], [], [], list(unreadable.values()))
     for job in jobs:
-        status = held.get(job.run_id)
+        status = statuses.get(job.run_id)
         if status is not None and job.has_in(status):
-            finished.append(job)
+            state.finished.append(job)
+        elif job.run_id in unreadable:
+            continue
         elif status == "failed" and not retry_failed:
-            failed.append(job)
+            state.failed.append(job)
         else:
-            to_run.append(job)
-    return to_run, finished, failed
+            state.to_run.append(job)
+    return state
+
+
+def _add_record(job: Job, store: ResultStore) -> Outcome | None:
+    """Add the record in a run's folder, if any; return a failure when it cannot be read."""
+    try:
+        record = read_own_record(job.folder)
+    except StoreError as error:
+        return Outcome(run_id=job.run_id, status="failed", message=str(error))
+    if record is not None:
+        store.add(record)
+    return None
 
 
 def run_jobs(
@@ -56,23 +102,80 @@ def run_jobs(
     *,
     on_event: Event,
     on_outcome: Callable[[Job, Outcome], None],
+    on_wait: Callable[[Sequence[Job]], None],
     should_stop: Callable[[], bool],
 ) -> Summary:
-    """Execute jobs and keep their records; a failure is kept and the rest goes on."""
-    by_id = {job.run_id: job for job in jobs}
+    """Execute jobs and keep their records; a failure is kept and the rest goes on.
+
+    Runs that another process is executing are waited for after the others. One that it leaves
+    unfinished is executed here.
+
+    Args:
+        jobs: what to run.
+        store: gets the records.
+        executor: runs the jobs.
+        on_event: called with the progress of a job.
+        on_outcome: called when a job has ended.
+        on_wait: called with the jobs of other processes before they are waited for.
+        should_stop: asked between jobs, and while waiting.
+    """
     summary = Summary()
-    for outcome in executor.run(jobs, on_event, should_stop):
-        job = by_id[outcome.run_id]
-        record = job.folder / RECORD
-        if record.is_file():
-            store.add(read_record(record))
-        if outcome.status == "ok":
-            summary.finished.append(outcome.run_id)
-        elif outcome.status == "pruned":
-            summary.pruned.append(outcome.run_id)
-        elif outcome.status == "failed":
-            summary.failed.append(outcome)
+
+    def end(job: Job, outcome: Outcome) -> None:
+        summary.add(outcome)
         on_outcome(job, outcome)
-    ended = len(summary.finished) + len(summary.pruned) + len(summary.failed)
-    summary.interrupted = ended < len(jobs) and should_stop()
+
+    elsewhere = _execute(jobs, store, executor, on_event, end, should_stop)
+    if elsewhere:
+        on_wait(elsewhere)
+    while elsewhere and (released := _wait_for_some(elsewhere, should_stop)):
+        elsewhere = [job for job in elsewhere if job not in released]
+        to_run = _take_over(released, store, end)
+        elsewhere += _execute(to_run, store, executor, on_event, end, should_stop)
+    summary.interrupted = summary.ended < len(jobs) and should_stop()
     return summary
+
+
+def _execute(
+    jobs: Sequence[Job],
+    store: ResultStore,
+    executor: Executor,
+    on_event: Event,
+    end: Callable[[Job, Outcome], None],
+    should_stop: Callable[[], bool],
+) -> list[Job]:
+    """Execute jobs; return those that another process is executing."""
+    by_id = {job.run_id: job for job in jobs}
+    elsewhere = []
+    for outcome in executor.run(jobs, on_event, should_stop) if jobs else ():
+        job = by_id[outcome.run_id]
+        if outcome.status == "elsewhere":
+            elsewhere.append(job)
+        else:
+            end(job, _add_record(job, store) or outcome)
+    return elsewhere
+
+
+def _wait_for_some(jobs: Sequence[Job], should_stop: Callable[[], bool]) -> list[Job]:
+    """Wait until other processes have ended some jobs and return these; [] after a stop."""
+    while not should_stop():
+        if released := [job for job in jobs if not is_executed(job)]:
+            return released
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return []
+
+
+def _take_over(
+    jobs: Sequence[Job], store: ResultStore, end: Callable[[Job, Outcome], None]
+) -> list[Job]:
+    """End the jobs that another process has finished; return those that it has not."""
+    state = pending(jobs, store)
+    for job in state.finished:
+        end(job, Outcome(run_id=job.run_id, status="ok"))
+    for record in store.find(ids=[job.run_id for job in state.failed]):
+        message = (record.error or "").partition("\n")[0]
+        job = next(job for job in state.failed if job.run_id == record.run_id)
+        end(job, Outcome(run_id=job.run_id, status="failed", message=message))
+    for outcome in state.unreadable:
+        end(next(job for job in jobs if job.run_id == outcome.run_id), outcome)
+    return state.to_run

@@ -1,155 +1,53 @@
-"""One function per operation; each picks an implementation.
+"""Operations whose speed matters, each with one signature and a version per backend.
 
-``HARNESS_KERNELS=reference`` forces the plain torch definitions, ``auto`` (default) takes the fused
-kernels where they exist. ``chosen()`` says what is used; it is stored with every run.
+A kernel is defined in plain torch; compiled loops for CPUs and chunks for accelerators lie beside
+the definition in the same module, and ``tests/unit/kernels`` holds them to it. ``HARNESS_KERNELS``
+(``auto`` or ``reference``) and the device decide which is computed (``backends``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
-import torch
-from torch import Tensor
-
-from harness.index import Free
-from harness.kernels import reference, select
+from harness.index import Pairs
 from harness.kernels._heap import keep_freed_memory
-from harness.kernels.reference import Views, combined
+from harness.kernels.attention import tanh_dot
+from harness.kernels.backends import Backend, backend_name
+from harness.kernels.comparisons import Comparison, Op, compare, score_all, score_pairs
+from harness.kernels.counts import (
+    Counts,
+    Views,
+    combined_score,
+    count_competitors,
+    count_in_scores,
+)
+from harness.kernels.draws import draw_free, dropout
+from harness.kernels.fusion import HIDDEN, FusedTable
+from harness.kernels.gated import Gated, gated_cosines
+from harness.kernels.rotation import rotate
 
 __all__ = [
+    "HIDDEN",
+    "Backend",
+    "Comparison",
+    "Counts",
+    "FusedTable",
+    "Gated",
     "Op",
+    "Pairs",
     "Views",
-    "chosen",
-    "combined",
-    "count",
-    "count_terms",
+    "backend_name",
+    "combined_score",
+    "compare",
+    "count_competitors",
+    "count_in_scores",
     "draw_free",
     "dropout",
     "gated_cosines",
-    "gathered",
-    "pairwise",
     "prepare",
     "rotate",
-    "scores_to_counts",
+    "score_all",
+    "score_pairs",
     "tanh_dot",
 ]
-
-Op = Literal["dot", "l1", "l2", "modulus"]
-
-
-def gathered(
-    op: Op,
-    query: Tensor,
-    table: Tensor,
-    offsets: Tensor,
-    candidates: Tensor,
-    scale: Tensor | None = None,
-) -> Tensor:
-    """Score listed pairs, differentiably; see ``reference.gathered``."""
-    return select.implementation(query, op).gathered(op, query, table, offsets, candidates, scale)
-
-
-def pairwise(op: Op, query: Tensor, table: Tensor, scale: Tensor | None = None) -> Tensor:
-    """Score every query against every row; see ``reference.pairwise``."""
-    return select.implementation(query, op).pairwise(op, query, table, scale)
-
-
-def rotate(anchor: Tensor, phase: Tensor) -> Tensor:
-    """Rotate complex vectors, differentiably; see ``reference.rotate``."""
-    return select.implementation(anchor).rotate(anchor, phase)
-
-
-def count(
-    op: Op,
-    query: Tensor,
-    table: Tensor,
-    targets: Tensor,
-    offsets: Tensor,
-    known: Tensor,
-    scale: Tensor | None = None,
-    owners: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Count the rows that beat and tie each target; see ``reference.count``."""
-    kernels = select.implementation(query, op)
-    return kernels.count(op, query, table, targets, offsets, known, scale, owners)
-
-
-def count_terms(
-    terms: Sequence[tuple[Op, Tensor, Tensor, Tensor | None, float]],
-    targets: Tensor,
-    offsets: Tensor,
-    known: Tensor,
-    owners: Tensor | None = None,
-    views: Views | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Count for the score that weighted terms (op, query, table, scale, weight) make.
-
-    See ``reference.count_terms``.
-    """
-    ops = [term[0] for term in terms]
-    chosen_for = select.implementation(targets, *ops)
-    return chosen_for.count_terms(terms, targets, offsets, known, owners, views)
-
-
-def draw_free(free: Free, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
-    """Draw entities that make no known triple; see ``reference.draw_free``."""
-    return select.implementation(uniform).draw_free(free, replaces_tail, uniform)
-
-
-def dropout(x: Tensor, rate: float, training: bool = True) -> Tensor:
-    """Set each number to zero with probability ``rate`` and divide the others by 1 - rate.
-
-    Srivastava et al., Dropout (2014). Draws follow torch's generator of the device; on CPUs, where
-    torch draws them one by one, fused with the product. What torch compiles has torch's own, which
-    drops other numbers.
-
-    Args:
-        x: of any shape.
-        rate: in [0, 1).
-        training: otherwise x is returned as it is.
-    """
-    if not training or not rate:
-        return x
-    if torch.compiler.is_compiling():
-        return reference.dropout(x, rate)
-    return select.implementation(x).dropout(x, rate)
-
-
-def tanh_dot(x: Tensor, query: Tensor) -> Tensor:
-    """Return the logits of an attention, sum_k tanh(x_k) query_k: [...].
-
-    Args:
-        x: [..., d] vectors.
-        query: [d].
-    """
-    if torch.compiler.is_compiling():
-        return reference.tanh_dot(x, query)
-    return select.implementation(x).tanh_dot(x, query)
-
-
-def gated_cosines(
-    own: Tensor,
-    own_logits: Tensor,
-    sizes: Sequence[int],
-    others: Tensor,
-    logits: Tensor,
-    bias: Tensor,
-) -> Tensor:
-    """Compare gated vectors by their cosines; see ``reference.gated_cosines``."""
-    chosen = select.implementation(own)
-    return chosen.gated_cosines(own, own_logits, sizes, others, logits, bias)
-
-
-def scores_to_counts(
-    scores: Tensor,
-    targets: Tensor,
-    offsets: Tensor,
-    known: Tensor,
-    owners: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Count in a score matrix [q, n]; see ``reference.scores_to_counts``."""
-    return reference.scores_to_counts(scores, targets, offsets, known, owners)
 
 
 def prepare(device: str) -> None:
@@ -159,8 +57,3 @@ def prepare(device: str) -> None:
     """
     if device == "cpu":
         keep_freed_memory()
-
-
-def chosen(device: str) -> str:
-    """Return the name of the implementation used on ``device`` ("reference", "numba", ...)."""
-    return select.name(device)

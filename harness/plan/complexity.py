@@ -5,16 +5,16 @@ It says ``measures: complexity``, by which it is told from a suite of runs.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from harness.config.base import Config
+from harness.config.base import SUITE_NAME, Config
 from harness.config.yaml_source import read_yaml, validate
 from harness.errors import ConfigError
-from harness.plan.suite import NAME
 
 __all__ = [
     "DEPENDS_ON",
@@ -106,7 +106,7 @@ class Vary(Config):
 class ComplexitySuite(Config):
     """What is measured: stages at sizes that are varied one at a time."""
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Annotated[str, Field(pattern=SUITE_NAME)]
     """Name under which measurements are kept and reported."""
     title: str = ""
     """What it measures."""
@@ -180,5 +180,7 @@ def load_complexity(path: Path) -> ComplexitySuite:
     """
     document = read_yaml(path)
     if not _measures(document.data):
-        raise ConfigError(f"{path}: a suite of runs, which `harness run {path}` executes")
+        raise ConfigError(
+            f"{path}: a suite of runs, which `harness run {shlex.quote(str(path))}` executes"
+        )
     return validate(document, ComplexitySuite)

@@ -1,4 +1,4 @@
-"""Suite -> plan: every run it asks for, checked, before the first one starts.
+"""Suite -> plan: every run of the suite, checked before the first one starts.
 
 Layers of settings, later ones win: ``base``, the dataset's ``set``, ``overrides`` in their order,
 the row's ``set``, the variant's ``set``, ``--set``. A ``model.x`` among ``base``, a dataset's
@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.config.override import flatten
+from harness.config.override import dotted
+from harness.data.card import DatasetSource
 from harness.data.load import source as dataset_source
 from harness.errors import ConfigError, MissingDataError, suggest
-from harness.model import MODELS
+from harness.plan.identity import run_id_of
 from harness.plan.modalities import choose_data
-from harness.plan.parts import Column, Errors, Line, Parts, resolve
-from harness.plan.select import Cell, SourceOf, canonical, matches, parse_only
-from harness.plan.settings import Setting, build_spec, where_set
+from harness.plan.resolve import Errors, Layer, ResolvedSuite, SuiteRow, resolve
+from harness.plan.select import SourceOf, canonical, matches, parse_only
+from harness.plan.settings import build_spec, origin_of
 from harness.plan.spec import DataSpec, RunSpec
 from harness.plan.suite import Selector, Suite
 
@@ -39,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One cell of the suite's table: a run and the row it stands in.
+    """One cell of the suite's table: a run and its row.
 
     Attributes:
         spec: the resolved run specification.
@@ -51,10 +52,17 @@ class PlannedRun:
     label: str
     position: int
 
+    @property
+    def coordinates(self) -> dict[str, object]:
+        """Values that ``--only`` selects by."""
+        data = self.spec.data
+        cell = {"model": self.spec.model.name, "dataset": data.dataset, "label": self.label}
+        return {**cell, "features": data.features, "seed": self.spec.seed}
+
 
 @dataclass(frozen=True)
 class Excluded:
-    """Cells that are not run, for all seeds or one, and why."""
+    """Cells that are not run, for all seeds or one, and the reason."""
 
     label: str
     position: int
@@ -67,21 +75,27 @@ class Excluded:
     @classmethod
     def of(cls, run: PlannedRun, reason: str) -> Excluded:
         """Return the cells of a run's row on its dataset."""
-        data = run.spec.data
-        place = run.label, run.position, data.dataset, data.features
-        return cls(*place, reason, model=run.spec.model.name)
+        data, model = run.spec.data, run.spec.model.name
+        return cls(run.label, run.position, data.dataset, data.features, reason, model=model)
+
+    @property
+    def coordinates(self) -> dict[str, object]:
+        """Values that ``--only`` selects by; all seeds where none is named."""
+        cell = {"model": self.model, "dataset": self.dataset, "label": self.label}
+        seed = {} if self.seed is None else {"seed": self.seed}
+        return {**cell, "features": self.features, **seed}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a suite asks for.
+    """Runs of a suite.
 
     Attributes:
         suite: name of the suite.
         title: its caption.
         variant: digest of the ``--set`` settings ("" without).
         runs: by dataset, row, seed.
-        excluded: what is not run, and why.
+        excluded: cells that are not run.
     """
 
     suite: str
@@ -91,34 +105,29 @@ class Plan:
     excluded: tuple[Excluded, ...] = ()
 
     def select(self, only: Sequence[str], source_of: SourceOf = dataset_source) -> Plan:
-        """Return the plan with what ``--only`` texts ask for.
+        """Return the plan restricted to ``--only`` texts.
 
         Raises:
             ConfigError: a text is malformed, no cell has a value, or no run is left.
         """
         selector = canonical(parse_only(only), source_of)
         _check_values(selector, self)
-        runs = tuple(run for run in self.runs if matches(selector, _cell_of(run)))
+        runs = tuple(run for run in self.runs if matches(selector, **run.coordinates))
         excluded = asked_for(self.excluded, selector)
         if not runs:
-            why = [f"{one.label} on {one.dataset} is not run: {one.reason}" for one in excluded]
-            raise ConfigError(f"--only: {why[0] if why else 'no run has all of it'}")
+            reasons = [f"{x.label} on {x.dataset} is not run: {x.reason}" for x in excluded]
+            raise ConfigError(f"--only: {reasons[0] if reasons else 'no run has all of it'}")
         return replace(self, runs=runs, excluded=excluded)
 
 
 def asked_for(excluded: Iterable[Excluded], selector: Selector) -> tuple[Excluded, ...]:
-    """Return, of what is left out, what ``--only`` asks for.
+    """Return the excluded cells that ``--only`` selects.
 
     Args:
-        excluded: of all rows and datasets.
+        excluded: excluded cells of all rows and datasets.
         selector: ``--only``, with canonical names.
     """
-
-    def asked(one: Excluded) -> bool:
-        seed = one.seed if one.seed is not None else next(iter(selector.seed), None)
-        return matches(selector, Cell(one.model, one.dataset, one.label, one.features, seed))
-
-    return tuple(one for one in excluded if asked(one))
+    return tuple(cell for cell in excluded if matches(selector, **cell.coordinates))
 
 
 def expand(
@@ -130,7 +139,7 @@ def expand(
 ) -> Plan:
     """Return the runs of a suite. The models must have been loaded (``harness.catalog``).
 
-    Nothing is read but, where a run leaves modalities out, names some or needs some, the feature
+    No data are read but, where a run leaves modalities out, names some or needs some, the feature
     set's list of modalities.
 
     Args:
@@ -141,22 +150,22 @@ def expand(
 
     Raises:
         ConfigError: an unknown model, dataset, feature set, modality, option or key, or a bad
-            value; all that were found, each with file and line.
+            value; all problems at once, each with file and line.
         DataError: a feature set that must be looked at is wrong.
     """
     overrides = overrides or {}
-    parts = resolve(suite, overrides, source_of)
+    resolved = resolve(suite, overrides, source_of)
     errors = Errors()
-    pairs = [(column, line) for column in parts.columns for line in parts.lines]
-    found = errors.each(lambda pair: list(cells_of(parts, suite, *pair)), pairs)
+    pairs = [(dataset, row) for dataset in resolved.datasets for row in resolved.rows]
+    groups = errors.collect(lambda pair: list(cells_of(resolved, *pair)), pairs)
     errors.check()
-    cells = [cell for cells in found for cell in cells]
+    cells = [cell for group in groups for cell in group]
     runs = _distinct(suite, (cell for cell in cells if isinstance(cell, PlannedRun)))
+    excluded = tuple(dict.fromkeys(cell for cell in cells if isinstance(cell, Excluded)))
     if not runs:
-        why = next((cell.reason for cell in cells if isinstance(cell, Excluded)), "it has no seed")
-        raise ConfigError(f"suite '{suite.name}': all of its cells are excluded: {why}")
-    excluded = dict.fromkeys(cell for cell in cells if isinstance(cell, Excluded))
-    plan = Plan(suite.name, suite.title, _digest(overrides), runs, tuple(excluded))
+        reason = excluded[0].reason if excluded else "it has no seed"
+        raise ConfigError(f"suite '{suite.name}': all of its cells are excluded: {reason}")
+    plan = Plan(suite.name, suite.title, _digest(overrides), runs, excluded)
     return plan.select(only, source_of) if only else plan
 
 
@@ -169,119 +178,107 @@ def identify(
         plan: what to run.
         digests: returns the digest of the graph and of the features ("" without) of a run's data.
     """
-    known: dict[str, tuple[str, str]] = {}
-    found = []
+    by_data = {data: digests(data) for data in dict.fromkeys(run.spec.data for run in plan.runs)}
+    identified = []
     for run in plan.runs:
-        key = run.spec.data.model_dump_json()
-        if key not in known:
-            known[key] = digests(run.spec.data)
-        dataset, features = known[key]
-        numerics = MODELS.get(run.spec.model.name).capabilities.numerics
-        run_id = run.spec.run_id(
-            dataset_digest=dataset, feature_digest=features, model_numerics=numerics
-        )
-        found.append((run_id, run))
-    return tuple(found)
+        dataset, features = by_data[run.spec.data]
+        identified.append((run_id_of(run.spec, dataset, features), run))
+    return tuple(identified)
 
 
 def without_missing(plan: Plan, digests: Callable[[DataSpec], tuple[str, str]]) -> Plan:
     """Return the plan with the runs whose data are not on this machine moved to ``excluded``.
 
     Raises:
-        MissingDataError: none is left; the message says which command gets the data.
+        MissingDataError: no run is left; the message says which command gets the data.
     """
-    missing: dict[str, str] = {}
-    first: MissingDataError | None = None
-    for data in {run.spec.data.model_dump_json(): run.spec.data for run in plan.runs}.values():
+    missing: dict[DataSpec, MissingDataError] = {}
+    for data in dict.fromkeys(run.spec.data for run in plan.runs):
         try:
             digests(data)
         except MissingDataError as error:
-            first = first or error
-            missing[data.model_dump_json()] = error.brief
-    runs, excluded = [], dict.fromkeys(plan.excluded)
-    for run in plan.runs:
-        data = run.spec.data
-        reason = missing.get(data.model_dump_json())
-        if reason is None:
-            runs.append(run)
-        else:
-            excluded[Excluded.of(run, reason)] = None
-    if first is not None and not runs:
-        raise first
-    return replace(plan, runs=tuple(runs), excluded=tuple(excluded))
-
-
-def _cell_of(run: PlannedRun) -> Cell:
-    data = run.spec.data
-    return Cell(run.spec.model.name, data.dataset, run.label, data.features, run.spec.seed)
+            missing[data] = error
+    runs = tuple(run for run in plan.runs if run.spec.data not in missing)
+    if missing and not runs:
+        raise next(iter(missing.values()))
+    excluded = [
+        Excluded.of(run, missing[run.spec.data].brief)
+        for run in plan.runs
+        if run.spec.data in missing
+    ]
+    return replace(plan, runs=runs, excluded=tuple(dict.fromkeys([*plan.excluded, *excluded])))
 
 
 def _check_values(selector: Selector, plan: Plan) -> None:
     """Refuse a value that no cell has, also when another value of its key is one's."""
-    cells = [*map(_cell_of, plan.runs), *plan.excluded]
+    cells = [run.coordinates for run in plan.runs]
+    cells += [cell.coordinates for cell in plan.excluded]
     for key in Selector.model_fields:
-        offered = {str(getattr(cell, key)) for cell in cells} - {"", "None"}
-        for wanted in getattr(selector, key):
-            if str(wanted) not in offered:
-                hint = suggest(str(wanted), offered)
-                raise ConfigError(f"--only {key}={wanted}: no run has it{hint}")
+        offered = {str(cell[key]) for cell in cells if key in cell} - {""}
+        for value in getattr(selector, key):
+            if str(value) not in offered:
+                hint = suggest(str(value), offered)
+                raise ConfigError(f"--only {key}={value}: no run has it{hint}")
 
 
 def cells_of(
-    parts: Parts, suite: Suite, column: Column, line: Line, further: Sequence[Setting] = ()
+    resolved: ResolvedSuite, dataset: tuple[DatasetSource, Layer], row: SuiteRow, extra: Layer = ()
 ) -> Iterator[PlannedRun | Excluded]:
-    """Yield a row's cells on a dataset: one per seed, or one that says why there is none.
+    """Yield a row's cells on a dataset: one per seed, or one with the reason why there is none.
 
     Args:
-        parts, suite: where the settings are.
-        column, line: the dataset and the row.
-        further: settings that win over all others.
+        resolved: the suite.
+        dataset: one of its datasets.
+        row: one of its rows.
+        extra: settings that win over all others.
 
     Raises:
         ConfigError: as ``expand``; InconsistentError where each value by itself would do.
         DataError: a feature set that must be looked at is wrong.
     """
-    name = column.source.card.name
-    place = Cell(line.name, name, line.label)
-    layers = [*parts.base, *column.settings]
-    layers += [s for o in parts.overrides if matches(o.scope, place) for s in o.settings]
-    layers += [*line.settings, *parts.command, *further]
-    spec = build_spec(layers, name=line.name, model=line.model, dataset=name, seed=suite.seeds[0])
+    source, dataset_settings = dataset
+    suite, name = resolved.suite, source.card.name
+    cell = {"model": row.model_name, "dataset": name, "label": row.label}
+    layers = [*resolved.base, *dataset_settings]
+    layers += [s for scope, layer in resolved.overrides if matches(scope, **cell) for s in layer]
+    layers += [*row.settings, *resolved.command, *extra]
+    spec = build_spec(
+        layers, name=row.model_name, model=row.model, dataset=name, seed=suite.seeds[0]
+    )
     if suite.study is not None:
         spec = _blind(spec, layers)
-    data = choose_data(spec, line, column.source, layers)
+    data = choose_data(spec, row, source, layers)
+    excluded = Excluded(row.label, row.position, name, spec.data.features, "", model=row.model_name)
     if isinstance(data, str):
-        here = line.label, line.position, name, spec.data.features
-        yield Excluded(*here, data, model=line.name)
+        yield replace(excluded, reason=data)
         return
+    excluded = replace(excluded, features=data.features)
     for seed in suite.seeds:
-        cell = place._replace(features=data.features, seed=seed)
-        hit = next((e for e in parts.exclusions if matches(e, cell)), None)
+        coordinates = {**cell, "features": data.features, "seed": seed}
+        hit = next((e for e in resolved.exclusions if matches(e, **coordinates)), None)
         if hit is None:
             run = spec.model_copy(update={"data": data, "seed": seed})
-            yield PlannedRun(run, line.label, line.position)
+            yield PlannedRun(run, row.label, row.position)
         else:
-            only_seed = seed if hit.seed else None
-            here = line.label, line.position, name, data.features
-            yield Excluded(*here, hit.reason, only_seed, line.name)
+            yield replace(excluded, reason=hit.reason, seed=seed if hit.seed else None)
 
 
-def _blind(spec: RunSpec, layers: Sequence[Setting]) -> RunSpec:
+def _blind(spec: RunSpec, layers: Layer | list[Any]) -> RunSpec:
     """Return the specification of a trial: validation ranks owe nothing to the test split."""
     if spec.audit.shadow_test:
-        where = where_set(layers, ("audit", "shadow_test"))
+        origin = origin_of(layers, ("audit", "shadow_test"))
         raise ConfigError(
-            f"{where}: a study never looks at the test split; leave the audit out, and turn it on "
+            f"{origin}: a study never looks at the test split; leave the audit out, and turn it on "
             "for the run that was chosen"
         )
     protocol = spec.protocol
     if "test" in (protocol.valid_filter or ()):
-        where = where_set(layers, ("protocol", "valid_filter"))
-        raise ConfigError(f"{where}: a study never looks at the test split; leave 'test' out")
+        origin = origin_of(layers, ("protocol", "valid_filter"))
+        raise ConfigError(f"{origin}: a study never looks at the test split; leave 'test' out")
     if "test" not in protocol.filter_of("valid"):
         return spec
-    others = tuple(split for split in protocol.filter if split != "test")
-    blind = protocol.model_copy(update={"valid_filter": others})
+    splits = tuple(split for split in protocol.filter if split != "test")
+    blind = protocol.model_copy(update={"valid_filter": splits})
     return spec.model_copy(update={"protocol": blind})
 
 
@@ -291,22 +288,21 @@ def _distinct(suite: Suite, runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...
     Raises:
         ConfigError: two different runs would stand in one cell.
     """
-    found: dict[tuple[object, ...], PlannedRun] = {}
+    cells: dict[tuple[object, ...], PlannedRun] = {}
     for run in runs:
         data = run.spec.data
         key = (run.position, data.dataset, data.features, run.spec.seed)
-        other = found.setdefault(key, run)
-        if other != run:
+        if cells.setdefault(key, run) != run:
             raise ConfigError(
-                f"{suite.where(('datasets',))}: '{data.dataset}' with features "
+                f"{suite.origin(('datasets',))}: '{data.dataset}' with features "
                 f"'{data.features}' stands there twice with different settings"
             )
-    return tuple(found.values())
+    return tuple(cells.values())
 
 
 def _digest(overrides: Mapping[str, Any]) -> str:
     """Return 8 hex digits that name the settings of the command line; "" without any."""
-    leaves = {".".join(leaf.path): leaf.value for leaf in flatten(overrides)}
+    leaves = dotted(overrides)
     if not leaves:
         return ""
     return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()[:8]

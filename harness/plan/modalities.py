@@ -1,13 +1,14 @@
-"""Which features a run sees, written in one way only."""
+"""Normal form of the features that a run sees."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.config.override import Setting
 from harness.data.card import DatasetSource
 from harness.errors import ConfigError, MissingDataError, suggest
-from harness.plan.parts import Line
-from harness.plan.settings import Setting, where_set
+from harness.plan.resolve import SuiteRow
+from harness.plan.settings import origin_of
 from harness.plan.spec import DataSpec, RunSpec
 from harness.procedure import STRATEGIES
 
@@ -15,7 +16,7 @@ __all__ = ["choose_data"]
 
 
 def choose_data(
-    spec: RunSpec, line: Line, source: DatasetSource, layers: Sequence[Setting]
+    spec: RunSpec, row: SuiteRow, source: DatasetSource, layers: Sequence[Setting]
 ) -> DataSpec | str:
     """Return the data of a cell, or why the cell cannot be run.
 
@@ -26,7 +27,7 @@ def choose_data(
 
     Args:
         spec: what the settings ask for.
-        line: the row.
+        row: the row.
         source: the dataset.
         layers: the settings, for the place of an error.
 
@@ -34,25 +35,25 @@ def choose_data(
         ConfigError: the dataset has no such feature set, or the feature set no such modality.
         DataError: the feature set must be looked at and is wrong.
     """
-    data, capabilities = spec.data, line.model.capabilities_of(spec.model.options)
+    data, capabilities = spec.data, row.model.capabilities_of(spec.model.options)
     features, strategy = data.features, spec.negatives.strategy.name
     if features not in source.feature_sets:
-        where = where_set(layers, ("data", "features"))
+        origin = origin_of(layers, ("data", "features"))
         raise ConfigError(
-            f"{where}: dataset '{source.card.name}' has no feature set "
+            f"{origin}: dataset '{source.card.name}' has no feature set "
             f"'{features}'{suggest(features, source.feature_sets)}"
         )
     strategic = bool(strategy) and STRATEGIES.get(strategy).uses_modalities
     if not (capabilities.reads_features or strategic):
-        if line.drop:
-            return f"the model reads no features, so '{line.drop[0]}' cannot be left out"
+        if row.drop:
+            return f"the model reads no features, so '{row.drop[0]}' cannot be left out"
         return DataSpec(dataset=data.dataset)
     if data.corrupt and features == "none":
         return "feature set 'none' holds nothing to corrupt"
     corrupted = any(corruption.modality for corruption in data.corrupt)
-    named = data.modalities is not None or line.drop or corrupted
+    restricted = data.modalities is not None or row.drop or corrupted
     takes_all, required = capabilities.uses_modalities or strategic, capabilities.requires
-    if takes_all and not (named or required or capabilities.needs_features):
+    if takes_all and not (restricted or required or capabilities.needs_features):
         return data
     try:
         offered = () if features == "none" else source.modalities(features)
@@ -61,25 +62,25 @@ def choose_data(
     has = f"feature set '{features}' has {', '.join(offered) or 'no modality'}"
     for name in data.modalities or ():
         if name not in offered:
-            where = where_set(layers, ("data", "modalities"))
+            origin = origin_of(layers, ("data", "modalities"))
             raise ConfigError(
-                f"{where}: no modality '{name}' on '{source.card.name}': "
+                f"{origin}: no modality '{name}' on '{source.card.name}': "
                 f"{has}{suggest(name, offered)}"
             )
-    chosen = offered if data.modalities is None else data.modalities
-    for name in line.drop:
-        if name not in chosen:
+    selected = offered if data.modalities is None else data.modalities
+    for name in row.drop:
+        if name not in selected:
             return f"no modality '{name}' to leave out: {has}"
         if not (takes_all or name in required):
             return f"the model does not read '{name}', so it cannot be left out"
-    read = [m for m in offered if m in chosen and (takes_all or m in required)]
-    kept = tuple(m for m in read if m not in line.drop)
-    lacking = capabilities.lacking(kept)
-    if lacking:
-        return f"needs {lacking}: {has}"
-    if not kept:
+    read = [m for m in offered if m in selected and (takes_all or m in required)]
+    modalities = tuple(m for m in read if m not in row.drop)
+    missing = capabilities.lacking(modalities)
+    if missing:
+        return f"needs {missing}: {has}"
+    if not modalities:
         return DataSpec(dataset=data.dataset)
     for corruption in data.corrupt:
-        if corruption.modality not in (None, *kept):
+        if corruption.modality not in (None, *modalities):
             return f"no modality '{corruption.modality}' to corrupt: {has}"
-    return data.model_copy(update={"modalities": None if kept == offered else kept})
+    return data.model_copy(update={"modalities": None if modalities == offered else modalities})

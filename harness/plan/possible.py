@@ -1,4 +1,4 @@
-"""What a model cannot be trained with, told before anything starts."""
+"""Settings that a model cannot be trained with, refused before anything starts."""
 
 from __future__ import annotations
 

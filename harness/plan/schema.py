@@ -44,13 +44,13 @@ def suite_schema() -> dict[str, Any]:
         for key, field in target["properties"].items():
             settings = field.get("type") == "object" and "properties" not in field
             if settings and name not in ("Settings", "Study"):
-                said = field["description"]
-                target["properties"][key] = {"$ref": "#/$defs/Settings", "description": said}
+                description = field["description"]
+                target["properties"][key] = {"$ref": "#/$defs/Settings", "description": description}
         if name not in ("Settings", "Requirement"):
             _allow_include(target)
     for name, key in _FROM_NAME.items():
-        said = definitions[name]["properties"][key]["description"]
-        by_name = {"type": "string", "description": said}
+        description = definitions[name]["properties"][key]["description"]
+        by_name = {"type": "string", "description": description}
         definitions[name] = {"anyOf": [by_name, definitions[name]]}
     definitions["Study"]["properties"]["space"] |= _space_schema()
     choices = definitions["Domain"]["properties"]["choices"]
@@ -129,13 +129,13 @@ def _values(
             yield key, field
             continue
         inner = dict(_values(group, definitions, f"{key}."))
-        own = {k.removeprefix(f"{key}."): v for k, v in inner.items()}
+        values = {k.removeprefix(f"{key}."): v for k, v in inner.items()}
         yield (
             key,
             {
                 "type": "object",
                 "description": field.get("description") or group.get("description", ""),
-                "properties": {"include": _INCLUDE, **own},
+                "properties": {"include": _INCLUDE, **values},
                 "additionalProperties": group.get("additionalProperties", False),
             },
         )

@@ -1,25 +1,34 @@
-"""A suite's study -> its searches: what may be tried for each row on each dataset, all checked."""
+"""A suite's study -> its searches: the space of each row on each dataset, all checked."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
+from harness.config.override import Setting
 from harness.config.search import Domain, declared
+from harness.data.card import DatasetSource
 from harness.data.load import source as dataset_source
 from harness.errors import ConfigError, InconsistentError
 from harness.model import Model
 from harness.plan.expand import Excluded, Plan, PlannedRun, cells_of
-from harness.plan.parts import Column, Errors, Line, Parts, resolve, searched_setting
+from harness.plan.resolve import (
+    Errors,
+    Layer,
+    ResolvedSuite,
+    SuiteRow,
+    resolve,
+    searched_setting,
+)
 from harness.plan.select import SourceOf
-from harness.plan.settings import Setting, is_idle
+from harness.plan.settings import has_effect
 from harness.plan.spec import ADAGRAD_LR, RunSpec
-from harness.plan.study import Study
+from harness.plan.study import Requirement, Study
 from harness.plan.suite import Suite
 from harness.procedure import STRATEGIES
 
@@ -34,28 +43,27 @@ MOST_POINTS = 10_000
 
 @dataclass(frozen=True)
 class Search:
-    """One row of a suite on one dataset, and what is tried for it.
+    """The search for one row of a suite on one dataset.
 
     Attributes:
-        place: orders the searches of a suite by dataset, then row.
+        position: orders the searches of a suite by dataset, then row.
         base: the row's own runs, one per seed; values that are not searched are theirs.
         space: searched key -> domain.
         study: how to search.
     """
 
-    place: int
+    position: int
     base: tuple[PlannedRun, ...]
     space: Mapping[str, Domain]
     study: Study
-    _suite: Suite
-    _parts: Parts
-    _column: Column
-    _line: Line
+    _resolved: ResolvedSuite
+    _dataset: tuple[DatasetSource, Layer]
+    _row: SuiteRow
 
     @property
     def label(self) -> str:
         """Row label."""
-        return self._line.label
+        return self._row.label
 
     @property
     def spec(self) -> RunSpec:
@@ -69,7 +77,7 @@ class Search:
 
     @property
     def title(self) -> str:
-        """What a person calls the search."""
+        """Name of the search for people."""
         data = self.spec.data
         features = "" if data.features == "none" else f" [{data.features}]"
         return f"{self.label} on {data.dataset}{features}"
@@ -81,7 +89,7 @@ class Search:
 
     @property
     def trials(self) -> int:
-        """How many trials are asked for; those of a grid's invalid points among them."""
+        """Number of trials, a grid's invalid points included."""
         if self.study.trials is not None:
             return self.study.trials
         return math.prod(len(values) for values in self.grid.values())
@@ -108,7 +116,7 @@ class Search:
             if set(requirement.keys) <= point.keys() and not requirement.holds(point):
                 raise InconsistentError(f"the study requires {requirement}")
         layer = tuple(self._layer(point))
-        cells = list(cells_of(self._parts, self._suite, self._column, self._line, layer))
+        cells = list(cells_of(self._resolved, self._dataset, self._row, layer))
         seeds, runs = self.seeds, []
         for cell in cells:
             if isinstance(cell, Excluded) and cell.seed is None:
@@ -121,33 +129,35 @@ class Search:
         """Yield the settings of a point; items of one list become that list."""
         lists: dict[str, list[Any]] = {}
         for key, value in point.items():
-            whole, _, last = key.rpartition(".")
-            found = self._value(whole) if last.isdecimal() else None
-            if not isinstance(found, list | tuple):
-                yield searched_setting(self._suite, key, value)
+            list_key, _, last = key.rpartition(".")
+            default = self._value(list_key) if last.isdecimal() else None
+            if not isinstance(default, list | tuple):
+                yield searched_setting(self._resolved.suite, key, value)
                 continue
-            items = lists.setdefault(whole, list(found))
+            items = lists.setdefault(list_key, list(default))
             if int(last) >= len(items):
-                where = self._suite.where(("study", "space", key))
-                raise ConfigError(f"{where}: '{whole}' has {len(items)} items, from 0")
+                origin = self._origin("space", key)
+                raise ConfigError(f"{origin}: '{list_key}' has {len(items)} items, from 0")
             items[int(last)] = value
-        for whole, items in lists.items():
-            keys = (key for key in point if key.rpartition(".")[0] == whole)
-            where = self._suite.where(("study", "space", next(keys)))
-            yield Setting(tuple(whole.split(".")), items, where, strict=False)
+        for list_key, items in lists.items():
+            keys = (key for key in point if key.rpartition(".")[0] == list_key)
+            origin = self._origin("space", next(keys))
+            yield Setting(tuple(list_key.split(".")), items, origin, strict=False)
+
+    def _origin(self, *path: str) -> str:
+        return self._resolved.suite.origin(("study", *path))
 
     def _value(self, key: str) -> Any:
         """Return a value of the row's own settings, None where there is none."""
-        first, *rest = key.split(".")
-        here: Any = self.spec
-        if first == "model":
-            here = self._line.model.Config.model_validate(self.spec.model.options)
-        else:
-            rest = [first, *rest]
-        for name in rest:
-            known = isinstance(here, BaseModel) and name in type(here).model_fields
-            here = getattr(here, name) if known else None
-        return here
+        names = key.split(".")
+        value: Any = self.spec
+        if names[0] == "model":
+            value = self._row.model.Config.model_validate(self.spec.model.options)
+            names = names[1:]
+        for name in names:
+            exists = isinstance(value, BaseModel) and name in type(value).model_fields
+            value = getattr(value, name) if exists else None
+        return value
 
 
 def searches(
@@ -157,96 +167,83 @@ def searches(
     *,
     source_of: SourceOf = dataset_source,
 ) -> tuple[tuple[Search, ...], tuple[Excluded, ...]]:
-    """Return the searches of a suite's study, in the order of its table, and what has nothing to
-    search.
+    """Return the searches of a suite's study, in the order of its table, and the rows on datasets
+    that have nothing to search.
 
     Args:
         suite: has a study.
         overrides: nested settings of the command line.
-        plan: the suite expanded with these; what it leaves out is not searched.
+        plan: the suite expanded with these; excluded cells are not searched.
         source_of: finds datasets.
 
     Raises:
         ConfigError: there is no study, a searched key is unknown, a value is not valid, a grid has
-            no points or too many; all that were found, each with file and line.
+            no points or too many; all problems at once, each with file and line.
     """
     study = suite.study
     if study is None:
         raise ConfigError(
-            f"{suite.where(('name',))}: suite '{suite.name}' has no section 'study'; "
+            f"{suite.origin(('name',))}: suite '{suite.name}' has no section 'study'; "
             "`harness run` executes it"
         )
-    parts = resolve(suite, overrides, source_of)
-    found: list[Search] = []
-    idle: list[Excluded] = []
+    resolved = resolve(suite, overrides, source_of)
+    studied: list[Search] = []
+    unsearched: list[Excluded] = []
     planned = set(map(_key, plan.runs))
-    for number, column in enumerate(parts.columns):
-        for line in parts.lines:
-            cells = cells_of(parts, suite, column, line)
-            base = [c for c in cells if isinstance(c, PlannedRun) and _key(c) in planned]
-            planned -= set(map(_key, base))
-            if not base:
-                continue
-            place = number * len(parts.lines) + line.position
-            search = _search(suite, study, parts, column, line, place, base)
-            if search.space:
-                found.append(search)
-            else:
-                idle.append(_nothing_to_search(base[0]))
+    for position, (dataset, row) in enumerate(itertools.product(resolved.datasets, resolved.rows)):
+        cells = cells_of(resolved, dataset, row)
+        base = [c for c in cells if isinstance(c, PlannedRun) and _key(c) in planned]
+        planned -= set(map(_key, base))
+        if not base:
+            continue
+        if space := _space(study, base[0].spec, row.model):
+            studied.append(Search(position, tuple(base), space, study, resolved, dataset, row))
+        else:
+            unsearched.append(Excluded.of(base[0], _NO_SPACE))
     errors = Errors()
-    errors.each(_check_values, found)
-    errors.each(lambda item: _check_requirement(suite, found, item), enumerate(study.require))
+    errors.collect(_check_values, studied)
+    errors.collect(lambda item: _check_requirement(suite, studied, item), enumerate(study.require))
     errors.check()
-    if not found:
+    if not studied:
         raise ConfigError(f"suite '{suite.name}': no row has anything to search")
-    return tuple(found), tuple(idle)
+    return tuple(studied), tuple(unsearched)
 
 
 def _key(run: PlannedRun) -> tuple[int, str]:
     return run.position, run.spec.model_dump_json()
 
 
-def _nothing_to_search(run: PlannedRun) -> Excluded:
-    return Excluded.of(run, "nothing to search: no setting of the study matters to it")
+_NO_SPACE = "nothing to search: no setting of the study matters to it"
 
 
-def _search(
-    suite: Suite,
-    study: Study,
-    parts: Parts,
-    column: Column,
-    line: Line,
-    place: int,
-    base: Sequence[PlannedRun],
-) -> Search:
-    options = line.model.Config
-    if study.space:
-        given = study.space.items()
-        space = {k: d for k, d in given if not k.startswith("model.") or _has(options, k)}
-        if not line.model.capabilities.trainable:
-            space = {k: d for k, d in space.items() if not is_idle(base[0].spec, line.model, k)}
-    else:
-        space = declared_space(base[0].spec, line.model)
-    return Search(place, tuple(base), space, study, suite, parts, column, line)
+def _space(study: Study, spec: RunSpec, model: type[Model]) -> dict[str, Domain]:
+    """Return the searched settings that a row can have."""
+    if not study.space:
+        return declared_space(spec, model)
+    fields = model.Config.model_fields
+    space = {
+        key: domain
+        for key, domain in study.space.items()
+        if not key.startswith("model.") or key.split(".")[1] in fields
+    }
+    if not model.capabilities.trainable:
+        space = {key: domain for key, domain in space.items() if has_effect(spec, model, key)}
+    return space
 
 
 def declared_space(spec: RunSpec, model: type[Model]) -> dict[str, Domain]:
-    """Return what harness, model and strategy of negatives declare that a run looks at."""
-    # What all models share comes first: then their draws of it are the same.
+    """Return the domains that harness, model and strategy declare, of settings with an effect."""
+    # Settings that all models share come first: then their draws of them are the same.
     space = declared(RunSpec) | declared(model.Config, "model.")
     if strategy := spec.negatives.strategy.name:
         space |= declared(STRATEGIES.get(strategy).Config, "negatives.strategy.")
     if spec.optimiser.name == "adagrad":
         space["optimiser.lr"] = ADAGRAD_LR
-    return {key: domain for key, domain in space.items() if not is_idle(spec, model, key)}
-
-
-def _has(options: type[BaseModel], key: str) -> bool:
-    return key.split(".")[1] in options.model_fields
+    return {key: domain for key, domain in space.items() if has_effect(spec, model, key)}
 
 
 def _check_values(search: Search) -> None:
-    """Try each value by itself; that some do not go together is found out trial by trial.
+    """Try each value by itself; combinations are checked trial by trial.
 
     Raises:
         ConfigError: a value can stand in no run, or the grid cannot be listed.
@@ -262,23 +259,24 @@ def _check_values(search: Search) -> None:
                 errors.add(str(error))
     errors.check()
     if search.study.sampler == "grid":
-        errors.each(lambda item: _listed(search, *item), search.space.items())
+        errors.collect(lambda item: _check_points(search, *item), search.space.items())
         errors.check()
         if search.trials > MOST_POINTS:
-            where = search._suite.where(("study", "space"))
-            raise ConfigError(f"{where}: a grid of {search.trials} points; at most {MOST_POINTS}")
+            origin = search._origin("space")
+            raise ConfigError(f"{origin}: a grid of {search.trials} points; at most {MOST_POINTS}")
 
 
-def _listed(search: Search, key: str, domain: Domain) -> None:
+def _check_points(search: Search, key: str, domain: Domain) -> None:
     try:
         domain.points()
     except ValueError as error:
-        where = search._suite.where(("study", "space", key))
-        raise ConfigError(f"{where}: {error}") from None
+        raise ConfigError(f"{search._origin('space', key)}: {error}") from None
 
 
-def _check_requirement(suite: Suite, found: Iterable[Search], item: tuple[int, Any]) -> None:
+def _check_requirement(
+    suite: Suite, studied: Iterable[Search], item: tuple[int, Requirement]
+) -> None:
     number, requirement = item
-    if not any(set(requirement.keys) <= search.space.keys() for search in found):
-        where = suite.where(("study", "require", number))
-        raise ConfigError(f"{where}: '{requirement}' compares values that are not searched")
+    if not any(set(requirement.keys) <= search.space.keys() for search in studied):
+        origin = suite.origin(("study", "require", number))
+        raise ConfigError(f"{origin}: '{requirement}' compares values that are not searched")

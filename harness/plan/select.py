@@ -1,16 +1,16 @@
-"""Which cells are meant: ``--only`` and the ``when`` and ``exclude`` of a suite."""
+"""Selection of cells: ``--only``, and the ``when`` and ``exclude`` of a suite."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from harness.data.card import NAME_RULE, DatasetSource, base_of, check_name
 from harness.errors import ConfigError, suggest
 from harness.plan.suite import Scope, Selector
 
-__all__ = ["Cell", "SourceOf", "canonical", "matches", "parse_only"]
+__all__ = ["SourceOf", "canonical", "matches", "parse_only"]
 
 SourceOf = Callable[[str], DatasetSource]
 """Dataset name or alias -> its source (``harness.data.load.source``)."""
@@ -22,20 +22,19 @@ _NEXT_KEY = re.compile(r",(?=\s*\w+\s*=)")
 """A comma before the next KEY=; labels may hold commas themselves."""
 
 
-class Cell(NamedTuple):
-    """What a scope or selector looks at; a scope does not look at features and seed."""
+def matches(scope: Scope, **cell: object) -> bool:
+    """Tell whether a cell has one of the values of every key that a scope names.
 
-    model: str
-    dataset: str
-    label: str
-    features: str | None = None
-    seed: int | None = None
+    Args:
+        scope: names are canonical.
+        cell: model, dataset, label, features, seed; a key that is missing matches all.
+    """
+    return all(value in values for key, value in cell.items() if (values := _values(scope, key)))
 
 
-def matches(scope: Scope, cell: Cell) -> bool:
-    """Tell whether a cell (with canonical names) has one of the values of every key given."""
-    keys = [key for key in Cell._fields if hasattr(scope, key)]
-    return all(not getattr(scope, k) or getattr(cell, k) in getattr(scope, k) for k in keys)
+def _values(scope: Scope, key: str) -> tuple[object, ...]:
+    values: tuple[object, ...] = getattr(scope, key, ())
+    return values
 
 
 def canonical(scope: S, source_of: SourceOf) -> S:
@@ -55,13 +54,13 @@ def parse_only(texts: Sequence[str]) -> Selector:
 
     Raises:
         ConfigError: not of the form KEY=VALUE, an unknown key, a seed that is not a number, or
-            what no dataset may be called.
+            a text that cannot name a dataset.
     """
-    found: dict[str, list[str]] = {}
-    for part in (p for text in texts for p in _NEXT_KEY.split(text)):
-        key, equals, value = (piece.strip() for piece in part.partition("="))
+    values: dict[str, list[str]] = {}
+    for pair in (pair for text in texts for pair in _NEXT_KEY.split(text)):
+        key, equals, value = (piece.strip() for piece in pair.partition("="))
         if not equals or not value:
-            raise ConfigError(f"--only {part}: write KEY=VALUE with a key of {', '.join(_KEYS)}")
+            raise ConfigError(f"--only {pair}: write KEY=VALUE with a key of {', '.join(_KEYS)}")
         if key not in _KEYS:
             raise ConfigError(f"--only {key}: unknown key{suggest(key, _KEYS)}")
         if key == "seed" and not value.isdecimal():
@@ -73,5 +72,5 @@ def parse_only(texts: Sequence[str]) -> Selector:
             )
         if key == "dataset":
             check_name(base_of(value), "--only dataset")
-        found.setdefault(key, []).append(value)
-    return Selector.model_validate(found)
+        values.setdefault(key, []).append(value)
+    return Selector.model_validate(values)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from harness.config.base import KeyPath, problems, show_path
-from harness.config.override import flatten, nest
+from harness.config.override import Path, Setting, flatten, nest
 from harness.errors import ConfigError, InconsistentError
 from harness.model import Model, ModelConfig
 from harness.plan.possible import impossible, is_reciprocal
@@ -19,14 +19,13 @@ from harness.procedure import STRATEGIES
 
 __all__ = [
     "AXES",
-    "Setting",
     "build_spec",
+    "check_axis",
     "from_overrides",
     "from_suite",
-    "is_idle",
-    "setting_at",
+    "has_effect",
+    "origin_of",
     "settle",
-    "where_set",
 ]
 
 AXES = {
@@ -37,7 +36,7 @@ AXES = {
 }
 """Values a suite gives through its axes -> the axis."""
 
-_LOOKED_AT: Mapping[str, Callable[[RunSpec, type[Model]], bool]] = {
+_EFFECTIVE: Mapping[str, Callable[[RunSpec, type[Model]], bool]] = {
     **dict.fromkeys(
         ("objective", "adversary", "optimiser", "training", "audit"),
         lambda spec, model: model.capabilities.trainable,
@@ -74,26 +73,10 @@ _LOOKED_AT: Mapping[str, Callable[[RunSpec, type[Model]], bool]] = {
     ),
     "training.patience": lambda spec, model: spec.training.select == "validation",
 }
-"""Values, or groups of them, that a run looks at only in some circumstances -> whether it does."""
+"""Setting, or group of settings, that some runs ignore -> whether a run has a use for it."""
 
 C = TypeVar("C", bound=BaseModel)
 M = TypeVar("M", bound=BaseModel)
-
-
-class Setting(NamedTuple):
-    """One value for one place of a run specification.
-
-    Attributes:
-        path: ``("model", "margin")``.
-        value: anything but a mapping.
-        where: ``suites/x.yaml:4: base.model.margin`` or ``--set model.margin``.
-        strict: the models are named, so the option must exist; else it is for those that have it.
-    """
-
-    path: tuple[str, ...]
-    value: Any
-    where: str
-    strict: bool
 
 
 def from_suite(
@@ -104,14 +87,13 @@ def from_suite(
     Raises:
         ConfigError: a value is given twice, or belongs to an axis of the suite.
     """
-    found: dict[tuple[str, ...], Setting] = {}
-    for leaf in flatten(settings):
-        where = suite.where((*path, *leaf.keys))
-        if leaf.path in found:
-            raise ConfigError(f"{where}: is given twice")
-        found[leaf.path] = setting_at(leaf.path, leaf.value, where, strict)
-    _refuse_groups(found)
-    return tuple(found.values())
+    layer: dict[Path, Setting] = {}
+    for setting in flatten(settings, lambda keys: suite.origin((*path, *keys)), strict=strict):
+        if setting.path in layer:
+            raise ConfigError(f"{setting.origin}: is given twice")
+        layer[setting.path] = check_axis(setting)
+    _refuse_groups(layer)
+    return tuple(layer.values())
 
 
 def from_overrides(overrides: Mapping[str, Any]) -> tuple[Setting, ...]:
@@ -120,48 +102,41 @@ def from_overrides(overrides: Mapping[str, Any]) -> tuple[Setting, ...]:
     Raises:
         ConfigError: a value belongs to an axis of the suite.
     """
-    return tuple(
-        setting_at(leaf.path, leaf.value, f"--set {'.'.join(leaf.path)}", strict=False)
-        for leaf in flatten(overrides)
-    )
+    settings = flatten(overrides, lambda keys: f"--set {'.'.join(keys)}", strict=False)
+    return tuple(map(check_axis, settings))
 
 
-def setting_at(path: tuple[str, ...], value: Any, where: str, strict: bool) -> Setting:
-    """Return a value for one place.
+def check_axis(setting: Setting) -> Setting:
+    """Return a setting.
 
     Raises:
         ConfigError: it belongs to an axis of the suite.
     """
-    axis = AXES.get(".".join(path))
-    if axis:
-        raise ConfigError(f"{where}: is an axis of the suite; use its '{axis}' or --only")
-    return Setting(path, value, where, strict)
+    if axis := AXES.get(".".join(setting.path)):
+        raise ConfigError(f"{setting.origin}: is an axis of the suite; use its '{axis}' or --only")
+    return setting
 
 
-def _refuse_groups(found: Mapping[tuple[str, ...], Setting]) -> None:
-    for path, setting in found.items():
-        if any(other != path and other[: len(path)] == path for other in found):
-            raise ConfigError(f"{setting.where}: is given as a value and as a group")
+def _refuse_groups(layer: Mapping[Path, Setting]) -> None:
+    for path, setting in layer.items():
+        if any(longer != path and longer[: len(path)] == path for longer in layer):
+            raise ConfigError(f"{setting.origin}: is given as a value and as a group")
 
 
-def where_set(layers: Sequence[Setting], path: tuple[str, ...]) -> str:
-    """Return where a value was set last, its key when nothing set it."""
-    return next((s.where for s in reversed(layers) if s.path == path), ".".join(path))
+def origin_of(layers: Sequence[Setting], path: Path) -> str:
+    """Return the origin of the last setting of a value, its key when nothing set it."""
+    return next((s.origin for s in reversed(layers) if s.path == path), ".".join(path))
 
 
-def settle(layers: Iterable[Setting]) -> dict[tuple[str, ...], Setting]:
-    """Return the setting that holds at each place: the last; it replaces what lay below it."""
-    held: dict[tuple[str, ...], Setting] = {}
+def settle(layers: Iterable[Setting]) -> dict[Path, Setting]:
+    """Return the last setting of each path; a group and a value in it replace each other."""
+    settled: dict[Path, Setting] = {}
     for setting in layers:
         path = setting.path
-        for other in [p for p in held if _overlap(p, path)]:
-            del held[other]
-        held[path] = setting
-    return held
-
-
-def _overlap(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
-    return a[: len(b)] == b[: len(a)]
+        for overlapping in [p for p in settled if p[: len(path)] == path[: len(p)]]:
+            del settled[overlapping]
+        settled[path] = setting
+    return settled
 
 
 def build_spec(
@@ -169,84 +144,77 @@ def build_spec(
 ) -> RunSpec:
     """Return the run specification that layers of settings describe; later layers win.
 
-    Model options are reduced to the values that differ from the model's defaults, and what the run
-    does not look at beside the other values has its default: the specification, and so the run's
-    identity, depends neither on how a value was written nor on one that does nothing.
+    Model options are reduced to the values that differ from the model's defaults, and options
+    without effect given the others are reset to their defaults, so neither the spelling of a value
+    nor one without effect changes the run id.
 
     Raises:
         ConfigError: an unknown key, a bad value, or one with which the model cannot be trained;
-            every one has a line.
+            each problem has a line.
     """
     options = model.Config
-    held = settle(s for s in layers if _applies(s, options))
-    given = {path[1:]: s for path, s in held.items() if path[0] == "model"}
-    reduced = _options(given, options, f"model '{name}': ")
-    tree = nest({p: s.value for p, s in held.items() if p[0] != "model" and p[:2] != _STRATEGY})
-    if strategy := _strategy(held):
+    settings = settle(s for s in layers if _applies(s, options))
+    model_settings = {path[1:]: s for path, s in settings.items() if path[0] == "model"}
+    reduced = _options(model_settings, options, f"model '{name}': ")
+    tree = nest({p: s.value for p, s in settings.items() if p[0] != "model" and p[:2] != _STRATEGY})
+    if strategy := _strategy(settings):
         tree.setdefault("negatives", {})["strategy"] = strategy
     data = tree.setdefault("data", {})
     if isinstance(data, dict):
         data["dataset"] = dataset
     tree |= {"model": {"name": name, **reduced}, "seed": seed}
-    spec = _without_idle(_validated(tree, RunSpec, held), model)
-    _refuse_impossible(spec, model, held)
+    spec = _validated(tree, RunSpec, settings)
+    for key in _without_effect(spec, model):
+        spec = _at_default(spec, key.split("."))
+    _refuse_impossible(spec, model, settings)
     return spec
 
 
-def _refuse_impossible(
-    spec: RunSpec, model: type[Model], held: Mapping[tuple[str, ...], Setting]
-) -> None:
-    """Refuse what the model cannot be trained with, with the line that asks for it."""
+def _refuse_impossible(spec: RunSpec, model: type[Model], settings: Mapping[Path, Setting]) -> None:
+    """Refuse a setting that the model cannot be trained with, with its line."""
     if problem := impossible(spec, model, reciprocal=is_reciprocal(model, spec.model.options)):
-        setting = held.get(tuple(problem.key.split(".")))
+        setting = settings.get(tuple(problem.key.split(".")))
         if setting:
-            raise ConfigError(f"{setting.where}: {problem.reason}")
+            raise ConfigError(f"{setting.origin}: {problem.reason}")
         raise ConfigError(f"model '{spec.model.name}': {problem}")
 
 
 _STRATEGY = ("negatives", "strategy")
 
 
-def _strategy(held: Mapping[tuple[str, ...], Setting]) -> dict[str, Any]:
+def _strategy(settings: Mapping[Path, Setting]) -> dict[str, Any]:
     """Return the strategy of the negatives with the options that differ from its defaults."""
-    given = {path[2:]: setting for path, setting in held.items() if path[:2] == _STRATEGY}
-    if () in given:
-        raise ConfigError(f"{given[()].where}: needs a mapping with a name: {{name: ...}}")
-    named = given.pop(("name",), None)
-    if named is None or not named.value:
-        for setting in given.values():
-            raise ConfigError(f"{setting.where}: options go with negatives.strategy.name")
+    options = {path[2:]: setting for path, setting in settings.items() if path[:2] == _STRATEGY}
+    if () in options:
+        raise ConfigError(f"{options[()].origin}: needs a mapping with a name: {{name: ...}}")
+    name = options.pop(("name",), None)
+    if name is None or not name.value:
+        for setting in options.values():
+            raise ConfigError(f"{setting.origin}: options go with negatives.strategy.name")
         return {}
     try:
-        options = STRATEGIES.get(str(named.value)).Config
+        config = STRATEGIES.get(str(name.value)).Config
     except ConfigError as error:
-        raise ConfigError(f"{named.where}: {error}") from None
-    return {"name": named.value, **_options(given, options, f"strategy '{named.value}': ")}
+        raise ConfigError(f"{name.origin}: {error}") from None
+    return {"name": name.value, **_options(options, config, f"strategy '{name.value}': ")}
 
 
-def _without_idle(spec: RunSpec, model: type[Model]) -> RunSpec:
-    """Return the specification with what the run does not look at at its default."""
-    for key in _idle(spec, model):
-        spec = _at_default(spec, key.split("."))
-    return spec
+def _without_effect(spec: RunSpec, model: type[Model]) -> list[str]:
+    return [key for key, effective in _EFFECTIVE.items() if not effective(spec, model)]
 
 
-def _idle(spec: RunSpec, model: type[Model]) -> list[str]:
-    return [key for key, looks in _LOOKED_AT.items() if not looks(spec, model)]
-
-
-def is_idle(spec: RunSpec, model: type[Model], key: str) -> bool:
-    """Tell whether a run does not look at the value of a dotted key."""
-    return any(f"{key}.".startswith(f"{idle}.") for idle in _idle(spec, model))
+def has_effect(spec: RunSpec, model: type[Model], key: str) -> bool:
+    """Tell whether the value of a dotted key has an effect given the other settings of a run."""
+    return not any(f"{key}.".startswith(f"{group}.") for group in _without_effect(spec, model))
 
 
 def _at_default(config: C, path: Sequence[str]) -> C:
-    first, *rest = path
-    if rest:
-        value = _at_default(getattr(config, first), rest)
+    name, *inner = path
+    if inner:
+        value = _at_default(getattr(config, name), inner)
     else:
-        value = type(config).model_fields[first].get_default()
-    return config.model_copy(update={first: value})
+        value = type(config).model_fields[name].get_default()
+    return config.model_copy(update={name: value})
 
 
 def _applies(setting: Setting, options: type[ModelConfig]) -> bool:
@@ -256,10 +224,10 @@ def _applies(setting: Setting, options: type[ModelConfig]) -> bool:
 
 
 def _options(
-    given: Mapping[tuple[str, ...], Setting], options: type[BaseModel], said: str
+    settings: Mapping[Path, Setting], options: type[BaseModel], prefix: str
 ) -> dict[str, Any]:
-    tree = nest({path: s.value for path, s in given.items()})
-    config = _validated(tree, options, given, said)
+    tree = nest({path: s.value for path, s in settings.items()})
+    config = _validated(tree, options, settings, prefix)
     reduced: dict[str, Any] = config.model_dump(mode="json", exclude_defaults=True)
     return reduced
 
@@ -267,46 +235,46 @@ def _options(
 def _validated(
     tree: Mapping[str, Any],
     model: type[M],
-    held: Mapping[tuple[str, ...], Setting],
-    said: str = "",
+    settings: Mapping[Path, Setting],
+    prefix: str = "",
 ) -> M:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        found = problems(error, model)
+        details = problems(error, model)
         lines = []
-        for problem in found:
-            where, key = _blame(problem.path, held, problem.message)
-            lines.append(f"{where}: {said}{key}{problem.message}")
+        for problem in details:
+            origin, key = _blame(problem.path, settings, problem.message)
+            lines.append(f"{origin}: {prefix}{key}{problem.message}")
         text = "\n".join(dict.fromkeys(lines))
         if all(item["type"] == "value_error" for item in error.errors()):
-            reason = "; ".join(problem.message for problem in found)
+            reason = "; ".join(problem.message for problem in details)
             raise InconsistentError(text, reason=reason) from None
         raise ConfigError(text) from None
 
 
-def _blame(path: KeyPath, held: Mapping[tuple[str, ...], Setting], message: str) -> tuple[str, str]:
-    """Return the setting that a problem at ``path`` comes from, and the key if it is another.
+def _blame(path: KeyPath, settings: Mapping[Path, Setting], message: str) -> tuple[str, str]:
+    """Return the origin of a problem at ``path``, and the key if it is another.
 
     A problem of several values together stands at the group they are in: it comes from the setting
     that its message names first.
     """
     for length in range(len(path), 0, -1):
-        for names, setting in held.items():
+        for names, setting in settings.items():
             if names == path[:length]:
                 inner = show_path(path[length:])
-                return setting.where, f"{inner}: " if inner else ""
-    group = {n[len(path) :]: s for n, s in held.items() if n[: len(path)] == path}
-    places = {_place(show_path(names), message): s.where for names, s in group.items()}
-    named = min((place for place in places if place >= 0), default=None)
-    if named is not None:
-        return places[named], ""
+                return setting.origin, f"{inner}: " if inner else ""
+    group = {n[len(path) :]: s for n, s in settings.items() if n[: len(path)] == path}
+    mentions = {_mention(show_path(names), message): s.origin for names, s in group.items()}
+    first = min((position for position in mentions if position >= 0), default=None)
+    if first is not None:
+        return mentions[first], ""
     if path and group:
-        return next(iter(group.values())).where, f"'{show_path(path)}': "
+        return next(iter(group.values())).origin, f"'{show_path(path)}': "
     return show_path(path) or "settings", ""
 
 
-def _place(key: str, message: str) -> int:
-    """Return where a message names a key, -1 where it does not."""
-    found = re.search(rf"(?<![\w.]){re.escape(key)}(?!\.?\w)", message)
-    return found.start() if found else -1
+def _mention(key: str, message: str) -> int:
+    """Return the position at which a message names a key, -1 if it does not."""
+    match = re.search(rf"(?<![\w.]){re.escape(key)}(?!\.?\w)", message)
+    return match.start() if match else -1

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.config.override import flatten
+from harness.config.override import Path, Setting, flatten
 from harness.config.yaml_source import parse_value
 from harness.data.load import source
 from harness.errors import ConfigError
 from harness.model import MODELS
 from harness.plan.expand import Plan, PlannedRun
 from harness.plan.modalities import choose_data
-from harness.plan.parts import Line
-from harness.plan.settings import Setting, build_spec
+from harness.plan.resolve import SuiteRow
+from harness.plan.settings import build_spec
 
 __all__ = ["plan_single", "plan_values"]
 
@@ -25,8 +25,8 @@ def plan_single(text: str) -> Plan:
 
     Args:
         text: YAML, ``{model: {name: rotate, dim: 64}, data: {dataset: atlas}, seed: 1}``; the
-            defaults stand where nothing is said. What ``harness.plan.spec.changed_values`` returns
-            of a specification gives that specification.
+            defaults hold otherwise. ``harness.plan.spec.changed_values`` of a specification gives
+            that specification.
 
     Raises:
         ConfigError: no mapping, no model or dataset, an unknown name or key, or a bad value.
@@ -43,29 +43,26 @@ def plan_values(values: Mapping[str, Any], option: str) -> Plan:
 
     Args:
         values: nested settings; keys may be dotted.
-        option: what messages call the place that they are from.
+        option: origin of the settings in messages.
 
     Raises:
         ConfigError, DataError: as ``plan_single``.
     """
-    leaves = {leaf.path: leaf.value for leaf in flatten(values)}
+    leaves = {s.path: s for s in flatten(values, lambda keys: f"{option} {'.'.join(keys)}")}
     name, dataset = (_name(leaves.pop(path, None), path, option) for path in (_MODEL, _DATASET))
-    seed = leaves.pop(("seed",), 0)
+    seed = leaves.pop(("seed",), Setting(("seed",), 0)).value
     for path in leaves:
         if path in (("model",), ("data",)) or path[0] == "seed":
             raise ConfigError(f"{option} {path[0]}: is given as a value and as a group")
     model, data_source = MODELS.get(name), source(dataset)
-    settings = tuple(
-        Setting(path, value, f"{option} {'.'.join(path)}", strict=True)
-        for path, value in leaves.items()
-    )
+    settings = tuple(leaves.values())
     spec = build_spec(settings, name=name, model=model, dataset=data_source.card.name, seed=seed)
     label = model.capabilities.title
-    line = Line(0, label, name, model, settings, ())
-    data = choose_data(spec, line, data_source, settings)
+    row = SuiteRow(0, label, name, model, settings)
+    data = choose_data(spec, row, data_source, settings)
     if isinstance(data, str):
         if spec.data.features != "none":
-            data_source.modalities(spec.data.features)  # says in full what is missing
+            data_source.modalities(spec.data.features)  # its error names the missing files
         raise ConfigError(f"{label} on {data_source.card.name}: {data}")
     run = PlannedRun(spec.model_copy(update={"data": data}), label, 0)
     return Plan("one run", f"{label} on {data.dataset}, seed {spec.seed}", "", (run,))
@@ -74,7 +71,7 @@ def plan_values(values: Mapping[str, Any], option: str) -> Plan:
 _MODEL, _DATASET = ("model", "name"), ("data", "dataset")
 
 
-def _name(value: object, path: tuple[str, ...], option: str) -> str:
-    if not isinstance(value, str):
+def _name(setting: Setting | None, path: Path, option: str) -> str:
+    if setting is None or not isinstance(setting.value, str):
         raise ConfigError(f"{option} {'.'.join(path)}: needs a name")
-    return value
+    return setting.value

@@ -1,23 +1,26 @@
 """The full description of one run, and its identity.
 
 ``run_id`` is a hash of what can change the result: every value that differs from its default, the
-dataset and feature digests, the seed, and the ``numerics`` version of each part. Where the run is
-executed (device, kernels, threads, commit) is provenance of an execution and not part of it, and so
-is which numbers dropout draws, which differs between kernels and devices. A new option with a
-default therefore never invalidates old results; a fix that changes numbers does, because it raises
-``numerics``.
+dataset and feature digests, the seed, the ``numerics`` version of each part, and the source of a
+user's own model. Where the run is executed (device, kernels, threads, commit) is provenance of an
+execution and not part of it, and so is which numbers dropout draws, which differs between kernels
+and devices. A new option with a default therefore never invalidates old results; a fix that changes
+numbers does, because it raises ``numerics``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from harness.config.base import Config
 from harness.config.search import Domain, between, one_of
+from harness.config.storable import plain_problems
 from harness.data.corruption import Corruption, in_training, when_tested
 
 __all__ = [
@@ -68,26 +71,22 @@ class DataSpec(Config):
     modalities: tuple[str, ...] | None = None
     """Modalities of the feature set to use; all when not given."""
     corrupt: tuple[Corruption, ...] = ()
-    """What is wrong with the features, one after another; what does nothing is left out."""
+    """Corruptions applied to the features, in order; those of amount 0 are dropped."""
 
     @field_validator("corrupt")
     @classmethod
     def _each_once(cls, corrupt: tuple[Corruption, ...]) -> tuple[Corruption, ...]:
         # Draws depend on kind and modality alone: a second one would be the first again.
-        for place, one in enumerate(corrupt):
-            for other in corrupt[:place]:
-                if one.kind == other.kind and (
-                    one.modality == other.modality or None in (one.modality, other.modality)
-                ):
-                    raise ValueError(
-                        f"'{one.kind}' of {one.modality or other.modality or 'every modality'} is "
-                        "given twice"
-                    )
+        for first, second in itertools.combinations(corrupt, 2):
+            modalities = {first.modality, second.modality}
+            if first.kind == second.kind and (len(modalities) == 1 or None in modalities):
+                modality = second.modality or first.modality or "every modality"
+                raise ValueError(f"'{first.kind}' of {modality} is given twice")
         return corrupt
 
     @field_validator("corrupt")
     @classmethod
-    def _that_do_something(cls, corrupt: tuple[Corruption, ...]) -> tuple[Corruption, ...]:
+    def _effective(cls, corrupt: tuple[Corruption, ...]) -> tuple[Corruption, ...]:
         return tuple(corruption for corruption in corrupt if corruption.amount)
 
 
@@ -106,7 +105,7 @@ class StrategySpec(Config):
 
 
 class NegativesSpec(Config):
-    """How positives are corrupted."""
+    """Corruption of positives."""
 
     sampler: Annotated[
         Literal["uniform", "bernoulli", "shared"], one_of("uniform", "bernoulli")
@@ -121,7 +120,7 @@ class NegativesSpec(Config):
     filter: Literal["none", "train"] = "train"
     """Draw again when the corruption is a training triple."""
     strategy: StrategySpec = StrategySpec()
-    """What chooses among the corruptions, by what they are to the model or to a generator."""
+    """Strategy that chooses among the corruptions, by scores of the model or of a generator."""
 
 
 class EgnsWeighting(Config):
@@ -197,17 +196,17 @@ class ObjectiveSpec(Config):
 
     @property
     def against_all(self) -> bool:
-        """Whether the loss compares with all entities, without negatives."""
+        """True if the loss compares with all entities, without negatives."""
         return self.loss in ("one_vs_all", "k_vs_all")
 
     @property
     def weighs_by_score(self) -> bool:
-        """Whether the softmax of the negatives' scores is in their weights."""
+        """True if negatives are weighed by the softmax of their scores."""
         return not self.against_all and self.weighting in ("self_adversarial", "egns_adversarial")
 
     @property
     def weighs_by_entropy(self) -> bool:
-        """Whether the entropy of the negatives' scores is in their weights."""
+        """True if negatives are weighed by the entropy of their scores."""
         return not self.against_all and self.weighting in ("egns", "egns_adversarial")
 
 
@@ -273,7 +272,7 @@ class OptimiserSpec(Config):
 
 
 class TrainingSpec(Config):
-    """How long and how."""
+    """Length of the training, validation and precision."""
 
     epochs: Annotated[int, Field(ge=0)] = 100
     """At most this many epochs (``traversal``)."""
@@ -303,7 +302,7 @@ class TrainingSpec(Config):
 
 
 class Protocol(Config):
-    """How ranks are made; stored with every number, never mixed in one table."""
+    """Rules of ranking; stored with every number, never mixed in one table."""
 
     ties: Literal["realistic", "optimistic", "pessimistic"] = "realistic"
     """Rank among equal scores: the mean of best and worst, the best, the worst."""
@@ -327,8 +326,8 @@ class Protocol(Config):
 
     def filter_of(self, split: str) -> tuple[str, ...]:
         """Return the splits whose triples are no competitors in the ranks of a split."""
-        own = self.valid_filter if split == "valid" else None
-        return self.filter if own is None else own
+        valid_filter = self.valid_filter if split == "valid" else None
+        return self.filter if valid_filter is None else valid_filter
 
     def describe(self) -> str:
         """Return one sentence for footnotes."""
@@ -342,7 +341,7 @@ class Protocol(Config):
 
 
 class AuditSpec(Config):
-    """What a run keeps for audits alone; nothing in it changes a result."""
+    """Output for audits; nothing in it changes a result."""
 
     shadow_test: bool = False
     """Rank the test split at every validation, filtered and raw, and seal the ranks in the run's
@@ -365,13 +364,19 @@ class RunSpec(Config):
     """Any integer that the result database can hold."""
 
     @model_validator(mode="after")
+    def _storable(self) -> RunSpec:
+        for path, problem in plain_problems(self.model_dump()):
+            raise ValueError(f"{'.'.join(map(str, path))} {problem}")
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> RunSpec:
         if self.training.compile and self.optimiser.name == "lazy_adam":
             raise ValueError(
                 "training.compile has no gradient of single rows, as optimiser.name=lazy_adam "
                 "needs; use adam"
             )
-        trained, tested = (part(self.data.corrupt) for part in (in_training, when_tested))
+        trained, tested = in_training(self.data.corrupt), when_tested(self.data.corrupt)
         if self.audit.shadow_test and trained != tested:
             raise ValueError(
                 "audit.shadow_test ranks the test split with the features of the training, and "
@@ -381,7 +386,7 @@ class RunSpec(Config):
 
     @property
     def trained_as(self) -> RunSpec:
-        """The run whose training this one's is: tested on the features that it is trained on.
+        """The run that shares this one's training, tested on the features that it is trained on.
 
         Equal to this one but where features are corrupted in training or in testing alone.
         """
@@ -392,33 +397,51 @@ class RunSpec(Config):
         data = self.data.model_copy(update={"corrupt": alike})
         return self.model_copy(update={"data": data})
 
-    def _optional_numerics(self) -> dict[str, int]:
-        used = {
+    @property
+    def numerics(self) -> dict[str, int]:
+        """``numerics`` version of each part of the harness that the run uses."""
+        in_use = {
             "strategy": bool(self.negatives.strategy.name),
             "adversary": self.adversary.kind != "none",
             "corruption": bool(self.data.corrupt),
         }
         versions = OPTIONAL_NUMERICS.items()
-        return {part: version for part, version in versions if used[part] and version > 1}
+        return NUMERICS | {name: version for name, version in versions if in_use[name]}
 
-    def run_id(self, *, dataset_digest: str, feature_digest: str, model_numerics: int) -> str:
+    def run_id(
+        self,
+        *,
+        dataset_digest: str,
+        feature_digest: str,
+        model_numerics: int,
+        code: str = "",
+        parts: Mapping[str, int] | None = None,
+    ) -> str:
         """Return the run's identity: 12 hex digits.
 
         Args:
             dataset_digest: digest of the graph.
             feature_digest: digest of the features used ("" without), before they are corrupted.
             model_numerics: ``Capabilities.numerics`` of the model.
+            code: digest of the source of a user's own model and strategy; "" for those of the
+                package, whose changes raise ``numerics``.
+            parts: ``numerics`` of the parts of the harness; those of this version when None.
 
-        ``model.options`` must already be reduced to the values that differ from the model's
-        defaults, and what is ignored must have its default (``harness.plan.expand`` does both).
+        ``model.options`` must hold only values that differ from the model's defaults, and options
+        without effect must have their default (``harness.plan.settings`` does both).
         """
+        versions = self.numerics if parts is None else parts
         content = {
             "values": changed_values(self),
             "model": self.model.name,
             "dataset": dataset_digest,
             "features": feature_digest,
             "seed": self.seed,
-            "numerics": {**NUMERICS, **self._optional_numerics(), "model": model_numerics},
+            "numerics": {
+                **{p: v for p, v in versions.items() if p in NUMERICS or v > 1},
+                "model": model_numerics,
+            },
+            **({"code": code} if code else {}),
         }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]

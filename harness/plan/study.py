@@ -37,10 +37,10 @@ def trial_of(label: str) -> tuple[str, int] | None:
 
     A feature set behind it, which tells rows of one label apart, is the row's.
     """
-    found = _TRIAL.fullmatch(label)
-    if found is None:
+    match = _TRIAL.fullmatch(label)
+    if match is None:
         return None
-    return found["label"] + (found["features"] or ""), int(found["number"])
+    return match["label"] + (match["features"] or ""), int(match["number"])
 
 
 class Requirement(Config):
@@ -53,10 +53,10 @@ class Requirement(Config):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        parts = value.split() if isinstance(value, str) else ()
-        if len(parts) != 3 or parts[1] not in _SIGNS:
+        words = value.split() if isinstance(value, str) else ()
+        if len(words) != 3 or words[1] not in _SIGNS:
             raise ValueError(f"write KEY SIGN KEY-OR-NUMBER, with a sign of {' '.join(_SIGNS)}")
-        return dict(zip(("left", "sign", "right"), parts, strict=True))
+        return dict(zip(("left", "sign", "right"), words, strict=True))
 
     def __str__(self) -> str:
         return f"{self.left} {self.sign} {self.right}"
@@ -72,10 +72,9 @@ class Requirement(Config):
         Args:
             point: searched key -> value, all ``keys`` among them.
         """
-        left, right = (
-            float(side) if _is_number(side) else point[side] for side in (self.left, self.right)
-        )
-        return _SIGNS[self.sign](left, right)
+        sides = (self.left, self.right)
+        values = (float(side) if _is_number(side) else point[side] for side in sides)
+        return _SIGNS[self.sign](*values)
 
 
 def _is_number(text: str) -> bool:
@@ -129,5 +128,5 @@ class Study(Config):
 
     @property
     def learns(self) -> bool:
-        """Whether trials look at how earlier ones ended."""
+        """True if trials depend on the results of earlier ones."""
         return self.sampler == "tpe" or self.pruner != "none"

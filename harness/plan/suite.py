@@ -1,4 +1,4 @@
-"""The typed form of ``suites/*.yaml``: which models, on which datasets, with which seeds.
+"""The typed form of ``suites/*.yaml``: models, datasets and seeds.
 
 A suite is checked in two steps. Here its shape is checked: keys, types, repeated seeds. What its
 settings mean for each run is checked when it is expanded (``harness.plan.expand``), which knows the
@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from harness.config.base import Config, KeyPath, show_path
+from harness.config.base import SUITE_NAME, Config, KeyPath, show_path
+from harness.config.storable import Text
 from harness.config.yaml_source import Document, read_yaml, validate
 from harness.errors import ConfigError, suggest
 from harness.plan.study import Study
@@ -43,8 +44,8 @@ __all__ = [
 Settings = dict[str, Any]
 """Values of a run specification, nested (``training: {epochs: 20}``) or with dots."""
 
-NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-"""Names become folder names and database keys."""
+RowLabel = Annotated[Text, Field(max_length=180)]
+"""A label; two of them, of a row and its variation, fit into a cell of the result database."""
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 """A seed: any integer that the result database can hold."""
@@ -104,7 +105,7 @@ class Exclusion(Selector):
 class Variant(Config):
     """A change to the base row of an ablation."""
 
-    label: str
+    label: RowLabel
     """Row label."""
     set: Settings = Field(default_factory=dict)
     """Settings that differ from the base row."""
@@ -113,9 +114,9 @@ class Variant(Config):
 
 
 class Variation(Config):
-    """What is changed in every row of the suite; a row of its own for each."""
+    """A change to every row of the suite, which gives each row once more."""
 
-    label: str
+    label: RowLabel
     """Follows the row's label after a comma."""
     set: Settings = Field(default_factory=dict)
     """Settings that differ from the row's; {} for the row as it is."""
@@ -126,7 +127,7 @@ class Row(Config):
 
     model: str
     """Registered name: ``harness models list``."""
-    label: str | None = None
+    label: RowLabel | None = None
     """Row label; the model's title when not given."""
     set: Settings = Field(default_factory=dict)
     """Settings of this row; they win over ``base`` and ``overrides``."""
@@ -167,9 +168,9 @@ class DatasetChoice(Config):
 
 
 class Suite(Config):
-    """What to run: rows x datasets x seeds, less exclusions."""
+    """A suite of runs: rows x datasets x seeds, less exclusions."""
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Annotated[str, Field(pattern=SUITE_NAME)]
     """Name under which results are kept and reported."""
     title: str = ""
     """Caption of the table."""
@@ -207,7 +208,7 @@ class Suite(Config):
             raise ValueError(f"repeats a seed: {list(seeds)}")
         return seeds
 
-    def where(self, path: KeyPath) -> str:
+    def origin(self, path: KeyPath) -> str:
         """Return ``file:line: key`` of a value (``key`` for a suite that is not from a file)."""
         key = show_path(path)
         return key if self._document is None else f"{self._document.origin(path)}: {key}"
@@ -243,9 +244,9 @@ def find_suite(name: str | Path) -> Path:
     shipped = {file.stem: file for file in sorted(shipped_folder().glob("*.yaml"))}
     if str(name) in shipped:
         return shipped[str(name)]
-    beside = Path(f"{name}.yaml")
-    if beside.is_file():
-        return beside
+    local = Path(f"{name}.yaml")
+    if local.is_file():
+        return local
     if path.is_dir():
         raise ConfigError(f"{name} is a folder; give the YAML file of a suite")
     raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ def leak_notes(dataset: str, results: Iterable[RowResult]) -> Iterator[str]:
         if audited is None:
             yield (
                 f"features '{name}' were not audited for leaks: "
-                f"`harness data audit {dataset} --features {name}`."
+                f"`harness data audit {shlex.quote(dataset)} --features {shlex.quote(name)}`."
             )
             continue
         leaks = [

@@ -10,6 +10,7 @@ from harness.errors import ConfigError, StoreError, suggest
 from harness.report.data_formats import as_json, csv_table, json_table
 from harness.report.figure import Figure
 from harness.report.table import Table
+from harness.visible import visible
 
 __all__ = [
     "FORMATS",
@@ -79,7 +80,7 @@ def render(table: Table | Figure, format: str = "text") -> str:  # noqa: A002 - 
 
 
 def render_all(contents: Sequence[Table | Figure], format: str = "text") -> str:  # noqa: A002
-    """Return tables and figures as one document.
+    """Return tables and figures as one document, in which control characters are visible.
 
     A figure is its data, with its picture in HTML; in LaTeX it is a float that includes the file
     ``NAME.pdf``. One table gives one JSON object, several give a list of them.
@@ -89,6 +90,12 @@ def render_all(contents: Sequence[Table | Figure], format: str = "text") -> str:
         StoreError: LaTeX of a figure that has nothing to draw.
     """
     check_format(format)
+    document = _document(contents, format)
+    # A backslash means something else in LaTeX, whose templates escape what names hold.
+    return document if format == "latex" else visible(document)
+
+
+def _document(contents: Sequence[Table | Figure], format: str) -> str:  # noqa: A002
     tables = [item.table if isinstance(item, Figure) else item for item in contents]
     if format == "html":
         from harness.report.templates import html

@@ -6,12 +6,14 @@ import json
 import re
 import shlex
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
 from harness.errors import StoreError
 from harness.plan.spec import RunSpec, changed_values
 from harness.store.records import EXTERNAL, RunRecord
 
-__all__ = ["repeat_commands"]
+__all__ = ["checkout_commands", "repeat_commands"]
 
 WIDTH = 78
 """Columns of the lines that a long command is broken into."""
@@ -29,14 +31,22 @@ def repeat_commands(record: RunRecord) -> list[str]:
         return [str(error)]
     if record.model == EXTERNAL:
         file, name = record.provenance.get("file", "FILE"), spec.model.options.get("label", "")
-        again = f"harness score {shlex.quote(str(file))} --dataset {record.dataset}"
+        again = f"harness score {shlex.quote(str(file))} --dataset {shlex.quote(record.dataset)}"
         again += f" --name {shlex.quote(str(name))} --seed {record.seed}"
         return [f"harness runs rm {record.run_id}", again]
-    commit = record.provenance.get("commit")
-    changed = "  # had uncommitted changes" if record.provenance.get("dirty") else ""
-    checkout = [f"git checkout {commit}{changed}"] if commit else []
+    checkout = checkout_commands(record.provenance)
     again = _run_command(spec, str(record.provenance.get("models", "")))
     return [*checkout, f"harness runs rm {record.run_id}", again]
+
+
+def checkout_commands(provenance: Mapping[str, Any]) -> list[str]:
+    """Return the command that brings back the code of a record; none where it names no commit."""
+    commit = str(provenance.get("commit") or "")
+    if not re.fullmatch("[0-9a-f]{4,64}", commit):
+        return []
+    return [
+        f"git checkout {commit}" + "  # had uncommitted changes" * bool(provenance.get("dirty"))
+    ]
 
 
 def _run_command(spec: RunSpec, models: str) -> str:

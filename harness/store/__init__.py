@@ -21,12 +21,16 @@ def results_home() -> Path:
     return results_folder()
 
 
-def open_store(path_or_url: Path | str | None = None, *, create: bool = True) -> SqlStore:
+def open_store(
+    path_or_url: Path | str | None = None, *, create: bool = True, write: bool = True
+) -> SqlStore:
     """Open the result database; a new one is made at the current schema version.
 
     Args:
         path_or_url: a file or an SQLAlchemy URL; ``results_home() / "harness.db"`` when None.
         create: make the database when there is none.
+        write: without, a database that cannot be written (on a read-only disk, of another user)
+            is opened to be read.
 
     Raises:
         StoreError: the database is of an older or newer schema, is not one of the harness, or
@@ -35,4 +39,5 @@ def open_store(path_or_url: Path | str | None = None, *, create: bool = True) ->
     """
     from harness.store.sql import open_database  # SQLAlchemy takes 0.2 s to import
 
-    return open_database(path_or_url or results_home() / DATABASE, create=create)
+    place = path_or_url or results_home() / DATABASE
+    return open_database(place, create=create, write=write or create)

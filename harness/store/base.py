@@ -47,13 +47,19 @@ class DamagedRecords(StoreError):  # noqa: N818 - holds the others too
         super().__init__("\n".join(lines[:TOLD] + more))
 
 
-def resolve_id(store: ResultStore, text: str) -> str:
+def resolve_id(store: ResultStore, text: str, further: Iterable[str] = ()) -> str:
     """Return the run id that a person means by ``text``: the id or the beginning of one.
+
+    Args:
+        store: holds runs.
+        text: what the person wrote.
+        further: ids of runs that the store need not hold.
 
     Raises:
         ConfigError: no run, or several, have such an id.
     """
-    matching = store.ids(text) if text else ()
+    others = (run_id for run_id in further if run_id.startswith(text))
+    matching = list(dict.fromkeys((*store.ids(text), *others))) if text else []
     if text in matching:
         return text
     if len(matching) > 1:

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harness.config.base import Config
-from harness.store.records import Plain
+from harness.config.base import Config, SuiteName
+from harness.config.storable import Int32, Int64, Key, Name, Plain
 
 __all__ = ["BENCHMARK_VERSION", "BenchmarkId", "BenchmarkRecord", "BenchmarkSample", "identified"]
 
@@ -23,24 +23,24 @@ BenchmarkId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_l
 class BenchmarkSample(Config):
     """One thing that was measured."""
 
-    stage: str
+    stage: Key
     """What kind of thing: fusion, backbone, estimator, scoring, evaluation."""
-    name: str
+    name: Name
     """Which one of them: of the stage "fusion" the kind of fusion."""
-    sizes: dict[str, int] = Field(default_factory=dict)
+    sizes: dict[Name, Int64] = Field(default_factory=dict)
     """Sizes it was measured at: d, K, M, N."""
     seconds: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
     """One per turn."""
-    peak: Annotated[int, Field(ge=0)] | None = None
+    peak: Annotated[Int64, Field(ge=0)] | None = None
     """Most bytes of tensors at once, inputs among them; None when not measured."""
 
 
 class BenchmarkRecord(Config):
     """One go of a benchmark on one machine."""
 
-    version: int = BENCHMARK_VERSION
+    version: Int32 = BENCHMARK_VERSION
     benchmark_id: BenchmarkId
-    suite: str
+    suite: SuiteName
     """Name of the suite ("complexity")."""
     source: Literal["harness", "pytest-benchmark"] = "harness"
     """What measured."""

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from harness.errors import MachineError, StoreError
 
-__all__ = ["ELSEWHERE", "WAIT", "disk_error", "explain", "make_folder", "not_a_database"]
+__all__ = [
+    "ELSEWHERE",
+    "WAIT",
+    "disk_error",
+    "explain",
+    "is_damaged",
+    "make_folder",
+    "not_a_database",
+]
 
 WAIT = 30
 """Seconds to wait for another process to finish writing."""
@@ -56,12 +64,33 @@ def not_a_database(place: str) -> str:
     return f"{place}: not a database; move it away, or {ELSEWHERE}"
 
 
-def explain(place: str, error: BaseException) -> MachineError | StoreError:
+def is_damaged(place: str, error: BaseException, rebuild: str) -> str:
+    """Return what to say of a database that is damaged.
+
+    Args:
+        place: its file.
+        error: what a reader raised.
+        rebuild: command that makes it again.
+    """
+    reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
+    return (
+        f"{place}: the database is damaged ({reason}); move it away and rebuild it with: {rebuild}"
+    )
+
+
+IMPORT = "harness db import results/records"
+"""Command that makes a result database again."""
+
+
+def explain(
+    place: str, error: BaseException, *, rebuild: str = IMPORT
+) -> MachineError | StoreError:
     """Return the error to raise for one of the database driver's.
 
     Args:
         place: file of the database.
         error: what the driver raised; SQLite's carry the name of their code.
+        rebuild: command that makes the database again when it is lost.
     """
     code = getattr(error, "sqlite_errorname", "")
     if code == "SQLITE_FULL":
@@ -74,9 +103,6 @@ def explain(place: str, error: BaseException) -> MachineError | StoreError:
         return StoreError(f"{place}: another process has been writing for {WAIT} s; try again")
     if code == "SQLITE_NOTADB":
         return StoreError(not_a_database(place))
-    if code.startswith("SQLITE_CORRUPT"):
-        return StoreError(
-            f"{place}: the database is damaged ({error}); move it away and rebuild it with: "
-            "harness db import results/records"
-        )
+    if code.startswith("SQLITE_CORRUPT") or isinstance(error, UnicodeDecodeError):
+        return StoreError(is_damaged(place, error, rebuild))
     return StoreError(f"{place}: {error}")

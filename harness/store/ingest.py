@@ -9,7 +9,7 @@ from harness.store.base import STAGE, ResultStore
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.records import Cell, RunRecord
 
-__all__ = ["Taken", "merge", "take"]
+__all__ = ["Taken", "take"]
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,6 @@ class Taken:
     kept: int
     refused: Sequence[Cell] = ()
     absent: Sequence[Cell] = ()
-
-
-def merge(store: ResultStore, other: ResultStore) -> Taken:
-    """Add the records and cells of another store; what ``store`` holds stays as it is."""
-    benchmarks = other.benchmarks()
-    taken = take(store, other.find(ids=set(other.ids()) - store.finished_ids()), benchmarks)
-    kept = len(other.ids()) + len(benchmarks) - len(taken.added)
-    return Taken(taken.added, kept, store.add_cells(other.cells()))
 
 
 def take(

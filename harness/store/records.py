@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from harness.config.base import Config, problems, show_path
+from harness.config.base import Config, SuiteName, check_suite_name, problems, show_path
+from harness.config.storable import Int32, Int64, Key, Label, Name, Plain, Text
 from harness.errors import StoreError
 from harness.plan.spec import RunSpec
 
@@ -26,20 +28,12 @@ __all__ = [
     "Status",
     "TimingSample",
     "check_value",
+    "external_id",
 ]
 
 RECORD_VERSION = 1
 """Version of the layout of ``record.json``."""
 
-
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    """Return ``value`` as JSON gives it back, so that every store returns what was added."""
-    plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
-    return plain
-
-
-Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
-"""A mapping that JSON can hold; tuples become lists."""
 
 EXTERNAL = "external"
 """Model of runs that another code base made (``harness score``)."""
@@ -77,12 +71,12 @@ class MetricValue(Config):
     split: Literal["valid", "test"]
     side: Literal["both", "head", "tail"]
     """Queries it is over; "both" pools head and tail queries."""
-    bucket: str = "all"
+    bucket: Key = "all"
     """Part of the split: "all", "warm" (head and tail occur in train), "cold" (the rest)."""
-    metric: str
+    metric: Key
     """mrr, mr, hits@1, hits@3, hits@10, amri: fractions, not percent (mr: a rank)."""
     value: float
-    queries: Annotated[int, Field(ge=1)]
+    queries: Annotated[Int32, Field(ge=1)]
     """Number of queries it averages."""
 
     @model_validator(mode="after")
@@ -94,29 +88,33 @@ class MetricValue(Config):
 class TimingSample(Config):
     """One measured duration or size."""
 
-    name: str
+    name: Name
     """"train.epoch", "evaluate.test", "memory.peak", ..."""
     value: float
     unit: Literal["s", "bytes"] = "s"
 
 
+def _variant(text: str) -> str:
+    return check_suite_name(text) if text else text
+
+
 class Cell(Config):
     """A place in a suite's table, and the run that stands there or why none does."""
 
-    suite: str
+    suite: SuiteName
     """Name of the suite."""
-    variant: str = ""
+    variant: Annotated[str, AfterValidator(_variant)] = ""
     """Digest of ``--set`` overrides ("" for the suite as it is in its file)."""
-    position: int
+    position: Int32
     """Orders the rows of a table, dataset by dataset; the seeds of a row share one."""
-    label: str
+    label: Label
     """Row label; no two rows of a suite share one."""
-    dataset: str
-    features: str = "none"
-    seed: int
+    dataset: Name
+    features: Name = "none"
+    seed: Int64
     run_id: RunId | Literal[""]
     """The run need not exist yet; "" when none is planned."""
-    reason: str = ""
+    reason: Text = ""
     """Why no run is planned: "needs image: ...", "... was not on the machine"; "" with a run."""
 
     @model_validator(mode="after")
@@ -134,6 +132,12 @@ class Cell(Config):
     def order(self) -> tuple[str, str, int, str, str, int]:
         """Key that sorts cells as they stand in a table."""
         return self.suite, self.variant, self.position, self.dataset, self.features, self.seed
+
+
+def external_id(name: str, seed: int, dataset_digest: str, protocol: str) -> str:
+    """Return the id of the one external run of a name, a seed, a dataset and a protocol's key."""
+    content = json.dumps([name, seed, dataset_digest, protocol])
+    return EXTERNAL_ID + hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -166,31 +170,31 @@ class Comparison:
 class RunRecord(Config):
     """The outcome of a run, as a worker leaves it (record.json) and the store keeps it."""
 
-    version: int = RECORD_VERSION
+    version: Int32 = RECORD_VERSION
     run_id: RunId
     status: Status
     spec: Plain
     """The resolved run specification (``RunSpec.model_dump``), every value."""
-    model: str
-    dataset: str
-    dataset_digest: str
-    features: str = "none"
-    feature_digest: str = ""
-    modalities: tuple[str, ...] = ()
-    seed: int
-    protocol: str = ""
+    model: Name
+    dataset: Name
+    dataset_digest: Name
+    features: Name = "none"
+    feature_digest: Name = ""
+    modalities: tuple[Text, ...] = ()
+    seed: Int64
+    protocol: Name = ""
     """``Protocol.key``: how the test split is ranked."""
     metrics: tuple[MetricValue, ...] = ()
-    history: tuple[dict[str, float], ...] = ()
+    history: tuple[dict[Text, float], ...] = ()
     """One mapping per epoch: epoch, loss, seconds, logged shares, validation metrics."""
-    diagnostics: dict[str, float] = Field(default_factory=dict)
+    diagnostics: dict[Name, float] = Field(default_factory=dict)
     """Fusion weights, parameter count, best epoch, ..."""
     timings: tuple[TimingSample, ...] = ()
     provenance: Plain = Field(default_factory=dict)
     """git commit, dirty flag, versions, device, kernels, threads, time of day."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Text, ...] = ()
     """Remarks printed as footnotes with the figure (audit lines of the split, ...)."""
-    error: str | None = None
+    error: Text | None = None
     """Message (and traceback) of a failed run."""
     cells: tuple[Cell, ...] = ()
     """Suites the run belongs to; filled when a record is exported."""

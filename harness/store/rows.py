@@ -184,6 +184,13 @@ def benchmark_of(own: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -
 def first_problem(error: ValidationError) -> str:
     """Return the first problem of a validation as ``key: what is wrong``."""
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
+    keys = (*problem["loc"], *problem.get("ctx", {}).get("path", ()))
+    place = ".".join(_shown(str(key)) for key in keys)
     said = problem["msg"].removeprefix("Value error, ")
     return f"{place}: {said}" if place else said
+
+
+def _shown(key: str) -> str:
+    """Return a key that a file may hold as it can be printed."""
+    short = key if len(key) <= 60 else f"{key[:57]}..."
+    return short if short.isprintable() else ascii(short)

@@ -7,6 +7,9 @@ shares, and what only SQLite knows is asked of SQLite alone.
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
+from harness.config.base import SUITE_NAME
 from harness.errors import StoreError
 from harness.store import migrations
 from harness.store.base import STAGE, TOLD, DamagedRecords, check_plan, supersedes, takes_place
@@ -230,7 +234,7 @@ class SqlStore:
         columns = (CellRow.suite, CellRow.variant, CellRow.dataset)
         with self._read() as connection:
             found = connection.execute(select(*columns).distinct()).all()
-            if not all(isinstance(name, str) for row in found for name in row):
+            if not all(map(_sound_block, found)):
                 _sound_cells(connection)  # says which place is damaged
             return sorted((suite, variant, dataset) for suite, variant, dataset in found)
 
@@ -352,7 +356,9 @@ def _cells(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Ce
             problems.append(
                 f"suite {row['suite']}, row {row['label']} on {row['dataset']}: the stored place "
                 f"is damaged: {first_problem(error)}; plan it anew with: "
-                f"harness run {row['suite']}" + " --set ..." * bool(row["variant"])
+                f"harness run {shlex.quote(str(row['suite']))}"
+                + " --set ..."
+                * bool(row["variant"])
             )
     return cells, problems
 
@@ -369,6 +375,13 @@ def _sound_cells(connection: Connection, *where: ColumnElement[bool]) -> list[Ce
     return cells
 
 
+def _sound_block(block: Sequence[object]) -> bool:
+    """Tell whether the suite, the variant and the dataset of cells can be those of a suite."""
+    if not all(isinstance(name, str) for name in block):
+        return False
+    return all(re.fullmatch(SUITE_NAME, str(name)) for name in block[:2] if name)
+
+
 def _at(cell: Cell) -> list[ColumnElement[bool]]:
     """Return the conditions that find what stands in a cell's place."""
     return [column == getattr(cell, column.name) for column in CellRow.__table__.primary_key]
@@ -383,9 +396,11 @@ def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
 # --- opening ------------------------------------------------------------------------------
 
 
-def open_database(path_or_url: Path | str, *, create: bool = True) -> SqlStore:
+def open_database(path_or_url: Path | str, *, create: bool = True, write: bool = True) -> SqlStore:
     """Open a database; see :func:`harness.store.open_store`."""
     url = _url(path_or_url)
+    if not write and (path := _path(url)) and path.is_file() and not _can_write(path):
+        return _opened_to_read(url, path)
     _check_place(url, create=create)
     engine = _engine(url)
     try:
@@ -401,6 +416,46 @@ def open_database(path_or_url: Path | str, *, create: bool = True) -> SqlStore:
         engine.dispose()
         raise
     return SqlStore(engine)
+
+
+def _opened_to_read(url: URL, path: Path) -> SqlStore:
+    """Open a database that cannot be written: without locks, and without files of its own."""
+    with _explained(url):
+        _check_content(path)
+    log = Path(f"{path}-wal")
+    # The database is whole unless a log lies beside it, which the writer has yet to add to it.
+    whole = not log.is_file() or not log.stat().st_size
+    address = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' * whole}"
+    engine = _engine(url, creator=lambda: _connected_to_read(address, log))
+    try:
+        with _explained(url):
+            _check_version(url, _version(engine))
+    except BaseException:
+        engine.dispose()
+        raise
+    return SqlStore(engine)
+
+
+def _connected_to_read(address: str, log: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, check_same_thread=False)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorname.startswith("SQLITE_CANTOPEN") and log.is_file():
+            raise StoreError(
+                f"{log}: holds changes of a process that did not end; they are added to the "
+                "database when somebody who may write there runs: harness db check"
+            ) from error
+        raise
+    return connection
+
+
+def _can_write(path: Path) -> bool:
+    """Tell whether this user can write a database, and the files that SQLite makes beside it."""
+    beside = [Path(f"{path}{ending}") for ending in ("", ".lock", "-wal", "-shm")]
+    files = [file for file in beside if file.exists()]
+    return os.access(path.parent, os.W_OK | os.X_OK) and all(os.access(f, os.W_OK) for f in files)
 
 
 def upgrade_database(path_or_url: Path | str) -> tuple[str, str]:
@@ -433,11 +488,16 @@ def _url(path_or_url: Path | str) -> URL:
     return URL.create("sqlite", database=str(path_or_url))
 
 
+def _path(url: URL) -> Path | None:
+    """Return the file of a SQLite database, None of another one."""
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
 def _check_place(url: URL, *, create: bool) -> None:
     """Make the folder of a new SQLite database; refuse a folder, or nothing to open."""
-    if url.get_backend_name() != "sqlite":
+    path = _path(url)
+    if path is None:
         return
-    path = Path(str(url.database))
     if path.is_dir():
         raise StoreError(f"{path}: is a folder, not a result database")
     if not create and not path.exists():
@@ -449,16 +509,24 @@ def _check_place(url: URL, *, create: bool) -> None:
         make_folder(path.parent, ELSEWHERE)
         with Path(f"{path}.lock").open("a"):  # waiting for a lock never says that it cannot be made
             pass
-        if path.exists() and path.stat().st_size:
-            with path.open("rb") as file:
-                # SQLite takes a file of a few bytes for an empty database, and overwrites it.
-                if file.read(len(MAGIC)) != MAGIC:
-                    raise StoreError(not_a_database(str(path)))
+        if create:
+            path.touch()  # the file that SQLite makes ignores half of the umask
+        _check_content(path)
 
 
-def _engine(url: URL, *, foreign_keys: bool = True) -> Engine:
+def _check_content(path: Path) -> None:
+    """Refuse a file that is there and holds something else than a SQLite database."""
+    if path.exists() and path.stat().st_size:
+        with path.open("rb") as file:
+            # SQLite takes a file of a few bytes for an empty database, and overwrites it.
+            if file.read(len(MAGIC)) != MAGIC:
+                raise StoreError(not_a_database(str(path)))
+
+
+def _engine(url: URL, *, foreign_keys: bool = True, **options: Any) -> Engine:
     engine = create_engine(
         url,
+        **options,
         json_serializer=partial(json.dumps, separators=(",", ":")),
         json_deserializer=_json,
     )
@@ -538,7 +606,7 @@ def _check_version(url: URL, version: str | None) -> None:
     if version in migrations.known_versions():
         raise StoreError(
             f"{place}: the database has schema version {version}, this harness uses {head}; "
-            f"upgrade it with: harness db upgrade {place}"
+            f"upgrade it with: harness db upgrade {shlex.quote(place)}"
         )
     raise StoreError(
         f"{place}: schema version {version} is newer than the {head} of this harness; "
@@ -568,7 +636,7 @@ def _explained(url: URL) -> Iterator[None]:
         raise StoreError(f"{_place(url)}: another process holds {_place(url)}.lock") from None
     except DBAPIError as error:
         raise explain(_place(url), error.orig or error) from error
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter of a damaged schema
         raise explain(_place(url), error) from error
     except OSError as error:
         raise disk_error(Path(error.filename or _place(url)), error, ELSEWHERE) from error

@@ -13,6 +13,8 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, DateTime, Double, ForeignKey, Index, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from harness.config.storable import KEY, LABEL, NAME
+
 __all__ = [
     "Base",
     "Benchmark",
@@ -46,17 +48,17 @@ class Run(Base):
 
     number: Mapped[int] = mapped_column(primary_key=True)
     """Counts up; runs are listed in this order."""
-    run_id: Mapped[str] = mapped_column(String(64), unique=True)
+    run_id: Mapped[str] = mapped_column(String(KEY), unique=True)
     version: Mapped[int]
     status: Mapped[str] = mapped_column(String(16))
-    model: Mapped[str] = mapped_column(String(200))
-    dataset: Mapped[str] = mapped_column(String(200))
-    dataset_digest: Mapped[str] = mapped_column(String(200))
-    features: Mapped[str] = mapped_column(String(200))
-    feature_digest: Mapped[str] = mapped_column(String(200))
+    model: Mapped[str] = mapped_column(String(NAME))
+    dataset: Mapped[str] = mapped_column(String(NAME))
+    dataset_digest: Mapped[str] = mapped_column(String(NAME))
+    features: Mapped[str] = mapped_column(String(NAME))
+    feature_digest: Mapped[str] = mapped_column(String(NAME))
     modalities: Mapped[list[str]] = mapped_column(JSON)
     seed: Mapped[int] = mapped_column(BigInteger)
-    protocol: Mapped[str] = mapped_column(String(200))
+    protocol: Mapped[str] = mapped_column(String(NAME))
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
     provenance: Mapped[dict[str, Any]] = mapped_column(JSON)
     error: Mapped[str | None] = mapped_column(Text)
@@ -66,7 +68,7 @@ class Run(Base):
 
 def _run_id() -> Mapped[str]:
     return mapped_column(
-        String(64), ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True
+        String(KEY), ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True
     )
 
 
@@ -78,10 +80,10 @@ class Metric(Base):
 
     run_id: Mapped[str] = _run_id()
     split: Mapped[str] = mapped_column(String(16), primary_key=True)
-    protocol: Mapped[str] = mapped_column(String(200), primary_key=True)
+    protocol: Mapped[str] = mapped_column(String(NAME), primary_key=True)
     side: Mapped[str] = mapped_column(String(16), primary_key=True)
-    bucket: Mapped[str] = mapped_column(String(64), primary_key=True)
-    metric: Mapped[str] = mapped_column(String(64), primary_key=True)
+    bucket: Mapped[str] = mapped_column(String(KEY), primary_key=True)
+    metric: Mapped[str] = mapped_column(String(KEY), primary_key=True)
     position: Mapped[int]
     value: Mapped[float] = mapped_column(Double)
     queries: Mapped[int]
@@ -107,7 +109,7 @@ class Timing(Base):
 
     run_id: Mapped[str] = _run_id()
     position: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(String(NAME))
     value: Mapped[float] = mapped_column(Double)
     unit: Mapped[str] = mapped_column(String(16))
 
@@ -119,7 +121,7 @@ class Diagnostic(Base):
     __table_args__ = (ROWS,)
 
     run_id: Mapped[str] = _run_id()
-    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME), primary_key=True)
     value: Mapped[float] = mapped_column(Double)
 
 
@@ -140,14 +142,14 @@ class CellRow(Base):
     __tablename__ = "cells"
     __table_args__ = (Index("ix_cells_run_id", "run_id"), ROWS)
 
-    suite: Mapped[str] = mapped_column(String(200), primary_key=True)
-    variant: Mapped[str] = mapped_column(String(64), primary_key=True)
-    label: Mapped[str] = mapped_column(String(400), primary_key=True)
-    dataset: Mapped[str] = mapped_column(String(200), primary_key=True)
-    features: Mapped[str] = mapped_column(String(200), primary_key=True)
+    suite: Mapped[str] = mapped_column(String(NAME), primary_key=True)
+    variant: Mapped[str] = mapped_column(String(KEY), primary_key=True)
+    label: Mapped[str] = mapped_column(String(LABEL), primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(NAME), primary_key=True)
+    features: Mapped[str] = mapped_column(String(NAME), primary_key=True)
     seed: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     position: Mapped[int]
-    run_id: Mapped[str] = mapped_column(String(64))
+    run_id: Mapped[str] = mapped_column(String(KEY))
     """"" when no run is planned."""
     reason: Mapped[str] = mapped_column(Text)
     """Why none is planned."""
@@ -159,15 +161,15 @@ class ComparisonRow(Base):
     __tablename__ = "comparisons"
     __table_args__ = (ROWS,)
 
-    table_name: Mapped[str] = mapped_column(String(400), primary_key=True)
+    table_name: Mapped[str] = mapped_column(String(LABEL), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
-    family: Mapped[str] = mapped_column(String(64))
+    family: Mapped[str] = mapped_column(String(KEY))
     """Digest of the runs and values that the table's tests are about: others make it void."""
     first: Mapped[str] = mapped_column(Text)
     """Run ids, seed by seed, with "+" between them."""
     second: Mapped[str] = mapped_column(Text)
-    metric: Mapped[str] = mapped_column(String(64))
-    bucket: Mapped[str] = mapped_column(String(64))
+    metric: Mapped[str] = mapped_column(String(KEY))
+    bucket: Mapped[str] = mapped_column(String(KEY))
     triples: Mapped[int]
     difference: Mapped[float] = mapped_column(Double)
     low: Mapped[float] = mapped_column(Double)
@@ -183,9 +185,9 @@ class Benchmark(Base):
 
     number: Mapped[int] = mapped_column(primary_key=True)
     """Counts up; the newest is the one that is reported."""
-    benchmark_id: Mapped[str] = mapped_column(String(64), unique=True)
+    benchmark_id: Mapped[str] = mapped_column(String(KEY), unique=True)
     version: Mapped[int]
-    suite: Mapped[str] = mapped_column(String(200))
+    suite: Mapped[str] = mapped_column(String(NAME))
     source: Mapped[str] = mapped_column(String(32))
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     provenance: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -200,11 +202,11 @@ class BenchmarkSampleRow(Base):
     __table_args__ = (ROWS,)
 
     benchmark_id: Mapped[str] = mapped_column(
-        String(64), ForeignKey("benchmarks.benchmark_id", ondelete="CASCADE"), primary_key=True
+        String(KEY), ForeignKey("benchmarks.benchmark_id", ondelete="CASCADE"), primary_key=True
     )
     position: Mapped[int] = mapped_column(primary_key=True)
-    stage: Mapped[str] = mapped_column(String(64))
-    name: Mapped[str] = mapped_column(String(200))
+    stage: Mapped[str] = mapped_column(String(KEY))
+    name: Mapped[str] = mapped_column(String(NAME))
     sizes: Mapped[dict[str, int]] = mapped_column(JSON)
     seconds: Mapped[list[float]] = mapped_column(JSON)
     """One per turn."""

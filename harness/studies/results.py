@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +22,12 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.config.search import Domain
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError, StoreError, suggest
 from harness.evaluation.expected import expected_best, running_best
 from harness.plan.study import trial_label
 from harness.store.records import Cell
 from harness.studies.space import Curve, decode
-from harness.studies.study import DATABASE, explained, open_storage
+from harness.studies.study import DATABASE, damaged, explained, open_storage
 
 __all__ = [
     "SearchResult",
@@ -152,7 +153,7 @@ def studies(home: Path) -> dict[str, str]:
         StoreError: their database cannot be used, or there is none.
     """
     storage = open_storage(home, create=False)
-    with explained(home / DATABASE):
+    with explained(home / DATABASE), _sound(home / DATABASE):
         return {a["suite"]: a["title"] for _, a in _attributes(storage)}
 
 
@@ -169,7 +170,7 @@ def search_results(home: Path, suite: str, variant: str = "") -> tuple[SearchRes
         StoreError: the database of studies cannot be used, or there is none.
     """
     storage = open_storage(home, create=False)
-    with explained(home / DATABASE):
+    with explained(home / DATABASE), _sound(home / DATABASE):
         every = list(_attributes(storage))
         mine = [(name, a) for name, a in every if a["suite"] == suite]
         if not mine:
@@ -183,6 +184,15 @@ def search_results(home: Path, suite: str, variant: str = "") -> tuple[SearchRes
             raise ConfigError(f"study '{suite}' {which}{hint}")
         ordered = sorted(found, key=lambda item: int(item[1]["place"]))
         return tuple(_result(storage, name, attributes) for name, attributes in ordered)
+
+
+@contextlib.contextmanager
+def _sound(place: Path) -> Iterator[None]:
+    """Turn what a value of a damaged or edited database leads to into an error that says so."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise damaged(place, error) from error
 
 
 def importances(home: Path, search: SearchResult) -> dict[str, float] | None:
@@ -263,6 +273,11 @@ def _trial(trial: FrozenTrial, space: Mapping[str, Domain]) -> TrialResult:
     attributes = trial.user_attrs
     if "invalid" in attributes:
         state = "invalid"
+    if state == "complete" and not trial.params:
+        raise StoreError(
+            f"{DATABASE}: trial {trial.number} is complete and has no settings: the database is "
+            "damaged; move it away, and `harness study run SUITE` makes it again without training"
+        )
     return TrialResult(
         number=trial.number,
         state=cast("State", state),

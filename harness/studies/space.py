@@ -36,7 +36,7 @@ def _distribution(domain: Domain) -> BaseDistribution:
         return CategoricalDistribution([_plain(choice) for choice in domain.choices])
     assert domain.low is not None
     assert domain.high is not None
-    if domain.whole:
+    if domain.integral:
         step = int(domain.step or 1)
         return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=step)
     return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)

@@ -8,6 +8,7 @@ the number of workers nor on where it was interrupted.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from harness.errors import ConfigError, InconsistentError, StoreError
 from harness.plan.expand import PlannedRun
 from harness.plan.search import Search
 from harness.plan.spec import changed_values
-from harness.store.failures import WAIT, explain
+from harness.store.failures import WAIT, explain, is_damaged
 from harness.store.records import RunRecord
 from harness.studies.space import (
     Curve,
@@ -37,10 +38,21 @@ from harness.studies.space import (
     suggest,
 )
 
-__all__ = ["DATABASE", "SearchStudy", "Trial", "explained", "open_storage", "study_name"]
+__all__ = [
+    "DATABASE",
+    "SearchStudy",
+    "Trial",
+    "damaged",
+    "explained",
+    "open_storage",
+    "study_name",
+]
 
 DATABASE = "studies.db"
 """File name of the database of studies, beside that of the results."""
+
+REBUILD = "harness study run SUITE, which trains nothing that is stored"
+"""What makes the database of studies again."""
 
 DATA = "the data, the features or how numbers are made"
 """What else an id of a run stands for than settings."""
@@ -54,13 +66,20 @@ def explained(place: Path) -> Iterator[None]:
     """Turn errors of Optuna's database into errors that say what to do."""
     try:
         yield
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:  # of the schema, of a value
+        raise damaged(place, error) from error
     except SQLAlchemyError as error:
-        raise explain(str(place), getattr(error, "orig", None) or error) from error
+        raise explain(str(place), getattr(error, "orig", None) or error, rebuild=REBUILD) from error
     except (OptunaError, RuntimeError) as error:
         cause = getattr(error.__cause__, "orig", None)
         if cause is not None:
-            raise explain(str(place), cause) from error
+            raise explain(str(place), cause, rebuild=REBUILD) from error
         raise StoreError(f"{place}: {error}") from error
+
+
+def damaged(place: Path, error: Exception) -> StoreError:
+    """Return the error to raise when a value in the database of studies cannot be one."""
+    return StoreError(is_damaged(str(place), error, REBUILD))
 
 
 def open_storage(home: Path, *, create: bool = True) -> RDBStorage:
@@ -80,6 +99,8 @@ def open_storage(home: Path, *, create: bool = True) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with explained(place):
         home.mkdir(parents=True, exist_ok=True)
+        if create:
+            place.touch()  # the file that SQLite makes ignores half of the umask
         timeout = {"connect_args": {"timeout": WAIT}}
         return RDBStorage(f"sqlite:///{place.resolve()}", engine_kwargs=timeout)
 
@@ -153,7 +174,7 @@ class SearchStudy:
             "suite": suite,
             "variant": variant,
             "title": title,
-            "place": search.place,
+            "place": search.position,
             "label": search.label,
             "model": search.spec.model.name,
             "dataset": data.dataset,

@@ -13,20 +13,44 @@ import errno
 import hashlib
 import json
 import os
+import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from harness.config.base import Config, problems, show_path
 from harness.errors import DataError, MachineError
+from harness.writing import replacing, synchronise, use_umask
 
 __all__ = ["CheckpointFolder", "flatten", "unflatten"]
 
 FORMAT = 1
+STATE = "state.json"
+
+TensorFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\.safetensors$")]
+"""Name of a file in the folder of the checkpoint, never a path: these files are deleted."""
+
+
+class _State(Config):
+    """Content of ``state.json``."""
+
+    format: int = FORMAT
+    epoch: Annotated[int, Field(ge=0)]
+    last: TensorFile
+    best: TensorFile | None = None
+    plain: dict[str, Any]
+    """The state's values that are no tensors, keyed by "/"-joined paths."""
+
+    @property
+    def files(self) -> set[str]:
+        """The tensor files of the checkpoint."""
+        return {self.last} | ({self.best} if self.best else set())
 
 
 def flatten(
@@ -86,23 +110,36 @@ class CheckpointFolder:
             epoch: epochs done.
             best: keep this model as the best too.
         """
-        previous = self._read() or {}
+        previous = self._read()
         tensors, plain = flatten(rest)
-        names = {"last": f"last-{epoch}.safetensors", "best": previous.get("best")}
-        if best:
-            names["best"] = f"best-{epoch}.safetensors"
+        last, best_file = f"last-{epoch}.safetensors", previous.best if previous else None
         with _machine_errors(self.folder):
             if best:
-                self._write_tensors(f"best-{epoch}.safetensors", model)
+                best_file = f"best-{epoch}.safetensors"
+                self._write_tensors(best_file, model)
             self._write_tensors(
-                f"last-{epoch}.safetensors",
+                last,
                 {f"model/{k}": v for k, v in model.items()}
                 | {f"rest/{k}": v for k, v in tensors.items()},
             )
-            state = {"format": FORMAT, "epoch": epoch, **names, "plain": plain}
-            self._replace("state.json", json.dumps(state).encode())
+            state = _State(epoch=epoch, last=last, best=best_file, plain=plain)
+            self._write_state(state)
+            self._remove_all_but(state.files)
+
+    def clean(self) -> None:
+        """Remove the tensor files that an interrupted ``save`` left.
+
+        Raises:
+            DataError: the checkpoint is damaged or of a newer format.
+            MachineError: the folder cannot be written.
+        """
+        state = self._read()
+        with _machine_errors(self.folder):
+            self._remove_all_but(state.files if state else ())
+
+    def _remove_all_but(self, names: Collection[str]) -> None:
         for file in self.folder.glob("*.safetensors"):
-            if file.name not in names.values():
+            if file.name not in names:
                 file.unlink(missing_ok=True)
 
     def load(self) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
@@ -114,15 +151,15 @@ class CheckpointFolder:
         state = self._read()
         if state is None:
             return None
-        tensors = self._read_tensors(state["last"])
+        tensors = self._read_tensors(state.last)
         model = {k[6:]: v for k, v in tensors.items() if k.startswith("model/")}
         rest = {k[5:]: v for k, v in tensors.items() if k.startswith("rest/")}
-        return state["epoch"], model, unflatten(rest, state["plain"])
+        return state.epoch, model, unflatten(rest, state.plain)
 
     def load_best(self) -> dict[str, Tensor] | None:
         """Return the best model's state dict, None when nothing was validated yet."""
         state = self._read()
-        return self._read_tensors(state["best"]) if state and state.get("best") else None
+        return self._read_tensors(state.best) if state and state.best else None
 
     def best_digest(self) -> str:
         """Return the sha256 of the best model's file, "" when nothing was validated yet.
@@ -130,9 +167,8 @@ class CheckpointFolder:
         Raises:
             DataError: the checkpoint is damaged or of a newer format.
         """
-        state = self._read()
-        path = self.folder / str(state.get("best") if state else None)
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        path = self._best_file()
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
 
     def has_best(self) -> bool:
         """Tell whether ``load_best`` finds a model.
@@ -140,8 +176,12 @@ class CheckpointFolder:
         Raises:
             DataError: the checkpoint is damaged or of a newer format.
         """
+        return self._best_file() is not None
+
+    def _best_file(self) -> Path | None:
         state = self._read()
-        return state is not None and (self.folder / str(state.get("best"))).is_file()
+        path = self.folder / state.best if state and state.best else None
+        return path if path and path.is_file() else None
 
     def copy_from(self, other: Path) -> None:
         """Take over the checkpoints of another folder, as they are now.
@@ -156,27 +196,35 @@ class CheckpointFolder:
         if state is None:
             return
         with _machine_errors(self.folder):
-            for name in {state["last"], state["best"]} - {None}:
+            for name in state.files:
                 _share(other / name, self.folder / name)
-            self._replace("state.json", json.dumps(state).encode())
+            self._write_state(state)
 
-    def _read(self) -> dict[str, Any] | None:
-        path = self.folder / "state.json"
+    def _read(self) -> _State | None:
+        path = self.folder / STATE
         try:
-            state: dict[str, Any] = json.loads(path.read_bytes())
+            content = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._damaged(str(error)) from error
+        version = content.get("format") if isinstance(content, dict) else FORMAT
+        if version != FORMAT:
             raise DataError(
-                f"{path}: damaged checkpoint ({error}); "
-                f"`harness runs rm {self.folder.name}` removes it"
-            ) from error
-        if state.get("format") != FORMAT:
-            raise DataError(
-                f"{path}: checkpoint format {state.get('format')}, this version reads {FORMAT}; "
+                f"{path}: checkpoint format {version}, this version reads {FORMAT}; "
                 f"remove {self.folder} to train again"
             )
-        return state
+        try:
+            return _State.model_validate(content)
+        except ValidationError as error:
+            key, message = problems(error, _State)[0]
+            raise self._damaged(": ".join(filter(None, (show_path(key), message)))) from None
+
+    def _damaged(self, problem: str) -> DataError:
+        remedy = f"harness runs rm {shlex.quote(self.folder.name)}"
+        return DataError(
+            f"{self.folder / STATE}: damaged checkpoint ({problem}); `{remedy}` removes it"
+        )
 
     def _read_tensors(self, name: str) -> dict[str, Tensor]:
         path = self.folder / name
@@ -194,15 +242,14 @@ class CheckpointFolder:
             save_file(plain, temporary)
         except SafetensorError as error:
             raise OSError(errno.EIO, str(error)) from error
-        _synchronise(temporary)
+        use_umask(temporary)
+        synchronise(temporary)
         os.replace(temporary, self.folder / name)
 
-    def _replace(self, name: str, content: bytes) -> None:
-        temporary = self.folder / f".{name}.tmp"
-        temporary.write_bytes(content)
-        _synchronise(temporary)
-        os.replace(temporary, self.folder / name)
-        _synchronise(self.folder)
+    def _write_state(self, state: _State) -> None:
+        with replacing(self.folder / STATE) as file:
+            file.write(json.dumps(state.model_dump()).encode())
+        synchronise(self.folder)
 
 
 def _share(source: Path, target: Path) -> None:
@@ -211,14 +258,6 @@ def _share(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another disk, or one without links
         shutil.copyfile(source, target)
-
-
-def _synchronise(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

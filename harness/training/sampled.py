@@ -11,9 +11,9 @@ from torch.nn.functional import pad
 
 from harness.data.negatives import CorruptionSampler
 from harness.errors import ConfigError
-from harness.index import GraphIndex, Modality
+from harness.index import GraphIndex, Modality, Pairs
 from harness.kernels.rows import anchors_apart
-from harness.model import Mix, Model, Query, Tables, Term
+from harness.model import Fusion, Model, Query, Tables, Term
 from harness.plan.spec import RunSpec
 from harness.procedure import STRATEGIES, Negatives, Sampler, Situation, Strategy
 from harness.seeding import seed_for
@@ -98,19 +98,18 @@ class SampledLoss:
         # then its head query for the head corruptions.
         query = _interleave(tail_query, head_query)
         sizes = torch.stack([negatives.tails + 1, n_negatives - negatives.tails], 1).flatten()
-        offsets = pad(torch.cumsum(sizes, 0), (1, 0))
-        listed = torch.cat([rows[:, 1:], candidates[0]], 1).flatten()
+        pairs = Pairs.from_sizes(sizes, torch.cat([rows[:, 1:], candidates[0]], 1).flatten())
         compared = {name: table for name, (_, table) in apart.items()}
         drawn = candidates[1:]
         if self.strategy is not None and self.strategy.compares:
-            parts = self._by_term(compared, query, offsets, listed, negatives)
+            parts = self._by_term(compared, query, pairs, negatives)
             chosen = self.strategy.compare(batch, negatives, parts)
             drawn = torch.where(chosen, drawn, candidates[:1])
         others = {
             name: torch.cat([rows[:, 1:], each], 1).flatten()
             for name, each in zip(negatives.others, drawn, strict=True)
         }
-        scores = self.model.score_gathered(compared, query, offsets, listed, others)
+        scores = self.model.score_pairs(compared, query, pairs, others)
         scores = scores.view(n_positives, n_negatives + 1)
         if self.strategy is not None:
             self._told = batch, negatives, scores[:, 1:].detach()
@@ -123,18 +122,13 @@ class SampledLoss:
 
     @torch.no_grad()
     def _by_term(
-        self,
-        tables: Tables,
-        query: Query,
-        offsets: Tensor,
-        listed: Tensor,
-        negatives: Negatives,
+        self, tables: Tables, query: Query, pairs: Pairs, negatives: Negatives
     ) -> list[tuple[Term, Tensor]]:
         """Return the terms of the score, and what each gives the candidates, [B, n]."""
         size = len(negatives.candidates), negatives.candidates.shape[1] + 1
         found = []
         for term in query.terms:
-            scores = self.model.score_gathered(tables, Query((term,)), offsets, listed)
+            scores = self.model.score_pairs(tables, Query((term,)), pairs)
             found.append((term, scores.view(size)[:, 1:]))
         return found
 
@@ -234,19 +228,19 @@ def _interleave(first: Query, second: Query) -> Query:
         scale = None
         if a.scale is not None and b.scale is not None:
             scale = torch.stack([a.scale, b.scale], 1).flatten(0, 1)
-        mix = None
-        if a.mix is not None and b.mix is not None:
-            temperature = torch.stack([a.mix.temperature, b.mix.temperature], 1).flatten()
-            mix = Mix(a.mix.logits, temperature)
+        fusion = None
+        if a.fusion is not None and b.fusion is not None:
+            temperature = torch.stack([a.fusion.temperature, b.fusion.temperature], 1).flatten()
+            fusion = Fusion(a.fusion.logits, temperature)
         both = torch.stack([a.query, b.query], 1).flatten(0, 1)
-        terms.append(Term(a.op, both, a.table, a.weight, scale, mix, a.anchor))
+        terms.append(Term(a.op, both, a.table, a.weight, scale, fusion, a.anchor))
     return Query(tuple(terms), first.offset, first.views)
 
 
 def _shape(query: Query) -> tuple[object, ...]:
     """Return what must be equal in queries that are merged."""
     terms = [
-        (t.op, t.table, t.weight, t.scale is None, None if t.mix is None else t.mix.logits)
+        (t.op, t.table, t.weight, t.scale is None, t.fusion and t.fusion.logits)
         for t in query.terms
     ]
     return terms, query.offset, query.views

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from harness.errors import ConfigError
-from harness.index import GraphIndex, Side
+from harness.index import GraphIndex, Pairs, Side
+from harness.kernels.against_all import binary_loss, softmax_loss
 from harness.kernels.rows import anchors_apart
-from harness.kernels.whole import binary_loss, softmax_loss
 from harness.model import Model, Query, Tables, Term
 from harness.plan.spec import RunSpec
 from harness.training.compiled import compiled
@@ -120,18 +120,20 @@ class WholeLoss:
         for number, side in enumerate(SIDES):
             anchor, relation, _ = batch[batch[:, 2] == number].unbind(1)
             asked[side] = anchor, relation
-            offsets, found = self.known.lookup(anchor, relation, side)
-            sizes.append(offsets.diff())
-            answers.append(found)
-            owner = torch.repeat_interleave(sizes[-1], output_size=len(found))
-            ends = (anchor[owner], found) if side == "tail" else (found, anchor[owner])
-            triples.append(torch.stack([ends[0], relation[owner], ends[1]], 1))
+            known = self.known.lookup(anchor, relation, side)
+            sizes.append(known.sizes)
+            answers.append(known.indices)
+            query = known.query_ids
+            ends = (
+                [anchor[query], known.indices] if side == "tail" else [known.indices, anchor[query]]
+            )
+            triples.append(torch.stack([ends[0], relation[query], ends[1]], 1))
         products, offset = self._products(tables, asked)
-        starts = torch.nn.functional.pad(torch.cumsum(torch.cat(sizes), 0), (1, 0))
-        known, smoothing = torch.cat(answers), self.spec.objective.smoothing
+        all_answers = Pairs.from_sizes(torch.cat(sizes), torch.cat(answers))
+        smoothing = self.spec.objective.smoothing
         loss = torch.stack(
             [
-                binary_loss(query, table, starts, known, smoothing=smoothing, offset=offset)
+                binary_loss(query, table, all_answers, smoothing=smoothing, offset=offset)
                 for query, table in products
             ]
         )
@@ -167,11 +169,11 @@ class WholeLoss:
 
     def _factor(self, term: Term) -> Tensor:
         """Return what a term's rows are multiplied with."""
-        if term.op != "dot" or term.mix is not None:
+        if term.op != "dot" or term.fusion is not None:
             raise ConfigError(
                 f"objective.loss={self.spec.objective.loss} takes a score of inner products; "
                 f"{type(self.model).__name__} compares by {term.op}"
-                f"{'' if term.mix is None else ' with candidates mixed for the query'}: "
+                f"{'' if term.fusion is None else ' with candidates fused for the query'}: "
                 "use logistic or margin"
             )
         factor = term.query if term.scale is None else term.query * term.scale

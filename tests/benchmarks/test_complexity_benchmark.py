@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from harness.bench.complexity import QUICK, SLOW, once, warm_up
-from harness.bench.costs import cost, measure_rates
+from harness.bench.complexity import QUICK, SLOW, run_once, warm_up
 from harness.bench.pytest_json import KEY
-from harness.bench.stages import Workbench
+from harness.bench.stages import Workbench, cost, measure_rates
 from harness.plan.complexity import Case, load_complexity
 from harness.plan.suite import find_suite
 
@@ -51,9 +50,9 @@ def test_case(benchmark, turn: int, rates, case: Case) -> None:
         bench.prepare(case.stage)
     benchmark.extra_info[KEY] = extra
     benchmark.group = case.stage
-    work = bench.work(case)
+    task = bench.task(case)
     benchmark.pedantic(
-        lambda: once(work, DEVICE),
+        lambda: run_once(task, DEVICE),
         warmup_rounds=int(expected < QUICK),
         rounds=3 if expected < 0.5 else 1,
     )

@@ -1,30 +1,31 @@
 """Times of every kernel at the size of MKG-W: ``pytest tests/benchmarks --benchmark-only``.
 
-1024 positives with 64 negatives each, 15,000 entities, vectors of 512 numbers (256 complex). The
-groups are what a kernel does; ``harness bench kernels`` sets the same times beside the ceilings of
-the machine.
+1024 positives with 64 negatives each, 15,000 entities, vectors of 512 numbers (256 complex).
+``python -m tests.benchmarks kernels`` shows the same times beside the ceilings of the machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from harness import kernels
-from harness.bench.kernel_times import OPS, PARTS, Sizes, table_of, works
-from harness.kernels import cpu, reference
+from harness.bench.kernel_calls import Sizes, kernel_calls, random_table
+from harness.kernels import Comparison, Pairs
+from harness.kernels.backends import Backend
+from tests.benchmarks.kernels import OPS, PARTS
 
 SIZES = Sizes()
 Work = Callable[[], object]
+BACKENDS: tuple[Backend, ...] = ("numba", "reference")
 
 
 @pytest.fixture(scope="module")
 def table() -> Tensor:
-    return table_of(SIZES)
+    return random_table(SIZES)
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +34,16 @@ def queries() -> Tensor:
     return torch.rand(2 * SIZES.positives, SIZES.width, generator=generator) - 0.5
 
 
-def pairs(sizes: Sizes) -> tuple[Tensor, Tensor]:
-    """Offsets and candidates; queries have equally many."""
-    offsets = torch.linspace(0, sizes.pairs, 2 * sizes.positives + 1).long()
+def listed_pairs(sizes: Sizes) -> Pairs:
+    """Pairs of which queries have equally many."""
+    indptr = torch.linspace(0, sizes.pairs, 2 * sizes.positives + 1).long()
     generator = torch.Generator().manual_seed(3)
-    return offsets, torch.randint(sizes.entities, (sizes.pairs,), generator=generator)
+    return Pairs(indptr, torch.randint(sizes.entities, (sizes.pairs,), generator=generator))
+
+
+def one_target_each() -> tuple[Pairs, Pairs]:
+    """Targets of the ranked queries, and no known answers."""
+    return Pairs.one_each(torch.arange(SIZES.ranked)), Pairs.none(SIZES.ranked)
 
 
 def run(benchmark, group: str, work: Work, rounds: int) -> None:
@@ -49,45 +55,44 @@ def run(benchmark, group: str, work: Work, rounds: int) -> None:
 @pytest.mark.parametrize("part", PARTS)
 def test_kernel(benchmark, table, op, part):
     rounds = 3 if part == "ranking" else 15
-    run(benchmark, part, works(op, table, SIZES)[part], rounds)
+    run(benchmark, part, kernel_calls(op, table, SIZES)[part], rounds)
 
 
 @pytest.mark.parametrize("op", ["l1", "modulus"])
 @pytest.mark.parametrize("part", PARTS)
 def test_kernel_with_a_scale_per_query(benchmark, table, queries, op, part):
     """PairRE multiplies every candidate by a vector of the query's."""
-    offsets, candidates = pairs(SIZES)
+    pairs = listed_pairs(SIZES)
     scale = queries.roll(1, 0).requires_grad_(part == "query gradient")
     wanted = queries.clone().requires_grad_(part == "query gradient")
     rows = table.detach().requires_grad_(part == "table gradient")
-    asked, targets = SIZES.ranked, candidates[: SIZES.ranked]
-    none = torch.zeros(asked + 1, dtype=torch.long)
-    scores = kernels.gathered(op, wanted, rows, offsets, candidates, scale)
+    asked, targets = SIZES.ranked, Pairs.one_each(pairs.indices[: SIZES.ranked])
+    comparison = Comparison(op, wanted, rows, scale)
+    ranked = Comparison(op, queries[:asked], table, scale[:asked])
+    scores = kernels.score_pairs(comparison, pairs)
     outer = torch.ones_like(scores)
 
     def gradient(*of: Tensor) -> Work:
         return lambda: torch.autograd.grad(scores, of, outer, retain_graph=True)
 
     parts: dict[str, Work] = {
-        "forward": lambda: kernels.gathered(op, wanted, rows, offsets, candidates, scale),
+        "forward": lambda: kernels.score_pairs(comparison, pairs),
         "query gradient": gradient(wanted, scale),
         "table gradient": gradient(rows),
-        "ranking": lambda: kernels.count(
-            op, queries[:asked], table, targets, none, none[:0], scale[:asked]
-        ),
+        "ranking": lambda: kernels.count_competitors([ranked], targets, Pairs.none(asked)),
     }
     run(benchmark, f"{part}, scaled", parts[part], 3 if part == "ranking" else 15)
 
 
 @pytest.mark.parametrize("op", OPS)
-@pytest.mark.parametrize("implementation", [cpu, reference], ids=["fused", "reference"])
-def test_forward_and_backward(benchmark, table, queries, op, implementation):
-    offsets, candidates = pairs(SIZES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_forward_and_backward(benchmark, table, queries, op, backend):
+    pairs, score = listed_pairs(SIZES), kernels.score_pairs.version(backend)
     wanted, rows = queries.clone().requires_grad_(), table.detach().requires_grad_()
 
     def work() -> None:
         wanted.grad = rows.grad = None
-        implementation.gathered(op, wanted, rows, offsets, candidates).sum().backward()
+        score(Comparison(op, wanted, rows), pairs).sum().backward()
 
     run(benchmark, "forward and backward", work, 5)
 
@@ -99,7 +104,7 @@ def test_all_pairs(benchmark, table, queries, op, backward):
     rows = table.detach().requires_grad_()
 
     def forward() -> Tensor:
-        return kernels.pairwise(op, few, rows)
+        return kernels.score_all(Comparison(op, few, rows))
 
     scores = forward()
     outer = torch.ones_like(scores)
@@ -111,17 +116,13 @@ def test_all_pairs(benchmark, table, queries, op, backward):
 
 def test_ranking_by_a_sum_of_two_terms(benchmark, table, queries):
     asked = queries[: SIZES.ranked]
-    terms: list[Any] = [("l1", asked, table, None, 0.5), ("dot", asked, table, None, 1.0)]
-    targets = torch.arange(SIZES.ranked)
-    none = torch.zeros(SIZES.ranked + 1, dtype=torch.long)
-    run(benchmark, "ranking", lambda: kernels.count_terms(terms, targets, none, none[:0]), 3)
+    terms = [Comparison("l1", asked, table, weight=0.5), Comparison("dot", asked, table)]
+    run(benchmark, "ranking", lambda: kernels.count_competitors(terms, *one_target_each()), 3)
 
 
 def test_ranking_by_a_matrix_of_scores(benchmark, table, queries):
     scores = queries[: SIZES.ranked] @ table.T
-    targets = torch.arange(SIZES.ranked)
-    none = torch.zeros(SIZES.ranked + 1, dtype=torch.long)
-    run(benchmark, "ranking", lambda: kernels.scores_to_counts(scores, targets, none, none[:0]), 3)
+    run(benchmark, "ranking", lambda: kernels.count_in_scores(scores, *one_target_each()), 3)
 
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
@@ -140,7 +141,7 @@ def test_rotation_of_queries(benchmark, queries, backward):
     run(benchmark, "rotation", work, 15)
 
 
-@pytest.mark.parametrize("implementation", [cpu, reference], ids=["fused", "reference"])
-def test_dropout(benchmark, implementation):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_dropout(benchmark, backend):
     x = torch.rand(10_000_000)
-    run(benchmark, "dropout", lambda: implementation.dropout(x, 0.3), 10)
+    run(benchmark, "dropout", lambda: kernels.dropout.version(backend)(x, 0.3), 10)

@@ -245,7 +245,7 @@ def in_double_precision(model: Any) -> Scores:
 @pytest.mark.parametrize("name", ["rotate", "mocme"])
 def test_trained_models(name: str, tmp_path: Path) -> None:
     spec, record = train(name, tmp_path)
-    model, dataset = pipeline.load_trained(spec, tmp_path, torch.device("cpu"))
+    model, dataset = pipeline.load_trained(record, tmp_path, torch.device("cpu"))
     data, buckets = dataset.graph, warm_and_cold(dataset.graph)
     assert buckets["warm"].any()
     assert buckets["cold"].any()

@@ -262,8 +262,8 @@ def test_evaluators_agree_on_a_trained_model(name: str, tmp_path: Path) -> None:
             "training": {"epochs": 4, "batch_size": 256, "evaluate_every": 4},
         }
     )
-    pipeline.execute("aaaa", spec, pipeline.Workplace(tmp_path, "cpu"))
-    model, dataset = pipeline.load_trained(spec, tmp_path, torch.device("cpu"))
+    record = pipeline.execute("aaaa", spec, pipeline.Workplace(tmp_path, "cpu"))
+    model, dataset = pipeline.load_trained(record, tmp_path, torch.device("cpu"))
     if name != "popularity":
         model.double()  # the kernels and the score matrix then order all scores alike
     splits = dataset.graph.splits

@@ -12,7 +12,6 @@ from harness import kernels
 from harness.catalog import create_model, load_models
 from harness.data.load import load
 from harness.evaluation.evaluator import rank
-from harness.kernels import reference
 from harness.model import MODELS
 from harness.plan.spec import RunSpec
 from harness.training.procedures import StandardProcedure
@@ -43,12 +42,11 @@ def test_kernels_agree_with_the_reference_on_values_and_gradients(
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(9, 16, generator=generator, dtype=torch.float64)
     table = torch.randn(40, 16, generator=generator, dtype=torch.float64)
-    offsets = torch.arange(0, 46, 5)
-    candidates = torch.randint(40, (45,), generator=generator)
+    rows = torch.randint(40, (9, 5), generator=generator)
     found = []
-    for device, module in (("cpu", reference), (gpu, kernels)):
+    for device, score in (("cpu", kernels.score_pairs.reference), (gpu, kernels.score_pairs)):
         q, t = (x.clone().to(device).requires_grad_() for x in (query, table))
-        scores = module.gathered(op, q, t, offsets.to(device), candidates.to(device))
+        scores = score(kernels.Comparison(op, q, t), kernels.Pairs.from_matrix(rows.to(device)))
         scores.square().sum().backward()
         assert q.grad is not None
         assert t.grad is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -20,9 +19,6 @@ from harness.errors import MissingDataError
 pytestmark = pytest.mark.data
 
 PUBLISHED = ("mkg-w", "mkg-y", "db15k", "tiva", "kvc16k")
-
-CACHE = os.environ.get("HARNESS_CACHE")
-"""The cache outside of the tests: the originals of dictionaries may lie there."""
 
 SETS = {
     "mkg-w": {"descriptions", "numeric"},
@@ -181,12 +177,8 @@ def test_glosses_joined_from_originals_are_those_of_the_table(
     entry, graph = _published(name), load_graph(name)
     from_table = texts(entry, "glosses", graph)
     table = entry.public.glosses.table
-    if CACHE:
-        monkeypatch.setenv("HARNESS_CACHE", CACHE)
-    else:
-        monkeypatch.delenv("HARNESS_CACHE")
     if missing_sources(entry.originals("glosses")):
-        pytest.skip(f"the originals are not here: harness data fetch {name}")
+        pytest.skip(f"{joined}: the originals of {name}'s glosses are not there")
     rows = _rows(joined / entry.card.folder / table.path)
     if name == "tiva":
         entries = dictionaries.entries(graph)

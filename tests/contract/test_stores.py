@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.exchange import export, import_records
+from harness.exchange import export, import_records, merge
 from harness.store import open_store
 from harness.store.base import ResultStore, resolve_id
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identified
-from harness.store.ingest import merge
 from harness.store.memory import MemoryStore
 from harness.store.outcomes import MetricPlace, Wanted, outcome_of
 from harness.store.records import Cell, Comparison, MetricValue, RunRecord

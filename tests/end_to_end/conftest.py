@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 FORKER = """
-import json, os, resource, signal, sys, traceback
+import ctypes, json, os, resource, signal, sys, time, traceback
+from pathlib import Path
 import alembic.command, torch
 import harness.cli.main, harness.cli.progress, harness.execution.worker
 import harness.execution.processes, harness.pipeline, harness.plan.expand, harness.report.query
@@ -29,9 +30,25 @@ import harness.report.render, harness.store.sql
 from harness import catalog
 catalog.load_models()
 torch.set_num_threads(1)
+exec(sys.argv[1])
+
+def mount(source, target, flags):
+    encoded = source and source.encode()
+    if ctypes.CDLL(None, use_errno=True).mount(encoded, target.encode(), None, flags, None):
+        raise OSError(ctypes.get_errno(), "mount", target)
+
+def mount_read_only(folder):
+    # For this process alone; permissions would not stop root.
+    private, bind, remount, read_only = (1 << 18) | (1 << 14), 1 << 12, 1 << 5, 1
+    ctypes.CDLL(None).unshare(0x20000)
+    mount("none", "/", private)
+    mount(folder, folder, bind)
+    mount(None, folder, bind | remount | read_only)
 
 def child(order):
     os.setsid()
+    if order["read_only"]:
+        mount_read_only(order["read_only"])
     # As from a terminal, also where the tests run in the background, which ignores Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, path in ((0, os.devnull), (1, order["out"]), (2, order["err"])):
@@ -49,6 +66,7 @@ def child(order):
         os.setgid(order["user"])
         os.setuid(order["user"])
     try:
+        exec(order["first"], globals())
         harness.cli.main.main()
         code = 0
     except SystemExit as error:
@@ -62,7 +80,15 @@ def child(order):
 for line in sys.stdin:
     order = json.loads(line)
     if "wait" in order:
-        status = os.waitpid(order["wait"], 0)[1]
+        number, ends = order["wait"], [signal.SIGKILL, signal.SIGINT]
+        deadline = time.monotonic() + order["seconds"]
+        ended, status = os.waitpid(number, os.WNOHANG if order["seconds"] else 0)
+        while not ended:
+            if ends and time.monotonic() > deadline:
+                os.kill(number, ends.pop())
+                deadline += 20
+            time.sleep(0.001)
+            ended, status = os.waitpid(number, os.WNOHANG)
         print(os.waitstatus_to_exitcode(status), flush=True)
         continue
     number = os.fork()
@@ -81,8 +107,14 @@ class Command:
     def send(self, number: signal.Signals) -> None:
         os.kill(self.number, number)
 
-    def wait(self) -> Ended:
-        code = self._forker.ask({"wait": self.number})
+    def wait(self, seconds: float = 0) -> Ended:
+        """Wait for the end.
+
+        Args:
+            seconds: time after which the command is asked to stop (SIGINT), and killed 20 s
+                later; 0: it takes as long as it takes.
+        """
+        code = self._forker.ask({"wait": self.number, "seconds": seconds})
         return Ended(code, self.out, self.err)
 
     @property
@@ -121,7 +153,7 @@ class Forker:
 def _forker() -> Iterator[Forker]:
     environment = dict(os.environ, OMP_NUM_THREADS="1", HARNESS_KERNELS="reference")
     with subprocess.Popen(
-        [sys.executable, "-c", FORKER],
+        [sys.executable, "-c", FORKER, ""],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -134,7 +166,7 @@ def _forker() -> Iterator[Forker]:
 def start(
     _forker: Forker, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Command]:
-    """Return ``start(*words, largest_file=, user=, terminal=, **environment)``.
+    """Return ``start(*words, largest_file=, user=, terminal=, read_only=, **environment)``.
 
     The folders of the test (HARNESS_HOME, HARNESS_CACHE) are its own; there are no published data.
     """
@@ -145,6 +177,7 @@ def start(
         largest_file: int = 0,
         user: int = 0,
         terminal: str = "",
+        read_only: str = "",
         **environment: str | None,
     ) -> Command:
         folder = tmp_path_factory.mktemp("streams")
@@ -161,6 +194,8 @@ def start(
             "environment": {name: os.environ.get(name) for name in own} | environment,
             "largest_file": largest_file,
             "user": user,
+            "read_only": read_only,
+            "first": "",
             "out": str(out),
             "err": str(err),
         }

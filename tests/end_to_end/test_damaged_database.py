@@ -12,12 +12,19 @@ from typing import Any
 
 import pytest
 
+from harness.plan.spec import DataSpec, ModelSpec, RunSpec
 from harness.store import open_store
 from harness.store.records import Cell, RunRecord
 
 Run = Callable[..., Any]
 
-SOUND, DAMAGED = "aaaa00000000", "bbbb00000000"
+SPEC = RunSpec(model=ModelSpec(name="rotate"), data=DataSpec(dataset="atlas", features="names"))
+SOUND, DAMAGED = (
+    SPEC.model_copy(update={"seed": seed}).run_id(
+        dataset_digest="d1", feature_digest="f1", model_numerics=1
+    )
+    for seed in (0, 1)
+)
 REMEDY = f"run {DAMAGED}: the stored record is damaged: .*harness runs rm {DAMAGED}"
 WAYS = {
     "settings that are no JSON": "UPDATE runs SET spec = '{\"model\"' WHERE run_id = '{run}'",

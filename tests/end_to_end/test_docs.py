@@ -31,6 +31,7 @@ from harness.report.files import load_definition
 from harness.store import DATABASE, open_store, results_home
 from harness.store.files import write_whole
 from harness.store.records import Cell, RunRecord
+from tests.benchmarks.__main__ import app as benchmarks
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "reports/README.md"]
@@ -39,6 +40,7 @@ PAGES += sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md
 SMALLER = {
     "harness run suites/quickstart.yaml": "--set training.epochs=1 --only seed=0,label=RotatE",
     "harness run suites/quickstart.yaml --dry-run": "--only seed=0",
+    "harness run suites/quickstart.yaml --probe": "--only seed=0,label=RotatE",
     "harness run suites/fusion.yaml": (
         "--set training.epochs=1 --only seed=0,dataset=atlas,label=mean"
     ),
@@ -65,6 +67,7 @@ NOT_RUN = {
     "pip install -e '.[test]'": "needs the network; it is how these tests came here",
     "pytest": "this is it",
     "pytest -m cuda": "needs a GPU",
+    "pytest -m faults": "a quarter of an hour; it has tests of its own",
     "harness run suites/main_table.yaml --only dataset=mkg-w,seed=0 --device cuda --workers 6 "
     "--threads 2": "needs a GPU",
     "pytest tests/contract/test_models.py -k transe_text": "needs the file in the checkout",
@@ -75,11 +78,20 @@ NOT_RUN = {
         [
             f"harness bench {name}"
             for name in (
-                *("ceilings", "kernels", "peers", "fusion", "growth", "quality"),
                 *("complexity", "complexity --dry-run", "models main_table --only dataset=mkg-w"),
             )
         ],
         "wants the machine for itself; test_bench.py runs it small",
+    ),
+    **dict.fromkeys(
+        [
+            f"python -m tests.benchmarks {name}"
+            for name in (
+                *("ceilings", "kernels", "peers", "fusion", "growth", "quality"),
+                "peers --loss one_vs_all",
+            )
+        ],
+        "wants the machine for itself; test_benchmarks.py runs it small",
     ),
     "harness bench models main_table_native --only dataset=mkg-w,label=NativE,label=MoMoK --set "
     "data.features=files": "files of the reader; test_bench.py runs it small",
@@ -249,6 +261,7 @@ LONG = ("docs/database.md", "docs/studies.md", "docs/suites.md")
     "page",
     [pytest.param(page, marks=pytest.mark.slow if page in LONG else ()) for page in PAGES],
 )
+@pytest.mark.usefixtures("readable_ids")
 def test_commands_and_python_of_a_page_run(
     page: str, desk: Path, make_record: Callable[..., RunRecord]
 ) -> None:
@@ -335,6 +348,13 @@ def test_commands_in_the_text_exist() -> None:
             if named in groups and rest:
                 named = f"{named} {rest[0]}"
             assert named in known | groups, f"{page}: {named}"
+
+
+def test_benchmarks_in_the_text_exist() -> None:
+    known = [command.callback.__name__ for command in benchmarks.registered_commands]
+    for page, text in TEXT.items():
+        for name in re.findall(r"python -m tests\.benchmarks ([a-z]+)", text):
+            assert name in known, f"{page}: python -m tests.benchmarks {name}"
 
 
 def slugs(page: Path) -> set[str]:

@@ -1,20 +1,21 @@
-"""A suite that is killed or asked to stop at any moment goes on and ends with the same results."""
+"""A suite that is asked to stop goes on and ends with the same results; its workers end with it.
+
+Kills at any moment are part of the campaign in ``tests/faults``.
+"""
 
 from __future__ import annotations
 
 import json
-import random
 import signal
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from harness.store import open_store
+from tests.faults.outcomes import results
 
 SUITE = """\
 name: small
@@ -42,67 +43,18 @@ def write_suite(
     return path
 
 
-def results(home: Path) -> dict[str, Any]:
-    """Everything that was measured, by run: all but times, machines and moments."""
-    with closing(open_store(home / "harness.db", create=False)) as store:
-        assert list(store.check()) == []
-        records, cells = store.find(), store.cells("small")
-    assert len({(cell.label, cell.seed) for cell in cells}) == len(cells)
-    assert {cell.run_id for cell in cells} == {record.run_id for record in records}
-    found = {}
-    for record in records:
-        values = record.model_dump(mode="json", exclude={"timings", "provenance", "cells"})
-        values["history"] = [
-            {name: value for name, value in row.items() if "seconds" not in name}
-            for row in values["history"]
-        ]
-        folder = home / "runs" / record.run_id
-        assert json.loads((folder / "record.json").read_bytes())["run_id"] == record.run_id
-        found[record.run_id] = (values, (folder / "ranks.npz").read_bytes())
-    return found
-
-
-def leftovers(home: Path) -> list[Path]:
-    return [path for path in home.rglob(".*") if path.suffix == ".tmp"]
-
-
-def kill_until_done(start: Callable[..., Any], folder: Path, *, kills: int, at_least: int) -> None:
-    suite = write_suite(folder)
-    began = time.monotonic()
-    assert start("run", suite, "--home", folder / "straight").wait().code == 0
-    took = time.monotonic() - began
-    expected = results(folder / "straight")
-    assert len(expected) == 4
-
-    draw, done, rounds = random.Random(0), 0, 0
-    home = folder / "home-0"
-    while True:
-        command = start("run", suite, "--home", home)
-        if done < kills:
-            time.sleep(draw.uniform(0, took))
-            command.send(signal.SIGKILL)
-        ended = command.wait()
-        assert ended.code in (0, -signal.SIGKILL), ended.err
-        if ended.code:
-            done += 1
-            continue
-        assert results(home) == expected
-        assert leftovers(home) == []
-        if done >= kills:
-            break
-        rounds += 1
-        home = folder / f"home-{rounds}"
-    assert done >= at_least
-
-
-def test_results_survive_kill_9(start: Callable[..., Any], tmp_path: Path) -> None:
-    kill_until_done(start, tmp_path, kills=6, at_least=6)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)  # fifty starts of a process that imports torch, several seconds each
-def test_results_survive_fifty_times_kill_9(start: Callable[..., Any], tmp_path: Path) -> None:
-    kill_until_done(start, tmp_path, kills=50, at_least=50)
+def test_two_commands_on_one_suite_share_its_runs(
+    start: Callable[..., Any], until: Any, tmp_path: Path
+) -> None:
+    suite, home = write_suite(tmp_path, epochs=40), tmp_path / "home"
+    first = start("run", suite, "--home", home)
+    until(lambda: list(home.glob("runs/*/log.jsonl")))
+    second = start("run", suite, "--home", home)
+    for ended in (first.wait(), second.wait()):
+        assert ended.code == 0, ended.err
+    assert "being run elsewhere: " in first.err + second.err
+    assert start("run", suite, "--home", tmp_path / "straight").wait().code == 0
+    assert results(home) == results(tmp_path / "straight")
 
 
 def test_the_first_ctrl_c_ends_the_epoch_and_the_run_goes_on(

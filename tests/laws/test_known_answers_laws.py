@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.index import KnownAnswers
-from harness.kernels import cpu, reference
+from harness.kernels import draw_free
 
 N, R = 7, 3
-IMPLEMENTATIONS = (reference, cpu)
+VERSIONS = draw_free.versions.values()
 triples = st.lists(
     st.tuples(st.integers(0, N - 1), st.integers(0, R - 1), st.integers(0, N - 1)),
     min_size=0,
@@ -68,18 +68,16 @@ def test_draws_reach_every_unknown_entity_equally_often(rows: Tensor) -> None:
             uniform = (torch.arange(len(free), dtype=torch.float64) + 0.5) / len(free)
             triple = torch.tensor([[a, r, 0] if side == "tail" else [0, r, a]])
             replaces_tail = torch.full((1, len(free)), side == "tail")
-            for kernels in IMPLEMENTATIONS:
-                drawn = kernels.draw_free(known.free(triple), replaces_tail, uniform[None])
+            for version in VERSIONS:
+                drawn = version(known.free(triple), replaces_tail, uniform[None])
                 assert drawn[0].tolist() == free
 
 
 def test_query_that_everything_answers_still_yields_an_entity() -> None:
     rows = torch.tensor([[0, 0, t] for t in range(N)])
     free = KnownAnswers(rows, N, R).free(rows[:1])
-    for kernels in IMPLEMENTATIONS:
-        drawn = kernels.draw_free(
-            free, torch.ones(1, 9, dtype=torch.bool), torch.rand(1, 9).double()
-        )
+    for version in VERSIONS:
+        drawn = version(free, torch.ones(1, 9, dtype=torch.bool), torch.rand(1, 9).double())
         assert ((drawn >= 0) & (drawn < N)).all()
 
 
@@ -91,6 +89,5 @@ def test_compiled_draws_are_those_of_the_definition(rows: Tensor, seed: int) -> 
     size = (len(rows), 40)
     uniform = torch.rand(size, generator=random, dtype=torch.float64)
     sides = torch.rand(size, generator=random) < 0.5
-    assert torch.equal(
-        cpu.draw_free(free, sides, uniform), reference.draw_free(free, sides, uniform)
-    )
+    compiled, definition = draw_free.version("numba"), draw_free.reference
+    assert torch.equal(compiled(free, sides, uniform), definition(free, sides, uniform))

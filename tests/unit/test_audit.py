@@ -12,6 +12,8 @@ from harness import audit
 from harness.evaluation.ranks import Ranks
 from harness.store.records import MetricValue, RunRecord
 
+pytestmark = pytest.mark.usefixtures("readable_ids")
+
 MakeRecord = Callable[..., RunRecord]
 
 

@@ -13,7 +13,7 @@ from harness.catalog import create_model, load_models
 from harness.evaluation import evaluator
 from harness.evaluation.evaluator import rank
 from harness.evaluation.ranks import Ranks
-from harness.index import GraphIndex, KnownAnswers
+from harness.index import GraphIndex, KnownAnswers, Pairs
 from harness.model import MODELS, Model, Query
 from harness.plan.spec import Protocol
 
@@ -71,9 +71,10 @@ def test_many_answers_of_one_query_need_no_more_memory_than_its_scores() -> None
 
     scores, targets = torch.rand(2, 100), torch.arange(80)
     owners = (targets >= 40).long()
-    offsets, known = torch.tensor([0, 1, 1]), torch.tensor([7])
+    listed = Pairs.from_matrix(targets.view(2, 40))
+    known = Pairs.from_sizes(torch.tensor([1, 0]), torch.tensor([7]))
     with Sizes():
-        better, tied = kernels.scores_to_counts(scores, targets, offsets, known, owners)
+        better, tied = kernels.count_in_scores(scores, listed, known)
     assert max(sizes) <= scores.numel()
     expected = (scores[owners] > scores[owners, targets][:, None]).sum(1)
     known_is_better = (scores[0, 7] > scores[0, targets]) & (owners == 0)

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import itertools
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identifie
 from harness.store.files import write_record, write_whole
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell, RunRecord
+
+pytestmark = pytest.mark.usefixtures("readable_ids")
 
 MakeRecord = Callable[..., RunRecord]
 
@@ -481,9 +484,77 @@ def test_a_file_that_cannot_be_added_leaves_nothing_of_it(
             with pytest.raises(MachineError, match="disk full"):
                 import_records(store, exported, runs=tmp_path / "there")
             assert sorted(store.ids()) == ["r1", "r2"]  # main.jsonl.gz, the first file
+            assert files(tmp_path / "there") == ["r1/ranks.npz"]
             patch.setattr(store, "add_cells", added)
             assert list(import_records(store, exported, runs=tmp_path / "there").added) == ["r3"]
             assert len(store.cells()) == 4
+        shutil.rmtree(tmp_path / "there")
+
+
+UNSTORABLE: dict[str, tuple[str, tuple[Any, ...], Any, str]] = {
+    "NUL": ("run", ("record", "notes"), ["a\0b"], "notes.0: holds a NUL character"),
+    "NUL in JSON": (
+        "run",
+        ("record", "provenance", "versions", "torch"),
+        "2\0",
+        "provenance.versions.torch: holds a NUL character",
+    ),
+    "half of a surrogate pair": (
+        "run",
+        ("record", "provenance", "commit"),
+        "\ud800",
+        "provenance.commit: holds half of a surrogate pair",
+    ),
+    "a key": ("run", ("record", "provenance", "\udc00"), 1, r"provenance.'\\udc00': holds half of"),
+    "NaN": (
+        "run",
+        ("record", "provenance", "load"),
+        float("nan"),
+        "provenance.load: is nan, which",
+    ),
+    "infinity": ("run", ("record", "history", 0, "loss"), float("inf"), "history.0.loss: Input"),
+    "an integer of 71 bits": (
+        "run",
+        ("record", "provenance", "threads"),
+        2**70,
+        "provenance.threads: is an integer of more than 64 bits",
+    ),
+    "a seed": ("run", ("record", "seed"), 2**63, "seed: Input should be less than"),
+    "a position": ("cell", ("position",), 2**70, "position: Input should be less than"),
+    "a label": ("cell", ("label",), "x" * 401, "label: String should have at most 400"),
+    "a digest": ("run", ("record", "dataset_digest"), "x" * 201, "dataset_digest: String should"),
+}
+"""Case -> kind of line, place of the value, the value, message."""
+
+
+@pytest.mark.parametrize("case", UNSTORABLE)
+def test_a_value_that_some_store_cannot_hold_is_refused_with_line_and_key_for_every_store(
+    exported: Path, tmp_path: Path, case: str
+) -> None:
+    kind, (*parents, key), value, message = UNSTORABLE[case]
+    changed = lines(exported / "other.jsonl.gz")
+    number = max(i for i, line in enumerate(changed) if kind in line)
+    place = changed[number][kind]
+    for parent in parents:
+        place = place[parent]
+    place[key] = value
+    rewrite(exported / "other.jsonl.gz", changed)
+    said = rf"other\.jsonl\.gz:{number + 1}: {message}"
+    for store in (MemoryStore(), open_store(tmp_path / "harness.db")):
+        with contextlib.closing(store):
+            with pytest.raises(StoreError, match=said):
+                import_records(store, exported, runs=tmp_path / "there")
+            assert (list(store.ids()), list(store.cells())) == ([], [])
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_number_of_thousands_of_digits_is_refused_with_its_line(
+    exported: Path, tmp_path: Path
+) -> None:
+    text = gzip.decompress((exported / "other.jsonl.gz").read_bytes()).decode()
+    text = text.replace('"seed":2', f'"seed":{"1" * 5000}', 1)
+    (exported / "other.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    refused(exported, tmp_path, r"other\.jsonl\.gz:\d+: not a record: .*5000 digits")
 
 
 def test_nothing_is_exported_beside_files_of_an_earlier_version(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -483,6 +484,24 @@ def test_a_row_of_a_suite_is_not_taken(
     again = harness("run", suite)
     assert "Theirs" in again.stdout  # planned anew, and still there
     assert "Popularity" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "said"),
+    [
+        ("--name", "x" * 401, "has 401 characters, at most 400 can be stored"),
+        ("--name", "\udcff", r"--name '\\udcff': holds half of a surrogate pair"),
+        ("--suite", "x" * 201, "has 201 characters, at most 200 can be stored"),
+    ],
+)
+def test_a_name_that_no_store_can_hold_is_refused(
+    harness: Callable[..., Any], tmp_path: Path, option: str, text: str, said: str
+) -> None:
+    given = {"--dataset": DATASET, "--name": "Theirs", option: text}
+    words = [word for pair in given.items() for word in pair]
+    refused = harness("score", tmp_path / "s.npz", *words)
+    assert isinstance(refused.exception, ConfigError)
+    assert re.search(said, str(refused.exception))
 
 
 def test_external_runs_travel_with_their_ranks(

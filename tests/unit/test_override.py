@@ -39,6 +39,6 @@ def test_a_key_is_a_value_or_a_group() -> None:
 
 
 def test_flatten_undoes_nesting_and_keeps_the_keys_as_written() -> None:
-    leaves = list(flatten({"a.b": {"c": 1}, "d": [1]}))
-    assert [leaf.path for leaf in leaves] == [("a", "b", "c"), ("d",)]
-    assert leaves[0].keys == ("a.b", "c")
+    settings = list(flatten({"a.b": {"c": 1}, "d": [1]}, "|".join))
+    assert [setting.path for setting in settings] == [("a", "b", "c"), ("d",)]
+    assert settings[0].origin == "a.b|c"

@@ -61,7 +61,7 @@ def test_a_run_of_no_epochs_is_the_initial_model(tmp_path: Path) -> None:
         }
     )
     record = pipeline.execute("0" * 12, spec, pipeline.Workplace(tmp_path, device="cpu"))
-    model, dataset = pipeline.load_trained(spec, tmp_path, torch.device("cpu"))
+    model, dataset = pipeline.load_trained(record, tmp_path, torch.device("cpu"))
     fresh = create_model("distmult", {"dim": 4}, dataset.graph.index, seed=spec.seed)
     assert record.history == ()
     assert all(

@@ -63,9 +63,10 @@ def _plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def hidden(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The dataset's test split cannot be read; its digest, which names the dataset, is known."""
+    """The dataset's test split cannot be read; its digests, which name the dataset, are known."""
     graph = load_graph(DATASET)
     assert graph.digest
+    assert graph.digests
     monkeypatch.setitem(graph.__dict__, "splits", NoTestSplit(graph.splits))
     return monkeypatch
 
@@ -192,7 +193,7 @@ def test_with_select_last_the_figures_are_those_of_the_last_epoch(tmp_path: Path
     assert checkpoint is not None
     epoch, last, _ = checkpoint
     assert epoch == 12
-    model, _ = pipeline.load_trained(spec, place.folder, torch.device("cpu"))
+    model, _ = pipeline.load_trained(record, place.folder, torch.device("cpu"))
     assert all(torch.equal(last[key], value) for key, value in model.state_dict().items())
 
 

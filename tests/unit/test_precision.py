@@ -17,9 +17,8 @@ from harness.data.negatives import CorruptionSampler
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
 from harness.index import GraphIndex, KnownAnswers, Modality
-from harness.kernels import select
+from harness.kernels import backends
 from harness.model import MODELS
-from harness.plan import machine
 from harness.plan.spec import RunSpec
 from harness.precision import widest_float
 from harness.training.procedures import StandardProcedure
@@ -57,7 +56,7 @@ class NoFloat64(TorchDispatchMode):
 def _no_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The CPU takes the part of such a device, with the kernels that this one has."""
     monkeypatch.setattr(precision, "WITHOUT_FLOAT64", frozenset({"cpu"}))
-    monkeypatch.setattr(select, "name", lambda device: "chunked")
+    monkeypatch.setattr(backends, "backend_name", lambda device: "chunked")
     with NoFloat64():
         yield
 
@@ -93,11 +92,6 @@ def test_a_run_makes_no_float64(name: str, parts: dict[str, Any]) -> None:
     ranks = rank(model, TRAIN[:9], KnownAnswers(TRAIN, N, R), spec.protocol)
     assert len(list(measure(ranks, spec.protocol)))
     model.diagnostics()
-
-
-@pytest.mark.usefixtures("_no_float64")
-def test_measuring_the_machine_makes_no_float64() -> None:
-    assert machine._drawn(torch.device("cpu")) > 0
 
 
 def test_the_guard_of_these_tests_fails_where_there_is_float64() -> None:

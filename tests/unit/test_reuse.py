@@ -13,7 +13,7 @@ from harness.catalog import create_model, load_models
 from harness.data.load import load
 from harness.execution.base import Job
 from harness.execution.worker import execute_job
-from harness.model import MODELS
+from harness.plan.identity import run_id_of
 from harness.plan.spec import RunSpec
 from harness.store.files import read_record
 from harness.store.records import RunRecord
@@ -40,11 +40,7 @@ def drop(at: str, share: float = 0.9) -> dict[str, Any]:
 def identity(of: RunSpec) -> str:
     load_models()
     dataset = load(DATASET, "all")
-    return of.run_id(
-        dataset_digest=dataset.graph.digest,
-        feature_digest=dataset.features.digest,
-        model_numerics=MODELS.get("mocme").capabilities.numerics,
-    )
+    return run_id_of(of, dataset.graph.digest, dataset.features.digest)
 
 
 def execute(home: Path, of: RunSpec) -> RunRecord:
@@ -103,16 +99,16 @@ def test_a_run_without_a_twin_that_is_finished_trains(tmp_path: Path) -> None:
 
 def test_the_checkpoint_outlives_the_run_that_it_was_taken_from(home: Path) -> None:
     of = spec(drop("test", 0.4))
-    execute(home, of)
-    model, _ = pipeline.load_trained(of, home / "runs" / identity(of), torch.device("cpu"))
+    record = execute(home, of)
+    model, _ = pipeline.load_trained(record, home / "runs" / identity(of), torch.device("cpu"))
     assert model.fusion_weights(torch.arange(5))
 
 
 def test_what_was_counted_in_training_is_not_counted_again_in_the_test(home: Path) -> None:
     """At 90 % few entities share two modalities; what was estimated in training still counts."""
     of = spec(drop("test"))
-    execute(home, of)
-    model, _ = pipeline.load_trained(of, home / "runs" / identity(of), torch.device("cpu"))
+    record = execute(home, of)
+    model, _ = pipeline.load_trained(record, home / "runs" / identity(of), torch.device("cpu"))
     reliable = model.get_buffer("fusion.weights.reliable")
     assert reliable.sum() == 6  # all pairs of three
 

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.catalog import create_model
 from harness.index import GraphIndex, Modality
-from harness.kernels import select
+from harness.kernels import backends
 from harness.model import Model
 from harness.plan.spec import RunSpec
 from harness.training.procedures import StandardProcedure
@@ -69,7 +69,7 @@ class NoWaiting(TorchDispatchMode):
 
 @pytest.fixture
 def _kernels_of_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(select, "name", lambda device: "chunked")
+    monkeypatch.setattr(backends, "backend_name", lambda device: "chunked")
 
 
 def modalities() -> dict[str, Modality]:

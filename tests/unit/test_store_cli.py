@@ -18,6 +18,8 @@ from harness.store import open_store, results_home
 from harness.store.files import write_record
 from harness.store.records import Cell, MetricValue, RunRecord
 
+pytestmark = pytest.mark.usefixtures("readable_ids")
+
 MakeRecord = Callable[..., RunRecord]
 
 

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from harness.errors import MachineError, StoreError
+from harness.exchange import merge
 from harness.store.files import read_record, write_record
-from harness.store.ingest import merge
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell, RunRecord
+
+pytestmark = pytest.mark.usefixtures("readable_ids")
 
 MakeRecord = Callable[..., RunRecord]
 
@@ -55,7 +57,7 @@ def test_a_failed_write_leaves_the_old_record_and_nothing_else(
 
 
 def test_settings_that_json_cannot_hold_are_refused(make_record: MakeRecord) -> None:
-    with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
+    with pytest.raises(ValueError, match="is nan, which JSON does not have"):
         make_record("aaaa", spec={"lr": float("nan")})
 
 

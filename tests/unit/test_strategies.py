@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from harness.catalog import create_model, load_models
+from harness.config.override import Setting
 from harness.errors import ConfigError
-from harness.index import GraphIndex, Modality, Side
+from harness.index import GraphIndex, Modality, Pairs, Side
 from harness.model import MODELS, Capabilities, Model, ModelConfig, Query, Tables, Term
 from harness.plan.expand import expand
-from harness.plan.settings import Setting, build_spec
+from harness.plan.settings import build_spec
 from harness.plan.spec import RunSpec
 from harness.plan.suite import load_suite
 from harness.procedure import STRATEGIES, Negatives
@@ -170,10 +171,9 @@ def test_a_term_of_both_changes_no_choice_of_an_adaptive_strategy() -> None:
         assert loss.strategy is not None
         batch, generator = graph().train[:16], torch.Generator().manual_seed(0)
         negatives = loss.strategy.choose(batch, loss.sampler.sample(batch, generator))
-        listed = torch.cat([batch[:, 2:], negatives.candidates], 1).flatten()
-        offsets = torch.arange(len(batch) + 1) * (COUNT + 1)
+        pairs = Pairs.from_matrix(torch.cat([batch[:, 2:], negatives.candidates], 1))
         query = model.queries(model.encode(), batch[:, 0], batch[:, 1], "tail")
-        parts = loss._by_term(model.encode(), query, offsets, listed, negatives)
+        parts = loss._by_term(model.encode(), query, pairs, negatives)
         chosen.append(loss.strategy.compare(batch, negatives, parts))
     assert torch.equal(*chosen)
     assert 0.1 < chosen[0].float().mean() < 0.9

@@ -14,9 +14,9 @@ from harness.errors import ConfigError, InconsistentError
 from harness.model import MODELS
 from harness.plan.complexity import measures
 from harness.plan.expand import expand
-from harness.plan.parts import resolve
+from harness.plan.resolve import resolve
 from harness.plan.search import Search, searches
-from harness.plan.settings import is_idle
+from harness.plan.settings import has_effect
 from harness.plan.suite import find_suite, load_suite, shipped_folder
 
 load_models()
@@ -245,9 +245,8 @@ def test_what_is_searched_is_what_the_row_looks_at(label: str) -> None:
     plan = expand(suite, only=[f"label={label},dataset=atlas"])
     (search,), _ = searches(suite, {}, plan)
     assert set(ROWS[label].split()) <= search.space.keys()
-    assert not any(
-        is_idle(search.spec, MODELS.get(search.spec.model.name), k) for k in search.space
-    )
+    model = MODELS.get(search.spec.model.name)
+    assert all(has_effect(search.spec, model, key) for key in search.space)
 
 
 def test_adagrad_is_searched_at_its_own_rates() -> None:
@@ -265,7 +264,7 @@ BESIDE = (("negatives", "strategy", "name"), ("adversary", "kind"))
 
 @pytest.mark.parametrize("name", ["main_table", "main_table_native", "tuning"])
 def test_every_model_that_learns_and_every_adversary_stands_in_the_suite(name: str) -> None:
-    rows = resolve(load_suite(find_suite(name)), {}, source).lines
-    assert set(LEARNING) <= {row.name for row in rows}
+    rows = resolve(load_suite(find_suite(name)), {}, source).rows
+    assert set(LEARNING) <= {row.model_name for row in rows}
     beside = {str(s.value) for row in rows for s in row.settings if s.path in BESIDE}
     assert {"kbgan", "mans", "mmrns", "wasserstein", "logistic"} <= beside

@@ -318,6 +318,7 @@ def test_nothing_that_trains_or_tests_reads_what_is_sealed(
     assert pipeline.execute("aaaa", AUDITED, place).metrics == expected.metrics
 
 
+@pytest.mark.usefixtures("readable_ids")
 def test_sealed_ranks_travel_with_the_record(place: Workplace, tmp_path: Path) -> None:
     record = pipeline.execute("aaaa", AUDITED, place)
     here, there = MemoryStore(), MemoryStore()
@@ -338,6 +339,7 @@ def test_sealed_ranks_travel_with_the_record(place: Workplace, tmp_path: Path) -
          "epoch 5 was not validated"),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("readable_ids")
 def test_sealed_ranks_that_cannot_be_true_are_not_exported(
     place: Workplace, tmp_path: Path, damage: Any, said: str
 ) -> None:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from harness.catalog import create_model, load_models
+from harness.config.override import Setting
 from harness.data.batches import batches_of, drawn_batches, epoch_batches, steps_per_epoch
 from harness.index import GraphIndex
 from harness.model import MODELS, Model
-from harness.plan.settings import Setting, build_spec
+from harness.plan.settings import build_spec
 from harness.plan.spec import ObjectiveSpec, OptimiserSpec, RunSpec, TrainingSpec
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import fit

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from harness.data.features import FeatureTable
 from harness.data.progress import report_progress
 from harness.errors import DataError, MachineError
 from harness.registry import Registry
+from harness.writing import remove_abandoned, replacing
 
 __all__ = [
     "ENCODERS",
@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 Raw = TypeVar("Raw")
+
+_TEMPORARY = ".writing-"
+"""Start of the names of files that are being written."""
 
 UNKNOWN_LIMIT = 0.2
 """An encoder that does not know more than this share of the tokens says nothing of the inputs."""
@@ -193,16 +196,9 @@ def _write(file: Path, encoded: Encoded, fingerprint: str) -> None:
     )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".writing-")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, file)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        remove_abandoned(file.parent, rf"{re.escape(_TEMPORARY)}\w+")  # of earlier versions
+        with replacing(file, prefix=_TEMPORARY) as stream:
+            stream.write(content)
     except OSError as error:
         raise MachineError(
             f"cannot write the feature cache {file.parent} ({error.strerror or error}); set "

@@ -7,6 +7,7 @@ import statistics
 from dataclasses import dataclass
 
 from harness.report.page.facts import FactTable, Pairs, pairs
+from harness.report.repeat import checkout_commands
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
 
 __all__ = ["MeasurementDetails", "describe_measurement"]
@@ -65,7 +66,5 @@ def _row(sample: BenchmarkSample, sizes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _commands(record: BenchmarkRecord) -> list[str]:
-    commit = record.provenance.get("commit")
-    changed = "  # had uncommitted changes" if record.provenance.get("dirty") else ""
-    checkout = [f"git checkout {commit}{changed}"] if commit else []
+    checkout = checkout_commands(record.provenance)
     return [*checkout, f"harness bench complexity --suite {shlex.quote(record.suite)}"]

@@ -1,4 +1,4 @@
-"""Spreads, floors, shares and exponents: arithmetic that no machine takes part in."""
+"""Spreads, rounds and exponents: arithmetic without a machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from harness.bench.exponents import fit, upper_half
-from harness.bench.roofline import RESOURCES, Floor, floor, share
 from harness.bench.timing import Spread, interleaved
 
 
@@ -18,42 +17,19 @@ def test_a_spread_of_times_becomes_one_of_rates() -> None:
     assert times.rate(8.0) == Spread(2.0, 4.0, 8.0)
 
 
-def test_works_take_turns_and_the_first_turn_does_not_count() -> None:
+def test_tasks_alternate_and_the_first_round_does_not_count() -> None:
     order: list[str] = []
-    told: list[tuple[int, int, str]] = []
-    found = interleaved(
+    steps: list[tuple[int, int, str]] = []
+    seconds = interleaved(
         {"a": lambda: order.append("a"), "b": lambda: order.append("b")},
         rounds=2,
-        tell=lambda done, total, text: told.append((done, total, text)),
+        on_progress=lambda done, total, text: steps.append((done, total, text)),
     )
     assert order == ["a", "b"] * 3
-    assert list(found) == ["a", "b"]
-    assert all(0 <= times.low <= times.median <= times.high for times in found.values())
-    assert told[0] == (0, 6, "a")
-    assert told[-1] == (6, 6, "")
-
-
-# --- roofline -----------------------------------------------------------------------------
-
-RATES = dict.fromkeys(RESOURCES, 10.0)
-
-
-def test_the_slowest_resource_is_the_floor() -> None:
-    assert floor({"gather table": 10.0, "root": 50.0, "fp32": 20.0}, RATES) == Floor(5.0, "roots")
-
-
-def test_demands_on_one_resource_add_up() -> None:
-    demands = {"gather queries": 30.0, "stream": 10.0, "reciprocal": 35.0}
-    assert floor(demands, {**RATES, "stream": 5.0}) == Floor(5.0, "memory")
-
-
-def test_a_share_is_floor_by_time() -> None:
-    assert share(Floor(3.0, "memory"), 4.0) == 0.75
-
-
-def test_a_demand_without_a_rate_is_an_error() -> None:
-    with pytest.raises(KeyError):
-        floor({"gather table": 1.0}, {})
+    assert list(seconds) == ["a", "b"]
+    assert all(0 <= times.low <= times.median <= times.high for times in seconds.values())
+    assert steps[0] == (0, 6, "a")
+    assert steps[-1] == (6, 6, "")
 
 
 # --- exponents ----------------------------------------------------------------------------

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from harness import catalog, kernels
-from harness.bench import epochs, kernel_times
-from harness.bench.epochs import Epoch, epochs_text, measure, trained
+from harness.bench import epochs
+from harness.bench.epochs import Epoch, epochs_text, measure, trainable_runs
+from harness.bench.kernel_calls import kernel_calls
 from harness.bench.timing import Spread
 from harness.data.load import load_graph
-from harness.kernels import cpu
 from harness.plan.expand import PlannedRun
 from harness.plan.spec import RunSpec
 
@@ -39,16 +39,15 @@ def test_comparisons_are_measured_alone() -> None:
 
 
 def test_comparisons_are_of_the_size_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    works = kernel_times.works
+    calls = []
 
-    def noted(*given: Any) -> Any:
-        seen.append(given)
-        return works(*given)
+    def recorded(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return kernel_calls(*arguments)
 
-    monkeypatch.setattr(kernel_times, "works", noted)
+    monkeypatch.setattr(epochs, "kernel_calls", recorded)
     list(measure([run("rotate")], rounds=1))
-    ((op, _, sizes),) = seen
+    ((op, _, sizes),) = calls
     assert (op, sizes.pairs, sizes.width) == ("modulus", BATCH * (1 + NEGATIVES), 2 * DIM)
     assert sizes.entities == load_graph("atlas").n_entities
 
@@ -63,19 +62,23 @@ def test_products_with_all_entities_are_counted_as_they_are_done() -> None:
 
 def test_products_within_a_fused_kernel_are_counted_and_it_is_fused_again_after() -> None:
     own, others = (torch.randn(n, 5, requires_grad=True) for n in (3, 700))
-    fused = cpu.gated_cosines
+    fused = kernels.gated_cosines.version("numba")
 
     def step() -> None:
-        arguments = own.detach(), own, [3], others.detach(), others[None], torch.zeros(5)
-        kernels.gated_cosines(*arguments).sum().backward()
+        left = kernels.Gated(own.detach(), own)
+        right = kernels.Gated(others.detach(), others[None])
+        kernels.gated_cosines(left, right, [3], torch.zeros(5)).sum().backward()
 
-    assert epochs._products_of(step) == 3 * 2 * 3 * 5 * 700
-    assert cpu.gated_cosines is fused
+    assert epochs._count_products(step) == 3 * 2 * 3 * 5 * 700
+    assert kernels.gated_cosines.version("numba") is fused
 
 
 def test_each_row_that_learns_is_measured_once() -> None:
     runs = [run("lookup"), run("rotate", seed=0), run("rotate", seed=1), run("transe")]
-    assert [(one.label, one.spec.seed) for one in trained(runs)] == [("rotate", 0), ("transe", 0)]
+    assert [(one.label, one.spec.seed) for one in trainable_runs(runs)] == [
+        ("rotate", 0),
+        ("transe", 0),
+    ]
 
 
 def test_the_text_says_what_was_measured() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.quality import Quality, quality_text
 from harness.bench.text import between, machine, machine_text, note, short, table, write_json
 from harness.bench.timing import Spread
 from harness.errors import MachineError
@@ -62,11 +61,3 @@ def test_a_file_that_cannot_be_written_is_an_error_of_the_machine(tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError, match="file: is a file, not a folder"):
         write_json(tmp_path / "file" / "found.json", {})
-
-
-def test_quality_is_shown_beside_what_another_seed_changes() -> None:
-    one = Quality("transe", reference=0.25, fused=0.2501, other_seed=0.26)
-    assert one.difference == pytest.approx(1e-4)
-    text = quality_text([one], "atlas", 20, 0)
-    assert text.splitlines()[2].split() == ["transe", "25.000", "25.010", "+0.010", "+0.990"]
-    assert max(map(len, text.splitlines())) <= 80

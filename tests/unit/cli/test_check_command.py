@@ -275,8 +275,8 @@ def test_one_model_of_a_folder_a_line_per_check_in_eighty_columns(desk: Path) ->
     (folder / "own.py").write_text(text.replace("anchor - relation", "anchor + relation"))
     (folder / "sound.py").write_text(text.replace('"own"', '"sound"'))
     for name, line in (
-        ("own", "FAILED  views           score_triples, score_all and score_gathered agree"),
-        ("sound", "ok      views           score_triples, score_all and score_gathered agree"),
+        ("own", "FAILED  views           score_triples, score_all and score_pairs agree"),
+        ("sound", "ok      views           score_triples, score_all and score_pairs agree"),
     ):
         ran = check("own_models", "--model", name, "--set", "model.dim=8", "--set",
                     "training.epochs=1")  # fmt: skip

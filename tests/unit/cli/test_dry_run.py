@@ -9,11 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.catalog import load_models
-from harness.cli.dry import State, describe, lines_of
+from harness.cli.dry import PlanProgress, PlanRow, describe
 from harness.cli.main import app
-from harness.plan import machine
-from harness.plan.budget import START_UP, Budget
+from harness.costs import Cost
+from harness.execution.inline import InlineExecutor
+from harness.plan import memory
 from harness.plan.expand import Excluded, Plan, PlannedRun
+from harness.plan.memory import MemoryBound
 from harness.plan.spec import RunSpec
 from harness.store import open_store
 
@@ -22,12 +24,14 @@ load_models()
 SUITE = """\
 name: small
 title: A small suite
-datasets: [synthetic]
+datasets: ["synthetic:entities=40,relations=4,train=200,valid=20,test=20"]
 base: {training.epochs: 2, model.dim: 8, negatives.count: 2}
 seeds: [0, 1]
 rows: [lookup, transe]
 """
-HOUR = Budget(seconds=3600.0, bytes=600 * 2**20)
+MIB = 2**20
+HOUR = Cost(epoch=0.0, validation=0.0, ranking=3600.0, memory=600 * MIB)
+BOUND = MemoryBound(300 * MIB, "lower training.batch_size or negatives.count")
 
 
 def planned(model: str, seed: int, position: int) -> PlannedRun:
@@ -44,13 +48,27 @@ PLAN = Plan(
 )
 
 
-def text(state: State | None = None, workers: int = 1, seconds: float = 3600.0) -> str:
-    lines = lines_of(PLAN, lambda run: Budget(seconds, HOUR.bytes))
-    return describe(PLAN, lines, state or State(), workers=workers)
+def row(label: str, cost: Cost | None = HOUR, bound: MemoryBound | str = BOUND) -> PlanRow:
+    runs = tuple(run.spec.model_dump_json() for run in PLAN.runs if run.label == label)
+    seconds = cost.ranking if cost else None
+    epochs = None if label == "lookup" else 100
+    return PlanRow(label, "atlas", "none", (0, 1), runs, epochs, seconds, cost, bound)
 
 
-def json_of(*places: int) -> frozenset[str]:
-    return frozenset(PLAN.runs[i].spec.model_dump_json() for i in places)
+def text(
+    *rows: PlanRow,
+    progress: PlanProgress | None = None,
+    workers: int = 1,
+    limit: float = 2.0**40,
+) -> str:
+    rows = rows or (row("lookup"), row("transe"))
+    shown = describe(PLAN, rows, progress or PlanProgress(), workers=workers, limit=limit)
+    assert max(map(len, shown.splitlines())) <= 80
+    return shown
+
+
+def json_of(*positions: int) -> frozenset[str]:
+    return frozenset(PLAN.runs[i].spec.model_dump_json() for i in positions)
 
 
 def test_one_line_for_the_seeds_of_a_row() -> None:
@@ -64,92 +82,104 @@ def test_one_line_for_the_seeds_of_a_row() -> None:
     ]
 
 
-def test_the_total_is_that_of_all_runs_and_of_one_start() -> None:
+def test_the_total_is_that_of_all_runs() -> None:
     assert "all: 4 runs, at most 4.0 h one at a time, 600 MiB of memory" in text()
-    assert f"at most {4 * 10 + START_UP:.0f} s one at a time" in text(seconds=10.0)
 
 
 def test_workers_divide_the_time_and_add_up_memory() -> None:
     assert "all: 4 runs, at most 2.0 h 2 at a time, 1.2 GiB of memory" in text(workers=2)
 
 
+def test_no_number_of_workers_is_faster_than_the_longest_run() -> None:
+    assert "all: 4 runs, at most 60.0 min 9 at a time" in text(workers=9)
+
+
 def test_early_stopping_makes_it_an_upper_bound() -> None:
-    assert "upper bounds: early stopping" in text()
+    assert "early stopping\n  (training.patience) may end runs sooner." in text()
 
 
-def test_an_estimate_of_a_busy_machine_says_so() -> None:
-    lines = lines_of(PLAN, lambda run: HOUR)
-    assert "idle when measured" not in describe(PLAN, lines, State(), busy=0.1)
-    shown = describe(PLAN, lines, State(), busy=0.634)
-    assert "(others used 63% of its processors)" in shown
-    assert max(map(len, shown.splitlines())) <= 80
+def test_unknown_costs_say_how_to_measure_them_and_show_the_least_memory() -> None:
+    shown = text(row("lookup"), row("transe", None))
+    assert " ".join(shown.splitlines()[3].split()) == "transe atlas none 0 1 100 unknown ≥ 300 MiB"
+    assert "all: 4 runs, 2 of unknown time, the others at most 2.0 h" in shown
+    assert "\nunknown: --probe trains these rows for two epochs" in shown
+    assert "unknown" not in text()
 
 
-def test_what_is_finished_is_not_left() -> None:
-    shown = text(State(finished=json_of(0, 1), failed=json_of(2)))
+def test_a_plan_without_any_measurement_has_no_total() -> None:
+    shown = text(row("lookup", None), row("transe", None))
+    assert "all: 4 runs, 4 of unknown time\n" in shown
+    assert "upper bounds" not in shown
+
+
+def test_costs_of_another_machine_are_marked_and_the_machine_is_named() -> None:
+    shown = text(row("lookup"), row("transe", HOUR._replace(platform="Q, 64 cores")))
+    assert "60.0 min*" in shown
+    assert "* measured on another machine: Q, 64 cores" in shown
+
+
+def test_finished_and_failed_runs_are_not_left() -> None:
+    shown = text(progress=PlanProgress(finished=json_of(0, 1), failed=json_of(2)))
     assert "finished already: 2 runs" in shown
     assert "failed earlier: 1 run, skipped without --retry-failed" in shown
-    assert "left: 1 run, at most 60.1 min" in shown
+    assert "left: 1 run, at most 60.0 min" in shown
 
 
-def test_nothing_is_said_of_what_is_left_when_it_is_all() -> None:
+def test_the_left_runs_are_counted_only_where_some_are_not() -> None:
     assert "left:" not in text()
 
 
 def test_runs_whose_features_are_not_encoded_are_not_known_to_be_finished() -> None:
-    assert "not known to be finished: 3 runs" in text(State(unknown=json_of(0, 1, 2)))
+    shown = text(progress=PlanProgress(unknown=json_of(0, 1, 2)))
+    assert "not known to be finished: 3 runs" in shown
 
 
 def test_excluded_cells_stand_below_with_their_reason() -> None:
     assert text().endswith("not run:\n  PairRE on tiva:\n    harness data fetch tiva gets it")
 
 
-def test_a_row_without_an_estimate_says_why() -> None:
-    lines = lines_of(PLAN, lambda run: HOUR if run.label == "lookup" else "ValueError: odd")
-    shown = describe(PLAN, lines, State())
-    assert "not known" in shown
-    assert "no estimate, and not in the totals:\n  transe on atlas: ValueError: odd" in shown
-    assert "all: 4 runs, at most 2.0 h" in shown
+def test_a_model_that_cannot_be_built_says_why() -> None:
+    shown = text(row("lookup"), row("transe", None, "ValueError: odd"))
+    assert "cannot be built:\n  transe on atlas: ValueError: odd\n" in shown
+    assert shown.splitlines()[3].split()[-1] == "unknown"
 
 
 def test_runs_that_need_more_memory_than_there_is_are_named_with_a_remedy() -> None:
-    large = Budget(1.0, 40 * 2**30, "lower training.batch_size or negatives.count")
-    lines = lines_of(PLAN, lambda run: large if run.label == "transe" else HOUR)
-    shown = describe(PLAN, lines, State(), limit=16 * 2**30)
+    large = row("transe", None, MemoryBound(40 * 2.0**30, BOUND.remedy))
+    shown = text(row("lookup"), large, limit=16 * 2**30)
     assert (
         "more memory than there is (16.0 GiB):\n  transe on atlas: 40.0 GiB\n"
         "    lower training.batch_size or negatives.count\n"
     ) in shown
     assert "lookup on atlas:" not in shown
-    assert max(map(len, shown.splitlines())) <= 80
-    finished = describe(PLAN, lines, State(finished=json_of(2, 3)), limit=16 * 2**30)
-    assert "more memory" not in finished, "what is finished needs none"
-    assert "more memory" not in describe(PLAN, lines, State(), limit=40 * 2**30)
+    finished = PlanProgress(finished=json_of(2, 3))
+    assert "more memory" not in text(row("lookup"), large, progress=finished, limit=16 * 2**30)
+    assert "more memory" not in text(row("lookup"), large, limit=40 * 2**30)
+
+
+def test_a_measured_peak_counts_when_it_is_above_the_least() -> None:
+    assert "transe on atlas: 600 MiB" in text(limit=500 * MIB)
 
 
 def test_workers_that_need_more_memory_together_are_named() -> None:
-    lines = lines_of(PLAN, lambda run: HOUR)
-    shown = describe(PLAN, lines, State(), workers=2, limit=2**30)
+    shown = text(workers=2, limit=2**30)
     assert "(1.0 GiB): 2 runs at a time need 1.2 GiB\n  use fewer --workers" in shown
-    assert "more memory" not in describe(PLAN, lines, State(), limit=2**30)
-
-
-def test_the_table_is_at_most_80_columns_wide() -> None:
-    assert max(map(len, text().splitlines())) <= 80
+    assert "more memory" not in text(limit=2**30)
 
 
 @pytest.fixture
-def dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
-    """Return a function that runs the command; the machine is measured on a small table."""
-    monkeypatch.setattr(machine, "ROWS", 256)
-    monkeypatch.setattr(machine, "WIDTH", 32)
+def dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return a function that runs the command with further options; probes run in this process."""
     monkeypatch.setenv("HARNESS_KERNELS", "reference")
+    monkeypatch.setattr(
+        "harness.execution.processes.ProcessExecutor", lambda *arguments: InlineExecutor()
+    )
     suite = tmp_path / "small.yaml"
     suite.write_text(SUITE)
 
-    def invoke() -> str:
-        home = str(tmp_path / "results")
-        result = CliRunner().invoke(app, ["run", str(suite), "--dry-run", "--home", home])
+    def invoke(*options: str) -> str:
+        words = ["run", str(suite), "--home", str(tmp_path / "results"), *options]
+        result = CliRunner().invoke(app, words if "--probe" in options else [*words, "--dry-run"])
         assert result.exit_code == 0, result.output
         return result.stdout
 
@@ -157,29 +187,38 @@ def dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str
 
 
 def test_the_command_needs_no_database_and_makes_none(
-    dry_run: Callable[[], str], tmp_path: Path
+    dry_run: Callable[..., str], tmp_path: Path
 ) -> None:
-    assert "all: 4 runs" in dry_run()
+    assert "all: 4 runs, 4 of unknown time" in dry_run()
     assert not (tmp_path / "results").exists()
+    assert not (tmp_path / "cache" / "probes").exists()
 
 
-def test_the_command_knows_how_much_memory_there_is(
-    dry_run: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+def test_probes_are_kept_for_the_next_dry_run(dry_run: Callable[..., str], tmp_path: Path) -> None:
+    probed = dry_run("--probe", "--only", "model=transe")
+    assert "all: 2 runs, at most " in probed
+    assert not (tmp_path / "results").exists()
+    assert "all: 4 runs, 2 of unknown time" in dry_run()
+
+
+def test_rows_that_cannot_fit_the_memory_are_not_probed(
+    dry_run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "more memory than there is" not in dry_run()
-    monkeypatch.setattr(machine, "memory_limit", lambda device: 2**20)
-    assert "more memory than there is (1 MiB):\n  Lookup on synthetic:" in dry_run()
+    monkeypatch.setattr(memory, "memory_limit", lambda device: MIB)
+    shown = dry_run("--probe")
+    assert "more memory than there is (1 MiB):\n  Lookup on synthetic:" in shown
+    assert "all: 4 runs, 4 of unknown time" in shown
 
 
-def test_the_command_sees_what_the_store_holds(
-    dry_run: Callable[[], str], tmp_path: Path, make_record: Callable[..., object]
+def test_the_command_sees_the_stored_runs(
+    dry_run: Callable[..., str], tmp_path: Path, make_record: Callable[..., object]
 ) -> None:
     from harness.data.load import load
     from harness.plan.expand import expand, identify
     from harness.plan.suite import load_suite
 
-    digest = load("synthetic").graph.digest
     plan = expand(load_suite(tmp_path / "small.yaml"))
+    digest = load(plan.runs[0].spec.data.dataset).graph.digest
     (run_id, _), *_ = identify(plan, lambda data: (digest, ""))
     (tmp_path / "results").mkdir()
     store = open_store(tmp_path / "results" / "harness.db")
@@ -201,4 +240,5 @@ def test_names_are_not_encoded_for_a_dry_run(
 
     monkeypatch.setattr(HashedNgrams, "compute", refuse)
     data = DataSpec(dataset="mkg-w", features="hashed-names")
-    assert dry._at_hand(data)[1] == "?"
+    assert dry._digests(data)[1] == "?"
+    assert memory.data_size(data).features

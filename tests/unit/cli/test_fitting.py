@@ -1,21 +1,20 @@
-"""Before the first run starts: does every run fit the memory?"""
+"""Before the first run starts: runs that cannot fit the memory are refused."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from harness.catalog import load_models
+from harness.cli.fitting import divide
 from harness.cli.main import app
 from harness.errors import RunError
-from harness.plan import estimator, machine
-from harness.plan.estimator import Estimator
+from harness.execution.base import Job
+from harness.plan import memory
+from harness.plan.memory import data_size, least_memory
 from harness.plan.spec import RunSpec
-from harness.training.beside import look
 
 load_models()
 
@@ -26,15 +25,20 @@ base: {training.epochs: 1, model.dim: 4, negatives.count: 2}
 seeds: [0]
 rows: [transe]
 """
+ALSO_LARGE = SUITE.replace(
+    "rows: [transe]",
+    "rows:\n  - transe\n  - {model: transe, label: large, set: {negatives.count: 100000}}",
+)
 
-
-def spec(name: str = "transe", *, options: Mapping[str, Any] = {}, **parts: Any) -> RunSpec:
-    model = {"name": name, **options}
-    return RunSpec.model_validate({"model": model, "data": {"dataset": "synthetic"}, **parts})
-
-
-def memory(run: RunSpec) -> float:
-    return Estimator("cpu", look).memory(run, "a row")[0]
+SPEC = RunSpec.model_validate(
+    {
+        "model": {"name": "transe", "dim": 4},
+        "data": {"dataset": "synthetic"},
+        "training": {"epochs": 1},
+        "negatives": {"count": 2},
+    }
+)
+"""The run of ``SUITE``."""
 
 
 @pytest.fixture
@@ -50,28 +54,26 @@ def start(suite: Path) -> Result:
 
 
 def have(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
-    monkeypatch.setattr(machine, "memory_limit", lambda device: size)
+    monkeypatch.setattr(memory, "memory_limit", lambda device: size)
 
 
 def needed() -> float:
-    """Return the bytes that the suite's run takes, as they are estimated."""
-    return memory(spec(options={"dim": 4}, training={"epochs": 1}, negatives={"count": 2}))
-
-
-LARGE_TOO = SUITE + "  - {model: transe, label: large, set: {negatives.count: 100000}}\n"
+    """Return the least memory of the suite's run."""
+    return least_memory(SPEC, data_size(SPEC.data)).size
 
 
 def test_a_run_that_cannot_fit_fails_before_it_starts_and_stops_no_other(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    suite.write_text(LARGE_TOO.replace("rows: [transe]", "rows:\n  - transe"))
+    suite.write_text(ALSO_LARGE)
     have(monkeypatch, needed() * 1.1)
     result = start(suite)
     assert isinstance(result.exception, RunError)
-    said = str(result.exception)
-    assert said.startswith("1 run failed")
-    assert "GiB of memory, more than there is (" in said
-    assert "lower training.batch_size or negatives.count (the same command tries again)" in said
+    message = str(result.exception)
+    assert message.startswith("1 run failed")
+    assert "needs at least " in message
+    assert "of memory, more than there is (" in message
+    assert "lower training.batch_size or negatives.count (the same command tries again)" in message
     assert "failed: large on synthetic, seed 0" in result.stderr
     assert "done: TransE on synthetic, seed 0" in result.stderr
     assert len(list((tmp_path / "results" / "runs").iterdir())) == 1
@@ -88,62 +90,26 @@ def test_a_trial_that_cannot_fit_fails_and_the_study_goes_on(
     assert "trial 1 of TransE on synthetic" in result.stderr
     assert "complete" in result.stderr
     assert "(--retry-failed tries again)" in str(result.exception)
-    assert "GiB of memory" in result.stdout, "the list of trials says why"
+    assert "of memory" in result.stdout, "the list of trials says why"
 
 
-def test_a_run_that_may_fit_is_warned_of_and_started(
-    suite: Path, monkeypatch: pytest.MonkeyPatch
+def test_runs_that_fit_alone_but_not_together_are_started_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    have(monkeypatch, needed() / 1.1)
-    result = start(suite)
-    assert result.exit_code == 0, result.output
-    assert "more memory than there is (" in result.stderr
-    assert "TransE" in result.stdout
+    jobs = [Job(run_id=name, label="TransE", spec=SPEC, home=tmp_path) for name in ("a", "b")]
+    have(monkeypatch, needed() * 1.5)
+    assert divide(jobs, workers=2) == (jobs, [])
+    message = capsys.readouterr().err
+    assert "2 runs at a time need" in message
+    assert "use fewer --workers" in message
+    divide(jobs, workers=1)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_run_that_fits_is_started_without_a_word(
     suite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    have(monkeypatch, needed() * 1.01)
+    have(monkeypatch, needed())
     assert "memory" not in start(suite).stderr
     have(monkeypatch, 1.0)
-    assert start(suite).exit_code == 0, "what is finished needs none"
-
-
-@pytest.mark.parametrize(
-    ("parts", "remedy"),
-    [
-        ({"negatives": {"count": 10**6}}, "lower training.batch_size or negatives.count"),
-        (
-            {"negatives": {"count": 1}, "options": {"dim": 2000}},
-            "make the model smaller (model.dim)",
-        ),
-    ],
-)
-def test_the_remedy_is_for_the_largest_part(parts: dict[str, Any], remedy: str) -> None:
-    assert Estimator("cpu", look).memory(spec(**parts), "a row")[1] == remedy
-
-
-def test_sizes_are_told_without_timing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def clock(work: object) -> float:
-        raise AssertionError("timed")
-
-    monkeypatch.setattr("harness.plan.profile.best_time", clock)
-    for model in ("transe", "lookup", "mocme"):
-        assert memory(spec(model)) > estimator.PROCESS[0]
-
-
-def test_the_limit_of_a_container_is_below_that_of_the_machine(tmp_path: Path) -> None:
-    import torch
-
-    cpu = torch.device("cpu")
-    whole = machine.memory_limit(cpu, tmp_path)
-    assert whole > 2**28
-    (tmp_path / "memory.max").write_text("max\n")
-    assert machine.memory_limit(cpu, tmp_path) == whole
-    (tmp_path / "memory.max").write_text("4096\n")
-    assert machine.memory_limit(cpu, tmp_path) == 4096
-    (tmp_path / "memory.max").unlink()
-    (tmp_path / "memory").mkdir()
-    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("8192\n")
-    assert machine.memory_limit(cpu, tmp_path) == 8192
+    assert start(suite).exit_code == 0, "a finished run needs none"

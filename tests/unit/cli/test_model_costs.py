@@ -1,4 +1,4 @@
-"""``harness models show NAME --dataset D``: what a model takes there."""
+"""``harness models show NAME --dataset D``: parameters, memory and time there."""
 
 from __future__ import annotations
 
@@ -9,55 +9,46 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.catalog import create_model, load_models
+from harness.cli.fitting import readable_size
 from harness.cli.main import app
 from harness.cli.model_costs import costs_text
 from harness.data.load import load
 from harness.errors import ConfigError
-from harness.plan import machine
-from harness.plan.estimator import Estimator
-from harness.plan.machine import Machine
+from harness.execution.inline import InlineExecutor
+from harness.plan.memory import data_size, least_memory
 from harness.plan.single import plan_values
-from harness.training.beside import look
 
-MACHINE = Machine(
-    key="cpu/test",
-    gathered=dict.fromkeys(("dot", "l1", "l2", "modulus"), 1e9),
-    counted=dict.fromkeys(("dot", "l1", "l2", "modulus"), 1e10),
-    filled=1e8,
-    drawn=1e7,
-    swept=1e8,
-    updated=1e9,
-    libraries=200 * 2**20,
-    resident=300 * 2**20,
-)
+SMALL = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
 
 
 @pytest.fixture(autouse=True)
-def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+def _models(monkeypatch: pytest.MonkeyPatch) -> None:
     load_models()
-    monkeypatch.setattr(machine, "measure_machine", lambda *where: MACHINE)
-    monkeypatch.setattr(machine, "used_by_others", lambda: 0.0)
+    monkeypatch.setenv("HARNESS_KERNELS", "reference")
+    monkeypatch.setattr(
+        "harness.execution.processes.ProcessExecutor", lambda *arguments: InlineExecutor()
+    )
 
 
 def costs(*words: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
+    values: dict[str, Any] = json.loads(
         CliRunner().invoke(app, ["models", "show", *words, "--json"]).stdout
     )
-    return found
+    return values
 
 
 def test_parameters_are_those_of_the_model_on_the_dataset_by_part() -> None:
-    found = costs("mocme", "--dataset", "atlas", "--features", "all", "--set", "model.dim=8")
+    shown = costs("mocme", "--dataset", "atlas", "--features", "all", "--set", "model.dim=8")
     dataset = load("atlas", "all")
     modalities = dataset.features.modalities()
     model = create_model("mocme", {"dim": 8}, dataset.graph.index, modalities)
     expected: dict[str, int] = {}
     for name, parameter in model.named_parameters():
-        part = name.partition(".")[0]
-        expected[part] = expected.get(part, 0) + parameter.numel()
-    assert found["parameters"] == expected
-    assert found["modalities"] == sorted(modalities)
-    assert (found["entities"], found["epochs"]) == (3942, 100)
+        module = name.partition(".")[0]
+        expected[module] = expected.get(module, 0) + parameter.numel()
+    assert shown["parameters"] == expected
+    assert shown["modalities"] == sorted(modalities)
+    assert (shown["entities"], shown["epochs"]) == (3942, 100)
 
 
 @pytest.mark.parametrize(
@@ -68,24 +59,38 @@ def test_parameters_are_those_of_the_model_on_the_dataset_by_part() -> None:
         ("mocme", "none", []),
     ],
 )
-def test_without_features_a_model_has_the_first_that_do_for_it(
+def test_without_features_a_model_has_the_first_that_it_can_do_with(
     model: str, features: str, modalities: list[str]
 ) -> None:
-    found = costs(model, "--dataset", "atlas", "--set", "model.dim=8")
-    assert (found["features"], found["modalities"]) == (features, modalities)
+    shown = costs(model, "--dataset", "atlas", "--set", "model.dim=8")
+    assert (shown["features"], shown["modalities"]) == (features, modalities)
 
 
-def test_memory_is_that_of_a_dry_run() -> None:
-    found = costs("rotate", "--dataset", "atlas")
+def test_without_a_measurement_time_is_unknown_and_memory_the_least() -> None:
+    shown = costs("rotate", "--dataset", "atlas")
     [run] = plan_values({"model.name": "rotate", "data.dataset": "atlas"}, "").runs
-    assert found["bytes"] == Estimator("cpu", look).budget(run, MACHINE).bytes
+    assert (shown["seconds"], shown["bytes"], shown["measured_on"]) == (None, None, None)
+    assert shown["least_bytes"] == least_memory(run.spec, data_size(run.spec.data)).size
+    text = costs_text(shown)
+    assert f"≥ {readable_size(shown['least_bytes'])}\n" in text
+    assert "unknown  for 100 epochs (logistic) and the ranking" in text
+    assert text.endswith("unknown: --probe trains for two epochs and keeps time and memory.")
+
+
+def test_a_probe_measures_time_and_memory() -> None:
+    words = ("transe", "--dataset", SMALL, "--set", "model.dim=8")
+    probed = costs(*words, "--probe")
+    assert probed["seconds"] > 0
+    assert probed["bytes"] > probed["least_bytes"] / 2
+    assert costs(*words)["seconds"] == probed["seconds"]
+    assert "--probe" not in costs_text(probed)
 
 
 def test_a_model_of_reverse_relations_has_a_loss_that_it_can_be_trained_with() -> None:
     words = ("--dataset", "atlas", "--set", "model.dim=8")
-    found = costs("imf", *words)
-    assert (found["loss"], found["epochs"]) == ("one_vs_all", 100)
-    assert "for 100 epochs (one_vs_all) and the ranking" in costs_text(found)
+    shown = costs("imf", *words)
+    assert (shown["loss"], shown["epochs"]) == ("one_vs_all", 100)
+    assert "for 100 epochs (one_vs_all) and the ranking" in costs_text(shown)
     assert costs("imf", *words, "--set", "objective.loss=k_vs_all")["loss"] == "k_vs_all"
 
 
@@ -99,9 +104,10 @@ def test_the_text_fits_eighty_columns_and_adds_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["rotate", "--features", "names"], "give a --dataset too"),
+        (["rotate", "--probe"], "give a --dataset too"),
         (["twins", "--dataset", "atlas"], "is a strategy of negatives, no model"),
         (["rotate", "--dataset", "atlsa"], "did you mean 'atlas'"),
         (["mocme", "--dataset", "atlas", "--features", "nmaes"], "no feature set 'nmaes'"),
@@ -110,14 +116,14 @@ def test_the_text_fits_eighty_columns_and_adds_up() -> None:
         (["ikrl", "--dataset", "atlas", "--features", "none"], "^IKRL on atlas: needs image: "),
     ],
 )
-def test_what_cannot_be_estimated_is_refused(words: list[str], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_names_and_settings_are_checked(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         CliRunner().invoke(app, ["models", "show", *words], catch_exceptions=False)
 
 
 @pytest.mark.data
 @pytest.mark.usefixtures("published")
-def test_where_no_features_do_it_is_said_what_is_missing() -> None:
+def test_where_no_features_do_the_message_says_which_are_missing() -> None:
     with pytest.raises(
         ConfigError, match=r"^IKRL .* needs image: .*; not on this machine: .*tokens, "
     ):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from io import StringIO
 from pathlib import Path
 
-from rich.console import Console
-
 from harness.cli.progress import Bars
 from harness.execution.base import Job, Outcome
 from harness.plan.spec import DataSpec, ModelSpec, RunSpec
+from harness.screen import SafeConsole
 
 
 def test_square_brackets_in_labels_and_messages_are_printed_as_they_are() -> None:
@@ -17,7 +16,9 @@ def test_square_brackets_in_labels_and_messages_are_printed_as_they_are() -> Non
     job = Job(run_id="0" * 12, label="wide [/d=512]", spec=spec, home=Path("results"))
     failed = Outcome(run_id=job.run_id, status="failed", message="KeyError: [/image] :boom:")
     stream = StringIO()
-    with Bars(1, Console(file=stream, width=120, force_terminal=True, color_system=None)) as bars:
+    with Bars(
+        1, SafeConsole(file=stream, width=120, force_terminal=True, color_system=None)
+    ) as bars:
         bars.event(job, "stage", {"stage": "train", "total": 3})
         bars.progress.refresh()
         bars.outcome(job, failed, None)

@@ -117,6 +117,17 @@ def _nothing_is_left() -> bool:
     return not folder.exists() or not list(folder.iterdir())
 
 
+def test_what_a_killed_process_was_fetching_is_removed(local: Path) -> None:
+    left = folders.datasets_folder() / ".Toy-Folder-x1y2"
+    other = folders.datasets_folder() / ".Toy-Folder-Two-x1y2"
+    for folder in (left, other):
+        folder.mkdir(parents=True)
+        (folder / "train.tsv").touch()
+    acquire.import_folder(local, _card())
+    assert not left.exists()
+    assert other.exists(), "of another dataset"
+
+
 # --- where data is looked for ---------------------------------------------------------------
 
 
@@ -374,3 +385,28 @@ def test_a_data_folder_that_cannot_be_made_is_named(
 def test_a_mirror_that_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match=r"--base-url .*: (is no|need an) address"):
         acquire.fetch(_card(), base_url=address)
+
+
+def test_a_new_folder_comes_whole_and_an_old_one_file_by_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+    target = tmp_path / "data" / "toy"
+
+    def fsync(_: int) -> None:
+        seen.append({path.name for path in target.rglob("*") if path.is_file()})
+
+    monkeypatch.setattr("os.fsync", fsync)
+    for files in ({"a.txt": "1", "b.txt": "2"}, {"b.txt": "3", "c.txt": "4"}):
+        with acquire.staging(target) as staged:
+            for name, content in files.items():
+                (staged / name).write_text(content)
+            acquire.install(staged, target)
+        if not (target / "c.txt").exists():
+            assert not any(seen)  # none of it was there before all of it was
+    assert {path.name: path.read_text() for path in target.iterdir()} == {
+        "a.txt": "1",
+        "b.txt": "3",
+        "c.txt": "4",
+    }
+    assert [path.name for path in target.parent.iterdir()] == ["toy"]

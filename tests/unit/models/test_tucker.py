@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from harness.index import Modality
-from harness.plan.profile import saved_bytes
+from harness.plan.memory import saved_bytes
 from models import _tucker
 from models._tucker import Asked, Dropout, TuckER, padded_products
 from models._views import FeatureVectors, pooled

@@ -74,10 +74,19 @@ def test_nothing_half_written_stays_behind(monkeypatch: pytest.MonkeyPatch) -> N
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.data.encoders.base.os.replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(MachineError, match=r"No space left.*HARNESS_CACHE"):
         Counting().encode(["a"])
     assert _files() == []
+
+
+def test_what_a_killed_process_was_writing_is_removed() -> None:
+    Counting().encode(["a"])
+    (file,) = _files()
+    (file.parent / ".writing-a1b2c3d4").touch()
+    Counting().encode(["b"])
+    assert len(_files()) == 2
+    assert not list(file.parent.glob(".*"))
 
 
 def test_too_many_unknown_tokens_are_refused_from_the_cache_too() -> None:

@@ -1,0 +1,98 @@
+"""Calls of the fused kernels at the sizes of a training step, on random vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+    from harness.bench.timing import Task
+    from harness.kernels import Op, Pairs
+
+__all__ = ["Sizes", "kernel_calls", "random_table"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a training step and of a ranking; by default those of MKG-W.
+
+    Attributes:
+        positives: triples of the step; each gives a tail query and a head query.
+        negatives: negatives per positive.
+        entities: rows of the table.
+        width: numbers per row.
+        ranked: queries ranked among all rows.
+    """
+
+    positives: int = 1024
+    negatives: int = 64
+    entities: int = 15_000
+    width: int = 512
+    ranked: int = 256
+
+    @property
+    def pairs(self) -> int:
+        """Scores of a step, positives included."""
+        return self.positives * (self.negatives + 1)
+
+
+def random_table(sizes: Sizes) -> Tensor:
+    """Return a random table [entities, width], laid out in memory as in a run."""
+    import torch
+
+    from harness import kernels
+
+    kernels.prepare("cpu")
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(sizes.entities, sizes.width, generator=generator) - 0.5
+
+
+def kernel_calls(op: Op, table: Tensor, sizes: Sizes) -> dict[str, Task]:
+    """Return the calls by kernel: forward, query gradient, table gradient, ranking.
+
+    The gradients are those of scores computed beforehand.
+    """
+    import torch
+
+    from harness import kernels
+
+    generator = torch.Generator().manual_seed(0)
+    pairs = _pairs(sizes, generator)
+    queries = torch.rand(2 * sizes.positives, sizes.width, generator=generator) - 0.5
+    outer = torch.rand(sizes.pairs, generator=generator)
+    query_leaf = queries.clone().requires_grad_()
+    table_leaf = table.detach().requires_grad_()  # shares the table's memory
+    comparison = kernels.Comparison(op, queries, table)
+    query_scores = kernels.score_pairs(kernels.Comparison(op, query_leaf, table), pairs)
+    table_scores = kernels.score_pairs(kernels.Comparison(op, queries, table_leaf), pairs)
+    targets = torch.randint(sizes.entities, (sizes.ranked,), generator=generator)
+    ranked = torch.rand(sizes.ranked, sizes.width, generator=generator) - 0.5
+    ranking = (
+        [kernels.Comparison(op, ranked, table)],
+        kernels.Pairs.one_each(targets),
+        kernels.Pairs.none(sizes.ranked),
+    )
+
+    def gradient(scores: Tensor, leaf: Tensor) -> Task:
+        return lambda: torch.autograd.grad(scores, leaf, outer, retain_graph=True)
+
+    return {
+        "forward": lambda: kernels.score_pairs(comparison, pairs),
+        "query gradient": gradient(query_scores, query_leaf),
+        "table gradient": gradient(table_scores, table_leaf),
+        "ranking": lambda: kernels.count_competitors(*ranking),
+    }
+
+
+def _pairs(sizes: Sizes, generator: Generator) -> Pairs:
+    """Return the pairs as a step lists them: a random share of them are tails."""
+    import torch
+
+    from harness.kernels import Pairs
+
+    n = sizes.negatives + 1
+    tails = torch.randint(1, n + 1, (sizes.positives,), generator=generator)
+    candidates = torch.randint(sizes.entities, (sizes.pairs,), generator=generator)
+    return Pairs.from_sizes(torch.stack([tails, n - tails], 1).flatten(), candidates)
