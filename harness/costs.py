@@ -12,11 +12,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from harness.data.load import load
 from harness.environment import cache_folder
 from harness.errors import StoreError
 from harness.execution.base import Event, Job, Outcome
 from harness.model import MODELS
 from harness.plan.expand import PlannedRun
+from harness.plan.identity import run_id_of
 from harness.plan.spec import AuditSpec, RunSpec, TrainingSpec
 from harness.store import DATABASE, open_store
 from harness.store.base import DamagedRecords
@@ -175,12 +177,14 @@ class CostTable:
     def _jobs(
         self, runs: Iterable[PlannedRun], home: Path, model_folders: Sequence[Path]
     ) -> Iterator[Job]:
-        for run in runs:
+        distinct = {_digest(_work(run.spec)): run for run in runs}
+        for run in distinct.values():
             changes = {"epochs": 2, "evaluate_every": 1, "patience": 0}
             training = run.spec.training.model_copy(update=changes)
             spec = run.spec.model_copy(update={"training": training, "audit": AuditSpec()})
+            dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
             yield Job(
-                run_id=f"probe-{_digest(_work(run.spec))}",
+                run_id=run_id_of(spec, dataset.graph.digest, dataset.features.digest),
                 label=run.label,
                 spec=spec,
                 home=home,
