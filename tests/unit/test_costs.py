@@ -224,7 +224,7 @@ def test_a_probe_that_fails_says_why_and_leaves_nothing(
         "harness.execution.processes.ProcessExecutor", lambda *arguments: InlineExecutor()
     )
     costs = table(tmp_path)
-    ((_, outcome),) = costs.probe([PlannedRun(spec(data={"dataset": "tiva"}), "row", 0)])
+    ((_, outcome),) = costs.probe([PlannedRun(spec(optimiser={"lr": 1e38}), "row", 0)])
     assert outcome.status == "failed"
-    assert "tiva" in outcome.message
+    assert "optimiser.lr" in outcome.message
     assert not (tmp_path / "cache" / "probes").exists()
