@@ -24,8 +24,9 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "NonFiniteError",
     "RunError",
     "StoreError",
+    "lacks_descriptors",
     "lacks_resources",
     "raised_at",
     "suggest",
@@ -144,16 +146,28 @@ def suggest(name: str, choices: Iterable[str]) -> str:
 
 def lacks_resources(error: BaseException) -> bool:
     """Tell whether an error, or one that it was raised for, is a lack of memory or descriptors."""
+    return lacks_descriptors(error) or any(
+        isinstance(cause, MemoryError)
+        or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
+        for cause in _causes(error)
+    )
+
+
+def lacks_descriptors(error: BaseException) -> bool:
+    """Tell whether an error, or one that it was raised for, is a lack of file descriptors."""
+    return any(
+        (isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE))
+        # Libraries in other languages (safetensors) raise what has the text alone.
+        or (isinstance(cause, RuntimeError) and os.strerror(errno.EMFILE) in str(cause))
+        for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
-        lacking = isinstance(cause, OSError) and cause.errno in _RESOURCES
-        if lacking or isinstance(cause, MemoryError):
-            return True
+        yield cause
         cause = cause.__cause__ or cause.__context__
-    return False
-
-
-_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def raised_at(error: BaseException, folder: Path) -> str:

@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ChangedDataError, HarnessError, Interrupted, MachineError, StoreError
+from harness.errors import (
+    ChangedDataError,
+    HarnessError,
+    Interrupted,
+    MachineError,
+    StoreError,
+    lacks_descriptors,
+)
 from harness.execution.base import Event, Job, Outcome
 from harness.store.failures import ELSEWHERE, disk_error
 from harness.store.files import (
@@ -111,6 +118,8 @@ def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outc
     except (Exception, SystemExit) as error:  # a model of the user's own may call sys.exit
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             raise disk_error(Path(error.filename or job.folder), error, ELSEWHERE) from error
+        if lacks_descriptors(error):  # nothing is wrong with the run, which would be skipped then
+            raise MachineError(f"the machine lacks file descriptors ({error})") from error
         write_record(path, _failure(job, error))
         return Outcome(run_id=job.run_id, status="failed", message=_first_line(error))
     write_record(path, record)

@@ -68,6 +68,10 @@ def explained(place: Path) -> Iterator[None]:
         yield
     except (UnicodeDecodeError, json.JSONDecodeError) as error:  # of the schema, of a value
         raise damaged(place, error) from error
+    except LookupError as error:
+        if type(error) is not LookupError:  # a KeyError would be ours; SQLAlchemy raises the base
+            raise
+        raise damaged(place, error) from error
     except SQLAlchemyError as error:
         raise explain(str(place), getattr(error, "orig", None) or error, rebuild=REBUILD) from error
     except (OptunaError, RuntimeError) as error:
