@@ -8,6 +8,7 @@ and cold triples, are compared with each other alone.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -21,9 +22,10 @@ from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks
 from harness.plan.identity import past_ids
 from harness.plan.spec import RunSpec
+from harness.store.files import RANKS, RECORD, read_own_record
 from harness.store.records import EXTERNAL, MetricValue, RunRecord, external_id
 
-__all__ = ["RankSource", "SealedSource", "problems", "sealed_problems"]
+__all__ = ["RankSource", "SealedSource", "problems", "read_audited", "sealed_problems"]
 
 SAME = 1e-9
 """Greatest relative difference of equal numbers: libraries add in different orders."""
@@ -48,6 +50,22 @@ class SealedSource(Protocol):
     def load(self) -> Mapping[int, shadow.Shadow]:
         """Load the ranks by epoch; errors as ``Ranks.load``."""
         ...
+
+
+def read_audited(folder: Path) -> RunRecord | None:
+    """Read the record in a run folder as ``read_own_record``, and refuse one that cannot be true.
+
+    Raises:
+        StoreError: as there; or its id, its numbers and its ranks do not belong together.
+        MachineError: the file cannot be read.
+    """
+    record = read_own_record(folder)
+    if record is not None and (untrue := problems(record, folder / RANKS)):
+        run = shlex.quote(folder.name)
+        raise StoreError(
+            f"{folder / RECORD}: {untrue[0]}; `harness runs rm {run}` removes the folder"
+        )
+    return record
 
 
 def problems(record: RunRecord, ranks: Path | RankSource | None = None) -> list[str]:

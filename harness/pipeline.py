@@ -335,7 +335,13 @@ def load_trained(record: RunRecord, folder: Path, device: torch.device) -> tuple
                 f"{folder}: no trained model there; `harness runs show {folder.name}` prints the "
                 f"command that trains it, `harness runs rm {folder.name}` forgets the result first"
             )
-        model.load_state_dict(best)
+        try:
+            model.load_state_dict(best)
+        except RuntimeError as error:
+            raise DataError(
+                f"{folder}: the checkpoint is of another model or of other settings; "
+                f"`harness runs rm {folder.name}` forgets the run"
+            ) from error
     model.eval()
     return model, dataset
 

@@ -126,6 +126,8 @@ def show(plan: Plan, home: Path, options: DryRunOptions) -> None:
     """
     from harness.plan.expand import without_missing
 
+    datasets = {run.spec.data.dataset for run in plan.runs}
+    print(f"reading {', '.join(sorted(datasets))}", file=sys.stderr, flush=True)
     costs = open_costs(home, options)
     plan = without_missing(plan, _digests)
     progress = _progress(plan, home)

@@ -105,8 +105,20 @@ def _outlasting(stream: TextIO) -> TextIO:
     )
 
 
+def _open_closed_descriptors() -> None:
+    """Open what the caller closed (``2>&-``); else a database would get the number of stderr."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
 def main() -> None:
     """Entry point of the ``harness`` command; errors meant for the user are printed in one line."""
+    _open_closed_descriptors()
     sys.stdout, sys.stderr = _outlasting(sys.stdout), _outlasting(sys.stderr)
     with visible_output():
         _run()

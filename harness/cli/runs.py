@@ -184,7 +184,13 @@ def retry(
     A record in a run folder that cannot be read is removed likewise.
     """
     from harness.store.base import resolve_id
-    from harness.store.files import RECORD, run_folder, run_ids, unreadable_records
+    from harness.store.files import (
+        RECORD,
+        check_run_folder,
+        run_folder,
+        run_ids,
+        unreadable_records,
+    )
 
     folder = home(results) / "runs"
     with opened(results, write=True) as store:
@@ -201,6 +207,7 @@ def retry(
                     f"harness runs rm {shlex.quote(run_id)}"
                 )
         for run_id in chosen:
+            check_run_folder(folder / run_id)
             # Checkpoints stay; the record file would be taken over again by the next run.
             (run_folder(folder, run_id) / RECORD).unlink(missing_ok=True)
             if run_id in failed:

@@ -100,7 +100,14 @@ def unencoded(name: str, features: str) -> Mapping[str, tuple[int, float, int]]:
     Raises:
         ConfigError, MissingDataError, DataError: as ``load``.
     """
-    return source(name).unencoded(features, load_graph(name))
+    return _unencoded(source(name).card.name, features, folders.roots())
+
+
+@cache
+def _unencoded(
+    name: str, features: str, roots: tuple[Path, ...]
+) -> Mapping[str, tuple[int, float, int]]:
+    return source(name).unencoded(features, _graph(name, roots))
 
 
 @cache

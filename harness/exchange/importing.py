@@ -16,7 +16,7 @@ from harness.exchange.suite_file import SUFFIX, SuiteFile, read_suite_file
 from harness.store import results_home
 from harness.store.base import ResultStore
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.files import RANKS, write_whole
+from harness.store.files import RANKS, check_run_folder, write_whole
 from harness.store.ingest import Taken, take
 from harness.store.records import Cell, RunRecord
 
@@ -153,6 +153,7 @@ def _take(store: ResultStore, parcel: _Parcel, runs: Path) -> Taken:
     written: list[Path] = []
     try:
         for run_id, files in parcel.files.items():
+            check_run_folder(runs / run_id)
             for name, content in files.items():
                 target = runs / run_id / name
                 if not target.exists() and (encoded := content()) is not None:

@@ -52,13 +52,32 @@ def _provenance(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _short(text: str) -> str:
-    return _PLAIN.sub("", _QUOTED.sub("", text.replace(str(Path.home()), "~")))
+    if home := _home():
+        text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
+    return _PLAIN.sub("", _QUOTED.sub("", text))
+
+
+def _home() -> str:
+    """Return the user's home folder, "" where there is none (as in many containers)."""
+    try:
+        home = str(Path.home())
+    except (KeyError, RuntimeError):
+        return ""
+    return home if len(Path(home).parts) > 1 else ""
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def _without_names(text: str) -> str:
     """Return an error without user@host, and without this machine's name."""
-    user, host = re.escape(getpass.getuser()), re.escape(platform.node() or "localhost")
-    text = re.sub(rf"\b{user}@[\w.-]+", "USER@HOST", text)
+    host = re.escape(platform.node() or "localhost")
+    if user := re.escape(_user()):
+        text = re.sub(rf"\b{user}@[\w.-]+", "USER@HOST", text)
     return re.sub(rf"(?<![\w.-]){host}(?![\w-])", "HOST", text)
 
 

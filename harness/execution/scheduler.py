@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from harness.audit import read_audited
 from harness.errors import StoreError
 from harness.execution.base import Event, Executor, Job, Outcome
 from harness.execution.worker import is_executed
 from harness.store.base import ResultStore
-from harness.store.files import RECORD, read_own_record
+from harness.store.files import RECORD
 
 __all__ = ["Pending", "Summary", "pending", "run_jobs"]
 
@@ -87,7 +88,7 @@ def pending(jobs: Sequence[Job], store: ResultStore, *, retry_failed: bool = Fal
 def _add_record(job: Job, store: ResultStore) -> Outcome | None:
     """Add the record in a run's folder, if any; return a failure when it cannot be read."""
     try:
-        record = read_own_record(job.folder)
+        record = read_audited(job.folder)
     except StoreError as error:
         return Outcome(run_id=job.run_id, status="failed", message=str(error))
     if record is not None:

@@ -25,7 +25,6 @@ from harness.store.failures import ELSEWHERE, disk_error
 from harness.store.files import (
     RECORD,
     check_run_folder,
-    read_own_record,
     write_record,
     write_whole,
 )
@@ -81,11 +80,12 @@ def is_executed(job: Job) -> bool:
 
 def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outcome:
     from harness import catalog, pipeline, reuse
+    from harness.audit import read_audited
     from harness.training.checkpoint import CheckpointFolder
     from harness.unchanged import check_before
 
     log, path = _Log(job.folder / "log.jsonl"), job.folder / RECORD
-    record = read_own_record(job.folder)
+    record = read_audited(job.folder)
     if record is not None and job.has_in(record.status):
         return Outcome(run_id=job.run_id, status="ok")
     if record is not None and record.status == "failed":
