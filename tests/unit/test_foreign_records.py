@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from harness.execution.scheduler import pending
 from harness.plan.identity import run_id_of
 from harness.plan.spec import RunSpec
 from harness.store import open_store
-from harness.store.files import RECORD, read_record, write_record
+from harness.store.files import RANKS, RECORD, read_record, write_record
 from harness.store.memory import MemoryStore
 from harness.store.records import RunRecord
 
@@ -92,16 +93,15 @@ def test_retry_deletes_nothing_behind_a_link(tmp_path: Path) -> None:
     assert (elsewhere / RECORD).read_text() == "torn"
 
 
-@pytest.mark.usefixtures("readable_ids")
-def test_an_import_writes_nothing_behind_a_link(
-    tmp_path: Path, make_record: Callable[..., RunRecord]
-) -> None:
-    elsewhere, runs, records = (tmp_path / name for name in ("elsewhere", "runs", "records"))
+def test_an_import_writes_nothing_behind_a_link(tmp_path: Path) -> None:
+    elsewhere, runs, records = (tmp_path / name for name in ("elsewhere", "new", "records"))
     for folder in (elsewhere, runs, records):
         folder.mkdir()
-    (runs / "aaaa").symlink_to(elsewhere)
-    write_record(records / "aaaa.json", make_record("aaaa"))
-    (records / "aaaa.npz").write_bytes(b"ranks")
+    job = make_job(tmp_path)
+    assert execute(job) == ["ok"]
+    shutil.copy(job.folder / RECORD, records / f"{job.run_id}.json")
+    shutil.copy(job.folder / RANKS, records / f"{job.run_id}.npz")
+    (runs / job.run_id).symlink_to(elsewhere)
     with (
         closing(open_store(tmp_path / "harness.db")) as store,
         pytest.raises(StoreError, match="symbolic link"),
