@@ -503,6 +503,7 @@ def test_tables_need_one_dataset_and_a_file(folder: Path) -> None:
         _call("toy", "--types", folder / "none.tsv")
 
 
+@settings(max_examples=20, deadline=None)  # statsmodels takes 60 ms a call
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_corrected_p_values_are_those_of_statsmodels(p: list[float]) -> None:
     assert _holm(p) == pytest.approx(multipletests(p, method="holm")[1])
