@@ -1,5 +1,5 @@
-"""Whether a record can be true: its id beside its settings, its numbers among themselves and beside
-the stored ranks.
+"""Consistency of a record: its id with its settings, its numbers with each other and with stored
+ranks.
 
 Ranks are those of the test split and name no bucket: numbers of the validation split, and of warm
 and cold triples, are compared with each other alone.
@@ -69,7 +69,7 @@ def read_audited(folder: Path) -> RunRecord | None:
 
 
 def problems(record: RunRecord, ranks: Path | RankSource | None = None) -> list[str]:
-    """Return what cannot be true of a record, one line each; every line names the run.
+    """Return the contradictions in a record, one line each; every line names the run.
 
     Args:
         record: of any run; a failed one has settings alone.
@@ -93,7 +93,7 @@ def problems(record: RunRecord, ranks: Path | RankSource | None = None) -> list[
 def sealed_problems(
     record: RunRecord, sealed: Path | SealedSource, ranks: Path | RankSource
 ) -> list[str]:
-    """Return what cannot be true of the test ranks that an audit sealed, one line each.
+    """Return the contradictions in the test ranks that an audit sealed, one line each.
 
     They are of epochs that were validated and of the triples that were tested, and those of the
     epoch that validation chose have the MRR of the test.
@@ -172,7 +172,7 @@ def _other_parts(numbers: Mapping[Place, MetricValue]) -> Iterator[str]:
 
 
 def _not_the_mean(whole: MetricValue, parts: list[MetricValue]) -> str:
-    """Return what the parts make instead of the whole, "" when they make the whole."""
+    """Return how two sides differ from the pooled value, "" where they agree."""
     queries = sum(part.queries for part in parts)
     if queries != whole.queries:
         return f"have {queries} queries, not {whole.queries}"

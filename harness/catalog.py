@@ -189,7 +189,7 @@ def _import_module(package: ModuleType, name: str) -> None:
 
 
 def _unloadable(error: BaseException, folder: Path, file: Path) -> ConfigError:
-    """Return what is said of a model file that raises when it is imported.
+    """Return the error for a model file that raises when it is imported.
 
     Args:
         error: what it raised.

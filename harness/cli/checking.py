@@ -59,7 +59,7 @@ def check_models(path: Path, only: str | None, overrides: Sequence[str], *, as_j
 
 
 def _subjects(names: Sequence[str], given: Mapping[str, Any]) -> list[Subject]:
-    """Return what is examined; an option goes to the models that have it."""
+    """Return the models to examine; an option goes to those that have it."""
     from harness.config.override import group_of
     from harness.contract import Subject, declared, examine
     from harness.model import MODELS

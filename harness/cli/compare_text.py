@@ -20,19 +20,19 @@ WIDTH = 79
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
-def headline(found: SideComparison, compared: MetricComparison) -> str:
+def headline(comparison: SideComparison, compared: MetricComparison) -> str:
     """Return which side is better on a metric, by how much, and how sure that is."""
-    first, second = _names(found)
+    first, second = _names(comparison)
     said = {
         "better": f"{first} is better than {second}",
         "worse": f"{first} is worse than {second}",
         "open": f"{first} and {second} cannot be told apart",
     }[compared.answer]
-    part = f", {found.bucket} triples" * (found.bucket != "all")
-    alone = " (one seed)" * (len(found.seeds) == 1)
+    part = f", {comparison.bucket} triples" * (comparison.bucket != "all")
+    alone = " (one seed)" * (len(comparison.seeds) == 1)
     title = METRICS[compared.metric].title
     return (
-        f"{said} on {found.dataset}{part}: {title} "
+        f"{said} on {comparison.dataset}{part}: {title} "
         f"{shown_difference(compared.metric, compared.finding)}, {shown_p(compared.finding.p)}"
         f"{alone}"
     )
@@ -48,31 +48,31 @@ def shown_p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.995 else "p = 1"
 
 
-def as_words(found: SideComparison) -> str:
+def as_words(comparison: SideComparison) -> str:
     """Return everything there is to say of a comparison, the answer first."""
-    main = found.metrics[0]
+    main = comparison.metrics[0]
     blocks = [
-        wrapped(headline(found, main)),
-        _sides(found),
-        [*wrapped(_compared_on(found)), "", *_numbers(found)],
-        _how_sure(main, len(found.seeds)),
-        wrapped(_more_seeds(main, len(found.seeds))),
+        wrapped(headline(comparison, main)),
+        _sides(comparison),
+        [*wrapped(_compared_on(comparison)), "", *_numbers(comparison)],
+        _how_sure(main, len(comparison.seeds)),
+        wrapped(_more_seeds(main, len(comparison.seeds))),
     ]
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
-def as_values(found: SideComparison) -> dict[str, Any]:
+def as_values(comparison: SideComparison) -> dict[str, Any]:
     """Return a comparison as plain values; differences are A minus B in the printed unit."""
-    sides = {"a": found.first, "b": found.second}
+    sides = {"a": comparison.first, "b": comparison.second}
     return {
-        "headline": headline(found, found.metrics[0]),
-        "dataset": found.dataset,
-        "bucket": found.bucket,
-        "seeds": list(found.seeds),
-        "triples": found.triples,
-        "queries": found.queries,
+        "headline": headline(comparison, comparison.metrics[0]),
+        "dataset": comparison.dataset,
+        "bucket": comparison.bucket,
+        "seeds": list(comparison.seeds),
+        "triples": comparison.triples,
+        "queries": comparison.queries,
         **{name: _side_values(side) for name, side in sides.items()},
-        "metrics": [{"answer": c.answer, **asdict(c)} for c in found.metrics],
+        "metrics": [{"answer": c.answer, **asdict(c)} for c in comparison.metrics],
     }
 
 
@@ -87,15 +87,17 @@ def _side_values(side: Side) -> dict[str, Any]:
     }
 
 
-def _names(found: SideComparison) -> tuple[str, str]:
+def _names(comparison: SideComparison) -> tuple[str, str]:
     """Return the labels of the sides, what the user called them where these are the same."""
-    labels = found.first.label, found.second.label
-    return labels if labels[0] != labels[1] else (found.first.text, found.second.text)
+    labels = comparison.first.label, comparison.second.label
+    return labels if labels[0] != labels[1] else (comparison.first.text, comparison.second.text)
 
 
-def _sides(found: SideComparison) -> list[str]:
+def _sides(comparison: SideComparison) -> list[str]:
     lines = []
-    for letter, name, side in zip("AB", _names(found), (found.first, found.second), strict=True):
+    for letter, name, side in zip(
+        "AB", _names(comparison), (comparison.first, comparison.second), strict=True
+    ):
         text = f"{letter}  {name}: {side.source}, features {side.result.features}, {_seeds(side)}"
         lines += wrapped(text, indent=3)
     return lines
@@ -110,20 +112,20 @@ def _counted_seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
-def _compared_on(found: SideComparison) -> str:
-    part = f"{found.bucket} " * (found.bucket != "all")
+def _compared_on(comparison: SideComparison) -> str:
+    part = f"{comparison.bucket} " * (comparison.bucket != "all")
     return (
-        f"Compared query by query: {found.triples:,} {part}test triples ({found.queries:,} "
-        f"queries), {_counted_seeds(found.seeds)}."
+        f"Compared query by query: {comparison.triples:,} {part}test triples "
+        f"({comparison.queries:,} queries), {_counted_seeds(comparison.seeds)}."
     )
 
 
-def _numbers(found: SideComparison) -> list[str]:
+def _numbers(comparison: SideComparison) -> list[str]:
     """Return the table of metrics, with what its columns mean."""
     from tabulate import tabulate
 
     head = ["", "A", "B", "A - B", "95 %", "p", "d_z", "won", "tied", "lost"]
-    rows = [_row(compared) for compared in found.metrics]
+    rows = [_row(compared) for compared in comparison.metrics]
     table = tabulate(
         [head, *rows], tablefmt="plain", colalign=["left", *["right"] * 9], disable_numparse=True
     )

@@ -85,22 +85,22 @@ def run(
     kernels.backend_name(
         resolve_device(device).type
     )  # or a setting that no run can be executed with
-    place = home(results)
+    folder = home(results)
     if dry_run or probe:
         from harness.cli import dry
 
         options = dry.DryRunOptions(device, threads, workers, probe, tuple(models or ()))
-        dry.show_study(suite, overrides, plan, place, options, trials)
+        dry.show_study(suite, overrides, plan, folder, options, trials)
         return
-    found, left_out = _searches(suite, overrides, plan)
-    with _opened(place, plan.suite) as store, stop_on_signals() as stop:
-        work = _Work(place, store, device, threads, workers, tuple(models or ()), stop.asked)
+    planned, left_out = _searches(suite, overrides, plan)
+    with _opened(folder, plan.suite) as store, stop_on_signals() as stop:
+        work = _Work(folder, store, device, threads, workers, tuple(models or ()), stop.asked)
         again = {"retry_failed": retry_failed, "restart": restart}
-        report = work.search(plan, found, left_out, trials, **again)
-        _print(place, plan.suite, plan.variant)
+        report = work.search(plan, planned, left_out, trials, **again)
+        _print(folder, plan.suite, plan.variant)
     if report.interrupted:
         raise stop.error()
-    raise_failed(report.failed, place, "--retry-failed tries again")
+    raise_failed(report.failed, folder, "--retry-failed tries again")
 
 
 @app.command()
@@ -117,16 +117,16 @@ def show(
     from harness.cli import study_text
     from harness.studies.results import search_results, studies
 
-    place = home(results)
+    folder = home(results)
     if study is None:
-        for name, title in studies(place).items():
+        for name, title in studies(folder).items():
             typer.echo(f"{name:<16} {title}")
         return
-    found = search_results(place, _name(study), variant)
+    study_results = search_results(folder, _name(study), variant)
     if as_json:
-        typer.echo(json.dumps(study_text.plain(found), indent=2))
+        typer.echo(json.dumps(study_text.plain(study_results), indent=2))
         return
-    typer.echo(study_text.describe(found, place))
+    typer.echo(study_text.describe(study_results, folder))
 
 
 @app.command()
@@ -150,15 +150,15 @@ def promote(
 
     _load_models(models)
     resolve_device(device)  # or one that no run can be tested on
-    place, name = home(results), _name(study)
-    chosen = _chosen(search_results(place, name, variant), only or [], trial or [])
-    with _opened(place, name) as store, stop_on_signals() as stop:
-        work = _Work(place, store, device, threads, workers, tuple(models or ()), stop.asked)
-        summary = work.test(chosen)
+    folder, name = home(results), _name(study)
+    selected = _selected(search_results(folder, name, variant), only or [], trial or [])
+    with _opened(folder, name) as store, stop_on_signals() as stop:
+        work = _Work(folder, store, device, threads, workers, tuple(models or ()), stop.asked)
+        summary = work.test(selected)
         _table(store, name, variant)
     if summary.interrupted:
         raise stop.error()
-    raise_failed(summary.failed, place)
+    raise_failed(summary.failed, folder)
 
 
 @app.command()
@@ -191,12 +191,12 @@ def export(
     from harness.store.files import write_whole
     from harness.studies.results import search_results
 
-    place, name = home(results), _name(study)
-    found = search_results(place, name, variant)
-    chosen = _chosen(found, only or [], [] if trial is None else [trial])
+    folder, name = home(results), _name(study)
+    study_results = search_results(folder, name, variant)
+    selected = _selected(study_results, only or [], [] if trial is None else [trial])
     target = source(onto).card.name if onto else ""
-    with contextlib.closing(open_store(place / DATABASE, create=False, write=False)) as store:
-        text = study_text.fragment(chosen, found, store, onto=target)
+    with contextlib.closing(open_store(folder / DATABASE, create=False, write=False)) as store:
+        text = study_text.fragment(selected, study_results, store, onto=target)
     if out is None:
         typer.echo(text, nl=False)
     else:
@@ -240,10 +240,10 @@ def _searches(
     from harness.plan.search import searches
 
     here = present(plan)
-    found, idle = searches(suite, overrides, here)
+    planned, idle = searches(suite, overrides, here)
     for cell in idle:
         print(f"left out: {cell.label} on {cell.dataset}: {cell.reason}", file=sys.stderr)
-    return found, (*here.excluded, *idle)
+    return planned, (*here.excluded, *idle)
 
 
 def _name(study: str) -> str:
@@ -254,44 +254,44 @@ def _name(study: str) -> str:
     return load_suite(path).name if path.suffix in (".yaml", ".yml") else study
 
 
-def _chosen(
-    found: Sequence[SearchResult], only: Sequence[str], numbers: Sequence[int]
+def _selected(
+    study_results: Sequence[SearchResult], only: Sequence[str], numbers: Sequence[int]
 ) -> list[tuple[SearchResult, TrialResult]]:
     """Return the trials that are meant: the numbered or the best, of each search of ``only``."""
     from harness.data.load import source
     from harness.plan.select import canonical, matches, parse_only
 
     selector = canonical(parse_only(only), source)
-    chosen = []
-    for search in found:
+    selected = []
+    for search in study_results:
         cell = {"model": search.model, "dataset": search.dataset, "label": search.label}
         if not matches(selector, **cell, features=search.features, seed=search.seeds[0]):
             continue
         if numbers:
-            chosen += [(search, search.trial(number)) for number in numbers]
+            selected += [(search, search.trial(number)) for number in numbers]
         elif search.best is not None:
-            chosen.append((search, search.best))
+            selected.append((search, search.best))
         else:
             print(f"{search.place}: no trial is complete yet", file=sys.stderr)
-    if not chosen:
+    if not selected:
         raise ConfigError("no trial to choose: none is complete, or --only has none of them")
-    return chosen
+    return selected
 
 
 # --- execution ----------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _opened(place: Path, suite: str) -> Iterator[SqlStore]:
+def _opened(folder: Path, suite: str) -> Iterator[SqlStore]:
     """Open the results when no other command works on the same study; wait for one that does."""
     from filelock import FileLock, Timeout
 
     from harness.store import DATABASE, open_store
     from harness.store.failures import disk_error
 
-    store = open_store(place / DATABASE)
+    store = open_store(folder / DATABASE)
     with contextlib.closing(store):
-        path = place / f"study-{suite}.lock"
+        path = folder / f"study-{suite}.lock"
         lock = FileLock(path)
         try:
             path.touch()  # with the permissions that the umask leaves
@@ -304,14 +304,14 @@ def _opened(place: Path, suite: str) -> Iterator[SqlStore]:
                 lock.release()  # the lock counts how often it was acquired
                 yield store
         except OSError as error:
-            raise disk_error(place, error) from error
+            raise disk_error(folder, error) from error
 
 
 class _Work:
     """Executes runs of a study.
 
     Args:
-        place: results folder.
+        folder: results folder.
         store: its database.
         device, threads, workers, folders: how to execute.
         should_stop: whether a signal came.
@@ -319,7 +319,7 @@ class _Work:
 
     def __init__(
         self,
-        place: Path,
+        folder: Path,
         store: SqlStore,
         device: str,
         threads: int,
@@ -331,7 +331,7 @@ class _Work:
         from harness.execution.inline import InlineExecutor
         from harness.execution.processes import ProcessExecutor
 
-        self.place, self.store, self.should_stop = place, store, should_stop
+        self.place, self.store, self.should_stop = folder, store, should_stop
         self.workers = workers
         self.how = {"device": device, "threads": threads, "model_folders": folders}
         self.executor: Executor = (
@@ -364,11 +364,11 @@ class _Work:
             }
 
         def place_cells() -> None:
-            place = plan.suite, plan.variant
-            held = self.store.cells(*place)
-            tried = study_cells(search_results(self.place, *place))
+            table = plan.suite, plan.variant
+            held = self.store.cells(*table)
+            tried = study_cells(search_results(self.place, *table))
             cells = with_left_out(tried, left_out, plan, held)
-            self.store.plan(*place, with_external(cells, held))
+            self.store.plan(*table, with_external(cells, held))
 
         storage = open_storage(self.place)
         with explained(self.place / DATABASE):
@@ -401,11 +401,11 @@ class _Work:
                     on_end=lambda ended: screen.say(_ended(ended)),
                 )
 
-    def test(self, chosen: Sequence[tuple[SearchResult, TrialResult]]) -> Summary:
+    def test(self, selected: Sequence[tuple[SearchResult, TrialResult]]) -> Summary:
         """Test the runs of trials; what is missing of pruned and unfinished ones is trained."""
         from harness.cli.progress import reporter
 
-        jobs = {job.run_id: job for pair in chosen for job in self._jobs(*pair)}
+        jobs = {job.run_id: job for pair in selected for job in self._jobs(*pair)}
         with reporter(len(jobs)) as screen:
             return self._execute(list(jobs.values()), screen, retry_failed=False)
 
@@ -472,11 +472,11 @@ def _ended(ended: Ended) -> str:
     return text
 
 
-def _print(place: Path, suite: str, variant: str) -> None:
+def _print(folder: Path, suite: str, variant: str) -> None:
     from harness.cli import study_text
     from harness.studies.results import search_results
 
-    print(study_text.describe(search_results(place, suite, variant), place))
+    print(study_text.describe(search_results(folder, suite, variant), folder))
 
 
 def _table(store: SqlStore, suite: str, variant: str) -> None:

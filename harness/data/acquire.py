@@ -77,17 +77,17 @@ def fetch(
     if not wanted:
         announce(f"{card.title}: all {len(card.files)} files are in {target}")
         return target
-    with staging(target) as place:
+    with staging(target) as staged:
         for file in wanted:
             url = _mirrored(file.url, base_url)
             announce(f"{card.title}: {url}")
             try:
-                _download(url, file, place)
+                _download(url, file, staged)
             except MissingDataError as error:
                 if not file.optional:
                     raise
                 announce(f"{card.title}: goes without {file.path}: {error}")
-        install(place, target)
+        install(staged, target)
     return target
 
 
@@ -122,10 +122,10 @@ def fetch_sources(
     for source in remaining:
         url = _mirrored(source.url, base_url)
         announce(f"{source.repository}: {url}")
-        with staging(sources_folder()) as place:
+        with staging(sources_folder()) as staged:
             file = FileCard(path=source.place, sha256=source.sha256, url=url)
             try:
-                _download(url, file, place)
+                _download(url, file, staged)
             except UnreachableError:
                 raise
             except DataError as error:
@@ -133,7 +133,7 @@ def fetch_sources(
                 problems.append(str(error))
                 kind = kind if isinstance(error, MissingDataError) else DataError
             else:
-                install(place, sources_folder())
+                install(staged, sources_folder())
     if problems:
         raise kind(
             f"{len(problems)} of {len(remaining)} files of features did not arrive; the others are "
@@ -177,10 +177,10 @@ def store_source(source: FeatureSource, content: bytes) -> None:
     Raises:
         MachineError: the disk is full or the folder cannot be written to.
     """
-    with staging(sources_folder()) as place:
-        (place / source.place).parent.mkdir(parents=True)
-        (place / source.place).write_bytes(content)
-        install(place, sources_folder())
+    with staging(sources_folder()) as staged:
+        (staged / source.place).parent.mkdir(parents=True)
+        (staged / source.place).write_bytes(content)
+        install(staged, sources_folder())
 
 
 def identify(folder: Path, cards: Iterable[DatasetCard]) -> DatasetCard | None:
@@ -231,13 +231,13 @@ def import_folder(folder: Path, card: DatasetCard) -> Path:
     target = datasets_folder() / card.folder
     if target.exists() and target.samefile(folder):
         return target
-    with staging(target) as place:
+    with staging(target) as staged:
         for name in [*(file.path for file in present), *extra]:
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / name, place / name)
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, staged / name)
         for file in present:
-            _check(place / file.path, file, str(folder / file.path))
-        install(place, target)
+            _check(staged / file.path, file, str(folder / file.path))
+        install(staged, target)
     return target
 
 
@@ -336,13 +336,13 @@ def _download(url: str, file: FileCard, folder: Path) -> None:
     import requests
 
     pooch.get_logger().setLevel("ERROR")
-    place = folder / file.path
+    staged = folder / file.path
     try:
         pooch.retrieve(
             url,
             known_hash=None,
-            fname=place.name,
-            path=place.parent,
+            fname=staged.name,
+            path=staged.parent,
             downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_S),
         )
     except requests.HTTPError as error:
@@ -356,6 +356,6 @@ def _download(url: str, file: FileCard, folder: Path) -> None:
             f"{url}: {host} cannot be reached ({type(error).__name__}); without network copy the "
             "folder here and run `harness data import DIR`, behind a mirror use --base-url"
         ) from None
-    _check(place, file, url)
+    _check(staged, file, url)
     # What pooch downloads can be read by its owner alone; a cache may be shared.
-    use_umask(place)
+    use_umask(staged)

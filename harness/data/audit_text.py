@@ -162,20 +162,20 @@ TABLES: tuple[Callable[[AuditReport], Facts | None], ...] = (
 
 def text(reports: Sequence[AuditReport]) -> str:
     """Return the reports, a summary first where there are several."""
-    parts = []
+    sections = []
     if len(reports) > 1:
-        parts.append(_plain(summary_table(reports)))
+        sections.append(_plain(summary_table(reports)))
     for report in reports:
         found = report.found
-        parts.append(f"{report.title} ({found.name}), digest {found.digest}")
-        parts.append("\n".join(_wrap(line) for line in (headline(report), *_said(report))))
-        parts += [_plain(table) for make in TABLES if (table := make(report))]
+        sections.append(f"{report.title} ({found.name}), digest {found.digest}")
+        sections.append("\n".join(_wrap(line) for line in (headline(report), *_said(report))))
+        sections += [_plain(table) for make in TABLES if (table := make(report))]
         for table, sentence in leak_tables(report):
-            parts += [_plain(table), _wrap(sentence)]
-        parts += [_wrap(line) for line in _clean(report)]
-        parts += [_wrap(line) for line in leaks_verdict(report)]
-        parts += [_wrap(line) for line in _last(report)]
-    return "\n\n".join(parts) + "\n"
+            sections += [_plain(table), _wrap(sentence)]
+        sections += [_wrap(line) for line in _clean(report)]
+        sections += [_wrap(line) for line in leaks_verdict(report)]
+        sections += [_wrap(line) for line in _last(report)]
+    return "\n\n".join(sections) + "\n"
 
 
 def markdown(reports: Sequence[AuditReport]) -> str:

@@ -49,14 +49,14 @@ class RankRow:
     rank: float
 
 
-def ids_of(names: Sequence[str], known: Sequence[str], what: str, where: str) -> Ids:
+def ids_of(names: Sequence[str], known: Sequence[str], what: str, source: str) -> Ids:
     """Return the ids of identifiers.
 
     Args:
         names: as they stand in a file.
         known: identifier of each id.
         what: "entity" or "relation", for errors.
-        where: the file.
+        source: the file.
 
     Raises:
         DataError: one is unknown; the message offers the nearest.
@@ -66,23 +66,25 @@ def ids_of(names: Sequence[str], known: Sequence[str], what: str, where: str) ->
         if name not in place:
             near = suggest(name, known) if len(known) < 50_000 else ""
             hint = near if near.startswith("; did") else ""
-            raise DataError(f"{where}: the dataset has no {what} '{name}'{hint}")
+            raise DataError(f"{source}: the dataset has no {what} '{name}'{hint}")
     return np.array([place[name] for name in names], dtype=np.int64)
 
 
-def permutation(names: Sequence[str], known: Sequence[str], where: str) -> Ids:
+def permutation(names: Sequence[str], known: Sequence[str], source: str) -> Ids:
     """Return the column of each entity, of a file whose columns are listed by identifier.
 
     Raises:
         DataError: an entity is unknown, is listed twice, or is missing.
     """
-    ids = ids_of(names, known, "entity", where)
+    ids = ids_of(names, known, "entity", source)
     if len(twice := [name for name, count in Counter(names).items() if count > 1]):
-        raise DataError(f"{where}: '{twice[0]}' is listed {names.count(twice[0])} times")
+        raise DataError(f"{source}: '{twice[0]}' is listed {names.count(twice[0])} times")
     if missing := len(known) - len(names):
         held = set(names)
         first = next(name for name in known if name not in held)
-        raise DataError(f"{where}: {missing} of {len(known)} entities are missing, '{first}' first")
+        raise DataError(
+            f"{source}: {missing} of {len(known)} entities are missing, '{first}' first"
+        )
     column = np.empty(len(known), np.int64)
     column[ids] = np.arange(len(ids))
     return column
@@ -111,7 +113,7 @@ def ranks_of_rows(rows: Sequence[RankRow], graph: KnowledgeGraph, protocol: Prot
         places.setdefault(tuple(triple), []).append(place)
     left = {side: {t: list(reversed(p)) for t, p in places.items()} for side in protocol.sides}
     said = {side: np.full(len(triples), np.nan) for side in protocol.sides}
-    where = {side: [""] * len(triples) for side in protocol.sides}
+    sources = {side: [""] * len(triples) for side in protocol.sides}
     for row in rows:
         if row.side not in left:
             raise DataError(f"{row.where}: the protocol does not predict {row.side}s")
@@ -124,7 +126,7 @@ def ranks_of_rows(rows: Sequence[RankRow], graph: KnowledgeGraph, protocol: Prot
             )
         place = left[row.side][row.triple].pop()
         said[row.side][place] = row.rank
-        where[row.side][place] = row.where
+        sources[row.side][place] = row.where
     for side, open_ in left.items():
         if missing := [triple for triple, wanted in open_.items() if wanted]:
             count = sum(len(wanted) for wanted in open_.values())
@@ -134,13 +136,13 @@ def ranks_of_rows(rows: Sequence[RankRow], graph: KnowledgeGraph, protocol: Prot
             )
     known = _Known(graph, protocol)
     sides = {
-        side: _said_counts(said[side], known.candidates(side), where[side])
+        side: _said_counts(said[side], known.candidates(side), sources[side])
         for side in protocol.sides
     }
     return _with_warm(Ranks(triples, sides), graph)
 
 
-def _said_counts(rank: NDArray[np.float64], candidates: Ids, where: Sequence[str]) -> SideCounts:
+def _said_counts(rank: NDArray[np.float64], candidates: Ids, sources: Sequence[str]) -> SideCounts:
     with np.errstate(invalid="ignore"):
         tied = (rank % 1 == 0.5).astype(np.int32)
         better = np.floor(rank) - 1
@@ -156,7 +158,7 @@ def _said_counts(rank: NDArray[np.float64], candidates: Ids, where: Sequence[str
         ):
             if wrong.any():
                 at = int(wrong.argmax())
-                raise DataError(f"{where[at]}: rank {rank[at]:g} {why.format(n=candidates[at])}")
+                raise DataError(f"{sources[at]}: rank {rank[at]:g} {why.format(n=candidates[at])}")
     return SideCounts(better.astype(np.int32), tied, candidates.astype(np.int32))
 
 
@@ -165,7 +167,7 @@ def ranks_of_scores(
     graph: KnowledgeGraph,
     protocol: Protocol,
     columns: Ids | None = None,
-    where: str = "scores",
+    source: str = "scores",
 ) -> Ranks:
     """Rank scores under the protocol; higher is better.
 
@@ -175,7 +177,7 @@ def ranks_of_scores(
         graph: holds the test split and the filter.
         protocol: sides and filter.
         columns: [N] column of each entity; column = id when None.
-        where: the file, for errors.
+        source: the file, for errors.
 
     Raises:
         DataError: a side is missing or too much, a shape does not fit, or a score is NaN or plus
@@ -184,19 +186,19 @@ def ranks_of_scores(
     triples = graph.splits["test"]
     if set(scores) != set(protocol.sides):
         has, needs = " and ".join(scores) or "nothing", " and ".join(protocol.sides)
-        raise DataError(f"{where}: has scores of {has}, the protocol needs {needs}")
+        raise DataError(f"{source}: has scores of {has}, the protocol needs {needs}")
     known = _Known(graph, protocol)
     sides: dict[Side, SideCounts] = {}
     for side in protocol.sides:
         shape, needed = tuple(scores[side].shape), (len(triples), graph.n_entities)
         if shape != needed:
             raise DataError(
-                f"{where}: {side}: {needed[0]} test triples and {needed[1]} entities need shape "
+                f"{source}: {side}: {needed[0]} test triples and {needed[1]} entities need shape "
                 f"{needed}, found {shape}"
             )
         parts = [
             known.count(side, low, block)
-            for low, block in _blocks(scores[side], columns, f"{where}: {side}")
+            for low, block in _blocks(scores[side], columns, f"{source}: {side}")
         ]
         better, tied = (
             torch.cat(part).numpy().astype(np.int32) for part in zip(*parts, strict=True)
@@ -205,7 +207,7 @@ def ranks_of_scores(
     return _with_warm(Ranks(triples.numpy(), sides), graph)
 
 
-def _blocks(scores: Any, columns: Ids | None, where: str) -> Iterator[tuple[int, Tensor]]:
+def _blocks(scores: Any, columns: Ids | None, source: str) -> Iterator[tuple[int, Tensor]]:
     """Yield the first row and the scores of some rows at a time, by entity."""
     some = max(1, AT_ONCE // max(1, scores.shape[1]))
     for low in range(0, scores.shape[0], some):
@@ -218,7 +220,7 @@ def _blocks(scores: Any, columns: Ids | None, where: str) -> Iterator[tuple[int,
         if not bool((block < torch.inf).all()):
             row, column = (~(block < torch.inf)).nonzero()[0].tolist()
             value = float(block[row, column])
-            raise DataError(f"{where}: row {low + row}, entity {column}: {value} is no score")
+            raise DataError(f"{source}: row {low + row}, entity {column}: {value} is no score")
         yield low, block
 
 

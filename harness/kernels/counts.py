@@ -63,7 +63,7 @@ def combined_score(scores: Sequence[Tensor], views: Views | None) -> Tensor:
 
 @kernel
 def count_competitors(
-    terms: Sequence[Comparison], targets: Pairs, known: Pairs, views: Views | None = None
+    terms: Sequence[Comparison], targets: Pairs, known_answers: Pairs, views: Views | None = None
 ) -> Counts:
     """Count, per target, the rows that beat and that tie it in the score that terms make.
 
@@ -73,7 +73,7 @@ def count_competitors(
         terms: comparisons of q queries and n rows each; ``combined_score`` says what they make.
         targets: the rows of the true answers of each query, t in all: a query with several is
             scored once.
-        known: the rows to leave out (known answers) of each query; targets may be among them.
+        known_answers: the rows to leave out of each query; targets may be among them.
         views: see ``combined_score``.
 
     Returns:
@@ -84,17 +84,17 @@ def count_competitors(
         ValueError, IndexError: shapes do not fit, or a row is not in the table.
     """
     scores = combined_score([score_all.reference(term) for term in terms], views)
-    return count_in_scores(scores, targets, known)
+    return count_in_scores(scores, targets, known_answers)
 
 
-def count_in_scores(scores: Tensor, targets: Pairs, known: Pairs) -> Counts:
+def count_in_scores(scores: Tensor, targets: Pairs, known_answers: Pairs) -> Counts:
     """Count in a score matrix [q, n]; arguments, result and errors as of ``count_competitors``."""
     # A sum is not below infinity if a term is not; large terms together may not be either, so only
     # then look closely.
     if not scores.sum() < torch.inf:
         _check_finite(int((~(scores < torch.inf)).sum()))
     competes = torch.ones_like(scores, dtype=torch.bool)
-    competes[known.query_ids, known.indices] = False
+    competes[known_answers.query_ids, known_answers.indices] = False
     # Few at once: what is made on the way stays in the cache, and is small beside ``scores``.
     at_once = max(1, min(len(scores), COMPARED_AT_ONCE // max(1, scores.shape[1])))
     counts = [
@@ -131,16 +131,16 @@ def _check_finite(bad: int) -> None:
 
 
 def _count_in_blocks(
-    score_block: Callable[[int, int], Tensor], at_once: int, targets: Pairs, known: Pairs
+    score_block: Callable[[int, int], Tensor], at_once: int, targets: Pairs, known_answers: Pairs
 ) -> Counts:
     """Count in the score matrices [high - low, n] of ``at_once`` queries low:high at a time."""
-    bounds = [*range(0, max(1, known.n_queries), at_once), known.n_queries]
-    blocks = zip(pairwise(bounds), targets.split(bounds), known.split(bounds), strict=True)
+    bounds = [*range(0, max(1, known_answers.n_queries), at_once), known_answers.n_queries]
+    blocks = zip(pairwise(bounds), targets.split(bounds), known_answers.split(bounds), strict=True)
     return _joined([count_in_scores(score_block(*block), *listed) for block, *listed in blocks])
 
 
 def _count_by_temperature(
-    terms: Sequence[Comparison], targets: Pairs, known: Pairs, views: Views | None
+    terms: Sequence[Comparison], targets: Pairs, known_answers: Pairs, views: Views | None
 ) -> Counts:
     """Count for successive queries that fuse rows alike: tables are made once for them."""
     temperatures = [t.table.temperature for t in terms if isinstance(t.table, FusedTable)]
@@ -148,7 +148,7 @@ def _count_by_temperature(
     _, sizes = torch.unique_consecutive(stacked, dim=0, return_counts=True)
     bounds = [0, *sizes.cumsum(0).tolist()]
     counts = []
-    blocks = zip(pairwise(bounds), targets.split(bounds), known.split(bounds), strict=True)
+    blocks = zip(pairwise(bounds), targets.split(bounds), known_answers.split(bounds), strict=True)
     for (low, high), block_targets, block_known in blocks:
         plain = [term.of_queries(low, high).with_plain_table() for term in terms]
         counts.append(count_competitors(plain, block_targets, block_known, views))
@@ -162,36 +162,36 @@ def _fused(terms: Sequence[Comparison]) -> bool:
 @count_competitors.register("chunked")
 @torch.no_grad()
 def _count_competitors_chunked(
-    terms: Sequence[Comparison], targets: Pairs, known: Pairs, views: Views | None = None
+    terms: Sequence[Comparison], targets: Pairs, known_answers: Pairs, views: Views | None = None
 ) -> Counts:
     """Scores of as many queries at once are held as fit into ``CHUNK_BYTES``."""
     if _fused(terms):
-        return _count_by_temperature(terms, targets, known, views)
+        return _count_by_temperature(terms, targets, known_answers, views)
 
     def score_block(low: int, high: int) -> Tensor:
         score = score_all.version("chunked")
         return combined_score([score(term.of_queries(low, high)) for term in terms], views)
 
-    return _count_in_blocks(score_block, rows_at_once(terms[0].n_rows * 4), targets, known)
+    return _count_in_blocks(score_block, rows_at_once(terms[0].n_rows * 4), targets, known_answers)
 
 
 @count_competitors.register("numba")
 @torch.no_grad()
 def _count_competitors_numba(
-    terms: Sequence[Comparison], targets: Pairs, known: Pairs, views: Views | None = None
+    terms: Sequence[Comparison], targets: Pairs, known_answers: Pairs, views: Views | None = None
 ) -> Counts:
     """One term is counted without a score matrix. More are scored and combined for as many queries
     at once as keep their score matrices within ``BLOCK_BYTES``.
     """
     if _fused(terms):
-        return _count_by_temperature(terms, targets, known, views)
+        return _count_by_temperature(terms, targets, known_answers, views)
     if not NOT_COMPILED.isdisjoint(term.op for term in terms):
-        return _count_competitors_chunked(terms, targets, known, views)
+        return _count_competitors_chunked(terms, targets, known_answers, views)
     if len(terms) == 1 and terms[0].weight == 1.0:
-        return _count_in_tiles(terms[0], targets, known)
+        return _count_in_tiles(terms[0], targets, known_answers)
     matrices = 2 if views is None else 1 + len(terms)
     at_once = max(1, BLOCK_BYTES // (4 * max(1, terms[0].n_rows) * matrices))
-    return _count_in_blocks(partial(_block_scores, terms, views), at_once, targets, known)
+    return _count_in_blocks(partial(_block_scores, terms, views), at_once, targets, known_answers)
 
 
 def _block_scores(terms: Sequence[Comparison], views: Views | None, low: int, high: int) -> Tensor:
@@ -204,7 +204,7 @@ def _block_scores(terms: Sequence[Comparison], views: Views | None, low: int, hi
     return total
 
 
-def _count_in_tiles(comparison: Comparison, targets: Pairs, known: Pairs) -> Counts:
+def _count_in_tiles(comparison: Comparison, targets: Pairs, known_answers: Pairs) -> Counts:
     """Count without a score matrix.
 
     Targets, known answers and all other rows are scored by the same sequence of correctly rounded
@@ -212,9 +212,9 @@ def _count_in_tiles(comparison: Comparison, targets: Pairs, known: Pairs) -> Cou
     """
     vectors = prepared(comparison)
     n, queries = comparison.n_rows, len(vectors[0])
-    check_pairs(known, queries, n)
+    check_pairs(known_answers, queries, n)
     check_pairs(targets, queries, n)
-    keys = torch.unique(known.query_ids * n + known.indices)
+    keys = torch.unique(known_answers.query_ids * n + known_answers.indices)
     starts = torch.searchsorted(keys, torch.arange(queries + 1) * n)
     module, code = loops("tiles"), loops("pairs").CODES[comparison.op]
     inputs, listed = tile_arrays(comparison.op, vectors), arrays(*targets)

@@ -134,10 +134,10 @@ class SqlStore:
 
     def get(self, run_id: str) -> RunRecord | None:
         """Return one record, by its full id or by a prefix that only one run has."""
-        found = self.find(ids=[run_id])
-        if not found and run_id and len(matching := self.ids(run_id)) == 1:
-            found = self.find(ids=matching)
-        return found[0] if found else None
+        records = self.find(ids=[run_id])
+        if not records and run_id and len(matching := self.ids(run_id)) == 1:
+            records = self.find(ids=matching)
+        return records[0] if records else None
 
     def find(
         self,
@@ -149,29 +149,29 @@ class SqlStore:
     ) -> Sequence[RunRecord]:
         """Return matching records, oldest first, in six statements per 500 ids."""
         wanted = {Run.model: model, Run.dataset: dataset, Run.status: status}
-        where = [column == value for column, value in wanted.items() if value is not None]
+        conditions = [column == value for column, value in wanted.items() if value is not None]
         chosen = [[]] if ids is None else [[Run.run_id.in_(c)] for c in _chunks(sorted(set(ids)))]
         with self._read() as connection:
-            found = [_load(connection, [*where, *chunk]) for chunk in chosen]
-        numbered = sorted((pair for f in found for pair in f.records), key=lambda pair: pair[0])
+            batches = [_load(connection, [*conditions, *chunk]) for chunk in chosen]
+        numbered = sorted((pair for f in batches for pair in f.records), key=lambda pair: pair[0])
         records = [record for _, record in numbered]
-        if problems := {run_id: text for f in found for run_id, text in f.problems.items()}:
+        if problems := {run_id: text for f in batches for run_id, text in f.problems.items()}:
             raise DamagedRecords(problems, records)
         return records
 
     def outcomes(self, ids: Iterable[str], wanted: Wanted) -> Outcomes:
         """Return what tables need of the runs that there are, in five statements per 500 ids."""
-        found: dict[str, Outcome] = {}
+        by_run: dict[str, Outcome] = {}
         problems: dict[str, str] = {}
         with self._read() as connection:
             for chunk in _chunks(sorted(set(ids))):
                 read = read_outcomes(connection, chunk, wanted)
-                found |= read.outcomes
+                by_run |= read.outcomes
                 if read.damaged:  # the whole records say what is wrong with them
                     loaded = _load(connection, [Run.run_id.in_(read.damaged)])
-                    found |= {r.run_id: outcome_of(r, wanted) for _, r in loaded.records}
+                    by_run |= {r.run_id: outcome_of(r, wanted) for _, r in loaded.records}
                     problems |= loaded.problems
-        return Outcomes(found, DamagedRecords(problems).problems)
+        return Outcomes(by_run, DamagedRecords(problems).problems)
 
     def ids(self, prefix: str = "") -> Sequence[str]:
         """Return the ids that begin with ``prefix``, oldest first."""
@@ -225,18 +225,18 @@ class SqlStore:
 
     def cells(self, suite: str | None = None, variant: str = "") -> Sequence[Cell]:
         """Return the cells of a suite in table order (of all suites and variants when None)."""
-        where = [] if suite is None else [CellRow.suite == suite, CellRow.variant == variant]
+        conditions = [] if suite is None else [CellRow.suite == suite, CellRow.variant == variant]
         with self._read() as connection:
-            return sorted(_sound_cells(connection, *where), key=lambda cell: cell.order)
+            return sorted(_sound_cells(connection, *conditions), key=lambda cell: cell.order)
 
     def blocks(self) -> Sequence[tuple[str, str, str]]:
         """Return the suite, variant and dataset of all cells, each once, sorted."""
         columns = (CellRow.suite, CellRow.variant, CellRow.dataset)
         with self._read() as connection:
-            found = connection.execute(select(*columns).distinct()).all()
-            if not all(map(_sound_block, found)):
+            blocks = connection.execute(select(*columns).distinct()).all()
+            if not all(map(_sound_block, blocks)):
                 _sound_cells(connection)  # says which place is damaged
-            return sorted((suite, variant, dataset) for suite, variant, dataset in found)
+            return sorted((suite, variant, dataset) for suite, variant, dataset in blocks)
 
     def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
         """Return what was kept of a table, by position."""
@@ -267,8 +267,8 @@ class SqlStore:
 
     def benchmarks(self, suite: str | None = None) -> Sequence[BenchmarkRecord]:
         """Return the measurements of a suite (of all when None), oldest first."""
-        where = [] if suite is None else [Benchmark.suite == suite]
-        own = select(Benchmark.__table__).where(*where).order_by(Benchmark.number)
+        conditions = [] if suite is None else [Benchmark.suite == suite]
+        own = select(Benchmark.__table__).where(*conditions).order_by(Benchmark.number)
         place = BenchmarkSampleRow.benchmark_id
         samples = select(BenchmarkSampleRow.__table__).order_by(place, BenchmarkSampleRow.position)
         with self._read() as connection:
@@ -322,15 +322,15 @@ class _Loaded(NamedTuple):
     problems: dict[str, str]
 
 
-def _load(connection: Connection, where: Sequence[ColumnElement[bool]]) -> _Loaded:
+def _load(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> _Loaded:
     """Return matching runs in order: one statement per table."""
     columns = [Run.__table__.columns[name] for name in ("number", *OWN)]
-    statement = select(*columns).where(*where).order_by(Run.number)
+    statement = select(*columns).where(*conditions).order_by(Run.number)
     owners = [dict(row) for row in connection.execute(statement).mappings()]
-    found = _Loaded([], {})
+    loaded = _Loaded([], {})
     if not owners:
-        return found
-    matching = select(Run.run_id).where(*where)
+        return loaded
+    matching = select(Run.run_id).where(*conditions)
     parts: dict[str, dict[str, list[Part]]] = defaultdict(lambda: defaultdict(list))
     for part in PARTS:
         rows = select(part.__table__).where(part.run_id.in_(matching))
@@ -340,16 +340,18 @@ def _load(connection: Connection, where: Sequence[ColumnElement[bool]]) -> _Load
             parts[row[0]][part.__tablename__].append(row)  # run_id is the first column of each
     for own in owners:
         try:
-            found.records.append((own["number"], record_of(own, parts[own["run_id"]])))
+            loaded.records.append((own["number"], record_of(own, parts[own["run_id"]])))
         except ValueError as error:
-            found.problems[own["run_id"]] = str(error)
-    return found
+            loaded.problems[own["run_id"]] = str(error)
+    return loaded
 
 
-def _cells(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Cell], list[str]]:
+def _cells(
+    connection: Connection, *conditions: ColumnElement[bool]
+) -> tuple[list[Cell], list[str]]:
     """Return matching cells, and what is wrong with those that cannot be read."""
     cells, problems = [], []
-    for row in connection.execute(select(CellRow.__table__).where(*where)).mappings():
+    for row in connection.execute(select(CellRow.__table__).where(*conditions)).mappings():
         try:
             cells.append(Cell(**row))
         except ValidationError as error:
@@ -363,13 +365,13 @@ def _cells(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Ce
     return cells, problems
 
 
-def _sound_cells(connection: Connection, *where: ColumnElement[bool]) -> list[Cell]:
+def _sound_cells(connection: Connection, *conditions: ColumnElement[bool]) -> list[Cell]:
     """Return matching cells.
 
     Raises:
         StoreError: some cannot be read.
     """
-    cells, problems = _cells(connection, *where)
+    cells, problems = _cells(connection, *conditions)
     if problems:
         raise StoreError("\n".join(problems[:TOLD]))
     return cells
