@@ -31,9 +31,9 @@ def opened(
     results: Path | None, *, write: bool = False, create: bool = False
 ) -> Iterator[SqlStore]:
     """Open the result database for one command; to read it unless something else is said."""
-    from harness.store import DATABASE, open_store
+    from harness.store import open_home
 
-    store = open_store(home(results) / DATABASE, create=create, write=write)
+    store = open_home(home(results), create=create, write=write)
     with contextlib.closing(store):
         yield store
 
@@ -46,10 +46,10 @@ def upgrade(
     results: Home = None,
 ) -> None:
     """Bring a database that an older harness wrote to the current schema; all of it or nothing."""
-    from harness.store import DATABASE
+    from harness.store import store_address
     from harness.store.sql import upgrade_database
 
-    place = file or home(results) / DATABASE
+    place = file or store_address(home(results))
     before, after = upgrade_database(place)
     change = f"{before} -> {after}" if before != after else f"{after}, nothing to do"
     typer.echo(f"{place}: schema version {change}", err=True)

@@ -17,6 +17,7 @@ from harness.cli.options import Home, chosen_seeds
 from harness.cli.paths import home
 from harness.cli.reranked import RERANKED, Reranked
 from harness.errors import ConfigError, StoreError, suggest
+from harness.store import read_home
 
 if TYPE_CHECKING:
     from harness.analysis.query import Selection
@@ -106,7 +107,7 @@ def report(
     request = _Request(_names(table or []), _names(figure or []), _format(format_, out), again)
     again.check(request.tables, html=html)
     folder = home(results)
-    store = _open(folder)
+    store = read_home(folder)
     try:
         if html:
             request.write_page(store, folder, selection, out or folder / PAGE)
@@ -141,7 +142,7 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
     from harness.report.everything import artefacts
     from harness.store.files import write_below
 
-    store = _open(results)
+    store = read_home(results)
     failed = []
     try:
         with comparing(store, results) as tests:
@@ -315,15 +316,6 @@ def _format(given: str, out: Path | None) -> str:
         return given or "text"
     endings = {SUFFIXES.get(name, name): name for name in (*FORMATS, *PICTURES)}
     return endings.get(out.suffix.removeprefix("."), "text")
-
-
-def _open(folder: Path) -> ResultStore:
-    """Open the database; an empty store stands for one that does not exist yet."""
-    from harness.store import DATABASE, open_store
-    from harness.store.memory import MemoryStore
-
-    database = folder / DATABASE
-    return open_store(database, create=False, write=False) if database.exists() else MemoryStore()
 
 
 def _names(given: list[str]) -> list[str]:
