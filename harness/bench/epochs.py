@@ -142,15 +142,15 @@ def _training(spec: RunSpec) -> tuple[Task, int, list[Task]]:
     import torch
 
     from harness import kernels
-    from harness.catalog import create_model
+    from harness.catalog import build_model
     from harness.data.batches import epoch_batches
-    from harness.data.load import load
+    from harness.data.load import load_dataset
     from harness.training.procedures import StandardProcedure
 
     kernels.prepare("cpu")
-    dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
+    dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
     index, modalities = dataset.graph.index, dataset.features.modalities()
-    model = create_model(spec.model.name, spec.model.options, index, modalities, seed=spec.seed)
+    model = build_model(spec.model.name, spec.model.options, index, modalities, seed=spec.seed)
     device = torch.device("cpu")
     procedure = StandardProcedure(model.train(), index, spec, device, modalities=modalities)
     procedure.start_epoch(0)

@@ -96,6 +96,7 @@ class Plan:
         variant: digest of the ``--set`` settings ("" without).
         runs: by dataset, row, seed.
         excluded: cells that are not run.
+        source: file or name that the suite was read by; "" for one run outside of any suite.
     """
 
     suite: str
@@ -103,6 +104,7 @@ class Plan:
     variant: str
     runs: tuple[PlannedRun, ...]
     excluded: tuple[Excluded, ...] = ()
+    source: str = ""
 
     def select(self, only: Sequence[str], source_of: SourceOf = dataset_source) -> Plan:
         """Return the plan restricted to ``--only`` texts.

@@ -39,3 +39,24 @@ class Figure(ABC):
     @abstractmethod
     def draw(self) -> Picture:
         """Draw the picture; it takes matplotlib, which is imported here."""
+
+    def render(self, format: str = "svg") -> bytes | str:  # noqa: A002 - as in ``harness report``
+        """Return the picture as png, pdf or svg, or its data in a format of tables.
+
+        Raises:
+            ConfigError: unknown format.
+            StoreError: there is nothing to draw; the message says why.
+        """
+        from harness.report.render import PICTURES, render, render_picture
+
+        return render_picture(self, format) if format in PICTURES else render(self, format)
+
+    def __str__(self) -> str:
+        return str(self.table)
+
+    def _repr_html_(self) -> str:
+        from harness.report.render import render_picture
+
+        if self.why_empty:
+            return self.table._repr_html_()
+        return render_picture(self, "svg").decode()

@@ -26,7 +26,7 @@ from harness.cli.main import app
 from harness.exchange.suite_file import read_suite_file
 from harness.model import MODELS
 from harness.plan.expand import expand
-from harness.plan.suite import load_suite
+from harness.plan.suite import read_suite
 from harness.report.files import load_definition
 from harness.store import DATABASE, open_store, results_home
 from harness.store.files import write_whole
@@ -312,7 +312,7 @@ def test_yaml_is_accepted(page: str, block: Block, desk: Path) -> None:
     if "dataset: my," in text:
         text = text.replace("dataset: my, features: hashed-names", "dataset: atlas, features: all")
     path.write_text(text, encoding="utf-8")
-    assert expand(load_suite(path), {}).runs
+    assert expand(read_suite(path), {}).runs
 
 
 # --- names and links ----------------------------------------------------------------------

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from harness.catalog import load_models
-from harness.costs import CostTable, Platform, cost_of
-from harness.execution.inline import InlineExecutor
 from harness.plan.expand import PlannedRun
 from harness.plan.spec import RunSpec
+from harness.run.costs import CostTable, Platform, cost_of
+from harness.run.inline import InlineExecutor
 from harness.store import open_store
 from harness.store.records import RunRecord, TimingSample
 
@@ -221,7 +221,7 @@ def test_a_probe_that_fails_says_why_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "harness.execution.processes.ProcessExecutor", lambda *arguments: InlineExecutor()
+        "harness.run.processes.ProcessExecutor", lambda *arguments: InlineExecutor()
     )
     costs = table(tmp_path)
     ((_, outcome),) = costs.probe([PlannedRun(spec(optimiser={"lr": 1e38}), "row", 0)])

@@ -17,7 +17,7 @@ from harness.data.graph import KnowledgeGraph
 from harness.errors import ConfigError, MissingDataError, suggest
 from harness.plan.expand import Plan, expand, identify, without_missing
 from harness.plan.spec import DataSpec, RunSpec
-from harness.plan.suite import Suite, load_suite
+from harness.plan.suite import Suite, read_suite
 
 
 class Source(DatasetSource):
@@ -139,7 +139,7 @@ def test_every_error_has_its_line_and_all_are_listed(tmp_path: Path) -> None:
     )
     load_models()
     with pytest.raises(ConfigError) as caught:
-        expand(load_suite(file), source_of=source_of)
+        expand(read_suite(file), source_of=source_of)
     lines = str(caught.value).splitlines()
     assert lines[0].startswith(f"{file}:4: rows[0].set.model.margin: model 'rotate': input should")
     assert lines[1] == (f"{file}:2: base.training.epochss: unknown key; did you mean 'epochs'?")

@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 from harness.catalog import load_models
 from harness.cli.dry import PlanProgress, PlanRow, describe
 from harness.cli.main import app
-from harness.costs import Cost
-from harness.execution.inline import InlineExecutor
 from harness.plan import memory
 from harness.plan.expand import Excluded, Plan, PlannedRun
 from harness.plan.memory import MemoryBound
 from harness.plan.spec import RunSpec
+from harness.run.costs import Cost
+from harness.run.inline import InlineExecutor
 from harness.store import open_store
 
 load_models()
@@ -172,7 +172,7 @@ def dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
     """Return a function that runs the command with further options; probes run in this process."""
     monkeypatch.setenv("HARNESS_KERNELS", "reference")
     monkeypatch.setattr(
-        "harness.execution.processes.ProcessExecutor", lambda *arguments: InlineExecutor()
+        "harness.run.processes.ProcessExecutor", lambda *arguments: InlineExecutor()
     )
     suite = tmp_path / "small.yaml"
     suite.write_text(SUITE)
@@ -213,12 +213,12 @@ def test_rows_that_cannot_fit_the_memory_are_not_probed(
 def test_the_command_sees_the_stored_runs(
     dry_run: Callable[..., str], tmp_path: Path, make_record: Callable[..., object]
 ) -> None:
-    from harness.data.load import load
+    from harness.data.load import load_dataset
     from harness.plan.expand import expand, identify
-    from harness.plan.suite import load_suite
+    from harness.plan.suite import read_suite
 
-    plan = expand(load_suite(tmp_path / "small.yaml"))
-    digest = load(plan.runs[0].spec.data.dataset).graph.digest
+    plan = expand(read_suite(tmp_path / "small.yaml"))
+    digest = load_dataset(plan.runs[0].spec.data.dataset).graph.digest
     (run_id, _), *_ = identify(plan, lambda data: (digest, ""))
     (tmp_path / "results").mkdir()
     store = open_store(tmp_path / "results" / "harness.db")

@@ -8,13 +8,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from harness.catalog import load_models
-from harness.cli.fitting import divide
 from harness.cli.main import app
 from harness.errors import RunError
-from harness.execution.base import Job
 from harness.plan import memory
 from harness.plan.memory import data_size, least_memory
 from harness.plan.spec import RunSpec
+from harness.run.jobs import Job
+from harness.run.memory import divide
 
 load_models()
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.catalog import create_model, load_models
-from harness.cli.fitting import readable_size
+from harness.catalog import build_model, load_models
 from harness.cli.main import app
 from harness.cli.model_costs import costs_text
-from harness.data.load import load
+from harness.data.load import load_dataset
 from harness.errors import ConfigError
-from harness.execution.inline import InlineExecutor
 from harness.plan.memory import data_size, least_memory
 from harness.plan.single import plan_values
+from harness.run.inline import InlineExecutor
+from harness.run.memory import readable_size
 
 SMALL = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
 
@@ -26,7 +26,7 @@ def _models(monkeypatch: pytest.MonkeyPatch) -> None:
     load_models()
     monkeypatch.setenv("HARNESS_KERNELS", "reference")
     monkeypatch.setattr(
-        "harness.execution.processes.ProcessExecutor", lambda *arguments: InlineExecutor()
+        "harness.run.processes.ProcessExecutor", lambda *arguments: InlineExecutor()
     )
 
 
@@ -39,9 +39,9 @@ def costs(*words: str) -> dict[str, Any]:
 
 def test_parameters_are_those_of_the_model_on_the_dataset_by_part() -> None:
     shown = costs("mocme", "--dataset", "atlas", "--features", "all", "--set", "model.dim=8")
-    dataset = load("atlas", "all")
+    dataset = load_dataset("atlas", "all")
     modalities = dataset.features.modalities()
-    model = create_model("mocme", {"dim": 8}, dataset.graph.index, modalities)
+    model = build_model("mocme", {"dim": 8}, dataset.graph.index, modalities)
     expected: dict[str, int] = {}
     for name, parameter in model.named_parameters():
         module = name.partition(".")[0]

@@ -47,9 +47,9 @@ def run_id(trained: Path) -> str:
 
 
 def triples() -> tuple[Any, list[tuple[int, int, int]]]:
-    from harness.data.load import load
+    from harness.data.load import load_dataset
 
-    graph = load("synthetic:entities=60,train=300,seed=1").graph
+    graph = load_dataset("synthetic:entities=60,train=300,seed=1").graph
     return graph, [tuple(row) for row in graph.splits["train"].tolist()]
 
 

@@ -6,8 +6,8 @@ from io import StringIO
 from pathlib import Path
 
 from harness.cli.progress import Bars
-from harness.execution.base import Job, Outcome
 from harness.plan.spec import DataSpec, ModelSpec, RunSpec
+from harness.run.jobs import Job, Outcome
 from harness.screen import SafeConsole
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness.cli.cells import table_cells, with_left_out
 from harness.plan.expand import Excluded, Plan, PlannedRun, asked_for
 from harness.plan.spec import DataSpec, ModelSpec, RunSpec
 from harness.plan.suite import Selector
+from harness.run.cells import table_cells, with_left_out
 from harness.store.records import Cell
 
 
