@@ -12,7 +12,7 @@ from harness.cli.options import AsJson, Home
 from harness.errors import StoreError
 
 if TYPE_CHECKING:
-    from harness.run import Taken
+    from harness.store.ingest import Taken
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def upgrade(
     results: Home = None,
 ) -> None:
     """Bring a database that an older harness wrote to the current schema; all of it or nothing."""
-    from harness.run import upgrade_results
+    from harness.run.database import upgrade_results
 
     address, before, after = upgrade_results(file, results)
     change = f"{before} -> {after}" if before != after else f"{after}, nothing to do"
@@ -49,7 +49,7 @@ def import_(
     Nothing is added when a record or its ranks are damaged (exit code 4).
     """
     from harness.cli.progress import show_events
-    from harness.run import import_results
+    from harness.run.database import import_results
 
     with show_events() as on_event:
         taken = import_results(source, results, on_event)
@@ -67,7 +67,7 @@ def merge(
     Nothing is added when a record cannot be read or cannot be true (exit code 4).
     """
     from harness.cli.progress import show_events
-    from harness.run import merge_results
+    from harness.run.database import merge_results
 
     with show_events() as on_event:
         taken = merge_results(other, results, on_event)
@@ -86,7 +86,7 @@ def check(results: Home = None, as_json: AsJson = False) -> None:
     Exit code 4 if something is wrong.
     """
     from harness.cli.progress import show_events
-    from harness.run import check_results
+    from harness.run.database import check_results
 
     with show_events() as on_event:
         report = check_results(results, on_event)
@@ -115,7 +115,7 @@ def export(
 ) -> None:
     """Write records and ranks as files that can be committed; all but failed runs by default."""
     from harness.cli.progress import show_events
-    from harness.run import export_results
+    from harness.run.database import export_results
 
     with show_events() as on_event:
         exported = export_results(

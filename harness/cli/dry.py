@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from harness.cli.console import WIDTH, duration, folded_table, plural, readable_size, wrapped
 
 if TYPE_CHECKING:
-    from harness.run import Forecast, ForecastRow, Plan, PlanProgress, Search
+    from harness.plan.expand import Plan
+    from harness.plan.search import Search
+    from harness.run.forecast import Forecast, ForecastRow, PlanProgress
 
 __all__ = ["describe"]
 

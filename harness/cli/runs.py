@@ -36,7 +36,7 @@ def list_runs(
 ) -> None:
     """List runs, oldest first, with their MRR in percent; exit code 4 if some are damaged."""
     from harness.cli.run_text import print_list, summary
-    from harness.run import find_runs
+    from harness.run.runs import find_runs
 
     wanted = status.value if status else None
     records, damage, hint = find_runs(results, model=model, dataset=dataset, status=wanted)
@@ -54,7 +54,7 @@ def list_runs(
 def show(run: Run, results: Home = None, as_json: AsJson = False) -> None:
     """Show a run: metrics, history, settings, provenance, and the command that repeats it."""
     from harness.cli.run_text import describe
-    from harness.run import get_record
+    from harness.run.runs import get_record
 
     record = get_record(run, results)
     if as_json:
@@ -72,7 +72,7 @@ def diff(
 ) -> None:
     """Compare two runs: settings that differ, metrics side by side, differing provenance."""
     from harness.cli.run_text import describe_difference, difference
-    from harness.run import get_record
+    from harness.run.runs import get_record
 
     a, b = (get_record(run_id, results) for run_id in (first, second))
     if as_json:
@@ -91,7 +91,7 @@ def rm(
 
     Exit code 0 also when the answer is no; 130 when there is no answer.
     """
-    from harness.run import remove_run, resolve_run
+    from harness.run.runs import remove_run, resolve_run
 
     run_id, folder = resolve_run(run, results)
     if not yes and not _confirmed(f"Delete the record of {run_id} and {folder}?"):
@@ -114,7 +114,7 @@ def retest(
     Refused while the ranks are there: the test split is scored once. The same numbers must come
     out (exit code 1 otherwise); the repetition is recorded with the run.
     """
-    from harness.run import retest_run
+    from harness.run.runs import retest_run
 
     record, ranks = retest_run(
         run, results, device=device, threads=threads, model_folders=models or []
@@ -135,7 +135,7 @@ def retry(
 
     A record in a run folder that cannot be read is removed likewise.
     """
-    from harness.run import forget_failures
+    from harness.run.runs import forget_failures
 
     forgotten = forget_failures(runs or (), results)
     for run_id in forgotten.run_ids:

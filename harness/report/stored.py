@@ -41,6 +41,7 @@ __all__ = [
     "load_table",
     "open_reports",
     "prepare_tables",
+    "subsets",
 ]
 
 BREAKDOWN, PROTOCOLS = "breakdown", "protocols"
@@ -122,6 +123,13 @@ def load_figure(
         return reports.figure(name)
 
 
+def subsets() -> tuple[str, ...]:
+    """Return the kinds of subsets that the table "breakdown" has."""
+    from harness.evaluation.buckets import BUCKETS
+
+    return tuple(BUCKETS)
+
+
 @dataclass(frozen=True)
 class Reports:
     """Tables and figures of an open results folder; see ``open_reports``.
@@ -139,13 +147,8 @@ class Reports:
     def table(self, name: str, *, by: str = "", metric: str = "mrr", suite: str = "") -> Table:
         """Return a table; arguments and errors as ``load_table``."""
         if name == BREAKDOWN:
-            from harness.evaluation.buckets import BUCKETS
             from harness.report.tables.breakdown import breakdown
 
-            if not by:
-                raise ConfigError(
-                    f"--table {BREAKDOWN} needs --by; choose from {', '.join(BUCKETS)}"
-                )
             return breakdown(self.results, self.home / "runs", by, metric=metric, suite=suite)
         if name == PROTOCOLS:
             from harness.report.tables.protocols import protocols

@@ -221,7 +221,7 @@ def test_a_probe_that_fails_says_why_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "harness.run.processes.ProcessExecutor", lambda *arguments: InlineExecutor()
+        "harness.run.executors.ProcessExecutor", lambda *arguments: InlineExecutor()
     )
     costs = table(tmp_path)
     ((_, outcome),) = costs.probe([PlannedRun(spec(optimiser={"lr": 1e38}), "row", 0)])
