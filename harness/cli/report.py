@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.comparing import comparing
+from harness.cli.db import tell_damaged
 from harness.cli.options import Home, chosen_seeds
 from harness.cli.paths import home
 from harness.cli.reranked import RERANKED, Reranked
@@ -144,6 +145,7 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
     store = _open(results)
     failed = []
     try:
+        tell_damaged(store)
         with comparing(store, results) as tests:
             for artefact in artefacts(Results(store, selection, tests)):
                 for name, contents in artefact.files.items():
@@ -256,6 +258,7 @@ class _Request:
         """Say what is not shown; refuse to show nothing."""
         from harness.report.query import suites_of
 
+        tell_damaged(store)
         named = [name for name in (*self.tables, *self.figures) if name not in RERANKED]
         asked = {suite for name in named for suite in suites_of(store, name)}
         asked |= {self.reranked.suite} - {""}

@@ -73,6 +73,8 @@ def export(
     cells = store.cells()
     if suites is None:
         suites = {cell.suite for cell in cells if cell.run_id in records}
+    if problems := store.damaged(suites):
+        raise StoreError("\n".join(problems))
     suites_of: dict[str, list[str]] = {run_id: [] for run_id in records}
     for cell in cells:
         if cell.run_id in records and cell.suite in suites:
