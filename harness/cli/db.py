@@ -135,6 +135,7 @@ def check(
     from harness.store.sql import REPAIR
 
     runs = home(results) / "runs"
+    unreadable = unreadable_records(runs, run_ids(runs))
     with opened(results, write=repair) as store:
         for removed in store.repair() if repair else ():
             typer.echo(f"removed: {removed.removesuffix(f'; {REPAIR}')}", err=True)
@@ -143,11 +144,13 @@ def check(
 
             def look(record: RunRecord) -> list[str]:
                 step()
+                if record.run_id in unreadable:
+                    return audit.problems(record)
                 own = runs / record.run_id
                 sealed = audit.sealed_problems(record, own / shadow.FOLDER, own / RANKS)
                 return audit.problems(record, own / RANKS) + sealed
 
-            problems = [*store.check(look), *unreadable_records(runs, run_ids(runs)).values()]
+            problems = [*store.check(look), *unreadable.values()]
     without = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
     if as_json:
         found = {"runs": len(ids), "without_ranks": without, "problems": list(problems)}

@@ -156,6 +156,23 @@ def test_a_run_whose_id_is_none_is_removed_by_a_repair(home: Path) -> None:
         assert list(store.ids()) == ["bbbb", "cccc"]
 
 
+@pytest.mark.usefixtures("readable_ids")
+def test_a_report_names_the_file_that_it_did_not_write_and_writes_the_others(
+    home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "suite-sound.tex").symlink_to(tmp_path / "precious")
+    ended = invoke("report", "--all", "--out", tmp_path / "out", "--home", home)
+    assert ended.exit_code == 4
+    assert ended.stderr.count("'suite-sound.tex': leads out of") == 1
+    assert "nothing was written" not in ended.stderr
+    assert (tmp_path / "precious").read_text() == "precious"
+    listed = set(ended.stdout.split())
+    assert listed == {path.name for path in (tmp_path / "out").iterdir()} - {"suite-sound.tex"}
+    assert {"suite-sound.txt", "suite-toy.txt"} < listed
+
+
 @pytest.mark.parametrize("name", ["../a", "x/../../a", "/tmp/a", "link/a"])
 def test_no_output_lies_outside_its_folder(name: str, tmp_path: Path) -> None:
     (tmp_path / "out" / "x").mkdir(parents=True)
