@@ -38,13 +38,17 @@ TensorFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\.safetens
 """Name of a file in the folder of the checkpoint, never a path: these files are deleted."""
 
 
+AnyFloat = Annotated[float, Field(allow_inf_nan=True)]
+
+
 class Progress(Config):
     """Progress of a training, beside the state of the model and its optimisers."""
 
-    best: float
-    best_epoch: Annotated[int, Field(ge=0)]
-    waited: Annotated[int, Field(ge=0)]
-    history: list[dict[str, float]]
+    best: AnyFloat
+    """-inf before the first validation."""
+    best_epoch: int
+    waited: int
+    history: list[dict[str, AnyFloat]]
     """One row per epoch."""
 
 
