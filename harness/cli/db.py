@@ -80,7 +80,17 @@ def _print_added(taken: Taken, as_json: bool) -> None:
 
 
 @app.command()
-def check(results: Home = None, as_json: AsJson = False) -> None:
+def check(
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Remove damaged rows that are no run's: places in suites, measurements.",
+        ),
+    ] = False,
+    results: Home = None,
+    as_json: AsJson = False,
+) -> None:
     """Check the database, every record in it, and that its metrics follow from its ranks.
 
     Exit code 4 if something is wrong.
@@ -89,7 +99,7 @@ def check(results: Home = None, as_json: AsJson = False) -> None:
     from harness.run.database import check_results
 
     with show_events() as on_event:
-        report = check_results(results, on_event)
+        report = check_results(results, repair=repair, on_event=on_event)
     problems, without = report.problems, report.without_ranks
     if as_json:
         print_json({"runs": report.runs, "without_ranks": without, "problems": problems})

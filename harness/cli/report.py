@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Home, chosen_seeds
-from harness.errors import ConfigError
+from harness.errors import ConfigError, HarnessError
 
 if TYPE_CHECKING:
     from harness.analysis.query import Selection
@@ -199,15 +199,16 @@ def _write_all(home: Path | None, out: Path, selection: Selection) -> None:
     from harness.cli.progress import show_events
     from harness.report.stored import open_reports
 
-    failed = []
+    failed: list[HarnessError] = []
     with show_events() as on_event, open_reports(home, selection, on_event) as reports:
-        for artefact in reports.write_all(out):
-            if artefact.error:
-                failed.append(artefact.error)
-                typer.echo(f"{artefact.name}: {artefact.error}", err=True)
-            elif artefact.empty:
+        for artefact, written, errors in reports.write_all(out):
+            for name in written:
+                typer.echo(name)
+            for error in errors:
+                typer.echo(f"{artefact.name}: {error}", err=True)
+            failed += errors
+            if artefact.empty:
                 typer.echo(f"{artefact.name}: no picture: {artefact.empty}", err=True)
-            typer.echo("\n".join(map(str, artefact.files)), nl=bool(artefact.files))
     if failed:
         raise typer.Exit(failed[0].exit_code)
 

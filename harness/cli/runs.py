@@ -53,10 +53,12 @@ def list_runs(
 @app.command()
 def show(run: Run, results: Home = None, as_json: AsJson = False) -> None:
     """Show a run: metrics, history, settings, provenance, and the command that repeats it."""
+    from harness.cli.progress import show_events
     from harness.cli.run_text import describe
     from harness.run.runs import get_record
 
-    record = get_record(run, results)
+    with show_events() as on_event:
+        record = get_record(run, results, on_event)
     if as_json:
         print_json(record.model_dump(mode="json"))
     else:

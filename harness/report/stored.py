@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from harness.analysis.hypotheses import PairedTests
 from harness.analysis.query import Results, Selection
 from harness.environment import results_folder
-from harness.errors import ConfigError, StoreError, suggest
+from harness.errors import ConfigError, HarnessError, StoreError, suggest
 from harness.events import Message, OnEvent, Step, ignore
 from harness.report import query
 from harness.report.build import plain_table
@@ -41,6 +41,7 @@ __all__ = [
     "load_table",
     "open_reports",
     "prepare_tables",
+    "report_damaged",
     "subsets",
 ]
 
@@ -195,16 +196,28 @@ class Reports:
             say=lambda task: self.on_event(Step(task, 0, 0)),
         )
 
-    def write_all(self, folder: Path) -> Iterator[Artefact]:
-        """Write every table in every format and every figure; yield each with its files."""
+    def write_all(self, folder: Path) -> Iterator[tuple[Artefact, list[str], list[HarnessError]]]:
+        """Write every table in every format and every figure.
+
+        Yields:
+            The table or figure, the files that were written, and why others were not.
+        """
         from harness.report.everything import artefacts
         from harness.store.files import write_below
 
+        report_damaged(self.results.store, self.on_event)
         for artefact in artefacts(self.results):
+            errors: list[HarnessError] = [artefact.error] if artefact.error else []
+            written = []
             for name, content in artefact.files.items():
                 data = content.encode() if isinstance(content, str) else content
-                write_below(folder, name, data)
-            yield artefact
+                try:
+                    write_below(folder, name, data)
+                except StoreError as error:
+                    errors.append(error)
+                else:
+                    written.append(name)
+            yield artefact, written, errors
 
     def check_shown(self, names: Iterable[str], suite: str, *, shown: bool) -> None:
         """Report variants that are not shown.
@@ -219,6 +232,7 @@ class Reports:
             StoreError: there is nothing to show; the message says what helps.
         """
         store, variant = self.results.store, self.results.selection.variant
+        report_damaged(store, self.on_event)
         named = [name for name in names if name not in RERANKED]
         suites = {suite for name in named for suite in query.suites_of(store, name)} | {suite}
         self._report_variants(suites - {""})
@@ -256,6 +270,12 @@ class Reports:
         self.on_event(
             Message(f"not shown: study {study}, none of whose trials was tested; {command}")
         )
+
+
+def report_damaged(store: ResultStore, on_event: OnEvent) -> None:
+    """Report the cells of suites and the measurements that are left out."""
+    for problem in store.damaged():
+        on_event(Message(f"left out: {problem}"))
 
 
 @contextlib.contextmanager

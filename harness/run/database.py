@@ -13,7 +13,7 @@ from harness.environment import results_folder
 from harness.errors import ConfigError, suggest
 from harness.evaluation import shadow
 from harness.events import Message, OnEvent, Step, ignore
-from harness.report.stored import prepare_tables
+from harness.report.stored import prepare_tables, report_damaged
 from harness.run.runs import opened
 from harness.store import open_store, store_address
 from harness.store.base import ResultStore, resolve_id
@@ -21,7 +21,7 @@ from harness.store.benchmarks import BenchmarkRecord
 from harness.store.files import RANKS, run_ids, unreadable_records
 from harness.store.ingest import Taken
 from harness.store.records import RunRecord
-from harness.store.sql import upgrade_database
+from harness.store.sql import REPAIR, upgrade_database
 
 __all__ = [
     "CheckReport",
@@ -151,15 +151,21 @@ def _added(store: ResultStore, home: Path, taken: Taken, source: str, on_event: 
     on_event(Message(f"{source}: {records} added, {taken.kept} known already"))
 
 
-def check_results(home: Path | str | None = None, on_event: OnEvent = ignore) -> CheckReport:
+def check_results(
+    home: Path | str | None = None, *, repair: bool = False, on_event: OnEvent = ignore
+) -> CheckReport:
     """Check the database, every record in it, and that metrics follow from ranks.
 
     Args:
         home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
-        on_event: receives a step per run.
+        repair: remove damaged cells and measurements.
+        on_event: receives a step per run, and what was removed.
     """
     runs = results_folder(home) / "runs"
-    with opened(home) as store:
+    unreadable = unreadable_records(runs, run_ids(runs))
+    with opened(home, write=repair) as store:
+        for removed in store.repair() if repair else ():
+            on_event(Message(f"removed: {removed.removesuffix(f'; {REPAIR}')}"))
         ids, finished = store.ids(), store.finished_ids()
         done = 0
 
@@ -167,11 +173,13 @@ def check_results(home: Path | str | None = None, on_event: OnEvent = ignore) ->
             nonlocal done
             done += 1
             on_event(Step("runs", done, len(ids)))
+            if record.run_id in unreadable:
+                return audit.problems(record)
             folder = runs / record.run_id
             sealed = audit.sealed_problems(record, folder / shadow.FOLDER, folder / RANKS)
             return audit.problems(record, folder / RANKS) + sealed
 
-        problems = [*store.check(check), *unreadable_records(runs, run_ids(runs)).values()]
+        problems = [*store.check(check), *unreadable.values()]
     without = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
     return CheckReport(len(ids), len(finished), without, problems)
 
@@ -195,6 +203,7 @@ def export_results(
     """
     folder = results_folder(home)
     with opened(folder) as store:
+        report_damaged(store, on_event)
         ids = [resolve_id(store, text) for text in runs]
         benchmarks: list[BenchmarkRecord] = []
         for name in suites:
