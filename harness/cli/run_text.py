@@ -53,9 +53,9 @@ def print_list(records: Sequence[RunRecord]) -> None:
     for name in ("seed", "status", "test", "valid", "ep."):
         table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
     for line in map(summary, records):
-        percent = [percent(line[key]) for key in ("mrr_test", "mrr_valid")]
+        values = [percent(line[key]) for key in ("mrr_test", "mrr_valid")]
         names = [str(line[key]) for key in ("run_id", "model", "dataset", "features", "seed")]
-        table.add_row(*names, line["status"], *percent, str(line["epochs"]))
+        table.add_row(*names, line["status"], *values, str(line["epochs"]))
     SafeConsole().print(table)
 
 
