@@ -131,8 +131,9 @@ def _notes(rows: Sequence[ForecastRow]) -> list[str]:
 def _exclusions(plan: Plan) -> list[str]:
     """Return excluded cells by reason."""
     reasons: dict[str, list[str]] = {}
+    run_rows = {cell.key[:3] for cell in plan.runs}
     for cell in plan.excluded:
-        seed = "" if cell.seed is None else f" (seed {cell.seed})"
+        seed = f" (seed {cell.seed})" if cell.key[:3] in run_rows else ""
         features = "" if cell.features == "none" else f" [{cell.features}]"
         name = f"{cell.label} on {cell.dataset}{features}{seed}"
         if name not in reasons.setdefault(cell.reason, []):

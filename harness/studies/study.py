@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import ConfigError, InconsistentError, StoreError
-from harness.plan.expand import PlannedRun
+from harness.plan.cell import Cell
 from harness.plan.search import Search
 from harness.plan.spec import changed_values
 from harness.store.failures import WAIT, explain, is_damaged
@@ -127,7 +127,7 @@ class Trial:
 
     number: int
     point: Mapping[str, Any]
-    runs: tuple[PlannedRun, ...]
+    runs: tuple[Cell, ...]
 
 
 class SearchStudy:

@@ -12,7 +12,8 @@ from harness.catalog import load_models
 from harness.cli.dry import describe
 from harness.cli.main import app
 from harness.plan import memory
-from harness.plan.expand import Excluded, Plan, PlannedRun
+from harness.plan.cell import Cell
+from harness.plan.expand import Plan
 from harness.plan.memory import MemoryBound
 from harness.plan.spec import RunSpec
 from harness.run.costs import Cost
@@ -35,17 +36,24 @@ HOUR = Cost(epoch=0.0, validation=0.0, ranking=3600.0, memory=600 * MIB)
 BOUND = MemoryBound(300 * MIB, "lower training.batch_size or negatives.count")
 
 
-def planned(model: str, seed: int, position: int) -> PlannedRun:
+def planned(model: str, seed: int, position: int) -> Cell:
     spec = {"model": {"name": model}, "data": {"dataset": "atlas"}, "seed": seed}
-    return PlannedRun(RunSpec.model_validate(spec), model, position)
+    return Cell.of(RunSpec.model_validate(spec), model, position)
+
+
+def excluded(label: str, dataset: str, reason: str) -> Cell:
+    spec = {"model": {"name": "pairre"}, "data": {"dataset": dataset}}
+    return Cell.of(RunSpec.model_validate(spec), label, 2, reason=reason)
 
 
 PLAN = Plan(
     suite="small",
     title="A small suite",
     variant="",
-    runs=tuple(planned(m, s, i) for i, m in enumerate(("lookup", "transe")) for s in (0, 1)),
-    excluded=(Excluded("PairRE", 2, "tiva", "none", "harness data fetch tiva gets it"),),
+    cells=(
+        *(planned(m, s, i) for i, m in enumerate(("lookup", "transe")) for s in (0, 1)),
+        excluded("PairRE", "tiva", "harness data fetch tiva gets it"),
+    ),
 )
 
 
@@ -220,7 +228,7 @@ def test_the_command_sees_the_stored_runs(
 
     plan = expand(read_suite(tmp_path / "small.yaml"))
     digest = load_dataset(plan.runs[0].spec.data.dataset).graph.digest
-    (run_id, _), *_ = identify(plan, lambda data: (digest, ""))
+    run_id = identify(plan.runs, lambda data: (digest, ""))[0].run_id
     (tmp_path / "results").mkdir()
     store = open_store(tmp_path / "results" / "harness.db")
     store.add(make_record(run_id))  # type: ignore[arg-type]
