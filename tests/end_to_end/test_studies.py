@@ -293,7 +293,7 @@ def _locked(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(dataset, graph=graph)
 
     load_models()
-    monkeypatch.setattr("harness.pipeline.load", locked)
+    monkeypatch.setattr("harness.pipeline.load_dataset", locked)
 
 
 @pytest.mark.parametrize("study", [GRID, PRUNED], ids=["grid", "pruned"])
