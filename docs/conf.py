@@ -36,6 +36,7 @@ napoleon_numpy_docstring = False
 
 html_theme = "furo"
 html_title = f"mmkgc-harness {release}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_copy_source = False
 copybutton_prompt_text = "$ "

@@ -32,6 +32,7 @@ def read(app: Sphinx, page: str, source: list[str]) -> None:
     file = Path(app.srcdir, f"{page}.md")
     if match := _INCLUDE.fullmatch(source[0]):
         file = (file.parent / match[1]).resolve()
+        app.env.note_dependency(file)
         source[0] = file.read_text(encoding="utf-8")
     source[0] = _LINK.sub(lambda link: _link(file, *link.groups()), source[0])
 

@@ -344,6 +344,8 @@ class _Work:
             self.store.plan(*table, with_external(cells, stored))
 
         storage = open_storage(self.home)
+        with contextlib.suppress(ConfigError):  # a new study
+            search_results(self.home, plan.suite, plan.variant)
         with explained(self.home / DATABASE):
             searching = [
                 SearchStudy(
