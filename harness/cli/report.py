@@ -145,7 +145,7 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
     store = read_home(results)
     failed = []
     try:
-        with comparing(store, results) as tests:
+        with comparing(results) as tests:
             for artefact in artefacts(Results(store, selection, tests)):
                 for name, contents in artefact.files.items():
                     write_below(out, name, _encoded(contents))
@@ -189,7 +189,7 @@ class _Request:
         render.check_format(self.format, drawn=bool(self.figures))
         if self.drawn and (len(self.figures) > 1 or self.tables):
             raise ConfigError("a picture holds one figure; name it with --figure")
-        with comparing(store, folder) as tests:
+        with comparing(folder) as tests:
             stored = Results(store, selection, tests)
             figures = [query.named_figure(stored, name) for name in self.figures]
             if self.tables or self.figures:
@@ -229,7 +229,6 @@ class _Request:
                 status.update(Text(doing))  # names may hold what rich takes for markup
 
             tests = PairedTests(
-                store,
                 folder / "runs",
                 lambda table, done, total: say(f"comparing {table}, {done} of {total}"),
             )
@@ -291,7 +290,7 @@ def show_suite(store: ResultStore, folder: Path, suite: str) -> None:
     from harness.report.query import suite_table
     from harness.report.render import render
 
-    with comparing(store, folder) as tests:
+    with comparing(folder) as tests:
         typer.echo(render(suite_table(store, suite, tests=tests), "text"), nl=False)
 
 

@@ -147,7 +147,7 @@ def _print_table(store: ResultStore, place: Path, plan: Plan, source: str) -> No
     from harness.report.query import suite_table
     from harness.report.render import render
 
-    with comparing(store, place) as tests:
+    with comparing(place) as tests:
         table = suite_table(store, plan.suite, plan.variant, source=source, tests=tests)
     print(render(table, "text"))
 

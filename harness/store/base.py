@@ -10,7 +10,7 @@ from typing import Protocol
 from harness.errors import ConfigError, StoreError
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.outcomes import Outcomes, Wanted
-from harness.store.records import Cell, Comparison, RunRecord, Status
+from harness.store.records import Cell, RunRecord, Status
 
 __all__ = [
     "STAGE",
@@ -118,8 +118,6 @@ class ResultStore(Protocol):
     * A record that cannot be read keeps no other from being read: ``find`` and ``get`` raise
       DamagedRecords, which holds the others. It counts for ``ids`` and can be removed; whatever is
       added under its id takes its place.
-    * ``comparisons`` returns what ``keep_comparisons`` was last given for a table if the family is
-      the same, and {} otherwise.
     * ``add_benchmark`` is atomic; one that is held already is left as it is.
     * Unknown ids: ``get`` returns None, ``remove`` returns False; neither raises.
     * StoreError is raised when the database is newer than the code, older (the message names
@@ -195,21 +193,6 @@ class ResultStore(Protocol):
 
     def blocks(self) -> Sequence[tuple[str, str, str]]:
         """Return the suite, variant and dataset of all cells, each once, sorted (fast)."""
-        ...
-
-    def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
-        """Return what was kept of a table, by position; {} when it was of another family.
-
-        Args:
-            table: name of the table, with what was selected of it.
-            family: digest of everything that was compared.
-        """
-        ...
-
-    def keep_comparisons(
-        self, table: str, family: str, comparisons: Mapping[int, Comparison]
-    ) -> None:
-        """Keep what was compared for a table, in place of what was before."""
         ...
 
     def add_benchmark(self, record: BenchmarkRecord) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from harness.store.base import check_plan, supersedes, takes_place
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.outcomes import Outcomes, Wanted, outcome_of
-from harness.store.records import Cell, Comparison, RunRecord, Status
+from harness.store.records import Cell, RunRecord, Status
 
 __all__ = ["MemoryStore"]
 
@@ -19,7 +19,6 @@ class MemoryStore:
     def __init__(self) -> None:
         self._records: dict[str, RunRecord] = {}
         self._cells: dict[tuple[object, ...], Cell] = {}
-        self._comparisons: dict[str, tuple[str, dict[int, Comparison]]] = {}
         self._benchmarks: dict[str, BenchmarkRecord] = {}
 
     @contextmanager
@@ -116,17 +115,6 @@ class MemoryStore:
     def blocks(self) -> Sequence[tuple[str, str, str]]:
         """Return the suite, variant and dataset of all cells, each once, sorted."""
         return sorted({(cell.suite, cell.variant, cell.dataset) for cell in self._cells.values()})
-
-    def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
-        """Return what was kept of a table, by position."""
-        kept, found = self._comparisons.get(table, ("", {}))
-        return dict(found) if kept == family else {}
-
-    def keep_comparisons(
-        self, table: str, family: str, comparisons: Mapping[int, Comparison]
-    ) -> None:
-        """Keep what was compared for a table, in place of what was before."""
-        self._comparisons[table] = (family, dict(comparisons))
 
     def add_benchmark(self, record: BenchmarkRecord) -> None:
         """Keep a measurement."""

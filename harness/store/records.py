@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -21,7 +20,6 @@ __all__ = [
     "RECORD_VERSION",
     "RUN_ID",
     "Cell",
-    "Comparison",
     "MetricValue",
     "RunId",
     "RunRecord",
@@ -138,33 +136,6 @@ def external_id(name: str, seed: int, dataset_digest: str, protocol: str) -> str
     """Return the id of the one external run of a name, a seed, a dataset and a protocol's key."""
     content = json.dumps([name, seed, dataset_digest, protocol])
     return EXTERNAL_ID + hashlib.sha256(content.encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What a paired test said of two rows of a table; see ``docs/statistics.md``.
-
-    Attributes:
-        first, second: ids of the rows' runs, seed by seed; run i of one is compared with run i of
-            the other.
-        metric, bucket: what was compared, on the test split.
-        triples: test triples compared.
-        difference: first minus second, in the metric's own unit.
-        low, high: its 95 % interval.
-        p: two-sided.
-        adjusted: p after Holm's correction over the table.
-    """
-
-    first: tuple[str, ...]
-    second: tuple[str, ...]
-    metric: str
-    bucket: str
-    triples: int
-    difference: float
-    low: float
-    high: float
-    p: float
-    adjusted: float
 
 
 class RunRecord(Config):

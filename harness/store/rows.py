@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,24 +12,17 @@ from pydantic import ValidationError
 from harness.errors import StoreError
 from harness.plan.spec import Protocol
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
-from harness.store.records import Comparison, MetricValue, RunRecord
+from harness.store.records import MetricValue, RunRecord
 
 __all__ = [
     "OWN",
     "Part",
     "benchmark_of",
     "benchmark_rows",
-    "comparisons_of",
     "first_problem",
     "record_of",
     "rows_of",
-    "rows_of_comparisons",
 ]
-
-ID_SEPARATOR = "+"
-"""Between run ids, which never hold it."""
-
-NUMBERS = tuple(field.name for field in fields(Comparison) if field.type == "float")
 
 Part = Any
 """A row of a table other than ``runs``: its columns are attributes."""
@@ -76,41 +68,6 @@ def _protocols(record: RunRecord) -> dict[str, str]:
         "test": record.protocol,
         "valid": protocol.key_of("valid") if protocol else record.protocol,
     }
-
-
-def rows_of_comparisons(comparisons: Mapping[int, Comparison]) -> list[dict[str, Any]]:
-    """Return a row per comparison, without the columns that say whose it is."""
-    return [
-        {
-            **vars(comparison),
-            "position": position,
-            "first": ID_SEPARATOR.join(comparison.first),
-            "second": ID_SEPARATOR.join(comparison.second),
-        }
-        for position, comparison in comparisons.items()
-    ]
-
-
-def comparisons_of(rows: Iterable[Part]) -> dict[int, Comparison]:
-    """Return the comparisons whose rows these are, by position.
-
-    {} when a value is not valid (the database was edited): what can be computed again is not worth
-    an error.
-    """
-    kinds = {"triples": int, **dict.fromkeys(NUMBERS, float)}
-    try:
-        return {
-            int(row.position): Comparison(
-                first=tuple(row.first.split(ID_SEPARATOR)),
-                second=tuple(row.second.split(ID_SEPARATOR)),
-                metric=row.metric,
-                bucket=row.bucket,
-                **{name: kind(getattr(row, name)) for name, kind in kinds.items()},
-            )
-            for row in rows
-        }
-    except (AttributeError, TypeError, ValueError):
-        return {}
 
 
 def record_of(own: Mapping[str, Any], parts: Mapping[str, Sequence[Part]]) -> RunRecord:

@@ -41,17 +41,15 @@ from harness.store.base import STAGE, TOLD, DamagedRecords, check_plan, supersed
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.failures import ELSEWHERE, WAIT, disk_error, explain, make_folder, not_a_database
 from harness.store.outcomes import Outcome, Outcomes, Wanted, outcome_of
-from harness.store.records import Cell, Comparison, RunRecord, Status
+from harness.store.records import Cell, RunRecord, Status
 from harness.store.rows import (
     OWN,
     Part,
     benchmark_of,
     benchmark_rows,
-    comparisons_of,
     first_problem,
     record_of,
     rows_of,
-    rows_of_comparisons,
 )
 from harness.store.sql_outcomes import read_outcomes
 from harness.store.tables import (
@@ -59,7 +57,6 @@ from harness.store.tables import (
     Benchmark,
     BenchmarkSampleRow,
     CellRow,
-    ComparisonRow,
     Diagnostic,
     Epoch,
     Metric,
@@ -237,25 +234,6 @@ class SqlStore:
             if not all(map(_sound_block, blocks)):
                 _sound_cells(connection)  # says which place is damaged
             return sorted((suite, variant, dataset) for suite, variant, dataset in blocks)
-
-    def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
-        """Return what was kept of a table, by position."""
-        kept = select(ComparisonRow.__table__).where(
-            ComparisonRow.table_name == table, ComparisonRow.family == family
-        )
-        with self._read() as connection:
-            return comparisons_of(connection.execute(kept).all())
-
-    def keep_comparisons(
-        self, table: str, family: str, comparisons: Mapping[int, Comparison]
-    ) -> None:
-        """Keep what was compared for a table, in place of what was before."""
-        whose = {"table_name": table, "family": family}
-        rows = [{**whose, **row} for row in rows_of_comparisons(comparisons)]
-        with self._write() as connection:
-            connection.execute(delete(ComparisonRow).where(ComparisonRow.table_name == table))
-            if rows:
-                connection.execute(insert(ComparisonRow), rows)
 
     def add_benchmark(self, record: BenchmarkRecord) -> None:
         """Keep a measurement."""

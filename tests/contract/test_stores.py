@@ -14,7 +14,7 @@ from harness.store.base import ResultStore, resolve_id
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identified
 from harness.store.memory import MemoryStore
 from harness.store.outcomes import MetricPlace, Wanted, outcome_of
-from harness.store.records import Cell, Comparison, MetricValue, RunRecord
+from harness.store.records import Cell, MetricValue, RunRecord
 
 MakeRecord = Callable[..., RunRecord]
 
@@ -338,47 +338,6 @@ def test_a_wrong_plan_changes_nothing(store: ResultStore) -> None:
     with pytest.raises(ValueError, match="same place"):
         store.plan("main", "", [cell("r2"), cell("r3")])
     assert list(store.cells()) == [cell("r1")]
-
-
-# --- comparisons --------------------------------------------------------------------------
-
-
-def comparison(**values: object) -> Comparison:
-    filled = {
-        "first": ("aaaa", "bbbb"),
-        "second": ("cccc", "dddd"),
-        "metric": "mrr",
-        "bucket": "all",
-        "triples": 100,
-        "difference": 1 / 3,
-        "low": -1 / 7,
-        "high": 0.1 + 0.2,
-        "p": 1e-300,
-        "adjusted": 0.0,
-        **values,
-    }
-    return Comparison(**filled)  # type: ignore[arg-type]
-
-
-def test_what_was_compared_is_returned_equal(store: ResultStore) -> None:
-    kept = {0: comparison(), 7: comparison(first=("e",), second=("f",), metric="hits@1")}
-    store.keep_comparisons("main", "f0", kept)
-    assert store.comparisons("main", "f0") == kept
-
-
-def test_comparisons_of_another_family_do_not_count(store: ResultStore) -> None:
-    store.keep_comparisons("main", "f0", {0: comparison()})
-    assert store.comparisons("main", "f1") == {}
-    assert store.comparisons("other", "f0") == {}
-
-
-def test_new_comparisons_take_the_place_of_the_tables_old_ones(store: ResultStore) -> None:
-    store.keep_comparisons("main", "f0", {0: comparison(), 1: comparison()})
-    store.keep_comparisons("other", "f0", {0: comparison()})
-    store.keep_comparisons("main", "f1", {0: comparison(p=0.5)})
-    assert store.comparisons("main", "f0") == {}
-    assert store.comparisons("main", "f1") == {0: comparison(p=0.5)}
-    assert store.comparisons("other", "f0") == {0: comparison()}
 
 
 # --- measurements -------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def test_the_table_that_the_readme_shows_is_that_of_the_records(
     store: MemoryStore, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    table = named_table(Results(store, tests=PairedTests(store, runs)), "quickstart")
+    table = named_table(Results(store, tests=PairedTests(runs)), "quickstart")
     page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     shown = page.partition("```text\n")[2].partition("\n```")[0]
     assert shown.splitlines() == render(table).rstrip().splitlines()

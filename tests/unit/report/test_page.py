@@ -424,7 +424,7 @@ def test_marks_are_those_of_the_tests(
             tables.append(table)
             return super().test(table, protocol, hypotheses)
 
-    show(selection=selection, tests=Recorder(store, Path("nowhere")))
+    show(selection=selection, tests=Recorder(Path("nowhere")))
     assert tables == ["toy seeds=0,1"]
 
 
