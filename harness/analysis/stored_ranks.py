@@ -15,7 +15,7 @@ from harness.evaluation.metrics import RANK_METRICS
 from harness.evaluation.ranks import Ranks
 from harness.plan.spec import Protocol
 from harness.store.files import RANKS
-from harness.store.outcomes import MetricPlace, Outcome
+from harness.store.records import RunRecord
 
 __all__ = [
     "Gathered",
@@ -44,13 +44,13 @@ class StoredRanks:
         self.runs = runs
         self._read: dict[str, Ranks | str] = {}
 
-    def of(self, run: Outcome) -> Ranks | str:
+    def of(self, run: RunRecord) -> Ranks | str:
         """Return the ranks of a tested run, or why they cannot be used."""
         if run.run_id not in self._read:
             self._read[run.run_id] = self._load(run)
         return self._read[run.run_id]
 
-    def _load(self, run: Outcome) -> Ranks | str:
+    def _load(self, run: RunRecord) -> Ranks | str:
         path = self.runs / run.run_id / RANKS
         if not path.is_file():
             return "no ranks here"
@@ -60,14 +60,14 @@ class StoredRanks:
             return "damaged ranks"
         if set(ranks.sides) != set(protocol_of(run).sides):
             return "ranks of other sides"
-        stored = run.metrics.get(MetricPlace(CHECKED))
+        stored = run.metric(CHECKED)
         mean = float(RANK_METRICS[CHECKED](*ranks.ranks(ties_of(run.protocol))).mean())
         if stored is None or abs(mean - stored) > TOLERANCE:
             return "ranks of another execution"
         return ranks
 
 
-def protocol_of(run: Outcome) -> Protocol:
+def protocol_of(run: RunRecord) -> Protocol:
     """Return the protocol of a run."""
     return Protocol.model_validate(run.spec.get("protocol", {}))
 
@@ -112,7 +112,7 @@ def _with_runs(problem: str, runs: Sequence[str]) -> str:
     return f"{problem}: run{'s' * (len(runs) > 1)} {', '.join(runs[:NAMED])}{remainder}"
 
 
-def gather(result: RowResult | None, value: Callable[[Outcome], float | str | None]) -> Gathered:
+def gather(result: RowResult | None, value: Callable[[RunRecord], float | str | None]) -> Gathered:
     """Ask each tested run of a row for a value; a text says why it has none.
 
     Args:

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 from harness.store.base import check_plan, supersedes, takes_place
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.outcomes import Outcomes, Wanted, outcome_of
-from harness.store.records import Cell, RunRecord, Status
+from harness.store.records import Cell, Numbers, RunRecord, Status
 
 __all__ = ["MemoryStore"]
 
@@ -54,22 +53,18 @@ class MemoryStore:
         dataset: str | None = None,
         status: str | None = None,
         ids: Iterable[str] | None = None,
+        numbers: Numbers | None = None,
     ) -> Sequence[RunRecord]:
         """Return matching records, oldest first."""
         wanted = None if ids is None else frozenset(ids)
         return [
-            record
+            record if numbers is None else record.only(numbers)
             for record in self._records.values()
             if model in (None, record.model)
             and dataset in (None, record.dataset)
             and status in (None, record.status)
             and (wanted is None or record.run_id in wanted)
         ]
-
-    def outcomes(self, ids: Iterable[str], wanted: Wanted) -> Outcomes:
-        """Return what tables need of the runs that there are."""
-        held = (self._records[run_id] for run_id in ids if run_id in self._records)
-        return Outcomes({record.run_id: outcome_of(record, wanted) for record in held})
 
     def ids(self, prefix: str = "") -> Sequence[str]:
         """Return the ids that begin with ``prefix``, oldest first."""

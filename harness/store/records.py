@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Literal
+from statistics import mean
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
@@ -20,7 +21,9 @@ __all__ = [
     "RECORD_VERSION",
     "RUN_ID",
     "Cell",
+    "MetricKey",
     "MetricValue",
+    "Numbers",
     "RunId",
     "RunRecord",
     "Status",
@@ -63,6 +66,32 @@ def check_value(metric: str, value: float) -> None:
         raise ValueError(f"{metric} is {least:g} to {most:g}, never {value:g}")
 
 
+class MetricKey(NamedTuple):
+    """A metric, and the queries it is over (head and tail queries pooled)."""
+
+    metric: str
+    bucket: str = "all"
+    split: str = "test"
+
+
+class Numbers(NamedTuple):
+    """Selection of a record's numbers: a record has hundreds, a table shows three.
+
+    Attributes:
+        metrics: metrics to read.
+        diagnostics: names of diagnostics.
+        timings: names of timings.
+        epochs: epochs of the history.
+        provenance: whether the provenance is read.
+    """
+
+    metrics: frozenset[MetricKey] = frozenset()
+    diagnostics: frozenset[str] = frozenset()
+    timings: frozenset[str] = frozenset()
+    epochs: Literal["all", "last", "none"] = "none"
+    provenance: bool = False
+
+
 class MetricValue(Config):
     """One number."""
 
@@ -76,6 +105,11 @@ class MetricValue(Config):
     value: float
     queries: Annotated[Int32, Field(ge=1)]
     """Number of queries it averages."""
+
+    @property
+    def key(self) -> MetricKey:
+        """The metric without its side."""
+        return MetricKey(self.metric, self.bucket, self.split)
 
     @model_validator(mode="after")
     def _possible(self) -> MetricValue:
@@ -203,3 +237,22 @@ class RunRecord(Config):
             if (m.metric, m.split, m.side, m.bucket) == (metric, split, side, bucket):
                 return m.value
         return None
+
+    def timing(self, name: str) -> float | None:
+        """Return the mean of the samples of a timing, or None when there are none."""
+        values = [sample.value for sample in self.timings if sample.name == name]
+        return mean(values) if values else None
+
+    def only(self, numbers: Numbers) -> RunRecord:
+        """Return the record with a selection of its numbers."""
+        epochs = {"all": self.history, "last": self.history[-1:], "none": ()}
+        selected: dict[str, Any] = {
+            "metrics": tuple(
+                m for m in self.metrics if m.side == "both" and m.key in numbers.metrics
+            ),
+            "history": epochs[numbers.epochs],
+            "timings": tuple(t for t in self.timings if t.name in numbers.timings),
+            "diagnostics": {k: v for k, v in self.diagnostics.items() if k in numbers.diagnostics},
+            "provenance": self.provenance if numbers.provenance else {},
+        }
+        return self.model_copy(update=selected)

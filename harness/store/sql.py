@@ -21,18 +21,23 @@ from typing import Any, NamedTuple, cast
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
+from pydantic_core import from_json
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    ScalarSelect,
     create_engine,
     delete,
     event,
+    func,
     insert,
     select,
+    tuple_,
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import aliased
 
 from harness.config.base import SUITE_NAME
 from harness.errors import StoreError
@@ -40,18 +45,16 @@ from harness.store import migrations
 from harness.store.base import STAGE, TOLD, DamagedRecords, check_plan, supersedes, takes_place
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.failures import ELSEWHERE, WAIT, disk_error, explain, make_folder, not_a_database
-from harness.store.outcomes import Outcome, Outcomes, Wanted, outcome_of
-from harness.store.records import Cell, RunRecord, Status
+from harness.store.records import Cell, Numbers, RunRecord, Status
 from harness.store.rows import (
+    COLUMNS,
     OWN,
-    Part,
     benchmark_of,
     benchmark_rows,
     first_problem,
     record_of,
     rows_of,
 )
-from harness.store.sql_outcomes import read_outcomes
 from harness.store.tables import (
     Base,
     Benchmark,
@@ -143,32 +146,19 @@ class SqlStore:
         dataset: str | None = None,
         status: str | None = None,
         ids: Iterable[str] | None = None,
+        numbers: Numbers | None = None,
     ) -> Sequence[RunRecord]:
         """Return matching records, oldest first, in six statements per 500 ids."""
         wanted = {Run.model: model, Run.dataset: dataset, Run.status: status}
         conditions = [column == value for column, value in wanted.items() if value is not None]
         chosen = [[]] if ids is None else [[Run.run_id.in_(c)] for c in _chunks(sorted(set(ids)))]
         with self._read() as connection:
-            batches = [_load(connection, [*conditions, *chunk]) for chunk in chosen]
+            batches = [_load(connection, [*conditions, *chunk], numbers) for chunk in chosen]
         numbered = sorted((pair for f in batches for pair in f.records), key=lambda pair: pair[0])
         records = [record for _, record in numbered]
         if problems := {run_id: text for f in batches for run_id, text in f.problems.items()}:
             raise DamagedRecords(problems, records)
         return records
-
-    def outcomes(self, ids: Iterable[str], wanted: Wanted) -> Outcomes:
-        """Return what tables need of the runs that there are, in five statements per 500 ids."""
-        by_run: dict[str, Outcome] = {}
-        problems: dict[str, str] = {}
-        with self._read() as connection:
-            for chunk in _chunks(sorted(set(ids))):
-                read = read_outcomes(connection, chunk, wanted)
-                by_run |= read.outcomes
-                if read.damaged:  # the whole records say what is wrong with them
-                    loaded = _load(connection, [Run.run_id.in_(read.damaged)])
-                    by_run |= {r.run_id: outcome_of(r, wanted) for _, r in loaded.records}
-                    problems |= loaded.problems
-        return Outcomes(by_run, DamagedRecords(problems).problems)
 
     def ids(self, prefix: str = "") -> Sequence[str]:
         """Return the ids that begin with ``prefix``, oldest first."""
@@ -300,28 +290,61 @@ class _Loaded(NamedTuple):
     problems: dict[str, str]
 
 
-def _load(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> _Loaded:
+def _load(
+    connection: Connection,
+    conditions: Sequence[ColumnElement[bool]],
+    numbers: Numbers | None = None,
+) -> _Loaded:
     """Return matching runs in order: one statement per table."""
-    columns = [Run.__table__.columns[name] for name in ("number", *OWN)]
+    fields = [n for n in OWN if n != "provenance" or numbers is None or numbers.provenance]
+    columns = [Run.__table__.columns[name] for name in ("number", *fields)]
     statement = select(*columns).where(*conditions).order_by(Run.number)
-    owners = [dict(row) for row in connection.execute(statement).mappings()]
+    runs = [dict(row) for row in connection.execute(statement).mappings()]
     loaded = _Loaded([], {})
-    if not owners:
+    if not runs:
         return loaded
     matching = select(Run.run_id).where(*conditions)
-    parts: dict[str, dict[str, list[Part]]] = defaultdict(lambda: defaultdict(list))
-    for part in PARTS:
-        rows = select(part.__table__).where(part.run_id.in_(matching))
-        if "position" in part.__table__.columns:
-            rows = rows.order_by(part.__table__.columns["position"])
-        for row in connection.execute(rows).all():
-            parts[row[0]][part.__tablename__].append(row)  # run_id is the first column of each
-    for own in owners:
+    rows: dict[str, dict[str, list[Sequence[Any]]]] = defaultdict(lambda: defaultdict(list))
+    for table, selecting in _tables_of(numbers).items():
+        columns = [getattr(table, name) for name in COLUMNS[table.__tablename__]]
+        statement = select(table.run_id, *columns).where(table.run_id.in_(matching), *selecting)
+        if hasattr(table, "position"):
+            statement = statement.order_by(table.position)
+        for run_id, *values in connection.execute(statement):
+            rows[run_id][table.__tablename__].append(values)
+    for run in runs:
         try:
-            loaded.records.append((own["number"], record_of(own, parts[own["run_id"]])))
+            loaded.records.append((run["number"], record_of(run, rows[run["run_id"]])))
         except ValueError as error:
-            loaded.problems[own["run_id"]] = str(error)
+            loaded.problems[run["run_id"]] = str(error)
     return loaded
+
+
+def _tables_of(numbers: Numbers | None) -> Mapping[Any, Sequence[ColumnElement[bool]]]:
+    """Return the tables that hold selected numbers of runs, with the conditions that select them.
+
+    A table without a selected number is not read: a run has thousands of epochs and timings.
+    """
+    if numbers is None:
+        return dict.fromkeys(PARTS, ())
+    tables: dict[Any, Sequence[ColumnElement[bool]]] = {Note: ()}
+    if numbers.metrics:
+        keys = tuple_(Metric.metric, Metric.bucket, Metric.split)
+        tables[Metric] = (Metric.side == "both", keys.in_(sorted(numbers.metrics)))
+    if numbers.diagnostics:
+        tables[Diagnostic] = (Diagnostic.name.in_(numbers.diagnostics),)
+    if numbers.timings:
+        tables[Timing] = (Timing.name.in_(numbers.timings),)
+    if numbers.epochs != "none":
+        tables[Epoch] = () if numbers.epochs == "all" else (Epoch.position == _last_position(),)
+    return tables
+
+
+def _last_position() -> ScalarSelect[int]:
+    """Return a subquery: the position of the last epoch of the run of a row of ``history``."""
+    others = aliased(Epoch)
+    last = select(func.max(others.position)).where(others.run_id == Epoch.run_id)
+    return last.correlate(Epoch).scalar_subquery()
 
 
 def _cells(
@@ -519,8 +542,8 @@ def _engine(url: URL, *, foreign_keys: bool = True, **options: Any) -> Engine:
 def _json(stored: Any) -> Any:
     """Return what JSON holds; what is none as it is, so that the record is refused and not all."""
     try:
-        return json.loads(str(stored))
-    except (ValueError, RecursionError):
+        return from_json(stored)  # text, or the bytes that psycopg hands over
+    except (TypeError, ValueError):
         return stored
 
 
