@@ -66,7 +66,7 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def readable_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records and jobs may have ids like "r1", which are not those of their settings."""
-    monkeypatch.setattr("harness.audit._other_id", lambda record, spec: iter(()))
+    monkeypatch.setattr("harness.store.archive.audit._other_id", lambda record, spec: iter(()))
     monkeypatch.setattr("harness.unchanged.check_before", lambda *_, **__: None)
 
 

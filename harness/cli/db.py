@@ -17,9 +17,9 @@ from harness.cli.paths import home
 from harness.errors import ConfigError, StoreError, suggest
 
 if TYPE_CHECKING:
+    from harness.store.archive import Imported
     from harness.store.base import ResultStore
     from harness.store.benchmarks import BenchmarkRecord
-    from harness.store.ingest import Taken
     from harness.store.records import RunRecord
     from harness.store.sql import SqlStore
 
@@ -71,7 +71,7 @@ def import_(
 
     Nothing is added when a record or its ranks are damaged (exit code 4).
     """
-    from harness.exchange import import_records
+    from harness.store.archive import import_records
 
     if not source.exists():
         raise ConfigError(f"{source}: no such file or folder")
@@ -101,14 +101,14 @@ def merge(
 
     Nothing is added when a record cannot be read or cannot be true (exit code 4).
     """
-    from harness import exchange
     from harness.store import open_store
+    from harness.store.archive import merge as merge_stores
 
     with (
         contextlib.closing(open_store(other, create=False, write=False)) as source,
         opened(results, create=True) as store,
     ):
-        taken = exchange.merge(store, source)
+        taken = merge_stores(store, source)
         prepare(store, home(results))
         _tell(store, taken, str(other), as_json)
 
@@ -119,8 +119,8 @@ def check(results: Home = None, as_json: AsJson = False) -> None:
 
     Exit code 4 if something is wrong.
     """
-    from harness import audit
-    from harness.evaluation import shadow
+    from harness.store.archive import audit
+    from harness.store.archive.rank_files import run_files
     from harness.store.files import RANKS, run_ids, unreadable_records
 
     runs = home(results) / "runs"
@@ -130,9 +130,7 @@ def check(results: Home = None, as_json: AsJson = False) -> None:
 
             def look(record: RunRecord) -> list[str]:
                 step()
-                own = runs / record.run_id
-                sealed = audit.sealed_problems(record, own / shadow.FOLDER, own / RANKS)
-                return audit.problems(record, own / RANKS) + sealed
+                return audit.problems(record, run_files(runs / record.run_id))
 
             problems = [*store.check(look), *unreadable_records(runs, run_ids(runs)).values()]
     without = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
@@ -173,7 +171,7 @@ def export(
     results: Home = None,
 ) -> None:
     """Write records and ranks as files that can be committed; all but failed runs by default."""
-    from harness.exchange import export as write
+    from harness.store.archive import export as write
     from harness.store.base import resolve_id
 
     with opened(results) as store:
@@ -211,7 +209,7 @@ def _finished(store: ResultStore, suite: str) -> list[str]:
     return [cell.run_id for cell in cells if cell.run_id in finished]
 
 
-def _tell(store: ResultStore, taken: Taken, source: str, as_json: bool) -> None:
+def _tell(store: ResultStore, taken: Imported, source: str, as_json: bool) -> None:
     """Say what was taken over, and which places in a suite stayed as they were."""
     held = {cell.place: cell.run_id for cell in store.cells()}
     for cell in taken.refused:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.exchange import export, import_records, merge
 from harness.store import open_store
+from harness.store.archive import export, import_records, merge
 from harness.store.base import ResultStore, resolve_id
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identified
 from harness.store.memory import MemoryStore

@@ -512,7 +512,7 @@ def test_external_runs_travel_with_their_ranks(
     assert harness("db", "export", "--out", tmp_path / "records").exit_code == 0
     runs = tmp_path / "there"
     store = open_store(tmp_path / "other.db")
-    from harness.exchange import import_records
+    from harness.store.archive import import_records
 
     (run_id,) = import_records(store, tmp_path / "records", runs=runs).added
     assert (runs / run_id / "ranks.npz").is_file()
