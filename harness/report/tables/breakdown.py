@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from harness.analysis.query import Results
-from harness.analysis.ranks import ties_of
+from harness.analysis.ranks import StoredRanks, protocol_of, ties_of
 from harness.analysis.results import SuiteResults
 from harness.analysis.stored_ranks import (
-    StoredRanks,
     gather,
-    protocol_of,
     selected_datasets,
     tested_suite,
 )

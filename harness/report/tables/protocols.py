@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.query import Results
+from harness.analysis.ranks import StoredRanks, protocol_of
 from harness.analysis.results import RowResult, SuiteResults
 from harness.analysis.statistics import paired_change
 from harness.analysis.stored_ranks import (
     Gathered,
     Needs,
-    StoredRanks,
     gather,
-    protocol_of,
     selected_datasets,
     tested_suite,
 )
