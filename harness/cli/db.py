@@ -114,7 +114,17 @@ def merge(
 
 
 @app.command()
-def check(results: Home = None, as_json: AsJson = False) -> None:
+def check(
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Remove damaged rows that are no run's: places in suites, measurements.",
+        ),
+    ] = False,
+    results: Home = None,
+    as_json: AsJson = False,
+) -> None:
     """Check the database, every record in it, and that its metrics follow from its ranks.
 
     Exit code 4 if something is wrong.
@@ -122,17 +132,23 @@ def check(results: Home = None, as_json: AsJson = False) -> None:
     from harness.store.archive import audit
     from harness.store.archive.rank_files import run_files
     from harness.store.files import RANKS, run_ids, unreadable_records
+    from harness.store.sql import REPAIR
 
     runs = home(results) / "runs"
-    with opened(results) as store:
+    unreadable = unreadable_records(runs, run_ids(runs))
+    with opened(results, write=repair) as store:
+        for removed in store.repair() if repair else ():
+            typer.echo(f"removed: {removed.removesuffix(f'; {REPAIR}')}", err=True)
         ids, finished = store.ids(), store.finished_ids()
         with _progress(len(ids)) as step:
 
             def look(record: RunRecord) -> list[str]:
                 step()
+                if record.run_id in unreadable:
+                    return audit.problems(record)
                 return audit.problems(record, run_files(runs / record.run_id))
 
-            problems = [*store.check(look), *unreadable_records(runs, run_ids(runs)).values()]
+            problems = [*store.check(look), *unreadable.values()]
     without = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
     if as_json:
         found = {"runs": len(ids), "without_ranks": without, "problems": list(problems)}
@@ -175,6 +191,7 @@ def export(
     from harness.store.base import resolve_id
 
     with opened(results) as store:
+        tell_damaged(store)
         ids = [resolve_id(store, text) for text in run or []]
         benchmarks: list[BenchmarkRecord] = []
         for name in suite or []:
@@ -221,6 +238,12 @@ def _tell(store: ResultStore, taken: Imported, source: str, as_json: bool) -> No
     if as_json:
         typer.echo(json.dumps({"added": list(taken.added), "kept": taken.kept}, indent=2))
     typer.echo(f"{source}: {_plural(taken.added)} added, {taken.kept} known already", err=True)
+
+
+def tell_damaged(store: ResultStore) -> None:
+    """Say on stderr which places of suites and measurements are left out."""
+    for problem in store.damaged():
+        typer.echo(f"left out: {problem}", err=True)
 
 
 def _plural(items: Sequence[object]) -> str:

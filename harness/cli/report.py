@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.comparing import comparing
+from harness.cli.db import tell_damaged
 from harness.cli.options import Home, chosen_seeds
 from harness.cli.paths import home
 from harness.cli.reranked import RERANKED, Reranked
-from harness.errors import ConfigError, StoreError, suggest
+from harness.errors import ConfigError, HarnessError, StoreError, suggest
 from harness.store import read_home
 
 if TYPE_CHECKING:
@@ -143,18 +144,24 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
     from harness.store.files import write_below
 
     store = read_home(results)
-    failed = []
+    failed: list[HarnessError] = []
     try:
+        tell_damaged(store)
         with comparing(results) as tests:
             for artefact in artefacts(Results(store, selection, tests)):
+                errors: list[HarnessError] = [artefact.error] if artefact.error else []
                 for name, contents in artefact.files.items():
-                    write_below(out, name, _encoded(contents))
-                if artefact.error:
-                    failed.append(artefact.error)
-                    typer.echo(f"{artefact.name}: {artefact.error}", err=True)
-                elif artefact.empty:
+                    try:
+                        write_below(out, name, _encoded(contents))
+                    except StoreError as error:
+                        errors.append(error)
+                    else:
+                        typer.echo(name)
+                for problem in errors:
+                    typer.echo(f"{artefact.name}: {problem}", err=True)
+                failed += errors
+                if artefact.empty:
                     typer.echo(f"{artefact.name}: no picture: {artefact.empty}", err=True)
-                typer.echo("\n".join(map(str, artefact.files)), nl=bool(artefact.files))
     finally:
         store.close()
     if failed:
@@ -256,6 +263,7 @@ class _Request:
         """Say what is not shown; refuse to show nothing."""
         from harness.report.query import suites_of
 
+        tell_damaged(store)
         named = [name for name in (*self.tables, *self.figures) if name not in RERANKED]
         asked = {suite for name in named for suite in suites_of(store, name)}
         asked |= {self.reranked.suite} - {""}

@@ -136,6 +136,9 @@ class ResultStore(Protocol):
     * A record that cannot be read keeps no other from being read: ``find`` and ``get`` raise
       DamagedRecords, which holds the others. It counts for ``ids`` and can be removed; whatever is
       added under its id takes its place.
+    * A cell or measurement that cannot be read keeps no other suite from being read: ``cells`` and
+      ``benchmarks`` of its suite raise StoreError, those of all suites leave it out, ``damaged``
+      names it.
     * ``add_benchmark`` is atomic; one that is held already is left as it is.
     * Unknown ids: ``get`` returns None, ``remove`` returns False; neither raises.
     * StoreError is raised when the database is newer than the code, older (the message names
@@ -222,6 +225,14 @@ class ResultStore(Protocol):
 
     def benchmarks(self, suite: str | None = None) -> Sequence[BenchmarkRecord]:
         """Return the measurements of a suite (of all when None), oldest first."""
+        ...
+
+    def damaged(self, suites: Iterable[str] | None = None) -> Sequence[str]:
+        """Return the cells and measurements of suites (of all when None) that cannot be read.
+
+        Returns:
+            what is wrong with each and which command helps, one line each.
+        """
         ...
 
     def close(self) -> None:

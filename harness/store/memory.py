@@ -119,5 +119,9 @@ class MemoryStore:
         """Return the measurements of a suite (of all when None), oldest first."""
         return [one for one in self._benchmarks.values() if suite in (None, one.suite)]
 
+    def damaged(self, suites: Iterable[str] | None = None) -> Sequence[str]:
+        """Return nothing: all cells and measurements were checked as they were made."""
+        return ()
+
     def close(self) -> None:
         """Nothing is held open."""

@@ -45,7 +45,7 @@ from harness.store import migrations
 from harness.store.base import STAGE, TOLD, DamagedRecords, check_plan, supersedes, takes_place
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.failures import ELSEWHERE, WAIT, disk_error, explain, make_folder, not_a_database
-from harness.store.records import Cell, Numbers, RunRecord, Status
+from harness.store.records import RUN_ID, Cell, Numbers, RunRecord, Status
 from harness.store.rows import (
     COLUMNS,
     OWN,
@@ -74,6 +74,8 @@ MAGIC = b"SQLite format 3\x00"
 """How a database file begins (https://www.sqlite.org/fileformat.html, section 1.3)."""
 CHUNK = 500
 """Ids per statement: databases limit the number of parameters."""
+REPAIR = "remove it with: harness db check --repair"
+"""What helps against rows that belong to no run that could be removed."""
 PARTS = (Metric, Epoch, Timing, Diagnostic, Note)
 """Tables that hold the parts of a run."""
 
@@ -199,11 +201,10 @@ class SqlStore:
         """Put each cell where no run stands; return the runs that found another one there."""
         refused = []
         with self._write() as connection:
-            held = {cell.place: cell for cell in _sound_cells(connection)}
+            held = {cell.place: cell for cell in _cells(connection)[0]}
             for cell in cells:
                 if takes_place(cell, held.get(cell.place)):
-                    if cell.place in held:
-                        connection.execute(delete(CellRow).where(*_at(cell)))
+                    connection.execute(delete(CellRow).where(*_at(cell)))
                     connection.execute(insert(CellRow), [cell.model_dump()])
                     held[cell.place] = cell
                 elif cell.run_id not in ("", held[cell.place].run_id):
@@ -214,39 +215,73 @@ class SqlStore:
         """Return the cells of a suite in table order (of all suites and variants when None)."""
         conditions = [] if suite is None else [CellRow.suite == suite, CellRow.variant == variant]
         with self._read() as connection:
-            return sorted(_sound_cells(connection, *conditions), key=lambda cell: cell.order)
+            cells, problems = _cells(connection, *conditions)
+        if problems and suite is not None:
+            raise StoreError("\n".join(problems[:TOLD]))
+        return sorted(cells, key=lambda cell: cell.order)
 
     def blocks(self) -> Sequence[tuple[str, str, str]]:
         """Return the suite, variant and dataset of all cells, each once, sorted."""
         columns = (CellRow.suite, CellRow.variant, CellRow.dataset)
         with self._read() as connection:
             blocks = connection.execute(select(*columns).distinct()).all()
-            if not all(map(_sound_block, blocks)):
-                _sound_cells(connection)  # says which place is damaged
-            return sorted((suite, variant, dataset) for suite, variant, dataset in blocks)
+        return sorted(
+            (suite, variant, str(name)) for suite, variant, name in filter(_named, blocks)
+        )
 
     def add_benchmark(self, record: BenchmarkRecord) -> None:
         """Keep a measurement."""
         same = Benchmark.benchmark_id == record.benchmark_id
         with self._write() as connection:
-            if connection.scalar(select(Benchmark.number).where(same)) is None:
+            if not _benchmarks(connection, same)[0]:
+                connection.execute(delete(Benchmark).where(same))
                 for table, rows in benchmark_rows(record).items():
                     connection.execute(insert(Base.metadata.tables[table]), rows)
 
     def benchmarks(self, suite: str | None = None) -> Sequence[BenchmarkRecord]:
         """Return the measurements of a suite (of all when None), oldest first."""
-        conditions = [] if suite is None else [Benchmark.suite == suite]
-        own = select(Benchmark.__table__).where(*conditions).order_by(Benchmark.number)
-        place = BenchmarkSampleRow.benchmark_id
-        samples = select(BenchmarkSampleRow.__table__).order_by(place, BenchmarkSampleRow.position)
         with self._read() as connection:
-            rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-            for row in connection.execute(samples).mappings():
-                rows[row["benchmark_id"]].append(dict(row))
-            return [
-                benchmark_of(dict(one), rows[one["benchmark_id"]])
-                for one in connection.execute(own).mappings()
-            ]
+            if suite is None:
+                return list(_benchmarks(connection)[0].values())
+            records, problems = _benchmarks(connection, Benchmark.suite == suite)
+        if problems:
+            raise StoreError("\n".join([*problems.values()][:TOLD]))
+        return list(records.values())
+
+    def damaged(self, suites: Iterable[str] | None = None) -> Sequence[str]:
+        """Return the cells and measurements of suites (of all when None) that cannot be read."""
+        names = None if suites is None else list(suites)
+        of_cells, of_benchmarks = (
+            [] if names is None else [table.suite.in_(names)] for table in (CellRow, Benchmark)
+        )
+        with self._read() as connection:
+            problems = _cells(connection, *of_cells)[1]
+            return [*problems, *_benchmarks(connection, *of_benchmarks)[1].values()]
+
+    def repair(self) -> Sequence[str]:
+        """Remove every row that no other command removes; return them, one line each.
+
+        These are cells and measurements that cannot be read, rows that belong to no run, and runs
+        whose id is none.
+        """
+        with self._write() as connection:
+            cells, lines = _cells(connection)
+            if lines:  # a value that is no text cannot be looked for: all are written anew
+                connection.execute(delete(CellRow))
+                connection.execute(insert(CellRow), [cell.model_dump() for cell in cells])
+            damaged = _benchmarks(connection)[1]
+            connection.execute(delete(Benchmark).where(Benchmark.number.in_(damaged)))
+            lines += damaged.values()
+            runs = connection.execute(select(Run.number, Run.run_id)).all()
+            nameless = {number: i for number, i in runs if not _is_name(i, RUN_ID)}
+            connection.execute(delete(Run).where(Run.number.in_(nameless)))
+            lines += [f"run {run_id!r}: no id of a run" for run_id in nameless.values()]
+            for table, owner in ((BenchmarkSampleRow, Benchmark), *((part, Run) for part in PARTS)):
+                column = next(iter(table.__table__.primary_key))
+                owners = select(owner.__table__.columns[column.name])
+                orphans = connection.execute(delete(table).where(column.not_in(owners))).rowcount
+                lines += [f"{table.__tablename__}: {orphans} rows of no run"] * bool(orphans)
+        return lines
 
     def check(
         self, look: Callable[[RunRecord], Iterable[str]] = lambda record: ()
@@ -262,9 +297,11 @@ class SqlStore:
                 integrity = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
                 orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
             problems += [f"integrity: {line}" for line in integrity if line != "ok"]
-            problems += [f"{table}: a row belongs to no run" for table, *_ in set(orphans)]
-        with self._read() as connection:
-            problems += _cells(connection)[1]
+            problems += [
+                f"{table}: a row belongs to no run; {REPAIR}"
+                for table in sorted({table for table, *_ in orphans})
+            ]
+        problems += self.damaged()
         for chunk in _chunks(self.ids()):
             try:
                 records = self.find(ids=chunk)
@@ -272,10 +309,6 @@ class SqlStore:
                 records = error.readable
                 problems += error.problems.values()
             problems += [line for record in records for line in look(record)]
-        try:
-            self.benchmarks()
-        except StoreError as error:
-            problems.append(str(error))
         return problems
 
     def close(self) -> None:
@@ -356,33 +389,47 @@ def _cells(
         try:
             cells.append(Cell(**row))
         except ValidationError as error:
+            anew = f"plan it anew with: harness run {row['suite']}"
+            anew += " --set ..." * bool(row["variant"])
             problems.append(
                 f"suite {row['suite']}, row {row['label']} on {row['dataset']}: the stored place "
-                f"is damaged: {first_problem(error)}; plan it anew with: "
-                f"harness run {shlex.quote(str(row['suite']))}"
-                + " --set ..."
-                * bool(row["variant"])
+                f"is damaged: {first_problem(error)}; "
+                + (f"{anew}, or " if _named((row["suite"], row["variant"])) else "")
+                + REPAIR
             )
     return cells, problems
 
 
-def _sound_cells(connection: Connection, *conditions: ColumnElement[bool]) -> list[Cell]:
-    """Return matching cells.
+def _benchmarks(
+    connection: Connection, *conditions: ColumnElement[bool]
+) -> tuple[dict[int, BenchmarkRecord], dict[int, str]]:
+    """Return matching measurements by number, oldest first, and what is wrong with the others."""
+    statement = select(Benchmark.__table__).where(*conditions).order_by(Benchmark.number)
+    owners = [dict(row) for row in connection.execute(statement).mappings()]
+    samples: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    if owners:
+        of = BenchmarkSampleRow.benchmark_id
+        ids = select(Benchmark.benchmark_id).where(*conditions)
+        rows = select(BenchmarkSampleRow.__table__).where(of.in_(ids))
+        for row in connection.execute(rows.order_by(of, BenchmarkSampleRow.position)).mappings():
+            samples[row["benchmark_id"]].append(dict(row))
+    records, problems = {}, {}
+    for own in owners:
+        try:
+            records[own["number"]] = benchmark_of(own, samples[own["benchmark_id"]])
+        except StoreError as error:
+            problems[own["number"]] = f"{error}; {REPAIR}"
+    return records, problems
 
-    Raises:
-        StoreError: some cannot be read.
-    """
-    cells, problems = _cells(connection, *conditions)
-    if problems:
-        raise StoreError("\n".join(problems[:TOLD]))
-    return cells
+
+def _named(block: Sequence[object]) -> bool:
+    """Tell whether a suite and a variant can be those of cells."""
+    suite, variant = block[:2]
+    return _is_name(suite, SUITE_NAME) and (variant == "" or _is_name(variant, SUITE_NAME))
 
 
-def _sound_block(block: Sequence[object]) -> bool:
-    """Tell whether the suite, the variant and the dataset of cells can be those of a suite."""
-    if not all(isinstance(name, str) for name in block):
-        return False
-    return all(re.fullmatch(SUITE_NAME, str(name)) for name in block[:2] if name)
+def _is_name(stored: object, pattern: str) -> bool:
+    return isinstance(stored, str) and re.fullmatch(pattern, stored) is not None
 
 
 def _at(cell: Cell) -> list[ColumnElement[bool]]:

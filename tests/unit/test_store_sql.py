@@ -285,7 +285,9 @@ def test_check_finds_rows_without_a_run(
     store.add(make_record("r1"))
     assert list(store.check()) == []
     execute(database, "INSERT INTO notes VALUES ('nowhere', 0, 'text')")
-    assert list(store.check()) == ["notes: a row belongs to no run"]
+    assert list(store.check()) == [
+        "notes: a row belongs to no run; remove it with: harness db check --repair"
+    ]
 
 
 def test_check_names_the_record_that_was_edited(

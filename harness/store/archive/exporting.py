@@ -30,7 +30,7 @@ from harness.store.archive.suite_file import (
 )
 from harness.store.base import ResultStore, supersedes
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.files import RANKS, write_whole
+from harness.store.files import RANKS, check_run_folder, write_whole
 from harness.store.records import Cell, RunRecord
 
 __all__ = ["export"]
@@ -74,6 +74,8 @@ def export(
     cells = store.cells()
     if suites is None:
         suites = {cell.suite for cell in cells if cell.run_id in records}
+    if problems := store.damaged(suites):
+        raise StoreError("\n".join(problems))
     suites_of: dict[str, list[str]] = {run_id: [] for run_id in records}
     for cell in cells:
         if cell.run_id in records and cell.suite in suites:
@@ -100,6 +102,7 @@ def _audited(store: ResultStore, wanted: Sequence[str], runs: Path) -> dict[str,
         raise StoreError(f"no record of {', '.join(missing)}; list them with: harness runs list")
     problems = []
     for run_id, record in records.items():
+        check_run_folder(runs / run_id)
         problems += audit.problems(record, run_files(runs / run_id))
     if problems:
         raise StoreError("\n".join(problems))

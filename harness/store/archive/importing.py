@@ -79,11 +79,12 @@ def merge(store: ResultStore, other: ResultStore) -> Imported:
         other: the other store; its ranks are neither taken nor looked at.
 
     Raises:
-        StoreError: a record cannot be read or cannot be true (``audit``); each is named, nothing
-            is added.
+        StoreError: a record or a cell cannot be read or cannot be true (``audit``); each is named,
+            nothing is added.
     """
     records = other.find(ids=set(other.ids()) - store.finished_ids())
-    if problems := [problem for record in records for problem in audit.problems(record)]:
+    problems = [problem for record in records for problem in audit.problems(record)]
+    if problems := [*other.damaged(), *problems]:
         raise StoreError("\n".join(problems))
     benchmarks = other.benchmarks()
     imported = _add(store, records, benchmarks, other.cells())
