@@ -1,4 +1,4 @@
-"""What the READMEs say is beyond noise is so by the records; docs show what the records say."""
+"""What README and results say is beyond noise is so by the records; docs show what they hold."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def test_the_comparison_that_docs_show_is_that_of_the_records(
     assert without_resampling(shown) == without_resampling(said)
 
 
-def test_the_table_that_the_readme_shows_is_that_of_the_records(
+def test_the_table_of_the_first_run_is_that_of_the_records(
     store: MemoryStore, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     table = named_table(Results(store, tests=PairedTests(runs)), "quickstart")
-    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "first_run.md").read_text(encoding="utf-8")
     shown = page.partition("```text\n")[2].partition("\n```")[0]
     assert shown.splitlines() == render(table).rstrip().splitlines()
 

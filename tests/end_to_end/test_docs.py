@@ -1,4 +1,4 @@
-"""What the documentation says is so: commands and snippets run, links lead somewhere.
+"""Commands and snippets of the documentation run, its links lead somewhere.
 
 Every command of a page is run in the order of the page, in a folder with results and a cache of its
 own. A file that the page shows (its name, in code, above the block) is written first.
@@ -199,12 +199,6 @@ def prepare_database(make_record: Callable[..., RunRecord]) -> None:
                 store.plan("quickstart", "", [*store.cells("quickstart"), cell])
 
 
-def prepare_records(make_record: Callable[..., RunRecord]) -> None:
-    """Records of quoted figures, whether or not the checkout has some yet."""
-    prepare_database(make_record)
-    run("harness db export --out results/records")
-
-
 def prepare_main_table(_: Callable[..., RunRecord]) -> None:
     """The committed records that docs/statistics.md speaks of."""
     files = [read_suite_file(path) for path in Path("results/records").glob("*.jsonl.gz")]
@@ -226,7 +220,6 @@ def prepare_features(_: Callable[..., RunRecord]) -> None:
 
 
 PREPARE = {
-    "README.md": prepare_records,
     "docs/database.md": prepare_database,
     "docs/features.md": prepare_features,
     "docs/statistics.md": prepare_main_table,
