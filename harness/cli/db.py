@@ -132,7 +132,7 @@ def check(
     from harness.store.archive import audit
     from harness.store.archive.rank_files import run_files
     from harness.store.files import RANKS, run_ids, unreadable_records
-    from harness.store.sql import REPAIR
+    from harness.store.reading import REPAIR
 
     runs = home(results) / "runs"
     unreadable = unreadable_records(runs, run_ids(runs))

@@ -10,12 +10,18 @@ from harness.errors import MachineError, StoreError
 __all__ = [
     "ELSEWHERE",
     "WAIT",
+    "EmptyDatabase",
     "disk_error",
     "explain",
     "is_damaged",
     "make_folder",
     "not_a_database",
 ]
+
+
+class EmptyDatabase(StoreError):  # noqa: N818 - nothing is wrong with it
+    """There is a database, and nothing was stored in it yet."""
+
 
 WAIT = 30
 """Seconds to wait for another process to finish writing."""
