@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.environment import results_folder
+from harness.store.failures import EmptyDatabase
 
 if TYPE_CHECKING:
     from harness.store.base import ResultStore
@@ -39,12 +40,15 @@ def open_home(home: Path, *, create: bool = True, write: bool = True) -> SqlStor
 
 def read_home(home: Path) -> ResultStore:
     """Open the result database of a results folder to read it; an empty store where none is yet."""
+    from harness.store.memory import MemoryStore
+
     address = store_address(home)
     if isinstance(address, Path) and not address.exists():
-        from harness.store.memory import MemoryStore
-
         return MemoryStore()
-    return open_store(address, create=False, write=False)
+    try:
+        return open_store(address, create=False, write=False)
+    except EmptyDatabase:
+        return MemoryStore()
 
 
 def open_store(

@@ -60,6 +60,7 @@ class PostgresDatabase(Database):
         """Refuse a database whose encoding cannot hold every text."""
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
+            connection.close()
             raise StoreError(
                 f"{self.name}: its encoding is {encoding}, results need UTF8; make another "
                 "database with: createdb -E UTF8 -T template0 NAME"
@@ -105,7 +106,7 @@ def connect_arguments(url: URL) -> dict[str, Any]:
     Args:
         url: address, whose own parameters come first.
     """
-    options = f"-c lock_timeout={WAIT * 1000}"
+    options = f"-c lock_timeout={int(WAIT * 1000)}"
     if given := url.query.get("options"):
         options += f" {given if isinstance(given, str) else ' '.join(given)}"
     defaults: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -10,13 +11,14 @@ from typing import cast
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from harness.errors import StoreError
 from harness.store import migrations
 from harness.store.base import STAGE, TOLD, DamagedRecords, check_plan, supersedes, takes_place
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.database import Database
+from harness.store.failures import TransientError, is_transient
 from harness.store.postgresql import PostgresDatabase
 from harness.store.reading import (
     PARTS,
@@ -36,6 +38,8 @@ __all__ = ["SqlStore", "database_of", "open_database", "upgrade_database"]
 
 CHUNK = 500
 """Ids per statement: databases limit the number of parameters."""
+DELAYS = (1, 2, 4, 8, 16, 32)
+"""Seconds between attempts to connect to a server again."""
 EXAMPLE = "write postgresql+psycopg://USER@HOST/DATABASE, or leave it unset for a SQLite file"
 REFUSED = dict.fromkeys(
     ("mysql", "mariadb"),
@@ -74,7 +78,7 @@ class SqlStore:
         if self._open is not None:
             yield self._open
             return
-        with self.database.explained(), self._reading.begin() as connection:
+        with self._begin(self._reading) as connection:
             yield connection
 
     @contextmanager
@@ -82,15 +86,26 @@ class SqlStore:
         if self._open is not None:
             yield self._open
             return
-        with self.database.explained(), self._writing.begin() as connection:
+        with self._begin(self._writing) as connection:
             self._open = connection
             try:
                 yield connection
             finally:
                 self._open = None
 
+    @contextmanager
+    def _begin(self, engine: Engine) -> Iterator[Connection]:
+        with self.database.explained(), _connected(engine) as connection, connection.begin():
+            yield connection
+
     def add(self, record: RunRecord) -> None:
         """Keep a record."""
+        try:
+            self._add(record)
+        except TransientError:  # whether or not it was stored, adding it again is right
+            self._add(record)
+
+    def _add(self, record: RunRecord) -> None:
         record = record.model_copy(update={"cells": ()})
         with self._write() as connection:
             same = Run.run_id == record.run_id
@@ -293,6 +308,18 @@ def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     remaining = iter(ids)
     while chunk := list(islice(remaining, CHUNK)):
         yield chunk
+
+
+def _connected(engine: Engine) -> Connection:
+    """Return a new connection; a server that is restarted is waited for."""
+    for delay in DELAYS:
+        try:
+            return engine.connect()
+        except DBAPIError as error:
+            if not is_transient(error.orig):
+                raise
+        time.sleep(delay)
+    return engine.connect()
 
 
 # --- opening ------------------------------------------------------------------------------

@@ -18,11 +18,15 @@ from harness.store.records import Cell, MetricKey, MetricValue, Numbers, RunReco
 MakeRecord = Callable[..., RunRecord]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ResultStore]:
-    made: ResultStore = (
-        MemoryStore() if request.param == "memory" else open_store(tmp_path / "harness.db")
-    )
+    made: ResultStore
+    if request.param == "memory":
+        made = MemoryStore()
+    elif request.param == "sqlite":
+        made = open_store(tmp_path / "harness.db")
+    else:
+        made = open_store(request.getfixturevalue("server_store"))
     yield made
     made.close()
 
