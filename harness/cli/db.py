@@ -40,19 +40,20 @@ def opened(
 
 @app.command()
 def upgrade(
-    file: Annotated[
-        Path | None, typer.Argument(help="A database; the one of the results folder if not given.")
+    database: Annotated[
+        str | None,
+        typer.Argument(help="A file or an address; the store of the results folder if not given."),
     ] = None,
     results: Home = None,
 ) -> None:
     """Bring a database that an older harness wrote to the current schema; all of it or nothing."""
     from harness.store import store_address
-    from harness.store.sql import upgrade_database
+    from harness.store.sql import database_of, upgrade_database
 
-    place = file or store_address(home(results))
-    before, after = upgrade_database(place)
+    address = database or store_address(home(results))
+    before, after = upgrade_database(address)
     change = f"{before} -> {after}" if before != after else f"{after}, nothing to do"
-    typer.echo(f"{place}: schema version {change}", err=True)
+    typer.echo(f"{database_of(address).name}: schema version {change}", err=True)
 
 
 @app.command("import")
@@ -93,7 +94,7 @@ def import_(
 
 @app.command()
 def merge(
-    other: Annotated[Path, typer.Argument(help="Another result database.")],
+    other: Annotated[str, typer.Argument(help="Another result database: a file or an address.")],
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -110,7 +111,7 @@ def merge(
     ):
         taken = merge_stores(store, source)
         prepare(store, home(results))
-        _tell(store, taken, str(other), as_json)
+        _tell(store, taken, source.database.name, as_json)
 
 
 @app.command()

@@ -354,7 +354,7 @@ class _Work:
         from harness.plan.study import trial_label
         from harness.studies.results import search_results, study_cells
         from harness.studies.rounds import run_rounds
-        from harness.studies.study import DATABASE, SearchStudy, explained, open_storage
+        from harness.studies.study import SearchStudy, explained, open_storage
 
         def make_jobs(trial: Trial, study: SearchStudy) -> Mapping[int, Job]:
             label = trial_label(study.search.label, trial.number)
@@ -371,7 +371,7 @@ class _Work:
             self.store.plan(*table, with_external(cells, held))
 
         storage = open_storage(self.place)
-        with explained(self.place / DATABASE):
+        with explained(self.place):
             studies = [
                 SearchStudy(
                     search,

@@ -170,8 +170,8 @@ ADVICE: Mapping[str, str] = {
     "3D000": "make it with: createdb -E UTF8 -T template0 NAME",
     "3F000": "make it with: CREATE SCHEMA NAME",
     "25006": "write to the primary server: set HARNESS_STORE to it",
-    "42501": "the owner allows it with: GRANT ALL ON SCHEMA public TO USER; "
-    "GRANT ALL ON ALL TABLES IN SCHEMA public TO USER",
+    "42501": "the owner allows it with: GRANT CREATE ON DATABASE NAME TO USER; "
+    "GRANT ALL ON SCHEMA public TO USER; GRANT ALL ON ALL TABLES IN SCHEMA public TO USER",
     "53300": "close other programs that use the server, or raise its max_connections",
     "55P03": f"another process has been writing for {WAIT} s; try again",
     "57014": "the server cancelled it, see its statement_timeout; try again",

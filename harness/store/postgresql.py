@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.engine import URL
+from sqlalchemy.schema import CreateSchema
 
 from harness.errors import StoreError
 from harness.store.database import Database
@@ -56,6 +57,17 @@ class PostgresDatabase(Database):
             migrating=migrating, pool_pre_ping=True, connect_args=arguments, **options
         )
 
+    def has_schema(self, name: str, *, create: bool) -> bool:
+        """Tell whether a schema is there; it is made first where ``create`` is set."""
+        engine = self.engine()
+        try:
+            with engine.begin() as connection:
+                if create:
+                    connection.execute(CreateSchema(name, if_not_exists=True))
+                return inspect(connection).has_schema(name)
+        finally:
+            engine.dispose()
+
     def on_connect(self, connection: Any, *, migrating: bool) -> None:
         """Refuse a database whose encoding cannot hold every text."""
         encoding = connection.info.parameter_status("server_encoding")
@@ -100,15 +112,18 @@ def shown(url: URL) -> str:
     return url.set(query={}).render_as_string(hide_password=True)
 
 
-def connect_arguments(url: URL) -> dict[str, Any]:
+def connect_arguments(url: URL, schema: str = "") -> dict[str, Any]:
     """Return the arguments of the driver that limit how long it waits.
 
     Args:
         url: address, whose own parameters come first.
+        schema: schema of the tables; that of the server or the address when empty.
     """
     options = f"-c lock_timeout={int(WAIT * 1000)}"
     if given := url.query.get("options"):
         options += f" {given if isinstance(given, str) else ' '.join(given)}"
+    if schema:
+        options += f" -c search_path={schema}"
     defaults: dict[str, Any] = {
         "connect_timeout": 10,
         "keepalives_idle": 30,
