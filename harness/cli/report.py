@@ -18,6 +18,7 @@ from harness.cli.options import Home, chosen_seeds
 from harness.cli.paths import home
 from harness.cli.reranked import RERANKED, Reranked
 from harness.errors import ConfigError, HarnessError, StoreError, suggest
+from harness.store import read_home
 
 if TYPE_CHECKING:
     from harness.analysis.query import Selection
@@ -107,7 +108,7 @@ def report(
     request = _Request(_names(table or []), _names(figure or []), _format(format_, out), again)
     again.check(request.tables, html=html)
     folder = home(results)
-    store = _open(folder)
+    store = read_home(folder)
     try:
         if html:
             request.write_page(store, folder, selection, out or folder / PAGE)
@@ -142,11 +143,11 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
     from harness.report.everything import artefacts
     from harness.store.files import write_below
 
-    store = _open(results)
+    store = read_home(results)
     failed: list[HarnessError] = []
     try:
         tell_damaged(store)
-        with comparing(store, results) as tests:
+        with comparing(results) as tests:
             for artefact in artefacts(Results(store, selection, tests)):
                 errors: list[HarnessError] = [artefact.error] if artefact.error else []
                 for name, contents in artefact.files.items():
@@ -195,7 +196,7 @@ class _Request:
         render.check_format(self.format, drawn=bool(self.figures))
         if self.drawn and (len(self.figures) > 1 or self.tables):
             raise ConfigError("a picture holds one figure; name it with --figure")
-        with comparing(store, folder) as tests:
+        with comparing(folder) as tests:
             stored = Results(store, selection, tests)
             figures = [query.named_figure(stored, name) for name in self.figures]
             if self.tables or self.figures:
@@ -235,7 +236,6 @@ class _Request:
                 status.update(Text(doing))  # names may hold what rich takes for markup
 
             tests = PairedTests(
-                store,
                 folder / "runs",
                 lambda table, done, total: say(f"comparing {table}, {done} of {total}"),
             )
@@ -298,7 +298,7 @@ def show_suite(store: ResultStore, folder: Path, suite: str) -> None:
     from harness.report.query import suite_table
     from harness.report.render import render
 
-    with comparing(store, folder) as tests:
+    with comparing(folder) as tests:
         typer.echo(render(suite_table(store, suite, tests=tests), "text"), nl=False)
 
 
@@ -323,15 +323,6 @@ def _format(given: str, out: Path | None) -> str:
         return given or "text"
     endings = {SUFFIXES.get(name, name): name for name in (*FORMATS, *PICTURES)}
     return endings.get(out.suffix.removeprefix("."), "text")
-
-
-def _open(folder: Path) -> ResultStore:
-    """Open the database; an empty store stands for one that does not exist yet."""
-    from harness.store import DATABASE, open_store
-    from harness.store.memory import MemoryStore
-
-    database = folder / DATABASE
-    return open_store(database, create=False, write=False) if database.exists() else MemoryStore()
 
 
 def _names(given: list[str]) -> list[str]:

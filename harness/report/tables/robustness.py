@@ -23,7 +23,7 @@ from harness.report.figure import Figure
 from harness.report.leak_notes import titled_leak_notes
 from harness.report.table import Column, Table, TableCell, TableRow
 from harness.report.tables.sweep import value_text
-from harness.store.outcomes import Outcome
+from harness.store.records import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -62,11 +62,11 @@ class Curve:
     """
 
     label: str
-    runs: Mapping[float, Mapping[int, Outcome]]
+    runs: Mapping[float, Mapping[int, RunRecord]]
     planned: int
     fixed: bool
 
-    def at(self, amount: float) -> Mapping[int, Outcome]:
+    def at(self, amount: float) -> Mapping[int, RunRecord]:
         """Return the runs of one amount, by seed."""
         return self.runs.get(0.0 if self.fixed else amount, {})
 
@@ -150,7 +150,10 @@ class Robustness(Figure):
         """Return the metric of one point by seed, in the printed unit."""
         key = parse_metric(self.definition.metric)
         factor = METRICS[key.metric].factor
-        by_seed = {seed: run.metrics.get(key) for seed, run in curve.at(amount).items()}
+        by_seed = {
+            seed: run.metric(key.metric, key.split, bucket=key.bucket)
+            for seed, run in curve.at(amount).items()
+        }
         return {seed: value * factor for seed, value in by_seed.items() if value is not None}
 
     def draw(self) -> Picture:
@@ -252,7 +255,7 @@ def _rows(results: Sequence[RowResult]) -> dict[str, list[RowResult]]:
 
 def _curve(label: str, results: Sequence[RowResult], condition: Condition) -> Curve:
     records = [record for result in results for record in result.records]
-    runs: dict[float, dict[int, Outcome]] = {}
+    runs: dict[float, dict[int, RunRecord]] = {}
     for record in records:
         amount = _amount(record.spec, condition)
         if amount is not None and record.status == "ok":
