@@ -107,7 +107,7 @@ def complexity(
 
 def _print_estimate(estimate: StagesEstimate) -> None:
     typer.echo(
-        f"{estimate.suite}: {estimate.cases} cases, about {estimate.seconds / 60:.0f} min "
+        f"{estimate.suite}: {estimate.cases} cases, {estimate.time}, "
         f"on {estimate.device} with {estimate.threads} threads, {estimate.bytes / 2**30:.1f} GiB",
         err=True,
     )

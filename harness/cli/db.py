@@ -12,24 +12,25 @@ from harness.cli.options import AsJson, Home
 from harness.errors import StoreError
 
 if TYPE_CHECKING:
-    from harness.store.ingest import Taken
+    from harness.store.archive import Imported
 
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
 def upgrade(
-    file: Annotated[
-        Path | None, typer.Argument(help="A database; the one of the results folder if not given.")
+    database: Annotated[
+        str | None,
+        typer.Argument(help="A file or an address; the store of the results folder if not given."),
     ] = None,
     results: Home = None,
 ) -> None:
     """Bring a database that an older harness wrote to the current schema; all of it or nothing."""
     from harness.run.database import upgrade_results
 
-    address, before, after = upgrade_results(file, results)
+    name, before, after = upgrade_results(database, results)
     change = f"{before} -> {after}" if before != after else f"{after}, nothing to do"
-    typer.echo(f"{address}: schema version {change}", err=True)
+    typer.echo(f"{name}: schema version {change}", err=True)
 
 
 @app.command("import")
@@ -58,7 +59,7 @@ def import_(
 
 @app.command()
 def merge(
-    other: Annotated[Path, typer.Argument(help="Another result database.")],
+    other: Annotated[str, typer.Argument(help="Another result database: a file or an address.")],
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -74,7 +75,7 @@ def merge(
     _print_added(taken, as_json)
 
 
-def _print_added(taken: Taken, as_json: bool) -> None:
+def _print_added(taken: Imported, as_json: bool) -> None:
     if as_json:
         print_json({"added": list(taken.added), "kept": taken.kept})
 

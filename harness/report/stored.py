@@ -290,7 +290,7 @@ def open_reports(
         on_event: receives progress and problems of the paired tests.
     """
     folder = results_folder(home)
-    with contextlib.closing(read_home(folder)) as store, _tests(store, folder, on_event) as tests:
+    with contextlib.closing(read_home(folder)) as store, _tests(folder, on_event) as tests:
         yield Reports(folder, Results(store, selection or Selection(), tests), on_event)
 
 
@@ -300,7 +300,7 @@ def prepare_tables(
     suites: Iterable[tuple[str, str]] = (),
     on_event: OnEvent = ignore,
 ) -> None:
-    """Test the hypotheses of tables, so that reports only read the results.
+    """Make the comparisons that tables need and that are not cached yet, so that reports are fast.
 
     Args:
         store: database of the results folder.
@@ -308,18 +308,18 @@ def prepare_tables(
         suites: names and variants of suites; all when empty.
         on_event: receives progress, and ranks that could not be used.
     """
-    with _tests(store, home, on_event) as tests:
+    with _tests(home, on_event) as tests:
         query.prepare_tables(store, tests, suites)
 
 
 @contextlib.contextmanager
-def _tests(store: ResultStore, home: Path, on_event: OnEvent) -> Iterator[PairedTests]:
+def _tests(home: Path, on_event: OnEvent) -> Iterator[PairedTests]:
     """Yield the paired tests of a results folder; report problems at the end."""
 
     def on_progress(table: str, done: int, total: int) -> None:
         on_event(Step(f"comparing rows of {table}", done, total))
 
-    tests = PairedTests(store, home / "runs", on_progress)
+    tests = PairedTests(home / "runs", on_progress)
     yield tests
     for problem in tests.problems:
         on_event(Message(f"not compared: {problem}"))

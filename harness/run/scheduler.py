@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from harness.audit import read_audited
 from harness.errors import StoreError
 from harness.events import Message, OnEvent, ShouldStop
 from harness.run.events import RunEnded, RunProgress
@@ -15,6 +14,7 @@ from harness.run.executors import Execution, make_executor
 from harness.run.jobs import Executor, Job, OnProgress, Outcome
 from harness.run.memory import divide
 from harness.run.worker import is_executed
+from harness.store.archive.audit import read_audited
 from harness.store.base import ResultStore
 from harness.store.files import RECORD
 

@@ -41,7 +41,7 @@ from harness.studies.results import (
     studies,
     study_cells,
 )
-from harness.studies.study import DATABASE, SearchStudy, Trial, explained, open_storage
+from harness.studies.study import SearchStudy, Trial, explained, open_storage
 from harness.unchanged import check_before
 
 __all__ = [
@@ -346,7 +346,7 @@ class _Work:
         storage = open_storage(self.home)
         with contextlib.suppress(ConfigError):  # a new study
             search_results(self.home, plan.suite, plan.variant)
-        with explained(self.home / DATABASE):
+        with explained(self.home):
             searching = [
                 SearchStudy(
                     search,

@@ -23,12 +23,12 @@ from harness.analysis import significance
 from harness.analysis.claims import load_claims
 from harness.catalog import load_models
 from harness.cli.main import app
-from harness.exchange.suite_file import read_suite_file
 from harness.model import MODELS
 from harness.plan.expand import expand
 from harness.plan.suite import read_suite
 from harness.report.files import load_definition
 from harness.store import DATABASE, open_store, results_home
+from harness.store.archive.suite_file import read_suite_file
 from harness.store.files import write_whole
 from harness.store.records import Cell, RunRecord
 from tests.benchmarks.__main__ import app as benchmarks
@@ -205,12 +205,12 @@ def prepare_main_table(_: Callable[..., RunRecord]) -> None:
     cells = [cell for file in files for cell in file.cells if cell.suite == "main_table"]
     with contextlib.closing(open_store(results_home() / DATABASE)) as store:
         store.add_cells(cells)
-        for file, run_id in itertools.product(files, {cell.run_id for cell in cells}):
-            if run_id in file.runs:
-                store.add(file.runs[run_id].record)
-                ranks = file.ranks(run_id).content()
-                assert ranks is not None
-                write_whole(results_home() / "runs" / run_id / "ranks.npz", ranks)
+        run_ids = {cell.run_id for cell in cells}
+        for run in itertools.chain(*(file.content(Path()).runs for file in files)):
+            if run.record.run_id in run_ids:
+                store.add(run.record)
+                ranks = run.files["ranks.npz"].content()
+                write_whole(results_home() / "runs" / run.record.run_id / "ranks.npz", ranks)
 
 
 def prepare_features(_: Callable[..., RunRecord]) -> None:

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from harness.cli.main import app
 from harness.errors import ConfigError, StoreError
-from harness.exchange import import_records
 from harness.run.external import cell_of
 from harness.store import open_store
+from harness.store.archive import import_records
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.files import run_folder, write_below
 from harness.store.memory import MemoryStore
