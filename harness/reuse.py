@@ -52,7 +52,7 @@ def take_over(run_id: str, spec: RunSpec, place: Workplace) -> RunRecord | None:
         update={
             "run_id": run_id,
             "status": "validated",
-            "spec": spec.model_dump(mode="json"),
+            "spec": spec,
             "metrics": tuple(m for m in record.metrics if m.split == "valid"),
             "timings": (),  # of the other run: nothing was trained here
             "provenance": {**trained, "training_of": twin_id},

@@ -84,6 +84,6 @@ def _of_graph(record: RunRecord, dataset: Dataset) -> str:
 def _of_code(record: RunRecord) -> list[str]:
     recorded = record.provenance.get("code")
     # Earlier versions did not record it, and no id of the package's own models depends on it.
-    if recorded is None or recorded == code_of(record.settings()):
+    if recorded is None or recorded == code_of(record.spec):
         return []
     return ["the model's source (--models) is not that of the run"]

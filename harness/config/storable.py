@@ -27,6 +27,7 @@ __all__ = [
     "Name",
     "Plain",
     "Text",
+    "as_plain",
     "plain_problems",
     "text_problem",
 ]
@@ -91,7 +92,12 @@ _SUSPICIOUS = re.compile("\\\\u0000|NaN|Infinity|[\ud800-\udfff]|[0-9]{19}")
 """Matches the JSON text of every mapping that ``plain_problems`` refuses, and of a few others."""
 
 
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
+def as_plain(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a mapping as JSON has it.
+
+    Raises:
+        PydanticCustomError: a store cannot hold a value; "path" and "problem" are its context.
+    """
     text = json.dumps(value, ensure_ascii=False)
     if _SUSPICIOUS.search(text):  # walking through every mapping would take ten times as long
         for path, problem in plain_problems(value):
@@ -112,5 +118,5 @@ Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 """A count or a position."""
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """A seed or a number of bytes."""
-Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
+Plain = Annotated[dict[str, Any], AfterValidator(as_plain)]
 """A mapping that JSON can hold, as JSON gives it back: tuples become lists."""
