@@ -108,7 +108,10 @@ def merge(
         contextlib.closing(open_store(other, create=False, write=False)) as source,
         opened(results, create=True) as store,
     ):
-        taken = exchange.merge(store, source)
+        try:
+            taken = exchange.merge(store, source)
+        except StoreError as error:
+            raise StoreError(f"{other}: {error}") from error
         prepare(store, home(results))
         _tell(store, taken, str(other), as_json)
 

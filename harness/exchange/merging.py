@@ -24,7 +24,7 @@ def merge(store: ResultStore, other: ResultStore) -> Taken:
     records = other.find(ids=set(other.ids()) - store.finished_ids())
     problems = [problem for record in records for problem in audit.problems(record)]
     if problems := [*other.damaged(), *problems]:
-        raise StoreError("\n".join(problems))
+        raise StoreError("nothing was merged:\n" + "\n".join(problems))
     benchmarks = other.benchmarks()
     with store.transaction():
         taken = take(store, records, benchmarks)
