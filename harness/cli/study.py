@@ -371,8 +371,6 @@ class _Work:
             self.store.plan(*table, with_external(cells, held))
 
         storage = open_storage(self.place)
-        with contextlib.suppress(ConfigError):  # a new study
-            search_results(self.place, plan.suite, plan.variant)
         with explained(self.place / DATABASE):
             studies = [
                 SearchStudy(
@@ -387,6 +385,8 @@ class _Work:
                 )
                 for search in searches
             ]
+            if studies:  # refuse one that was edited
+                search_results(self.place, plan.suite, plan.variant)
             if retry_failed:
                 for study in studies:
                     study.retry_failed()
