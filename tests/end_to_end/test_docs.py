@@ -202,7 +202,7 @@ def prepare_database(make_record: Callable[..., RunRecord]) -> None:
 def prepare_few_records(_: Callable[..., RunRecord]) -> None:
     """Keep the records of two suites: importing and drawing all of them takes a minute."""
     for path in Path("results/records").iterdir():
-        if path.name.partition(".")[0] not in ("missing_modality", "quickstart"):
+        if path.name.partition(".")[0] not in ("main_table", "quickstart"):
             path.unlink()
 
 
