@@ -98,11 +98,11 @@ def _table(model: type[BaseModel]) -> Iterator[str]:
     yield from _plain((model.__doc__ or "").split("\n\n")[0]).splitlines()
     yield ""
     for name, field in model.model_fields.items():
-        yield f"`{field.alias or name}`"
-        yield f": {_plain(field.description or '')}"
-        yield ""
-        yield f"  {_type(field.annotation)}{_default(field)}"
-        yield ""
+        description = _plain(field.description or "")
+        value = f"{_type(field.annotation)}{_default(field)}"
+        yield from (f"`{field.alias or name}`", f": {description or value}", "")
+        if description:
+            yield from (f"  {value}", "")
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

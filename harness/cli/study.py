@@ -371,6 +371,8 @@ class _Work:
             self.store.plan(*table, with_external(cells, held))
 
         storage = open_storage(self.place)
+        with contextlib.suppress(ConfigError):  # a new study
+            search_results(self.place, plan.suite, plan.variant)
         with explained(self.place):
             studies = [
                 SearchStudy(

@@ -8,7 +8,6 @@ the number of workers nor on where it was interrupted.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 from optuna.exceptions import OptunaError
 from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness.errors import ConfigError, InconsistentError, StoreError
+from harness.errors import ConfigError, InconsistentError, StoreError, raised_at
 from harness.plan.expand import PlannedRun
 from harness.plan.search import Search
 from harness.plan.spec import changed_values
@@ -66,6 +66,9 @@ NO_STUDIES = (
 REBUILD = "harness study run SUITE, which trains nothing that is stored"
 """What makes the database of studies again."""
 
+_LIBRARIES = tuple(Path(str(module.__file__)).parent for module in (optuna, sqlalchemy))
+"""Where an error comes from that a value in the database leads to."""
+
 DATA = "the data, the features or how numbers are made"
 """What else an id of a run stands for than settings."""
 
@@ -86,15 +89,13 @@ def explained(home: Path) -> Iterator[None]:
     """Turn errors of a results folder's database of studies into errors that say what to do."""
     try:
         yield
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:  # of the schema, of a value
-        raise damaged(home, error) from error
-    except LookupError as error:
-        if type(error) is not LookupError:  # a KeyError would be ours; SQLAlchemy raises the base
-            raise
-        raise damaged(home, error) from error
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         raise explain(storage_name(home), cause, rebuild=REBUILD) from error
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if not any(raised_at(error, folder) for folder in _LIBRARIES):  # it is ours
+            raise
+        raise damaged(home, error) from error
     except (OptunaError, RuntimeError) as error:
         cause = getattr(error.__cause__, "orig", None)
         if cause is not None:
