@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from statistics import mean
+from typing import NamedTuple
 
 from harness.errors import ConfigError
 from harness.store.records import RunRecord
@@ -18,6 +19,7 @@ from harness.store.records import RunRecord
 __all__ = [
     "COSTS",
     "TIMINGS",
+    "Validation",
     "best_validation",
     "cost",
     "is_timed",
@@ -25,6 +27,7 @@ __all__ = [
     "load_note",
     "notes",
     "total_note",
+    "validations",
 ]
 
 TIMINGS = ("evaluate.valid", "evaluate.test")
@@ -111,6 +114,30 @@ def _to_target(record: RunRecord, target: float | None) -> float | None:
         if 100 * row.get("valid_mrr", -1.0) >= target:
             return seconds
     return None
+
+
+class Validation(NamedTuple):
+    """A validation of a run.
+
+    Attributes:
+        seconds: wall time since the start of training, validations included; None when unknown.
+        mrr: validation MRR, in (0, 1].
+    """
+
+    seconds: float | None
+    mrr: float
+
+
+def validations(record: RunRecord) -> dict[int, Validation]:
+    """Return the validations of a run that has a history, by epoch."""
+    timed, seconds = is_timed(record), 0.0
+    by_epoch: dict[int, Validation] = {}
+    for number, row in enumerate(record.history, 1):
+        seconds += _with_validation(record, row) if timed else 0.0
+        if "valid_mrr" in row:
+            epoch = round(row.get("epoch", number))
+            by_epoch[epoch] = Validation(seconds if timed else None, row["valid_mrr"])
+    return by_epoch
 
 
 def _with_validation(record: RunRecord, row: Mapping[str, float]) -> float:

@@ -50,7 +50,7 @@ def run_complexity(
     unit = resolve_device(device)
     estimate = bench.Estimate(suite, measure_rates(unit))
     typer.echo(
-        f"{suite.name}: {len(estimate.case_seconds)} cases, about {estimate.seconds / 60:.0f} min "
+        f"{suite.name}: {len(estimate.case_seconds)} cases, {estimate.text(suite)}, "
         f"on {unit} with {torch.get_num_threads()} threads, {estimate.bytes / 2**30:.1f} GiB",
         err=True,
     )
