@@ -102,3 +102,4 @@ class CriticalDifferenceDefinition(RowsDefinition):
 def _check_direction(metric: str) -> None:
     if METRICS[parse_metric(metric).metric].higher_is_better is None:
         raise ValueError(f"metric '{metric}' is neither good nor bad; take another, such as mrr")
+

@@ -31,9 +31,7 @@ def critical_difference(figure: CriticalDifference) -> Picture:
     panel.axis("off")
     margin = max(map(text_inches, labels)) + 0.12
     scale = (width - 2 * margin) / (len(labels) - 1)
-    panel.set(
-        xlim=(1 - margin / scale, len(labels) + margin / scale), ylim=(-height + above, above)
-    )
+    panel.set(xlim=(1 - margin / scale, len(labels) + margin / scale), ylim=(-height + above, above))
     _axis(panel, len(labels))
     if comparison.difference is not None:
         _critical_bar(panel, comparison.difference)

@@ -112,9 +112,7 @@ def _names(panel: Axes, points: Sequence[ParetoPoint]) -> None:
     """Write the names that fit."""
     marks = [panel.transData.transform((p.cost, p.quality)) for p in points]
     pixels = panel.figure.dpi / 72
-    taken = [
-        Bbox.from_extents(x - m, y - m, x + m, y + m) for x, y in marks for m in [2.2 * pixels]
-    ]
+    taken = [Bbox.from_extents(x - m, y - m, x + m, y + m) for x, y in marks for m in [2.2 * pixels]]
     inside = panel.get_window_extent()
     for point in sorted(points, key=lambda p: (not p.on_front, -p.quality)):
         for name in _candidates(panel, point):

@@ -94,7 +94,9 @@ class Learning(Figure):
         for label in self.definition.rows:
             if every and label.lower() not in every:
                 near = suggest(label, self.results.labels)
-                raise ConfigError(f"figure '{self.definition.name}': rows: no row '{label}'{near}")
+                raise ConfigError(
+                    f"figure '{self.definition.name}': rows: no row '{label}'{near}"
+                )
         return [by_label[x.lower()] for x in self.definition.rows if x.lower() in by_label]
 
     def _title(self, result: RowResult) -> str:
