@@ -130,7 +130,10 @@ def merge_results(
         contextlib.closing(open_store(other, create=False, write=False)) as source,
         opened(folder, create=True) as store,
     ):
-        taken = merge(store, source)
+        try:
+            taken = merge(store, source)
+        except StoreError as error:
+            raise StoreError(f"{source.database.name}: {error}") from error
         _added(store, folder, taken, source.database.name, on_event)
     return taken
 
