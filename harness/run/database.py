@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.environment import results_folder
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError, StoreError, suggest
 from harness.events import Message, OnEvent, Step, ignore
 from harness.report.stored import prepare_tables, report_damaged
 from harness.run.runs import opened
