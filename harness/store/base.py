@@ -9,8 +9,7 @@ from typing import Protocol
 
 from harness.errors import ConfigError, StoreError
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.outcomes import Outcomes, Wanted
-from harness.store.records import Cell, Comparison, RunRecord, Status
+from harness.store.records import Cell, Numbers, RunRecord, Status
 
 __all__ = [
     "STAGE",
@@ -18,6 +17,7 @@ __all__ = [
     "DamagedRecords",
     "ResultStore",
     "check_plan",
+    "readable_records",
     "resolve_id",
     "supersedes",
     "takes_place",
@@ -68,6 +68,24 @@ def resolve_id(store: ResultStore, text: str, further: Iterable[str] = ()) -> st
     if not matching:
         raise ConfigError(f"no run '{text}'; list them with: harness runs list")
     return matching[0]
+
+
+def readable_records(
+    store: ResultStore, ids: Iterable[str], numbers: Numbers | None = None
+) -> tuple[dict[str, RunRecord], Mapping[str, str]]:
+    """Return the records that can be read, by run id, and the problems of the others.
+
+    Args:
+        store: any store.
+        ids: full run ids; unknown ones are ignored.
+        numbers: numbers that are read, all when None.
+    """
+    problems: Mapping[str, str] = {}
+    try:
+        records = store.find(ids=ids, numbers=numbers)
+    except DamagedRecords as error:
+        records, problems = error.readable, error.problems
+    return {record.run_id: record for record in records}, problems
 
 
 STAGE: Mapping[Status, int] = {"failed": 0, "pruned": 0, "validated": 1, "ok": 2}
@@ -121,8 +139,6 @@ class ResultStore(Protocol):
     * A cell or measurement that cannot be read keeps no other suite from being read: ``cells`` and
       ``benchmarks`` of its suite raise StoreError, those of all suites leave it out, ``damaged``
       names it.
-    * ``comparisons`` returns what ``keep_comparisons`` was last given for a table if the family is
-      the same, and {} otherwise.
     * ``add_benchmark`` is atomic; one that is held already is left as it is.
     * Unknown ids: ``get`` returns None, ``remove`` returns False; neither raises.
     * StoreError is raised when the database is newer than the code, older (the message names
@@ -152,16 +168,19 @@ class ResultStore(Protocol):
         dataset: str | None = None,
         status: str | None = None,
         ids: Iterable[str] | None = None,
+        numbers: Numbers | None = None,
     ) -> Sequence[RunRecord]:
         """Return matching records, oldest first.
+
+        Args:
+            model, dataset, status: values that a record must have; any when None.
+            ids: full run ids; all when None.
+            numbers: numbers that the records hold (``RunRecord.only``), all when None. Others are
+                not read, so damage among them does not matter.
 
         Raises:
             DamagedRecords: some cannot be read.
         """
-        ...
-
-    def outcomes(self, ids: Iterable[str], wanted: Wanted) -> Outcomes:
-        """Return what tables need of the runs that there are (no record is built)."""
         ...
 
     def ids(self, prefix: str = "") -> Sequence[str]:
@@ -198,21 +217,6 @@ class ResultStore(Protocol):
 
     def blocks(self) -> Sequence[tuple[str, str, str]]:
         """Return the suite, variant and dataset of all cells, each once, sorted (fast)."""
-        ...
-
-    def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
-        """Return what was kept of a table, by position; {} when it was of another family.
-
-        Args:
-            table: name of the table, with what was selected of it.
-            family: digest of everything that was compared.
-        """
-        ...
-
-    def keep_comparisons(
-        self, table: str, family: str, comparisons: Mapping[int, Comparison]
-    ) -> None:
-        """Keep what was compared for a table, in place of what was before."""
         ...
 
     def add_benchmark(self, record: BenchmarkRecord) -> None:

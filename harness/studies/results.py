@@ -153,7 +153,7 @@ def studies(home: Path) -> dict[str, str]:
         StoreError: their database cannot be used, or there is none.
     """
     storage = open_storage(home, create=False)
-    with explained(home / DATABASE), _sound(home / DATABASE):
+    with explained(home), _sound(home):
         return {a["suite"]: a["title"] for _, a in _attributes(storage)}
 
 
@@ -170,7 +170,7 @@ def search_results(home: Path, suite: str, variant: str = "") -> tuple[SearchRes
         StoreError: the database of studies cannot be used, or there is none.
     """
     storage = open_storage(home, create=False)
-    with explained(home / DATABASE), _sound(home / DATABASE):
+    with explained(home), _sound(home):
         every = list(_attributes(storage))
         mine = [(name, a) for name, a in every if a["suite"] == suite]
         if not mine:
@@ -187,12 +187,12 @@ def search_results(home: Path, suite: str, variant: str = "") -> tuple[SearchRes
 
 
 @contextlib.contextmanager
-def _sound(place: Path) -> Iterator[None]:
+def _sound(home: Path) -> Iterator[None]:
     """Turn what a value of a damaged or edited database leads to into an error that says so."""
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise damaged(place, error) from error
+        raise damaged(home, error) from error
 
 
 def importances(home: Path, search: SearchResult) -> dict[str, float] | None:
@@ -206,7 +206,7 @@ def importances(home: Path, search: SearchResult) -> dict[str, float] | None:
     if len(complete) < FEWEST or len({trial.value for trial in complete}) < 2:
         return None
     storage = open_storage(home, create=False)
-    with explained(home / DATABASE), warnings.catch_warnings():
+    with explained(home), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental in some versions of Optuna
         study = optuna.load_study(study_name=search.name, storage=storage)
         found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())

@@ -104,7 +104,7 @@ def test_a_path_may_hold_any_character(tmp_path: Path, make_record: MakeRecord) 
 
 
 def test_importing_the_package_imports_no_sqlalchemy() -> None:
-    modules = "harness.store, harness.store.ingest, harness.store.memory, harness.cli.runs"
+    modules = "harness.store, harness.store.memory, harness.cli.runs"
     code = f"import sys, {modules}; print('sqlalchemy' in sys.modules, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

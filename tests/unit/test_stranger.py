@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from harness.cli.main import app
-from harness.cli.score import _cell
 from harness.errors import ConfigError, StoreError
-from harness.exchange import import_records
+from harness.run.external import cell_of
 from harness.store import open_store
+from harness.store.archive import import_records
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.files import run_folder, write_below
 from harness.store.memory import MemoryStore
@@ -204,7 +204,7 @@ def test_retry_does_not_delete_outside_the_runs(home: Path, tmp_path: Path) -> N
 
 def test_the_suite_of_a_score_is_a_name(make_record: MakeRecord) -> None:
     with pytest.raises(ConfigError, match=r"--suite: 'x/\.\./\.\./README' is no name"):
-        _cell(MemoryStore(), make_record("aaaa"), "mine", ESCAPE)
+        cell_of(MemoryStore(), make_record("aaaa"), "mine", ESCAPE)
 
 
 @pytest.mark.usefixtures("readable_ids")
