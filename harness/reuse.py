@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.data.load import load
+from harness.data.load import load_dataset
 from harness.pipeline import Workplace, has_checkpoint
 from harness.plan.identity import run_id_of
 from harness.plan.spec import RunSpec
@@ -38,7 +38,7 @@ def take_over(run_id: str, spec: RunSpec, place: Workplace) -> RunRecord | None:
     twin = spec.trained_as
     if twin == spec or spec.audit.shadow_test:  # ranks beside each validation take a training
         return None
-    dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
+    dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
     twin_id = run_id_of(twin, dataset.graph.digest, dataset.features.digest)
     folder = place.folder.parent / twin_id
     if not (folder / RECORD).is_file() or not has_checkpoint(twin, folder):

@@ -158,13 +158,13 @@ class Workbench:
         # Or two entities would be too few for modalities to overlap.
         options |= {"dim": self.sizes.d, "mi": {"min_overlap": few}}
         index = GraphIndex(few, RELATIONS, _triples(few), "stages")
-        model = catalog.create_model("mocme", options, index, modalities).to(self.device).train()
+        model = catalog.build_model("mocme", options, index, modalities).to(self.device).train()
         return cast(_Staged, model), list(model.parameters())
 
     def _rotate(self) -> Model:
         catalog.load_models()
         index = GraphIndex(self.sizes.N, RELATIONS, _triples(self.sizes.N), "stages")
-        return catalog.create_model("rotate", {"dim": self.sizes.d}, index).to(self.device)
+        return catalog.build_model("rotate", {"dim": self.sizes.d}, index).to(self.device)
 
     # --- inputs ---------------------------------------------------------------------------
 

@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 
 from harness.catalog import load_models
 from harness.cli.main import app
-from harness.data.load import Dataset, load
+from harness.data.load import Dataset, load_dataset
 from harness.errors import HarnessError
 from harness.plan.expand import expand
-from harness.plan.suite import load_suite
+from harness.plan.suite import read_suite
 from harness.store import open_store
 from harness.store.records import RunRecord
 from harness.studies.results import SearchResult, TrialResult, search_results
@@ -256,7 +256,7 @@ def test_the_exported_fragment_is_printed_without_out(
     head = HEAD.format(row="transe", seeds="0, 1", epochs=3)
     path.write_text(f"{head}overrides:\n{printed.out}")
     load_models()
-    specs = [run.spec for run in expand(load_suite(path)).runs]
+    specs = [run.spec for run in expand(read_suite(path)).runs]
     assert specs == [stored(home)[run_id].settings() for run_id in trial.runs.values()]
 
 
@@ -286,7 +286,7 @@ def _locked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs get graphs whose test split cannot be read."""
 
     def locked(*words: Any) -> Dataset:
-        dataset = load(*words)
+        dataset = load_dataset(*words)
         splits = Locked(dataset.graph.splits)
         graph = replace(dataset.graph, splits=splits)
         # Kept; what comes later cannot look.
@@ -296,7 +296,7 @@ def _locked(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(dataset, graph=graph)
 
     load_models()
-    monkeypatch.setattr("harness.pipeline.load", locked)
+    monkeypatch.setattr("harness.pipeline.load_dataset", locked)
 
 
 @pytest.mark.parametrize("study", [GRID, PRUNED], ids=["grid", "pruned"])
