@@ -1,8 +1,9 @@
 """Time and peak memory of the stages of a step while one size grows at a time.
 
 Each round runs all cases, those of equal sizes on the same inputs, so that a disturbance reaches
-all of them. Further rounds run the cases of exponents whose interval is still too wide. Before the first round each case runs once for its memory, which warms it up; the time
-of a slow case counts there too, since smaller sizes have warmed its code up.
+all of them. Further rounds run the cases of exponents whose interval is still too wide. Before the
+first round each case runs once for its memory, which warms it up; the time of a slow case counts
+there too, since smaller sizes have warmed its code up.
 """
 
 from __future__ import annotations

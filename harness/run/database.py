@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.environment import results_folder
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError, StoreError, suggest
 from harness.events import Message, OnEvent, Step, ignore
 from harness.report.stored import prepare_tables, report_damaged
 from harness.run.runs import opened
@@ -130,7 +130,10 @@ def merge_results(
         contextlib.closing(open_store(other, create=False, write=False)) as source,
         opened(folder, create=True) as store,
     ):
-        taken = merge(store, source)
+        try:
+            taken = merge(store, source)
+        except StoreError as error:
+            raise StoreError(f"{source.database.name}: {error}") from error
         _added(store, folder, taken, source.database.name, on_event)
     return taken
 

@@ -18,6 +18,7 @@ from pydantic import (
     field_serializer,
     model_validator,
 )
+from pydantic_core import to_json
 
 from harness.config.base import Config
 from harness.config.storable import Int32, Int64, Key, Name, Plain, Text, as_plain
@@ -138,7 +139,7 @@ def external_id(name: str, seed: int, dataset_digest: str, protocol: str) -> str
 
 
 @lru_cache(maxsize=4096)
-def _read(text: str) -> tuple[RunSpec, dict[str, Any]]:
+def _read(text: bytes) -> tuple[RunSpec, dict[str, Any]]:
     """Return a specification and its plain form; the seeds of a row share all of it but the seed.
 
     Raises:
@@ -149,8 +150,12 @@ def _read(text: str) -> tuple[RunSpec, dict[str, Any]]:
     return RunSpec.model_validate(plain, context=IS_PLAIN), plain
 
 
-def _without_seed(values: dict[str, Any]) -> str:
-    return json.dumps({k: v for k, v in values.items() if k != "seed"}, ensure_ascii=False)
+def _without_seed(values: dict[str, Any]) -> bytes:
+    rest = {key: value for key, value in values.items() if key != "seed"}
+    try:
+        return to_json(rest, inf_nan_mode="constants")
+    except ValueError:  # half of a surrogate pair
+        return json.dumps(rest).encode()
 
 
 def _spec_of(values: Any) -> RunSpec:
