@@ -1,4 +1,4 @@
-"""Samplers of negatives that have no parameters; learned ones live beside the models."""
+"""Negative samplers without parameters; learned samplers are part of their models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["CorruptionSampler", "bernoulli_tail_shares"]
 
 
 def bernoulli_tail_shares(index: GraphIndex) -> Tensor:
-    """Return per relation the probability [R] of corrupting the tail.
+    """Return the probability [R] of corrupting the tail, by relation.
 
     With tph = triples per distinct head and hpt = triples per distinct tail of the relation, the
     head is replaced with probability tph / (tph + hpt) (Wang et al. 2014, TransH); relations
@@ -38,16 +38,16 @@ def bernoulli_tail_shares(index: GraphIndex) -> Tensor:
 
 @dataclass
 class CorruptionSampler:
-    """Replaces the head or the tail of a positive by a uniform entity, n independent times.
+    """Uniform corruption of head or tail, n independent negatives per positive.
 
     Attributes:
-        n_entities: N.
-        count: n.
-        tail_shares: [R] probability of replacing the tail.
-        known: with it, entities that make a known triple are never drawn (exactly, not by
-            rejection).
-        share: consecutive positives that get the same draws; 1: each has its own.
-        one_side: all corruptions of a positive replace the same side.
+        n_entities: number of entities, N.
+        count: negatives per positive, n.
+        tail_shares: probability [R] of replacing the tail.
+        known: filter; entities that form a known triple are never drawn (exactly, not by
+            rejection). None draws from all entities.
+        share: number of consecutive positives with the same draws; 1 for independent draws.
+        one_side: True if all negatives of a positive replace the same side.
     """
 
     n_entities: int
@@ -69,7 +69,7 @@ class CorruptionSampler:
         device: torch.device | str = "cpu",
         one_side: bool = False,
     ) -> CorruptionSampler:
-        """Make the sampler that the options of ``NegativesSpec`` name."""
+        """Build the sampler for options of ``NegativesSpec``."""
         shares = (
             bernoulli_tail_shares(index)
             if sampler == "bernoulli"
@@ -81,9 +81,9 @@ class CorruptionSampler:
         return cls(index.n_entities, count, shares, known, together, one_side)
 
     def sample(self, batch: Tensor, generator: torch.Generator) -> Negatives:
-        """Return n corruptions per positive of ``batch`` [B, 3]; all tensors stay on its device.
+        """Return n negatives per positive of ``batch`` int64 [B, 3], on its device.
 
-        Each corruption chooses its side on its own; a row lists its tail corruptions first.
+        Each negative draws its side independently; a row has its tail corruptions first.
         """
         size = (len(batch), self.count)
         uniform = torch.rand(
@@ -100,8 +100,8 @@ class CorruptionSampler:
         shared = (uniform[1, :: self.share] * self.n_entities).long()
         shared = shared.repeat_interleave(self.share, 0)[: len(batch)]
         if self.known is not None:
-            own = self._drawn(batch, replaces_tail, uniform[1])
-            shared = torch.where(self._makes_known(batch, replaces_tail, shared), own, shared)
+            unshared = self._drawn(batch, replaces_tail, uniform[1])
+            shared = torch.where(self._makes_known(batch, replaces_tail, shared), unshared, shared)
         return Negatives(shared, tails)
 
     def _drawn(self, batch: Tensor, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
