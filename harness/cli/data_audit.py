@@ -104,8 +104,7 @@ def _table_leaks(entry: DatasetSource, tables: list[tuple[str, str]]) -> Iterato
     """Audit tables of texts or types; they are named after their files."""
     from harness.data.feature_leaks import mention_leaks, set_leaks
     from harness.data.feature_sets import entity_texts
-    from harness.data.statement_files import read_texts, read_types
-    from harness.data.statements import named_in_texts, named_in_types
+    from harness.data.statements import named_in_texts, named_in_types, read_texts, read_types
 
     if not tables:
         return
