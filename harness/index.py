@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["Free", "GraphIndex", "KnownAnswers", "Modality", "Pairs", "Side", "Tokens"]
+__all__ = ["FilterIndex", "Free", "GraphIndex", "Modality", "Pairs", "Side", "Tokens"]
 
 Side = Literal["head", "tail"]
 """The side that is predicted: ``"tail"`` for (h, r, ?), ``"head"`` for (?, r, t)."""
@@ -98,7 +98,7 @@ class Free(NamedTuple):
     gaps: Tensor
 
 
-class KnownAnswers:
+class FilterIndex:
     """For every query the entities that are known to answer it, as sorted keys.
 
     A query is (anchor, relation, side): the anchor is the head when the tail is predicted and the
@@ -136,9 +136,9 @@ class KnownAnswers:
         flag = torch.full_like(anchors, side == "tail", dtype=torch.bool)
         return self._base(anchors.long(), relations, flag)
 
-    def to(self, device: torch.device | str) -> KnownAnswers:
+    def to(self, device: torch.device | str) -> FilterIndex:
         """Return the same answers on ``device``."""
-        moved = object.__new__(KnownAnswers)
+        moved = object.__new__(FilterIndex)
         moved.n_entities, moved.n_relations = self.n_entities, self.n_relations
         moved._keys = self._keys.to(device)
         return moved
@@ -246,18 +246,18 @@ class GraphIndex:
     dataset: str = ""
 
     @cached_property
-    def known(self) -> KnownAnswers:
+    def train_filter(self) -> FilterIndex:
         """Known answers in train alone."""
-        return KnownAnswers(self.train, self.n_entities, self.n_relations)
+        return FilterIndex(self.train, self.n_entities, self.n_relations)
 
     @cached_property
-    def seen(self) -> Tensor:
+    def seen_entities(self) -> Tensor:
         """[N] boolean: entities that occur in a training triple."""
-        seen = torch.zeros(self.n_entities, dtype=torch.bool)
-        seen[self.train[:, 0]] = True
-        seen[self.train[:, 2]] = True
-        return seen
+        seen_entities = torch.zeros(self.n_entities, dtype=torch.bool)
+        seen_entities[self.train[:, 0]] = True
+        seen_entities[self.train[:, 2]] = True
+        return seen_entities
 
-    def warm(self, triples: Tensor) -> Tensor:
+    def has_seen_entities(self, triples: Tensor) -> Tensor:
         """Return which triples [n, 3] have a head and a tail that occur in train: [n] boolean."""
-        return self.seen[triples[:, 0]] & self.seen[triples[:, 2]]
+        return self.seen_entities[triples[:, 0]] & self.seen_entities[triples[:, 2]]

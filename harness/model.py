@@ -28,14 +28,14 @@ __all__ = [
     "MODELS",
     "STRUCTURE",
     "Capabilities",
+    "ContractOptions",
     "Fusion",
+    "ModalityEmbeddings",
     "Model",
     "ModelConfig",
-    "Parts",
     "Query",
     "Tables",
     "Term",
-    "Trial",
     "register_model",
 ]
 
@@ -45,7 +45,7 @@ Tables = Mapping[str, Tensor]
 STRUCTURE = "structure"
 """Name of the table of structural vectors in a model that compares them apart from modalities."""
 
-Parts = tuple[Tensor, Tensor]
+ModalityEmbeddings = tuple[Tensor, Tensor]
 """Vectors of entities by modality, [n, P, width], the structure first, and who has them, [n, P]
 boolean; vectors of those that do not have one are arbitrary but finite."""
 
@@ -93,7 +93,7 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
-class Trial:
+class ContractOptions:
     """How the contract is checked on a model (``harness.contract``), where the usual way is not it.
 
     Attributes:
@@ -189,7 +189,7 @@ class Model(nn.Module):
     Config: ClassVar[type[ModelConfig]] = ModelConfig
     capabilities: ClassVar[Capabilities]
 
-    trial: ClassVar[Trial] = Trial()
+    contract: ClassVar[ContractOptions] = ContractOptions()
 
     free_encoding: bool = False
     """True when ``encode()`` of all entities costs nothing (the tables are the parameters). A class
@@ -280,7 +280,7 @@ class Model(nn.Module):
         """Return per modality its [n] weight in each entity's vector ({} when not fusing)."""
         return {}
 
-    def parts(self, entities: Tensor | None) -> Parts:
+    def modality_embeddings(self, entities: Tensor | None) -> ModalityEmbeddings:
         """Return what entities ([n] ids, None: all) look like in each modality.
 
         With ``compare`` it lets a model be trained against fabricated modalities
@@ -288,7 +288,9 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
-    def compare(self, heads: Parts, relations: Tensor, tails: Parts) -> Tensor:
+    def compare(
+        self, heads: ModalityEmbeddings, relations: Tensor, tails: ModalityEmbeddings
+    ) -> Tensor:
         """Return the scores [n] of triples whose heads and tails have the given ``parts``."""
         raise NotImplementedError
 

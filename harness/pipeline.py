@@ -28,7 +28,7 @@ from harness.data.load import Dataset, load
 from harness.errors import ConfigError, DataError, MachineError, RunError
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
-from harness.index import KnownAnswers
+from harness.index import FilterIndex
 from harness.model import MODELS, Model
 from harness.peak import forget_peak, peak
 from harness.plan.spec import RunSpec
@@ -158,7 +158,7 @@ def train(
     hooks = hooks or Hooks()
     device = _prepare(place)
     whole = load(spec.data.dataset, spec.data.features, spec.data.modalities)
-    known = whole.graph.known(spec.protocol.filter_of("valid"))
+    known = whole.graph.filter_index(spec.protocol.filter_of("valid"))
     dataset = replace(whole, graph=whole.graph.locked())
     features = _corrupted(spec, whole, in_training(spec.data.corrupt))
     model = _build(spec, dataset, features).to(device)
@@ -392,7 +392,7 @@ def _fit(
     model: Model,
     spec: RunSpec,
     graph: KnowledgeGraph,
-    known: KnownAnswers,
+    known: FilterIndex,
     features: FeatureSet,
     device: torch.device,
     checkpoints: CheckpointFolder,

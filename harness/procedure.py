@@ -23,7 +23,7 @@ __all__ = [
     "Negatives",
     "Procedure",
     "Sampler",
-    "Situation",
+    "SamplerContext",
     "StepReport",
     "Strategy",
     "StrategyConfig",
@@ -103,7 +103,7 @@ class StrategyConfig(Config):
 
 
 @dataclass(frozen=True)
-class Situation:
+class SamplerContext:
     """What a strategy is made for.
 
     Attributes:
@@ -130,7 +130,7 @@ class Strategy:
 
     Args:
         config: its options (an instance of ``cls.Config``).
-        situation: what it is made for.
+        context: what it is made for.
     """
 
     Config: ClassVar[type[StrategyConfig]] = StrategyConfig
@@ -139,9 +139,9 @@ class Strategy:
     uses_modalities: ClassVar[bool] = False
     """Whether it looks at the features of the run."""
 
-    def __init__(self, config: Any, situation: Situation) -> None:
-        self.config, self.situation = config, situation
-        self.draws = torch.Generator(situation.device)
+    def __init__(self, config: Any, context: SamplerContext) -> None:
+        self.config, self.context = config, context
+        self.draws = torch.Generator(context.device)
         """Stream of the strategy's own draws, started anew in every epoch."""
 
     @property
@@ -152,11 +152,11 @@ class Strategy:
     @property
     def drawn(self) -> int:
         """Corruptions per positive that the sampler draws; as many as are wanted."""
-        return self.situation.count
+        return self.context.count
 
     def start_epoch(self, epoch: int) -> None:
         """Called before each epoch, counted from 0."""
-        self.draws.manual_seed(self.situation.seed(epoch + 1))
+        self.draws.manual_seed(self.context.seed(epoch + 1))
 
     def choose(self, batch: Tensor, negatives: Negatives) -> Negatives:
         """Return the negatives of positives [B, 3], n each, from ``drawn`` each."""

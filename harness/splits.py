@@ -17,7 +17,7 @@ from harness.evaluation import shadow
 from harness.evaluation.evaluator import Progress, rank
 from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks
-from harness.index import KnownAnswers
+from harness.index import FilterIndex
 from harness.model import Model
 from harness.plan.spec import RunSpec
 from harness.store import accesses
@@ -54,7 +54,7 @@ def rank_split(
     spec: RunSpec,
     graph: KnowledgeGraph,
     split: Split,
-    known: KnownAnswers,
+    known: FilterIndex,
     device: torch.device,
     progress: Progress,
 ) -> SplitOutcome:
@@ -77,7 +77,7 @@ def rank_split(
     began = time.perf_counter()
     ranks = rank(model, triples, known, spec.protocol, device=device, progress=progress)
     seconds = time.perf_counter() - began
-    ranks = replace(ranks, warm=graph.index.warm(triples).numpy())
+    ranks = replace(ranks, warm=graph.index.has_seen_entities(triples).numpy())
     return SplitOutcome(ranks, metrics_of(ranks, spec, split), seconds)
 
 
@@ -115,7 +115,7 @@ def score_test(
         why=why,
         provenance=provenance,
     )
-    known = graph.known(spec.protocol.filter_of("test"))
+    known = graph.filter_index(spec.protocol.filter_of("test"))
     return rank_split(model, spec, graph, "test", known, device, progress), access
 
 
@@ -150,8 +150,8 @@ def sealing(
     if not spec.audit.shadow_test:
         return lambda epoch: None
     triples, protocol = graph.splits["test"], spec.protocol
-    known = graph.known(protocol.filter_of("test")).to(device)
-    nothing = graph.known(()).to(device)
+    known = graph.filter_index(protocol.filter_of("test")).to(device)
+    nothing = graph.filter_index(()).to(device)
 
     def seal(epoch: int) -> None:
         accesses.note(folder, "shadow", len(triples) * len(protocol.sides), epoch=epoch)

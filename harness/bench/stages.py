@@ -17,7 +17,7 @@ from torch import Tensor
 from harness import catalog
 from harness.bench.timing import Task
 from harness.evaluation.evaluator import rank
-from harness.index import GraphIndex, KnownAnswers, Modality
+from harness.index import FilterIndex, GraphIndex, Modality
 from harness.model import Model
 from harness.plan.complexity import Case, Sizes, Stage
 from harness.plan.spec import Protocol as RankingProtocol
@@ -141,7 +141,7 @@ class Workbench:
     def _evaluation(self) -> Task:
         """Ranks of triples among all entities, both sides."""
         model, triples = self._rotate(), _triples(self.sizes.N)
-        known = KnownAnswers(triples, self.sizes.N, RELATIONS)
+        known = FilterIndex(triples, self.sizes.N, RELATIONS)
         return partial(rank, model, triples, known, RankingProtocol(), device=self.device)
 
     # --- models ---------------------------------------------------------------------------

@@ -60,7 +60,9 @@ def list_models(folders: Models = None, as_json: AsJson = False) -> None:
     for name in STRATEGIES:
         first = inspect.cleandoc(STRATEGIES.get(name).__doc__ or "").partition("\n\n")[0]
         typer.echo(textwrap.fill(f"{name:12s}{first}", WIDTH, subsequent_indent=" " * 14))
-    offering = ", ".join(n for n in MODELS if MODELS.get(n).parts is not Model.parts)
+    offering = ", ".join(
+        n for n in MODELS if MODELS.get(n).modality_embeddings is not Model.modality_embeddings
+    )
     typer.echo()
     typer.echo(
         _filled(f"models that can be trained against an adversary (adversary.kind): {offering}")

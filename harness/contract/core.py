@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from harness.contract.subject import Subject
 from harness.errors import HarnessError, raised_at
-from harness.model import Trial
+from harness.model import ContractOptions
 
 __all__ = [
     "Broken",
@@ -55,7 +55,7 @@ class Check:
 
     def inapplicable(self, subject: Subject) -> str:
         """Return why there is nothing to check, "" when there is."""
-        trial: Trial = getattr(subject.model_class, "trial", Trial())
+        trial: ContractOptions = getattr(subject.model_class, "trial", ContractOptions())
         return trial.exempt.get(self.name, "") or self.kind(subject)
 
 

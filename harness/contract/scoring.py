@@ -14,7 +14,7 @@ from harness.contract.noise import reordered
 from harness.contract.subject import SIDES, N, R, Subject
 from harness.errors import suggest
 from harness.evaluation.evaluator import rank
-from harness.index import GraphIndex, KnownAnswers, Pairs, Side
+from harness.index import FilterIndex, GraphIndex, Pairs, Side
 from harness.kernels import Op
 from harness.model import Tables, Term
 from harness.plan.spec import Protocol
@@ -172,7 +172,7 @@ def _state_of(value: Tensor, order: Tensor) -> Tensor:
 def ranks(subject: Subject) -> None:
     """Ranks are those counted one by one in score_all."""
     model, train = subject.make(), subject.index.train
-    known = KnownAnswers(train, N, R)
+    known = FilterIndex(train, N, R)
     ranked = rank(model, train, known, Protocol())
     with torch.no_grad():
         tables = model.encode()

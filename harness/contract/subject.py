@@ -115,7 +115,7 @@ class Subject:
             ConfigError: an option of the model or a setting is wrong.
         """
         model = self.model_class
-        trial = model.trial
+        trial = model.contract
         options = {f"model.{k}": v for k, v in self._small().items()}
         loss = usual_loss(model, {**self._small(), **group_of(self.given, "model")})
         usual = {**USUAL, "objective.loss": loss}
@@ -130,7 +130,7 @@ class Subject:
 
     def _small(self) -> Mapping[str, Any]:
         """Return options for a graph of a few entities."""
-        config, own = self.model_class.Config, self.model_class.trial.options
+        config, own = self.model_class.Config, self.model_class.contract.options
         try:
             config.model_validate(small := {"dim": 16, **own})
         except ValidationError:  # no such option, or not that value

@@ -16,7 +16,7 @@ from harness.contract.state import deterministic, gradients
 from harness.contract.subject import N, R, Subject
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
-from harness.index import GraphIndex, KnownAnswers
+from harness.index import FilterIndex, GraphIndex
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import fit
 
@@ -76,11 +76,11 @@ def planted(subject: Subject) -> Learned:
     held_out = torch.arange(len(triples)) % 6 == 0
     train, test = triples[~held_out], triples[held_out]
     seen = GraphIndex(N, R, train, subject.index.dataset)
-    learning = {f"model.{k}": v for k, v in subject.model_class.trial.learning.items()}
+    learning = {f"model.{k}": v for k, v in subject.model_class.contract.learning.items()}
     settings = {**SETTINGS, **learning}
     model = subject.make(index=seen, settings=settings)
     spec = subject.spec(settings)
-    known = KnownAnswers(triples, N, R)
+    known = FilterIndex(triples, N, R)
 
     def mrr(of: torch.Tensor) -> float:
         found = measure(rank(model, of, known, spec.protocol), spec.protocol)

@@ -24,7 +24,7 @@ class Corruption(Config):
     kind: Literal["drop", "noise", "shuffle", "duplicate"]
     """drop: a share of the entities with the modality lose it, and the mask says so; noise:
     Gaussian, relative to the standard deviation of each component; shuffle: a share of the entities
-    have each other's features; duplicate: the modality is there again under other names."""
+    have each other's features; duplicate: copies of the modality are added under other names."""
     modality: str | None = None
     """Name of the modality; by default every modality, each with its own random draws."""
     share: Annotated[float, Field(ge=0, le=1)] | None = None

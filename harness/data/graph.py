@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.errors import DataError, LockedSplitError
-from harness.index import GraphIndex, KnownAnswers
+from harness.index import FilterIndex, GraphIndex
 
 __all__ = ["SPLITS", "KnowledgeGraph"]
 
@@ -111,11 +111,11 @@ class KnowledgeGraph:
         """Sizes and train triples, all that models and samplers may see."""
         return GraphIndex(self.n_entities, self.n_relations, self.splits["train"], self.digest)
 
-    def known(self, splits: tuple[str, ...] = SPLITS) -> KnownAnswers:
+    def filter_index(self, splits: tuple[str, ...] = SPLITS) -> FilterIndex:
         """Return the filter of an evaluation: the known answers in the union of ``splits``."""
         # Without splits the filter is empty, which gives raw ranks.
         triples = torch.cat([self.splits["train"][:0], *(self.splits[s] for s in splits)])
-        return KnownAnswers(triples, self.n_entities, self.n_relations)
+        return FilterIndex(triples, self.n_entities, self.n_relations)
 
     def locked(self) -> KnowledgeGraph:
         """Return a copy of the graph that raises LockedSplitError on access to its test split.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness import kernels
-from harness.index import GraphIndex, KnownAnswers
+from harness.index import FilterIndex, GraphIndex
 from harness.precision import widest_float
 from harness.procedure import Negatives
 
@@ -53,7 +53,7 @@ class CorruptionSampler:
     n_entities: int
     count: int
     tail_shares: Tensor
-    known: KnownAnswers | None
+    filter_index: FilterIndex | None
     share: int = 1
     one_side: bool = False
 
@@ -75,10 +75,10 @@ class CorruptionSampler:
             if sampler == "bernoulli"
             else torch.full((index.n_relations,), 0.5)
         )
-        known = index.known.to(device) if filter == "train" else None
+        filter_index = index.train_filter.to(device) if filter == "train" else None
         together = share if sampler == "shared" else 1
         shares = shares.to(widest_float(device)).to(device)
-        return cls(index.n_entities, count, shares, known, together, one_side)
+        return cls(index.n_entities, count, shares, filter_index, together, one_side)
 
     def sample(self, batch: Tensor, generator: torch.Generator) -> Negatives:
         """Return n negatives per positive of ``batch`` int64 [B, 3], on its device.
@@ -99,19 +99,19 @@ class CorruptionSampler:
             return Negatives(self._drawn(batch, replaces_tail, uniform[1]), tails)
         shared = (uniform[1, :: self.share] * self.n_entities).long()
         shared = shared.repeat_interleave(self.share, 0)[: len(batch)]
-        if self.known is not None:
+        if self.filter_index is not None:
             unshared = self._drawn(batch, replaces_tail, uniform[1])
             shared = torch.where(self._makes_known(batch, replaces_tail, shared), unshared, shared)
         return Negatives(shared, tails)
 
     def _drawn(self, batch: Tensor, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
-        if self.known is None:
+        if self.filter_index is None:
             return (uniform * self.n_entities).long()
-        return kernels.draw_free(self.known.free(batch), replaces_tail, uniform)
+        return kernels.draw_free(self.filter_index.free(batch), replaces_tail, uniform)
 
     def _makes_known(self, batch: Tensor, replaces_tail: Tensor, drawn: Tensor) -> Tensor:
-        assert self.known is not None
+        assert self.filter_index is not None
         head, relation, tail = batch[:, :, None].unbind(1)
-        as_tail = self.known.contains(head, relation, drawn, "tail")
-        as_head = self.known.contains(tail, relation, drawn, "head")
+        as_tail = self.filter_index.contains(head, relation, drawn, "tail")
+        as_head = self.filter_index.contains(tail, relation, drawn, "head")
         return torch.where(replaces_tail, as_tail, as_head)

@@ -114,7 +114,7 @@ def by_cardinality(graph: KnowledgeGraph) -> Labels:
 
 def by_seen(graph: KnowledgeGraph) -> Labels:
     """Return which entities of the question occur in train."""
-    unseen = ~graph.index.seen.numpy()
+    unseen = ~graph.index.seen_entities.numpy()
     head, _, tail = _columns(graph, "test")
     return Labels(
         ("both seen", "answer unseen", "asked about unseen", "neither seen"),

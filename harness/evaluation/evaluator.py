@@ -11,7 +11,7 @@ from torch import Tensor
 from harness import kernels
 from harness.errors import NonFiniteError
 from harness.evaluation.ranks import Ranks, SideCounts
-from harness.index import KnownAnswers, Pairs, Side
+from harness.index import FilterIndex, Pairs, Side
 from harness.model import Model, Tables
 from harness.plan.spec import Protocol
 
@@ -29,7 +29,7 @@ Progress = Callable[[int], None]
 def rank(
     model: Model,
     triples: Tensor,
-    known: KnownAnswers,
+    known: FilterIndex,
     protocol: Protocol,
     *,
     device: torch.device | str = "cpu",
@@ -41,7 +41,7 @@ def rank(
     Args:
         model: on ``device``; put into evaluation mode.
         triples: [n, 3].
-        known: answers that are no competitors (``KnowledgeGraph.known(protocol.filter)``).
+        known: answers that are no competitors (``KnowledgeGraph.filter_index(protocol.filter)``).
         protocol: which sides are predicted.
         progress: called with the number of queries done since the last call.
         once: score the queries of triples that share anchor and relation once; the counts are the
@@ -118,7 +118,7 @@ def _chunks(
     model: Model,
     tables: Tables,
     queries: _Queries,
-    known: KnownAnswers,
+    known: FilterIndex,
     progress: Progress | None,
 ) -> Iterator[Counts]:
     """Yield the counts of successive queries, of fewer at once from where memory runs out."""
@@ -140,7 +140,7 @@ def _count_chunk(
     queries: _Queries,
     low: int,
     high: int,
-    known: KnownAnswers,
+    known: FilterIndex,
     progress: Progress | None,
 ) -> Counts:
     """Count for the targets of queries low:high."""

@@ -229,7 +229,7 @@ class _Known:
 
     def __init__(self, graph: KnowledgeGraph, protocol: Protocol) -> None:
         self.graph = graph
-        self.known = graph.known(protocol.filter_of("test"))
+        self.known = graph.filter_index(protocol.filter_of("test"))
 
     def asked(self, side: Side) -> tuple[Tensor, Tensor, Tensor]:
         """Return anchors, relations and answers [n]."""
@@ -253,7 +253,7 @@ class _Known:
 
 
 def _with_warm(ranks: Ranks, graph: KnowledgeGraph) -> Ranks:
-    return replace(ranks, warm=graph.index.warm(graph.splits["test"]).numpy())
+    return replace(ranks, warm=graph.index.has_seen_entities(graph.splits["test"]).numpy())
 
 
 def _shown(triple: Sequence[int], graph: KnowledgeGraph) -> str:

@@ -84,7 +84,7 @@ def draw_free(free: Free, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
     floor(u (N - k)) is taken: exact, uniform, and one binary search per number.
 
     Args:
-        free: of the b positives (``KnownAnswers.free``).
+        free: of the b positives (``FilterIndex.free``).
         replaces_tail: [b, n] boolean, which side of its positive each corruption replaces.
         uniform: [b, n] in [0, 1), of the device's widest float: in float32 an entity can be as
             likely as another only while there are fewer than 2^24.

@@ -2,8 +2,8 @@
 
 The model learns to tell triples whose head, tail or both have fabricated modalities from the true
 ones; the generator, one step later, learns to make them score high. What is fabricated is what
-``Model.parts`` returns beside the structure, so any model that offers ``parts`` and ``compare`` can
-be trained so.
+``Model.modality_embeddings`` returns beside the structure, so any model that offers ``parts`` and
+``compare`` can be trained so.
 
 * ``wasserstein``: CoMAT of NativE (Zhang et al., SIGIR 2024): one generator sees all parts. The
   released code adds a penalty on the norm of the distance's gradient by the head's vector. Of a
@@ -24,14 +24,14 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from harness.errors import ConfigError
-from harness.model import Model, Parts
+from harness.model import ModalityEmbeddings, Model
 from harness.plan.spec import RunSpec
 from harness.procedure import Learner
 from harness.seeding import seed_for
 
 __all__ = ["Adversary"]
 
-Fake = tuple[Parts, Parts]
+Fake = tuple[ModalityEmbeddings, ModalityEmbeddings]
 """Head and tail, one of them or both with fabricated modalities."""
 
 
@@ -53,7 +53,7 @@ class Adversary:
         self.dataset = dataset
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed_for(spec.seed, dataset, "adversary"))
-            vectors, _ = model.parts(torch.zeros(1, dtype=torch.long, device=device))
+            vectors, _ = model.modality_embeddings(torch.zeros(1, dtype=torch.long, device=device))
             self.generator = self._build(vectors.shape[1] - 1, vectors.shape[2]).to(device)
         self.learner = Learner(self.generator, self.options.lr)
         self.draws = torch.Generator(device)
@@ -102,13 +102,15 @@ class Adversary:
             loss = torch.stack([softplus(-score).mean() / 2 for score in scores]).sum()
         self.learner.step(loss)
 
-    def _ends(self, batch: Tensor) -> tuple[Parts, Parts]:
+    def _ends(self, batch: Tensor) -> tuple[ModalityEmbeddings, ModalityEmbeddings]:
         """Return the parts of the heads and of the tails of triples [B, 3]: looked up once."""
-        vectors, present = self.model.parts(torch.cat([batch[:, 0], batch[:, 2]]))
+        vectors, present = self.model.modality_embeddings(torch.cat([batch[:, 0], batch[:, 2]]))
         (head, tail), (has_head, has_tail) = vectors.chunk(2), present.chunk(2)
         return (head, has_head), (tail, has_tail)
 
-    def _fakes(self, heads: Parts, tails: Parts, *, learn: bool = False) -> Iterator[Fake]:
+    def _fakes(
+        self, heads: ModalityEmbeddings, tails: ModalityEmbeddings, *, learn: bool = False
+    ) -> Iterator[Fake]:
         """Yield triples with a fabricated head, a fabricated tail, and both.
 
         Args:
@@ -120,7 +122,7 @@ class Adversary:
         yield heads, tail
         yield head, tail
 
-    def _fabricated(self, parts: Parts, *, learn: bool) -> Parts:
+    def _fabricated(self, parts: ModalityEmbeddings, *, learn: bool) -> ModalityEmbeddings:
         """Return parts with all modalities fabricated, the structure as it is."""
         vectors, present = parts
         n, width = len(vectors), self.options.noise

@@ -15,7 +15,7 @@ from harness.index import GraphIndex, Modality, Pairs
 from harness.kernels.rows import anchors_apart
 from harness.model import Fusion, Model, Query, Tables, Term
 from harness.plan.spec import RunSpec
-from harness.procedure import STRATEGIES, Negatives, Sampler, Situation, Strategy
+from harness.procedure import STRATEGIES, Negatives, Sampler, SamplerContext, Strategy
 from harness.seeding import seed_for
 from harness.training.compiled import compiled
 from harness.training.objectives import contrast
@@ -195,9 +195,9 @@ def _strategy(
         return seed_for(spec.seed, index.dataset, "strategy", epoch)
 
     wanted = spec.negatives.count, spec.training.epochs
-    situation = Situation(model, index, modalities, *wanted, device, seed)
+    context = SamplerContext(model, index, modalities, *wanted, device, seed)
     made = STRATEGIES.get(chosen.name)
-    return made(made.Config.model_validate(chosen.options), situation)
+    return made(made.Config.model_validate(chosen.options), context)
 
 
 def check_tables(model: Model, tables: Tables, entities: Tensor | None) -> None:

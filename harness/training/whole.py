@@ -62,7 +62,7 @@ class WholeLoss:
         self.by_query = spec.objective.loss == "k_vs_all"
         train = index.train.to(device)
         self.rows = distinct_queries(train) if self.by_query else train
-        self.known = index.known.to(device)
+        self.known = index.train_filter.to(device)
         compiles = spec.training.compile and not model.free_encoding
         self.encode = compiled(model.encode) if compiles else model.encode
 

@@ -487,7 +487,7 @@ def test_picks_follow_the_generator_also_where_they_are_more_than_its_pool() -> 
 
 def test_a_batch_of_one_positive_and_one_negative_leaves_the_generator_finite() -> None:
     procedure, strategy = kbgan(pretrain=0.0)
-    strategy.situation = dataclasses.replace(strategy.situation, count=1)
+    strategy.context = dataclasses.replace(strategy.context, count=1)
     procedure.start_epoch(0)
     procedure.step(graph().train[:1], torch.Generator().manual_seed(0))
     assert all(bool(p.isfinite().all()) for p in strategy.generator.parameters())
@@ -555,7 +555,7 @@ def drawn(strategy: Any, batch: Tensor) -> tuple[Tensor, Tensor]:
     """Return the places of the pool that were drawn for tails [B, COUNT], and who is known."""
     tails = Negatives(torch.zeros(len(batch), 1, dtype=torch.long), torch.ones(len(batch)).long())
     strategy.choose(batch, tails)
-    _, true, picks = strategy._seen
+    _, true, picks = strategy._drawn
     return picks, true
 
 
@@ -575,7 +575,7 @@ def test_where_too_few_are_free_the_likeliest_of_them_stand_in() -> None:
     free = {3, 8}
     tails = torch.tensor([t for t in range(N) if t not in free])
     full = torch.stack([torch.zeros_like(tails), torch.zeros_like(tails), tails], 1)
-    strategy.known = GraphIndex(N, R, full, "d").known
+    strategy.train_filter = GraphIndex(N, R, full, "d").train_filter
     picks, true = drawn(strategy, full[:1].repeat(50, 1))
     assert true.sum(1).eq(N - len(free)).all()
     assert not true.gather(1, picks).any()
@@ -666,14 +666,14 @@ def test_released_attention_sees_the_relations_of_the_model_and_starts_as_the_co
     with torch.no_grad():
         relation.normal_()  # it follows the model
     ids = torch.tensor([1, 0])
-    torch.testing.assert_close(net.seen_by(ids), relation[ids] @ net.of_relation.weight.T)
+    torch.testing.assert_close(net.relation_terms(ids), relation[ids] @ net.of_relation.weight.T)
     assert "relation" not in dict(net.named_parameters())
     joint = math.sqrt(2 / (2 * D + D + 400))
     for layer, spread in ((net.of_entity, joint), (net.of_relation, joint), (net.gate, None)):
         rows, columns = layer.weight.shape
         right = math.sqrt(2 / (rows + columns)) if spread is None else spread
         assert float(layer.weight.detach().std()) == pytest.approx(right, rel=0.1)
-    net.seen_by(ids).sum().backward()
+    net.relation_terms(ids).sum().backward()
     assert relation.grad is None
 
 
@@ -707,7 +707,7 @@ def test_no_known_answer_is_drawn_and_a_place_of_the_pool_once() -> None:
         positives.tolist(), negatives.candidates.tolist(), negatives.tails.tolist(), strict=True
     ):
         assert not any(((h, r, c) if k else (c, r, t)) in known for c in row)
-    _, _, picks = strategy._seen
+    _, _, picks = strategy._drawn
     assert all(len(set(row)) == len(row) for row in picks.tolist())
 
 
@@ -716,7 +716,7 @@ def test_drawn_negatives_weigh_in_the_contrast_by_what_the_model_thinks_of_them(
     batch, generator = graph().train[:16], torch.Generator().manual_seed(3)
     sides = procedure.loss.sampler.sample(batch, generator)  # type: ignore[attr-defined]
     negatives = strategy.choose(batch, sides)
-    cosines, true, picks = strategy._seen
+    cosines, true, picks = strategy._drawn
     assert true.any()
     # High where the structures are alike: what the weights are then shows in the sums.
     scores = 4 * cosines[-1].detach().gather(1, picks)
@@ -740,7 +740,7 @@ def test_the_attention_learns_that_true_answers_are_alike() -> None:
     positives, losses = graph().train, []
     for _ in range(40):
         procedure.loss(positives, torch.Generator().manual_seed(0))
-        seen, true, _ = strategy._seen
+        seen, true, _ = strategy._drawn
         cosines = [cosine.detach() for cosine in seen]
         losses.append(sum(float((c.exp() * ~true).sum() / (c.exp() * true).sum()) for c in cosines))
         procedure.loss.after_step()

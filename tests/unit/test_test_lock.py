@@ -92,7 +92,7 @@ def test_a_locked_graph_is_the_graph_without_its_test_split() -> None:
         lambda: blind.splits["test"],
         lambda: blind.splits.get("test"),
         lambda: list(blind.splits.values()),
-        lambda: blind.known(),
+        lambda: blind.filter_index(),
     ):
         with pytest.raises(LockedSplitError, match="the test split is locked until the run is"):
             ask()
