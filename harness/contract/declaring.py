@@ -1,4 +1,4 @@
-"""What a model says of itself, and that it can be built."""
+"""Checks of a model's declarations, and of its construction."""
 
 from __future__ import annotations
 

@@ -83,8 +83,8 @@ def loss_of(model: Model, spec: RunSpec, epoch: int = 0) -> SampledLoss:
 def told(loss: SampledLoss) -> tuple[Tensor, Any, Tensor]:
     """Return positives, negatives and their scores of one batch."""
     loss(graph().train[:16], torch.Generator().manual_seed(0))
-    assert loss._told is not None
-    return loss._told
+    assert loss._last_batch is not None
+    return loss._last_batch
 
 
 # --- MANS and twins -----------------------------------------------------------------------
