@@ -41,9 +41,9 @@ class Reranked:
         if html and asked:
             raise ConfigError(f"the page has no table '{asked[0]}'; print it, or --format html")
         if BREAKDOWN in tables and not self.by:
-            from harness.evaluation.buckets import BUCKETS
+            from harness.evaluation.subsets import SUBSETS
 
-            raise ConfigError(f"--table {BREAKDOWN} needs --by; choose from {', '.join(BUCKETS)}")
+            raise ConfigError(f"--table {BREAKDOWN} needs --by; choose from {', '.join(SUBSETS)}")
         if BREAKDOWN not in tables and (self.by or self.metric != "mrr"):
             raise ConfigError(f"--by and --metric go with --table {BREAKDOWN}")
         if not asked and self.suite:

@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from harness.config.base import Config
 from harness.config.storable import Name, Text
 from harness.errors import DataError, MachineError, StoreError
-from harness.evaluation.shadow import place_of
+from harness.evaluation.shadow import parse_name
 from harness.exchange.rank_archive import (
     ArchivedRanks,
     ArchivedShadow,
@@ -224,7 +224,7 @@ def _add(content: SuiteFile, cells: list[Cell], line: dict[str, Any], source: st
             run_id = run.record.run_id
             if run_id in content.runs:
                 raise StoreError(f"{source}: run {run_id} is there twice")
-            if strange := [name for name in run.sealed if place_of(name) is None]:
+            if strange := [name for name in run.sealed if parse_name(name) is None]:
                 raise StoreError(f"{source}: run {run_id}: sealed: no such file '{strange[0]}'")
             content.runs[run_id] = run
         case {"benchmark": values, **rest} if not rest:
