@@ -20,7 +20,7 @@ from harness.model import MODELS
 from harness.plan.expand import PlannedRun
 from harness.plan.identity import run_id_of
 from harness.plan.spec import AuditSpec, RunSpec, TrainingSpec
-from harness.store import DATABASE, open_store
+from harness.store import read_home
 from harness.store.base import DamagedRecords
 from harness.store.files import RECORD, read_record, write_record
 from harness.store.records import RunRecord
@@ -281,9 +281,7 @@ def _digest(*values: object) -> str:
 
 
 def _stored(home: Path, model: str, dataset: str) -> Sequence[RunRecord]:
-    if not (home / DATABASE).is_file():
-        return ()
-    with contextlib.closing(open_store(home / DATABASE, create=False, write=False)) as store:
+    with contextlib.closing(read_home(home)) as store:
         try:
             return store.find(model=model, dataset=dataset)
         except DamagedRecords as damage:

@@ -19,24 +19,23 @@ __all__ = ["comparing", "prepare"]
 
 
 @contextlib.contextmanager
-def comparing(store: ResultStore, folder: Path) -> Iterator[PairedTests]:
+def comparing(folder: Path) -> Iterator[PairedTests]:
     """Yield the paired tests of a results folder.
 
     Args:
-        store: database of the folder.
         folder: the results folder.
     """
     from harness.analysis.hypotheses import PairedTests
 
     with contextlib.ExitStack() as stack:
-        tests = PairedTests(store, folder / "runs", _Bar(stack))
+        tests = PairedTests(folder / "runs", _Bar(stack))
         yield tests
     for problem in tests.problems:
         typer.echo(f"not compared: {problem}", err=True)
 
 
 def prepare(store: ResultStore, folder: Path, suites: Iterable[tuple[str, str]] = ()) -> None:
-    """Compare what tables need and nobody has compared yet: reports then only read.
+    """Make the comparisons that tables need and that are not cached yet, so that reports are fast.
 
     Args:
         store: the database of the results folder.
@@ -45,7 +44,7 @@ def prepare(store: ResultStore, folder: Path, suites: Iterable[tuple[str, str]] 
     """
     from harness.report.query import prepare_tables
 
-    with comparing(store, folder) as tests:
+    with comparing(folder) as tests:
         prepare_tables(store, tests, suites)
 
 

@@ -44,19 +44,19 @@ def run_complexity(
     from harness.bench.stages import measure_rates
     from harness.bench.text import progress, write_json
     from harness.pipeline import resolve_device
-    from harness.store import DATABASE, open_store
+    from harness.store import open_home
 
     torch.set_num_threads(threads or torch.get_num_threads())
     unit = resolve_device(device)
     estimate = bench.Estimate(suite, measure_rates(unit))
     typer.echo(
-        f"{suite.name}: {len(estimate.case_seconds)} cases, about {estimate.seconds / 60:.0f} min "
+        f"{suite.name}: {len(estimate.case_seconds)} cases, {estimate.text(suite)}, "
         f"on {unit} with {torch.get_num_threads()} threads, {estimate.bytes / 2**30:.1f} GiB",
         err=True,
     )
     if dry_run:
         return
-    with contextlib.closing(open_store(results / DATABASE)) as store, progress() as on_progress:
+    with contextlib.closing(open_home(results)) as store, progress() as on_progress:
         record = bench.record(suite, bench.measure(suite, unit, estimate, on_progress), unit)
         store.add_benchmark(record)
     if json_:
@@ -67,10 +67,10 @@ def run_complexity(
 def import_measurements(files: list[Path], results: Path) -> None:
     """Add measurements from files of another process or of pytest-benchmark."""
     from harness.bench.pytest_json import read_measurement
-    from harness.store import DATABASE, open_store
+    from harness.store import open_home
 
     records = [read_measurement(file) for file in files]
-    with contextlib.closing(open_store(results / DATABASE)) as store:
+    with contextlib.closing(open_home(results)) as store:
         for file, record in zip(files, records, strict=True):
             store.add_benchmark(record)
             count = sum(len(sample.seconds) for sample in record.samples)

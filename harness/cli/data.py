@@ -371,7 +371,11 @@ def _announce_left_out(folder: Path, target: Path) -> None:
     """Name what of an imported folder was not copied."""
     from harness.data import folders
 
-    names = folders.left_out(folder, target)
+    arrays, names = folders.left_out(folder, target)
+    for name in arrays:
+        _progress(
+            f"{folder / name}: not copied; features are read from features/<modality>.<ending>"
+        )
     if names:
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         _progress(f"{folder}: not copied, no part of a dataset: {', '.join(names[:8])}{more}")

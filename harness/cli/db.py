@@ -17,9 +17,9 @@ from harness.cli.paths import home
 from harness.errors import ConfigError, StoreError, suggest
 
 if TYPE_CHECKING:
+    from harness.store.archive import Imported
     from harness.store.base import ResultStore
     from harness.store.benchmarks import BenchmarkRecord
-    from harness.store.ingest import Taken
     from harness.store.records import RunRecord
     from harness.store.sql import SqlStore
 
@@ -31,28 +31,29 @@ def opened(
     results: Path | None, *, write: bool = False, create: bool = False
 ) -> Iterator[SqlStore]:
     """Open the result database for one command; to read it unless something else is said."""
-    from harness.store import DATABASE, open_store
+    from harness.store import open_home
 
-    store = open_store(home(results) / DATABASE, create=create, write=write)
+    store = open_home(home(results), create=create, write=write)
     with contextlib.closing(store):
         yield store
 
 
 @app.command()
 def upgrade(
-    file: Annotated[
-        Path | None, typer.Argument(help="A database; the one of the results folder if not given.")
+    database: Annotated[
+        str | None,
+        typer.Argument(help="A file or an address; the store of the results folder if not given."),
     ] = None,
     results: Home = None,
 ) -> None:
     """Bring a database that an older harness wrote to the current schema; all of it or nothing."""
-    from harness.store import DATABASE
-    from harness.store.sql import upgrade_database
+    from harness.store import store_address
+    from harness.store.sql import database_of, upgrade_database
 
-    place = file or home(results) / DATABASE
-    before, after = upgrade_database(place)
+    address = database or store_address(home(results))
+    before, after = upgrade_database(address)
     change = f"{before} -> {after}" if before != after else f"{after}, nothing to do"
-    typer.echo(f"{place}: schema version {change}", err=True)
+    typer.echo(f"{database_of(address).name}: schema version {change}", err=True)
 
 
 @app.command("import")
@@ -71,7 +72,7 @@ def import_(
 
     Nothing is added when a record or its ranks are damaged (exit code 4).
     """
-    from harness.exchange import import_records
+    from harness.store.archive import import_records
 
     if not source.exists():
         raise ConfigError(f"{source}: no such file or folder")
@@ -93,7 +94,7 @@ def import_(
 
 @app.command()
 def merge(
-    other: Annotated[Path, typer.Argument(help="Another result database.")],
+    other: Annotated[str, typer.Argument(help="Another result database: a file or an address.")],
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -101,40 +102,54 @@ def merge(
 
     Nothing is added when a record cannot be read or cannot be true (exit code 4).
     """
-    from harness import exchange
     from harness.store import open_store
+    from harness.store.archive import merge as merge_stores
 
     with (
         contextlib.closing(open_store(other, create=False, write=False)) as source,
         opened(results, create=True) as store,
     ):
-        taken = exchange.merge(store, source)
+        taken = merge_stores(store, source)
         prepare(store, home(results))
-        _tell(store, taken, str(other), as_json)
+        _tell(store, taken, source.database.name, as_json)
 
 
 @app.command()
-def check(results: Home = None, as_json: AsJson = False) -> None:
+def check(
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Remove damaged rows that are no run's: places in suites, measurements.",
+        ),
+    ] = False,
+    results: Home = None,
+    as_json: AsJson = False,
+) -> None:
     """Check the database, every record in it, and that its metrics follow from its ranks.
 
     Exit code 4 if something is wrong.
     """
-    from harness import audit
-    from harness.evaluation import shadow
+    from harness.store.archive import audit
+    from harness.store.archive.rank_files import run_files
     from harness.store.files import RANKS, run_ids, unreadable_records
+    from harness.store.reading import REPAIR
 
     runs = home(results) / "runs"
-    with opened(results) as store:
+    unreadable = unreadable_records(runs, run_ids(runs))
+    with opened(results, write=repair) as store:
+        for removed in store.repair() if repair else ():
+            typer.echo(f"removed: {removed.removesuffix(f'; {REPAIR}')}", err=True)
         ids, finished = store.ids(), store.finished_ids()
         with _progress(len(ids)) as step:
 
             def look(record: RunRecord) -> list[str]:
                 step()
-                own = runs / record.run_id
-                sealed = audit.sealed_problems(record, own / shadow.FOLDER, own / RANKS)
-                return audit.problems(record, own / RANKS) + sealed
+                if record.run_id in unreadable:
+                    return audit.problems(record)
+                return audit.problems(record, run_files(runs / record.run_id))
 
-            problems = [*store.check(look), *unreadable_records(runs, run_ids(runs)).values()]
+            problems = [*store.check(look), *unreadable.values()]
     without = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
     if as_json:
         found = {"runs": len(ids), "without_ranks": without, "problems": list(problems)}
@@ -173,10 +188,11 @@ def export(
     results: Home = None,
 ) -> None:
     """Write records and ranks as files that can be committed; all but failed runs by default."""
-    from harness.exchange import export as write
+    from harness.store.archive import export as write
     from harness.store.base import resolve_id
 
     with opened(results) as store:
+        tell_damaged(store)
         ids = [resolve_id(store, text) for text in run or []]
         benchmarks: list[BenchmarkRecord] = []
         for name in suite or []:
@@ -211,7 +227,7 @@ def _finished(store: ResultStore, suite: str) -> list[str]:
     return [cell.run_id for cell in cells if cell.run_id in finished]
 
 
-def _tell(store: ResultStore, taken: Taken, source: str, as_json: bool) -> None:
+def _tell(store: ResultStore, taken: Imported, source: str, as_json: bool) -> None:
     """Say what was taken over, and which places in a suite stayed as they were."""
     held = {cell.place: cell.run_id for cell in store.cells()}
     for cell in taken.refused:
@@ -223,6 +239,12 @@ def _tell(store: ResultStore, taken: Taken, source: str, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"added": list(taken.added), "kept": taken.kept}, indent=2))
     typer.echo(f"{source}: {_plural(taken.added)} added, {taken.kept} known already", err=True)
+
+
+def tell_damaged(store: ResultStore) -> None:
+    """Say on stderr which places of suites and measurements are left out."""
+    for problem in store.damaged():
+        typer.echo(f"left out: {problem}", err=True)
 
 
 def _plural(items: Sequence[object]) -> str:

@@ -5,6 +5,7 @@ Nothing is encoded, no database is needed, and nothing is written but what ``--p
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -449,17 +450,12 @@ def _digests_in(data: DataSpec, roots: tuple[Path, ...]) -> tuple[str, str]:
 
 def _progress(plan: Plan, home: Path, final: Sequence[Status] = ("ok",)) -> PlanProgress:
     from harness.plan.expand import identify
-    from harness.store import DATABASE, open_store
+    from harness.store import read_home
 
     encoded = tuple(run for run in plan.runs if _digests(run.spec.data)[1] != "?")
     unknown = {run.spec.model_dump_json() for run in plan.runs if run not in encoded}
-    statuses: Mapping[str, str] = {}
-    if (home / DATABASE).is_file():
-        store = open_store(home / DATABASE, create=False, write=False)
-        try:
-            statuses = store.statuses()
-        finally:
-            store.close()
+    with contextlib.closing(read_home(home)) as store:
+        statuses = store.statuses()
     runs = {
         run.spec.model_dump_json(): run_id
         for run_id, run in identify(replace(plan, runs=encoded), _digests)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.comparing import comparing
+from harness.cli.db import tell_damaged
 from harness.cli.options import Home, chosen_seeds
 from harness.cli.paths import home
 from harness.cli.reranked import RERANKED, Reranked
-from harness.errors import ConfigError, StoreError, suggest
+from harness.errors import ConfigError, HarnessError, StoreError, suggest
+from harness.store import read_home
 
 if TYPE_CHECKING:
     from harness.analysis.query import Selection
@@ -106,7 +108,7 @@ def report(
     request = _Request(_names(table or []), _names(figure or []), _format(format_, out), again)
     again.check(request.tables, html=html)
     folder = home(results)
-    store = _open(folder)
+    store = read_home(folder)
     try:
         if html:
             request.write_page(store, folder, selection, out or folder / PAGE)
@@ -141,19 +143,25 @@ def _write_all(results: Path, out: Path, selection: Selection) -> None:
     from harness.report.everything import artefacts
     from harness.store.files import write_below
 
-    store = _open(results)
-    failed = []
+    store = read_home(results)
+    failed: list[HarnessError] = []
     try:
-        with comparing(store, results) as tests:
+        tell_damaged(store)
+        with comparing(results) as tests:
             for artefact in artefacts(Results(store, selection, tests)):
+                errors: list[HarnessError] = [artefact.error] if artefact.error else []
                 for name, contents in artefact.files.items():
-                    write_below(out, name, _encoded(contents))
-                if artefact.error:
-                    failed.append(artefact.error)
-                    typer.echo(f"{artefact.name}: {artefact.error}", err=True)
-                elif artefact.empty:
+                    try:
+                        write_below(out, name, _encoded(contents))
+                    except StoreError as error:
+                        errors.append(error)
+                    else:
+                        typer.echo(name)
+                for problem in errors:
+                    typer.echo(f"{artefact.name}: {problem}", err=True)
+                failed += errors
+                if artefact.empty:
                     typer.echo(f"{artefact.name}: no picture: {artefact.empty}", err=True)
-                typer.echo("\n".join(map(str, artefact.files)), nl=bool(artefact.files))
     finally:
         store.close()
     if failed:
@@ -188,7 +196,7 @@ class _Request:
         render.check_format(self.format, drawn=bool(self.figures))
         if self.drawn and (len(self.figures) > 1 or self.tables):
             raise ConfigError("a picture holds one figure; name it with --figure")
-        with comparing(store, folder) as tests:
+        with comparing(folder) as tests:
             stored = Results(store, selection, tests)
             figures = [query.named_figure(stored, name) for name in self.figures]
             if self.tables or self.figures:
@@ -228,7 +236,6 @@ class _Request:
                 status.update(Text(doing))  # names may hold what rich takes for markup
 
             tests = PairedTests(
-                store,
                 folder / "runs",
                 lambda table, done, total: say(f"comparing {table}, {done} of {total}"),
             )
@@ -256,6 +263,7 @@ class _Request:
         """Say what is not shown; refuse to show nothing."""
         from harness.report.query import suites_of
 
+        tell_damaged(store)
         named = [name for name in (*self.tables, *self.figures) if name not in RERANKED]
         asked = {suite for name in named for suite in suites_of(store, name)}
         asked |= {self.reranked.suite} - {""}
@@ -290,7 +298,7 @@ def show_suite(store: ResultStore, folder: Path, suite: str) -> None:
     from harness.report.query import suite_table
     from harness.report.render import render
 
-    with comparing(store, folder) as tests:
+    with comparing(folder) as tests:
         typer.echo(render(suite_table(store, suite, tests=tests), "text"), nl=False)
 
 
@@ -315,15 +323,6 @@ def _format(given: str, out: Path | None) -> str:
         return given or "text"
     endings = {SUFFIXES.get(name, name): name for name in (*FORMATS, *PICTURES)}
     return endings.get(out.suffix.removeprefix("."), "text")
-
-
-def _open(folder: Path) -> ResultStore:
-    """Open the database; an empty store stands for one that does not exist yet."""
-    from harness.store import DATABASE, open_store
-    from harness.store.memory import MemoryStore
-
-    database = folder / DATABASE
-    return open_store(database, create=False, write=False) if database.exists() else MemoryStore()
 
 
 def _names(given: list[str]) -> list[str]:

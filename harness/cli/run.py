@@ -89,9 +89,9 @@ def run(
     jobs = _jobs(plan, place, device, threads, tuple(models or ()))
     distinct = list({job.run_id: job for job in jobs.values()}.values())
     from harness.cli.run_text import print_list
-    from harness.store import DATABASE, open_store
+    from harness.store import open_home
 
-    with contextlib.closing(open_store(place / DATABASE)) as store:
+    with contextlib.closing(open_home(place)) as store:
         if suite is not None:
             cells = _cells(store, whole, plan, jobs, partial=bool(only))
             store.plan(plan.suite, plan.variant, cells)
@@ -147,7 +147,7 @@ def _print_table(store: ResultStore, place: Path, plan: Plan, source: str) -> No
     from harness.report.query import suite_table
     from harness.report.render import render
 
-    with comparing(store, place) as tests:
+    with comparing(place) as tests:
         table = suite_table(store, plan.suite, plan.variant, source=source, tests=tests)
     print(render(table, "text"))
 

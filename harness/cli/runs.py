@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.db import opened
+from harness.cli.db import opened, tell_damaged
 from harness.cli.options import AsJson, Device, Home, Models, Threads
 from harness.cli.paths import home
 from harness.errors import ConfigError, Interrupted, suggest
@@ -73,6 +73,7 @@ def show(run: Run, results: Home = None, as_json: AsJson = False) -> None:
     with opened(results) as store:
         run_id = resolve_id(store, run)
         record = _record(store, run_id)
+        tell_damaged(store)
         cells = tuple(cell for cell in store.cells() if cell.run_id == run_id)
     record = record.model_copy(update={"cells": cells})
     if as_json:

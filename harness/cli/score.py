@@ -47,7 +47,7 @@ def score(
     """
     from harness.cli.report import show_suite
     from harness.external import judge, keep
-    from harness.store import DATABASE, open_store
+    from harness.store import open_home
 
     if ids not in NAMINGS:
         raise ConfigError(f"--ids {ids}: by name or by id{suggest(ids, NAMINGS)}")
@@ -55,7 +55,7 @@ def score(
         if problem := text_problem(text, width):
             raise ConfigError(f"{option} {text[:40]!a}: {problem}")
     place = home(results)
-    with contextlib.closing(open_store(place / DATABASE)) as store:
+    with contextlib.closing(open_home(place)) as store:
         record, ranks = judge(
             file,
             dataset,

@@ -187,7 +187,7 @@ def export(
     """
     from harness.cli import study_text
     from harness.data.load import source
-    from harness.store import DATABASE, open_store
+    from harness.store import open_home
     from harness.store.files import write_whole
     from harness.studies.results import search_results
 
@@ -195,7 +195,7 @@ def export(
     study_results = search_results(folder, name, variant)
     selected = _selected(study_results, only or [], [] if trial is None else [trial])
     target = source(onto).card.name if onto else ""
-    with contextlib.closing(open_store(folder / DATABASE, create=False, write=False)) as store:
+    with contextlib.closing(open_home(folder, create=False, write=False)) as store:
         text = study_text.fragment(selected, study_results, store, onto=target)
     if out is None:
         typer.echo(text, nl=False)
@@ -286,10 +286,10 @@ def _opened(folder: Path, suite: str) -> Iterator[SqlStore]:
     """Open the results when no other command works on the same study; wait for one that does."""
     from filelock import FileLock, Timeout
 
-    from harness.store import DATABASE, open_store
+    from harness.store import open_home
     from harness.store.failures import disk_error
 
-    store = open_store(folder / DATABASE)
+    store = open_home(folder)
     with contextlib.closing(store):
         path = folder / f"study-{suite}.lock"
         lock = FileLock(path)
@@ -354,7 +354,7 @@ class _Work:
         from harness.plan.study import trial_label
         from harness.studies.results import search_results, study_cells
         from harness.studies.rounds import run_rounds
-        from harness.studies.study import DATABASE, SearchStudy, explained, open_storage
+        from harness.studies.study import SearchStudy, explained, open_storage
 
         def make_jobs(trial: Trial, study: SearchStudy) -> Mapping[int, Job]:
             label = trial_label(study.search.label, trial.number)
@@ -371,7 +371,9 @@ class _Work:
             self.store.plan(*table, with_external(cells, held))
 
         storage = open_storage(self.place)
-        with explained(self.place / DATABASE):
+        with contextlib.suppress(ConfigError):  # a new study
+            search_results(self.place, plan.suite, plan.variant)
+        with explained(self.place):
             studies = [
                 SearchStudy(
                     search,

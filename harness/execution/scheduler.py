@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from harness.audit import read_audited
 from harness.errors import StoreError
 from harness.execution.base import Event, Executor, Job, Outcome
 from harness.execution.worker import is_executed
+from harness.store.archive.audit import read_audited
 from harness.store.base import ResultStore
 from harness.store.files import RECORD
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from statistics import mean
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
@@ -21,8 +21,9 @@ __all__ = [
     "RECORD_VERSION",
     "RUN_ID",
     "Cell",
-    "Comparison",
+    "MetricKey",
     "MetricValue",
+    "Numbers",
     "RunId",
     "RunRecord",
     "Status",
@@ -65,6 +66,32 @@ def check_value(metric: str, value: float) -> None:
         raise ValueError(f"{metric} is {least:g} to {most:g}, never {value:g}")
 
 
+class MetricKey(NamedTuple):
+    """A metric, and the queries it is over (head and tail queries pooled)."""
+
+    metric: str
+    bucket: str = "all"
+    split: str = "test"
+
+
+class Numbers(NamedTuple):
+    """Selection of a record's numbers: a record has hundreds, a table shows three.
+
+    Attributes:
+        metrics: metrics to read.
+        diagnostics: names of diagnostics.
+        timings: names of timings.
+        epochs: epochs of the history.
+        provenance: whether the provenance is read.
+    """
+
+    metrics: frozenset[MetricKey] = frozenset()
+    diagnostics: frozenset[str] = frozenset()
+    timings: frozenset[str] = frozenset()
+    epochs: Literal["all", "last", "none"] = "none"
+    provenance: bool = False
+
+
 class MetricValue(Config):
     """One number."""
 
@@ -78,6 +105,11 @@ class MetricValue(Config):
     value: float
     queries: Annotated[Int32, Field(ge=1)]
     """Number of queries it averages."""
+
+    @property
+    def key(self) -> MetricKey:
+        """The metric without its side."""
+        return MetricKey(self.metric, self.bucket, self.split)
 
     @model_validator(mode="after")
     def _possible(self) -> MetricValue:
@@ -138,33 +170,6 @@ def external_id(name: str, seed: int, dataset_digest: str, protocol: str) -> str
     """Return the id of the one external run of a name, a seed, a dataset and a protocol's key."""
     content = json.dumps([name, seed, dataset_digest, protocol])
     return EXTERNAL_ID + hashlib.sha256(content.encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What a paired test said of two rows of a table; see ``docs/statistics.md``.
-
-    Attributes:
-        first, second: ids of the rows' runs, seed by seed; run i of one is compared with run i of
-            the other.
-        metric, bucket: what was compared, on the test split.
-        triples: test triples compared.
-        difference: first minus second, in the metric's own unit.
-        low, high: its 95 % interval.
-        p: two-sided.
-        adjusted: p after Holm's correction over the table.
-    """
-
-    first: tuple[str, ...]
-    second: tuple[str, ...]
-    metric: str
-    bucket: str
-    triples: int
-    difference: float
-    low: float
-    high: float
-    p: float
-    adjusted: float
 
 
 class RunRecord(Config):
@@ -232,3 +237,22 @@ class RunRecord(Config):
             if (m.metric, m.split, m.side, m.bucket) == (metric, split, side, bucket):
                 return m.value
         return None
+
+    def timing(self, name: str) -> float | None:
+        """Return the mean of the samples of a timing, or None when there are none."""
+        values = [sample.value for sample in self.timings if sample.name == name]
+        return mean(values) if values else None
+
+    def only(self, numbers: Numbers) -> RunRecord:
+        """Return the record with a selection of its numbers."""
+        epochs = {"all": self.history, "last": self.history[-1:], "none": ()}
+        selected: dict[str, Any] = {
+            "metrics": tuple(
+                m for m in self.metrics if m.side == "both" and m.key in numbers.metrics
+            ),
+            "history": epochs[numbers.epochs],
+            "timings": tuple(t for t in self.timings if t.name in numbers.timings),
+            "diagnostics": {k: v for k, v in self.diagnostics.items() if k in numbers.diagnostics},
+            "provenance": self.provenance if numbers.provenance else {},
+        }
+        return self.model_copy(update=selected)

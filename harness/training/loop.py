@@ -208,10 +208,12 @@ def _resume(
     state = checkpoints.load()
     if state is None:
         return 0
-    epoch, weights, other_state = state
-    model.load_state_dict(weights)
-    procedure.load_state_dict(other_state.get("procedure", {}))
-    stopper.best, stopper.best_epoch = other_state["best"], other_state["best_epoch"]
-    stopper.waited = other_state["waited"]
-    history.extend(other_state["history"])
+    epoch, weights, rest = state
+    progress = checkpoints.progress(epoch, rest)
+    with checkpoints.restoring():
+        model.load_state_dict(weights)
+        procedure.load_state_dict(rest.get("procedure", {}))
+    stopper.best, stopper.best_epoch = progress.best, progress.best_epoch
+    stopper.waited = progress.waited
+    history.extend(progress.history)
     return epoch

@@ -11,7 +11,6 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -22,34 +21,19 @@ from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks
 from harness.plan.identity import past_ids
 from harness.plan.spec import RunSpec
+from harness.store.archive.rank_files import RankFiles, epoch_ranks, rank_files
 from harness.store.files import RANKS, RECORD, read_own_record
 from harness.store.records import EXTERNAL, MetricValue, RunRecord, external_id
 
-__all__ = ["RankSource", "SealedSource", "problems", "read_audited", "sealed_problems"]
+__all__ = ["problems", "read_audited"]
 
 SAME = 1e-9
 """Greatest relative difference of equal numbers: libraries add in different orders."""
 NEAR = 1e-3
 """Greatest difference of MRRs of the same weights: a device may round otherwise than another."""
 
-Place = tuple[str, str, str, str]
-"""Split, side, bucket, metric: what tells the numbers of a run apart."""
-
-
-class RankSource(Protocol):
-    """Ranks that are stored elsewhere than in a file of their own; printed as where they are."""
-
-    def load(self) -> Ranks | None:
-        """Load the ranks, None when there are none; errors as ``Ranks.load``."""
-        ...
-
-
-class SealedSource(Protocol):
-    """The same for the test ranks of earlier epochs."""
-
-    def load(self) -> Mapping[int, shadow.Shadow]:
-        """Load the ranks by epoch; errors as ``Ranks.load``."""
-        ...
+Numbers = Mapping[tuple[str, str, str, str], MetricValue]
+"""Split, side, bucket and metric -> number of a run."""
 
 
 def read_audited(folder: Path) -> RunRecord | None:
@@ -60,7 +44,7 @@ def read_audited(folder: Path) -> RunRecord | None:
         MachineError: the file cannot be read.
     """
     record = read_own_record(folder)
-    if record is not None and (untrue := problems(record, folder / RANKS)):
+    if record is not None and (untrue := problems(record, rank_files(folder / RANKS))):
         run = shlex.quote(folder.name)
         raise StoreError(
             f"{folder / RECORD}: {untrue[0]}; `harness runs rm {run}` removes the folder"
@@ -68,60 +52,30 @@ def read_audited(folder: Path) -> RunRecord | None:
     return record
 
 
-def problems(record: RunRecord, ranks: Path | RankSource | None = None) -> list[str]:
-    """Return the contradictions in a record, one line each; every line names the run.
+def problems(record: RunRecord, files: RankFiles | None = None) -> list[str]:
+    """Return the contradictions in a record and its ranks, one line each that names the run.
 
     Args:
-        record: of any run; a failed one has settings alone.
-        ranks: its ranks or their file; where there are none the record is looked at alone.
+        record: record of any run; a failed one has settings alone.
+        files: its files of ranks; the record is checked alone where there are none.
     """
-    run = f"run {record.run_id}: "
     try:
         spec = record.settings()
     except StoreError as error:
         return [str(error)]
-    found = [*_other_settings(record, spec), *_other_id(record, spec)]
-    if record.status == "ok":
-        numbers: dict[Place, MetricValue] = {
-            (m.split, m.side, m.bucket, m.metric): m for m in record.metrics
-        }
-        found += _other_parts(numbers)
-        found += _other_ranks(numbers, spec, ranks)
-    return [f"{run}{problem}" for problem in found]
-
-
-def sealed_problems(
-    record: RunRecord, sealed: Path | SealedSource, ranks: Path | RankSource
-) -> list[str]:
-    """Return the contradictions in the test ranks that an audit sealed, one line each.
-
-    They are of epochs that were validated and of the triples that were tested, and those of the
-    epoch that validation chose have the MRR of the test.
-
-    Args:
-        record: of the run.
-        sealed: its sealed ranks or their folder; nothing is wrong when there are none.
-        ranks: its ranks or their file.
-    """
+    lines = [*_other_settings(record, spec), *_other_id(record, spec)]
+    files, tested = files or {}, None
     try:
-        epochs = shadow.read(sealed) if isinstance(sealed, Path) else sealed.load()
-        tested = _load(ranks) if epochs else None
+        if record.status == "ok":
+            numbers: Numbers = {(m.split, m.side, m.bucket, m.metric): m for m in record.metrics}
+            lines += _other_parts(numbers)
+            if RANKS in files:
+                tested = files[RANKS].load()
+                lines += _other_ranks(numbers, spec, tested, files[RANKS].source)
+        lines += _other_epochs(record, spec, files, tested)
     except DataError as error:
-        return [f"run {record.run_id}: {error}"]
-    validated = {round(row["epoch"]) for row in record.history if "valid_mrr" in row}
-    chosen, mrr = record.diagnostics.get("best_epoch"), record.metric("mrr")
-    wrong = []
-    for epoch, kept in epochs.items():
-        if epoch not in validated:
-            wrong.append(f"epoch {epoch} was not validated")
-        for ranks_of in (kept.filtered, kept.raw):
-            if tested is not None and not np.array_equal(ranks_of.triples, tested.triples):
-                wrong.append(f"epoch {epoch}: ranks of other triples than were tested")
-        if epoch == chosen and mrr is not None:
-            found = 1.0 / kept.filtered.ranks(record.settings().protocol.ties)[0]
-            if abs(float(found.mean()) - mrr) > NEAR:
-                wrong.append(f"epoch {epoch} has MRR {found.mean():g}, the run's test {mrr:g}")
-    return [f"run {record.run_id}: {sealed}: {problem}" for problem in dict.fromkeys(wrong)]
+        lines.append(str(error))
+    return [f"run {record.run_id}: {line}" for line in lines]
 
 
 def _other_settings(record: RunRecord, spec: RunSpec) -> Iterator[str]:
@@ -157,7 +111,7 @@ def _other_id(record: RunRecord, spec: RunSpec) -> Iterator[str]:
         )
 
 
-def _other_parts(numbers: Mapping[Place, MetricValue]) -> Iterator[str]:
+def _other_parts(numbers: Numbers) -> Iterator[str]:
     """Yield numbers that are not the mean of their two sides, or of warm and cold triples."""
     for (split, side, bucket, metric), whole in numbers.items():
         divided = {}
@@ -182,38 +136,46 @@ def _not_the_mean(whole: MetricValue, parts: list[MetricValue]) -> str:
     return ""
 
 
-def _load(ranks: Path | RankSource | None) -> Ranks | None:
-    if isinstance(ranks, Path):
-        return Ranks.load(ranks) if ranks.is_file() else None
-    return None if ranks is None else ranks.load()
-
-
-def _other_ranks(
-    numbers: Mapping[Place, MetricValue], spec: RunSpec, path: Path | RankSource | None
-) -> Iterator[str]:
-    """Yield what is wrong with stored ranks, or that other numbers follow from them."""
-    try:
-        ranks = _load(path)
-    except DataError as error:
-        yield str(error)
-        return
-    if ranks is None:
-        return
+def _other_ranks(numbers: Numbers, spec: RunSpec, ranks: Ranks, source: str) -> Iterator[str]:
+    """Yield that stored ranks are of other sides, or that other numbers follow from them."""
     if set(ranks.sides) != set(spec.protocol.sides):
-        yield f"{path}: ranks of {', '.join(ranks.sides)}, not {', '.join(spec.protocol.sides)}"
+        yield f"{source}: ranks of {', '.join(ranks.sides)}, not {', '.join(spec.protocol.sides)}"
         return
     wrong = []
     for m in measure(ranks, spec.protocol):
-        said = numbers.get(("test", m.side, m.bucket, m.metric))
-        if said is None or said.queries != m.queries or not _same(said.value, m.value):
-            shown = "not there" if said is None else f"{said.value:g} of {said.queries}"
+        stored = numbers.get(("test", m.side, m.bucket, m.metric))
+        if stored is None or stored.queries != m.queries or not _same(stored.value, m.value):
+            shown = "not there" if stored is None else f"{stored.value:g} of {stored.queries}"
             wrong.append(
                 f"test {m.side} {m.bucket} {m.metric} is {m.value:g} of {m.queries} queries, "
                 f"in the record {shown}"
             )
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        yield f"{path}: other numbers follow from the ranks: {wrong[0]}{more}"
+        yield f"{source}: other numbers follow from the ranks: {wrong[0]}{more}"
+
+
+def _other_epochs(
+    record: RunRecord, spec: RunSpec, files: RankFiles, tested: Ranks | None
+) -> Iterator[str]:
+    """Yield what is wrong with the test ranks after each epoch.
+
+    They are of epochs that were validated and of the triples that were tested, and those of the
+    epoch that validation chose have the MRR of the test.
+    """
+    validated = {round(row["epoch"]) for row in record.history if "valid_mrr" in row}
+    best_epoch, mrr = record.diagnostics.get("best_epoch"), record.metric("mrr")
+    for epoch, ranks in epoch_ranks(files).items():
+        source = files[f"{shadow.FOLDER}/{epoch}.filtered.npz"].source
+        if epoch not in validated:
+            yield f"{source}: epoch {epoch} was not validated"
+        triples = (ranks.filtered.triples, ranks.raw.triples)
+        if tested is not None and not all(np.array_equal(t, tested.triples) for t in triples):
+            yield f"{source}: epoch {epoch}: ranks of other triples than were tested"
+        if epoch == best_epoch and mrr is not None:
+            mean = float((1.0 / ranks.filtered.ranks(spec.protocol.ties)[0]).mean())
+            if abs(mean - mrr) > NEAR:
+                yield f"{source}: epoch {epoch} has MRR {mean:g}, the run's test {mrr:g}"
 
 
 def _same(a: float, b: float) -> bool:

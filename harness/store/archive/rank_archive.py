@@ -12,23 +12,20 @@ import glob
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.evaluation.ranks import UNREADABLE, Ranks, encode_arrays, read_arrays
-from harness.evaluation.shadow import Shadow, by_epoch
+from harness.evaluation.ranks import UNREADABLE
+from harness.store.archive.rank_files import Array, RankFile
 
 __all__ = [
     "PART_BYTES",
-    "ArchivedRanks",
-    "ArchivedShadow",
+    "Load",
     "Members",
     "RankArchive",
     "digests_of",
@@ -44,7 +41,6 @@ _DIGITS = 24
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest date of a zip archive: the same arrays make the same bytes at any time."""
 
-Array = NDArray[Any]
 Members = Mapping[str, str]
 """Array of a rank file -> digest, which names its member of the archive."""
 Load = Callable[[], Array]
@@ -57,18 +53,18 @@ def digest_of(array: Array) -> str:
     return content.hexdigest()[:_DIGITS]
 
 
-def digests_of(path: Path) -> tuple[dict[str, str], dict[str, Load]]:
+def digests_of(file: RankFile) -> tuple[dict[str, str], dict[str, Load]]:
     """Return the digests of a rank file by array, and a function by digest that loads the array.
 
     Raises:
         DataError: the file is damaged.
     """
-    members = {name: digest_of(array) for name, array in read_arrays(path).items()}
-    return members, {digest: partial(_one_array, path, n) for n, digest in members.items()}
+    members = {name: digest_of(array) for name, array in file.read(None).items()}
+    return members, {digest: partial(_one_array, file, n) for n, digest in members.items()}
 
 
-def _one_array(path: Path, name: str) -> Array:
-    return read_arrays(path, [name])[name]
+def _one_array(file: RankFile, name: str) -> Array:
+    return file.read([name])[name]
 
 
 def part_names(name: str, count: int) -> list[str]:
@@ -82,7 +78,7 @@ def kept_name(name: str, content: bytes) -> str:
 
 
 def kept_parts(folder: Path, name: str) -> list[Path]:
-    """Return the copies of parts that an export which did not come to its end left behind."""
+    """Return the copies of parts that an interrupted export left behind."""
     return sorted(folder.glob(f"{glob.escape(name)}.ranks-kept-*.npz"))
 
 
@@ -120,8 +116,8 @@ class RankArchive:
         members: digest -> file that holds the array.
     """
 
-    parts: Mapping[Path, zipfile.ZipFile]
-    members: Mapping[str, Path]
+    parts: Mapping[Path, zipfile.ZipFile] = field(default_factory=dict)
+    members: Mapping[str, Path] = field(default_factory=dict)
 
     @classmethod
     def open(cls, parts: Sequence[Path]) -> RankArchive:
@@ -161,59 +157,14 @@ class RankArchive:
             raise DataError(f"{path}: array {digest} holds other values than its name says")
         return array
 
-    def arrays(self, members: Members) -> dict[str, Array]:
-        """Load the arrays of one rank file; errors as ``array``."""
-        return {name: self.array(digest) for name, digest in members.items()}
-
     def loaders(self, digests: Iterable[str]) -> dict[str, Load]:
         """Return a function by digest that loads the array."""
         return {digest: partial(self.array, digest) for digest in digests}
 
+    def file(self, members: Members) -> RankFile:
+        """Return the rank file that some members make up."""
+        paths = dict.fromkeys(str(self.members[d]) for d in members.values() if d in self.members)
+        return RankFile(", ".join(paths), partial(self._arrays, members))
 
-@dataclass(frozen=True)
-class ArchivedRanks:
-    """The ranks of one run in an archive."""
-
-    archive: RankArchive
-    members: Members
-
-    def __str__(self) -> str:
-        return ", ".join(dict.fromkeys(str(self.archive.members[d]) for d in self._in_archive()))
-
-    def _in_archive(self) -> list[str]:
-        return [digest for digest in self.members.values() if digest in self.archive.members]
-
-    def load(self) -> Ranks | None:
-        """Load the ranks, None when there are none; errors as ``Ranks.load``."""
-        if not self.members:
-            return None
-        return Ranks.from_arrays(self.archive.arrays(self.members), str(self))
-
-    def content(self) -> bytes | None:
-        """Return the content of the run's rank file, None when there are no ranks."""
-        return encode_arrays(self.archive.arrays(self.members)) if self.members else None
-
-
-@dataclass(frozen=True)
-class ArchivedShadow:
-    """The sealed test ranks of one run in an archive.
-
-    Attributes:
-        files: file name -> ranks.
-    """
-
-    files: Mapping[str, ArchivedRanks]
-
-    def __str__(self) -> str:
-        return ", ".join(dict.fromkeys(map(str, self.files.values())))
-
-    def load(self) -> Mapping[int, Shadow]:
-        """Load the ranks by epoch; errors as ``Ranks.load``."""
-        return by_epoch({name: partial(_ranks, ranks) for name, ranks in self.files.items()})
-
-
-def _ranks(archived: ArchivedRanks) -> Ranks:
-    ranks = archived.load()
-    if ranks is None:
-        raise DataError("sealed ranks without arrays")
-    return ranks
+    def _arrays(self, members: Members, only: Collection[str] | None) -> dict[str, Array]:
+        return {n: self.array(digest) for n, digest in members.items() if only is None or n in only}

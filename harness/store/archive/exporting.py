@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from harness import audit
 from harness.errors import StoreError
 from harness.evaluation import shadow
-from harness.exchange.rank_archive import (
+from harness.store import results_home
+from harness.store.archive import audit
+from harness.store.archive.rank_archive import (
     Load,
     digests_of,
     encode_parts,
@@ -16,9 +17,10 @@ from harness.exchange.rank_archive import (
     kept_parts,
     part_names,
 )
-from harness.exchange.redaction import redacted, redacted_benchmark
-from harness.exchange.single_files import files_of
-from harness.exchange.suite_file import (
+from harness.store.archive.rank_files import RankFile, run_files
+from harness.store.archive.redaction import redacted, redacted_benchmark
+from harness.store.archive.single_files import single_files
+from harness.store.archive.suite_file import (
     SUFFIX,
     StoredRun,
     SuiteFile,
@@ -26,10 +28,9 @@ from harness.exchange.suite_file import (
     file_name,
     read_suite_file,
 )
-from harness.store import results_home
 from harness.store.base import ResultStore, supersedes
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.files import RANKS, write_whole
+from harness.store.files import RANKS, check_run_folder, write_whole
 from harness.store.records import Cell, RunRecord
 
 __all__ = ["export"]
@@ -63,22 +64,24 @@ def export(
 
     Raises:
         StoreError: an id has no record, one is damaged or has numbers or ranks that cannot be
-            true (``harness.audit``), or the folder holds damaged files or those of an earlier
+            true (``audit``), or the folder holds damaged files or those of an earlier
             version; nothing is written.
         MachineError: the folder cannot be written.
     """
-    place = runs or results_home() / "runs"
-    records = _audited(store, list(dict.fromkeys(ids)), place)
+    runs = runs or results_home() / "runs"
+    records = _audited(store, list(dict.fromkeys(ids)), runs)
     target = _Folder(folder)
     cells = store.cells()
     if suites is None:
         suites = {cell.suite for cell in cells if cell.run_id in records}
+    if problems := store.damaged(suites):
+        raise StoreError("\n".join(problems))
     suites_of: dict[str, list[str]] = {run_id: [] for run_id in records}
     for cell in cells:
         if cell.run_id in records and cell.suite in suites:
             suites_of[cell.run_id].append(cell.suite)
     for run_id, record in records.items():
-        target.add(record, place / run_id, min(suites_of[run_id], default=""))
+        target.add(record, runs / run_id, min(suites_of[run_id], default=""))
     for suite in sorted(suites):
         target.place_cells(suite, [c for c in cells if c.suite == suite], records)
     for benchmark in benchmarks:
@@ -99,9 +102,8 @@ def _audited(store: ResultStore, wanted: Sequence[str], runs: Path) -> dict[str,
         raise StoreError(f"no record of {', '.join(missing)}; list them with: harness runs list")
     problems = []
     for run_id, record in records.items():
-        ranks, sealed = runs / run_id / RANKS, runs / run_id / shadow.FOLDER
-        problems += audit.problems(record, ranks)
-        problems += audit.sealed_problems(record, sealed, ranks)
+        check_run_folder(runs / run_id)
+        problems += audit.problems(record, run_files(runs / run_id))
     if problems:
         raise StoreError("\n".join(problems))
     return records
@@ -111,7 +113,7 @@ class _Folder:
     """A folder of suite files while it is changed; ``write`` writes what differs."""
 
     def __init__(self, folder: Path) -> None:
-        if single := files_of(folder):
+        if single := single_files(folder):
             raise StoreError(
                 f"{single[0]}: {folder} holds files of an earlier version, one for each run; take "
                 f"them over with: harness db import {folder}, then export to a new folder"
@@ -142,13 +144,11 @@ class _Folder:
         before = file.runs.get(record.run_id)
         if before is not None and not supersedes(record, before.record):
             return
-        stored = StoredRun(
-            record=record,
-            ranks=self._members(run_folder / RANKS) if (run_folder / RANKS).is_file() else {},
-            sealed={
-                path.name: self._members(path) for path in shadow.files(run_folder / shadow.FOLDER)
-            },
-        )
+        members = {name: self._members(file) for name, file in run_files(run_folder).items()}
+        ranks = members.pop(RANKS, {})
+        prefix = f"{shadow.FOLDER}/"
+        epochs = {name.removeprefix(prefix): arrays for name, arrays in members.items()}
+        stored = StoredRun(record=record, ranks=ranks, sealed=epochs)
         if before is not None and before.record.metrics == record.metrics:
             # Of a run that is known from its record alone the folder may hold the ranks.
             stored = stored.model_copy(
@@ -159,8 +159,8 @@ class _Folder:
             )
         file.runs[record.run_id] = stored
 
-    def _members(self, path: Path) -> dict[str, str]:
-        members, loaders = digests_of(path)
+    def _members(self, file: RankFile) -> dict[str, str]:
+        members, loaders = digests_of(file)
         self.loaders |= loaders
         return members
 

@@ -21,17 +21,12 @@ from pydantic import Field, ValidationError
 from harness.config.base import Config
 from harness.config.storable import Name, Text
 from harness.errors import DataError, MachineError, StoreError
-from harness.evaluation.shadow import parse_name
-from harness.exchange.rank_archive import (
-    ArchivedRanks,
-    ArchivedShadow,
-    Members,
-    RankArchive,
-    kept_parts,
-    part_names,
-)
+from harness.evaluation import shadow
+from harness.store.archive.content import ArchivedRun, Content
+from harness.store.archive.rank_archive import RankArchive, kept_parts, part_names
+from harness.store.archive.rank_files import RankFiles
 from harness.store.benchmarks import BENCHMARK_VERSION, BenchmarkRecord
-from harness.store.files import validated
+from harness.store.files import RANKS, validated
 from harness.store.records import Cell, RunRecord
 from harness.store.rows import first_problem
 
@@ -78,7 +73,7 @@ class StoredRun(Config):
     ranks: dict[Text, Text] = Field(default_factory=dict)
     """Array of the rank file -> member of the archive; {} without ranks."""
     sealed: dict[Text, dict[Text, Text]] = Field(default_factory=dict)
-    """File of sealed test ranks ("3.raw.npz") -> the same."""
+    """File of the test ranks after an epoch ("3.raw.npz") -> the same."""
 
     def digests(self) -> Iterator[str]:
         """Yield the members of the archive that belong to the run."""
@@ -103,20 +98,18 @@ class SuiteFile:
     cells: Sequence[Cell] = ()
     runs: dict[str, StoredRun] = field(default_factory=dict)
     benchmarks: dict[str, BenchmarkRecord] = field(default_factory=dict)
-    archive: RankArchive = field(default_factory=lambda: RankArchive({}, {}))
+    archive: RankArchive = field(default_factory=RankArchive)
     text: str = ""
 
-    def ranks(self, run_id: str) -> ArchivedRanks:
-        """Return the ranks of a run."""
-        return self._archived(self.runs[run_id].ranks)
+    def content(self, path: Path) -> Content:
+        """Return the content to import, given the file that it was read from."""
+        runs = [ArchivedRun(path, run.record, self._files(run)) for run in self.runs.values()]
+        return Content(runs, list(self.cells), list(self.benchmarks.values()))
 
-    def sealed(self, run_id: str) -> ArchivedShadow:
-        """Return the sealed ranks of a run."""
-        files = self.runs[run_id].sealed
-        return ArchivedShadow({name: self._archived(files[name]) for name in sorted(files)})
-
-    def _archived(self, members: Members) -> ArchivedRanks:
-        return ArchivedRanks(self.archive, members)
+    def _files(self, run: StoredRun) -> RankFiles:
+        members = {RANKS: run.ranks} if run.ranks else {}
+        members |= {f"{shadow.FOLDER}/{name}": run.sealed[name] for name in sorted(run.sealed)}
+        return {name: self.archive.file(arrays) for name, arrays in members.items()}
 
     def digests(self) -> list[str]:
         """Return the members of the archive that are used, each once, run by run."""
@@ -218,18 +211,18 @@ def _add(content: SuiteFile, cells: list[Cell], line: dict[str, Any], source: st
             cells.append(cell)
         case {"run": values, **rest} if not rest:
             # The version first: in a record of another one the values mean something else.
-            record = values.get("record") if isinstance(values, dict) else None
-            validated(record, RunRecord, source)
-            run = _checked(values, StoredRun, source)
+            values = values if isinstance(values, dict) else {}
+            record = validated(values.get("record"), RunRecord, source)
+            run = _checked({**values, "record": record}, StoredRun, source)
             run_id = run.record.run_id
             if run_id in content.runs:
                 raise StoreError(f"{source}: run {run_id} is there twice")
-            if strange := [name for name in run.sealed if parse_name(name) is None]:
+            if strange := [name for name in run.sealed if shadow.parse_name(name) is None]:
                 raise StoreError(f"{source}: run {run_id}: sealed: no such file '{strange[0]}'")
             content.runs[run_id] = run
         case {"benchmark": values, **rest} if not rest:
-            record = validated(values, BenchmarkRecord, source, BENCHMARK_VERSION)
-            content.benchmarks[record.benchmark_id] = record
+            benchmark = validated(values, BenchmarkRecord, source, BENCHMARK_VERSION)
+            content.benchmarks[benchmark.benchmark_id] = benchmark
         case _:
             raise StoreError(f"{source}: not a record: needs one of cell, run, benchmark")
 
