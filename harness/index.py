@@ -80,21 +80,21 @@ class Pairs(NamedTuple):
 
 
 class Free(NamedTuple):
-    """Where the entities outside the known answers of 2 b queries lie: b tails, b heads.
+    """Index of the entities outside the known answers of 2 b queries: b for tails, b for heads.
 
     Attributes:
         n_entities: N.
         base: [2, b] key of each query's entity 0.
-        start: [2, b] place of its first known answer among all queries'.
-        known: [2, b] number of its known answers.
+        start: [2, b] position of its first known answer in ``gaps``.
+        counts: [2, b] number of its known answers.
         gaps: the known answers of all queries, ascending; the j-th answer a_j of a query (from 0)
-            stands as base + a_j - j, with its number of free entities before it.
+            is stored as base + (a_j - j), where a_j - j is the number of free entities before it.
     """
 
     n_entities: int
     base: Tensor
     start: Tensor
-    known: Tensor
+    counts: Tensor
     gaps: Tensor
 
 
@@ -182,8 +182,8 @@ class FilterIndex:
             [self._base(head, relation, replaced), self._base(tail, relation, ~replaced)]
         )
         start = torch.searchsorted(self._keys, base)
-        known = torch.searchsorted(self._keys, base + self.n_entities) - start
-        return Free(self.n_entities, base, start, known, self._gaps)
+        counts = torch.searchsorted(self._keys, base + self.n_entities) - start
+        return Free(self.n_entities, base, start, counts, self._gaps)
 
     @cached_property
     def _gaps(self) -> Tensor:

@@ -59,9 +59,9 @@ def kernels(
     json_: Json = None,
 ) -> None:
     """Measure the fused kernels beside the least that the machine's rates allow."""
-    from tests.benchmarks.kernels import Sizes, kernels_text, measure
+    from tests.benchmarks.kernels import StepSizes, kernels_text, measure
 
-    sizes = Sizes(positives, negatives, entities)
+    sizes = StepSizes(positives, negatives, entities)
     with progress() as on_progress:
         times, limits = measure(sizes, rounds, on_progress)
     content = {
@@ -141,7 +141,7 @@ def fusion(
     """Measure a training step of MoCME beside the time of its operations."""
     from tests.benchmarks import fusion as fused
 
-    sizes = fused.Sizes(entities, _widths(features))
+    sizes = fused.StepSizes(entities, _widths(features))
     with progress() as on_progress:
         steps = fused.measure(sizes, rounds=rounds, on_progress=on_progress)
     content = {"sizes": asdict(sizes), "steps": [asdict(one) for one in steps]}

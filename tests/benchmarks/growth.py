@@ -233,7 +233,7 @@ def growth_text(measured: Sequence[Growth]) -> str:
         f"{FUSED_ENTITIES:,} entities, features of {FEATURES} numbers, {FUSED_DIM} complex "
         "components."
     )
-    return f"{table(headers, [_row(one) for one in measured], left=2)}\n\n{legend}"
+    return f"{table(headers, [_row(one) for one in measured], left_columns=2)}\n\n{legend}"
 
 
 def _row(one: Growth) -> list[str]:

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from harness import kernels
-from harness.bench.kernel_calls import Sizes, kernel_calls, random_table
+from harness.bench.kernel_calls import StepSizes, kernel_calls, random_table
 from harness.kernels import Comparison, Pairs
 from harness.kernels.backends import Backend
 from tests.benchmarks.kernels import OPS, PARTS
 
-SIZES = Sizes()
+SIZES = StepSizes()
 Work = Callable[[], object]
 BACKENDS: tuple[Backend, ...] = ("numba", "reference")
 
@@ -34,7 +34,7 @@ def queries() -> Tensor:
     return torch.rand(2 * SIZES.positives, SIZES.width, generator=generator) - 0.5
 
 
-def listed_pairs(sizes: Sizes) -> Pairs:
+def listed_pairs(sizes: StepSizes) -> Pairs:
     """Pairs of which queries have equally many."""
     indptr = torch.linspace(0, sizes.pairs, 2 * sizes.positives + 1).long()
     generator = torch.Generator().manual_seed(3)
