@@ -64,13 +64,13 @@ def kernel_calls(op: Op, table: Tensor, sizes: StepSizes) -> dict[str, Task]:
     outer = torch.rand(sizes.pairs, generator=generator)
     query_leaf = queries.clone().requires_grad_()
     table_leaf = table.detach().requires_grad_()  # shares the table's memory
-    comparison = kernels.Comparison(op, queries, table)
-    query_scores = kernels.score_pairs(kernels.Comparison(op, query_leaf, table), pairs)
-    table_scores = kernels.score_pairs(kernels.Comparison(op, queries, table_leaf), pairs)
+    comparison = kernels.VectorComparison(op, queries, table)
+    query_scores = kernels.score_pairs(kernels.VectorComparison(op, query_leaf, table), pairs)
+    table_scores = kernels.score_pairs(kernels.VectorComparison(op, queries, table_leaf), pairs)
     targets = torch.randint(sizes.entities, (sizes.ranked,), generator=generator)
     ranked = torch.rand(sizes.ranked, sizes.width, generator=generator) - 0.5
     ranking = (
-        [kernels.Comparison(op, ranked, table)],
+        [kernels.VectorComparison(op, ranked, table)],
         kernels.Pairs.one_each(targets),
         kernels.Pairs.none(sizes.ranked),
     )

@@ -52,7 +52,7 @@ def described(subject: Subject) -> None:
 def needs_said(subject: Subject) -> None:
     """Without features it is refused or built, as it says."""
     capabilities = subject.capabilities
-    needs = capabilities.lacking(())
+    needs = capabilities.missing(())
     try:
         subject.make({})
     except ConfigError as error:

@@ -45,7 +45,7 @@ def mask(subject: Subject) -> None:
 
 @check(shapes, kind=fusing)
 def structure_alone(subject: Subject) -> None:
-    """Where nobody has features, structure tells them apart."""
+    """Structure distinguishes entities where none has features."""
     nobody = {
         key: altered(m, matrix=torch.zeros_like(m.matrix), present=torch.zeros_like(m.present))
         for key, m in subject.modalities.items()

@@ -121,8 +121,8 @@ def _refuse_unknown(
         hint = (
             f"; take the line out, or map the keys in {keys.map_file} ('key<TAB>entity identifier')"
         )
-    others = f" ({unknown} such keys)" if unknown > 1 else ""
-    raise DataError(f"{keys.location(position)}: '{key}' is no entity of the dataset{others}{hint}")
+    note = f" ({unknown} such keys)" if unknown > 1 else ""
+    raise DataError(f"{keys.location(position)}: '{key}' is no entity of the dataset{note}{hint}")
 
 
 def read_ids_file(path: Path, entities: Sequence[str]) -> IdsFile | None:

@@ -230,11 +230,11 @@ def _refuse_key(
             f"{path}: '{key}' beside one array per entity is not used: the keys say who has the "
             "modality; take it out"
         )
-    others = f" ({len(unknown)} such keys)" if len(unknown) > 1 else ""
+    note = f" ({len(unknown)} such keys)" if len(unknown) > 1 else ""
     if ids_file is not None:
-        raise DataError(f"{path}: key '{key}' is not in {ids_file.path.name}{others}; add it there")
+        raise DataError(f"{path}: key '{key}' is not in {ids_file.path.name}{note}; add it there")
     raise DataError(
-        f"{path}: key '{key}' is no entity of the dataset{others}{nearest_entity(key, entities)}; "
+        f"{path}: key '{key}' is no entity of the dataset{note}{nearest_entity(key, entities)}; "
         f"take it out, or map the keys in {path.stem}.ids.tsv ('key<TAB>entity identifier')"
     )
 

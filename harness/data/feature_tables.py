@@ -50,7 +50,7 @@ class FeatureColumns(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Header:
+class _TableHeader:
     """Roles of the columns.
 
     Attributes:
@@ -91,7 +91,7 @@ def read_table(path: Path, entities: Sequence[str]) -> FeatureColumns:
     return _READERS[path.suffix](path, entities)
 
 
-def _roles(path: Path, names: Sequence[str], first_row: Callable[[int], str]) -> _Header:
+def _roles(path: Path, names: Sequence[str], first_row: Callable[[int], str]) -> _TableHeader:
     """Determine key column, mask and values from the names of the columns.
 
     Args:
@@ -126,7 +126,7 @@ def _roles(path: Path, names: Sequence[str], first_row: Callable[[int], str]) ->
             )
     if not values:
         raise DataError(f"{path}: has no column of numbers beside '{names[key]}'")
-    return _Header(names, key, masks[0] if masks else None, values)
+    return _TableHeader(names, key, masks[0] if masks else None, values)
 
 
 def _number(text: str) -> float | None:
@@ -190,7 +190,7 @@ def _from_text(path: Path, reader: Any, separator: str, entities: Sequence[str])
     return FeatureColumns(torch.from_numpy(matrix), keys, masks)
 
 
-def _refuse_text(path: Path, number: int, fields: Sequence[str], header: _Header) -> NoReturn:
+def _refuse_text(path: Path, number: int, fields: Sequence[str], header: _TableHeader) -> NoReturn:
     i = next(i for i in header.values if _number(fields[i]) is None)
     raise DataError(
         f"{path}:{number}: column {i + 1} ('{header.names[i]}') holds {fields[i][:40]!r}; need a "
@@ -214,7 +214,7 @@ def _numbered(path: Path, reader: Any) -> list[tuple[int, list[str]]]:
 
 def _split_header(
     path: Path, lines: Sequence[tuple[int, list[str]]], entities: Set[str]
-) -> tuple[_Header, Sequence[tuple[int, list[str]]]]:
+) -> tuple[_TableHeader, Sequence[tuple[int, list[str]]]]:
     first = lines[0][1]
     has_key_name = any(name.strip().lower() in _KEY_COLUMNS for name in first)
     all_numbers = all(_number(field) is not None for field in first[1:])
@@ -288,7 +288,7 @@ def _read_parquet(path: Path, entities: Sequence[str]) -> FeatureColumns:
     )
 
 
-def _parquet_values(path: Path, table: Any, header: _Header) -> np.ndarray[Any, Any]:
+def _parquet_values(path: Path, table: Any, header: _TableHeader) -> np.ndarray[Any, Any]:
     import pyarrow as pa
 
     types = pa.types

@@ -108,10 +108,10 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def check_inside(folder: Path, files: Iterable[Path]) -> None:
-    """Refuse to copy what does not lie in a folder but is linked from there.
+    """Check that files lie inside a folder and are not links to elsewhere.
 
     Raises:
-        DataError: a file, or the folder that it is in, is a link that leads out of ``folder``.
+        DataError: a file, or its folder, is a link that leads out of ``folder``.
     """
     for path in files:
         if not path.resolve().is_relative_to(folder.resolve()):
@@ -122,24 +122,24 @@ def check_inside(folder: Path, files: Iterable[Path]) -> None:
 
 
 def left_out(folder: Path, target: Path) -> tuple[list[str], list[str]]:
-    """Return what of an imported folder its dataset's folder lacks, hidden files aside.
+    """Return the visible entries of an imported folder that were not copied to ``target``.
 
     Returns:
-        The files that hold arrays, at any depth; other files and folders.
+        Files that hold arrays, at any depth; other files and folders.
     """
     from harness.data.feature_files import holds_arrays
 
     below = [path.relative_to(folder) for path in folder.rglob("[!.]*")]
     below.sort(key=lambda name: (len(name.parts), name))
-    visible = (name for name in below if not any(part.startswith(".") for part in name.parts))
+    visible = (name for name in below if not any(p.startswith(".") for p in name.parts))
     absent = {name: (folder / name).is_dir() for name in visible if not (target / name).exists()}
     arrays = [str(name) for name, is_folder in absent.items() if holds_arrays(name)]
-    others = [
+    remaining = [
         f"{name}{'/' * is_folder}"
         for name, is_folder in absent.items()
         if not holds_arrays(name) and name.parent not in absent
     ]
-    return arrays, others
+    return arrays, remaining
 
 
 def _candidates(card: DatasetCard) -> Iterator[Path]:

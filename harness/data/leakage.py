@@ -98,9 +98,9 @@ class Facts:
         """Return each triple once, in the order of the rows; int64 [m, 3]."""
         return self.triples[~self.repeats()]
 
-    def are_in(self, other: Facts) -> Mask:
-        """Return the mask bool [n] of triples that ``other`` contains."""
-        return np.isin(self.keys, other.keys)
+    def are_in(self, facts: Facts) -> Mask:
+        """Return the mask bool [n] of triples that ``facts`` contains."""
+        return np.isin(self.keys, facts.keys)
 
     def given_away(self, premises: Facts, rules: tuple[Rule, ...]) -> Mask:
         """Return the mask bool [n] of triples implied, by a rule, by a triple of ``premises``."""

@@ -146,8 +146,8 @@ def _lookalikes(noun: str, names: Sequence[str]) -> Iterator[NameFinding]:
     for name in names:
         groups[_folded(name)].append(name)
     pairs: dict[NameKind, list[tuple[str, str]]] = defaultdict(list)
-    for first, *rest_ in groups.values():
-        for second in rest_:
+    for first, *following in groups.values():
+        for second in following:
             pairs[_difference(first, second)].append((first, second))
     for kind, lookalikes in pairs.items():
         count = f"{len(lookalikes)} pair{'s' * (len(lookalikes) > 1)}"

@@ -368,11 +368,11 @@ def _split(config: SyntheticConfig, warm: Ints, cold: Ints) -> dict[str, torch.T
     rng = _rng(config, "splits")
     warm = warm[rng.permutation(len(warm))]
     first = _first_occurrences(config, warm)
-    others_ = np.setdiff1d(np.arange(len(warm)), first)
-    others_ = others_[rng.permutation(len(others_))]
+    remaining = np.setdiff1d(np.arange(len(warm)), first)
+    remaining = remaining[rng.permutation(len(remaining))]
     cold_valid = min(round(config.valid * config.cold_triples), len(cold))
     n_valid, n_test = config.valid - cold_valid, config.test - (len(cold) - cold_valid)
-    valid, test, train = np.split(others_, [n_valid, n_valid + n_test])
+    valid, test, train = np.split(remaining, [n_valid, n_valid + n_test])
     splits = {
         "train": warm[np.concatenate([first, train])],
         "valid": np.concatenate([warm[valid], cold[:cold_valid]]),

@@ -12,7 +12,7 @@ from harness.index import Pairs
 from harness.kernels._heap import keep_freed_memory
 from harness.kernels.attention import tanh_dot
 from harness.kernels.backends import Backend, backend_name
-from harness.kernels.comparisons import Comparison, Op, compare, score_all, score_pairs
+from harness.kernels.comparisons import Op, VectorComparison, compare, score_all, score_pairs
 from harness.kernels.counts import (
     Counts,
     Views,
@@ -28,12 +28,12 @@ from harness.kernels.rotation import rotate
 __all__ = [
     "HIDDEN",
     "Backend",
-    "Comparison",
     "Counts",
     "FusedTable",
     "Gated",
     "Op",
     "Pairs",
+    "VectorComparison",
     "Views",
     "backend_name",
     "combined_score",

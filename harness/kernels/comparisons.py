@@ -30,8 +30,8 @@ __all__ = [
     "BLOCK_BYTES",
     "CHUNK_BYTES",
     "NOT_COMPILED",
-    "Comparison",
     "Op",
+    "VectorComparison",
     "Vectors",
     "compare",
     "prepared",
@@ -55,7 +55,7 @@ BLOCK_BYTES = 64 * 2**20
 """Size of a block of scores, or of listed pairs, that a compiled version needs, in bytes."""
 
 
-class Comparison(NamedTuple):
+class VectorComparison(NamedTuple):
     """A comparison of q queries with the n rows of a table: scores weight * op(query, scale * row).
 
     Attributes:
@@ -80,24 +80,24 @@ class Comparison(NamedTuple):
         table = self.table
         return len(table.embeddings if isinstance(table, FusedTable) else table)
 
-    def of_queries(self, low: int, high: int) -> Comparison:
+    def of_queries(self, low: int, high: int) -> VectorComparison:
         """Return the comparison of queries low:high."""
         return self._select(slice(low, high))
 
-    def _select(self, queries: slice | Tensor) -> Comparison:
+    def _select(self, queries: slice | Tensor) -> VectorComparison:
         table, scale = self.table, self.scale
         if isinstance(table, FusedTable):
             table = table._replace(temperature=table.temperature[queries])
         scale = None if scale is None else scale[queries]
         return self._replace(query=self.query[queries], table=table, scale=scale)
 
-    def with_plain_table(self) -> Comparison:
+    def with_plain_table(self) -> VectorComparison:
         """Return the comparison with its table fused to [n, w]; all queries share a temperature."""
         if not isinstance(self.table, FusedTable):
             return self
         return self._replace(table=self.table.at(self.table.temperature[0]))
 
-    def by_temperature(self) -> Iterator[tuple[Comparison, Tensor]]:
+    def by_temperature(self) -> Iterator[tuple[VectorComparison, Tensor]]:
         """Yield a comparison with a plain table per temperature, and the ids [k] of its queries."""
         assert isinstance(self.table, FusedTable)
         values, group = torch.unique(self.table.temperature, return_inverse=True)
@@ -111,7 +111,7 @@ class Comparison(NamedTuple):
 
 
 def compare(op: str, query: Tensor, candidate: Tensor) -> Tensor:
-    """Return the score ``op`` of vectors along the last axis; see ``Comparison.op``."""
+    """Return the score ``op`` of vectors along the last axis; see ``VectorComparison.op``."""
     if op == "dot":
         return (query * candidate).sum(-1)
     difference = query - candidate
@@ -133,7 +133,7 @@ def compare(op: str, query: Tensor, candidate: Tensor) -> Tensor:
 
 
 @kernel
-def score_pairs(comparison: Comparison, pairs: Pairs) -> Tensor:
+def score_pairs(comparison: VectorComparison, pairs: Pairs) -> Tensor:
     """Score listed pairs of a query and a row; differentiable.
 
     Args:
@@ -150,7 +150,7 @@ def score_pairs(comparison: Comparison, pairs: Pairs) -> Tensor:
     return comparison.weighted(_score_listed(comparison, pairs.query_ids, pairs.indices))
 
 
-def _score_listed(comparison: Comparison, query_ids: Tensor, rows: Tensor) -> Tensor:
+def _score_listed(comparison: VectorComparison, query_ids: Tensor, rows: Tensor) -> Tensor:
     """Return the scores [p] of pairs without the weight, given the query and row of each pair."""
     op, query, table, scale, _ = comparison
     if isinstance(table, FusedTable):
@@ -163,7 +163,7 @@ def _score_listed(comparison: Comparison, query_ids: Tensor, rows: Tensor) -> Te
 
 
 @score_pairs.register("chunked")
-def _score_pairs_chunked(comparison: Comparison, pairs: Pairs) -> Tensor:
+def _score_pairs_chunked(comparison: VectorComparison, pairs: Pairs) -> Tensor:
     """Score chunks with intermediates below ``CHUNK_BYTES``, recomputed in the backward pass."""
     table = comparison.table
     vectors = table.embeddings if isinstance(table, FusedTable) else comparison.query
@@ -183,7 +183,7 @@ def rows_at_once(bytes_per_row: int) -> int:
 
 
 @score_pairs.register("numba")
-def _score_pairs_numba(comparison: Comparison, pairs: Pairs) -> Tensor:
+def _score_pairs_numba(comparison: VectorComparison, pairs: Pairs) -> Tensor:
     """Read each row once; the backward pass compares again, first by query, then by row."""
     op, query, table, *_ = comparison
     if op in NOT_COMPILED:
@@ -200,7 +200,7 @@ Vectors = tuple[Tensor, Tensor, Tensor | None]
 """Query [q, w], table [n, w] and scale [q, w] or None, contiguous and of one dtype."""
 
 
-def prepared(comparison: Comparison) -> Vectors:
+def prepared(comparison: VectorComparison) -> Vectors:
     """Return contiguous inputs in float32 or float64; "dot" multiplies its scale into the query.
 
     Raises:
@@ -289,7 +289,7 @@ def _vector_arrays(vectors: Vectors) -> tuple[Array, Array, Array | None]:
 
 
 @kernel
-def score_all(comparison: Comparison) -> Tensor:
+def score_all(comparison: VectorComparison) -> Tensor:
     """Score every query against every row; differentiable.
 
     Fused tables are fused once per distinct temperature.
@@ -311,7 +311,7 @@ def score_all(comparison: Comparison) -> Tensor:
     return comparison.weighted(scores)
 
 
-def _score_all_fused(comparison: Comparison) -> Tensor:
+def _score_all_fused(comparison: VectorComparison) -> Tensor:
     scores = comparison.query.new_empty(len(comparison.query), comparison.n_rows)
     for plain, queries in comparison.by_temperature():
         scores[queries] = score_all(plain)
@@ -319,7 +319,7 @@ def _score_all_fused(comparison: Comparison) -> Tensor:
 
 
 @score_all.register("chunked")
-def _score_all_chunked(comparison: Comparison) -> Tensor:
+def _score_all_chunked(comparison: VectorComparison) -> Tensor:
     """Score chunks with intermediates below ``CHUNK_BYTES``, recomputed in the backward pass."""
     op, query, table, *_ = comparison
     if op == "dot" or isinstance(table, FusedTable):
@@ -332,7 +332,7 @@ def _score_all_chunked(comparison: Comparison) -> Tensor:
 
 
 @score_all.register("numba")
-def _score_all_numba(comparison: Comparison) -> Tensor:
+def _score_all_numba(comparison: VectorComparison) -> Tensor:
     """Score with compiled tiles; torch computes inner products.
 
     The backward pass lists the pairs of as many queries at a time as fit in ``BLOCK_BYTES``.
@@ -384,7 +384,7 @@ class _ScoreAll(torch.autograd.Function):
         )
 
 
-def score_tiles(comparison: Comparison) -> Tensor:
+def score_tiles(comparison: VectorComparison) -> Tensor:
     """Return the scores [q, n] of all pairs, without a gradient; equal rows get equal scores.
 
     Unlike a matrix product, the tiles score every row by the same sequence of operations.

@@ -19,7 +19,7 @@ from harness.kernels.backends import kernel
 from harness.kernels.comparisons import (
     BLOCK_BYTES,
     NOT_COMPILED,
-    Comparison,
+    VectorComparison,
     prepared,
     rows_at_once,
     score_all,
@@ -66,7 +66,10 @@ def combined_score(scores: Sequence[Tensor], views: Views | None) -> Tensor:
 
 @kernel
 def count_competitors(
-    terms: Sequence[Comparison], targets: Pairs, known_answers: Pairs, views: Views | None = None
+    terms: Sequence[VectorComparison],
+    targets: Pairs,
+    known_answers: Pairs,
+    views: Views | None = None,
 ) -> Counts:
     """Count per target the rows with a higher and with an equal combined score (filtered setting).
 
@@ -145,7 +148,7 @@ def _count_in_blocks(
 
 
 def _count_by_temperature(
-    terms: Sequence[Comparison], targets: Pairs, known_answers: Pairs, views: Views | None
+    terms: Sequence[VectorComparison], targets: Pairs, known_answers: Pairs, views: Views | None
 ) -> Counts:
     """Count by runs of successive queries of one temperature; tables are fused once per run."""
     temperatures = [t.table.temperature for t in terms if isinstance(t.table, FusedTable)]
@@ -160,14 +163,17 @@ def _count_by_temperature(
     return _joined(counts)
 
 
-def _fused(terms: Sequence[Comparison]) -> bool:
+def _fused(terms: Sequence[VectorComparison]) -> bool:
     return any(isinstance(term.table, FusedTable) for term in terms)
 
 
 @count_competitors.register("chunked")
 @torch.no_grad()
 def _count_competitors_chunked(
-    terms: Sequence[Comparison], targets: Pairs, known_answers: Pairs, views: Views | None = None
+    terms: Sequence[VectorComparison],
+    targets: Pairs,
+    known_answers: Pairs,
+    views: Views | None = None,
 ) -> Counts:
     """Score as many queries at a time as fit in ``CHUNK_BYTES``."""
     if _fused(terms):
@@ -183,7 +189,10 @@ def _count_competitors_chunked(
 @count_competitors.register("numba")
 @torch.no_grad()
 def _count_competitors_numba(
-    terms: Sequence[Comparison], targets: Pairs, known_answers: Pairs, views: Views | None = None
+    terms: Sequence[VectorComparison],
+    targets: Pairs,
+    known_answers: Pairs,
+    views: Views | None = None,
 ) -> Counts:
     """Count one term without a score matrix.
 
@@ -201,7 +210,9 @@ def _count_competitors_numba(
     return _count_in_blocks(partial(_block_scores, terms, views), at_once, targets, known_answers)
 
 
-def _block_scores(terms: Sequence[Comparison], views: Views | None, low: int, high: int) -> Tensor:
+def _block_scores(
+    terms: Sequence[VectorComparison], views: Views | None, low: int, high: int
+) -> Tensor:
     if views is not None:
         scores = [score_tiles(term.of_queries(low, high)) for term in terms]
         return combined_score(scores, views)
@@ -211,7 +222,7 @@ def _block_scores(terms: Sequence[Comparison], views: Views | None, low: int, hi
     return total
 
 
-def _count_in_tiles(comparison: Comparison, targets: Pairs, known_answers: Pairs) -> Counts:
+def _count_in_tiles(comparison: VectorComparison, targets: Pairs, known_answers: Pairs) -> Counts:
     """Count without a score matrix.
 
     All rows, targets among them, are scored by the same sequence of correctly rounded operations,

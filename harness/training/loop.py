@@ -208,11 +208,11 @@ def _resume(
     state = checkpoints.load()
     if state is None:
         return 0
-    epoch, weights, rest = state
-    progress = checkpoints.progress(epoch, rest)
+    epoch, weights, other_state = state
+    progress = checkpoints.progress(epoch, other_state)
     with checkpoints.restoring():
         model.load_state_dict(weights)
-        procedure.load_state_dict(rest.get("procedure", {}))
+        procedure.load_state_dict(other_state.get("procedure", {}))
     stopper.best, stopper.best_epoch = progress.best, progress.best_epoch
     stopper.waited = progress.waited
     history.extend(progress.history)

@@ -82,7 +82,7 @@ class SampledLoss:
         if self.strategy is not None:
             negatives = self.strategy.choose(batch, negatives)
         n_positives, n_negatives = negatives.candidates.shape
-        candidates = torch.stack([negatives.candidates, *negatives.others.values()])
+        candidates = torch.stack([negatives.candidates, *negatives.substitutes.values()])
         entities, rows, candidates = self._local_rows(batch, candidates)
         relations = batch[:, 1]
         bf16 = self.spec.training.precision == "bf16"
@@ -109,7 +109,7 @@ class SampledLoss:
             drawn = torch.where(replaced, drawn, candidates[:1])
         substitutes = {
             name: torch.cat([rows[:, 1:], entities_of_table], 1).flatten()
-            for name, entities_of_table in zip(negatives.others, drawn, strict=True)
+            for name, entities_of_table in zip(negatives.substitutes, drawn, strict=True)
         }
         scores = self.model.score_pairs(compared, query, pairs, substitutes)
         scores = scores.view(n_positives, n_negatives + 1)

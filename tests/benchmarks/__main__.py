@@ -141,7 +141,7 @@ def fusion(
     """Measure a training step of MoCME beside the time of its operations."""
     from tests.benchmarks import fusion as fused
 
-    sizes = fused.StepSizes(entities, _widths(features))
+    sizes = fused.Sizes(entities, _widths(features))
     with progress() as on_progress:
         steps = fused.measure(sizes, rounds=rounds, on_progress=on_progress)
     content = {"sizes": asdict(sizes), "steps": [asdict(one) for one in steps]}

@@ -46,7 +46,9 @@ def test_kernels_agree_with_the_reference_on_values_and_gradients(
     found = []
     for device, score in (("cpu", kernels.score_pairs.reference), (gpu, kernels.score_pairs)):
         q, t = (x.clone().to(device).requires_grad_() for x in (query, table))
-        scores = score(kernels.Comparison(op, q, t), kernels.Pairs.from_matrix(rows.to(device)))
+        scores = score(
+            kernels.VectorComparison(op, q, t), kernels.Pairs.from_matrix(rows.to(device))
+        )
         scores.square().sum().backward()
         assert q.grad is not None
         assert t.grad is not None

@@ -117,7 +117,7 @@ def test_a_share_of_hybrid_negatives_is_visual() -> None:
     for _ in range(30):
         batch, negatives, _ = told(loss)
         own = torch.where(negatives.replaces_tail, batch[:, 2:], batch[:, :1])
-        stands = negatives.others["structure"]
+        stands = negatives.substitutes["structure"]
         visual += int((stands == own).sum())
         whole += int((stands == negatives.candidates).sum())
     assert visual + whole == 30 * 16 * COUNT
@@ -129,7 +129,7 @@ def test_two_stages_are_visual_and_then_whole() -> None:
     for epoch, visual in enumerate((True, True, False, False)):
         batch, negatives, _ = told(loss_of(model, spec, epoch))
         own = torch.where(negatives.replaces_tail, batch[:, 2:], batch[:, :1])
-        assert torch.equal(negatives.others["structure"], own if visual else negatives.candidates)
+        assert torch.equal(negatives.substitutes["structure"], own if visual else negatives.candidates)
 
 
 def test_adaptive_negatives_are_visual_where_the_paper_says() -> None:
@@ -196,13 +196,13 @@ def test_tables_of_the_structure_alone_are_those_that_a_model_names(name: str) -
     assert same == set(model.structure_tables)
     for strategy in ("mans", "twins"):
         _, negatives, _ = told(loss_of(model.train(), spec_of(strategy)))
-        assert set(negatives.others) == same
+        assert set(negatives.substitutes) == same
 
 
 def test_twins_are_two_entities() -> None:
     model = TwoTables()
     batch, negatives, scores = told(loss_of(model, spec_of("twins")))
-    apart = negatives.others["structure"]
+    apart = negatives.substitutes["structure"]
     assert (apart != negatives.candidates).float().mean() > 0.8
     assert torch.allclose(scores, expected(model, batch, negatives, apart), atol=1e-5)
 
@@ -240,7 +240,7 @@ def test_released_hybrid_negatives_are_visual_where_they_come_first() -> None:
             for place in ((row, column) for row in range(16) for column in range(COUNT))
         ]
     )
-    assert torch.equal(negatives.others["structure"].flatten(), stands)
+    assert torch.equal(negatives.substitutes["structure"].flatten(), stands)
 
 
 def test_released_adaptive_negatives_are_as_many_as_satisfy_the_inequality_and_come_first() -> None:

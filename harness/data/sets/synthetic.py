@@ -106,8 +106,8 @@ def _imitation(name: str) -> SyntheticConfig:
     """Return the configuration with the statistics of a published dataset, or ``SIGNAL``."""
     if name == "signal":
         return SIGNAL
-    cards = {known: DATASETS.get(known).card for known in DATASETS}
-    choices = {known: card for known, card in cards.items() if card.modality_counts}
+    cards = {dataset: DATASETS.get(dataset).card for dataset in DATASETS}
+    choices = {dataset: card for dataset, card in cards.items() if card.modality_counts}
     if name not in choices:
         raise ConfigError(
             f"dataset 'synthetic:{name}': no published dataset '{name}' to imitate"
