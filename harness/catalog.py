@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from harness.data.load import Dataset
 from harness.errors import ConfigError, raised_at, suggest
 from harness.index import GraphIndex, Modality
 from harness.model import MODELS, Model, ModelConfig
@@ -32,7 +33,7 @@ from harness.plan.spec import RunSpec
 from harness.seeding import seed_for
 
 __all__ = [
-    "create_model",
+    "build_model",
     "load_all",
     "load_folder",
     "load_models",
@@ -231,7 +232,7 @@ def model_config(name: str, options: Mapping[str, Any]) -> ModelConfig:
         raise ConfigError(f"model '{name}': " + "; ".join(messages)) from error
 
 
-def create_model(
+def build_model(
     name: str,
     options: Mapping[str, Any],
     index: GraphIndex,
@@ -259,3 +260,27 @@ def create_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(seed, index.dataset, "init"))
         return model_class(config, index, offered)
+
+
+def create_model(
+    name: str,
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    model_folders: Iterable[Path] = (),
+    **options: Any,
+) -> Model:
+    """Build an untrained model for a dataset, on the CPU.
+
+    Args:
+        name: name of the model, see ``list_models``.
+        dataset: graph and features.
+        seed: random seed of the initial values.
+        model_folders: folders with models of the user's own.
+        options: options of the model, ``dim=256``.
+
+    Raises:
+        ConfigError: unknown model or option, or a required modality is not offered.
+    """
+    load_all(model_folders)
+    return build_model(name, options, dataset.graph.index, dataset.features.modalities(), seed=seed)

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 
 from harness import kernels, provenance
-from harness.catalog import create_model, origin
+from harness.catalog import build_model, origin
 from harness.data.corrupt import corrupted
 from harness.data.corruption import Corruption, in_training, when_tested
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
-from harness.data.load import Dataset, load
+from harness.data.load import Dataset, load_dataset
 from harness.errors import ChangedDataError, ConfigError, DataError, MachineError, RunError
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
@@ -157,7 +157,7 @@ def train(
     """
     hooks = hooks or Hooks()
     device = _prepare(place)
-    whole = load(spec.data.dataset, spec.data.features, spec.data.modalities)
+    whole = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
     known = whole.graph.filter_index(spec.protocol.filter_of("valid"))
     dataset = replace(whole, graph=whole.graph.locked())
     features = _corrupted(spec, whole, in_training(spec.data.corrupt))
@@ -326,7 +326,7 @@ def load_trained(record: RunRecord, folder: Path, device: torch.device) -> tuple
     if record.model == EXTERNAL:
         raise ConfigError(f"run {folder.name} was scored elsewhere: its model is not here")
     spec = record.settings()
-    dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
+    dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
     require_unchanged(record, dataset)
     features = _corrupted(spec, dataset, when_tested(spec.data.corrupt))
     model = _build(spec, dataset, features).to(device)
@@ -393,7 +393,7 @@ def _corrupted(spec: RunSpec, dataset: Dataset, how: Sequence[Corruption]) -> Fe
 
 
 def _build(spec: RunSpec, dataset: Dataset, features: FeatureSet) -> Model:
-    return create_model(
+    return build_model(
         spec.model.name,
         spec.model.options,
         dataset.graph.index,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.data.load import load
+from harness.data.load import load_dataset
 from harness.pipeline import Workplace, has_checkpoint
 from harness.plan.identity import run_id_of
 from harness.plan.spec import RunSpec
@@ -40,7 +40,7 @@ def take_over(run_id: str, spec: RunSpec, workplace: Workplace) -> RunRecord | N
     # Held-out test ranks of each epoch exist only where this run itself is trained.
     if spec_trained == spec or spec.audit.shadow_test:
         return None
-    dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
+    dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
     trained_id = run_id_of(spec_trained, dataset.graph.digest, dataset.features.digest)
     folder = workplace.folder.parent / trained_id
     if not (folder / RECORD).is_file() or not has_checkpoint(spec_trained, folder):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.data.load import Dataset, load
+from harness.data.load import Dataset, load_dataset
 from harness.errors import ChangedDataError
 from harness.plan.identity import code_of, run_id_of
 from harness.plan.spec import RunSpec
@@ -48,9 +48,9 @@ def check_before(run_id: str, spec: RunSpec, record: RunRecord | None, *, traine
 
     Raises:
         ChangedDataError: data or code changed since the run was planned or trained.
-        ConfigError, DataError: as ``harness.data.load.load``.
+        ConfigError, DataError: as ``harness.data.load.load_dataset``.
     """
-    dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
+    dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
     if record is not None and record.dataset_digest:
         require_unchanged(record, dataset)
     if trained:

@@ -14,7 +14,7 @@ from harness.analysis.costs import cost
 from harness.errors import ConfigError, StoreError
 from harness.evaluation.metrics import METRICS
 from harness.plan.spec import Protocol
-from harness.plan.suite import find_suite, load_suite
+from harness.plan.suite import find_suite, read_suite
 from harness.store.records import MetricKey, RunRecord
 
 __all__ = ["RowResult", "RunValues", "SeedRun", "SuiteResults", "refuse_mixtures"]
@@ -174,7 +174,7 @@ class SuiteResults:
         if self.searched:
             return True
         try:
-            return load_suite(find_suite(self.source or self.suite)).study is not None
+            return read_suite(find_suite(self.source or self.suite)).study is not None
         except ConfigError:
             return False
 

@@ -19,7 +19,7 @@ from harness.bench.timing import OnProgress, Spread, Task, interleaved, silent
 if TYPE_CHECKING:
     from harness.index import Modality
     from harness.kernels import Op
-    from harness.plan.expand import PlannedRun
+    from harness.plan.cell import Cell
     from harness.plan.spec import RunSpec
 
 __all__ = ["SIDE", "EpochTiming", "epochs_text", "measure", "square_product", "trainable_runs"]
@@ -74,11 +74,11 @@ class EpochTiming:
         return self.seconds.median / self.minimum
 
 
-def trainable_runs(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
+def trainable_runs(runs: Iterable[Cell]) -> list[Cell]:
     """Return the first run of each trainable row on each dataset."""
     from harness.model import MODELS
 
-    first: dict[tuple[str, str, str], PlannedRun] = {}
+    first: dict[tuple[str, str, str], Cell] = {}
     for run in runs:
         if MODELS.get(run.spec.model.name).capabilities.trainable:
             first.setdefault((run.label, run.spec.data.dataset, run.spec.data.features), run)
@@ -86,7 +86,7 @@ def trainable_runs(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
 
 
 def measure(
-    runs: Sequence[PlannedRun], rounds: int = 3, on_progress: OnProgress = silent
+    runs: Sequence[Cell], rounds: int = 3, on_progress: OnProgress = silent
 ) -> Iterator[EpochTiming]:
     """Time a step of each run, interleaved with a large matrix product.
 
@@ -104,7 +104,7 @@ def measure(
     on_progress(len(runs), len(runs), "")
 
 
-def _epoch(run: PlannedRun, rounds: int) -> EpochTiming:
+def _epoch(run: Cell, rounds: int) -> EpochTiming:
     from harness.data.batches import steps_per_epoch
 
     spec = run.spec
@@ -142,15 +142,15 @@ def _training(spec: RunSpec) -> tuple[Task, int, list[Task]]:
     import torch
 
     from harness import kernels
-    from harness.catalog import create_model
+    from harness.catalog import build_model
     from harness.data.batches import epoch_batches
-    from harness.data.load import load
+    from harness.data.load import load_dataset
     from harness.training.procedures import StandardProcedure
 
     kernels.prepare("cpu")
-    dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
+    dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
     index, modalities = dataset.graph.index, dataset.features.modalities()
-    model = create_model(spec.model.name, spec.model.options, index, modalities, seed=spec.seed)
+    model = build_model(spec.model.name, spec.model.options, index, modalities, seed=spec.seed)
     device = torch.device("cpu")
     procedure = StandardProcedure(model.train(), index, spec, device, modalities=modalities)
     procedure.start_epoch(0)

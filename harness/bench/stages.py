@@ -160,13 +160,13 @@ class Workbench:
         # The default minimum overlap exceeds the two entities.
         options |= {"dim": self.sizes.d, "mi": {"min_overlap": n_entities}}
         index = GraphIndex(n_entities, RELATIONS, _triples(n_entities), "stages")
-        model = catalog.create_model("mocme", options, index, modalities).to(self.device).train()
+        model = catalog.build_model("mocme", options, index, modalities).to(self.device).train()
         return cast(_Staged, model), list(model.parameters())
 
     def _rotate(self) -> Model:
         catalog.load_models()
         index = GraphIndex(self.sizes.N, RELATIONS, _triples(self.sizes.N), "stages")
-        return catalog.create_model("rotate", {"dim": self.sizes.d}, index).to(self.device)
+        return catalog.build_model("rotate", {"dim": self.sizes.d}, index).to(self.device)
 
     # --- inputs ---------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from a check gives the reason in its ``contract``.
 
 from __future__ import annotations
 
+from harness.contract.checking import load_subjects
 from harness.contract.core import Broken, Check, NotApplicable, Result, examine
 from harness.contract.declaring import declared, described, needs_said
 from harness.contract.features import (
@@ -21,7 +22,17 @@ from harness.contract.state import deterministic, gradients, resume, save_load, 
 from harness.contract.subject import Subject
 from harness.contract.training import bf16, fixed_sizes, learns
 
-__all__ = ["CHECKS", "Broken", "Check", "NotApplicable", "Result", "Subject", "declared", "examine"]
+__all__ = [
+    "CHECKS",
+    "Broken",
+    "Check",
+    "NotApplicable",
+    "Result",
+    "Subject",
+    "declared",
+    "examine",
+    "load_subjects",
+]
 
 CHECKS: tuple[Check, ...] = (
     declared,

@@ -63,4 +63,4 @@ def needs_said(subject: Subject) -> None:
             f"built without features it raises {type(error).__name__}: {error}; say in "
             "capabilities what it requires (`requires`), or `needs_features=True`"
         ) from error
-    assert not needs  # create_model refuses it
+    assert not needs  # build_model refuses it

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.config.override import Setting, flatten, group_of
 from harness.contract.noise import make_modality
 from harness.errors import ConfigError
@@ -75,6 +75,11 @@ class Subject:
     def model_class(self) -> type[Model]:
         """The registered class."""
         return MODELS.get(self.name)
+
+    @property
+    def origin(self) -> str:
+        """File and line of the class."""
+        return MODELS.origin(self.name)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -148,7 +153,7 @@ class Subject:
         """Build the model, by default with its modalities on its graph."""
         offered = self.modalities if modalities is None else modalities
         options = self.spec(settings).model.options
-        return create_model(self.name, options, index or self.index, offered, seed=seed)
+        return build_model(self.name, options, index or self.index, offered, seed=seed)
 
     def procedure(
         self,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+
+from pydantic import BaseModel
 
 from harness.data.audit import CONSTANT, AuditReport, sentences
 from harness.data.feature_leaks_text import AuditTable, leak_tables
 from harness.data.leakage import CONFIDENCE, SUPPORT
 from harness.data.names import advice
 
-__all__ = ["FORMATS", "TABLES", "headline", "markdown", "text", "verdict"]
+__all__ = ["AUDIT_FORMATS", "TABLES", "headline", "markdown", "text", "verdict"]
 
 _WIDTH = 80
 _MOST = 8
@@ -305,5 +309,19 @@ def _share(count: int, total: int) -> str:
     return _percent(count / total if total else 0.0)
 
 
-FORMATS: dict[str, Callable[[Sequence[AuditReport]], str]] = {"text": text, "markdown": markdown}
-"""Format -> renderer; JSON is made of the values themselves."""
+def as_json(reports: Sequence[AuditReport]) -> str:
+    """Return reports as a JSON list."""
+    rows = [
+        {**asdict(report), "excess": report.excess, "feature_excess": report.feature_excess}
+        for report in reports
+    ]
+    # What a card acknowledges is a pydantic model, which dataclasses leave as it is.
+    return json.dumps(rows, indent=2, ensure_ascii=False, default=BaseModel.model_dump) + "\n"
+
+
+AUDIT_FORMATS: dict[str, Callable[[Sequence[AuditReport]], str]] = {
+    "text": text,
+    "markdown": markdown,
+    "json": as_json,
+}
+"""Format -> the function that prints reports in it."""

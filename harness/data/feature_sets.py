@@ -329,13 +329,13 @@ def _with_count(table: FeatureTable, card: DatasetCard) -> FeatureTable:
 
 
 def _print_unknown_shares() -> None:
-    from harness.data.load import load
+    from harness.data.load import load_dataset
 
     encoder = SentenceEncoder()
     print(encoder.fingerprint)
     for name in ("mkg-w", "mkg-y", "db15k", "tiva", "kvc16k"):
         try:
-            graph = load(name).graph
+            graph = load_dataset(name).graph
         except MissingDataError as error:
             print(f"{name:8} {error}")
             continue

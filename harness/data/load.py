@@ -17,7 +17,7 @@ from harness.data.graph import KnowledgeGraph
 from harness.data.local import find_local, local_sources
 from harness.errors import ConfigError, suggest
 
-__all__ = ["Dataset", "load", "load_graph", "source", "sources", "unencoded"]
+__all__ = ["Dataset", "load_dataset", "load_graph", "source", "sources", "unencoded"]
 
 
 @dataclass(frozen=True)
@@ -87,18 +87,18 @@ def _graph(name: str, roots: tuple[Path, ...]) -> KnowledgeGraph:
 
 
 def load_graph(name: str) -> KnowledgeGraph:
-    """Load only the graph of a dataset; see ``load``."""
+    """Load only the graph of a dataset; see ``load_dataset``."""
     return _graph(source(name).card.name, folders.roots())
 
 
 def unencoded(name: str, features: str) -> Mapping[str, tuple[int, float, int]]:
-    """Return the sizes of the modalities that ``load`` would have to encode first.
+    """Return the sizes of the modalities that ``load_dataset`` would have to encode first.
 
     Returns:
         modality -> (width, share of entities with it, largest number of tokens or 0).
 
     Raises:
-        ConfigError, MissingDataError, DataError: as ``load``.
+        ConfigError, MissingDataError, DataError: as ``load_dataset``.
     """
     return _unencoded(source(name).card.name, features, folders.roots())
 
@@ -115,7 +115,9 @@ def _features(name: str, features: str, roots: tuple[Path, ...]) -> FeatureSet:
     return source(name).features(features, _graph(name, roots))
 
 
-def load(name: str, features: str = "none", modalities: Sequence[str] | None = None) -> Dataset:
+def load_dataset(
+    name: str, features: str = "none", modalities: Sequence[str] | None = None
+) -> Dataset:
     """Load a dataset; graphs and feature sets are read once per process.
 
     Args:

@@ -107,7 +107,7 @@ def visible(name: str) -> str:
     escaped = "".join(
         c
         if c == " " or (c.isprintable() and not unicodedata.combining(c))
-        else c.encode("ascii", "backslashreplace").decode()
+        else c.encode("unicode_escape").decode()
         for c in name
     )
     return f"'{escaped}'"

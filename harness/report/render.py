@@ -82,8 +82,9 @@ def render(table: Table | Figure, format: str = "text") -> str:  # noqa: A002 - 
 def render_all(contents: Sequence[Table | Figure], format: str = "text") -> str:  # noqa: A002
     """Return tables and figures as one document, in which control characters are visible.
 
-    A figure is its data with the caption of its picture, which HTML has too; in LaTeX it is a float
-    that includes the file ``NAME.pdf``. One table gives one JSON object, several give a list of them.
+    A figure is its data with the caption of its picture, which HTML has too; in LaTeX it is a
+    float that includes the file ``NAME.pdf``. One table gives one JSON object, several give a list
+    of them.
 
     Raises:
         ConfigError: unknown format, or CSV for other than one table.

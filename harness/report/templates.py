@@ -8,9 +8,10 @@ from dataclasses import replace
 from functools import cache
 from itertools import groupby
 from types import MappingProxyType
+from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from harness.report.figure import Figure
 from harness.report.files import shipped_folder
@@ -22,6 +23,7 @@ __all__ = [
     "counted",
     "html",
     "html_environment",
+    "html_fragment",
     "html_note",
     "latex",
     "latex_figure",
@@ -45,6 +47,13 @@ def html(tables: Sequence[Table], pictures: Mapping[str, str] = MappingProxyType
     svg = {name: picture[picture.find("<svg") :] for name, picture in pictures.items()}
     template = html_environment().get_template("tables.html.j2")
     return template.render(layouts=list(map(lay_out, tables)), pictures=svg) + "\n"
+
+
+def html_fragment(table: Table) -> str:
+    """Return one table with its notes as HTML, without a page or styles, for a notebook."""
+    macros: Any = html_environment().get_template("table.html.j2").module
+    layout = lay_out(table)
+    return f"<p>{escape(table.title)}</p>\n{macros.table(layout)}\n{macros.notes(layout)}"
 
 
 def latex(table: Table) -> str:

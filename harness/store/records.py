@@ -8,11 +8,12 @@ import math
 from statistics import mean
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from harness.config.base import Config, SuiteName, check_suite_name, problems, show_path
-from harness.config.storable import Int32, Int64, Key, Label, Name, Plain, Text
+from harness.config.base import Config, problems, show_path
+from harness.config.storable import Int32, Int64, Key, Name, Plain, Text
 from harness.errors import StoreError
+from harness.plan.cell import RUN_ID, Cell, RunId
 from harness.plan.spec import RunSpec
 
 __all__ = [
@@ -40,10 +41,6 @@ EXTERNAL = "external"
 """Model of runs that another code base made (``harness score``)."""
 EXTERNAL_ID = "ext-"
 """What their ids begin with; others are hexadecimal."""
-
-RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-RunId = Annotated[str, Field(pattern=RUN_ID, max_length=64)]
-"""Identity of a run. It names a folder, so it must not hold a path."""
 
 _RANGES = {"mrr": (0.0, 1.0), "amri": (-1.0, 1.0), "mr": (1.0, math.inf)}
 """Metric -> the least and the greatest value it can have; ``hits@k`` are shares, 0 to 1."""
@@ -124,46 +121,6 @@ class TimingSample(Config):
     """"train.epoch", "evaluate.test", "memory.peak", ..."""
     value: float
     unit: Literal["s", "bytes"] = "s"
-
-
-def _variant(text: str) -> str:
-    return check_suite_name(text) if text else text
-
-
-class Cell(Config):
-    """A place in a suite's table, and the run that stands there or why none does."""
-
-    suite: SuiteName
-    """Name of the suite."""
-    variant: Annotated[str, AfterValidator(_variant)] = ""
-    """Digest of ``--set`` overrides ("" for the suite as it is in its file)."""
-    position: Int32
-    """Orders the rows of a table, dataset by dataset; the seeds of a row share one."""
-    label: Label
-    """Row label; no two rows of a suite share one."""
-    dataset: Name
-    features: Name = "none"
-    seed: Int64
-    run_id: RunId | Literal[""]
-    """The run need not exist yet; "" when none is planned."""
-    reason: Text = ""
-    """Why no run is planned: "needs image: ...", "... was not on the machine"; "" with a run."""
-
-    @model_validator(mode="after")
-    def _run_or_reason(self) -> Cell:
-        if bool(self.run_id) == bool(self.reason):
-            raise ValueError(f"cell '{self.label}' needs either a run or the reason for none")
-        return self
-
-    @property
-    def place(self) -> tuple[str, str, str, str, str, int]:
-        """What tells a cell from the others; ``position`` only orders them."""
-        return self.suite, self.variant, self.label, self.dataset, self.features, self.seed
-
-    @property
-    def order(self) -> tuple[str, str, int, str, str, int]:
-        """Key that sorts cells as they stand in a table."""
-        return self.suite, self.variant, self.position, self.dataset, self.features, self.seed
 
 
 def external_id(name: str, seed: int, dataset_digest: str, protocol: str) -> str:

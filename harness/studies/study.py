@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import ConfigError, InconsistentError, StoreError, raised_at
-from harness.plan.expand import PlannedRun
+from harness.plan.cell import Cell
 from harness.plan.search import Search
 from harness.plan.spec import changed_values
 from harness.store import store_address
@@ -162,7 +162,7 @@ class Trial:
 
     number: int
     point: Mapping[str, Any]
-    runs: tuple[PlannedRun, ...]
+    runs: tuple[Cell, ...]
 
 
 class SearchStudy:
@@ -203,6 +203,7 @@ class SearchStudy:
         definition = _definition(search) | {DATA: base_id}
         known = self.study.user_attrs.get("definition")
         if known is not None and known != definition:
+            known = known if isinstance(known, dict) else {}  # of an edited database
             changed = [key for key in definition if definition[key] != known.get(key)]
             raise ConfigError(
                 f"study '{suite}', {search.title}: changed since it was begun: "

@@ -197,6 +197,22 @@ def quality(
     show(json_, quality_text(measured, dataset, epochs, seed), content)
 
 
+@app.command()
+def stores(
+    writers: Annotated[
+        str, typer.Option(help="Numbers of processes, separated by commas.")
+    ] = "1,2,4,8",
+    records: Annotated[int, typer.Option(min=1, help="Records that each process adds.")] = 100,
+    json_: Json = None,
+) -> None:
+    """Measure how many records processes add per second to SQLite and to PostgreSQL."""
+    from tests.benchmarks.stores import measure, stores_text
+
+    with progress() as on_progress:
+        rates = measure(_widths(writers), records, on_progress)
+    show(json_, stores_text(rates), {"stores": [asdict(one) for one in rates]})
+
+
 def _widths(text: str) -> tuple[int, ...]:
     widths = _names(text)
     if not widths or not all(width.isdecimal() and int(width) for width in widths):

@@ -164,7 +164,7 @@ def _step(sizes: Sizes, case: Case) -> Task:
         }
     )
     catalog.load_models()
-    model = catalog.create_model("mocme", options, graph, modalities).train()
+    model = catalog.build_model("mocme", options, graph, modalities).train()
     procedure = StandardProcedure(model, graph, spec, torch.device("cpu"))
     procedure.start_epoch(0)
     draws = torch.Generator().manual_seed(0)

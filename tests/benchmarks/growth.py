@@ -109,7 +109,7 @@ def _step(
     """Return one training step of RotatE."""
     graph = _random_graph(entities, max(TRIPLES, positives))
     spec = _spec("rotate", dim, negatives, "lazy_adam" if lazy else "adam")
-    model = catalog.create_model("rotate", spec.model.options, graph)
+    model = catalog.build_model("rotate", spec.model.options, graph)
     procedure = StandardProcedure(model, graph, spec, torch.device("cpu"))
     return _one_step(procedure, graph.train[:positives])
 
@@ -123,7 +123,7 @@ def _fused_step(modalities: int) -> Task:
         SyntheticConfig(entities=entities, train=4 * entities, modalities=planted)
     )
     spec = _spec("mocme", FUSED_DIM, NEGATIVES)
-    model = catalog.create_model("mocme", spec.model.options, graph.index, features.modalities())
+    model = catalog.build_model("mocme", spec.model.options, graph.index, features.modalities())
     procedure = StandardProcedure(model, graph.index, spec, torch.device("cpu"))
     return _one_step(procedure, graph.splits["train"][:POSITIVES])
 
@@ -131,7 +131,7 @@ def _fused_step(modalities: int) -> Task:
 def _ranking(triples: int, dim: int = DIM, entities: int = ENTITIES) -> Task:
     """Return the filtered ranking of triples by RotatE, both sides."""
     graph = _random_graph(entities, TRIPLES)
-    model = catalog.create_model("rotate", {"dim": dim}, graph)
+    model = catalog.build_model("rotate", {"dim": dim}, graph)
     known = FilterIndex(graph.train, entities, RELATIONS)
     return partial(rank, model, graph.train[:triples], known, Protocol())
 

@@ -81,7 +81,7 @@ class Ours:
     def __init__(self, spec: RunSpec, graph: KnowledgeGraph) -> None:
         kernels.prepare("cpu")
         self.spec, self.graph = spec, graph
-        self.model = catalog.create_model(spec.model.name, spec.model.options, graph.index)
+        self.model = catalog.build_model(spec.model.name, spec.model.options, graph.index)
         self.procedure = StandardProcedure(self.model, graph.index, spec, torch.device("cpu"))
         self._steps = self._batches()
 

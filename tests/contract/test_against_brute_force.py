@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness import pipeline
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.data.graph import KnowledgeGraph
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
@@ -193,7 +193,7 @@ def test_models_whose_weights_are_whole_numbers(
     }
     known, rows = known_answers(data, protocol)
     for name, scores in oracles.items():
-        model = create_model(name, {"dim": 4}, data.index)
+        model = build_model(name, {"dim": 4}, data.index)
         load(model, entity=entity, relation=relation)
         ranks = rank(model, data.splits["test"], known, protocol)
         assert_equal(ranks, protocol, scores, rows, warm_and_cold(data))

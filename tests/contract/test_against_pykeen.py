@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import pipeline
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ties
@@ -62,7 +62,7 @@ INDEX = GraphIndex(N, R, random_triples(60, 0), "d")
 
 def ours(name: str, **options: Any) -> Model:
     """A model with vectors that are not small: the initial ones hide what a norm does."""
-    model = create_model(name, {"dim": DIM, **options}, INDEX)
+    model = build_model(name, {"dim": DIM, **options}, INDEX)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from harness.catalog import load_models
-from harness.costs import cost_of
 from harness.plan.memory import data_size, least_memory
+from harness.run.costs import cost_of
 from harness.store.files import read_record
 
 MOCME = "{model: mocme, set: {model.dim: 64}}"

@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 
 from harness.catalog import load_models
 from harness.cli.main import app
-from harness.data.load import Dataset, load
+from harness.data.load import Dataset, load_dataset
 from harness.errors import HarnessError
 from harness.plan.expand import expand
-from harness.plan.suite import load_suite
+from harness.plan.suite import read_suite
 from harness.store import open_store
 from harness.store.records import RunRecord
 from harness.studies.results import SearchResult, TrialResult, search_results
@@ -256,7 +256,7 @@ def test_the_exported_fragment_is_printed_without_out(
     head = HEAD.format(row="transe", seeds="0, 1", epochs=3)
     path.write_text(f"{head}overrides:\n{printed.out}")
     load_models()
-    specs = [run.spec for run in expand(load_suite(path)).runs]
+    specs = [run.spec for run in expand(read_suite(path)).runs]
     assert specs == [stored(home)[run_id].settings() for run_id in trial.runs.values()]
 
 
@@ -286,7 +286,7 @@ def _locked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs get graphs whose test split cannot be read."""
 
     def locked(*words: Any) -> Dataset:
-        dataset = load(*words)
+        dataset = load_dataset(*words)
         splits = Locked(dataset.graph.splits)
         graph = replace(dataset.graph, splits=splits)
         # Kept; what comes later cannot look.
@@ -296,7 +296,7 @@ def _locked(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(dataset, graph=graph)
 
     load_models()
-    monkeypatch.setattr("harness.pipeline.load", locked)
+    monkeypatch.setattr("harness.pipeline.load_dataset", locked)
 
 
 @pytest.mark.parametrize("study", [GRID, PRUNED], ids=["grid", "pruned"])
@@ -613,3 +613,16 @@ def test_a_study_whose_database_was_edited_is_refused_in_words_or_goes_on(
         error = ended.exception
         assert error is None or isinstance(error, HarnessError | SystemExit), (words, repr(error))
     assert stored(tmp_path / "results").keys() >= stored(searched / "results").keys()
+
+
+@pytest.mark.parametrize("kept", ["", "'suite'", "'suite', 'variant', 'title', 'place', 'label'"])
+def test_a_study_that_was_killed_as_it_began_goes_on(
+    kept: str, searched: Path, tmp_path: Path
+) -> None:
+    """Its attributes are written one by one."""
+    shutil.copytree(searched / "results", tmp_path / "results")
+    with closing(sqlite3.connect(tmp_path / "results" / "studies.db")) as connection, connection:
+        connection.execute(f"DELETE FROM study_user_attributes WHERE key NOT IN ({kept})")
+    words = ["study", "run", str(searched / "small.yaml"), "--home", str(tmp_path / "results")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert len(trials(tmp_path / "results")) == 2

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness import kernels
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.evaluation import evaluator
 from harness.evaluation.evaluator import rank
 from harness.evaluation.ranks import Ranks
@@ -27,7 +27,7 @@ KNOWN = FilterIndex(TRIPLES, N, R)
 def make(name: str) -> Model:
     load_models()
     options = {"dim": 8} if "dim" in MODELS.get(name).Config.model_fields else {}
-    return create_model(name, options, INDEX)
+    return build_model(name, options, INDEX)
 
 
 def ranks(model: Model, **more: object) -> Ranks:

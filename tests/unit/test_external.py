@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from harness import external
 from harness.analysis.hypotheses import PairedTests
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.cli.main import app
 from harness.data.load import load_graph
 from harness.errors import ConfigError, DataError, StoreError
@@ -44,7 +44,7 @@ def _models() -> None:
 @pytest.fixture(scope="module")
 def scores() -> dict[str, np.ndarray]:
     """Of an untrained model, rounded so that some tie."""
-    model = create_model("distmult", {"dim": 4}, load_graph(DATASET).index, {}, seed=0)
+    model = build_model("distmult", {"dim": 4}, load_graph(DATASET).index, {}, seed=0)
     head, relation, tail = load_graph(DATASET).splits["test"].unbind(1)
     with torch.no_grad():
         tables = model.encode()

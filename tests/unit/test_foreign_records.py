@@ -18,11 +18,11 @@ from harness.cli.main import app
 from harness.data.load import load_graph
 from harness.errors import ChangedDataError, DataError, StoreError
 from harness.evaluation.ranks import Ranks
-from harness.execution.base import Job
-from harness.execution.inline import InlineExecutor
-from harness.execution.scheduler import pending
 from harness.plan.identity import run_id_of
 from harness.plan.spec import RunSpec
+from harness.run.inline import InlineExecutor
+from harness.run.jobs import Job
+from harness.run.scheduler import pending
 from harness.store import open_store
 from harness.store.archive import import_records
 from harness.store.archive.redaction import redacted

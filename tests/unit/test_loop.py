@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.errors import Interrupted, NonFiniteError
 from harness.index import GraphIndex
 from harness.plan.spec import RunSpec
@@ -50,7 +50,7 @@ def train(
             },
         }
     )
-    network = create_model(model, {"dim": 8}, INDEX)
+    network = build_model(model, {"dim": 8}, INDEX)
     left = list(values)
     done: list[Any] = []
     result = fit(
@@ -188,7 +188,7 @@ def procedure(**options: Any) -> StandardProcedure:
     spec = RunSpec.model_validate(
         {"model": {"name": "distmult"}, "data": {"dataset": "none"}, **options}
     )
-    network = create_model("distmult", {"dim": 8}, INDEX)
+    network = build_model("distmult", {"dim": 8}, INDEX)
     return StandardProcedure(network, INDEX, spec, torch.device("cpu"))
 
 

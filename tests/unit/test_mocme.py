@@ -16,7 +16,7 @@ from torch import Tensor
 from harness.config.yaml_source import read_yaml
 from harness.index import GraphIndex, Modality
 from harness.plan.spec import RunSpec
-from harness.plan.suite import find_suite, load_suite
+from harness.plan.suite import find_suite, read_suite
 from harness.training.procedures import StandardProcedure
 from models.mocme import MoCME
 from models.mocme.backbones import Backbone, LinearExperts, MLPExperts, build_backbone
@@ -840,7 +840,7 @@ def test_diagnostics_count_the_parameters_of_the_backbones() -> None:
 
 @pytest.mark.parametrize(("dataset", "dim"), [("atlas", 32), ("mkg-w", 64), ("db15k", 256)])
 def test_rows_of_the_backbone_suite_are_as_large_as_they_say(dataset: str, dim: int) -> None:
-    suite = load_suite(find_suite("backbone"))
+    suite = read_suite(find_suite("backbone"))
     hidden = {
         override.when.label[0]: override.set["model.experts.hidden"]
         for override in suite.overrides

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.config.override import nest
 from harness.index import GraphIndex, Modality
 from harness.plan.spec import RunSpec
@@ -98,7 +98,7 @@ def outcome(given: tuple[tuple[str, Any], ...], modalities: int) -> tuple[float,
         {"model": {"name": "mocme"}, "data": {"dataset": "d"}, "negatives": {"count": 4}}
     )
     offered = dict([*MODALITIES.items(), ("audio", AUDIO)][:modalities])
-    model = create_model("mocme", options, INDEX, offered, seed=3).train()
+    model = build_model("mocme", options, INDEX, offered, seed=3).train()
     procedure = StandardProcedure(model, INDEX, spec, torch.device("cpu"))
     procedure.start_epoch(0)
     torch.manual_seed(0)

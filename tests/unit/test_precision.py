@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from harness import kernels, precision
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.data.negatives import CorruptionSampler
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
@@ -83,7 +83,7 @@ def test_a_run_makes_no_float64(name: str, parts: dict[str, Any]) -> None:
     if MODELS.get(name).reciprocal:  # has no negatives
         parts = {**parts, "objective": {"loss": "one_vs_all"}}
     spec = RunSpec.model_validate({"model": {"name": name}, "data": {"dataset": "d"}, **parts})
-    model = create_model(name, {"dim": 4}, index, MODALITIES)
+    model = build_model(name, {"dim": 4}, index, MODALITIES)
     # What is not to be so on the device is not to be so here.
     assert all(p.dtype == torch.float32 for p in model.parameters())
     procedure = StandardProcedure(model, index, spec, torch.device("cpu"), static_shapes=True)

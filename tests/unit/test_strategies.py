@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.config.override import Setting
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality, Pairs, Side
@@ -21,7 +21,7 @@ from harness.model import MODELS, Capabilities, Model, ModelConfig, Query, Table
 from harness.plan.expand import expand
 from harness.plan.settings import build_spec
 from harness.plan.spec import RunSpec
-from harness.plan.suite import load_suite
+from harness.plan.suite import read_suite
 from harness.procedure import STRATEGIES, Negatives
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import fit
@@ -129,7 +129,8 @@ def test_two_stages_are_visual_and_then_whole() -> None:
     for epoch, visual in enumerate((True, True, False, False)):
         batch, negatives, _ = told(loss_of(model, spec, epoch))
         own = torch.where(negatives.replaces_tail, batch[:, 2:], batch[:, :1])
-        assert torch.equal(negatives.substitutes["structure"], own if visual else negatives.candidates)
+        expected = own if visual else negatives.candidates
+        assert torch.equal(negatives.substitutes["structure"], expected)
 
 
 def test_adaptive_negatives_are_visual_where_the_paper_says() -> None:
@@ -181,16 +182,16 @@ def test_a_term_of_both_changes_no_choice_of_an_adaptive_strategy() -> None:
 
 @pytest.mark.parametrize("name", ["ikrl", "tbkgc", "vbkgc", "qeb"])
 def test_an_adaptive_strategy_takes_every_model_that_says_what_it_compares(name: str) -> None:
-    model = create_model(name, {"dim": D}, graph(), features(), seed=0)
+    model = build_model(name, {"dim": D}, graph(), features(), seed=0)
     told(loss_of(model, spec_of("mans", mode="adaptive")))
 
 
 @pytest.mark.parametrize("name", ["ikrl", "tbkgc", "vbkgc", "qeb", "mmkrl"])
 def test_tables_of_the_structure_alone_are_those_that_a_model_names(name: str) -> None:
-    model = create_model(name, {"dim": D}, graph(), features(), seed=0).eval()
+    model = build_model(name, {"dim": D}, graph(), features(), seed=0).eval()
     given = features().items()
     other = {what: Modality(what, one.matrix.flip(0) + 1, one.present) for what, one in given}
-    again = create_model(name, {"dim": D}, graph(), other, seed=0).eval()
+    again = build_model(name, {"dim": D}, graph(), other, seed=0).eval()
     before, after = model.encode(), again.encode()
     same = {table for table in before if torch.equal(before[table], after[table])}
     assert same == set(model.structure_tables)
@@ -209,7 +210,7 @@ def test_twins_are_two_entities() -> None:
 
 @pytest.mark.parametrize("strategy", ["mans", "twins"])
 def test_a_model_of_one_vector_gets_plain_negatives(strategy: str) -> None:
-    model = create_model("rotate", {"dim": D}, graph(), {}, seed=0)
+    model = build_model("rotate", {"dim": D}, graph(), {}, seed=0)
     batch, negatives, scores = told(loss_of(model, spec_of(strategy)))
     head, relation, tail = batch.unbind(1)
     for j in range(COUNT):
@@ -221,7 +222,7 @@ def test_a_model_of_one_vector_gets_plain_negatives(strategy: str) -> None:
 
 
 def test_an_adaptive_strategy_says_what_model_it_needs() -> None:
-    model = create_model("rotate", {"dim": D}, graph(), {}, seed=0)
+    model = build_model("rotate", {"dim": D}, graph(), {}, seed=0)
     with pytest.raises(ConfigError, match="RotatE does not compare structure and modalities"):
         told(loss_of(model, spec_of("mans", mode="adaptive")))
 
@@ -287,7 +288,7 @@ def test_a_share_that_released_stages_ignore_makes_no_other_run() -> None:
 
 
 def kbgan(**options: Any) -> tuple[StandardProcedure, Any]:
-    model = create_model("rotate", {"dim": D}, graph(), {}, seed=0)
+    model = build_model("rotate", {"dim": D}, graph(), {}, seed=0)
     spec = spec_of("kbgan", dim=8, lr=5e-2, **options)
     procedure = StandardProcedure(model, graph(), spec, torch.device("cpu"))
     return procedure, procedure.loss.strategy  # type: ignore[attr-defined]
@@ -528,7 +529,7 @@ def features() -> dict[str, Modality]:
 
 
 def mmrns(**options: Any) -> tuple[StandardProcedure, Any]:
-    model = create_model("rotate", {"dim": D}, graph(), {}, seed=0)
+    model = build_model("rotate", {"dim": D}, graph(), {}, seed=0)
     spec = spec_of("mmrns", **{"pool": 4 * N, **options})
     procedure = StandardProcedure(model, graph(), spec, torch.device("cpu"), modalities=features())
     procedure.start_epoch(0)
@@ -684,7 +685,7 @@ def test_the_released_attention_needs_a_table_of_relations() -> None:
 
 
 def test_the_structure_of_a_model_of_parts_is_its_first() -> None:
-    model = create_model("native", {"dim": D}, graph(), features(), seed=0)
+    model = build_model("native", {"dim": D}, graph(), features(), seed=0)
     spec = spec_of("mmrns", pool=4 * N)
     procedure = StandardProcedure(model, graph(), spec, torch.device("cpu"), modalities=features())
     strategy = procedure.loss.strategy  # type: ignore[attr-defined]
@@ -753,7 +754,7 @@ def test_a_structural_model_keeps_the_features_that_its_strategy_looks_at(tmp_pa
         "name: s\ndatasets: [{dataset: synthetic, features: all}]\nrows:\n  - rotate\n"
         "  - {model: rotate, label: MMRNS, set: {negatives.strategy: {name: mmrns}}}\n"
     )
-    plan = expand(load_suite(path))
+    plan = expand(read_suite(path))
     kept = {run.label: run.spec.data.features for run in plan.runs}
     assert kept == {"RotatE": "none", "MMRNS": "all"}
 
@@ -779,7 +780,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(
     def run(folder: Path, *epochs: int) -> Model:
         for last in epochs:
             spec = spec_of(strategy, **options)
-            model = create_model("rotate", {"dim": D}, graph(), {}, seed=0)
+            model = build_model("rotate", {"dim": D}, graph(), {}, seed=0)
             procedure = StandardProcedure(
                 model, graph(), spec, torch.device("cpu"), modalities=features()
             )

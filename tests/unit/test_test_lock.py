@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from harness import pipeline, splits
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.cli.main import app
 from harness.data.graph import SPLITS
 from harness.data.load import load_graph
@@ -107,7 +107,7 @@ def test_what_trains_is_given_no_test_triple(place: Workplace) -> None:
     tensors = {name for name, value in vars(index).items() if torch.is_tensor(value)}
     assert tensors <= {"train", "seen"}
     spec = make_spec()
-    model = create_model("transe", {"dim": 8}, index, {}, seed=0)
+    model = build_model("transe", {"dim": 8}, index, {}, seed=0)
     procedure = StandardProcedure(model, index, spec, torch.device("cpu"))
     known = {tuple(row) for row in index.train.tolist()}
     test = {tuple(row) for row in load_graph(DATASET).splits["test"].tolist()} - known

@@ -17,7 +17,7 @@ from harness.analysis.stored_ranks import (
     selected_datasets,
     tested_suite,
 )
-from harness.data.load import Dataset, load
+from harness.data.load import Dataset, load_dataset
 from harness.errors import ConfigError, HarnessError, suggest
 from harness.evaluation.metrics import METRICS, RANK_METRICS
 from harness.evaluation.ranks import Ranks
@@ -126,7 +126,7 @@ class _Breakdown:
         title = dataset_title(dataset)
         for features in sets:
             try:
-                data = load(dataset, features)
+                data = load_dataset(dataset, features)
             except HarnessError as error:
                 self.notes[f"{title}: {getattr(error, 'brief', error)}"] = None
                 continue

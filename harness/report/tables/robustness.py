@@ -138,9 +138,7 @@ class Robustness(Figure):
     @cached_property
     def drawn(self) -> tuple[Panel, ...]:
         """Panels with a row that was measured at two amounts."""
-        return tuple(
-            panel for panel in self.panels if any(not c.fixed for c in self.lines(panel))
-        )
+        return tuple(panel for panel in self.panels if any(not c.fixed for c in self.lines(panel)))
 
     def lines(self, panel: Panel) -> list[Curve]:
         """Return the curves of a panel with two points, and those that are the same everywhere."""

@@ -53,7 +53,7 @@ def sweep(figure: FigureDefinition, results: SuiteResults) -> Sweep:
             )
     run_points = list(dict.fromkeys(point for point, _, _ in placed))
     continuous = _is_continuous(figure, run_points)
-    ordered = sorted(run_points) if continuous else _order(figure, run_points)  # type: ignore[type-var]
+    ordered = sorted(run_points) if continuous else _order(figure, run_points)
     points = {_label(point): point for point in ordered}
     labelled = [
         RowResult(_label(point), dataset, features, tuple(runs[seed] for seed in sorted(runs)))

@@ -85,7 +85,7 @@ def merge(store: ResultStore, other: ResultStore) -> Imported:
     records = other.find(ids=set(other.ids()) - store.finished_ids())
     problems = [problem for record in records for problem in audit.problems(record)]
     if problems := [*other.damaged(), *problems]:
-        raise StoreError("\n".join(problems))
+        raise StoreError("nothing was merged:\n" + "\n".join(problems))
     benchmarks = other.benchmarks()
     imported = _add(store, records, benchmarks, other.cells())
     kept = len(other.ids()) + len(benchmarks) - len(imported.added)

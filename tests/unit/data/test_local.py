@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from harness.cli.data import app
 from harness.data import folders
-from harness.data.load import load, source, sources
+from harness.data.load import load_dataset, source, sources
 from harness.data.local import LocalSource, find_local, import_local
 from harness.data.verify import verify
 from harness.errors import ConfigError, DataError, MissingDataError
@@ -39,7 +39,7 @@ def test_a_folder_in_the_data_folder_is_a_dataset(
     with pytest.raises(ConfigError, match="unknown dataset 'my-graph'"):
         source("my-graph")
     monkeypatch.setenv("HARNESS_DATA", str(downloads.parent))
-    graph = load("MY-graph").graph
+    graph = load_dataset("MY-graph").graph
     assert graph.name == "my-graph"
     assert graph.entities == ("freon", "organic compound", "coolant", "ice")
     assert source("My-Graph").card.title == "My-Graph"
@@ -51,7 +51,7 @@ def test_import_copies_graph_and_features_under_the_new_name(downloads: Path) ->
     folder = import_local(downloads, "mine")
     assert folder == folders.datasets_folder() / "mine"
     assert [path.name for path in folder.parent.iterdir()] == ["mine"]
-    loaded = load("mine", "files")
+    loaded = load_dataset("mine", "files")
     assert loaded.features.tables["image"].present.tolist() == [True, True, True, False]
     assert import_local(downloads, "mine") == folder
 
@@ -61,7 +61,7 @@ def test_another_graph_does_not_replace_one_of_that_name(downloads: Path) -> Non
     (downloads / "test.tsv").write_text("ice\tis a\tcoolant\n")
     with pytest.raises(DataError, match="holds another dataset"):
         import_local(downloads, "Mine")
-    assert load("mine").graph.splits["test"].shape == (2, 3)
+    assert load_dataset("mine").graph.splits["test"].shape == (2, 3)
 
 
 def test_a_folder_that_does_not_read_is_not_imported(downloads: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_name_that_no_dataset_may_have_is_refused_with_the_rule(
 @pytest.mark.parametrize("name", ["FB15k-237", "my_graph.v2", "图谱", "2wiki"])
 def test_names_of_letters_digits_and_the_usual_marks_are_taken(name: str, downloads: Path) -> None:
     import_local(downloads, name)
-    assert load(name).graph.n_entities == 4
+    assert load_dataset(name).graph.n_entities == 4
 
 
 def test_a_folder_whose_name_no_dataset_may_have_is_left_out_and_listed(

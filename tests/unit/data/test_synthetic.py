@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid
 
 from harness.data.card import DATASETS
 from harness.data.graph import KnowledgeGraph
-from harness.data.load import load, source
+from harness.data.load import load_dataset, source
 from harness.data.synthetic import PlantedModality, SyntheticConfig, generate, imitate
 from harness.errors import ConfigError
 
@@ -137,23 +137,25 @@ def test_rotate_learns_the_default_graph_far_better_than_popularity() -> None:
 
 
 def test_the_default_is_registered_with_its_feature_sets() -> None:
-    dataset = load("synthetic", "all")
+    dataset = load_dataset("synthetic", "all")
     assert dataset.graph.name == dataset.card.name == "synthetic"
     assert list(dataset.features.tables) == ["text", "image", "numeric", "audio", "video"]
     assert source("synthetic").modalities("all") == tuple(dataset.features.tables)
     assert source("synthetic").modalities("none") == ()
-    assert load("synthetic").features.tables == {}
+    assert load_dataset("synthetic").features.tables == {}
     with pytest.raises(ConfigError, match="did you mean 'all'"):
-        load("synthetic", "al")
+        load_dataset("synthetic", "al")
 
 
 def test_settings_are_written_after_a_colon() -> None:
     name = "synthetic:entities=120,train=900,seed=3"
-    dataset = load(name.upper(), "all", ["text"])
+    dataset = load_dataset(name.upper(), "all", ["text"])
     assert dataset.graph.name == dataset.card.name == name
     assert dataset.graph.n_entities == 120
     assert len(dataset.graph.splits["train"]) == 900
-    assert load("synthetic:entities=120,train=900,seed=4").graph.digest != dataset.graph.digest
+    assert (
+        load_dataset("synthetic:entities=120,train=900,seed=4").graph.digest != dataset.graph.digest
+    )
 
 
 @pytest.mark.parametrize(

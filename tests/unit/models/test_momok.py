@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.index import GraphIndex, Modality
 from harness.model import Model
 from models.momok import AttentionFusion, GatedExperts, MoMoKConfig
@@ -23,7 +23,7 @@ NO_DROPOUT = {"dropout": {"input": 0, "matrix": 0, "output": 0, "fusion": 0}}
 def made(**options: Any) -> Model:
     generator = torch.Generator().manual_seed(0)
     text = Modality("text", torch.randn(4, 5, generator=generator), PRESENT)
-    model = create_model("momok", {"dim": 3, **NO_DROPOUT, **options}, INDEX, {"text": text})
+    model = build_model("momok", {"dim": 3, **NO_DROPOUT, **options}, INDEX, {"text": text})
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "experts" in name:  # gates start at zero

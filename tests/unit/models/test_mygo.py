@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness import kernels
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality, Side, Tokens
 from harness.model import Model
@@ -56,7 +56,7 @@ def mygo(**options: Any) -> MyGO:
     heads = torch.arange(N)
     train = torch.stack([heads, heads % R, (heads + 1) % N], 1)
     index = GraphIndex(N, R, train)
-    model = create_model("mygo", {"image_tokens": 3} | OPTIONS | options, index, modalities())
+    model = build_model("mygo", {"image_tokens": 3} | OPTIONS | options, index, modalities())
     assert isinstance(model, MyGO)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -249,5 +249,5 @@ def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:
 
 def test_a_model_of_vectors_reads_the_vectors_of_what_has_tokens() -> None:
     index = GraphIndex(N, R, torch.tensor([[0, 0, 1]]))
-    model: Model = create_model("vista", {"dim": 8, "heads": 2}, index, modalities())
+    model: Model = build_model("vista", {"dim": 8, "heads": 2}, index, modalities())
     assert torch.isfinite(model.encode()["entity"]).all()

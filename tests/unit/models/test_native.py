@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality
 from harness.model import Model
@@ -44,7 +44,7 @@ def modalities() -> dict[str, Modality]:
 
 
 def native(**options: Any) -> Model:
-    model = create_model("native", {"dim": D, **options}, graph(), modalities(), seed=0)
+    model = build_model("native", {"dim": D, **options}, graph(), modalities(), seed=0)
     with torch.no_grad():  # gates that differ visibly
         if options.get("gate", True):
             model.gate.copy_(torch.tensor([[-2.0], [0.5], [3.0]]))  # type: ignore[union-attr,operator]
@@ -159,7 +159,7 @@ def procedure(model: Model, spec: RunSpec) -> StandardProcedure:
     ("name", "kind"), [("native", "wasserstein"), ("native", "logistic"), ("adamf", "logistic")]
 )
 def test_the_generator_raises_the_scores_of_what_it_fabricates(name: str, kind: str) -> None:
-    model = create_model(name, {"dim": D}, graph(), modalities(), seed=0)
+    model = build_model(name, {"dim": D}, graph(), modalities(), seed=0)
     adversary = procedure(model, spec_of(kind)).adversary
     before = {name: value.clone() for name, value in model.state_dict().items()}
     batch = graph().train[:16]
@@ -179,7 +179,7 @@ def test_the_generator_raises_the_scores_of_what_it_fabricates(name: str, kind: 
 
 
 def test_a_model_compares_the_parts_of_triples_as_it_scores_them() -> None:
-    model = create_model("adamf", {"dim": D}, graph(), modalities(), seed=0)
+    model = build_model("adamf", {"dim": D}, graph(), modalities(), seed=0)
     heads, relations, tails = graph().train.unbind(1)
     with torch.no_grad():
         compared = model.compare(
@@ -252,6 +252,6 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(tmp_path: Path) -> None:
 
 
 def test_a_model_without_modalities_of_its_own_is_refused() -> None:
-    model = create_model("rotate", {"dim": D}, graph(), {}, seed=0)
+    model = build_model("rotate", {"dim": D}, graph(), {}, seed=0)
     with pytest.raises(ConfigError, match="RotatE has no vectors of modalities to fabricate"):
         StandardProcedure(model, graph(), spec_of("wasserstein"), torch.device("cpu"))

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.paths import home
+from harness.environment import results_folder
 from harness.errors import ConfigError
 
 
 def test_the_option_goes_before_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_HOME", "of the variable")
-    assert home(Path("of the option")) == Path("of the option")
-    assert home() == Path("of the variable")
+    assert results_folder(Path("of the option")) == Path("of the option")
+    assert results_folder() == Path("of the variable")
 
 
 @pytest.mark.parametrize("by_option", [True, False])
@@ -24,4 +24,4 @@ def test_a_path_that_is_not_utf_8_is_refused(
     path = Path(os.fsdecode(b"results-\xff"))
     monkeypatch.setenv("HARNESS_HOME", str(path))
     with pytest.raises(ConfigError, match=r"its path is not UTF-8; .* --home or HARNESS_HOME"):
-        home(path if by_option else None)
+        results_folder(path if by_option else None)

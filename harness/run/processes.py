@@ -1,6 +1,6 @@
 """Runs jobs in processes of their own, several at once; also the entrance of such a process.
 
-A child (``python -m harness.execution.processes JOB.json``) reports events as JSON lines on its
+A child (``python -m harness.run.processes JOB.json``) reports events as JSON lines on its
 standard output. On its standard input a byte asks it to stop, and the end of the input, which comes
 whenever the parent is gone, ends it at once. A child that dies (out of memory, kill -9) fails its
 job alone.
@@ -16,12 +16,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, MachineError
-from harness.execution.base import Event, Job, Outcome
+from harness.run.jobs import Job, OnProgress, Outcome
 
 __all__ = ["ProcessExecutor"]
 
@@ -36,7 +37,8 @@ class ProcessExecutor:
     Args:
         workers: processes at a time.
         threads: CPU threads of each; 0 divides the cores.
-        devices: devices handed out in turn ("cuda:0", "cuda:1", ...); empty leaves the job's own.
+        devices: devices that runs are spread over ("cuda:0", "cuda:1", ...), the least busy first;
+            empty leaves the job's own.
     """
 
     def __init__(self, workers: int, threads: int = 0, devices: Sequence[str] = ()) -> None:
@@ -45,25 +47,20 @@ class ProcessExecutor:
         self.devices = tuple(devices)
 
     def run(
-        self, jobs: Sequence[Job], on_event: Event, should_stop: Callable[[], bool]
+        self, jobs: Sequence[Job], on_event: OnProgress, should_stop: Callable[[], bool]
     ) -> Iterator[Outcome]:
-        """See ``harness.execution.base.Executor.run``.
+        """See ``harness.run.jobs.Executor.run``.
 
         Raises:
             MachineError: a child cannot write its results; the others are ended.
         """
         waiting = list(reversed(jobs))
-        free = list(reversed(self.devices))
         running: dict[str, _Child] = {}
         messages: Messages = queue.Queue()
         try:
             while running or (waiting and not should_stop()):
                 while waiting and len(running) < self.workers and not should_stop():
-                    job = waiting.pop()
-                    changes: dict[str, Any] = {"threads": job.threads or self.threads}
-                    if free:
-                        changes["device"] = free.pop()
-                    job = job.model_copy(update=changes)
+                    job = self._placed(waiting.pop(), [child.job for child in running.values()])
                     running[job.run_id] = _Child(job, messages)
                 if should_stop():
                     for child in running.values():
@@ -77,13 +74,19 @@ class ProcessExecutor:
                     on_event(child.job, message.pop("kind"), message)
                     continue
                 del running[run_id]
-                if self.devices:
-                    free.append(child.job.device)
                 yield child.outcome()
         finally:
             # Reached early by an error or a second Ctrl-C: checkpoints are whole at any moment.
             for child in running.values():
                 child.kill()
+
+    def _placed(self, job: Job, running: Sequence[Job]) -> Job:
+        """Return a job with its threads and, of several devices, the one with the fewest runs."""
+        changes: dict[str, Any] = {"threads": job.threads or self.threads}
+        if self.devices:
+            load = Counter(other.device for other in running)
+            changes["device"] = min(self.devices, key=lambda device: load[device])
+        return job.model_copy(update=changes)
 
 
 class _Child:
@@ -96,13 +99,13 @@ class _Child:
         environment = dict(os.environ, OMP_NUM_THREADS=str(job.threads))
         try:
             job.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(job.model_dump_json())
+            path.write_text(job.portable().model_dump_json())
             errors = self.errors.open("wb")
         except OSError as error:
             raise disk_error(job.folder, error) from error
         with errors:
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "harness.execution.processes", str(path)],
+                [sys.executable, "-m", "harness.run.processes", str(path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -174,7 +177,7 @@ def _child(path: Path) -> int:
             os._exit(1)
 
     job = Job.model_validate_json(path.read_bytes())
-    from harness.execution.worker import execute_job
+    from harness.run.worker import execute_job
 
     try:
         outcome = execute_job(job, lambda _, kind, values: send(kind, values), stop.is_set)

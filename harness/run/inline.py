@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from harness.execution.base import Event, Job, Outcome
-from harness.execution.worker import execute_job
+from harness.run.jobs import Job, OnProgress, Outcome
+from harness.run.worker import execute_job
 
 __all__ = ["InlineExecutor"]
 
@@ -14,9 +14,9 @@ class InlineExecutor:
     """The simplest executor: no processes, no waiting."""
 
     def run(
-        self, jobs: Sequence[Job], on_event: Event, should_stop: Callable[[], bool]
+        self, jobs: Sequence[Job], on_event: OnProgress, should_stop: Callable[[], bool]
     ) -> Iterator[Outcome]:
-        """See ``harness.execution.base.Executor.run``."""
+        """See ``harness.run.jobs.Executor.run``."""
         for job in jobs:
             if should_stop():
                 return

@@ -5,40 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.execution.base import Job, Outcome
-from harness.execution.scheduler import Summary
+from harness.events import OnEvent
+from harness.run.events import TrialEnded
+from harness.run.jobs import Job, Outcome
+from harness.run.scheduler import Summary
 from harness.store.base import ResultStore
 from harness.store.records import RunRecord
 from harness.studies.study import SearchStudy, Trial
 from harness.training.loop import falls_short
 
-__all__ = ["Ended", "Execute", "MakeJobs", "Report", "run_rounds"]
+__all__ = ["Execute", "MakeJobs", "Report", "run_rounds"]
 
 MakeJobs = Callable[[Trial, SearchStudy], Mapping[int, Job]]
 """Returns a trial's jobs by seed, in the order of the seeds."""
 
 Execute = Callable[[Sequence[Job]], Summary]
 """Executes jobs but those whose results are there, and adds their records to the store."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A trial that has ended.
-
-    Attributes:
-        search: whose it is.
-        number: of the trial.
-        state: "complete", "pruned" or "failed".
-        value: mean validation MRR of a complete trial.
-        best, best_number: the best so far; None when no trial is complete.
-    """
-
-    search: SearchStudy
-    number: int
-    state: str
-    value: float | None
-    best: float | None
-    best_number: int | None
 
 
 @dataclass
@@ -78,7 +60,7 @@ def run_rounds(
     width: int,
     should_stop: Callable[[], bool],
     on_round: Callable[[], None],
-    on_end: Callable[[Ended], None],
+    on_event: OnEvent,
 ) -> Report:
     """Make the trials that the searches still want.
 
@@ -93,7 +75,7 @@ def run_rounds(
             there are workers, so that trials end as the study goes on.
         should_stop: asked between rounds.
         on_round: called when a round's trials are known, and when they have ended.
-        on_end: called for each trial that has ended.
+        on_event: receives TrialEnded.
     """
     report = Report()
     while not should_stop():
@@ -118,7 +100,7 @@ def run_rounds(
                 break
         else:
             for item in begun:
-                _end(item, store, messages, on_end)
+                _end(item, store, messages, on_event)
             on_round()
             continue
         break
@@ -151,9 +133,7 @@ def _rest(begun: Sequence[_Begun], store: ResultStore) -> list[Job]:
     ]
 
 
-def _end(
-    item: _Begun, store: ResultStore, messages: Mapping[str, str], on_end: Callable[[Ended], None]
-) -> None:
+def _end(item: _Begun, store: ResultStore, messages: Mapping[str, str], on_event: OnEvent) -> None:
     ids = [job.run_id for job in item.jobs.values()]
     held = {record.run_id: record for record in store.find(ids=ids)}
     records: list[RunRecord | None] = [held.get(run_id) for run_id in ids]
@@ -163,9 +143,9 @@ def _end(
     best = item.search.best()
     state = {"COMPLETE": "complete", "PRUNED": "pruned"}.get(frozen.state.name, "failed")
     value = frozen.value if state == "complete" else None
-    on_end(
-        Ended(
-            item.search,
+    on_event(
+        TrialEnded(
+            item.search.search.title,
             item.trial.number,
             state,
             value,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from harness.execution.base import Job, Outcome
+from harness.events import Message, OnEvent, ignore
+from harness.run.jobs import Job, Outcome
 
 __all__ = ["MemoryNeed", "divide", "readable_size", "shortage"]
 
@@ -58,16 +57,18 @@ def shortage(needs: Iterable[MemoryNeed], limit: float, workers: int = 1) -> lis
     return []
 
 
-def divide(jobs: Sequence[Job], workers: int) -> tuple[list[Job], list[Outcome]]:
+def divide(
+    jobs: Sequence[Job], workers: int, on_event: OnEvent = ignore
+) -> tuple[list[Job], list[Outcome]]:
     """Return the jobs to start, and as failed those whose least memory is more than there is.
 
-    Jobs that fit alone but not ``workers`` at a time are started, with a warning on stderr.
+    Jobs that fit alone but not ``workers`` at a time are started, with a warning.
 
     Args:
         jobs: at least one.
-        workers: runs at the same time.
+        workers: runs at the same time on one device.
+        on_event: receives the warning, line by line.
     """
-    from harness.execution.base import Outcome
     from harness.pipeline import resolve_device
     from harness.plan.memory import memory_limit
 
@@ -77,7 +78,7 @@ def divide(jobs: Sequence[Job], workers: int) -> tuple[list[Job], list[Outcome]]
     refused = {run_id: need for run_id, need in needs.items() if need.size > limit}
     able = [job for job in jobs if job.run_id not in refused]
     for line in shortage((needs[j.run_id] for j in able if j.run_id in needs), limit, workers):
-        print(line, file=sys.stderr)
+        on_event(Message(line))
     return able, [
         Outcome(
             run_id=run_id,

@@ -12,14 +12,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from harness.data.load import load
 from harness.environment import cache_folder
 from harness.errors import StoreError
-from harness.execution.base import Event, Job, Outcome
 from harness.model import MODELS
-from harness.plan.expand import PlannedRun
+from harness.plan.cell import Cell
 from harness.plan.identity import run_id_of
 from harness.plan.spec import AuditSpec, RunSpec, TrainingSpec
+from harness.run.digests import digests
+from harness.run.executors import Execution, make_executor
+from harness.run.jobs import Job, OnProgress, Outcome
 from harness.store import read_home
 from harness.store.base import DamagedRecords
 from harness.store.files import RECORD, read_record, write_record
@@ -146,10 +147,10 @@ class CostTable:
 
     def probe(
         self,
-        runs: Iterable[PlannedRun],
+        runs: Iterable[Cell],
         *,
         model_folders: Sequence[Path] = (),
-        on_event: Event = lambda job, kind, values: None,
+        on_event: OnProgress = lambda job, kind, values: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[tuple[Job, Outcome]]:
         """Train each run for two epochs in a process of its own; yield how each ended.
@@ -163,11 +164,9 @@ class CostTable:
             on_event: called with progress.
             should_stop: asked between and during runs.
         """
-        from harness.execution.processes import ProcessExecutor
-
         with tempfile.TemporaryDirectory() as folder:
             jobs = {job.run_id: job for job in self._jobs(runs, Path(folder), model_folders)}
-            executor = ProcessExecutor(1, self.threads)
+            executor = make_executor("processes", Execution(threads=self.threads))
             for outcome in executor.run(list(jobs.values()), on_event, should_stop):
                 job = jobs[outcome.run_id]
                 if outcome.status == "ok":
@@ -175,16 +174,15 @@ class CostTable:
                 yield job, outcome
 
     def _jobs(
-        self, runs: Iterable[PlannedRun], home: Path, model_folders: Sequence[Path]
+        self, runs: Iterable[Cell], home: Path, model_folders: Sequence[Path]
     ) -> Iterator[Job]:
         distinct = {_digest(_work(run.spec)): run for run in runs}
         for run in distinct.values():
             changes = {"epochs": 2, "evaluate_every": 1, "patience": 0}
             training = run.spec.training.model_copy(update=changes)
             spec = run.spec.model_copy(update={"training": training, "audit": AuditSpec()})
-            dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
             yield Job(
-                run_id=run_id_of(spec, dataset.graph.digest, dataset.features.digest),
+                run_id=run_id_of(spec, *digests(spec.data)),
                 label=run.label,
                 spec=spec,
                 home=home,

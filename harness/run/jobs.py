@@ -1,4 +1,4 @@
-"""The interface of an executor."""
+"""A run to execute, its outcome, and the interface of what executes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.plan.spec import RunSpec
 from harness.store.base import STAGE
 from harness.store.records import Status
 
-__all__ = ["Event", "Executor", "Job", "Outcome"]
+__all__ = ["Executor", "Job", "OnProgress", "Outcome"]
 
 
 class Job(Config):
@@ -31,6 +31,11 @@ class Job(Config):
     """The last split that is ranked."""
     limits: dict[int, float] = Field(default_factory=dict)
     """Epoch -> validation MRR that must have been reached by then, or the run is pruned."""
+
+    def portable(self) -> Job:
+        """Return the job with absolute paths, for a process that may start in another folder."""
+        folders = tuple(folder.absolute() for folder in self.model_folders)
+        return self.model_copy(update={"home": self.home.absolute(), "model_folders": folders})
 
     @property
     def folder(self) -> Path:
@@ -57,7 +62,7 @@ class Outcome(Config):
     """First line of the error."""
 
 
-Event = Callable[[Job, str, dict[str, Any]], None]
+OnProgress = Callable[[Job, str, dict[str, Any]], None]
 """Called with a job, "stage" | "epoch" | "queries", and its values."""
 
 
@@ -65,7 +70,7 @@ class Executor(Protocol):
     """Runs jobs; one failing job never stops the others."""
 
     def run(
-        self, jobs: Sequence[Job], on_event: Event, should_stop: Callable[[], bool]
+        self, jobs: Sequence[Job], on_event: OnProgress, should_stop: Callable[[], bool]
     ) -> Iterator[Outcome]:
         """Yield an outcome per job as they end.
 

@@ -1,4 +1,4 @@
-"""A plan minus what the store holds: runs the rest and adds every record to the store."""
+"""Jobs minus what the store holds: executes the rest and adds every record to the store."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from harness.errors import StoreError
-from harness.execution.base import Event, Executor, Job, Outcome
-from harness.execution.worker import is_executed
+from harness.events import Message, OnEvent, ShouldStop
+from harness.run.events import RunEnded, RunProgress
+from harness.run.executors import Execution, make_executor
+from harness.run.jobs import Executor, Job, OnProgress, Outcome
+from harness.run.memory import divide
+from harness.run.worker import is_executed
 from harness.store.archive.audit import read_audited
 from harness.store.base import ResultStore
 from harness.store.files import RECORD
 
-__all__ = ["Pending", "Summary", "pending", "run_jobs"]
+__all__ = ["Pending", "Summary", "execute", "pending", "run_jobs"]
 
 SECONDS_BETWEEN_LOOKS = 0.2
 """Between two looks at the locks of other processes."""
@@ -96,12 +100,59 @@ def _add_record(job: Job, store: ResultStore) -> Outcome | None:
     return None
 
 
+def execute(
+    jobs: Sequence[Job],
+    store: ResultStore,
+    settings: Execution,
+    *,
+    on_event: OnEvent,
+    should_stop: ShouldStop,
+) -> Summary:
+    """Execute jobs whose results the store lacks; those that cannot fit the memory fail.
+
+    Args:
+        jobs: what to run.
+        store: gets the records.
+        settings: how they are executed.
+        on_event: receives RunProgress, RunEnded and Message.
+        should_stop: asked between jobs, and while waiting.
+    """
+    if not jobs:
+        return Summary()
+
+    def on_outcome(job: Job, outcome: Outcome) -> None:
+        record = store.get(job.run_id) if outcome.status == "ok" else None
+        on_event(RunEnded(job, outcome, record.metric("mrr", "valid") if record else None))
+
+    able, refused = divide(jobs, settings.per_device, on_event)
+    by_id = {job.run_id: job for job in jobs}
+    for outcome in refused:
+        on_outcome(by_id[outcome.run_id], outcome)
+    summary = run_jobs(
+        able,
+        store,
+        make_executor(settings.executor, settings),
+        on_event=lambda job, kind, values: on_event(RunProgress(job, kind, values)),
+        on_outcome=on_outcome,
+        on_wait=lambda waiting: on_event(Message(_elsewhere(waiting))),
+        should_stop=should_stop,
+    )
+    summary.failed[:0] = refused
+    return summary
+
+
+def _elsewhere(jobs: Sequence[Job]) -> str:
+    """Return the line that says which runs another process is executing."""
+    more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    return f"being run elsewhere: {jobs[0].title} ({jobs[0].run_id}){more}; waiting for it"
+
+
 def run_jobs(
     jobs: Sequence[Job],
     store: ResultStore,
     executor: Executor,
     *,
-    on_event: Event,
+    on_event: OnProgress,
     on_outcome: Callable[[Job, Outcome], None],
     on_wait: Callable[[Sequence[Job]], None],
     should_stop: Callable[[], bool],
@@ -141,7 +192,7 @@ def _execute(
     jobs: Sequence[Job],
     store: ResultStore,
     executor: Executor,
-    on_event: Event,
+    on_event: OnProgress,
     end: Callable[[Job, Outcome], None],
     should_stop: Callable[[], bool],
 ) -> list[Job]:

@@ -20,7 +20,7 @@ from harness.errors import (
     StoreError,
     lacks_descriptors,
 )
-from harness.execution.base import Event, Job, Outcome
+from harness.run.jobs import Job, OnProgress, Outcome
 from harness.store.failures import ELSEWHERE, disk_error
 from harness.store.files import (
     RECORD,
@@ -42,7 +42,7 @@ _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 """Errors that no run can be blamed for, and after which nothing can be recorded."""
 
 
-def execute_job(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outcome:
+def execute_job(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) -> Outcome:
     """Execute a job and leave ``record.json`` in its folder, also when it fails.
 
     A result that another process left there in the meantime is taken as it is; one of an earlier
@@ -78,7 +78,7 @@ def is_executed(job: Job) -> bool:
     return False
 
 
-def _execute(job: Job, on_event: Event, should_stop: Callable[[], bool]) -> Outcome:
+def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) -> Outcome:
     from harness import catalog, pipeline, reuse
     from harness.store.archive.audit import read_audited
     from harness.training.checkpoint import CheckpointFolder
@@ -179,7 +179,7 @@ def _epoch_of(line: bytes) -> float:
         return math.inf
 
 
-def _epoch(log: _Log, job: Job, on_event: Event, row: dict[str, Any]) -> None:
+def _epoch(log: _Log, job: Job, on_event: OnProgress, row: dict[str, Any]) -> None:
     log.add(row)
     on_event(job, "epoch", row)
 
