@@ -50,7 +50,7 @@ def described(subject: Subject) -> None:
 
 @check(declared, kind=fusing)
 def needs_said(subject: Subject) -> None:
-    """Without features it is refused or built, as it says."""
+    """Without features, built or refused as declared."""
     capabilities = subject.capabilities
     needs = capabilities.missing(())
     try:

@@ -16,7 +16,7 @@ __all__ = ["features_count", "fusion_weights", "mask", "other_features", "struct
 
 @check(seeds, batch_size, deterministic, kind=fusing)
 def mask(subject: Subject) -> None:
-    """Features of who has none change neither score nor loss."""
+    """Features of absent modalities change no score or loss."""
     index, clean = subject.index, subject.modalities
     dirty = {key: dirtied(modality) for key, modality in clean.items()}
     models = [subject.make(features) for features in (clean, dirty)]
@@ -45,7 +45,7 @@ def mask(subject: Subject) -> None:
 
 @check(shapes, kind=fusing)
 def structure_alone(subject: Subject) -> None:
-    """Structure distinguishes entities where none has features."""
+    """Without any features, structure separates entities."""
     nobody = {
         key: altered(m, matrix=torch.zeros_like(m.matrix), present=torch.zeros_like(m.present))
         for key, m in subject.modalities.items()
@@ -67,7 +67,7 @@ def structure_alone(subject: Subject) -> None:
 
 @check(seeds, batch_size, kind=fusing)
 def features_count(subject: Subject) -> None:
-    """Other features, other scores."""
+    """Changed features change the scores."""
     index, features = subject.index, subject.modalities
     for key in sorted(subject.capabilities.requires or features):
         reversed_ = altered(features[key], matrix=features[key].matrix.flip(1))
@@ -86,7 +86,7 @@ def features_count(subject: Subject) -> None:
 
 @check(seeds, batch_size, kind=fusing)
 def other_features(subject: Subject) -> None:
-    """Trained weights go with other features."""
+    """Trained weights can be used with other features."""
     trained, train = subject.make(), subject.index.train
     even = torch.arange(N) % 2 == 0
     fewer = {key: of_some(modality, even) for key, modality in subject.modalities.items()}
@@ -111,7 +111,7 @@ def other_features(subject: Subject) -> None:
 
 @check(shapes, kind=fusing)
 def fusion_weights(subject: Subject) -> None:
-    """They sum to one and leave out what is missing."""
+    """Weights sum to 1, over present modalities only."""
     model = subject.make().eval()
     with torch.no_grad():
         weights = model.fusion_weights(torch.arange(N))

@@ -38,7 +38,7 @@ def triple(triples: Tensor, row: int) -> str:
 
 @check(declared)
 def shapes(subject: Subject) -> None:
-    """A question has one finite score per entity."""
+    """A query has one finite score per entity."""
     model = subject.make().eval()
     anchors, relations = subject.queries
     with torch.no_grad():
@@ -79,7 +79,7 @@ def _check_term(term: Term, tables: Tables) -> None:
 
 @check(shapes)
 def batch_size(subject: Subject) -> None:
-    """A score does not depend on what else is asked."""
+    """A score does not depend on the rest of the batch."""
     model = subject.make().eval()
     anchors, relations = subject.queries
     with torch.no_grad():
@@ -126,7 +126,7 @@ def views(subject: Subject) -> None:
 
 @check(shapes)
 def some_rows(subject: Subject) -> None:
-    """encode(ids) gives these rows of encode()."""
+    """encode(ids) equals the rows ids of encode()."""
     model = subject.make().eval()
     ids = torch.tensor([3, 17, 4, 0])
     with torch.no_grad():
@@ -148,7 +148,7 @@ def some_rows(subject: Subject) -> None:
 
 @check(shapes)
 def numbering(subject: Subject) -> None:
-    """Numbering the entities differently changes no score."""
+    """Renumbering the entities changes no score."""
     model, index = subject.make(), subject.index
     order = torch.randperm(N, generator=torch.Generator().manual_seed(2))  # new id -> old id
     new = order.argsort()
@@ -177,7 +177,7 @@ def _state_of(value: Tensor, order: Tensor) -> Tensor:
 
 @check(batch_size)
 def ranks(subject: Subject) -> None:
-    """Ranks are those counted one by one in score_all."""
+    """Ranks agree with a plain count in score_all."""
     model, train = subject.make(), subject.index.train
     filter_index = FilterIndex(train, N, R)
     ranked = rank(model, train, filter_index, Protocol())

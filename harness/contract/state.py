@@ -93,7 +93,7 @@ def straight(subject: Subject) -> Trained:
 
 @check(shapes)
 def seeds(subject: Subject) -> None:
-    """The same seed makes the same model, another another."""
+    """Equal seeds give equal models, different ones do not."""
     first, second, other_seed = (subject.make(seed=seed).state_dict() for seed in (0, 0, 1))
     same_state(first, second, ("a model", "a model of the same seed"))
     if subject.capabilities.trainable:
@@ -105,7 +105,7 @@ def seeds(subject: Subject) -> None:
 
 @check(shapes, kind=trained)
 def gradients(subject: Subject) -> None:
-    """Training moves every parameter."""
+    """Training changes every parameter."""
     model, before, after, _ = straight(subject)
     auxiliary = {id(parameter) for parameter in model.auxiliary_parameters()}
     still = [
@@ -122,7 +122,7 @@ def gradients(subject: Subject) -> None:
 
 @check(seeds, kind=trained)
 def deterministic(subject: Subject) -> None:
-    """Two trainings from one seed are equal to the bit."""
+    """Two trainings with one seed are bit-identical."""
     with TemporaryDirectory() as folder:
         again = train(subject, Path(folder))
     first = straight(subject)
@@ -137,7 +137,7 @@ def deterministic(subject: Subject) -> None:
 
 @check(shapes)
 def save_load(subject: Subject) -> None:
-    """Weights trained, saved and loaded score the same."""
+    """Saved and loaded weights give the same scores."""
     model = straight(subject).model if subject.capabilities.trainable else subject.make()
     fresh = subject.make(seed=OTHER_SEED)
     with TemporaryDirectory() as folder:
@@ -165,7 +165,7 @@ def save_load(subject: Subject) -> None:
 
 @check(deterministic, save_load, kind=trained)
 def resume(subject: Subject) -> None:
-    """Stopped and resumed equals straight, to the bit."""
+    """Resumed training is bit-identical to uninterrupted."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         try:

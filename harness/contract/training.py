@@ -48,7 +48,7 @@ def bf16(subject: Subject) -> None:
 
 @check(batch_size, deterministic, kind=trained)
 def fixed_sizes(subject: Subject) -> None:
-    """A step of fixed sizes, as on a GPU, is the same step."""
+    """A step with static shapes, as on a GPU, is equal."""
     usual, fixed = subject.make(), subject.make()
     for step in (1, 2):  # the second shows that the gradients of the first were the same
         first = subject.loss_of_a_step(usual)
