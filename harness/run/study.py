@@ -344,8 +344,6 @@ class _Work:
             self.store.plan(*table, with_external(cells, stored))
 
         storage = open_storage(self.home)
-        with contextlib.suppress(ConfigError):  # a new study
-            search_results(self.home, plan.suite, plan.variant)
         with explained(self.home):
             searching = [
                 SearchStudy(
@@ -360,6 +358,8 @@ class _Work:
                 )
                 for search in searched
             ]
+            if searching:  # refuse one that was edited
+                search_results(self.home, plan.suite, plan.variant)
             if retry_failed:
                 for study in searching:
                     study.retry_failed()

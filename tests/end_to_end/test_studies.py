@@ -613,3 +613,16 @@ def test_a_study_whose_database_was_edited_is_refused_in_words_or_goes_on(
         error = ended.exception
         assert error is None or isinstance(error, HarnessError | SystemExit), (words, repr(error))
     assert stored(tmp_path / "results").keys() >= stored(searched / "results").keys()
+
+
+@pytest.mark.parametrize("kept", ["", "'suite'", "'suite', 'variant', 'title', 'place', 'label'"])
+def test_a_study_that_was_killed_as_it_began_goes_on(
+    kept: str, searched: Path, tmp_path: Path
+) -> None:
+    """Its attributes are written one by one."""
+    shutil.copytree(searched / "results", tmp_path / "results")
+    with closing(sqlite3.connect(tmp_path / "results" / "studies.db")) as connection, connection:
+        connection.execute(f"DELETE FROM study_user_attributes WHERE key NOT IN ({kept})")
+    words = ["study", "run", str(searched / "small.yaml"), "--home", str(tmp_path / "results")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert len(trials(tmp_path / "results")) == 2
