@@ -174,7 +174,7 @@ def train(
     return RunRecord(
         run_id=run_id,
         status="validated" if valid else "pruned",
-        spec=spec.model_dump(mode="json"),
+        spec=spec,
         model=spec.model.name,
         dataset=dataset.card.name,
         dataset_digest=dataset.graph.digest,
@@ -226,7 +226,7 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
         raise ConfigError(f"run {record.run_id} is {record.status}, there is nothing to test yet")
     hooks = hooks or Hooks()
     device = _prepare(place)
-    spec = record.settings()
+    spec = record.spec
     model, dataset = load_trained(record, place.folder, device)
     earlier = accesses.scoring(accesses.read(place.folder))
     weights = CheckpointFolder(place.folder).best_digest()
@@ -281,7 +281,7 @@ def retest(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> R
         raise ConfigError(f"run {record.run_id} is {record.status}, it was never tested")
     hooks = hooks or Hooks()
     device = _prepare(place)
-    spec = record.settings()
+    spec = record.spec
     model, dataset = load_trained(record, place.folder, device)
     ranks, lost = stored_ranks(spec, dataset.graph, place.folder)
     if ranks is not None:
@@ -325,7 +325,7 @@ def load_trained(record: RunRecord, folder: Path, device: torch.device) -> tuple
     """
     if record.model == EXTERNAL:
         raise ConfigError(f"run {folder.name} was scored elsewhere: its model is not here")
-    spec = record.settings()
+    spec = record.spec
     dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
     require_unchanged(record, dataset)
     features = _corrupted(spec, dataset, when_tested(spec.data.corrupt))

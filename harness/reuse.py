@@ -54,7 +54,7 @@ def take_over(run_id: str, spec: RunSpec, workplace: Workplace) -> RunRecord | N
         update={
             "run_id": run_id,
             "status": "validated",
-            "spec": spec.model_dump(mode="json"),
+            "spec": spec,
             "metrics": tuple(m for m in record.metrics if m.split == "valid"),
             "timings": (),  # nothing was trained here
             "provenance": {**trained, "training_of": trained_id},

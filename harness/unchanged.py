@@ -85,6 +85,6 @@ def _of_graph(record: RunRecord, dataset: Dataset) -> str:
 def _of_code(record: RunRecord) -> list[str]:
     recorded = record.provenance.get("code")
     # Not recorded by earlier versions, nor for models of the package, whose ids do not need it.
-    if recorded is None or recorded == code_of(record.settings()):
+    if recorded is None or recorded == code_of(record.spec):
         return []
     return ["the model's source (--models) is not that of the run"]

@@ -44,7 +44,7 @@ def common_seeds(first: RunValues, second: RunValues) -> list[int]:
 
 def protocol_of(record: RunRecord) -> Protocol:
     """Return the protocol of a run."""
-    return Protocol.model_validate(record.spec.get("protocol", {}))
+    return record.spec.protocol
 
 
 class StoredRanks:
