@@ -235,8 +235,9 @@ def summary_table(reports: Sequence[AuditReport]) -> AuditTable:
         ("dataset", "valid", "test", "in valid", "unseen", "constant", "repeats"),
         tuple(rows),
         "Valid, test: the shares that are in train or implied by it. Then shares of test: rows "
-        "that are in valid, rows with an entity or relation that train never mentions, queries (two "
-        "per row) whose target is the constant answer of the relation; repeated rows of all splits.",
+        "that are in valid, rows with an entity or relation that train never mentions, queries "
+        "(two per row) whose target is the constant answer of the relation; repeated rows of all "
+        "splits.",
     )
 
 
