@@ -124,12 +124,12 @@ def constants_table(report: AuditReport) -> AuditTable | None:
         for c in report.found.constants
     )
     return AuditTable(
-        "Questions with a constant answer",
-        ("relation: answer", "asked", "facts", "share", "test"),
+        "Queries with a constant answer",
+        ("relation: answer", "side", "facts", "share", "test"),
         rows,
         f"Facts of the relation in train, the share that has the answer (at least {CONSTANT}), and "
-        "the test rows that have it. No leak, but no question either; the cleaned variant keeps "
-        "them.",
+        "the test rows that have it. These are not leaks, but such queries test nothing; the "
+        "cleaned variant keeps them.",
     )
 
 
@@ -188,14 +188,14 @@ def markdown(reports: Sequence[AuditReport]) -> str:
     lines = [
         "# Audit of the datasets",
         "",
-        "What makes figures misleading though the files are right. Made by",
+        "Leaks and other reasons why figures may mislead although the files are correct. Made by",
         "",
         "```console",
         f"harness data audit {names} --format markdown --out docs/data_audit.md",
         "```",
         "",
-        "Thresholds and where they are from: `harness/data/leakage.py` and `audit.py`. What the "
-        "cleaned variants go without: [how numbers are made](protocol.md).",
+        "Thresholds and their sources: `harness/data/leakage.py` and `audit.py`. What the cleaned "
+        "variants leave out: [how numbers are computed](protocol.md#leaks-and-cleaned-splits).",
         "",
         *_piped(summary_table(reports), 2),
     ]
@@ -234,10 +234,10 @@ def summary_table(reports: Sequence[AuditReport]) -> AuditTable:
         "Summary",
         ("dataset", "valid", "test", "in valid", "unseen", "constant", "repeats"),
         tuple(rows),
-        "Valid, test: the shares that stand in train or are implied by it. Then shares of test: "
-        "rows that stand in valid, rows with an entity or relation that train never "
-        "mentions, questions (two per row) that the constant answer of a relation is right for; "
-        "repeated rows of all splits.",
+        "Valid, test: the shares that are in train or implied by it. Then shares of test: rows "
+        "that are in valid, rows with an entity or relation that train never mentions, queries "
+        "(two per row) whose target is the constant answer of the relation; repeated rows of all "
+        "splits.",
     )
 
 
