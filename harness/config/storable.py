@@ -27,6 +27,7 @@ __all__ = [
     "Name",
     "Plain",
     "Text",
+    "as_plain",
     "plain_problems",
     "text_problem",
 ]
@@ -92,7 +93,12 @@ _SUSPICIOUS = (b"\\u0000", b"NaN", b"Infinity")
 _LONG_INTEGER = re.compile(rb"[0-9]{19}")
 
 
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
+def as_plain(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a mapping as JSON has it.
+
+    Raises:
+        PydanticCustomError: a store cannot hold a value; "path" and "problem" are its context.
+    """
     try:
         text = to_json(value, inf_nan_mode="constants")
     except ValueError:  # half of a surrogate pair
@@ -118,5 +124,5 @@ Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 """A count or a position."""
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """A seed or a number of bytes."""
-Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
+Plain = Annotated[dict[str, Any], AfterValidator(as_plain)]
 """A mapping that JSON can hold, as JSON gives it back: tuples become lists."""

@@ -393,7 +393,7 @@ class _Work:
                 f"{search.place}: the store holds no run of trial {trial.number}; "
                 f"`harness study run {shlex.quote(search.suite)}` makes them"
             )
-        spec = next(iter(records.values())).settings()
+        spec = next(iter(records.values())).spec
         label = trial_label(search.label, trial.number)
         for seed, run_id in trial.runs.items():
             run, record = spec.model_copy(update={"seed": seed}), records.get(run_id)

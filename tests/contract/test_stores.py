@@ -47,7 +47,13 @@ def test_what_was_added_is_returned_equal(store: ResultStore, make_record: MakeR
 
 def test_the_smallest_record_is_returned_equal(store: ResultStore) -> None:
     record = RunRecord(
-        run_id="a", status="failed", spec={}, model="m", dataset="d", dataset_digest="", seed=2**40
+        run_id="a",
+        status="failed",
+        spec={"model": {"name": "m"}, "data": {"dataset": "d"}},
+        model="m",
+        dataset="d",
+        dataset_digest="",
+        seed=2**40,
     )
     store.add(record)
     assert store.get("a") == record

@@ -65,7 +65,6 @@ SMALLER = {
 NOT_RUN = {
     "pip install -e .": "needs the network; the wheel is installed by test_wheel.py",
     "pip install -e '.[test]'": "needs the network; it is how these tests came here",
-    "pip install 'mmkgc-harness[postgres]'": "needs the network",
     "pytest": "this is it",
     "pytest -m cuda": "needs a GPU",
     "pytest -m faults": "a quarter of an hour; it has tests of its own",

@@ -156,7 +156,7 @@ def test_run_show_promote_export(harness: Run, home: Path, tmp_path: Path) -> No
         values = [run.metric("mrr", "valid") or 0.0 for run in runs]
         assert trial.value == pytest.approx(sum(values) / 2, abs=1e-15)
         delta = tuple(trial.settings.values())
-        assert {run.settings().objective.egns.delta for run in runs} == {delta}
+        assert {run.spec.objective.egns.delta for run in runs} == {delta}
     best = search.best
     assert best is not None
     assert best.value == max(trial.value or 0.0 for trial in complete)
@@ -223,7 +223,7 @@ def test_settings_and_epochs_chosen_on_a_cleaned_split_are_trained_on_the_offici
     ran = harness("run", suite)
     assert ran.code == 0, ran.err
     (record,) = (record for record in stored(home).values() if record.dataset == official)
-    spec = record.settings()
+    spec = record.spec
     assert (spec.training.epochs, spec.training.select) == (chosen, "last")
     assert spec.optimiser.lr == best.settings["optimiser.lr"]
     assert record.diagnostics["best_epoch"] == chosen
@@ -257,7 +257,7 @@ def test_the_exported_fragment_is_printed_without_out(
     path.write_text(f"{head}overrides:\n{printed.out}")
     load_models()
     specs = [run.spec for run in expand(read_suite(path)).runs]
-    assert specs == [stored(home)[run_id].settings() for run_id in trial.runs.values()]
+    assert specs == [stored(home)[run_id].spec for run_id in trial.runs.values()]
 
 
 # --- the test split -----------------------------------------------------------------------
