@@ -21,6 +21,7 @@ from harness.errors import ConfigError, StoreError, suggest
 if TYPE_CHECKING:
     from harness.analysis.query import Selection
     from harness.report.figure import Figure
+    from harness.report.latex import LatexOptions
     from harness.report.table import Table
     from harness.store.base import ResultStore
 
@@ -85,6 +86,25 @@ def report(
     suite: Annotated[
         str, typer.Option(help="Of --table breakdown and protocols, where several were tested.")
     ] = "",
+    width: Annotated[
+        str,
+        typer.Option(help="Of LaTeX: column or page. Default: the narrowest that fits."),
+    ] = "",
+    compact: Annotated[
+        bool,
+        typer.Option("--compact", help="LaTeX without differences, changes and row attributes."),
+    ] = False,
+    notes: Annotated[
+        str, typer.Option(help="Notes of LaTeX: in the table, as text behind it, or none.")
+    ] = "table",
+    decimals: Annotated[
+        int | None, typer.Option(min=0, max=6, help="Digits behind the point in LaTeX.")
+    ] = None,
+    caption: Annotated[str, typer.Option(help="Caption in LaTeX. Default: the title.")] = "",
+    label: Annotated[str, typer.Option(help="Label in LaTeX. Default: tab:NAME, fig:NAME.")] = "",
+    siunitx: Annotated[
+        bool, typer.Option("--siunitx", help="Align LaTeX numbers at the point, by siunitx.")
+    ] = False,
     list_: Annotated[bool, typer.Option("--list", help="List tables and figures.")] = False,
     results: Home = None,
 ) -> None:
@@ -103,7 +123,11 @@ def report(
     if html and format_:
         raise ConfigError(f"--html is a format of its own; leave out --format {format_}")
     again = Reranked(by, metric, suite)
-    request = _Request(_names(table or []), _names(figure or []), _format(format_, out), again)
+    style = _latex_options(width, compact, notes, decimals, caption, label, siunitx)
+    request = _Request(
+        _names(table or []), _names(figure or []), _format(format_, out), again, style
+    )
+    request.check_style()
     again.check(request.tables, html=html)
     folder = home(results)
     store = _open(folder)
@@ -168,6 +192,20 @@ class _Request:
     figures: list[str]
     format: str
     reranked: Reranked
+    style: LatexOptions
+
+    def check_style(self) -> None:
+        """Refuse options of LaTeX for other formats, and one label of several tables."""
+        from harness.report.latex import LatexOptions
+
+        if self.style != LatexOptions() and self.format != "latex":
+            raise ConfigError(
+                "--width, --compact, --notes, --decimals, --caption, --label and --siunitx go with "
+                "--format latex"
+            )
+        named = len(self.tables) + len(self.figures)
+        if (self.style.caption or self.style.label) and named != 1:
+            raise ConfigError("--caption and --label go with one --table or --figure")
 
     @property
     def drawn(self) -> bool:
@@ -204,7 +242,7 @@ class _Request:
         if self.drawn:
             return render.render_picture(figures[0], self.format)
         shown: list[Table | Figure] = [*tables, *figures]
-        return render.render_all(shown, self.format)
+        return render.render_all(shown, self.format, self.style)
 
     def write_page(self, store: ResultStore, folder: Path, selection: Selection, out: Path) -> None:
         """Write the page, and say how large it is.
@@ -277,6 +315,24 @@ class _Request:
                 "makes some, `harness db import results/records` takes over a checkout's, "
                 "`harness report --list` lists the tables"
             )
+
+
+def _latex_options(
+    width: str,
+    compact: bool,
+    notes: str,
+    decimals: int | None,
+    caption: str,
+    label: str,
+    siunitx: bool,
+) -> LatexOptions:
+    """Return the options of LaTeX; what does not fit is told on stderr."""
+    from harness.report.latex import LatexOptions
+
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
+    return LatexOptions(width, compact, notes, decimals, caption, label, siunitx, say)  # type: ignore[arg-type]
 
 
 def show_suite(store: ResultStore, folder: Path, suite: str) -> None:
