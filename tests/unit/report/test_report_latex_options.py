@@ -63,10 +63,8 @@ def test_letters_are_never_smaller_than_footnotesize_without_a_word() -> None:
 
 
 def test_all_floats_of_a_table_have_the_same_letters() -> None:
-    columns = (
-        *(column("A", m) for m in ("mrr", "hits@1", "hits@3", "hits@10", "amri")),
-        column("B"),
-    )
+    metrics = ("mrr", "hits@1", "hits@3", "hits@10", "amri")
+    columns = (*(column("A", metric) for metric in metrics), column("B"))
     cells = tuple(TableCell(31.4, sd=0.25, n=3, planned=3) for _ in columns)
     rendered = latex(Table("toy", "Toy", columns, (TableRow("a method", cells),)), width="column")
     sizes = {line for line in rendered.splitlines() if line in (r"\small", r"\footnotesize")}
