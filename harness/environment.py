@@ -10,11 +10,11 @@ from harness.errors import ConfigError
 __all__ = ["cache_folder", "expanded", "results_folder"]
 
 
-def results_folder(given: Path | None = None) -> Path:
+def results_folder(given: Path | str | None = None) -> Path:
     """Return the folder of the database and the run folders.
 
     Args:
-        given: value of ``--home``; else ``$HARNESS_HOME``, else ``results``.
+        given: the folder, value of ``--home``; ``$HARNESS_HOME``, else ``results``, when None.
 
     Raises:
         ConfigError: it names the home folder of a user that there is not, or its path is not

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from harness import provenance
 from harness.data.feature_files import file_sha256
 from harness.data.graph import KnowledgeGraph
-from harness.data.load import load
+from harness.data.load import load_dataset
 from harness.data.parsing import read_lines
 from harness.encoding import decoded
 from harness.errors import ConfigError, DataError
@@ -40,7 +40,7 @@ from harness.store import accesses
 from harness.store.files import RANKS, RECORD, write_record
 from harness.store.records import EXTERNAL, RunRecord, external_id
 
-__all__ = ["Given", "judge", "keep", "read"]
+__all__ = ["NAMINGS", "Given", "Naming", "judge", "keep", "read"]
 
 ROWS = ("head", "relation", "tail", "side", "rank")
 """Columns of a file of ranks."""
@@ -51,6 +51,7 @@ ELSEWHERE = "elsewhere"
 """What stands for the features of a model that nobody here has seen."""
 
 Naming = Literal["name", "id"]
+NAMINGS: tuple[Naming, ...] = ("name", "id")
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def judge(
     Raises:
         ConfigError, DataError: as ``read``; another file was scored under this name and seed.
     """
-    data = load(dataset)
+    data = load_dataset(dataset)
     graph, protocol = data.graph, Protocol()
     run_id = external_id(name, seed, graph.digest, protocol.key)
     digest = file_sha256(path) if path.is_file() else ""
@@ -162,7 +163,7 @@ def judge(
     record = RunRecord(
         run_id=run_id,
         status="ok",
-        spec=spec.model_dump(mode="json"),
+        spec=spec,
         model=EXTERNAL,
         dataset=data.card.name,
         dataset_digest=graph.digest,

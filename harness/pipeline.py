@@ -19,16 +19,16 @@ from typing import Any
 import torch
 
 from harness import kernels, provenance
-from harness.catalog import create_model, origin
+from harness.catalog import build_model, origin
 from harness.data.corrupt import corrupted
 from harness.data.corruption import Corruption, in_training, when_tested
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
-from harness.data.load import Dataset, load
-from harness.errors import ConfigError, DataError, MachineError, RunError
+from harness.data.load import Dataset, load_dataset
+from harness.errors import ChangedDataError, ConfigError, DataError, MachineError, RunError
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
-from harness.index import KnownAnswers
+from harness.index import FilterIndex
 from harness.model import MODELS, Model
 from harness.peak import forget_peak, peak
 from harness.plan.spec import RunSpec
@@ -38,12 +38,12 @@ from harness.splits import (
     metrics_of,
     rank_split,
     score_test,
-    sealing,
+    shadow_test_writer,
     stored_ranks,
 )
 from harness.store import accesses
 from harness.store.accesses import Access
-from harness.store.files import RANKS
+from harness.store.files import RANKS, check_run_folder
 from harness.store.records import EXTERNAL, RunRecord, TimingSample
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import EpochReport, FitResult, fit
@@ -157,15 +157,15 @@ def train(
     """
     hooks = hooks or Hooks()
     device = _prepare(place)
-    whole = load(spec.data.dataset, spec.data.features, spec.data.modalities)
-    known = whole.graph.known(spec.protocol.filter_of("valid"))
+    whole = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
+    known = whole.graph.filter_index(spec.protocol.filter_of("valid"))
     dataset = replace(whole, graph=whole.graph.locked())
     features = _corrupted(spec, whole, in_training(spec.data.corrupt))
     model = _build(spec, dataset, features).to(device)
-    seal = sealing(model, spec, whole.graph, place.folder, device)
+    write_shadow = shadow_test_writer(model, spec, whole.graph, place.folder, device)
     checkpoints = CheckpointFolder(place.folder)
     split = dataset.graph, known, features
-    result = _fit(model, spec, *split, device, checkpoints, seal, hooks, limits)
+    result = _fit(model, spec, *split, device, checkpoints, write_shadow, hooks, limits)
     valid = None
     if not result.pruned:
         hooks.on_stage("valid", _queries(dataset.graph, "valid", spec))
@@ -174,7 +174,7 @@ def train(
     return RunRecord(
         run_id=run_id,
         status="validated" if valid else "pruned",
-        spec=spec.model_dump(mode="json"),
+        spec=spec,
         model=spec.model.name,
         dataset=dataset.card.name,
         dataset_digest=dataset.graph.digest,
@@ -226,7 +226,7 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
         raise ConfigError(f"run {record.run_id} is {record.status}, there is nothing to test yet")
     hooks = hooks or Hooks()
     device = _prepare(place)
-    spec = record.settings()
+    spec = record.spec
     model, dataset = load_trained(record, place.folder, device)
     earlier = accesses.scoring(accesses.read(place.folder))
     weights = CheckpointFolder(place.folder).best_digest()
@@ -281,7 +281,7 @@ def retest(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> R
         raise ConfigError(f"run {record.run_id} is {record.status}, it was never tested")
     hooks = hooks or Hooks()
     device = _prepare(place)
-    spec = record.settings()
+    spec = record.spec
     model, dataset = load_trained(record, place.folder, device)
     ranks, lost = stored_ranks(spec, dataset.graph, place.folder)
     if ranks is not None:
@@ -317,33 +317,47 @@ def load_trained(record: RunRecord, folder: Path, device: torch.device) -> tuple
 
     Raises:
         ConfigError: the run was made by another code base.
-        StoreError: its settings cannot be read.
-        ChangedDataError: the dataset, the features or a user's own model are not those of the run.
+        StoreError: its settings or the log of accesses cannot be read, or the folder leads
+            elsewhere.
+        ChangedDataError: the dataset, the features, a user's own model or the weights are not those
+            of the run.
         DataError: the folder holds no checkpoint of a validated model.
     """
     if record.model == EXTERNAL:
         raise ConfigError(f"run {folder.name} was scored elsewhere: its model is not here")
-    spec = record.settings()
-    dataset = load(spec.data.dataset, spec.data.features, spec.data.modalities)
+    spec = record.spec
+    dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
     require_unchanged(record, dataset)
     features = _corrupted(spec, dataset, when_tested(spec.data.corrupt))
     model = _build(spec, dataset, features).to(device)
     if model.capabilities.trainable and spec.training.epochs:
+        check_run_folder(folder)
         best = CheckpointFolder(folder).load_best() if folder.is_dir() else None
         if best is None:
             raise DataError(
                 f"{folder}: no trained model there; `harness runs show {folder.name}` prints the "
                 f"command that trains it, `harness runs rm {folder.name}` forgets the result first"
             )
-        try:
+        with CheckpointFolder(folder).restoring():
             model.load_state_dict(best)
-        except RuntimeError as error:
-            raise DataError(
-                f"{folder}: the checkpoint is of another model or of other settings; "
-                f"`harness runs rm {folder.name}` forgets the run"
-            ) from error
+        if record.status == "ok":
+            _require_tested(folder)
     model.eval()
     return model, dataset
+
+
+def _require_tested(folder: Path) -> None:
+    """Refuse the checkpoint of a tested run when it is not the one that was tested.
+
+    Raises:
+        ChangedDataError: it is another one.
+    """
+    tested = accesses.scoring(accesses.read(folder))
+    if tested and tested.weights not in ("", CheckpointFolder(folder).best_digest()):
+        raise ChangedDataError(
+            f"{folder}: the checkpoint is not the one that was tested on {tested.when}; put that "
+            f"one back, or `harness runs rm {folder.name}` forgets the run"
+        )
 
 
 def _prepare(place: Workplace) -> torch.device:
@@ -379,7 +393,7 @@ def _corrupted(spec: RunSpec, dataset: Dataset, how: Sequence[Corruption]) -> Fe
 
 
 def _build(spec: RunSpec, dataset: Dataset, features: FeatureSet) -> Model:
-    return create_model(
+    return build_model(
         spec.model.name,
         spec.model.options,
         dataset.graph.index,
@@ -392,11 +406,11 @@ def _fit(
     model: Model,
     spec: RunSpec,
     graph: KnowledgeGraph,
-    known: KnownAnswers,
+    known: FilterIndex,
     features: FeatureSet,
     device: torch.device,
     checkpoints: CheckpointFolder,
-    seal: Callable[[int], None],
+    write_shadow: Callable[[int], None],
     hooks: Hooks,
     limits: Mapping[int, float] | None,
 ) -> FitResult:
@@ -437,7 +451,7 @@ def _fit(
         seed=spec.seed,
         dataset=graph.digest,
         limits=limits,
-        on_validated=seal,
+        on_validated=write_shadow,
         on_epoch=hooks.on_epoch,
         should_stop=hooks.should_stop,
     )
@@ -465,7 +479,7 @@ def _score(
         folder,
         device,
         hooks.on_queries,
-        why=why,
+        reason=why,
         provenance=_provenance(device),
     )
 

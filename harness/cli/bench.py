@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from harness.cli.options import Home, Only, SetValues
-from harness.cli.paths import home
 from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from harness.run.measuring import StagesEstimate
 
 MOVED = ("ceilings", "kernels", "peers", "fusion", "growth", "quality")
 """Commands that are scripts of a checkout now; named in errors until the next version."""
@@ -43,23 +45,25 @@ def models(
     json_: Json = None,
 ) -> None:
     """Measure an epoch of each row of a suite beside the minimum that its operations need."""
-    from harness import catalog
-    from harness.bench import epochs
+    from harness.bench.epochs import epochs_text
     from harness.bench.text import machine, machine_text, progress, write_json
-    from harness.cli.run import planned, present
+    from harness.cli.progress import show_events
+    from harness.run.measuring import measure_epochs
 
-    catalog.load_all()
-    plan = present(planned(suite, set_ or []).select(only or []))
-    runs = epochs.trainable_runs(plan.runs)
-    if not runs:
-        raise ConfigError(f"{suite}: no selected row is trained, so there is no epoch to measure")
-    with progress() as on_progress:
-        measured = list(epochs.measure(runs, rounds, on_progress))
+    with show_events() as on_event, progress() as on_progress:
+        measured = measure_epochs(
+            suite,
+            set_ or [],
+            only=only or [],
+            rounds=rounds,
+            on_event=on_event,
+            on_progress=on_progress,
+        )
     box = machine()
-    typer.echo(f"{machine_text(box)}\n\n{epochs.epochs_text(measured)}")
+    typer.echo(f"{machine_text(box)}\n\n{epochs_text(measured)}")
     if json_:
         content = [
-            {**asdict(one), "epoch": one.epoch, "least": one.least, "ratio": one.ratio}
+            {**asdict(one), "epoch": one.epoch, "least": one.minimum, "ratio": one.ratio}
             for one in measured
         ]
         write_json(json_, {"machine": box, "epochs": content})
@@ -79,16 +83,33 @@ def complexity(
     results: Home = None,
 ) -> None:
     """Measure how time and memory of fusion grow with each size; store and print the result."""
-    from harness.cli.complexity import run_complexity
-    from harness.plan.suite import find_suite
+    from harness.bench.text import progress, write_json
+    from harness.report.render import render_all
+    from harness.run.measuring import measure_stages, measurement_tables
 
-    run_complexity(
-        find_suite(suite),
-        home(results),
-        device=device,
-        threads=threads,
-        dry_run=dry_run,
-        json_=json_,
+    with progress() as on_progress:
+        record = measure_stages(
+            suite,
+            home=results,
+            device=device,
+            threads=threads,
+            dry_run=dry_run,
+            on_estimate=_print_estimate,
+            on_progress=on_progress,
+        )
+    if record is None:
+        return
+    if json_:
+        write_json(json_, record.model_dump(mode="json"))
+    if tables := measurement_tables(record):
+        typer.echo(render_all(tables), nl=False)
+
+
+def _print_estimate(estimate: StagesEstimate) -> None:
+    typer.echo(
+        f"{estimate.suite}: {estimate.cases} cases, {estimate.time}, "
+        f"on {estimate.device} with {estimate.threads} threads, {estimate.bytes / 2**30:.1f} GiB",
+        err=True,
     )
 
 
@@ -100,6 +121,12 @@ def import_(
     results: Home = None,
 ) -> None:
     """Import measurements from files; reports show the newest."""
-    from harness.cli.complexity import import_measurements
+    from harness.run.measuring import import_measurements
 
-    import_measurements(file, home(results))
+    for path, record in zip(file, import_measurements(file, results), strict=True):
+        count = sum(len(sample.seconds) for sample in record.samples)
+        typer.echo(
+            f"{path}: {record.benchmark_id}, {len(record.samples)} cases of suite "
+            f"'{record.suite}', {count} samples",
+            err=True,
+        )

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from harness.errors import ConfigError, suggest
+from harness.cli.console import print_json, wrapped
 
 if TYPE_CHECKING:
     from harness.contract import Result, Subject
@@ -21,10 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_models"]
 
-WIDTH = 80
 STATUSES: tuple[Status, ...] = ("ok", "failed", "waiting", "not applicable")
 MARKS: Mapping[Status, str] = dict(zip(STATUSES, ("ok", "FAILED", "-", "-"), strict=True))
-INDENT = " " * 8
 
 
 def check_models(path: Path, only: str | None, overrides: Sequence[str], *, as_json: bool) -> bool:
@@ -42,48 +38,16 @@ def check_models(path: Path, only: str | None, overrides: Sequence[str], *, as_j
     Raises:
         ConfigError: the path cannot be loaded or registers no (such) model; a setting is wrong.
     """
-    from harness import catalog
     from harness.config.override import parse_overrides
+    from harness.contract import load_subjects
 
-    names = catalog.load_path(path)
-    if only is not None and only not in names:
-        raise ConfigError(f"{path}: registers no model '{only}'{suggest(only, names)}")
-    names = [only] if only is not None else names
-    subjects = _subjects(names, parse_overrides(overrides))
+    subjects = load_subjects(path, only, parse_overrides(overrides))
     if as_json:
-        found = {subject.name: list(_results(subject)) for subject in subjects}
-        typer.echo(json.dumps({name: _plain(rows) for name, rows in found.items()}, indent=2))
+        results = {subject.name: list(_results(subject)) for subject in subjects}
+        print_json({name: _plain(rows) for name, rows in results.items()})
     else:
-        found = {subject.name: _told(subject) for subject in subjects}
-    return not any(result.status == "failed" for rows in found.values() for result in rows)
-
-
-def _subjects(names: Sequence[str], given: Mapping[str, Any]) -> list[Subject]:
-    """Return the models to examine; an option goes to those that have it."""
-    from harness.config.override import group_of
-    from harness.contract import Subject, declared, examine
-    from harness.model import MODELS
-
-    options = group_of(given, "model")
-    known = {name: getattr(MODELS.get(name), "Config", None) for name in names}
-    fields = {name: getattr(config, "model_fields", {}) for name, config in known.items()}
-    for key in options:
-        if not any(key in those for those in fields.values()):
-            near = suggest(key, {k for those in fields.values() for k in those})
-            raise ConfigError(f"--set model.{key}: {', '.join(names)} has no such option{near}")
-    subjects = []
-    for name in names:
-        own = {key: value for key, value in options.items() if key in fields[name]}
-        subjects.append(Subject(name, {**given, "model": own} if own else _without_model(given)))
-    for subject in subjects:
-        [result] = examine(subject, [declared])
-        if given and result.status == "ok":
-            subject.spec()  # a wrong setting is no fault of the model
-    return subjects
-
-
-def _without_model(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {group: values for group, values in given.items() if group != "model"}
+        results = {subject.name: _told(subject) for subject in subjects}
+    return not any(result.status == "failed" for rows in results.values() for result in rows)
 
 
 def _results(subject: Subject) -> Iterator[Result]:
@@ -104,9 +68,8 @@ def _results(subject: Subject) -> Iterator[Result]:
 def _told(subject: Subject) -> list[Result]:
     """Run the checks, print a line for each as it ends, and their number; return them."""
     from harness.contract.subject import N, R
-    from harness.model import MODELS
 
-    typer.echo(f"{subject.name}, {_short(MODELS.origin(subject.name))}")
+    typer.echo(f"{subject.name}, {_short(subject.origin)}")
     typer.echo(f"on a circle of {N} entities with {R} relations{_settings(subject)}\n")
     results = []
     for result in _results(subject):
@@ -121,7 +84,7 @@ def _told(subject: Subject) -> list[Result]:
 def _settings(subject: Subject) -> str:
     from harness.config.override import flatten
 
-    given = [f"{'.'.join(leaf.path)}={leaf.value}" for leaf in flatten(subject.given)]
+    given = [f"{'.'.join(leaf.path)}={leaf.value}" for leaf in flatten(subject.overrides)]
     return f"; {', '.join(given)}" if given else ""
 
 
@@ -133,23 +96,11 @@ def _line(result: Result) -> str:
         said = f"not applicable, {result.message}"
     if result.status == "waiting":
         said = f"waits {result.message}"
-    lines = _wrapped(f"{MARKS[result.status]:8s}{name:16s}{said}", "", " " * 24)
+    lines = wrapped(f"{MARKS[result.status]:8s}{name:16s}{said}", 24)
     if result.status == "failed":
         for part in result.message.splitlines():
-            lines += _wrapped(_short(part), INDENT, INDENT)
+            lines += wrapped(_short(part), 8, first=8)
     return "\n".join(lines)
-
-
-def _wrapped(text: str, first: str, others: str) -> list[str]:
-    """Return a text in lines of at most 80 columns; paths and names stay whole."""
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=others,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
 
 
 def _short(text: str) -> str:

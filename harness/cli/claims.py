@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.compare import Format
-from harness.cli.db import opened
+from harness.cli.console import print_json
 from harness.cli.options import Home
-from harness.cli.paths import home
 
 if TYPE_CHECKING:
     from harness.analysis.claims import Checked
@@ -41,23 +39,14 @@ def check(
     results: Home = None,
 ) -> None:
     """Say of each claim whether the results support it; exit code 5 if one is not supported."""
-    from harness.analysis.claims import check as checked_by
-    from harness.analysis.claims import load_claims
-    from harness.analysis.sides import StoredSuites
-    from harness.report.files import suites_by_table
+    from harness.report.comparing import check_claims
 
-    path = file or home(results) / FILE
-    claims, origins = load_claims(path)
-    with opened(results) as store:
-        lines = [origin.line for origin in origins]
-        suites = StoredSuites(store, suites_by_table)
-        found = checked_by(suites, home(results) / "runs", claims, lines)
+    path, claims, checked = check_claims(file, results)
     if format_ is Format.json:
-        values = {"correction": claims.correction, "claims": [_values(one) for one in found]}
-        typer.echo(json.dumps(values, indent=2))
+        print_json({"correction": claims.correction, "claims": [_values(one) for one in checked]})
     else:
-        typer.echo("\n".join(_words(path, one) for one in found))
-    counts = Counter(one.status for one in found)
+        typer.echo("\n".join(_words(path, one) for one in checked))
+    counts = Counter(one.status for one in checked)
     said = ", ".join(f"{n} {status}" for status, n in counts.items())
     corrected = ", p after Holm's correction over all" * (claims.correction == "holm")
     typer.echo(f"{path}: {said}{corrected}", err=True)

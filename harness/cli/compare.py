@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from harness.cli.db import opened
+from harness.cli.console import print_json
 from harness.cli.options import Home, chosen_seeds
-from harness.cli.paths import home
 
 __all__ = ["Format", "compare"]
 
@@ -65,21 +63,20 @@ def compare(
 
     Seeds that both sides have are paired.
     """
-    from harness.analysis.compare import check_names, compare_sides
-    from harness.analysis.ranks import RankFiles, ties_of
-    from harness.analysis.sides import StoredSuites, find_sides
     from harness.cli.compare_text import as_values, as_words
-    from harness.report.files import suites_by_table
+    from harness.report.comparing import compare as compare_rows
 
-    metrics = list(dict.fromkeys(metric or METRICS))
-    check_names(metrics, bucket)
-    with opened(results) as store:
-        suites = StoredSuites(store, suites_by_table)
-        first, second = find_sides(suites, a, b, dataset, chosen_seeds(seeds))
-    files = RankFiles(home(results) / "runs", ties_of(first.protocol))
-    comparison = compare_sides(files, first, second, metrics, bucket)
+    comparison = compare_rows(
+        a,
+        b,
+        results,
+        dataset=dataset,
+        metrics=list(dict.fromkeys(metric or METRICS)),
+        bucket=bucket,
+        seeds=chosen_seeds(seeds),
+    )
     if format_ is Format.json:
-        typer.echo(json.dumps(as_values(comparison), indent=2))
+        print_json(as_values(comparison))
     else:
         typer.echo(as_words(comparison))
 

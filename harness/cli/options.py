@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from harness.run.executors import ExecutionOptions
 
 __all__ = [
     "MOST_SEED",
     "AllowNames",
     "AsJson",
     "Device",
+    "Devices",
     "Home",
     "Models",
     "Only",
@@ -22,6 +27,7 @@ __all__ = [
     "Threads",
     "Workers",
     "chosen_seeds",
+    "execution",
 ]
 
 MOST_SEED = 2**63 - 1
@@ -40,6 +46,14 @@ AllowNames = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps")]
+Devices = Annotated[
+    str,
+    typer.Option(
+        help="Spread the runs over several GPUs, in place of --device: cuda:0,cuda:1 or auto for "
+        "all.",
+        metavar="DEVICES",
+    ),
+]
 Home = Annotated[Path | None, typer.Option("--home", help="Results folder.")]
 Models = Annotated[
     list[Path] | None, typer.Option("--models", help="Folder with models of your own.")
@@ -79,3 +93,24 @@ def chosen_seeds(text: str) -> frozenset[int] | None:
             raise ConfigError(f"--seeds: '{part}' is no range of at most {MOST_SEEDS} seeds")
         seeds.update(among)
     return frozenset(seeds)
+
+
+def execution(
+    device: str, devices: str, threads: int, workers: int, models: Sequence[Path] | None
+) -> ExecutionOptions:
+    """Return options as arguments of ``harness.run.run_suite``.
+
+    Raises:
+        ConfigError, MachineError: as ``harness.run.devices_of``; both --device and --devices.
+    """
+    from harness.run.executors import devices_of
+
+    if devices and device != "auto":
+        raise ConfigError("--device and --devices: give one of the two")
+    return {
+        "device": device,
+        "devices": devices_of(devices) if devices else (),
+        "threads": threads,
+        "workers": workers,
+        "model_folders": tuple(models or ()),
+    }

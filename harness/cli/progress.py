@@ -1,118 +1,143 @@
-"""What a person sees of a running suite: bars on a terminal, plain lines elsewhere, on stderr."""
+"""Progress of a command on stderr: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from harness.execution.base import Job, Outcome
+from harness.cli.console import percent
+from harness.events import Event, OnEvent, Step
+from harness.run.events import RunEnded, RunProgress, RunsEnded, RunsStarted
 from harness.screen import SafeConsole
 
-__all__ = ["Bars", "Lines", "reporter"]
+__all__ = ["Bars", "Lines", "show_events"]
 
-STAGES = {"train": "training", "valid": "ranking valid", "test": "ranking test"}
+LINES_S = 10.0
+"""Seconds between two lines on the progress of runs where stderr is no terminal."""
+_STAGES = {"train": "training", "valid": "ranking valid", "test": "ranking test"}
 
 
 class Lines:
-    """One line when a run ends, and at most every ``interval`` seconds one on its progress."""
+    """Events as lines on stderr: one when a run ends, one on progress every ``interval`` seconds.
 
-    def __init__(self, total: int, interval: float = 10.0) -> None:
-        self.total, self.interval, self.done = total, interval, 0
-        self._said = 0.0
+    Args:
+        interval: seconds between two lines on progress.
+    """
 
-    def __enter__(self) -> Lines:
-        return self
+    def __init__(self, interval: float = LINES_S) -> None:
+        self.interval, self.total, self.done = interval, 0, 0
+        self._printed = 0.0
 
-    def __exit__(self, *exception: object) -> None:
-        return None
+    def on_event(self, event: Event) -> None:
+        """Print what there is to say of an event."""
+        if isinstance(event, RunsStarted):
+            self.total, self.done = event.total, 0
+        elif isinstance(event, RunEnded):
+            self.done += 1
+            self._print(f"[{self.done}/{self.total}] {event}")
+        elif isinstance(event, RunProgress):
+            if event.kind == "epoch" and time.monotonic() - self._printed > self.interval:
+                self._printed = time.monotonic()
+                self._print(f"{event.job.title}: {_epoch(event)}")
+        elif text := str(event):
+            self._print(text)
 
-    def event(self, job: Job, kind: str, values: dict[str, Any]) -> None:
-        """Take an event of ``harness.execution.base.Event``."""
-        if kind == "epoch" and time.monotonic() - self._said > self.interval:
-            self._said = time.monotonic()
-            self.say(f"{job.title}: {_epoch_text(job, values)}")
-
-    def outcome(self, job: Job, outcome: Outcome, value: float | None) -> None:
-        """Take the outcome of a job; ``value`` is its validation MRR (a fraction)."""
-        self.done += 1
-        self.say(f"[{self.done}/{self.total}] {_outcome_text(job, outcome, value)}")
-
-    def say(self, text: str) -> None:
-        """Print a line."""
+    def _print(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Do nothing: lines stay."""
 
 
 class Bars:
-    """A bar for the suite and one for every run in progress."""
+    """Events as bars on a terminal: one for all runs, one for each run in progress.
 
-    def __init__(self, total: int, console: SafeConsole) -> None:
-        self.progress = Progress(
+    Args:
+        console: a console on stderr.
+    """
+
+    def __init__(self, console: SafeConsole) -> None:
+        self.console = console
+        self.progress = self._bars(transient=True)
+        self._total = self.progress.add_task("", visible=False)
+        self._tasks: dict[str, TaskID] = {}
+
+    def on_event(self, event: Event) -> None:
+        """Move the bars; print what there is to say of an event above them."""
+        if isinstance(event, RunsStarted):
+            self._start("suite", event.total, transient=False)
+        elif isinstance(event, RunsEnded):
+            self.close()
+        elif isinstance(event, RunProgress):
+            self._move(event)
+        elif isinstance(event, Step):
+            if not self.progress.live.is_started:
+                self._start(event.task, event.total, transient=True)
+            self.progress.update(
+                self._total, description=event.task, completed=event.done, total=event.total
+            )
+        elif isinstance(event, RunEnded):
+            if (task := self._tasks.pop(event.job.run_id, None)) is not None:
+                self.progress.remove_task(task)
+            self.progress.advance(self._total)
+        if text := str(event):
+            self.console.print(text)
+
+    def close(self) -> None:
+        """Stop the bars; those of steps disappear."""
+        self.progress.stop()
+
+    def _start(self, title: str, total: int, *, transient: bool) -> None:
+        self.close()
+        self.progress, self._tasks = self._bars(transient=transient), {}
+        self._total = self.progress.add_task(title, total=total, note="")
+        self.progress.start()
+
+    def _bars(self, *, transient: bool) -> Progress:
+        return Progress(
             # No markup anywhere: labels and messages may hold square brackets.
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[note]}", style="dim", markup=False),
-            TimeRemainingColumn(),
-            console=console,
+            *([] if transient else [TimeRemainingColumn()]),
+            console=self.console,
+            transient=transient,
         )
-        self._suite = self.progress.add_task("suite", total=total, note="")
-        self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> Bars:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.progress.stop()
-
-    def event(self, job: Job, kind: str, values: dict[str, Any]) -> None:
-        """Take an event of ``harness.execution.base.Event``."""
-        task = self._tasks.get(job.run_id)
+    def _move(self, event: RunProgress) -> None:
+        task = self._tasks.get(event.job.run_id)
         if task is None:
-            task = self.progress.add_task(job.title, total=0, note="starting")
-            self._tasks[job.run_id] = task
-        if kind == "stage":
-            note = STAGES.get(values["stage"], values["stage"])
+            task = self.progress.add_task(event.job.title, total=0, note="starting")
+            self._tasks[event.job.run_id] = task
+        values = event.values
+        if event.kind == "stage":
+            note = _STAGES.get(values["stage"], values["stage"])
             self.progress.reset(task, total=values["total"], note=note)
-        elif kind == "epoch":
-            completed = values["epoch"]
-            self.progress.update(task, completed=completed, note=_epoch_text(job, values))
+        elif event.kind == "epoch":
+            self.progress.update(task, completed=values["epoch"], note=_epoch(event))
         else:
             self.progress.advance(task, values["done"])
 
-    def outcome(self, job: Job, outcome: Outcome, value: float | None) -> None:
-        """Take the outcome of a job; ``value`` is its validation MRR (a fraction)."""
-        task = self._tasks.pop(job.run_id, None)
-        if task is not None:
-            self.progress.remove_task(task)
-        self.progress.advance(self._suite)
-        self.say(_outcome_text(job, outcome, value))
 
-    def say(self, text: str) -> None:
-        """Print a line above the bars."""
-        self.progress.console.print(text)
-
-
-def reporter(total: int) -> Lines | Bars:
-    """Return bars when stderr is a terminal, lines otherwise."""
-    console = SafeConsole(stderr=True)
-    return Bars(total, console) if console.is_terminal else Lines(total)
-
-
-def _epoch_text(job: Job, values: dict[str, Any]) -> str:
-    text = f"epoch {values['epoch']:.0f}/{job.spec.training.epochs}, loss {values['loss']:.4f}"
+def _epoch(event: RunProgress) -> str:
+    values, epochs = event.values, event.job.spec.training.epochs
+    text = f"epoch {values['epoch']:.0f}/{epochs}, loss {values['loss']:.4f}"
     if "valid_mrr" in values:
-        text += f", valid MRR {100 * values['valid_mrr']:.2f}"
+        text += f", valid MRR {percent(values['valid_mrr'])}"
     return text
 
 
-def _outcome_text(job: Job, outcome: Outcome, value: float | None) -> str:
-    if outcome.status == "ok":
-        found = "" if value is None else f", valid MRR {100 * value:.2f}"
-        return f"done: {job.title}{found} ({job.run_id})"
-    if outcome.status == "pruned":
-        return f"pruned: {job.title} ({job.run_id})"
-    return f"{outcome.status}: {job.title} ({job.run_id}): {outcome.message}"
+@contextmanager
+def show_events() -> Iterator[OnEvent]:
+    """Yield a callback that shows events on stderr: bars on a terminal, lines elsewhere."""
+    console = SafeConsole(stderr=True)
+    display = Bars(console) if console.is_terminal else Lines()
+    try:
+        yield display.on_event
+    finally:
+        display.close()

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import gc
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.comparing import comparing
 from harness.cli.options import Home, chosen_seeds
-from harness.cli.paths import home
-from harness.cli.reranked import RERANKED, Reranked
-from harness.errors import ConfigError, StoreError, suggest
+from harness.errors import ConfigError, HarnessError
 
 if TYPE_CHECKING:
     from harness.analysis.query import Selection
-    from harness.report.figure import Figure
     from harness.report.latex import LatexOptions
-    from harness.report.table import Table
-    from harness.store.base import ResultStore
+    from harness.report.stored import Reports
 
-__all__ = ["register", "report", "show_suite"]
+__all__ = ["register", "report"]
 
 PAGE = "report.html"
 """File that --html writes."""
@@ -110,41 +103,37 @@ def report(
 ) -> None:
     """Print tables of results, published figures beside measured ones; all seeds by default."""
     from harness.analysis.query import Selection
+    from harness.cli.console import write_or_print
+    from harness.cli.progress import show_events
+    from harness.report.latex import LatexOptions
+    from harness.report.stored import list_reports, open_reports
 
     if list_:
-        _list()
+        for listing in list_reports():
+            typer.echo(f"{listing.name:<12} {listing.kind:<7} {listing.title}")
         return
     selection = Selection(variant, chosen_seeds(seeds), tuple(_names(dataset or [])))
     if all_:
         if out is None or html or table or figure or format_ or dataset or by or suite:
             raise ConfigError("--all goes with --out DIR, and with --seeds and --variant alone")
-        _write_all(home(results), out, selection)
+        _write_all(results, out, selection)
         return
     if html and format_:
         raise ConfigError(f"--html is a format of its own; leave out --format {format_}")
-    again = Reranked(by, metric, suite)
-    style = _latex_options(width, compact, notes, decimals, caption, label, siunitx)
-    request = _Request(
-        _names(table or []), _names(figure or []), _format(format_, out), again, style
-    )
-    request.check_style()
-    again.check(request.tables, html=html)
-    folder = home(results)
-    store = _open(folder)
-    try:
+    tables, figures = _names(table or []), _names(figure or [])
+    form = _format(format_, out)
+    options = LatexOptions(width, compact, notes, decimals, caption, label, siunitx, _say)  # type: ignore[arg-type]
+    _check_latex(options, form, len(tables) + len(figures))
+    _check_reranked(tables, by, metric, suite, html=html)
+    with show_events() as on_event, open_reports(results, selection, on_event) as reports:
         if html:
-            request.write_page(store, folder, selection, out or folder / PAGE)
+            _write_page(reports, tables, figures, suite, out or reports.home / PAGE)
             return
         with _collecting_nothing():
-            contents = request.contents(store, folder, selection)
-    finally:
-        store.close()
-    if out is not None:
-        _write(out, contents)
-    elif request.drawn:
-        raise ConfigError(f"a {request.format} goes to a file: --out NAME.{request.format}")
-    else:
-        typer.echo(contents, nl=False)
+            contents = _contents(reports, tables, figures, form, (by, metric, suite), options)
+    if out is None and isinstance(contents, bytes):
+        raise ConfigError(f"a {form} goes to a file: --out NAME.{form}")
+    write_or_print(contents, out)
 
 
 @contextmanager
@@ -159,208 +148,112 @@ def _collecting_nothing() -> Iterator[None]:
             gc.enable()
 
 
-def _write_all(results: Path, out: Path, selection: Selection) -> None:
-    """Write all artefacts to a folder, say what came of each."""
-    from harness.analysis.query import Results
-    from harness.report.everything import artefacts
-    from harness.store.files import write_below
+def _check_reranked(tables: Sequence[str], by: str, metric: str, suite: str, *, html: bool) -> None:
+    """Refuse --by, --metric and --suite without their tables, and a table without its options."""
+    from harness.report.stored import BREAKDOWN, RERANKED, subsets
 
-    store = _open(results)
-    failed = []
-    try:
-        with comparing(store, results) as tests:
-            for artefact in artefacts(Results(store, selection, tests)):
-                for name, contents in artefact.files.items():
-                    write_below(out, name, _encoded(contents))
-                if artefact.error:
-                    failed.append(artefact.error)
-                    typer.echo(f"{artefact.name}: {artefact.error}", err=True)
-                elif artefact.empty:
-                    typer.echo(f"{artefact.name}: no picture: {artefact.empty}", err=True)
-                typer.echo("\n".join(map(str, artefact.files)), nl=bool(artefact.files))
-    finally:
-        store.close()
-    if failed:
-        raise typer.Exit(failed[0].exit_code)
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What to show, in which format."""
-
-    tables: list[str]
-    figures: list[str]
-    format: str
-    reranked: Reranked
-    style: LatexOptions
-
-    def check_style(self) -> None:
-        """Refuse options of LaTeX for other formats, and one label of several tables."""
-        from harness.report.latex import LatexOptions
-
-        if self.style != LatexOptions() and self.format != "latex":
-            raise ConfigError(
-                "--width, --compact, --notes, --decimals, --caption, --label and --siunitx go with "
-                "--format latex"
-            )
-        named = len(self.tables) + len(self.figures)
-        if (self.style.caption or self.style.label) and named != 1:
-            raise ConfigError("--caption and --label go with one --table or --figure")
-
-    @property
-    def drawn(self) -> bool:
-        """Whether a picture is asked for."""
-        from harness.report.render import PICTURES
-
-        return bool(self.figures) and self.format in PICTURES
-
-    def contents(self, store: ResultStore, folder: Path, selection: Selection) -> str | bytes:
-        """Return the output of the command.
-
-        Raises:
-            ConfigError, StoreError: as the queries and renderers; the store has nothing to show.
-        """
-        from harness.analysis.query import Results
-        from harness.report import query, render
-
-        render.check_format(self.format, drawn=bool(self.figures))
-        if self.drawn and (len(self.figures) > 1 or self.tables):
-            raise ConfigError("a picture holds one figure; name it with --figure")
-        with comparing(store, folder) as tests:
-            stored = Results(store, selection, tests)
-            figures = [query.named_figure(stored, name) for name in self.figures]
-            if self.tables or self.figures:
-                tables = [
-                    self.reranked.table(stored, folder, name)
-                    if name in RERANKED
-                    else query.named_table(stored, name)
-                    for name in self.tables
-                ]
-            else:
-                tables = query.all_tables(stored, _tell_untested)
-        self._check(store, folder, selection.variant, bool(tables or figures))
-        if self.drawn:
-            return render.render_picture(figures[0], self.format)
-        shown: list[Table | Figure] = [*tables, *figures]
-        return render.render_all(shown, self.format, self.style)
-
-    def write_page(self, store: ResultStore, folder: Path, selection: Selection, out: Path) -> None:
-        """Write the page, and say how large it is.
-
-        Raises:
-            ConfigError, StoreError, MachineError: as ``contents``; it cannot be written.
-        """
-        from datetime import datetime
-
-        from rich.text import Text
-
-        from harness.analysis.hypotheses import PairedTests
-        from harness.analysis.query import Results
-        from harness.report.page import page
-        from harness.report.templates import counted
-        from harness.screen import SafeConsole
-
-        with SafeConsole(stderr=True).status("") as status:
-
-            def say(doing: str) -> None:
-                status.update(Text(doing))  # names may hold what rich takes for markup
-
-            tests = PairedTests(
-                store,
-                folder / "runs",
-                lambda table, done, total: say(f"comparing {table}, {done} of {total}"),
-            )
-            made = page(
-                Results(store, selection, tests),
-                self.tables,
-                self.figures,
-                runs=folder / "runs",
-                created=datetime.now().astimezone(),
-                say=say,
-            )
-        for problem in tests.problems:
-            typer.echo(f"not compared: {problem}", err=True)
-        self._check(store, folder, selection.variant, made is not None)
-        assert made is not None
-        content = made.html.encode()
-        _write(out, content)
-        typer.echo(
-            f"{out}: {counted(made.tables, 'table')}, {counted(made.figures, 'figure')}, "
-            f"{counted(made.runs, 'run')}, {len(content) / 1e6:.1f} MB",
-            err=True,
+    named = [name for name in tables if name in RERANKED]
+    if html and named:
+        raise ConfigError(f"the page has no table '{named[0]}'; print it, or --format html")
+    if BREAKDOWN in tables and not by:
+        raise ConfigError(f"--table {BREAKDOWN} needs --by; choose from {', '.join(subsets())}")
+    if BREAKDOWN not in tables and (by or metric != "mrr"):
+        raise ConfigError(f"--by and --metric go with --table {BREAKDOWN}")
+    if not named and suite:
+        raise ConfigError(
+            f"--suite goes with --table {' or '.join(RERANKED)}; --table {suite} "
+            "prints the suite's own"
         )
 
-    def _check(self, store: ResultStore, folder: Path, variant: str, shown: bool) -> None:
-        """Say what is not shown; refuse to show nothing."""
-        from harness.report.query import suites_of
 
-        named = [name for name in (*self.tables, *self.figures) if name not in RERANKED]
-        asked = {suite for name in named for suite in suites_of(store, name)}
-        asked |= {self.reranked.suite} - {""}
-        _tell_variants(store, variant, asked)
-        variants = {variant for _, variant, _ in store.blocks()}
-        if variant and variant not in variants:
-            near = suggest(variant, variants - {""})
-            raise ConfigError(f"--variant {variant}: no run has it{near}")
-        if not shown and "" in variants and not variant:
-            raise StoreError(
-                f"{folder} holds studies alone, none of whose trials was tested; "
-                "`harness study show` lists them"
-            )
-        if not shown and variants:
-            raise StoreError(f"{folder} holds results with --set alone; add --variant NAME")
-        if not shown:
-            raise StoreError(
-                f"{folder} holds no results to report; `harness run quickstart` "
-                "makes some, `harness db import results/records` takes over a checkout's, "
-                "`harness report --list` lists the tables"
-            )
+def _say(text: str) -> None:
+    """Print a message on stderr."""
+    typer.echo(text, err=True)
 
 
-def _latex_options(
-    width: str,
-    compact: bool,
-    notes: str,
-    decimals: int | None,
-    caption: str,
-    label: str,
-    siunitx: bool,
-) -> LatexOptions:
-    """Return the options of LaTeX; what does not fit is told on stderr."""
+def _check_latex(options: LatexOptions, form: str, named: int) -> None:
+    """Refuse options of LaTeX for other formats, and one caption or label of several tables."""
     from harness.report.latex import LatexOptions
 
-    def say(text: str) -> None:
-        typer.echo(text, err=True)
+    if options != LatexOptions() and form != "latex":
+        raise ConfigError(
+            "--width, --compact, --notes, --decimals, --caption, --label and --siunitx go with "
+            "--format latex"
+        )
+    if (options.caption or options.label) and named != 1:
+        raise ConfigError("--caption and --label go with one --table or --figure")
 
-    return LatexOptions(width, compact, notes, decimals, caption, label, siunitx, say)  # type: ignore[arg-type]
 
-
-def show_suite(store: ResultStore, folder: Path, suite: str) -> None:
-    """Print the plain table of a suite.
+def _contents(
+    reports: Reports,
+    tables: Sequence[str],
+    figures: Sequence[str],
+    form: str,
+    reranked: tuple[str, str, str],
+    options: LatexOptions,
+) -> str | bytes:
+    """Return the output of the command.
 
     Args:
-        store: of the results folder.
-        folder: the results folder.
-        suite: its name.
+        reports: the results folder.
+        tables, figures: names; all tables when both are empty.
+        form: format.
+        reranked: values of --by, --metric and --suite.
+        options: how LaTeX is printed.
+
+    Raises:
+        ConfigError, StoreError: as the queries and renderers; the store has nothing to show.
     """
-    from harness.report.query import suite_table
-    from harness.report.render import render
+    from harness.report.render import PICTURES, check_format, render_all
 
-    with comparing(store, folder) as tests:
-        typer.echo(render(suite_table(store, suite, tests=tests), "text"), nl=False)
+    check_format(form, drawn=bool(figures))
+    drawn = bool(figures) and form in PICTURES
+    if drawn and (len(figures) > 1 or tables):
+        raise ConfigError("a picture holds one figure; name it with --figure")
+    by, metric, suite = reranked
+    pictures = [reports.figure(name) for name in figures]
+    shown = [reports.table(name, by=by, metric=metric, suite=suite) for name in tables]
+    if not (tables or figures):
+        shown = reports.tables()
+    reports.check_shown([*tables, *figures], suite, shown=bool(shown or pictures))
+    return pictures[0].render(form) if drawn else render_all([*shown, *pictures], form, options)
 
 
-def _list() -> None:
-    from harness.report.files import available, load_any
+def _write_page(
+    reports: Reports, tables: Sequence[str], figures: Sequence[str], suite: str, out: Path
+) -> None:
+    """Write the page, and say how large it is."""
+    from harness.cli.console import plural, write_or_print
 
-    lines = {name: f"{name:<12} {'table':<7} {title}" for name, title in RERANKED.items()}
-    for name in available():
-        definition = load_any(name)
-        kind = "figure" if definition.is_figure else "table"
-        kind = "both" if definition.is_figure and definition.is_table else kind
-        lines[name] = f"{name:<12} {kind:<7} {definition.title}"
-    for name in sorted(lines):
-        typer.echo(lines[name])
+    page = reports.page(tables, figures)
+    reports.check_shown([*tables, *figures], suite, shown=page is not None)
+    assert page is not None
+    content = page.html.encode()
+    write_or_print(content, out)
+    typer.echo(
+        f"{out}: {plural(page.tables, 'table')}, {plural(page.figures, 'figure')}, "
+        f"{plural(page.runs, 'run')}, {len(content) / 1e6:.1f} MB",
+        err=True,
+    )
+
+
+def _write_all(home: Path | None, out: Path, selection: Selection) -> None:
+    """Write all artefacts to a folder, say what came of each."""
+    from harness.cli.progress import show_events
+    from harness.report.stored import open_reports
+
+    failed: list[HarnessError] = []
+    with show_events() as on_event, open_reports(home, selection, on_event) as reports:
+        for artefact, written, errors in reports.write_all(out):
+            for name in written:
+                typer.echo(name)
+            for error in errors:
+                typer.echo(f"{artefact.name}: {error}", err=True)
+            failed += errors
+            if artefact.empty:
+                typer.echo(f"{artefact.name}: no picture: {artefact.empty}", err=True)
+    if failed:
+        raise typer.Exit(failed[0].exit_code)
 
 
 def _format(given: str, out: Path | None) -> str:
@@ -373,39 +266,6 @@ def _format(given: str, out: Path | None) -> str:
     return endings.get(out.suffix.removeprefix("."), "text")
 
 
-def _open(folder: Path) -> ResultStore:
-    """Open the database; an empty store stands for one that does not exist yet."""
-    from harness.store import DATABASE, open_store
-    from harness.store.memory import MemoryStore
-
-    database = folder / DATABASE
-    return open_store(database, create=False, write=False) if database.exists() else MemoryStore()
-
-
 def _names(given: list[str]) -> list[str]:
     """Return names given one by one or separated by commas."""
     return [name.strip() for text in given for name in text.split(",") if name.strip()]
-
-
-def _tell_variants(store: ResultStore, variant: str, suites: set[str]) -> None:
-    """Say on stderr which other variants of the suites (of all when empty) the store holds."""
-    others = {(suite, held) for suite, held, _ in store.blocks() if held not in ("", variant)}
-    for suite, name in sorted(others):
-        if not suites or suite in suites:
-            typer.echo(f"not shown: suite {suite} with --set (--variant {name})", err=True)
-
-
-def _tell_untested(study: str) -> None:
-    """Say on stderr that a study is not shown, and where it is."""
-    shown = f"`harness study show {shlex.quote(study)}`"
-    typer.echo(f"not shown: study {study}, none of whose trials was tested; {shown}", err=True)
-
-
-def _write(path: Path, contents: str | bytes) -> None:
-    from harness.store.files import write_whole
-
-    write_whole(path, _encoded(contents))
-
-
-def _encoded(contents: str | bytes) -> bytes:
-    return contents.encode() if isinstance(contents, str) else contents

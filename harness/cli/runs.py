@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import shutil
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from harness.cli.db import opened
+from harness.cli.console import print_json
 from harness.cli.options import AsJson, Device, Home, Models, Threads
-from harness.cli.paths import home
-from harness.errors import ConfigError, Interrupted, suggest
-
-if TYPE_CHECKING:
-    from harness.store.base import ResultStore
-    from harness.store.records import RunRecord
+from harness.errors import Interrupted
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -45,21 +36,16 @@ def list_runs(
 ) -> None:
     """List runs, oldest first, with their MRR in percent; exit code 4 if some are damaged."""
     from harness.cli.run_text import print_list, summary
-    from harness.store.base import DamagedRecords
+    from harness.run.runs import find_runs
 
-    damage: DamagedRecords | None = None
     wanted = status.value if status else None
-    with opened(results) as store:
-        try:
-            found = store.find(model=model, dataset=dataset, status=wanted)
-        except DamagedRecords as error:
-            found, damage = error.readable, error
-        if not found and damage is None:
-            typer.echo(_why_none(store, model, dataset), err=True)
+    records, damage, hint = find_runs(results, model=model, dataset=dataset, status=wanted)
+    if hint:
+        typer.echo(hint, err=True)
     if as_json:
-        typer.echo(json.dumps([summary(record) for record in found], indent=2))
-    elif found:
-        print_list(found)
+        print_json([summary(record) for record in records])
+    elif records:
+        print_list(records)
     if damage is not None:
         raise damage
 
@@ -67,16 +53,14 @@ def list_runs(
 @app.command()
 def show(run: Run, results: Home = None, as_json: AsJson = False) -> None:
     """Show a run: metrics, history, settings, provenance, and the command that repeats it."""
+    from harness.cli.progress import show_events
     from harness.cli.run_text import describe
-    from harness.store.base import resolve_id
+    from harness.run.runs import get_record
 
-    with opened(results) as store:
-        run_id = resolve_id(store, run)
-        record = _record(store, run_id)
-        cells = tuple(cell for cell in store.cells() if cell.run_id == run_id)
-    record = record.model_copy(update={"cells": cells})
+    with show_events() as on_event:
+        record = get_record(run, results, on_event)
     if as_json:
-        typer.echo(json.dumps(record.model_dump(mode="json"), indent=2))
+        print_json(record.model_dump(mode="json"))
     else:
         typer.echo(describe(record))
 
@@ -90,12 +74,11 @@ def diff(
 ) -> None:
     """Compare two runs: settings that differ, metrics side by side, differing provenance."""
     from harness.cli.run_text import describe_difference, difference
-    from harness.store.base import resolve_id
+    from harness.run.runs import get_record
 
-    with opened(results) as store:
-        a, b = (_record(store, resolve_id(store, text)) for text in (first, second))
+    a, b = (get_record(run_id, results) for run_id in (first, second))
     if as_json:
-        typer.echo(json.dumps(difference(a, b), indent=2))
+        print_json(difference(a, b))
     else:
         typer.echo(describe_difference(a, b))
 
@@ -110,36 +93,14 @@ def rm(
 
     Exit code 0 also when the answer is no; 130 when there is no answer.
     """
-    from harness.store.base import resolve_id
-    from harness.store.files import run_ids
+    from harness.run.runs import remove_run, resolve_run
 
-    runs = home(results) / "runs"
-    with opened(results, write=True) as store:
-        folders = run_ids(runs)
-        run_id = resolve_id(store, run, folders)
-        folder = runs / run_id
-        if not yes and not _confirmed(f"Delete the record of {run_id} and {folder}?"):
-            typer.echo(f"nothing was removed: {run_id} stays", err=True)
-            return
-        # The folder first: were the record gone and the folder not, the next `harness run` would
-        # take the record over again from there. An id that was edited may lead elsewhere.
-        if run_id in folders:
-            _remove(folder)
-        store.remove(run_id)
+    run_id, folder = resolve_run(run, results)
+    if not yes and not _confirmed(f"Delete the record of {run_id} and {folder}?"):
+        typer.echo(f"nothing was removed: {run_id} stays", err=True)
+        return
+    remove_run(run_id, results)
     typer.echo(f"{run_id} removed", err=True)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a run folder; of one that is a link, the link."""
-    from harness.store.failures import disk_error
-
-    try:
-        if folder.is_symlink() or not folder.is_dir():
-            folder.unlink()
-        else:
-            shutil.rmtree(folder)
-    except OSError as error:
-        raise disk_error(folder, error) from error
 
 
 @app.command()
@@ -155,21 +116,14 @@ def retest(
     Refused while the ranks are there: the test split is scored once. The same numbers must come
     out (exit code 1 otherwise); the repetition is recorded with the run.
     """
-    from harness import catalog, pipeline
-    from harness.store.base import resolve_id
-    from harness.store.files import RANKS, RECORD, check_run_folder, write_record
+    from harness.run.runs import retest_run
 
-    with opened(results, write=True) as store:
-        record = _record(store, resolve_id(store, run))
-        check_run_folder(home(results) / "runs" / record.run_id)
-        catalog.load_all(models or ())
-        place = pipeline.Workplace(home(results) / "runs" / record.run_id, device, threads)
-        tested = pipeline.retest(record, place)
-        write_record(place.folder / RECORD, tested)
-        store.add(tested)
-    count = tested.provenance["test_split"]["retest"]["count"]
+    record, ranks = retest_run(
+        run, results, device=device, threads=threads, model_folders=models or []
+    )
+    count = record.provenance["test_split"]["retest"]["count"]
     times = "once" if count == 1 else f"{count} times"
-    typer.echo(f"{place.folder / RANKS} is there again; scored again {times}", err=True)
+    typer.echo(f"{ranks} is there again; scored again {times}", err=True)
 
 
 @app.command()
@@ -183,39 +137,12 @@ def retry(
 
     A record in a run folder that cannot be read is removed likewise.
     """
-    from harness.store.base import resolve_id
-    from harness.store.files import (
-        RECORD,
-        check_run_folder,
-        run_folder,
-        run_ids,
-        unreadable_records,
-    )
+    from harness.run.runs import forget_failures
 
-    folder = home(results) / "runs"
-    with opened(results, write=True) as store:
-        statuses, folders = store.statuses(), run_ids(folder)
-        failed = [run_id for run_id, status in statuses.items() if status == "failed"]
-        named = [resolve_id(store, text, folders) for text in runs or []]
-        candidates = named or [i for i in folders if statuses.get(i) in (None, "failed")]
-        unreadable = unreadable_records(folder, [i for i in candidates if i in folders])
-        chosen = named or [*failed, *(i for i in unreadable if i not in failed)]
-        for run_id in chosen:
-            if run_id not in failed and run_id not in unreadable:
-                raise ConfigError(
-                    f"run {run_id} did not fail; to repeat it, remove it first: "
-                    f"harness runs rm {shlex.quote(run_id)}"
-                )
-        for run_id in chosen:
-            check_run_folder(folder / run_id)
-            # Checkpoints stay; the record file would be taken over again by the next run.
-            (run_folder(folder, run_id) / RECORD).unlink(missing_ok=True)
-            if run_id in failed:
-                store.remove(run_id)
-        suites = sorted({cell.suite for cell in store.cells() if cell.run_id in chosen})
-    for run_id in chosen:
+    forgotten = forget_failures(runs or (), results)
+    for run_id in forgotten.run_ids:
         typer.echo(run_id)
-    typer.echo(_next_command(chosen, suites), err=True)
+    typer.echo(_next_command(forgotten.run_ids, forgotten.suites), err=True)
 
 
 def _confirmed(question: str) -> bool:
@@ -230,25 +157,8 @@ def _confirmed(question: str) -> bool:
         raise Interrupted("no answer, nothing was removed; --yes does not ask") from None
 
 
-def _next_command(chosen: Sequence[str], suites: Sequence[str]) -> str:
-    if not chosen:
+def _next_command(run_ids: Sequence[str], suites: Sequence[str]) -> str:
+    if not run_ids:
         return "no run has failed"
     commands = " and ".join(f"harness run {suite}" for suite in suites or ["SUITE"])
-    return f"{len(chosen)} failure(s) forgotten; {commands} executes the run(s) again"
-
-
-def _record(store: ResultStore, run_id: str) -> RunRecord:
-    record = store.get(run_id)
-    if record is None:  # removed by another process since the id was resolved
-        raise ConfigError(f"no run '{run_id}'; list them with: harness runs list")
-    return record
-
-
-def _why_none(store: ResultStore, model: str | None, dataset: str | None) -> str:
-    """Say which filter matches nothing, and what would match."""
-    everything = store.find()
-    for name, wanted in (("model", model), ("dataset", dataset)):
-        known = {getattr(record, name) for record in everything}
-        if wanted is not None and known and wanted not in known:
-            return f"no run has {name} '{wanted}'{suggest(wanted, known)}"
-    return "no such runs" if everything else "the database holds no runs: harness run SUITE"
+    return f"{len(run_ids)} failure(s) forgotten; {commands} executes the run(s) again"

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from harness.cli.options import MOST_SEED, Home
-from harness.cli.paths import home
-from harness.config.storable import LABEL, NAME, text_problem
-from harness.errors import ConfigError, suggest
-
-if TYPE_CHECKING:
-    from harness.store.base import ResultStore
-    from harness.store.records import Cell, RunRecord
-
-NAMINGS = ("name", "id")
 
 
 def score(
@@ -45,72 +35,17 @@ def score(
 
     The test split is scored once: another file under the same name and seed is refused.
     """
-    from harness.cli.report import show_suite
-    from harness.external import judge, keep
-    from harness.store import DATABASE, open_store
+    from harness.cli.progress import show_events
+    from harness.run.external import score_file
 
-    if ids not in NAMINGS:
-        raise ConfigError(f"--ids {ids}: by name or by id{suggest(ids, NAMINGS)}")
-    for option, text, width in (("--name", name, LABEL), ("--suite", suite, NAME)):
-        if problem := text_problem(text, width):
-            raise ConfigError(f"{option} {text[:40]!a}: {problem}")
-    place = home(results)
-    with contextlib.closing(open_store(place / DATABASE)) as store:
-        record, ranks = judge(
-            file,
-            dataset,
-            name,
-            seed=seed,
-            naming="id" if ids == "id" else "name",
-            entities=entities,
-            runs=place / "runs",
-        )
-        cell = _cell(store, record, name, suite)
-        record = keep(record, ranks, place / "runs")
-        store.add(record)
-        store.add_cells([cell])
-        kind, columns = record.spec["model"]["kind"], record.provenance.get("columns")
-        said = f"; columns: {columns}" if columns else ""
-        typer.echo(f"{file}: {kind} of {2 * len(ranks.triples)} questions{said}", err=True)
-        typer.echo(f"run {record.run_id}, suite {suite}", err=True)
-        show_suite(store, place, suite)
-
-
-def _cell(store: ResultStore, record: RunRecord, name: str, suite: str) -> Cell:
-    """Return the place of a run in a suite.
-
-    Raises:
-        ConfigError: another run stands there, or the suite's runs follow another protocol.
-    """
-    from harness.config.base import check_suite_name
-    from harness.store.records import Cell
-
-    try:
-        check_suite_name(suite)
-    except ValueError as error:
-        raise ConfigError(f"--suite: {error}") from None
-    cells = store.cells(suite)
-    others = store.find(ids={cell.run_id for cell in cells} - {"", record.run_id}, status="ok")
-    for other in others:
-        if other.protocol != record.protocol:
-            raise ConfigError(
-                f"--suite {suite}: its runs are ranked by {other.protocol}, this one by "
-                f"{record.protocol}; one table never mixes them"
-            )
-    same = [c for c in cells if c.label.lower() == name.lower() and c.dataset == record.dataset]
-    own = [c for c in same if c.features == record.features]
-    taken = any(c.seed == record.seed and c.run_id != record.run_id for c in own)
-    if taken or len(own) < len(same):
-        raise ConfigError(
-            f"--suite {suite} has a row '{name}' on {record.dataset} already; give another --name"
-        )
-    last = max((c.position for c in cells), default=-1)
-    return Cell(
-        suite=suite,
-        position=own[0].position if own else last + 1,
-        label=own[0].label if own else name,
-        dataset=record.dataset,
-        features=record.features,
-        seed=record.seed,
-        run_id=record.run_id,
+    scored = score_file(
+        file, dataset, name, seed=seed, entities=entities, ids=ids, suite=suite, home=results
     )
+    record = scored.record
+    kind, columns = record.spec.model.options["kind"], record.provenance.get("columns")
+    said = f"; columns: {columns}" if columns else ""
+    typer.echo(f"{file}: {kind} of {scored.queries} questions{said}", err=True)
+    typer.echo(f"run {record.run_id}, suite {suite}", err=True)
+    with show_events() as on_event:
+        table = scored.make_table(on_event)
+    typer.echo(table.render(), nl=False)

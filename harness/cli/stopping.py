@@ -32,13 +32,19 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[Stop]:
+def stop_on_signals(active: bool = True) -> Iterator[Stop]:
     """Turn the first Ctrl-C or SIGTERM into a request; the second ends the block at once.
+
+    Args:
+        active: False leaves signals as they are.
 
     Raises:
         Interrupted: the second signal came.
     """
     stop = Stop()
+    if not active:
+        yield stop
+        return
 
     def ask(number: int, frame: object) -> None:
         if stop.number:

@@ -1,12 +1,13 @@
-"""The contract: what every model must do, as checks with a name and a demand each.
+"""The model contract: requirements on every model, as checks with a name and a description.
 
 ``harness models check`` runs them on a user's file, ``tests/contract/test_models.py`` on every
-registered model. A check is run on a graph of a few entities (``subject``); a model that need not
-pass one says so, with the reason, in its ``trial``.
+registered model. A check runs on a graph of a few entities (``subject``); a model that is exempt
+from a check gives the reason in its ``contract``.
 """
 
 from __future__ import annotations
 
+from harness.contract.checking import load_subjects
 from harness.contract.core import Broken, Check, NotApplicable, Result, examine
 from harness.contract.declaring import declared, described, needs_said
 from harness.contract.features import (
@@ -21,7 +22,17 @@ from harness.contract.state import deterministic, gradients, resume, save_load, 
 from harness.contract.subject import Subject
 from harness.contract.training import bf16, fixed_sizes, learns
 
-__all__ = ["CHECKS", "Broken", "Check", "NotApplicable", "Result", "Subject", "declared", "examine"]
+__all__ = [
+    "CHECKS",
+    "Broken",
+    "Check",
+    "NotApplicable",
+    "Result",
+    "Subject",
+    "declared",
+    "examine",
+    "load_subjects",
+]
 
 CHECKS: tuple[Check, ...] = (
     declared,
@@ -47,4 +58,4 @@ CHECKS: tuple[Check, ...] = (
     fixed_sizes,
     learns,
 )
-"""In the order in which they are run: the causes before what follows from them."""
+"""All checks, in the order of execution: causes before their consequences."""

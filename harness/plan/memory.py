@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from harness.data import folders
-from harness.data.load import load, load_graph, unencoded
+from harness.data.load import load_dataset, load_graph, unencoded
 from harness.index import GraphIndex, Modality, Tokens
 from harness.model import MODELS, Model
 from harness.plan.spec import DataSpec, ModelSpec, RunSpec
@@ -135,7 +135,7 @@ def _data_size(data: DataSpec, roots: tuple[Path, ...]) -> DataSize:
     graph = load_graph(data.dataset)
     sizes = {n: FeatureSize(*size) for n, size in unencoded(data.dataset, data.features).items()}
     if not sizes:
-        features = load(data.dataset, data.features, data.modalities).features
+        features = load_dataset(data.dataset, data.features, data.modalities).features
         sizes = {name: FeatureSize.of(m) for name, m in features.modalities().items()}
     for corruption in data.corrupt:
         for name in [n for n in sizes if corruption.modality in (None, n)]:

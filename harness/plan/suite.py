@@ -38,7 +38,7 @@ __all__ = [
     "Variant",
     "Variation",
     "find_suite",
-    "load_suite",
+    "read_suite",
 ]
 
 Settings = dict[str, Any]
@@ -214,7 +214,7 @@ class Suite(Config):
         return key if self._document is None else f"{self._document.origin(path)}: {key}"
 
 
-def load_suite(path: Path) -> Suite:
+def read_suite(path: Path) -> Suite:
     """Read a suite.
 
     Raises:

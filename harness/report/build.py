@@ -303,6 +303,6 @@ def _select(definition: Definition, results: Results) -> Definition:
 def _present(results: SuiteResults, dataset: str) -> tuple[str, ...]:
     """Return the columns of a dataset: warm and cold only where some run has them."""
     records = [record for record in results.records if record.dataset == dataset]
-    measured = {key for record in records for key in record.metrics}
+    measured = {metric.key for record in records for metric in record.metrics}
     split = (metric for metric in SPLIT_METRICS if parse_metric(metric) in measured)
     return (*SUITE_METRICS, *split)

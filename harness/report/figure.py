@@ -49,6 +49,27 @@ class Figure(ABC):
             return self.table
         return replace(self.table, notes=(f"Picture: {self.legend}", *self.table.notes))
 
+    def render(self, format: str = "svg") -> bytes | str:  # noqa: A002 - as in ``harness report``
+        """Return the picture as png, pdf or svg, or its data in a format of tables.
+
+        Raises:
+            ConfigError: unknown format.
+            StoreError: there is nothing to draw; the message says why.
+        """
+        from harness.report.render import PICTURES, render, render_picture
+
+        return render_picture(self, format) if format in PICTURES else render(self, format)
+
+    def __str__(self) -> str:
+        return str(self.table)
+
+    def _repr_html_(self) -> str:
+        from harness.report.render import render_picture
+
+        if self.why_empty:
+            return self.table._repr_html_()
+        return render_picture(self, "svg").decode()
+
 
 def seeds_text(counts: Collection[int]) -> str:
     """Return the number of seeds behind values: "3 seeds", "1 to 3 seeds"."""

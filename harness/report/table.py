@@ -249,6 +249,20 @@ class Table:
             assert len(row.cells) == len(self.columns), row.label
             assert len(row.attributes) == len(self.headings), row.label
 
+    def render(self, format: str = "text") -> str:  # noqa: A002 - as in ``harness report``
+        """Return the table as text, markdown, latex, html, csv or json."""
+        from harness.report.render import render
+
+        return render(self, format)
+
+    def __str__(self) -> str:
+        return self.render().rstrip("\n")
+
+    def _repr_html_(self) -> str:
+        from harness.report.templates import html_fragment
+
+        return html_fragment(self)
+
     def only(self, columns: Sequence[int]) -> Table:
         """Return the table with some of its columns, by position, without notes on datasets that
         have none of them."""

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
+from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from harness.report.files import shipped_folder
 from harness.report.latex import CHECKS
@@ -19,6 +20,7 @@ __all__ = [
     "counted",
     "html",
     "html_environment",
+    "html_fragment",
     "html_note",
 ]
 
@@ -36,6 +38,13 @@ def html(tables: Sequence[Table], pictures: Mapping[str, str] = MappingProxyType
     svg = {name: picture[picture.find("<svg") :] for name, picture in pictures.items()}
     template = html_environment().get_template("tables.html.j2")
     return template.render(layouts=list(map(lay_out, tables)), pictures=svg) + "\n"
+
+
+def html_fragment(table: Table) -> str:
+    """Return one table with its notes as HTML, without a page or styles, for a notebook."""
+    macros: Any = html_environment().get_template("table.html.j2").module
+    layout = lay_out(table)
+    return f"<p>{escape(table.title)}</p>\n{macros.table(layout)}\n{macros.notes(layout)}"
 
 
 def counted(n: int, noun: str) -> str:

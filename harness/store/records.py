@@ -5,15 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from functools import lru_cache
+from statistics import mean
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PlainValidator,
+    PrivateAttr,
+    field_serializer,
+    model_validator,
+)
+from pydantic_core import to_json
 
-from harness.config.base import Config, SuiteName, check_suite_name, problems, show_path
-from harness.config.storable import Int32, Int64, Key, Label, Name, Plain, Text
-from harness.errors import StoreError
-from harness.plan.spec import RunSpec
+from harness.config.base import Config
+from harness.config.storable import Int32, Int64, Key, Name, Plain, Text, as_plain
+from harness.plan.cell import RUN_ID, Cell, RunId
+from harness.plan.spec import IS_PLAIN, RunSpec
 
 __all__ = [
     "EXTERNAL",
@@ -21,8 +31,9 @@ __all__ = [
     "RECORD_VERSION",
     "RUN_ID",
     "Cell",
-    "Comparison",
+    "MetricKey",
     "MetricValue",
+    "Numbers",
     "RunId",
     "RunRecord",
     "Status",
@@ -39,10 +50,6 @@ EXTERNAL = "external"
 """Model of runs that another code base made (``harness score``)."""
 EXTERNAL_ID = "ext-"
 """What their ids begin with; others are hexadecimal."""
-
-RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-RunId = Annotated[str, Field(pattern=RUN_ID, max_length=64)]
-"""Identity of a run. It names a folder, so it must not hold a path."""
 
 _RANGES = {"mrr": (0.0, 1.0), "amri": (-1.0, 1.0), "mr": (1.0, math.inf)}
 """Metric -> the least and the greatest value it can have; ``hits@k`` are shares, 0 to 1."""
@@ -65,6 +72,32 @@ def check_value(metric: str, value: float) -> None:
         raise ValueError(f"{metric} is {least:g} to {most:g}, never {value:g}")
 
 
+class MetricKey(NamedTuple):
+    """A metric, and the queries it is over (head and tail queries pooled)."""
+
+    metric: str
+    bucket: str = "all"
+    split: str = "test"
+
+
+class Numbers(NamedTuple):
+    """Selection of a record's numbers: a record has hundreds, a table shows three.
+
+    Attributes:
+        metrics: metrics to read.
+        diagnostics: names of diagnostics.
+        timings: names of timings.
+        epochs: epochs of the history.
+        provenance: whether the provenance is read.
+    """
+
+    metrics: frozenset[MetricKey] = frozenset()
+    diagnostics: frozenset[str] = frozenset()
+    timings: frozenset[str] = frozenset()
+    epochs: Literal["all", "last", "none"] = "none"
+    provenance: bool = False
+
+
 class MetricValue(Config):
     """One number."""
 
@@ -78,6 +111,11 @@ class MetricValue(Config):
     value: float
     queries: Annotated[Int32, Field(ge=1)]
     """Number of queries it averages."""
+
+    @property
+    def key(self) -> MetricKey:
+        """The metric without its side."""
+        return MetricKey(self.metric, self.bucket, self.split)
 
     @model_validator(mode="after")
     def _possible(self) -> MetricValue:
@@ -94,77 +132,37 @@ class TimingSample(Config):
     unit: Literal["s", "bytes"] = "s"
 
 
-def _variant(text: str) -> str:
-    return check_suite_name(text) if text else text
-
-
-class Cell(Config):
-    """A place in a suite's table, and the run that stands there or why none does."""
-
-    suite: SuiteName
-    """Name of the suite."""
-    variant: Annotated[str, AfterValidator(_variant)] = ""
-    """Digest of ``--set`` overrides ("" for the suite as it is in its file)."""
-    position: Int32
-    """Orders the rows of a table, dataset by dataset; the seeds of a row share one."""
-    label: Label
-    """Row label; no two rows of a suite share one."""
-    dataset: Name
-    features: Name = "none"
-    seed: Int64
-    run_id: RunId | Literal[""]
-    """The run need not exist yet; "" when none is planned."""
-    reason: Text = ""
-    """Why no run is planned: "needs image: ...", "... was not on the machine"; "" with a run."""
-
-    @model_validator(mode="after")
-    def _run_or_reason(self) -> Cell:
-        if bool(self.run_id) == bool(self.reason):
-            raise ValueError(f"cell '{self.label}' needs either a run or the reason for none")
-        return self
-
-    @property
-    def place(self) -> tuple[str, str, str, str, str, int]:
-        """What tells a cell from the others; ``position`` only orders them."""
-        return self.suite, self.variant, self.label, self.dataset, self.features, self.seed
-
-    @property
-    def order(self) -> tuple[str, str, int, str, str, int]:
-        """Key that sorts cells as they stand in a table."""
-        return self.suite, self.variant, self.position, self.dataset, self.features, self.seed
-
-
 def external_id(name: str, seed: int, dataset_digest: str, protocol: str) -> str:
     """Return the id of the one external run of a name, a seed, a dataset and a protocol's key."""
     content = json.dumps([name, seed, dataset_digest, protocol])
     return EXTERNAL_ID + hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What a paired test said of two rows of a table; see ``docs/statistics.md``.
+@lru_cache(maxsize=4096)
+def _read(text: bytes) -> tuple[RunSpec, dict[str, Any]]:
+    """Return a specification and its plain form; the seeds of a row share all of it but the seed.
 
-    Attributes:
-        first, second: ids of the rows' runs, seed by seed; run i of one is compared with run i of
-            the other.
-        metric, bucket: what was compared, on the test split.
-        triples: test triples compared.
-        difference: first minus second, in the metric's own unit.
-        low, high: its 95 % interval.
-        p: two-sided.
-        adjusted: p after Holm's correction over the table.
+    Raises:
+        ValidationError: it is none.
+        PydanticCustomError: a store cannot hold a value.
     """
+    plain = as_plain(json.loads(text))
+    return RunSpec.model_validate(plain, context=IS_PLAIN), plain
 
-    first: tuple[str, ...]
-    second: tuple[str, ...]
-    metric: str
-    bucket: str
-    triples: int
-    difference: float
-    low: float
-    high: float
-    p: float
-    adjusted: float
+
+def _without_seed(values: dict[str, Any]) -> bytes:
+    rest = {key: value for key, value in values.items() if key != "seed"}
+    try:
+        return to_json(rest, inf_nan_mode="constants")
+    except ValueError:  # half of a surrogate pair
+        return json.dumps(rest).encode()
+
+
+def _spec_of(values: Any) -> RunSpec:
+    seed = values.get("seed", 0) if isinstance(values, dict) else None
+    if type(seed) is int and 0 <= seed < 2**63:
+        return _read(_without_seed(values))[0].model_copy(update={"seed": seed})
+    return RunSpec.model_validate(values)
 
 
 class RunRecord(Config):
@@ -173,8 +171,9 @@ class RunRecord(Config):
     version: Int32 = RECORD_VERSION
     run_id: RunId
     status: Status
-    spec: Plain
-    """The resolved run specification (``RunSpec.model_dump``), every value."""
+    spec: Annotated[RunSpec, PlainValidator(_spec_of)]
+    """The run specification. It is written again as it was read, also by another version, whose
+    specifications had other keys: see ``written_spec``."""
     model: Name
     dataset: Name
     dataset_digest: Name
@@ -209,20 +208,44 @@ class RunRecord(Config):
             seen.add(key)
         return self
 
-    def settings(self) -> RunSpec:
-        """Return the run specification.
+    _written: dict[str, Any] | None = PrivateAttr(default=None)
 
-        Raises:
-            StoreError: it is damaged, or of another version of the harness.
-        """
-        try:
-            return RunSpec.model_validate(self.spec)
-        except ValidationError as error:
-            path, message = problems(error, RunSpec)[0]
-            raise StoreError(
-                f"run {self.run_id}: its settings cannot be read: "
-                f"{show_path(('spec', *path))}: {message}"
-            ) from None
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_written(cls, values: Any, handler: ModelWrapValidatorHandler[RunRecord]) -> RunRecord:
+        record = handler(values)
+        written = values.get("spec") if isinstance(values, dict) else None
+        if isinstance(written, dict):
+            plain = _read(_without_seed(written))[1] | {"seed": record.spec.seed}
+            record._written = {key: plain[key] for key in written}
+        return record
+
+    @property
+    def written_spec(self) -> dict[str, Any]:
+        """The specification as JSON, as the version of the harness wrote it that made the run."""
+        if self._written is None:
+            self._written = self.spec.model_dump(mode="json")
+        return self._written
+
+    @field_serializer("spec")
+    def _as_written(self, spec: RunSpec) -> dict[str, Any]:
+        return self.written_spec
+
+    def model_copy(
+        self, *, update: Mapping[str, Any] | None = None, deep: bool = False
+    ) -> RunRecord:
+        """Return a copy with changes, which may be another specification."""
+        copy = super().model_copy(update=update, deep=deep)
+        if "spec" in (update or {}):
+            copy._written = None
+        return copy
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RunRecord):
+            return NotImplemented
+        # As written: the same specification of an earlier version has other keys.
+        same = self.written_spec == other.written_spec
+        return same and self.__dict__ == other.__dict__
 
     def metric(
         self, metric: str, split: str = "test", side: str = "both", bucket: str = "all"
@@ -232,3 +255,22 @@ class RunRecord(Config):
             if (m.metric, m.split, m.side, m.bucket) == (metric, split, side, bucket):
                 return m.value
         return None
+
+    def timing(self, name: str) -> float | None:
+        """Return the mean of the samples of a timing, or None when there are none."""
+        values = [sample.value for sample in self.timings if sample.name == name]
+        return mean(values) if values else None
+
+    def only(self, numbers: Numbers) -> RunRecord:
+        """Return the record with a selection of its numbers."""
+        epochs = {"all": self.history, "last": self.history[-1:], "none": ()}
+        selected: dict[str, Any] = {
+            "metrics": tuple(
+                m for m in self.metrics if m.side == "both" and m.key in numbers.metrics
+            ),
+            "history": epochs[numbers.epochs],
+            "timings": tuple(t for t in self.timings if t.name in numbers.timings),
+            "diagnostics": {k: v for k, v in self.diagnostics.items() if k in numbers.diagnostics},
+            "provenance": self.provenance if numbers.provenance else {},
+        }
+        return self.model_copy(update=selected)

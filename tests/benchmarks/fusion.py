@@ -164,7 +164,7 @@ def _step(sizes: Sizes, case: Case) -> Task:
         }
     )
     catalog.load_models()
-    model = catalog.create_model("mocme", options, graph, modalities).train()
+    model = catalog.build_model("mocme", options, graph, modalities).train()
     procedure = StandardProcedure(model, graph, spec, torch.device("cpu"))
     procedure.start_epoch(0)
     draws = torch.Generator().manual_seed(0)
@@ -198,4 +198,4 @@ def fused_text(sizes: Sizes, steps: Sequence[FusedStep]) -> str:
         "under common weights are one matrix, and frozen features need no gradient."
     )
     headers = ["experts", "products", "s", "range", "GFLOP", "GFLOP/s", "ratio"]
-    return "\n".join([note(title), "", table(headers, rows, left=2), "", note(legend)])
+    return "\n".join([note(title), "", table(headers, rows, left_columns=2), "", note(legend)])

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import catalog, pipeline
 from harness.bench.text import note, table
 from harness.bench.timing import OnProgress, silent
-from harness.data.load import load
+from harness.data.load import load_dataset
 from harness.errors import ConfigError, suggest
 from harness.plan import spec as plan
 from tests.benchmarks.child import single_process
@@ -75,7 +75,7 @@ def measure(
             raise ConfigError(f"--models {model}: is not compared{suggest(model, MODELS)}")
     selected = list(models) or list(MODELS)
     for features in dict.fromkeys(MODELS[model][0] for model in selected):
-        load(dataset, features)  # or a child process would report what is wrong with it
+        load_dataset(dataset, features)  # or a child process would report what is wrong with it
     trainings = (("reference", seed), ("auto", seed), ("auto", seed + 1))
     measured = []
     for position, model in enumerate(selected):

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness import pipeline
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.data.graph import KnowledgeGraph
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks
-from harness.index import GraphIndex, KnownAnswers, Side
+from harness.index import FilterIndex, GraphIndex, Side
 from harness.model import Model, ModelConfig, Tables
 from harness.plan.spec import Protocol, RunSpec
 from harness.store.records import RunRecord
@@ -151,10 +151,10 @@ def graph(train: list, valid: list, test: list) -> KnowledgeGraph:
     )
 
 
-def known_answers(data: KnowledgeGraph, protocol: Protocol) -> tuple[KnownAnswers, list]:
+def known_answers(data: KnowledgeGraph, protocol: Protocol) -> tuple[FilterIndex, list]:
     rows = [row for split in protocol.filter for row in data.splits[split].tolist()]
     tensor = torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
-    return KnownAnswers(tensor, data.n_entities, data.n_relations), rows
+    return FilterIndex(tensor, data.n_entities, data.n_relations), rows
 
 
 def warm_and_cold(data: KnowledgeGraph) -> dict[str, np.ndarray]:
@@ -193,7 +193,7 @@ def test_models_whose_weights_are_whole_numbers(
     }
     known, rows = known_answers(data, protocol)
     for name, scores in oracles.items():
-        model = create_model(name, {"dim": 4}, data.index)
+        model = build_model(name, {"dim": 4}, data.index)
         load(model, entity=entity, relation=relation)
         ranks = rank(model, data.splits["test"], known, protocol)
         assert_equal(ranks, protocol, scores, rows, warm_and_cold(data))

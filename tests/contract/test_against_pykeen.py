@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from harness import pipeline
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ties
-from harness.index import GraphIndex, KnownAnswers, Side
+from harness.index import FilterIndex, GraphIndex, Side
 from harness.model import Model, ModelConfig, Tables
 from harness.plan.spec import Protocol, RunSpec
 
@@ -62,7 +62,7 @@ INDEX = GraphIndex(N, R, random_triples(60, 0), "d")
 
 def ours(name: str, **options: Any) -> Model:
     """A model with vectors that are not small: the initial ones hide what a norm does."""
-    model = create_model(name, {"dim": DIM, **options}, INDEX)
+    model = build_model(name, {"dim": DIM, **options}, INDEX)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -223,7 +223,7 @@ def assert_evaluations_agree(model: Model, test: Tensor, others: list[Tensor]) -
             use_tqdm=False,
             additional_filter_triples=others,
         )
-    known = KnownAnswers(torch.cat([test, *others]), model.n_entities, model.n_relations)
+    known = FilterIndex(torch.cat([test, *others]), model.n_entities, model.n_relations)
     for ties in TIES:
         protocol = Protocol(ties=ties)
         ranks = rank(model, test, known, protocol)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from harness import kernels
-from harness.catalog import create_model, load_models
-from harness.data.load import load
+from harness.catalog import build_model, load_models
+from harness.data.load import load_dataset
 from harness.evaluation.evaluator import rank
 from harness.model import MODELS
 from harness.plan.spec import RunSpec
@@ -46,7 +46,9 @@ def test_kernels_agree_with_the_reference_on_values_and_gradients(
     found = []
     for device, score in (("cpu", kernels.score_pairs.reference), (gpu, kernels.score_pairs)):
         q, t = (x.clone().to(device).requires_grad_() for x in (query, table))
-        scores = score(kernels.Comparison(op, q, t), kernels.Pairs.from_matrix(rows.to(device)))
+        scores = score(
+            kernels.VectorComparison(op, q, t), kernels.Pairs.from_matrix(rows.to(device))
+        )
         scores.square().sum().backward()
         assert q.grad is not None
         assert t.grad is not None
@@ -57,16 +59,18 @@ def test_kernels_agree_with_the_reference_on_values_and_gradients(
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_ranks_on_the_gpu_are_those_of_the_cpu(name: str, gpu: torch.device) -> None:
-    dataset = load("synthetic", "all")
+    dataset = load_dataset("synthetic", "all")
     graph = dataset.graph
     options = {"dim": 16} if name in TRAINABLE else {}
     ranks = []
     for device in (torch.device("cpu"), gpu):
-        model = create_model(name, options, graph.index, dataset.features.modalities())
+        model = build_model(name, options, graph.index, dataset.features.modalities())
         protocol = RunSpec.model_validate(
             {"model": {"name": name}, "data": {"dataset": "synthetic"}}
         ).protocol
-        found = rank(model.to(device), graph.splits["test"], graph.known(), protocol, device=device)
+        found = rank(
+            model.to(device), graph.splits["test"], graph.filter_index(), protocol, device=device
+        )
         ranks.append(found.ranks("realistic")[0])
     # Sums of floats are ordered differently, so near ties may fall either way.
     assert abs(1 / ranks[0] - 1 / ranks[1]).mean() < 1e-3
@@ -76,12 +80,12 @@ def test_ranks_on_the_gpu_are_those_of_the_cpu(name: str, gpu: torch.device) -> 
 @pytest.mark.parametrize("name", CORRUPTING)
 def test_a_training_step_never_waits_for_the_host(name: str, size: int, gpu: torch.device) -> None:
     """All 300 entities are encoded, or a row for each of 4 x 66 draws."""
-    dataset = load("synthetic", "all")
+    dataset = load_dataset("synthetic", "all")
     index = dataset.graph.index
     spec = RunSpec.model_validate(
         {"model": {"name": name, "dim": 16}, "data": {"dataset": "synthetic"}}
     )
-    model = create_model(name, {"dim": 16}, index, dataset.features.modalities()).to(gpu)
+    model = build_model(name, {"dim": 16}, index, dataset.features.modalities()).to(gpu)
     procedure = StandardProcedure(model, index, spec, gpu)
     generator = torch.Generator(gpu).manual_seed(0)
     batch = index.train[:size].to(gpu)
@@ -94,13 +98,13 @@ def test_a_training_step_never_waits_for_the_host(name: str, size: int, gpu: tor
 def test_a_step_of_static_shapes_has_the_loss_of_the_usual_one(
     name: str, gpu: torch.device
 ) -> None:
-    dataset = load("synthetic", "all")
+    dataset = load_dataset("synthetic", "all")
     index = dataset.graph.index
     spec = RunSpec.model_validate({"model": {"name": name}, "data": {"dataset": "synthetic"}})
     batch = index.train[:4].to(gpu)
     losses = []
     for static in (False, True):
-        model = create_model(name, {"dim": 16}, index, dataset.features.modalities()).to(gpu)
+        model = build_model(name, {"dim": 16}, index, dataset.features.modalities()).to(gpu)
         procedure = StandardProcedure(model, index, spec, gpu, static_shapes=static)
         generator = torch.Generator(gpu).manual_seed(0)
         losses.append(float(procedure.step(batch, generator).loss))
@@ -108,10 +112,10 @@ def test_a_step_of_static_shapes_has_the_loss_of_the_usual_one(
 
 
 def test_a_rotate_step_at_full_size_is_timed(gpu: torch.device) -> None:
-    dataset = load("synthetic:mkg-w", "none")
+    dataset = load_dataset("synthetic:mkg-w", "none")
     index = dataset.graph.index
     spec = RunSpec.model_validate({"model": {"name": "rotate"}, "data": {"dataset": "x"}})
-    model = create_model("rotate", {}, index).to(gpu)
+    model = build_model("rotate", {}, index).to(gpu)
     procedure = StandardProcedure(model, index, spec, gpu)
     generator = torch.Generator(gpu).manual_seed(0)
     batch = index.train[:1024].to(gpu)

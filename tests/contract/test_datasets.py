@@ -12,7 +12,7 @@ from harness.data.audit import audit, sentences
 from harness.data.card import DATASETS, DatasetSource
 from harness.data.features import FeatureSet
 from harness.data.graph import SPLITS
-from harness.data.load import load, source, sources
+from harness.data.load import load_dataset, source, sources
 from harness.errors import ConfigError, MissingDataError
 
 ALL = [entry.card.name for entry in sources()]
@@ -133,7 +133,7 @@ def test_a_graph_is_the_same_every_time(entry: DatasetSource) -> None:
 
 @pytest.mark.data
 def test_ids_are_in_range_and_names_are_there_for_all_or_none(entry: DatasetSource) -> None:
-    graph = load(entry.card.name).graph
+    graph = load_dataset(entry.card.name).graph
     for split in SPLITS:
         triples = graph.splits[split]
         assert len(triples)
@@ -151,7 +151,7 @@ def test_ids_are_in_range_and_names_are_there_for_all_or_none(entry: DatasetSour
 @pytest.mark.data
 def test_the_feature_set_none_is_always_there_and_empty(entry: DatasetSource) -> None:
     assert "none" in entry.feature_sets
-    graph = load(entry.card.name).graph
+    graph = load_dataset(entry.card.name).graph
     assert entry.features("none", graph) == FeatureSet()
     with pytest.raises(ConfigError, match="nonne"):
         entry.features("nonne", graph)
@@ -171,7 +171,7 @@ def test_published_files_have_their_sha256(name: str, published: Path) -> None:
 @pytest.mark.data
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_files_hold_what_table_1_says(name: str, published: Path) -> None:
-    graph = load(name).graph
+    graph = load_dataset(name).graph
     counts = (
         graph.n_entities,
         graph.n_relations,
@@ -188,7 +188,7 @@ def test_published_files_hold_what_table_1_says(name: str, published: Path) -> N
 @pytest.mark.data
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_entities_and_relations_are_shown_by_name(name: str, published: Path) -> None:
-    graph = load(name).graph
+    graph = load_dataset(name).graph
     assert graph.entity_names
     labels = [
         (graph.entity_label(h), graph.relation_label(r), graph.entity_label(t))
@@ -202,7 +202,9 @@ def test_entities_and_relations_are_shown_by_name(name: str, published: Path) ->
 def test_notes_state_what_the_files_hold(name: str, published: Path) -> None:
     """Every number of a note is counted anew, and nothing that is counted goes unsaid."""
     notes = " ".join(source(name).card.notes)
-    expected = [text.removesuffix(".") for text in sentences(audit(load(name).graph).splits)]
+    expected = [
+        text.removesuffix(".") for text in sentences(audit(load_dataset(name).graph).splits)
+    ]
     for sentence in expected:
         assert sentence in notes
     counted = r"\d+(?: of \d+)? \w+ rows \w+ \w+"

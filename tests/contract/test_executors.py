@@ -13,12 +13,12 @@ import pytest
 
 from harness import catalog
 from harness.data.load import load_graph
-from harness.execution.base import Executor, Job, Outcome
-from harness.execution.inline import InlineExecutor
-from harness.execution.processes import ProcessExecutor
 from harness.model import MODELS
 from harness.plan.identity import run_id_of
 from harness.plan.spec import RunSpec
+from harness.run.inline import InlineExecutor
+from harness.run.jobs import Executor, Job, Outcome
+from harness.run.processes import ProcessExecutor
 from harness.store.files import read_record
 from harness.store.records import RunRecord
 

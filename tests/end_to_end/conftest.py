@@ -23,9 +23,9 @@ FORKER = """
 import ctypes, json, os, resource, signal, sys, time, traceback
 from pathlib import Path
 import alembic.command, torch
-import harness.cli.main, harness.cli.progress, harness.execution.worker
-import harness.execution.processes, harness.pipeline, harness.plan.expand, harness.report.query
-import harness.studies.results, harness.studies.rounds
+import harness.cli.main, harness.cli.progress, harness.run.worker
+import harness.run.processes, harness.pipeline, harness.plan.expand, harness.report.query
+import harness.studies.results, harness.run.rounds
 import harness.report.render, harness.store.sql
 from harness import catalog
 catalog.load_models()

@@ -15,11 +15,11 @@ from harness import catalog
 from harness.cli.main import app
 from harness.data import load as loading
 from harness.errors import ChangedDataError
-from harness.execution.base import Job
-from harness.execution.worker import execute_job
 from harness.model import MODELS
 from harness.plan.identity import run_id_of
 from harness.plan.spec import RunSpec
+from harness.run.jobs import Job
+from harness.run.worker import execute_job
 
 SETTINGS = "{model.dim: 4, training: {epochs: 1, batch_size: 64, evaluate_every: 1}}"
 SUITE = f"""

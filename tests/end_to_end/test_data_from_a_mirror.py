@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from harness.cli.data import app
 from harness.data import acquire
-from harness.data.load import load, source
+from harness.data.load import load_dataset, source
 from harness.data.sources import missing_sources, read_source, sources_folder
 from harness.errors import DataError, MissingDataError
 
@@ -69,14 +69,14 @@ def test_fetch_verify_and_show(mirror: str, tmp_path: Path) -> None:
 
     shown = json.loads(runner.invoke(app, ["show", "mkg-w", "--json"]).stdout)
     assert shown["samples"][0] == ["My Darling Clementine", "cast member", "Linda Darnell"]
-    assert load("mkg-w").graph.digest == report["digest"]
+    assert load_dataset("mkg-w").graph.digest == report["digest"]
 
 
 @pytest.fixture
 def featured(mirror: str, tmp_path: Path) -> Path:
     """Folder that the mirror serves, which holds the originals of MKG-W's feature sets."""
     folder = tmp_path / "mirror"
-    lacking = [s.place for s in SOURCES if not (folder / s.place).is_file()]
+    lacking = [s.location for s in SOURCES if not (folder / s.location).is_file()]
     if lacking:
         pytest.skip(f"the originals are not here: {', '.join(lacking)}")
     return folder
@@ -102,7 +102,7 @@ def test_fetch_brings_the_originals_of_feature_sets(mirror: str, featured: Path)
     # The names, which belong to the dataset, are an original of the numbers too: fetched once.
     assert fetched.stderr.count("/ent_links.txt") == 1
 
-    numbers = load("mkg-w", "numeric").features.tables["numeric"]
+    numbers = load_dataset("mkg-w", "numeric").features.tables["numeric"]
     assert int(numbers.present.sum()) == 2180
 
     again = _fetch(mirror)
@@ -112,18 +112,18 @@ def test_fetch_brings_the_originals_of_feature_sets(mirror: str, featured: Path)
 
 
 def test_a_mirror_without_a_file_and_the_next_call(mirror: str, featured: Path) -> None:
-    (featured / SUMMARIES.place).rename(featured / "elsewhere")
+    (featured / SUMMARIES.location).rename(featured / "elsewhere")
     fetched = _fetch(mirror)
     assert isinstance(fetched.exception, MissingDataError)
     assert SUMMARIES.path in str(fetched.exception)
     assert "the server answers 404" in str(fetched.exception)
     assert missing_sources(SOURCES) == [SUMMARIES]
     with pytest.raises(MissingDataError, match="harness data fetch mkg-w"):
-        load("mkg-w", "public")
+        load_dataset("mkg-w", "public")
     # The triples are there, and so is a set that needs no such file.
-    assert load("mkg-w", "numeric").features.tables
+    assert load_dataset("mkg-w", "numeric").features.tables
 
-    (featured / "elsewhere").rename(featured / SUMMARIES.place)
+    (featured / "elsewhere").rename(featured / SUMMARIES.location)
     again = _fetch(mirror)
     assert again.exit_code == 0
     assert again.stderr.count(mirror) == 1
@@ -131,7 +131,7 @@ def test_a_mirror_without_a_file_and_the_next_call(mirror: str, featured: Path) 
 
 
 def test_a_changed_file_is_refused_and_nothing_of_it_is_kept(mirror: str, featured: Path) -> None:
-    path = featured / SUMMARIES.place
+    path = featured / SUMMARIES.location
     path.write_bytes(path.read_bytes().replace(b"Western", b"western"))
     fetched = _fetch(mirror)
     assert type(fetched.exception) is DataError
@@ -161,5 +161,5 @@ def test_import_takes_a_folder_of_features_and_one_with_both(
     imported = CliRunner().invoke(app, ["import", str(both)])
     assert imported.exit_code == 0, imported.exception
     assert "MKG-W: complete: descriptions, numeric, public" in imported.stderr
-    assert load("mkg-w").graph.n_entities == 15000
+    assert load_dataset("mkg-w").graph.n_entities == 15000
     assert missing_sources(SOURCES) == []

@@ -1,4 +1,4 @@
-"""What the documentation says is so: commands and snippets run, links lead somewhere.
+"""Commands and snippets of the documentation run, its links lead somewhere.
 
 Every command of a page is run in the order of the page, in a folder with results and a cache of its
 own. A file that the page shows (its name, in code, above the block) is written first.
@@ -23,12 +23,12 @@ from harness.analysis import significance
 from harness.analysis.claims import load_claims
 from harness.catalog import load_models
 from harness.cli.main import app
-from harness.exchange.suite_file import read_suite_file
 from harness.model import MODELS
 from harness.plan.expand import expand
-from harness.plan.suite import load_suite
+from harness.plan.suite import read_suite
 from harness.report.files import load_definition
 from harness.store import DATABASE, open_store, results_home
+from harness.store.archive.suite_file import read_suite_file
 from harness.store.files import write_whole
 from harness.store.records import Cell, RunRecord
 from tests.benchmarks.__main__ import app as benchmarks
@@ -87,7 +87,7 @@ NOT_RUN = {
         [
             f"python -m tests.benchmarks {name}"
             for name in (
-                *("ceilings", "kernels", "peers", "fusion", "growth", "quality"),
+                *("ceilings", "kernels", "peers", "fusion", "growth", "quality", "stores"),
                 "peers --loss one_vs_all",
             )
         ],
@@ -199,10 +199,11 @@ def prepare_database(make_record: Callable[..., RunRecord]) -> None:
                 store.plan("quickstart", "", [*store.cells("quickstart"), cell])
 
 
-def prepare_records(make_record: Callable[..., RunRecord]) -> None:
-    """Records of quoted figures, whether or not the checkout has some yet."""
-    prepare_database(make_record)
-    run("harness db export --out results/records")
+def prepare_few_records(_: Callable[..., RunRecord]) -> None:
+    """Keep the records of two suites: importing and drawing all of them takes a minute."""
+    for path in Path("results/records").iterdir():
+        if path.name.partition(".")[0] not in ("main_table", "quickstart"):
+            path.unlink()
 
 
 def prepare_main_table(_: Callable[..., RunRecord]) -> None:
@@ -211,12 +212,12 @@ def prepare_main_table(_: Callable[..., RunRecord]) -> None:
     cells = [cell for file in files for cell in file.cells if cell.suite == "main_table"]
     with contextlib.closing(open_store(results_home() / DATABASE)) as store:
         store.add_cells(cells)
-        for file, run_id in itertools.product(files, {cell.run_id for cell in cells}):
-            if run_id in file.runs:
-                store.add(file.runs[run_id].record)
-                ranks = file.ranks(run_id).content()
-                assert ranks is not None
-                write_whole(results_home() / "runs" / run_id / "ranks.npz", ranks)
+        run_ids = {cell.run_id for cell in cells}
+        for run in itertools.chain(*(file.content(Path()).runs for file in files)):
+            if run.record.run_id in run_ids:
+                store.add(run.record)
+                ranks = run.files["ranks.npz"].content()
+                write_whole(results_home() / "runs" / run.record.run_id / "ranks.npz", ranks)
 
 
 def prepare_features(_: Callable[..., RunRecord]) -> None:
@@ -226,7 +227,7 @@ def prepare_features(_: Callable[..., RunRecord]) -> None:
 
 
 PREPARE = {
-    "README.md": prepare_records,
+    "README.md": prepare_few_records,
     "docs/database.md": prepare_database,
     "docs/features.md": prepare_features,
     "docs/statistics.md": prepare_main_table,
@@ -312,7 +313,7 @@ def test_yaml_is_accepted(page: str, block: Block, desk: Path) -> None:
     if "dataset: my," in text:
         text = text.replace("dataset: my, features: hashed-names", "dataset: atlas, features: all")
     path.write_text(text, encoding="utf-8")
-    assert expand(load_suite(path), {}).runs
+    assert expand(read_suite(path), {}).runs
 
 
 # --- names and links ----------------------------------------------------------------------

@@ -171,9 +171,9 @@ def print_graph(name: str) -> None:
 
 def print_features(name: str, features: str) -> None:
     """Make the command print the digests of a feature set as JSON, by modality."""
-    from harness.data.load import load
+    from harness.data.load import load_dataset
 
-    _print(lambda: {k: v.digest for k, v in load(name, features).features.tables.items()})
+    _print(lambda: {k: v.digest for k, v in load_dataset(name, features).features.tables.items()})
 
 
 def _print(content: Callable[[], object]) -> None:

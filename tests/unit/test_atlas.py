@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from harness.data.graph import SPLITS, KnowledgeGraph
-from harness.data.load import load
+from harness.data.load import load_dataset
 from harness.data.sets import atlas
 from harness.errors import ConfigError, DataError, MissingDataError
 
@@ -42,7 +42,7 @@ def script(name: str) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def graph() -> KnowledgeGraph:
-    return load("atlas").graph
+    return load_dataset("atlas").graph
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +77,13 @@ def test_holds_what_its_card_says(graph: KnowledgeGraph) -> None:
     counts = {"entities": graph.n_entities, "relations": graph.n_relations}
     counts |= {split: len(graph.splits[split]) for split in SPLITS}
 
-    assert counts == dict(load("atlas").card.counts)
+    assert counts == dict(load_dataset("atlas").card.counts)
 
 
 def test_is_the_released_version(graph: KnowledgeGraph) -> None:
     """Another digest means other run ids: results are no longer comparable."""
     assert graph.digest == "db4b72d7f32dfc11"
-    assert load("atlas", "all").features.digest == "66addfba7736b61a"
+    assert load_dataset("atlas", "all").features.digest == "66addfba7736b61a"
 
 
 def test_has_countries_cities_and_what_they_share(graph: KnowledgeGraph) -> None:
@@ -199,7 +199,9 @@ def test_card_says_how_many_test_triples_are_cold(
 ) -> None:
     cold = sum(not {h, t} <= seen for h, _, t in triples["test"])
 
-    assert f"{cold} of the {len(triples['test'])} test triples" in load("atlas").card.notes[0]
+    assert (
+        f"{cold} of the {len(triples['test'])} test triples" in load_dataset("atlas").card.notes[0]
+    )
 
 
 def test_two_entities_share_at_most_one_triple(
@@ -269,7 +271,7 @@ def test_zones_on_cities_would_be_the_shortcut_they_are_left_out_for(
 
 
 def test_coverage_is_uneven_as_in_the_world(graph: KnowledgeGraph) -> None:
-    tables = load("atlas", "all").features.tables
+    tables = load_dataset("atlas", "all").features.tables
     has = {
         name: {e for e, flag in zip(graph.entities, table.present.tolist(), strict=True) if flag}
         for name, table in tables.items()
@@ -279,12 +281,12 @@ def test_coverage_is_uneven_as_in_the_world(graph: KnowledgeGraph) -> None:
     assert len(has["text"]) == graph.n_entities
     assert {kind(e) for e in has["numeric"]} == {"city", "country"}
     assert has["image"] == {e for e in graph.entities if kind(e) == "country"}
-    counts = load("atlas").card.modality_counts
+    counts = load_dataset("atlas").card.modality_counts
     assert {name: len(who) for name, who in has.items()} == dict(counts)
 
 
 def test_features_are_half_precision_with_provenance() -> None:
-    for table in load("atlas", "all").features.tables.values():
+    for table in load_dataset("atlas", "all").features.tables.values():
         assert table.matrix.dtype == torch.float16
         assert table.provenance["sha256"] == atlas.SHA256["features.safetensors"]
         assert {"input", "encoder", "pooling", "reduction"} <= set(table.provenance)
@@ -298,7 +300,7 @@ def literals() -> dict[str, list[float]]:
 
 
 def test_numeric_features_are_the_literals(graph: KnowledgeGraph) -> None:
-    table = load("atlas", "all").features.tables["numeric"]
+    table = load_dataset("atlas", "all").features.tables["numeric"]
     values = literals()
     latitude, longitude, population, area = torch.tensor(
         [values[entity] for entity in graph.entities], dtype=torch.float64
@@ -331,7 +333,7 @@ def test_no_country_lies_exactly_where_a_cold_city_lies(
 
 
 def test_names_that_mean_alike_have_near_vectors(graph: KnowledgeGraph) -> None:
-    matrix = load("atlas", "all").features.tables["text"].matrix.float()
+    matrix = load_dataset("atlas", "all").features.tables["text"].matrix.float()
     unit = torch.nn.functional.normalize(matrix, dim=1)
 
     def similarity(first: str, second: str) -> float:
@@ -341,27 +343,30 @@ def test_names_that_mean_alike_have_near_vectors(graph: KnowledgeGraph) -> None:
 
 
 def test_flags_that_look_alike_have_near_vectors(graph: KnowledgeGraph) -> None:
-    matrix = load("atlas", "all").features.tables["image"].matrix.float()
+    matrix = load_dataset("atlas", "all").features.tables["image"].matrix.float()
     rows = {code: matrix[graph.entities.index(f"country:{code}")] for code in ("TD", "RO", "JP")}
 
     assert (rows["TD"] - rows["RO"]).norm() < 0.5 * (rows["TD"] - rows["JP"]).norm()
 
 
 def test_modalities_can_be_selected() -> None:
-    assert list(load("atlas", "all", ("image", "text")).features.tables) == ["image", "text"]
-    assert load("atlas").features.tables == {}
+    assert list(load_dataset("atlas", "all", ("image", "text")).features.tables) == [
+        "image",
+        "text",
+    ]
+    assert load_dataset("atlas").features.tables == {}
 
 
 def test_modalities_are_known_without_reading() -> None:
     source = atlas.AtlasSource(Path("nowhere"))
 
-    assert source.modalities("all") == tuple(load("atlas", "all").features.tables)
+    assert source.modalities("all") == tuple(load_dataset("atlas", "all").features.tables)
     assert source.modalities("none") == ()
 
 
 def test_unknown_feature_set_offers_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"no feature set 'al'; did you mean 'all'\?"):
-        load("atlas", "al")
+        load_dataset("atlas", "al")
 
 
 # The files

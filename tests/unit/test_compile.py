@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.errors import Interrupted, MachineError
 from harness.index import GraphIndex, Modality
 from harness.model import Model, Tables
@@ -46,7 +46,7 @@ def build(
         }
     )  # fmt: skip
     given = {"mi": MI, **(options or {})} if model == "mocme" else {}
-    network = create_model(model, {"dim": 4, **given}, INDEX, {"text": TEXT}, seed=3)
+    network = build_model(model, {"dim": 4, **given}, INDEX, {"text": TEXT}, seed=3)
     return network, StandardProcedure(network, INDEX, spec, torch.device("cpu")), spec
 
 

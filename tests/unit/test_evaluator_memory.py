@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness import kernels
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.evaluation import evaluator
 from harness.evaluation.evaluator import rank
 from harness.evaluation.ranks import Ranks
-from harness.index import GraphIndex, KnownAnswers, Pairs
+from harness.index import FilterIndex, GraphIndex, Pairs
 from harness.model import MODELS, Model, Query
 from harness.plan.spec import Protocol
 
@@ -21,13 +21,13 @@ N, R = 50, 4
 DRAW = torch.Generator().manual_seed(3)
 TRIPLES = torch.stack([torch.randint(n, (90,), generator=DRAW) for n in (N, R, N)], 1)
 INDEX = GraphIndex(N, R, TRIPLES, "digest")
-KNOWN = KnownAnswers(TRIPLES, N, R)
+KNOWN = FilterIndex(TRIPLES, N, R)
 
 
 def make(name: str) -> Model:
     load_models()
     options = {"dim": 8} if "dim" in MODELS.get(name).Config.model_fields else {}
-    return create_model(name, options, INDEX)
+    return build_model(name, options, INDEX)
 
 
 def ranks(model: Model, **more: object) -> Ranks:

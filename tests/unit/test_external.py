@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from harness import external
 from harness.analysis.hypotheses import PairedTests
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.cli.main import app
 from harness.data.load import load_graph
 from harness.errors import ConfigError, DataError, StoreError
@@ -44,7 +44,7 @@ def _models() -> None:
 @pytest.fixture(scope="module")
 def scores() -> dict[str, np.ndarray]:
     """Of an untrained model, rounded so that some tie."""
-    model = create_model("distmult", {"dim": 4}, load_graph(DATASET).index, {}, seed=0)
+    model = build_model("distmult", {"dim": 4}, load_graph(DATASET).index, {}, seed=0)
     head, relation, tail = load_graph(DATASET).splits["test"].unbind(1)
     with torch.no_grad():
         tables = model.encode()
@@ -85,7 +85,7 @@ def test_scores_are_ranked_as_a_model_with_these_scores_is(scores: dict) -> None
             return torch.from_numpy(scores[side])[place]
 
     graph = load_graph(DATASET)
-    expected = rank(Given(), graph.splits["test"], graph.known(), PROTOCOL)  # type: ignore[arg-type]
+    expected = rank(Given(), graph.splits["test"], graph.filter_index(), PROTOCOL)  # type: ignore[arg-type]
     assert same(judged(scores), expected)
     assert any(counts.tied.any() for counts in expected.sides.values())
 
@@ -431,7 +431,7 @@ def test_an_external_run_stands_in_a_table_with_its_footnote(
     assert "scored elsewhere, ranks not checked" in done.stdout
     assert "scored elsewhere; the scores were ranked here" in done.stdout.replace("\n   ", " ")
     store = open_store(tmp_path / "home" / "harness.db")
-    table = suite_table(store, "external", tests=PairedTests(store, tmp_path / "home" / "runs"))
+    table = suite_table(store, "external", tests=PairedTests(tmp_path / "home" / "runs"))
     assert table.tests > 0  # query by query, as runs of this harness are
     store.close()
     shown = harness("runs", "list").stdout
@@ -512,7 +512,7 @@ def test_external_runs_travel_with_their_ranks(
     assert harness("db", "export", "--out", tmp_path / "records").exit_code == 0
     runs = tmp_path / "there"
     store = open_store(tmp_path / "other.db")
-    from harness.exchange import import_records
+    from harness.store.archive import import_records
 
     (run_id,) = import_records(store, tmp_path / "records", runs=runs).added
     assert (runs / run_id / "ranks.npz").is_file()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.data.batches import epoch_batches
 from harness.errors import ConfigError
 from harness.index import GraphIndex
@@ -65,7 +65,7 @@ def train(name: str, optimiser: str) -> tuple[torch.Tensor, torch.Tensor, set[in
             "negatives": {"count": 3},
         }
     )
-    model = create_model(name, {"dim": 4}, INDEX, {}, seed=0)
+    model = build_model(name, {"dim": 4}, INDEX, {}, seed=0)
     before = model.entity.detach().clone()
     procedure = StandardProcedure(model, INDEX, spec, torch.device("cpu"))
     drawn: set[int] = set()

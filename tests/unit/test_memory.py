@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from harness.catalog import create_model, load_models
-from harness.data.load import load
+from harness.catalog import build_model, load_models
+from harness.data.load import load_dataset
 from harness.model import MODELS
 from harness.plan.memory import (
     MODEL,
@@ -43,10 +43,10 @@ def size(spec: RunSpec, data: DataSize = SIZE, device: str = "cpu") -> float:
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_parameters_are_those_of_the_model_on_the_dataset(name: str) -> None:
-    dataset = load(SIGNAL, "all")
+    dataset = load_dataset(SIGNAL, "all")
     data = data_size(DataSpec(dataset=SIGNAL, features="all"))
     options = {"dim": 16} if "dim" in MODELS.get(name).Config.model_fields else {}
-    model = create_model(name, options, dataset.graph.index, dataset.features.modalities())
+    model = build_model(name, options, dataset.graph.index, dataset.features.modalities())
     counts: dict[str, int] = {}
     for parameter, values in model.named_parameters():
         module = parameter.partition(".")[0]

@@ -9,12 +9,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.config.override import nest
 from harness.index import GraphIndex, Modality
 from harness.plan.spec import RunSpec
 from harness.training.procedures import StandardProcedure
-from models.mocme.config import Config
+from models.mocme.config import MoCMEConfig
 
 N, R = 40, 2
 DRAW = torch.Generator().manual_seed(1)
@@ -98,7 +98,7 @@ def outcome(given: tuple[tuple[str, Any], ...], modalities: int) -> tuple[float,
         {"model": {"name": "mocme"}, "data": {"dataset": "d"}, "negatives": {"count": 4}}
     )
     offered = dict([*MODALITIES.items(), ("audio", AUDIO)][:modalities])
-    model = create_model("mocme", options, INDEX, offered, seed=3).train()
+    model = build_model("mocme", options, INDEX, offered, seed=3).train()
     procedure = StandardProcedure(model, INDEX, spec, torch.device("cpu"))
     procedure.start_epoch(0)
     torch.manual_seed(0)
@@ -179,14 +179,14 @@ def ids(case: Any) -> str:
 
 def description(option: str) -> str:
     *groups, name = option.split(".")
-    model: Any = Config
+    model: Any = MoCMEConfig
     for group in groups:
         model = model.model_fields[group].annotation
     return str(model.model_fields[name].description)
 
 
 def test_a_change_of_every_option_is_tried() -> None:
-    assert leaves(Config()) == {*CHANGES, "dim"}
+    assert leaves(MoCMEConfig()) == {*CHANGES, "dim"}
 
 
 @pytest.mark.parametrize(("beside", "ignored"), IGNORED, ids=ids)
@@ -246,4 +246,4 @@ def test_two_modalities_always_weigh_the_same() -> None:
 
 def test_bounds_must_ascend() -> None:
     with pytest.raises(ValidationError, match="clamp must ascend"):
-        Config.model_validate({"mi": {"clamp": (1.0, 0.5)}})
+        MoCMEConfig.model_validate({"mi": {"clamp": (1.0, 0.5)}})

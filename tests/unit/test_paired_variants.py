@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from harness import pipeline
-from harness.catalog import create_model
-from harness.data.load import load
+from harness.catalog import build_model
+from harness.data.load import load_dataset
 from harness.data.negatives import CorruptionSampler
 from harness.pipeline import Workplace
 from harness.plan.spec import RunSpec
@@ -78,9 +78,9 @@ def test_epochs_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def entity_table(name: str, seed: int, **options: Any) -> Tensor:
-    dataset = load(DATASET, "all")
+    dataset = load_dataset(DATASET, "all")
     offered = dataset.features.modalities()
-    model = create_model(name, options, dataset.graph.index, offered, seed=seed)
+    model = build_model(name, options, dataset.graph.index, offered, seed=seed)
     return model.state_dict()["entity"]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from harness import pipeline, splits
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.cli.main import app
 from harness.errors import ConfigError
 from harness.evaluation.ranks import Ranks, SideCounts
@@ -62,7 +62,7 @@ def test_a_run_of_no_epochs_is_the_initial_model(tmp_path: Path) -> None:
     )
     record = pipeline.execute("0" * 12, spec, pipeline.Workplace(tmp_path, device="cpu"))
     model, dataset = pipeline.load_trained(record, tmp_path, torch.device("cpu"))
-    fresh = create_model("distmult", {"dim": 4}, dataset.graph.index, seed=spec.seed)
+    fresh = build_model("distmult", {"dim": 4}, dataset.graph.index, seed=spec.seed)
     assert record.history == ()
     assert all(
         torch.equal(a, b) for a, b in zip(model.parameters(), fresh.parameters(), strict=True)

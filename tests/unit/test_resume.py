@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.errors import Interrupted
 from harness.index import GraphIndex, Modality
 from harness.plan.spec import RunSpec
@@ -68,7 +68,7 @@ def train(
         "objective": settings.get("objective", {}),
     }  # fmt: skip
     spec = RunSpec.model_validate({"model": {"name": "mocme"}, "data": {"dataset": "d"}, **parts})
-    model = create_model(
+    model = build_model(
         "mocme", {"dim": 4, **settings.get("model", {})}, INDEX, {"text": TEXT}, seed=3
     )
     done: list[Any] = []

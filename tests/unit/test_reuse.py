@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from harness import pipeline
-from harness.catalog import create_model, load_models
-from harness.data.load import load
-from harness.execution.base import Job
-from harness.execution.worker import execute_job
+from harness.catalog import build_model, load_models
+from harness.data.load import load_dataset
 from harness.plan.identity import run_id_of
 from harness.plan.spec import RunSpec
+from harness.run.jobs import Job
+from harness.run.worker import execute_job
 from harness.store.files import read_record
 from harness.store.records import RunRecord
 
@@ -39,7 +39,7 @@ def drop(at: str, share: float = 0.9) -> dict[str, Any]:
 
 def identity(of: RunSpec) -> str:
     load_models()
-    dataset = load(DATASET, "all")
+    dataset = load_dataset(DATASET, "all")
     return run_id_of(of, dataset.graph.digest, dataset.features.digest)
 
 
@@ -115,9 +115,9 @@ def test_what_was_counted_in_training_is_not_counted_again_in_the_test(home: Pat
 
 def test_checkpoints_of_earlier_versions_are_read() -> None:
     load_models()
-    dataset = load(DATASET, "all")
+    dataset = load_dataset(DATASET, "all")
     options = {k: v for k, v in MOCME.items() if k != "name"}
-    model = create_model(
+    model = build_model(
         "mocme", options, dataset.graph.index, dataset.features.modalities(), seed=0
     )
     state = {k: v for k, v in model.state_dict().items() if not k.endswith("reliable")}

@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 
 from harness.cli.main import app
 from harness.errors import StoreError
-from harness.execution.base import Job, Outcome
-from harness.execution.inline import InlineExecutor
-from harness.execution.scheduler import Pending, Summary, pending, run_jobs
-from harness.execution.worker import LOCK, execute_job
 from harness.plan.spec import RunSpec
+from harness.run.inline import InlineExecutor
+from harness.run.jobs import Job, Outcome
+from harness.run.scheduler import Pending, Summary, pending, run_jobs
+from harness.run.worker import LOCK, execute_job
 from harness.store import open_store
 from harness.store.files import RECORD, read_own_record, write_record
 from harness.store.memory import MemoryStore

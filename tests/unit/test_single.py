@@ -17,7 +17,7 @@ from harness.plan.complexity import measures
 from harness.plan.expand import expand
 from harness.plan.single import plan_single
 from harness.plan.spec import RunSpec
-from harness.plan.suite import load_suite, shipped_folder
+from harness.plan.suite import read_suite, shipped_folder
 from harness.store.records import RunRecord
 
 MakeRecord = Callable[..., RunRecord]
@@ -54,7 +54,7 @@ LONG = ("missing_modality", "noise")
 def test_the_printed_command_of_every_shipped_run_describes_that_run(
     make_record: MakeRecord, file: Path
 ) -> None:
-    for run in expand(load_suite(file)).runs:
+    for run in expand(read_suite(file)).runs:
         record = make_record("aaaa", spec=run.spec.model_dump(mode="json"))
         *command, text = words(RunRecord.model_validate_json(record.model_dump_json()))
         assert command == ["harness", "run", "--spec"]

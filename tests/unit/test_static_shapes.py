@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.index import GraphIndex, Modality
 from harness.kernels import backends
 from harness.model import Model
@@ -89,7 +89,7 @@ def start(
     spec = RunSpec.model_validate(
         {"model": {"name": model}, "data": {"dataset": "d"}, "negatives": drawn}
     )
-    network = create_model(model, {"dim": 4, **options}, INDEX, modalities(), seed=3)
+    network = build_model(model, {"dim": 4, **options}, INDEX, modalities(), seed=3)
     procedure = StandardProcedure(network, INDEX, spec, torch.device("cpu"), static_shapes=static)
     return network.train(), procedure
 

@@ -17,7 +17,7 @@ from harness.plan.expand import expand
 from harness.plan.resolve import resolve
 from harness.plan.search import Search, searches
 from harness.plan.settings import has_effect
-from harness.plan.suite import find_suite, load_suite, shipped_folder
+from harness.plan.suite import find_suite, read_suite, shipped_folder
 
 load_models()
 LEARNING = [name for name in MODELS if MODELS.get(name).capabilities.trainable]
@@ -35,7 +35,7 @@ GRID = HEAD.format(rows="transe") + "  sampler: grid\n  space:\n"
 def read(tmp_path: Path, text: str) -> tuple[Search, ...]:
     path = tmp_path / "trial.yaml"
     path.write_text(text)
-    suite = load_suite(path)
+    suite = read_suite(path)
     return searches(suite, {}, expand(suite))[0]
 
 
@@ -184,7 +184,7 @@ def test_a_suite_without_a_study_is_told_apart(tmp_path: Path) -> None:
 STUDIES = [
     path.stem
     for path in shipped_folder().glob("*.yaml")
-    if not measures(path) and load_suite(path).study is not None
+    if not measures(path) and read_suite(path).study is not None
 ]
 
 
@@ -194,7 +194,7 @@ def test_the_shipped_studies() -> None:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_shipped_study_is_as_it_says(name: str) -> None:
-    suite = load_suite(find_suite(name))
+    suite = read_suite(find_suite(name))
     plan = expand(suite)
     found, idle = searches(suite, {}, plan)
     assert not idle
@@ -241,7 +241,7 @@ ROWS = {
 
 @pytest.mark.parametrize("label", ROWS)
 def test_what_is_searched_is_what_the_row_looks_at(label: str) -> None:
-    suite = load_suite(find_suite("tuning"))
+    suite = read_suite(find_suite("tuning"))
     plan = expand(suite, only=[f"label={label},dataset=atlas"])
     (search,), _ = searches(suite, {}, plan)
     assert set(ROWS[label].split()) <= search.space.keys()
@@ -250,7 +250,7 @@ def test_what_is_searched_is_what_the_row_looks_at(label: str) -> None:
 
 
 def test_adagrad_is_searched_at_its_own_rates() -> None:
-    suite = load_suite(find_suite("tuning"))
+    suite = read_suite(find_suite("tuning"))
     found, _ = searches(suite, {}, expand(suite, only=["dataset=atlas"]))
     rates = {search.spec.optimiser.name: search.space["optimiser.lr"] for search in found}
     assert rates.keys() == {"adam", "adagrad"}
@@ -264,7 +264,7 @@ BESIDE = (("negatives", "strategy", "name"), ("adversary", "kind"))
 
 @pytest.mark.parametrize("name", ["main_table", "main_table_native", "tuning"])
 def test_every_model_that_learns_and_every_adversary_stands_in_the_suite(name: str) -> None:
-    rows = resolve(load_suite(find_suite(name)), {}, source).rows
+    rows = resolve(read_suite(find_suite(name)), {}, source).rows
     assert set(LEARNING) <= {row.model_name for row in rows}
     beside = {str(s.value) for row in rows for s in row.settings if s.path in BESIDE}
     assert {"kbgan", "mans", "mmrns", "wasserstein", "logistic"} <= beside

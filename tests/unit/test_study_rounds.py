@@ -11,7 +11,7 @@ import pytest
 from harness.catalog import load_models
 from harness.plan.expand import expand
 from harness.plan.search import searches
-from harness.plan.suite import load_suite
+from harness.plan.suite import read_suite
 from harness.store.records import MetricValue, RunRecord
 from harness.studies.space import suggest
 from harness.studies.study import SearchStudy, Trial, open_storage
@@ -41,7 +41,7 @@ def begin(tmp_path: Path) -> Open:
     def begin(text: str, home: str = "home") -> SearchStudy:
         path = tmp_path / "trial.yaml"
         path.write_text(f"{HEAD}  {{{text}}}\n")
-        suite = load_suite(path)
+        suite = read_suite(path)
         (search,), _ = searches(suite, {}, expand(suite))
         storage = open_storage(tmp_path / home)
         return SearchStudy(
@@ -58,7 +58,7 @@ def record(seed: int, value: float) -> RunRecord:
     return RunRecord(
         run_id=f"{seed:012x}",
         status="validated",
-        spec={},
+        spec={"model": {"name": "transe"}, "data": {"dataset": "atlas"}},
         model="transe",
         dataset="atlas",
         dataset_digest="d",

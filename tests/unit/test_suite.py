@@ -17,7 +17,7 @@ from harness.plan.complexity import measures
 from harness.plan.expand import expand
 from harness.plan.schema import render, suite_schema
 from harness.plan.settings import from_overrides
-from harness.plan.suite import DatasetChoice, Row, Suite, find_suite, load_suite, shipped_folder
+from harness.plan.suite import DatasetChoice, Row, Suite, find_suite, read_suite, shipped_folder
 
 SHIPPED = sorted(file for file in shipped_folder().glob("*.yaml") if not measures(file))
 
@@ -26,7 +26,7 @@ def refusal(tmp_path: Path, text: str) -> str:
     file = tmp_path / "s.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        load_suite(file)
+        read_suite(file)
     return str(caught.value).replace(f"{tmp_path}/", "")
 
 
@@ -110,7 +110,7 @@ def test_a_suite_is_found_by_its_name_in_the_folder_it_lies_in(
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_every_shipped_suite_expands(file: Path) -> None:
     load_models()
-    suite = load_suite(file)
+    suite = read_suite(file)
     plan = expand(suite)
     assert suite.name == file.stem
     assert suite.title
@@ -122,7 +122,7 @@ def test_every_shipped_suite_expands(file: Path) -> None:
 
 def test_the_published_margins_and_negatives_reach_the_runs() -> None:
     load_models()
-    plan = expand(load_suite(find_suite("main_table_native")), only=["label=RotatE,seed=0"])
+    plan = expand(read_suite(find_suite("main_table_native")), only=["label=RotatE,seed=0"])
     given = {
         run.spec.data.dataset: (
             run.spec.model.options.get("margin", 4.0),
@@ -152,7 +152,7 @@ def test_the_published_settings_of_sampling_methods_reach_the_runs(
     label: str, published: tuple[object, ...]
 ) -> None:
     load_models()
-    native = load_suite(find_suite("main_table_native"))
+    native = read_suite(find_suite("main_table_native"))
     everything = DatasetChoice(dataset="synthetic", features="all")
     suite = native.model_copy(update={"datasets": (everything,)})
     given = {"data": {"features": "all"}}  # of IKRL, too
@@ -179,7 +179,7 @@ DISTINCT = {"kvc16k": 180_019, "tiva": 11_652}
 
 def test_batches_and_steps_of_sampling_methods_are_as_many_as_published_on_every_dataset() -> None:
     found = set()
-    for override in load_suite(find_suite("main_table_native")).overrides:
+    for override in read_suite(find_suite("main_table_native")).overrides:
         for label, dataset in product(override.when.label, override.when.dataset):
             found.add((label, dataset))
             train = source(dataset).card.counts["train"]
@@ -201,7 +201,7 @@ RELEASED = ("RSME", "OTKGE", "IMF", "MoMoK", "MyGO", "VISTA")
 
 def test_the_native_suite_is_of_released_code_and_of_openkes_epochs() -> None:
     load_models()
-    native = load_suite(find_suite("main_table_native"))
+    native = read_suite(find_suite("main_table_native"))
     everything = DatasetChoice(dataset="synthetic", features="all")
     suite = native.model_copy(update={"datasets": (everything,)})
     plan = expand(suite, {"data": {"features": "all"}}, only=["seed=0"])

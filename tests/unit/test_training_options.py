@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.config.override import Setting
 from harness.data.batches import batches_of, drawn_batches, epoch_batches, steps_per_epoch
 from harness.index import GraphIndex
@@ -93,7 +93,7 @@ def trained(folder: Path, spec: RunSpec, *epochs: int) -> tuple[Model, list[int]
     sizes: list[int] = []
     for last in epochs:
         reciprocal = spec.objective.against_all
-        model = create_model("complex", {"dim": 4, "reciprocal": reciprocal}, INDEX, seed=0)
+        model = build_model("complex", {"dim": 4, "reciprocal": reciprocal}, INDEX, seed=0)
         procedure = StandardProcedure(model, INDEX, spec, torch.device("cpu"))
         step = procedure.step
 
@@ -173,7 +173,7 @@ def test_a_run_with_subsampling_weighs_its_positives() -> None:
     losses = []
     for subsampling in (True, False):
         spec = spec_of(model="rotate", objective={"subsampling": subsampling})
-        model = create_model("rotate", {"dim": 4}, INDEX, seed=0)
+        model = build_model("rotate", {"dim": 4}, INDEX, seed=0)
         loss = StandardProcedure(model, INDEX, spec, torch.device("cpu")).loss
         assert (loss.importance is not None) == subsampling  # type: ignore[attr-defined]
         losses.append(loss(TRAIN[:16], torch.Generator().manual_seed(0))[0].item())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.config.override import Setting
 from harness.errors import ConfigError
 from harness.evaluation.evaluator import rank
@@ -56,11 +56,11 @@ def spec_of(model: str, loss: str, **options: Any) -> RunSpec:
 
 def trained(spec: RunSpec, folder: Path) -> tuple[Model, float]:
     index = circle()
-    model = create_model(spec.model.name, spec.model.options, index, {}, seed=0)
+    model = build_model(spec.model.name, spec.model.options, index, {}, seed=0)
     procedure = StandardProcedure(model, index, spec, torch.device("cpu"))
 
     def mrr() -> dict[str, float]:
-        ranks = rank(model, index.train, index.known, Protocol())
+        ranks = rank(model, index.train, index.train_filter, Protocol())
         return {m.metric: m.value for m in measure(ranks, Protocol()) if m.side == "both"}
 
     result = fit(
@@ -85,7 +85,7 @@ def test_a_model_learns_a_rule(tmp_path: Path, loss: str, reciprocal: bool) -> N
 
 def test_the_loss_of_a_batch_is_that_of_its_scores() -> None:
     index, spec = circle(), spec_of("complex", "one_vs_all", dim=4)
-    model = create_model("complex", spec.model.options, index, {}, seed=0)
+    model = build_model("complex", spec.model.options, index, {}, seed=0)
     procedure = StandardProcedure(model, index, spec, torch.device("cpu"))
     batch = index.train[:9]
     head, relation, tail = batch.unbind(1)
@@ -100,7 +100,7 @@ def whole_loss(batch: Tensor, **objective: Any) -> tuple[Tensor, Model]:
     """Return the one_vs_all loss of triples with a model ComplEx."""
     spec = spec_of("complex", "one_vs_all")
     spec = spec.model_copy(update={"objective": spec.objective.model_copy(update=objective)})
-    model = create_model("complex", {"dim": 8}, circle(), {}, seed=0)
+    model = build_model("complex", {"dim": 8}, circle(), {}, seed=0)
     loss = WholeLoss(model, circle(), spec, torch.device("cpu"))
     return loss(batch, torch.Generator().manual_seed(4))[0].detach(), model
 
@@ -140,7 +140,7 @@ def test_a_batch_of_one_triple_has_one_query(model: str) -> None:
     objective = spec.objective.model_copy(update={"sides": "one"})
     spec = spec.model_copy(update={"objective": objective})
     text = Modality("text", torch.randn(N, 5), torch.ones(N, dtype=torch.bool))
-    made = create_model(model, {"dim": 8}, circle(), {"text": text}, seed=0)
+    made = build_model(model, {"dim": 8}, circle(), {"text": text}, seed=0)
     loss = WholeLoss(made, circle(), spec, torch.device("cpu"))
     for seed in range(4):  # both sides come up
         value, _ = loss(circle().train[:1], torch.Generator().manual_seed(seed))
@@ -159,7 +159,7 @@ def test_queries_of_k_against_all_are_each_asked_once_an_epoch() -> None:
 
 def test_a_score_that_is_a_distance_is_refused() -> None:
     index, spec = circle(), spec_of("rotate", "one_vs_all", dim=4)
-    model = create_model("rotate", spec.model.options, index, {}, seed=0)
+    model = build_model("rotate", spec.model.options, index, {}, seed=0)
     procedure = StandardProcedure(model, index, spec, torch.device("cpu"))
     with pytest.raises(ConfigError, match="RotatE compares by modulus: use logistic or margin"):
         procedure.loss(index.train[:4], torch.Generator())

@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.analysis.query import parse_metric
 from harness.analysis.results import RowResult, SuiteResults
 from harness.analysis.statistics import SeedSummary, summarise
-from harness.data.corruption import Corruption
 from harness.evaluation.metrics import METRICS
+from harness.plan.spec import RunSpec
 from harness.report.definition import Condition, RobustnessDefinition
 from harness.report.figure import Figure, seeds_text, sentences
 from harness.report.leak_notes import titled_leak_notes
 from harness.report.table import Column, Table, TableCell, TableRow
 from harness.report.tables.sweep import value_text
-from harness.store.outcomes import Outcome
+from harness.store.records import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -62,11 +62,11 @@ class Curve:
     """
 
     label: str
-    runs: Mapping[float, Mapping[int, Outcome]]
+    runs: Mapping[float, Mapping[int, RunRecord]]
     planned: int
     fixed: bool
 
-    def at(self, amount: float) -> Mapping[int, Outcome]:
+    def at(self, amount: float) -> Mapping[int, RunRecord]:
         """Return the runs of one amount, by seed."""
         return self.runs.get(0.0 if self.fixed else amount, {})
 
@@ -177,7 +177,10 @@ class Robustness(Figure):
         """Return the metric of one point by seed, in the printed unit."""
         key = parse_metric(self.definition.metric)
         factor = METRICS[key.metric].factor
-        by_seed = {seed: run.metrics.get(key) for seed, run in curve.at(amount).items()}
+        by_seed = {
+            seed: run.metric(key.metric, key.split, bucket=key.bucket)
+            for seed, run in curve.at(amount).items()
+        }
         return {seed: value * factor for seed, value in by_seed.items() if value is not None}
 
     def draw(self) -> Picture:
@@ -279,7 +282,7 @@ def _rows(results: Sequence[RowResult]) -> dict[str, list[RowResult]]:
 
 def _curve(label: str, results: Sequence[RowResult], condition: Condition) -> Curve:
     records = [record for result in results for record in result.records]
-    runs: dict[float, dict[int, Outcome]] = {}
+    runs: dict[float, dict[int, RunRecord]] = {}
     for record in records:
         amount = _amount(record.spec, condition)
         if amount is not None and record.status == "ok":
@@ -289,14 +292,13 @@ def _curve(label: str, results: Sequence[RowResult], condition: Condition) -> Cu
     return Curve(label, dict(sorted(runs.items())), planned, fixed)
 
 
-def _amount(spec: Mapping[str, Any], condition: Condition) -> float | None:
+def _amount(spec: RunSpec, condition: Condition) -> float | None:
     """Return how much of a condition a run has, None when it has something else."""
-    corruptions = spec.get("data", {}).get("corrupt") or []
-    if not corruptions:
+    if not spec.data.corrupt:
         return 0.0
-    if len(corruptions) > 1:
+    if len(spec.data.corrupt) > 1:
         return None
-    corruption = Corruption.model_validate(corruptions[0])
+    (corruption,) = spec.data.corrupt
     matches = (corruption.kind, corruption.at) == (condition.kind, condition.at)
     return corruption.amount if matches else None
 

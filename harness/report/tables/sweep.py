@@ -138,8 +138,8 @@ def _point(figure: FigureDefinition, run: SeedRun) -> Point | None:
     """Return where a run stands, None when it has no record or lacks a setting."""
     if run.record is None:
         return None
-    x = _setting(run.record.spec, figure.x)
-    y = _setting(run.record.spec, figure.y) if figure.y else None
+    x = _setting(run.record.written_spec, figure.x)
+    y = _setting(run.record.written_spec, figure.y) if figure.y else None
     return None if x is None or (figure.y and y is None) else (x, y)
 
 

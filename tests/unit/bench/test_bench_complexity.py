@@ -29,7 +29,7 @@ from harness.plan.complexity import (
     load_complexity,
     measures,
 )
-from harness.plan.suite import find_suite, load_suite
+from harness.plan.suite import find_suite, read_suite
 from harness.store.benchmarks import BenchmarkSample
 
 CPU = torch.device("cpu")
@@ -105,7 +105,7 @@ def test_suites_of_runs_and_of_stages_are_told_apart() -> None:
     assert measures(stages)
     assert not measures(runs)
     with pytest.raises(ConfigError, match="harness bench complexity"):
-        load_suite(stages)
+        read_suite(stages)
     with pytest.raises(ConfigError, match="harness run"):
         load_complexity(runs)
 

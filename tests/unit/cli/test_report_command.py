@@ -21,7 +21,7 @@ from harness.store.records import Cell, MetricValue, RunRecord
 RUN = RunRecord(
     run_id="0a1b2c3d4e5f",
     status="ok",
-    spec={"protocol": Protocol().model_dump(mode="json")},
+    spec={"model": {"name": "rotate"}, "data": {"dataset": "atlas"}},
     model="rotate",
     dataset="atlas",
     dataset_digest="d",

@@ -12,7 +12,7 @@ from harness.cli.main import app
 from harness.data.card import CleanCard, DatasetCard
 from harness.data.derive import CleanSource, Removed, clean
 from harness.data.graph import SPLITS
-from harness.data.load import load, source
+from harness.data.load import load_dataset, source
 from harness.data.readers import read_folder
 from harness.data.verify import verify
 from harness.errors import ConfigError
@@ -43,7 +43,7 @@ def _write(folder: Path, *splits: list[str]) -> None:
 
 
 def _facts(name: str, split: str) -> list[str]:
-    graph = load(name).graph
+    graph = load_dataset(name).graph
     return [
         f"{graph.entities[h]} {graph.relations[r]} {graph.entities[t]}"
         for h, r, t in graph.splits[split].tolist()
@@ -93,7 +93,7 @@ def test_rows_that_went_may_bring_another_relation_across_the_threshold(family: 
 
 
 def test_entities_and_features_are_those_of_the_dataset(family: Path) -> None:
-    official, cleaned = (load(name, "hashed-names") for name in ("family", "family@clean"))
+    official, cleaned = (load_dataset(name, "hashed-names") for name in ("family", "family@clean"))
     assert cleaned.graph.entities == official.graph.entities
     assert cleaned.features.digest == official.features.digest
     assert source("family@clean").modalities("hashed-names") == ("text",)
@@ -108,7 +108,7 @@ def test_every_name_of_a_dataset_names_its_variant(name: str) -> None:
 
 
 def test_a_generated_variant_can_be_cleaned_too() -> None:
-    official, cleaned = (load(f"synthetic:seed=2{end}").graph for end in ("", "@clean"))
+    official, cleaned = (load_dataset(f"synthetic:seed=2{end}").graph for end in ("", "@clean"))
     assert cleaned.name == "synthetic:seed=2@clean"
     assert cleaned.splits["test"].equal(official.splits["test"])
 
@@ -130,7 +130,7 @@ def test_wrong_names_are_explained(name: str, message: str) -> None:
 
 def test_a_variant_that_is_not_the_pinned_one_is_an_error(family: Path) -> None:
     base = source("family")
-    digest = load("family@clean").graph.digest
+    digest = load_dataset("family@clean").graph.digest
     counts = {"entities": 13, "relations": 4, "train": 14, "valid": 1, "test": 1}
     wrong = f"the splits have digest {digest}, pinned is {'0' * 16}"
     for pinned, errors in ((digest, ()), ("0" * 16, (wrong,))):

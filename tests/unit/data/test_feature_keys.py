@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from harness.cli.data import app
 from harness.data import folders
 from harness.data.feature_files import read_feature_file
-from harness.data.load import load
+from harness.data.load import load_dataset
 from harness.data.local import import_local
 from harness.errors import DataError, MissingDataError
 
@@ -426,7 +426,7 @@ def test_rows_that_say_their_entity_are_put_in_its_place(downloads: Path, suffix
     save = torch.save if suffix == ".pt" else save_file
     save(tensors, downloads / "features" / f"image{suffix}")
     assert _coverage(downloads) == 20
-    table = load("mine", "files").features.tables["image"]
+    table = load_dataset("mine", "files").features.tables["image"]
     assert table.matrix[:, 0].tolist() == list(range(1, 21))
 
 
@@ -439,7 +439,7 @@ def test_import_takes_every_feature_file_that_can_be_read(downloads: Path) -> No
     result = CliRunner().invoke(app, ["import", str(downloads), "--name", "mine"])
     assert result.exit_code == 0
     assert "not copied, no part of a dataset: pictures/, features/README.md" in result.stderr
-    assert set(load("mine", "files").features.tables) == {"image", "text", "numeric"}
+    assert set(load_dataset("mine", "files").features.tables) == {"image", "text", "numeric"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from harness.cli.data import app
 from harness.data import folders
-from harness.data.load import load, source, sources
+from harness.data.load import load_dataset, source, sources
 from harness.data.local import LocalSource, find_local, import_local
 from harness.data.verify import verify
 from harness.errors import ConfigError, DataError, MissingDataError
@@ -39,7 +39,7 @@ def test_a_folder_in_the_data_folder_is_a_dataset(
     with pytest.raises(ConfigError, match="unknown dataset 'my-graph'"):
         source("my-graph")
     monkeypatch.setenv("HARNESS_DATA", str(downloads.parent))
-    graph = load("MY-graph").graph
+    graph = load_dataset("MY-graph").graph
     assert graph.name == "my-graph"
     assert graph.entities == ("freon", "organic compound", "coolant", "ice")
     assert source("My-Graph").card.title == "My-Graph"
@@ -51,7 +51,7 @@ def test_import_copies_graph_and_features_under_the_new_name(downloads: Path) ->
     folder = import_local(downloads, "mine")
     assert folder == folders.datasets_folder() / "mine"
     assert [path.name for path in folder.parent.iterdir()] == ["mine"]
-    loaded = load("mine", "files")
+    loaded = load_dataset("mine", "files")
     assert loaded.features.tables["image"].present.tolist() == [True, True, True, False]
     assert import_local(downloads, "mine") == folder
 
@@ -61,7 +61,7 @@ def test_another_graph_does_not_replace_one_of_that_name(downloads: Path) -> Non
     (downloads / "test.tsv").write_text("ice\tis a\tcoolant\n")
     with pytest.raises(DataError, match="holds another dataset"):
         import_local(downloads, "Mine")
-    assert load("mine").graph.splits["test"].shape == (2, 3)
+    assert load_dataset("mine").graph.splits["test"].shape == (2, 3)
 
 
 def test_a_folder_that_does_not_read_is_not_imported(downloads: Path) -> None:
@@ -103,6 +103,63 @@ def test_a_second_file_of_a_modality_does_not_reach_an_imported_dataset(download
     assert [path.name for path in (folder / "features").iterdir()] == ["image.npy"]
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("extra.npz", "features are read from features/<modality>"),
+        ("vectors.csv.gz", "unpack it to vectors.csv"),
+        ("text.npz.gz", "unpack it to text.npz"),
+        ("features/text.npz.gz", "unpack it to text.npz"),
+        ("emb.bin", r"cannot read '\.bin'"),
+        ("text.onnx", r"cannot read '\.onnx'"),
+        ("text.unheard", r"cannot read '\.unheard'"),
+    ],
+)
+def test_features_that_nobody_would_read_are_refused(
+    name: str, message: str, downloads: Path
+) -> None:
+    (downloads / name).touch()
+    with pytest.raises(DataError, match=rf"^{downloads / name}: .*{message}"):
+        import_local(downloads, "mine")
+    assert not folders.datasets_folder().exists()
+
+
+def test_arrays_in_other_folders_are_named_one_by_one_when_they_are_not_copied(
+    downloads: Path,
+) -> None:
+    (downloads / "sub" / "deep").mkdir(parents=True)
+    names = [f"sub/deep/{i}.npz" for i in range(9)] + ["sub/model.onnx.gz", "weights.ckpt"]
+    for name in (*names, "notes.md", "sub/notes.md"):
+        (downloads / name).touch()
+    told = CliRunner().invoke(app, ["import", str(downloads), "--name", "mine"]).stderr
+    for name in names:
+        assert f"{downloads / name}: not copied; features are read from" in told
+    assert "no part of a dataset: notes.md, sub/\n" in told
+
+
+@pytest.mark.parametrize("name", ["valid.tsv", "notes.txt", "features/text.npy", "tokens"])
+def test_a_link_that_leads_out_of_the_folder_is_not_followed(downloads: Path, name: str) -> None:
+    elsewhere = downloads.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "visual.npy").write_bytes(b"")
+    (elsewhere / "valid.tsv").write_text(TRIPLES)
+    (downloads / name).unlink(missing_ok=True)
+    (downloads / name).symlink_to(elsewhere if name == "tokens" else elsewhere / "valid.tsv")
+    with pytest.raises(DataError, match=rf"^{downloads / name}.*: leads out of the folder, to "):
+        import_local(downloads, "mine")
+    assert not folders.datasets_folder().exists()
+
+
+def test_a_link_within_the_folder_is_copied_as_the_file_that_it_names(downloads: Path) -> None:
+    (downloads / "valid.tsv").unlink()
+    (downloads / "valid.tsv").symlink_to("test.tsv")
+    downloads.rename(downloads.parent / "elsewhere")
+    downloads.symlink_to("elsewhere")
+    copied = import_local(downloads, "mine") / "valid.tsv"
+    assert not copied.is_symlink()
+    assert copied.read_text() == TRIPLES
+
+
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("name", ["valid.tsv", "notes.txt", "features/text.npy"])
 def test_a_folder_with_a_pipe_is_not_imported(downloads: Path, name: str) -> None:
@@ -128,7 +185,7 @@ def test_a_name_that_no_dataset_may_have_is_refused_with_the_rule(
 @pytest.mark.parametrize("name", ["FB15k-237", "my_graph.v2", "图谱", "2wiki"])
 def test_names_of_letters_digits_and_the_usual_marks_are_taken(name: str, downloads: Path) -> None:
     import_local(downloads, name)
-    assert load(name).graph.n_entities == 4
+    assert load_dataset(name).graph.n_entities == 4
 
 
 def test_a_folder_whose_name_no_dataset_may_have_is_left_out_and_listed(

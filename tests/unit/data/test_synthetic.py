@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid
 
 from harness.data.card import DATASETS
 from harness.data.graph import KnowledgeGraph
-from harness.data.load import load, source
+from harness.data.load import load_dataset, source
 from harness.data.synthetic import PlantedModality, SyntheticConfig, generate, imitate
 from harness.errors import ConfigError
 
@@ -115,7 +115,7 @@ def _rotate_ranker(graph: KnowledgeGraph, epochs: int = 12, d: int = 16) -> tupl
 
 def _tail_mrr(graph: KnowledgeGraph, triples: Tensor, scores: Tensor) -> float:
     """Filtered MRR of tails; ties count half."""
-    offsets, ids = graph.known().lookup(triples[:, 0], triples[:, 1], "tail")
+    offsets, ids = graph.filter_index().lookup(triples[:, 0], triples[:, 1], "tail")
     true = scores.gather(1, triples[:, 2:]).clone()
     scores[torch.repeat_interleave(offsets.diff()), ids] = -math.inf
     rank = 1 + (scores > true).sum(1) + (scores == true).sum(1) / 2
@@ -125,7 +125,7 @@ def _tail_mrr(graph: KnowledgeGraph, triples: Tensor, scores: Tensor) -> float:
 def test_rotate_learns_the_default_graph_far_better_than_popularity() -> None:
     graph, _ = generate(CONFIG)
     test = graph.splits["test"]
-    warm = test[graph.index.seen[test[:, [0, 2]]].all(1)]
+    warm = test[graph.index.seen_entities[test[:, [0, 2]]].all(1)]
     entities, turn = _rotate_ranker(graph)
     query = entities[warm[:, 0]] * turn[warm[:, 1]]
     rotate = _tail_mrr(graph, warm, -(query[:, None] - entities).abs().sum(2))
@@ -137,23 +137,25 @@ def test_rotate_learns_the_default_graph_far_better_than_popularity() -> None:
 
 
 def test_the_default_is_registered_with_its_feature_sets() -> None:
-    dataset = load("synthetic", "all")
+    dataset = load_dataset("synthetic", "all")
     assert dataset.graph.name == dataset.card.name == "synthetic"
     assert list(dataset.features.tables) == ["text", "image", "numeric", "audio", "video"]
     assert source("synthetic").modalities("all") == tuple(dataset.features.tables)
     assert source("synthetic").modalities("none") == ()
-    assert load("synthetic").features.tables == {}
+    assert load_dataset("synthetic").features.tables == {}
     with pytest.raises(ConfigError, match="did you mean 'all'"):
-        load("synthetic", "al")
+        load_dataset("synthetic", "al")
 
 
 def test_settings_are_written_after_a_colon() -> None:
     name = "synthetic:entities=120,train=900,seed=3"
-    dataset = load(name.upper(), "all", ["text"])
+    dataset = load_dataset(name.upper(), "all", ["text"])
     assert dataset.graph.name == dataset.card.name == name
     assert dataset.graph.n_entities == 120
     assert len(dataset.graph.splits["train"]) == 900
-    assert load("synthetic:entities=120,train=900,seed=4").graph.digest != dataset.graph.digest
+    assert (
+        load_dataset("synthetic:entities=120,train=900,seed=4").graph.digest != dataset.graph.digest
+    )
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_published_sizes_and_coverage_can_be_imitated(name: str) -> None:
     assert sizes == {k: card.counts[k] for k in sizes}
     coverage = {k: int(t.present.sum()) for k, t in features.tables.items()}
     assert coverage == {k: v for k, v in card.modality_counts.items() if v}
-    assert 0 < graph.n_entities - int(graph.index.seen.sum()) < 0.05 * graph.n_entities
+    assert 0 < graph.n_entities - int(graph.index.seen_entities.sum()) < 0.05 * graph.n_entities
 
 
 def test_an_imitation_without_modalities_is_structural() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.index import GraphIndex, Modality
 from harness.model import Model
 
@@ -36,7 +36,7 @@ def make(name: str, *, modalities: tuple[str, ...] = ("image", "text"), **option
         for key in modalities
     }
     index = GraphIndex(N, R, torch.tensor(TRIPLES), "d")
-    model = create_model(name, {"dim": DIM, "margin": 3.0, **options}, index, offered)
+    model = build_model(name, {"dim": DIM, "margin": 3.0, **options}, index, offered)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for value in model.parameters():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.index import GraphIndex, Modality
 from harness.model import Model
 from harness.seeding import seed_for
@@ -75,7 +75,7 @@ def test_vectors_start_within_the_bound_of_the_variant(variant: str, bound: floa
     image = Modality("image", torch.ones(N, 3), torch.ones(N, dtype=torch.bool))
     index = GraphIndex(N, 2, torch.tensor(TRIPLES), "d")
     options = {"dim": DIM, "margin": 3.0, "variant": variant}
-    model = create_model("ikrl", options, index, {"image": image}, seed=0)
+    model = build_model("ikrl", options, index, {"image": image}, seed=0)
     assert torch.allclose(model.get_parameter("entity"), expected_table, atol=1e-6)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.index import GraphIndex, Modality
 from harness.model import Model
 from harness.plan.spec import RunSpec
@@ -29,7 +29,7 @@ def made(**options: Any) -> Model:
         name: Modality(name, torch.randn(4, 5, generator=generator), PRESENT)
         for name in ("text", "image")
     }
-    return create_model("imf", {"dim": 3, **NO_DROPOUT, **options}, INDEX, modalities).eval()
+    return build_model("imf", {"dim": 3, **NO_DROPOUT, **options}, INDEX, modalities).eval()
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -113,6 +113,6 @@ def test_released_has_no_contrastive_loss() -> None:
 
 
 def test_without_features_there_is_one_view() -> None:
-    model = create_model("imf", {"dim": 3}, INDEX, {}).eval()
+    model = build_model("imf", {"dim": 3}, INDEX, {}).eval()
     query = model.queries(model.encode(), TRAIN[:, 0], TRAIN[:, 1], "tail")
     assert [term.table for term in query.terms] == ["structure"]

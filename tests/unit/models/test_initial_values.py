@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.cli.models import show
 from harness.index import GraphIndex, Modality
 from harness.model import Model
@@ -26,7 +26,7 @@ def made(name: str, **options: str) -> Model:
     index = GraphIndex(N, R, torch.stack([heads, heads % R, (heads + 1) % N], 1), "d")
     draws = torch.Generator().manual_seed(0)
     text = Modality("text", torch.randn(N, 5, generator=draws), torch.ones(N, dtype=torch.bool))
-    return create_model(name, {"dim": D, "heads": 2, **options}, index, {"text": text}, seed=1)
+    return build_model(name, {"dim": D, "heads": 2, **options}, index, {"text": text}, seed=1)
 
 
 def drawn(name: str) -> list[Tensor]:

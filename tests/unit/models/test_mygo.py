@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from harness import kernels
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality, Side, Tokens
 from harness.model import Model
-from models._transformer import place_of
+from models._transformer import output_at
 from models._transformer import transformer as torch_transformer
 from models.mygo import MyGO, TokenTable, most_frequent
 from tests.unit.models.attention import Weights, layer_norm, state_of, transformer
@@ -56,7 +56,7 @@ def mygo(**options: Any) -> MyGO:
     heads = torch.arange(N)
     train = torch.stack([heads, heads % R, (heads + 1) % N], 1)
     index = GraphIndex(N, R, train)
-    model = create_model("mygo", {"image_tokens": 3} | OPTIONS | options, index, modalities())
+    model = build_model("mygo", {"image_tokens": 3} | OPTIONS | options, index, modalities())
     assert isinstance(model, MyGO)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -218,7 +218,7 @@ def test_a_place_alone_is_that_of_the_whole_transformer(place: int) -> None:
     x, absent = torch.randn(6, 4, D), torch.zeros(6, 4, dtype=torch.bool)
     absent[2, 3] = absent[4, 1:] = True
     whole = encoder(x, src_key_padding_mask=absent)[:, place]
-    torch.testing.assert_close(place_of(encoder, x, place, absent), whole)
+    torch.testing.assert_close(output_at(encoder, x, place, absent), whole)
 
 
 @pytest.mark.parametrize("place", [0, 2])
@@ -234,7 +234,7 @@ def test_a_place_alone_has_the_dropouts_and_the_gradients_of_the_whole(
     absent[4, 1:] = place == 0
     found = []
     for made in (
-        place_of(encoder, x, place, absent),
+        output_at(encoder, x, place, absent),
         encoder(x, src_key_padding_mask=absent)[:, place],
     ):
         found.append((made, *torch.autograd.grad(made.square().sum(), [*encoder.parameters()])))
@@ -249,5 +249,5 @@ def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:
 
 def test_a_model_of_vectors_reads_the_vectors_of_what_has_tokens() -> None:
     index = GraphIndex(N, R, torch.tensor([[0, 0, 1]]))
-    model: Model = create_model("vista", {"dim": 8, "heads": 2}, index, modalities())
+    model: Model = build_model("vista", {"dim": 8, "heads": 2}, index, modalities())
     assert torch.isfinite(model.encode()["entity"]).all()

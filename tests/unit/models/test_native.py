@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality
 from harness.model import Model
@@ -44,7 +44,7 @@ def modalities() -> dict[str, Modality]:
 
 
 def native(**options: Any) -> Model:
-    model = create_model("native", {"dim": D, **options}, graph(), modalities(), seed=0)
+    model = build_model("native", {"dim": D, **options}, graph(), modalities(), seed=0)
     with torch.no_grad():  # gates that differ visibly
         if options.get("gate", True):
             model.gate.copy_(torch.tensor([[-2.0], [0.5], [3.0]]))  # type: ignore[union-attr,operator]
@@ -91,7 +91,9 @@ def test_the_score_is_the_formula(gate: bool) -> None:
     triples = torch.tensor(TRIPLES)
     assert model.score_triples(triples).tolist() == pytest.approx(expected, abs=1e-4)
     heads, relations, tails = triples.unbind(1)
-    compared = model.compare(model.parts(heads), relations, model.parts(tails))
+    compared = model.compare(
+        model.modality_embeddings(heads), relations, model.modality_embeddings(tails)
+    )
     assert compared.tolist() == pytest.approx(expected, abs=1e-4)
 
 
@@ -125,10 +127,10 @@ def test_weights_are_those_of_who_has_what() -> None:
 
 
 def test_without_a_mask_those_who_lack_a_modality_share_a_vector() -> None:
-    vectors, present = native(missing="zero").parts(None)
+    vectors, present = native(missing="zero").modality_embeddings(None)
     assert present.all()
     assert torch.allclose(vectors[8:, 1], vectors[8, 1].expand(4, -1))
-    masked, present = native().parts(None)
+    masked, present = native().modality_embeddings(None)
     assert not present[8:, 1].any()
     assert torch.allclose(masked[:8, 1], vectors[:8, 1])
 
@@ -157,14 +159,14 @@ def procedure(model: Model, spec: RunSpec) -> StandardProcedure:
     ("name", "kind"), [("native", "wasserstein"), ("native", "logistic"), ("adamf", "logistic")]
 )
 def test_the_generator_raises_the_scores_of_what_it_fabricates(name: str, kind: str) -> None:
-    model = create_model(name, {"dim": D}, graph(), modalities(), seed=0)
+    model = build_model(name, {"dim": D}, graph(), modalities(), seed=0)
     adversary = procedure(model, spec_of(kind)).adversary
     before = {name: value.clone() for name, value in model.state_dict().items()}
     batch = graph().train[:16]
 
     def fooled() -> float:
         with torch.no_grad():
-            ends = model.parts(batch[:, 0]), model.parts(batch[:, 2])
+            ends = model.modality_embeddings(batch[:, 0]), model.modality_embeddings(batch[:, 2])
             fakes = adversary._fakes(*ends)
             return float(sum(model.compare(h, batch[:, 1], t).mean() for h, t in fakes))
 
@@ -177,10 +179,12 @@ def test_the_generator_raises_the_scores_of_what_it_fabricates(name: str, kind: 
 
 
 def test_a_model_compares_the_parts_of_triples_as_it_scores_them() -> None:
-    model = create_model("adamf", {"dim": D}, graph(), modalities(), seed=0)
+    model = build_model("adamf", {"dim": D}, graph(), modalities(), seed=0)
     heads, relations, tails = graph().train.unbind(1)
     with torch.no_grad():
-        compared = model.compare(model.parts(heads), relations, model.parts(tails))
+        compared = model.compare(
+            model.modality_embeddings(heads), relations, model.modality_embeddings(tails)
+        )
         assert torch.allclose(compared, model.score_triples(graph().train), atol=1e-5)
 
 
@@ -196,7 +200,10 @@ def test_the_models_loss_prefers_true_modalities(kind: str) -> None:
     @torch.no_grad()
     def gap() -> float:
         adversary.draws.manual_seed(0)
-        heads, tails = model.parts(batch[:, 0]), model.parts(batch[:, 2])
+        heads, tails = (
+            model.modality_embeddings(batch[:, 0]),
+            model.modality_embeddings(batch[:, 2]),
+        )
         fakes = adversary._fakes(heads, tails)
         fooled = sum(model.compare(h, batch[:, 1], t).mean() for h, t in fakes)
         return float(model.compare(heads, batch[:, 1], tails).mean() - fooled / 3)
@@ -245,6 +252,6 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(tmp_path: Path) -> None:
 
 
 def test_a_model_without_modalities_of_its_own_is_refused() -> None:
-    model = create_model("rotate", {"dim": D}, graph(), {}, seed=0)
+    model = build_model("rotate", {"dim": D}, graph(), {}, seed=0)
     with pytest.raises(ConfigError, match="RotatE has no vectors of modalities to fabricate"):
         StandardProcedure(model, graph(), spec_of("wasserstein"), torch.device("cpu"))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.index import GraphIndex, Modality
 from harness.model import Model
 from models.otkge import transport
@@ -69,7 +69,7 @@ def made(**options: Any) -> Model:
         "text": Modality("text", TEXT, EVERYONE),
         "image": Modality("image", IMAGE, LACKS),
     }
-    model = create_model("otkge", {"dim": 2, **options}, GraphIndex(4, 2, TRAIN), modalities)
+    model = build_model("otkge", {"dim": 2, **options}, GraphIndex(4, 2, TRAIN), modalities)
     with torch.no_grad():
         for parameter in model.parameters():
             generator = torch.Generator().manual_seed(2)
@@ -106,7 +106,7 @@ def test_no_gradient_goes_through_the_plan() -> None:
 
 
 def test_without_features_it_is_complex() -> None:
-    model = create_model("otkge", {"dim": 2}, GraphIndex(4, 2, TRAIN), {})
+    model = build_model("otkge", {"dim": 2}, GraphIndex(4, 2, TRAIN), {})
     assert torch.equal(model.encode()["entity"], model.get_parameter("entity"))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.index import GraphIndex, Modality
 from harness.model import Model
 from models._penalties import cubic
@@ -26,7 +26,7 @@ def made(name: str, **options: Any) -> Model:
         torch.tensor(PRESENT["image"]),
     )
     features = {"image": image} if name in {"rsme", "otkge"} else {}
-    model = create_model(name, {"dim": DIM, **options}, GraphIndex(N, R, BATCH), features)
+    model = build_model(name, {"dim": DIM, **options}, GraphIndex(N, R, BATCH), features)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():  # of one size, so that no part is lost in another
         for value in model.parameters():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.catalog import create_model
+from harness.catalog import build_model
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality
 from harness.model import MODELS, Model
@@ -32,7 +32,7 @@ def made(name: str, triples: list[tuple[int, int, int]] = TRIPLES, **residual: A
     }
     index = GraphIndex(N, R, torch.tensor(triples), "d")
     options = {"dim": DIM, "residual": {"gain": GAIN, **residual}}
-    return create_model(name, options, index, modalities)
+    return build_model(name, options, index, modalities)
 
 
 def expected_vectors(model: Model, unseen: tuple[int, ...] = ()) -> Vector:
@@ -93,7 +93,7 @@ def test_nothing_is_hidden_in_evaluation_or_with_probability_zero() -> None:
 @pytest.mark.parametrize("name", STRUCTURAL)
 def test_features_leave_the_initial_structure_as_it_is(name: str) -> None:
     index = GraphIndex(N, R, torch.tensor(TRIPLES), "d")
-    plain = create_model(name, {"dim": DIM}, index, {})
+    plain = build_model(name, {"dim": DIM}, index, {})
     featured = dict(made(name).named_parameters())
     for key, value in plain.named_parameters():
         torch.testing.assert_close(featured[key], value, rtol=0, atol=0)
@@ -105,7 +105,7 @@ def test_only_a_model_with_a_gain_reads_features(name: str) -> None:
     assert not model.capabilities_of({}).reads_features
     assert model.capabilities_of({"residual": {"gain": 0.1}}).needs_features
     with pytest.raises(ConfigError, match="at least one modality"):
-        create_model(name, {"residual": {"gain": 0.1}}, GraphIndex(N, R, torch.tensor(TRIPLES)))
+        build_model(name, {"residual": {"gain": 0.1}}, GraphIndex(N, R, torch.tensor(TRIPLES)))
 
 
 def test_a_probability_without_effect_is_no_option() -> None:
@@ -116,7 +116,7 @@ def test_a_probability_without_effect_is_no_option() -> None:
 def test_the_penalty_is_of_the_sums() -> None:
     triples = torch.tensor(TRIPLES)
     model = made("complex")
-    strict = create_model(
+    strict = build_model(
         "complex",
         {"dim": DIM, "l3": 0.1, "residual": {"gain": GAIN}},
         GraphIndex(N, R, triples, "d"),

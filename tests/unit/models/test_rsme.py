@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality
 from harness.model import Model
@@ -25,7 +25,7 @@ X = np.where(PRESENT.numpy()[:, None], IMAGES.numpy(), 0.0)
 
 def made(**options: Any) -> Model:
     index = GraphIndex(4, 2, TRAIN)
-    model = create_model(
+    model = build_model(
         "rsme", {"dim": 2, **options}, index, {"image": Modality("image", IMAGES, PRESENT)}
     )
     with torch.no_grad():  # values of one size, so that no part of the score is lost in another

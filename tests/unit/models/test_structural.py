@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.cli.models import show
 from harness.index import GraphIndex, Side
 from harness.kernels import dropout
@@ -31,7 +31,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def made(name: str, **options: Any) -> Model:
     """Return a model whose parameters are neither small nor large."""
-    model = create_model(name, {"dim": DIM, **options}, GraphIndex(N, R, torch.tensor(TRIPLES)), {})
+    model = build_model(name, {"dim": DIM, **options}, GraphIndex(N, R, torch.tensor(TRIPLES)), {})
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for value in model.parameters():

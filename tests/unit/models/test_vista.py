@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.catalog import create_model, load_models
+from harness.catalog import build_model, load_models
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality
 from harness.model import Model
@@ -33,7 +33,7 @@ def modalities() -> dict[str, Modality]:
 def vista(**options: Any) -> Model:
     heads = torch.arange(N)
     train = torch.stack([heads, heads % R, (heads + 1) % N], 1)
-    return create_model(
+    return build_model(
         "vista", OPTIONS | options, GraphIndex(N, R, train), modalities(), seed=0
     ).eval()
 

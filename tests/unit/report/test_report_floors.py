@@ -9,7 +9,7 @@ import pytest
 
 from harness.catalog import load_models
 from harness.plan.expand import expand
-from harness.plan.suite import find_suite, load_suite
+from harness.plan.suite import find_suite, read_suite
 from harness.report.definition import Definition
 from harness.report.files import load_definition
 from harness.report.query import suite_table
@@ -25,7 +25,7 @@ def test_counting_rows_stand_in_every_main_table(name: str) -> None:
     load_models()
     definition = load_definition(name)
     assert isinstance(definition, Definition)
-    plan = expand(load_suite(find_suite(definition.suite)))
+    plan = expand(read_suite(find_suite(definition.suite)))
     assert {"lookup", "popularity"} <= {run.spec.model.name for run in plan.runs}
     if name != "quickstart":  # whose definition lists no row
         assert [row.label for row in definition.rows[:2]] == ["Lookup", "Popularity"]

@@ -1,0 +1,403 @@
+"""The datasets of this machine: list, fetch, import, verify, audit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.data import acquire, folders
+from harness.data.audit import ALLOWED, AuditReport, audit_source
+from harness.data.card import NAME_RULE, DatasetCard, DatasetSource, FeatureSource
+from harness.data.derive import CleanSource
+from harness.data.feature_leaks import SetLeaks, mention_leaks, set_leaks
+from harness.data.feature_sets import entity_texts
+from harness.data.graph import KnowledgeGraph
+from harness.data.load import load_dataset, source, sources
+from harness.data.local import LocalSource, import_local, misnamed
+from harness.data.names import chosen_kinds
+from harness.data.sources import sources_folder
+from harness.data.verify import VerifyReport, verify
+from harness.errors import ConfigError, MissingDataError
+from harness.events import Message, OnEvent, ignore
+
+__all__ = [
+    "DatasetDetails",
+    "DatasetListing",
+    "audit_datasets",
+    "describe_dataset",
+    "fetch_dataset",
+    "import_dataset",
+    "list_datasets",
+    "verify_datasets",
+]
+
+SAMPLES = 5
+"""Training triples that describe a dataset."""
+SHOWN_FILES = 8
+"""Files that are not copied and that one message names."""
+
+
+@dataclass(frozen=True)
+class DatasetListing:
+    """A dataset, and where it is.
+
+    Attributes:
+        name, title, aliases, description: its names and a sentence.
+        counts: published sizes: entities, relations, train, valid, test.
+        built_in: whether it needs no files.
+        folder: folder of its files, None where they are not on this machine.
+    """
+
+    name: str
+    title: str
+    aliases: list[str]
+    description: str
+    counts: Mapping[str, int]
+    built_in: bool
+    folder: str | None
+
+
+@dataclass(frozen=True)
+class DatasetDetails:
+    """A dataset in detail.
+
+    Attributes:
+        card: what is known of it: sizes, licence, citation.
+        feature_sets: name -> description.
+        notes: remarks on its splits.
+        present: whether it is on this machine.
+        samples: labels of some training triples.
+    """
+
+    card: DatasetCard
+    feature_sets: Mapping[str, str]
+    notes: tuple[str, ...]
+    present: bool
+    samples: list[tuple[str, str, str]]
+
+
+def list_datasets(on_event: OnEvent = ignore) -> list[DatasetListing]:
+    """Return all datasets, the user's own last; ``on_event`` receives folders with unusable names.
+
+    A dataset whose cleaned variant is pinned is followed by it.
+    """
+    for folder in misnamed():
+        on_event(Message(f"{folder}: left out, rename it: {NAME_RULE}"))
+    pairs = [(e, CleanSource(e)) if e.card.clean else (e,) for e in sources()]
+    return [_listing(entry) for pair in pairs for entry in pair]
+
+
+def _listing(entry: DatasetSource) -> DatasetListing:
+    card = entry.card
+    if isinstance(entry, LocalSource):
+        folder: Path | None = entry.folder
+    else:
+        folder = folders.find(card) if card.files else None
+    return DatasetListing(
+        name=card.name,
+        title=card.title,
+        aliases=list(card.aliases),
+        description=card.description,
+        counts=dict(card.counts),
+        built_in=not card.files and folder is None,
+        folder=str(folder) if folder else None,
+    )
+
+
+def describe_dataset(name: str) -> DatasetDetails:
+    """Return the card, the feature sets and some triples of a dataset.
+
+    Raises:
+        ConfigError: an unknown name; the nearest is offered.
+    """
+    entry = source(name)
+    card = entry.card
+    present = not card.files or folders.find(card) is not None
+    graph = load_dataset(name).graph if present else None
+    notes = (*card.notes, *(graph.notes if graph else ()))
+    return DatasetDetails(
+        card, dict(entry.feature_sets), notes, present, _samples(graph) if graph else []
+    )
+
+
+def _samples(graph: KnowledgeGraph) -> list[tuple[str, str, str]]:
+    return [
+        (graph.entity_label(head), graph.relation_label(relation), graph.entity_label(tail))
+        for head, relation, tail in graph.splits["train"][:SAMPLES].tolist()
+    ]
+
+
+def fetch_dataset(
+    name: str, *, base_url: str | None = None, features: bool = True, on_event: OnEvent = ignore
+) -> Path:
+    """Download a dataset at its pinned revision, check every sha256, and return its folder.
+
+    Args:
+        name: name or alias.
+        base_url: mirror that serves <owner>/<repository>/<commit>/<path>.
+        features: also the original files of its feature sets.
+        on_event: receives messages.
+
+    Raises:
+        ConfigError: an unknown name.
+        MissingDataError: a file cannot be downloaded.
+        DataError: a file has another sha256.
+    """
+    entry, announce = source(name), _announcer(on_event)
+    card = entry.card
+    folder = acquire.fetch(card, base_url=base_url, announce=announce)
+    if features and card.feature_sources:
+        acquire.fetch_sources(card.feature_sources, base_url=base_url, announce=announce)
+        announce(_completeness(entry))
+    _warn_of_copy(card, folder, announce)
+    return folder
+
+
+def import_dataset(
+    folder: Path, name: str | None = None, *, allow_names: str = "", on_event: OnEvent = ignore
+) -> list[Path]:
+    """Copy datasets, or originals of their feature sets, to the data folder; check every sha256.
+
+    Args:
+        folder: folder of a dataset, or of several datasets' folders.
+        name: name of the dataset, recognised by its content when None; a new name takes a graph of
+            the user's own in any layout that is read.
+        allow_names: kinds of easily confused identifiers that are meant ("case,blanks").
+        on_event: receives messages.
+
+    Returns:
+        Folders that hold the copies.
+
+    Raises:
+        MissingDataError: there is no such folder, or it lacks files.
+        ConfigError: it holds no known dataset.
+        DataError: a file is wrong.
+    """
+    announce = _announcer(on_event)
+    if not folder.is_dir():
+        raise MissingDataError(f"{folder}: no such folder")
+    if name is not None and _is_own(name):
+        target = import_local(folder, name, chosen_kinds(allow_names))
+        _announce_left_out(folder, target, announce)
+        return [target]
+    matches = _recognised(folder, name)
+    originals = {s: None for entry in sources() for s in entry.card.feature_sources}
+    recognised = acquire.import_sources(folder, originals)
+    if recognised and name is None:
+        # A folder of features may be named after a dataset without holding it.
+        matches = [(path, card) for path, card in matches if _holds_any(path, card)]
+    if not (matches or recognised):
+        raise ConfigError(
+            f"{folder}: holds no dataset that is known here; say which with --name, or give a "
+            "graph of your own a new --name"
+        )
+    targets = []
+    for path, card in matches:
+        announce(f"{card.title}: {path}")
+        target = acquire.import_folder(path, card)
+        _announce_left_out(path, target, announce)
+        _warn_of_copy(card, target, announce)
+        targets.append(target)
+    if recognised:
+        _announce_features(recognised, announce)
+        targets.append(sources_folder())
+    return targets
+
+
+def _is_own(name: str) -> bool:
+    """Tell whether a name is that of a graph of the user's own, or new."""
+    try:
+        return isinstance(source(name), LocalSource)
+    except ConfigError:
+        return True
+
+
+def _recognised(folder: Path, name: str | None) -> list[tuple[Path, DatasetCard]]:
+    """Return the folders that hold a dataset: the named one, else those told by their content."""
+    if name is None:
+        cards = [entry.card for entry in sources()]
+        inside = (folder, *sorted(path for path in folder.iterdir() if path.is_dir()))
+        told = [(path, acquire.identify(path, cards)) for path in inside]
+        return [(path, card) for path, card in told if card is not None]
+    card = source(name).card
+    if absent := folders.missing_files(card, folder):
+        raise MissingDataError(
+            f"{folder}: lacks {', '.join(absent)} of {card.title}; get them with "
+            f"`harness data fetch {card.name}`, or leave out --name to "
+            "import the original files of feature sets alone"
+        )
+    return [(folder, card)]
+
+
+def verify_datasets(
+    names: Sequence[str] | None = None,
+    *,
+    features: str | None = None,
+    allow_names: str = "",
+    on_event: OnEvent = ignore,
+) -> list[VerifyReport]:
+    """Compare the files of datasets with their published sizes.
+
+    Args:
+        names: names or aliases; all datasets on this machine when None.
+        features: feature set whose coverage is counted.
+        allow_names: kinds of easily confused identifiers that are meant.
+        on_event: receives a message for each dataset that is not here.
+    """
+    kinds = chosen_kinds(allow_names)
+    if names is not None:
+        return [verify(source(name), features, kinds) for name in names]
+    reports = []
+    for entry in sources():
+        if entry.card.files and folders.find(entry.card) is None:
+            title, name = entry.card.title, entry.card.name
+            on_event(Message(f"{title}: not here; harness data fetch {name}"))
+            continue
+        reports.append(verify(entry, features, kinds))
+    return reports
+
+
+def audit_datasets(
+    places: Sequence[str] = (),
+    *,
+    features: str | None = None,
+    texts: Sequence[str] = (),
+    types: Sequence[str] = (),
+    allowed: float | None = None,
+    allow_names: str = "",
+) -> list[AuditReport]:
+    """Count repeats, leaks, unseen entities and filler features of datasets.
+
+    Args:
+        places: names of datasets, or folders of triples; all datasets on this machine when empty.
+        features: feature set that is audited for leaks.
+        texts, types: tables by entity ("FILE:COLUMN,COLUMN") of one dataset to audit for leaks.
+        allowed: share of valid or test that train may give away; one per cent when None.
+        allow_names: kinds of easily confused identifiers that are meant.
+
+    Raises:
+        ConfigError: an unknown name, or tables for several datasets.
+    """
+    entries = [_dataset_or_folder(place) for place in places] if places else _present()
+    share, names = ALLOWED if allowed is None else allowed, chosen_kinds(allow_names)
+    tables = [*(("text", table) for table in texts), *(("types", table) for table in types)]
+    if tables and len(entries) != 1:
+        raise ConfigError("--texts and --types are of one dataset: name it")
+    reports = []
+    for entry in entries:
+        report = audit_source(entry, features, share, names)
+        leaks = (*report.leaks, *_table_leaks(entry, tables))
+        reports.append(replace(report, leaks=leaks))
+    return reports
+
+
+def _table_leaks(entry: DatasetSource, tables: Sequence[tuple[str, str]]) -> Iterator[SetLeaks]:
+    """Audit tables of texts or types; they are named after their files."""
+    from harness.data.statements import named_in_texts, named_in_types, read_texts, read_types
+
+    if not tables:
+        return
+    graph = entry.graph()
+    names = entity_texts(graph)
+    for kind, table in tables:
+        path, columns = _columns_of(table)
+        if kind == "text":
+            statements = named_in_texts(read_texts(path, graph, columns), names)
+            leaks = mention_leaks(graph, statements)
+        else:
+            statements = named_in_types(read_types(path, graph, columns), names, graph.entities)
+            leaks = mention_leaks(graph, statements, modality="types", kind="types")
+        # The file's name and columns stand for the set: who publishes such a table may pin it.
+        name = ":".join(filter(None, (path.name, ",".join(columns))))
+        yield set_leaks(graph, name, [leaks], entry.card.feature_leaks.get(name, {}))
+
+
+def _columns_of(table: str) -> tuple[Path, tuple[str, ...]]:
+    """Split ``FILE:COLUMN,COLUMN``; a file whose whole name is that comes first."""
+    path, colon, columns = table.rpartition(":")
+    if not colon or Path(table).is_file():
+        return Path(table), ()
+    return Path(path), tuple(columns.split(","))
+
+
+def _dataset_or_folder(place: str) -> DatasetSource:
+    """Return the dataset of that name, else of that folder.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    try:
+        return source(place)
+    except ConfigError:
+        folder = Path(place)
+        if not folder.is_dir():
+            raise
+        return LocalSource(folder.resolve())
+
+
+def _present() -> list[DatasetSource]:
+    """Return the datasets on this machine; those that are generated have nothing to audit."""
+    return [
+        entry
+        for entry in sources()
+        if entry.card.name != "synthetic" and (not entry.card.files or folders.find(entry.card))
+    ]
+
+
+Announce = Callable[[str], None]
+
+
+def _announcer(on_event: OnEvent) -> Announce:
+    return lambda text: on_event(Message(text))
+
+
+def _holds_any(folder: Path, card: DatasetCard) -> bool:
+    """Return whether a folder holds a required file of a dataset."""
+    return any((folder / file.path).is_file() for file in card.files if not file.optional)
+
+
+def _announce_features(recognised: Sequence[FeatureSource], announce: Announce) -> None:
+    """Name the licences of originals that came, and which sets of the datasets are complete."""
+    for licence in dict.fromkeys(f"{s.repository}: licence {s.licence}" for s in recognised):
+        announce(licence)
+    for entry in sources():
+        if any(original in recognised for original in entry.card.feature_sources):
+            announce(_completeness(entry))
+
+
+def _completeness(entry: DatasetSource) -> str:
+    """Return which feature sets of a dataset have all their originals, and what others lack."""
+    lacking = {
+        name: entry.missing_originals(name) for name in entry.feature_sets if entry.originals(name)
+    }
+    whole = ", ".join(name for name, missing in lacking.items() if not missing)
+    missing = dict.fromkeys(original for originals in lacking.values() for original in originals)
+    text = f"{entry.card.title}: complete: {whole or 'none'}"
+    if missing:
+        sets = ", ".join(name for name, originals in lacking.items() if originals)
+        first = next(iter(missing))
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        hint = " (pip install 'mmkgc-harness[glosses]')" if first.package else ""
+        text += f"; missing for {sets}: {first.location}{others}{hint}"
+    return text
+
+
+def _warn_of_copy(card: DatasetCard, folder: Path, announce: Announce) -> None:
+    """Warn when another copy is looked at first."""
+    used = folders.find(card)
+    if used is not None and used.resolve() != folder.resolve():
+        announce(f"{card.title}: HARNESS_DATA holds another copy, which is used first: {used}")
+
+
+def _announce_left_out(folder: Path, target: Path, announce: Announce) -> None:
+    """Name what of an imported folder was not copied."""
+    arrays, names = folders.left_out(folder, target)
+    for name in arrays:
+        announce(
+            f"{folder / name}: not copied; features are read from features/<modality>.<ending>"
+        )
+    if names:
+        more = f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else ""
+        shown = ", ".join(names[:SHOWN_FILES])
+        announce(f"{folder}: not copied, no part of a dataset: {shown}{more}")

@@ -1,0 +1,1 @@
+"""Suites, studies and single runs: planned, executed, and used afterwards."""

@@ -1,0 +1,78 @@
+"""The cells of a suite's table as the store keeps them, in the order they are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from harness.plan.cell import Cell
+from harness.plan.expand import Plan
+from harness.store.records import EXTERNAL_ID
+
+__all__ = ["table_cells", "with_external", "with_left_out"]
+
+
+def table_cells(
+    whole: Plan,
+    available: Plan,
+    run_ids: Mapping[tuple[str, str, str, int], str],
+    earlier: Iterable[Cell] = (),
+) -> Iterator[Cell]:
+    """Yield the stored form of each cell of a suite whose run, or the reason for none, is known.
+
+    Args:
+        whole: the suite without ``--only``.
+        available: what is run now; its reasons also name what lacks data.
+        run_ids: key of a cell -> the run that is planned now.
+        earlier: with ``--only``, the cells as they were: runs planned then stay where the suite
+            still has the cell and says nothing else now.
+    """
+    before = {cell.key: cell for cell in earlier}
+    reasons = {cell.key: cell.reason for cell in available.excluded}
+    for cell in whole.cells:
+        old = before.get(cell.key)
+        run_id = run_ids.get(cell.key) or (old.run_id if old and not cell.reason else "")
+        reason = cell.reason or reasons.get(cell.key) or (old.reason if old else "")
+        if run_id or reason:
+            yield cell.stored(run_id, reason)
+
+
+def with_left_out(
+    trials: Sequence[Cell], excluded: Iterable[Cell], plan: Plan, stored: Iterable[Cell]
+) -> list[Cell]:
+    """Return the cells of a study's trials, and below them those of rows that are not searched.
+
+    Args:
+        trials: cells of the trials.
+        excluded: planned cells that are not searched now.
+        plan: the rows' own runs.
+        stored: the study's cells so far; reasons stay of rows that this command says nothing of.
+    """
+    reasons: dict[tuple[str, str], Cell] = {}
+    for cell in sorted(excluded, key=lambda cell: cell.seed):
+        reasons.setdefault((cell.label, cell.dataset), cell.stored("", cell.reason))
+    planned = {(run.label, run.dataset) for run in plan.runs}
+    for cell in stored:
+        key = (cell.label, cell.dataset)
+        if not cell.run_id and key not in planned:
+            reasons.setdefault(key, cell)
+    return [*trials, *_below(trials, reasons.values())]
+
+
+def with_external(cells: Sequence[Cell], stored: Iterable[Cell]) -> list[Cell]:
+    """Return planned cells, and below them those of other code bases, which are part of no plan.
+
+    Args:
+        cells: cells of the plan.
+        stored: the suite's cells so far; those that ``harness score --suite`` added stay.
+    """
+    external = [cell for cell in stored if cell.run_id.startswith(EXTERNAL_ID)]
+    last = max((cell.position for cell in cells), default=-1)
+    after = {old: last + 1 + i for i, old in enumerate(sorted({c.position for c in external}))}
+    return [*cells, *(c.model_copy(update={"position": after[c.position]}) for c in external)]
+
+
+def _below(cells: Sequence[Cell], others: Iterable[Cell]) -> Iterator[Cell]:
+    """Yield other cells at positions below the last of ``cells``."""
+    last = max((cell.position for cell in cells), default=-1)
+    for position, cell in enumerate(others, last + 1):
+        yield cell.model_copy(update={"position": position})

@@ -1,0 +1,95 @@
+"""Events of runs and trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.events import Event
+from harness.run.jobs import Job, Outcome
+
+__all__ = ["RunEnded", "RunProgress", "RunsEnded", "RunsStarted", "TrialEnded"]
+
+
+@dataclass(frozen=True)
+class RunsStarted(Event):
+    """Runs are about to be executed; RunsEnded follows.
+
+    Attributes:
+        total: their number.
+    """
+
+    total: int
+
+
+@dataclass(frozen=True)
+class RunsEnded(Event):
+    """No further run is executed."""
+
+
+@dataclass(frozen=True)
+class RunProgress(Event):
+    """Progress of a run.
+
+    Attributes:
+        job: the run.
+        kind: "stage" (values "stage", "total"), "epoch" (a row of the history) or "queries"
+            ("done").
+        values: numbers and names of that kind.
+    """
+
+    job: Job
+    kind: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunEnded(Event):
+    """A run has ended.
+
+    Attributes:
+        job: the run.
+        outcome: how it ended.
+        valid_mrr: validation MRR as a fraction; None where there is none.
+    """
+
+    job: Job
+    outcome: Outcome
+    valid_mrr: float | None = None
+
+    def __str__(self) -> str:
+        title, outcome = self.job.title, self.outcome
+        if outcome.status == "ok":
+            value = "" if self.valid_mrr is None else f", valid MRR {100 * self.valid_mrr:.2f}"
+            return f"done: {title}{value} ({self.job.run_id})"
+        message = "" if outcome.status == "pruned" else f": {outcome.message}"
+        return f"{outcome.status}: {title} ({self.job.run_id}){message}"
+
+
+@dataclass(frozen=True)
+class TrialEnded(Event):
+    """A trial of a study has ended.
+
+    Attributes:
+        search: row and dataset.
+        number: number of the trial.
+        state: "complete", "pruned" or "failed".
+        value: mean validation MRR of a complete trial, a fraction.
+        best, best_number: best trial so far; None when no trial is complete.
+    """
+
+    search: str
+    number: int
+    state: str
+    value: float | None
+    best: float | None
+    best_number: int | None
+
+    def __str__(self) -> str:
+        text = f"trial {self.number} of {self.search}: {self.state}"
+        if self.value is not None:
+            text += f", mean valid MRR {100 * self.value:.2f}"
+        if self.best is not None and self.best_number != self.number:
+            text += f" (best: {100 * self.best:.2f}, trial {self.best_number})"
+        return text

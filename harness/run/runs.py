@@ -1,0 +1,271 @@
+"""Stored runs: find, remove, test again, forget failures."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.environment import results_folder
+from harness.errors import ConfigError, StoreError, suggest
+from harness.events import OnEvent, ignore
+from harness.report.stored import report_damaged
+from harness.store import open_home
+from harness.store.base import DamagedRecords, ResultStore, resolve_id
+from harness.store.failures import disk_error
+from harness.store.files import (
+    RANKS,
+    RECORD,
+    check_run_folder,
+    read_own_record,
+    run_folder,
+    run_ids,
+    unreadable_records,
+    write_record,
+)
+from harness.store.records import RunRecord
+from harness.store.sql import SqlStore
+
+__all__ = [
+    "Forgotten",
+    "FoundRuns",
+    "failure_hint",
+    "find_runs",
+    "forget_failures",
+    "get_record",
+    "open_store",
+    "opened",
+    "remove_run",
+    "resolve_run",
+    "retest_run",
+]
+
+
+class FoundRuns(NamedTuple):
+    """Records that match a filter.
+
+    Attributes:
+        records: readable records, oldest first.
+        damage: error with the unreadable ones, None without any.
+        hint: why there are none, "" where there are some.
+    """
+
+    records: Sequence[RunRecord]
+    damage: DamagedRecords | None
+    hint: str
+
+
+class Forgotten(NamedTuple):
+    """Failures that were forgotten.
+
+    Attributes:
+        run_ids: ids of the runs.
+        suites: names of the suites that they belong to.
+    """
+
+    run_ids: Sequence[str]
+    suites: Sequence[str]
+
+
+def open_store(
+    home: Path | str | None = None, *, write: bool = False, create: bool = False
+) -> SqlStore:
+    """Open the result database of a results folder; ``close()`` releases it.
+
+    Args:
+        home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
+        write: open it to be written too.
+        create: make the database when there is none.
+
+    Raises:
+        StoreError: there is none, or it is of another version of the harness.
+    """
+    return open_home(results_folder(home), create=create, write=write)
+
+
+@contextlib.contextmanager
+def opened(
+    home: Path | str | None = None, *, write: bool = False, create: bool = False
+) -> Iterator[SqlStore]:
+    """Open the result database in a ``with`` block; arguments as ``open_store``."""
+    with contextlib.closing(open_store(home, write=write, create=create)) as store:
+        yield store
+
+
+def find_runs(
+    home: Path | str | None = None,
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+    status: str | None = None,
+) -> FoundRuns:
+    """Return the records of a results folder.
+
+    Args:
+        home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
+        model, dataset, status: keep only these.
+    """
+    damage: DamagedRecords | None = None
+    with opened(home) as store:
+        try:
+            records = store.find(model=model, dataset=dataset, status=status)
+        except DamagedRecords as error:
+            records, damage = error.readable, error
+        hint = "" if records or damage else _why_none(store, model, dataset)
+    return FoundRuns(records, damage, hint)
+
+
+def get_record(
+    run_id: str, home: Path | str | None = None, on_event: OnEvent = ignore
+) -> RunRecord:
+    """Return a record, with the cells of suites that the run stands in.
+
+    Args:
+        run_id: id of the run, or its beginning.
+        home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
+        on_event: receives messages on damaged cells.
+
+    Raises:
+        ConfigError: no run, or several, begin so.
+    """
+    with opened(home) as store:
+        record = _record(store, resolve_id(store, run_id))
+        report_damaged(store, on_event)
+        cells = tuple(cell for cell in store.cells() if cell.run_id == record.run_id)
+    return record.model_copy(update={"cells": cells})
+
+
+def resolve_run(run_id: str, home: Path | str | None = None) -> tuple[str, Path]:
+    """Return the id and the folder of a run that is stored or has a folder; errors as
+    ``get_record``."""
+    runs = results_folder(home) / "runs"
+    with opened(home, write=True) as store:
+        resolved = resolve_id(store, run_id, run_ids(runs))
+    return resolved, runs / resolved
+
+
+def remove_run(run_id: str, home: Path | str | None = None) -> str:
+    """Remove the record and the folder of a run; return its id. Errors as ``get_record``."""
+    resolved, folder = resolve_run(run_id, home)
+    with opened(home, write=True) as store:
+        # The folder first: were the record gone and the folder not, the next `harness run` would
+        # take the record over again from there. An id that was edited may lead elsewhere.
+        if resolved in run_ids(folder.parent):
+            _remove(folder)
+        store.remove(resolved)
+    return resolved
+
+
+def _remove(folder: Path) -> None:
+    """Remove a run folder; of one that is a link, the link."""
+    try:
+        if folder.is_symlink() or not folder.is_dir():
+            folder.unlink()
+        else:
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise disk_error(folder, error) from error
+
+
+def retest_run(
+    run_id: str,
+    home: Path | str | None = None,
+    *,
+    device: str = "auto",
+    threads: int = 0,
+    model_folders: Sequence[Path] = (),
+) -> tuple[RunRecord, Path]:
+    """Rank the test split of a run again with its checkpoint, because its ranks are lost.
+
+    Returns:
+        The record and the file of the ranks.
+
+    Raises:
+        ConfigError: no such run, or its ranks are there.
+        RunError: other numbers came out.
+    """
+    from harness import catalog, pipeline
+
+    runs = results_folder(home) / "runs"
+    with opened(home, write=True) as store:
+        record = _record(store, resolve_id(store, run_id))
+        folder = runs / record.run_id
+        check_run_folder(folder)
+        catalog.load_all(model_folders)
+        tested = pipeline.retest(record, pipeline.Workplace(folder, device, threads))
+        write_record(folder / RECORD, tested)
+        store.add(tested)
+    return tested, folder / RANKS
+
+
+def forget_failures(names: Sequence[str] = (), home: Path | str | None = None) -> Forgotten:
+    """Forget that runs failed, so that their suite executes them again; checkpoints stay.
+
+    Unreadable records in run folders are removed likewise.
+
+    Args:
+        names: run ids or beginnings of ids; all failures when empty.
+        home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
+
+    Raises:
+        ConfigError: a named run did not fail.
+    """
+    runs = results_folder(home) / "runs"
+    with opened(home, write=True) as store:
+        statuses, folders = store.statuses(), run_ids(runs)
+        failed = [run_id for run_id, status in statuses.items() if status == "failed"]
+        named = [resolve_id(store, text, folders) for text in names]
+        candidates = named or [i for i in folders if statuses.get(i) in (None, "failed")]
+        unreadable = unreadable_records(runs, [i for i in candidates if i in folders])
+        selected = named or [*failed, *(i for i in unreadable if i not in failed)]
+        for run_id in selected:
+            if run_id not in failed and run_id not in unreadable:
+                raise ConfigError(
+                    f"run {run_id} did not fail; to repeat it, remove it first: "
+                    f"harness runs rm {shlex.quote(run_id)}"
+                )
+        for run_id in selected:
+            check_run_folder(runs / run_id)
+            # Checkpoints stay; the record file would be taken over again by the next run.
+            (run_folder(runs, run_id) / RECORD).unlink(missing_ok=True)
+            if run_id in failed:
+                store.remove(run_id)
+        suites = sorted({cell.suite for cell in store.cells() if cell.run_id in selected})
+    return Forgotten(selected, suites)
+
+
+def _record(store: ResultStore, run_id: str) -> RunRecord:
+    record = store.get(run_id)
+    if record is None:  # removed by another process since the id was resolved
+        raise ConfigError(f"no run '{run_id}'; list them with: harness runs list")
+    return record
+
+
+def _why_none(store: ResultStore, model: str | None, dataset: str | None) -> str:
+    """Return which filter matches nothing, and what would match."""
+    records = store.find()
+    for name, value in (("model", model), ("dataset", dataset)):
+        stored = {getattr(record, name) for record in records}
+        if value is not None and stored and value not in stored:
+            return f"no run has {name} '{value}'{suggest(value, stored)}"
+    return "no such runs" if records else "the database holds no runs: harness run SUITE"
+
+
+def failure_hint(run_id: str, home: Path | str | None, again: str) -> str:
+    """Return what helps with a failed run; "" where its message says so, of an unreadable record.
+
+    Args:
+        run_id: id of the run.
+        home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
+        again: how a run that left no record is tried again.
+    """
+    folder = results_folder(home)
+    try:
+        record = read_own_record(folder / "runs" / run_id)
+    except StoreError:
+        return ""
+    option = "" if folder == results_folder() else f" --home {shlex.quote(str(folder))}"
+    return f"harness runs show {run_id}{option}" if record else again

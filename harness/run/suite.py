@@ -1,0 +1,263 @@
+"""Suites: read, planned, executed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from harness.environment import results_folder
+from harness.errors import ConfigError
+from harness.events import Message, OnEvent, ShouldStop, ignore, never
+from harness.plan.cell import Cell
+from harness.plan.expand import Plan, expand, identify
+from harness.plan.single import plan_single, plan_values
+from harness.plan.suite import find_suite, read_suite
+from harness.run.cells import table_cells, with_external
+from harness.run.digests import digests, present
+from harness.run.events import RunsEnded, RunsStarted
+from harness.run.executors import Execution, ExecutionOptions
+from harness.run.jobs import Job, Outcome
+from harness.run.scheduler import Summary, execute, pending
+from harness.store import open_home
+from harness.store.base import ResultStore
+from harness.store.records import RunRecord
+
+if TYPE_CHECKING:
+    from harness.report.table import Table
+
+__all__ = ["SuiteResult", "check_device", "load_suite", "plan_run", "run_suite"]
+
+Overrides = Mapping[str, Any] | Sequence[str]
+"""Settings: ``{"training.epochs": 20}``, also nested, or ``["training.epochs=20"]``."""
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """Result of ``run_suite``; records and table are read from the store.
+
+    Attributes:
+        plan: the runs.
+        home: results folder.
+        run_ids: ids of the runs, in the order of the plan, each once.
+        summary: runs that this call executed, and how they ended.
+        marked: whether paired tests mark the best values of the table.
+    """
+
+    plan: Plan
+    home: Path
+    run_ids: tuple[str, ...]
+    summary: Summary = field(repr=False)
+    marked: bool = True
+
+    @property
+    def failed(self) -> Sequence[Outcome]:
+        """Runs that failed in this call."""
+        return self.summary.failed
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether ``should_stop`` ended the call early; the same call resumes."""
+        return self.summary.interrupted
+
+    @cached_property
+    def records(self) -> Sequence[RunRecord]:
+        """Records of the runs, oldest first."""
+        with contextlib.closing(open_home(self.home, create=False, write=False)) as store:
+            return store.find(ids=self.run_ids)
+
+    @cached_property
+    def table(self) -> Table:
+        """Table of the suite with all its stored runs."""
+        return self.make_table()
+
+    def make_table(self, on_event: OnEvent = ignore) -> Table:
+        """Return the table; ``on_event`` receives progress and problems of the paired tests."""
+        from harness.analysis.query import Selection
+        from harness.report.stored import open_reports
+
+        with open_reports(self.home, Selection(self.plan.variant), on_event) as reports:
+            return reports.suite_table(self.plan.suite, self.plan.source, marked=self.marked)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
+def load_suite(
+    suite: str | Path, overrides: Overrides = (), *, model_folders: Sequence[Path] = ()
+) -> Plan:
+    """Read a suite and return its runs, every setting checked.
+
+    Args:
+        suite: a YAML file, or the name of a shipped suite.
+        overrides: settings that win over the suite's, ``{"training.epochs": 20}``.
+        model_folders: folders with models of the user's own.
+
+    Raises:
+        ConfigError: the suite is wrong (all problems at once, with file and line), or it is a
+            study, or measures stages.
+        DataError: a feature set that must be looked at is wrong.
+    """
+    from harness.catalog import load_all
+
+    load_all(model_folders)
+    content = read_suite(find_suite(suite))
+    if content.study is not None:
+        raise ConfigError(f"suite '{content.name}' searches settings: {_study_command(suite)}")
+    return replace(expand(content, nested(overrides)), source=str(suite))
+
+
+def _study_command(suite: str | Path) -> str:
+    import shlex
+
+    return f"harness study run {shlex.quote(str(suite))}"
+
+
+def nested(overrides: Overrides) -> dict[str, Any]:
+    """Return settings as a nested mapping.
+
+    Raises:
+        ConfigError: a text is not KEY=VALUE, or a key is both a value and a group.
+    """
+    from harness.config.override import flatten, nest, parse_overrides
+
+    if isinstance(overrides, Mapping):
+        return nest({setting.path: setting.value for setting in flatten(overrides)})
+    return parse_overrides(overrides)
+
+
+def plan_run(settings: Mapping[str, Any] | str, *, model_folders: Sequence[Path] = ()) -> Plan:
+    """Return the plan of one run outside of any suite.
+
+    Args:
+        settings: ``{"model.name": "rotate", "data.dataset": "atlas", "seed": 1}``, also nested, or
+            the same as YAML text; defaults hold otherwise.
+        model_folders: folders with models of the user's own.
+
+    Raises:
+        ConfigError: no model or dataset, an unknown name or key, or a bad value.
+        DataError: a feature set that must be looked at is wrong, or its files are missing.
+    """
+    from harness.catalog import load_all
+
+    load_all(model_folders)
+    return plan_single(settings) if isinstance(settings, str) else plan_values(settings, "settings")
+
+
+def run_suite(
+    suite: Plan | str | Path,
+    *,
+    home: Path | str | None = None,
+    only: Sequence[str] = (),
+    retry_failed: bool = False,
+    on_event: OnEvent = ignore,
+    should_stop: ShouldStop = never,
+    **execution: Unpack[ExecutionOptions],
+) -> SuiteResult:
+    """Execute the runs of a suite that the store lacks; interrupted runs resume.
+
+    Args:
+        suite: result of ``load_suite`` or ``plan_run``, or what ``load_suite`` takes.
+        home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
+        only: run a part, ``["model=rotate,dataset=atlas", "seed=0"]``.
+        retry_failed: execute runs again that failed earlier.
+        on_event: receives the events of ``harness.run.events``; ``print`` will do.
+        should_stop: asked after every epoch; True ends the call with checkpoints written.
+        execution: workers, threads, device, ...; see :class:`Execution`.
+
+    Raises:
+        ConfigError, MissingDataError, MachineError, StoreError: nothing can be run. The failure of
+            a run raises nothing: see ``SuiteResult.failed``.
+    """
+    from harness.report.stored import prepare_tables
+
+    settings = Execution(**execution)
+    plan = suite if isinstance(suite, Plan) else load_suite(
+        suite, model_folders=settings.model_folders
+    )  # fmt: skip
+    folder = results_folder(home)
+    selected = plan.select(only) if only else plan
+    check_device(settings)
+    available = present(selected, on_event)
+    identified = identify(available.runs, digests)
+    jobs = {cell.run_id: make_job(cell, folder, settings) for cell in identified}
+    with contextlib.closing(open_home(folder)) as store:
+        if plan.source:
+            stored = store.cells(plan.suite, plan.variant)
+            run_ids = {cell.key: cell.run_id for cell in identified}
+            cells = list(table_cells(plan, available, run_ids, stored if only else ()))
+            store.plan(plan.suite, plan.variant, with_external(cells, stored))
+        summary = _execute(
+            list(jobs.values()), store, settings, retry_failed, on_event, should_stop
+        )
+        if plan.source:
+            prepare_tables(store, folder, [(plan.suite, plan.variant)], on_event)
+    return SuiteResult(available, folder, tuple(jobs), summary)
+
+
+def check_device(settings: Execution) -> None:
+    """Refuse devices and kernels that no run can be executed with.
+
+    Raises:
+        ConfigError: there is no such device or kernel.
+        MachineError: this machine lacks it.
+    """
+    from harness import kernels
+    from harness.pipeline import resolve_device
+
+    for device in settings.devices or (settings.device,):
+        kernels.backend_name(resolve_device(device).type)
+
+
+def make_job(cell: Cell, home: Path, settings: Execution, **fields: Any) -> Job:
+    """Return the job of a cell that has an id; ``fields`` are further fields of it."""
+    return Job(
+        run_id=cell.run_id,
+        label=cell.label,
+        spec=cell.spec,
+        home=home,
+        device=settings.first_device,
+        threads=settings.threads,
+        model_folders=settings.model_folders,
+        **fields,
+    )
+
+
+def _execute(
+    jobs: Sequence[Job],
+    store: ResultStore,
+    settings: Execution,
+    retry_failed: bool,
+    on_event: OnEvent,
+    should_stop: ShouldStop,
+) -> Summary:
+    """Execute the jobs whose results are not stored, after a message on those that are."""
+    state = pending(jobs, store, retry_failed=retry_failed)
+    if state.finished:
+        on_event(Message(f"{len(state.finished)} of {len(jobs)} runs are finished already"))
+    if state.failed:
+        on_event(Message(f"{len(state.failed)} failed earlier and are skipped (--retry-failed)"))
+    if state.unreadable:
+        damaged = f"{len(state.unreadable)} with a record that cannot be read"
+        on_event(Message(f"{damaged}: skipped (--retry-failed runs again)"))
+    summary = Summary()
+    if state.to_run:
+        with started(len(state.to_run), on_event):
+            summary = execute(
+                state.to_run, store, settings, on_event=on_event, should_stop=should_stop
+            )
+    summary.failed[:0] = state.unreadable
+    return summary
+
+
+@contextlib.contextmanager
+def started(total: int, on_event: OnEvent) -> Iterator[None]:
+    """Report the start and the end of the execution of ``total`` runs."""
+    on_event(RunsStarted(total))
+    try:
+        yield
+    finally:
+        on_event(RunsEnded())

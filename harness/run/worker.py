@@ -1,0 +1,211 @@
+"""The one function that executes a job, wherever it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import math
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import (
+    ChangedDataError,
+    HarnessError,
+    Interrupted,
+    MachineError,
+    StoreError,
+    lacks_descriptors,
+)
+from harness.run.jobs import Job, OnProgress, Outcome
+from harness.store.failures import ELSEWHERE, disk_error
+from harness.store.files import (
+    RECORD,
+    check_run_folder,
+    write_record,
+    write_whole,
+)
+from harness.store.records import RunRecord
+from harness.writing import remove_abandoned
+
+__all__ = ["execute_job", "is_executed"]
+
+LOCK = "lock"
+"""File of a run folder that the process that executes the run has locked."""
+_TEMPORARY = r"\..+"
+"""Names of temporary files in a run folder, whichever library made them."""
+
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+"""Errors that no run can be blamed for, and after which nothing can be recorded."""
+
+
+def execute_job(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) -> Outcome:
+    """Execute a job and leave ``record.json`` in its folder, also when it fails.
+
+    A result that another process left there in the meantime is taken as it is; one of an earlier
+    stage is gone on from.
+
+    What a killed process left in the folder is removed first.
+
+    Returns:
+        ok, pruned, failed (the record holds the traceback), interrupted (no new record; it can
+        be resumed) or elsewhere (another process is executing the run).
+
+    Raises:
+        MachineError: the folder cannot be written; nothing can be recorded then.
+    """
+    try:
+        with _run_folder(job):
+            return _execute(job, on_event, should_stop)
+    except _ElsewhereError:
+        return Outcome(run_id=job.run_id, status="elsewhere")
+    except StoreError as error:  # the folder holds what cannot be used, and stays as it is
+        return Outcome(run_id=job.run_id, status="failed", message=str(error))
+
+
+def is_executed(job: Job) -> bool:
+    """Tell whether some process is executing a job."""
+    try:
+        with (job.folder / LOCK).open("r+") as lock:  # network disks lock no file that is only read
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) -> Outcome:
+    from harness import catalog, pipeline, reuse
+    from harness.store.archive.audit import read_audited
+    from harness.training.checkpoint import CheckpointFolder
+    from harness.unchanged import check_before
+
+    log, path = _Log(job.folder / "log.jsonl"), job.folder / RECORD
+    record = read_audited(job.folder)
+    if record is not None and job.has_in(record.status):
+        return Outcome(run_id=job.run_id, status="ok")
+    if record is not None and record.status == "failed":
+        path.unlink()
+    try:
+        catalog.load_all(job.model_folders)
+        validated = record is not None and record.status == "validated"
+        trained = validated and pipeline.has_checkpoint(job.spec, job.folder)
+        check_before(job.run_id, job.spec, record, trained=trained)
+        hooks = pipeline.Hooks(
+            on_epoch=lambda row: _epoch(log, job, on_event, dict(row)),
+            on_stage=lambda stage, total: on_event(job, "stage", {"stage": stage, "total": total}),
+            on_queries=lambda done: on_event(job, "queries", {"done": done}),
+            should_stop=should_stop,
+        )
+        place = pipeline.Workplace(job.folder, job.device, job.threads)
+        CheckpointFolder(job.folder).clean()
+        if record is None or not trained:
+            record = reuse.take_over(job.run_id, job.spec, place) or pipeline.train(
+                job.run_id, job.spec, place, hooks, job.limits
+            )
+        if job.stage == "test":
+            record = pipeline.test(record, place, hooks)
+    except ChangedDataError as error:  # no result of this run: what is recorded of it stays
+        return Outcome(run_id=job.run_id, status="failed", message=str(error))
+    except Interrupted as error:
+        return Outcome(run_id=job.run_id, status="interrupted", message=str(error))
+    except MachineError:
+        raise
+    except (Exception, SystemExit) as error:  # a model of the user's own may call sys.exit
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise disk_error(Path(error.filename or job.folder), error, ELSEWHERE) from error
+        if lacks_descriptors(error):  # nothing is wrong with the run, which would be skipped then
+            raise MachineError(f"the machine lacks file descriptors ({error})") from error
+        write_record(path, _failure(job, error))
+        return Outcome(run_id=job.run_id, status="failed", message=_first_line(error))
+    write_record(path, record)
+    return Outcome(run_id=job.run_id, status="pruned" if record.status == "pruned" else "ok")
+
+
+class _ElsewhereError(Exception):
+    """Another process holds the lock of the run folder."""
+
+
+@contextlib.contextmanager
+def _run_folder(job: Job) -> Iterator[None]:
+    """Make the folder and hold its lock: two commands never train one run at the same time."""
+    try:
+        check_run_folder(job.folder)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with (job.folder / LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _ElsewhereError from None
+            remove_abandoned(job.folder, _TEMPORARY)
+            (job.folder / "spec.json").write_text(job.model_dump_json(indent=2))
+            yield
+    except OSError as error:
+        raise disk_error(Path(error.filename or job.folder), error, ELSEWHERE) from error
+
+
+class _Log:
+    """``log.jsonl``, a line per epoch; epochs that are done again replace their lines."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._begun = False
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add the line of an epoch."""
+        if not self._begun:
+            self._remove_from(row["epoch"])
+            self._begun = True
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _remove_from(self, epoch: float) -> None:
+        """Remove lines of this epoch and later ones, which a killed process left unsaved."""
+        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.is_file() else []
+        kept = [line for line in lines if _epoch_of(line) < epoch]
+        if kept != lines:
+            write_whole(self.path, b"".join(kept))
+
+
+def _epoch_of(line: bytes) -> float:
+    """Return the epoch of a line of the log, infinity for one that was cut off."""
+    try:
+        return float(json.loads(line)["epoch"]) if line.endswith(b"\n") else math.inf
+    except (ValueError, TypeError, KeyError):
+        return math.inf
+
+
+def _epoch(log: _Log, job: Job, on_event: OnProgress, row: dict[str, Any]) -> None:
+    log.add(row)
+    on_event(job, "epoch", row)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
+    return kind + (text[0] if text else "no message")
+
+
+def _failure(job: Job, error: BaseException) -> RunRecord:
+    from harness import catalog
+
+    message = _first_line(error)
+    if not isinstance(error, HarnessError):
+        message += "\n" + "".join(traceback.format_exception(error))
+    return RunRecord(
+        run_id=job.run_id,
+        status="failed",
+        spec=job.spec,
+        model=job.spec.model.name,
+        dataset=job.spec.data.dataset,
+        dataset_digest="",
+        features=job.spec.data.features,
+        seed=job.spec.seed,
+        protocol=job.spec.protocol.key,
+        provenance=catalog.origin(job.spec),
+        error=message,
+    )
