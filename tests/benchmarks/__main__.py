@@ -59,9 +59,9 @@ def kernels(
     json_: Json = None,
 ) -> None:
     """Measure the fused kernels beside the least that the machine's rates allow."""
-    from tests.benchmarks.kernels import Sizes, kernels_text, measure
+    from tests.benchmarks.kernels import StepSizes, kernels_text, measure
 
-    sizes = Sizes(positives, negatives, entities)
+    sizes = StepSizes(positives, negatives, entities)
     with progress() as on_progress:
         times, limits = measure(sizes, rounds, on_progress)
     content = {

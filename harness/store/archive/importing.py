@@ -82,7 +82,8 @@ def merge(store: ResultStore, other: ResultStore) -> Imported:
         StoreError: a record or a cell cannot be read or cannot be true (``audit``); each is named,
             nothing is added.
     """
-    records = other.find(ids=set(other.ids()) - store.finished_ids())
+    finished = {run_id for run_id, status in store.statuses().items() if status == "ok"}
+    records = other.find(ids=set(other.ids()) - finished)
     problems = [problem for record in records for problem in audit.problems(record)]
     if problems := [*other.damaged(), *problems]:
         raise StoreError("nothing was merged:\n" + "\n".join(problems))
