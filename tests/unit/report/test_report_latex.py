@@ -143,10 +143,20 @@ COMMANDS = (
     "Müller ß ł ő č ǐ ş ḍ Œ “a” … § © € ™ ª ✓ ★",
     "→ ← ↔ ⇒ ↦ ∈ ∉ ⊂ ⊆ ∪ ∩ ∅ ∀ ∃ ∂ ∇ ∑ ∏ ∫ √ ∥ ⟨x⟩ ⌊x⌋ ℓ ℝ °",
 )
+LATIN_MODERN = (
+    shutil.which("kpsewhich")
+    and not subprocess.run(
+        ["kpsewhich", "lmroman10-regular.otf"], capture_output=True, check=False
+    ).returncode
+)
+"""The fonts of XeLaTeX and LuaLaTeX; without them accents are missing."""
 ENGINES = [
     pytest.param(
         engine,
-        marks=pytest.mark.skipif(shutil.which(engine) is None, reason=f"{engine} is not installed"),
+        marks=pytest.mark.skipif(
+            shutil.which(engine) is None or (engine != "pdflatex" and not LATIN_MODERN),
+            reason=f"{engine} or its fonts (lmodern) are not installed",
+        ),
     )
     for engine in ("pdflatex", "xelatex", "lualatex")
 ]
