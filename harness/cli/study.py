@@ -11,8 +11,11 @@ from harness.cli.options import (
     AsJson,
     Device,
     Devices,
+    Engine,
+    Executor,
     Home,
     Models,
+    OnInterrupt,
     Only,
     Probe,
     SetValues,
@@ -55,6 +58,9 @@ def run(
     threads: Threads = 0,
     device: Device = "auto",
     devices: Devices = "",
+    executor: Executor = "",
+    engine_file: Engine = None,
+    on_interrupt: OnInterrupt = None,
     models: Models = None,
     results: Home = None,
 ) -> None:
@@ -63,7 +69,16 @@ def run(
     from harness import run as engine
     from harness.cli.progress import show_events
 
-    how = execution(device, devices, threads, workers, models)
+    how = execution(
+        device,
+        devices,
+        threads,
+        workers,
+        models,
+        executor,
+        engine_file,
+        on_interrupt=on_interrupt,
+    )
     plan = engine.load_study(
         file, set_ or [], only=only or [], trials=trials, model_folders=models or []
     )
@@ -141,6 +156,9 @@ def promote(
     threads: Threads = 0,
     device: Device = "auto",
     devices: Devices = "",
+    executor: Executor = "",
+    engine_file: Engine = None,
+    on_interrupt: OnInterrupt = None,
     models: Models = None,
     results: Home = None,
 ) -> None:
@@ -149,7 +167,16 @@ def promote(
     from harness.cli.progress import show_events
     from harness.run import promote_trials
 
-    how = execution(device, devices, threads, workers, models)
+    how = execution(
+        device,
+        devices,
+        threads,
+        workers,
+        models,
+        executor,
+        engine_file,
+        on_interrupt=on_interrupt,
+    )
     with show_events() as on_event, stop_on_signals() as stop:
         result = promote_trials(
             study,

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from harness.run.inference import Predictions as Predictions
     from harness.run.inference import Run as Run
     from harness.run.inference import load_run as load_run
+    from harness.run.logs import RunLog as RunLog
+    from harness.run.logs import run_logs as run_logs
     from harness.run.measuring import StagesEstimate as StagesEstimate
     from harness.run.measuring import import_measurements as import_measurements
     from harness.run.measuring import measure_epochs as measure_epochs
@@ -79,6 +81,7 @@ _NAMES = {
     "harness.run.executors": ["Execution", "ExecutionOptions", "devices_of", "make_executor"],
     "harness.run.external": ["score_file"],
     "harness.run.inference": ["Predictions", "Run", "load_run"],
+    "harness.run.logs": ["RunLog", "run_logs"],
     "harness.run.measuring": [
         *("StagesEstimate", "import_measurements", "measure_epochs", "measure_stages"),
         *("measurement_tables", "stages_of"),

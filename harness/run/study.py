@@ -222,8 +222,9 @@ def promote_trials(
     """
     settings = Execution(**execution)
     load_all(settings.model_folders)
-    for device in settings.devices or (settings.device,):
-        resolve_device(device)  # or one that no run can be tested on
+    if not settings.on_cluster:
+        for device in settings.devices or (settings.device,):
+            resolve_device(device)  # or one that no run can be tested on
     folder, name = results_folder(home), study_name(study)
     selected = _selected(search_results(folder, name, variant), only, trials, on_event)
     with _opened(folder, name, on_event) as store:

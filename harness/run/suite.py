@@ -200,11 +200,13 @@ def check_device(settings: Execution) -> None:
 
     Raises:
         ConfigError: there is no such device or kernel.
-        MachineError: this machine lacks it.
+        MachineError: this machine lacks it; devices of a cluster are only known there.
     """
     from harness import kernels
     from harness.pipeline import resolve_device
 
+    if settings.on_cluster:
+        return
     for device in settings.devices or (settings.device,):
         kernels.backend_name(resolve_device(device).type)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from harness.errors import MachineError, StoreError
+from harness.errors import MachineError, StoreError, UnreachableStoreError
 
 __all__ = [
     "ELSEWHERE",
@@ -100,7 +100,8 @@ def explain(
     if code.startswith("SQLITE_IOERR"):
         return MachineError(f"{place}: the disk is full or does not work ({error})")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StoreError(f"{place}: another process has been writing for {WAIT} s; try again")
+        text = f"{place}: another process has been writing for {WAIT} s; try again"
+        return UnreachableStoreError(text)
     if code == "SQLITE_NOTADB":
         return StoreError(not_a_database(place))
     if code.startswith("SQLITE_CORRUPT") or isinstance(error, UnicodeDecodeError):

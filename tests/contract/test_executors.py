@@ -16,6 +16,9 @@ from harness.data.load import load_graph
 from harness.model import MODELS
 from harness.plan.identity import run_id_of
 from harness.plan.spec import RunSpec
+from harness.run.cluster.ray import RayExecutor
+from harness.run.cluster.settings import RaySettings, SlurmSettings
+from harness.run.cluster.slurm import SlurmExecutor
 from harness.run.inline import InlineExecutor
 from harness.run.jobs import Executor, Job, Outcome
 from harness.run.processes import ProcessExecutor
@@ -25,7 +28,14 @@ from harness.store.records import RunRecord
 EXECUTORS: dict[str, Callable[[], Executor]] = {
     "inline": InlineExecutor,
     "processes": lambda: ProcessExecutor(workers=2, threads=1),
+    "slurm": lambda: SlurmExecutor(
+        SlurmSettings(poll=1, on_interrupt="cancel", needs={"memory": 500})
+    ),
+    "ray": lambda: RayExecutor(RaySettings()),
 }
+FIXTURES = {"slurm": "slurm", "ray": "ray_here"}
+"""Executor of a cluster -> fixture that starts the cluster."""
+ON_CLUSTERS = [pytest.param(name, marks=pytest.mark.cluster) for name in FIXTURES]
 
 OWN_MODELS = '''
 import sys
@@ -129,10 +139,12 @@ class Batch:
     heard: Heard
 
 
-@pytest.fixture(scope="module", params=list(EXECUTORS))
+@pytest.fixture(scope="module", params=["inline", "processes", *ON_CLUSTERS])
 def batch(
     request: pytest.FixtureRequest, own_models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Batch:
+    if request.param in FIXTURES:
+        request.getfixturevalue(FIXTURES[request.param])
     home = tmp_path_factory.mktemp(request.param)
     folders = (own_models,)
     first, last = make_job(home), make_job(home, "distmult")
@@ -206,7 +218,9 @@ def test_a_result_is_not_computed_twice(batch: Batch) -> None:
 
 
 in_processes_slow = pytest.mark.parametrize(
-    "batch", ["inline", pytest.param("processes", marks=pytest.mark.slow)], indirect=True
+    "batch",
+    ["inline", pytest.param("processes", marks=pytest.mark.slow), *ON_CLUSTERS],
+    indirect=True,
 )
 """For what starts workers several times: processes have their turn before a release."""
 
@@ -300,13 +314,18 @@ def test_no_job_is_started_after_a_stop(batch: Batch, tmp_path: Path) -> None:
     assert Heard(batch.heard.executor, stop=True).run(make_job(tmp_path)) == {}
 
 
-def test_executors_give_equal_results(tmp_path: Path) -> None:
-    found = []
-    for name, make in EXECUTORS.items():
-        job = make_job(tmp_path / name, "rotate", epochs=10)
-        Heard(make()).run(job)
-        found.append(result_of(job))
-    assert found[0] == found[1]
+@pytest.mark.parametrize("name", ["processes", *ON_CLUSTERS])
+def test_executors_give_equal_results(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if name in FIXTURES:
+        request.getfixturevalue(FIXTURES[name])
+    results = []
+    for executor in (InlineExecutor(), EXECUTORS[name]()):
+        job = make_job(tmp_path / type(executor).__name__, "rotate", epochs=10)
+        Heard(executor).run(job)
+        results.append(result_of(job))
+    assert results[0] == results[1]
 
 
 def test_a_killed_worker_fails_its_job_alone_and_a_locked_run_says_so(tmp_path: Path) -> None:
@@ -326,7 +345,7 @@ def test_a_killed_worker_fails_its_job_alone_and_a_locked_run_says_so(tmp_path: 
     assert "killed (SIGKILL)" in outcomes[victim.run_id].message
     assert not (victim.folder / "record.json").exists()
     assert outcomes[other.run_id].status == "ok"
-    assert at_once[0].status == "elsewhere"
+    assert at_once[0].status == "busy"
 
     assert Heard(InlineExecutor()).run(victim)[victim.run_id].status == "ok"
     straight = make_job(tmp_path / "straight", epochs=400)
