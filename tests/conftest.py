@@ -19,7 +19,6 @@ from harness.evaluation.ranks import Ranks, SideCounts
 from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
 from harness.store.base import ResultStore
 from harness.store.records import Cell, MetricValue, RunRecord, TimingSample
-
 from tests.cluster.engines import Slurm, missing_ray, missing_slurm, slurm_cluster
 
 if TYPE_CHECKING:

@@ -107,6 +107,8 @@ class Heard:
         return {outcome.run_id: outcome for outcome in outcomes}
 
     def _event(self, job: Job, kind: str, values: dict[str, Any]) -> None:
+        if kind == "attempt":  # of clusters, which tell where a run is
+            return
         self.events.append((job.run_id, kind, values))
         if kind == "epoch":
             self.stop = self.stop or self.stop_at_first_epoch

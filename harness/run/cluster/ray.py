@@ -119,6 +119,8 @@ def connect(settings: RaySettings, at_once: int = 0) -> Any:
         MachineError: there is no cluster, or it has other versions of Python or Ray.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray runs its workers, and so our training, at niceness 15 otherwise.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         import ray
     except ImportError:

@@ -21,6 +21,7 @@ __all__ = ["Assignment", "Forward", "assignment_of", "given_up", "relay"]
 
 BUSY_SECONDS = 120.0
 """How long a run is waited for whose folder a process that may be ending has locked."""
+BUSY_PAUSE_S = 2.0
 Forward = Callable[[dict[str, Any]], None]
 
 
@@ -96,7 +97,7 @@ def relay(
             return _outcome(job, attempt, "interrupted", "stopped before it began")
         if outcomes[0].status != "busy" or time.monotonic() > until or should_stop():
             return _outcome(job, attempt, outcomes[0].status, outcomes[0].message)
-        time.sleep(1)
+        time.sleep(BUSY_PAUSE_S)
 
 
 def given_up(fruitless: int, epoch: int) -> str:
