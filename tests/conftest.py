@@ -74,7 +74,7 @@ def slurm() -> Iterator[Slurm]:
         yield cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_here() -> Iterator[None]:
     """Ray on this machine, with two processors; skips where it is not installed."""
     if reason := missing_ray():

@@ -122,7 +122,7 @@ class Slurm:
             names=",".join(self.nodes),
         )
         (self.folder / "slurm.conf").write_text(conf)
-        self._spawn("slurmctld", "-D")
+        self.start_controller()
         for name in self.nodes:
             self.start_node(name)
         wait_for(lambda: self.states() == dict.fromkeys(self.nodes, "idle"), 60)
@@ -131,6 +131,9 @@ class Slurm:
     def environment(self) -> dict[str, str]:
         path = os.environ.get("PATH", "") + ":/usr/sbin"
         return {**os.environ, "PATH": path, "SLURM_CONF": str(self.folder / "slurm.conf")}
+
+    def start_controller(self) -> None:
+        self._spawn("slurmctld", "-D")
 
     def start_node(self, name: str) -> None:
         self._spawn("slurmd", "-D", "-N", name, key=name)
@@ -245,8 +248,9 @@ class Ray:
         )
         self.start_node()
 
-    def start_node(self, **environment: str) -> None:
-        self._ray(f"--address={self.address}", "--node-ip-address=127.0.0.3", **environment)
+    def start_node(self, resources: str = "{}", **environment: str) -> None:
+        words = f"--address={self.address}", "--node-ip-address=127.0.0.3"
+        self._ray(*words, f"--resources={resources}", **environment)
 
     def _ray(self, *words: str, **environment: str) -> None:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", *words, "--num-cpus=1"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,14 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from harness import catalog
-from harness.data.load import load_graph
 from harness.model import MODELS
-from harness.plan.identity import run_id_of
-from harness.plan.spec import RunSpec
 from harness.run.cluster.ray import RayExecutor
 from harness.run.cluster.settings import RaySettings, SlurmSettings
 from harness.run.cluster.slurm import SlurmExecutor
 from harness.run.inline import InlineExecutor
 from harness.run.jobs import Executor, Job, Outcome
 from harness.run.processes import ProcessExecutor
-from harness.store.files import read_record
-from harness.store.records import RunRecord
+from tests.executing import Heard, make_job, record_of, result_of
 
 EXECUTORS: dict[str, Callable[[], Executor]] = {
     "inline": InlineExecutor,
@@ -72,61 +68,6 @@ def _plain_kernels() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_KERNELS", "reference")
         yield
-
-
-def make_job(
-    home: Path, model: str = "transe", *, lr: float = 1e-3, epochs: int = 60, **more: Any
-) -> Job:
-    spec = RunSpec.model_validate(
-        {
-            "model": {"name": model, "dim": 8},
-            "data": {"dataset": "synthetic:entities=40,relations=4,train=200,valid=20,test=20"},
-            "negatives": {"count": 2},
-            "optimiser": {"lr": lr},
-            "training": {"epochs": epochs, "evaluate_every": 10, "patience": 0},
-        }
-    )
-    catalog.load_models()
-    run_id = run_id_of(spec, load_graph(spec.data.dataset).digest, "")
-    return Job(run_id=run_id, label=model, spec=spec, home=home, device="cpu", threads=1, **more)
-
-
-@dataclass
-class Heard:
-    """Runs jobs and keeps what the executor tells."""
-
-    executor: Executor
-    events: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
-    stop: bool = False
-    stop_at_first_epoch: bool = False
-    react: Callable[[Job], None] | None = None
-
-    def run(self, *jobs: Job) -> dict[str, Outcome]:
-        outcomes = list(self.executor.run(jobs, self._event, lambda: self.stop))
-        assert len({o.run_id for o in outcomes}) == len(outcomes)
-        return {outcome.run_id: outcome for outcome in outcomes}
-
-    def _event(self, job: Job, kind: str, values: dict[str, Any]) -> None:
-        if kind == "attempt":  # of clusters, which tell where a run is
-            return
-        self.events.append((job.run_id, kind, values))
-        if kind == "epoch":
-            self.stop = self.stop or self.stop_at_first_epoch
-            if self.react is not None:
-                self.react(job)
-
-
-def record_of(job: Job) -> RunRecord:
-    return read_record(job.folder / "record.json")
-
-
-def result_of(job: Job) -> dict[str, Any]:
-    """What a repetition must give again: everything but times and places."""
-    record = record_of(job).model_dump(exclude={"timings", "provenance", "history", "created"})
-    history = [
-        {k: v for k, v in row.items() if "seconds" not in k} for row in record_of(job).history
-    ]
-    return {**record, "history": history, "ranks": (job.folder / "ranks.npz").read_bytes()}
 
 
 @dataclass

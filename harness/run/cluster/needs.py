@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.run.cluster.settings import DefaultNeeds
@@ -12,9 +13,9 @@ from harness.run.jobs import Job, Needs
 
 if TYPE_CHECKING:
     from harness.plan.spec import RunSpec
-    from harness.run.costs import Cost
+    from harness.run.costs import Cost, CostTable
 
-__all__ = ["groups", "needs_of", "with_needs"]
+__all__ = ["cluster_costs", "gpus_of", "groups", "needs_of", "with_needs"]
 
 MEMORY_FACTOR, TIME_FACTOR = 1.5, 2.0
 """Needs relative to what was measured, perhaps on another machine."""
@@ -32,12 +33,9 @@ def with_needs(jobs: Sequence[Job], defaults: DefaultNeeds, threads: int = 0) ->
         defaults: section ``needs`` of the engine file.
         threads: CPU threads of each run, 0 for ``defaults.cpus``.
     """
-    from harness.run.costs import CostTable, Platform
-
-    gpus = _gpus(jobs[0].device, defaults)
+    gpus = gpus_of(jobs[0].device, defaults)
     cpus = threads or defaults.cpus
-    platform = Platform("", 0, "GPU" if gpus else "cpu", cpus)
-    costs = CostTable(jobs[0].home, threads=cpus, platform=platform)
+    costs = cluster_costs(jobs[0].home, jobs[0].device, defaults, threads)
     by_work: dict[str, Needs] = {}
     changed = []
     for job in jobs:
@@ -85,7 +83,23 @@ def groups(jobs: Sequence[Job], size: int) -> Iterator[tuple[Needs, list[Job]]]:
             yield needs, batch
 
 
-def _gpus(device: str, defaults: DefaultNeeds) -> int:
+def cluster_costs(home: Path, device: str, defaults: DefaultNeeds, threads: int = 0) -> CostTable:
+    """Return the costs of earlier runs, whatever machine they were measured on.
+
+    Args:
+        home: results folder.
+        device: "auto", "cpu", "cuda"; decides whether runs on GPUs count.
+        defaults, threads: as for ``with_needs``.
+    """
+    from harness.run.costs import CostTable, Platform
+
+    cpus = threads or defaults.cpus
+    platform = Platform("", 0, "GPU" if gpus_of(device, defaults) else "cpu", cpus)
+    return CostTable(home, threads=cpus, platform=platform)
+
+
+def gpus_of(device: str, defaults: DefaultNeeds) -> int:
+    """Return the number of GPUs of each run."""
     if device.startswith("cuda"):
         return max(1, defaults.gpus)
     return 0 if device == "cpu" else defaults.gpus

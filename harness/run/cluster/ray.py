@@ -185,7 +185,7 @@ class RayExecutor:
         submit = self._submitter(ray, mailbox, jobs)
         waiting, running = list(reversed(jobs)), dict[Any, Job]()
         by_id, locks = {job.run_id: job for job in jobs}, LockWatch(self.on_message)
-        stopping, heard = False, time.monotonic()
+        stopping, heard, begun = False, time.monotonic(), set[str]()
         try:
             while running or (waiting and not stopping):
                 while waiting and not stopping and (len(running) < (self.at_once or len(jobs))):
@@ -194,6 +194,7 @@ class RayExecutor:
                 done, _ = ray.wait(list(running), num_returns=len(running), timeout=WAIT_S)
                 for run_id, message in ray.get(mailbox.take.remote()):
                     heard = time.monotonic()
+                    begun.add(run_id)
                     on_event(by_id[run_id], message.pop("kind"), message)
                     locks.watch(by_id[run_id], [message])
                 for reference in done:
@@ -202,6 +203,9 @@ class RayExecutor:
                 if not stopping and should_stop():
                     stopping = True
                     ray.get(mailbox.stop.remote())
+                    for reference, job in running.items():
+                        if job.run_id not in begun:  # it may wait for a node that never comes
+                            ray.cancel(reference)
                 if time.monotonic() - heard > STARVED_S and not stopping:
                     heard = time.monotonic()
                     self._tell_starved(ray, running.values())
@@ -243,6 +247,8 @@ class RayExecutor:
         """Return the outcome of a task that has ended, None for one that never began."""
         try:
             text = ray.get(reference)
+        except ray.exceptions.TaskCancelledError:
+            return None
         except ray.exceptions.RayTaskError as error:
             reason = str(error.cause) or type(error.cause).__name__
             lost = f"the node could not execute it: {type(error.cause).__name__}: {reason}"

@@ -16,7 +16,7 @@ from harness.run.cluster.settings import DefaultNeeds
 from harness.run.costs import Cost
 from harness.run.jobs import Job, Needs
 from harness.store import open_home
-from harness.store.records import RunRecord
+from harness.store.records import RunRecord, TimingSample
 
 GIB = 2**30
 UNKNOWN = DefaultNeeds(memory=3000, minutes=45)
@@ -107,14 +107,17 @@ def test_costs_of_stored_runs_are_used(
     load_models()
     job = make_job(tmp_path)
     record = make_record("aaaa", model="transe", dataset=job.spec.data.dataset)
-    timings = [
-        sample.model_copy(update={"value": 30.0} if sample.name == "train.epoch" else {})
-        for sample in record.timings
-    ]
+    timings = (
+        *record.timings,
+        *(TimingSample(name="train.epoch", value=30.0) for _ in range(3)),
+        TimingSample(name="evaluate.valid", value=1.0),
+        TimingSample(name="memory.peak", value=3e9, unit="bytes"),
+    )
     spec = job.spec.model_dump(mode="json")
     with contextlib.closing(open_home(tmp_path)) as store:
-        store.add(record.model_copy(update={"spec": spec, "timings": tuple(timings)}))
-    assert with_needs([job], DefaultNeeds())[0].needs.minutes >= 100
+        store.add(record.model_copy(update={"spec": spec, "timings": timings}))
+    needs = with_needs([job], DefaultNeeds())[0].needs
+    assert needs == Needs(memory=8192, minutes=160)
 
 
 def test_equal_needs_make_an_array(tmp_path: Path) -> None:
