@@ -1,6 +1,6 @@
 """Train, evaluate and compare multi-modal knowledge graph completion models.
 
-The public interface; every name is imported when it is used::
+The public interface; every name is imported when it is used (PEP 562)::
 
     plan = harness.load_suite("quickstart", {"training.epochs": 20})
     result = harness.run_suite(plan, on_event=print)
@@ -8,64 +8,63 @@ The public interface; every name is imported when it is used::
     run = harness.load_run(result.run_ids[0])
     run.predict(head="Louvre", relation="located in")
 
-Further functions are in ``harness.run`` (dry runs, studies, stored runs), ``harness.report``
-(figures, comparisons, claims), ``harness.data`` and ``harness.exchange`` (records as files).
+Further functions: ``harness.run.study`` (searches), ``harness.run.runs`` (stored runs),
+``harness.run.database`` (import, export, merge, check), ``harness.report.comparing`` (comparisons,
+claims), ``harness.report.stored`` (pages, all tables), ``harness.data.datasets`` (fetch, import,
+verify, audit).
 """
 
 from __future__ import annotations
 
+import importlib
 import os
-from typing import TYPE_CHECKING
-
-from harness.lazy import attach
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.catalog import create_model as create_model
-    from harness.data import list_datasets as list_datasets
-    from harness.data import load_dataset as load_dataset
-    from harness.report import list_reports as list_reports
-    from harness.report import load_figure as load_figure
-    from harness.report import load_table as load_table
-    from harness.run import dry_run as dry_run
-    from harness.run import list_models as list_models
-    from harness.run import load_run as load_run
-    from harness.run import load_suite as load_suite
-    from harness.run import open_store as open_store
-    from harness.run import plan_run as plan_run
-    from harness.run import run_suite as run_suite
+    from harness.data.datasets import list_datasets as list_datasets
+    from harness.data.load import load_dataset as load_dataset
+    from harness.report.stored import list_reports as list_reports
+    from harness.report.stored import load_figure as load_figure
+    from harness.report.stored import load_table as load_table
+    from harness.run.forecast import dry_run as dry_run
+    from harness.run.inference import load_run as load_run
+    from harness.run.models import list_models as list_models
+    from harness.run.runs import open_store as open_store
+    from harness.run.suite import load_suite as load_suite
+    from harness.run.suite import plan_run as plan_run
+    from harness.run.suite import run_suite as run_suite
 
-__all__ = [
-    "create_model",
-    "dry_run",
-    "list_datasets",
-    "list_models",
-    "list_reports",
-    "load_dataset",
-    "load_figure",
-    "load_run",
-    "load_suite",
-    "load_table",
-    "open_store",
-    "plan_run",
-    "run_suite",
-]
+_MODULES = {
+    "create_model": "harness.catalog",
+    "dry_run": "harness.run.forecast",
+    "list_datasets": "harness.data.datasets",
+    "list_models": "harness.run.models",
+    "list_reports": "harness.report.stored",
+    "load_dataset": "harness.data.load",
+    "load_figure": "harness.report.stored",
+    "load_run": "harness.run.inference",
+    "load_suite": "harness.run.suite",
+    "load_table": "harness.report.stored",
+    "open_store": "harness.run.runs",
+    "plan_run": "harness.run.suite",
+    "run_suite": "harness.run.suite",
+}
+__all__ = list(_MODULES)
 __version__ = "0.1.0"
-
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "harness.catalog": ["create_model"],
-        "harness.data": ["list_datasets", "load_dataset"],
-        "harness.report": ["list_reports", "load_figure", "load_table"],
-        "harness.run": [
-            *("dry_run", "list_models", "load_run", "load_suite", "open_store", "plan_run"),
-            "run_suite",
-        ],
-    },
-)
 
 # The fused kernels run on threads of their own, in turns with torch's. A thread of torch's that has
 # nothing to do spins for milliseconds by default, on the core that the kernels would use: a RotatE
 # step on two cores takes 41 ms instead of 29. OpenMP reads this when torch is imported.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

@@ -10,8 +10,7 @@
     │   └── ChangedDataError     3   ... or is not the one that a run was planned or trained with
     ├── MachineError             4   the machine cannot: no such device, disk full, read-only folder
     ├── StoreError               4   the result database cannot be used as it is
-    │   ├── DamagedRecords       4   ... some rows; harness.store.base, it holds the others
-    │   └── UnreachableStoreError 4  ... now; trying again may help
+    │   └── DamagedRecords       4   ... some rows; harness.store.base, it holds the others
     └── RunError                 1   a run stopped
         ├── NonFiniteError       1   a loss is not finite, or a score is NaN or infinite
         ├── LockedSplitError     1   the test split was asked for before a run was validated
@@ -43,7 +42,6 @@ __all__ = [
     "NonFiniteError",
     "RunError",
     "StoreError",
-    "UnreachableStoreError",
     "lacks_descriptors",
     "lacks_resources",
     "raised_at",
@@ -107,10 +105,6 @@ class StoreError(HarnessError):
     """The result database cannot be used as it is."""
 
     exit_code = 4
-
-
-class UnreachableStoreError(StoreError):
-    """The result database is busy, or its server cannot be reached; trying again may help."""
 
 
 class RunError(HarnessError):

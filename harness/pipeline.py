@@ -25,7 +25,7 @@ from harness.data.corruption import Corruption, in_training, when_tested
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.data.load import Dataset, load_dataset
-from harness.errors import ConfigError, DataError, MachineError, RunError
+from harness.errors import ChangedDataError, ConfigError, DataError, MachineError, RunError
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
 from harness.index import KnownAnswers
@@ -43,7 +43,7 @@ from harness.splits import (
 )
 from harness.store import accesses
 from harness.store.accesses import Access
-from harness.store.files import RANKS
+from harness.store.files import RANKS, check_run_folder
 from harness.store.records import EXTERNAL, RunRecord, TimingSample
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import EpochReport, FitResult, fit
@@ -317,8 +317,10 @@ def load_trained(record: RunRecord, folder: Path, device: torch.device) -> tuple
 
     Raises:
         ConfigError: the run was made by another code base.
-        StoreError: its settings cannot be read.
-        ChangedDataError: the dataset, the features or a user's own model are not those of the run.
+        StoreError: its settings or the log of accesses cannot be read, or the folder leads
+            elsewhere.
+        ChangedDataError: the dataset, the features, a user's own model or the weights are not those
+            of the run.
         DataError: the folder holds no checkpoint of a validated model.
     """
     if record.model == EXTERNAL:
@@ -329,21 +331,33 @@ def load_trained(record: RunRecord, folder: Path, device: torch.device) -> tuple
     features = _corrupted(spec, dataset, when_tested(spec.data.corrupt))
     model = _build(spec, dataset, features).to(device)
     if model.capabilities.trainable and spec.training.epochs:
+        check_run_folder(folder)
         best = CheckpointFolder(folder).load_best() if folder.is_dir() else None
         if best is None:
             raise DataError(
                 f"{folder}: no trained model there; `harness runs show {folder.name}` prints the "
                 f"command that trains it, `harness runs rm {folder.name}` forgets the result first"
             )
-        try:
+        with CheckpointFolder(folder).restoring():
             model.load_state_dict(best)
-        except RuntimeError as error:
-            raise DataError(
-                f"{folder}: the checkpoint is of another model or of other settings; "
-                f"`harness runs rm {folder.name}` forgets the run"
-            ) from error
+        if record.status == "ok":
+            _require_tested(folder)
     model.eval()
     return model, dataset
+
+
+def _require_tested(folder: Path) -> None:
+    """Refuse the checkpoint of a tested run when it is not the one that was tested.
+
+    Raises:
+        ChangedDataError: it is another one.
+    """
+    tested = accesses.scoring(accesses.read(folder))
+    if tested and tested.weights not in ("", CheckpointFolder(folder).best_digest()):
+        raise ChangedDataError(
+            f"{folder}: the checkpoint is not the one that was tested on {tested.when}; put that "
+            f"one back, or `harness runs rm {folder.name}` forgets the run"
+        )
 
 
 def _prepare(place: Workplace) -> torch.device:

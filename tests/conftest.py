@@ -19,6 +19,7 @@ from harness.evaluation.ranks import Ranks, SideCounts
 from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
 from harness.store.base import ResultStore
 from harness.store.records import Cell, MetricValue, RunRecord, TimingSample
+from tests import postgresql as postgresql_server
 from tests.cluster.engines import Slurm, missing_ray, missing_slurm, slurm_cluster
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def _hide_folders_of_the_user() -> str | None:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["HARNESS_CACHE"] = f"{folder}/cache"
     os.environ["HARNESS_HOME"] = f"{folder}/results"
+    os.environ.pop("HARNESS_STORE", None)
     return os.environ.pop("HARNESS_DATA", None)
 
 
@@ -87,10 +89,27 @@ def ray_here() -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgresql_server.Server]:
+    """A PostgreSQL server; skips where there is none."""
+    if reason := postgresql_server.missing():
+        pytest.skip(reason)
+    with postgresql_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def server_store(postgresql: postgresql_server.Server) -> Iterator[str]:
+    """Address of an empty store on the server."""
+    url = postgresql.create_store()
+    yield url
+    postgresql.drop(url)
+
+
 @pytest.fixture
 def readable_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records and jobs may have ids like "r1", which are not those of their settings."""
-    monkeypatch.setattr("harness.audit._other_id", lambda record, spec: iter(()))
+    monkeypatch.setattr("harness.store.archive.audit._other_id", lambda record, spec: iter(()))
     monkeypatch.setattr("harness.unchanged.check_before", lambda *_, **__: None)
 
 

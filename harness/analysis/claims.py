@@ -25,7 +25,7 @@ from harness.config.base import Config
 from harness.config.yaml_source import Origin, read_yaml, validate
 from harness.errors import ConfigError, HarnessError, suggest
 from harness.evaluation.metrics import METRICS
-from harness.store.outcomes import MetricPlace
+from harness.store.records import MetricKey
 
 if TYPE_CHECKING:
     from harness.evaluation.ranks import Ties
@@ -65,7 +65,7 @@ class Claim(Config):
     """Level that p has to reach, after the file's correction."""
 
     @property
-    def key(self) -> MetricPlace:
+    def key(self) -> MetricKey:
         """The metric and the subset of the test split."""
         return parse_metric(self.metric)
 

@@ -11,13 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from statistics import mean
+from typing import NamedTuple
 
 from harness.errors import ConfigError
-from harness.store.outcomes import Outcome
+from harness.store.records import RunRecord
 
 __all__ = [
     "COSTS",
     "TIMINGS",
+    "Validation",
     "best_validation",
     "cost",
     "is_timed",
@@ -25,6 +27,7 @@ __all__ = [
     "load_note",
     "notes",
     "total_note",
+    "validations",
 ]
 
 TIMINGS = ("evaluate.valid", "evaluate.test")
@@ -35,7 +38,7 @@ SPARE = 0.5
 """Load beyond the run's own threads from which other work counts: the system itself has some."""
 
 
-def cost(record: Outcome, name: str, target: float | None = None) -> float | None:
+def cost(record: RunRecord, name: str, target: float | None = None) -> float | None:
     """Return processor seconds of a run, None where there is nothing to count.
 
     Args:
@@ -47,19 +50,19 @@ def cost(record: Outcome, name: str, target: float | None = None) -> float | Non
     return None if seconds is None else seconds * processors(record)
 
 
-def is_timed(record: Outcome) -> bool:
+def is_timed(record: RunRecord) -> bool:
     """Tell whether a run holds the time of each of its epochs."""
     return bool(record.history) and all("seconds" in row for row in record.history)
 
 
-def processors(record: Outcome) -> int:
+def processors(record: RunRecord) -> int:
     """Return how many threads computed; 1 for an accelerator."""
     threads = record.provenance.get("threads")
     on_cpu = record.provenance.get("device", "cpu") == "cpu"
     return threads if on_cpu and isinstance(threads, int) and threads > 0 else 1
 
 
-def best_validation(records: Sequence[Outcome]) -> float | None:
+def best_validation(records: Sequence[RunRecord]) -> float | None:
     """Return the greatest validation MRR of any epoch in percent, None without validations."""
     values = (row["valid_mrr"] for r in records for row in r.history if "valid_mrr" in row)
     best = max(values, default=None)
@@ -88,21 +91,21 @@ def leaked_validation(dataset: str) -> str:
     )
 
 
-def _to_best(record: Outcome, _: float | None) -> float | None:
+def _to_best(record: RunRecord, _: float | None) -> float | None:
     best = round(record.diagnostics.get("best_epoch", len(record.history)))
     return sum(_with_validation(record, row) for row in record.history[:best])
 
 
-def _in_all(record: Outcome, _: float | None) -> float | None:
+def _in_all(record: RunRecord, _: float | None) -> float | None:
     epochs = sum(_with_validation(record, row) for row in record.history)
-    return epochs + sum(record.timings.get(name, 0.0) for name in TIMINGS)
+    return epochs + sum((record.timing(name) or 0.0) for name in TIMINGS)
 
 
-def _per_epoch(record: Outcome, _: float | None) -> float | None:
+def _per_epoch(record: RunRecord, _: float | None) -> float | None:
     return mean(row["seconds"] for row in record.history)
 
 
-def _to_target(record: Outcome, target: float | None) -> float | None:
+def _to_target(record: RunRecord, target: float | None) -> float | None:
     if target is None or leaked_validation(record.dataset):
         return None
     seconds = 0.0
@@ -113,14 +116,38 @@ def _to_target(record: Outcome, target: float | None) -> float | None:
     return None
 
 
-def _with_validation(record: Outcome, row: Mapping[str, float]) -> float:
+class Validation(NamedTuple):
+    """A validation of a run.
+
+    Attributes:
+        seconds: wall time since the start of training, validations included; None when unknown.
+        mrr: validation MRR, in (0, 1].
+    """
+
+    seconds: float | None
+    mrr: float
+
+
+def validations(record: RunRecord) -> dict[int, Validation]:
+    """Return the validations of a run that has a history, by epoch."""
+    timed, seconds = is_timed(record), 0.0
+    by_epoch: dict[int, Validation] = {}
+    for number, row in enumerate(record.history, 1):
+        seconds += _with_validation(record, row) if timed else 0.0
+        if "valid_mrr" in row:
+            epoch = round(row.get("epoch", number))
+            by_epoch[epoch] = Validation(seconds if timed else None, row["valid_mrr"])
+    return by_epoch
+
+
+def _with_validation(record: RunRecord, row: Mapping[str, float]) -> float:
     """Return the seconds of an epoch and of the validation after it."""
     # Earlier versions timed the last ranking of the validation split alone: one takes as long.
-    ranking = record.timings.get("evaluate.valid", 0.0) if "valid_mrr" in row else 0.0
+    ranking = record.timing("evaluate.valid") or 0.0 if "valid_mrr" in row else 0.0
     return row["seconds"] + row.get("valid_seconds", ranking)
 
 
-COSTS: Mapping[str, Callable[[Outcome, float | None], float | None]] = {
+COSTS: Mapping[str, Callable[[RunRecord, float | None], float | None]] = {
     "cost.best": _to_best,
     "cost.total": _in_all,
     "cost.epoch": _per_epoch,
@@ -132,7 +159,7 @@ COSTS: Mapping[str, Callable[[Outcome, float | None], float | None]] = {
 # --- what must be known to read them ----------------------------------------------------------
 
 
-def load_note(records: Sequence[Outcome]) -> str:
+def load_note(records: Sequence[RunRecord]) -> str:
     """Return the footnote of runs that shared the machine, as far as provenance knows; else ""."""
     loads = [load for record in records if (load := _other_load(record)) is not None]
     busy = [load for load in loads if load > SPARE]
@@ -142,13 +169,13 @@ def load_note(records: Sequence[Outcome]) -> str:
     return f"measured beside other work{runs}: {max(busy):.1f} further processes were busy"
 
 
-def _other_load(record: Outcome) -> float | None:
+def _other_load(record: RunRecord) -> float | None:
     """Return the load average beyond the run's own threads, None when it was not recorded."""
     load = record.provenance.get("load")
     return load - processors(record) if isinstance(load, int | float) else None
 
 
-def notes(records: Collection[Outcome]) -> Iterator[str]:
+def notes(records: Collection[RunRecord]) -> Iterator[str]:
     """Yield notes on the time counted and on the machines."""
     yield (
         "CPU h, CPU s: wall time x threads of a run. To best: epochs and validations up to the "
@@ -169,7 +196,7 @@ def notes(records: Collection[Outcome]) -> Iterator[str]:
         yield f"{share} whether the machine did other work meanwhile."
 
 
-def total_note(records: Collection[Outcome]) -> str:
+def total_note(records: Collection[RunRecord]) -> str:
     """Return the processor time of all runs together, "" where none is known."""
     seconds = [value for record in records if (value := cost(record, "cost.total")) is not None]
     if not seconds:
@@ -178,7 +205,7 @@ def total_note(records: Collection[Outcome]) -> str:
     return f"{sum(seconds) / 3600:.2f} CPU h in all, {runs} over all rows and seeds."
 
 
-def _machine(record: Outcome) -> str:
+def _machine(record: RunRecord) -> str:
     provenance = record.provenance
     box = provenance.get("machine") or {}
     threads = processors(record)

@@ -7,26 +7,24 @@ table, however many rivals there are.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.analysis.comparisons import FOLDER, Comparison, ComparisonCache
 from harness.analysis.ranks import RankFiles, common_seeds, ties_of
 from harness.analysis.results import RunValues
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError
 from harness.evaluation.metrics import METRICS
-from harness.store.base import ResultStore
-from harness.store.records import Comparison
 
 __all__ = ["ALPHA", "Hypothesis", "HypothesisTest", "PairedTests", "closest_rival"]
 
 ALPHA = 0.05
 """Level of all tests."""
 METHOD = 1
-"""Version of the tests: comparisons stored by another version are computed again."""
+"""Version of the tests: comparisons cached by another version are computed again."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +56,20 @@ HypothesisTest = Callable[[Sequence[Hypothesis]], Sequence[Comparison | None]]
 
 
 class PairedTests:
-    """Paired tests of the hypotheses of tables; the store keeps their results.
+    """Paired tests of the hypotheses of tables, cached in the results folder.
 
     Args:
-        store: any store; tests are computed each time where it cannot be written.
-        runs: folder of the run folders.
+        runs: folder of the run folders; the cache is beside it.
         on_progress: receives the table's name, the hypotheses tested and their number.
     """
 
     def __init__(
         self,
-        store: ResultStore,
         runs: Path,
         on_progress: Callable[[str, int, int], None] = lambda table, tested, total: None,
     ) -> None:
-        self.store, self.runs, self.on_progress = store, runs, on_progress
+        self.runs, self.on_progress = runs, on_progress
+        self.cache = ComparisonCache(runs.parent / FOLDER)
         self.problems: dict[str, None] = {}
         """Reasons why rank files could not be used, each once."""
 
@@ -94,11 +91,11 @@ class PairedTests:
             return [None] * len(hypotheses)
         family = [hypotheses[i] for i in testable]
         digest = _digest(protocol, family)
-        comparisons = self.store.comparisons(table, digest)
+        comparisons = self.cache.read(table, digest)
         if not comparisons:
             comparisons, complete = self._compare(table, files, family)
             if complete:
-                self._keep(table, digest, comparisons)
+                self.cache.write(table, digest, comparisons)
         by_position = {testable[i]: comparison for i, comparison in comparisons.items()}
         return [by_position.get(i) for i in range(len(hypotheses))]
 
@@ -121,11 +118,6 @@ class PairedTests:
         adjusted = holm([c.p for c in comparisons.values()])
         pairs = zip(comparisons.items(), adjusted, strict=True)
         return {i: replace(c, adjusted=p) for (i, c), p in pairs}, complete
-
-    def _keep(self, table: str, digest: str, comparisons: Mapping[int, Comparison]) -> None:
-        # A read-only store keeps nothing: the next report computes the tests again.
-        with contextlib.suppress(HarnessError):
-            self.store.keep_comparisons(table, digest, comparisons)
 
 
 def closest_rival(files: RankFiles, hypothesis: Hypothesis) -> Comparison | None:

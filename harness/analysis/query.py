@@ -12,9 +12,8 @@ from harness.analysis.hypotheses import HypothesisTest, PairedTests
 from harness.analysis.results import RowResult, SeedRun, SuiteResults
 from harness.errors import suggest
 from harness.evaluation.metrics import METRICS
-from harness.store.base import ResultStore
-from harness.store.outcomes import MetricPlace, Wanted
-from harness.store.records import Cell
+from harness.store.base import ResultStore, readable_records
+from harness.store.records import Cell, MetricKey, Numbers
 
 __all__ = [
     "ALL",
@@ -30,7 +29,7 @@ BUCKETS = ("all", "warm", "cold")
 SPLITS = ("test", "valid")
 
 
-def parse_metric(text: str) -> MetricPlace:
+def parse_metric(text: str) -> MetricKey:
     """Read ``"mrr"``, ``"mrr/cold"`` or ``"valid:mrr"``: split, metric and bucket.
 
     Raises:
@@ -46,22 +45,21 @@ def parse_metric(text: str) -> MetricPlace:
         raise ValueError(f"unknown bucket '{bucket}'{suggest(bucket, BUCKETS)}")
     if colon and split not in SPLITS:
         raise ValueError(f"unknown split '{split}'{suggest(split, SPLITS)}")
-    return MetricPlace(metric, bucket or "all", split or "test")
+    return MetricKey(metric, bucket or "all", split or "test")
 
 
-def numbers_of(metrics: Iterable[str]) -> Wanted:
+def numbers_of(metrics: Iterable[str]) -> Numbers:
     """Return the numbers of a run that some metrics need."""
     keys = [parse_metric(text) for text in metrics]
     sources = {key.metric: METRICS[key.metric].source for key in keys}
     diagnostics = {name for name, source in sources.items() if source == "diagnostics"}
     timings = {name for name, source in sources.items() if source == "timings"}
     costs = "costs" in sources.values()
-    return Wanted(
+    return Numbers(
         metrics=frozenset(key for key in keys if sources[key.metric] == "metrics"),
         diagnostics=frozenset(diagnostics | ({"best_epoch"} if costs else set())),
-        last_epoch="history" in sources.values(),
         timings=frozenset(timings | (set(TIMINGS) if costs else set())),
-        history=costs,
+        epochs="all" if costs else "last" if "history" in sources.values() else "none",
         provenance=costs,
     )
 
@@ -125,11 +123,12 @@ class Results:
         cells = [c for c in self.store.cells(name, variant) if seeds is None or c.seed in seeds]
         numbers = numbers_of(metrics)
         numbers = numbers._replace(diagnostics=numbers.diagnostics | set(diagnostics))
-        outcomes = self.store.outcomes({c.run_id for c in cells} - {""}, numbers)
+        run_ids = {cell.run_id for cell in cells} - {""}
+        records, problems = readable_records(self.store, run_ids, numbers)
         grouped: dict[tuple[str, str, str], dict[int, SeedRun]] = defaultdict(dict)
         for cell, label in zip(cells, _labels(cells), strict=True):
-            record, damage = outcomes.runs.get(cell.run_id), outcomes.problems.get(cell.run_id, "")
-            run = SeedRun(cell.seed, cell.run_id, record, cell.reason, damage)
+            record, problem = records.get(cell.run_id), problems.get(cell.run_id, "")
+            run = SeedRun(cell.seed, cell.run_id, record, cell.reason, problem)
             grouped[label, cell.dataset, cell.features][cell.seed] = run
         results = [
             RowResult(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, cast
 from harness.analysis.results import RunValues
 from harness.errors import DataError
 from harness.evaluation.metrics import RANK_METRICS
+from harness.plan.spec import Protocol
 from harness.store.files import RANKS
+from harness.store.records import RunRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 
     PairedValues = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-__all__ = ["TOLERANCE", "RankFiles", "common_seeds", "ties_of"]
+__all__ = ["RankFiles", "StoredRanks", "common_seeds", "protocol_of", "ties_of"]
 
+CHECKED = "mrr"
+"""Metric by which a file of ranks is known to be that of its record."""
 CACHED_FILES = 256
 """Rank files held in memory at once; a large one is 0.5 MB."""
 TOLERANCE = 1e-6
@@ -38,8 +42,53 @@ def common_seeds(first: RunValues, second: RunValues) -> list[int]:
     return sorted(first.keys() & second.keys())
 
 
-class RankFiles:
-    """Ranks of runs, ``<runs>/<run id>/ranks.npz``.
+def protocol_of(record: RunRecord) -> Protocol:
+    """Return the protocol of a run."""
+    return Protocol.model_validate(record.spec.get("protocol", {}))
+
+
+class StoredRanks:
+    """Reads the ranks of runs, ``<runs>/<run id>/ranks.npz``.
+
+    Args:
+        runs: folder of the run folders.
+    """
+
+    def __init__(self, runs: Path) -> None:
+        self.runs = runs
+        self.load = lru_cache(CACHED_FILES)(self._load)
+        # Called for every run of a table; making a Path of each would take longer than the rest.
+        self.exist = cache(lambda run_id: isfile(f"{runs}/{run_id}/{RANKS}"))
+
+    def path(self, run_id: str) -> Path:
+        """Return the file of a run's ranks, which need not exist."""
+        return self.runs / run_id / RANKS
+
+    def _load(self, run_id: str) -> Ranks:
+        """Load the ranks of a run; errors as ``Ranks.load``."""
+        from harness.evaluation.ranks import Ranks
+
+        return Ranks.load(self.path(run_id))
+
+    def of(self, record: RunRecord) -> Ranks | str:
+        """Return the ranks of a tested run, or why they cannot be used."""
+        if not self.exist(record.run_id):
+            return "no ranks here"
+        try:
+            ranks = self.load(record.run_id)
+        except DataError:
+            return "damaged ranks"
+        if set(ranks.sides) != set(protocol_of(record).sides):
+            return "ranks of other sides"
+        stored = record.metric(CHECKED)
+        mean = float(RANK_METRICS[CHECKED](*ranks.ranks(ties_of(record.protocol))).mean())
+        if stored is None or abs(mean - stored) > TOLERANCE:
+            return "ranks of another execution"
+        return ranks
+
+
+class RankFiles(StoredRanks):
+    """Ranks of runs in pairs of rows.
 
     Args:
         runs: folder of the run folders.
@@ -47,14 +96,12 @@ class RankFiles:
     """
 
     def __init__(self, runs: Path, ties: Ties) -> None:
-        self.runs, self.ties = runs, ties
-        self._load = lru_cache(CACHED_FILES)(self._read)
-        # Called for every run of a table; making a Path of each would take longer than the rest.
-        self._exists = cache(lambda run_id: isfile(f"{runs}/{run_id}/{RANKS}"))
+        super().__init__(runs)
+        self.ties = ties
 
     def have(self, row: RunValues) -> bool:
         """Return whether the ranks of all runs of a row are stored."""
-        return all(self._exists(run_id) for run_id, _ in row.values())
+        return all(self.exist(run_id) for run_id, _ in row.values())
 
     def triples(
         self, first: RunValues, second: RunValues, metric: str, bucket: str
@@ -86,23 +133,13 @@ class RankFiles:
         ]
         if any(values is None for row in rows for values in row):
             return None
-        expected = self._load(first[seeds[0]][0]).triples
+        expected = self.load(first[seeds[0]][0]).triples
         for row in (first, second):
             for run_id in (row[seed][0] for seed in seeds):
-                if not np.array_equal(self._load(run_id).triples, expected):
-                    raise DataError(
-                        f"{self._path(run_id)}: ranks of other triples than its rivals'"
-                    )
+                if not np.array_equal(self.load(run_id).triples, expected):
+                    raise DataError(f"{self.path(run_id)}: ranks of other triples than its rivals'")
         stacked = [np.stack([v for v in row if v is not None]) for row in rows]
         return stacked[0], stacked[1]
-
-    def _path(self, run_id: str) -> Path:
-        return self.runs / run_id / RANKS
-
-    def _read(self, run_id: str) -> Ranks:
-        from harness.evaluation.ranks import Ranks
-
-        return Ranks.load(self._path(run_id))
 
     def _values(
         self, run_id: str, stored: float, metric: str, bucket: str
@@ -110,7 +147,7 @@ class RankFiles:
         """Return a run's values [sides, triples]; None when the file has no such bucket."""
         import numpy as np
 
-        ranks = self._load(run_id)
+        ranks = self.load(run_id)
         in_bucket = None if bucket == "all" else ranks.buckets.get(bucket)
         if bucket != "all" and in_bucket is None:
             return None
@@ -118,7 +155,7 @@ class RankFiles:
         mean = float(values.mean())
         if abs(mean - stored) > TOLERANCE * max(1.0, abs(stored)):
             raise DataError(
-                f"{self._path(run_id)}: {metric} of these ranks is {mean:.6g}, the record says "
+                f"{self.path(run_id)}: {metric} of these ranks is {mean:.6g}, the record says "
                 f"{stored:.6g}; they are of another execution"
             )
         return np.asarray(values.reshape(len(ranks.sides), -1))

@@ -15,7 +15,7 @@ from harness.errors import ConfigError, StoreError
 from harness.evaluation.metrics import METRICS
 from harness.plan.spec import Protocol
 from harness.plan.suite import find_suite, read_suite
-from harness.store.outcomes import MetricPlace, Outcome
+from harness.store.records import MetricKey, RunRecord
 
 __all__ = ["RowResult", "RunValues", "SeedRun", "SuiteResults", "refuse_mixtures"]
 
@@ -36,12 +36,12 @@ class SeedRun:
 
     seed: int
     run_id: str
-    record: Outcome | None
+    record: RunRecord | None
     reason: str = ""
     damage: str = ""
 
     @property
-    def ok(self) -> Outcome | None:
+    def ok(self) -> RunRecord | None:
         """The record of a run that succeeded: tested, or validated and not tested."""
         return self.record if self.record and self.record.status in ("ok", "validated") else None
 
@@ -71,7 +71,7 @@ class RowResult:
     """Number of trials that it is the best of, by validation; 0 where nothing was searched."""
 
     @cached_property
-    def records(self) -> tuple[Outcome, ...]:
+    def records(self) -> tuple[RunRecord, ...]:
         """Records of the runs that succeeded."""
         return tuple(run.ok for run in self.runs if run.ok)
 
@@ -103,7 +103,7 @@ class RowResult:
         """
         if METRICS[metric].source != "metrics":
             return {}
-        values = _values(self.records, MetricPlace(metric, bucket))
+        values = _values(self.records, MetricKey(metric, bucket))
         return {record.seed: (record.run_id, value) for record, value in values}
 
     def values(
@@ -120,7 +120,7 @@ class RowResult:
             target: published MRR in percent, which "cost.published" is the time to.
         """
         factor = METRICS[metric].factor
-        values = _values(self.records, MetricPlace(metric, bucket, split), target)
+        values = _values(self.records, MetricKey(metric, bucket, split), target)
         return {record.seed: value * factor for record, value in values}
 
 
@@ -197,7 +197,7 @@ class SuiteResults:
         return tuple(r for r in self.results if r.label.lower() == label.lower())
 
     @cached_property
-    def records(self) -> tuple[Outcome, ...]:
+    def records(self) -> tuple[RunRecord, ...]:
         """Records of all runs that succeeded."""
         return tuple(record for result in self.results for record in result.records)
 
@@ -225,7 +225,7 @@ class SuiteResults:
             problem = f"row '{result.label}' has runs with two versions of the features "
             self._refuse(result.records, "feature_digest", f"{problem}'{result.features}'")
 
-    def _refuse(self, records: Sequence[Outcome], name: str, problem: str) -> None:
+    def _refuse(self, records: Sequence[RunRecord], name: str, problem: str) -> None:
         first = {getattr(record, name): record.run_id for record in reversed(records)}
         if len(first) < 2:
             return
@@ -263,18 +263,18 @@ def refuse_mixtures(table: str, sources: Sequence[SuiteResults]) -> None:
 
 
 def _values(
-    records: Sequence[Outcome], key: MetricPlace, target: float | None = None
-) -> list[tuple[Outcome, float]]:
+    records: Sequence[RunRecord], key: MetricKey, target: float | None = None
+) -> list[tuple[RunRecord, float]]:
     """Return the runs that have a value, with it."""
     match METRICS[key.metric].source:
         case "metrics":
-            values = [(record, record.metrics.get(key)) for record in records]
+            values = [(r, r.metric(key.metric, key.split, bucket=key.bucket)) for r in records]
         case "history":
-            values = [(record, record.last_epoch.get(key.metric)) for record in records]
+            values = [(r, r.history[-1].get(key.metric)) for r in records if r.history]
         case "diagnostics":
             values = [(record, record.diagnostics.get(key.metric)) for record in records]
         case "timings":
-            values = [(record, record.timings.get(key.metric)) for record in records]
+            values = [(record, record.timing(key.metric)) for record in records]
         case "costs":
             values = [(record, cost(record, key.metric, target)) for record in records]
     return [(record, value) for record, value in values if value is not None]

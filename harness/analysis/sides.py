@@ -20,9 +20,8 @@ from harness.analysis.query import BUCKETS, Results, Selection, numbers_of
 from harness.analysis.results import RowResult, RunValues, SeedRun, SuiteResults
 from harness.errors import ConfigError, suggest
 from harness.evaluation.metrics import METRICS
-from harness.store.base import ResultStore, resolve_id
-from harness.store.outcomes import Outcome
-from harness.store.records import Cell
+from harness.store.base import ResultStore, readable_records, resolve_id
+from harness.store.records import Cell, RunRecord
 
 __all__ = ["RANKED", "Side", "StoredSuites", "find_sides"]
 
@@ -53,7 +52,7 @@ class Side:
         return self.result.label
 
     @cached_property
-    def tested(self) -> Mapping[int, Outcome]:
+    def tested(self) -> Mapping[int, RunRecord]:
         """Records of the runs that were tested, by seed."""
         runs = self.result.runs
         return {r.seed: r.record for r in runs if r.record and r.record.status == "ok"}
@@ -189,10 +188,10 @@ def _runs(store: ResultStore, text: str, seeds: Collection[int] | None) -> OnDat
     """Return the side of runs that are named one by one."""
     pieces = [piece.strip() for piece in text.split(",")]
     ids = list(dict.fromkeys(_run_id(store, piece) for piece in pieces))
-    outcomes = store.outcomes(ids, numbers_of(READ))
-    for problem in outcomes.problems.values():
+    by_id, problems = readable_records(store, ids, numbers_of(READ))
+    for problem in problems.values():
         raise ConfigError(problem)
-    records = [outcomes.runs[run_id] for run_id in ids]
+    records = [by_id[run_id] for run_id in ids]
     _refuse_mixture(text, records)
     runs = tuple(SeedRun(r.seed, r.run_id, r) for r in sorted(records, key=lambda r: r.seed))
     run = records[0]
@@ -223,7 +222,7 @@ def _row_name(cell: Cell) -> str:
     return f"{cell.suite}{f'@{cell.variant}' * bool(cell.variant)}:{cell.label}"
 
 
-def _refuse_mixture(text: str, records: Sequence[Outcome]) -> None:
+def _refuse_mixture(text: str, records: Sequence[RunRecord]) -> None:
     """Refuse runs that differ in more than their seed."""
     first, by_seed = records[0], {records[0].seed: records[0]}
     for record in records[1:]:
@@ -240,7 +239,7 @@ def _refuse_mixture(text: str, records: Sequence[Outcome]) -> None:
             )
 
 
-def _identity(record: Outcome) -> dict[str, Any]:
+def _identity(record: RunRecord) -> dict[str, Any]:
     """Return the settings that the runs of one side share, by dotted key."""
     digests = {"dataset_digest": record.dataset_digest, "feature_digest": record.feature_digest}
     spec = {key: value for key, value in record.spec.items() if key != "seed"}
@@ -289,7 +288,7 @@ def _refuse_incomparable(first: Side, second: Side) -> None:
         )
 
 
-def _conditions(record: Outcome) -> dict[str, Any]:
+def _conditions(record: RunRecord) -> dict[str, Any]:
     """Return the conditions under which ranks can be compared query by query."""
     return {"dataset version": record.dataset_digest, "protocol": record.protocol}
 

@@ -12,6 +12,7 @@ __all__ = [
     "CONFIDENCE",
     "Change",
     "SeedSummary",
+    "difference_half_width",
     "half_width",
     "paired_change",
     "summarise",
@@ -80,6 +81,26 @@ def half_width(sd: float, n: int) -> float:
         n: number of values, at least two.
     """
     return _quantile(n - 1) * sd / sqrt(n)
+
+
+def difference_half_width(summaries: Sequence[SeedSummary]) -> float | None:
+    """Return half the width of the 95 % interval of a difference between two of several means.
+
+    t(degrees) s sqrt(2 / n): s² is the variance pooled over the means by their degrees of freedom
+    n_i - 1 (Montgomery, Design and Analysis of Experiments, 3.5), n the least number of seeds.
+
+    Args:
+        summaries: means that are taken to vary alike.
+
+    Returns:
+        None where no mean has two seeds.
+    """
+    degrees = sum(summary.n - 1 for summary in summaries)
+    if not degrees:
+        return None
+    squares = fsum((s.n - 1) * s.sd**2 for s in summaries if s.sd is not None)
+    n = min(summary.n for summary in summaries)
+    return _quantile(degrees) * sqrt(squares / degrees) * sqrt(2 / n)
 
 
 @cache

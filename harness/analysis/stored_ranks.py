@@ -4,72 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from harness.analysis.query import Results, Selection
-from harness.analysis.ranks import TOLERANCE, ties_of
 from harness.analysis.results import RowResult, SuiteResults
 from harness.analysis.statistics import SeedSummary, summarise
-from harness.errors import ConfigError, DataError, suggest
-from harness.evaluation.metrics import RANK_METRICS
-from harness.evaluation.ranks import Ranks
-from harness.plan.spec import Protocol
-from harness.store.files import RANKS
-from harness.store.outcomes import MetricPlace, Outcome
+from harness.errors import ConfigError, suggest
+from harness.store.records import RunRecord
 
 __all__ = [
     "Gathered",
     "Needs",
-    "StoredRanks",
     "gather",
-    "protocol_of",
     "selected_datasets",
     "tested_suite",
 ]
 
-CHECKED = "mrr"
-"""Metric by which a file of ranks is known to be that of its record."""
 NAMED = 3
 """Runs that a footnote names."""
-
-
-class StoredRanks:
-    """Reads ``<runs>/<run id>/ranks.npz``, each once.
-
-    Args:
-        runs: the run folders.
-    """
-
-    def __init__(self, runs: Path) -> None:
-        self.runs = runs
-        self._read: dict[str, Ranks | str] = {}
-
-    def of(self, run: Outcome) -> Ranks | str:
-        """Return the ranks of a tested run, or why they cannot be used."""
-        if run.run_id not in self._read:
-            self._read[run.run_id] = self._load(run)
-        return self._read[run.run_id]
-
-    def _load(self, run: Outcome) -> Ranks | str:
-        path = self.runs / run.run_id / RANKS
-        if not path.is_file():
-            return "no ranks here"
-        try:
-            ranks = Ranks.load(path)
-        except DataError:
-            return "damaged ranks"
-        if set(ranks.sides) != set(protocol_of(run).sides):
-            return "ranks of other sides"
-        stored = run.metrics.get(MetricPlace(CHECKED))
-        mean = float(RANK_METRICS[CHECKED](*ranks.ranks(ties_of(run.protocol))).mean())
-        if stored is None or abs(mean - stored) > TOLERANCE:
-            return "ranks of another execution"
-        return ranks
-
-
-def protocol_of(run: Outcome) -> Protocol:
-    """Return the protocol of a run."""
-    return Protocol.model_validate(run.spec.get("protocol", {}))
 
 
 class Needs(str):
@@ -112,7 +63,7 @@ def _with_runs(problem: str, runs: Sequence[str]) -> str:
     return f"{problem}: run{'s' * (len(runs) > 1)} {', '.join(runs[:NAMED])}{remainder}"
 
 
-def gather(result: RowResult | None, value: Callable[[Outcome], float | str | None]) -> Gathered:
+def gather(result: RowResult | None, value: Callable[[RunRecord], float | str | None]) -> Gathered:
     """Ask each tested run of a row for a value; a text says why it has none.
 
     Args:

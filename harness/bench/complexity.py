@@ -1,22 +1,24 @@
 """Time and peak memory of the stages of a step while one size grows at a time.
 
 Each round runs all cases, those of equal sizes on the same inputs, so that a disturbance reaches
-all of them. Before the first round each case runs once for its memory, which warms it up; the time
+all of them. Further rounds run the cases of exponents whose interval is still too wide. Before the first round each case runs once for its memory, which warms it up; the time
 of a slow case counts there too, since smaller sizes have warmed its code up.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 import torch
 
 from harness import kernels, provenance
+from harness.bench.exponents import fit_all
 from harness.bench.memory import allocated_peak, available
 from harness.bench.stages import Rates, Workbench, cost
 from harness.bench.timing import OnProgress, Task, silent
@@ -49,7 +51,7 @@ class Estimate:
 
     Attributes:
         case_seconds: case -> seconds of one run.
-        seconds: time of the whole suite.
+        seconds: time of the whole suite, without further rounds.
         bytes: memory of its largest case.
 
     Args:
@@ -64,6 +66,16 @@ class Estimate:
         least = 2 * sum(self.case_seconds.values())
         self.seconds = min(every, max(60 * suite.minutes, least))
         self.bytes = max(cost(case).bytes for case in suite.cases)
+
+    def text(self, suite: ComplexitySuite) -> str:
+        """Return how long the suite takes."""
+        about = f"about {self.seconds / 60:.0f} min"
+        if suite.precision is None:
+            return about
+        return (
+            f"{about}, and up to {suite.minutes:g} min until every exponent is known to "
+            f"± {suite.precision:g}"
+        )
 
     def all_rounds(self, case: Case) -> float:
         """Return the seconds of a case in all rounds and the warm-up."""
@@ -114,8 +126,8 @@ def measure(
                 peaks[case], latest[case] = warm_up(bench, case, estimate.case_seconds[case])
             if latest[case] >= SLOW:
                 seconds[case].append(latest[case])
-    for number in range(suite.rounds):
-        due = [case for case in suite.cases if len(seconds[case]) < _rounds(suite, latest[case])]
+    for number in itertools.count():
+        due = _due(suite, seconds, latest)
         end = time.monotonic() - start + sum(_round_seconds(latest[case]) for case in due)
         if not due or (number and end > 60 * suite.minutes):
             break
@@ -135,6 +147,27 @@ def measure(
         )
         for case in suite.cases
     )
+
+
+def _due(
+    suite: ComplexitySuite, seconds: Mapping[Case, Sequence[float]], latest: Mapping[Case, float]
+) -> list[Case]:
+    """Return the cases of the next round, [] when nothing is left to measure.
+
+    Args:
+        suite: rounds, and the precision of exponents.
+        seconds: measured times.
+        latest: time of the latest run of each case.
+    """
+    due = [case for case in suite.cases if len(seconds[case]) < _rounds(suite, latest[case])]
+    if due or suite.precision is None:
+        return due
+    imprecise: set[Case] = set()
+    for factor, cases in suite.series():
+        exponent = fit_all({getattr(case.sizes, factor): seconds[case] for case in cases})
+        if exponent is None or exponent.half >= suite.precision:
+            imprecise.update(cases)
+    return [c for c in suite.cases if c in imprecise and len(seconds[c]) < suite.most_rounds]
 
 
 def _benches(

@@ -19,7 +19,7 @@ from harness.bench.timing import OnProgress, Spread, Task, interleaved, silent
 if TYPE_CHECKING:
     from harness.index import Modality
     from harness.kernels import Op
-    from harness.plan.expand import PlannedRun
+    from harness.plan.cell import Cell
     from harness.plan.spec import RunSpec
 
 __all__ = ["SIDE", "Epoch", "epochs_text", "measure", "square_product", "trainable_runs"]
@@ -74,11 +74,11 @@ class Epoch:
         return self.seconds.median / self.least
 
 
-def trainable_runs(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
+def trainable_runs(runs: Iterable[Cell]) -> list[Cell]:
     """Return the first run of each trainable row on each dataset."""
     from harness.model import MODELS
 
-    first: dict[tuple[str, str, str], PlannedRun] = {}
+    first: dict[tuple[str, str, str], Cell] = {}
     for run in runs:
         if MODELS.get(run.spec.model.name).capabilities.trainable:
             first.setdefault((run.label, run.spec.data.dataset, run.spec.data.features), run)
@@ -86,7 +86,7 @@ def trainable_runs(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
 
 
 def measure(
-    runs: Sequence[PlannedRun], rounds: int = 3, on_progress: OnProgress = silent
+    runs: Sequence[Cell], rounds: int = 3, on_progress: OnProgress = silent
 ) -> Iterator[Epoch]:
     """Time a step of each run, interleaved with a large matrix product.
 
@@ -104,7 +104,7 @@ def measure(
     on_progress(len(runs), len(runs), "")
 
 
-def _epoch(run: PlannedRun, rounds: int) -> Epoch:
+def _epoch(run: Cell, rounds: int) -> Epoch:
     from harness.data.batches import steps_per_epoch
 
     spec = run.spec

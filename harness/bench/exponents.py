@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Exponent", "fit", "upper_half"]
+__all__ = ["Exponent", "fit", "fit_all", "upper_half"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class Exponent:
     value: float
     low: float
     high: float
+
+    @property
+    def half(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
 
 
 def upper_half(sizes: Sequence[float]) -> list[float]:
@@ -62,3 +67,10 @@ def fit(
     reach = float(stats.t.ppf((1 + confidence) / 2, len(points) - 2) * line.stderr)
     slope = float(line.slope)
     return Exponent(slope, slope - reach, slope + reach)
+
+
+def fit_all(seconds: Mapping[int, Sequence[float]]) -> Exponent | None:
+    """Fit the exponent on all sizes; None for fewer than three sizes or points."""
+    if len(seconds) < 3 or sum(map(len, seconds.values())) < 3:
+        return None
+    return fit({float(size): times for size, times in seconds.items()}, upper=False)

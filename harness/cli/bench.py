@@ -13,7 +13,7 @@ from harness.cli.options import Home, Only, SetValues
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harness.run import StagesEstimate
+    from harness.run.measuring import StagesEstimate
 
 MOVED = ("ceilings", "kernels", "peers", "fusion", "growth", "quality")
 """Commands that are scripts of a checkout now; named in errors until the next version."""
@@ -48,7 +48,7 @@ def models(
     from harness.bench.epochs import epochs_text
     from harness.bench.text import machine, machine_text, progress, write_json
     from harness.cli.progress import show_events
-    from harness.run import measure_epochs
+    from harness.run.measuring import measure_epochs
 
     with show_events() as on_event, progress() as on_progress:
         measured = measure_epochs(
@@ -84,8 +84,8 @@ def complexity(
 ) -> None:
     """Measure how time and memory of fusion grow with each size; store and print the result."""
     from harness.bench.text import progress, write_json
-    from harness.report import render_all
-    from harness.run import measure_stages, measurement_tables
+    from harness.report.render import render_all
+    from harness.run.measuring import measure_stages, measurement_tables
 
     with progress() as on_progress:
         record = measure_stages(
@@ -107,7 +107,7 @@ def complexity(
 
 def _print_estimate(estimate: StagesEstimate) -> None:
     typer.echo(
-        f"{estimate.suite}: {estimate.cases} cases, about {estimate.seconds / 60:.0f} min "
+        f"{estimate.suite}: {estimate.cases} cases, {estimate.time}, "
         f"on {estimate.device} with {estimate.threads} threads, {estimate.bytes / 2**30:.1f} GiB",
         err=True,
     )
@@ -121,7 +121,7 @@ def import_(
     results: Home = None,
 ) -> None:
     """Import measurements from files; reports show the newest."""
-    from harness.run import import_measurements
+    from harness.run.measuring import import_measurements
 
     for path, record in zip(file, import_measurements(file, results), strict=True):
         count = sum(len(sample.seconds) for sample in record.samples)

@@ -14,7 +14,7 @@ from harness.cli.console import print_json
 from harness.cli.options import Home
 
 if TYPE_CHECKING:
-    from harness.report import Checked
+    from harness.analysis.claims import Checked
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -39,7 +39,7 @@ def check(
     results: Home = None,
 ) -> None:
     """Say of each claim whether the results support it; exit code 5 if one is not supported."""
-    from harness.report import check_claims
+    from harness.report.comparing import check_claims
 
     path, claims, checked = check_claims(file, results)
     if format_ is Format.json:

@@ -64,7 +64,7 @@ def compare(
     Seeds that both sides have are paired.
     """
     from harness.cli.compare_text import as_values, as_words
-    from harness.report import compare as compare_rows
+    from harness.report.comparing import compare as compare_rows
 
     comparison = compare_rows(
         a,
@@ -82,6 +82,6 @@ def compare(
 
 
 def _ranked() -> tuple[str, ...]:
-    from harness.report import RANKED
+    from harness.analysis.sides import RANKED
 
     return RANKED

@@ -14,7 +14,7 @@ from harness.cli.options import AllowNames, AsJson
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harness.data import DatasetDetails
+    from harness.data.datasets import DatasetDetails
     from harness.events import Event
 
 __all__ = ["app"]
@@ -30,7 +30,7 @@ def list_datasets(as_json: AsJson = False) -> None:
     """List the datasets: published sizes, and where they lie or how to get them."""
     from rich.table import Table
 
-    from harness.data import list_datasets
+    from harness.data.datasets import list_datasets
     from harness.screen import SafeConsole
 
     messages: list[Event] = []
@@ -80,7 +80,7 @@ def fetch(
 
     Files that are already there are not downloaded again.
     """
-    from harness.data import fetch_dataset
+    from harness.data.datasets import fetch_dataset
 
     typer.echo(fetch_dataset(name, base_url=base_url, features=features, on_event=_print_event))
 
@@ -109,7 +109,7 @@ def import_dataset(
 
     Exit code 3 where identifiers of your own graph are easily confused; see --allow-names.
     """
-    from harness.data import import_dataset
+    from harness.data.datasets import import_dataset
 
     for path in import_dataset(folder, name, allow_names=allow_names, on_event=_print_event):
         typer.echo(path)
@@ -131,7 +131,7 @@ def verify(
     Exit code 3 when a file is wrong, or when identifiers are easily confused (in blanks, case, ...)
     and neither the card nor --allow-names says that they are meant.
     """
-    from harness.data import verify_datasets
+    from harness.data.datasets import verify_datasets
 
     if (name is None) != every:
         raise ConfigError("give the name of a dataset, or --all")
@@ -152,7 +152,7 @@ def verify(
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show a dataset's card, licence, citation, feature sets and some triples."""
-    from harness.data import describe_dataset
+    from harness.data.datasets import describe_dataset
 
     details = describe_dataset(name)
     if as_json:

@@ -69,7 +69,8 @@ def audit(
     identifiers are easily confused and neither the card nor --allow-names says that they are meant.
     """
     from harness.cli.console import write_or_print
-    from harness.data import AUDIT_FORMATS, audit_datasets
+    from harness.data.audit_text import AUDIT_FORMATS
+    from harness.data.datasets import audit_datasets
 
     if form not in AUDIT_FORMATS:
         raise ConfigError(f"--format {form}: unknown{suggest(form, AUDIT_FORMATS)}")

@@ -12,24 +12,25 @@ from harness.cli.options import AsJson, Home
 from harness.errors import StoreError
 
 if TYPE_CHECKING:
-    from harness.run import Taken
+    from harness.store.archive import Imported
 
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
 def upgrade(
-    file: Annotated[
-        Path | None, typer.Argument(help="A database; the one of the results folder if not given.")
+    database: Annotated[
+        str | None,
+        typer.Argument(help="A file or an address; the store of the results folder if not given."),
     ] = None,
     results: Home = None,
 ) -> None:
     """Bring a database that an older harness wrote to the current schema; all of it or nothing."""
-    from harness.run import upgrade_results
+    from harness.run.database import upgrade_results
 
-    address, before, after = upgrade_results(file, results)
+    name, before, after = upgrade_results(database, results)
     change = f"{before} -> {after}" if before != after else f"{after}, nothing to do"
-    typer.echo(f"{address}: schema version {change}", err=True)
+    typer.echo(f"{name}: schema version {change}", err=True)
 
 
 @app.command("import")
@@ -49,7 +50,7 @@ def import_(
     Nothing is added when a record or its ranks are damaged (exit code 4).
     """
     from harness.cli.progress import show_events
-    from harness.run import import_results
+    from harness.run.database import import_results
 
     with show_events() as on_event:
         taken = import_results(source, results, on_event)
@@ -58,7 +59,7 @@ def import_(
 
 @app.command()
 def merge(
-    other: Annotated[Path, typer.Argument(help="Another result database.")],
+    other: Annotated[str, typer.Argument(help="Another result database: a file or an address.")],
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -67,29 +68,39 @@ def merge(
     Nothing is added when a record cannot be read or cannot be true (exit code 4).
     """
     from harness.cli.progress import show_events
-    from harness.run import merge_results
+    from harness.run.database import merge_results
 
     with show_events() as on_event:
         taken = merge_results(other, results, on_event)
     _print_added(taken, as_json)
 
 
-def _print_added(taken: Taken, as_json: bool) -> None:
+def _print_added(taken: Imported, as_json: bool) -> None:
     if as_json:
         print_json({"added": list(taken.added), "kept": taken.kept})
 
 
 @app.command()
-def check(results: Home = None, as_json: AsJson = False) -> None:
+def check(
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Remove damaged rows that are no run's: places in suites, measurements.",
+        ),
+    ] = False,
+    results: Home = None,
+    as_json: AsJson = False,
+) -> None:
     """Check the database, every record in it, and that its metrics follow from its ranks.
 
     Exit code 4 if something is wrong.
     """
     from harness.cli.progress import show_events
-    from harness.run import check_results
+    from harness.run.database import check_results
 
     with show_events() as on_event:
-        report = check_results(results, on_event)
+        report = check_results(results, repair=repair, on_event=on_event)
     problems, without = report.problems, report.without_ranks
     if as_json:
         print_json({"runs": report.runs, "without_ranks": without, "problems": problems})
@@ -115,7 +126,7 @@ def export(
 ) -> None:
     """Write records and ranks as files that can be committed; all but failed runs by default."""
     from harness.cli.progress import show_events
-    from harness.run import export_results
+    from harness.run.database import export_results
 
     with show_events() as on_event:
         exported = export_results(

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from harness.cli.console import WIDTH, duration, folded_table, plural, readable_size, wrapped
 
 if TYPE_CHECKING:
-    from harness.run import Forecast, ForecastRow, Plan, PlanProgress, Search
+    from harness.plan.expand import Plan
+    from harness.plan.search import Search
+    from harness.run.forecast import Forecast, ForecastRow, PlanProgress
 
 __all__ = ["describe"]
 
@@ -132,8 +134,9 @@ def _notes(rows: Sequence[ForecastRow]) -> list[str]:
 def _exclusions(plan: Plan) -> list[str]:
     """Return excluded cells by reason."""
     reasons: dict[str, list[str]] = {}
+    run_rows = {cell.key[:3] for cell in plan.runs}
     for cell in plan.excluded:
-        seed = "" if cell.seed is None else f" (seed {cell.seed})"
+        seed = f" (seed {cell.seed})" if cell.key[:3] in run_rows else ""
         features = "" if cell.features == "none" else f" [{cell.features}]"
         name = f"{cell.label} on {cell.dataset}{features}{seed}"
         if name not in reasons.setdefault(cell.reason, []):

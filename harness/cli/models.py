@@ -15,7 +15,8 @@ from harness.cli.options import AsJson, Device, Home, Models, SetValues
 from harness.errors import ConfigError, HarnessError, RunError
 
 if TYPE_CHECKING:
-    from harness.run import ModelCosts, ModelDetails, ModelListing
+    from harness.run.forecast import ModelCosts
+    from harness.run.models import ModelDetails, ModelListing
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -25,9 +26,10 @@ _COLUMNS = "{:12s}{:14s}{}"
 @app.command("list")
 def list_models(folders: Models = None, as_json: AsJson = False) -> None:
     """List every registered model with its score and where it is defined."""
-    from harness import run
+    from harness.run.models import list_models as all_models
+    from harness.run.models import list_strategies
 
-    listings = run.list_models(folders or ())
+    listings = all_models(folders or ())
     if as_json:
         keys = ("name", "title", "formula", "modalities", "reference")
         print_json([{key: getattr(listing, key) for key in keys} for listing in listings])
@@ -36,7 +38,7 @@ def list_models(folders: Models = None, as_json: AsJson = False) -> None:
     for listing in listings:
         typer.echo(_entry(listing))
     typer.echo("\nstrategies of negatives (negatives.strategy.name)\n")
-    for name, text in run.list_strategies().items():
+    for name, text in list_strategies().items():
         typer.echo(textwrap.fill(f"{name:12s}{text}", WIDTH, subsequent_indent=" " * 14))
     offering = ", ".join(listing.name for listing in listings if listing.adversarial)
     typer.echo()
@@ -82,11 +84,11 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show the formula, options with defaults and meaning, and the file of a model or strategy."""
-    from harness import run
+    from harness.run.models import describe_model
 
     if dataset is None and (features or set_ or probe):
         raise ConfigError("--features, --set and --probe: give a --dataset too")
-    details = run.describe_model(name, folders or ())
+    details = describe_model(name, folders or ())
     if dataset is not None and details.kind == "strategy":
         raise ConfigError(f"--dataset: '{name}' is a strategy of negatives, no model")
     costs = None
@@ -115,7 +117,7 @@ def _costs(
 ) -> ModelCosts:
     from harness.cli.progress import show_events
     from harness.cli.stopping import stop_on_signals
-    from harness.run import model_costs
+    from harness.run.forecast import model_costs
 
     try:
         with show_events() as on_event, stop_on_signals(probe) as stop:

@@ -12,7 +12,7 @@ import typer
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harness.run import ExecutionOptions
+    from harness.run.executors import ExecutionOptions
 
 __all__ = [
     "MOST_SEED",
@@ -140,7 +140,7 @@ def execution(
     Raises:
         ConfigError, MachineError: as ``harness.run.devices_of``; both --device and --devices.
     """
-    from harness.run import devices_of
+    from harness.run.executors import devices_of
 
     if devices and device != "auto":
         raise ConfigError("--device and --devices: give one of the two")

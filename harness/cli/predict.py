@@ -12,7 +12,7 @@ from harness.cli.options import AsJson, Device, Home, Models
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harness.run import Predictions
+    from harness.run.inference import Predictions
 
 GAP, LABEL, KNOWN = "  ", 1, 3
 """Between two columns; the columns of text."""
@@ -35,7 +35,7 @@ def predict(
     if (head is None) == (tail is None):
         raise ConfigError("give --head or --tail, one of them")
     from harness.cli.console import print_json
-    from harness.run import load_run
+    from harness.run.inference import load_run
     from harness.screen import SafeConsole
 
     trained = load_run(run, results, device=device, model_folders=models or [])

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Home, chosen_seeds
-from harness.errors import ConfigError
+from harness.errors import ConfigError, HarnessError
 
 if TYPE_CHECKING:
-    from harness.report import Reports, Selection
+    from harness.analysis.query import Selection
+    from harness.report.stored import Reports
 
 __all__ = ["register", "report"]
 
@@ -81,9 +82,10 @@ def report(
     results: Home = None,
 ) -> None:
     """Print tables of results, published figures beside measured ones; all seeds by default."""
+    from harness.analysis.query import Selection
     from harness.cli.console import write_or_print
     from harness.cli.progress import show_events
-    from harness.report import Selection, list_reports, open_reports
+    from harness.report.stored import list_reports, open_reports
 
     if list_:
         for listing in list_reports():
@@ -125,13 +127,13 @@ def _collecting_nothing() -> Iterator[None]:
 
 def _check_reranked(tables: Sequence[str], by: str, metric: str, suite: str, *, html: bool) -> None:
     """Refuse --by, --metric and --suite without their tables, and a table without its options."""
-    from harness.report import BREAKDOWN, BUCKETS, RERANKED
+    from harness.report.stored import BREAKDOWN, RERANKED, subsets
 
     named = [name for name in tables if name in RERANKED]
     if html and named:
         raise ConfigError(f"the page has no table '{named[0]}'; print it, or --format html")
     if BREAKDOWN in tables and not by:
-        raise ConfigError(f"--table {BREAKDOWN} needs --by; choose from {', '.join(BUCKETS)}")
+        raise ConfigError(f"--table {BREAKDOWN} needs --by; choose from {', '.join(subsets())}")
     if BREAKDOWN not in tables and (by or metric != "mrr"):
         raise ConfigError(f"--by and --metric go with --table {BREAKDOWN}")
     if not named and suite:
@@ -159,7 +161,7 @@ def _contents(
     Raises:
         ConfigError, StoreError: as the queries and renderers; the store has nothing to show.
     """
-    from harness.report import PICTURES, check_format, render_all
+    from harness.report.render import PICTURES, check_format, render_all
 
     check_format(form, drawn=bool(figures))
     drawn = bool(figures) and form in PICTURES
@@ -195,24 +197,25 @@ def _write_page(
 def _write_all(home: Path | None, out: Path, selection: Selection) -> None:
     """Write all artefacts to a folder, say what came of each."""
     from harness.cli.progress import show_events
-    from harness.report import open_reports
+    from harness.report.stored import open_reports
 
-    failed = []
+    failed: list[HarnessError] = []
     with show_events() as on_event, open_reports(home, selection, on_event) as reports:
-        for artefact in reports.write_all(out):
-            if artefact.error:
-                failed.append(artefact.error)
-                typer.echo(f"{artefact.name}: {artefact.error}", err=True)
-            elif artefact.empty:
+        for artefact, written, errors in reports.write_all(out):
+            for name in written:
+                typer.echo(name)
+            for error in errors:
+                typer.echo(f"{artefact.name}: {error}", err=True)
+            failed += errors
+            if artefact.empty:
                 typer.echo(f"{artefact.name}: no picture: {artefact.empty}", err=True)
-            typer.echo("\n".join(map(str, artefact.files)), nl=bool(artefact.files))
     if failed:
         raise typer.Exit(failed[0].exit_code)
 
 
 def _format(given: str, out: Path | None) -> str:
     """Return the format: as given, as the file's name says, or text."""
-    from harness.report import FORMATS, PICTURES, SUFFIXES
+    from harness.report.render import FORMATS, PICTURES, SUFFIXES
 
     if given or out is None:
         return given or "text"

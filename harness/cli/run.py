@@ -28,7 +28,7 @@ from harness.errors import ConfigError, RunError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.run import Plan
+    from harness.plan.expand import Plan
     from harness.run.jobs import Outcome
 
 
@@ -64,10 +64,11 @@ def run(
     results: Home = None,
 ) -> None:
     """Execute a suite: what the store already holds is skipped, what was interrupted goes on."""
-    from harness import run as engine
     from harness.cli.progress import show_events
+    from harness.run.measuring import stages_of
+    from harness.run.suite import run_suite
 
-    if suite is not None and (stages := engine.stages_of(suite)) is not None:
+    if suite is not None and (stages := stages_of(suite)) is not None:
         given = {
             "--set": set_,
             "--only": only,
@@ -88,9 +89,10 @@ def run(
     plan = _plan(suite, spec, set_ or [], only or [], models or [])
     if dry_run or probe:
         from harness.cli.dry import describe
+        from harness.run.forecast import dry_run as forecast_of
 
         with show_events() as on_event, stop_on_signals(probe) as stop:
-            forecast = engine.dry_run(
+            forecast = forecast_of(
                 plan,
                 home=results,
                 only=only or (),
@@ -105,7 +107,7 @@ def run(
         return
     with show_events() as on_event:
         with stop_on_signals() as stop:
-            result = engine.run_suite(
+            result = run_suite(
                 plan,
                 home=results,
                 only=only or (),
@@ -134,7 +136,7 @@ def _plan(
     models: Sequence[Path],
 ) -> Plan:
     """Return the plan of a suite, or of one run."""
-    from harness.run import load_suite, plan_run
+    from harness.run.suite import load_suite, plan_run
 
     if (suite is None) == (spec is None):
         raise ConfigError("give a suite, or the settings of one run with --spec; one of the two")
@@ -159,7 +161,7 @@ def raise_failed(
         RunError: some run failed.
     """
     if failed:
-        from harness.run import failure_hint
+        from harness.run.runs import failure_hint
 
         first, count = failed[0], len(failed)
         hint = failure_hint(first.run_id, home, again)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.analysis.differing import differing, flat
+from harness.cli.console import aligned, decimals, percent
 from harness.report.repeat import repeat_commands
-from harness.run.logs import RunLog
-from harness.store.records import Cell, RunRecord
+
+if TYPE_CHECKING:
+    from harness.run.logs import RunLog
+    from harness.store.records import Cell, RunRecord
 
 __all__ = [
     "describe",
@@ -73,8 +76,8 @@ def print_list(records: Sequence[RunRecord], *, nodes: bool = False) -> None:
         if nodes:
             table.add_row(*names, *ending, line["node"] or "-", str(line["attempt"] or "-"))
         else:
-            percent = [_percent(line[key]) for key in ("mrr_test", "mrr_valid")]
-            table.add_row(*names, line["features"], *ending, *percent, str(line["epochs"]))
+            values = [percent(line[key]) for key in ("mrr_test", "mrr_valid")]
+            table.add_row(*names, line["features"], *ending, *values, str(line["epochs"]))
     SafeConsole().print(table)
 
 
@@ -138,16 +141,16 @@ def describe_difference(a: RunRecord, b: RunRecord) -> str:
     header = ["", a.run_id, b.run_id]
     lines: list[str] = []
     for title in ("settings", "provenance"):
-        rows = [[key, *map(_plain, pair)] for key, pair in found[title].items()]
+        rows = [[key, *map(decimals, pair)] for key, pair in found[title].items()]
         lines += [f"{title} that differ" if rows else f"{title}: no difference"]
-        lines += [*_aligned([header, *rows]), ""] if rows else [""]
+        lines += [*aligned([header, *rows]), ""] if rows else [""]
     if found["metrics"]:
         lines += ["metrics (MRR, Hits and AMRI in percent)"]
         rows = [
             [key, *(_number(key, value) for value in pair), _change(key, *pair)]
             for key, pair in found["metrics"].items()
         ]
-        lines += _aligned([[*header, "difference"], *rows])
+        lines += aligned([[*header, "difference"], *rows])
     return "\n".join(lines).rstrip()
 
 
@@ -168,7 +171,7 @@ def _metrics(record: RunRecord) -> list[str]:
         own = [m for m in record.metrics if (m.split, m.side, m.bucket) == (split, side, bucket)]
         values = [_number(name, record.metric(name, split, side, bucket)) for name in names]
         rows.append([split, side, bucket, *values, str(max(m.queries for m in own))])
-    return _aligned(rows, text=3)
+    return aligned(rows, text=3)
 
 
 def _history(history: Sequence[Mapping[str, float]], diagnostics: Mapping[str, float]) -> list[str]:
@@ -180,7 +183,7 @@ def _history(history: Sequence[Mapping[str, float]], diagnostics: Mapping[str, f
     for key in keys:
         values = [epoch[key] for epoch in history if key in epoch]
         rows.append([key, sparkline(values), f"{values[0]:.4g} -> {values[-1]:.4g}"])
-    return lines + _aligned(rows, text=None)
+    return lines + aligned(rows, text=None)
 
 
 def _diagnostics(values: Mapping[str, float]) -> list[str]:
@@ -189,7 +192,7 @@ def _diagnostics(values: Mapping[str, float]) -> list[str]:
     for name, value in values.items():
         quantity, _, part = name.rpartition("/")
         named = f"{part} " * bool(quantity and not part.isdigit())
-        shown = f"{value:.3f}" if quantity else _plain(value)
+        shown = f"{value:.3f}" if quantity else decimals(value)
         grouped.setdefault(quantity or name, []).append(named + shown)
     return _pairs({quantity: "  ".join(parts) for quantity, parts in grouped.items()})
 
@@ -204,7 +207,7 @@ def _timings(record: RunRecord) -> list[str]:
         mean = sum(values) / len(values)
         amount = f"{mean / 2**20:.1f} MiB" if unit == "bytes" else f"{mean:.3g} s"
         rows.append([name, amount + (f" (mean of {len(values)})" if len(values) > 1 else "")])
-    return _aligned(rows, text=None)
+    return aligned(rows, text=None)
 
 
 def _cell(cell: Cell) -> str:
@@ -229,7 +232,7 @@ def _value(record: RunRecord, key: tuple[str, str, str, str]) -> float | None:
 def _number(metric: str, value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.1f}" if metric.split()[0] == "mr" else _percent(value)
+    return f"{value:.1f}" if metric.split()[0] == "mr" else percent(value)
 
 
 def _change(metric: str, a: float | None, b: float | None) -> str:
@@ -239,35 +242,5 @@ def _change(metric: str, a: float | None, b: float | None) -> str:
     return text if b < a else f"+{text}"
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"
-
-
 def _pairs(values: Mapping[str, Any]) -> list[str]:
-    return _aligned([[key, _plain(value)] for key, value in values.items()], text=None)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.6g}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_plain, value)) + "]"
-    return "-" if value is None else str(value)
-
-
-def _aligned(rows: Sequence[Sequence[str]], *, text: int | None = 1) -> list[str]:
-    """Return rows in columns two spaces apart.
-
-    Args:
-        rows: cells.
-        text: how many leading columns hold text, set to the left; all when None.
-    """
-    from tabulate import tabulate
-
-    if not rows:
-        return []
-    columns = len(rows[0])
-    left = columns if text is None else text
-    align = ["left" if i < left else "right" for i in range(columns)]
-    table = tabulate(rows, tablefmt="plain", colalign=align, disable_numparse=True)
-    return [line.rstrip() for line in table.splitlines()]
+    return aligned([[key, decimals(value)] for key, value in values.items()], text=None)

@@ -39,7 +39,7 @@ def list_runs(
 ) -> None:
     """List runs, oldest first, with their MRR in percent; exit code 4 if some are damaged."""
     from harness.cli.run_text import print_list, summary
-    from harness.run import find_runs
+    from harness.run.runs import find_runs
 
     wanted = status.value if status else None
     records, damage, hint = find_runs(results, model=model, dataset=dataset, status=wanted)
@@ -56,10 +56,12 @@ def list_runs(
 @app.command()
 def show(run: Run, results: Home = None, as_json: AsJson = False) -> None:
     """Show a run: metrics, history, settings, provenance, and the command that repeats it."""
+    from harness.cli.progress import show_events
     from harness.cli.run_text import describe
-    from harness.run import get_record
+    from harness.run.runs import get_record
 
-    record = get_record(run, results)
+    with show_events() as on_event:
+        record = get_record(run, results, on_event)
     if as_json:
         print_json(record.model_dump(mode="json"))
     else:
@@ -71,7 +73,7 @@ def log(run: Run, results: Home = None) -> None:
     """Print the logs of a run: of its worker, and of each attempt on a cluster; also of a run that
     left no record."""
     from harness.cli.run_text import describe_logs
-    from harness.run import run_logs
+    from harness.run.logs import run_logs
 
     typer.echo(describe_logs(run_logs(run, results)))
 
@@ -85,7 +87,7 @@ def diff(
 ) -> None:
     """Compare two runs: settings that differ, metrics side by side, differing provenance."""
     from harness.cli.run_text import describe_difference, difference
-    from harness.run import get_record
+    from harness.run.runs import get_record
 
     a, b = (get_record(run_id, results) for run_id in (first, second))
     if as_json:
@@ -104,7 +106,7 @@ def rm(
 
     Exit code 0 also when the answer is no; 130 when there is no answer.
     """
-    from harness.run import remove_run, resolve_run
+    from harness.run.runs import remove_run, resolve_run
 
     run_id, folder = resolve_run(run, results)
     if not yes and not _confirmed(f"Delete the record of {run_id} and {folder}?"):
@@ -127,7 +129,7 @@ def retest(
     Refused while the ranks are there: the test split is scored once. The same numbers must come
     out (exit code 1 otherwise); the repetition is recorded with the run.
     """
-    from harness.run import retest_run
+    from harness.run.runs import retest_run
 
     record, ranks = retest_run(
         run, results, device=device, threads=threads, model_folders=models or []
@@ -148,7 +150,7 @@ def retry(
 
     A record in a run folder that cannot be read is removed likewise.
     """
-    from harness.run import forget_failures
+    from harness.run.runs import forget_failures
 
     forgotten = forget_failures(runs or (), results)
     for run_id in forgotten.run_ids:

@@ -36,7 +36,7 @@ def score(
     The test split is scored once: another file under the same name and seed is refused.
     """
     from harness.cli.progress import show_events
-    from harness.run import score_file
+    from harness.run.external import score_file
 
     scored = score_file(
         file, dataset, name, seed=seed, entities=entities, ids=ids, suite=suite, home=results

@@ -66,8 +66,9 @@ def run(
 ) -> None:
     """Search the settings of each row of a suite; what was interrupted goes on, and no run is done
     twice. The test split is never looked at."""
-    from harness import run as engine
     from harness.cli.progress import show_events
+    from harness.run.forecast import dry_run_study
+    from harness.run.study import load_study, run_study
 
     how = execution(
         device,
@@ -79,15 +80,13 @@ def run(
         engine_file,
         on_interrupt=on_interrupt,
     )
-    plan = engine.load_study(
-        file, set_ or [], only=only or [], trials=trials, model_folders=models or []
-    )
+    plan = load_study(file, set_ or [], only=only or [], trials=trials, model_folders=models or [])
     dry = dry_run or probe
     with show_events() as on_event, stop_on_signals(probe or not dry) as stop:
         if dry:
             from harness.cli.dry import describe
 
-            forecast = engine.dry_run_study(
+            forecast = dry_run_study(
                 plan,
                 home=results,
                 probe=probe,
@@ -96,7 +95,7 @@ def run(
                 **how,
             )
         else:
-            result = engine.run_study(
+            result = run_study(
                 plan,
                 home=results,
                 retry_failed=retry_failed,
@@ -129,15 +128,15 @@ def show(
 ) -> None:
     """Show the best trial of each row, which settings matter, the surface, and what a budget of
     trials is expected to find; all of it on the validation split."""
-    from harness import run as engine
     from harness.cli import study_text
     from harness.cli.console import print_json
+    from harness.run.study import list_studies, load_study_results
 
     if study is None:
-        for name, title in engine.list_studies(results).items():
+        for name, title in list_studies(results).items():
             typer.echo(f"{name:<16} {title}")
         return
-    searches, home = engine.load_study_results(study, results, variant=variant)
+    searches, home = load_study_results(study, results, variant=variant)
     if as_json:
         print_json(study_text.plain(searches))
     else:
@@ -165,7 +164,7 @@ def promote(
     """Test the chosen trials, by default the best of each row: their runs, all seeds, are ranked on
     the test split with the checkpoints they have. Then print the table."""
     from harness.cli.progress import show_events
-    from harness.run import promote_trials
+    from harness.run.study import promote_trials
 
     how = execution(
         device,
@@ -220,7 +219,7 @@ def export(
     """
     from harness.cli.console import write_or_print
     from harness.cli.progress import show_events
-    from harness.run import export_trials
+    from harness.run.study import export_trials
 
     with show_events() as on_event:
         text = export_trials(

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness.data.card import DatasetCard, FeatureSource, FileCard
-from harness.data.folders import data_files, datasets_folder, lacking, names_of
+from harness.data.folders import check_inside, data_files, datasets_folder, lacking, names_of
 from harness.data.sources import is_verified, source_path, sources_folder
 from harness.errors import ConfigError, DataError, MachineError, MissingDataError
 from harness.writing import staging_folder, synchronise, use_umask
@@ -206,6 +206,9 @@ def import_folder(folder: Path, card: DatasetCard) -> Path:
         DataError: a file has another sha256 (each is named), or is no regular file.
         MachineError: the disk is full or the folder cannot be written to.
     """
+    from harness.data.feature_files import holds_arrays
+    from harness.data.feature_sets import is_published
+
     if not card.files:
         raise ConfigError(f"{card.title} is not imported: {card.source}")
     if not folder.is_dir():
@@ -227,7 +230,9 @@ def import_folder(folder: Path, card: DatasetCard) -> Path:
         str(path.relative_to(folder))
         for path in readable
         if path.suffix != ".txt" and str(path.relative_to(folder)) not in own
+        if path.parent != folder or not holds_arrays(path) or is_published(card, path)
     ]
+    check_inside(folder, (folder / name for name in extra))
     target = datasets_folder() / card.folder
     if target.exists() and target.samefile(folder):
         return target

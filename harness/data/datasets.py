@@ -391,7 +391,12 @@ def _warn_of_copy(card: DatasetCard, folder: Path, announce: Announce) -> None:
 
 def _announce_left_out(folder: Path, target: Path, announce: Announce) -> None:
     """Name what of an imported folder was not copied."""
-    if names := folders.left_out(folder, target):
+    arrays, names = folders.left_out(folder, target)
+    for name in arrays:
+        announce(
+            f"{folder / name}: not copied; features are read from features/<modality>.<ending>"
+        )
+    if names:
         more = f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else ""
         shown = ", ".join(names[:SHOWN_FILES])
         announce(f"{folder}: not copied, no part of a dataset: {shown}{more}")

@@ -32,6 +32,7 @@ __all__ = [
     "SUFFIXES",
     "check_readable",
     "file_sha256",
+    "holds_arrays",
     "only_file",
     "read_feature_file",
     "read_tensor",
@@ -47,8 +48,10 @@ _PICKLES = frozenset({".pkl", ".pickle", ".p", ".joblib", ".dill"})
 
 _OTHER_ARRAYS = frozenset(
     {".hdf5", ".hdf", ".he5", ".mat", ".fvecs", ".vec", ".arrow", ".feather", ".parq", ".pq"}
-    | {".ckpt", ".zarr", ".lmdb", ".rds"}
+    | {".ckpt", ".zarr", ".lmdb", ".rds", ".bin", ".dat", ".onnx"}
 )
+
+_COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip"})
 
 
 def read_feature_file(
@@ -147,9 +150,17 @@ def check_readable(path: Path, stems: Collection[str]) -> None:
         raise DataError(f"{path}: {reason}")
 
 
+def holds_arrays(path: Path) -> bool:
+    """Tell by its name whether a file holds arrays, in a format that is read or not."""
+    endings = {ending.lower() for ending in path.suffixes}
+    return bool(endings & {*ARRAY_SUFFIXES, ".parquet", *_PICKLES, *_OTHER_ARRAYS})
+
+
 def _why_unreadable(path: Path) -> str | None:
     """Return why a file of features cannot be read, and what to do; None for other endings."""
     ending = path.suffix.lower()
+    if ending in _COMPRESSED and Path(path.stem).suffix.lower() in {*SUFFIXES, *_OTHER_ARRAYS}:
+        return f"compressed files are not read; unpack it to {path.stem}"
     if ending in SUFFIXES:
         return f"the ending '{path.suffix}' is not read; rename it to {path.stem}{ending}"
     if ending in _PICKLES:

@@ -42,6 +42,7 @@ __all__ = [
     "check_own_files",
     "describe",
     "entity_texts",
+    "is_published",
     "modalities",
     "name_texts",
     "texts",
@@ -130,6 +131,12 @@ def check_own_files(card: DatasetCard, graph: KnowledgeGraph, folder: Path) -> N
     """
     for modality, path in _modality_files(card, folder).items():
         read_feature_file(path, modality, graph.n_entities, graph.entities)
+
+
+def is_published(card: DatasetCard, path: Path) -> bool:
+    """Tell whether a file bears a name of the published features, or of what belongs to one."""
+    stems = (stem for modality in MODALITIES for stem in _published_stems(card, modality))
+    return any(path.name.startswith(f"{stem}.") for stem in stems)
 
 
 def modalities(card: DatasetCard, name: str, folder: Path) -> tuple[str, ...]:

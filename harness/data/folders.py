@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness.data.card import DatasetCard
 from harness.data.parsing import check_regular
 from harness.environment import cache_folder, expanded
-from harness.errors import ConfigError, MissingDataError
+from harness.errors import ConfigError, DataError, MissingDataError
 
 __all__ = [
+    "check_inside",
     "data_files",
     "datasets_folder",
     "find",
@@ -98,7 +99,7 @@ def data_files(folder: Path) -> list[Path]:
     tokens = [*(folder / "tokens").glob("[!.]*")]
     for path in (*inside, *tokens):
         if path.parent != folder or (not path.is_dir() and _FEATURE_WORD.search(path.stem)):
-            check_readable(path, MODALITIES if path.parent.name == "features" else ())
+            check_readable(path, () if path.parent.name == "tokens" else MODALITIES)
     files = [path for path in inside if path.suffix in endings]
     files += [path for path in tokens if path.suffix in {*ARRAY_SUFFIXES, ".json"}]
     for path in files:
@@ -106,15 +107,39 @@ def data_files(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def left_out(folder: Path, target: Path) -> list[str]:
-    """Return an imported folder's entries that the dataset's folder lacks, hidden files aside."""
-    entries = [
-        path
-        for place in (folder, folder / "features", folder / "tokens")
-        for path in sorted(place.glob("[!.]*"))
+def check_inside(folder: Path, files: Iterable[Path]) -> None:
+    """Refuse to copy what does not lie in a folder but is linked from there.
+
+    Raises:
+        DataError: a file, or the folder that it is in, is a link that leads out of ``folder``.
+    """
+    for path in files:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise DataError(
+                f"{path}: leads out of the folder, to {path.resolve()}; put a copy in its place, "
+                "or take it away"
+            )
+
+
+def left_out(folder: Path, target: Path) -> tuple[list[str], list[str]]:
+    """Return what of an imported folder its dataset's folder lacks, hidden files aside.
+
+    Returns:
+        The files that hold arrays, at any depth; other files and folders.
+    """
+    from harness.data.feature_files import holds_arrays
+
+    below = [path.relative_to(folder) for path in folder.rglob("[!.]*")]
+    below.sort(key=lambda name: (len(name.parts), name))
+    visible = (name for name in below if not any(part.startswith(".") for part in name.parts))
+    absent = {name: (folder / name).is_dir() for name in visible if not (target / name).exists()}
+    arrays = [str(name) for name, is_folder in absent.items() if holds_arrays(name)]
+    others = [
+        f"{name}{'/' * is_folder}"
+        for name, is_folder in absent.items()
+        if not holds_arrays(name) and name.parent not in absent
     ]
-    names = {path.relative_to(folder): "/" if path.is_dir() else "" for path in entries}
-    return [f"{name}{end}" for name, end in names.items() if not (target / name).exists()]
+    return arrays, others
 
 
 def _candidates(card: DatasetCard) -> Iterator[Path]:

@@ -130,14 +130,17 @@ def import_local(folder: Path, name: str, allowed: Sequence[NameKind] = ()) -> P
         ConfigError: ``name`` is none that a dataset may have.
         MissingDataError: the package that reads one of its feature files is not installed.
         DataError: the folder cannot be read as a dataset (with file and line), a feature file is
-            one that the set "files" refuses, its identifiers are easily confused, or another
-            dataset or other features of that name are there.
+            one that the set "files" refuses or nobody reads, a file is a link that leads out of
+            the folder, its identifiers are easily confused, or another dataset or other features
+            of that name are there.
         MachineError: the disk is full or the folder cannot be written to.
     """
     from harness.data import feature_sets
 
     check_name(name, "--name")
     files = folders.data_files(folder)
+    folders.check_inside(folder, files)
+    _refuse_unread(folder, files)
     graph = read_folder(folder, name)
     if findings := excess_names(audit_names(graph), {}, allowed):
         listed = "\n".join(map(str, findings))
@@ -156,6 +159,18 @@ def import_local(folder: Path, name: str, allowed: Sequence[NameKind] = ()) -> P
         _copy(folder, [path.relative_to(folder) for path in files], staged)
         acquire.install(staged, target)
     return target
+
+
+def _refuse_unread(folder: Path, files: Iterable[Path]) -> None:
+    """Refuse features that lie beside the splits, where nobody reads those of an own dataset."""
+    from harness.data.feature_files import holds_arrays
+
+    for path in files:
+        if path.parent == folder and holds_arrays(path):
+            raise DataError(
+                f"{path}: features are read from features/<modality>.<ending>; move it there, or "
+                "take it away"
+            )
 
 
 def _add_features(folder: Path, files: Iterable[Path], dataset: Path) -> None:

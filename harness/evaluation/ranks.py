@@ -115,8 +115,11 @@ class Ranks:
         """Read what ``save`` wrote.
 
         Raises:
-            DataError: the file is damaged, or its counts are impossible; the message names it.
+            DataError: the file is damaged, its counts are impossible, or it or its folder is a
+                link, which may have come with somebody else's results; the message names it.
         """
+        if path.is_symlink() or path.parent.is_symlink():
+            raise DataError(f"{path}: a symbolic link, which is not followed in run folders")
         return cls.from_arrays(read_arrays(path), str(path))
 
     @classmethod

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -64,6 +65,10 @@ class Sizes(Config):
     def change(self, changes: Mapping[Factor, int]) -> Sizes:
         """Return the sizes with some of them replaced."""
         return self.model_copy(update={str(name): value for name, value in changes.items()})
+
+    def varies_only(self, other: Sizes, factor: Factor) -> bool:
+        """Tell whether other sizes are these but for one of them."""
+        return self.change({factor: getattr(other, factor)}) == other
 
 
 class Case(Config):
@@ -123,9 +128,14 @@ class ComplexitySuite(Config):
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = get_args(Stage)
     """What is measured."""
     rounds: Annotated[int, Field(ge=1)] = 5
-    """Measured turns of each case, after one to warm up."""
+    """Measured rounds of each case, after one to warm up."""
     patience: Annotated[float, Field(gt=0)] = 10.0
-    """Seconds: a case that has taken so long has no further turn once it was measured."""
+    """Seconds: a case that has taken so long is measured once in these rounds."""
+    precision: Annotated[float, Field(gt=0)] | None = None
+    """Half-width that the 95 % interval of every exponent is to have: further rounds measure the
+    cases of those that are wider. Without, there are no further rounds."""
+    most_rounds: Annotated[int, Field(ge=1)] = 50
+    """No case has more rounds than these."""
     minutes: Annotated[float, Field(gt=0)] = 9.0
     """No further round is begun that would end later; one is measured in any case."""
 
@@ -141,21 +151,34 @@ class ComplexitySuite(Config):
                 )
         return self
 
-    @property
+    @cached_property
     def cases(self) -> tuple[Case, ...]:
         """Everything that is measured, each once; cases of equal sizes stand together."""
-        found = dict.fromkeys(self._cases())
-        order = list(dict.fromkeys(case.sizes for case in found))
-        return tuple(sorted(found, key=lambda case: order.index(case.sizes)))
+        distinct = dict.fromkeys(self._cases())
+        order = list(dict.fromkeys(case.sizes for case in distinct))
+        return tuple(sorted(distinct, key=lambda case: order.index(case.sizes)))
+
+    def held(self, stage: Stage) -> Sizes:
+        """Return the sizes at which a stage is held while one of them varies."""
+        return self.base.change(self.hold.get(stage, {}))
+
+    def series(self) -> Iterator[tuple[Factor, tuple[Case, ...]]]:
+        """Yield the cases of each exponent, and the size that varies among them."""
+        ways = dict.fromkeys((case.stage, case.name) for case in self.cases)
+        for stage, name in ways:
+            cases = [c for c in self.cases if (c.stage, c.name) == (stage, name)]
+            held = self.held(stage)
+            for factor in DEPENDS_ON[stage]:
+                yield factor, tuple(c for c in cases if held.varies_only(c.sizes, factor))
 
     def _cases(self) -> Iterator[Case]:
         for stage in self.stages:
             for name in self.fusions if stage == FUSION else (stage,):
                 yield Case(stage=stage, name=name, sizes=self.base)
                 for factor in DEPENDS_ON[stage]:
-                    held = self.base.change(self.hold.get(stage, {}))
                     for value in getattr(self.vary, factor):
-                        yield Case(stage=stage, name=name, sizes=held.change({factor: value}))
+                        sizes = self.held(stage).change({factor: value})
+                        yield Case(stage=stage, name=name, sizes=sizes)
 
 
 def measures(path: Path) -> bool:

@@ -8,16 +8,15 @@ the row's ``set``, the variant's ``set``, ``--set``. A ``model.x`` among ``base`
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
-from harness.config.override import dotted
 from harness.data.card import DatasetSource
 from harness.data.load import source as dataset_source
 from harness.errors import ConfigError, MissingDataError, suggest
+from harness.plan.cell import Cell
 from harness.plan.identity import run_id_of
 from harness.plan.modalities import choose_data
 from harness.plan.resolve import Errors, Layer, ResolvedSuite, SuiteRow, resolve
@@ -26,85 +25,36 @@ from harness.plan.settings import build_spec, origin_of
 from harness.plan.spec import DataSpec, RunSpec
 from harness.plan.suite import Selector, Suite
 
-__all__ = [
-    "Excluded",
-    "Plan",
-    "PlannedRun",
-    "asked_for",
-    "cells_of",
-    "expand",
-    "identify",
-    "without_missing",
-]
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One cell of the suite's table: a run and its row.
-
-    Attributes:
-        spec: the resolved run specification.
-        label: row label.
-        position: row number, from 0.
-    """
-
-    spec: RunSpec
-    label: str
-    position: int
-
-    @property
-    def coordinates(self) -> dict[str, object]:
-        """Values that ``--only`` selects by."""
-        data = self.spec.data
-        cell = {"model": self.spec.model.name, "dataset": data.dataset, "label": self.label}
-        return {**cell, "features": data.features, "seed": self.spec.seed}
-
-
-@dataclass(frozen=True)
-class Excluded:
-    """Cells that are not run, for all seeds or one, and the reason."""
-
-    label: str
-    position: int
-    dataset: str
-    features: str
-    reason: str
-    seed: int | None = None
-    model: str = ""
-
-    @classmethod
-    def of(cls, run: PlannedRun, reason: str) -> Excluded:
-        """Return the cells of a run's row on its dataset."""
-        data, model = run.spec.data, run.spec.model.name
-        return cls(run.label, run.position, data.dataset, data.features, reason, model=model)
-
-    @property
-    def coordinates(self) -> dict[str, object]:
-        """Values that ``--only`` selects by; all seeds where none is named."""
-        cell = {"model": self.model, "dataset": self.dataset, "label": self.label}
-        seed = {} if self.seed is None else {"seed": self.seed}
-        return {**cell, "features": self.features, **seed}
+__all__ = ["Plan", "cells_of", "expand", "identify", "without_missing"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Runs of a suite.
+    """Cells of a suite.
 
     Attributes:
         suite: name of the suite.
         title: its caption.
         variant: digest of the ``--set`` settings ("" without).
-        runs: by dataset, row, seed.
-        excluded: cells that are not run.
+        cells: by dataset, row, seed.
         source: file or name that the suite was read by; "" for one run outside of any suite.
     """
 
     suite: str
     title: str
     variant: str
-    runs: tuple[PlannedRun, ...]
-    excluded: tuple[Excluded, ...] = ()
+    cells: tuple[Cell, ...]
     source: str = ""
+
+    @property
+    def runs(self) -> tuple[Cell, ...]:
+        """Cells that are run."""
+        return tuple(cell for cell in self.cells if not cell.reason)
+
+    @property
+    def excluded(self) -> tuple[Cell, ...]:
+        """Cells that are not run, each with its reason."""
+        return tuple(cell for cell in self.cells if cell.reason)
 
     def select(self, only: Sequence[str], source_of: SourceOf = dataset_source) -> Plan:
         """Return the plan restricted to ``--only`` texts.
@@ -114,22 +64,12 @@ class Plan:
         """
         selector = canonical(parse_only(only), source_of)
         _check_values(selector, self)
-        runs = tuple(run for run in self.runs if matches(selector, **run.coordinates))
-        excluded = asked_for(self.excluded, selector)
-        if not runs:
-            reasons = [f"{x.label} on {x.dataset} is not run: {x.reason}" for x in excluded]
+        cells = tuple(cell for cell in self.cells if matches(selector, **cell.coordinates))
+        plan = replace(self, cells=cells)
+        if not plan.runs:
+            reasons = [f"{x.label} on {x.dataset} is not run: {x.reason}" for x in plan.excluded]
             raise ConfigError(f"--only: {reasons[0] if reasons else 'no run has all of it'}")
-        return replace(self, runs=runs, excluded=excluded)
-
-
-def asked_for(excluded: Iterable[Excluded], selector: Selector) -> tuple[Excluded, ...]:
-    """Return the excluded cells that ``--only`` selects.
-
-    Args:
-        excluded: excluded cells of all rows and datasets.
-        selector: ``--only``, with canonical names.
-    """
-    return tuple(cell for cell in excluded if matches(selector, **cell.coordinates))
+        return plan
 
 
 def expand(
@@ -161,35 +101,38 @@ def expand(
     pairs = [(dataset, row) for dataset in resolved.datasets for row in resolved.rows]
     groups = errors.collect(lambda pair: list(cells_of(resolved, *pair)), pairs)
     errors.check()
-    cells = [cell for group in groups for cell in group]
-    runs = _distinct(suite, (cell for cell in cells if isinstance(cell, PlannedRun)))
-    excluded = tuple(dict.fromkeys(cell for cell in cells if isinstance(cell, Excluded)))
-    if not runs:
-        reason = excluded[0].reason if excluded else "it has no seed"
+    plan = Plan(
+        suite.name,
+        suite.title,
+        resolved.variant,
+        _distinct(suite, (cell for group in groups for cell in group)),
+    )
+    if not plan.runs:
+        reason = plan.excluded[0].reason if plan.excluded else "it has no seed"
         raise ConfigError(f"suite '{suite.name}': all of its cells are excluded: {reason}")
-    plan = Plan(suite.name, suite.title, _digest(overrides), runs, excluded)
     return plan.select(only, source_of) if only else plan
 
 
-def identify(
-    plan: Plan, digests: Callable[[DataSpec], tuple[str, str]]
-) -> tuple[tuple[str, PlannedRun], ...]:
-    """Return each run with its identity; rows that describe the same run share one.
+Digests = Callable[[DataSpec], tuple[str, str]]
+"""Returns the digest of the graph and of the features ("" without) of a run's data."""
+
+
+def identify(runs: Iterable[Cell], digests: Digests) -> tuple[Cell, ...]:
+    """Return planned cells with the ids of their runs; cells that describe one run share its id.
 
     Args:
-        plan: what to run.
-        digests: returns the digest of the graph and of the features ("" without) of a run's data.
+        runs: cells that are run.
+        digests: see there.
     """
-    by_data = {data: digests(data) for data in dict.fromkeys(run.spec.data for run in plan.runs)}
-    identified = []
-    for run in plan.runs:
-        dataset, features = by_data[run.spec.data]
-        identified.append((run_id_of(run.spec, dataset, features), run))
-    return tuple(identified)
+    digests = cache(digests)
+    return tuple(
+        run.model_copy(update={"run_id": run_id_of(run.spec, *digests(run.spec.data))})
+        for run in runs
+    )
 
 
-def without_missing(plan: Plan, digests: Callable[[DataSpec], tuple[str, str]]) -> Plan:
-    """Return the plan with the runs whose data are not on this machine moved to ``excluded``.
+def without_missing(plan: Plan, digests: Digests) -> Plan:
+    """Return the plan in which runs whose data are not on this machine have that reason.
 
     Raises:
         MissingDataError: no run is left; the message says which command gets the data.
@@ -200,23 +143,22 @@ def without_missing(plan: Plan, digests: Callable[[DataSpec], tuple[str, str]]) 
             digests(data)
         except MissingDataError as error:
             missing[data] = error
-    runs = tuple(run for run in plan.runs if run.spec.data not in missing)
-    if missing and not runs:
+    cells = tuple(
+        cell.model_copy(update={"reason": missing[cell.spec.data].brief})
+        if not cell.reason and cell.spec.data in missing
+        else cell
+        for cell in plan.cells
+    )
+    available = replace(plan, cells=cells)
+    if missing and not available.runs:
         raise next(iter(missing.values()))
-    excluded = [
-        Excluded.of(run, missing[run.spec.data].brief)
-        for run in plan.runs
-        if run.spec.data in missing
-    ]
-    return replace(plan, runs=runs, excluded=tuple(dict.fromkeys([*plan.excluded, *excluded])))
+    return available
 
 
 def _check_values(selector: Selector, plan: Plan) -> None:
     """Refuse a value that no cell has, also when another value of its key is one's."""
-    cells = [run.coordinates for run in plan.runs]
-    cells += [cell.coordinates for cell in plan.excluded]
     for key in Selector.model_fields:
-        offered = {str(cell[key]) for cell in cells if key in cell} - {""}
+        offered = {str(cell.coordinates[key]) for cell in plan.cells}
         for value in getattr(selector, key):
             if str(value) not in offered:
                 hint = suggest(str(value), offered)
@@ -225,8 +167,8 @@ def _check_values(selector: Selector, plan: Plan) -> None:
 
 def cells_of(
     resolved: ResolvedSuite, dataset: tuple[DatasetSource, Layer], row: SuiteRow, extra: Layer = ()
-) -> Iterator[PlannedRun | Excluded]:
-    """Yield a row's cells on a dataset: one per seed, or one with the reason why there is none.
+) -> Iterator[Cell]:
+    """Yield a row's cells on a dataset, one per seed.
 
     Args:
         resolved: the suite.
@@ -250,19 +192,22 @@ def cells_of(
     if suite.study is not None:
         spec = _blind(spec, layers)
     data = choose_data(spec, row, source, layers)
-    excluded = Excluded(row.label, row.position, name, spec.data.features, "", model=row.model_name)
-    if isinstance(data, str):
-        yield replace(excluded, reason=data)
-        return
-    excluded = replace(excluded, features=data.features)
+    refusal = data if isinstance(data, str) else ""
+    if not isinstance(data, str):
+        spec = spec.model_copy(update={"data": data})
+    names = [dataset.card.name for dataset, _ in resolved.datasets]
+    position = list(dict.fromkeys(names)).index(name) * len(resolved.rows) + row.position
     for seed in suite.seeds:
-        coordinates = {**cell, "features": data.features, "seed": seed}
+        coordinates = {**cell, "features": spec.data.features, "seed": seed}
         hit = next((e for e in resolved.exclusions if matches(e, **coordinates)), None)
-        if hit is None:
-            run = spec.model_copy(update={"data": data, "seed": seed})
-            yield PlannedRun(run, row.label, row.position)
-        else:
-            yield replace(excluded, reason=hit.reason, seed=seed if hit.seed else None)
+        yield Cell.of(
+            spec.model_copy(update={"seed": seed}),
+            row.label,
+            position,
+            suite=suite.name,
+            variant=resolved.variant,
+            reason=refusal or (hit.reason if hit else ""),
+        )
 
 
 def _blind(spec: RunSpec, layers: Layer | list[Any]) -> RunSpec:
@@ -284,27 +229,19 @@ def _blind(spec: RunSpec, layers: Layer | list[Any]) -> RunSpec:
     return spec.model_copy(update={"protocol": blind})
 
 
-def _distinct(suite: Suite, runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
+def _distinct(suite: Suite, cells: Iterable[Cell]) -> tuple[Cell, ...]:
     """Keep one of equal cells (a structural model sees no difference between feature sets).
 
     Raises:
         ConfigError: two different runs would stand in one cell.
     """
-    cells: dict[tuple[object, ...], PlannedRun] = {}
-    for run in runs:
-        data = run.spec.data
-        key = (run.position, data.dataset, data.features, run.spec.seed)
-        if cells.setdefault(key, run) != run:
+    runs: dict[tuple[object, ...], Cell] = {}
+    kept: dict[tuple[object, ...], Cell] = {}
+    for cell in cells:
+        if not cell.reason and runs.setdefault(cell.key, cell).spec != cell.spec:
             raise ConfigError(
-                f"{suite.origin(('datasets',))}: '{data.dataset}' with features "
-                f"'{data.features}' stands there twice with different settings"
+                f"{suite.origin(('datasets',))}: '{cell.dataset}' with features "
+                f"'{cell.features}' stands there twice with different settings"
             )
-    return tuple(cells.values())
-
-
-def _digest(overrides: Mapping[str, Any]) -> str:
-    """Return 8 hex digits that name the settings of the command line; "" without any."""
-    leaves = dotted(overrides)
-    if not leaves:
-        return ""
-    return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()[:8]
+        kept.setdefault((cell.key, cell.reason), cell)
+    return tuple(kept.values())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from harness.config.base import KeyPath, dotted_keys
-from harness.config.override import Setting
+from harness.config.override import Setting, dotted
 from harness.data.card import DatasetSource
 from harness.errors import ConfigError, suggest
 from harness.model import MODELS, Model
@@ -58,6 +60,7 @@ class ResolvedSuite:
         overrides: settings for the cells of a scope.
         exclusions: cells that are not run.
         command: settings of the command line.
+        variant: digest that names them, "" without any.
     """
 
     suite: Suite
@@ -67,6 +70,7 @@ class ResolvedSuite:
     overrides: tuple[tuple[Scope, Layer], ...]
     exclusions: tuple[Exclusion, ...]
     command: Layer
+    variant: str = ""
 
 
 class Errors:
@@ -118,8 +122,23 @@ def resolve(suite: Suite, overrides: Mapping[str, Any], source_of: SourceOf) -> 
         _check_options([s for layer in layers for s in layer if not s.strict], rows, errors)
     errors.check()
     return ResolvedSuite(
-        suite, base[0], tuple(rows), tuple(datasets), tuple(scoped), tuple(exclusions), command[0]
+        suite,
+        base[0],
+        tuple(rows),
+        tuple(datasets),
+        tuple(scoped),
+        tuple(exclusions),
+        command[0],
+        _digest(overrides),
     )
+
+
+def _digest(overrides: Mapping[str, Any]) -> str:
+    """Return 8 hex digits that name the settings of the command line; "" without any."""
+    leaves = dotted(overrides)
+    if not leaves:
+        return ""
+    return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _changes(suite: Suite) -> list[tuple[_Change, ...]]:

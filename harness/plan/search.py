@@ -16,7 +16,8 @@ from harness.data.card import DatasetSource
 from harness.data.load import source as dataset_source
 from harness.errors import ConfigError, InconsistentError
 from harness.model import Model
-from harness.plan.expand import Excluded, Plan, PlannedRun, cells_of
+from harness.plan.cell import Cell
+from harness.plan.expand import Plan, cells_of
 from harness.plan.resolve import (
     Errors,
     Layer,
@@ -53,7 +54,7 @@ class Search:
     """
 
     position: int
-    base: tuple[PlannedRun, ...]
+    base: tuple[Cell, ...]
     space: Mapping[str, Domain]
     study: Study
     _resolved: ResolvedSuite
@@ -99,14 +100,14 @@ class Search:
         for values in itertools.product(*self.grid.values()):
             yield dict(zip(self.grid, values, strict=True))
 
-    def valid_runs(self, point: Point) -> tuple[PlannedRun, ...]:
+    def valid_runs(self, point: Point) -> tuple[Cell, ...]:
         """Return the runs of a trial, () when its values do not go together."""
         try:
             return self.runs(point)
         except InconsistentError:
             return ()
 
-    def runs(self, point: Point) -> tuple[PlannedRun, ...]:
+    def runs(self, point: Point) -> tuple[Cell, ...]:
         """Return the runs of a trial, one per seed.
 
         Raises:
@@ -117,13 +118,10 @@ class Search:
                 raise InconsistentError(f"the study requires {requirement}")
         layer = tuple(self._layer(point))
         cells = list(cells_of(self._resolved, self._dataset, self._row, layer))
-        seeds, runs = self.seeds, []
-        for cell in cells:
-            if isinstance(cell, Excluded) and cell.seed is None:
-                raise InconsistentError(cell.reason)
-            if isinstance(cell, PlannedRun) and cell.spec.seed in seeds:
-                runs.append(cell)
-        return tuple(runs)
+        runs = tuple(cell for cell in cells if not cell.reason and cell.seed in self.seeds)
+        if not runs:
+            raise InconsistentError(cells[0].reason)
+        return runs
 
     def _layer(self, point: Point) -> Iterator[Setting]:
         """Yield the settings of a point; items of one list become that list."""
@@ -166,7 +164,7 @@ def searches(
     plan: Plan,
     *,
     source_of: SourceOf = dataset_source,
-) -> tuple[tuple[Search, ...], tuple[Excluded, ...]]:
+) -> tuple[tuple[Search, ...], tuple[Cell, ...]]:
     """Return the searches of a suite's study, in the order of its table, and the rows on datasets
     that have nothing to search.
 
@@ -188,18 +186,18 @@ def searches(
         )
     resolved = resolve(suite, overrides, source_of)
     studied: list[Search] = []
-    unsearched: list[Excluded] = []
+    unsearched: list[Cell] = []
     planned = set(map(_key, plan.runs))
     for position, (dataset, row) in enumerate(itertools.product(resolved.datasets, resolved.rows)):
         cells = cells_of(resolved, dataset, row)
-        base = [c for c in cells if isinstance(c, PlannedRun) and _key(c) in planned]
+        base = [c for c in cells if not c.reason and _key(c) in planned]
         planned -= set(map(_key, base))
         if not base:
             continue
         if space := _space(study, base[0].spec, row.model):
             studied.append(Search(position, tuple(base), space, study, resolved, dataset, row))
         else:
-            unsearched.append(Excluded.of(base[0], _NO_SPACE))
+            unsearched += [cell.model_copy(update={"reason": _NO_SPACE}) for cell in base]
     errors = Errors()
     errors.collect(_check_values, studied)
     errors.collect(lambda item: _check_requirement(suite, studied, item), enumerate(study.require))
@@ -209,7 +207,7 @@ def searches(
     return tuple(studied), tuple(unsearched)
 
 
-def _key(run: PlannedRun) -> tuple[int, str]:
+def _key(run: Cell) -> tuple[int, str]:
     return run.position, run.spec.model_dump_json()
 
 

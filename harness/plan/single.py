@@ -10,7 +10,8 @@ from harness.config.yaml_source import parse_value
 from harness.data.load import source
 from harness.errors import ConfigError
 from harness.model import MODELS
-from harness.plan.expand import Plan, PlannedRun
+from harness.plan.cell import Cell
+from harness.plan.expand import Plan
 from harness.plan.modalities import choose_data
 from harness.plan.resolve import SuiteRow
 from harness.plan.settings import build_spec
@@ -64,7 +65,7 @@ def plan_values(values: Mapping[str, Any], option: str) -> Plan:
         if spec.data.features != "none":
             data_source.modalities(spec.data.features)  # its error names the missing files
         raise ConfigError(f"{label} on {data_source.card.name}: {data}")
-    run = PlannedRun(spec.model_copy(update={"data": data}), label, 0)
+    run = Cell.of(spec.model_copy(update={"data": data}), label)
     return Plan("one run", f"{label} on {data.dataset}, seed {spec.seed}", "", (run,))
 
 

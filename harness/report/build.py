@@ -29,13 +29,24 @@ from harness.report.definition import (
     SourceSpec,
 )
 from harness.report.figure import Figure
-from harness.report.files import load_published
+from harness.report.files import load_definition, load_published
+from harness.report.row_definitions import (
+    CriticalDifferenceDefinition,
+    LearningDefinition,
+    ParetoDefinition,
+    RowsDefinition,
+)
 from harness.report.table import Table
 from harness.report.tables.complexity import Complexity, newest
+from harness.report.tables.critical import CriticalDifference
+from harness.report.tables.learning import Learning
+from harness.report.tables.pareto import Pareto
 from harness.report.tables.results import assemble
 from harness.report.tables.robustness import Robustness, weight_key
+from harness.report.tables.rows import chosen_rows, without_empty
 from harness.report.tables.sources import Source, definition_of, side_by_side
-from harness.report.tables.sweep import SweepFigure, sweep
+from harness.report.tables.sweep import sweep
+from harness.report.tables.sweep_figure import SweepFigure
 
 __all__ = [
     "BUILDERS",
@@ -121,10 +132,12 @@ def sweep_figure(
     """Return lines or heat maps of a suite; arguments as ``results_table``."""
     suite = results.suite(definition.suite, definition.all_metrics)
     swept = sweep(definition, of_model(definition, suite))
-    check_landmarks(definition, swept.points.values())
+    if not swept.continuous:
+        check_landmarks(definition, swept.points.values())
     selected = _select(_with_datasets(swept.definition, swept.results.datasets), results)
     table = assemble(selected, published or _published(definition), swept.results)
-    return SweepFigure(definition, table, tuple(swept.points[row.label] for row in table.rows))
+    points = tuple(swept.points[row.label] for row in table.rows)
+    return SweepFigure(definition, table, points, swept.continuous)
 
 
 def robustness_figure(definition: RobustnessDefinition, results: Results) -> Robustness:
@@ -150,6 +163,68 @@ def complexity_figure(definition: ComplexityDefinition, results: Results) -> Com
     return newest(results.store, definition, load_published())
 
 
+def row_table(definition: RowsDefinition, results: Results, metrics: Sequence[str]) -> Table:
+    """Return some numbers of the rows of a figure, without datasets and rows that have none.
+
+    Raises:
+        ConfigError: a row, a dataset or the table of ``rows_from`` does not exist.
+    """
+    table = _rows_definition(definition).model_copy(update={"metrics": tuple(metrics)})
+    built = results_table(table, replace(results, tests=None))
+    names = {dataset.name.lower() for dataset in definition.datasets}
+    shown = [i for i, c in enumerate(built.columns) if not names or c.dataset.lower() in names]
+    return without_empty(chosen_rows(built.only(shown), definition.rows, definition.name))
+
+
+def _rows_definition(definition: RowsDefinition) -> Definition:
+    """Return the table that a figure of rows is drawn from: titles, groups and order alone."""
+    fields: dict[str, Any] = {}
+    if definition.rows_from:
+        source = load_definition(definition.rows_from)
+        if not isinstance(source, Definition):
+            raise ConfigError(
+                f"figure '{definition.name}': rows_from: '{definition.rows_from}' is no table of "
+                "results"
+            )
+        plain = [d.model_copy(update={"metrics": ()}) for d in source.datasets if not d.against]
+        rows = [r.model_copy(update={"published": "", "attributes": {}}) for r in source.rows]
+        fields = {"rows": tuple(rows), "others": source.others, "datasets": tuple(plain)}
+    if definition.datasets:
+        fields["datasets"] = definition.datasets
+    return Definition(
+        name=definition.name,
+        title=definition.title,
+        suite=definition.suite,
+        footnotes=definition.footnotes,
+        **fields,
+    )
+
+
+def pareto_figure(definition: ParetoDefinition, results: Results) -> Pareto:
+    """Return rows of a suite by quality and cost."""
+    metrics = (definition.metric, definition.cost)
+    return Pareto(definition, row_table(definition, results, metrics))
+
+
+def critical_figure(
+    definition: CriticalDifferenceDefinition, results: Results
+) -> CriticalDifference:
+    """Return rows of a suite ranked over its datasets."""
+    table = row_table(definition, results, (definition.metric,))
+    return CriticalDifference(definition, table)
+
+
+def learning_figure(definition: LearningDefinition, results: Results) -> Learning:
+    """Return the validations of a suite's rows."""
+    suite = results.suite(definition.suite, ("mrr", "valid:mrr", "cost.total"))
+    table = _rows_definition(definition)
+    every = table if definition.datasets else _with_datasets(table, suite.datasets)
+    titles = {spec.name.lower(): spec.title for spec in _select(every, results).datasets}
+    rows = tuple(result for result in suite.results if result.dataset.lower() in titles)
+    labels = {row.label.lower(): row.title or row.label for row in table.rows}
+    return Learning(definition, replace(suite, results=rows), titles, labels)
+
+
 def datasets_table(definition: DatasetsDefinition, results: Results) -> Table:
     """Return the table of the selected datasets."""
     from harness.report.tables import datasets  # torch takes seconds to import
@@ -161,6 +236,9 @@ BUILDERS: Mapping[type[ReportDefinition], Callable[[Any, Results], Table | Figur
     Definition: results_table,
     FigureDefinition: sweep_figure,
     RobustnessDefinition: robustness_figure,
+    ParetoDefinition: pareto_figure,
+    LearningDefinition: learning_figure,
+    CriticalDifferenceDefinition: critical_figure,
     ComplexityDefinition: complexity_figure,
     DatasetsDefinition: datasets_table,
 }
@@ -223,6 +301,6 @@ def _select(definition: Definition, results: Results) -> Definition:
 def _present(results: SuiteResults, dataset: str) -> tuple[str, ...]:
     """Return the columns of a dataset: warm and cold only where some run has them."""
     records = [record for record in results.records if record.dataset == dataset]
-    measured = {key for record in records for key in record.metrics}
+    measured = {metric.key for record in records for metric in record.metrics}
     split = (metric for metric in SPLIT_METRICS if parse_metric(metric) in measured)
     return (*SUITE_METRICS, *split)

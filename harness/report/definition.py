@@ -13,7 +13,6 @@ from harness.errors import suggest
 from harness.plan.complexity import Factor, Stage
 
 __all__ = [
-    "KINDS",
     "STATISTICS",
     "AttributeSpec",
     "Axis",
@@ -26,6 +25,7 @@ __all__ = [
     "FigureDefinition",
     "GrowthClaim",
     "Landmark",
+    "MetricName",
     "Published",
     "PublishedTable",
     "ReportDefinition",
@@ -34,6 +34,7 @@ __all__ = [
     "SourceSpec",
     "StageRow",
     "SuiteDefinition",
+    "refuse_doubles",
 ]
 
 
@@ -198,15 +199,15 @@ class Definition(SuiteDefinition):
                     raise ValueError(
                         f"row '{row.label}': unknown attribute '{name}'{suggest(name, attributes)}"
                     )
-        _refuse_doubles("row", [row.label.lower() for row in self.rows])
-        _refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
+        refuse_doubles("row", [row.label.lower() for row in self.rows])
+        refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
         self._check_against()
         self._check_sources()
         return self
 
     def _check_sources(self) -> None:
-        _refuse_doubles("source", [source.title for source in self.sources])
-        _refuse_doubles("suite", [source.name for source in self.sources])
+        refuse_doubles("source", [source.title for source in self.sources])
+        refuse_doubles("suite", [source.name for source in self.sources])
         if self.sources and self.suite not in self.suites:
             near = suggest(self.suite, self.suites)
             raise ValueError(f"sources: suite '{self.suite}' is not among them{near}")
@@ -253,12 +254,17 @@ class Axis(Config):
     values: tuple[AxisValue, ...] = ()
     """Values that stand in the figure whether or not they were run; others that were run join."""
     scale: Literal["linear", "log"] = "linear"
-    """Of the axis in the picture."""
+    """Scale of the axis in the picture. A heat map with it shows points at their values."""
 
     @property
     def label(self) -> str:
         """The title in text."""
         return self.title or self.key
+
+    @property
+    def printed(self) -> str:
+        """The title in a picture."""
+        return self.latex or self.label
 
 
 class Landmark(Config):
@@ -278,8 +284,7 @@ class FigureDefinition(SuiteDefinition):
     is_figure = True
 
     figure: Literal["lines", "heatmap"]
-    """lines: metrics against x, a panel per metric and a line per dataset; heatmap: metrics over x
-    and y, a panel per dataset and metric."""
+    """lines: metrics against x; heatmap: metrics over x and y; a panel per dataset and metric."""
     model: str
     """Registered model whose settings the suite varies."""
     x: Axis
@@ -306,18 +311,22 @@ class FigureDefinition(SuiteDefinition):
         if self.y is None and (self.ascending or self.landmarks):
             key = "ascending" if self.ascending else "landmarks"
             raise ValueError(f"{key}: only a heatmap shows it; leave it out")
-        if self.y is not None and {"scale"} & (self.x.model_fields_set | self.y.model_fields_set):
-            raise ValueError("scale: the values of a heatmap stand side by side; leave it out")
         for dataset in self.datasets:
             if dataset.against:
                 raise ValueError(f"dataset '{dataset.name}': against: tables alone show changes")
-        _refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
+        refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
         return self
 
     @property
     def all_metrics(self) -> tuple[str, ...]:
         """Metrics of the figure and those of single datasets."""
         return _all_metrics(self.metrics, self.datasets)
+
+    @property
+    def has_scale(self) -> bool:
+        """True for a heat map one of whose axes has a scale."""
+        axes = (self.x, self.y) if self.y else ()
+        return any("scale" in axis.model_fields_set for axis in axes)
 
     def invalid(self, x: AxisValue, y: AxisValue) -> bool:
         """Return whether a pair makes no sense."""
@@ -346,8 +355,8 @@ class DatasetsDefinition(ReportDefinition):
         for name in self.statistics:
             if name not in STATISTICS:
                 raise ValueError(f"unknown statistic '{name}'{suggest(name, STATISTICS)}")
-        _refuse_doubles("statistic", list(self.statistics))
-        _refuse_doubles("dataset", list(self.datasets))
+        refuse_doubles("statistic", list(self.statistics))
+        refuse_doubles("dataset", list(self.datasets))
         return self
 
 
@@ -386,7 +395,7 @@ class ComplexityDefinition(ReportDefinition):
 
     @model_validator(mode="after")
     def _consistent(self) -> ComplexityDefinition:
-        _refuse_doubles("row", [" ".join(row.key) for row in self.rows])
+        refuse_doubles("row", [" ".join(row.key) for row in self.rows])
         return self
 
 
@@ -425,7 +434,7 @@ class RobustnessDefinition(SuiteDefinition):
 
     @model_validator(mode="after")
     def _consistent(self) -> RobustnessDefinition:
-        _refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
+        refuse_doubles("dataset", [dataset.name.lower() for dataset in self.datasets])
         for dataset in self.datasets:
             for key in sorted(dataset.model_fields_set - {"name", "title"}):
                 raise ValueError(
@@ -522,20 +531,16 @@ class Published(Config):
     """What the paper says of time."""
 
 
-KINDS: tuple[type[ReportDefinition], ...] = (
-    FigureDefinition,
-    DatasetsDefinition,
-    ComplexityDefinition,
-    RobustnessDefinition,
-)
-"""Kinds of definitions that have a key of their own; all others are a :class:`Definition`."""
-
-
 def _all_metrics(metrics: Sequence[str], datasets: Sequence[DatasetSpec]) -> tuple[str, ...]:
     return (*metrics, *(metric for dataset in datasets for metric in dataset.metrics))
 
 
-def _refuse_doubles(kind: str, names: list[str]) -> None:
+def refuse_doubles(kind: str, names: list[str]) -> None:
+    """Refuse names that are listed twice.
+
+    Raises:
+        ValueError: the message says which.
+    """
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{kind} '{name}' is listed twice")

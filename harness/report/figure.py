@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.report.table import Table
@@ -10,7 +12,7 @@ from harness.report.table import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-__all__ = ["Figure"]
+__all__ = ["Figure", "seeds_text", "sentences"]
 
 
 class Figure(ABC):
@@ -29,7 +31,7 @@ class Figure(ABC):
     @property
     @abstractmethod
     def legend(self) -> str:
-        """The meaning of the marks of the picture."""
+        """The part of the caption that explains the picture: marks, seeds, intervals."""
 
     @property
     @abstractmethod
@@ -39,6 +41,13 @@ class Figure(ABC):
     @abstractmethod
     def draw(self) -> Picture:
         """Draw the picture; it takes matplotlib, which is imported here."""
+
+    @property
+    def captioned_table(self) -> Table:
+        """The data with the caption of the picture among its notes."""
+        if self.why_empty:
+            return self.table
+        return replace(self.table, notes=(f"Picture: {self.legend}", *self.table.notes))
 
     def render(self, format: str = "svg") -> bytes | str:  # noqa: A002 - as in ``harness report``
         """Return the picture as png, pdf or svg, or its data in a format of tables.
@@ -60,3 +69,15 @@ class Figure(ABC):
         if self.why_empty:
             return self.table._repr_html_()
         return render_picture(self, "svg").decode()
+
+
+def seeds_text(counts: Collection[int]) -> str:
+    """Return the number of seeds behind values: "3 seeds", "1 to 3 seeds"."""
+    least, most = min(counts), max(counts)
+    text = f"{least}" if least == most else f"{least} to {most}"
+    return f"{text} seed{'s' * (most > 1)}"
+
+
+def sentences(texts: Iterable[str]) -> str:
+    """Return texts as sentences, without those that are empty."""
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in texts if text)

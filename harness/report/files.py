@@ -10,18 +10,26 @@ import importlib.resources
 from functools import cache
 from pathlib import Path
 
-from harness.config.yaml_source import load_yaml, read_yaml, validate
+from harness.config.yaml_source import Document, load_yaml, read_yaml, validate
 from harness.errors import ConfigError, suggest
 from harness.report.definition import (
-    KINDS,
     ComplexityDefinition,
+    DatasetsDefinition,
     Definition,
     FigureDefinition,
     Published,
     ReportDefinition,
+    RobustnessDefinition,
+)
+from harness.report.row_definitions import (
+    CriticalDifferenceDefinition,
+    LearningDefinition,
+    ParetoDefinition,
 )
 
 __all__ = [
+    "FIGURES",
+    "KINDS",
     "available",
     "find",
     "load_any",
@@ -34,6 +42,21 @@ __all__ = [
 
 FOLDER = Path("reports")
 PUBLISHED = "published"
+KINDS: tuple[type[ReportDefinition], ...] = (
+    DatasetsDefinition,
+    ComplexityDefinition,
+    RobustnessDefinition,
+)
+"""Kinds of definitions that have a key of their own, beside those with the key ``figure``; all
+others are a :class:`Definition`."""
+FIGURES: dict[str, type[ReportDefinition]] = {
+    "lines": FigureDefinition,
+    "heatmap": FigureDefinition,
+    "pareto": ParetoDefinition,
+    "learning": LearningDefinition,
+    "critical_difference": CriticalDifferenceDefinition,
+}
+"""Kind of a definition by its key ``figure``."""
 
 
 @cache
@@ -122,7 +145,7 @@ def _definition(resolved: Path, path: Path) -> ReportDefinition:
             f"{document.origin(('name',))}: name: a definition is called as its file is, "
             f"'{path.stem}'; leave it out"
         )
-    definition = validate(document, _kind(document.data))
+    definition = validate(document, _kind(document))
     if isinstance(definition, ComplexityDefinition):
         _check_claims(path, definition)
     elif isinstance(definition, Definition | FigureDefinition):
@@ -130,9 +153,21 @@ def _definition(resolved: Path, path: Path) -> ReportDefinition:
     return definition.model_copy(update={"name": path.stem})
 
 
-def _kind(data: object) -> type[ReportDefinition]:
-    """Return the kind of a definition, by the key that only this kind has."""
-    keys = data if isinstance(data, dict) else {}
+def _kind(document: Document) -> type[ReportDefinition]:
+    """Return the kind of a definition, by the key that only this kind has.
+
+    Raises:
+        ConfigError: ``figure`` is no kind of figure.
+    """
+    keys = document.data if isinstance(document.data, dict) else {}
+    if "figure" in keys:
+        figure = str(keys["figure"])
+        if figure not in FIGURES:
+            raise ConfigError(
+                f"{document.origin(('figure',))}: figure: unknown kind '{figure}'"
+                f"{suggest(figure, FIGURES)}"
+            )
+        return FIGURES[figure]
     return next((kind for kind in KINDS if kind.key in keys), Definition)
 
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from harness.analysis.comparisons import Comparison
 from harness.analysis.hypotheses import ALPHA, Hypothesis, HypothesisTest
 from harness.analysis.ranks import common_seeds
 from harness.analysis.results import RunValues
 from harness.evaluation.metrics import METRICS
 from harness.report.table import Column, Mark, RivalTest, Sign, TableCell
-from harness.store.records import Comparison
 
 __all__ = ["MarkedCells", "mark"]
 

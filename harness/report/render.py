@@ -60,9 +60,9 @@ def render_picture(figure: Figure, format: str) -> bytes:  # noqa: A002
         StoreError: there is nothing to draw; the message says why.
     """
     _refuse_empty(figure)
-    from harness.report import figures  # matplotlib takes half a second to import
+    from harness.report.pictures import picture  # matplotlib takes half a second to import
 
-    return figures.picture(figure, format)
+    return picture(figure, format)
 
 
 def _refuse_empty(figure: Figure) -> None:
@@ -82,8 +82,8 @@ def render(table: Table | Figure, format: str = "text") -> str:  # noqa: A002 - 
 def render_all(contents: Sequence[Table | Figure], format: str = "text") -> str:  # noqa: A002
     """Return tables and figures as one document, in which control characters are visible.
 
-    A figure is its data, with its picture in HTML; in LaTeX it is a float that includes the file
-    ``NAME.pdf``. One table gives one JSON object, several give a list of them.
+    A figure is its data with the caption of its picture, which HTML has too; in LaTeX it is a float
+    that includes the file ``NAME.pdf``. One table gives one JSON object, several give a list of them.
 
     Raises:
         ConfigError: unknown format, or CSV for other than one table.
@@ -96,7 +96,7 @@ def render_all(contents: Sequence[Table | Figure], format: str = "text") -> str:
 
 
 def _document(contents: Sequence[Table | Figure], format: str) -> str:  # noqa: A002
-    tables = [item.table if isinstance(item, Figure) else item for item in contents]
+    tables = [item.captioned_table if isinstance(item, Figure) else item for item in contents]
     if format == "html":
         from harness.report.templates import html
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from harness.analysis.hypotheses import PairedTests
 from harness.analysis.query import Results, Selection
 from harness.environment import results_folder
-from harness.errors import ConfigError, StoreError, suggest
+from harness.errors import ConfigError, HarnessError, StoreError, suggest
 from harness.events import Message, OnEvent, Step, ignore
 from harness.report import query
 from harness.report.build import plain_table
@@ -41,6 +41,8 @@ __all__ = [
     "load_table",
     "open_reports",
     "prepare_tables",
+    "report_damaged",
+    "subsets",
 ]
 
 BREAKDOWN, PROTOCOLS = "breakdown", "protocols"
@@ -122,6 +124,13 @@ def load_figure(
         return reports.figure(name)
 
 
+def subsets() -> tuple[str, ...]:
+    """Return the kinds of subsets that the table "breakdown" has."""
+    from harness.evaluation.buckets import BUCKETS
+
+    return tuple(BUCKETS)
+
+
 @dataclass(frozen=True)
 class Reports:
     """Tables and figures of an open results folder; see ``open_reports``.
@@ -139,13 +148,8 @@ class Reports:
     def table(self, name: str, *, by: str = "", metric: str = "mrr", suite: str = "") -> Table:
         """Return a table; arguments and errors as ``load_table``."""
         if name == BREAKDOWN:
-            from harness.evaluation.buckets import BUCKETS
             from harness.report.tables.breakdown import breakdown
 
-            if not by:
-                raise ConfigError(
-                    f"--table {BREAKDOWN} needs --by; choose from {', '.join(BUCKETS)}"
-                )
             return breakdown(self.results, self.home / "runs", by, metric=metric, suite=suite)
         if name == PROTOCOLS:
             from harness.report.tables.protocols import protocols
@@ -192,16 +196,28 @@ class Reports:
             say=lambda task: self.on_event(Step(task, 0, 0)),
         )
 
-    def write_all(self, folder: Path) -> Iterator[Artefact]:
-        """Write every table in every format and every figure; yield each with its files."""
+    def write_all(self, folder: Path) -> Iterator[tuple[Artefact, list[str], list[HarnessError]]]:
+        """Write every table in every format and every figure.
+
+        Yields:
+            The table or figure, the files that were written, and why others were not.
+        """
         from harness.report.everything import artefacts
         from harness.store.files import write_below
 
+        report_damaged(self.results.store, self.on_event)
         for artefact in artefacts(self.results):
+            errors: list[HarnessError] = [artefact.error] if artefact.error else []
+            written = []
             for name, content in artefact.files.items():
                 data = content.encode() if isinstance(content, str) else content
-                write_below(folder, name, data)
-            yield artefact
+                try:
+                    write_below(folder, name, data)
+                except StoreError as error:
+                    errors.append(error)
+                else:
+                    written.append(name)
+            yield artefact, written, errors
 
     def check_shown(self, names: Iterable[str], suite: str, *, shown: bool) -> None:
         """Report variants that are not shown.
@@ -216,6 +232,7 @@ class Reports:
             StoreError: there is nothing to show; the message says what helps.
         """
         store, variant = self.results.store, self.results.selection.variant
+        report_damaged(store, self.on_event)
         named = [name for name in names if name not in RERANKED]
         suites = {suite for name in named for suite in query.suites_of(store, name)} | {suite}
         self._report_variants(suites - {""})
@@ -255,6 +272,12 @@ class Reports:
         )
 
 
+def report_damaged(store: ResultStore, on_event: OnEvent) -> None:
+    """Report the cells of suites and the measurements that are left out."""
+    for problem in store.damaged():
+        on_event(Message(f"left out: {problem}"))
+
+
 @contextlib.contextmanager
 def open_reports(
     home: Path | str | None = None, selection: Selection | None = None, on_event: OnEvent = ignore
@@ -267,7 +290,7 @@ def open_reports(
         on_event: receives progress and problems of the paired tests.
     """
     folder = results_folder(home)
-    with contextlib.closing(read_home(folder)) as store, _tests(store, folder, on_event) as tests:
+    with contextlib.closing(read_home(folder)) as store, _tests(folder, on_event) as tests:
         yield Reports(folder, Results(store, selection or Selection(), tests), on_event)
 
 
@@ -277,7 +300,7 @@ def prepare_tables(
     suites: Iterable[tuple[str, str]] = (),
     on_event: OnEvent = ignore,
 ) -> None:
-    """Test the hypotheses of tables, so that reports only read the results.
+    """Make the comparisons that tables need and that are not cached yet, so that reports are fast.
 
     Args:
         store: database of the results folder.
@@ -285,18 +308,18 @@ def prepare_tables(
         suites: names and variants of suites; all when empty.
         on_event: receives progress, and ranks that could not be used.
     """
-    with _tests(store, home, on_event) as tests:
+    with _tests(home, on_event) as tests:
         query.prepare_tables(store, tests, suites)
 
 
 @contextlib.contextmanager
-def _tests(store: ResultStore, home: Path, on_event: OnEvent) -> Iterator[PairedTests]:
+def _tests(home: Path, on_event: OnEvent) -> Iterator[PairedTests]:
     """Yield the paired tests of a results folder; report problems at the end."""
 
     def on_progress(table: str, done: int, total: int) -> None:
         on_event(Step(f"comparing rows of {table}", done, total))
 
-    tests = PairedTests(store, home / "runs", on_progress)
+    tests = PairedTests(home / "runs", on_progress)
     yield tests
     for problem in tests.problems:
         on_event(Message(f"not compared: {problem}"))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from harness.environment import cache_folder
 from harness.errors import StoreError
 from harness.model import MODELS
-from harness.plan.expand import PlannedRun
+from harness.plan.cell import Cell
 from harness.plan.identity import run_id_of
 from harness.plan.spec import AuditSpec, RunSpec, TrainingSpec
 from harness.run.digests import digests
@@ -155,7 +155,7 @@ class CostTable:
 
     def probe(
         self,
-        runs: Iterable[PlannedRun],
+        runs: Iterable[Cell],
         *,
         model_folders: Sequence[Path] = (),
         on_event: OnProgress = lambda job, kind, values: None,
@@ -182,7 +182,7 @@ class CostTable:
                 yield job, outcome
 
     def _jobs(
-        self, runs: Iterable[PlannedRun], home: Path, model_folders: Sequence[Path]
+        self, runs: Iterable[Cell], home: Path, model_folders: Sequence[Path]
     ) -> Iterator[Job]:
         distinct = {_digest(_work(run.spec)): run for run in runs}
         for run in distinct.values():

@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import audit, exchange
 from harness.environment import results_folder
 from harness.errors import ConfigError, suggest
-from harness.evaluation import shadow
 from harness.events import Message, OnEvent, Step, ignore
-from harness.report.stored import prepare_tables
+from harness.report.stored import prepare_tables, report_damaged
 from harness.run.runs import opened
 from harness.store import open_store, store_address
+from harness.store.archive import Imported, audit, export, import_records, merge
+from harness.store.archive.rank_files import run_files
 from harness.store.base import ResultStore, resolve_id
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.files import RANKS, run_ids, unreadable_records
-from harness.store.ingest import Taken
+from harness.store.reading import REPAIR
 from harness.store.records import RunRecord
-from harness.store.sql import upgrade_database
+from harness.store.sql import database_of, upgrade_database
 
 __all__ = [
     "CheckReport",
@@ -65,24 +65,24 @@ class Exported:
 
 
 def upgrade_results(
-    file: Path | None = None, home: Path | str | None = None
-) -> tuple[Path | str, str, str]:
+    database: str | None = None, home: Path | str | None = None
+) -> tuple[str, str, str]:
     """Bring a database of an older version of the harness to the current schema.
 
     Args:
-        file: a database; that of the results folder when None.
+        database: a file or an address; the store of the results folder when None.
         home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
 
     Returns:
-        The database, and its schema version before and after.
+        The name of the database, and its schema version before and after.
     """
-    address = file or store_address(results_folder(home))
-    return address, *upgrade_database(address)
+    address = database or store_address(results_folder(home))
+    return database_of(address).name, *upgrade_database(address)
 
 
 def import_results(
     source: Path, home: Path | str | None = None, on_event: OnEvent = ignore
-) -> Taken:
+) -> Imported:
     """Add exported records, their suites and ranks; never replaces a result.
 
     Args:
@@ -98,7 +98,7 @@ def import_results(
         raise ConfigError(f"{source}: no such file or folder")
     folder = results_folder(home)
     with opened(folder, create=True) as store:
-        taken = exchange.import_records(store, source, runs=folder / "runs")
+        taken = import_records(store, source, runs=folder / "runs")
         _added(store, folder, taken, str(source), on_event)
     for suite, count in sorted(Counter(cell.suite for cell in taken.absent).items()):
         runs = f"suite {suite}: {count} {'runs of it are' if count > 1 else 'run of it is'}"
@@ -114,12 +114,12 @@ def import_results(
 
 
 def merge_results(
-    other: Path | str, home: Path | str | None = None, on_event: OnEvent = ignore
-) -> Taken:
+    other: str, home: Path | str | None = None, on_event: OnEvent = ignore
+) -> Imported:
     """Add the records and suites of another database; never replaces a result.
 
     Args:
-        other: the other database.
+        other: the other database, a file or an address.
         home, on_event: as for ``import_results``.
 
     Raises:
@@ -130,12 +130,12 @@ def merge_results(
         contextlib.closing(open_store(other, create=False, write=False)) as source,
         opened(folder, create=True) as store,
     ):
-        taken = exchange.merge(store, source)
-        _added(store, folder, taken, str(other), on_event)
+        taken = merge(store, source)
+        _added(store, folder, taken, source.database.name, on_event)
     return taken
 
 
-def _added(store: ResultStore, home: Path, taken: Taken, source: str, on_event: OnEvent) -> None:
+def _added(store: ResultStore, home: Path, taken: Imported, source: str, on_event: OnEvent) -> None:
     """Compare the rows of the new tables; report what was added and which cells stay."""
     prepare_tables(store, home, on_event=on_event)
     run_at = {cell.place: cell.run_id for cell in store.cells()}
@@ -151,15 +151,21 @@ def _added(store: ResultStore, home: Path, taken: Taken, source: str, on_event: 
     on_event(Message(f"{source}: {records} added, {taken.kept} known already"))
 
 
-def check_results(home: Path | str | None = None, on_event: OnEvent = ignore) -> CheckReport:
+def check_results(
+    home: Path | str | None = None, *, repair: bool = False, on_event: OnEvent = ignore
+) -> CheckReport:
     """Check the database, every record in it, and that metrics follow from ranks.
 
     Args:
         home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
-        on_event: receives a step per run.
+        repair: remove damaged cells and measurements.
+        on_event: receives a step per run, and what was removed.
     """
     runs = results_folder(home) / "runs"
-    with opened(home) as store:
+    unreadable = unreadable_records(runs, run_ids(runs))
+    with opened(home, write=repair) as store:
+        for removed in store.repair() if repair else ():
+            on_event(Message(f"removed: {removed.removesuffix(f'; {REPAIR}')}"))
         ids, finished = store.ids(), store.finished_ids()
         done = 0
 
@@ -167,11 +173,11 @@ def check_results(home: Path | str | None = None, on_event: OnEvent = ignore) ->
             nonlocal done
             done += 1
             on_event(Step("runs", done, len(ids)))
-            folder = runs / record.run_id
-            sealed = audit.sealed_problems(record, folder / shadow.FOLDER, folder / RANKS)
-            return audit.problems(record, folder / RANKS) + sealed
+            if record.run_id in unreadable:
+                return audit.problems(record)
+            return audit.problems(record, run_files(runs / record.run_id))
 
-        problems = [*store.check(check), *unreadable_records(runs, run_ids(runs)).values()]
+        problems = [*store.check(check), *unreadable.values()]
     without = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
     return CheckReport(len(ids), len(finished), without, problems)
 
@@ -195,6 +201,7 @@ def export_results(
     """
     folder = results_folder(home)
     with opened(folder) as store:
+        report_damaged(store, on_event)
         ids = [resolve_id(store, text) for text in runs]
         benchmarks: list[BenchmarkRecord] = []
         for name in suites:
@@ -203,7 +210,7 @@ def export_results(
         if not runs and not suites:
             ids = [run_id for run_id, status in store.statuses().items() if status != "failed"]
             benchmarks = list(store.benchmarks())
-        files = exchange.export(
+        files = export(
             store,
             ids,
             out,

@@ -18,7 +18,8 @@ from harness.events import Message, OnEvent, ShouldStop, ignore, never
 from harness.model import MODELS
 from harness.pipeline import resolve_device
 from harness.plan import memory
-from harness.plan.expand import Plan, PlannedRun, identify, without_missing
+from harness.plan.cell import Cell
+from harness.plan.expand import Plan, identify, without_missing
 from harness.plan.memory import MemoryBound, data_size, least_memory, parameters_by_module
 from harness.plan.possible import usual_loss
 from harness.plan.search import Search, searches
@@ -167,7 +168,7 @@ def dry_run(
     on_event(Message(f"reading {', '.join(sorted(datasets))}"))
     prober = _Prober(settings, results_folder(home), on_event, should_stop)
     plan = without_missing(plan, known_digests)
-    progress = _progress(plan, prober.home)
+    progress = _progress(plan.runs, prober.home)
     rows = prober.rows(plan.runs, progress, probe=probe)
     arrays = prober.arrays(rows, progress)
     return Forecast(plan, rows, progress, settings.at_once, prober.limit, arrays=arrays)
@@ -188,6 +189,8 @@ def dry_run_study(
     prober = _Prober(settings, results_folder(home), on_event, should_stop)
     available = without_missing(study.plan, known_digests)
     searched, unsearched = searches(study.suite, study.overrides, available)
+    idle = {cell.key for cell in unsearched}
+    searched_cells = [cell for cell in available.cells if cell.key not in idle]
     counts = [study.trials or search.trials for search in searched]
     trial_runs, finished = zip(
         *(
@@ -202,7 +205,7 @@ def dry_run_study(
         for row in prober.rows(search.base, PlanProgress(), probe=probe)
     ]
     return Forecast(
-        replace(available, excluded=(*available.excluded, *unsearched)),
+        replace(available, cells=(*searched_cells, *unsearched)),
         rows,
         PlanProgress(finished=frozenset().union(*finished)),
         settings.at_once,
@@ -349,13 +352,12 @@ class _Prober:
         return [(needs, count) for needs, count in counts.items() if count]
 
     def rows(
-        self, runs: Sequence[PlannedRun], progress: PlanProgress, *, probe: bool
+        self, runs: Sequence[Cell], progress: PlanProgress, *, probe: bool
     ) -> list[ForecastRow]:
         """Return the rows of runs; with ``probe`` unknown costs are measured first."""
-        cells: dict[tuple[int, str, str], list[PlannedRun]] = {}
+        cells: dict[tuple[int, str, str], list[Cell]] = {}
         for run in runs:
-            data = run.spec.data
-            cells.setdefault((run.position, data.dataset, data.features), []).append(run)
+            cells.setdefault((run.position, run.dataset, run.features), []).append(run)
         rows = [self._row(group) for group in cells.values()]
         if probe:
             unknown = [
@@ -367,7 +369,7 @@ class _Prober:
             rows = [self._row(group) for group in cells.values()]
         return rows
 
-    def probe(self, runs: Sequence[PlannedRun]) -> None:
+    def probe(self, runs: Sequence[Cell]) -> None:
         """Measure two epochs of each run."""
         if not runs:
             return
@@ -385,15 +387,15 @@ class _Prober:
             for job, outcome in probes:
                 self.on_event(RunEnded(job, outcome))
 
-    def _row(self, runs: Sequence[PlannedRun]) -> ForecastRow:
+    def _row(self, runs: Sequence[Cell]) -> ForecastRow:
         spec, label = runs[0].spec, runs[0].label
         trainable = MODELS.get(spec.model.name).capabilities.trainable
         cost = self.costs.cost(spec)
         return ForecastRow(
             label=label,
-            dataset=spec.data.dataset,
-            features=spec.data.features,
-            seeds=tuple(run.spec.seed for run in runs),
+            dataset=runs[0].dataset,
+            features=runs[0].features,
+            seeds=tuple(run.seed for run in runs),
             runs=tuple(run.spec.model_dump_json() for run in runs),
             epochs=spec.training.epochs if trainable else None,
             seconds=cost.seconds(spec.training) if cost else None,
@@ -408,15 +410,14 @@ class _Prober:
             return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
-def _progress(plan: Plan, home: Path, final: Sequence[Status] = ("ok",)) -> PlanProgress:
-    encoded = tuple(run for run in plan.runs if known_digests(run.spec.data)[1] != UNKNOWN)
-    unknown = {run.spec.model_dump_json() for run in plan.runs if run not in encoded}
+def _progress(
+    planned: Sequence[Cell], home: Path, final: Sequence[Status] = ("ok",)
+) -> PlanProgress:
+    encoded = tuple(run for run in planned if known_digests(run.spec.data)[1] != UNKNOWN)
+    unknown = {run.spec.model_dump_json() for run in planned if run not in encoded}
     with contextlib.closing(read_home(home)) as store:
         statuses = store.statuses()
-    runs = {
-        run.spec.model_dump_json(): run_id
-        for run_id, run in identify(replace(plan, runs=encoded), known_digests)
-    }
+    runs = {run.spec.model_dump_json(): run.run_id for run in identify(encoded, known_digests)}
     return PlanProgress(
         finished=frozenset(run for run, i in runs.items() if statuses.get(i) in final),
         failed=frozenset(run for run, i in runs.items() if statuses.get(i) == "failed"),
@@ -430,7 +431,7 @@ def _trials(
     """Return a name for every run of a search, and the names of those that are finished."""
     if search.study.sampler == "grid":
         runs = [run for point in search.points() for run in search.valid_runs(point)]
-        progress = _progress(replace(plan, runs=tuple(runs)), home, ("ok", "validated"))
+        progress = _progress(runs, home, ("ok", "validated"))
         return tuple(run.spec.model_dump_json() for run in runs), progress.finished
     ended = _ended(search, plan, home)
     names = [
@@ -454,7 +455,7 @@ def _ended(search: Search, plan: Plan, home: Path) -> int:
 
 def _default_run(
     name: str, dataset: str, features: str | None, overrides: Mapping[str, Any]
-) -> PlannedRun:
+) -> Cell:
     """Return a run of a model, with a loss that it can be trained with unless one is given."""
     from harness.config.override import dotted, group_of
 
@@ -463,11 +464,11 @@ def _default_run(
     return _planned(settings, features, dataset)
 
 
-def _planned(settings: Mapping[str, Any], features: str | None, dataset: str) -> PlannedRun:
+def _planned(settings: Mapping[str, Any], features: str | None, dataset: str) -> Cell:
     """Return a run with these features (None: see ``model_costs``)."""
     from harness.data.load import source
 
-    def planned(data: Mapping[str, str]) -> PlannedRun:
+    def planned(data: Mapping[str, str]) -> Cell:
         return plan_values({**settings, **data}, "--set").runs[0]
 
     if features or "data.features" in settings:

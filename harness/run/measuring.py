@@ -40,14 +40,15 @@ class StagesEstimate:
     Attributes:
         suite: name of the suite.
         cases: number of cases.
-        seconds, bytes: estimated time, and memory of the largest case.
+        time: estimated time in words.
+        bytes: memory of the largest case.
         device: device that is measured.
         threads: CPU threads.
     """
 
     suite: str
     cases: int
-    seconds: float
+    time: str
     bytes: float
     device: str
     threads: int
@@ -126,7 +127,7 @@ def measure_stages(
         StagesEstimate(
             content.name,
             len(estimate.case_seconds),
-            estimate.seconds,
+            estimate.text(content),
             estimate.bytes,
             str(unit),
             torch.get_num_threads(),

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from harness.environment import results_folder
 from harness.errors import ConfigError, StoreError, suggest
+from harness.events import OnEvent, ignore
+from harness.report.stored import report_damaged
 from harness.store import open_home
 from harness.store.base import DamagedRecords, ResultStore, resolve_id
 from harness.store.failures import disk_error
@@ -116,18 +118,22 @@ def find_runs(
     return FoundRuns(records, damage, hint)
 
 
-def get_record(run_id: str, home: Path | str | None = None) -> RunRecord:
+def get_record(
+    run_id: str, home: Path | str | None = None, on_event: OnEvent = ignore
+) -> RunRecord:
     """Return a record, with the cells of suites that the run stands in.
 
     Args:
         run_id: id of the run, or its beginning.
         home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
+        on_event: receives messages on damaged cells.
 
     Raises:
         ConfigError: no run, or several, begin so.
     """
     with opened(home) as store:
         record = _record(store, resolve_id(store, run_id))
+        report_damaged(store, on_event)
         cells = tuple(cell for cell in store.cells() if cell.run_id == record.run_id)
     return record.model_copy(update={"cells": cells})
 

@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from harness.audit import read_audited
-from harness.errors import StoreError, UnreachableStoreError
+from harness.errors import StoreError
 from harness.events import Message, OnEvent, ShouldStop
 from harness.run.events import RunEnded, RunProgress
 from harness.run.executors import Execution, make_executor
 from harness.run.jobs import Executor, Job, OnProgress, Outcome
 from harness.run.memory import divide
 from harness.run.worker import is_executed
+from harness.store.archive.audit import read_audited
 from harness.store.base import ResultStore
+from harness.store.failures import TransientError
 from harness.store.files import RECORD
 
 __all__ = ["Pending", "Summary", "execute", "patiently", "pending", "run_jobs"]
@@ -257,13 +258,13 @@ def patiently(
         should_stop: asked between two tries.
 
     Raises:
-        UnreachableStoreError: it could not be reached for ``PATIENCE_S`` seconds, or a stop came.
+        TransientError: it could not be reached for ``PATIENCE_S`` seconds, or a stop came.
     """
     until = 0.0
     while True:
         try:
             return call()
-        except UnreachableStoreError as error:
+        except TransientError as error:
             if not until:
                 until = time.monotonic() + PATIENCE_S
                 on_message(f"{error}; waiting for it")

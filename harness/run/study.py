@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -17,7 +17,8 @@ from harness.environment import results_folder
 from harness.errors import ConfigError
 from harness.events import Message, OnEvent, ShouldStop, ignore, never
 from harness.pipeline import has_checkpoint, resolve_device
-from harness.plan.expand import Excluded, Plan, PlannedRun, expand, identify
+from harness.plan.cell import Cell
+from harness.plan.expand import Plan, expand, identify
 from harness.plan.search import Search, searches
 from harness.plan.select import canonical, matches, parse_only
 from harness.plan.study import trial_label
@@ -40,7 +41,7 @@ from harness.studies.results import (
     studies,
     study_cells,
 )
-from harness.studies.study import DATABASE, SearchStudy, Trial, explained, open_storage
+from harness.studies.study import SearchStudy, Trial, explained, open_storage
 from harness.unchanged import check_before
 
 __all__ = [
@@ -153,8 +154,9 @@ def run_study(
     folder, plan = results_folder(home), study.plan
     available = present(plan, on_event)
     searched, unsearched = searches(study.suite, study.overrides, available)
-    for cell in unsearched:
-        on_event(Message(f"left out: {cell.label} on {cell.dataset}: {cell.reason}"))
+    rows = (f"left out: {cell.label} on {cell.dataset}: {cell.reason}" for cell in unsearched)
+    for text in dict.fromkeys(rows):
+        on_event(Message(text))
     with _opened(folder, plan.suite, on_event) as store:
         work = _Work(folder, store, settings, on_event, should_stop)
         report = work.search(
@@ -319,7 +321,7 @@ class _Work:
         self,
         plan: Plan,
         searched: Sequence[Search],
-        left_out: Sequence[Excluded],
+        left_out: Sequence[Cell],
         trials: int | None,
         *,
         retry_failed: bool,
@@ -330,8 +332,8 @@ class _Work:
         def make_jobs(trial: Trial, study: SearchStudy) -> Mapping[int, Job]:
             label = trial_label(study.search.label, trial.number)
             return {
-                run.spec.seed: self._job(run_id, replace(run, label=label), "valid")
-                for run_id, run in _identified(plan, trial.runs)
+                run.seed: self._job(run.model_copy(update={"label": label}), "valid")
+                for run in identify(trial.runs, digests)
             }
 
         def place_cells() -> None:
@@ -343,14 +345,16 @@ class _Work:
             self.store.plan(*table, with_external(cells, stored))
 
         storage = open_storage(self.home)
-        with explained(self.home / DATABASE):
+        with contextlib.suppress(ConfigError):  # a new study
+            search_results(self.home, plan.suite, plan.variant)
+        with explained(self.home):
             searching = [
                 SearchStudy(
                     search,
                     suite=plan.suite,
                     variant=plan.variant,
                     title=plan.title,
-                    base_id=_identified(plan, search.base[:1])[0][0],
+                    base_id=identify(search.base[:1], digests)[0].run_id,
                     storage=storage,
                     trials=trials,
                     restart=restart,
@@ -394,15 +398,16 @@ class _Work:
         label = trial_label(search.label, trial.number)
         for seed, run_id in trial.runs.items():
             run, record = spec.model_copy(update={"seed": seed}), records.get(run_id)
-            job = self._job(run_id, PlannedRun(run, label, 0), "test")
+            cell = Cell.of(run, label).model_copy(update={"run_id": run_id})
+            job = self._job(cell, "test")
             if record is None or record.status != "ok":
                 validated = record is not None and record.status == "validated"
                 trained = validated and has_checkpoint(run, job.folder)
                 check_before(run_id, run, record, trained=trained)
             yield job
 
-    def _job(self, run_id: str, run: PlannedRun, stage: str) -> Job:
-        return make_job(run_id, run, self.home, self.settings, stage=stage)
+    def _job(self, cell: Cell, stage: str) -> Job:
+        return make_job(cell, self.home, self.settings, stage=stage)
 
     def _execute(self, jobs: Sequence[Job], *, retry_failed: bool) -> Summary:
         state = pending(jobs, self.store, retry_failed=retry_failed)
@@ -415,7 +420,3 @@ class _Work:
         )
         summary.failed[:0] = state.unreadable
         return summary
-
-
-def _identified(plan: Plan, runs: Sequence[PlannedRun]) -> tuple[tuple[str, PlannedRun], ...]:
-    return identify(replace(plan, runs=tuple(runs)), digests)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 from harness.environment import results_folder
 from harness.errors import ConfigError
 from harness.events import Message, OnEvent, ShouldStop, ignore, never
-from harness.plan.expand import Plan, PlannedRun, expand, identify
+from harness.plan.cell import Cell
+from harness.plan.expand import Plan, expand, identify
 from harness.plan.single import plan_single, plan_values
 from harness.plan.suite import find_suite, read_suite
-from harness.run.cells import Place, table_cells, with_external
+from harness.run.cells import table_cells, with_external
 from harness.run.digests import digests, present
 from harness.run.events import RunsEnded, RunsStarted
 from harness.run.executors import Execution, ExecutionOptions
@@ -181,18 +182,20 @@ def run_suite(
     selected = plan.select(only) if only else plan
     check_device(settings)
     available = present(selected, on_event)
-    jobs = make_jobs(available, folder, settings)
-    distinct = list({job.run_id: job for job in jobs.values()}.values())
+    identified = identify(available.runs, digests)
+    jobs = {cell.run_id: make_job(cell, folder, settings) for cell in identified}
     with contextlib.closing(open_home(folder)) as store:
         if plan.source:
             stored = store.cells(plan.suite, plan.variant)
-            run_ids = {place: job.run_id for place, job in jobs.items()}
-            cells = table_cells(plan, available, run_ids, stored if only else ())
+            run_ids = {cell.key: cell.run_id for cell in identified}
+            cells = list(table_cells(plan, available, run_ids, stored if only else ()))
             store.plan(plan.suite, plan.variant, with_external(cells, stored))
-        summary = _execute(distinct, store, settings, retry_failed, on_event, should_stop)
+        summary = _execute(
+            list(jobs.values()), store, settings, retry_failed, on_event, should_stop
+        )
         if plan.source:
             prepare_tables(store, folder, [(plan.suite, plan.variant)], on_event)
-    return SuiteResult(available, folder, tuple(job.run_id for job in distinct), summary)
+    return SuiteResult(available, folder, tuple(jobs), summary)
 
 
 def check_device(settings: Execution) -> None:
@@ -211,30 +214,18 @@ def check_device(settings: Execution) -> None:
         kernels.backend_name(resolve_device(device).type)
 
 
-def make_jobs(plan: Plan, home: Path, settings: Execution) -> dict[Place, Job]:
-    """Return the job of each cell; cells that describe the same run share one."""
-    return {
-        _place(run): make_job(run_id, run, home, settings)
-        for run_id, run in identify(plan, digests)
-    }
-
-
-def make_job(run_id: str, run: PlannedRun, home: Path, settings: Execution, **fields: Any) -> Job:
-    """Return the job of a run; ``fields`` are further fields of it."""
+def make_job(cell: Cell, home: Path, settings: Execution, **fields: Any) -> Job:
+    """Return the job of a cell that has an id; ``fields`` are further fields of it."""
     return Job(
-        run_id=run_id,
-        label=run.label,
-        spec=run.spec,
+        run_id=cell.run_id,
+        label=cell.label,
+        spec=cell.spec,
         home=home,
         device=settings.first_device,
         threads=settings.threads,
         model_folders=settings.model_folders,
         **fields,
     )
-
-
-def _place(run: PlannedRun) -> Place:
-    return run.label, run.spec.data.dataset, run.spec.data.features, run.spec.seed
 
 
 def _execute(

@@ -85,7 +85,7 @@ def is_executed(job: Job) -> bool:
 
 def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) -> Outcome:
     from harness import catalog, pipeline, reuse
-    from harness.audit import read_audited
+    from harness.store.archive.audit import read_audited
     from harness.training.checkpoint import CheckpointFolder
     from harness.unchanged import check_before
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.environment import results_folder
+from harness.store.failures import ELSEWHERE, EmptyDatabase, make_folder
 
 if TYPE_CHECKING:
     from harness.store.base import ResultStore
@@ -33,18 +34,26 @@ def store_address(home: Path) -> Path | str:
 
 
 def open_home(home: Path, *, create: bool = True, write: bool = True) -> SqlStore:
-    """Open the result database of a results folder; arguments and errors as ``open_store``."""
+    """Open the result database of a results folder; arguments and errors as ``open_store``.
+
+    With ``create`` the folder is made too: run folders and locks are in it wherever the store is.
+    """
+    if create:
+        make_folder(home, ELSEWHERE)
     return open_store(store_address(home), create=create, write=write)
 
 
 def read_home(home: Path) -> ResultStore:
     """Open the result database of a results folder to read it; an empty store where none is yet."""
+    from harness.store.memory import MemoryStore
+
     address = store_address(home)
     if isinstance(address, Path) and not address.exists():
-        from harness.store.memory import MemoryStore
-
         return MemoryStore()
-    return open_store(address, create=False, write=False)
+    try:
+        return open_store(address, create=False, write=False)
+    except EmptyDatabase:
+        return MemoryStore()
 
 
 def open_store(

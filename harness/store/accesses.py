@@ -67,7 +67,7 @@ def read(folder: Path) -> Sequence[Access]:
     if not path.is_file():
         return ()
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             found.append(Access.model_validate_json(line))
         except ValidationError:

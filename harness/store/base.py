@@ -9,8 +9,7 @@ from typing import Protocol
 
 from harness.errors import ConfigError, StoreError
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.outcomes import Outcomes, Wanted
-from harness.store.records import Cell, Comparison, RunRecord, Status
+from harness.store.records import Cell, Numbers, RunRecord, Status
 
 __all__ = [
     "STAGE",
@@ -18,6 +17,7 @@ __all__ = [
     "DamagedRecords",
     "ResultStore",
     "check_plan",
+    "readable_records",
     "resolve_id",
     "supersedes",
     "takes_place",
@@ -70,6 +70,24 @@ def resolve_id(store: ResultStore, text: str, further: Iterable[str] = ()) -> st
     return matching[0]
 
 
+def readable_records(
+    store: ResultStore, ids: Iterable[str], numbers: Numbers | None = None
+) -> tuple[dict[str, RunRecord], Mapping[str, str]]:
+    """Return the records that can be read, by run id, and the problems of the others.
+
+    Args:
+        store: any store.
+        ids: full run ids; unknown ones are ignored.
+        numbers: numbers that are read, all when None.
+    """
+    problems: Mapping[str, str] = {}
+    try:
+        records = store.find(ids=ids, numbers=numbers)
+    except DamagedRecords as error:
+        records, problems = error.readable, error.problems
+    return {record.run_id: record for record in records}, problems
+
+
 STAGE: Mapping[Status, int] = {"failed": 0, "pruned": 0, "validated": 1, "ok": 2}
 """How far a run has come."""
 
@@ -118,8 +136,9 @@ class ResultStore(Protocol):
     * A record that cannot be read keeps no other from being read: ``find`` and ``get`` raise
       DamagedRecords, which holds the others. It counts for ``ids`` and can be removed; whatever is
       added under its id takes its place.
-    * ``comparisons`` returns what ``keep_comparisons`` was last given for a table if the family is
-      the same, and {} otherwise.
+    * A cell or measurement that cannot be read keeps no other suite from being read: ``cells`` and
+      ``benchmarks`` of its suite raise StoreError, those of all suites leave it out, ``damaged``
+      names it.
     * ``add_benchmark`` is atomic; one that is held already is left as it is.
     * Unknown ids: ``get`` returns None, ``remove`` returns False; neither raises.
     * StoreError is raised when the database is newer than the code, older (the message names
@@ -149,16 +168,19 @@ class ResultStore(Protocol):
         dataset: str | None = None,
         status: str | None = None,
         ids: Iterable[str] | None = None,
+        numbers: Numbers | None = None,
     ) -> Sequence[RunRecord]:
         """Return matching records, oldest first.
+
+        Args:
+            model, dataset, status: values that a record must have; any when None.
+            ids: full run ids; all when None.
+            numbers: numbers that the records hold (``RunRecord.only``), all when None. Others are
+                not read, so damage among them does not matter.
 
         Raises:
             DamagedRecords: some cannot be read.
         """
-        ...
-
-    def outcomes(self, ids: Iterable[str], wanted: Wanted) -> Outcomes:
-        """Return what tables need of the runs that there are (no record is built)."""
         ...
 
     def ids(self, prefix: str = "") -> Sequence[str]:
@@ -197,27 +219,20 @@ class ResultStore(Protocol):
         """Return the suite, variant and dataset of all cells, each once, sorted (fast)."""
         ...
 
-    def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
-        """Return what was kept of a table, by position; {} when it was of another family.
-
-        Args:
-            table: name of the table, with what was selected of it.
-            family: digest of everything that was compared.
-        """
-        ...
-
-    def keep_comparisons(
-        self, table: str, family: str, comparisons: Mapping[int, Comparison]
-    ) -> None:
-        """Keep what was compared for a table, in place of what was before."""
-        ...
-
     def add_benchmark(self, record: BenchmarkRecord) -> None:
         """Keep a measurement."""
         ...
 
     def benchmarks(self, suite: str | None = None) -> Sequence[BenchmarkRecord]:
         """Return the measurements of a suite (of all when None), oldest first."""
+        ...
+
+    def damaged(self, suites: Iterable[str] | None = None) -> Sequence[str]:
+        """Return the cells and measurements of suites (of all when None) that cannot be read.
+
+        Returns:
+            what is wrong with each and which command helps, one line each.
+        """
         ...
 
     def close(self) -> None:

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from pathlib import Path
 
-from harness.errors import MachineError, StoreError, UnreachableStoreError
+from harness.errors import MachineError, StoreError
 
 __all__ = [
     "ELSEWHERE",
     "WAIT",
+    "EmptyDatabase",
+    "TransientError",
     "disk_error",
     "explain",
     "is_damaged",
+    "is_transient",
     "make_folder",
     "not_a_database",
 ]
+
+
+class TransientError(StoreError):
+    """A server could not be reached or ended the transaction, or another process was writing: the
+    same may succeed later."""
+
+
+class EmptyDatabase(StoreError):  # noqa: N818 - nothing is wrong with it
+    """There is a database, and nothing was stored in it yet."""
+
 
 WAIT = 30
 """Seconds to wait for another process to finish writing."""
@@ -88,10 +102,12 @@ def explain(
     """Return the error to raise for one of the database driver's.
 
     Args:
-        place: file of the database.
-        error: what the driver raised; SQLite's carry the name of their code.
+        place: file or address of the database, without a password.
+        error: error of the driver, which carries the name of SQLite's code or PostgreSQL's state.
         rebuild: command that makes the database again when it is lost.
     """
+    if hasattr(error, "sqlstate"):
+        return _of_postgresql(place, error, rebuild)
     code = getattr(error, "sqlite_errorname", "")
     if code == "SQLITE_FULL":
         return MachineError(f"{place}: the disk is full; nothing was stored")
@@ -101,9 +117,66 @@ def explain(
         return MachineError(f"{place}: the disk is full or does not work ({error})")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         text = f"{place}: another process has been writing for {WAIT} s; try again"
-        return UnreachableStoreError(text)
+        return TransientError(text)
     if code == "SQLITE_NOTADB":
         return StoreError(not_a_database(place))
     if code.startswith("SQLITE_CORRUPT") or isinstance(error, UnicodeDecodeError):
         return StoreError(is_damaged(place, error, rebuild))
     return StoreError(f"{place}: {error}")
+
+
+def _of_postgresql(place: str, error: BaseException, rebuild: str) -> MachineError | StoreError:
+    """Return the error to raise for one of PostgreSQL or its driver."""
+    state, text = _state(error), " ".join(str(error).split())
+    if state == "53100":
+        return MachineError(f"{place}: the server's disk is full; nothing was stored")
+    if state.startswith("XX"):
+        return StoreError(is_damaged(place, error, rebuild))
+    if state.startswith(TRANSIENT):
+        advice = "is the server running there? Try: pg_isready -h HOST -p PORT"
+        return TransientError(f"{place}: {text}" + f"; {advice}" * (state not in CONFLICTS))
+    advice = next((a for prefix, a in ADVICE.items() if state.startswith(prefix)), "")
+    return StoreError(f"{place}: {text}" + f"; {advice}" * bool(advice))
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Tell whether a server could not be reached, so that the same may succeed a little later."""
+    return hasattr(error, "sqlstate") and _state(error).startswith(TRANSIENT)
+
+
+def _state(error: BaseException | None) -> str:
+    """Return the SQLSTATE of an error; where a connection was refused its text tells it."""
+    if (state := getattr(error, "sqlstate", None)) is not None:
+        return str(state)
+    refused = (state for words, state in REFUSALS.items() if words in str(error))
+    return next(refused, NO_CONNECTION if type(error).__name__ == "OperationalError" else "")
+
+
+NO_CONNECTION = "08000"
+CONFLICTS = ("40001", "40P01")
+"""States of a transaction that failed because of another one."""
+TRANSIENT = ("08", "57P", *CONFLICTS)
+"""Beginnings of the states after which the same transaction may succeed
+(https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+REFUSALS: Mapping[str, str] = {
+    "authentication failed": "28P01",
+    "no password supplied": "28P01",
+    "no pg_hba.conf entry": "28000",
+    'FATAL:  role "': "28000",
+    'FATAL:  database "': "3D000",
+    "too many clients": "53300",
+    "connection slots are reserved": "53300",
+}
+"""Words with which a server refuses a connection -> state."""
+ADVICE: Mapping[str, str] = {
+    "28": "check the user in HARNESS_STORE, and the password there or in ~/.pgpass",
+    "3D000": "make it with: createdb -E UTF8 -T template0 NAME",
+    "3F000": "make it with: CREATE SCHEMA NAME",
+    "25006": "write to the primary server: set HARNESS_STORE to it",
+    "42501": "the owner allows it with: GRANT CREATE ON DATABASE NAME TO USER; "
+    "GRANT ALL ON SCHEMA public TO USER; GRANT ALL ON ALL TABLES IN SCHEMA public TO USER",
+    "53300": "close other programs that use the server, or raise its max_connections",
+    "55P03": f"another process has been writing for {WAIT} s; try again",
+    "57014": "the server cancelled it, see its statement_timeout; try again",
+}
+"""Beginning of a state -> what to do."""

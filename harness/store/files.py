@@ -95,10 +95,11 @@ def read_own_record(folder: Path) -> RunRecord | None:
     """Read the record in a run folder, None where there is none.
 
     Raises:
-        StoreError: the file is damaged, of another version or the record of another run; the
-            message says what helps.
+        StoreError: the file is damaged, of another version or the record of another run, or the
+            folder leads elsewhere; the message says what helps.
         MachineError: the file cannot be read.
     """
+    check_run_folder(folder)
     path = folder / RECORD
     if not path.is_file():
         return None
@@ -204,7 +205,7 @@ def write_below(folder: Path, name: str, content: bytes) -> Path:
     """
     path = folder / name
     if Path(name).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
-        raise StoreError(f"{name!r}: leads out of {folder}; nothing was written")
+        raise StoreError(f"{name!r}: leads out of {folder} and was not written")
     write_whole(path, content)
     return path
 

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 from harness.store.base import check_plan, supersedes, takes_place
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.outcomes import Outcomes, Wanted, outcome_of
-from harness.store.records import Cell, Comparison, RunRecord, Status
+from harness.store.records import Cell, Numbers, RunRecord, Status
 
 __all__ = ["MemoryStore"]
 
@@ -19,7 +18,6 @@ class MemoryStore:
     def __init__(self) -> None:
         self._records: dict[str, RunRecord] = {}
         self._cells: dict[tuple[object, ...], Cell] = {}
-        self._comparisons: dict[str, tuple[str, dict[int, Comparison]]] = {}
         self._benchmarks: dict[str, BenchmarkRecord] = {}
 
     @contextmanager
@@ -55,22 +53,18 @@ class MemoryStore:
         dataset: str | None = None,
         status: str | None = None,
         ids: Iterable[str] | None = None,
+        numbers: Numbers | None = None,
     ) -> Sequence[RunRecord]:
         """Return matching records, oldest first."""
         wanted = None if ids is None else frozenset(ids)
         return [
-            record
+            record if numbers is None else record.only(numbers)
             for record in self._records.values()
             if model in (None, record.model)
             and dataset in (None, record.dataset)
             and status in (None, record.status)
             and (wanted is None or record.run_id in wanted)
         ]
-
-    def outcomes(self, ids: Iterable[str], wanted: Wanted) -> Outcomes:
-        """Return what tables need of the runs that there are."""
-        held = (self._records[run_id] for run_id in ids if run_id in self._records)
-        return Outcomes({record.run_id: outcome_of(record, wanted) for record in held})
 
     def ids(self, prefix: str = "") -> Sequence[str]:
         """Return the ids that begin with ``prefix``, oldest first."""
@@ -117,17 +111,6 @@ class MemoryStore:
         """Return the suite, variant and dataset of all cells, each once, sorted."""
         return sorted({(cell.suite, cell.variant, cell.dataset) for cell in self._cells.values()})
 
-    def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
-        """Return what was kept of a table, by position."""
-        kept, found = self._comparisons.get(table, ("", {}))
-        return dict(found) if kept == family else {}
-
-    def keep_comparisons(
-        self, table: str, family: str, comparisons: Mapping[int, Comparison]
-    ) -> None:
-        """Keep what was compared for a table, in place of what was before."""
-        self._comparisons[table] = (family, dict(comparisons))
-
     def add_benchmark(self, record: BenchmarkRecord) -> None:
         """Keep a measurement."""
         self._benchmarks.setdefault(record.benchmark_id, record)
@@ -135,6 +118,10 @@ class MemoryStore:
     def benchmarks(self, suite: str | None = None) -> Sequence[BenchmarkRecord]:
         """Return the measurements of a suite (of all when None), oldest first."""
         return [one for one in self._benchmarks.values() if suite in (None, one.suite)]
+
+    def damaged(self, suites: Iterable[str] | None = None) -> Sequence[str]:
+        """Return nothing: all cells and measurements were checked as they were made."""
+        return ()
 
     def close(self) -> None:
         """Nothing is held open."""

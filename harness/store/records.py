@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from statistics import mean
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from harness.config.base import Config, SuiteName, check_suite_name, problems, show_path
-from harness.config.storable import Int32, Int64, Key, Label, Name, Plain, Text
+from harness.config.base import Config, problems, show_path
+from harness.config.storable import Int32, Int64, Key, Name, Plain, Text
 from harness.errors import StoreError
+from harness.plan.cell import RUN_ID, Cell, RunId
 from harness.plan.spec import RunSpec
 
 __all__ = [
@@ -21,8 +22,9 @@ __all__ = [
     "RECORD_VERSION",
     "RUN_ID",
     "Cell",
-    "Comparison",
+    "MetricKey",
     "MetricValue",
+    "Numbers",
     "RunId",
     "RunRecord",
     "Status",
@@ -39,10 +41,6 @@ EXTERNAL = "external"
 """Model of runs that another code base made (``harness score``)."""
 EXTERNAL_ID = "ext-"
 """What their ids begin with; others are hexadecimal."""
-
-RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-RunId = Annotated[str, Field(pattern=RUN_ID, max_length=64)]
-"""Identity of a run. It names a folder, so it must not hold a path."""
 
 _RANGES = {"mrr": (0.0, 1.0), "amri": (-1.0, 1.0), "mr": (1.0, math.inf)}
 """Metric -> the least and the greatest value it can have; ``hits@k`` are shares, 0 to 1."""
@@ -65,6 +63,32 @@ def check_value(metric: str, value: float) -> None:
         raise ValueError(f"{metric} is {least:g} to {most:g}, never {value:g}")
 
 
+class MetricKey(NamedTuple):
+    """A metric, and the queries it is over (head and tail queries pooled)."""
+
+    metric: str
+    bucket: str = "all"
+    split: str = "test"
+
+
+class Numbers(NamedTuple):
+    """Selection of a record's numbers: a record has hundreds, a table shows three.
+
+    Attributes:
+        metrics: metrics to read.
+        diagnostics: names of diagnostics.
+        timings: names of timings.
+        epochs: epochs of the history.
+        provenance: whether the provenance is read.
+    """
+
+    metrics: frozenset[MetricKey] = frozenset()
+    diagnostics: frozenset[str] = frozenset()
+    timings: frozenset[str] = frozenset()
+    epochs: Literal["all", "last", "none"] = "none"
+    provenance: bool = False
+
+
 class MetricValue(Config):
     """One number."""
 
@@ -78,6 +102,11 @@ class MetricValue(Config):
     value: float
     queries: Annotated[Int32, Field(ge=1)]
     """Number of queries it averages."""
+
+    @property
+    def key(self) -> MetricKey:
+        """The metric without its side."""
+        return MetricKey(self.metric, self.bucket, self.split)
 
     @model_validator(mode="after")
     def _possible(self) -> MetricValue:
@@ -94,77 +123,10 @@ class TimingSample(Config):
     unit: Literal["s", "bytes"] = "s"
 
 
-def _variant(text: str) -> str:
-    return check_suite_name(text) if text else text
-
-
-class Cell(Config):
-    """A place in a suite's table, and the run that stands there or why none does."""
-
-    suite: SuiteName
-    """Name of the suite."""
-    variant: Annotated[str, AfterValidator(_variant)] = ""
-    """Digest of ``--set`` overrides ("" for the suite as it is in its file)."""
-    position: Int32
-    """Orders the rows of a table, dataset by dataset; the seeds of a row share one."""
-    label: Label
-    """Row label; no two rows of a suite share one."""
-    dataset: Name
-    features: Name = "none"
-    seed: Int64
-    run_id: RunId | Literal[""]
-    """The run need not exist yet; "" when none is planned."""
-    reason: Text = ""
-    """Why no run is planned: "needs image: ...", "... was not on the machine"; "" with a run."""
-
-    @model_validator(mode="after")
-    def _run_or_reason(self) -> Cell:
-        if bool(self.run_id) == bool(self.reason):
-            raise ValueError(f"cell '{self.label}' needs either a run or the reason for none")
-        return self
-
-    @property
-    def place(self) -> tuple[str, str, str, str, str, int]:
-        """What tells a cell from the others; ``position`` only orders them."""
-        return self.suite, self.variant, self.label, self.dataset, self.features, self.seed
-
-    @property
-    def order(self) -> tuple[str, str, int, str, str, int]:
-        """Key that sorts cells as they stand in a table."""
-        return self.suite, self.variant, self.position, self.dataset, self.features, self.seed
-
-
 def external_id(name: str, seed: int, dataset_digest: str, protocol: str) -> str:
     """Return the id of the one external run of a name, a seed, a dataset and a protocol's key."""
     content = json.dumps([name, seed, dataset_digest, protocol])
     return EXTERNAL_ID + hashlib.sha256(content.encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What a paired test said of two rows of a table; see ``docs/statistics.md``.
-
-    Attributes:
-        first, second: ids of the rows' runs, seed by seed; run i of one is compared with run i of
-            the other.
-        metric, bucket: what was compared, on the test split.
-        triples: test triples compared.
-        difference: first minus second, in the metric's own unit.
-        low, high: its 95 % interval.
-        p: two-sided.
-        adjusted: p after Holm's correction over the table.
-    """
-
-    first: tuple[str, ...]
-    second: tuple[str, ...]
-    metric: str
-    bucket: str
-    triples: int
-    difference: float
-    low: float
-    high: float
-    p: float
-    adjusted: float
 
 
 class RunRecord(Config):
@@ -232,3 +194,22 @@ class RunRecord(Config):
             if (m.metric, m.split, m.side, m.bucket) == (metric, split, side, bucket):
                 return m.value
         return None
+
+    def timing(self, name: str) -> float | None:
+        """Return the mean of the samples of a timing, or None when there are none."""
+        values = [sample.value for sample in self.timings if sample.name == name]
+        return mean(values) if values else None
+
+    def only(self, numbers: Numbers) -> RunRecord:
+        """Return the record with a selection of its numbers."""
+        epochs = {"all": self.history, "last": self.history[-1:], "none": ()}
+        selected: dict[str, Any] = {
+            "metrics": tuple(
+                m for m in self.metrics if m.side == "both" and m.key in numbers.metrics
+            ),
+            "history": epochs[numbers.epochs],
+            "timings": tuple(t for t in self.timings if t.name in numbers.timings),
+            "diagnostics": {k: v for k, v in self.diagnostics.items() if k in numbers.diagnostics},
+            "provenance": self.provenance if numbers.provenance else {},
+        }
+        return self.model_copy(update=selected)

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from harness.errors import StoreError
 from harness.plan.spec import Protocol
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
-from harness.store.records import Comparison, MetricValue, RunRecord
+from harness.store.records import MetricValue, RunRecord, TimingSample
 
 __all__ = [
+    "COLUMNS",
     "OWN",
-    "Part",
     "benchmark_of",
     "benchmark_rows",
-    "comparisons_of",
     "first_problem",
     "record_of",
     "rows_of",
-    "rows_of_comparisons",
 ]
-
-ID_SEPARATOR = "+"
-"""Between run ids, which never hold it."""
-
-NUMBERS = tuple(field.name for field in fields(Comparison) if field.type == "float")
-
-Part = Any
-"""A row of a table other than ``runs``: its columns are attributes."""
 
 OWN = tuple(
     name
@@ -41,6 +31,15 @@ OWN = tuple(
     if name not in {"metrics", "history", "timings", "diagnostics", "notes", "cells"}
 )
 """Fields of a record that the table ``runs`` holds; the others have tables of their own."""
+
+COLUMNS: Mapping[str, Sequence[str]] = {
+    "metrics": tuple(MetricValue.model_fields),
+    "history": ("numbers",),
+    "timings": tuple(TimingSample.model_fields),
+    "diagnostics": ("name", "value"),
+    "notes": ("text",),
+}
+"""Columns of those tables that hold a record's values."""
 
 
 def rows_of(record: RunRecord) -> dict[str, list[dict[str, Any]]]:
@@ -78,71 +77,35 @@ def _protocols(record: RunRecord) -> dict[str, str]:
     }
 
 
-def rows_of_comparisons(comparisons: Mapping[int, Comparison]) -> list[dict[str, Any]]:
-    """Return a row per comparison, without the columns that say whose it is."""
-    return [
-        {
-            **vars(comparison),
-            "position": position,
-            "first": ID_SEPARATOR.join(comparison.first),
-            "second": ID_SEPARATOR.join(comparison.second),
-        }
-        for position, comparison in comparisons.items()
-    ]
-
-
-def comparisons_of(rows: Iterable[Part]) -> dict[int, Comparison]:
-    """Return the comparisons whose rows these are, by position.
-
-    {} when a value is not valid (the database was edited): what can be computed again is not worth
-    an error.
-    """
-    kinds = {"triples": int, **dict.fromkeys(NUMBERS, float)}
-    try:
-        return {
-            int(row.position): Comparison(
-                first=tuple(row.first.split(ID_SEPARATOR)),
-                second=tuple(row.second.split(ID_SEPARATOR)),
-                metric=row.metric,
-                bucket=row.bucket,
-                **{name: kind(getattr(row, name)) for name, kind in kinds.items()},
-            )
-            for row in rows
-        }
-    except (AttributeError, TypeError, ValueError):
-        return {}
-
-
-def record_of(own: Mapping[str, Any], parts: Mapping[str, Sequence[Part]]) -> RunRecord:
+def record_of(run: Mapping[str, Any], rows: Mapping[str, Sequence[Sequence[Any]]]) -> RunRecord:
     """Return the record whose rows these are.
 
     Args:
-        own: the row of ``runs``.
-        parts: the rows of each other table, in order of position.
+        run: columns of ``runs``; a field that is absent has its default.
+        rows: by name of another table its rows in order, with the columns that ``COLUMNS`` names.
 
     Raises:
         ValueError: a value is not valid (the database was edited, or the disk fails); the message
             names it in one line.
     """
+    values = {name: run[name] for name in OWN if name in run}
+    for table in ("metrics", "timings"):
+        values[table] = [dict(zip(COLUMNS[table], row, strict=True)) for row in rows[table]]
     try:
         return RunRecord(
-            **{name: own[name] for name in OWN},
-            metrics=[
-                {k: getattr(m, k) for k in MetricValue.model_fields} for m in parts["metrics"]
-            ],
-            history=_epochs([e.numbers for e in parts["history"]]),
-            timings=[{"name": t.name, "value": t.value, "unit": t.unit} for t in parts["timings"]],
-            diagnostics={d.name: d.value for d in parts["diagnostics"]},
-            notes=[n.text for n in parts["notes"]],
+            **values,
+            history=_epochs([numbers for (numbers,) in rows["history"]]),
+            diagnostics={name: value for name, value in rows["diagnostics"]},  # noqa: C416
+            notes=[text for (text,) in rows["notes"]],
         )
     except ValidationError as error:
         raise ValueError(first_problem(error)) from None
 
 
 def _epochs(numbers: Sequence[str]) -> Any:
-    """Return the history; parsed at once, for there are hundreds of epochs to a run."""
+    """Return the history; parsed at once, for a run has hundreds of epochs."""
     try:
-        return json.loads(f"[{','.join(numbers)}]")
+        return from_json(f"[{','.join(numbers)}]")
     except (TypeError, ValueError) as error:  # TypeError: no text at all
         raise ValueError(f"history: not JSON: {error}") from None
 

@@ -1,89 +1,66 @@
-"""The result store in a SQL database.
-
-SQLite in WAL mode is what is used and tested; statements and types are those that PostgreSQL
-shares, and what only SQLite knows is asked of SQLite alone.
-"""
+"""The result store in a SQL database, and its opening."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import shlex
-import sqlite3
-from collections import defaultdict
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import cast
 
-from filelock import FileLock, Timeout
-from pydantic import ValidationError
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Engine,
-    create_engine,
-    delete,
-    event,
-    insert,
-    select,
-)
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from harness.config.base import SUITE_NAME
 from harness.errors import StoreError
 from harness.store import migrations
 from harness.store.base import STAGE, TOLD, DamagedRecords, check_plan, supersedes, takes_place
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.failures import ELSEWHERE, WAIT, disk_error, explain, make_folder, not_a_database
-from harness.store.outcomes import Outcome, Outcomes, Wanted, outcome_of
-from harness.store.records import Cell, Comparison, RunRecord, Status
-from harness.store.rows import (
-    OWN,
-    Part,
-    benchmark_of,
-    benchmark_rows,
-    comparisons_of,
-    first_problem,
-    record_of,
-    rows_of,
-    rows_of_comparisons,
+from harness.store.database import Database
+from harness.store.failures import TransientError, is_transient
+from harness.store.postgresql import PostgresDatabase
+from harness.store.reading import (
+    PARTS,
+    REPAIR,
+    is_name,
+    load_benchmarks,
+    load_cells,
+    load_runs,
+    names_suite,
 )
-from harness.store.sql_outcomes import read_outcomes
-from harness.store.tables import (
-    Base,
-    Benchmark,
-    BenchmarkSampleRow,
-    CellRow,
-    ComparisonRow,
-    Diagnostic,
-    Epoch,
-    Metric,
-    Note,
-    Run,
-    Timing,
-)
+from harness.store.records import RUN_ID, Cell, Numbers, RunRecord, Status
+from harness.store.rows import benchmark_rows, rows_of
+from harness.store.sqlite import SqliteDatabase
+from harness.store.tables import Base, Benchmark, BenchmarkSampleRow, CellRow, Run
 
-__all__ = ["SqlStore", "open_database", "upgrade_database"]
+__all__ = ["SqlStore", "database_of", "open_database", "upgrade_database"]
 
-MAGIC = b"SQLite format 3\x00"
-"""How a database file begins (https://www.sqlite.org/fileformat.html, section 1.3)."""
 CHUNK = 500
 """Ids per statement: databases limit the number of parameters."""
-PARTS = (Metric, Epoch, Timing, Diagnostic, Note)
-"""Tables that hold the parts of a run."""
+DELAYS = (1, 2, 4, 8, 16, 32)
+"""Seconds between attempts to connect to a server again."""
+EXAMPLE = "write postgresql+psycopg://USER@HOST/DATABASE, or leave it unset for a SQLite file"
+REFUSED = dict.fromkeys(
+    ("mysql", "mariadb"),
+    "not supported: its keys are too short for the key of a cell, and a migration that fails there "
+    "cannot be undone",
+)
+"""Kind of database -> why it cannot hold results."""
 
 
 class SqlStore:
-    """Keeps the contract of :class:`harness.store.base.ResultStore`; see ``open_database``."""
+    """A result store in a database; contract in :class:`harness.store.base.ResultStore`.
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self._writing = engine.execution_options(begin="BEGIN IMMEDIATE")
+    Args:
+        database: an existing database of the current schema version.
+        engine: its engine, which ``close`` disposes of.
+    """
+
+    def __init__(self, database: Database, engine: Engine) -> None:
+        self.database, self.engine = database, engine
+        self._reading = engine.execution_options(**database.reading)
+        self._writing = engine.execution_options(**database.writing)
         self._open: Connection | None = None
         """The connection of the transaction that is open."""
 
@@ -93,22 +70,15 @@ class SqlStore:
 
         A block within another belongs to the outer one's change.
         """
-        if self._open is not None:
+        with self._write():
             yield
-            return
-        with self._write() as connection:
-            self._open = connection
-            try:
-                yield
-            finally:
-                self._open = None
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         if self._open is not None:
             yield self._open
             return
-        with _explained(self.engine.url), self.engine.begin() as connection:
+        with self._begin(self._reading) as connection:
             yield connection
 
     @contextmanager
@@ -116,15 +86,30 @@ class SqlStore:
         if self._open is not None:
             yield self._open
             return
-        with _explained(self.engine.url), self._writing.begin() as connection:
+        with self._begin(self._writing) as connection:
+            self._open = connection
+            try:
+                yield connection
+            finally:
+                self._open = None
+
+    @contextmanager
+    def _begin(self, engine: Engine) -> Iterator[Connection]:
+        with self.database.explained(), _connected(engine) as connection, connection.begin():
             yield connection
 
     def add(self, record: RunRecord) -> None:
         """Keep a record."""
+        try:
+            self._add(record)
+        except TransientError:  # whether or not it was stored, adding it again is right
+            self._add(record)
+
+    def _add(self, record: RunRecord) -> None:
         record = record.model_copy(update={"cells": ()})
         with self._write() as connection:
             same = Run.run_id == record.run_id
-            for _, known in _load(connection, [same]).records:
+            for _, known in load_runs(connection, [same]).records:
                 if known == record or not supersedes(record, known):
                     return
             connection.execute(delete(Run).where(same))
@@ -146,32 +131,19 @@ class SqlStore:
         dataset: str | None = None,
         status: str | None = None,
         ids: Iterable[str] | None = None,
+        numbers: Numbers | None = None,
     ) -> Sequence[RunRecord]:
         """Return matching records, oldest first, in six statements per 500 ids."""
         wanted = {Run.model: model, Run.dataset: dataset, Run.status: status}
         conditions = [column == value for column, value in wanted.items() if value is not None]
         chosen = [[]] if ids is None else [[Run.run_id.in_(c)] for c in _chunks(sorted(set(ids)))]
         with self._read() as connection:
-            batches = [_load(connection, [*conditions, *chunk]) for chunk in chosen]
+            batches = [load_runs(connection, [*conditions, *chunk], numbers) for chunk in chosen]
         numbered = sorted((pair for f in batches for pair in f.records), key=lambda pair: pair[0])
         records = [record for _, record in numbered]
         if problems := {run_id: text for f in batches for run_id, text in f.problems.items()}:
             raise DamagedRecords(problems, records)
         return records
-
-    def outcomes(self, ids: Iterable[str], wanted: Wanted) -> Outcomes:
-        """Return what tables need of the runs that there are, in five statements per 500 ids."""
-        by_run: dict[str, Outcome] = {}
-        problems: dict[str, str] = {}
-        with self._read() as connection:
-            for chunk in _chunks(sorted(set(ids))):
-                read = read_outcomes(connection, chunk, wanted)
-                by_run |= read.outcomes
-                if read.damaged:  # the whole records say what is wrong with them
-                    loaded = _load(connection, [Run.run_id.in_(read.damaged)])
-                    by_run |= {r.run_id: outcome_of(r, wanted) for _, r in loaded.records}
-                    problems |= loaded.problems
-        return Outcomes(by_run, DamagedRecords(problems).problems)
 
     def ids(self, prefix: str = "") -> Sequence[str]:
         """Return the ids that begin with ``prefix``, oldest first."""
@@ -212,11 +184,10 @@ class SqlStore:
         """Put each cell where no run stands; return the runs that found another one there."""
         refused = []
         with self._write() as connection:
-            held = {cell.place: cell for cell in _sound_cells(connection)}
+            held = {cell.place: cell for cell in load_cells(connection)[0]}
             for cell in cells:
                 if takes_place(cell, held.get(cell.place)):
-                    if cell.place in held:
-                        connection.execute(delete(CellRow).where(*_at(cell)))
+                    connection.execute(delete(CellRow).where(*_at(cell)))
                     connection.execute(insert(CellRow), [cell.model_dump()])
                     held[cell.place] = cell
                 elif cell.run_id not in ("", held[cell.place].run_id):
@@ -227,58 +198,73 @@ class SqlStore:
         """Return the cells of a suite in table order (of all suites and variants when None)."""
         conditions = [] if suite is None else [CellRow.suite == suite, CellRow.variant == variant]
         with self._read() as connection:
-            return sorted(_sound_cells(connection, *conditions), key=lambda cell: cell.order)
+            cells, problems = load_cells(connection, *conditions)
+        if problems and suite is not None:
+            raise StoreError("\n".join(problems[:TOLD]))
+        return sorted(cells, key=lambda cell: cell.order)
 
     def blocks(self) -> Sequence[tuple[str, str, str]]:
         """Return the suite, variant and dataset of all cells, each once, sorted."""
         columns = (CellRow.suite, CellRow.variant, CellRow.dataset)
         with self._read() as connection:
             blocks = connection.execute(select(*columns).distinct()).all()
-            if not all(map(_sound_block, blocks)):
-                _sound_cells(connection)  # says which place is damaged
-            return sorted((suite, variant, dataset) for suite, variant, dataset in blocks)
-
-    def comparisons(self, table: str, family: str) -> Mapping[int, Comparison]:
-        """Return what was kept of a table, by position."""
-        kept = select(ComparisonRow.__table__).where(
-            ComparisonRow.table_name == table, ComparisonRow.family == family
+        return sorted(
+            (suite, variant, str(name)) for suite, variant, name in filter(names_suite, blocks)
         )
-        with self._read() as connection:
-            return comparisons_of(connection.execute(kept).all())
-
-    def keep_comparisons(
-        self, table: str, family: str, comparisons: Mapping[int, Comparison]
-    ) -> None:
-        """Keep what was compared for a table, in place of what was before."""
-        whose = {"table_name": table, "family": family}
-        rows = [{**whose, **row} for row in rows_of_comparisons(comparisons)]
-        with self._write() as connection:
-            connection.execute(delete(ComparisonRow).where(ComparisonRow.table_name == table))
-            if rows:
-                connection.execute(insert(ComparisonRow), rows)
 
     def add_benchmark(self, record: BenchmarkRecord) -> None:
         """Keep a measurement."""
         same = Benchmark.benchmark_id == record.benchmark_id
         with self._write() as connection:
-            if connection.scalar(select(Benchmark.number).where(same)) is None:
+            if not load_benchmarks(connection, same)[0]:
+                connection.execute(delete(Benchmark).where(same))
                 for table, rows in benchmark_rows(record).items():
                     connection.execute(insert(Base.metadata.tables[table]), rows)
 
     def benchmarks(self, suite: str | None = None) -> Sequence[BenchmarkRecord]:
         """Return the measurements of a suite (of all when None), oldest first."""
-        conditions = [] if suite is None else [Benchmark.suite == suite]
-        own = select(Benchmark.__table__).where(*conditions).order_by(Benchmark.number)
-        place = BenchmarkSampleRow.benchmark_id
-        samples = select(BenchmarkSampleRow.__table__).order_by(place, BenchmarkSampleRow.position)
         with self._read() as connection:
-            rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-            for row in connection.execute(samples).mappings():
-                rows[row["benchmark_id"]].append(dict(row))
-            return [
-                benchmark_of(dict(one), rows[one["benchmark_id"]])
-                for one in connection.execute(own).mappings()
-            ]
+            if suite is None:
+                return list(load_benchmarks(connection)[0].values())
+            records, problems = load_benchmarks(connection, Benchmark.suite == suite)
+        if problems:
+            raise StoreError("\n".join([*problems.values()][:TOLD]))
+        return list(records.values())
+
+    def damaged(self, suites: Iterable[str] | None = None) -> Sequence[str]:
+        """Return the cells and measurements of suites (of all when None) that cannot be read."""
+        names = None if suites is None else list(suites)
+        of_cells, of_benchmarks = (
+            [] if names is None else [table.suite.in_(names)] for table in (CellRow, Benchmark)
+        )
+        with self._read() as connection:
+            problems = load_cells(connection, *of_cells)[1]
+            return [*problems, *load_benchmarks(connection, *of_benchmarks)[1].values()]
+
+    def repair(self) -> Sequence[str]:
+        """Remove every row that no other command removes; return them, one line each.
+
+        These are cells and measurements that cannot be read, rows that belong to no run, and runs
+        whose id is none.
+        """
+        with self._write() as connection:
+            cells, lines = load_cells(connection)
+            if lines:  # a value that is no text cannot be looked for: all are written anew
+                connection.execute(delete(CellRow))
+                connection.execute(insert(CellRow), [cell.model_dump() for cell in cells])
+            damaged = load_benchmarks(connection)[1]
+            connection.execute(delete(Benchmark).where(Benchmark.number.in_(damaged)))
+            lines += damaged.values()
+            runs = connection.execute(select(Run.number, Run.run_id)).all()
+            nameless = {number: i for number, i in runs if not is_name(i, RUN_ID)}
+            connection.execute(delete(Run).where(Run.number.in_(nameless)))
+            lines += [f"run {run_id!r}: no id of a run" for run_id in nameless.values()]
+            for table, owner in ((BenchmarkSampleRow, Benchmark), *((part, Run) for part in PARTS)):
+                column = next(iter(table.__table__.primary_key))
+                owners = select(owner.__table__.columns[column.name])
+                orphans = connection.execute(delete(table).where(column.not_in(owners))).rowcount
+                lines += [f"{table.__tablename__}: {orphans} rows of no run"] * bool(orphans)
+        return lines
 
     def check(
         self, look: Callable[[RunRecord], Iterable[str]] = lambda record: ()
@@ -294,9 +280,11 @@ class SqlStore:
                 integrity = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
                 orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
             problems += [f"integrity: {line}" for line in integrity if line != "ok"]
-            problems += [f"{table}: a row belongs to no run" for table, *_ in set(orphans)]
-        with self._read() as connection:
-            problems += _cells(connection)[1]
+            problems += [
+                f"{table}: a row belongs to no run; {REPAIR}"
+                for table in sorted({table for table, *_ in orphans})
+            ]
+        problems += self.damaged()
         for chunk in _chunks(self.ids()):
             try:
                 records = self.find(ids=chunk)
@@ -304,84 +292,11 @@ class SqlStore:
                 records = error.readable
                 problems += error.problems.values()
             problems += [line for record in records for line in look(record)]
-        try:
-            self.benchmarks()
-        except StoreError as error:
-            problems.append(str(error))
         return problems
 
     def close(self) -> None:
         """Release the database."""
         self.engine.dispose()
-
-
-class _Loaded(NamedTuple):
-    """Records with the numbers of their runs, and what is wrong with those that cannot be read."""
-
-    records: list[tuple[int, RunRecord]]
-    problems: dict[str, str]
-
-
-def _load(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> _Loaded:
-    """Return matching runs in order: one statement per table."""
-    columns = [Run.__table__.columns[name] for name in ("number", *OWN)]
-    statement = select(*columns).where(*conditions).order_by(Run.number)
-    owners = [dict(row) for row in connection.execute(statement).mappings()]
-    loaded = _Loaded([], {})
-    if not owners:
-        return loaded
-    matching = select(Run.run_id).where(*conditions)
-    parts: dict[str, dict[str, list[Part]]] = defaultdict(lambda: defaultdict(list))
-    for part in PARTS:
-        rows = select(part.__table__).where(part.run_id.in_(matching))
-        if "position" in part.__table__.columns:
-            rows = rows.order_by(part.__table__.columns["position"])
-        for row in connection.execute(rows).all():
-            parts[row[0]][part.__tablename__].append(row)  # run_id is the first column of each
-    for own in owners:
-        try:
-            loaded.records.append((own["number"], record_of(own, parts[own["run_id"]])))
-        except ValueError as error:
-            loaded.problems[own["run_id"]] = str(error)
-    return loaded
-
-
-def _cells(
-    connection: Connection, *conditions: ColumnElement[bool]
-) -> tuple[list[Cell], list[str]]:
-    """Return matching cells, and what is wrong with those that cannot be read."""
-    cells, problems = [], []
-    for row in connection.execute(select(CellRow.__table__).where(*conditions)).mappings():
-        try:
-            cells.append(Cell(**row))
-        except ValidationError as error:
-            problems.append(
-                f"suite {row['suite']}, row {row['label']} on {row['dataset']}: the stored place "
-                f"is damaged: {first_problem(error)}; plan it anew with: "
-                f"harness run {shlex.quote(str(row['suite']))}"
-                + " --set ..."
-                * bool(row["variant"])
-            )
-    return cells, problems
-
-
-def _sound_cells(connection: Connection, *conditions: ColumnElement[bool]) -> list[Cell]:
-    """Return matching cells.
-
-    Raises:
-        StoreError: some cannot be read.
-    """
-    cells, problems = _cells(connection, *conditions)
-    if problems:
-        raise StoreError("\n".join(problems[:TOLD]))
-    return cells
-
-
-def _sound_block(block: Sequence[object]) -> bool:
-    """Tell whether the suite, the variant and the dataset of cells can be those of a suite."""
-    if not all(isinstance(name, str) for name in block):
-        return False
-    return all(re.fullmatch(SUITE_NAME, str(name)) for name in block[:2] if name)
 
 
 def _at(cell: Cell) -> list[ColumnElement[bool]]:
@@ -395,72 +310,42 @@ def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield chunk
 
 
+def _connected(engine: Engine) -> Connection:
+    """Return a new connection; a server that is restarted is waited for."""
+    for delay in DELAYS:
+        try:
+            return engine.connect()
+        except DBAPIError as error:
+            if not is_transient(error.orig):
+                raise
+        time.sleep(delay)
+    return engine.connect()
+
+
 # --- opening ------------------------------------------------------------------------------
 
 
-def open_database(path_or_url: Path | str, *, create: bool = True, write: bool = True) -> SqlStore:
+def open_database(address: Path | str, *, create: bool = True, write: bool = True) -> SqlStore:
     """Open a database; see :func:`harness.store.open_store`."""
-    url = _url(path_or_url)
-    if not write and (path := _path(url)) and path.is_file() and not _can_write(path):
-        return _opened_to_read(url, path)
-    _check_place(url, create=create)
-    engine = _engine(url)
+    database = database_of(address, write=write)
+    database.prepare(create=create)
+    engine = database.engine()
     try:
         # Two processes that start at once must not both find an empty database.
-        with _explained(url), _lock(url):
-            version = _version(engine)
+        with database.explained(), database.lock():
+            version = database.version(engine)
             if version is None and create:
-                _migrate(url)
+                database.migrate()
             else:
-                _check_version(url, version)
-            _use_wal(engine)
+                database.check_version(version)
+            database.after_opening(engine)
     except BaseException:
         engine.dispose()
         raise
-    return SqlStore(engine)
+    return SqlStore(database, engine)
 
 
-def _opened_to_read(url: URL, path: Path) -> SqlStore:
-    """Open a database that cannot be written: without locks, and without files of its own."""
-    with _explained(url):
-        _check_content(path)
-    log = Path(f"{path}-wal")
-    # The database is whole unless a log lies beside it, which the writer has yet to add to it.
-    whole = not log.is_file() or not log.stat().st_size
-    address = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' * whole}"
-    engine = _engine(url, creator=lambda: _connected_to_read(address, log))
-    try:
-        with _explained(url):
-            _check_version(url, _version(engine))
-    except BaseException:
-        engine.dispose()
-        raise
-    return SqlStore(engine)
-
-
-def _connected_to_read(address: str, log: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(address, uri=True, check_same_thread=False)
-    try:
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if error.sqlite_errorname.startswith("SQLITE_CANTOPEN") and log.is_file():
-            raise StoreError(
-                f"{log}: holds changes of a process that did not end; they are added to the "
-                "database when somebody who may write there runs: harness db check"
-            ) from error
-        raise
-    return connection
-
-
-def _can_write(path: Path) -> bool:
-    """Tell whether this user can write a database, and the files that SQLite makes beside it."""
-    beside = [Path(f"{path}{ending}") for ending in ("", ".lock", "-wal", "-shm")]
-    files = [file for file in beside if file.exists()]
-    return os.access(path.parent, os.W_OK | os.X_OK) and all(os.access(f, os.W_OK) for f in files)
-
-
-def upgrade_database(path_or_url: Path | str) -> tuple[str, str]:
+def upgrade_database(address: Path | str) -> tuple[str, str]:
     """Bring a database to the current schema in one transaction.
 
     Returns:
@@ -469,180 +354,41 @@ def upgrade_database(path_or_url: Path | str) -> tuple[str, str]:
     Raises:
         StoreError: it is newer than this harness, or no database of the harness.
     """
-    url = _url(path_or_url)
-    _check_place(url, create=False)
-    engine = _engine(url)
+    database = database_of(address)
+    database.prepare(create=False)
+    engine = database.engine()
     try:
-        with _explained(url), _lock(url):
-            version = _version(engine)
+        with database.explained(), database.lock():
+            version = database.version(engine)
             if version not in migrations.known_versions():
-                _check_version(url, version)
-            _migrate(url)
-            _use_wal(engine)
+                database.check_version(version)
+            database.migrate()
+            database.after_opening(engine)
     finally:
         engine.dispose()
     return str(version), migrations.head()
 
 
-def _url(path_or_url: Path | str) -> URL:
-    if isinstance(path_or_url, str) and "://" in path_or_url:
-        return make_url(path_or_url)
-    return URL.create("sqlite", database=str(path_or_url))
+def database_of(address: Path | str, *, write: bool = True) -> Database:
+    """Return the database that a file or an SQLAlchemy URL names.
 
+    Args:
+        address: a file, or a URL of SQLite or PostgreSQL.
+        write: without, a file that this user cannot write is opened to be read.
 
-def _path(url: URL) -> Path | None:
-    """Return the file of a SQLite database, None of another one."""
-    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
-
-
-def _check_place(url: URL, *, create: bool) -> None:
-    """Make the folder of a new SQLite database; refuse a folder, or nothing to open."""
-    path = _path(url)
-    if path is None:
-        return
-    if path.is_dir():
-        raise StoreError(f"{path}: is a folder, not a result database")
-    if not create and not path.exists():
-        raise StoreError(
-            f"no result database at {path}: run a suite (harness run SUITE), take over records "
-            "(harness db import DIR), or set HARNESS_HOME to the folder that has one"
-        )
-    with _explained(url):
-        make_folder(path.parent, ELSEWHERE)
-        with Path(f"{path}.lock").open("a"):  # waiting for a lock never says that it cannot be made
-            pass
-        if create:
-            path.touch()  # the file that SQLite makes ignores half of the umask
-        _check_content(path)
-
-
-def _check_content(path: Path) -> None:
-    """Refuse a file that is there and holds something else than a SQLite database."""
-    if path.exists() and path.stat().st_size:
-        with path.open("rb") as file:
-            # SQLite takes a file of a few bytes for an empty database, and overwrites it.
-            if file.read(len(MAGIC)) != MAGIC:
-                raise StoreError(not_a_database(str(path)))
-
-
-def _engine(url: URL, *, foreign_keys: bool = True, **options: Any) -> Engine:
-    engine = create_engine(
-        url,
-        **options,
-        json_serializer=partial(json.dumps, separators=(",", ":")),
-        json_deserializer=_json,
-    )
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", partial(_connected, foreign_keys=foreign_keys))
-        event.listen(engine, "begin", _begun)
-    return engine
-
-
-def _json(stored: Any) -> Any:
-    """Return what JSON holds; what is none as it is, so that the record is refused and not all."""
+    Raises:
+        StoreError: the URL is none, or of another kind of database.
+    """
+    if not (isinstance(address, str) and "://" in address):
+        return SqliteDatabase(Path(address), write=write)
     try:
-        return json.loads(str(stored))
-    except (ValueError, RecursionError):
-        return stored
-
-
-def _text(stored: bytes) -> str | bytes:
-    """Return text; bytes that are none as they are, so that the record is refused and not all."""
-    try:
-        return stored.decode()
-    except UnicodeDecodeError:
-        return stored
-
-
-def _connected(connection: sqlite3.Connection, _: Any, *, foreign_keys: bool) -> None:
-    connection.text_factory = _text
-    connection.isolation_level = None  # transactions begin where _begun says, DDL included
-    connection.execute(f"PRAGMA busy_timeout = {WAIT * 1000}")
-    connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
-    # A stored run may have cost hours: it is on the disk when add() returns.
-    connection.execute("PRAGMA synchronous = FULL")
-
-
-def _begun(connection: Connection) -> None:
-    # A writer takes the lock before it reads: SQLite cannot wait for it once a reader has a view.
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-
-def _use_wal(engine: Engine) -> None:
-    """Switch to write-ahead logging, which stays in the file: only once it is known to be ours."""
-    if engine.dialect.name == "sqlite":
-        raw = engine.raw_connection()
-        try:
-            raw.cursor().execute("PRAGMA journal_mode = WAL")
-        finally:
-            raw.close()
-
-
-def _version(engine: Engine) -> str | None:
-    with engine.begin() as connection:
-        return migrations.stored_version(connection)
-
-
-def _migrate(url: URL) -> None:
-    # Foreign keys are off: Alembic changes a SQLite table by dropping and copying it, which would
-    # delete the rows that refer to it.
-    engine = _engine(url, foreign_keys=False).execution_options(begin="BEGIN IMMEDIATE")
-    try:
-        with engine.begin() as connection:
-            migrations.upgrade(connection)
-    finally:
-        engine.dispose()
-
-
-def _check_version(url: URL, version: str | None) -> None:
-    """Raise StoreError unless ``version`` is the one this harness writes."""
-    head = migrations.head()
-    if version == head:
-        return
-    place = _place(url)
-    if version is None:
-        raise StoreError(
-            f"{place}: empty, no result database yet; a suite (harness run SUITE) or records "
-            "(harness db import DIR) make one of it"
-        )
-    if version in migrations.known_versions():
-        raise StoreError(
-            f"{place}: the database has schema version {version}, this harness uses {head}; "
-            f"upgrade it with: harness db upgrade {shlex.quote(place)}"
-        )
-    raise StoreError(
-        f"{place}: schema version {version} is newer than the {head} of this harness; "
-        "install a newer mmkgc-harness, or set HARNESS_HOME to another folder"
-    )
-
-
-def _place(url: URL) -> str:
-    return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string()
-
-
-def _lock(url: URL) -> AbstractContextManager[Any]:
-    if url.get_backend_name() != "sqlite":
-        return nullcontext()
-    return FileLock(f"{url.database}.lock", timeout=2 * WAIT)
-
-
-# --- errors -------------------------------------------------------------------------------
-
-
-@contextmanager
-def _explained(url: URL) -> Iterator[None]:
-    """Turn errors of the database and the disk into errors that say what to do."""
-    try:
-        yield
-    except Timeout:
-        raise StoreError(f"{_place(url)}: another process holds {_place(url)}.lock") from None
-    except DBAPIError as error:
-        raise explain(_place(url), error.orig or error) from error
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter of a damaged schema
-        raise explain(_place(url), error) from error
-    except OSError as error:
-        raise disk_error(Path(error.filename or _place(url)), error, ELSEWHERE) from error
-    except StoreError as error:
-        if _place(url) in str(error):
-            raise
-        raise StoreError(f"{_place(url)}: {error}") from None
+        url = make_url(address)
+    except (ArgumentError, ValueError):  # their messages hold the password
+        raise StoreError(f"HARNESS_STORE: no address of a database; {EXAMPLE}") from None
+    backend = url.get_backend_name()
+    if backend == "sqlite" and url.database:
+        return SqliteDatabase(Path(url.database), write=write)
+    if backend == "postgresql":
+        return PostgresDatabase(url)
+    reason = REFUSED.get(backend, "results are stored in SQLite or PostgreSQL")
+    raise StoreError(f"HARNESS_STORE: {backend}: {reason}; {EXAMPLE}")

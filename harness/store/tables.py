@@ -20,7 +20,6 @@ __all__ = [
     "Benchmark",
     "BenchmarkSampleRow",
     "CellRow",
-    "ComparisonRow",
     "Diagnostic",
     "Epoch",
     "Metric",
@@ -153,29 +152,6 @@ class CellRow(Base):
     """"" when no run is planned."""
     reason: Mapped[str] = mapped_column(Text)
     """Why none is planned."""
-
-
-class ComparisonRow(Base):
-    """A paired test that a table needs; whole tables are replaced, never rows."""
-
-    __tablename__ = "comparisons"
-    __table_args__ = (ROWS,)
-
-    table_name: Mapped[str] = mapped_column(String(LABEL), primary_key=True)
-    position: Mapped[int] = mapped_column(primary_key=True)
-    family: Mapped[str] = mapped_column(String(KEY))
-    """Digest of the runs and values that the table's tests are about: others make it void."""
-    first: Mapped[str] = mapped_column(Text)
-    """Run ids, seed by seed, with "+" between them."""
-    second: Mapped[str] = mapped_column(Text)
-    metric: Mapped[str] = mapped_column(String(KEY))
-    bucket: Mapped[str] = mapped_column(String(KEY))
-    triples: Mapped[int]
-    difference: Mapped[float] = mapped_column(Double)
-    low: Mapped[float] = mapped_column(Double)
-    high: Mapped[float] = mapped_column(Double)
-    p: Mapped[float] = mapped_column(Double)
-    adjusted: Mapped[float] = mapped_column(Double)
 
 
 class Benchmark(Base):

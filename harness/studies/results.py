@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -25,9 +25,9 @@ from harness.config.search import Domain
 from harness.errors import ConfigError, StoreError, suggest
 from harness.evaluation.expected import expected_best, running_best
 from harness.plan.study import trial_label
-from harness.store.records import Cell
+from harness.store.records import Cell, check_value
 from harness.studies.space import Curve, decode
-from harness.studies.study import DATABASE, damaged, explained, open_storage
+from harness.studies.study import DATABASE, damaged, explained, open_storage, study_name
 
 __all__ = [
     "SearchResult",
@@ -153,7 +153,7 @@ def studies(home: Path) -> dict[str, str]:
         StoreError: their database cannot be used, or there is none.
     """
     storage = open_storage(home, create=False)
-    with explained(home / DATABASE), _sound(home / DATABASE):
+    with explained(home), _sound(home):
         return {a["suite"]: a["title"] for _, a in _attributes(storage)}
 
 
@@ -170,7 +170,7 @@ def search_results(home: Path, suite: str, variant: str = "") -> tuple[SearchRes
         StoreError: the database of studies cannot be used, or there is none.
     """
     storage = open_storage(home, create=False)
-    with explained(home / DATABASE), _sound(home / DATABASE):
+    with explained(home), _sound(home):
         every = list(_attributes(storage))
         mine = [(name, a) for name, a in every if a["suite"] == suite]
         if not mine:
@@ -187,12 +187,12 @@ def search_results(home: Path, suite: str, variant: str = "") -> tuple[SearchRes
 
 
 @contextlib.contextmanager
-def _sound(place: Path) -> Iterator[None]:
+def _sound(home: Path) -> Iterator[None]:
     """Turn what a value of a damaged or edited database leads to into an error that says so."""
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise damaged(place, error) from error
+        raise damaged(home, error) from error
 
 
 def importances(home: Path, search: SearchResult) -> dict[str, float] | None:
@@ -206,7 +206,7 @@ def importances(home: Path, search: SearchResult) -> dict[str, float] | None:
     if len(complete) < FEWEST or len({trial.value for trial in complete}) < 2:
         return None
     storage = open_storage(home, create=False)
-    with explained(home / DATABASE), warnings.catch_warnings():
+    with explained(home), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental in some versions of Optuna
         study = optuna.load_study(study_name=search.name, storage=storage)
         found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
@@ -248,8 +248,13 @@ def _attributes(storage: RDBStorage) -> Iterator[tuple[str, dict[str, Any]]]:
 def _result(storage: RDBStorage, name: str, attributes: Mapping[str, Any]) -> SearchResult:
     definition = attributes["definition"]
     space = {k: Domain.model_validate(domain) for k, domain in definition["space"].items()}
+    table = (attributes[key] for key in ("suite", "variant", "label", "dataset", "features"))
+    if name != study_name(*table):
+        raise ValueError(f"study {name!r} is of another search by its attributes")
     study = optuna.load_study(study_name=name, storage=storage)
     trials = study.get_trials(deepcopy=False)
+    if [trial.number for trial in trials] != list(range(len(trials))):
+        raise ValueError(f"study {name!r}: its trials are not numbered from 0 on")
     own = ("suite", "variant", "title", "label", "model", "dataset", "features")
     return SearchResult(
         **{key: attributes[key] for key in own},
@@ -261,9 +266,14 @@ def _result(storage: RDBStorage, name: str, attributes: Mapping[str, Any]) -> Se
     )
 
 
-def _by_seed(written: Mapping[str, T]) -> dict[int, T]:
+def _by_seed(written: Mapping[str, Any], kind: Callable[[Any], T]) -> dict[int, T]:
     """Return what Optuna keeps by seed; JSON has no numbers as keys."""
-    return {int(seed): value for seed, value in written.items()}
+    return {int(seed): kind(value) for seed, value in written.items()}
+
+
+def _mrr(stored: Any) -> float:
+    check_value("mrr", value := float(stored))
+    return value
 
 
 def _trial(trial: FrozenTrial, space: Mapping[str, Domain]) -> TrialResult:
@@ -282,9 +292,9 @@ def _trial(trial: FrozenTrial, space: Mapping[str, Domain]) -> TrialResult:
         number=trial.number,
         state=cast("State", state),
         settings=decode(space, trial.params) if trial.params else {},
-        value=trial.value if state == "complete" else None,
-        values=_by_seed(attributes.get("values", {})),
-        runs=_by_seed(attributes.get("runs", {})),
-        curve=dict(trial.intermediate_values),
+        value=_mrr(trial.value) if state == "complete" else None,
+        values=_by_seed(attributes.get("values", {}), _mrr),
+        runs=_by_seed(attributes.get("runs", {}), str),
+        curve={int(epoch): _mrr(mrr) for epoch, mrr in trial.intermediate_values.items()},
         reason=attributes.get("invalid") or attributes.get("error") or "",
     )

@@ -8,7 +8,6 @@ the number of workers nor on where it was interrupted.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,18 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 from optuna.exceptions import OptunaError
 from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness.errors import ConfigError, InconsistentError, StoreError
-from harness.plan.expand import PlannedRun
+from harness.errors import ConfigError, InconsistentError, StoreError, raised_at
+from harness.plan.cell import Cell
 from harness.plan.search import Search
 from harness.plan.spec import changed_values
+from harness.store import store_address
 from harness.store.failures import WAIT, explain, is_damaged
+from harness.store.postgresql import PostgresDatabase, connect_arguments
 from harness.store.records import RunRecord
+from harness.store.sql import database_of
 from harness.studies.space import (
     Curve,
     decode,
@@ -45,14 +48,26 @@ __all__ = [
     "damaged",
     "explained",
     "open_storage",
+    "storage_name",
     "study_name",
 ]
 
 DATABASE = "studies.db"
 """File name of the database of studies, beside that of the results."""
 
+SCHEMA = "harness_studies"
+"""Schema of Optuna's tables in a database that holds the results too."""
+
+NO_STUDIES = (
+    "no studies at {}; `harness study run SUITE` makes some, and takes over without training the "
+    "trials whose runs the database holds"
+)
+
 REBUILD = "harness study run SUITE, which trains nothing that is stored"
 """What makes the database of studies again."""
+
+_LIBRARIES = tuple(Path(str(module.__file__)).parent for module in (optuna, sqlalchemy))
+"""Where an error comes from that a value in the database leads to."""
 
 DATA = "the data, the features or how numbers are made"
 """What else an id of a run stands for than settings."""
@@ -61,52 +76,72 @@ MOST_INVALID = 200
 """Draws in a row that do not make a valid trial before a study gives up."""
 
 
+def storage_name(home: Path) -> str:
+    """Return the name that messages give the database of studies of a results folder."""
+    database = database_of(store_address(home))
+    if isinstance(database, PostgresDatabase):
+        return f"{database.name}, schema {SCHEMA}"
+    return str(home / DATABASE)
+
+
 @contextlib.contextmanager
-def explained(place: Path) -> Iterator[None]:
-    """Turn errors of Optuna's database into errors that say what to do."""
+def explained(home: Path) -> Iterator[None]:
+    """Turn errors of a results folder's database of studies into errors that say what to do."""
     try:
         yield
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:  # of the schema, of a value
-        raise damaged(place, error) from error
-    except LookupError as error:
-        if type(error) is not LookupError:  # a KeyError would be ours; SQLAlchemy raises the base
-            raise
-        raise damaged(place, error) from error
     except SQLAlchemyError as error:
-        raise explain(str(place), getattr(error, "orig", None) or error, rebuild=REBUILD) from error
+        cause = getattr(error, "orig", None) or error
+        raise explain(storage_name(home), cause, rebuild=REBUILD) from error
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if not any(raised_at(error, folder) for folder in _LIBRARIES):  # it is ours
+            raise
+        raise damaged(home, error) from error
     except (OptunaError, RuntimeError) as error:
         cause = getattr(error.__cause__, "orig", None)
         if cause is not None:
-            raise explain(str(place), cause, rebuild=REBUILD) from error
-        raise StoreError(f"{place}: {error}") from error
+            raise explain(storage_name(home), cause, rebuild=REBUILD) from error
+        raise StoreError(f"{storage_name(home)}: {error}") from error
 
 
-def damaged(place: Path, error: Exception) -> StoreError:
+def damaged(home: Path, error: Exception) -> StoreError:
     """Return the error to raise when a value in the database of studies cannot be one."""
-    return StoreError(is_damaged(str(place), error, REBUILD))
+    return StoreError(is_damaged(storage_name(home), error, REBUILD))
 
 
 def open_storage(home: Path, *, create: bool = True) -> RDBStorage:
-    """Open the studies of a results folder.
+    """Open the studies of a results folder: on the server of its store, else in a file.
 
     Raises:
         StoreError: it is no database of Optuna, of another version of it, or there is none and
             ``create`` is False.
         MachineError: the folder cannot be written, or the disk is full.
     """
-    place = home / DATABASE
-    if not create and not place.is_file():
-        raise StoreError(
-            f"no studies at {place}; `harness study run SUITE` makes some, and takes over without "
-            "training the trials whose runs the database holds"
-        )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with explained(place):
-        home.mkdir(parents=True, exist_ok=True)
-        if create:
-            place.touch()  # the file that SQLite makes ignores half of the umask
-        timeout = {"connect_args": {"timeout": WAIT}}
-        return RDBStorage(f"sqlite:///{place.resolve()}", engine_kwargs=timeout)
+    database = database_of(store_address(home))
+    with explained(home):
+        if isinstance(database, PostgresDatabase):
+            return _on_server(database, create=create)
+        return _in_file(home / DATABASE, create=create)
+
+
+def _in_file(path: Path, *, create: bool) -> RDBStorage:
+    if not create and not path.is_file():
+        raise StoreError(NO_STUDIES.format(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if create:
+        path.touch()  # the file that SQLite makes ignores half of the umask
+    timeout = {"connect_args": {"timeout": WAIT}}
+    return RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs=timeout)
+
+
+def _on_server(database: PostgresDatabase, *, create: bool) -> RDBStorage:
+    """Open the studies beside a store: Optuna's tables are in a schema of their own."""
+    with database.explained(), database.lock():  # two processes must not both make the tables
+        if not database.has_schema(SCHEMA, create=create):
+            raise StoreError(NO_STUDIES.format(f"{database.name}, schema {SCHEMA}"))
+        arguments = {"connect_args": connect_arguments(database.url, schema=SCHEMA)}
+        address = database.url.render_as_string(hide_password=False)
+        return RDBStorage(address, engine_kwargs={"pool_pre_ping": True, **arguments})
 
 
 def study_name(suite: str, variant: str, label: str, dataset: str, features: str) -> str:
@@ -127,7 +162,7 @@ class Trial:
 
     number: int
     point: Mapping[str, Any]
-    runs: tuple[PlannedRun, ...]
+    runs: tuple[Cell, ...]
 
 
 class SearchStudy:

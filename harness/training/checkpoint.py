@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -35,6 +36,20 @@ STATE = "state.json"
 
 TensorFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\.safetensors$")]
 """Name of a file in the folder of the checkpoint, never a path: these files are deleted."""
+
+
+AnyFloat = Annotated[float, Field(allow_inf_nan=True)]
+
+
+class Progress(Config):
+    """Progress of a training, beside the state of the model and its optimisers."""
+
+    best: AnyFloat
+    """-inf before the first validation."""
+    best_epoch: int
+    waited: int
+    history: list[dict[str, AnyFloat]]
+    """One row per epoch."""
 
 
 class _State(Config):
@@ -142,6 +157,24 @@ class CheckpointFolder:
             if file.name not in names:
                 file.unlink(missing_ok=True)
 
+    def progress(self, epoch: int, rest: Mapping[str, Any]) -> Progress:
+        """Check what ``load`` returned beside tensors.
+
+        Raises:
+            DataError: a value is missing or cannot be, or there is not a row for each epoch.
+        """
+        try:
+            progress = Progress.model_validate(
+                {k: rest[k] for k in Progress.model_fields if k in rest}
+            )
+        except ValidationError as error:
+            key, message = problems(error, Progress)[0]
+            raise self._damaged(f"plain.{show_path(key)}: {message}") from None
+        epochs = [row.get("epoch") for row in progress.history if "seconds" in row]
+        if epochs != list(range(1, epoch + 1)):
+            raise self._damaged(f"plain.history: not a row for each of {epoch} epochs")
+        return progress
+
     def load(self) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
         """Return (epochs done, model state, rest) of the last checkpoint, None when there is none.
 
@@ -154,12 +187,33 @@ class CheckpointFolder:
         tensors = self._read_tensors(state.last)
         model = {k[6:]: v for k, v in tensors.items() if k.startswith("model/")}
         rest = {k[5:]: v for k, v in tensors.items() if k.startswith("rest/")}
-        return state.epoch, model, unflatten(rest, state.plain)
+        try:
+            return state.epoch, model, unflatten(rest, state.plain)
+        except (AttributeError, TypeError) as error:  # a value that is also a folder of values
+            raise self._damaged(f"plain: {error}") from None
 
     def load_best(self) -> dict[str, Tensor] | None:
         """Return the best model's state dict, None when nothing was validated yet."""
         state = self._read()
         return self._read_tensors(state.best) if state and state.best else None
+
+    @contextlib.contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Give a model, or what else trains, the state that ``load`` or ``load_best`` returned.
+
+        Raises:
+            DataError: it does not fit.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise DataError(
+                f"{self.folder}: the checkpoint is of another model or of other settings "
+                f"({reason}); `{self._remedy}` removes it"
+            ) from error
 
     def best_digest(self) -> str:
         """Return the sha256 of the best model's file, "" when nothing was validated yet.
@@ -212,7 +266,7 @@ class CheckpointFolder:
         if version != FORMAT:
             raise DataError(
                 f"{path}: checkpoint format {version}, this version reads {FORMAT}; "
-                f"remove {self.folder} to train again"
+                f"`{self._remedy}` removes it, to train again"
             )
         try:
             return _State.model_validate(content)
@@ -220,20 +274,20 @@ class CheckpointFolder:
             key, message = problems(error, _State)[0]
             raise self._damaged(": ".join(filter(None, (show_path(key), message)))) from None
 
-    def _damaged(self, problem: str) -> DataError:
-        remedy = f"harness runs rm {shlex.quote(self.folder.name)}"
+    def _damaged(self, problem: str, name: str = STATE) -> DataError:
         return DataError(
-            f"{self.folder / STATE}: damaged checkpoint ({problem}); `{remedy}` removes it"
+            f"{self.folder / name}: damaged checkpoint ({problem}); `{self._remedy}` removes it"
         )
 
+    @property
+    def _remedy(self) -> str:
+        return f"harness runs rm {shlex.quote(self.folder.name)}"
+
     def _read_tensors(self, name: str) -> dict[str, Tensor]:
-        path = self.folder / name
         try:
-            return load_file(path)
+            return load_file(self.folder / name)
         except (OSError, SafetensorError) as error:
-            raise DataError(
-                f"{path}: damaged checkpoint ({error}); remove {self.folder}"
-            ) from error
+            raise self._damaged(str(error), name) from error
 
     def _write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         temporary = self.folder / f".{name}.tmp"

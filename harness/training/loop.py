@@ -209,9 +209,11 @@ def _resume(
     if state is None:
         return 0
     epoch, weights, rest = state
-    model.load_state_dict(weights)
-    procedure.load_state_dict(rest.get("procedure", {}))
-    stopper.best, stopper.best_epoch = rest["best"], rest["best_epoch"]
-    stopper.waited = rest["waited"]
-    history.extend(rest["history"])
+    progress = checkpoints.progress(epoch, rest)
+    with checkpoints.restoring():
+        model.load_state_dict(weights)
+        procedure.load_state_dict(rest.get("procedure", {}))
+    stopper.best, stopper.best_epoch = progress.best, progress.best_epoch
+    stopper.waited = progress.waited
+    history.extend(progress.history)
     return epoch

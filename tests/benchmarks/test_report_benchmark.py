@@ -19,6 +19,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from sqlalchemy import insert
 
 from harness.analysis import hypotheses
+from harness.analysis.comparisons import Comparison
 from harness.analysis.hypotheses import Hypothesis
 from harness.analysis.ranks import common_seeds
 from harness.plan.spec import Protocol, RunSpec
@@ -27,7 +28,7 @@ from harness.report.files import load_definition
 from harness.report.query import prepare_tables
 from harness.store import open_store
 from harness.store.files import RANKS
-from harness.store.records import Cell, Comparison, MetricValue, RunRecord, TimingSample
+from harness.store.records import Cell, MetricValue, RunRecord, TimingSample
 from harness.store.rows import rows_of
 from harness.store.sql import SqlStore
 from harness.store.tables import Base
@@ -140,7 +141,7 @@ def compare(store: SqlStore, runs: Path) -> None:
         ranks.touch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hypotheses, "closest_rival", decided)
-        prepare_tables(store, hypotheses.PairedTests(store, runs))
+        prepare_tables(store, hypotheses.PairedTests(runs))
 
 
 def report(home: Path, *options: str) -> str:

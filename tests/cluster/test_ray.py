@@ -219,7 +219,8 @@ def test_runs_of_a_command_that_is_killed_continue_with_the_next(
 
 
 def test_a_study_runs_its_trials_in_ray(tmp_path: Path, slow_model: Path, both_nodes: Ray) -> None:
-    from harness.run import get_record, run_study
+    from harness.run.runs import get_record
+    from harness.run.study import run_study
 
     suite = SUITE.replace("60", "3") + (
         "study: {sampler: random, trials: 2, seed: 0, pruner: none, space: "

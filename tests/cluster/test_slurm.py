@@ -204,9 +204,9 @@ def test_a_preempted_run_writes_its_checkpoint_and_continues(
 def test_a_run_that_reaches_its_time_limit_continues_after_it(
     slow_job: MakeJob, straight: Straight, slurm: Slurm
 ) -> None:
-    job, told = slow_job(90, 0.7), list[str]()
+    job, told = slow_job(100, 1.0), list[str]()
     with soon_started(slurm):
-        outcomes = Heard(make_slurm(told, time="1", signal_seconds=15)).run(job)
+        outcomes = Heard(make_slurm(told, time="2", signal_seconds=50)).run(job)
     assert outcomes[job.run_id].status == "ok", outcomes[job.run_id].message
     assert outcomes[job.run_id].attempt >= 2
     assert any("time limit on n" in text for text in told)
@@ -363,7 +363,7 @@ def test_a_study_runs_its_trials_in_slurm(
     tmp_path: Path, slow_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command alone talks to Optuna."""
-    from harness.run import run_study
+    from harness.run.study import run_study
 
     suite = SUITE.replace("60", "3") + (
         "study: {sampler: random, trials: 2, seed: 0, pruner: none, space: "

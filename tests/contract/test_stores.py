@@ -8,22 +8,25 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.exchange import export, import_records, merge
 from harness.store import open_store
+from harness.store.archive import export, import_records, merge
 from harness.store.base import ResultStore, resolve_id
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identified
 from harness.store.memory import MemoryStore
-from harness.store.outcomes import MetricPlace, Wanted, outcome_of
-from harness.store.records import Cell, Comparison, MetricValue, RunRecord
+from harness.store.records import Cell, MetricKey, MetricValue, Numbers, RunRecord
 
 MakeRecord = Callable[..., RunRecord]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ResultStore]:
-    made: ResultStore = (
-        MemoryStore() if request.param == "memory" else open_store(tmp_path / "harness.db")
-    )
+    made: ResultStore
+    if request.param == "memory":
+        made = MemoryStore()
+    elif request.param == "sqlite":
+        made = open_store(tmp_path / "harness.db")
+    else:
+        made = open_store(request.getfixturevalue("server_store"))
     yield made
     made.close()
 
@@ -340,47 +343,6 @@ def test_a_wrong_plan_changes_nothing(store: ResultStore) -> None:
     assert list(store.cells()) == [cell("r1")]
 
 
-# --- comparisons --------------------------------------------------------------------------
-
-
-def comparison(**values: object) -> Comparison:
-    filled = {
-        "first": ("aaaa", "bbbb"),
-        "second": ("cccc", "dddd"),
-        "metric": "mrr",
-        "bucket": "all",
-        "triples": 100,
-        "difference": 1 / 3,
-        "low": -1 / 7,
-        "high": 0.1 + 0.2,
-        "p": 1e-300,
-        "adjusted": 0.0,
-        **values,
-    }
-    return Comparison(**filled)  # type: ignore[arg-type]
-
-
-def test_what_was_compared_is_returned_equal(store: ResultStore) -> None:
-    kept = {0: comparison(), 7: comparison(first=("e",), second=("f",), metric="hits@1")}
-    store.keep_comparisons("main", "f0", kept)
-    assert store.comparisons("main", "f0") == kept
-
-
-def test_comparisons_of_another_family_do_not_count(store: ResultStore) -> None:
-    store.keep_comparisons("main", "f0", {0: comparison()})
-    assert store.comparisons("main", "f1") == {}
-    assert store.comparisons("other", "f0") == {}
-
-
-def test_new_comparisons_take_the_place_of_the_tables_old_ones(store: ResultStore) -> None:
-    store.keep_comparisons("main", "f0", {0: comparison(), 1: comparison()})
-    store.keep_comparisons("other", "f0", {0: comparison()})
-    store.keep_comparisons("main", "f1", {0: comparison(p=0.5)})
-    assert store.comparisons("main", "f0") == {}
-    assert store.comparisons("main", "f1") == {0: comparison(p=0.5)}
-    assert store.comparisons("other", "f0") == {0: comparison()}
-
-
 # --- measurements -------------------------------------------------------------------------
 
 
@@ -432,21 +394,20 @@ def test_measurements_travel_as_files_and_between_stores(
     assert files.benchmarks() == merged.benchmarks() == [record]
 
 
-# --- outcomes -----------------------------------------------------------------------------
+# --- selected numbers ---------------------------------------------------------------------
 
 
-EVERYTHING = Wanted(
-    metrics=frozenset({MetricPlace("mrr"), MetricPlace("mrr", split="valid")}),
+EVERY_KIND = Numbers(
+    metrics=frozenset({MetricKey("mrr"), MetricKey("mrr", split="valid")}),
     diagnostics=frozenset({"parameters"}),
-    last_epoch=True,
     timings=frozenset({"train.epoch", "memory.peak"}),
-    history=True,
+    epochs="all",
     provenance=True,
 )
 
 
 def eventful(make_record: MakeRecord) -> RunRecord:
-    """A record with numbers of every kind that an outcome may hold, and some that it does not."""
+    """Return a record with numbers of every kind, more than are selected."""
     number = {"side": "both", "metric": "mrr", "queries": 2}
     found = make_record("a1").model_dump() | {
         "metrics": [
@@ -468,28 +429,42 @@ def eventful(make_record: MakeRecord) -> RunRecord:
     return RunRecord.model_validate(found)
 
 
-def test_outcomes_are_records_without_what_is_not_wanted(
+def test_records_hold_the_selected_numbers_alone(
     store: ResultStore, make_record: MakeRecord
 ) -> None:
     record = eventful(make_record)
     store.add(record)
-    (found,) = store.outcomes(["a1", "unknown"], EVERYTHING).runs.values()
-    assert found == outcome_of(record, EVERYTHING)
-    assert found.metrics == {MetricPlace("mrr"): 0.5, MetricPlace("mrr", split="valid"): 0.25}
-    assert found.diagnostics == {"parameters": 12.0}
-    assert found.last_epoch == {"epoch": 2.0, "easy": 0.75}
-    assert found.history == ({"epoch": 1.0, "easy": 0.5}, {"epoch": 2.0, "easy": 0.75})
-    assert found.provenance == record.provenance
-    assert found.timings == {"train.epoch": 3.0}  # the mean of its samples; no peak was measured
-    assert found.notes == ("second to none", "a remark")
-    assert found.modalities == ("text", "image")
-    assert found.spec == record.spec
+    (selected,) = store.find(ids=["a1", "unknown"], numbers=EVERY_KIND)
+    assert selected == record.only(EVERY_KIND)
+    assert [(m.key, m.value) for m in selected.metrics] == [
+        (MetricKey("mrr"), 0.5),
+        (MetricKey("mrr", split="valid"), 0.25),
+    ]
+    assert selected.diagnostics == {"parameters": 12.0}
+    assert selected.history == record.history
+    assert selected.provenance == record.provenance
+    assert selected.timing("train.epoch") == 3.0, "the mean of its samples"
+    assert selected.timing("memory.peak") is None, "no peak was measured"
+    assert selected.notes == ("second to none", "a remark")
+    assert selected.modalities == ("text", "image")
+    assert selected.spec == record.spec
 
 
-def test_numbers_that_are_not_wanted_are_not_read(
+def test_the_last_epoch_can_be_read_alone(store: ResultStore, make_record: MakeRecord) -> None:
+    for run_id in ("a1", "a2"):
+        store.add(eventful(make_record).model_copy(update={"run_id": run_id}))
+    store.add(make_record("a3", history=()))
+    records = store.find(numbers=Numbers(epochs="last"))
+    last = {"epoch": 2.0, "easy": 0.75}
+    assert [record.history for record in records] == [(last,), (last,), ()]
+
+
+def test_without_selected_numbers_none_are_read(
     store: ResultStore, make_record: MakeRecord
 ) -> None:
-    store.add(eventful(make_record))
-    found = store.outcomes(["a1"], Wanted()).runs["a1"]
-    assert (found.metrics, found.diagnostics) == ({}, {})
-    assert (found.last_epoch, found.timings) == ({}, {})
+    record = eventful(make_record)
+    store.add(record)
+    (bare,) = store.find(numbers=Numbers())
+    assert bare == record.only(Numbers())
+    assert (bare.metrics, bare.diagnostics, bare.timings) == ((), {}, ())
+    assert (bare.history, bare.provenance) == ((), {})

@@ -1,4 +1,4 @@
-"""What the READMEs say is beyond noise is so by the records; docs show what the records say."""
+"""What README and results say is beyond noise is so by the records; docs show what they hold."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from harness.analysis.query import Results
 from harness.analysis.ranks import RankFiles, ties_of
 from harness.analysis.sides import StoredSuites, find_sides
 from harness.cli.compare_text import as_words
-from harness.exchange.suite_file import read_suite_file
 from harness.report.files import suites_by_table
 from harness.report.query import named_table
 from harness.report.render import render
+from harness.store.archive.suite_file import read_suite_file
 from harness.store.files import write_whole
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell
@@ -38,10 +38,10 @@ def store(runs: Path) -> MemoryStore:
     for path in sorted((REPOSITORY / "results" / "records").glob("*.jsonl.gz")):
         content = read_suite_file(path)
         cells += content.cells
-        for run_id, run in content.runs.items():
-            if (ranks := content.ranks(run_id).content()) is not None:
+        for run in content.content(path).runs:
+            if ranks := run.files.get("ranks.npz"):
                 store.add(run.record)
-                write_whole(runs / run_id / "ranks.npz", ranks)
+                write_whole(runs / run.record.run_id / "ranks.npz", ranks.content())
     stored = set(store.ids())
     store.add_cells(cell for cell in cells if cell.run_id in stored)
     return store
@@ -67,12 +67,12 @@ def test_the_comparison_that_docs_show_is_that_of_the_records(
     assert without_resampling(shown) == without_resampling(said)
 
 
-def test_the_table_that_the_readme_shows_is_that_of_the_records(
+def test_the_table_of_the_first_run_is_that_of_the_records(
     store: MemoryStore, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    table = named_table(Results(store, tests=PairedTests(store, runs)), "quickstart")
-    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    table = named_table(Results(store, tests=PairedTests(runs)), "quickstart")
+    page = (REPOSITORY / "docs" / "first_run.md").read_text(encoding="utf-8")
     shown = page.partition("```text\n")[2].partition("\n```")[0]
     assert shown.splitlines() == render(table).rstrip().splitlines()
 

@@ -1,4 +1,4 @@
-"""What the documentation says is so: commands and snippets run, links lead somewhere.
+"""Commands and snippets of the documentation run, its links lead somewhere.
 
 Every command of a page is run in the order of the page, in a folder with results and a cache of its
 own. A file that the page shows (its name, in code, above the block) is written first.
@@ -23,12 +23,12 @@ from harness.analysis import significance
 from harness.analysis.claims import load_claims
 from harness.catalog import load_models
 from harness.cli.main import app
-from harness.exchange.suite_file import read_suite_file
 from harness.model import MODELS
 from harness.plan.expand import expand
 from harness.plan.suite import read_suite
 from harness.report.files import load_definition
 from harness.store import DATABASE, open_store, results_home
+from harness.store.archive.suite_file import read_suite_file
 from harness.store.files import write_whole
 from harness.store.records import Cell, RunRecord
 from tests.benchmarks.__main__ import app as benchmarks
@@ -199,24 +199,18 @@ def prepare_database(make_record: Callable[..., RunRecord]) -> None:
                 store.plan("quickstart", "", [*store.cells("quickstart"), cell])
 
 
-def prepare_records(make_record: Callable[..., RunRecord]) -> None:
-    """Records of quoted figures, whether or not the checkout has some yet."""
-    prepare_database(make_record)
-    run("harness db export --out results/records")
-
-
 def prepare_main_table(_: Callable[..., RunRecord]) -> None:
     """The committed records that docs/statistics.md speaks of."""
     files = [read_suite_file(path) for path in Path("results/records").glob("*.jsonl.gz")]
     cells = [cell for file in files for cell in file.cells if cell.suite == "main_table"]
     with contextlib.closing(open_store(results_home() / DATABASE)) as store:
         store.add_cells(cells)
-        for file, run_id in itertools.product(files, {cell.run_id for cell in cells}):
-            if run_id in file.runs:
-                store.add(file.runs[run_id].record)
-                ranks = file.ranks(run_id).content()
-                assert ranks is not None
-                write_whole(results_home() / "runs" / run_id / "ranks.npz", ranks)
+        run_ids = {cell.run_id for cell in cells}
+        for run in itertools.chain(*(file.content(Path()).runs for file in files)):
+            if run.record.run_id in run_ids:
+                store.add(run.record)
+                ranks = run.files["ranks.npz"].content()
+                write_whole(results_home() / "runs" / run.record.run_id / "ranks.npz", ranks)
 
 
 def prepare_features(_: Callable[..., RunRecord]) -> None:
@@ -226,7 +220,6 @@ def prepare_features(_: Callable[..., RunRecord]) -> None:
 
 
 PREPARE = {
-    "README.md": prepare_records,
     "docs/database.md": prepare_database,
     "docs/features.md": prepare_features,
     "docs/statistics.md": prepare_main_table,

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import pytest
 
 from harness.analysis.query import Results
-from harness.exchange import import_records
 from harness.report.page import page as make_page
+from harness.store.archive import import_records
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell
 

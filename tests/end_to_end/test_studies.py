@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -20,6 +22,7 @@ from typer.testing import CliRunner
 from harness.catalog import load_models
 from harness.cli.main import app
 from harness.data.load import Dataset, load_dataset
+from harness.errors import HarnessError
 from harness.plan.expand import expand
 from harness.plan.suite import read_suite
 from harness.store import open_store
@@ -293,7 +296,7 @@ def _locked(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(dataset, graph=graph)
 
     load_models()
-    monkeypatch.setattr("harness.pipeline.load", locked)
+    monkeypatch.setattr("harness.pipeline.load_dataset", locked)
 
 
 @pytest.mark.parametrize("study", [GRID, PRUNED], ids=["grid", "pruned"])
@@ -552,3 +555,61 @@ def test_a_study_is_there_again_from_its_records_and_trains_nothing(
     assert again.code == 0, again.err
     assert trials(there) == trials(home)
     assert written(there) == {}
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small study and its results."""
+    folder = tmp_path_factory.mktemp("searched")
+    suite = write(folder, PRUNED.replace("trials: 6", "trials: 2"), seeds="0", epochs=1)
+    ended = CliRunner().invoke(app, ["study", "run", str(suite), "--home", str(folder / "results")])
+    assert ended.exit_code == 0, ended.output
+    return folder
+
+
+DAMAGE = (
+    "DELETE FROM studies",
+    "DELETE FROM trials",
+    "DELETE FROM trial_params",
+    "DELETE FROM trial_values",
+    "DELETE FROM study_directions",
+    "DELETE FROM study_user_attributes",
+    "DELETE FROM version_info",
+    "DROP TABLE trials",
+    "UPDATE studies SET study_name = 'x'",
+    "UPDATE studies SET study_name = x'ff'",
+    "UPDATE study_directions SET direction = 'SIDEWAYS'",
+    "UPDATE study_directions SET direction = 'MINIMIZE'",
+    "UPDATE study_user_attributes SET value_json = '{'",
+    "UPDATE study_user_attributes SET value_json = '{}'",
+    "UPDATE study_user_attributes SET value_json = '3' WHERE key = 'definition'",
+    "UPDATE study_user_attributes SET value_json = '\"../../x\"' WHERE key = 'suite'",
+    "UPDATE trials SET state = 'GREAT'",
+    "UPDATE trials SET number = 7",
+    "UPDATE trial_params SET param_value = 1e9",
+    "UPDATE trial_params SET distribution_json = '{}'",
+    "UPDATE trial_params SET distribution_json = '3'",
+    "UPDATE trial_user_attributes SET value_json = '{'",
+    "UPDATE trial_user_attributes SET value_json = '3'",
+    "UPDATE trial_user_attributes SET value_json = '{\"a\": 1}'",
+    "UPDATE trial_values SET value = 'high'",
+    "UPDATE trial_values SET value = 7",
+    "UPDATE trial_values SET value = NULL",
+    "UPDATE trial_intermediate_values SET step = 'x'",
+    "UPDATE version_info SET schema_version = 99",
+)
+
+
+@pytest.mark.parametrize("statement", DAMAGE)
+def test_a_study_whose_database_was_edited_is_refused_in_words_or_goes_on(
+    statement: str, searched: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(searched / "results", tmp_path / "results")
+    with closing(sqlite3.connect(tmp_path / "results" / "studies.db")) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute(statement)
+    for words in (["show", "small"], ["run", str(searched / "small.yaml")], ["promote", "small"]):
+        ended = CliRunner().invoke(app, ["study", *words, "--home", str(tmp_path / "results")])
+        error = ended.exception
+        assert error is None or isinstance(error, HarnessError | SystemExit), (words, repr(error))
+    assert stored(tmp_path / "results").keys() >= stored(searched / "results").keys()

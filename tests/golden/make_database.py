@@ -14,24 +14,12 @@ from pathlib import Path
 from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
 from harness.store import migrations, open_store
 from harness.store.files import write_record
-from harness.store.records import Cell, Comparison, MetricValue, RunRecord, TimingSample
+from harness.store.records import Cell, MetricValue, RunRecord, TimingSample
 
 HERE = Path(__file__).parent
 
 
 DATA = DataSpec(dataset="atlas", features="names")
-COMPARISON = Comparison(
-    first=("aaaa00000000", "bbbb00000000"),
-    second=("cccc00000000", "dddd00000000"),
-    metric="mrr",
-    bucket="cold",
-    triples=7,
-    difference=1 / 3,
-    low=-0.25,
-    high=0.75,
-    p=0.01,
-    adjusted=1 / 7,
-)
 
 
 def record(run_id: str, status: str, seed: int) -> RunRecord:
@@ -89,7 +77,6 @@ def main() -> None:
             none = {**cells[0].model_dump(), "dataset": "mkg-w", "run_id": ""}
             cells.append(Cell(**none | {"reason": "needs image: feature set 'names' has text"}))
             store.plan("main", "", cells)
-            store.keep_comparisons("main", "feedbeef", {2: COMPARISON})
             for one in store.find():
                 placed = tuple(cell for cell in store.cells() if cell.run_id == one.run_id)
                 path = HERE / name / f"{one.run_id}.json"

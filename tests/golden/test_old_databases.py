@@ -10,23 +10,9 @@ import pytest
 
 from harness.store import migrations, open_store
 from harness.store.files import read_record
-from harness.store.records import Comparison
 from harness.store.sql import upgrade_database
 
 HERE = Path(__file__).parent
-COMPARISON = Comparison(
-    first=("aaaa00000000", "bbbb00000000"),
-    second=("cccc00000000", "dddd00000000"),
-    metric="mrr",
-    bucket="cold",
-    triples=7,
-    difference=1 / 3,
-    low=-0.25,
-    high=0.75,
-    p=0.01,
-    adjusted=1 / 7,
-)
-"""Of versions from 0002 on."""
 
 
 def test_every_schema_version_has_its_database() -> None:
@@ -53,8 +39,6 @@ def test_an_old_database_is_upgraded_and_read(name: str, tmp_path: Path) -> None
             cell for record in expected for cell in record.cells
         ]
         assert [cell.run_id for cell in planned][-1] == "cccc00000000"
-        kept = {} if before < "0002" else {2: COMPARISON}
-        assert store.comparisons("main", "feedbeef") == kept
         store.remove("bbbb00000000")
         store.add(expected[1])
         assert store.get("bbbb") == expected[1].model_copy(update={"cells": ()})

@@ -51,7 +51,7 @@ def digests(data: DataSpec) -> tuple[str, str]:
 
 
 def identities(plan: Plan) -> set[str]:
-    return {run_id for run_id, _ in identify(plan, digests)}
+    return {run.run_id for run in identify(plan.runs, digests)}
 
 
 @quick
@@ -80,9 +80,11 @@ def test_excluded_and_planned_cells_are_the_product(suite: dict[str, Any], data:
             plan_of(**suite, exclude=[rule])
         return
     plan = plan_of(**suite, exclude=[rule])
-    assert len(plan.excluded) == 1
-    gone = [r for r in everything.runs if (r.spec.model.name, r.spec.data.dataset) == one]
-    assert [run for run in everything.runs if run not in gone] == list(plan.runs)
+    assert [(c.key, c.position) for c in plan.cells] == [
+        (c.key, c.position) for c in everything.cells
+    ]
+    for cell in plan.cells:
+        assert bool(cell.reason) == ((cell.spec.model.name, cell.dataset) == one)
 
 
 @quick

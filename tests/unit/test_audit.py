@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness import audit
 from harness.evaluation.ranks import Ranks
+from harness.store.archive import audit
+from harness.store.archive.rank_files import rank_files
 from harness.store.records import MetricValue, RunRecord
 
 pytestmark = pytest.mark.usefixtures("readable_ids")
@@ -27,6 +28,10 @@ def record(make_measured: MakeRecord, ranks: Path) -> RunRecord:
     return make_measured("aaaa", ranks)
 
 
+def problems(record: RunRecord, ranks: Path) -> list[str]:
+    return audit.problems(record, rank_files(ranks))
+
+
 def changed(record: RunRecord, place: str, **values: Any) -> RunRecord:
     """Change one number, named by split, side, bucket and metric."""
     key = tuple(place.split())
@@ -39,11 +44,11 @@ def changed(record: RunRecord, place: str, **values: Any) -> RunRecord:
 
 
 def test_what_was_measured_is_true(record: RunRecord, ranks: Path) -> None:
-    assert audit.problems(record, ranks) == []
+    assert problems(record, ranks) == []
 
 
 def test_a_record_without_ranks_is_looked_at_alone(record: RunRecord, tmp_path: Path) -> None:
-    assert audit.problems(record, tmp_path / "none.npz") == []
+    assert problems(record, tmp_path / "none.npz") == []
 
 
 @pytest.mark.parametrize("ties", ["optimistic", "pessimistic"])
@@ -54,7 +59,7 @@ def test_ranks_are_read_by_the_tie_rule_of_the_run(
     other = record.model_copy(
         update={"spec": spec, "protocol": record.protocol.replace("realistic", ties)}
     )
-    (problem,) = audit.problems(other, ranks)
+    (problem,) = problems(other, ranks)
     assert "other numbers follow from the ranks" in problem
 
 
@@ -65,7 +70,7 @@ def test_every_test_metric_follows_from_the_ranks(
 ) -> None:
     value = record.metric(metric, side=side)
     assert value is not None
-    found = audit.problems(changed(record, f"test {side} all {metric}", value=value + 1e-6), ranks)
+    found = problems(changed(record, f"test {side} all {metric}", value=value + 1e-6), ranks)
     expected = (
         f"run aaaa: {ranks}: other numbers follow from the ranks: test {side} all {metric} is "
     )
@@ -75,14 +80,12 @@ def test_every_test_metric_follows_from_the_ranks(
 def test_equal_numbers_may_differ_in_the_last_bits(record: RunRecord, ranks: Path) -> None:
     value = record.metric("mrr")
     assert value is not None
-    assert (
-        audit.problems(changed(record, "test both all mrr", value=value * (1 + 1e-13)), ranks) == []
-    )
+    assert problems(changed(record, "test both all mrr", value=value * (1 + 1e-13)), ranks) == []
 
 
 def test_a_test_metric_that_is_left_out_is_missed(record: RunRecord, ranks: Path) -> None:
     metrics = tuple(m for m in record.metrics if (m.split, m.metric) != ("test", "mr"))
-    found = audit.problems(record.model_copy(update={"metrics": metrics}), ranks)
+    found = problems(record.model_copy(update={"metrics": metrics}), ranks)
     assert len(found) == 1
     assert "test both all mr is " in found[0]
     assert "in the record not there (and 2 more)" in found[0]
@@ -100,19 +103,19 @@ def test_a_test_metric_that_is_left_out_is_missed(record: RunRecord, ranks: Path
 def test_a_number_is_the_mean_of_its_parts(
     record: RunRecord, ranks: Path, place: str, values: dict[str, Any], problem: str
 ) -> None:
-    found = audit.problems(changed(record, place, **values), ranks)
+    found = problems(changed(record, place, **values), ranks)
     assert any(problem in line for line in found), found
 
 
 def test_ranks_of_one_side_are_not_those_of_both(record: RunRecord, ranks: Path) -> None:
     whole = Ranks.load(ranks)
     Ranks(whole.triples, {"tail": whole.sides["tail"]}).save(ranks)
-    assert audit.problems(record, ranks) == [f"run aaaa: {ranks}: ranks of tail, not head, tail"]
+    assert problems(record, ranks) == [f"run aaaa: {ranks}: ranks of tail, not head, tail"]
 
 
 def test_damaged_ranks_are_named_with_the_run(record: RunRecord, ranks: Path) -> None:
     ranks.write_bytes(ranks.read_bytes()[:-30])
-    (problem,) = audit.problems(record, ranks)
+    (problem,) = problems(record, ranks)
     assert problem.startswith(f"run aaaa: {ranks}: not a complete rank file (")
 
 
@@ -129,14 +132,14 @@ def test_damaged_ranks_are_named_with_the_run(record: RunRecord, ranks: Path) ->
 def test_a_record_says_what_its_settings_say(
     record: RunRecord, ranks: Path, change: dict[str, Any], problem: str
 ) -> None:
-    (found,) = audit.problems(record.model_copy(update=change), ranks)
+    (found,) = problems(record.model_copy(update=change), ranks)
     assert found.startswith("run aaaa: ")
     assert problem in found
 
 
 def test_a_failed_run_has_settings_alone(make_record: MakeRecord, ranks: Path) -> None:
     failed = make_record("aaaa", status="failed", metrics=(), error="NaN")
-    assert audit.problems(failed, ranks) == []
+    assert problems(failed, ranks) == []
 
 
 @pytest.mark.parametrize(

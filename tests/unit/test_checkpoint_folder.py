@@ -61,6 +61,20 @@ def test_a_state_that_is_none_is_refused_with_the_remedy(content: str, tmp_path:
         CheckpointFolder(tmp_path / "r1").load()
 
 
+def test_a_file_that_is_missing_or_damaged_is_named_with_the_remedy(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path / "r1")
+    remedy = r"safetensors: damaged checkpoint \(.*; `harness runs rm r1` removes it"
+    (tmp_path / "r1" / "last-1.safetensors").unlink()
+    with pytest.raises(DataError, match=f"last-1.{remedy}"):
+        checkpoints.load()
+    (tmp_path / "r1" / "best-1.safetensors").write_bytes(b"torn")
+    with pytest.raises(DataError, match=f"best-1.{remedy}"):
+        checkpoints.load_best()
+    change(tmp_path / "r1", format=2)
+    with pytest.raises(DataError, match=r"format 2, .*; `harness runs rm r1` removes it"):
+        checkpoints.load()
+
+
 def test_what_an_interrupted_save_left_is_removed(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, epoch=2)
     for name in ("last-1.safetensors", "best-1.safetensors"):

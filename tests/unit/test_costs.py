@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.catalog import load_models
-from harness.plan.expand import PlannedRun
+from harness.plan.cell import Cell
 from harness.plan.spec import RunSpec
 from harness.run.costs import CostTable, Platform, cost_of
 from harness.run.inline import InlineExecutor
@@ -193,7 +193,7 @@ def test_the_platform_names_processor_cores_and_gpu() -> None:
 
 
 def probe(costs: CostTable, run: RunSpec) -> list[str]:
-    return [outcome.status for _, outcome in costs.probe([PlannedRun(run, "row", 0)])]
+    return [outcome.status for _, outcome in costs.probe([Cell.of(run, "row")])]
 
 
 def test_a_probe_measures_an_epoch_and_its_result_is_kept(
@@ -221,10 +221,10 @@ def test_a_probe_that_fails_says_why_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "harness.run.processes.ProcessExecutor", lambda *arguments: InlineExecutor()
+        "harness.run.executors.ProcessExecutor", lambda *arguments: InlineExecutor()
     )
     costs = table(tmp_path)
-    ((_, outcome),) = costs.probe([PlannedRun(spec(optimiser={"lr": 1e38}), "row", 0)])
+    ((_, outcome),) = costs.probe([Cell.of(spec(optimiser={"lr": 1e38}), "row")])
     assert outcome.status == "failed"
     assert "optimiser.lr" in outcome.message
     assert not (tmp_path / "cache" / "probes").exists()

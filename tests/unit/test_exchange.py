@@ -17,8 +17,8 @@ import pytest
 
 from harness.errors import ConfigError, MachineError, StoreError
 from harness.evaluation.ranks import Ranks
-from harness.exchange import export, exporting, import_records, rank_archive
 from harness.store import open_store
+from harness.store.archive import export, exporting, import_records, rank_archive
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identified
 from harness.store.files import write_record, write_whole
 from harness.store.memory import MemoryStore

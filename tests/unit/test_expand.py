@@ -82,10 +82,10 @@ def test_a_plan_is_rows_times_datasets_times_seeds_in_table_order() -> None:
         ("one", "TransE", 0, 1),
         ("one", "RotatE", 1, 0),
         ("one", "RotatE", 1, 1),
-        ("two", "TransE", 0, 0),
-        ("two", "TransE", 0, 1),
-        ("two", "RotatE", 1, 0),
-        ("two", "RotatE", 1, 1),
+        ("two", "TransE", 2, 0),
+        ("two", "TransE", 2, 1),
+        ("two", "RotatE", 3, 0),
+        ("two", "RotatE", 3, 1),
     ]
     assert plan.variant == ""
 
@@ -231,10 +231,21 @@ def test_cells_are_excluded_with_a_reason() -> None:
     assert len(plan.runs) == 8 - 2 - 2
     said = {(e.label, e.dataset, e.seed): e.reason for e in plan.excluded}
     assert said == {
-        ("TransE", "one", None): "diverges",
+        ("TransE", "one", 0): "diverges",
+        ("TransE", "one", 1): "diverges",
         ("RotatE", "one", 1): "excluded by the suite",
         ("RotatE", "two", 1): "excluded by the suite",
     }
+
+
+def test_feature_sets_of_a_dataset_share_the_positions_of_rows() -> None:
+    datasets = [{"dataset": "one", "features": f} for f in ("names", "all")]
+    plan = plan_of(rows=["mocme", "rotate"], datasets=datasets)
+    assert [(c.label, c.features, c.position) for c in plan.cells] == [
+        ("MoCME", "names", 0),
+        ("RotatE", "none", 1),
+        ("MoCME", "all", 0),
+    ]
 
 
 def test_a_structural_model_has_one_run_for_all_feature_sets() -> None:
@@ -397,7 +408,7 @@ def digests(data: DataSpec) -> tuple[str, str]:
 
 def test_rows_that_describe_one_run_share_its_identity() -> None:
     rows = ["rotate", {"model": "rotate", "label": "again", "set": {"model.margin": 4}}]
-    ids = [run_id for run_id, _ in identify(plan_of(rows=rows), digests)]
+    ids = [run.run_id for run in identify(plan_of(rows=rows).runs, digests)]
     assert len(ids) == 2
     assert len(set(ids)) == 1
 
@@ -411,7 +422,7 @@ def test_everything_that_changes_a_result_changes_the_identity() -> None:
         {"base": {"model.margin": 7}},
         {"rows": ["transe"]},
     ]
-    ids = [identify(plan_of(**({"rows": ["rotate"]} | c)), digests)[0][0] for c in changes]
+    ids = [identify(plan_of(**({"rows": ["rotate"]} | c)).runs, digests)[0].run_id for c in changes]
     assert len(set(ids)) == len(changes)
 
 
@@ -419,8 +430,8 @@ def test_runs_without_their_data_are_set_aside() -> None:
     datasets = [{"dataset": "one", "features": f} for f in ("names", "published")]
     plan = without_missing(plan_of(rows=["mocme"], datasets=datasets, seeds=[0, 1]), digests)
     assert {run.spec.data.features for run in plan.runs} == {"names"}
-    assert [(e.features, e.reason) for e in plan.excluded] == [
-        ("published", "get them with 'harness data import'")
+    assert [(e.features, e.seed, e.reason) for e in plan.excluded] == [
+        ("published", seed, "get them with 'harness data import'") for seed in (0, 1)
     ]
     with pytest.raises(MissingDataError, match="harness data import"):
         without_missing(plan_of(rows=["mocme"], datasets=datasets[1:]), digests)

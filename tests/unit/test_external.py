@@ -431,7 +431,7 @@ def test_an_external_run_stands_in_a_table_with_its_footnote(
     assert "scored elsewhere, ranks not checked" in done.stdout
     assert "scored elsewhere; the scores were ranked here" in done.stdout.replace("\n   ", " ")
     store = open_store(tmp_path / "home" / "harness.db")
-    table = suite_table(store, "external", tests=PairedTests(store, tmp_path / "home" / "runs"))
+    table = suite_table(store, "external", tests=PairedTests(tmp_path / "home" / "runs"))
     assert table.tests > 0  # query by query, as runs of this harness are
     store.close()
     shown = harness("runs", "list").stdout
@@ -512,7 +512,7 @@ def test_external_runs_travel_with_their_ranks(
     assert harness("db", "export", "--out", tmp_path / "records").exit_code == 0
     runs = tmp_path / "there"
     store = open_store(tmp_path / "other.db")
-    from harness.exchange import import_records
+    from harness.store.archive import import_records
 
     (run_id,) = import_records(store, tmp_path / "records", runs=runs).added
     assert (runs / run_id / "ranks.npz").is_file()

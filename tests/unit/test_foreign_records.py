@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -15,15 +16,16 @@ from typer.testing import CliRunner
 from harness import catalog, pipeline
 from harness.cli.main import app
 from harness.data.load import load_graph
-from harness.errors import DataError, StoreError
-from harness.exchange.importing import import_records
-from harness.exchange.redaction import redacted
+from harness.errors import ChangedDataError, DataError, StoreError
+from harness.evaluation.ranks import Ranks
 from harness.plan.identity import run_id_of
 from harness.plan.spec import RunSpec
 from harness.run.inline import InlineExecutor
 from harness.run.jobs import Job
 from harness.run.scheduler import pending
 from harness.store import open_store
+from harness.store.archive import import_records
+from harness.store.archive.redaction import redacted
 from harness.store.files import RANKS, RECORD, read_record, write_record
 from harness.store.memory import MemoryStore
 from harness.store.records import RunRecord
@@ -79,6 +81,85 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
         pipeline.load_trained(
             read_record(one.folder / RECORD), one.folder, pipeline.resolve_device("cpu")
         )
+
+
+EPOCH = {"epoch": 1.0, "loss": 1.0, "seconds": 0.1, "valid_mrr": 0.1}
+PROGRESS = {"best": 0.1, "best_epoch": 1, "waited": 0, "history": [EPOCH]}
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {},
+        {k: v for k, v in PROGRESS.items() if k != "waited"},
+        {**PROGRESS, "best": "high"},
+        {**PROGRESS, "history": [1, 2]},
+        {**PROGRESS, "history": []},
+        {**PROGRESS, "history": [{**EPOCH, "epoch": 2.0}]},
+        {**PROGRESS, "history": [{"epoch": 1.0}]},
+        {**PROGRESS, "best": {"a": 1}},
+        {**PROGRESS, "procedure/optimiser": 3},
+        {**PROGRESS, "best/a": 1},
+    ],
+)
+def test_a_training_is_not_continued_from_a_state_that_lacks_or_twists_its_progress(
+    plain: dict[str, object], tmp_path: Path
+) -> None:
+    job = make_job(tmp_path)
+    assert execute(job) == ["ok"]
+    (job.folder / RECORD).unlink()
+    state = json.loads((job.folder / "state.json").read_text())
+    (job.folder / "state.json").write_text(json.dumps({**state, "plain": plain}))
+    (outcome,) = InlineExecutor().run([job], lambda *_: None, lambda: False)
+    assert outcome.status == "failed"
+    assert "checkpoint" in outcome.message
+    assert f"`harness runs rm {job.run_id}` removes it" in outcome.message
+    assert "Traceback" not in str(read_record(job.folder / RECORD).error)
+
+
+def load_trained(job: Job) -> None:
+    record = read_record(job.folder / RECORD)
+    pipeline.load_trained(record, job.folder, pipeline.resolve_device("cpu"))
+
+
+def test_a_checkpoint_of_the_same_shape_is_not_taken_for_the_one_that_was_tested(
+    tmp_path: Path,
+) -> None:
+    one, two = make_job(tmp_path), make_job(tmp_path, seed=1)
+    assert execute(one, two) == ["ok", "ok"]
+    load_trained(one)
+    (target,) = one.folder.glob("best-*.safetensors")
+    target.unlink()
+    shutil.copy(next(two.folder.glob("best-*.safetensors")), target)
+    with pytest.raises(ChangedDataError, match="the checkpoint is not the one that was tested on"):
+        load_trained(one)
+
+
+@pytest.mark.parametrize("link", ["folder", "file"])
+def test_what_is_linked_into_the_results_is_not_followed_and_is_named(
+    link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(tmp_path / "home")
+    assert execute(job) == ["ok"]
+    with closing(open_store(tmp_path / "home" / "harness.db")) as store:
+        store.add(read_record(job.folder / RECORD))
+    target = job.folder if link == "folder" else job.folder / RANKS
+    target.rename(tmp_path / "elsewhere")
+    target.symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setenv("HARNESS_HOME", str(tmp_path / "home"))
+    asked = ("--relation", "relation 0", "--head", "entity 0")
+    for words in (
+        ("predict", job.run_id, *asked),
+        ("db", "export", "--out", str(tmp_path / "records")),
+        ("runs", "retest", job.run_id),
+        ("db", "check"),
+    ):
+        ended = CliRunner().invoke(app, list(words))
+        assert isinstance(ended.exception, StoreError), words
+        told = ended.stdout if words[-1] == "check" else str(ended.exception)
+        assert told.count(f"{target}: a symbolic link") == 1, words
+    with pytest.raises(DataError, match="a symbolic link"):
+        Ranks.load(job.folder / RANKS)
 
 
 def test_retry_deletes_nothing_behind_a_link(tmp_path: Path) -> None:

@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness import audit
 from harness.catalog import load_models
 from harness.cli.main import app
 from harness.errors import StoreError
-from harness.exchange import export, import_records, merge
 from harness.model import MODELS
 from harness.plan.identity import past_ids, run_id_of
 from harness.plan.spec import ModelSpec
 from harness.store import open_store
+from harness.store.archive import audit, export, import_records, merge
 from harness.store.files import write_record
 from harness.store.memory import MemoryStore
 from harness.store.records import EXTERNAL, RunRecord, external_id

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.exchange.redaction import redacted, redacted_benchmark
+from harness.store.archive.redaction import redacted, redacted_benchmark
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
 from harness.store.records import RunRecord
 

@@ -370,7 +370,9 @@ def test_check_lists_all_that_is_wrong(filled: Path) -> None:
     result = CliRunner().invoke(db.app, ["check", "--json"])
     place, unreadable, incomplete = json.loads(result.stdout)["problems"]
     assert "suite main, row RotatE on atlas: the stored place is damaged: " in place
-    assert place.endswith("plan it anew with: harness run main")
+    assert place.endswith(
+        "plan it anew with: harness run main, or remove it with: harness db check --repair"
+    )
     assert unreadable == (
         "run bbbb11112222: the stored record is damaged: spec: Input should be a valid dictionary; "
         "forget it with: harness runs rm bbbb11112222"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.errors import MachineError, StoreError
-from harness.exchange import merge
+from harness.store.archive import merge
 from harness.store.files import read_record, write_record
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell, RunRecord

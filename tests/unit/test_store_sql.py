@@ -104,7 +104,7 @@ def test_a_path_may_hold_any_character(tmp_path: Path, make_record: MakeRecord) 
 
 
 def test_importing_the_package_imports_no_sqlalchemy() -> None:
-    modules = "harness.store, harness.store.ingest, harness.store.memory, harness.cli.runs"
+    modules = "harness.store, harness.store.memory, harness.cli.runs"
     code = f"import sys, {modules}; print('sqlalchemy' in sys.modules, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
@@ -285,7 +285,9 @@ def test_check_finds_rows_without_a_run(
     store.add(make_record("r1"))
     assert list(store.check()) == []
     execute(database, "INSERT INTO notes VALUES ('nowhere', 0, 'text')")
-    assert list(store.check()) == ["notes: a row belongs to no run"]
+    assert list(store.check()) == [
+        "notes: a row belongs to no run; remove it with: harness db check --repair"
+    ]
 
 
 def test_check_names_the_record_that_was_edited(

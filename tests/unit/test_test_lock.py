@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from harness import audit, pipeline, splits
+from harness import pipeline, splits
 from harness.catalog import build_model
 from harness.cli.main import app
 from harness.data.graph import SPLITS
@@ -19,10 +19,11 @@ from harness.data.load import load_graph
 from harness.errors import ConfigError, LockedSplitError, RunError, StoreError
 from harness.evaluation import shadow
 from harness.evaluation.ranks import Ranks
-from harness.exchange import export, import_records
 from harness.pipeline import Workplace
 from harness.plan.spec import RunSpec
 from harness.store import accesses
+from harness.store.archive import audit, export, import_records
+from harness.store.archive.rank_files import run_files
 from harness.store.memory import MemoryStore
 from harness.store.records import RunRecord
 from harness.training.procedures import StandardProcedure
@@ -285,6 +286,7 @@ def test_an_audit_ranks_what_the_test_ranks() -> None:
             make_spec(audit={"shadow_test": True}, data=data)
 
 
+@pytest.mark.usefixtures("readable_ids")
 def test_an_audit_seals_the_test_ranks_of_every_validation(place: Workplace) -> None:
     record = pipeline.execute("aaaa", AUDITED, place)
     sealed = shadow.read(place.folder / "shadow")
@@ -297,7 +299,7 @@ def test_an_audit_seals_the_test_ranks_of_every_validation(place: Workplace) -> 
         assert (chosen.raw.sides[side].candidates == 40).all()
     assert record.provenance["test_split"]["shadow"]["count"] == 3
     assert record.provenance["test_split"]["test"]["count"] == 1
-    assert audit.sealed_problems(record, place.folder / "shadow", ranks_file(place)) == []
+    assert audit.problems(record, run_files(place.folder)) == []
 
 
 def test_nothing_that_trains_or_tests_reads_what_is_sealed(

@@ -26,9 +26,8 @@ from harness.report.page.runs import Failure, Location, RunGroup, describe, desc
 from harness.report.page.sections import Section, figure_section, table_section
 from harness.report.query import all_figures, all_tables, named_figure, named_table, suites_of
 from harness.report.templates import html_environment
-from harness.store.base import DamagedRecords, ResultStore
-from harness.store.outcomes import Outcomes, Wanted
-from harness.store.records import Cell, RunRecord
+from harness.store.base import ResultStore, readable_records
+from harness.store.records import Cell, Numbers, RunRecord
 
 __all__ = ["FAILURES", "FULL", "Page", "page"]
 
@@ -127,7 +126,7 @@ class _Builder:
                 measurements=self.measurements,
                 failures=self.failures,
                 failed={failure.record.run_id: failure.anchor for failure in self.failures},
-                damaged=list({**self.outcomes.problems, **self.problems}.values()),
+                damaged=list({**self.stored[1], **self.problems}.values()),
                 data=self.data,
                 n_runs=len(self.run_ids),
                 n_failed=len(self.failed),
@@ -279,8 +278,9 @@ class _Builder:
         columns = [c for section in self.sections for c in section.layout.table.columns]
         titles = {column.dataset: column.dataset_title for column in columns}
         digests: dict[str, set[str]] = defaultdict(set)
+        records, _ = self.stored
         for group in self.groups:
-            digests[group.dataset] |= {self.outcomes.runs[i].dataset_digest for i in group.runs}
+            digests[group.dataset] |= {records[run_id].dataset_digest for run_id in group.runs}
         audits = []
         for name, run_digests in digests.items():
             self.say(f"checking the files of {titles[name]}")
@@ -299,20 +299,17 @@ class _Builder:
         return {cell.run_id for cell in self.cells if cell.suite in self.suites} - {""}
 
     @cached_property
-    def outcomes(self) -> Outcomes:
-        """Outcomes of all runs of the suites shown."""
-        return self.store.outcomes(self.planned, Wanted())
+    def stored(self) -> tuple[Mapping[str, RunRecord], Mapping[str, str]]:
+        """Records without numbers of all runs of the suites shown, and problems of others."""
+        return readable_records(self.store, self.planned, Numbers())
 
     def records(self, ids: Iterable[str]) -> list[RunRecord]:
         """Return all that is known of some runs, ``cells`` filled; ``problems`` learns the rest."""
-        try:
-            records = self.store.find(ids=ids)
-        except DamagedRecords as error:
-            records = error.readable
-            self.problems.update(error.problems)
+        records, problems = readable_records(self.store, ids)
+        self.problems.update(problems)
         return [
             r.model_copy(update={"cells": tuple(self.cells_by_run.get(r.run_id, ()))})
-            for r in records
+            for r in records.values()
         ]
 
     @cached_property

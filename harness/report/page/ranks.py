@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from harness.analysis.ranks import StoredRanks, protocol_of
 from harness.errors import DataError
-from harness.evaluation.ranks import Ranks
-from harness.plan.spec import Protocol
 from harness.report.page.charts import BINS, Chart, bars
 from harness.report.page.facts import FactTable
-from harness.store.files import RANKS
 from harness.store.records import RunRecord
 
 __all__ = ["RankSummary", "rank_summary"]
@@ -46,15 +44,16 @@ def rank_summary(records: Sequence[RunRecord], runs: Path) -> RankSummary | str:
     """Return the summary of the ranks that the run folders hold, or why there is none."""
     ranks_of_runs: list[dict[str, NDArray[np.float64]]] = []
     reasons: list[str] = []
+    stored = StoredRanks(runs)
     for record in records:
-        path = runs / record.run_id / RANKS
-        if not path.is_file():
+        if not stored.exist(record.run_id):
             reasons.append(f"run {record.run_id} has no ranks here")
             continue
         try:
-            ranks_of_runs.append(_by_side(path, record))
+            ranks_of_runs.append(_by_side(stored, record))
         except DataError as error:
-            reasons.append(f"ranks of run {record.run_id}: {str(error).removeprefix(f'{path}: ')}")
+            reason = str(error).removeprefix(f"{stored.path(record.run_id)}: ")
+            reasons.append(f"ranks of run {record.run_id}: {reason}")
     if not ranks_of_runs:
         return "; ".join(reasons)
     sides = list(ranks_of_runs[0])
@@ -77,12 +76,12 @@ def rank_summary(records: Sequence[RunRecord], runs: Path) -> RankSummary | str:
     )
 
 
-def _by_side(path: Path, record: RunRecord) -> dict[str, NDArray[np.float64]]:
+def _by_side(stored: StoredRanks, record: RunRecord) -> dict[str, NDArray[np.float64]]:
     try:
-        protocol = Protocol.model_validate(record.spec.get("protocol", {}))
+        protocol = protocol_of(record)
     except ValidationError:
         raise DataError("the record does not say how ties are ranked") from None
-    ranks = Ranks.load(path)
+    ranks = stored.load(record.run_id)
     return {side: ranks.ranks(protocol.ties, side)[0] for side in ranks.sides}
 
 

@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from harness.analysis.query import Results
-from harness.analysis.ranks import ties_of
+from harness.analysis.ranks import StoredRanks, protocol_of, ties_of
 from harness.analysis.results import SuiteResults
 from harness.analysis.stored_ranks import (
-    StoredRanks,
     gather,
-    protocol_of,
     selected_datasets,
     tested_suite,
 )
@@ -27,7 +25,7 @@ from harness.evaluation.ranks import Ranks
 from harness.report.table import Column, Table, TableCell, TableRow
 from harness.report.tables.reranked import cell_of, dataset_title, leak_notes_of
 from harness.report.tables.results import NO_FEATURES, mean_over
-from harness.store.outcomes import Outcome
+from harness.store.records import RunRecord
 
 __all__ = ["breakdown"]
 
@@ -168,7 +166,7 @@ class _Breakdown:
             gathered = gather(result, lambda run, index=index: self.value(run, division, index))  # type: ignore[misc]
             yield cell_of(result, gathered)
 
-    def buckets(self, run: Outcome, division: _Division) -> list[Bucket] | str:
+    def buckets(self, run: RunRecord, division: _Division) -> list[Bucket] | str:
         """Return a run's values, or why it has none."""
         ranks = self.ranks.of(run)
         if isinstance(ranks, str):
@@ -177,7 +175,7 @@ class _Breakdown:
             return "ranks of other triples"
         return measure_buckets(ranks, division.labels, self.metric, ties_of(run.protocol))
 
-    def value(self, run: Outcome, division: _Division, index: int) -> float | str | None:
+    def value(self, run: RunRecord, division: _Division, index: int) -> float | str | None:
         key = run.run_id, division.title
         if key not in self.measured:
             self.measured[key] = self.buckets(run, division)
@@ -192,7 +190,7 @@ def _same_triples(ranks: Ranks, data: Dataset) -> bool:
     return np.array_equal(ranks.triples, data.graph.splits["test"].numpy())
 
 
-def _filled(labels: Labels, run: Outcome) -> tuple[Labels, tuple[int, ...]]:
+def _filled(labels: Labels, run: RunRecord) -> tuple[Labels, tuple[int, ...]]:
     """Return the buckets that hold questions, the last of too many as one, and their sizes."""
     sides = protocol_of(run).sides
     of = np.concatenate([labels.of[side] for side in sides])

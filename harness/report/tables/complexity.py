@@ -13,10 +13,10 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from harness.bench.exponents import Exponent, fit
+from harness.bench.exponents import Exponent, fit_all
 from harness.plan.complexity import DEPENDS_ON, FACTORS, FUSION, ComplexitySuite, Factor, Sizes
 from harness.report.definition import ComplexityDefinition, GrowthClaim, Published, StageRow
-from harness.report.figure import Figure
+from harness.report.figure import Figure, sentences
 from harness.report.table import Column, Table, TableCell, TableRow
 from harness.store.base import ResultStore
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
@@ -131,8 +131,21 @@ class Complexity(Figure):
 
     @property
     def legend(self) -> str:
-        """Meaning of the marks of the picture."""
-        return "Beside a line: its exponent; dashed: how time would grow by the paper's formula."
+        """Caption: repeats, formulas, and the exponent of every line."""
+        rounds = sorted(len(t) for ln in self.fusions for g in ln.growth.values()
+                        for t in g.seconds.values())  # fmt: skip
+        repeats = f"{rounds[0]} to {rounds[-1]}" if rounds[0] < rounds[-1] else f"{rounds[0]}"
+        exponents = "; ".join(
+            f"{line.spec.title} {', '.join(_exponent_text(line.growth[f]) for f in FACTORS)}"
+            for line in self.fusions
+        )
+        return sentences(
+            [
+                f"medians of {repeats} round{'s' * (rounds[-1] > 1)}",
+                "grey: growth by the paper's formulas, from the first point of a line",
+                f"exponents of time in {', '.join(FACTORS)} with their 95 % intervals: {exponents}",
+            ]
+        )
 
     @property
     def why_empty(self) -> str:
@@ -152,7 +165,7 @@ class Complexity(Figure):
             for sample in self.record.samples
             if (sample.stage, sample.name) == spec.key
         }
-        base = self.suite.base.change(self.suite.hold.get(spec.stage, {}))
+        base = self.suite.held(spec.stage)
         growth = {
             factor: _growth(factor, base, samples, claim) for factor in DEPENDS_ON[spec.stage]
         }
@@ -160,9 +173,9 @@ class Complexity(Figure):
 
     def draw(self) -> Picture:
         """Draw a panel per size."""
-        from harness.report import figures
+        from harness.report.pictures.growth import growth
 
-        return figures.complexity(self)
+        return growth(self)
 
     # --- as a table -----------------------------------------------------------------------
 
@@ -213,8 +226,7 @@ class Complexity(Figure):
         if growth is None or growth.exponent is None:
             return TableCell(published=claimed, reason=self._missing)
         exponent, turns = growth.exponent, sum(map(len, growth.seconds.values()))
-        half = (exponent.high - exponent.low) / 2
-        return self._cell(value=exponent.value, sd=half, n=turns, published=claimed)
+        return self._cell(value=exponent.value, sd=exponent.half, n=turns, published=claimed)
 
     def _cell(self, **values: Any) -> TableCell:
         """Return a cell with a value, and which measurement it is from."""
@@ -229,6 +241,7 @@ class Complexity(Figure):
         )
         yield from self.verdicts_of(self.lines)
         if self.record and self.suite:
+            yield from _imprecise(self.suite, self.lines)
             yield from _shares(self.lines)
             yield from _measured(self.suite)
             yield _machine(self.record)
@@ -256,13 +269,17 @@ def _growth(
     seconds = {
         getattr(sizes, factor): sample.seconds
         for sizes, sample in samples.items()
-        if base.change({factor: getattr(sizes, factor)}) == sizes
+        if base.varies_only(sizes, factor)
     }
     ordered = dict(sorted(seconds.items()))
-    points = sum(map(len, ordered.values()))
-    sufficient = len(ordered) > 2 and points > 2
-    exponent = fit({float(k): v for k, v in ordered.items()}, upper=False) if sufficient else None
-    return SizeGrowth(factor, ordered, exponent, claim.exponents.get(factor) if claim else None)
+    claimed = claim.exponents.get(factor) if claim else None
+    return SizeGrowth(factor, ordered, fit_all(ordered), claimed)
+
+
+def _exponent_text(growth: SizeGrowth) -> str:
+    if growth.exponent is None:
+        return "–"
+    return f"{growth.exponent.value:.2f} ± {growth.exponent.half:.2f}"
 
 
 def _verdict(line: StageLine, claim: GrowthClaim) -> str:
@@ -312,6 +329,23 @@ def _shares(lines: Sequence[StageLine]) -> Iterator[str]:
             for title, seconds in sorted(took.items(), key=lambda pair: -pair[1])
         )
         yield f"Of a step of MoCME as the paper writes it ({total:.2f} s): {shares}."
+
+
+def _imprecise(suite: ComplexitySuite, lines: Sequence[StageLine]) -> Iterator[str]:
+    """Yield the exponents whose interval is wider than the suite asks for."""
+    if suite.precision is None:
+        return
+    wide = [
+        f"{line.spec.title} in {factor} (± {growth.exponent.half:.2f})"
+        for line in lines
+        for factor, growth in line.growth.items()
+        if growth.exponent is not None and growth.exponent.half >= suite.precision
+    ]
+    if wide:
+        yield (
+            f"Interval wider than ± {suite.precision:g} when the measurement ended: "
+            f"{', '.join(wide)}; `harness bench complexity` with more minutes narrows it."
+        )
 
 
 def _measured(suite: ComplexitySuite) -> Iterator[str]:

@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.query import Results
+from harness.analysis.ranks import StoredRanks, protocol_of
 from harness.analysis.results import RowResult, SuiteResults
 from harness.analysis.statistics import paired_change
 from harness.analysis.stored_ranks import (
     Gathered,
     Needs,
-    StoredRanks,
     gather,
-    protocol_of,
     selected_datasets,
     tested_suite,
 )
@@ -37,7 +36,6 @@ from harness.plan.spec import TrainingSpec
 from harness.report.table import Column, Table, TableCell, TableRow
 from harness.report.tables.reranked import cell_of, dataset_title, leak_notes_of
 from harness.report.tables.results import mean_over
-from harness.store.outcomes import Outcome
 from harness.store.records import RunRecord
 
 __all__ = ["RULES", "ProtocolRule", "protocols"]
@@ -58,14 +56,14 @@ class RankedRun:
     """A tested run and everything that was stored of its ranks.
 
     Attributes:
-        outcome: its record.
+        record: its record, without the numbers that no metric needs.
         ranks: of its test.
         epochs: what an audit sealed, by epoch.
         validated: epochs that were validated.
         kept_epoch: the epoch whose weights were kept, 0 of a model that is not trained.
     """
 
-    outcome: Outcome
+    record: RunRecord
     ranks: Ranks
     epochs: Mapping[int, shadow.Shadow]
     validated: Sequence[int]
@@ -74,7 +72,7 @@ class RankedRun:
     @property
     def ties(self) -> Ties:
         """The run's own rule for equal scores."""
-        return protocol_of(self.outcome).ties
+        return protocol_of(self.record).ties
 
 
 Value = float | str
@@ -126,7 +124,7 @@ def one_side(side: Side, run: RankedRun, metric: str) -> Value:
 
 def raw(run: RankedRun, metric: str) -> Value:
     """Return a metric with every other entity as a competitor."""
-    if not protocol_of(run.outcome).filter:
+    if not protocol_of(run.record).filter:
         return metric_of(run.ranks, metric, run.ties)
     if run.kept_epoch not in run.epochs:
         return NEEDS_RAW if run.validated else UNTRAINED_RAW
@@ -298,8 +296,8 @@ class _Protocols:
         return replace(cell, change=change.mean, change_half=change.half)
 
     def gathered(self, result: RowResult | None, rule: ProtocolRule, metric: str) -> Gathered:
-        def value(outcome: Outcome) -> Value:
-            run = self.run(outcome)
+        def value(record: RunRecord) -> Value:
+            run = self.run(record)
             if isinstance(run, str):
                 return run
             fraction = rule.value(run, metric)
@@ -307,28 +305,28 @@ class _Protocols:
 
         return gather(result, value)
 
-    def run(self, outcome: Outcome) -> RankedRun | str:
+    def run(self, record: RunRecord) -> RankedRun | str:
         """Return a run with its ranks, or why it has none."""
-        if outcome.run_id not in self.runs:
-            self.runs[outcome.run_id] = self.opened(outcome)
-        return self.runs[outcome.run_id]
+        if record.run_id not in self.runs:
+            self.runs[record.run_id] = self.opened(record)
+        return self.runs[record.run_id]
 
-    def opened(self, outcome: Outcome) -> RankedRun | str:
-        ranks = self.ranks.of(outcome)
+    def opened(self, record: RunRecord) -> RankedRun | str:
+        ranks = self.ranks.of(record)
         if isinstance(ranks, str):
             return ranks
-        record = self.records[outcome.run_id]
-        epochs = shadow.read(self.ranks.runs / outcome.run_id / shadow.FOLDER)
+        complete = self.records[record.run_id]
+        epochs = shadow.read(self.ranks.runs / record.run_id / shadow.FOLDER)
         for epoch, sealed in epochs.items():
             if not np.array_equal(sealed.filtered.triples, ranks.triples):
                 raise DataError(
-                    f"run {outcome.run_id}: epoch {epoch}: sealed ranks of other triples"
+                    f"run {record.run_id}: epoch {epoch}: sealed ranks of other triples"
                 )
-        validated = [round(row["epoch"]) for row in record.history if "valid_mrr" in row]
-        kept_epoch = round(record.diagnostics.get("best_epoch", 0))
-        return RankedRun(outcome, ranks, epochs, validated, kept_epoch)
+        validated = [round(row["epoch"]) for row in complete.history if "valid_mrr" in row]
+        kept_epoch = round(complete.diagnostics.get("best_epoch", 0))
+        return RankedRun(record, ranks, epochs, validated, kept_epoch)
 
 
-def _select_of(run: Outcome) -> str:
+def _select_of(run: RunRecord) -> str:
     """Return the run's ``training.select``."""
     return TrainingSpec.model_validate(run.spec.get("training", {})).select

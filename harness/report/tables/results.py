@@ -24,8 +24,7 @@ from harness.report.leak_notes import leak_notes
 from harness.report.marks import MarkedCells, mark
 from harness.report.reasons import missing_reason
 from harness.report.table import Column, Heading, Table, TableCell, TableRow
-from harness.store.outcomes import Outcome
-from harness.store.records import EXTERNAL
+from harness.store.records import EXTERNAL, RunRecord
 
 __all__ = ["NO_FEATURES", "assemble", "mean_over", "row_specs"]
 
@@ -390,7 +389,7 @@ def _is_one_of(label: str, names: Sequence[str]) -> bool:
     return any(label == name or label.startswith(f"{name} [") for name in names)
 
 
-def _runs(results: Iterable[RowResult]) -> Collection[Outcome]:
+def _runs(results: Iterable[RowResult]) -> Collection[RunRecord]:
     """Return the runs of results that succeeded, each once."""
     return {record.run_id: record for result in results for record in result.records}.values()
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from harness.analysis.query import parse_metric
 from harness.analysis.results import RowResult, SuiteResults
-from harness.analysis.statistics import summarise
+from harness.analysis.statistics import SeedSummary, summarise
 from harness.data.corruption import Corruption
 from harness.evaluation.metrics import METRICS
 from harness.report.definition import Condition, RobustnessDefinition
-from harness.report.figure import Figure
+from harness.report.figure import Figure, seeds_text, sentences
 from harness.report.leak_notes import titled_leak_notes
 from harness.report.table import Column, Table, TableCell, TableRow
 from harness.report.tables.sweep import value_text
-from harness.store.outcomes import Outcome
+from harness.store.records import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -62,11 +62,11 @@ class Curve:
     """
 
     label: str
-    runs: Mapping[float, Mapping[int, Outcome]]
+    runs: Mapping[float, Mapping[int, RunRecord]]
     planned: int
     fixed: bool
 
-    def at(self, amount: float) -> Mapping[int, Outcome]:
+    def at(self, amount: float) -> Mapping[int, RunRecord]:
         """Return the runs of one amount, by seed."""
         return self.runs.get(0.0 if self.fixed else amount, {})
 
@@ -113,14 +113,41 @@ class Robustness(Figure):
 
     @property
     def legend(self) -> str:
-        """Meaning of the marks of the picture."""
-        return "Bands: 95 % intervals of the means (Student's t)."
+        """Caption: datasets, seeds, intervals, and the rows that are left out."""
+        return sentences(self._legend())
+
+    def _legend(self) -> Iterator[str]:
+        lines = [(panel, curve) for panel in self.drawn for curve in self.lines(panel)]
+        counts = [s.n for panel, curve in lines for s in self.summaries(panel, curve).values()]
+        titles = dict.fromkeys(panel.dataset_title for panel in self.drawn)
+        if len(titles) == 1:
+            yield next(iter(titles))
+        yield f"means over {seeds_text(counts)}; bars: 95 % intervals of the means (Student's t)"
+        if any(curve.fixed for _, curve in lines):
+            yield "dotted: reads no features"
+        shown = {curve.label for _, curve in lines}
+        labels = dict.fromkeys(curve.label for panel in self.panels for curve in panel.curves)
+        if left_out := [label for label in labels if label not in shown]:
+            yield f"not drawn, since measured at one amount only: {', '.join(left_out)}"
 
     @property
     def why_empty(self) -> str:
         """Reason for drawing nothing; "" when a curve has two points."""
-        drawn = any(len(curve.runs) > 1 for panel in self.panels for curve in panel.curves)
-        return "" if drawn else self._missing
+        return "" if self.drawn else self._missing
+
+    @cached_property
+    def drawn(self) -> tuple[Panel, ...]:
+        """Panels with a row that was measured at two amounts."""
+        return tuple(panel for panel in self.panels if any(not c.fixed for c in self.lines(panel)))
+
+    def lines(self, panel: Panel) -> list[Curve]:
+        """Return the curves of a panel with two points, and those that are the same everywhere."""
+        return [curve for curve in panel.curves if len(self.summaries(panel, curve)) > 1]
+
+    def summaries(self, panel: Panel, curve: Curve) -> dict[float, SeedSummary]:
+        """Return the metric over seeds at the amounts that a curve has a value for."""
+        values = {x: list(self.values(curve, x).values()) for x in panel.amounts}
+        return {x: summarise(by_seed) for x, by_seed in values.items() if by_seed}
 
     @property
     def _missing(self) -> str:
@@ -150,14 +177,17 @@ class Robustness(Figure):
         """Return the metric of one point by seed, in the printed unit."""
         key = parse_metric(self.definition.metric)
         factor = METRICS[key.metric].factor
-        by_seed = {seed: run.metrics.get(key) for seed, run in curve.at(amount).items()}
+        by_seed = {
+            seed: run.metric(key.metric, key.split, bucket=key.bucket)
+            for seed, run in curve.at(amount).items()
+        }
         return {seed: value * factor for seed, value in by_seed.items() if value is not None}
 
     def draw(self) -> Picture:
         """Draw a panel per dataset and condition."""
-        from harness.report import figures
+        from harness.report.pictures.curves import curves
 
-        return figures.robustness(self)
+        return curves(self)
 
     # --- as a table -----------------------------------------------------------------------
 
@@ -252,7 +282,7 @@ def _rows(results: Sequence[RowResult]) -> dict[str, list[RowResult]]:
 
 def _curve(label: str, results: Sequence[RowResult], condition: Condition) -> Curve:
     records = [record for result in results for record in result.records]
-    runs: dict[float, dict[int, Outcome]] = {}
+    runs: dict[float, dict[int, RunRecord]] = {}
     for record in records:
         amount = _amount(record.spec, condition)
         if amount is not None and record.status == "ok":

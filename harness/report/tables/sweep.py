@@ -5,27 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.analysis.results import RowResult, SeedRun, SuiteResults
 from harness.errors import StoreError
 from harness.report.definition import Axis, AxisValue, Definition, FigureDefinition, RowSpec
-from harness.report.figure import Figure
-from harness.report.table import Table
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Picture
-
-__all__ = ["ABSENT", "Point", "Sweep", "SweepFigure", "sweep", "value_at", "value_text"]
+__all__ = ["ABSENT", "Point", "Sweep", "sweep", "value_at", "value_text"]
 
 ABSENT = object()
 
 Point = tuple[AxisValue, AxisValue | None]
 """Values of x and y; y is None in figures without it."""
-
-
-MOST_MAPS = 4
-"""Heat maps that stand in a column, two by two."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +27,13 @@ class Sweep:
         definition: the table.
         results: labelled by the points.
         points: by the labels of the rows.
+        continuous: points of a heat map stand at their values, not in the cells of a grid.
     """
 
     definition: Definition
     results: SuiteResults
     points: dict[str, Point]
+    continuous: bool = False
 
 
 def sweep(figure: FigureDefinition, results: SuiteResults) -> Sweep:
@@ -58,7 +51,10 @@ def sweep(figure: FigureDefinition, results: SuiteResults) -> Sweep:
                 f"figure '{figure.name}': run {run_id} is at {_label(point)}, where x is not below "
                 "y; leave out ascending, or that row of the suite"
             )
-    points = {_label(point): point for point in _order(figure, [point for point, _, _ in placed])}
+    run_points = list(dict.fromkeys(point for point, _, _ in placed))
+    continuous = _is_continuous(figure, run_points)
+    ordered = sorted(run_points) if continuous else _order(figure, run_points)  # type: ignore[type-var]
+    points = {_label(point): point for point in ordered}
     labelled = [
         RowResult(_label(point), dataset, features, tuple(runs[seed] for seed in sorted(runs)))
         for (point, dataset, features), runs in placed.items()
@@ -67,7 +63,29 @@ def sweep(figure: FigureDefinition, results: SuiteResults) -> Sweep:
         _definition(figure, points),
         replace(results, results=tuple(labelled), unplaced=unplaced),
         points,
+        continuous,
     )
+
+
+def _is_continuous(figure: FigureDefinition, points: Sequence[Point]) -> bool:
+    """Tell whether the points of a heat map stand at their values instead of in a grid of cells.
+
+    They do where an axis has a ``scale``, and where both axes have numbers of which most pairs were
+    not run: those of a study that draws its points.
+
+    Raises:
+        StoreError: an axis with a ``scale`` has words.
+    """
+    if figure.y is None:
+        return False
+    words = [value for point in points for value in point if isinstance(value, str)]
+    if figure.has_scale and words:
+        raise StoreError(
+            f"figure '{figure.name}': scale: '{words[0]}' is no number; leave out scale, and the "
+            "values stand side by side"
+        )
+    pairs = len({x for x, _ in points}) * len({y for _, y in points})
+    return figure.has_scale or (not words and 2 * len(points) < pairs)
 
 
 def value_text(value: AxisValue) -> str:
@@ -181,69 +199,3 @@ def _definition(figure: FigureDefinition, points: Iterable[str]) -> Definition:
         footnotes=figure.footnotes,
         row_title=" / ".join(axis.label for axis in axes),
     )
-
-
-@dataclass(frozen=True)
-class SweepFigure(Figure):
-    """Lines or heat maps of a suite's results by the settings that it varies.
-
-    Attributes:
-        definition: axes, kind and size.
-        data: the table; its rows are points, its columns panels (metrics) and lines (datasets).
-        points: x and y of each row.
-    """
-
-    definition: FigureDefinition
-    data: Table
-    points: tuple[Point, ...]
-
-    @property
-    def table(self) -> Table:
-        """The data; its rows are points."""
-        return self.data
-
-    @property
-    def measured(self) -> tuple[int, ...]:
-        """Positions of the table's columns that have a measurement."""
-        columns = range(len(self.table.columns))
-        return tuple(
-            i for i in columns if any(row.cells[i].value is not None for row in self.table.rows)
-        )
-
-    @property
-    def wide(self) -> bool:
-        """True for a picture as wide as a page: as defined, or where a column would be too high."""
-        heatmap = self.definition.figure == "heatmap"
-        return self.definition.width == "page" or (heatmap and len(self.measured) > MOST_MAPS)
-
-    @property
-    def legend(self) -> str:
-        """Meaning of the marks of the picture."""
-        definition = self.definition
-        if definition.figure == "lines":
-            hollow = "; hollow: published" if self.table.source else ""
-            return f"Bands: 95 % intervals of the means (Student's t){hollow}."
-        assert definition.y is not None
-        dashed = [f"; dashed: {mark.title}" for mark in definition.landmarks]
-        hatched = f"; hatched: {definition.x.label} not below {definition.y.label}"
-        cells = (cell for row in self.table.rows for cell in row.cells)
-        partial = any(cell.value is not None and cell.n < cell.planned for cell in cells)
-        marks = ["Boxed: best", *dashed]
-        marks += [hatched] if definition.ascending else []
-        marks += ["; without colour: not all seeds"] if partial else []
-        return f"{''.join(marks)}."
-
-    @property
-    def why_empty(self) -> str:
-        """Reason for drawing nothing; "" when some point was measured."""
-        if self.measured:
-            return ""
-        cells = (cell for row in self.table.rows for cell in row.cells)
-        reasons = dict.fromkeys(cell.reason for cell in cells if cell.reason)
-        return "; ".join(reasons) or f"not run: `harness run {self.definition.suite}`"
-
-    def draw(self) -> Picture:
-        """Draw the lines or the heat maps."""
-        from harness.report import figures
-
-        return (figures.lines if self.definition.figure == "lines" else figures.heatmap)(self)

@@ -54,8 +54,12 @@ def known_versions() -> frozenset[str]:
     return frozenset(m[1] for name in names if (m := re.match(r"v(\d{4})_", name)))
 
 
-def stored_version(connection: Connection) -> str | None:
+def stored_version(connection: Connection, elsewhere: str) -> str | None:
     """Return the schema version of a database, None when it is empty.
+
+    Args:
+        connection: to the database.
+        elsewhere: advice where it is another application's.
 
     Raises:
         StoreError: its tables are another application's.
@@ -65,9 +69,7 @@ def stored_version(connection: Connection) -> str | None:
         return None
     if VERSION_TABLE not in tables:
         listed = ", ".join(sorted(tables)[:5])
-        raise StoreError(
-            f"not a database of the harness (it holds {listed}); set HARNESS_HOME to another folder"
-        )
+        raise StoreError(f"not a database of the harness (it holds {listed}); {elsewhere}")
     number: ColumnClause[str] = column("version_num")
     found = connection.scalars(select(number).select_from(table(VERSION_TABLE))).all()
     if len(found) != 1:

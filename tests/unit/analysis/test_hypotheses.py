@@ -14,11 +14,10 @@ from harness.analysis.hypotheses import Hypothesis, PairedTests, closest_rival
 from harness.analysis.ranks import RankFiles
 from harness.analysis.results import RunValues
 from harness.analysis.significance import holm, verdict
-from harness.errors import DataError, MachineError
+from harness.errors import DataError
 from harness.evaluation.metrics import METRICS, RANK_METRICS
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.index import Side
-from harness.store.memory import MemoryStore
 
 PROTOCOL = "realistic/train+valid+test/head+tail/all"
 TRIPLES = 60
@@ -148,7 +147,7 @@ def test_p_values_are_adjusted_over_the_table(write: Write, tmp_path: Path) -> N
         Hypothesis("mrr", "all", rows[0], (rows[1], rows[2])),
         Hypothesis("mrr", "all", rows[1], (rows[2],)),
     ]
-    comparisons = PairedTests(MemoryStore(), tmp_path / "runs").test("main", PROTOCOL, tested)
+    comparisons = PairedTests(tmp_path / "runs").test("main", PROTOCOL, tested)
     raw = [c.p for c in comparisons]
     assert [c.adjusted for c in comparisons] == pytest.approx(holm(raw))
     rivals = [h.rival_of(c) for h, c in zip(tested, comparisons, strict=True)]
@@ -158,18 +157,14 @@ def test_p_values_are_adjusted_over_the_table(write: Write, tmp_path: Path) -> N
 def test_a_second_reading_opens_no_rank_file(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = MemoryStore()
     tested = [Hypothesis("mrr", "all", write("a", 2.0), (write("b", 4.0),))]
-    first = PairedTests(store, tmp_path / "runs").test("main", PROTOCOL, tested)
+    first = PairedTests(tmp_path / "runs").test("main", PROTOCOL, tested)
     monkeypatch.setattr(hypotheses, "closest_rival", None)
-    assert PairedTests(store, tmp_path / "runs").test("main", PROTOCOL, tested) == first
+    assert PairedTests(tmp_path / "runs").test("main", PROTOCOL, tested) == first
 
 
-def test_another_result_of_the_same_run_makes_what_was_kept_void(
-    write: Write, tmp_path: Path
-) -> None:
-    store = MemoryStore()
-    tests = PairedTests(store, tmp_path / "runs")
+def test_another_result_of_the_same_run_makes_the_cache_void(write: Write, tmp_path: Path) -> None:
+    tests = PairedTests(tmp_path / "runs")
     second = write("b", 4.0)
     old = tests.test(
         "main", PROTOCOL, [Hypothesis("mrr", "all", write("a", 2.0, seeds=(0, 1)), (second,))]
@@ -179,7 +174,7 @@ def test_another_result_of_the_same_run_makes_what_was_kept_void(
     again = {**write("z", 2.0, seeds=(0,)), **write("a", 2.0, seeds=(1,))}
     shutil.move(tmp_path / "runs" / "z0", tmp_path / "runs" / "a0")
     again[0] = ("a0", again[0][1])
-    new = PairedTests(store, tmp_path / "runs").test(
+    new = PairedTests(tmp_path / "runs").test(
         "main", PROTOCOL, [Hypothesis("mrr", "all", dict(sorted(again.items())), (second,))]
     )
     assert new[0].first == old[0].first == ("a0", "a1")
@@ -189,8 +184,7 @@ def test_another_result_of_the_same_run_makes_what_was_kept_void(
 def test_where_ranks_are_missing_nothing_is_tested(write: Write, tmp_path: Path) -> None:
     first, second = write("a", 2.0), write("b", 4.0)
     (tmp_path / "runs" / "b1" / "ranks.npz").unlink()
-    store = MemoryStore()
-    tests = PairedTests(store, tmp_path / "runs")
+    tests = PairedTests(tmp_path / "runs")
     tested = [Hypothesis("mrr", "all", first, (second,)), Hypothesis("mrr", "all", first, (first,))]
     missing, there = tests.test("main", PROTOCOL, tested)
     assert missing is None
@@ -201,10 +195,10 @@ def test_ranks_that_come_later_are_used(write: Write, tmp_path: Path) -> None:
     first, second = write("a", 2.0), write("b", 4.0)
     path = tmp_path / "runs" / "b1" / "ranks.npz"
     path.rename(tmp_path / "kept")
-    store, tested = MemoryStore(), [Hypothesis("mrr", "all", first, (second,))]
-    assert PairedTests(store, tmp_path / "runs").test("main", PROTOCOL, tested) == [None]
+    tested = [Hypothesis("mrr", "all", first, (second,))]
+    assert PairedTests(tmp_path / "runs").test("main", PROTOCOL, tested) == [None]
     (tmp_path / "kept").rename(path)
-    assert PairedTests(store, tmp_path / "runs").test("main", PROTOCOL, tested) != [None]
+    assert PairedTests(tmp_path / "runs").test("main", PROTOCOL, tested) != [None]
 
 
 def test_a_damaged_rank_file_is_named_and_what_lacks_it_is_not_kept(
@@ -212,30 +206,26 @@ def test_a_damaged_rank_file_is_named_and_what_lacks_it_is_not_kept(
 ) -> None:
     first, second = write("a", 2.0), write("b", 4.0)
     (tmp_path / "runs" / "b1" / "ranks.npz").write_bytes(b"no archive")
-    store = MemoryStore()
-    tests = PairedTests(store, tmp_path / "runs")
+    tests = PairedTests(tmp_path / "runs")
     assert tests.test("main", PROTOCOL, [Hypothesis("mrr", "all", first, (second,))]) == [None]
     (problem,) = tests.problems
     assert "b1" in problem
-    assert store._comparisons == {}
+    assert not (tmp_path / "comparisons").exists()
 
 
-def test_a_store_that_cannot_be_written_still_gets_tests(write: Write, tmp_path: Path) -> None:
-    class ReadOnly(MemoryStore):
-        def keep_comparisons(self, *_: object) -> None:
-            raise MachineError("cannot write here")
-
+def test_a_folder_that_cannot_be_written_still_gets_tests(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "comparisons").touch()
     tested = [Hypothesis("mrr", "all", write("a", 2.0), (write("b", 4.0),))]
-    assert PairedTests(ReadOnly(), tmp_path / "runs").test("main", PROTOCOL, tested) != [None]
+    assert PairedTests(tmp_path / "runs").test("main", PROTOCOL, tested) != [None]
 
 
 def test_progress_is_reported_only_when_something_is_compared(write: Write, tmp_path: Path) -> None:
-    store, progress = MemoryStore(), []
+    progress = []
     tested = [Hypothesis("mrr", "all", write("a", 2.0), (write("b", 4.0),))]
 
     def on_progress(table: str, done: int, total: int) -> None:
         progress.append((table, done, total))
 
     for _ in range(2):
-        PairedTests(store, tmp_path / "runs", on_progress).test("main", PROTOCOL, tested)
+        PairedTests(tmp_path / "runs", on_progress).test("main", PROTOCOL, tested)
     assert progress == [("main", 1, 1)]

@@ -13,14 +13,14 @@ from harness.bench.epochs import Epoch, epochs_text, measure, trainable_runs
 from harness.bench.kernel_calls import kernel_calls
 from harness.bench.timing import Spread
 from harness.data.load import load_graph
-from harness.plan.expand import PlannedRun
+from harness.plan.cell import Cell
 from harness.plan.spec import RunSpec
 
 catalog.load_models()
 BATCH, NEGATIVES, DIM = 64, 8, 16
 
 
-def run(model: str, seed: int = 0, **settings: Any) -> PlannedRun:
+def run(model: str, seed: int = 0, **settings: Any) -> Cell:
     spec = {
         "model": {"name": model, **({"dim": DIM} if model != "lookup" else {})},
         "data": {"dataset": "atlas", "features": "none"},
@@ -28,7 +28,7 @@ def run(model: str, seed: int = 0, **settings: Any) -> PlannedRun:
         "training": {"batch_size": BATCH},
         "seed": seed,
     }
-    return PlannedRun(RunSpec.model_validate(spec | settings), model, 0)
+    return Cell.of(RunSpec.model_validate(spec | settings), model)
 
 
 def test_comparisons_are_measured_alone() -> None:

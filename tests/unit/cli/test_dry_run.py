@@ -9,13 +9,15 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.catalog import load_models
-from harness.cli.dry import PlanProgress, PlanRow, describe
+from harness.cli.dry import describe
 from harness.cli.main import app
 from harness.plan import memory
-from harness.plan.expand import Excluded, Plan, PlannedRun
+from harness.plan.cell import Cell
+from harness.plan.expand import Plan
 from harness.plan.memory import MemoryBound
 from harness.plan.spec import RunSpec
 from harness.run.costs import Cost
+from harness.run.forecast import Forecast, ForecastRow, PlanProgress
 from harness.run.inline import InlineExecutor
 from harness.store import open_store
 
@@ -34,35 +36,42 @@ HOUR = Cost(epoch=0.0, validation=0.0, ranking=3600.0, memory=600 * MIB)
 BOUND = MemoryBound(300 * MIB, "lower training.batch_size or negatives.count")
 
 
-def planned(model: str, seed: int, position: int) -> PlannedRun:
+def planned(model: str, seed: int, position: int) -> Cell:
     spec = {"model": {"name": model}, "data": {"dataset": "atlas"}, "seed": seed}
-    return PlannedRun(RunSpec.model_validate(spec), model, position)
+    return Cell.of(RunSpec.model_validate(spec), model, position)
+
+
+def excluded(label: str, dataset: str, reason: str) -> Cell:
+    spec = {"model": {"name": "pairre"}, "data": {"dataset": dataset}}
+    return Cell.of(RunSpec.model_validate(spec), label, 2, reason=reason)
 
 
 PLAN = Plan(
     suite="small",
     title="A small suite",
     variant="",
-    runs=tuple(planned(m, s, i) for i, m in enumerate(("lookup", "transe")) for s in (0, 1)),
-    excluded=(Excluded("PairRE", 2, "tiva", "none", "harness data fetch tiva gets it"),),
+    cells=(
+        *(planned(m, s, i) for i, m in enumerate(("lookup", "transe")) for s in (0, 1)),
+        excluded("PairRE", "tiva", "harness data fetch tiva gets it"),
+    ),
 )
 
 
-def row(label: str, cost: Cost | None = HOUR, bound: MemoryBound | str = BOUND) -> PlanRow:
+def row(label: str, cost: Cost | None = HOUR, bound: MemoryBound | str = BOUND) -> ForecastRow:
     runs = tuple(run.spec.model_dump_json() for run in PLAN.runs if run.label == label)
     seconds = cost.ranking if cost else None
     epochs = None if label == "lookup" else 100
-    return PlanRow(label, "atlas", "none", (0, 1), runs, epochs, seconds, cost, bound)
+    return ForecastRow(label, "atlas", "none", (0, 1), runs, epochs, seconds, cost, bound)
 
 
 def text(
-    *rows: PlanRow,
+    *rows: ForecastRow,
     progress: PlanProgress | None = None,
     workers: int = 1,
     limit: float = 2.0**40,
 ) -> str:
     rows = rows or (row("lookup"), row("transe"))
-    shown = describe(PLAN, rows, progress or PlanProgress(), workers=workers, limit=limit)
+    shown = describe(Forecast(PLAN, rows, progress or PlanProgress(), workers, limit))
     assert max(map(len, shown.splitlines())) <= 80
     return shown
 
@@ -172,7 +181,7 @@ def dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
     """Return a function that runs the command with further options; probes run in this process."""
     monkeypatch.setenv("HARNESS_KERNELS", "reference")
     monkeypatch.setattr(
-        "harness.run.processes.ProcessExecutor", lambda *arguments: InlineExecutor()
+        "harness.run.executors.ProcessExecutor", lambda *arguments: InlineExecutor()
     )
     suite = tmp_path / "small.yaml"
     suite.write_text(SUITE)
@@ -219,7 +228,7 @@ def test_the_command_sees_the_stored_runs(
 
     plan = expand(read_suite(tmp_path / "small.yaml"))
     digest = load_dataset(plan.runs[0].spec.data.dataset).graph.digest
-    (run_id, _), *_ = identify(plan, lambda data: (digest, ""))
+    run_id = identify(plan.runs, lambda data: (digest, ""))[0].run_id
     (tmp_path / "results").mkdir()
     store = open_store(tmp_path / "results" / "harness.db")
     store.add(make_record(run_id))  # type: ignore[arg-type]
@@ -231,14 +240,14 @@ def test_the_command_sees_the_stored_runs(
 def test_names_are_not_encoded_for_a_dry_run(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.cli import dry
     from harness.data.encoders.hashed import HashedNgrams
     from harness.plan.spec import DataSpec
+    from harness.run.digests import known_digests
 
     def refuse(self: object, inputs: object) -> None:
         raise AssertionError("encoded")
 
     monkeypatch.setattr(HashedNgrams, "compute", refuse)
     data = DataSpec(dataset="mkg-w", features="hashed-names")
-    assert dry._digests(data)[1] == "?"
+    assert known_digests(data)[1] == "?"
     assert memory.data_size(data).features

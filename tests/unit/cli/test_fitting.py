@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from harness.catalog import load_models
 from harness.cli.main import app
 from harness.errors import RunError
+from harness.events import Event
 from harness.plan import memory
 from harness.plan.memory import data_size, least_memory
 from harness.plan.spec import RunSpec
@@ -94,16 +95,17 @@ def test_a_trial_that_cannot_fit_fails_and_the_study_goes_on(
 
 
 def test_runs_that_fit_alone_but_not_together_are_started_with_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [Job(run_id=name, label="TransE", spec=SPEC, home=tmp_path) for name in ("a", "b")]
     have(monkeypatch, needed() * 1.5)
-    assert divide(jobs, workers=2) == (jobs, [])
-    message = capsys.readouterr().err
+    events: list[Event] = []
+    assert divide(jobs, 2, events.append) == (jobs, [])
+    message = " ".join(map(str, events))
     assert "2 runs at a time need" in message
     assert "use fewer --workers" in message
-    divide(jobs, workers=1)
-    assert capsys.readouterr().err == ""
+    divide(jobs, 1, events.append)
+    assert len(events) == 2
 
 
 def test_a_run_that_fits_is_started_without_a_word(

@@ -10,11 +10,12 @@ from typer.testing import CliRunner
 
 from harness.catalog import build_model, load_models
 from harness.cli.main import app
-from harness.cli.model_costs import costs_text
+from harness.cli.models import costs_text
 from harness.data.load import load_dataset
 from harness.errors import ConfigError
 from harness.plan.memory import data_size, least_memory
 from harness.plan.single import plan_values
+from harness.run.forecast import ModelCosts
 from harness.run.inline import InlineExecutor
 from harness.run.memory import readable_size
 
@@ -26,7 +27,7 @@ def _models(monkeypatch: pytest.MonkeyPatch) -> None:
     load_models()
     monkeypatch.setenv("HARNESS_KERNELS", "reference")
     monkeypatch.setattr(
-        "harness.run.processes.ProcessExecutor", lambda *arguments: InlineExecutor()
+        "harness.run.executors.ProcessExecutor", lambda *arguments: InlineExecutor()
     )
 
 
@@ -71,7 +72,7 @@ def test_without_a_measurement_time_is_unknown_and_memory_the_least() -> None:
     [run] = plan_values({"model.name": "rotate", "data.dataset": "atlas"}, "").runs
     assert (shown["seconds"], shown["bytes"], shown["measured_on"]) == (None, None, None)
     assert shown["least_bytes"] == least_memory(run.spec, data_size(run.spec.data)).size
-    text = costs_text(shown)
+    text = costs_text(ModelCosts(**shown))
     assert f"≥ {readable_size(shown['least_bytes'])}\n" in text
     assert "unknown  for 100 epochs (logistic) and the ranking" in text
     assert text.endswith("unknown: --probe trains for two epochs and keeps time and memory.")
@@ -83,20 +84,20 @@ def test_a_probe_measures_time_and_memory() -> None:
     assert probed["seconds"] > 0
     assert probed["bytes"] > probed["least_bytes"] / 2
     assert costs(*words)["seconds"] == probed["seconds"]
-    assert "--probe" not in costs_text(probed)
+    assert "--probe" not in costs_text(ModelCosts(**probed))
 
 
 def test_a_model_of_reverse_relations_has_a_loss_that_it_can_be_trained_with() -> None:
     words = ("--dataset", "atlas", "--set", "model.dim=8")
     shown = costs("imf", *words)
     assert (shown["loss"], shown["epochs"]) == ("one_vs_all", 100)
-    assert "for 100 epochs (one_vs_all) and the ranking" in costs_text(shown)
+    assert "for 100 epochs (one_vs_all) and the ranking" in costs_text(ModelCosts(**shown))
     assert costs("imf", *words, "--set", "objective.loss=k_vs_all")["loss"] == "k_vs_all"
 
 
 def test_the_text_fits_eighty_columns_and_adds_up() -> None:
     for name in ("rotate", "lookup"):
-        text = costs_text(costs(name, "--dataset", "atlas"))
+        text = costs_text(ModelCosts(**costs(name, "--dataset", "atlas")))
         assert max(map(len, text.splitlines())) <= 80
         assert ("epochs (logistic) and the ranking" in text) == (name == "rotate")
     shown = CliRunner().invoke(app, ["models", "show", "lookup", "--dataset", "atlas"]).stdout

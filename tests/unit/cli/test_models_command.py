@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from harness.catalog import load_models
 from harness.cli.main import app
-from harness.cli.models import _filled, _modalities
+from harness.cli.models import filled
 from harness.model import MODELS, Capabilities
+from harness.run.models import modalities_of
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ from harness.model import MODELS, Capabilities
 def test_modalities_are_those_required_else_any_or_none(
     reads: dict[str, object], said: str
 ) -> None:
-    assert _modalities(Capabilities("A", "someone", "1", **reads)) == said  # type: ignore[arg-type]
+    assert modalities_of(Capabilities("A", "someone", "1", **reads)) == said  # type: ignore[arg-type]
 
 
 def test_the_list_names_them_for_people_and_for_programs() -> None:
@@ -55,4 +56,4 @@ def test_a_strategy_shows_where_its_options_are_searched() -> None:
 
 def test_what_is_indented_is_not_broken_anew() -> None:
     listing = "a list:\n  " + "x" * 90
-    assert _filled(f"{'word ' * 20}\n\n{listing}").endswith(f"\n\n{listing}")
+    assert filled(f"{'word ' * 20}\n\n{listing}").endswith(f"\n\n{listing}")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from harness.cli import predict
 from harness.cli.main import app
+from harness.cli.predict import table
 from harness.errors import ConfigError
+from harness.run.inference import Prediction, Predictions
 
 SUITE = """
 name: small
@@ -98,25 +100,24 @@ def test_the_table_fits_in_80_columns(trained: Path, run_id: str) -> None:
     assert [line.split()[0] for line in lines[-4:]] == ["1", "2", "3", "4"]
 
 
-@pytest.fixture
-def found() -> dict[str, Any]:
-    """1,200 answers with scores of many digits, and weights of three modalities."""
-    names = ("structure", "text", "image")
-    label = "A museum with a name that is longer than any terminal is wide, as museums have"
-    answer = {
-        "label": label,
-        "known": "train",
-        "weights": dict.fromkeys(names, 1),
-    }
-    return {
-        "query": ["Paris", "located in", "?"],
-        "weights": dict.fromkeys(names, 0.5),
-        "answers": [{**answer, "score": -i - 0.125} for i in range(1200)],
-    }
+NAMES = ("structure", "text", "image")
+ANSWER = Prediction(
+    identifier="e",
+    label="A museum with a name that is longer than any terminal is wide, as museums have",
+    score=0.0,
+    known="train",
+    weights=dict.fromkeys(NAMES, 1.0),
+)
+MANY = Predictions(
+    ("Paris", "located in", "?"),
+    dict.fromkeys(NAMES, 0.5),
+    tuple(replace(ANSWER, score=-i - 0.125) for i in range(1200)),
+)
+"""1,200 answers with scores of many digits, and weights of three modalities."""
 
 
-def test_many_answers_cut_labels_and_never_numbers(found: dict[str, Any]) -> None:
-    head, asked, *lines = list(predict._table(found, 80))
+def test_many_answers_cut_labels_and_never_numbers() -> None:
+    head, asked, *lines = list(table(MANY, 80))
     assert head.split() == ["#", "answer", "score", "known", "structure", "text", "image"]
     assert asked.split() == ["Paris", "(asked)", "0.50", "0.50", "0.50"]
     assert len(lines) == 1200
@@ -128,23 +129,23 @@ def test_many_answers_cut_labels_and_never_numbers(found: dict[str, Any]) -> Non
         assert len(line) == 80
 
 
-def test_labels_are_not_cut_where_there_is_room(found: dict[str, Any]) -> None:
-    lines = list(predict._table(found, 200))
-    assert found["answers"][0]["label"] in lines[2]
+def test_labels_are_not_cut_where_there_is_room() -> None:
+    lines = list(table(MANY, 200))
+    assert ANSWER.label in lines[2]
     assert "…" not in "".join(lines)
 
 
-def test_numbers_that_need_more_than_the_terminal_stay_whole(found: dict[str, Any]) -> None:
-    lines = list(predict._table(found, 20))
+def test_numbers_that_need_more_than_the_terminal_stay_whole() -> None:
+    lines = list(table(MANY, 20))
     assert lines[-1].startswith("1200  A museu…  ")
     assert lines[-1].split()[-5] == "-1199.125"
 
 
-def test_labels_of_wide_characters_fit(found: dict[str, Any]) -> None:
+def test_labels_of_wide_characters_fit() -> None:
     from rich.cells import cell_len
 
-    found["answers"] = [{**answer, "label": "北京" * 40} for answer in found["answers"][:3]]
-    assert {cell_len(line) for line in predict._table(found, 80)} <= set(range(81))
+    wide = replace(MANY, answers=(replace(ANSWER, label="北京" * 40),) * 3)
+    assert {cell_len(line) for line in table(wide, 80)} <= set(range(81))
 
 
 def test_an_unknown_entity_is_answered_with_the_nearest(trained: Path, run_id: str) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from harness.cli.study_text import describe, fragment
+from harness.cli.study_text import describe
 from harness.config.search import Domain
 from harness.config.yaml_source import parse_value
 from harness.errors import ConfigError
 from harness.plan.spec import RunSpec
 from harness.store.memory import MemoryStore
 from harness.store.records import RunRecord
+from harness.studies.fragment import fragment
 from harness.studies.results import SearchResult, TrialResult
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from harness.cli.data import app
 from harness.data.audit import audit, audit_source, sentences
-from harness.data.audit_text import FORMATS
+from harness.data.audit_text import AUDIT_FORMATS
 from harness.data.feature_audit import count_features
 from harness.data.feature_presence import DUPLICATE_LIMIT
 from harness.data.features import FeatureTable
@@ -235,7 +235,7 @@ def test_formats_and_the_file_they_are_written_to(leaky: Path, tmp_path: Path) -
     assert "\n## Atlas\n" in page
     with pytest.raises(ConfigError, match="--format markdwn: unknown; did you mean 'markdown'"):
         _call("atlas", "--format", "markdwn")
-    assert set(FORMATS) == {"text", "markdown"}
+    assert set(AUDIT_FORMATS) == {"text", "markdown", "json"}
 
 
 def test_the_rows_below_tables_are_those_of_the_audit(

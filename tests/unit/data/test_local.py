@@ -103,6 +103,63 @@ def test_a_second_file_of_a_modality_does_not_reach_an_imported_dataset(download
     assert [path.name for path in (folder / "features").iterdir()] == ["image.npy"]
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("extra.npz", "features are read from features/<modality>"),
+        ("vectors.csv.gz", "unpack it to vectors.csv"),
+        ("text.npz.gz", "unpack it to text.npz"),
+        ("features/text.npz.gz", "unpack it to text.npz"),
+        ("emb.bin", r"cannot read '\.bin'"),
+        ("text.onnx", r"cannot read '\.onnx'"),
+        ("text.unheard", r"cannot read '\.unheard'"),
+    ],
+)
+def test_features_that_nobody_would_read_are_refused(
+    name: str, message: str, downloads: Path
+) -> None:
+    (downloads / name).touch()
+    with pytest.raises(DataError, match=rf"^{downloads / name}: .*{message}"):
+        import_local(downloads, "mine")
+    assert not folders.datasets_folder().exists()
+
+
+def test_arrays_in_other_folders_are_named_one_by_one_when_they_are_not_copied(
+    downloads: Path,
+) -> None:
+    (downloads / "sub" / "deep").mkdir(parents=True)
+    names = [f"sub/deep/{i}.npz" for i in range(9)] + ["sub/model.onnx.gz", "weights.ckpt"]
+    for name in (*names, "notes.md", "sub/notes.md"):
+        (downloads / name).touch()
+    told = CliRunner().invoke(app, ["import", str(downloads), "--name", "mine"]).stderr
+    for name in names:
+        assert f"{downloads / name}: not copied; features are read from" in told
+    assert "no part of a dataset: notes.md, sub/\n" in told
+
+
+@pytest.mark.parametrize("name", ["valid.tsv", "notes.txt", "features/text.npy", "tokens"])
+def test_a_link_that_leads_out_of_the_folder_is_not_followed(downloads: Path, name: str) -> None:
+    elsewhere = downloads.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "visual.npy").write_bytes(b"")
+    (elsewhere / "valid.tsv").write_text(TRIPLES)
+    (downloads / name).unlink(missing_ok=True)
+    (downloads / name).symlink_to(elsewhere if name == "tokens" else elsewhere / "valid.tsv")
+    with pytest.raises(DataError, match=rf"^{downloads / name}.*: leads out of the folder, to "):
+        import_local(downloads, "mine")
+    assert not folders.datasets_folder().exists()
+
+
+def test_a_link_within_the_folder_is_copied_as_the_file_that_it_names(downloads: Path) -> None:
+    (downloads / "valid.tsv").unlink()
+    (downloads / "valid.tsv").symlink_to("test.tsv")
+    downloads.rename(downloads.parent / "elsewhere")
+    downloads.symlink_to("elsewhere")
+    copied = import_local(downloads, "mine") / "valid.tsv"
+    assert not copied.is_symlink()
+    assert copied.read_text() == TRIPLES
+
+
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("name", ["valid.tsv", "notes.txt", "features/text.npy"])
 def test_a_folder_with_a_pipe_is_not_imported(downloads: Path, name: str) -> None:

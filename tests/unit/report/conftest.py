@@ -14,7 +14,7 @@ from harness.report import files
 from harness.report.build import results_table, sweep_figure
 from harness.report.definition import AxisValue, Definition, FigureDefinition, Published
 from harness.report.table import Table
-from harness.report.tables.sweep import SweepFigure
+from harness.report.tables.sweep_figure import SweepFigure
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell, MetricValue, RunRecord, TimingSample
 

@@ -10,14 +10,13 @@ from harness.analysis.results import RowResult, SeedRun
 from harness.data.card import DATASETS, FeatureLeak
 from harness.data.load import source
 from harness.report.leak_notes import leak_notes, titled_leak_notes
-from harness.store.outcomes import Wanted, outcome_of
 from harness.store.records import EXTERNAL, RunRecord
 
 MakeRecord = Callable[..., RunRecord]
 
 
 def _result(record: RunRecord, dataset: str) -> RowResult:
-    run = SeedRun(record.seed, record.run_id, outcome_of(record, Wanted()))
+    run = SeedRun(record.seed, record.run_id, record)
     return RowResult("Row", dataset, record.features, (run,))
 
 

@@ -26,7 +26,6 @@ from harness.report.page import build, page
 from harness.report.repeat import repeat_commands
 from harness.store import open_store
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
-from harness.store.ingest import take
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell, RunRecord
 
@@ -424,7 +423,7 @@ def test_marks_are_those_of_the_tests(
             tables.append(table)
             return super().test(table, protocol, hypotheses)
 
-    show(selection=selection, tests=Recorder(store, Path("nowhere")))
+    show(selection=selection, tests=Recorder(Path("nowhere")))
     assert tables == ["toy seeds=0,1"]
 
 
@@ -433,7 +432,8 @@ def test_a_damaged_record_is_told_and_keeps_no_other_from_being_shown(
 ) -> None:
     fill().row("RotatE", [0.1, 0.3]).row("TransE", [0.2])
     held = open_store(tmp_path / "harness.db")
-    take(held, store.find())
+    for record in store.find():
+        held.add(record)
     held.add_cells(store.cells())
     with closing(sqlite3.connect(tmp_path / "harness.db")) as edited, edited:
         # What tables read of one run, what only its description reads of another.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from harness.report.files import load_definition
 from harness.report.render import FORMATS, SUFFIXES, render
 from harness.report.table import Table, TableCell
 from harness.store.memory import MemoryStore
-from harness.store.outcomes import outcome_of
 from tests.unit.report.conftest import report_table
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "report"
@@ -81,7 +79,7 @@ def run(fill: Fill, store: MemoryStore, history: Epochs, best: float, **more: An
     options = {"provenance": machine(), "timings": {"evaluate.valid": 3.0, "evaluate.test": 5.0}}
     diagnostics = {"best_epoch": best}
     fill().row("A", [0.3], history=history, diagnostics=diagnostics, **{**options, **more})
-    return outcome_of(store.find()[0], numbers_of(METRICS))
+    return store.find(numbers=numbers_of(METRICS))[0]
 
 
 def test_time_is_counted_with_validations_and_times_threads(store: MemoryStore, fill: Fill) -> None:
@@ -147,7 +145,7 @@ def test_validation_rows_that_train_tells_give_no_time_to_the_published_mrr(
 ) -> None:
     made = run(fill, store, epochs(10, [0.9]), 2)
     assert cost(made, "cost.published", target=30.0) is not None
-    told = replace(made, dataset="db15k")
+    told = made.model_copy(update={"dataset": "db15k"})
     assert cost(told, "cost.published", target=30.0) is None
     assert cost(told, "cost.best") is not None
     reason = (

@@ -17,7 +17,8 @@ from matplotlib.patches import Rectangle
 from harness.analysis.query import Selection
 from harness.errors import ConfigError, StoreError
 from harness.report.definition import FigureDefinition, Published
-from harness.report.figures import BEST, INVALID, LANDMARK, draw, picture
+from harness.report.pictures import draw, picture
+from harness.report.pictures.heatmap import BEST, INVALID, LANDMARK
 from harness.report.render import check_format, render, render_picture
 from harness.store.memory import MemoryStore
 from tests.unit.report.conftest import report_figure

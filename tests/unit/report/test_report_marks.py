@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from harness.analysis.comparisons import Comparison
 from harness.analysis.hypotheses import Hypothesis, HypothesisTest
 from harness.analysis.results import RunValues
 from harness.report.marks import MarkedCells, mark
 from harness.report.table import Column, Mark, Sign, TableCell
-from harness.store.records import Comparison
 
 MRR = Column("atlas", "atlas", "mrr", "all", "MRR")
 RANK = Column("atlas", "atlas", "mr", "all", "MR", higher_is_better=False)

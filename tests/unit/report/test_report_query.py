@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from harness.analysis.comparisons import Comparison
 from harness.analysis.hypotheses import Hypothesis, PairedTests
 from harness.analysis.query import Results, Selection
 from harness.errors import ConfigError, StoreError
@@ -22,7 +23,7 @@ from harness.report.query import all_tables, named_table, suite_table
 from harness.report.render import render
 from harness.report.table import Mark, Quantity, Sign, Table, TableCell, TableRow
 from harness.store.memory import MemoryStore
-from harness.store.records import EXTERNAL, Comparison
+from harness.store.records import EXTERNAL
 from tests.unit.report.conftest import report_table
 
 Fill = Callable[..., Any]
@@ -159,7 +160,7 @@ def test_the_table_says_why_nothing_is_marked(store: MemoryStore, fill: Fill) ->
     table = report_table(store, define(metrics=["mrr"]), tests=Oracle(0.5))
     assert "No difference is significant (p < 0.05, Holm over 1 tests)." in table.notes
 
-    absent = PairedTests(store, Path("nowhere"))
+    absent = PairedTests(Path("nowhere"))
     table = report_table(store, define(metrics=["mrr"]), tests=absent)
     assert any("ranks of runs are not there" in note for note in table.notes)
 

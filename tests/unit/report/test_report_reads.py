@@ -113,15 +113,3 @@ def test_what_is_not_shown_is_not_read(store: SqlStore, fill: Fill) -> None:
     assert "metrics" in read
     for what in ("history", "timings", "provenance"):
         assert what not in read
-
-
-def test_no_whole_record_is_made(
-    store: SqlStore, fill: Fill, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill("toy", runs=2)
-
-    def refused(*_: object) -> RunRecord:
-        raise AssertionError("a table needs no whole record")
-
-    monkeypatch.setattr("harness.store.sql.record_of", refused)
-    reported(store)

@@ -11,7 +11,7 @@ from harness.analysis.query import Results, Selection
 from harness.errors import StoreError
 from harness.report.build import robustness_figure
 from harness.report.definition import RobustnessDefinition
-from harness.report.figures import draw
+from harness.report.pictures import draw
 from harness.report.render import FORMATS, render, render_picture
 from harness.report.table import TableCell
 from harness.report.tables.robustness import Robustness, area

@@ -1,0 +1,189 @@
+"""Records out of files, or of another store, into a store."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import ConfigError, StoreError
+from harness.store import results_home
+from harness.store.archive import audit
+from harness.store.archive.content import ArchivedRun, Content
+from harness.store.archive.single_files import NOT_RUN, read_single_files, single_files
+from harness.store.archive.suite_file import SUFFIX, read_suite_file
+from harness.store.base import STAGE, ResultStore
+from harness.store.benchmarks import BenchmarkRecord
+from harness.store.files import check_run_folder, write_whole
+from harness.store.records import Cell, RunRecord
+
+__all__ = ["Imported", "import_records", "merge"]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Result of an import or a merge.
+
+    Attributes:
+        added: ids of the records that the store lacked, or held from an earlier stage.
+        kept: number of records that it held already; they are left as they are.
+        refused: cells of a suite that another run has in the store.
+        absent: cells whose runs are in none of the imported files, nor in the store.
+    """
+
+    added: Sequence[str]
+    kept: int
+    refused: Sequence[Cell] = ()
+    absent: Sequence[Cell] = ()
+
+
+def import_records(store: ResultStore, source: Path, *, runs: Path | None = None) -> Imported:
+    """Add exported records with their cells, and put their ranks into the run folders.
+
+    Everything is read and checked first. Then each suite file is one transaction.
+
+    Args:
+        store: gets the records. Those that it holds from no earlier stage are left as they are,
+            and so are the other cells of a suite.
+        source: a folder, ``<suite>.jsonl.gz``, or ``<run_id>.json`` of an earlier version.
+        runs: the run folders; ``results_home() / "runs"`` when None.
+
+    Raises:
+        ConfigError: the source does not exist, or is another kind of file.
+        StoreError: a file is damaged, or a record has numbers or ranks that cannot be true
+            (``audit``), or there is none; every such file is named, nothing is added.
+        MachineError: a run folder cannot be written.
+    """
+    problems: list[str] = []
+    contents = list(_contents(source, problems))
+    for run in (run for content in contents for run in content.runs):
+        problems += [f"{run.source}: {text}" for text in audit.problems(run.record, run.files)]
+    if problems:
+        raise StoreError("\n".join(problems))
+    parts = [_add_content(store, content, runs or results_home() / "runs") for content in contents]
+    stored = set(store.ids())
+    return Imported(
+        [run_id for part in parts for run_id in part.added],
+        sum(part.kept for part in parts),
+        [cell for part in parts for cell in part.refused],
+        [c for content in contents for c in content.cells if c.run_id and c.run_id not in stored],
+    )
+
+
+def merge(store: ResultStore, other: ResultStore) -> Imported:
+    """Add the records and cells of another store in one transaction.
+
+    Args:
+        store: gets them; its own results stay as they are.
+        other: the other store; its ranks are neither taken nor looked at.
+
+    Raises:
+        StoreError: a record or a cell cannot be read or cannot be true (``audit``); each is named,
+            nothing is added.
+    """
+    records = other.find(ids=set(other.ids()) - store.finished_ids())
+    problems = [problem for record in records for problem in audit.problems(record)]
+    if problems := [*other.damaged(), *problems]:
+        raise StoreError("\n".join(problems))
+    benchmarks = other.benchmarks()
+    imported = _add(store, records, benchmarks, other.cells())
+    kept = len(other.ids()) + len(benchmarks) - len(imported.added)
+    return Imported(imported.added, kept, imported.refused)
+
+
+def _contents(source: Path, problems: list[str]) -> Iterator[Content]:
+    """Yield the content of the files, and add a line for each that cannot be read."""
+    suite_files, single, not_run = _files(source)
+    for path in suite_files:
+        try:
+            yield read_suite_file(path).content(path)
+        except StoreError as error:
+            problems.append(str(error))
+    if single or not_run:
+        yield read_single_files(single, not_run, problems)
+
+
+def _files(source: Path) -> tuple[Sequence[Path], list[Path], Path | None]:
+    """Return the suite files, the single files and the cells without a run that are imported."""
+    if source.is_dir():
+        suite_files = sorted(source.glob(f"*{SUFFIX}"))
+        single = single_files(source)
+        if not suite_files and not single:
+            raise StoreError(f"{source}: no records (*{SUFFIX}, *.json) here")
+        names = {path.name.removesuffix(SUFFIX) for path in suite_files}
+        for path in sorted(source.glob("*.ranks*.npz")):
+            if (name := path.name.rpartition(".ranks")[0]) not in names:
+                raise StoreError(f"{path}: ranks without their records, {name}{SUFFIX}")
+        return suite_files, single, source / NOT_RUN if single else None
+    if not source.exists():
+        raise ConfigError(f"{source}: no such file or folder")
+    if source.name.endswith(SUFFIX):
+        return [source], [], None
+    if source.suffix == ".json" and source.name != NOT_RUN:
+        return [], [source], None
+    hint = f"; import its folder: harness db import {source.parent}"
+    raise ConfigError(f"{source}: no file of records (SUITE{SUFFIX}, or RUN.json){hint}")
+
+
+def _add_content(store: ResultStore, content: Content, runs: Path) -> Imported:
+    """Add the content of a file, the ranks first: a run in the store is never without them.
+
+    Nothing of it stays, not even ranks, when something cannot be added.
+    """
+    written: list[Path] = []
+    try:
+        for run in content.runs:
+            _write_ranks(run, runs / run.record.run_id, written)
+        records = [run.record for run in content.runs]
+        return _add(store, records, content.benchmarks, content.cells)
+    except BaseException:
+        _remove(written, runs)
+        raise
+
+
+def _write_ranks(run: ArchivedRun, folder: Path, written: list[Path]) -> None:
+    """Write the files of ranks that a run folder lacks, and add them to ``written``."""
+    check_run_folder(folder)
+    for name, file in run.files.items():
+        if not (folder / name).exists():
+            content = file.content()
+            written.append(folder / name)
+            write_whole(folder / name, content)
+
+
+def _remove(files: Sequence[Path], runs: Path) -> None:
+    """Remove files and the folders below ``runs`` that are empty without them."""
+    for file in files:
+        file.unlink(missing_ok=True)
+        for folder in file.relative_to(runs).parents[:-1]:
+            with contextlib.suppress(OSError):  # holds something else
+                (runs / folder).rmdir()
+
+
+def _add(
+    store: ResultStore,
+    records: Iterable[RunRecord],
+    benchmarks: Iterable[BenchmarkRecord],
+    cells: Iterable[Cell],
+) -> Imported:
+    """Add records that the store lacks, or holds from an earlier stage, in one transaction."""
+    added, kept = [], 0
+    with store.transaction():
+        statuses = store.statuses()
+        for record in records:
+            status = statuses.get(record.run_id)
+            if status is not None and STAGE[record.status] <= STAGE[status]:
+                kept += 1
+                continue
+            store.add(record)
+            added.append(record.run_id)
+        measured = {benchmark.benchmark_id for benchmark in store.benchmarks()}
+        for benchmark in benchmarks:
+            if benchmark.benchmark_id in measured:
+                kept += 1
+                continue
+            store.add_benchmark(benchmark)
+            added.append(benchmark.benchmark_id)
+        refused = store.add_cells(cells)
+    return Imported(added, kept, refused)
