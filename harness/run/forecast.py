@@ -346,8 +346,8 @@ class _Prober:
         counts: Counter[Needs] = Counter()
         for row in rows:
             spec = RunSpec.model_validate_json(row.runs[0])
-            least = 0.0 if gpus or isinstance(row.bound, str) else row.bound.size
-            needs = needs_of(row.cost, spec, self.defaults, cpus, gpus, least)
+            bound = 0.0 if gpus or isinstance(row.bound, str) else row.bound.size
+            needs = needs_of(row.cost, spec, self.defaults, cpus, gpus, bound)
             counts[needs] += len(progress.pending(row.runs))
         return [(needs, count) for needs, count in counts.items() if count]
 

@@ -16,6 +16,12 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+# Ray reads these when it is imported: only who has the token may run code on the clusters of tests.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 SLURM_CONF = """\
 ClusterName=loop
 SlurmctldHost=localhost(127.0.0.1)
@@ -234,12 +240,6 @@ class Ray:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.address = f"127.0.0.2:{6399 + secrets.randbelow(400)}"
-        self.environment = {
-            **os.environ,
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        }
 
     def start(self) -> None:
         self._ray(
@@ -257,7 +257,7 @@ class Ray:
         command += ["--object-store-memory=100000000", "--disable-usage-stats"]
         command += ["--memory=4000000000"]
         done = subprocess.run(
-            command, env={**self.environment, **environment}, capture_output=True, text=True
+            command, env={**os.environ, **environment}, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -270,7 +270,7 @@ class Ray:
             if not ours and line.startswith("ray::"):
                 with contextlib.suppress(psutil.Error):
                     token = process.environ().get("RAY_AUTH_TOKEN")
-                    ours = token == self.environment["RAY_AUTH_TOKEN"]
+                    ours = token == os.environ["RAY_AUTH_TOKEN"]
             if ours and word in line and process.pid != os.getpid():
                 pids.append(process.pid)
         return pids

@@ -46,9 +46,7 @@ def cluster() -> Iterator[Ray]:
         pytest.skip(reason)
     import ray
 
-    with ray_cluster() as started, pytest.MonkeyPatch.context() as patch:
-        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED"):
-            patch.setenv(name, started.environment[name])
+    with ray_cluster() as started:
         ray.init(address=started.address, _node_ip_address=HEAD, log_to_driver=False)
         yield started
         ray.shutdown()

@@ -130,7 +130,7 @@ def lock_is_free(folder: Path) -> bool:
 
 
 def unlocked(folder: Path) -> str:
-    """Return what is wrong with locks in a folder, "" when one of two is refused.
+    """Return the problem with locks in a folder, "" when one of two is refused.
 
     Raises:
         MachineError: the folder cannot be written.
@@ -154,7 +154,7 @@ def unlocked(folder: Path) -> str:
 
 
 def warnings(home: Path) -> Iterator[str]:
-    """Yield what is unwise about a results folder that a cluster shares.
+    """Yield warnings about a results folder that a cluster shares.
 
     Args:
         home: results folder, which exists.

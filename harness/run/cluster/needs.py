@@ -19,7 +19,7 @@ __all__ = ["cluster_costs", "gpus_of", "groups", "needs_of", "with_needs"]
 
 MEMORY_FACTOR, TIME_FACTOR = 1.5, 2.0
 """Needs relative to what was measured, perhaps on another machine."""
-LEAST_FACTOR = 2.0
+BOUND_FACTOR = 2.0
 """Needs relative to the lower bound of the memory."""
 LEAST_MIB, LEAST_MINUTES = 1024, 10
 """Needs are these times a power of two, so that few arrays differ."""
@@ -41,14 +41,14 @@ def with_needs(jobs: Sequence[Job], defaults: DefaultNeeds, threads: int = 0) ->
     for job in jobs:
         key = job.spec.model_copy(update={"seed": 0}).model_dump_json()
         if key not in by_work:
-            least = 0.0 if gpus else _least_memory(job.spec)
-            by_work[key] = needs_of(costs.cost(job.spec), job.spec, defaults, cpus, gpus, least)
+            bound = 0.0 if gpus else _least_memory(job.spec)
+            by_work[key] = needs_of(costs.cost(job.spec), job.spec, defaults, cpus, gpus, bound)
         changed.append(job.model_copy(update={"needs": by_work[key], "threads": cpus}))
     return changed
 
 
 def needs_of(
-    cost: Cost | None, spec: RunSpec, defaults: DefaultNeeds, cpus: int, gpus: int, least: float
+    cost: Cost | None, spec: RunSpec, defaults: DefaultNeeds, cpus: int, gpus: int, bound: float
 ) -> Needs:
     """Return the needs of a run.
 
@@ -57,15 +57,15 @@ def needs_of(
         spec: the run.
         defaults: section ``needs`` of the engine file.
         cpus, gpus: number of each.
-        least: lower bound of the memory in bytes; 0 where there is none.
+        bound: lower bound of the memory in bytes; 0 where there is none.
     """
     memory, minutes = defaults.memory, defaults.minutes
     if cost is not None:
         minutes = _doubled(LEAST_MINUTES, TIME_FACTOR * cost.seconds(spec.training) / 60)
         if not gpus:  # of a GPU the memory is the device's
             memory = _doubled(LEAST_MIB, MEMORY_FACTOR * cost.memory / 2**20)
-    elif least:
-        memory = max(memory, _doubled(LEAST_MIB, LEAST_FACTOR * least / 2**20))
+    elif bound:
+        memory = max(memory, _doubled(LEAST_MIB, BOUND_FACTOR * bound / 2**20))
     if defaults.max_minutes:
         minutes = min(minutes or defaults.max_minutes, defaults.max_minutes)
     return Needs(cpus=cpus, gpus=gpus, memory=memory, minutes=minutes)
@@ -114,8 +114,8 @@ def _least_memory(spec: RunSpec) -> float:
     return 0.0
 
 
-def _doubled(least: int, value: float) -> int:
-    """Return ``least`` times the smallest power of two that reaches a value."""
-    while least < value:
-        least *= 2
-    return least
+def _doubled(minimum: int, value: float) -> int:
+    """Return ``minimum`` times the smallest power of two that reaches a value."""
+    while minimum < value:
+        minimum *= 2
+    return minimum

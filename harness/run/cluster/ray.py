@@ -150,6 +150,49 @@ def _no_connection(address: str, error: Exception) -> str:
     return f"no Ray cluster at '{address}': {text}"
 
 
+class _Tasks:
+    """Tasks of Ray, at most ``at_once`` of them in its hands."""
+
+    def __init__(
+        self, ray: Any, submit: Callable[[Job], Any], jobs: Sequence[Job], at_once: int
+    ) -> None:
+        self.ray, self.submit, self.at_once = ray, submit, at_once or len(jobs)
+        self.waiting = list(reversed(jobs))
+        self.running: dict[Any, Job] = {}
+        self._by_id = {job.run_id: job for job in jobs}
+        self._begun: set[str] = set()
+
+    def remain(self, stopping: bool) -> bool:
+        """Tell whether there is anything to wait for, or to submit."""
+        return bool(self.running or (self.waiting and not stopping))
+
+    def wait(self, *, submit: bool) -> list[tuple[Any, Job]]:
+        """Submit what there is room for, wait a moment, and return the tasks that have ended."""
+        while submit and self.waiting and len(self.running) < self.at_once:
+            job = self.waiting.pop()
+            self.running[self.submit(job)] = job
+        references = list(self.running)
+        ended, _ = self.ray.wait(references, num_returns=len(references), timeout=WAIT_S)
+        return [(reference, self.running.pop(reference)) for reference in ended]
+
+    def begun(self, run_id: str) -> Job:
+        """Take note that a node executes a run, and return its job."""
+        self._begun.add(run_id)
+        return self._by_id[run_id]
+
+    def drop_waiting(self) -> None:
+        """End tasks that no node executes: some may wait for a node that never comes."""
+        for reference, job in self.running.items():
+            if job.run_id not in self._begun:
+                self.ray.cancel(reference)
+
+    def end(self) -> None:
+        """End all tasks at once."""
+        for reference in self.running:
+            with contextlib.suppress(Exception):
+                self.ray.cancel(reference, force=True)
+
+
 class RayExecutor:
     """Runs jobs as tasks of Ray.
 
@@ -182,38 +225,30 @@ class RayExecutor:
         ray = connect(self.settings, self.at_once)
         jobs = [job.portable() for job in jobs]
         mailbox = self._mailbox(ray)
-        submit = self._submitter(ray, mailbox, jobs)
-        waiting, running = list(reversed(jobs)), dict[Any, Job]()
-        by_id, locks = {job.run_id: job for job in jobs}, LockWatch(self.on_message)
-        stopping, heard, begun = False, time.monotonic(), set[str]()
+        tasks = _Tasks(ray, self._submitter(ray, mailbox, jobs), jobs, self.at_once)
+        locks, stopping = LockWatch(self.on_message), False
+        last_message = time.monotonic()
         try:
-            while running or (waiting and not stopping):
-                while waiting and not stopping and (len(running) < (self.at_once or len(jobs))):
-                    job = waiting.pop()
-                    running[submit(job)] = job
-                done, _ = ray.wait(list(running), num_returns=len(running), timeout=WAIT_S)
+            while tasks.remain(stopping):
+                ended = tasks.wait(submit=not stopping)
                 for run_id, message in ray.get(mailbox.take.remote()):
-                    heard = time.monotonic()
-                    begun.add(run_id)
-                    on_event(by_id[run_id], message.pop("kind"), message)
-                    locks.watch(by_id[run_id], [message])
-                for reference in done:
-                    if outcome := self._outcome(ray, reference, running.pop(reference)):
+                    last_message = time.monotonic()
+                    job = tasks.begun(run_id)
+                    on_event(job, message.pop("kind"), message)
+                    locks.watch(job, [message])
+                for reference, job in ended:
+                    if outcome := self._outcome(ray, reference, job):
                         yield outcome
                 if not stopping and should_stop():
                     stopping = True
                     ray.get(mailbox.stop.remote())
-                    for reference, job in running.items():
-                        if job.run_id not in begun:  # it may wait for a node that never comes
-                            ray.cancel(reference)
-                if time.monotonic() - heard > STARVED_S and not stopping:
-                    heard = time.monotonic()
-                    self._tell_starved(ray, running.values())
+                    tasks.drop_waiting()
+                if time.monotonic() - last_message > STARVED_S and not stopping:
+                    last_message = time.monotonic()
+                    self._report_starved(ray, tasks.running.values())
         finally:
             # Reached early by an error or a second Ctrl-C: checkpoints are whole at any moment.
-            for reference in running:
-                with contextlib.suppress(Exception):
-                    ray.cancel(reference, force=True)
+            tasks.end()
             with contextlib.suppress(Exception):
                 ray.kill(mailbox)
 
@@ -225,7 +260,7 @@ class RayExecutor:
         return ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=local).remote()
 
     def _submitter(self, ray: Any, mailbox: Any, jobs: Sequence[Job]) -> Callable[[Job], Any]:
-        """Return what submits a job and returns the reference of its result."""
+        """Return a function that submits a job and returns the reference of its result."""
         function = ray.remote(_execute)
         environment = {k: v for k, v in os.environ.items() if k.startswith("HARNESS_")}
         submission = new_submission(jobs[0].home, jobs)
@@ -259,12 +294,12 @@ class RayExecutor:
             return Outcome(run_id=job.run_id, status="lost", message=tried + reason)
         return Outcome.model_validate_json(text) if text else None
 
-    def _tell_starved(self, ray: Any, jobs: Any) -> None:
+    def _report_starved(self, ray: Any, jobs: Any) -> None:
         """Say which needs no node can serve, if any."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         for needs in dict.fromkeys(job.needs for job in jobs):
-            wanted = _required(needs, self.settings)
-            if not any(all(node.get(k, 0) >= v for k, v in wanted.items()) for node in nodes):
+            required = _required(needs, self.settings)
+            if not any(all(node.get(k, 0) >= v for k, v in required.items()) for node in nodes):
                 self.on_message(f"no node of the Ray cluster has {needs}; waiting for one")
 
 
@@ -277,5 +312,5 @@ def _resources(needs: Needs, settings: RaySettings) -> dict[str, Any]:
 
 def _required(needs: Needs, settings: RaySettings) -> dict[str, float]:
     """Return resources by the names that Ray's nodes have."""
-    wanted = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory * 2**20}
-    return {name: value for name, value in {**wanted, **settings.resources}.items() if value}
+    amounts = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory * 2**20}
+    return {name: value for name, value in {**amounts, **settings.resources}.items() if value}

@@ -78,7 +78,7 @@ def relay(
     forward = make_forward({"kind": "attempt", **attempt.model_dump()})
     if fruitless >= assignment.attempts:
         epoch = attempts.checkpoint_epoch(job.folder)
-        return _outcome(job, attempt, "lost", given_up(fruitless, epoch))
+        return _outcome(job, attempt, "lost", given_up(job.run_id, fruitless, epoch))
     _rotate_log(job, attempt.number)
     executor = ProcessExecutor(1, job.threads or job.needs.cpus)
     until = time.monotonic() + BUSY_SECONDS
@@ -100,22 +100,23 @@ def relay(
         time.sleep(BUSY_PAUSE_S)
 
 
-def given_up(fruitless: int, epoch: int) -> str:
+def given_up(run_id: str, fruitless: int, epoch: int) -> str:
     """Return the message on a run that is given up.
 
     Args:
+        run_id: id of the run.
         fruitless: attempts that ended where they began.
         epoch: epochs in the checkpoint.
     """
     return (
         f"given up: {fruitless} attempts ended without a checkpoint after epoch {epoch}; an epoch, "
         "or the ranking after the last one, takes longer than an attempt: raise needs.minutes, or "
-        "signal_seconds, in the engine file; logs: `harness runs log RUN`"
+        f"signal_seconds, in the engine file; logs: `harness runs log {run_id}`"
     )
 
 
 def _disagreement(assignment: Assignment, node: str) -> str:
-    """Return what keeps this node from executing a job, "" if nothing does."""
+    """Return the reason why this node must not execute a job, "" without any."""
     if harness.__version__ != assignment.version:
         return (
             f"node {node} has version {harness.__version__} of the harness, the submitting "
@@ -134,9 +135,7 @@ def _outcome(job: Job, attempt: Attempt, status: Any, message: str) -> Outcome:
     return Outcome(
         run_id=job.run_id,
         status=status,
-        message=message.replace("RUN", job.run_id)
-        if "harness runs log RUN" in message
-        else message,
+        message=message,
         node=attempt.node,
         attempt=attempt.number,
     )

@@ -102,7 +102,7 @@ class SlurmExecutor:
         self.on_message = on_message
         self.command = secrets.token_hex(8)
         self._silent_since: float | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def run(
         self, jobs: Sequence[Job], on_event: OnProgress, should_stop: Callable[[], bool]
@@ -117,18 +117,14 @@ class SlurmExecutor:
         if not jobs or should_stop():
             return
         jobs = [job.portable() for job in jobs]
-        with submitting(jobs[0].home):
-            tasks = self._adopted(jobs)
-            waiting = [job for job in jobs if job.run_id not in tasks]
-            submitted = self._submit(waiting)
-        if tasks:
-            self.on_message(
-                f"{_runs(len(tasks))} in Slurm already, submitted by an earlier command"
-            )
+        adopted, submitted = self._adopt_or_submit(jobs)
+        if adopted:
+            count = _runs(len(adopted))
+            self.on_message(f"{count} in Slurm already, submitted by an earlier command")
         if submitted:
-            ids = ", ".join(dict.fromkeys(t.slurm_id.partition("_")[0] for t in submitted))
+            ids = ", ".join(dict.fromkeys(_array(task) for task in submitted.values()))
             self.on_message(f"{_runs(len(submitted))} submitted to Slurm: {ids}")
-        tasks |= {task.job.run_id: task for task in submitted}
+        tasks = adopted | submitted
         if self.detach:
             self.on_message("the same command shows how far they are, and collects their results")
             return
@@ -147,13 +143,13 @@ class SlurmExecutor:
                         yield from self._end(tasks, task, outcome)
                 if should_stop() and not stopping:
                     if not cancels:
-                        self.on_message(_left(tasks))
+                        self.on_message(_farewell(tasks))
                         return
-                    stopping = True
+                    stopping, next_look = True, 0.0
                     self._stop(tasks)
                 if time.monotonic() > next_look:
                     yield from self._look(tasks, stopping)
-                    next_look = time.monotonic() + self.settings.poll
+                    next_look = time.monotonic() + (1.0 if stopping else self.settings.poll)
                 shortest, longest = LOOKS_S
                 time.sleep(min(longest, max(shortest, SHARE * (time.monotonic() - began))))
         finally:
@@ -184,7 +180,8 @@ class SlurmExecutor:
         """Yield the outcome of a run, unless the job that was adopted ranked fewer splits."""
         del tasks[task.job.run_id]
         if outcome.status == "ok" and (task.stage, task.job.stage) == ("valid", "test"):
-            tasks |= {again.job.run_id: again for again in self._submit([task.job])}
+            for resubmitted in self._adopt_or_submit([task.job]):
+                tasks |= resubmitted
         else:
             yield outcome
 
@@ -227,19 +224,19 @@ class SlurmExecutor:
         if state.startswith("CANCELLED"):
             yield _outcome(task, "lost", f"cancelled in Slurm{node}")
         elif fruitless >= self.settings.attempts:
-            given = f"{reason}; {given_up(fruitless, epoch)}".replace("RUN", run_id)
-            yield _outcome(task, "lost", given)
+            message = f"{reason}; {given_up(run_id, fruitless, epoch)}"
+            yield _outcome(task, "lost", message)
         else:
             self.on_message(f"{task.job.title}: {reason}; submitted again")
-            for again in self._submit([task.job]):
-                again.fruitless = fruitless
-                tasks[run_id] = again
+            for resubmitted in self._adopt_or_submit([task.job]):
+                tasks |= resubmitted
+            tasks[run_id].fruitless = fruitless
 
     def _tell_held(self, task: _Task, entry: QueueEntry) -> None:
         if entry.state in ("PENDING", "REQUEUE_HOLD") and entry.reason in squeue.NEVER:
-            array = task.slurm_id.partition("_")[0]
-            if array not in self._told:
-                self._told.add(array)
+            array = _array(task)
+            if array not in self._reported:
+                self._reported.add(array)
                 self.on_message(f"Slurm job {array} does not start: {entry.reason}")
 
     def _stop(self, tasks: dict[str, _Task]) -> None:
@@ -261,6 +258,13 @@ class SlurmExecutor:
             return None
         self._silent_since = None
         return entries
+
+    def _adopt_or_submit(self, jobs: Sequence[Job]) -> tuple[dict[str, _Task], dict[str, _Task]]:
+        """Return the tasks of jobs that are in the queue already, and those submitted here."""
+        with submitting(jobs[0].home):
+            adopted = self._adopted(jobs)
+            submitted = self._submit([job for job in jobs if job.run_id not in adopted])
+        return adopted, {task.job.run_id: task for task in submitted}
 
     def _adopted(self, jobs: Sequence[Job]) -> dict[str, _Task]:
         """Return the tasks of jobs that are in the queue already."""
@@ -357,8 +361,13 @@ def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-def _left(tasks: dict[str, _Task]) -> str:
-    ids = " ".join(dict.fromkeys(t.slurm_id.partition("_")[0] for t in tasks.values()))
+def _array(task: _Task) -> str:
+    """Return the id of a task's array."""
+    return task.slurm_id.partition("_")[0]
+
+
+def _farewell(tasks: dict[str, _Task]) -> str:
+    ids = " ".join(dict.fromkeys(_array(task) for task in tasks.values()))
     return (
         f"{_runs(len(tasks))} left in Slurm; the same command follows them again, "
         f"`--on-interrupt cancel` or `scancel {ids}` ends them"

@@ -81,8 +81,8 @@ def _requeue(job_id: str, outcome: Outcome, requests: _Requests) -> Outcome:
     """Ask Slurm to run this job again, and wait to be ended; return why it did not."""
     command = ["scontrol", "requeue", job_id]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)  # noqa: S603
-        reason = done.stderr.strip()
+        completed = subprocess.run(command, capture_output=True, text=True, timeout=60)  # noqa: S603
+        reason = completed.stderr.strip()
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = str(error)
     until = time.monotonic() + (0 if reason else SECONDS_TO_BE_REQUEUED)

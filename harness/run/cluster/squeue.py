@@ -47,7 +47,7 @@ class QueueEntry(NamedTuple):
 
     @property
     def active(self) -> bool:
-        """Whether it has not ended."""
+        """True until it has ended."""
         return self.state in ACTIVE
 
 
@@ -102,7 +102,7 @@ def _scancel(options: list[str], ids: Iterable[str]) -> None:
 
 def _output(words: list[str]) -> str:
     try:
-        done = subprocess.run(  # noqa: S603 - fixed words and ids of jobs
+        completed = subprocess.run(  # noqa: S603 - fixed words and ids of jobs
             words, capture_output=True, text=True, timeout=SECONDS
         )
     except FileNotFoundError as error:
@@ -111,6 +111,8 @@ def _output(words: list[str]) -> str:
         ) from error
     except subprocess.TimeoutExpired as error:
         raise MachineError(f"{words[0]}: no answer within {SECONDS} s") from error
-    if done.returncode:
-        raise MachineError(f"{words[0]}: {done.stderr.strip() or f'exit code {done.returncode}'}")
-    return done.stdout
+    if completed.returncode:
+        raise MachineError(
+            f"{words[0]}: {completed.stderr.strip() or f'exit code {completed.returncode}'}"
+        )
+    return completed.stdout

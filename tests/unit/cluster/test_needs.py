@@ -39,7 +39,7 @@ def make_cost(minutes: float, memory: float) -> Cost:
 
 
 def needs(cost: Cost | None, defaults: DefaultNeeds = UNKNOWN, **more: Any) -> Needs:
-    values: dict[str, Any] = {"cpus": 1, "gpus": 0, "least": 0.0, **more}
+    values: dict[str, Any] = {"cpus": 1, "gpus": 0, "bound": 0.0, **more}
     return needs_of(cost, make_job(Path()).spec, defaults, **values)
 
 
@@ -72,8 +72,8 @@ def test_memory_of_a_gpu_is_not_that_of_the_machine() -> None:
 
 
 def test_unknown_memory_is_at_least_twice_the_lower_bound() -> None:
-    assert needs(None, least=3 * GIB).memory == 8192
-    assert needs(None, least=0.1 * GIB).memory == UNKNOWN.memory
+    assert needs(None, bound=3 * GIB).memory == 8192
+    assert needs(None, bound=0.1 * GIB).memory == UNKNOWN.memory
 
 
 def test_nothing_known_leaves_the_defaults_of_the_cluster() -> None:
