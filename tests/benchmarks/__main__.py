@@ -208,6 +208,21 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+@app.command()
+def clusters(
+    jobs: Annotated[str, typer.Option(help="Numbers of trivial jobs.")] = "1,2,100",
+    waiting: Annotated[int, typer.Option(min=1, help="Jobs that wait in the queue.")] = 1000,
+    json_: Json = None,
+) -> None:
+    """Measure the overhead of processes, Slurm and Ray, started here, per job."""
+    from tests.benchmarks.clusters import clusters_text, measure
+
+    counts = [int(count) for count in jobs.split(",")]
+    measurements, shares = measure(counts, waiting, lambda text: typer.echo(text, err=True))
+    content = {"jobs": list(map(asdict, measurements)), "waiting": list(map(asdict, shares))}
+    show(json_, clusters_text(measurements, shares), content)
+
+
 if __name__ == "__main__":
     try:
         app(prog_name="python -m tests.benchmarks")

@@ -60,7 +60,7 @@ def make_slurm(told: list[str] | None = None, **changes: Any) -> SlurmExecutor:
     )
 
 
-def at_epoch(number: int, action: Callable[[Job], None]) -> Callable[[Job], None]:
+def at_epoch(number: int, action: Callable[[Job], object]) -> Callable[[Job], None]:
     """Return a reaction to events: the action, once, when a run has that many epochs."""
     counts: dict[str, int] = {}
 
