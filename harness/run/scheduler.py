@@ -161,12 +161,9 @@ def _prepared(
     for lack of memory."""
     if not settings.on_cluster:
         return divide(jobs, settings.per_device, on_event)
-    from harness.run.cluster.folder import warnings
     from harness.run.cluster.needs import with_needs
     from harness.run.cluster.settings import engine_settings
 
-    for text in warnings(jobs[0].home):
-        on_event(Message(text))
     engine = engine_settings(settings.executor, settings.engine)
     return with_needs(jobs, engine.needs, settings.threads), []
 

@@ -127,10 +127,8 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
             raise MachineError(f"the machine lacks file descriptors ({error})") from error
         write_record(path, _failure(job, error))
         return Outcome(run_id=job.run_id, status="failed", message=_first_line(error))
-    if job.attempt is not None:
-        execution = {"execution": job.attempt.model_dump()}
-        record = record.model_copy(update={"provenance": record.provenance | execution})
-    write_record(path, record)
+    provenance = record.provenance | _execution(job)
+    write_record(path, record.model_copy(update={"provenance": provenance}))
     return Outcome(run_id=job.run_id, status="pruned" if record.status == "pruned" else "ok")
 
 
@@ -196,6 +194,11 @@ def _epoch(log: _Log, job: Job, on_event: OnProgress, row: dict[str, Any]) -> No
     on_event(job, "epoch", row)
 
 
+def _execution(job: Job) -> dict[str, Any]:
+    """Return the provenance of a run on a cluster: engine, node, attempt."""
+    return {} if job.attempt is None else {"execution": job.attempt.model_dump()}
+
+
 def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
@@ -218,6 +221,6 @@ def _failure(job: Job, error: BaseException) -> RunRecord:
         features=job.spec.data.features,
         seed=job.spec.seed,
         protocol=job.spec.protocol.key,
-        provenance=catalog.origin(job.spec),
+        provenance=catalog.origin(job.spec) | _execution(job),
         error=message,
     )

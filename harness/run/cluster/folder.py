@@ -89,8 +89,14 @@ def new_submission(home: Path, jobs: Sequence[Job]) -> Submission:
 def submitting(home: Path) -> Iterator[None]:
     """Let one command at a time look for submitted runs and submit what is missing."""
     (home / FOLDER).mkdir(parents=True, exist_ok=True)
-    with FileLock(home / FOLDER / "lock"):
+    lock = FileLock(home / FOLDER / "lock")
+    # Without locks, which are warned of, the queue still names what was submitted before.
+    with contextlib.suppress(NotImplementedError, OSError):
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def sees(home: Path, name: str, nonce: str) -> bool:

@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.run.cluster import attempts, folder
 from harness.run.jobs import Attempt, Job, Outcome
 from harness.run.processes import ProcessExecutor
+from harness.store.files import check_run_folder
 
 __all__ = ["Assignment", "Forward", "assignment_of", "given_up", "relay"]
 
@@ -74,6 +75,7 @@ def relay(
     job, node = assignment.job, attempt.node
     if problem := _disagreement(assignment, node):
         return _outcome(job, attempt, "lost", problem)
+    check_run_folder(job.folder)
     attempt, fruitless = attempts.begin(job, attempt, assignment.command)
     forward = make_forward({"kind": "attempt", **attempt.model_dump()})
     if fruitless >= assignment.attempts:
