@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -27,9 +26,9 @@ from harness.run.cluster.settings import RaySettings
 from harness.run.executors import Execution, make_executor
 from harness.run.jobs import Job, Needs
 from harness.run.scheduler import run_jobs
-from harness.store import DATABASE, open_home
+from harness.store import open_home
 from tests.cluster.engines import Ray, missing_ray, ray_cluster, wait_for
-from tests.cluster.test_slurm import SUITE, at_epoch, workers_of
+from tests.cluster.test_slurm import SUITE, at_epoch, locked_later, workers_of
 from tests.executing import Heard, make_job, result_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -152,26 +151,20 @@ def test_a_run_that_makes_no_progress_is_given_up(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("both_nodes")
 def test_a_store_that_is_away_for_a_minute_loses_nothing(slow_job: MakeJob) -> None:
     job, told = slow_job(20), list[str]()
-    with contextlib.closing(open_home(job.home)) as store:
-        lock = sqlite3.connect(job.home / DATABASE, isolation_level=None, check_same_thread=False)
-        lock.execute("BEGIN EXCLUSIVE")
-        timer = threading.Timer(60, lock.rollback)
-        timer.start()
+    with contextlib.closing(open_home(job.home)) as store, locked_later(job.home) as lock:
         summary = run_jobs(
             [job],
             store,
             make_ray(),
-            on_event=lambda *_: None,
+            on_event=lambda _, kind, __: lock() if kind == "epoch" else None,
             on_outcome=lambda *_: None,
             on_wait=lambda _: None,
             should_stop=lambda: False,
             on_message=told.append,
         )
-        timer.join()
-        lock.close()
         assert summary.finished == [job.run_id]
         assert store.finished_ids() == {job.run_id}
-    assert any("waiting for it" in text for text in told)
+    assert any("another process has been writing" in text for text in told), told
 
 
 # --- commands that come and go ------------------------------------------------------------

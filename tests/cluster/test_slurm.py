@@ -267,28 +267,38 @@ def test_runs_end_while_the_controller_is_away(
     assert result_of(job) == straight(job)
 
 
-def test_a_store_that_is_away_for_a_minute_loses_nothing(slow_job: MakeJob, tmp_path: Path) -> None:
+@contextlib.contextmanager
+def locked_later(home: Path, seconds: float = 80) -> Iterator[Callable[[], None]]:
+    """Yield a function whose first call locks the database of a results folder for a while."""
+    connection = sqlite3.connect(home / DATABASE, isolation_level=None, check_same_thread=False)
+    timer = threading.Timer(seconds, connection.rollback)
+
+    def lock() -> None:
+        if not timer.is_alive() and not timer.finished.is_set():
+            connection.execute("BEGIN EXCLUSIVE")
+            timer.start()
+
+    yield lock
+    timer.join()
+    connection.close()
+
+
+def test_a_store_that_is_away_for_a_minute_loses_nothing(slow_job: MakeJob) -> None:
     job, told = slow_job(20), list[str]()
-    with contextlib.closing(open_home(job.home)) as store:
-        lock = sqlite3.connect(job.home / DATABASE, isolation_level=None, check_same_thread=False)
-        lock.execute("BEGIN EXCLUSIVE")
-        timer = threading.Timer(60, lock.rollback)
-        timer.start()
+    with contextlib.closing(open_home(job.home)) as store, locked_later(job.home) as lock:
         summary = run_jobs(
             [job],
             store,
             make_slurm(),
-            on_event=lambda *_: None,
+            on_event=lambda _, kind, __: lock() if kind == "epoch" else None,
             on_outcome=lambda *_: None,
             on_wait=lambda _: None,
             should_stop=lambda: False,
             on_message=told.append,
         )
-        timer.join()
-        lock.close()
         assert summary.finished == [job.run_id]
         assert store.finished_ids() == {job.run_id}
-    assert any("waiting for it" in text for text in told)
+    assert any("another process has been writing" in text for text in told), told
 
 
 # --- commands that come and go ------------------------------------------------------------
