@@ -15,6 +15,20 @@ from harness.run.jobs import Executor, Job, Outcome
 from harness.store.files import read_record
 from harness.store.records import RunRecord
 
+SLOW_MODEL = '''
+import os
+import time
+from harness.model import MODELS, register_model
+
+@register_model("slow")
+class Slow(MODELS.get("transe")):
+    """Sleeps in every step."""
+    def encode(self, entities=None):
+        time.sleep(float(os.environ.get("SLOW_S", "0")))
+        return super().encode(entities)
+'''
+"""Source of a model that takes ``SLOW_S`` seconds for a step."""
+
 
 def make_job(
     home: Path, model: str = "transe", *, lr: float = 1e-3, epochs: int = 60, **more: Any

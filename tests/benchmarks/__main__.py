@@ -214,13 +214,14 @@ def clusters(
     waiting: Annotated[int, typer.Option(min=1, help="Jobs that wait in the queue.")] = 1000,
     json_: Json = None,
 ) -> None:
-    """Measure the overhead of processes, Slurm and Ray, started here, per job."""
+    """Measure what processes, Slurm and Ray, started here, cost per job and per failure."""
     from tests.benchmarks.clusters import clusters_text, measure
 
     counts = [int(count) for count in jobs.split(",")]
-    measurements, shares = measure(counts, waiting, lambda text: typer.echo(text, err=True))
-    content = {"jobs": list(map(asdict, measurements)), "waiting": list(map(asdict, shares))}
-    show(json_, clusters_text(measurements, shares), content)
+    parts = measure(counts, waiting, lambda text: typer.echo(text, err=True))
+    names = "jobs", "waiting", "failures"
+    content = {name: list(map(asdict, part)) for name, part in zip(names, parts, strict=True)}
+    show(json_, clusters_text(*parts), content)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,20 @@ from harness.run.cluster.settings import RaySettings, SlurmSettings
 from harness.run.cluster.slurm import SlurmExecutor
 from harness.run.jobs import Executor, Job, Needs
 from harness.run.processes import ProcessExecutor
+from tests.benchmarks.cluster_failures import (
+    Recovery,
+    failures_text,
+    measure_ray,
+    measure_slurm,
+)
 from tests.cluster.engines import missing_ray, missing_slurm, slurm_cluster
 from tests.executing import make_job
 
 __all__ = ["Measurement", "Waiting", "clusters_text", "measure"]
 
 OnProgress = Callable[[str], None]
-MakeExecutor = Callable[[], Executor]
+Started = tuple[Callable[[], Executor] | None, Iterable[Recovery]]
+"""Makes an executor, None where it is not installed; and the costs of failures."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Waiting:
 
 def measure(
     counts: Sequence[int], waiting: int, on_progress: OnProgress
-) -> tuple[list[Measurement], list[Waiting]]:
+) -> tuple[list[Measurement], list[Waiting], list[Recovery]]:
     """Measure processes, and Slurm and Ray as far as they are installed.
 
     Args:
@@ -73,19 +80,25 @@ def measure(
         waiting: number of jobs that wait.
         on_progress: told what is measured.
     """
-    measurements, shares = [], []
+    measurements, shares, recoveries = [], [], list[Recovery]()
     for name, cluster in _CLUSTERS.items():
-        with cluster() as make:
+        with cluster() as started:
+            make, failures = started
             for count in counts if make else ():
                 on_progress(f"{name}: {count} jobs")
                 measurements.append(_measure(name, count, make()))
             if make and name != "processes":
                 on_progress(f"{name}: {waiting} waiting jobs")
                 shares.append(_wait(name, waiting, make()))
-    return measurements, shares
+            for recovery in failures:
+                on_progress(f"{name}: {recovery.failure}")
+                recoveries.append(recovery)
+    return measurements, shares, recoveries
 
 
-def clusters_text(measurements: Sequence[Measurement], shares: Sequence[Waiting]) -> str:
+def clusters_text(
+    measurements: Sequence[Measurement], shares: Sequence[Waiting], recoveries: list[Recovery]
+) -> str:
     """Return the measurements as text."""
     lines = ["executor     jobs  seconds  per job  first event"]
     lines += [
@@ -99,7 +112,7 @@ def clusters_text(measurements: Sequence[Measurement], shares: Sequence[Waiting]
         f"{w.memory / 2**20:>5.0f} MiB {w.before / 2**20:>5.0f} MiB"
         for w in shares
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", failures_text(recoveries)])
 
 
 def _measure(name: str, count: int, executor: Executor) -> Measurement:
@@ -154,35 +167,35 @@ def _jobs(home: Path, count: int, epochs: int = 1, needs: Needs | None = None) -
 
 
 @contextmanager
-def _processes() -> Iterator[MakeExecutor]:
-    yield lambda: ProcessExecutor(workers=2, threads=1)
+def _processes() -> Iterator[Started]:
+    yield lambda: ProcessExecutor(workers=2, threads=1), ()
 
 
 @contextmanager
-def _slurm() -> Iterator[MakeExecutor | None]:
+def _slurm() -> Iterator[Started]:
     if missing_slurm():
-        yield None
+        yield None, ()
         return
     import os
 
     with slurm_cluster() as cluster:
         os.environ["SLURM_CONF"] = cluster.environment["SLURM_CONF"]
         settings = SlurmSettings(on_interrupt="cancel")
-        yield lambda: SlurmExecutor(settings)
+        yield lambda: SlurmExecutor(settings), measure_slurm(cluster)
         del os.environ["SLURM_CONF"]
 
 
 @contextmanager
-def _ray() -> Iterator[MakeExecutor | None]:
+def _ray() -> Iterator[Started]:
     if missing_ray():
-        yield None
+        yield None, ()
         return
     ray = connect(RaySettings(), at_once=2)
-    yield lambda: RayExecutor(RaySettings())
+    yield lambda: RayExecutor(RaySettings()), measure_ray()
     ray.shutdown()
 
 
-_CLUSTERS: dict[str, Callable[[], AbstractContextManager[MakeExecutor | None]]] = {
+_CLUSTERS: dict[str, Callable[[], AbstractContextManager[Started]]] = {
     "processes": _processes,
     "slurm": _slurm,
     "ray": _ray,

@@ -12,20 +12,7 @@ from harness import catalog
 from harness.model import MODELS
 from harness.run.inline import InlineExecutor
 from harness.run.jobs import Job
-from tests.executing import Heard, make_job, result_of
-
-SLOW_MODEL = '''
-import os
-import time
-from harness.model import MODELS, register_model
-
-@register_model("slow")
-class Slow(MODELS.get("transe")):
-    """Sleeps in every step."""
-    def encode(self, entities=None):
-        time.sleep(float(os.environ.get("SLOW_S", "0")))
-        return super().encode(entities)
-'''
+from tests.executing import SLOW_MODEL, Heard, make_job, result_of
 
 
 @pytest.fixture(autouse=True)

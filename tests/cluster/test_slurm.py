@@ -204,7 +204,7 @@ def test_a_preempted_run_writes_its_checkpoint_and_continues(
 def test_a_run_that_reaches_its_time_limit_continues_after_it(
     slow_job: MakeJob, straight: Straight, slurm: Slurm
 ) -> None:
-    job, told = slow_job(100, 1.0), list[str]()
+    job, told = slow_job(80, 1.0), list[str]()
     with soon_started(slurm):
         outcomes = Heard(make_slurm(told, time="2", signal_seconds=50)).run(job)
     assert outcomes[job.run_id].status == "ok", outcomes[job.run_id].message
