@@ -218,9 +218,9 @@ def clusters(
     from tests.benchmarks.clusters import clusters_text, measure
 
     counts = [int(count) for count in jobs.split(",")]
-    parts = measure(counts, waiting, lambda text: typer.echo(text, err=True))
+    parts: tuple[Any, Any, Any] = measure(counts, waiting, lambda text: typer.echo(text, err=True))
     names = "jobs", "waiting", "failures"
-    content = {name: list(map(asdict, part)) for name, part in zip(names, parts, strict=True)}
+    content = {n: [asdict(row) for row in p] for n, p in zip(names, parts, strict=True)}
     show(json_, clusters_text(*parts), content)
 
 

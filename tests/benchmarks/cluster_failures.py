@@ -1,4 +1,4 @@
-"""What a failure on a cluster costs: epochs that are trained again, seconds until training goes on."""
+"""Costs of a failure on a cluster: epochs that are trained again, seconds until the next one."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_the_place_of_execution_changes_neither_id_nor_metrics(
     monkeypatch.undo()
     monkeypatch.setenv("HARNESS_KERNELS", "reference")
     run_command("--executor", "inline", "--home", str(tmp_path / "here"))
-    records = []
+    records: list[RunRecord] = []
     for name in ("cluster", "here"):
         with contextlib.closing(open_home(tmp_path / name)) as store:
             records += store.find()
@@ -245,7 +245,8 @@ def test_a_busy_run_counts_as_nothing_yet() -> None:
 
 def test_a_store_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.run.scheduler.SECONDS_BETWEEN_TRIES", 0.01)
-    answers, told = iter([TransientError("away"), TransientError("away"), 7]), list[str]()
+    answers: Any = iter([TransientError("away"), TransientError("away"), 7])
+    told: list[str] = []
 
     def call() -> int:
         answer = next(answers)
