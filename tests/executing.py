@@ -24,10 +24,10 @@ from harness.model import MODELS, register_model
 class Slow(MODELS.get("transe")):
     """Sleeps in every step."""
     def encode(self, entities=None):
-        time.sleep(float(os.environ.get("SLOW_S", "0")))
+        time.sleep(float(os.environ.get("HARNESS_SLOW_S", "0")))
         return super().encode(entities)
 '''
-"""Source of a model that takes ``SLOW_S`` seconds for a step."""
+"""Source of a model that takes ``HARNESS_SLOW_S`` seconds for a step."""
 
 
 def make_job(

@@ -135,9 +135,9 @@ def _slow_model(folder: Path) -> Iterator[Path]:
     models.mkdir()
     (models / "slow.py").write_text(SLOW_MODEL)
     catalog.load_folder(models)
-    os.environ["SLOW_S"] = str(EPOCH_S)
+    os.environ["HARNESS_SLOW_S"] = str(EPOCH_S)
     yield models
-    del MODELS._entries["slow"], os.environ["SLOW_S"]
+    del MODELS._entries["slow"], os.environ["HARNESS_SLOW_S"]
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def slow_job(
     """Return ``slow_job(epochs, seconds)``: a run whose every step takes that long."""
 
     def make(epochs: int = 100, seconds: float = 0.1, **more: Any) -> Job:
-        monkeypatch.setenv("SLOW_S", str(seconds))
+        monkeypatch.setenv("HARNESS_SLOW_S", str(seconds))
         folder = more.pop("home", tmp_path / "home")
         return make_job(folder, "slow", epochs=epochs, model_folders=(slow_model,), **more)
 
@@ -48,7 +48,7 @@ def straight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Job],
     """Return a function that returns a run's result as one process gives it."""
 
     def execute(job: Job) -> dict[str, Any]:
-        monkeypatch.setenv("SLOW_S", "0")
+        monkeypatch.setenv("HARNESS_SLOW_S", "0")
         again = job.model_copy(update={"home": tmp_path / "straight"})
         Heard(InlineExecutor()).run(again)
         return result_of(again)

@@ -46,7 +46,9 @@ def cluster() -> Iterator[Ray]:
     import ray
 
     with ray_cluster() as started:
-        ray.init(address=started.address, _node_ip_address=HEAD, log_to_driver=False)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(started.folder)  # tasks look for modules where their command was given
+            ray.init(address=started.address, _node_ip_address=HEAD, log_to_driver=False)
         yield started
         ray.shutdown()
 
@@ -181,7 +183,7 @@ def started(folder: Path, slow_model: Path, cluster: Ray, **environment: str) ->
     return subprocess.Popen(
         [sys.executable, "-c", MAIN, cluster.address, *words, "--home", str(folder / "home")],
         cwd=folder,
-        env={**os.environ, "SLOW_S": "0.2", **environment},
+        env={**os.environ, "HARNESS_SLOW_S": "0.2", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -196,7 +198,7 @@ def test_runs_of_a_command_that_is_killed_continue_with_the_next(
     tmp_path: Path, slow_model: Path, both_nodes: Ray
 ) -> None:
     """Ray ends the tasks of a driver that is gone; so none is executed twice at a time."""
-    first = started(tmp_path, slow_model, both_nodes)
+    first = started(tmp_path, slow_model, both_nodes, HARNESS_SLOW_S="0.5")
     states = lambda: list((tmp_path / "home" / "runs").glob("*/state.json"))  # noqa: E731
     wait_for(lambda: len(states()) == 2, 120)
     first.send_signal(signal.SIGKILL)

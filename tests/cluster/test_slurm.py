@@ -322,7 +322,7 @@ def started(folder: Path, slow_model: Path, *more: str) -> subprocess.Popen[str]
     return subprocess.Popen(
         [*words, *more],
         cwd=folder,
-        env={**os.environ, "SLOW_S": "0.2"},
+        env={**os.environ, "HARNESS_SLOW_S": "0.2"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -23,6 +23,8 @@ from harness.run.jobs import Attempt, Job, Needs, OnProgress, Outcome
 
 __all__ = ["RayExecutor", "connect"]
 
+NODE_VARIABLES = frozenset(os.environ)
+"""Variables of this process as its node started it; a command's do not take their place."""
 FORWARD_S = 0.5
 """Seconds between two calls of the actor by a relay."""
 WAIT_S = 0.3
@@ -83,8 +85,7 @@ def _execute(assignment_json: str, mailbox: Any, environment: dict[str, str]) ->
     """Execute an assignment on a node; return its outcome as JSON, None after a stop."""
     import ray
 
-    for name, value in environment.items():
-        os.environ.setdefault(name, value)
+    os.environ.update({k: v for k, v in environment.items() if k not in NODE_VARIABLES})
     assignment = Assignment.model_validate_json(assignment_json)
     line = _Line(mailbox, assignment.job.run_id)
     line.flush()
