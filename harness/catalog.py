@@ -1,10 +1,10 @@
-"""Finds and loads the models; the only code that knows where they live.
+"""Discovery and import of models.
 
-In a checkout the folder ``models/`` stands beside ``harness/`` and is the package ``models``; in an
-installed wheel it is the package ``harness.models``. Both are bound by location, so a folder called
-``models`` in the working directory is never taken for ours. A user's own folder is loaded the same
-way (``--models DIR``), and an installed package may offer models through an entry point in the
-group ``harness.models``.
+In a checkout ``models/`` lies beside ``harness/`` and is the package ``models``; in a wheel it is
+the package ``harness.models``. Both are found by location, so that a folder called ``models`` in
+the working directory is never imported instead. A user's folder is loaded the same way
+(``--models DIR``), and installed packages can register models through entry points of the group
+``harness.models``.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ __all__ = [
 ]
 
 _USERS = "harness_user_models_"
-"""How the names of packages begin that users' folders are loaded as."""
+"""Prefix of the package names that users' folders are loaded as."""
 
 
 @cache
 def load_models() -> None:
-    """Register every model of the package and of installed plug-ins; later calls do nothing.
+    """Register every model of the package and of installed plug-ins, once.
 
     Raises:
-        ConfigError: another package called ``models`` has been imported (both paths are named).
+        ConfigError: another package called ``models`` has been imported; names both paths.
     """
     sibling = Path(__file__).resolve().parent.parent / "models"
     if (sibling / "__init__.py").is_file():
@@ -63,7 +63,7 @@ def load_models() -> None:
 
 
 def load_all(folders: Iterable[Path] = ()) -> None:
-    """Do ``load_models``, then ``load_folder`` for each of a user's folders; errors as these."""
+    """Call ``load_models``, then ``load_folder`` for each folder; with the same errors."""
     load_models()
     for folder in folders:
         load_folder(folder)
@@ -74,8 +74,8 @@ def load_folder(folder: Path) -> None:
     """Register the models of a user's folder (every ``*.py`` without a leading underscore).
 
     Raises:
-        ConfigError: the folder is not there, or a file in it cannot be imported (file and line are
-            named).
+        ConfigError: the folder does not exist, or a file in it cannot be imported; names file and
+            line.
     """
     load_models()
     if not folder.is_dir():
@@ -84,18 +84,18 @@ def load_folder(folder: Path) -> None:
 
 
 def load_path(path: Path) -> list[str]:
-    """Load a user's file, or every one of a folder; return the names of its models.
+    """Load a user's file, or all files of a folder, and return the names of its models.
 
     Raises:
-        ConfigError: it is not there or cannot be imported (file and line are named), or no model is
-            registered in it.
+        ConfigError: the path does not exist, cannot be imported (names file and line), or registers
+            no model.
     """
     load_models()
     path = path.resolve()
     if not path.exists():
         raise ConfigError(f"{path}: no such file or folder")
     before = set(MODELS)
-    # A file of the package itself registers nothing a second time.
+    # Files of the package are loaded already and would not register again.
     if all(MODELS.get(name).__module__.startswith(_USERS) for name in _models_of(path)):
         if path.is_dir():
             load_folder(path)
@@ -103,13 +103,13 @@ def load_path(path: Path) -> list[str]:
             _import_file(path)
         else:
             raise ConfigError(f"{path}: a model is a Python file (*.py)")
-    found = sorted(set(MODELS) - before) or _models_of(path)
-    if not found:
+    models = sorted(set(MODELS) - before) or _models_of(path)
+    if not models:
         raise ConfigError(
             f"{path}: registers no model; a model is a class below "
             '@register_model("its_name"), from harness.model'
         )
-    return found
+    return models
 
 
 def _models_of(path: Path) -> list[str]:
@@ -139,7 +139,7 @@ def _users_package(folder: Path) -> str:
 
 
 def _import_file(file: Path) -> None:
-    """Import one file of a folder, which its relative imports are from."""
+    """Import one file as a module of its folder's package, for its relative imports."""
     package = _package(file.parent, _users_package(file.parent))
     _import_module(package, file.stem)
 
@@ -149,14 +149,14 @@ def _import_folder(folder: Path, name: str) -> None:
 
 
 def _package(folder: Path, name: str) -> ModuleType:
-    """Return a folder as a package of that name."""
-    known = sys.modules.get(name)
-    if known is not None:
-        places = [*getattr(known, "__path__", ()), getattr(known, "__file__", None) or "?"]
-        where = Path(places[-1])
-        if Path(places[0]).resolve() != folder:
-            raise ConfigError(f"a package '{name}' is already loaded from {where}, not {folder}")
-        return known
+    """Import a folder as a package of the given name, without its modules."""
+    loaded = sys.modules.get(name)
+    if loaded is not None:
+        locations = [*getattr(loaded, "__path__", ()), getattr(loaded, "__file__", None) or "?"]
+        location = Path(locations[-1])
+        if Path(locations[0]).resolve() != folder:
+            raise ConfigError(f"a package '{name}' is already loaded from {location}, not {folder}")
+        return loaded
     init = folder / "__init__.py"
     spec = importlib.util.spec_from_file_location(
         name, init if init.is_file() else None, submodule_search_locations=[str(folder)]
@@ -185,28 +185,28 @@ def _import_module(package: ModuleType, name: str) -> None:
     folder = Path(next(iter(package.__path__)))
     try:
         importlib.import_module(f"{package.__name__}.{name}")
-    except (Exception, SystemExit) as error:  # a script may end the process
+    except (Exception, SystemExit) as error:  # scripts may call sys.exit()
         raise _unloadable(error, folder, folder / f"{name}.py") from error
 
 
 def _unloadable(error: BaseException, folder: Path, file: Path) -> ConfigError:
-    """Return the error for a model file that raises when it is imported.
+    """Return the error for a model file that raises on import.
 
     Args:
-        error: what it raised.
-        folder: folder of the models; the innermost line of a file in it is named.
-        file: the file, for an error that comes from nowhere in the folder.
+        error: exception of the file.
+        folder: folder of the models; the message names the innermost line in it.
+        file: file to name where no line in ``folder`` raised.
     """
-    if isinstance(error, ConfigError):  # a name that is taken: says where
+    if isinstance(error, ConfigError):  # a duplicate name; the message has the location
         return error
-    where = str(file)
+    location = str(file)
     if isinstance(error, SyntaxError) and error.filename:
-        said = f"{error.msg}"
-        where = f"{error.filename}:{error.lineno}"
+        message = f"{error.msg}"
+        location = f"{error.filename}:{error.lineno}"
     else:
-        said = f"{type(error).__name__}: {error}"
-        where = raised_at(error, folder) or where
-    return ConfigError(f"{where}: the model file cannot be loaded: {said}")
+        message = f"{type(error).__name__}: {error}"
+        location = raised_at(error, folder) or location
+    return ConfigError(f"{location}: the model file cannot be loaded: {message}")
 
 
 def model_config(name: str, options: Mapping[str, Any]) -> ModelConfig:
@@ -220,16 +220,16 @@ def model_config(name: str, options: Mapping[str, Any]) -> ModelConfig:
     try:
         return config_class.model_validate(dict(options))
     except ValidationError as error:
-        parts = []
+        messages = []
         for item in error.errors():
-            key = ".".join(str(part) for part in item["loc"])
+            key = ".".join(str(name_part) for name_part in item["loc"])
             hint = (
                 suggest(str(item["loc"][-1]), config_class.model_fields)
                 if item["type"] == "extra_forbidden"
                 else ""
             )
-            parts.append(f"model.{key}: {item['msg']}{hint}")
-        raise ConfigError(f"model '{name}': " + "; ".join(parts)) from error
+            messages.append(f"model.{key}: {item['msg']}{hint}")
+        raise ConfigError(f"model '{name}': " + "; ".join(messages)) from error
 
 
 def build_model(
@@ -240,20 +240,21 @@ def build_model(
     *,
     seed: int = 0,
 ) -> Model:
-    """Build a model on the CPU, its initial values drawn from the stream "init" of ``seed``.
+    """Build a model on the CPU with initial values from the stream "init" of ``seed``.
 
-    The seed depends on seed and dataset only: variants of a model start from the same entity table.
+    The stream depends on seed and dataset only, so that variants of a model start from the same
+    entity table.
 
     Raises:
-        ConfigError: unknown model or option, or a required modality is not offered.
+        ConfigError: unknown model or option, or a required modality is missing.
     """
     config = model_config(name, options)
     model_class = MODELS.get(name)
     offered = dict(modalities or {})
-    lacking = model_class.capabilities_of(options).lacking(offered)
-    if lacking:
+    missing = model_class.capabilities_of(options).missing(offered)
+    if missing:
         raise ConfigError(
-            f"model '{name}' needs {lacking}; "
+            f"model '{name}' needs {missing}; "
             f"the feature set offers {', '.join(offered) or 'nothing'}"
         )
     with torch.random.fork_rng(devices=[]):

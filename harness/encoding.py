@@ -1,4 +1,4 @@
-"""Text files as people save them: UTF-8, with or without a byte order mark."""
+"""Decoding of text files: UTF-8 with or without a byte order mark."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ __all__ = ["decoded", "without_mark"]
 
 
 def without_mark(content: bytes) -> bytes:
-    """Drop the byte order mark of Excel and Windows editors: else part of the first name."""
+    """Drop the byte order mark that Excel and Windows editors write."""
     return content.removeprefix(codecs.BOM_UTF8)
 
 
 def decoded(content: bytes, path: Path, error: type[HarnessError]) -> str:
-    """Decode the content of a text file; a byte order mark is dropped.
+    """Decode the content of a text file without its byte order mark.
 
     Args:
         content: bytes of the file.
-        path: the file, for messages.
+        path: file, for the message.
         error: type of the exception.
 
     Raises:
-        HarnessError: the content is not UTF-8; of type ``error``, with the line.
+        HarnessError: of type ``error``: the content is not UTF-8; names the line.
     """
     content = without_mark(content)
     try:

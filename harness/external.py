@@ -163,7 +163,7 @@ def judge(
     record = RunRecord(
         run_id=run_id,
         status="ok",
-        spec=spec.model_dump(mode="json"),
+        spec=spec,
         model=EXTERNAL,
         dataset=data.card.name,
         dataset_digest=graph.digest,

@@ -1,4 +1,4 @@
-"""What models, samplers and the ranker know of a graph: its sizes and its known answers."""
+"""Indexed views of a graph for models, samplers and the ranker."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["Free", "GraphIndex", "KnownAnswers", "Modality", "Pairs", "Side", "Tokens"]
+__all__ = ["FilterIndex", "Free", "GraphIndex", "Modality", "Pairs", "Side", "Tokens"]
 
 Side = Literal["head", "tail"]
-"""The side that is predicted: ``"tail"`` for (h, r, ?), ``"head"`` for (?, r, t)."""
+"""The predicted side: ``"tail"`` for (h, r, ?), ``"head"`` for (?, r, t)."""
 
 
 class Pairs(NamedTuple):
-    """Rows listed for each of q queries: p pairs of a query and a row, in CSR form.
+    """p pairs of a query and a row, in CSR form.
 
     The rows of query i are ``indices[indptr[i]:indptr[i + 1]]``.
 
@@ -33,23 +33,23 @@ class Pairs(NamedTuple):
 
     @classmethod
     def from_sizes(cls, sizes: Tensor, indices: Tensor) -> Pairs:
-        """Return pairs of which query i has ``sizes[i]``, in the order of ``indices`` [p]."""
+        """Return pairs with ``sizes[i]`` rows for query i, given the rows of all queries [p]."""
         return cls(pad(torch.cumsum(sizes, 0), (1, 0)), indices)
 
     @classmethod
     def from_matrix(cls, rows: Tensor) -> Pairs:
-        """Return the pairs of each query i with the rows ``rows[i]`` of a matrix [q, k]."""
-        queries, each = rows.shape
-        return cls(torch.arange(queries + 1, device=rows.device) * each, rows.flatten())
+        """Return pairs of each query i and the k rows ``rows[i]`` of a matrix [q, k]."""
+        queries, width = rows.shape
+        return cls(torch.arange(queries + 1, device=rows.device) * width, rows.flatten())
 
     @classmethod
     def one_each(cls, rows: Tensor) -> Pairs:
-        """Return the pairs of each query i with one row, ``rows[i]`` ([q])."""
+        """Return pairs of each query i and one row ``rows[i]``, given ``rows`` [q]."""
         return cls.from_matrix(rows[:, None])
 
     @classmethod
     def none(cls, queries: int, device: torch.device | str = "cpu") -> Pairs:
-        """Return no pairs, for the given number of queries."""
+        """Return empty pairs of the given number of queries."""
         return cls.from_matrix(torch.zeros(queries, 0, dtype=torch.long, device=device))
 
     @property
@@ -59,18 +59,18 @@ class Pairs(NamedTuple):
 
     @property
     def sizes(self) -> Tensor:
-        """[q] number of rows listed for each query."""
+        """[q] number of rows of each query."""
         return self.indptr.diff()
 
     @property
     def query_ids(self) -> Tensor:
-        """[p] query of each pair, ascending; the host does not wait for the device."""
+        """[p] query of each pair, ascending; computed without synchronising with the device."""
         return torch.repeat_interleave(self.sizes, output_size=len(self.indices))
 
     def split(self, bounds: Sequence[int]) -> list[Pairs]:
         """Return the pairs of queries ``bounds[0]:bounds[1]``, ``bounds[1]:bounds[2]``, ...
 
-        Queries are counted from 0 in each. The host waits for the device once.
+        Each result counts its queries from 0. The host synchronises with the device once.
         """
         ends = self.indptr[torch.tensor(bounds, device=self.indptr.device)].tolist()
         return [
@@ -80,30 +80,30 @@ class Pairs(NamedTuple):
 
 
 class Free(NamedTuple):
-    """Where the entities outside the known answers of 2 b queries lie: b tails, b heads.
+    """Index of the entities outside the known answers of 2 b queries: b for tails, b for heads.
 
     Attributes:
         n_entities: N.
         base: [2, b] key of each query's entity 0.
-        start: [2, b] place of its first known answer among all queries'.
-        known: [2, b] number of its known answers.
+        start: [2, b] position of its first known answer in ``gaps``.
+        counts: [2, b] number of its known answers.
         gaps: the known answers of all queries, ascending; the j-th answer a_j of a query (from 0)
-            stands as base + a_j - j, with its number of free entities before it.
+            is stored as base + (a_j - j), where a_j - j is the number of free entities before it.
     """
 
     n_entities: int
     base: Tensor
     start: Tensor
-    known: Tensor
+    counts: Tensor
     gaps: Tensor
 
 
-class KnownAnswers:
-    """For every query the entities that are known to answer it, as sorted keys.
+class FilterIndex:
+    """Index of the known answers of every query, for the filtered setting.
 
-    A query is (anchor, relation, side): the anchor is the head when the tail is predicted and the
-    tail when the head is. Memory is O(triples); nothing of size [queries, entities] is made, and no
-    method reads a value back from the device but ``lookup``.
+    A query is (anchor, relation, side); its anchor is the head if the tail is predicted, and else
+    the tail. Answers are stored as sorted keys query * N + entity, in O(triples) memory. Only
+    ``lookup`` synchronises with the device.
 
     Args:
         triples: [n, 3] (head, relation, tail), any order, duplicates allowed.
@@ -116,7 +116,7 @@ class KnownAnswers:
         self.n_relations = n_relations
         head, relation, tail = triples.long().unbind(1)
         predicted_tail = torch.ones_like(head, dtype=torch.bool)
-        # One sorted array for both sides: all queries of a batch are one search.
+        # Both sides share one sorted array, so that one search finds all queries of a batch.
         self._keys = torch.unique(
             torch.cat(
                 [
@@ -136,9 +136,9 @@ class KnownAnswers:
         flag = torch.full_like(anchors, side == "tail", dtype=torch.bool)
         return self._base(anchors.long(), relations, flag)
 
-    def to(self, device: torch.device | str) -> KnownAnswers:
-        """Return the same answers on ``device``."""
-        moved = object.__new__(KnownAnswers)
+    def to(self, device: torch.device | str) -> FilterIndex:
+        """Return the index on a device."""
+        moved = object.__new__(FilterIndex)
         moved.n_entities, moved.n_relations = self.n_entities, self.n_relations
         moved._keys = self._keys.to(device)
         return moved
@@ -161,33 +161,33 @@ class KnownAnswers:
     def contains(
         self, anchors: Tensor, relations: Tensor, candidates: Tensor, side: Side
     ) -> Tensor:
-        """Return a boolean tensor: is the candidate a known answer of its query?
+        """Return a bool tensor, True where the candidate is a known answer of its query.
 
         Args:
             anchors, relations, candidates: ids that broadcast against each other.
         """
-        wanted = self._base_of_side(anchors, relations, side) + candidates
+        keys = self._base_of_side(anchors, relations, side) + candidates
         if not len(self._keys):
-            return torch.zeros_like(wanted, dtype=torch.bool)
-        place = torch.searchsorted(self._keys, wanted).clamp_(max=len(self._keys) - 1)
-        found: Tensor = self._keys[place] == wanted
-        return found
+            return torch.zeros_like(keys, dtype=torch.bool)
+        position = torch.searchsorted(self._keys, keys).clamp_(max=len(self._keys) - 1)
+        is_known: Tensor = self._keys[position] == keys
+        return is_known
 
     def free(self, triples: Tensor) -> Free:
-        """Return what it takes to draw entities that make no known triple of positives [b, 3]."""
-        # What a query knows is looked up once, not once per corruption.
+        """Return the free entities of positives [b, 3], for filtered negatives."""
+        # One look-up per query instead of one per corruption.
         head, relation, tail = triples.unbind(1)
-        replaced = torch.ones_like(head, dtype=torch.bool)
+        replaces_tail = torch.ones_like(head, dtype=torch.bool)
         base = torch.stack(
-            [self._base(head, relation, replaced), self._base(tail, relation, ~replaced)]
+            [self._base(head, relation, replaces_tail), self._base(tail, relation, ~replaces_tail)]
         )
         start = torch.searchsorted(self._keys, base)
-        known = torch.searchsorted(self._keys, base + self.n_entities) - start
-        return Free(self.n_entities, base, start, known, self._gaps)
+        counts = torch.searchsorted(self._keys, base + self.n_entities) - start
+        return Free(self.n_entities, base, start, counts, self._gaps)
 
     @cached_property
     def _gaps(self) -> Tensor:
-        """Keys with the place in their query subtracted: base + (free entities before it)."""
+        """Sorted keys minus their position within the query; see ``Free.gaps``."""
         query = torch.div(self._keys, self.n_entities, rounding_mode="floor")
         first = torch.searchsorted(query, query)
         gaps: Tensor = self._keys - (torch.arange(len(query), device=query.device) - first)
@@ -196,31 +196,31 @@ class KnownAnswers:
 
 @dataclass(frozen=True)
 class Tokens:
-    """What entities consist of in one modality: rows of a codebook that nothing trains.
+    """Token sequences of entities in one modality, with a frozen codebook.
 
     Attributes:
-        codebook: [V, c] vectors.
-        ids: [N, m] rows of the codebook, in order, -1 behind an entity's last; m is the longest
-            list's length. An entity without the modality has none.
+        codebook: [V, c] token vectors.
+        ids: [N, m] rows of the codebook in order, padded with -1 to the longest sequence m;
+            entities without the modality have padding only.
     """
 
     codebook: Tensor
     ids: Tensor
 
     def of(self, present: Tensor) -> Tokens:
-        """Return these tokens without those of entities that are not ``present`` ([N])."""
+        """Return the tokens with those of entities outside ``present`` ([N] bool) removed."""
         return Tokens(self.codebook, torch.where(present[:, None], self.ids, -1))
 
 
 @dataclass(frozen=True)
 class Modality:
-    """What is known of the entities in one modality.
+    """Features of the entities in one modality.
 
     Attributes:
         name: ``"text"``, ``"image"``, ``"numeric"``, ``"audio"``, ``"video"`` or a user's own.
-        matrix: [N, d] features, one row per entity; rows of entities without it are zero.
-        present: [N] boolean: which entities have it.
-        tokens: what the rows of ``matrix`` are the means of; None: an entity is one vector.
+        matrix: [N, d] features, zero for entities without the modality.
+        present: [N] bool mask of the entities with the modality.
+        tokens: token sequences whose means are the rows of ``matrix``; None without tokens.
     """
 
     name: str
@@ -231,13 +231,13 @@ class Modality:
 
 @dataclass(frozen=True)
 class GraphIndex:
-    """The part of a graph that a model may see: sizes and training triples.
+    """The part of a graph that is visible to models: sizes and training triples.
 
     Attributes:
         n_entities: N.
         n_relations: R.
         train: [n, 3] training triples (head, relation, tail).
-        dataset: digest of the dataset, for seeds.
+        dataset: digest of the dataset, which seeds depend on.
     """
 
     n_entities: int
@@ -246,18 +246,18 @@ class GraphIndex:
     dataset: str = ""
 
     @cached_property
-    def known(self) -> KnownAnswers:
-        """Known answers in train alone."""
-        return KnownAnswers(self.train, self.n_entities, self.n_relations)
+    def train_filter(self) -> FilterIndex:
+        """Known answers in the training triples."""
+        return FilterIndex(self.train, self.n_entities, self.n_relations)
 
     @cached_property
-    def seen(self) -> Tensor:
-        """[N] boolean: entities that occur in a training triple."""
-        seen = torch.zeros(self.n_entities, dtype=torch.bool)
-        seen[self.train[:, 0]] = True
-        seen[self.train[:, 2]] = True
-        return seen
+    def seen_entities(self) -> Tensor:
+        """[N] bool mask of the entities that occur in a training triple."""
+        seen_entities = torch.zeros(self.n_entities, dtype=torch.bool)
+        seen_entities[self.train[:, 0]] = True
+        seen_entities[self.train[:, 2]] = True
+        return seen_entities
 
-    def warm(self, triples: Tensor) -> Tensor:
-        """Return which triples [n, 3] have a head and a tail that occur in train: [n] boolean."""
-        return self.seen[triples[:, 0]] & self.seen[triples[:, 2]]
+    def has_seen_entities(self, triples: Tensor) -> Tensor:
+        """Return a mask [n] (bool) of the triples [n, 3] whose head and tail occur in training."""
+        return self.seen_entities[triples[:, 0]] & self.seen_entities[triples[:, 2]]

@@ -1,13 +1,13 @@
-"""The contract of a model.
+"""Base class of models.
 
-A model turns entities into tables of vectors (``encode``) and a question into query vectors
-(``queries``); the score of a candidate is then a weighted sum of simple comparisons between a query
-vector and a row of a table. Everything else (scoring triples, scoring gathered negatives, ranking
-all entities, on every device) is derived from these two methods by the kernels, so all views of a
-score agree by construction and every model gets every fast path.
+A model encodes entities as tables of vectors (``encode``) and queries as query vectors
+(``queries``); the score of a candidate is a weighted sum of simple comparisons between a query
+vector and a row of a table. From these two methods the kernels derive everything else (scoring
+triples, scoring negatives, ranking all entities, on every device), so that all paths compute the
+same score and every model gets every fast path.
 
-A model whose score has no such form overrides ``score_all`` (``popularity`` does); it can be ranked
-and not trained.
+A model whose score has no such form overrides ``score_all`` (``popularity`` does); it can be
+evaluated but not trained.
 """
 
 from __future__ import annotations
@@ -28,46 +28,46 @@ __all__ = [
     "MODELS",
     "STRUCTURE",
     "Capabilities",
+    "ContractOptions",
     "Fusion",
+    "ModalityEmbeddings",
     "Model",
     "ModelConfig",
-    "Parts",
     "Query",
     "Tables",
     "Term",
-    "Trial",
     "register_model",
 ]
 
 Tables = Mapping[str, Tensor]
-"""Name -> [n, width] vectors; the n rows are the entities that ``encode`` was asked for."""
+"""Name -> [n, width] vectors; the n rows are the entities that ``encode`` was given."""
 
 STRUCTURE = "structure"
-"""Name of the table of structural vectors in a model that compares them apart from modalities."""
+"""Name of the table of structural embeddings in models that score them in a term of their own."""
 
-Parts = tuple[Tensor, Tensor]
-"""Vectors of entities by modality, [n, P, width], the structure first, and who has them, [n, P]
-boolean; vectors of those that do not have one are arbitrary but finite."""
+ModalityEmbeddings = tuple[Tensor, Tensor]
+"""Vectors [n, P, width] of entities by modality, the structure first, and a mask [n, P] (bool) of
+the modalities that each entity has; masked vectors are arbitrary but finite."""
 
 
 class ModelConfig(Config):
-    """Base of every model's options; the defaults are the published settings, with their source."""
+    """Base class of a model's options; defaults are the published settings, with their source."""
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a model is and needs.
+    """Description and requirements of a model.
 
     Attributes:
         title: name as printed in tables.
-        reference: paper or repository the formulas are from.
+        reference: paper or repository of the formulas.
         formula: the score, in one line.
-        trainable: False for models that only count.
-        uses_modalities: reads whatever modalities the feature set offers; else only those of
-            ``requires``.
+        trainable: False for models without a training loss, such as counts.
+        uses_modalities: True if the model reads all modalities of the feature set, else it reads
+            those of ``requires`` only.
         requires: modalities without which the model cannot run.
-        needs_features: cannot run without any modality, whichever it is.
-        numerics: raised when a fix changes results; part of a run's identity.
+        needs_features: True if the model needs at least one modality, whichever it is.
+        numerics: version of the results, increased when a fix changes them; part of the run id.
     """
 
     title: str
@@ -81,11 +81,11 @@ class Capabilities:
 
     @property
     def reads_features(self) -> bool:
-        """Whether any modality can change the model."""
+        """True if the model's scores can depend on features."""
         return self.uses_modalities or self.needs_features or bool(self.requires)
 
-    def lacking(self, offered: Collection[str]) -> str:
-        """Return what the model needs and is not offered, "" when nothing is missing."""
+    def missing(self, offered: Collection[str]) -> str:
+        """Return the required modalities that are not offered, in words, "" if none is missing."""
         missing = sorted(self.requires - set(offered))
         if not missing and self.needs_features and not offered:
             return "at least one modality"
@@ -93,15 +93,16 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """How the contract is checked on a model (``harness.contract``), where the usual way is not it.
+class ContractOptions:
+    """Settings of the contract checks for a model (``harness.contract``).
 
     Attributes:
-        options: of the model on a graph of a few entities; ``{"dim": 16}`` where it has a ``dim``.
-        learning: further options with which it learns a rule of the graph where its features are
-            noise.
-        lr: rate of the optimiser with which it does; None: the usual one.
-        exempt: check -> why the model need not pass it.
+        options: model options on a graph of a few entities; ``{"dim": 16}`` by default where the
+            model has a ``dim``.
+        learning: further options for the check that the model learns a rule of a graph whose
+            features are noise.
+        lr: learning rate in that check; None is the default of the checks.
+        exempt: check -> reason why the model need not pass it.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -111,11 +112,12 @@ class Trial:
 
 
 class Fusion(NamedTuple):
-    """How a candidate is fused from modality embeddings; see ``harness.kernels.fusion``.
+    """Fusion of candidates from modality embeddings; see ``harness.kernels.fusion``.
 
     Attributes:
-        logits: name of the table [n, M] of the embeddings' logits (``HIDDEN``: it has none).
-        temperature: [q] factor of the logits, positive; equal for queries of one relation.
+        logits: name of the table [n, M] of the embeddings' logits; ``HIDDEN`` marks a modality that
+            the entity lacks.
+        temperature: [q] positive factor of the logits; equal for queries of one relation.
     """
 
     logits: str
@@ -123,22 +125,22 @@ class Fusion(NamedTuple):
 
 
 class Term(NamedTuple):
-    """One comparison: ``weight * op(query, scale * table[candidate])``.
+    """A term of the score: ``weight * op(query, scale * table[candidate])``.
 
-    ``op`` is ``"dot"`` (inner product), ``"l1"`` (minus the sum of absolute differences), ``"l2"``
-    (minus the Euclidean norm of the difference; slower: it has no fused kernel) or ``"modulus"``
-    (minus the sum of complex moduli of the difference; the first half of a vector is real, the
-    second imaginary). Higher is always more plausible.
+    ``op`` is ``"dot"`` (inner product), ``"l1"`` (negative sum of absolute differences), ``"l2"``
+    (negative Euclidean norm of the difference; slower, without a fused kernel) or ``"modulus"``
+    (negative sum of the complex moduli of the difference; the first half of a vector is real, the
+    second imaginary). Higher is more plausible.
 
     Attributes:
         op: the comparison.
         query: [q, width].
         table: name of the candidate table.
         weight: factor of this term.
-        scale: [q, width] multiplied into the candidate first, or None.
-        fusion: the table holds M embeddings of each candidate side by side, [n, M width], which
-            are fused for the query; None: the table holds the candidates. Not with a scale.
-        anchor: name of the table that the anchor's vector is from, "" where that is not said.
+        scale: [q, width], multiplied into the candidates, or None.
+        fusion: fusion of the table's M embeddings per candidate, concatenated to [n, M width], for
+            each query; None if the rows of the table are the candidates. Excludes ``scale``.
+        anchor: name of the table that the anchor's vector is from, "" if unspecified.
     """
 
     op: kernels.Op
@@ -149,24 +151,24 @@ class Term(NamedTuple):
     fusion: Fusion | None = None
     anchor: str = ""
 
-    def comparison(self, tables: Tables) -> kernels.Comparison:
-        """Return the term as the kernels take it, with its rows."""
+    def comparison(self, tables: Tables) -> kernels.VectorComparison:
+        """Return the comparison of this term for the kernels, with its candidate table."""
         table: Tensor | kernels.FusedTable = tables[self.table]
         if self.fusion is not None:
             logits, temperature = self.fusion
             table = kernels.FusedTable(tables[self.table], tables[logits], temperature)
-        return kernels.Comparison(self.op, self.query, table, self.scale, self.weight)
+        return kernels.VectorComparison(self.op, self.query, table, self.scale, self.weight)
 
 
 class Query(NamedTuple):
-    """Terms that make the score.
+    """The terms of the score of q queries.
 
     Attributes:
-        terms: their sum, plus ``offset``, is the score, unless they are views.
+        terms: summed to the score, unless they are views.
         offset: added to the score.
-        views: each term is the logit of a prediction of its own, to which a loss against all
-            entities is applied by itself; the score is their mean ("logits") or the log-odds of
-            their mean probability ("probabilities"), see ``harness.kernels.combined_score``.
+        views: combination of terms that are each the logit of a prediction, with a 1-vs-all or
+            k-vs-all loss each: their mean ("logits") or the log odds of their mean probability
+            ("probabilities"); see ``harness.kernels.combined_score``. None is the sum.
     """
 
     terms: tuple[Term, ...]
@@ -177,41 +179,41 @@ class Query(NamedTuple):
 class Model(nn.Module):
     """Base class of every model.
 
+    The constructor runs under a seeded generator. It must create the entity table first, so that
+    variants of a model start from the same one.
+
     Args:
         config: the model's options (an instance of ``cls.Config``).
         index: sizes and training triples.
-        modalities: features by name; only those the feature set offers.
-
-    The constructor runs under a seeded generator. It must create the entity table first: then
-    variants of a model share it.
+        modalities: name -> features of the modalities in the feature set.
     """
 
     Config: ClassVar[type[ModelConfig]] = ModelConfig
     capabilities: ClassVar[Capabilities]
 
-    trial: ClassVar[Trial] = Trial()
+    contract: ClassVar[ContractOptions] = ContractOptions()
 
     free_encoding: bool = False
-    """True when ``encode()`` of all entities costs nothing (the tables are the parameters). A class
-    attribute; an instance whose options make encoding cost something sets its own."""
+    """True if ``encode()`` of all entities is free, as the tables are the parameters. An instance
+    whose options make encoding costly overrides the class attribute."""
 
     structure_tables: ClassVar[tuple[str, ...]] = (STRUCTURE,)
-    """Tables made of nothing but the structure, for strategies of negatives that replace it apart;
-    one that the model does not have is of no matter."""
+    """Tables of structural embeddings, for negative samplers that corrupt the structure alone;
+    names the model lacks are ignored."""
 
     reciprocal: bool = False
-    """Whether a head is asked for as the tail of a reverse relation, with vectors of its own: then
-    (?, r, t) and (h, r, ?) score a triple differently, and a loss has to ask both."""
+    """True if heads are predicted as tails of inverse relations with embeddings of their own. Then
+    (?, r, t) and (h, r, ?) score a triple differently, and a loss needs both."""
 
     static_shapes: bool = False
-    """Whether the sizes of tensors in ``encode`` may depend on nothing but the number of entities.
-    A training step on an accelerator asks for it, since the host has to wait for the device to
-    learn any other size, and so does a compiled one; the entities it encodes may then repeat."""
+    """True if the shapes in ``encode`` must depend on the number of entities only. Set by training
+    on an accelerator, where reading any other size synchronises with the device, and for compiled
+    steps; the encoded entities may then repeat."""
 
     draws: torch.Generator | None = None
-    """Stream of what a model draws in a step beside dropout (the entities of an estimate), so that
-    variants which draw and variants which do not are paired; None: torch's own. Training sets it,
-    and starts it anew in every epoch."""
+    """Generator of the model's draws beside dropout (the entities of an estimate), so that variants
+    with and without such draws see the same other random numbers; None is torch's default. Set by
+    training and seeded anew in every epoch."""
 
     def __init__(self, config: Any, index: GraphIndex, modalities: Mapping[str, Modality]) -> None:
         super().__init__()
@@ -221,34 +223,34 @@ class Model(nn.Module):
 
     @classmethod
     def capabilities_of(cls, options: Mapping[str, Any]) -> Capabilities:
-        """Capabilities of the model with the given options; those of the class by default.
+        """Return the capabilities of the model with the given options, by default the class's.
 
-        A model overrides it where an option decides whether features are read.
+        Overridden by models where an option decides whether features are read.
 
         Args:
             options: values that differ from the defaults of ``Config``.
         """
         return cls.capabilities
 
-    # --- what a model defines -------------------------------------------------------------
+    # --- defined by models ----------------------------------------------------------------
 
     def encode(self, entities: Tensor | None = None) -> Tables:
-        """Return the tables of the given entities ([n] ids), or of all N when None."""
+        """Return the tables of the given entities ([n] ids), or of all N if None."""
         raise NotImplementedError
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         """Return the query of each (anchor, relation).
 
         Args:
-            tables: result of ``encode``, or in training the rows of its tables that are asked from.
-            anchors: [q] rows of ``tables``: heads when ``side`` is "tail", tails when "head".
+            tables: result of ``encode``; in training only the rows of the anchors.
+            anchors: [q] rows of ``tables``: heads if ``side`` is "tail", tails if "head".
             relations: [q] relation ids.
-            side: the side that is predicted.
+            side: the predicted side.
         """
         raise NotImplementedError
 
     def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
-        """Return a scalar added to the loss, or None.
+        """Return a scalar regularisation term of the loss, or None.
 
         Args:
             tables: result of ``encode``.
@@ -258,14 +260,14 @@ class Model(nn.Module):
         return None
 
     def auxiliary_parameters(self) -> Sequence[nn.Parameter]:
-        """Parameters trained by ``auxiliary_loss`` alone, with an optimiser of their own."""
+        """Return the parameters that ``auxiliary_loss`` alone trains, with a separate optimiser."""
         return ()
 
     def auxiliary_loss(self, generator: torch.Generator) -> Tensor | None:
-        """Return the loss of the auxiliary parameters for one step (after the main step), or None.
+        """Return the loss of the auxiliary parameters after the main step, or None.
 
-        Called once per training step whether or not there are auxiliary parameters: it is also the
-        place to move running averages.
+        Called once per training step even without auxiliary parameters, so that models can update
+        running averages here.
 
         Args:
             generator: on the model's device.
@@ -273,34 +275,35 @@ class Model(nn.Module):
         return None
 
     def diagnostics(self) -> dict[str, float]:
-        """Return named numbers logged at each evaluation (fusion weights, their entropy)."""
+        """Return name -> value of the numbers logged at each validation, such as fusion weights."""
         return {}
 
     def fusion_weights(self, entities: Tensor) -> dict[str, Tensor]:
-        """Return per modality its [n] weight in each entity's vector ({} when not fusing)."""
+        """Return modality -> [n] weight in each entity's vector, {} for models without fusion."""
         return {}
 
-    def parts(self, entities: Tensor | None) -> Parts:
-        """Return what entities ([n] ids, None: all) look like in each modality.
+    def modality_embeddings(self, entities: Tensor | None) -> ModalityEmbeddings:
+        """Return the modality embeddings of entities ([n] ids, or None for all).
 
-        With ``compare`` it lets a model be trained against fabricated modalities
-        (``adversary.kind``).
+        Adversarial training (``adversary.kind``) needs this method and ``compare``.
         """
         raise NotImplementedError
 
-    def compare(self, heads: Parts, relations: Tensor, tails: Parts) -> Tensor:
-        """Return the scores [n] of triples whose heads and tails have the given ``parts``."""
+    def compare(
+        self, heads: ModalityEmbeddings, relations: Tensor, tails: ModalityEmbeddings
+    ) -> Tensor:
+        """Return the scores [n] of triples, given the modality embeddings of heads and tails."""
         raise NotImplementedError
 
-    # --- what follows ---------------------------------------------------------------------
+    # --- derived --------------------------------------------------------------------------
 
     @property
     def decomposable(self) -> bool:
-        """True when the score is a sum of terms, so that the fused kernels apply."""
+        """True if the model defines ``queries``, so that the kernels can score it."""
         return type(self).queries is not Model.queries
 
     def score_all(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Tensor:
-        """Return the scores of all rows of ``tables`` for each query: [q, n]."""
+        """Return the scores [q, n] of all rows of ``tables`` for each query."""
         query = self.queries(tables, anchors, relations, side)
         scores = [kernels.score_all(term.comparison(tables)) for term in query.terms]
         total = kernels.combined_score(scores, query.views)
@@ -311,30 +314,30 @@ class Model(nn.Module):
         tables: Tables,
         query: Query,
         pairs: Pairs,
-        others: Mapping[str, Tensor] | None = None,
+        substitutes: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Return the scores of listed candidates.
 
         Args:
-            tables: result of ``encode``. In training their gradients are added to in place, so
-                whoever overrides this gives them to ``harness.kernels`` and to nothing else.
+            tables: result of ``encode``. Training adds to their gradients in place, so overrides
+                must pass them to ``harness.kernels`` only.
             query: q queries.
             pairs: the rows of ``tables`` that each query is compared with.
-            others: table -> [p] rows that are compared there instead.
+            substitutes: table -> [p] rows that are compared in this table instead.
 
         Returns:
             [p] scores.
         """
         scores = []
         for term in query.terms:
-            rows = (others or {}).get(term.table, pairs.indices)
+            rows = (substitutes or {}).get(term.table, pairs.indices)
             listed = pairs._replace(indices=rows)
             scores.append(kernels.score_pairs(term.comparison(tables), listed))
         total = kernels.combined_score(scores, query.views)
         return total + query.offset if query.offset else total
 
     def score_triples(self, triples: Tensor) -> Tensor:
-        """Return the scores [n] of triples [n, 3] (head, relation, tail), encoding all entities."""
+        """Return the scores [n] of triples [n, 3] (head, relation, tail); encodes all entities."""
         tables = self.encode()
         head, relation, tail = triples.unbind(1)
         if not self.decomposable:
@@ -347,5 +350,5 @@ MODELS: Registry[type[Model]] = Registry("model")
 
 
 def register_model(name: str) -> Callable[[type[Model]], type[Model]]:
-    """Class decorator: make a model known under ``name`` (lower case, underscores)."""
+    """Return a class decorator that registers a model as ``name`` (lower case, underscores)."""
     return MODELS.register(name)

@@ -1,4 +1,4 @@
-"""The most memory that this process took."""
+"""Peak memory of this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def forget_peak() -> bool:
-    """Let ``peak`` start anew; return False where the system cannot (only Linux can)."""
+    """Reset ``peak``; return False where the system does not support it (only Linux does)."""
     try:
         _CLEAR.write_text("5")  # man 5 proc: resets the peak resident set size
     except OSError:
@@ -21,14 +21,14 @@ def forget_peak() -> bool:
 
 
 def peak() -> int:
-    """Return the most bytes that were in memory since ``forget_peak`` (or since the start)."""
+    """Return the peak resident memory in bytes since ``forget_peak``, or since the start."""
     try:
         for line in _STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return 1024 * int(line.split()[1])
     except OSError:
         pass
-    # Where a process starts another, the other's figure is its parent's at least. Kibibytes on
-    # Linux, bytes on macOS.
+    # A fallback: the value of a child process is at least its parent's. In KiB on Linux, in bytes
+    # on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

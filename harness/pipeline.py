@@ -28,7 +28,7 @@ from harness.data.load import Dataset, load_dataset
 from harness.errors import ChangedDataError, ConfigError, DataError, MachineError, RunError
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
-from harness.index import KnownAnswers
+from harness.index import FilterIndex
 from harness.model import MODELS, Model
 from harness.peak import forget_peak, peak
 from harness.plan.spec import RunSpec
@@ -38,7 +38,7 @@ from harness.splits import (
     metrics_of,
     rank_split,
     score_test,
-    sealing,
+    shadow_test_writer,
     stored_ranks,
 )
 from harness.store import accesses
@@ -158,14 +158,14 @@ def train(
     hooks = hooks or Hooks()
     device = _prepare(place)
     whole = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
-    known = whole.graph.known(spec.protocol.filter_of("valid"))
+    known = whole.graph.filter_index(spec.protocol.filter_of("valid"))
     dataset = replace(whole, graph=whole.graph.locked())
     features = _corrupted(spec, whole, in_training(spec.data.corrupt))
     model = _build(spec, dataset, features).to(device)
-    seal = sealing(model, spec, whole.graph, place.folder, device)
+    write_shadow = shadow_test_writer(model, spec, whole.graph, place.folder, device)
     checkpoints = CheckpointFolder(place.folder)
     split = dataset.graph, known, features
-    result = _fit(model, spec, *split, device, checkpoints, seal, hooks, limits)
+    result = _fit(model, spec, *split, device, checkpoints, write_shadow, hooks, limits)
     valid = None
     if not result.pruned:
         hooks.on_stage("valid", _queries(dataset.graph, "valid", spec))
@@ -174,7 +174,7 @@ def train(
     return RunRecord(
         run_id=run_id,
         status="validated" if valid else "pruned",
-        spec=spec.model_dump(mode="json"),
+        spec=spec,
         model=spec.model.name,
         dataset=dataset.card.name,
         dataset_digest=dataset.graph.digest,
@@ -226,7 +226,7 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
         raise ConfigError(f"run {record.run_id} is {record.status}, there is nothing to test yet")
     hooks = hooks or Hooks()
     device = _prepare(place)
-    spec = record.settings()
+    spec = record.spec
     model, dataset = load_trained(record, place.folder, device)
     earlier = accesses.scoring(accesses.read(place.folder))
     weights = CheckpointFolder(place.folder).best_digest()
@@ -281,7 +281,7 @@ def retest(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> R
         raise ConfigError(f"run {record.run_id} is {record.status}, it was never tested")
     hooks = hooks or Hooks()
     device = _prepare(place)
-    spec = record.settings()
+    spec = record.spec
     model, dataset = load_trained(record, place.folder, device)
     ranks, lost = stored_ranks(spec, dataset.graph, place.folder)
     if ranks is not None:
@@ -325,7 +325,7 @@ def load_trained(record: RunRecord, folder: Path, device: torch.device) -> tuple
     """
     if record.model == EXTERNAL:
         raise ConfigError(f"run {folder.name} was scored elsewhere: its model is not here")
-    spec = record.settings()
+    spec = record.spec
     dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
     require_unchanged(record, dataset)
     features = _corrupted(spec, dataset, when_tested(spec.data.corrupt))
@@ -406,11 +406,11 @@ def _fit(
     model: Model,
     spec: RunSpec,
     graph: KnowledgeGraph,
-    known: KnownAnswers,
+    known: FilterIndex,
     features: FeatureSet,
     device: torch.device,
     checkpoints: CheckpointFolder,
-    seal: Callable[[int], None],
+    write_shadow: Callable[[int], None],
     hooks: Hooks,
     limits: Mapping[int, float] | None,
 ) -> FitResult:
@@ -451,7 +451,7 @@ def _fit(
         seed=spec.seed,
         dataset=graph.digest,
         limits=limits,
-        on_validated=seal,
+        on_validated=write_shadow,
         on_epoch=hooks.on_epoch,
         should_stop=hooks.should_stop,
     )
@@ -479,7 +479,7 @@ def _score(
         folder,
         device,
         hooks.on_queries,
-        why=why,
+        reason=why,
         provenance=_provenance(device),
     )
 

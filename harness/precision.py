@@ -1,4 +1,4 @@
-"""Which floating-point numbers a device has."""
+"""Floating-point types by device."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import torch
 __all__ = ["widest_float"]
 
 WITHOUT_FLOAT64 = frozenset({"mps"})
-"""Device types without double precision: torch raises TypeError where such a tensor would lie."""
+"""Device types without double precision, where torch raises TypeError for such tensors."""
 
 
 def widest_float(device: torch.device | str) -> torch.dtype:
-    """Return float64, or float32 where the device has no wider one.
+    """Return float64, or float32 on devices without it.
 
     Args:
-        device: or its name: "cpu", "cuda:1", "mps".
+        device: a device or its name, such as "cpu", "cuda:1" or "mps".
     """
     return torch.float32 if torch.device(device).type in WITHOUT_FLOAT64 else torch.float64

@@ -1,7 +1,5 @@
-"""The contract of training.
-
-Samplers draw negatives, strategies choose among them, a procedure turns a batch into a step.
-"""
+"""Interfaces of training: samplers draw negatives, strategies select them, procedures take
+steps."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ __all__ = [
     "Negatives",
     "Procedure",
     "Sampler",
-    "Situation",
+    "SamplerContext",
     "StepReport",
     "Strategy",
     "StrategyConfig",
@@ -40,24 +38,24 @@ class Negatives:
 
     Attributes:
         candidates: [B, n] entity ids that replace one side of the positive.
-        tails: [B] how many of the leading candidates replace the tail; the rest replace the head.
-        others: table of the model -> [B, n] entities that stand there instead of the candidates: a
-            negative may be another entity in one modality alone.
+        tails: [B] number of leading candidates that replace the tail; the rest replace the head.
+        substitutes: table of the model -> [B, n] entities that replace the candidates in this
+            table: a negative may be corrupted in one modality alone.
     """
 
     candidates: Tensor
     tails: Tensor
-    others: Mapping[str, Tensor] = field(default_factory=dict)
+    substitutes: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def replaces_tail(self) -> Tensor:
-        """[B, n] boolean: which side of its positive each candidate replaces."""
-        place = torch.arange(self.candidates.shape[1], device=self.candidates.device)
-        return place < self.tails[:, None]
+        """[B, n] bool, True where the candidate replaces the tail of its positive."""
+        position = torch.arange(self.candidates.shape[1], device=self.candidates.device)
+        return position < self.tails[:, None]
 
 
 class Sampler(Protocol):
-    """Draws negatives."""
+    """Interface of negative samplers."""
 
     def sample(self, batch: Tensor, generator: torch.Generator) -> Negatives:
         """Return n corruptions of each positive of ``batch`` [B, 3], on its device."""
@@ -65,12 +63,12 @@ class Sampler(Protocol):
 
 
 class Learner:
-    """A network that learns beside the model, with an Adam of its own.
+    """A network that is trained beside the model by its own Adam optimiser.
 
     Args:
-        network: on its device.
+        network: the network, on its device.
         lr: learning rate.
-        weight_decay: added to the gradient, times the parameters.
+        weight_decay: factor of the parameters that are added to the gradient.
     """
 
     def __init__(self, network: nn.Module, lr: float, weight_decay: float = 0.0) -> None:
@@ -79,14 +77,14 @@ class Learner:
         self.optimiser = torch.optim.Adam(self.parameters, lr=lr, weight_decay=weight_decay)
 
     def step(self, loss: Tensor) -> None:
-        """Lower a loss by one step; nothing but the network is given a gradient."""
+        """Take one step on a loss; only the network's parameters get gradients."""
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimiser.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the network and its optimiser."""
+        """Return the state of the network and its optimiser."""
         return {
             "network": dict(self.network.state_dict()),
             "optimiser": optimiser_state(self.optimiser),
@@ -99,21 +97,21 @@ class Learner:
 
 
 class StrategyConfig(Config):
-    """Base of the options of strategies; the defaults are the published settings."""
+    """Base class of a strategy's options; defaults are the published settings."""
 
 
 @dataclass(frozen=True)
-class Situation:
-    """What a strategy is made for.
+class SamplerContext:
+    """The run that a strategy samples negatives for.
 
     Attributes:
-        model: that is trained, on ``device``.
-        index: the graph.
-        modalities: features by name, those of the run.
-        count: negatives per positive that are wanted.
-        epochs: of the training.
-        device: where to compute.
-        seed: of the strategy's own initial values and draws in an epoch (0: before the first).
+        model: the trained model, on ``device``.
+        index: the training graph.
+        modalities: name -> features of the run.
+        count: negatives per positive to return.
+        epochs: number of training epochs.
+        device: device of all tensors.
+        seed: seed of the strategy's draws by epoch, counted from 1; 0 seeds initial values.
     """
 
     model: Model
@@ -126,59 +124,62 @@ class Situation:
 
 
 class Strategy:
-    """Chooses among the corruptions that a sampler draws, and may learn from what became of them.
+    """Base class of strategies, which select negatives from a sampler's corruptions.
+
+    A strategy may learn from the scores of its negatives.
 
     Args:
-        config: its options (an instance of ``cls.Config``).
-        situation: what it is made for.
+        config: the strategy's options (an instance of ``cls.Config``).
+        context: the run.
     """
 
     Config: ClassVar[type[StrategyConfig]] = StrategyConfig
     one_side: ClassVar[bool] = False
-    """The sampler replaces one side per positive, the same in all its corruptions."""
+    """True if all corruptions of a positive must replace the same side."""
     uses_modalities: ClassVar[bool] = False
-    """Whether it looks at the features of the run."""
+    """True if the strategy reads features."""
 
-    def __init__(self, config: Any, situation: Situation) -> None:
-        self.config, self.situation = config, situation
-        self.draws = torch.Generator(situation.device)
-        """Stream of the strategy's own draws, started anew in every epoch."""
+    def __init__(self, config: Any, context: SamplerContext) -> None:
+        self.config, self.context = config, context
+        self.draws = torch.Generator(context.device)
+        """Generator of the strategy's draws, seeded anew in every epoch."""
 
     @property
     def compares(self) -> bool:
-        """Whether ``compare`` is asked."""
+        """True if training calls ``compare``."""
         return False
 
     @property
     def drawn(self) -> int:
-        """Corruptions per positive that the sampler draws; as many as are wanted."""
-        return self.situation.count
+        """Number of corruptions per positive that the sampler draws; by default ``count``."""
+        return self.context.count
 
     def start_epoch(self, epoch: int) -> None:
         """Called before each epoch, counted from 0."""
-        self.draws.manual_seed(self.situation.seed(epoch + 1))
+        self.draws.manual_seed(self.context.seed(epoch + 1))
 
     def choose(self, batch: Tensor, negatives: Negatives) -> Negatives:
-        """Return the negatives of positives [B, 3], n each, from ``drawn`` each."""
+        """Return n negatives of each positive [B, 3], given ``drawn`` corruptions of each."""
         return negatives
 
     def compare(
         self, batch: Tensor, negatives: Negatives, terms: Sequence[tuple[Term, Tensor]]
     ) -> Tensor:
-        """Return which negatives, [B, n], have their ``others``; the rest are the candidates.
+        """Return a mask [B, n] (bool) of the negatives whose ``substitutes`` are used.
 
         Args:
             batch: [B, 3] positives.
-            negatives: of ``choose``.
-            terms: each term of the score, and what it gives the candidates, [B, n].
+            negatives: result of ``choose``.
+            terms: the terms of the score, each with its scores [B, n] of the candidates.
         """
         return torch.ones_like(negatives.candidates, dtype=torch.bool)
 
     def learn(self, batch: Tensor, negatives: Negatives, scores: Tensor) -> None:
-        """Learn after the model's step: positives [B, 3], their negatives, scores [B, n]."""
+        """Learn from positives [B, 3], their negatives and scores [B, n], after the model's
+        step."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that what comes next depends on."""
+        """Return the state that later draws depend on."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -189,15 +190,15 @@ STRATEGIES: Registry[type[Strategy]] = Registry("strategy")
 
 
 def register_strategy(name: str) -> Callable[[type[Strategy]], type[Strategy]]:
-    """Class decorator: make a strategy known under ``name`` (``negatives.strategy.name``)."""
+    """Return a class decorator that registers a strategy as ``negatives.strategy.name``."""
     return STRATEGIES.register(name)
 
 
 class TrainingLoss(Protocol):
-    """What a step lowers."""
+    """Interface of training losses."""
 
     rows: Tensor
-    """[n, 3] what an epoch goes through, batch by batch: training triples, or queries."""
+    """[n, 3] rows of an epoch, which batches are taken from: training triples, or queries."""
 
     def start_epoch(self, epoch: int) -> None:
         """Called before each epoch, counted from 0."""
@@ -218,17 +219,17 @@ class TrainingLoss(Protocol):
     def __call__(
         self, batch: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Return the loss of a batch of ``rows`` [B, 3], and scalar tensors to log."""
+        """Return the loss of a batch [B, 3] of ``rows``, and name -> scalar tensors to log."""
         ...
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step measured.
+    """Loss and logged values of one step.
 
     Attributes:
-        loss: scalar tensor, detached, still on the device (reading it would synchronise).
-        logs: further scalar tensors, averaged over the epoch (class shares of negatives).
+        loss: detached scalar on the device; reading it would synchronise.
+        logs: name -> further scalar, averaged over the epoch.
     """
 
     loss: Tensor
@@ -236,11 +237,11 @@ class StepReport:
 
 
 class Procedure(Protocol):
-    """How a model is trained when a loss is not enough; owns the optimisers."""
+    """Interface of training procedures, which own the optimisers and take the steps."""
 
     @property
     def rows(self) -> Tensor:
-        """What an epoch goes through, batch by batch: [n, 3]."""
+        """[n, 3] rows of an epoch, which batches are taken from."""
         ...
 
     def start_epoch(self, epoch: int) -> None:
@@ -248,7 +249,7 @@ class Procedure(Protocol):
         ...
 
     def step(self, batch: Tensor, generator: torch.Generator) -> StepReport:
-        """Take one optimisation step on a batch of ``rows`` [B, 3]."""
+        """Take one optimisation step on a batch [B, 3] of ``rows``."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -261,13 +262,16 @@ class Procedure(Protocol):
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return an optimiser's state per parameter, with text keys (the plan has learning rates)."""
+    """Return an optimiser's state by parameter, without options such as learning rates.
+
+    Keys are strings, as checkpoints require; the options come from the run's settings.
+    """
     state = optimiser.state_dict()["state"]
     return {str(index): dict(values) for index, values in state.items()}
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Restore what ``optimiser_state`` returned."""
+    """Restore the result of ``optimiser_state``."""
     current = optimiser.state_dict()
     current["state"] = {int(index): dict(values) for index, values in state.items()}
     optimiser.load_state_dict(current)

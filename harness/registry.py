@@ -1,4 +1,4 @@
-"""A named collection filled by decorators: models, encoders, datasets, samplers."""
+"""Registries of models, encoders, datasets and samplers, filled by decorators."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Maps names to objects; a name can be taken once.
+    """A mapping from unique names to objects.
 
     Args:
-        kind: what an entry is, for messages (``"model"``).
+        kind: noun for an entry in messages, such as ``"model"``.
     """
 
     def __init__(self, kind: str) -> None:
@@ -26,20 +26,20 @@ class Registry(Generic[T]):
         self._frozen = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that adds the decorated object under ``name``.
+        """Return a decorator that registers an object as ``name``.
 
         Raises:
-            ConfigError: the name is taken (both files are named) or the registry is frozen.
+            ConfigError: the name is taken (names both files), or the registry is frozen.
         """
 
         def add(entry: T) -> T:
             if self._frozen:
                 raise ConfigError(f"{self.kind} '{name}': the registry is frozen")
-            known = self._entries.get(name)
-            if known is not None and known is not entry:
+            registered = self._entries.get(name)
+            if registered is not None and registered is not entry:
                 raise ConfigError(
                     f"{self.kind} '{name}' is registered twice: "
-                    f"{_origin(known)} and {_origin(entry)}; give one of them another name"
+                    f"{_origin(registered)} and {_origin(entry)}; give one of them another name"
                 )
             self._entries[name] = entry
             return entry
@@ -50,7 +50,7 @@ class Registry(Generic[T]):
         """Return the entry called ``name``.
 
         Raises:
-            ConfigError: there is none; the message offers the nearest name.
+            ConfigError: there is none; the message suggests the nearest name.
         """
         try:
             return self._entries[name]
@@ -68,7 +68,7 @@ class Registry(Generic[T]):
         self._frozen = True
 
     def thaw(self) -> None:
-        """Allow registrations again (used when a user's own folder of models is added)."""
+        """Allow registrations again, for a user's folder of models."""
         self._frozen = False
 
     def __contains__(self, name: object) -> bool:

@@ -1,4 +1,4 @@
-"""One training for runs that differ in the features of the test alone."""
+"""Shared training of runs that differ only in the features of the test."""
 
 from __future__ import annotations
 
@@ -12,49 +12,51 @@ from harness.training.checkpoint import CheckpointFolder
 
 __all__ = ["take_over"]
 
-_OF_THE_TEST = ("tested", "test_split")
-"""What a run's provenance says of its test."""
+_TEST_KEYS = ("tested", "test_split")
+"""Keys of a run's provenance that concern its test."""
 
 
-def take_over(run_id: str, spec: RunSpec, place: Workplace) -> RunRecord | None:
-    """Take the training of the run that was trained alike, if its folder lies beside this one's.
+def take_over(run_id: str, spec: RunSpec, workplace: Workplace) -> RunRecord | None:
+    """Copy the training of the run that this one shares it with, from a sibling folder.
 
-    A run that is corrupted ``at: test`` was trained as the intact run, one ``at: train`` as the
-    run that is corrupted in both stages.
+    A run corrupted ``at: test`` shares the training of the intact run, one corrupted ``at: train``
+    that of the run corrupted in both stages.
 
     Args:
         run_id, spec: the run.
-        place: where; its folder gets the checkpoint.
+        workplace: folder and device of the run; the checkpoint is copied to the folder.
 
     Returns:
-        The record ("validated") with the validation and the history of the training, and whose it
-        was in the provenance; None where no such run is finished, or this run is its own.
+        The record ("validated") with the metrics of the validation and the history, and the id of
+        the other run in the provenance; None if this run does not share a training, or the other
+        run is not finished.
 
     Raises:
-        DataError, ConfigError: of the dataset; the other folder holds a damaged checkpoint.
+        DataError, ConfigError: the dataset cannot be loaded, or the checkpoint is damaged.
         StoreError: the other record cannot be read.
         MachineError: the folder cannot be written.
     """
-    twin = spec.trained_as
-    if twin == spec or spec.audit.shadow_test:  # ranks beside each validation take a training
+    spec_trained = spec.trained_as
+    # Held-out test ranks of each epoch exist only where this run itself is trained.
+    if spec_trained == spec or spec.audit.shadow_test:
         return None
     dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
-    twin_id = run_id_of(twin, dataset.graph.digest, dataset.features.digest)
-    folder = place.folder.parent / twin_id
-    if not (folder / RECORD).is_file() or not has_checkpoint(twin, folder):
+    trained_id = run_id_of(spec_trained, dataset.graph.digest, dataset.features.digest)
+    folder = workplace.folder.parent / trained_id
+    if not (folder / RECORD).is_file() or not has_checkpoint(spec_trained, folder):
         return None
     record = read_own_record(folder)
     if record is None or record.status not in ("validated", "ok"):
         return None
-    CheckpointFolder(place.folder).copy_from(folder)
-    trained = {k: v for k, v in record.provenance.items() if k not in _OF_THE_TEST}
+    CheckpointFolder(workplace.folder).copy_from(folder)
+    trained = {k: v for k, v in record.provenance.items() if k not in _TEST_KEYS}
     return record.model_copy(
         update={
             "run_id": run_id,
             "status": "validated",
-            "spec": spec.model_dump(mode="json"),
+            "spec": spec,
             "metrics": tuple(m for m in record.metrics if m.split == "valid"),
-            "timings": (),  # of the other run: nothing was trained here
-            "provenance": {**trained, "training_of": twin_id},
+            "timings": (),  # nothing was trained here
+            "provenance": {**trained, "training_of": trained_id},
         }
     )

@@ -1,4 +1,4 @@
-"""Consoles that show control characters in names in place of sending them."""
+"""Consoles that escape control characters in texts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["SafeConsole"]
 
 
 class SafeConsole(Console):
-    """A console of ``rich`` whose texts, unlike its own control codes, cannot move the cursor.
+    """A console of ``rich`` that escapes control characters in texts but not its own codes.
 
-    Markup, highlights and emoji codes are off: labels and messages may hold square brackets.
+    Markup, highlighting and emoji codes are off, as labels and messages may have square brackets.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -26,6 +26,6 @@ class SafeConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Yield the parts of what is shown."""
-        for part in super().render(renderable, options):
-            yield part if part.control else part._replace(text=visible(part.text))
+        """Yield the segments of a renderable, with escaped texts."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))

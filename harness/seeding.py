@@ -1,8 +1,8 @@
-"""Seeds derived from names.
+"""Seeds of independent random streams.
 
-A stream of random numbers depends on the run's seed, the dataset and the use it is put to, never
-on the model or its options: two variants of a model trained with the same seed see the same
-initial entity table, the same batches and the same negatives, so their difference is the variant's.
+A stream depends on the run's seed, the dataset and the purpose, never on the model or its options.
+Two variants of a model with the same seed therefore share the initial entity table, the batches and
+the negatives, and differ by the variant alone.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def seed_for(seed: int, dataset: str, stream: Stream, step: int = 0) -> int:
     Args:
         seed: the run's seed.
         dataset: digest of the dataset.
-        stream: what the numbers are used for.
-        step: epoch (or another number) within the stream; each epoch starts a stream of its own,
-            so a run resumed at an epoch needs no generator state.
+        stream: purpose of the random numbers.
+        step: epoch (or another number) within the stream; epochs have streams of their own, so that
+            resuming at an epoch needs no generator state.
     """
     text = f"{seed}/{dataset}/{stream}/{step}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

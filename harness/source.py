@@ -1,4 +1,4 @@
-"""Digest of the source code that a user's model is made of."""
+"""Digest of the source code of a user's model."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from pathlib import Path
 __all__ = ["is_shipped", "source_digest"]
 
 SHIPPED = ("harness", "models")
-"""Packages whose changes a ``numerics`` version announces."""
+"""Packages of the harness, whose changes of results ``Capabilities.numerics`` records."""
 
 
 def is_shipped(entry: type) -> bool:
-    """Tell whether a class belongs to the harness or to its own models."""
+    """Return True for classes of the harness and its models."""
     return entry.__module__.partition(".")[0] in SHIPPED
 
 
 @cache
 def source_digest(*entries: type) -> str:
-    """Return the sha256 (16 hex digits) of the source of classes from outside the package.
+    """Return the SHA-256 (16 hex digits) of the source of classes from outside the package.
 
-    The source is each class's file, the files of its own package that this one imports, directly or
-    not, and the ``__init__.py`` of their folders. Libraries, data files and modules whose name is
-    computed are not covered. Computed once per process, like the import itself.
+    The source consists of the class's file, the files of its own package that it imports, directly
+    or indirectly, and the ``__init__.py`` of their folders. Libraries, data files and modules with
+    computed names are not covered. Cached, as modules are.
 
     Args:
-        entries: classes; those of the package are skipped.
+        entries: classes; those of the harness are skipped.
 
     Returns:
-        "" where nothing remains, or where a class was not read from a file.
+        "" if no class remains, or one has no file.
     """
     files = {
         name: file for entry in entries if not is_shipped(entry) for name, file in _files(entry)
@@ -47,13 +47,13 @@ def source_digest(*entries: type) -> str:
 
 
 def _files(entry: type) -> Iterator[tuple[str, Path]]:
-    """Yield the files of a class's source, each with its path below the package's folder."""
+    """Yield the files of a class's source as (path within the package, file)."""
     file = getattr(sys.modules.get(entry.__module__), "__file__", None)
     if file is None or not Path(file).is_file():
         return
     package, *inner = entry.__module__.split(".")
     path = Path(file)
-    if not inner and path.stem != "__init__":  # a module that is in no package
+    if not inner and path.stem != "__init__":  # a module outside any package
         yield path.name, path
         return
     depth = len(inner) + (path.stem == "__init__")
@@ -61,12 +61,12 @@ def _files(entry: type) -> Iterator[tuple[str, Path]]:
     files = {path}
     waiting = [path]
     while waiting:
-        for found in _imported(waiting.pop(), root, package):
-            if found not in files:
-                files.add(found)
-                waiting.append(found)
-    for one in files:
-        yield one.relative_to(root).as_posix(), one
+        for imported in _imported(waiting.pop(), root, package):
+            if imported not in files:
+                files.add(imported)
+                waiting.append(imported)
+    for source_file in files:
+        yield source_file.relative_to(root).as_posix(), source_file
 
 
 def _imported(file: Path, root: Path, package: str) -> Iterator[Path]:
@@ -83,25 +83,25 @@ def _imported(file: Path, root: Path, package: str) -> Iterator[Path]:
 
 
 def _modules(tree: ast.AST, file: Path, package: str) -> Iterator[tuple[str, ...]]:
-    """Yield the modules that code imports, as their names below the package.
+    """Yield the modules that code imports, as name parts within the package.
 
-    What follows "from x import" may be a module or a name in one; both are yielded.
+    A name after "from x import" may be a module or a name in x; both are yielded.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield _below(alias.name.split("."), package)
         elif isinstance(node, ast.ImportFrom):
-            named = node.module.split(".") if node.module else []
+            names = node.module.split(".") if node.module else []
             if node.level:
-                # one dot is the file's own folder, also for an __init__.py
-                base = (*file.parent.parts[: len(file.parent.parts) - node.level + 1], *named)
+                # One dot is the folder of the file, also for an __init__.py.
+                base = (*file.parent.parts[: len(file.parent.parts) - node.level + 1], *names)
             else:
-                base = _below(named, package)
+                base = _below(names, package)
             yield base
             yield from ((*base, alias.name) for alias in node.names)
 
 
 def _below(module: list[str], package: str) -> tuple[str, ...]:
-    """Return an absolute name without the package: a file may import its neighbours by either."""
+    """Drop the package from an absolute name; files may import neighbours with or without it."""
     return tuple(module[1:] if module[0] == package else module)

@@ -1,4 +1,4 @@
-"""Rank a split of a run; the test split under its lock, each access written down first."""
+"""Ranking of a run's splits; every access to the test split is recorded beforehand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.evaluation import shadow
 from harness.evaluation.evaluator import Progress, rank
 from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks
-from harness.index import KnownAnswers
+from harness.index import FilterIndex
 from harness.model import Model
 from harness.plan.spec import RunSpec
 from harness.store import accesses
@@ -33,7 +33,7 @@ __all__ = [
     "metrics_of",
     "rank_split",
     "score_test",
-    "sealing",
+    "shadow_test_writer",
     "stored_ranks",
 ]
 
@@ -42,7 +42,7 @@ Split = Literal["valid", "test"]
 
 @dataclass(frozen=True)
 class SplitOutcome:
-    """What came of ranking a split; ``seconds`` is None where stored ranks were taken."""
+    """Ranks and metrics of a split; ``seconds`` is None for stored ranks."""
 
     ranks: Ranks
     metrics: tuple[MetricValue, ...]
@@ -54,20 +54,20 @@ def rank_split(
     spec: RunSpec,
     graph: KnowledgeGraph,
     split: Split,
-    known: KnownAnswers,
+    filter_index: FilterIndex,
     device: torch.device,
     progress: Progress,
 ) -> SplitOutcome:
-    """Return the ranks of a split and what follows from them.
+    """Rank a split and compute its metrics.
 
     Args:
-        model: on ``device``.
+        model: the model, on ``device``.
         spec: the run.
-        graph: holds the split.
-        split: which.
-        known: answers that are no competitors.
-        device: where to compute.
-        progress: called with the number of queries done since the last call.
+        graph: the graph, with the split.
+        split: the split to rank.
+        filter_index: known answers to filter out.
+        device: device of the model.
+        progress: callback, given the number of queries ranked since the last call.
 
     Raises:
         NonFiniteError: a score is NaN or infinite.
@@ -75,14 +75,14 @@ def rank_split(
     """
     triples = graph.splits[split]
     began = time.perf_counter()
-    ranks = rank(model, triples, known, spec.protocol, device=device, progress=progress)
+    ranks = rank(model, triples, filter_index, spec.protocol, device=device, progress=progress)
     seconds = time.perf_counter() - began
-    ranks = replace(ranks, warm=graph.index.warm(triples).numpy())
+    ranks = replace(ranks, warm=graph.index.has_seen_entities(triples).numpy())
     return SplitOutcome(ranks, metrics_of(ranks, spec, split), seconds)
 
 
 def metrics_of(ranks: Ranks, spec: RunSpec, split: Split) -> tuple[MetricValue, ...]:
-    """Return the numbers of a split: every metric, side, and of warm and cold triples."""
+    """Return every metric of a split by side and subset (triples of seen and unseen entities)."""
     return tuple(
         MetricValue(split=split, **m._asdict())
         for m in measure(ranks, spec.protocol, ranks.buckets)
@@ -97,30 +97,30 @@ def score_test(
     device: torch.device,
     progress: Progress,
     *,
-    why: str,
+    reason: str,
     provenance: dict[str, Any],
 ) -> tuple[SplitOutcome, Access]:
-    """Score the test split, which is written down first; arguments as ``rank_split``.
+    """Rank the test split after recording the access; further arguments as ``rank_split``.
 
     Args:
-        folder: of the run, with its log of accesses.
-        why: the reason to score it again, "" the first time.
-        provenance: what scores it.
+        folder: folder of the run, with its log of accesses.
+        reason: reason to score the split again, "" the first time.
+        provenance: code, versions and machine of this access.
     """
     access = accesses.note(
         folder,
-        "retest" if why else "test",
+        "retest" if reason else "test",
         len(graph.splits["test"]) * len(spec.protocol.sides),
         weights=CheckpointFolder(folder).best_digest(),
-        why=why,
+        why=reason,
         provenance=provenance,
     )
-    known = graph.known(spec.protocol.filter_of("test"))
-    return rank_split(model, spec, graph, "test", known, device, progress), access
+    filter_index = graph.filter_index(spec.protocol.filter_of("test"))
+    return rank_split(model, spec, graph, "test", filter_index, device, progress), access
 
 
 def stored_ranks(spec: RunSpec, graph: KnowledgeGraph, folder: Path) -> tuple[Ranks | None, str]:
-    """Return the ranks of the test split in a folder, or None and why they cannot be used."""
+    """Return the stored ranks of the test split, or None and the reason they are unusable."""
     path = folder / RANKS
     if not path.is_file():
         return None, f"{RANKS} is missing"
@@ -128,38 +128,38 @@ def stored_ranks(spec: RunSpec, graph: KnowledgeGraph, folder: Path) -> tuple[Ra
         ranks = Ranks.load(path)
     except DataError:
         return None, f"{RANKS} is damaged"
-    same = np.array_equal(ranks.triples, graph.splits["test"].numpy())
-    if not same or set(ranks.sides) != set(spec.protocol.sides):
+    matches = np.array_equal(ranks.triples, graph.splits["test"].numpy())
+    if not matches or set(ranks.sides) != set(spec.protocol.sides):
         return None, f"{RANKS} is of other queries"
     return ranks, ""
 
 
 def counted(folder: Path) -> dict[str, Any]:
-    """Return how often the test split was scored as a part of the provenance, {} for never."""
-    found = accesses.summary(accesses.read(folder))
-    return {"test_split": found} if found else {}
+    """Return the provenance entry with the accesses to the test split, {} if there are none."""
+    summary = accesses.summary(accesses.read(folder))
+    return {"test_split": summary} if summary else {}
 
 
-def sealing(
+def shadow_test_writer(
     model: Model, spec: RunSpec, graph: KnowledgeGraph, folder: Path, device: torch.device
 ) -> Callable[[int], None]:
-    """Return what seals the test ranks of an epoch in the folder; it does nothing unless asked.
+    """Return a callback that stores the held-out test ranks of an epoch in the folder.
 
-    Random numbers go on as if it had not been there.
+    It does nothing unless ``audit.shadow_test`` is set, and leaves random numbers unchanged.
     """
     if not spec.audit.shadow_test:
         return lambda epoch: None
     triples, protocol = graph.splits["test"], spec.protocol
-    known = graph.known(protocol.filter_of("test")).to(device)
-    nothing = graph.known(()).to(device)
+    filtered_index = graph.filter_index(protocol.filter_of("test")).to(device)
+    unfiltered = graph.filter_index(()).to(device)
 
-    def seal(epoch: int) -> None:
+    def write_ranks(epoch: int) -> None:
         accesses.note(folder, "shadow", len(triples) * len(protocol.sides), epoch=epoch)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            filtered, raw = (
-                rank(model, triples, answers, protocol, device=device)
-                for answers in (known, nothing)
+            filtered_ranks, raw_ranks = (
+                rank(model, triples, filter_index, protocol, device=device)
+                for filter_index in (filtered_index, unfiltered)
             )
-        shadow.write(folder / shadow.FOLDER, epoch, filtered, raw)
+        shadow.write(folder / shadow.FOLDER, epoch, filtered_ranks, raw_ranks)
 
-    return seal
+    return write_ranks

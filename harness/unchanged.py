@@ -1,4 +1,4 @@
-"""Whether the data and the code here are those that a run was trained with."""
+"""Checks that data and code are those that a run was trained with."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ DIFFERENCES = {
     "entities": "entity order differs",
     "relations": "relation order differs",
 }
-"""Key of ``KnowledgeGraph.digests`` -> the message when the digest is another."""
+"""Key of ``KnowledgeGraph.digests`` -> message for a different digest."""
 
 
 def require_unchanged(record: RunRecord, dataset: Dataset) -> None:
-    """Refuse a trained run where its dataset, its features or its own code have changed.
+    """Check that dataset, features and source code of a trained run have not changed.
 
     Args:
-        record: the run, of any stage from "pruned" on.
-        dataset: the data that its settings name, as they are here.
+        record: record of the run, of any stage from "pruned" on.
+        dataset: the data that its settings name, as present on this machine.
 
     Raises:
-        ChangedDataError: something differs; the message says what, and what to do.
+        ChangedDataError: data or code differ; the message names the difference and a remedy.
     """
     if differences := [*_of_data(record, dataset), *_of_code(record)]:
         raise ChangedDataError(
@@ -37,16 +37,17 @@ def require_unchanged(record: RunRecord, dataset: Dataset) -> None:
 
 
 def check_before(run_id: str, spec: RunSpec, record: RunRecord | None, *, trained: bool) -> None:
-    """Refuse to train or test a run whose id or record is of other data or other code.
+    """Check that id and record of a run match the present data and code, before it is computed.
 
     Args:
         run_id: id under which the result will be stored.
-        spec: every setting; its model is loaded.
-        record: the stored record of the run; None where there is none.
-        trained: its checkpoint is only tested, by whatever version of the harness it was trained.
+        spec: settings of the run; its model is loaded.
+        record: stored record of the run, or None.
+        trained: True if only the test remains, which accepts checkpoints of other versions of the
+            harness.
 
     Raises:
-        ChangedDataError: the data or the code changed since the run was planned or trained.
+        ChangedDataError: data or code changed since the run was planned or trained.
         ConfigError, DataError: as ``harness.data.load.load_dataset``.
     """
     dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
@@ -74,7 +75,7 @@ def _of_data(record: RunRecord, dataset: Dataset) -> list[str]:
 
 def _of_graph(record: RunRecord, dataset: Dataset) -> str:
     recorded = record.provenance.get("data")
-    if not isinstance(recorded, dict):  # a run of an earlier version
+    if not isinstance(recorded, dict):  # a record of an earlier version
         return "triples differ, or their order or the entity order differs"
     present = dataset.graph.digests
     differing = (text for key, text in DIFFERENCES.items() if recorded.get(key) != present[key])
@@ -83,7 +84,7 @@ def _of_graph(record: RunRecord, dataset: Dataset) -> str:
 
 def _of_code(record: RunRecord) -> list[str]:
     recorded = record.provenance.get("code")
-    # Earlier versions did not record it, and no id of the package's own models depends on it.
-    if recorded is None or recorded == code_of(record.settings()):
+    # Not recorded by earlier versions, nor for models of the package, whose ids do not need it.
+    if recorded is None or recorded == code_of(record.spec):
         return []
     return ["the model's source (--models) is not that of the run"]

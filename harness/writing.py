@@ -1,9 +1,9 @@
-"""Files and folders that are written whole or not at all.
+"""Atomic writing of files and folders.
 
-Content goes to a temporary file beside its target, which then takes the target's place in one step:
-a reader, or a crash, finds the old content or the new. A process that is killed leaves the
-temporary file. Its lock is gone with the process, so the next one that writes there knows the file
-as abandoned and removes it. Permissions are those that the user's umask leaves.
+Content is written to a temporary file beside the target, which then replaces the target in one
+step, so that readers and crashes find either the old or the new content. A killed process leaves
+its temporary file without a lock; the next writer recognises it as abandoned and removes it.
+Permissions follow the user's umask.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from typing import BinaryIO
 __all__ = ["remove_abandoned", "replacing", "staging_folder", "synchronise", "use_umask"]
 
 _PERMISSIONS = 0o666
-"""Of a new file, before the umask."""
+"""Permissions of a new file, before the umask."""
 
 
 @contextlib.contextmanager
 def replacing(path: Path, *, prefix: str = "") -> Iterator[BinaryIO]:
-    """Open a temporary file that becomes ``path`` when the block ends without an error.
+    """Open a temporary file that replaces ``path`` when the block ends without an error.
 
-    An existing file keeps its permissions. What a killed process left of the same file is removed.
+    An existing file keeps its permissions. Temporary files that killed processes left are removed.
 
     Args:
-        path: file to write; its folder exists.
-        prefix: start of the temporary file's name, ``.NAME.`` by default.
+        path: file to write, in an existing folder.
+        prefix: prefix of the temporary file's name, by default ``.NAME.``.
 
     Raises:
-        OSError: the file cannot be written; nothing is left behind.
+        OSError: the file cannot be written; the temporary file is removed.
     """
     prefix = prefix or f".{path.name}."
     remove_abandoned(path.parent, re.escape(prefix) + _ENDING)
@@ -56,12 +56,12 @@ def replacing(path: Path, *, prefix: str = "") -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def staging_folder(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside ``target`` that is gone afterwards.
+    """Yield a new temporary folder beside ``target``, and remove it afterwards.
 
-    Those that killed processes left for the same target are removed first.
+    Temporary folders that killed processes left for the same target are removed first.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be created.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}-"
@@ -75,21 +75,21 @@ def staging_folder(target: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: Path, names: str) -> None:
-    """Remove temporary files and folders that no living process has locked.
+    """Remove temporary files and folders without the lock of a running process.
 
     Args:
-        folder: where they are.
-        names: regular expression of whole names. It must match nothing that a person made.
+        folder: folder of the temporary files.
+        names: regular expression of whole names, which must not match a user's files.
     """
     with contextlib.suppress(OSError):  # a folder that cannot be listed
         for path in list(folder.iterdir()):
             if re.fullmatch(names, path.name) and not path.is_symlink():
-                with contextlib.suppress(OSError):  # in use, or of another user
+                with contextlib.suppress(OSError):  # locked, or owned by another user
                     _remove_unlocked(path)
 
 
 def synchronise(path: Path) -> None:
-    """Make sure that a file, or the names in a folder, are on the disk."""
+    """Flush a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -98,7 +98,7 @@ def synchronise(path: Path) -> None:
 
 
 def use_umask(path: Path) -> None:
-    """Give a file that a library made the permissions of any other new file."""
+    """Set the permissions of a file that a library created to those of a new file."""
     descriptor, probe = _new_file(path.parent, f".{path.name}.")
     try:
         path.chmod(stat.S_IMODE(os.fstat(descriptor).st_mode))
@@ -133,10 +133,10 @@ def _new_folder(parent: Path, prefix: str) -> tuple[int, Path]:
 
 
 def _locked(descriptor: int, path: Path) -> bool:
-    """Lock a new file or folder; False when another process took it for abandoned before that."""
+    """Lock a new file or folder; return False if another process removed it before that."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError:  # a file system without locks, where nothing is removed either
+    except OSError:  # a file system without locks, where ``_remove_unlocked`` fails too
         return True
     with contextlib.suppress(FileNotFoundError):
         if os.fstat(descriptor).st_ino == path.stat().st_ino:

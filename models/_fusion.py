@@ -1,4 +1,4 @@
-"""Building blocks of models that fuse modalities: who has what, and weighted sums of parts."""
+"""Building blocks of modality fusion: masks, modality dropout, weighted sums of embeddings."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from harness.index import Modality
 
 __all__ = [
     "ModalityDropout",
-    "Part",
+    "SparseRows",
     "drop_modalities",
     "features_of",
     "mask_unseen",
     "masked_softmax",
     "mean_weights",
-    "spread",
+    "to_dense",
     "weighted_sum",
 ]
 
 
 class ModalityDropout(Config):
-    """Modalities hidden at random, per entity and step, in training only."""
+    """Dropout of whole modalities, per entity and training step."""
 
     structure: Annotated[float, Field(ge=0, lt=1), between(0.0, 0.5)] = 0.0
-    """Probability that an entity's structural vector is hidden: so does an unseen entity look.
-    Ignored without features: nobody is left with nothing."""
+    """Probability that an entity's structural vector is hidden, as if the entity were unseen.
+    Ignored without features, since an entity keeps at least one modality."""
     others: Annotated[float, Field(ge=0, lt=1), between(0.0, 0.5)] = 0.0
-    """Probability that a further modality of an entity is hidden, each by itself. Ignored without
+    """Probability that a further modality of an entity is hidden, independently. Ignored without
     features."""
 
 
-class Part(NamedTuple):
-    """Vectors of the entities that have a modality.
+class SparseRows(NamedTuple):
+    """Embeddings of the entities that have a modality.
 
     Attributes:
-        values: [r, width].
-        rows: [r] distinct positions among the n encoded entities; None when r = n.
+        values: embeddings [r, width].
+        rows: distinct positions [r] among the n encoded entities; None for r = n.
     """
 
     values: Tensor
@@ -52,10 +52,10 @@ class Part(NamedTuple):
 
 
 def features_of(modality: Modality, *, unit: bool = False) -> Tensor:
-    """Return features [N, width] in fp32; rows of entities without the modality are zero.
+    """Return features float32 [N, width]; rows of entities without the modality are zero.
 
     Args:
-        modality: features and who has them.
+        modality: features and their mask.
         unit: divide each row by its Euclidean norm.
     """
     matrix = torch.where(modality.present[:, None], modality.matrix.float(), 0.0)
@@ -63,96 +63,101 @@ def features_of(modality: Modality, *, unit: bool = False) -> Tensor:
 
 
 def mean_weights(weights: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return ``weight/<modality>``: its mean weight among the entities that have it.
+    """Return ``weight/<modality>`` -> mean weight among the entities with the modality.
 
     Args:
-        weights: by modality [n], 0 where an entity lacks it.
+        weights: modality -> weights [n], 0 for entities without it.
     """
     return {
-        f"weight/{name}": float(each.sum() / (each > 0).sum().clamp(min=1))
-        for name, each in weights.items()
+        f"weight/{name}": float(share.sum() / (share > 0).sum().clamp(min=1))
+        for name, share in weights.items()
     }
 
 
-def mask_unseen(available: Tensor, seen: Tensor) -> Tensor:
-    """Hide the structure of entities that no training triple mentions but another modality does.
+def mask_unseen(available: Tensor, seen_entities: Tensor) -> Tensor:
+    """Hide the structure of unseen entities that have another modality.
 
-    Their structural vector was only ever a negative, so it says "not this one" to every query.
+    Their structural vector was trained only as a negative, so it scores low for every query.
 
     Args:
-        available: [N, 1 + M] boolean, column 0 is the structure.
-        seen: [N] boolean.
+        available: bool [N, 1 + M], column 0 is the structure.
+        seen_entities: bool [N], True for entities with a training triple.
     """
     masked = available.clone()
-    masked[:, 0] &= seen | ~available[:, 1:].any(1)
+    masked[:, 0] &= seen_entities | ~available[:, 1:].any(1)
     return masked
 
 
 def drop_modalities(available: Tensor, dropout: ModalityDropout) -> Tensor:
-    """Hide modalities at random; an entity that would be left with nothing keeps all it had.
+    """Hide modalities at random; an entity that would lose all of them keeps all.
 
     Args:
-        available: [n, 1 + M] boolean, column 0 is the structure.
-        dropout: probabilities.
+        available: bool [n, 1 + M], column 0 is the structure.
+        dropout: probabilities of hiding.
     """
     if not (dropout.structure or dropout.others):
         return available
     keep = torch.rand(available.shape, device=available.device)
-    kept = available & torch.cat(
+    visible = available & torch.cat(
         [keep[:, :1] >= dropout.structure, keep[:, 1:] >= dropout.others], 1
     )
-    return torch.where(kept.any(1, keepdim=True), kept, available)
+    return torch.where(visible.any(1, keepdim=True), visible, available)
 
 
 def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last axis among the entries of ``mask``; zeros where there are none.
+    """Return the softmax over the entries of ``mask`` in the last axis; zeros for empty rows.
 
-    Always in fp32. The fill is finite: a row without entries would give NaN gradients otherwise.
+    Always in float32. The fill is finite, since empty rows would give NaN gradients with -inf.
     """
     filled = logits.float().masked_fill(~mask, torch.finfo(torch.float32).min)
     return filled.softmax(-1) * mask
 
 
-def spread(part: Part, n: int) -> Tensor:
-    """Return the part as [n, width] with zero rows where it is absent."""
-    if part.rows is None:
-        return part.values
-    return part.values.new_zeros(n, part.values.shape[1]).index_copy(0, part.rows, part.values)
+def to_dense(embedding: SparseRows, n: int) -> Tensor:
+    """Return the embeddings as [n, width], with zero rows for absent entities."""
+    if embedding.rows is None:
+        return embedding.values
+    return embedding.values.new_zeros(n, embedding.values.shape[1]).index_copy(
+        0, embedding.rows, embedding.values
+    )
 
 
-def weighted_sum(parts: Sequence[Part], weights: Tensor) -> Tensor:
-    """Return sum_p weights[:, p] * parts[p] as [n, width] fp32; absent rows are never touched.
+def weighted_sum(embeddings: Sequence[SparseRows], weights: Tensor) -> Tensor:
+    """Return sum_p weights[:, p] * embeddings[p] as float32 [n, width], without absent rows.
 
     Args:
-        parts: P parts.
-        weights: [n, P].
+        embeddings: embeddings of P modalities.
+        weights: weights [n, P].
     """
-    if all(part.rows is None for part in parts) and not torch.compiler.is_compiling():
-        whole = [part.values.float() for part in parts]
-        summed: Tensor = _WeightedSum.apply(weights, *whole)  # type: ignore[no-untyped-call]
+    if (
+        all(embedding.rows is None for embedding in embeddings)
+        and not torch.compiler.is_compiling()
+    ):
+        values_of_all = [embedding.values.float() for embedding in embeddings]
+        summed: Tensor = _WeightedSum.apply(weights, *values_of_all)  # type: ignore[no-untyped-call]
         return summed
     total: Tensor | None = None
-    for column, part in enumerate(parts):
-        weight, values = weights[:, column, None], part.values.float()
-        if part.rows is None:
+    for column, embedding in enumerate(embeddings):
+        weight, values = weights[:, column, None], embedding.values.float()
+        if embedding.rows is None:
             total = weight * values if total is None else torch.addcmul(total, weight, values)
             continue
         if total is None:
             total = values.new_zeros(len(weights), values.shape[1])
-        total = total.index_add(0, part.rows, weight[part.rows] * values)
+        total = total.index_add(0, embedding.rows, weight[embedding.rows] * values)
     assert total is not None
     return total
 
 
 class _WeightedSum(torch.autograd.Function):
-    """sum_p w_p v_p. What torch derives from ``addcmul`` multiplies every v_p by 1 first."""
+    """sum_p w_p v_p, without autograd's extra product of every v_p with 1 for ``addcmul``."""
 
     @staticmethod
     def forward(ctx: Any, weights: Tensor, *values: Tensor) -> Tensor:
         ctx.save_for_backward(weights, *values)
-        first, *others = (weights[:, p, None] for p in range(len(values)))
+        first, *rest_weights = (weights[:, p, None] for p in range(len(values)))
         total = first * values[0]
-        for weight, value in zip(others, values[1:], strict=True):
+        for weight, value in zip(rest_weights, values[1:], strict=True):
             total.addcmul_(weight, value)
         return total
 

@@ -1,4 +1,4 @@
-"""Tables of trainable vectors and how they start."""
+"""Tables of trainable vectors and their initial values."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def xavier_table(rows: int, width: int) -> nn.Parameter:
 
 
 def xavier_rows(*shapes: tuple[int, ...]) -> nn.Parameter:
-    """Return the rows of tensors of several shapes as one [rows, width] parameter.
+    """Return the rows of tensors of several shapes as one parameter [rows, width].
 
     Each tensor is uniform within torch's Glorot bound of its shape. A tensor [n, 1, width] counts
-    as a convolution with fans width and n * width: the bound sqrt(6 / (width (n + 1))) of many rows
-    is sqrt(width) times smaller than that of a matrix [n, width].
+    as a convolution with fans width and n * width: its bound sqrt(6 / (width (n + 1))) for many
+    rows is sqrt(width) times smaller than the bound of a matrix [n, width].
 
     Args:
-        shapes: [..., width] of each tensor.
+        shapes: shape [..., width] of each tensor.
     """
     tensors = [nn.init.xavier_uniform_(torch.empty(shape)) for shape in shapes]
     return nn.Parameter(torch.cat([tensor.flatten(0, -2) for tensor in tensors]))
@@ -50,5 +50,5 @@ def normal_table(rows: int, width: int, scale: float) -> nn.Parameter:
 
 
 def normal_or_xavier_table(rows: int, width: int, scale: float) -> nn.Parameter:
-    """Return ``normal_table``, or ``xavier_table`` when the scale is 0."""
+    """Return ``normal_table``, or ``xavier_table`` for a scale of 0."""
     return normal_table(rows, width, scale) if scale else xavier_table(rows, width)

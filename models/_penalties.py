@@ -11,12 +11,12 @@ def cubic(entities: Tensor, relations: Tensor) -> Tensor:
     """Return the nuclear 3-norm penalty (N3) of a batch (Lacroix et al. 2018, Eq. 4).
 
     Args:
-        entities: [b, 2, k] moduli of head and tail.
-        relations: [b, k] moduli of the relation, or [b, 2, k] of the relation and its reciprocal:
-            then their mean counts, as if each triple stood for itself and for its reverse.
+        entities: moduli [b, 2, k] of head and tail.
+        relations: moduli [b, k] of the relation, or [b, 2, k] of the relation and its reciprocal,
+            whose mean is used, as if each triple occurred in both directions.
 
     Returns:
-        scalar: the sum of cubes of all factors, divided by the batch size.
+        scalar, the sum of cubes of all factors divided by the batch size.
     """
     share = relations.shape[1] if relations.ndim == 3 else 1
     total = (entities**3).sum() + (relations**3).sum() / share
@@ -26,5 +26,5 @@ def cubic(entities: Tensor, relations: Tensor) -> Tensor:
 def modulus(x: Tensor) -> Tensor:
     """Return the moduli [..., d] of complex vectors [..., 2d], real parts first."""
     real, imaginary = x.chunk(2, -1)
-    # The small constant keeps the gradient at zero finite.
+    # The constant keeps the gradient finite at zero.
     return (real * real + imaginary * imaginary + 1e-12).sqrt()

@@ -1,4 +1,4 @@
-"""ComplEx over fused vectors, heads asked for by reverse relations: RSME and OTKGE."""
+"""ComplEx over fused vectors with reverse relations, the base of RSME and OTKGE."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ __all__ = ["ReverseComplEx"]
 class ReverseComplEx(Model):
     """ComplEx on the table "entity", which a subclass fuses in ``encode`` (Lacroix et al. 2018).
 
-    (?, r, t) is asked as (t, r', ?), where the reverse relation r' has a vector of its own.
+    The query (?, r, t) becomes (t, r', ?), where the reverse relation r' has its own vector.
 
     Attributes:
-        entity: [N, 2d] structural vectors.
-        relation: [2R, 2d], the reverse relations last.
+        entity: structural vectors [N, 2d].
+        relation: relation vectors [2R, 2d], the reverse relations last.
     """
 
     reciprocal = True
 
     def build_tables(self, index: GraphIndex, dim: int, scale: float) -> None:
-        """Make the structural tables; the first thing a constructor does.
+        """Create the structural tables; call it first in a constructor.
 
         Args:
-            index: the graph.
-            dim: d complex components.
+            index: sizes of the graph.
+            dim: number of complex components, d.
             scale: standard deviation of the initial values.
         """
         self.entity = normal_table(index.n_entities, 2 * dim, scale)
@@ -49,5 +49,5 @@ class ReverseComplEx(Model):
         if not weight:
             return None
         entities = modulus(rows_of(tables["entity"], rows))
-        both = torch.stack([relations, relations + self.n_relations], 1)
-        return weight * cubic(entities, modulus(rows_of(self.relation, both)))
+        directions = torch.stack([relations, relations + self.n_relations], 1)
+        return weight * cubic(entities, modulus(rows_of(self.relation, directions)))

@@ -1,4 +1,4 @@
-"""Query vectors shared by several models; complex vectors hold real parts first, then imaginary."""
+"""Query vectors shared by several models; complex vectors have real parts first, then imaginary."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 SHORTEST = 1e-12
-"""Norm that vectors are divided by at least, as in ``torch.nn.functional.normalize``."""
+"""Lower bound of norms in a division, as in ``torch.nn.functional.normalize``."""
 
 
 def normalise(x: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def normalise(x: Tensor) -> Tensor:
 
 
 class _Normalise(torch.autograd.Function):
-    """``F.normalize``, whose gradient goes over the vectors three times instead of nine."""
+    """``F.normalize`` with a gradient of three instead of nine passes over the vectors."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -50,24 +50,24 @@ class _Normalise(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         unit, norm = ctx.saved_tensors
-        # What lies along the vector changes its length alone; below the shortest nothing does.
+        # The component along the vector changes only its length, and nothing below SHORTEST.
         along = torch.linalg.vecdot(gradient, unit)[..., None] * (norm >= SHORTEST)
         across: Tensor = torch.addcmul(gradient, unit, along, value=-1)
         return across.div_(norm.clamp(min=SHORTEST))
 
 
 def shorten(x: Tensor) -> Tensor:
-    """Divide vectors that are longer than 1 by their Euclidean norm."""
+    """Divide vectors with a Euclidean norm above 1 by it."""
     longer: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=1.0)
     return x / longer
 
 
 def translate_query(anchor: Tensor, relation: Tensor, side: Side) -> Tensor:
-    """Return the point that a TransE query looks for: h + r for a tail, t - r for a head.
+    """Return the target point [q, d] of a TransE query: h + r for a tail, t - r for a head.
 
     Args:
-        anchor: [q, d] known entity.
-        relation: [q, d].
+        anchor: anchor entities [q, d].
+        relation: relation vectors [q, d].
         side: the side that is predicted.
     """
     return anchor + relation if side == "tail" else anchor - relation
@@ -81,15 +81,15 @@ def crossed(
     names: Sequence[str],
     weight: float = 1.0,
 ) -> list[Term]:
-    """Return a term for each vector of the known entity and each vector of the candidate.
+    """Return a term for each pair of an anchor's vector and a candidate's vector.
 
     Args:
-        op: the comparison.
-        tables: an entity's vectors by name.
-        anchors: [q] rows of the known entities.
-        query: makes the point that a query looks for out of the known entity's vector.
-        names: the tables that are compared with each other.
-        weight: of each term.
+        op: comparison of the terms.
+        tables: name -> vectors of the entities.
+        anchors: rows [q] of the anchors.
+        query: function from an anchor's vector to the query vector.
+        names: tables that are compared with each other.
+        weight: weight of each term.
     """
     points = {name: query(rows_of(tables[name], anchors)) for name in names}
     return [
@@ -103,7 +103,7 @@ def complex_product(a: Tensor, b: Tensor, *, conjugate: bool = False) -> Tensor:
     """Multiply complex vectors elementwise: [..., 2d] x [..., 2d] -> [..., 2d].
 
     Args:
-        conjugate: multiply with the conjugate of ``b`` instead.
+        conjugate: True to multiply with the conjugate of ``b``.
     """
     a_re, a_im = a.chunk(2, -1)
     b_re, b_im = b.chunk(2, -1)
@@ -113,14 +113,14 @@ def complex_product(a: Tensor, b: Tensor, *, conjugate: bool = False) -> Tensor:
 
 
 def rotate_query(anchor: Tensor, phase: Tensor, side: Side) -> Tensor:
-    """Return the point that a RotatE query looks for (Sun et al. 2019, Eq. 2).
+    """Return the target point [q, 2d] of a RotatE query (Sun et al. 2019, Eq. 2).
 
     For (h, r, ?) it is h e^{i phase}. Rotations keep lengths, so |h e^{i phase} - t| equals
     |h - t e^{-i phase}| and for (?, r, t) the point is t e^{-i phase}.
 
     Args:
-        anchor: [q, 2d] known entity.
-        phase: [q, d] in radians.
+        anchor: anchor entities [q, 2d].
+        phase: phases [q, d] in radians.
         side: the side that is predicted.
     """
     return kernels.rotate(anchor, phase if side == "tail" else -phase)

@@ -1,4 +1,4 @@
-"""Transformers over short sequences, as VISTA and MyGO have them."""
+"""Transformers over short sequences, for VISTA and MyGO."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = [
     "Rate",
     "TransformerConfig",
     "initial_tables",
-    "place_of",
-    "question",
+    "output_at",
+    "query_sequence",
     "transformer",
 ]
 
@@ -29,7 +29,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TransformerConfig(ModelConfig):
-    """What transformers have in common."""
+    """Options of all models with transformers."""
 
     dim: Annotated[int, Field(ge=1)] = 256
     """Width of all vectors; a multiple of ``heads``."""
@@ -44,14 +44,14 @@ class TransformerConfig(ModelConfig):
 
 
 class InitialTables(NamedTuple):
-    """Vectors of a transformer over entities, relations and questions.
+    """Initial vectors of transformers over entities, relations and queries.
 
     Attributes:
-        entity: [N, dim].
-        relation: [R, dim].
-        tokens: [t, dim]; the last one stands for the blank of a question.
-        kinds: [k, dim] positions in the sequence of an entity or a relation.
-        positions: [3, dim] positions of head, relation and tail in a question.
+        entity: entity vectors [N, dim].
+        relation: relation vectors [R, dim].
+        tokens: special tokens [t, dim]; the last one is the mask token of a query.
+        kinds: position vectors [k, dim] in the sequence of an entity or a relation.
+        positions: position vectors [3, dim] of head, relation and tail in a query.
     """
 
     entity: nn.Parameter
@@ -67,12 +67,12 @@ def initial_tables(
     """Return tables with Glorot's initial values.
 
     Args:
-        width: dim.
-        entities, relations, tokens, kinds: rows of the tables.
-        released: take the bounds of the shapes that the code of VISTA and MyGO has: [n, 1, dim] of
-            entities and relations, [1, 1, dim] of each token and position, [1, dim] of the blank.
-            The bound is sqrt(6 / (dim (n + 1))), sqrt(3 / dim) and sqrt(6 / (dim + 1)); else it is
-            sqrt(6 / (rows + dim)) of each table.
+        width: width of all vectors, dim.
+        entities, relations, tokens, kinds: number of rows of each table.
+        released: True for the bounds of the tensor shapes in the code of VISTA and MyGO:
+            [n, 1, dim] for entities and relations, [1, 1, dim] for each token and position,
+            [1, dim] for the mask token. The bounds are sqrt(6 / (dim (n + 1))), sqrt(3 / dim) and
+            sqrt(6 / (dim + 1)); else they are sqrt(6 / (rows + dim)).
     """
     if not released:
         rows = entities, relations, tokens, kinds, 3
@@ -87,65 +87,65 @@ def initial_tables(
     )
 
 
-class Dropout(nn.Dropout):
-    """``torch.nn.Dropout`` by the harness's kernels."""
+class KernelDropout(nn.Dropout):
+    """``torch.nn.Dropout`` with the harness's kernel."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x with numbers set to zero at random, in training."""
+        """Return x with components dropped at random in training."""
         return kernels.dropout(x, self.p, self.training)
 
 
 def transformer(
     width: int, heads: int, feedforward: int, dropout: float, layers: int
 ) -> nn.TransformerEncoder:
-    """Return post-norm layers with ReLU (Vaswani et al. 2017) over [n, s, width]."""
+    """Return post-norm encoder layers with ReLU (Vaswani et al. 2017) over [n, s, width]."""
     layer = nn.TransformerEncoderLayer(width, heads, feedforward, dropout, batch_first=True)
-    # The three that are large; that of the attention's weights is torch's own.
-    layer.dropout, layer.dropout1, layer.dropout2 = (Dropout(dropout) for _ in range(3))
+    # The dropouts on large tensors; the one on attention weights stays torch's.
+    layer.dropout, layer.dropout1, layer.dropout2 = (KernelDropout(dropout) for _ in range(3))
     return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
 
-def place_of(
-    encoder: nn.TransformerEncoder, x: Tensor, place: int = 0, absent: Tensor | None = None
+def output_at(
+    encoder: nn.TransformerEncoder, x: Tensor, position: int = 0, absent: Tensor | None = None
 ) -> Tensor:
-    """Return what a transformer makes of one place of each sequence: [n, width].
+    """Return a transformer's output [n, width] at one position of each sequence.
 
-    The last layer reads keys and values of the other places and computes nothing else for them,
-    which for one layer over ten places is a quarter of the operations.
+    The last layer computes only keys and values of the other positions, which for one layer over
+    ten positions is a quarter of the operations.
 
     Args:
-        encoder: what ``transformer`` returns.
-        x: [n, s, width].
-        place: in 0..s-1.
-        absent: [n, s] boolean, places that nobody looks at.
+        encoder: result of ``transformer``.
+        x: sequences [n, s, width].
+        position: position in 0..s-1.
+        absent: bool [n, s], padding positions.
     """
-    *others, last = encoder.layers
+    *first_layers, last = encoder.layers
     assert isinstance(last, nn.TransformerEncoderLayer)
-    for layer in others:
+    for layer in first_layers:
         x = layer(x, src_key_padding_mask=absent)
-    asked = x[:, place : place + 1]
-    seen, _ = last.self_attn(asked, x, x, key_padding_mask=absent, need_weights=False)
-    asked = last.norm1(asked + last.dropout1(seen))[:, 0]
-    made = last.linear2(last.dropout(torch.relu(last.linear1(asked))))
-    result: Tensor = last.norm2(asked + last.dropout2(made))
+    state = x[:, position : position + 1]
+    attended, _ = last.self_attn(state, x, x, key_padding_mask=absent, need_weights=False)
+    state = last.norm1(state + last.dropout1(attended))[:, 0]
+    hidden = last.linear2(last.dropout(torch.relu(last.linear1(state))))
+    result: Tensor = last.norm2(state + last.dropout2(hidden))
     return result
 
 
-def question(
-    positions: Tensor, blank: Tensor, known: Tensor, relations: Tensor, side: Side
+def query_sequence(
+    positions: Tensor, blank: Tensor, anchors: Tensor, relations: Tensor, side: Side
 ) -> tuple[Tensor, int]:
-    """Return questions as sequences of head, relation and tail, and the place of what is asked for.
+    """Return queries as sequences of head, relation and tail, and the position of the mask token.
 
     Args:
-        positions: [3, width] of head, relation and tail.
-        blank: [width] stands for what is asked for.
-        known: [q, width] the other entity.
-        relations: [q, width].
-        side: the side that is asked for.
+        positions: position vectors [3, width] of head, relation and tail.
+        blank: mask token [width] in place of the target.
+        anchors: anchor entities [q, width].
+        relations: relation vectors [q, width].
+        side: the side that is predicted.
 
     Returns:
-        [q, 3, width]; 0 or 2. The relation is at 1.
+        sequences [q, 3, width] with the relation at position 1; position 0 or 2.
     """
-    blanks = blank.expand_as(known)
-    asked = [known, relations, blanks] if side == "tail" else [blanks, relations, known]
-    return torch.stack(asked, 1) + positions, 2 if side == "tail" else 0
+    blanks = blank.expand_as(anchors)
+    triple = [anchors, relations, blanks] if side == "tail" else [blanks, relations, anchors]
+    return torch.stack(triple, 1) + positions, 2 if side == "tail" else 0

@@ -1,4 +1,4 @@
-"""Vectors per modality that start as features and are learned: IMF and MoMoK."""
+"""Trainable vectors per modality, initialised with features, for IMF and MoMoK."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ POOLS = {
     768: ((12, 64), (4, 64)),
     384: ((12, 32), (4, 64)),
 }
-"""Width of features -> as which matrix the released codes of IMF and MoMoK read a row, and the
-matrix of 256 averages that they take."""
+"""Width of features -> matrix as which the released codes of IMF and MoMoK read a row, and the
+matrix of 256 averages."""
 
 
 def pooled(features: Tensor, width: int) -> Tensor:
     """Return averages [N, width] of neighbours in features [N, n].
 
-    To 256 and from the widths that the released codes know it is their pooling (``POOLS``), else
-    neighbours stand side by side.
+    For a width of 256 and the feature widths of the released codes it is their pooling (``POOLS``);
+    otherwise adjacent components are averaged.
     """
     shapes = POOLS.get(features.shape[1])
     if width == 256 and shapes is not None:
@@ -41,14 +41,14 @@ def pooled(features: Tensor, width: int) -> Tensor:
 
 
 class FeatureVectors(nn.Module):
-    """Vectors that start as the unit features of a modality, pooled, and are learned.
+    """Trainable vectors, initialised with the pooled unit features of a modality.
 
-    Entities without the modality share one vector, which starts as the mean of the others (IMF
-    fills images so).
+    Entities without the modality share one vector, initialised with the mean of the others (IMF
+    does so for images).
 
     Args:
-        modality: features of N entities; some entity has it.
-        width: of the vectors.
+        modality: features of N entities, present for at least one.
+        width: width of the vectors.
     """
 
     present: Tensor
@@ -62,7 +62,7 @@ class FeatureVectors(nn.Module):
         self.register_buffer("present", present, persistent=False)
 
     def forward(self, entities: Tensor | None) -> Tensor:
-        """Return the vectors [n, width] of entities, of all N when None."""
+        """Return the vectors [n, width] of entities (None: all N)."""
         vectors, present = self.vectors, self.present
         if entities is not None:
             return torch.where(present[entities, None], rows_of(vectors, entities), self.absent)
@@ -70,37 +70,37 @@ class FeatureVectors(nn.Module):
 
 
 def normal_xavier_table(rows: int, width: int) -> nn.Parameter:
-    """Return a [rows, width] parameter, normal with variance 2 / (rows + width) (Glorot 2010)."""
+    """Return a parameter [rows, width], normal with variance 2 / (rows + width) (Glorot 2010)."""
     return nn.Parameter(nn.init.xavier_normal_(torch.empty(rows, width)))
 
 
 class ViewVectors(nn.Module):
-    """The vectors of entities in all views: the structure, and modalities by name.
+    """Vectors of entities in all views: the structure, and modalities by name.
 
     Args:
         n_entities: N.
-        width: of all vectors.
-        modalities: those that somebody has become views.
+        width: width of all vectors.
+        modalities: features; each modality of at least one entity becomes a view.
 
     Attributes:
-        names: of the views.
+        names: names of the views.
     """
 
     def __init__(self, n_entities: int, width: int, modalities: Mapping[str, Modality]) -> None:
         super().__init__()
         self.structure = normal_xavier_table(n_entities, width)
-        found = [modality.name for modality in offered(modalities)]
+        names = [modality.name for modality in offered(modalities)]
         self.features = nn.ModuleDict(
-            {name: FeatureVectors(modalities[name], width) for name in found}
+            {name: FeatureVectors(modalities[name], width) for name in names}
         )
-        self.names = [STRUCTURE, *found]
+        self.names = [STRUCTURE, *names]
 
     def present(self, name: str) -> Tensor:
-        """Return who has a modality: [N] boolean."""
+        """Return the mask bool [N] of entities with a modality."""
         return self.features.get_submodule(name).get_buffer("present")
 
     def forward(self, entities: Tensor | None) -> dict[str, Tensor]:
-        """Return, by view, the vectors [n, width] of entities, of all N when None."""
+        """Return view -> vectors [n, width] of entities (None: all N)."""
         structure = self.structure if entities is None else rows_of(self.structure, entities)
-        found = {name: vectors(entities) for name, vectors in self.features.items()}
-        return {STRUCTURE: structure, **found}
+        modal = {name: vectors(entities) for name, vectors in self.features.items()}
+        return {STRUCTURE: structure, **modal}

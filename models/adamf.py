@@ -15,18 +15,18 @@ from harness.index import GraphIndex, Modality, Side
 from harness.kernels import compare, tanh_dot
 from harness.model import (
     Capabilities,
+    ModalityEmbeddings,
     Model,
     ModelConfig,
-    Parts,
     Query,
     Tables,
     Term,
     register_model,
 )
 
-from ._fusion import Part, masked_softmax, mean_weights, weighted_sum
+from ._fusion import SparseRows, masked_softmax, mean_weights, weighted_sum
 from ._init import rows_of, uniform_table
-from ._modal import FeatureTable, offered, side_by_side
+from ._modal import ModalityTable, offered, side_by_side
 from ._scorers import rotate_query
 
 
@@ -35,31 +35,31 @@ class AdaMFConfig(ModelConfig):
 
     dim: Annotated[int, Field(ge=1)] = 256
     """Complex components: entity vectors are 2 * dim real numbers, relations dim phases. The MoCME
-    paper's for every method (section 4.1); AdaMF's scripts have 250 on DB15K and 200 on MKG-W and
-    MKG-Y."""
+    paper's value for all methods (section 4.1); AdaMF's scripts use 250 on DB15K and 200 on MKG-W
+    and MKG-Y."""
     margin: Annotated[float, between(1.0, 12.0, log=True)] = 4.0
     """gamma: added to the score; sets the range of the initial values (AdaMF's scripts: 12 on DB15K
     and MKG-W, 4 on MKG-Y)."""
     epsilon: float = 2.0
     """Initial structural vectors are uniform in +-(margin + epsilon) / (2 dim)."""
     normalise: Annotated[Literal["none", "l2"], one_of("none", "l2")] = "none"
-    """Divide rows of features by their Euclidean norms first; the authors do not."""
+    """l2 divides rows of features by their Euclidean norms; the authors do not."""
     variant: Literal["paper", "released"] = "paper"
-    """paper: features are constants. released: they are fine-tuned, as in the authors' code."""
+    """paper: features are constants. released: features are fine-tuned, as in the authors' code."""
 
 
 @register_model("adamf")
 class AdaMF(Model):
     """score(h, r, t) = margin - sum_k |v_hk e^{i phase_rk} - v_tk|, v = sum_m w_m e_m.
 
-    w = softmax_m( q . tanh(e_m) ) over the structural vector of an entity and, of each modality
-    that it has, e_m = P_m x_m + b_m. Zhang et al., Unleashing the Power of Imbalanced Modality
-    Information for Multi-modal Knowledge Graph Completion (2024).
+    w = softmax_m( q . tanh(e_m) ) over the structural vector of an entity and, of each modality it
+    has, e_m = P_m x_m + b_m. Zhang et al., Unleashing the Power of Imbalanced Modality Information
+    for Multi-modal Knowledge Graph Completion (2024).
 
-    The adversarial part of AdaMF-MAT, which makes up modalities, is a setting of the training
-    (``adversary.kind: logistic``); the commands that the authors released weigh it with 0. What
-    differs from their code: any modalities, not image and text; a modality that an entity lacks has
-    no weight, where the code takes whatever its feature file holds there.
+    The adversarial training of AdaMF-MAT with generated modalities is a setting of the training
+    (``adversary.kind: logistic``); the authors' released commands give it weight 0. Differences
+    from their code: any modalities, not only image and text; absent modalities have weight 0, where
+    the code uses the filler rows of its feature file.
     """
 
     Config = AdaMFConfig
@@ -80,19 +80,19 @@ class AdaMF(Model):
         self.entity = uniform_table(index.n_entities, width, bound / 2)
         self.relation = uniform_table(index.n_relations, config.dim, bound)
         self.phase_per_unit = math.pi / bound
-        # As of torch.nn.Linear(width, 1), which it is in the authors' code.
+        # Initial values of torch.nn.Linear(width, 1), as in the authors' code.
         self.attention = nn.Parameter(torch.empty(width).uniform_(-(width**-0.5), width**-0.5))
-        found = offered(modalities)
+        present = offered(modalities)
         unit, trainable = config.normalise == "l2", config.variant == "released"
-        self.names = ("structure", *(m.name for m in found))
+        self.names = ("structure", *(m.name for m in present))
         self.features = nn.ModuleList(
-            FeatureTable(m, unit=unit, trainable=trainable) for m in found
+            ModalityTable(m, unit=unit, trainable=trainable) for m in present
         )
-        self.project = nn.ModuleList(nn.Linear(m.matrix.shape[1], width) for m in found)
+        self.project = nn.ModuleList(nn.Linear(m.matrix.shape[1], width) for m in present)
 
     def encode(self, entities: Tensor | None = None) -> Tables:
         vectors, weights = self._fused(entities)
-        return {"entity": weighted_sum([Part(v, None) for v in vectors], weights)}
+        return {"entity": weighted_sum([SparseRows(v, None) for v in vectors], weights)}
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         phase = rows_of(self.relation, relations) * self.phase_per_unit
@@ -105,17 +105,19 @@ class AdaMF(Model):
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
-        """Return ``weight/<modality>``: its mean weight among the entities that have it."""
+        """Return ``weight/<modality>`` -> mean weight among the entities with the modality."""
         weights = self._fused(None)[1].unbind(1)
         return mean_weights(dict(zip(self.names, weights, strict=True)))
 
-    # --- what adversarial training asks for -------------------------------------------------
+    # --- adversarial training -----------------------------------------------------------------
 
-    def parts(self, entities: Tensor | None) -> Parts:
+    def modality_embeddings(self, entities: Tensor | None) -> ModalityEmbeddings:
         vectors, has = self._vectors(entities)
         return torch.stack(vectors, 1), has
 
-    def compare(self, heads: Parts, relations: Tensor, tails: Parts) -> Tensor:
+    def compare(
+        self, heads: ModalityEmbeddings, relations: Tensor, tails: ModalityEmbeddings
+    ) -> Tensor:
         head, tail = (
             torch.einsum(
                 "np,npd->nd", masked_softmax(tanh_dot(vectors, self.attention), has), vectors
@@ -131,13 +133,13 @@ class AdaMF(Model):
     def _fused(self, entities: Tensor | None) -> tuple[list[Tensor], Tensor]:
         """Return the vectors [n, 2 dim] of structure and modalities, and their weights [n, 1 + M].
 
-        Vectors of modalities that an entity lacks are arbitrary; their weight is 0.
+        Vectors of absent modalities are arbitrary; their weight is 0.
         """
         vectors, has = self._vectors(entities)
         return vectors, self._weights(vectors, has)
 
     def _vectors(self, entities: Tensor | None) -> tuple[list[Tensor], Tensor]:
-        """Return the vectors [n, 2 dim] of structure and modalities, and who has them."""
+        """Return the vectors [n, 2 dim] of structure and modalities, and their mask."""
         structure = self.entity if entities is None else rows_of(self.entity, entities)
         vectors, has = side_by_side(structure, self.features, self.project, entities)
         return vectors, torch.cat(has, 1)

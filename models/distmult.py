@@ -1,4 +1,4 @@
-"""DistMult: a relation is a diagonal matrix."""
+"""DistMult, in which a relation is a diagonal matrix."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class DistMultConfig(StructuralConfig):
     l3: Annotated[float, Field(ge=0), between(1e-6, 1e-1, log=True)] = 0.0
     """Weight of the cubic penalty on a batch's positives (N3, Lacroix et al. 2018)."""
     reciprocal: bool = False
-    """A head is asked for as the tail of the reverse relation, which has a vector of its own
-    (Lacroix et al. 2018; they train with objective.loss=one_vs_all, l3=5e-2 on FB15k-237 and
-    optimiser adagrad with lr=0.1)."""
+    """Predict a head as the tail of the reverse relation, which has its own vector (Lacroix et al.
+    2018; they train with objective.loss=one_vs_all, l3=5e-2 on FB15k-237 and optimiser adagrad with
+    lr=0.1)."""
     scale: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of the normal initial values (1e-3 in Lacroix et al.'s repository, kbc);
-    0: Glorot's uniform ones."""
+    0: Glorot's uniform values."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Of the known entity's vector in a query, in training; candidates keep theirs."""
+    """Dropout of the anchor's vector in training; candidates have none."""
 
 
 @register_model("distmult")

@@ -1,4 +1,4 @@
-"""IKRL: one translation between the structural and the image vectors of an entity."""
+"""IKRL, translation between structural and image vectors of entities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, ModelConfig, Query, Tables, register_model
 
 from ._init import rows_of, uniform_table, xavier_table
-from ._modal import FeatureTable
+from ._modal import ModalityTable
 from ._scorers import crossed, normalise, shorten, translate_query
 
 
@@ -23,14 +23,14 @@ class IKRLConfig(ModelConfig):
     """Options of IKRL."""
 
     dim: Annotated[int, Field(ge=1)] = 256
-    """Width of all vectors: the MoCME paper's for every method (section 4.1); IKRL used 50."""
+    """Width of all vectors: the MoCME paper's value for all methods (section 4.1); IKRL used 50."""
     margin: Annotated[float, between(4.0, 48.0, log=True)] = 16.0
-    """gamma, added to minus the sum of four distances: four times that of RotatE. The margin loss,
-    with which IKRL was trained, does not see it (it has ``objective.margin``, 4 in the paper)."""
+    """gamma, added to minus the sum of four distances: four times RotatE's. The margin loss, with
+    which IKRL was trained, is independent of it (``objective.margin``, 4 in the paper)."""
     epsilon: float = 2.0
-    """Slack of the initial range. Ignored but by the variant "released"."""
+    """Slack of the initial range. Ignored except by the variant "released"."""
     variant: Literal["paper", "released", "mans"] = "paper"
-    """paper: no vector is longer than 1, image features are constants divided by their norms, the
+    """paper: vectors have at most norm 1, image features are constants divided by their norms, the
     projection has no bias. released (the class in NativE's repository): every vector is divided by
     its norm, features are as stored and fine-tuned, the projection has a bias. mans (the class in
     the repository of MANS): as released, but features are constants, and structural vectors start
@@ -41,14 +41,14 @@ class IKRLConfig(ModelConfig):
 class IKRL(Model):
     """score(h, r, t) = margin - [ f(s,s) + f(v,v) + f(v,s) + f(s,v) ], f(a,b) = |a_h + r - b_t|_1.
 
-    s is an entity's structural vector, v = P x that of its image features x. Xie et al.,
+    s is an entity's structural vector, v = P x the projection of its image features x. Xie et al.,
     Image-embodied Knowledge Representation Learning (2017).
 
-    What differs from the authors' code: feature sets hold one vector per entity, so there is no
-    attention among an entity's images; vectors are brought to length 1 inside the score, not after
-    each step; s and r start random (uniform, of length 1 on average), not from a trained TransE,
-    and corrupted relations are no negatives. An entity without image has v = s, which is to leave
-    its three terms out and to scale the others up.
+    Differences from the authors' code: feature sets have one vector per entity, so there is no
+    attention over an entity's images; vectors are normalised inside the score, not after each step;
+    s and r start random (uniform, of norm 1 on average), not from a trained TransE; relations are
+    not corrupted. An entity without an image has v = s, which is equivalent to dropping its three
+    terms and scaling the other one up.
     """
 
     Config = IKRLConfig
@@ -73,7 +73,7 @@ class IKRL(Model):
             self.entity = uniform_table(index.n_entities, config.dim, bound)
             self.relation = uniform_table(index.n_relations, config.dim, bound)
         trainable = config.variant == "released"
-        self.image = FeatureTable(modalities["image"], unit=published, trainable=trainable)
+        self.image = ModalityTable(modalities["image"], unit=published, trainable=trainable)
         self.project = nn.Linear(self.image.width, config.dim, bias=not published)
         self.scaled = shorten if published else normalise
 

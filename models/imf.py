@@ -1,4 +1,4 @@
-"""IMF: a TuckER decoder per modality and one for what they fuse to, each trained by itself."""
+"""IMF, a TuckER decoder per modality and for their fusion, each with its own loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term,
 
 from ._init import rows_of
 from ._scorers import normalise
-from ._tucker import Asked, Dropout, TuckER
+from ._tucker import FusionDropout, QueryGroups, TuckER
 from ._views import ViewVectors, normal_xavier_table
 
 __all__ = ["IMF"]
@@ -26,44 +26,43 @@ FUSED = "fused"
 
 
 class IMFConfig(ModelConfig):
-    """Options of IMF; the defaults are those of the released code."""
+    """Options of IMF, with the released code's values as defaults."""
 
     dim: Annotated[int, Field(ge=1)] = 256
     """Width of all vectors."""
     variant: Literal["paper", "released"] = "paper"
-    """paper: the contrastive loss is added. released: its function is there and never called."""
+    """paper: the contrastive loss is added. released: it is omitted, as the code never calls it."""
     branches: Annotated[int, Field(ge=1)] = 2
-    """Products that are added up when modalities are fused."""
+    """Number of products that are summed in the fusion."""
     contrastive: Annotated[float, Field(ge=0), between(1e-3, 1.0, log=True)] = 1.0
     """Weight of the contrastive loss. Ignored by the variant "released", and without features."""
     average: Annotated[Literal["probabilities", "logits"], one_of("probabilities", "logits")] = (
         "probabilities"
     )
-    """What of the views is averaged for the score; probabilities as published."""
-    dropout: Dropout = Dropout()
-    """Dropout in training."""
+    """Quantity of the views that is averaged for the score; probabilities as published."""
+    dropout: FusionDropout = FusionDropout()
+    """FusionDropout in training."""
 
 
 @register_model("imf")
 class IMF(Model):
     """p(h, r, t) = mean_m sigmoid(q_m(h, r) . e_m(t)), m: structure, modalities, fused.
 
-    Li et al., IMF: Interactive Multimodal Fusion Model for Link Prediction (2023).
-    q_m is TuckER's query D BN(D BN(e_m(h)) D(sum_k r_mk W_mk)). The fused vector
-    of an entity is relu(sum_b prod_m relu(A_bm D e_m + a_bm)), and so is that of a
-    relation, with weights of its own. Vectors e_m of a modality start as unit
-    features pooled to dim and are learned; entities without the modality share one
-    that starts as the mean of the others. Heads are asked for by reverse relations. Each view
-    has a loss of its own; it is trained with objective.loss=k_vs_all, lr=5e-4.
+    Li et al., IMF: Interactive Multimodal Fusion Model for Link Prediction (2023). q_m is TuckER's
+    query D BN(D BN(e_m(h)) D(sum_k r_mk W_mk)). The fused vector of an entity is relu(sum_b prod_m
+    relu(A_bm D e_m + a_bm)); relations are fused in the same way with other weights. Vectors e_m of
+    a modality start as unit features pooled to dim and are trained; entities without the modality
+    share a vector that starts as the mean of the others. Heads are predicted by reverse relations.
+    Each view has its own loss; train with objective.loss=k_vs_all, lr=5e-4.
 
-    The score is the log-odds of p, so nearly equal probabilities are not equal.
-    The contrastive loss is softplus(n - p) of the entities of a batch: p the mean
-    cosine of an entity's vectors of two modalities, n that of two entities' vectors
-    of one modality. Unlike the released code: that does not run as it is, divides
-    by the norm of the whole batch in the loss it never calls, draws the dropout of
-    fused vectors anew for queries and for each branch b, and that of relation
-    matrices for each query; here entities and relations have one in a batch. Its
-    pre-training by a graph attention network, off by default, is left out.
+    The score is the log-odds of p, so that nearly equal probabilities do not tie. The contrastive
+    loss is softplus(n - p) over the entities of a batch: p is the mean cosine of an entity's
+    vectors of two modalities, n the mean cosine of two entities' vectors of one modality.
+    Differences from the released code: it does not run as published; it divides by the norm of the
+    whole batch in the loss it never calls; it draws the dropout of fused vectors separately for
+    queries and each branch b, and the dropout of relation matrices for each query, where entities
+    and relations here have one draw per batch. Its pre-training by a graph attention network, off
+    by default, is omitted.
     """
 
     Config = IMFConfig
@@ -99,14 +98,16 @@ class IMF(Model):
         return tables | {FUSED: self.fuse_entities(list(tables.values()))} if self.fuses else tables
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
-        asked = Asked.of(relations if side == "tail" else relations + self.n_relations)
-        of_relations = {name: rows_of(self.relation[name], asked.relations) for name in self.names}
+        groups = QueryGroups.by_relation(
+            relations if side == "tail" else relations + self.n_relations
+        )
+        of_relations = {name: rows_of(self.relation[name], groups.relations) for name in self.names}
         if self.fuses:
             of_relations[FUSED] = self.fuse_relations(list(of_relations.values()))
         terms = [
             Term(
                 "dot",
-                self.decoder[name](rows_of(tables[name], anchors), of_relations[name], asked),
+                self.decoder[name](rows_of(tables[name], anchors), of_relations[name], groups),
                 name,
             )
             for name in self.views
@@ -125,19 +126,19 @@ class Mutan(nn.Module):
     """relu(sum_b prod_m relu(A_bm D(x_m) + a_bm)) of M vectors (Ben-Younes et al. 2017).
 
     Args:
-        count: M.
-        width: of all vectors.
+        count: number of vectors, M.
+        width: width of all vectors.
         config: number of branches and dropout.
     """
 
     def __init__(self, count: int, width: int, config: IMFConfig) -> None:
         super().__init__()
         self.branches, self.drop = config.branches, config.dropout.fusion
-        # The branches of a vector are one layer.
+        # One layer has all branches of a vector.
         self.layers = nn.ModuleList(nn.Linear(width, config.branches * width) for _ in range(count))
 
     def forward(self, vectors: list[Tensor]) -> Tensor:
-        """Return [n, width] from M times [n, width]."""
+        """Return the fusion [n, width] of M vectors [n, width]."""
         product: Tensor | None = None
         for layer, vector in zip(self.layers, vectors, strict=True):
             factor = layer(dropout(vector, self.drop, self.training)).relu()
@@ -153,13 +154,15 @@ def contrast(vectors: list[Tensor]) -> Tensor:
     and another entity's in one modality.
 
     Args:
-        vectors: M >= 2 times [b, width].
+        vectors: M >= 2 modalities, [b, width] each.
     """
     unit = torch.stack([normalise(vector.float()) for vector in vectors])
     count, entities, _ = unit.shape
     total = unit.sum(0)
     # All pairs of modalities at once: |sum_m x_m|^2 = sum_m |x_m|^2 + 2 sum of pairs.
-    own = unit.square().sum(2)
-    alike = (total.square().sum(1) - own.sum(0)) / (count * (count - 1))
-    others = ((unit @ unit.sum(1)[:, :, None])[:, :, 0] - own).mean(0) / max(1, entities - 1)
-    return softplus(others - alike).mean()
+    self_similarity = unit.square().sum(2)
+    alike = (total.square().sum(1) - self_similarity.sum(0)) / (count * (count - 1))
+    cross = ((unit @ unit.sum(1)[:, :, None])[:, :, 0] - self_similarity).mean(0) / max(
+        1, entities - 1
+    )
+    return softplus(cross - alike).mean()

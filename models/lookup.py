@@ -1,4 +1,4 @@
-"""Lookup: what train says, else popularity."""
+"""Lookup baseline: membership in train, then popularity."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from ._counting import side_counts
 
 
 class LookupConfig(ModelConfig):
-    """Lookup has no options."""
+    """Options of Lookup (none)."""
 
 
 @register_model("lookup")
 class Lookup(Model):
     """score(h, r, t) = [(h, r, t) in train] + popularity of the answer, scaled below one.
 
-    A learned model that stays below it on a split has not used what the split gives away: ranked
-    with a filter that holds all splits, a test triple that also stands in train is answered
-    perfectly.
+    A learned model below it on a split does not use the leaks of the split: with a filter over all
+    splits, a test triple that is also in train is ranked first.
     """
 
     Config = LookupConfig
@@ -38,7 +37,7 @@ class Lookup(Model):
         self, config: LookupConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
-        self.known = index.known
+        self.train_filter = index.train_filter
         for side, counts in side_counts(index).items():
             self.register_buffer(side, counts.div_(1.0 + counts.max()), persistent=False)
 
@@ -48,6 +47,6 @@ class Lookup(Model):
     def score_all(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Tensor:
         popularity: Tensor = getattr(self, side)
         scores = popularity[relations]
-        answers = self.known.to(anchors.device).lookup(anchors, relations, side)
+        answers = self.train_filter.to(anchors.device).lookup(anchors, relations, side)
         scores[answers.query_ids, answers.indices] += 1.0
         return scores

@@ -1,4 +1,4 @@
-"""MMKRL: translation in a shared space, to which structure and features are aligned."""
+"""MMKRL, translation in a shared space to which structure and features are aligned."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ class MMKRLConfig(ModelConfig):
     """Options of MMKRL."""
 
     dim: Annotated[int, Field(ge=1)] = 256
-    """Width of all vectors: the MoCME paper's for every method (section 4.1)."""
+    """Width of all vectors: the MoCME paper's value for all methods (section 4.1)."""
     margin: Annotated[float, between(1.0, 24.0, log=True)] = 4.0
     """gamma, added to minus the mean of four distances, as for RotatE. The margin loss, with which
-    MMKRL was trained, does not see it (it has ``objective.margin``)."""
+    MMKRL was trained, is independent of it (``objective.margin``)."""
     alignment: Annotated[float, Field(ge=0), between(0.01, 10.0, log=True)] = 1.0
     """Factor of the alignment losses (1 in the released class)."""
     normalise: Annotated[Literal["none", "l2"], one_of("none", "l2")] = "none"
-    """Divide rows of features by their Euclidean norms first; the released class does not."""
+    """l2 divides rows of features by their Euclidean norms; the released class does not."""
     variant: Literal["paper", "released"] = "paper"
-    """paper: features are constants. released (the class in NativE's repository): they are
+    """paper: features are constants. released (the class in NativE's repository): features are
     fine-tuned."""
 
 
@@ -53,16 +53,15 @@ class MMKRLConfig(ModelConfig):
 class MMKRL(Model):
     """score(h, r, t) = margin - 1/4 [ f(h',t') + f(m_h,m_t) + f(m_h,t) + f(h,m_t) ].
 
-    f(a,b) = |a + r' - b|_1 with all three divided by their norms; h' = A h + b_h, r' = A r + b_r,
-    t' = A t + b_t share a matrix; m = P [x_1; ...; x_M] + c of the features of all modalities.
+    f(a,b) = |a + r' - b|_1 with all three divided by their norms; h' = A h + b_h, r' = A r + b_r
+    and t' = A t + b_t share a matrix; m = P [x_1; ...; x_M] + c for the features of all modalities.
     Added to the loss: the mean squares of h - h', t - t', r - r', B h - m_h and B t - m_t. Lu et
     al., MMKRL: A robust embedding approach for multi-modal knowledge graph representation learning
-    (2022), read as the class of NativE's repository reads it.
+    (2022), as implemented in NativE's repository.
 
-    What differs from that class: the adversarial perturbation of its trainer is not here; the
-    alignment is of the positives' entities, not of the negatives' too; any modalities, not image
-    and text. Features that an entity lacks go into m as zeros; an entity without any has m = B e,
-    what the alignment makes of its structural vector.
+    Differences from that class: no adversarial perturbation as in its trainer; the alignment covers
+    the entities of positives, not of negatives; any modalities, not only image and text. Absent
+    features are zeros in m; an entity without any has m = B e, the aligned structural vector.
     """
 
     Config = MMKRLConfig
@@ -111,14 +110,14 @@ class MMKRL(Model):
         shared, modal, structure = (
             rows_of(tables[name], anchors) for name in ("shared", "modal", "structure")
         )
-        # A row of "shared" is (h', t'). The known end is one half; the other half of the candidate
-        # is compared, and its first one scaled to nothing.
+        # A row of "shared" is (h', t'). The anchor is one half; the other half of the candidate
+        # is compared, with its first half scaled to zero.
         head, tail = shared.chunk(2, 1)
-        nothing, whole = torch.zeros_like(head), torch.ones_like(head)
+        zeros, ones = torch.zeros_like(head), torch.ones_like(head)
         if side == "tail":
-            query, scale = torch.cat([nothing, point(head)], 1), torch.cat([nothing, whole], 1)
+            query, scale = torch.cat([zeros, point(head)], 1), torch.cat([zeros, ones], 1)
         else:
-            query, scale = torch.cat([point(tail), nothing], 1), torch.cat([whole, nothing], 1)
+            query, scale = torch.cat([point(tail), zeros], 1), torch.cat([ones, zeros], 1)
         terms = (
             Term("l1", query, "shared", 1 / TERMS, scale),
             Term("l1", point(modal), "modal", 1 / TERMS),
@@ -135,11 +134,11 @@ class MMKRL(Model):
         for ids, shift in zip(tables["ids"][rows, 0].unbind(1), (0, 2), strict=True):
             vectors = rows_of(self.entity, ids)
             has = self.modal.has_any(ids)
-            apart = (self.to_modal(vectors).float() - self.modal(ids)).square() * has
-            share = apart.sum() / (has.sum() * apart.shape[1]).clamp(min=1)
+            residual = (self.to_modal(vectors).float() - self.modal(ids)).square() * has
+            share = residual.sum() / (has.sum() * residual.shape[1]).clamp(min=1)
             total = total + self._moved(vectors, shift) + share
         return total * float(self.config.alignment)
 
     def _moved(self, vectors: Tensor, shift: int) -> Tensor:
-        """Return the mean square by which the map to the shared space moves vectors [n, dim]."""
+        """Return the mean square distance of vectors [n, dim] from their shared vectors."""
         return mse_loss(self.shared(vectors).float() + self.shifts[shift], vectors)

@@ -1,4 +1,4 @@
-"""MoMoK: experts per modality, gated by the relation that asks; a TuckER decoder per view."""
+"""MoMoK, gated experts per modality and a TuckER decoder per view."""
 
 from __future__ import annotations
 
@@ -25,63 +25,60 @@ from harness.model import (
 )
 
 from ._init import normal_table, rows_of
-from ._tucker import Asked, Dropout, TuckER
+from ._tucker import FusionDropout, QueryGroups, TuckER
 from ._views import ViewVectors, normal_xavier_table
 from .mocme.backbones import LinearExperts
-from .mocme.config import Critic, Information
 from .mocme.information import ComplementarityWeights
+from .mocme.information_config import Critic, Information
 
 __all__ = ["MoMoK"]
 
 FUSED = "fused"
 ENTITIES_AT_ONCE = 1024
-"""Entities that information is estimated on: the released batch."""
+"""Entities per estimate of information, the released batch size."""
 
 
 class MoMoKConfig(ModelConfig):
-    """Options of MoMoK; the defaults are those of the released code."""
+    """Options of MoMoK, with the released code's values as defaults."""
 
     dim: Annotated[int, Field(ge=1)] = 256
     """Width of all vectors (200 on MKG-W and 300 on MKG-Y in the released README)."""
     variant: Literal["paper", "released"] = "paper"
-    """paper: information is bounded by CLUB. released: its likelihood lacks the term of the
-    variance, so it is no bound."""
+    """paper: information is bounded by CLUB. released: the likelihood lacks the term of the
+    variance, so it is not a bound."""
     experts: Annotated[int, Field(ge=1), one_of(2, 3, 4)] = 3
     """Experts per view."""
     information: Annotated[float, Field(ge=0), between(1e-5, 1e-2, log=True)] = 1e-4
-    """Weight of the information among the experts of a view. Ignored with one expert."""
+    """Weight of the mutual information of a view's experts. Ignored with one expert."""
     branches: Annotated[int, Field(ge=1)] = 2
-    """Sums that are added up when views are fused."""
+    """Number of attention sums that are added in the fusion."""
     average: Annotated[Literal["probabilities", "logits"], one_of("probabilities", "logits")] = (
         "probabilities"
     )
-    """What of the views is averaged for the score; probabilities as published."""
-    dropout: Dropout = Dropout()
-    """Dropout in training."""
+    """Quantity of the views that is averaged for the score; probabilities as published."""
+    dropout: FusionDropout = FusionDropout()
+    """FusionDropout in training."""
 
 
 @register_model("momok")
 class MoMoK(Model):
     """p(h, r, t) = mean_m sigmoid(q_m(h, r) . v_m(t)), m: structure, modalities, fused.
 
-    Zhang et al., Multiple Heads are Better than One: Mixture of Modality Knowledge
-    Experts (2025). An entity's vector e_m is seen by K experts W_k (e_m - b_k); v_m
-    is their sum with gates softmax(G e_m), and in a query with softmax(G e_m /
-    sigmoid(rho_r)), so the relation decides how sharply. In training the gates are
-    noisy. The fused vector is sum_b sum_m a_bm h_bm with h_bm = relu(A_bm v_m +
-    c_bm) and a_b = softmax_m(w . h_bm), and so is that of a relation. q_m is
-    TuckER's query (see imf), vectors of modalities start and are learned as there.
-    A small multiple of the information among the experts of a view, bounded by CLUB
-    (estimators of mocme), is added to the loss. Heads are asked for by reverse
-    relations. Each view has a loss of its own; it is trained with
+    Zhang et al., Multiple Heads are Better than One: Mixture of Modality Knowledge Experts (2025).
+    K experts map an entity's vector e_m to W_k (e_m - b_k); v_m is their sum with gates softmax(G
+    e_m), and in a query with softmax(G e_m / sigmoid(rho_r)), so the relation sets the sharpness.
+    In training the gates are noisy. The fused vector is sum_b sum_m a_bm h_bm with h_bm = relu(A_bm
+    v_m + c_bm) and a_b = softmax_m(w . h_bm); relations are fused in the same way. q_m is TuckER's
+    query, and vectors of modalities are initialised and trained, as in imf. A small multiple of the
+    mutual information of a view's experts, bounded by CLUB (an estimator of mocme), is added to the
+    loss. Heads are predicted by reverse relations. Each view has its own loss; train with
     objective.loss=k_vs_all, lr=5e-4.
 
-    The score is the log-odds of p. Unlike the released code: information is that of
-    all pairs of experts, not of one drawn at random, on standardised views, and its
-    estimators are trained on random entities instead of the batch; dropout is drawn
-    once per entity, and per relation of a batch; modalities have the width of the
-    structure whatever their features have; the fused experts, which nothing uses,
-    are left out.
+    The score is the log-odds of p. Differences from the released code: information covers all pairs
+    of experts, not a random one, on standardised views, and its estimators are trained on random
+    entities instead of the batch; dropout is drawn once per entity and per relation of a batch;
+    modalities have the width of the structure at any width of features; the fused experts, which
+    are unused, are omitted.
     """
 
     Config = MoMoKConfig
@@ -104,15 +101,17 @@ class MoMoK(Model):
             {name: normal_xavier_table(relations, width) for name in self.names}
         )
         self.sharpness = normal_table(relations, 1, 1.0)
-        self.experts = nn.ModuleDict({name: Gated(config.experts, width) for name in self.names})
+        self.experts = nn.ModuleDict(
+            {name: GatedExperts(config.experts, width) for name in self.names}
+        )
         self.fuses = len(self.names) > 1
         self.views = [*self.names, FUSED] if self.fuses else self.names
         self.decoder = nn.ModuleDict(
             {name: TuckER(width, width, config.dropout) for name in self.views}
         )
         if self.fuses:
-            self.fuse_entities = Attention(len(self.names), width, config)
-            self.fuse_relations = Attention(len(self.names), width, config)
+            self.fuse_entities = AttentionFusion(len(self.names), width, config)
+            self.fuse_relations = AttentionFusion(len(self.names), width, config)
         self.estimators = nn.ModuleDict(
             {name: self._estimator(config, index.n_entities) for name in self.names}
             if config.experts > 1 and config.information
@@ -133,13 +132,13 @@ class MoMoK(Model):
             name: self._mixed(name, rows_of(tables[_before(name)], anchors), sharpness)
             for name in self.names
         }
-        asked = Asked.of(ids)
-        by = {name: rows_of(self.relation[name], asked.relations) for name in self.names}
+        groups = QueryGroups.by_relation(ids)
+        by = {name: rows_of(self.relation[name], groups.relations) for name in self.names}
         if self.fuses:
             mixed[FUSED] = self.fuse_entities(list(mixed.values()))
             by[FUSED] = self.fuse_relations(list(by.values()))
         terms = [
-            Term("dot", self.decoder[name](mixed[name], by[name], asked), name)
+            Term("dot", self.decoder[name](mixed[name], by[name], groups), name)
             for name in self.views
         ]
         return Query(tuple(terms), views=self.config.average)
@@ -149,10 +148,11 @@ class MoMoK(Model):
             return None
         entities = torch.unique(rows)
         order = torch.randperm(len(entities), generator=self.draws, device=entities.device)
-        some = entities[order[:ENTITIES_AT_ONCE]]
+        sample = entities[order[:ENTITIES_AT_ONCE]]
         shared = [
             estimator.shared(
-                self._views(name, rows_of(tables[_before(name)], some)), self._present(name, some)
+                self._views(name, rows_of(tables[_before(name)], sample)),
+                self._present(name, sample),
             )
             for name, estimator in self._estimators()
         ]
@@ -167,12 +167,12 @@ class MoMoK(Model):
         if not self.estimators:
             return None
         order = torch.randperm(self.n_entities, generator=generator, device=generator.device)
-        some = order[:ENTITIES_AT_ONCE]
+        sample = order[:ENTITIES_AT_ONCE]
         with torch.no_grad():
-            vectors = self.entity(some)
+            vectors = self.entity(sample)
             views = {name: self._views(name, vectors[name]) for name in self.names}
         losses = [
-            estimator.observe(views[name], self._present(name, some), some)
+            estimator.observe(views[name], self._present(name, sample), sample)
             for name, estimator in self._estimators()
         ]
         return torch.stack(losses).mean()
@@ -183,21 +183,21 @@ class MoMoK(Model):
 
     def _views(self, name: str, vectors: Tensor) -> Tensor:
         experts = self.experts[name]
-        assert isinstance(experts, Gated)
+        assert isinstance(experts, GatedExperts)
         return experts.linear.views(vectors)
 
     def _present(self, name: str, entities: Tensor) -> Tensor:
-        """Return, for each expert, who of the entities has the modality: [K, b]."""
+        """Return the mask bool [K, b] of entities with the modality, for each expert."""
         everyone = torch.ones_like(entities, dtype=torch.bool)
         present = everyone if name == STRUCTURE else self.entity.present(name)[entities]
         return present.expand(self.config.experts, -1)
 
     def _estimators(self) -> list[tuple[str, ComplementarityWeights]]:
-        found = []
+        estimators = []
         for name, estimator in self.estimators.items():
             assert isinstance(estimator, ComplementarityWeights)
-            found.append((name, estimator))
-        return found
+            estimators.append((name, estimator))
+        return estimators
 
     @staticmethod
     def _estimator(config: MoMoKConfig, n_entities: int) -> ComplementarityWeights:
@@ -217,14 +217,14 @@ class MoMoK(Model):
         )
 
 
-class Gated(nn.Module):
+class GatedExperts(nn.Module):
     """sum_k g_k W_k (x - b_k) with gates g = softmax((G x + noise) / sharpness).
 
-    The noise, in training alone, is normal with standard deviation softplus(S x) + 0.01.
+    The noise, only in training, is normal with standard deviation softplus(S x) + 0.01.
 
     Args:
-        count: K.
-        width: of x.
+        count: number of experts, K.
+        width: width of x.
     """
 
     def __init__(self, count: int, width: int) -> None:
@@ -235,12 +235,12 @@ class Gated(nn.Module):
         self.noise = nn.Parameter(torch.zeros(width, count))
 
     def forward(self, x: Tensor, sharpness: Tensor | None, draws: torch.Generator | None) -> Tensor:
-        """Return [n, width].
+        """Return the gated sum of the experts, [n, width].
 
         Args:
-            x: [n, width].
-            sharpness: [n, 1], or None for 1.
-            draws: stream of the noise.
+            x: vectors [n, width].
+            sharpness: divisor [n, 1] of the gate logits, None for 1.
+            draws: random stream of the noise.
         """
         logits = (x @ self.gate).float()
         if self.training:
@@ -253,24 +253,24 @@ class Gated(nn.Module):
         return mixed
 
 
-class Attention(nn.Module):
+class AttentionFusion(nn.Module):
     """sum_b sum_m a_bm h_bm, h_bm = relu(A_bm D(x_m) + c_bm), a_b = softmax_m(w . h_bm).
 
     Args:
-        count: M.
-        width: of all vectors.
+        count: number of vectors, M.
+        width: width of all vectors.
         config: number of branches and dropout.
     """
 
     def __init__(self, count: int, width: int, config: MoMoKConfig) -> None:
         super().__init__()
         self.branches, self.drop = config.branches, config.dropout.fusion
-        # The branches of a vector are one layer.
+        # One layer has all branches of a vector.
         self.layers = nn.ModuleList(nn.Linear(width, config.branches * width) for _ in range(count))
         self.score = nn.Linear(width, 1, bias=False)
 
     def forward(self, vectors: list[Tensor]) -> Tensor:
-        """Return [n, width] from M times [n, width]."""
+        """Return the fusion [n, width] of M vectors [n, width]."""
         hidden = torch.stack(
             [
                 torch.stack(
@@ -285,5 +285,5 @@ class Attention(nn.Module):
 
 
 def _before(name: str) -> str:
-    """Return the name of the table of a view's vectors before the experts."""
+    """Return the name of the table with a view's vectors before the experts."""
     return f"{name} before experts"

@@ -16,9 +16,9 @@ from harness.kernels import HIDDEN, compare, tanh_dot
 from harness.model import (
     Capabilities,
     Fusion,
+    ModalityEmbeddings,
     Model,
     ModelConfig,
-    Parts,
     Query,
     Tables,
     Term,
@@ -27,12 +27,12 @@ from harness.model import (
 
 from ._fusion import masked_softmax, mean_weights
 from ._init import rows_of, uniform_table
-from ._modal import FeatureTable, offered, side_by_side
+from ._modal import ModalityTable, offered, side_by_side
 from ._scorers import rotate_query
 
 
 class NativEConfig(ModelConfig):
-    """Options of NativE; the defaults are those of its scripts for MKG-W and MKG-Y."""
+    """Options of NativE, with the values of its scripts for MKG-W and MKG-Y as defaults."""
 
     dim: Annotated[int, Field(ge=1)] = 250
     """Complex components (150 on TIVA): all vectors of entities are 2 * dim real numbers."""
@@ -41,15 +41,15 @@ class NativEConfig(ModelConfig):
     epsilon: float = 2.0
     """Initial entity values are uniform in +-(margin + epsilon) / (2 dim)."""
     gate: bool = True
-    """Each relation has a temperature of its own; without it the fusion is AdaMF's with an MLP per
+    """True for a temperature per relation; without it the fusion is AdaMF's with an MLP per
     modality."""
     regularise: Annotated[float, Field(ge=0), between(1e-7, 1e-3, log=True)] = 1e-5
-    """Weight of the mean square of structural vectors and phases of the positives (0 on DB15K).
-    The released code takes the negatives' too, and instead of a phase the number it is made from,
+    """Weight of the mean square of structural vectors and phases of the positives (0 on DB15K). The
+    released code includes negatives, and instead of a phase the parameter that it is scaled from,
     which is pi dim / (margin + epsilon) times smaller."""
     missing: Literal["mask", "zero"] = "mask"
-    """What an entity without a modality is given: no weight there, or (released: no mask in the
-    code) features of zero, of which the MLP makes the same vector for all who lack them."""
+    """Treatment of an absent modality: weight 0, or (released, whose code has no mask) zero
+    features, which the MLP maps to the same vector for all entities."""
 
 
 @register_model("native")
@@ -62,12 +62,12 @@ class NativE(Model):
         v_e(r) = sum_m softmax_m( a_em / sigmoid(zeta_r) ) e_em,
         a_em = w . tanh(e_em),
 
-    an entity looks otherwise to each relation. Candidates are mixed while they are scored
-    (``harness.kernels.fusion``), which no table of [relations, entities] has to hold.
+    the vector of an entity depends on the relation. Candidates are fused while they are scored
+    (``harness.kernels.fusion``), without a table [relations, entities].
 
-    The collaborative adversarial training of the paper is a procedure that any model of several
-    modalities can be given: ``adversary.kind: wasserstein``. The released scripts fine-tune the
-    pooled text features on DB15K alone; here all features are frozen, as on the other datasets.
+    The paper's collaborative adversarial training is available to any model of several modalities:
+    ``adversary.kind: wasserstein``. The released scripts fine-tune the pooled text features only on
+    DB15K; here all features are frozen, as on the other datasets.
     """
 
     Config = NativEConfig
@@ -89,23 +89,23 @@ class NativE(Model):
         self.relation = uniform_table(index.n_relations, config.dim, 2 * bound)
         self.phase_per_unit = math.pi / (2 * bound)
         self.gate = uniform_table(index.n_relations, 1, bound) if config.gate else None
-        found = offered(modalities)
-        self.names = ("structure", *(modality.name for modality in found))
-        self.features = nn.ModuleList(FeatureTable(m, unit=False) for m in found)
-        self.maps = nn.ModuleList(_mlp(m.matrix.shape[1], width) for m in found)
+        present = offered(modalities)
+        self.names = ("structure", *(modality.name for modality in present))
+        self.features = nn.ModuleList(ModalityTable(m, unit=False) for m in present)
+        self.maps = nn.ModuleList(_mlp(m.matrix.shape[1], width) for m in present)
         self.attention = nn.Parameter(torch.empty(width).uniform_(-(width**-0.5), width**-0.5))
 
-    # --- the contract ---------------------------------------------------------------------
+    # --- model interface --------------------------------------------------------------------
 
     def encode(self, entities: Tensor | None = None) -> Tables:
-        vectors, present = self.parts(entities)
+        vectors, present = self.modality_embeddings(entities)
         return {"parts": vectors.flatten(1), "attention": self._logits(vectors, present)}
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         sharpness = self._sharpness(relations)
-        parts = rows_of(tables["parts"], anchors).view(len(anchors), len(self.names), -1)
+        embeddings = rows_of(tables["parts"], anchors).view(len(anchors), len(self.names), -1)
         weights = (rows_of(tables["attention"], anchors) * sharpness[:, None]).softmax(1)
-        query = rotate_query(_joined(weights, parts), self._phases(relations), side)
+        query = rotate_query(_joined(weights, embeddings), self._phases(relations), side)
         term = Term("modulus", query, "parts", fusion=Fusion("attention", sharpness))
         return Query((term,), self.config.margin)
 
@@ -119,31 +119,33 @@ class NativE(Model):
         return weight * squares / 3
 
     def diagnostics(self) -> dict[str, float]:
-        """Return ``weight/<modality>``, gate aside: its mean among the entities that have it."""
+        """Return ``weight/<modality>`` -> mean weight without the gate, where present."""
         everyone = torch.arange(self.n_entities, device=self.entity.device)
         return mean_weights(self.fusion_weights(everyone))
 
     @torch.no_grad()
     def fusion_weights(self, entities: Tensor) -> dict[str, Tensor]:
-        vectors, present = self.parts(entities)
+        vectors, present = self.modality_embeddings(entities)
         logits = self._logits(vectors, present)
         weights = masked_softmax(logits, logits > HIDDEN)
         return dict(zip(self.names, weights.unbind(1), strict=True))
 
-    # --- what adversarial training asks for -------------------------------------------------
+    # --- adversarial training -----------------------------------------------------------------
 
-    def parts(self, entities: Tensor | None) -> Parts:
+    def modality_embeddings(self, entities: Tensor | None) -> ModalityEmbeddings:
         structure = self.entity if entities is None else rows_of(self.entity, entities)
         vectors, has = side_by_side(structure.float(), self.features, self.maps, entities)
         if self.config.missing == "zero":
-            for place, (table, mlp) in enumerate(zip(self.features, self.maps, strict=True), 1):
-                assert isinstance(table, FeatureTable)
-                nothing = mlp(vectors[place].new_zeros(1, table.width)).float()
-                vectors[place] = torch.where(has[place], vectors[place], nothing)
-                has[place] = torch.ones_like(has[place])
+            for column, (table, mlp) in enumerate(zip(self.features, self.maps, strict=True), 1):
+                assert isinstance(table, ModalityTable)
+                empty = mlp(vectors[column].new_zeros(1, table.width)).float()
+                vectors[column] = torch.where(has[column], vectors[column], empty)
+                has[column] = torch.ones_like(has[column])
         return torch.stack(vectors, 1), torch.cat(has, 1)
 
-    def compare(self, heads: Parts, relations: Tensor, tails: Parts) -> Tensor:
+    def compare(
+        self, heads: ModalityEmbeddings, relations: Tensor, tails: ModalityEmbeddings
+    ) -> Tensor:
         sharpness = self._sharpness(relations)[:, None]
         head, tail = (
             _joined((self._logits(*end) * sharpness).softmax(1), end[0]) for end in (heads, tails)
@@ -159,7 +161,7 @@ class NativE(Model):
         return logits.masked_fill(~present, HIDDEN)
 
     def _sharpness(self, relations: Tensor) -> Tensor:
-        """Return 1 / sigmoid(zeta_r): [q]; about 2 at first."""
+        """Return 1 / sigmoid(zeta_r), [q]; initially about 2."""
         if self.gate is None:
             return torch.ones(len(relations), device=relations.device)
         return 1 / rows_of(self.gate, relations)[:, 0].sigmoid()
@@ -172,5 +174,5 @@ def _mlp(features: int, width: int) -> nn.Module:
     return nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width))
 
 
-def _joined(weights: Tensor, parts: Tensor) -> Tensor:
-    return torch.einsum("np,npd->nd", weights, parts)
+def _joined(weights: Tensor, embeddings: Tensor) -> Tensor:
+    return torch.einsum("np,npd->nd", weights, embeddings)

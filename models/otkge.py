@@ -1,4 +1,4 @@
-"""OTKGE: modalities moved into the space of the structure by optimal transport, then ComplEx."""
+"""OTKGE, ComplEx with features mapped to the structural space by optimal transport."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["OTKGE", "transport"]
 
 
 class Shares(Config):
-    """How modalities divide their part of an entity's vector: as these numbers to each other."""
+    """Relative weights of the modalities in an entity's vector."""
 
     image: Annotated[float, Field(ge=0)] = 1.0
-    """Of images."""
+    """Weight of images."""
     text: Annotated[float, Field(ge=0)] = 8.0
-    """Of text."""
+    """Weight of text."""
     other: Annotated[float, Field(gt=0)] = 1.0
-    """Of any other modality."""
+    """Weight of any other modality."""
 
 
 class Transport(Config):
@@ -42,37 +42,37 @@ class Transport(Config):
     epsilon: Annotated[float, Field(gt=0)] = 10.0
     """Weight of the entropy: the kernel is exp(-cost / epsilon), exp(-0.1 cost) in the code."""
     entities: Annotated[int, Field(ge=1)] = 10
-    """The plan is the mean of those of the first entities that have the modality."""
+    """Number of entities, the first ones with the modality, whose plans are averaged."""
     iterations: Annotated[int, Field(ge=1)] = 1000
-    """Sinkhorn iterations at most."""
+    """Largest number of Sinkhorn iterations."""
     tolerance: Annotated[float, Field(ge=0)] = 1e-9
-    """Iterations end when the squared error of a marginal is below this."""
+    """Squared error of the marginals at which the iterations stop."""
 
 
 class OTKGEConfig(ModelConfig):
-    """Options of OTKGE; defaults of the released script for WN9-IMG where nothing else is said."""
+    """Options of OTKGE, with the values of the released script for WN9-IMG unless noted."""
 
     dim: Annotated[int, Field(ge=1)] = 256
     """Complex components: all vectors are 2 * dim real numbers (500 on WN9-IMG and FB-IMG)."""
     variant: Literal["paper", "released"] = "paper"
-    """paper: a coordinate of the structural space gets the mean of what is moved to it (D P_m).
+    """paper: a coordinate of the structural space is the mean of the mass moved to it (D P_m).
     released: transport.scale times as much."""
     modalities: Annotated[float, Field(ge=0, lt=1), one_of(0.2, 0.4, 0.6, 0.8, 0.9)] = 0.9
-    """Part of the modalities together in an entity's vector; the structure has the rest (0.2 on
+    """Total weight of the modalities in an entity's vector; the structure has the rest (0.2 on
     FB-IMG). Ignored without features."""
     shares: Shares = Shares()
-    """Parts of image and text: 0.1 and 0.8 of the vector, where there are both and no other."""
+    """Relative weights of the modalities: image 0.1 and text 0.8 of the vector if these are all."""
     normalise: Literal["none", "l2"] = "l2"
-    """l2: features are divided by their norms, which the scale of the transport supposes: the cost
-    is a difference of coordinates. The features of the released code are not public."""
+    """l2 divides features by their norms, as the scale of the transport assumes: the cost is a
+    difference of coordinates. The features of the released code are not public."""
     transport: Transport = Transport()
     """The transport plan."""
     l3: Annotated[float, Field(ge=0), between(1e-4, 1e-1, log=True)] = 5e-3
     """Weight of the cubic penalty on a batch's fused vectors (N3; 1e-3 on FB-IMG)."""
     penalty: Literal["batch", "rank"] = "batch"
-    """What the sum of cubes is divided by. batch: the examples of a batch, as in kbc and RSME (each
-    triple is two, one of them by the reverse relation). rank: dim, as the released code does, whose
-    penalty so grows with the batch: with its 2000 examples and 500 components it is 4 times as
+    """Divisor of the sum of cubes. batch: the examples of a batch, as in kbc and RSME (each triple
+    is two, one of them by the reverse relation). rank: dim, as in the released code, whose penalty
+    therefore grows with the batch: with its 2000 examples and 500 components it is 4 times as
     large. Ignored without l3."""
     scale: Annotated[float, Field(gt=0)] = 1e-3
     """Standard deviation of the initial structural values."""
@@ -82,23 +82,19 @@ class OTKGEConfig(ModelConfig):
 class OTKGE(ReverseComplEx):
     """score(h, r, t) = Re(sum z_h r conj(z_t)), z = w_0 e + sum_m w_m x_m (D P_m + W_m).
 
-    Cao et al., OTKGE: Multi-modal Knowledge Graph Embeddings via Optimal Transport
-    (2022). Features x_m are frozen, W_m is learned. P_m transports coordinates of
-    features to the D coordinates of structural vectors: moving coordinate j of an
-    entity to k costs s (x_j - e_k)^2, both marginals are uniform, and Sinkhorn
-    iterations find the plan of least cost minus entropy. P_m is the mean plan of
-    the first entities that have the modality. It follows e, is made anew whenever
-    entities are encoded, and no gradient goes through it. Heads are asked for by
-    reverse relations; it is trained with objective.loss=one_vs_all and optimiser
-    adagrad with lr=0.1.
+    Cao et al., OTKGE: Multi-modal Knowledge Graph Embeddings via Optimal Transport (2022). Features
+    x_m are frozen, W_m is trained. P_m transports coordinates of
+    features to the D coordinates of structural vectors: moving coordinate j of an entity to k costs
+    s (x_j - e_k)^2, both marginals are uniform, and Sinkhorn iterations find the plan of minimum
+    cost minus entropy. P_m is the mean plan of the first entities with the modality. It depends on
+    e, is recomputed whenever entities are encoded, and has no gradient. Heads are predicted by
+    reverse relations; train with objective.loss=one_vs_all and optimiser adagrad with lr=0.1.
 
-    The paper speaks of plans between entities and of a barycentre; its code has
-    plans between coordinates and a fixed weighted sum, and so has this. Unlike the
-    code: D P_m is the mean of what is moved to each coordinate (the code has it
-    times s, see variant); sums are taken in the logarithm, so that no kernel
-    underflows; plans are of entities that have the modality; targets are not
-    weighted by frequency (its option -weight). An entity without a modality has
-    nothing in its place.
+    The paper describes plans between entities and a barycentre; its code has plans between
+    coordinates and a fixed weighted sum, as here. Differences from the code: D P_m is the mean of
+    the mass moved to each coordinate (the code multiplies it by s, see variant); iterations are
+    logarithmic, so that no kernel underflows; plans use entities with the modality; targets are not
+    weighted by frequency (its option -weight). An absent modality contributes zero.
     """
 
     Config = OTKGEConfig
@@ -114,10 +110,10 @@ class OTKGE(ReverseComplEx):
     ) -> None:
         super().__init__(config, index, modalities)
         self.build_tables(index, config.dim, config.scale)
-        found = {modality.name: modality for modality in offered(modalities)}
-        self.weights = _weights(config, tuple(found))
+        present = {modality.name: modality for modality in offered(modalities)}
+        self.weights = _weights(config, tuple(present))
         self.residual = nn.ParameterDict()
-        for name, modality in found.items():
+        for name, modality in present.items():
             features = features_of(modality, unit=config.normalise == "l2")
             first = modality.present.nonzero()[: config.transport.entities, 0]
             self.register_buffer(f"features_{name}", features, persistent=False)
@@ -130,8 +126,8 @@ class OTKGE(ReverseComplEx):
         for name, weight in self.weights.items():
             features = self.get_buffer(f"features_{name}")
             mapping = self._plan(name) + self.residual[name]
-            chosen = features if entities is None else features[entities]
-            fused = fused + weight * (chosen @ mapping)
+            rows = features if entities is None else features[entities]
+            fused = fused + weight * (rows @ mapping)
         return {"entity": fused}
 
     def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
@@ -144,7 +140,7 @@ class OTKGE(ReverseComplEx):
 
     @torch.no_grad()
     def _plan(self, name: str) -> Tensor:
-        """Return D P_m [width of the features, D], scaled as the variant has it."""
+        """Return D P_m [width of the features, D], scaled by the variant."""
         options = self.config.transport
         first = self.get_buffer(f"first_{name}")
         features, structure = self.get_buffer(f"features_{name}")[first], self.entity[first]
@@ -161,16 +157,16 @@ class OTKGE(ReverseComplEx):
 
 
 def transport(cost: Tensor, epsilon: float, *, iterations: int, tolerance: float) -> Tensor:
-    """Return the plans [b, n, m] of least <plan, cost> - epsilon entropy, with uniform marginals.
+    """Return the plans [b, n, m] of minimum <plan, cost> - epsilon entropy, with uniform marginals.
 
     Sinkhorn iterations on logarithms (Peyre and Cuturi, Computational Optimal Transport, 2019,
-    section 4.4). Columns have their marginals exactly; rows within the tolerance.
+    section 4.4). Columns have exact marginals; rows are within the tolerance.
 
     Args:
-        cost: [b, n, m] costs of b problems.
+        cost: costs [b, n, m] of b problems.
         epsilon: weight of the entropy.
-        iterations: at most.
-        tolerance: of the squared error of each plan's row sums.
+        iterations: largest number of iterations.
+        tolerance: squared error of the row sums of each plan.
     """
     kernel = cost / -epsilon
     n, m = cost.shape[1:]
@@ -179,7 +175,7 @@ def transport(cost: Tensor, epsilon: float, *, iterations: int, tolerance: float
     for _ in range(iterations):
         column = -math.log(m) - (kernel + row).logsumexp(1, keepdim=True)
         fitting = -math.log(n) - (kernel + column).logsumexp(2, keepdim=True)
-        # The rows' sums are what they should be, times exp(row - fitting).
+        # Row sums are the marginal 1 / n times exp(row - fitting).
         error = ((row - fitting).expm1() / n).square().sum(1).max()
         if error < tolerance:
             break
@@ -187,10 +183,10 @@ def transport(cost: Tensor, epsilon: float, *, iterations: int, tolerance: float
     return (kernel + row + column).exp()
 
 
-def _weights(config: OTKGEConfig, found: tuple[str, ...]) -> dict[str, float]:
-    """Return each modality's part in an entity's vector."""
-    shares = {name: getattr(config.shares, name, config.shares.other) for name in found}
+def _weights(config: OTKGEConfig, names: tuple[str, ...]) -> dict[str, float]:
+    """Return modality -> weight in an entity's vector."""
+    shares = {name: getattr(config.shares, name, config.shares.other) for name in names}
     total = sum(shares.values())
     if not total:
-        return dict.fromkeys(found, 0.0)
+        return dict.fromkeys(names, 0.0)
     return {name: config.modalities * share / total for name, share in shares.items()}

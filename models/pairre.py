@@ -1,4 +1,4 @@
-"""PairRE: a relation scales head and tail, each with a vector of its own."""
+"""PairRE, in which a relation scales head and tail by separate vectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PairREConfig(StructuralConfig):
     """Options of PairRE."""
 
     dim: Annotated[int, Field(ge=1)] = 256
-    """Width of entity vectors; relations have two vectors of it."""
+    """Width of entity vectors; a relation has two of this width."""
     margin: Annotated[float, between(1.0, 12.0, log=True)] = 6.0
     """gamma: added to the score; sets the range of the initial values."""
     epsilon: float = 2.0
@@ -33,8 +33,8 @@ class PairRE(ResidualModel):
     """score(h, r, t) = margin - |h' r_head - t' r_tail|_1 with h' = h / |h|_2, t' = t / |t|_2.
 
     Chao et al., PairRE: Knowledge Graph Embeddings via Paired Relation Vectors (2021). Entities
-    have unit length, so |r| must grow from (margin + 2) / dim to about margin / sqrt(dim) before
-    the score can tell anything: learning rates of 1e-3 rather than 1e-4.
+    have unit norm, so |r| must grow from (margin + 2) / dim to about margin / sqrt(dim) before
+    scores can differ: use learning rates of 1e-3 rather than 1e-4.
     """
 
     Config = PairREConfig
@@ -58,6 +58,6 @@ class PairRE(ResidualModel):
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         head, tail = rows_of(self.relation, relations).chunk(2, -1)
-        mine, other = (head, tail) if side == "tail" else (tail, head)
-        query = rows_of(tables["entity"], anchors) * mine
-        return Query((Term("l1", query, "entity", scale=other),), self.config.margin)
+        anchor_scale, candidate_scale = (head, tail) if side == "tail" else (tail, head)
+        query = rows_of(tables["entity"], anchors) * anchor_scale
+        return Query((Term("l1", query, "entity", scale=candidate_scale),), self.config.margin)

@@ -1,4 +1,4 @@
-"""Popularity: the answers seen most often with the relation."""
+"""Popularity baseline: the most frequent answers of a relation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._counting import side_counts
 
 
 class PopularityConfig(ModelConfig):
-    """Popularity has no options."""
+    """Options of Popularity (none)."""
 
 
 @register_model("popularity")

@@ -1,4 +1,4 @@
-"""QEB: structural and multi-modal vectors of entities, translated by two vectors of a relation."""
+"""QEB, structural and multi-modal entity vectors, translated by two vectors of a relation."""
 
 from __future__ import annotations
 
@@ -26,37 +26,36 @@ class QEBConfig(ModelConfig):
     """Options of QEB."""
 
     dim: Annotated[int, Field(ge=1)] = 256
-    """Width of all vectors: the MoCME paper's for every method (section 4.1); QEB used 100."""
+    """Width of all vectors: the MoCME paper's value for all methods (section 4.1); QEB used 100."""
     margin: Annotated[float, between(1.0, 12.0, log=True)] = 4.0
     """gamma, added to minus the mean of ten distances, as for RotatE. The margin loss, with which
-    QEB was trained, does not see it: it has ``objective.margin``, 10 in the authors' code for the
+    QEB was trained, is independent of it: ``objective.margin`` is 10 in the authors' code for the
     sum of the distances, which is 1 for their mean."""
     epsilon: float = 2.0
     """Initial vectors of entities and relations are uniform in +-(margin + epsilon) / dim."""
     variant: Literal["paper", "released"] = "paper"
     """paper (the authors' code): structural vectors and relations pass one dense layer with tanh,
-    the features of all modalities side by side another; lengths are free; features are constants.
-    released (the class in NativE's repository): features pass a linear map and are fine-tuned,
-    nothing else passes anything, and every vector is divided by its norm."""
+    concatenated features another; norms are free; features are constants. released (the class in
+    NativE's repository): features pass a linear map and are fine-tuned, nothing else is mapped, and
+    every vector is divided by its norm."""
     unit: Annotated[bool, one_of(True, False)] = True
-    """Divide rows of features by their norms, so that tanh does not saturate. The authors do not.
-    Ignored by the variant "released", which leaves them as stored."""
+    """True to divide rows of features by their norms, so that tanh does not saturate; the authors
+    do not. Ignored by the variant "released", which uses features as stored."""
 
 
 @register_model("qeb")
 class QEB(Model):
     """score(h, r, t) = margin - 1/10 [ sum_{a,b in s,m; q in r,p} f(a,q,b) + sum_q f(s+m,q,s+m) ].
 
-    f(a,q,b) = |a_h + q - b_t|_1; s = tanh(W e + b) is the structural vector of an entity, r is made
-    of the relation's by the same layer, m = tanh(V [x_1; ...; x_M] + c) of the features of all
+    f(a,q,b) = |a_h + q - b_t|_1; s = tanh(W e + b) is the structural vector of an entity, r is the
+    relation's vector after the same layer, m = tanh(V [x_1; ...; x_M] + c) for the features of all
     modalities of an entity, p is a relation's multi-modal vector. Wang et al., TIVA-KG: A
     Multimodal Knowledge Graph with Text, Image, Video and Audio (2023).
 
-    What differs from the authors' code: p = tanh of a learned vector, since no feature set has
-    images of relations; e is trained from the start, not taken from a TransE and kept; audio is one
-    vector, not a sequence; the mean of the distances, not their sum. Features that an entity lacks
-    are left out, not replaced by learned ones; an entity without any has m = s, and s in place of
-    s + m.
+    Differences from the authors' code: p = tanh of a trained vector, since no feature set has
+    images of relations; e is trained from the start, not taken from a TransE and frozen; audio is
+    one vector, not a sequence; the mean of the distances, not their sum. Absent features are zeros,
+    not trained vectors; an entity without any has m = s, and s in place of s + m.
     """
 
     Config = QEBConfig

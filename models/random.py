@@ -1,4 +1,4 @@
-"""Random: the floor of every table."""
+"""Random baseline, the floor of every table."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from harness.index import GraphIndex, Modality, Side
-from harness.model import Capabilities, Model, ModelConfig, Tables, Trial, register_model
+from harness.model import Capabilities, ContractOptions, Model, ModelConfig, Tables, register_model
 
 
 class RandomConfig(ModelConfig):
-    """Random has no options."""
+    """Options of Random (none)."""
 
 
 @register_model("random")
 class Random(Model):
     """score(h, r, t) = a fixed pseudo-random number of (anchor, relation, side, candidate).
 
-    A hash rather than a generator: the score of a triple does not depend on the order or the size
-    of the batches it is asked in.
+    A hash instead of a generator, so that the score of a triple does not depend on the order or
+    size of batches.
     """
 
     Config = RandomConfig
@@ -31,7 +31,9 @@ class Random(Model):
         trainable=False,
     )
     free_encoding = True
-    trial = Trial(exempt={"numbering": "its scores are hashes of the entities' numbers"})
+    contract = ContractOptions(
+        exempt={"numbering": "its scores are hashes of the entities' numbers"}
+    )
     salt: Tensor
 
     def __init__(

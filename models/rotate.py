@@ -1,4 +1,4 @@
-"""RotatE: a relation is a rotation in the complex plane."""
+"""RotatE, in which a relation is a rotation in the complex plane."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RotatE(ResidualModel):
         super().__init__(config, index, modalities)
         slack = config.margin + config.epsilon
         self.entity = uniform_table(index.n_entities, 2 * config.dim, slack / (2 * config.dim))
-        # A phase is stored in units of bound / pi, so that it and the entities take steps of one
+        # A phase is stored in units of bound / pi, so that phases and entities take steps of equal
         # size under Adam (RotatE repository).
         bound = slack / config.dim
         self.relation = uniform_table(index.n_relations, config.dim, bound)

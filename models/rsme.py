@@ -1,4 +1,4 @@
-"""RSME: ComplEx on structure mixed with images, and how alike the images of two entities are."""
+"""RSME, ComplEx on structure mixed with images, plus the similarity of two entities' images."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ SCORES_AT_ONCE = 2**22
 
 
 class RSMEConfig(ModelConfig):
-    """Options of RSME; defaults of the released code where nothing else is said."""
+    """Options of RSME, with the released code's values as defaults unless noted."""
 
     dim: Annotated[int, Field(ge=1)] = 256
     """Complex components: all vectors are 2 * dim real numbers (1000 on FB15k and WN18)."""
     variant: Literal["paper", "released"] = "paper"
-    """paper: the score of training is that of ranking. released: training sees ComplEx alone, and
-    the likeness of images is added when ranking."""
+    """paper: the same score in training and ranking. released: training uses only ComplEx, and the
+    similarity of images is added in ranking."""
     alpha: Annotated[float, Field(ge=0, lt=1), one_of(0.1, 0.3, 0.5, 0.7)] = 0.7
-    """Share of the image in an entity's vector; the structure has the rest."""
+    """Weight of the image in an entity's vector; the structure has the rest."""
     beta: Annotated[float, Field(gt=0, le=1), one_of(0.5, 0.95)] = 0.95
-    """Weight of ComplEx in the score; the likeness of images has the rest. The released settings
-    have 0.5, a comment beside them and the version for OpenKE 0.95."""
+    """Weight of ComplEx in the score; the similarity of images has the rest. The released settings
+    use 0.5, a comment next to them and the version for OpenKE 0.95."""
     remember: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Forget gate: the likeness of images counts for relations whose mean rank percentage in train
-    is below this; 1: for all."""
+    """Forget gate: the similarity of images counts for relations with a mean rank percentage in
+    train below this; 1 for all relations."""
     normalise: Literal["none", "l2"] = "none"
-    """l2: features are divided by their norms before they are projected."""
+    """l2 divides features by their norms before the projection."""
     l3: Annotated[float, Field(ge=0), between(1e-4, 1e-1, log=True)] = 5e-2
     """Weight of the cubic penalty on a batch's fused vectors (N3)."""
     scale: Annotated[float, Field(gt=0)] = 1e-3
@@ -51,16 +51,14 @@ class RSMEConfig(ModelConfig):
 class RSME(ReverseComplEx):
     """score(h, r, t) = beta Re(sum z_h r conj(z_t)) + (1 - beta) g_r cos(x_h, x_t).
 
-    z = (1 - alpha) e + alpha x W with frozen image features x; the forget gate g_r
-    is 1 for relations whose heads and tails look alike (mean_rank_percentage) and 0
-    for the others. Wang et al., Is Visual Context Really Helpful for Knowledge
-    Graph? (2021). Heads are asked for by reverse relations; it is trained with
-    objective.loss=one_vs_all and optimiser adagrad with lr=0.1.
+    z = (1 - alpha) e + alpha x W with frozen image features x; the forget gate g_r is 1 for
+    relations with similar images of head and tail (mean_rank_percentage) and 0 for the others. Wang
+    et al., Is Visual Context Really Helpful for Knowledge Graph? (2021). Heads are predicted by
+    reverse relations; train with objective.loss=one_vs_all and optimiser adagrad with lr=0.1.
 
-    An entity without an image has z = (1 - alpha) e and is like no other (cosine
-    0), as in the released code. Unlike there, the gate is measured on train alone
-    (there on all three splits); the choice among an entity's images by perceptual
-    hash is left to who makes the features.
+    An entity without an image has z = (1 - alpha) e and no similarity (cosine 0), as in the
+    released code. Unlike there, the gate is computed on train only (there on all three splits); the
+    selection of an entity's images by perceptual hash is left to the feature set.
     """
 
     Config = RSMEConfig
@@ -96,11 +94,11 @@ class RSME(ReverseComplEx):
             structure, features = rows_of(self.entity, entities), features[entities]
         share: float = self.config.alpha
         tables = {"entity": (1 - share) * structure + share * (features @ self.project)}
-        return tables | {"image": normalize(features, dim=1)} if self._looks else tables
+        return tables | {"image": normalize(features, dim=1)} if self._uses_likeness else tables
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
         query = super().queries(tables, anchors, relations, side)
-        if not self._looks:
+        if not self._uses_likeness:
             return query
         beta: float = self.config.beta
         alike = rows_of(tables["image"], anchors) * self.gate[relations, None]
@@ -108,44 +106,44 @@ class RSME(ReverseComplEx):
         return Query((term, Term("dot", alike, "image", 1 - beta)))
 
     @property
-    def _looks(self) -> bool:
-        """Whether the likeness of images counts at present."""
+    def _uses_likeness(self) -> bool:
+        """True if the similarity of images is part of the current score."""
         return self.config.beta < 1 and not (self.training and self.config.variant == "released")
 
 
 def mean_rank_percentage(index: GraphIndex, features: Tensor, present: Tensor) -> Tensor:
-    """Return how far down, by likeness of images, the tails of each relation stand: [R].
+    """Return the mean rank percentage [R] of each relation's tails by similarity of images.
 
-    For a head the tails of all relations are sorted by the cosine of their images with its own; the
-    mean place of its true tails, as a share of all tails, is averaged over the heads (MRP.py of the
-    released code). Only pairs that one relation alone links count, and only entities with images; a
-    relation without such a pair has 1, the last place.
+    For a head, the tails of all relations are sorted by the cosine of their images with the head's;
+    the mean rank of its targets, as a share of all tails, is averaged over the heads (MRP.py of the
+    released code). Only pairs linked by a single relation count, and only entities with images; a
+    relation without such a pair has 1, the last rank.
 
     Args:
-        index: the graph.
-        features: [N, width].
-        present: [N] boolean: who has an image.
+        index: sizes and train triples of the graph.
+        features: image features [N, width].
+        present: bool [N], True for entities with an image.
     """
     head, _, tail = index.train.unbind(1)
     pair = head * index.n_entities + tail
-    _, place, count = torch.unique(pair, return_inverse=True, return_counts=True)
-    triples = index.train[(count[place] == 1) & present[head] & present[tail]]
+    _, pair_id, count = torch.unique(pair, return_inverse=True, return_counts=True)
+    triples = index.train[(count[pair_id] == 1) & present[head] & present[tail]]
     looks = normalize(features, dim=1)
-    tails, goal = torch.unique(triples[:, 2], return_inverse=True)
+    tails, target = torch.unique(triples[:, 2], return_inverse=True)
     step = max(1, SCORES_AT_ONCE // max(1, len(tails)))
-    places = []
-    for some, goals in zip(triples.split(step), goal.split(step), strict=True):
-        likeness = looks[some[:, 0]] @ looks[tails].T
-        better = likeness > likeness.gather(1, goals[:, None])
-        places.append((1 + better.sum(1)) / len(tails))
-    # Mean over the true tails of a head, then over the heads of a relation.
-    asked, owner = torch.unique(triples[:, :2], dim=0, return_inverse=True)
-    of_heads = _means(torch.cat(places), owner, len(asked))
-    return _means(of_heads, asked[:, 1], index.n_relations)
+    ranks = []
+    for chunk, targets in zip(triples.split(step), target.split(step), strict=True):
+        likeness = looks[chunk[:, 0]] @ looks[tails].T
+        better = likeness > likeness.gather(1, targets[:, None])
+        ranks.append((1 + better.sum(1)) / len(tails))
+    # Mean over the targets of a head, then over the heads of a relation.
+    queries, owner = torch.unique(triples[:, :2], dim=0, return_inverse=True)
+    of_heads = _means(torch.cat(ranks), owner, len(queries))
+    return _means(of_heads, queries[:, 1], index.n_relations)
 
 
 def _means(values: Tensor, groups: Tensor, n: int) -> Tensor:
-    """Return the mean of the values of each of n groups; 1 of an empty one."""
+    """Return the mean value [n] of each group, 1 for an empty group."""
     total = torch.zeros(n).index_add_(0, groups, values)
     sizes = torch.bincount(groups, minlength=n)
     return torch.where(sizes > 0, total / sizes.clamp(min=1), 1.0)

@@ -1,4 +1,4 @@
-"""TBKGC: translation between structural, multi-modal and summed vectors of an entity."""
+"""TBKGC, translation between structural, multi-modal and summed entity vectors."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ class TBKGCConfig(ModelConfig):
     """Options of TBKGC."""
 
     dim: Annotated[int, Field(ge=1)] = 256
-    """Width of all vectors: the MoCME paper's for every method (section 4.1); TBKGC used 100."""
+    """Width of all vectors: the MoCME paper's value for all methods (section 4.1); TBKGC used
+    100."""
     margin: Annotated[float, between(5.0, 60.0, log=True)] = 20.0
-    """gamma, added to minus the sum of five distances: five times that of RotatE. The margin loss,
-    with which TBKGC was trained, does not see it (it has ``objective.margin``, 10 in the paper)."""
+    """gamma, added to minus the sum of five distances: five times RotatE's. The margin loss, with
+    which TBKGC was trained, is independent of it (``objective.margin``, 10 in the paper)."""
     epsilon: float = 2.0
     """Initial structural vectors are uniform in +-(margin / 5 + epsilon) / dim."""
     variant: Literal["paper", "released"] = "paper"
-    """paper: structural vectors and relations pass one dense layer with tanh, the features of all
-    modalities side by side another; lengths are free; features are constants divided by their
-    norms. released (the class in NativE's repository): no dense layers but one linear map per
-    modality, each to its share of the coordinates; every vector is divided by its norm; features
-    are as stored and fine-tuned."""
+    """paper: structural vectors and relations pass one dense layer with tanh, concatenated features
+    another; norms are free; features are constants divided by their norms. released (the class in
+    NativE's repository): one linear map per modality to its share of the coordinates, no dense
+    layers; every vector is divided by its norm; features are as stored and fine-tuned."""
 
 
 @register_model("tbkgc")
 class TBKGC(Model):
     """score(h, r, t) = margin - [ f(s,s) + f(m,m) + f(m,s) + f(s,m) + f(s+m,s+m) ].
 
-    f(a,b) = |a_h + r - b_t|_1; s = tanh(W e + b) is the structural vector of an entity, r is made
-    of the relation's by the same layer, m = tanh(V [x_1; ...; x_M] + c) of the features of all its
+    f(a,b) = |a_h + r - b_t|_1; s = tanh(W e + b) is the structural vector of an entity, r is the
+    relation's vector after the same layer, m = tanh(V [x_1; ...; x_M] + c) for the features of all
     modalities. Mousselly-Sergieh et al., A Multimodal Translation-Based Approach for Knowledge
     Graph Representation Learning (2018).
 
-    What differs from the authors' code: e is trained from the start, not taken from a TransE and
-    kept; any modalities, not image and words; both losses (of heads and of tails) are one, since
-    |h + r - t| is the same read backwards. Of the features that an entity lacks nothing goes into
-    m; an entity without any has m = s, and s in place of s + m.
+    Differences from the authors' code: e is trained from the start, not taken from a TransE and
+    frozen; any modalities, not only image and words; the losses of heads and tails are equal, since
+    |h + r - t| is symmetric. Absent features are zeros in m; an entity without any has m = s, and s
+    in place of s + m.
     """
 
     Config = TBKGCConfig
@@ -72,13 +72,13 @@ class TBKGC(Model):
         bound = (config.margin / TERMS + config.epsilon) / config.dim
         self.entity = uniform_table(index.n_entities, config.dim, bound)
         self.relation = uniform_table(index.n_relations, config.dim, bound)
-        found, n = offered(modalities), index.n_entities
+        present, n = offered(modalities), index.n_entities
         self.modal: Blocks | Concatenation
         if self.released:
-            self.modal = Blocks(found, config.dim, n)
+            self.modal = Blocks(present, config.dim, n)
         else:
             self.structural = dense_tanh(config.dim)
-            self.modal = Concatenation(found, config.dim, n, unit=True, xavier=True)
+            self.modal = Concatenation(present, config.dim, n, unit=True, xavier=True)
 
     def encode(self, entities: Tensor | None = None) -> Tables:
         structure = self.entity if entities is None else rows_of(self.entity, entities)

@@ -1,4 +1,4 @@
-"""TransAE: entities are codes of a multi-modal auto-encoder, translated by TransE."""
+"""TransAE, TransE on the codes of a multi-modal auto-encoder."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from harness.config.search import between
 from harness.index import GraphIndex, Modality, Side
 from harness.model import (
     Capabilities,
+    ContractOptions,
     Model,
     ModelConfig,
     Query,
     Tables,
     Term,
-    Trial,
     register_model,
 )
 
 from ._init import rows_of, uniform_table, xavier_table
-from ._modal import FeatureTable, ids_of, known_in, offered, selected
+from ._modal import ModalityTable, has_any_modality, ids_of, offered, selected
 from ._scorers import normalise, translate_query
 
 
@@ -32,24 +32,24 @@ class TransAEConfig(ModelConfig):
     """Options of TransAE."""
 
     dim: Annotated[int, Field(ge=1)] = 256
-    """Width of codes and relations: the MoCME paper's for every method (section 4.1); 50 in the
-    public re-implementation."""
+    """Width of codes and relations: the MoCME paper's value for all methods (section 4.1); 50 in
+    the public re-implementation."""
     hidden: Annotated[int, Field(ge=1)] = 512
     """Width of each modality's hidden layers; in the re-implementation 512 for images of 4,096
-    numbers and 50 for texts of 100. Ignored by the variant "released"."""
+    components and 50 for texts of 100. Ignored by the variant "released"."""
     margin: Annotated[float, between(1.0, 24.0, log=True)] = 4.0
     """gamma, added to minus the distance. The margin loss, with which TransAE was trained, does not
-    see it (it has ``objective.margin``, 1 in the re-implementation)."""
+    depend on it (``objective.margin``, 1 in the re-implementation)."""
     reconstruction: Annotated[float, Field(ge=0), between(0.1, 10.0, log=True)] = 2.0
-    """Factor of the reconstruction loss beside that of the triples, 1 / beta with the
+    """Factor of the reconstruction loss relative to the loss of triples, 1 / beta with the
     re-implementation's beta of 0.5. Ignored by the variant "released"."""
     structure: Literal["missing", "all"] = "missing"
-    """Who has a learned vector besides: entities without features, or all. Ignored by the variant
-    "released"."""
+    """Entities with an additional trained vector: those without features, or all. Ignored by the
+    variant "released"."""
     variant: Literal["paper", "released"] = "paper"
     """paper: the auto-encoder. released (the class in NativE's repository): it never calls its
-    auto-encoder and scores learned vectors, divided by their norms, as TransE does; features then
-    change nothing."""
+    auto-encoder and scores trained vectors, divided by their norms, as TransE does; features then
+    have no effect."""
 
 
 @register_model("transae")
@@ -57,14 +57,14 @@ class TransAE(Model):
     """score(h, r, t) = margin - |c_h + r - c_t|_1, c the code of an entity's features.
 
     With s the logistic function: u_m = s(A_m x_m + a_m) per modality, c = s(W [u_1; ...; u_M] + w);
-    back again v_m = s(B_m c + b_m), y_m = s(C_m v_m + d_m), and the mean squares of x_m - y_m of
-    the positives' entities are added to the loss. Wang et al., Multimodal Data Enhanced
-    Representation Learning for Knowledge Graphs (2019), after a public re-implementation.
+    decoder v_m = s(B_m c + b_m), y_m = s(C_m v_m + d_m), and the mean squares of x_m - y_m of the
+    positives' entities are added to the loss. Wang et al., Multimodal Data Enhanced Representation
+    Learning for Knowledge Graphs (2019), after a public re-implementation.
 
-    What differs from that: any modalities; each number of a feature is brought to [0, 1] among the
-    entities that have it, since s makes nothing else; reconstruction counts for the positives, not
-    for the negatives too. Of a modality that an entity lacks u_m = 0 and nothing is reconstructed;
-    an entity without any has a learned vector, added inside the outer s (``structure``).
+    Differences from it: any modalities; each feature component is scaled to [0, 1] over the
+    entities with the modality, the range of s; reconstruction covers positives, not negatives. An
+    absent modality has u_m = 0 and no reconstruction; an entity without any has a trained vector,
+    added inside the outer s (``structure``).
     """
 
     Config = TransAEConfig
@@ -75,8 +75,8 @@ class TransAE(Model):
         uses_modalities=True,
         needs_features=True,
     )
-    # Where features are noise an entity is known by a vector of its own, or not at all.
-    trial = Trial(learning={"hidden": 32, "structure": "all"})
+    # Where features are noise, only a trained vector can distinguish an entity.
+    contract = ContractOptions(learning={"hidden": 32, "structure": "all"})
     learned: Tensor
 
     def __init__(
@@ -88,15 +88,15 @@ class TransAE(Model):
         if self.released:
             self.relation = xavier_table(index.n_relations, config.dim)
             return
-        found = offered(modalities)
+        present = offered(modalities)
         learned = torch.ones(index.n_entities, dtype=torch.bool)
         if config.structure == "missing":
-            learned = ~known_in(found, index.n_entities)
+            learned = ~has_any_modality(present, index.n_entities)
         self.register_buffer("learned", learned[:, None], persistent=False)
         relation = uniform_table(index.n_relations, config.dim, 6 / config.dim**0.5)
         self.relation = nn.Parameter(normalize(relation.detach(), p=1, dim=1))
-        self.coders = nn.ModuleList(Coder(m, config.hidden, config.dim) for m in found)
-        self.code = nn.Linear(config.hidden * max(1, len(found)), config.dim)
+        self.coders = nn.ModuleList(Coder(m, config.hidden, config.dim) for m in present)
+        self.code = nn.Linear(config.hidden * max(1, len(present)), config.dim)
 
     def encode(self, entities: Tensor | None = None) -> Tables:
         structure = self.entity if entities is None else rows_of(self.entity, entities)
@@ -132,12 +132,12 @@ class TransAE(Model):
 
 
 class Coder(nn.Module):
-    """The way of one modality into the code and out of it.
+    """Encoder and decoder of one modality.
 
     Args:
         modality: features by entity.
         hidden: width of the hidden layers.
-        width: of the code.
+        width: width of the code.
     """
 
     low: Tensor
@@ -145,11 +145,11 @@ class Coder(nn.Module):
 
     def __init__(self, modality: Modality, hidden: int, width: int) -> None:
         super().__init__()
-        self.table = FeatureTable(modality, unit=False)
-        # In the state: a model that is tested on other features keeps the range of its own.
-        owned = modality.matrix[modality.present].float()
-        self.register_buffer("low", owned.amin(0))
-        self.register_buffer("span", (owned.amax(0) - self.low).clamp(min=1e-12))
+        self.table = ModalityTable(modality, unit=False)
+        # Persistent: a model tested on corrupted features keeps the range of its training features.
+        features = modality.matrix[modality.present].float()
+        self.register_buffer("low", features.amin(0))
+        self.register_buffer("span", (features.amax(0) - self.low).clamp(min=1e-12))
         self.inward = nn.Linear(self.table.width, hidden)
         self.outward = nn.Sequential(
             nn.Linear(width, hidden),
@@ -159,11 +159,11 @@ class Coder(nn.Module):
         )
 
     def encoded(self, entities: Tensor | None, weight: Tensor) -> Tensor:
-        """Return what entities (None: all) add to the code layer [n, width], 0 where absent.
+        """Return the terms [n, width] of entities (None: all) in the code layer, 0 where absent.
 
         Args:
-            entities: [n] ids.
-            weight: [width, hidden], of the code layer.
+            entities: ids [n].
+            weight: weight [width, hidden] of the code layer.
         """
 
         def into(features: Tensor) -> Tensor:
@@ -172,17 +172,17 @@ class Coder(nn.Module):
         return torch.where(self.table.has(entities), self.table.mapped(into, entities), 0.0)
 
     def lost(self, codes: Tensor, entities: Tensor) -> Tensor:
-        """Return the mean square between features and what codes give back, of those that have it.
+        """Return the mean squared error of reconstructed features, over entities with the modality.
 
         Args:
-            codes: [n, width].
-            entities: [n] their ids.
+            codes: codes [n, width].
+            entities: ids [n].
         """
         has = self.table.has(entities)
-        apart = (self.outward(codes) - self._scaled(self.table.rows(entities))).square() * has
-        mean: Tensor = apart.sum() / (has.sum() * self.table.width).clamp(min=1)
+        squares = (self.outward(codes) - self._scaled(self.table.rows(entities))).square() * has
+        mean: Tensor = squares.sum() / (has.sum() * self.table.width).clamp(min=1)
         return mean
 
     def _scaled(self, features: Tensor) -> Tensor:
-        """Return features whose columns go from 0 to 1 among the entities that have them."""
+        """Return features scaled by component to [0, 1] over the entities with the modality."""
         return (features - self.low) / self.span

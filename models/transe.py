@@ -1,4 +1,4 @@
-"""TransE: a relation is a translation."""
+"""TransE, in which a relation is a translation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TransEConfig(StructuralConfig):
     epsilon: float = 2.0
     """Initial values are uniform in +-(margin + epsilon) / dim (RotatE repository)."""
     normalise: Annotated[bool, one_of(False, True)] = False
-    """Divide h, r and t by their Euclidean norms first, as OpenKE does (norm_flag)."""
+    """True to divide h, r and t by their Euclidean norms, as in OpenKE (norm_flag)."""
 
 
 @register_model("transe")

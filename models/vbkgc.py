@@ -1,4 +1,4 @@
-"""VBKGC: RotatE between the structural and the multi-modal vectors of an entity."""
+"""VBKGC, RotatE between structural and multi-modal entity vectors."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ class VBKGCConfig(ModelConfig):
     dim: Annotated[int, Field(ge=1)] = 256
     """Complex components: entity vectors are 2 * dim real numbers, relations dim phases."""
     margin: Annotated[float, between(4.0, 48.0, log=True)] = 16.0
-    """gamma, added to minus the sum of four distances: four times that of RotatE."""
+    """gamma, added to minus the sum of four distances: four times RotatE's."""
     epsilon: float = 2.0
     """Initial structural vectors are uniform in +-(margin + epsilon) / (2 dim), as in the authors'
     class."""
     normalise: Annotated[Literal["none", "l2"], one_of("none", "l2")] = "none"
-    """Divide rows of features by their Euclidean norms first; the authors do not."""
+    """l2 divides rows of features by their Euclidean norms; the authors do not."""
 
 
 @register_model("vbkgc")
 class VBKGC(Model):
     """score(h, r, t) = margin - [ D(s,s) + D(m,m) + D(m,s) + D(s,m) ].
 
-    D(a,b) = sum_k |a_hk e^{i phase_rk} - b_tk|; s is the structural vector of an entity and m =
-    P x + b that of its features. Zhang and Zhang, Knowledge Graph Completion with Pre-trained
-    Multimodal Transformer and Twins Negative Sampling (2022), over RotatE as their class VBRotatE.
+    D(a,b) = sum_k |a_hk e^{i phase_rk} - b_tk|; s is the structural vector of an entity and m = P x
+    + b the vector of its features. Zhang and Zhang, Knowledge Graph Completion with Pre-trained
+    Multimodal Transformer and Twins Negative Sampling (2022), on RotatE as in their class VBRotatE.
 
-    What differs from the authors' code: x is the features of all modalities side by side, not one
-    vector that VisualBERT made of image and text (a feature set of one such modality gives that);
-    both parts of a negative are of the same entity, as in the released class; the paper's twins
-    negative sampling, which draws one for each, is ``negatives.strategy.name: twins``. Features
-    that an entity lacks go into m as zeros; an entity without any has m = s.
+    Differences from the authors' code: x is the concatenated features of all modalities, not one
+    VisualBERT vector of image and text (a feature set with one such modality gives that); structure
+    and modalities of a negative are of the same entity, as in the released class; the paper's twins
+    negative sampling, which draws an entity for each, is ``negatives.strategy.name: twins``. Absent
+    features are zeros in m; an entity without any has m = s.
     """
 
     Config = VBKGCConfig
@@ -67,8 +67,8 @@ class VBKGC(Model):
         self.relation = uniform_table(index.n_relations, config.dim, bound)
         self.phase_per_unit = math.pi / bound
         unit = config.normalise == "l2"
-        found = offered(modalities)
-        self.modal = Concatenation(found, 2 * config.dim, index.n_entities, unit=unit)
+        present = offered(modalities)
+        self.modal = Concatenation(present, 2 * config.dim, index.n_entities, unit=unit)
 
     def encode(self, entities: Tensor | None = None) -> Tables:
         structure = self.entity if entities is None else rows_of(self.entity, entities)

@@ -1,10 +1,10 @@
 """Comparison of several methods over several datasets by their ranks; pure functions of arrays.
 
-Demsar 2006, "Statistical comparisons of classifiers over multiple data sets", JMLR 7: Friedman's
-test whether all methods are alike, then tests of pairs. Benavoli, Corani and Mangili 2016, "Should
-we really use post-hoc tests based on mean-ranks?", JMLR 17: whether Nemenyi's test tells two methods
-apart depends on the other methods of the pool; Wilcoxon's signed ranks with Holm's correction do
-not.
+Demsar 2006, "Statistical comparisons of classifiers over multiple data sets", JMLR 7: the test of
+Friedman whether all methods are alike, then tests of pairs. Benavoli, Corani and Mangili 2016,
+"Should we really use post-hoc tests based on mean-ranks?", JMLR 17: whether Nemenyi's test tells
+two methods apart depends on the other methods of the pool; Wilcoxon's signed ranks with Holm's
+correction do not.
 
 scipy takes 0.7 s to import, so it is imported where it is used.
 """
@@ -111,7 +111,7 @@ def critical_difference(methods: int, datasets: int, alpha: float = ALPHA) -> fl
 
 
 def needed(methods: int, test: PairTest, alpha: float = ALPHA) -> int:
-    """Return the fewest datasets on which a test could tell some pair apart, were one always ahead."""
+    """Return the fewest datasets on which a test could tell a pair apart, were one always ahead."""
     if test == "wilcoxon":
         # The least p of n signed ranks is 2 / 2^n; Holm compares it with alpha over the pairs.
         least = math.ceil(math.log2(2 * math.comb(methods, 2) / alpha))

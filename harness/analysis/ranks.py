@@ -44,7 +44,7 @@ def common_seeds(first: RunValues, second: RunValues) -> list[int]:
 
 def protocol_of(record: RunRecord) -> Protocol:
     """Return the protocol of a run."""
-    return Protocol.model_validate(record.spec.get("protocol", {}))
+    return record.spec.protocol
 
 
 class StoredRanks:
@@ -151,7 +151,7 @@ class RankFiles(StoredRanks):
         in_bucket = None if bucket == "all" else ranks.buckets.get(bucket)
         if bucket != "all" and in_bucket is None:
             return None
-        values = RANK_METRICS[metric](*ranks.ranks(self.ties, where=in_bucket))
+        values = RANK_METRICS[metric](*ranks.ranks(self.ties, subset=in_bucket))
         mean = float(values.mean())
         if abs(mean - stored) > TOLERANCE * max(1.0, abs(stored)):
             raise DataError(

@@ -8,12 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pydantic import ValidationError
-
 from harness.analysis.costs import cost
 from harness.errors import ConfigError, StoreError
 from harness.evaluation.metrics import METRICS
-from harness.plan.spec import Protocol
 from harness.plan.suite import find_suite, read_suite
 from harness.store.records import MetricKey, RunRecord
 
@@ -206,11 +203,7 @@ class SuiteResults:
         """The protocol of all runs in words, "" when nothing was run."""
         if not self.records:
             return ""
-        record = self.records[0]
-        try:
-            return Protocol.model_validate(record.spec.get("protocol")).describe()
-        except ValidationError:  # the record was edited; its key says the same in short
-            return record.protocol
+        return self.records[0].spec.protocol.describe()
 
     @cached_property
     def _by_place(self) -> dict[tuple[str, str], RowResult]:

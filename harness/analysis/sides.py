@@ -242,7 +242,7 @@ def _refuse_mixture(text: str, records: Sequence[RunRecord]) -> None:
 def _identity(record: RunRecord) -> dict[str, Any]:
     """Return the settings that the runs of one side share, by dotted key."""
     digests = {"dataset_digest": record.dataset_digest, "feature_digest": record.feature_digest}
-    spec = {key: value for key, value in record.spec.items() if key != "seed"}
+    spec = record.spec.model_dump(mode="json", exclude={"seed"})
     return {**flat(spec), **digests, "protocol": record.protocol}
 
 

@@ -1,8 +1,9 @@
 """Time and peak memory of the stages of a step while one size grows at a time.
 
-Each round runs all cases, those of equal sizes on the same inputs, so that a disturbance reaches
-all of them. Further rounds run the cases of exponents whose interval is still too wide. Before the first round each case runs once for its memory, which warms it up; the time
-of a slow case counts there too, since smaller sizes have warmed its code up.
+Each round runs every case, and runs cases of equal sizes on the same inputs, so that a disturbance
+reaches all of them alike. Further rounds run the cases of exponents whose interval is still too
+wide. Before the first round each case runs once for its memory, which warms it up; the time of a
+slow case counts there too, since smaller sizes have warmed its code up.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
 
 import torch
 
-from harness import kernels, provenance
 from harness.bench.exponents import fit_all
 from harness.bench.memory import allocated_peak, available
 from harness.bench.stages import Rates, Workbench, cost
+from harness.bench.text import machine
 from harness.bench.timing import OnProgress, Task, silent
 from harness.errors import MachineError
 from harness.plan.complexity import Case, ComplexitySuite
@@ -30,7 +30,6 @@ __all__ = [
     "QUICK",
     "SLOW",
     "Estimate",
-    "describe",
     "fastest",
     "measure",
     "record",
@@ -39,11 +38,11 @@ __all__ = [
 ]
 
 QUICK, MOST_REPEATS, ROUND_SECONDS = 3.0, 5, 0.2
-"""A case below ``QUICK`` seconds has an untimed run in each round, since the first run at a size
-gets fresh memory (a second per GiB), and is repeated up to ``MOST_REPEATS`` times, until its round
+"""Cases below ``QUICK`` seconds run once untimed in each round, since the first run at a size gets
+fresh memory (a second per GiB), and are then repeated up to ``MOST_REPEATS`` times, until the round
 lasts ``ROUND_SECONDS``."""
 SLOW = 5.0
-"""From this many seconds on the warm-up is a measurement too."""
+"""Seconds from which the warm-up counts as a measurement."""
 
 
 class Estimate:
@@ -62,18 +61,18 @@ class Estimate:
     def __init__(self, suite: ComplexitySuite, rates: Rates) -> None:
         self.case_seconds = {case: cost(case).seconds(rates) for case in suite.cases}
         self._rounds = {case: _rounds(suite, s) for case, s in self.case_seconds.items()}
-        every = sum(self.all_rounds(case) for case in self.case_seconds)
-        least = 2 * sum(self.case_seconds.values())
-        self.seconds = min(every, max(60 * suite.minutes, least))
+        full = sum(self.all_rounds(case) for case in self.case_seconds)
+        minimum = 2 * sum(self.case_seconds.values())
+        self.seconds = min(full, max(60 * suite.minutes, minimum))
         self.bytes = max(cost(case).bytes for case in suite.cases)
 
     def text(self, suite: ComplexitySuite) -> str:
-        """Return how long the suite takes."""
-        about = f"about {self.seconds / 60:.0f} min"
+        """Return the estimated duration in words."""
+        duration = f"about {self.seconds / 60:.0f} min"
         if suite.precision is None:
-            return about
+            return duration
         return (
-            f"{about}, and up to {suite.minutes:g} min until every exponent is known to "
+            f"{duration}, and up to {suite.minutes:g} min until every exponent is known to "
             f"± {suite.precision:g}"
         )
 
@@ -82,10 +81,10 @@ class Estimate:
         return (1 + self._rounds[case]) * self.case_seconds[case]
 
     def check_memory(self, device: torch.device) -> None:
-        """Refuse a suite too large for the free memory.
+        """Check that the largest case fits in the free memory.
 
         Raises:
-            MachineError: the largest case needs more than is free.
+            MachineError: the case needs more.
         """
         free = available(device)
         if self.bytes > free:
@@ -107,7 +106,7 @@ def measure(
     Args:
         suite: cases to measure.
         device: device to measure on.
-        estimate: estimated cost, for the progress.
+        estimate: cost of the suite, checked against the free memory and used for the progress.
         on_progress: progress callback, in hundredths.
 
     Raises:
@@ -152,11 +151,11 @@ def measure(
 def _due(
     suite: ComplexitySuite, seconds: Mapping[Case, Sequence[float]], latest: Mapping[Case, float]
 ) -> list[Case]:
-    """Return the cases of the next round, [] when nothing is left to measure.
+    """Return the cases of the next round, [] if none is due.
 
     Args:
         suite: rounds, and the precision of exponents.
-        seconds: measured times.
+        seconds: measured times by case.
         latest: time of the latest run of each case.
     """
     due = [case for case in suite.cases if len(seconds[case]) < _rounds(suite, latest[case])]
@@ -173,7 +172,7 @@ def _due(
 def _benches(
     cases: Sequence[Case], device: torch.device
 ) -> Iterator[tuple[Workbench, Sequence[Case]]]:
-    """Yield the inputs of each size, one at a time, and the cases that share them."""
+    """Yield the inputs of each size with the cases that share them, then free the inputs."""
     for sizes, group in groupby(cases, key=lambda case: case.sizes):
         bench = Workbench(sizes, device)
         yield bench, list(group)
@@ -190,16 +189,8 @@ def record(
             suite=suite.name,
             settings=suite.model_dump(mode="json"),
             samples=tuple(samples),
-            provenance=describe(device),
+            provenance=machine(device=device),
         )
-    )
-
-
-def describe(device: torch.device) -> dict[str, Any]:
-    """Describe code, versions, processor, device, threads and kernels."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return provenance.describe(
-        device=name, threads=torch.get_num_threads(), kernels=kernels.backend_name(device.type)
     )
 
 
@@ -238,7 +229,7 @@ def fastest(task: Task, latest: float, device: torch.device) -> float:
 
 
 def run_once(task: Task, device: torch.device) -> float:
-    """Return the seconds of one run, until an accelerator has finished it."""
+    """Return the seconds of one run, including work queued on an accelerator."""
     _synchronise(device)
     start = time.perf_counter()
     task()
@@ -260,7 +251,7 @@ def _round_seconds(latest: float) -> float:
 
 
 def _rounds(suite: ComplexitySuite, seconds: float) -> int:
-    """Return the rounds of a case: as many as the suite's patience allows, at least one."""
+    """Return the number of rounds of a case within the suite's patience, at least one."""
     return min(suite.rounds, max(1, math.ceil(suite.patience / _round_seconds(seconds))))
 
 
@@ -270,11 +261,11 @@ class _Progress:
     def __init__(self, estimate: Estimate, on_progress: OnProgress) -> None:
         self._estimate, self._on_progress = estimate, on_progress
         self._total = sum(estimate.all_rounds(case) for case in estimate.case_seconds)
-        self._done = 0.0
+        self._finished = 0.0
 
     @contextlib.contextmanager
     def of(self, case: Case) -> Iterator[None]:
-        """Report a case while it runs."""
-        self._on_progress(int(100 * min(0.99, self._done / self._total)), 100, str(case))
+        """Report a case as running inside the ``with`` block."""
+        self._on_progress(int(100 * min(0.99, self._finished / self._total)), 100, str(case))
         yield
-        self._done += self._estimate.case_seconds[case]
+        self._finished += self._estimate.case_seconds[case]

@@ -1,8 +1,8 @@
-"""Time of an epoch of each row of a suite beside the minimum that its operations need.
+"""Time of an epoch of each row of a suite, and the minimum that its operations need.
 
-Matrix products are counted while a step computes them, forward and backward, and converted to time
-by the rate of one large product on the same machine. Comparisons with negatives, which the fused
-kernels compute at the speed of memory and of square roots, are timed alone, on random vectors.
+The matrix products of a step, forward and backward, are counted and converted to time by the rate
+of one large product on the same machine. Comparisons with negatives, whose fused kernels are bound
+by memory and by square roots, are timed alone, on random vectors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from harness.bench.kernel_calls import Sizes, kernel_calls, random_table
+from harness.bench.kernel_calls import StepSizes, kernel_calls, random_table
 from harness.bench.text import note, short, table
 from harness.bench.timing import OnProgress, Spread, Task, interleaved, silent
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from harness.plan.cell import Cell
     from harness.plan.spec import RunSpec
 
-__all__ = ["SIDE", "Epoch", "epochs_text", "measure", "square_product", "trainable_runs"]
+__all__ = ["SIDE", "EpochTiming", "epochs_text", "measure", "square_product", "trainable_runs"]
 
 Shape = tuple[int, ...]
 
 LABEL_WIDTH = 15
 """Columns of a row's label; a longer label is wrapped."""
 SIDE = 4096
-"""Rows and columns of the matrices whose product gives the machine's rate."""
+"""Side of the square matrices whose product gives the machine's rate."""
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """Measured step of a row.
+class EpochTiming:
+    """Measured training step of a row.
 
     Attributes:
         label: label of the row.
@@ -43,7 +43,7 @@ class Epoch:
         precision: precision of matrix products.
         seconds: time of a step.
         steps: steps per epoch.
-        products: operations of a step in matrix products.
+        products: floating-point operations of a step in matrix products.
         rate: operations per second of a large matrix product at this precision.
         comparisons: time of a step's comparisons alone, forward and backward.
     """
@@ -64,14 +64,14 @@ class Epoch:
         return self.seconds.median * self.steps
 
     @property
-    def least(self) -> float:
+    def minimum(self) -> float:
         """Minimum seconds of a step: its products at the machine's rate, and its comparisons."""
         return self.products / self.rate.median + self.comparisons.median
 
     @property
     def ratio(self) -> float:
         """Time of a step over its minimum."""
-        return self.seconds.median / self.least
+        return self.seconds.median / self.minimum
 
 
 def trainable_runs(runs: Iterable[Cell]) -> list[Cell]:
@@ -87,7 +87,7 @@ def trainable_runs(runs: Iterable[Cell]) -> list[Cell]:
 
 def measure(
     runs: Sequence[Cell], rounds: int = 3, on_progress: OnProgress = silent
-) -> Iterator[Epoch]:
+) -> Iterator[EpochTiming]:
     """Time a step of each run, interleaved with a large matrix product.
 
     Args:
@@ -104,7 +104,7 @@ def measure(
     on_progress(len(runs), len(runs), "")
 
 
-def _epoch(run: Cell, rounds: int) -> Epoch:
+def _epoch(run: Cell, rounds: int) -> EpochTiming:
     from harness.data.batches import steps_per_epoch
 
     spec = run.spec
@@ -114,7 +114,7 @@ def _epoch(run: Cell, rounds: int) -> Epoch:
         tasks["comparisons"] = lambda: [compare() for compare in comparisons]
     products = _count_products(step)
     seconds = interleaved(tasks, rounds)
-    return Epoch(
+    return EpochTiming(
         run.label,
         spec.data.dataset,
         spec.data.features,
@@ -133,8 +133,8 @@ def square_product(precision: str) -> Task:
 
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     generator = torch.Generator().manual_seed(0)
-    left, right = (torch.randn(SIDE, SIDE, generator=generator).to(dtype) for _ in range(2))
-    return lambda: left @ right
+    first, second = (torch.randn(SIDE, SIDE, generator=generator).to(dtype) for _ in range(2))
+    return lambda: first @ second
 
 
 def _training(spec: RunSpec) -> tuple[Task, int, list[Task]]:
@@ -166,22 +166,22 @@ def _training(spec: RunSpec) -> tuple[Task, int, list[Task]]:
 def _comparisons(
     spec: RunSpec, modalities: Mapping[str, Modality], entities: int, positives: int
 ) -> list[Task]:
-    """Return the kernel calls of a step: comparisons with each table of the score, and gradients.
+    """Return a step's kernel calls: comparisons for each term of the score, and their gradients.
 
-    A loss against all entities has none, since its scores are counted as matrix products.
+    A 1-vs-all or k-vs-all loss has none, since its scores are counted as matrix products.
     """
     if spec.objective.against_all:
         return []
     calls: list[Task] = []
     for op, width in _terms(spec, modalities):
-        sizes = Sizes(positives, spec.negatives.count, entities, width, ranked=1)
+        sizes = StepSizes(positives, spec.negatives.count, entities, width, ranked=1)
         kernels = kernel_calls(op, random_table(sizes), sizes)
         calls += [call for name, call in kernels.items() if name != "ranking"]
     return calls
 
 
 def _terms(spec: RunSpec, modalities: Mapping[str, Modality]) -> tuple[tuple[Op, int], ...]:
-    """Return comparison and width of each term of a model's score."""
+    """Return the op and the width of each term of a model's score."""
     import torch
 
     from harness.plan.memory import FeatureSize, small_model
@@ -192,13 +192,13 @@ def _terms(spec: RunSpec, modalities: Mapping[str, Modality]) -> tuple[tuple[Op,
         return ()
     tables, heads = model.encode(), torch.arange(64)
     terms = model.queries(tables, heads, heads % 4, "tail").terms
-    # Mixing a candidate takes as long as comparing its parts.
+    # A fused candidate costs as much as a comparison of its concatenated modality embeddings.
     widths = (tables[t.table].shape[1] if t.fusion else t.query.shape[-1] for t in terms)
     return tuple((term.op, width) for term, width in zip(terms, widths, strict=True))
 
 
 def _count_products(step: Task) -> float:
-    """Take a step and return the operations of its matrix products."""
+    """Run a step and return the floating-point operations of its matrix products."""
     from unittest.mock import patch
 
     import torch
@@ -206,9 +206,9 @@ def _count_products(step: Task) -> float:
 
     from harness.kernels import gated_cosines
 
-    # torch does not count products that are added in place.
+    # torch's counter has no formula for products that are added in place.
     in_place = {torch.ops.aten.addmm_: _in_place_flops}
-    # Products inside a fused kernel are visible in its reference only.
+    # The counter sees the products of a kernel's torch definition only, not of a compiled loop.
     with (
         patch.dict(gated_cosines.versions, numba=gated_cosines.reference),
         FlopCounterMode(display=False, custom_mapping=in_place) as counter,
@@ -217,22 +217,27 @@ def _count_products(step: Task) -> float:
     return float(counter.get_total_flops())
 
 
-def _in_place_flops(total: Shape, left: Shape, right: Shape, **_: object) -> int:
-    """Return the operations of total += left @ right, from the shapes."""
-    return 2 * left[0] * left[1] * right[1]
+def _in_place_flops(total: Shape, first: Shape, second: Shape, **_: object) -> int:
+    """Return the operations of ``total += first @ second`` by the shapes."""
+    return 2 * first[0] * first[1] * second[1]
 
 
-def epochs_text(epochs: Sequence[Epoch]) -> str:
-    """Format a line per row."""
+def epochs_text(epochs: Sequence[EpochTiming]) -> str:
+    """Format a table with a line per row, and its legend."""
     headers = ["row", "dataset", "", "s/step", "s/epoch", "GFLOP", "comp.", "least", "ratio"]
     rows = []
-    for one in epochs:
-        first, *more = wrap(one.label, LABEL_WIDTH)
-        numbers = [one.seconds.median, one.epoch, one.products / 1e9, one.comparisons.median]
-        values = [*map(short, [*numbers, one.least]), f"{one.ratio:.2f}"]
-        rows.append([first, one.dataset, one.precision, *values])
-        rows += [[line, *[""] * (len(headers) - 1)] for line in more]
-    rates = {one.precision: short(one.rate.median / 1e9) for one in epochs}
+    for timing in epochs:
+        label, *continued = wrap(timing.label, LABEL_WIDTH)
+        numbers = [
+            timing.seconds.median,
+            timing.epoch,
+            timing.products / 1e9,
+            timing.comparisons.median,
+        ]
+        values = [*map(short, [*numbers, timing.minimum]), f"{timing.ratio:.2f}"]
+        rows.append([label, timing.dataset, timing.precision, *values])
+        rows += [[line, *[""] * (len(headers) - 1)] for line in continued]
+    rates = {timing.precision: short(timing.rate.median / 1e9) for timing in epochs}
     legend = (
         "GFLOP: matrix products of a step, forward and backward. comp.: seconds of the comparisons "
         "with negatives alone, forward and backward, on random vectors; they are bound by memory "
@@ -241,4 +246,4 @@ def epochs_text(epochs: Sequence[Epoch]) -> str:
         f"({', '.join(f'{rate} GFLOP/s in {name}' for name, rate in rates.items())}). ratio: "
         "s/step / least."
     )
-    return "\n".join([table(headers, rows, left=3), "", note(legend)])
+    return "\n".join([table(headers, rows, left_columns=3), "", note(legend)])

@@ -1,4 +1,4 @@
-"""Exponent of time in a size, as a power law, with its confidence interval."""
+"""Power-law exponent of time in a size, with its confidence interval."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["Exponent", "fit", "fit_all", "upper_half"]
 
 @dataclass(frozen=True)
 class Exponent:
-    """``time ~ size ** value``.
+    """Exponent of ``time ~ size ** value``.
 
     Attributes:
-        value: least squares on logarithms; 1 is linear; less shows a fixed cost.
-        low, high: its confidence interval.
+        value: least-squares slope on logarithms; 1 is linear, less indicates a fixed cost.
+        low, high: confidence interval of the slope.
     """
 
     value: float
@@ -29,9 +29,9 @@ class Exponent:
 
 
 def upper_half(sizes: Sequence[float]) -> list[float]:
-    """Return the larger half of the sizes (with the middle of an odd number), ascending.
+    """Return the larger half of the sizes, ascending, including the median of an odd number.
 
-    Small sizes measure the fixed cost of a call.
+    Small sizes mostly measure the fixed cost of a call.
     """
     ordered = sorted(set(sizes))
     return ordered[len(ordered) // 2 :]
@@ -42,16 +42,16 @@ def fit(
 ) -> Exponent:
     """Fit the exponent on the upper half of the sizes, or on all.
 
-    The slope of log time over log size with Student's t interval of simple regression, every
-    repeat a point (Montgomery, Peck and Vining, Introduction to Linear Regression Analysis, 2.4).
+    Simple linear regression of log time on log size with Student's t interval; each repeat is a
+    point (Montgomery, Peck and Vining, Introduction to Linear Regression Analysis, 2.4).
 
     Args:
         seconds: size -> repeated times, positive.
         confidence: level of the interval.
-        upper: leave out the smaller half.
+        upper: ignore the smaller half of the sizes.
 
     Raises:
-        ValueError: fewer than two sizes, or fewer than three points, are left.
+        ValueError: fewer than two sizes or three points remain.
     """
     from scipy import stats
 

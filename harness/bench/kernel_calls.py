@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from harness.bench.timing import Task
     from harness.kernels import Op, Pairs
 
-__all__ = ["Sizes", "kernel_calls", "random_table"]
+__all__ = ["StepSizes", "kernel_calls", "random_table"]
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """Sizes of a training step and of a ranking; by default those of MKG-W.
+class StepSizes:
+    """Sizes of a training step and of a ranking; defaults are those of MKG-W.
 
     Attributes:
-        positives: triples of the step; each gives a tail query and a head query.
+        positives: number of triples of the step; each makes a tail query and a head query.
         negatives: negatives per positive.
         entities: rows of the table.
-        width: numbers per row.
-        ranked: queries ranked among all rows.
+        width: width of a row.
+        ranked: number of queries that are ranked among all rows.
     """
 
     positives: int = 1024
@@ -34,12 +34,12 @@ class Sizes:
 
     @property
     def pairs(self) -> int:
-        """Scores of a step, positives included."""
+        """Number of scores of a step, positives included."""
         return self.positives * (self.negatives + 1)
 
 
-def random_table(sizes: Sizes) -> Tensor:
-    """Return a random table [entities, width], laid out in memory as in a run."""
+def random_table(sizes: StepSizes) -> Tensor:
+    """Return a random table [entities, width], allocated as in a run."""
     import torch
 
     from harness import kernels
@@ -49,10 +49,10 @@ def random_table(sizes: Sizes) -> Tensor:
     return torch.rand(sizes.entities, sizes.width, generator=generator) - 0.5
 
 
-def kernel_calls(op: Op, table: Tensor, sizes: Sizes) -> dict[str, Task]:
-    """Return the calls by kernel: forward, query gradient, table gradient, ranking.
+def kernel_calls(op: Op, table: Tensor, sizes: StepSizes) -> dict[str, Task]:
+    """Return the calls by name: forward, query gradient, table gradient, ranking.
 
-    The gradients are those of scores computed beforehand.
+    Gradients start from scores computed beforehand.
     """
     import torch
 
@@ -64,13 +64,13 @@ def kernel_calls(op: Op, table: Tensor, sizes: Sizes) -> dict[str, Task]:
     outer = torch.rand(sizes.pairs, generator=generator)
     query_leaf = queries.clone().requires_grad_()
     table_leaf = table.detach().requires_grad_()  # shares the table's memory
-    comparison = kernels.Comparison(op, queries, table)
-    query_scores = kernels.score_pairs(kernels.Comparison(op, query_leaf, table), pairs)
-    table_scores = kernels.score_pairs(kernels.Comparison(op, queries, table_leaf), pairs)
+    comparison = kernels.VectorComparison(op, queries, table)
+    query_scores = kernels.score_pairs(kernels.VectorComparison(op, query_leaf, table), pairs)
+    table_scores = kernels.score_pairs(kernels.VectorComparison(op, queries, table_leaf), pairs)
     targets = torch.randint(sizes.entities, (sizes.ranked,), generator=generator)
     ranked = torch.rand(sizes.ranked, sizes.width, generator=generator) - 0.5
     ranking = (
-        [kernels.Comparison(op, ranked, table)],
+        [kernels.VectorComparison(op, ranked, table)],
         kernels.Pairs.one_each(targets),
         kernels.Pairs.none(sizes.ranked),
     )
@@ -86,8 +86,8 @@ def kernel_calls(op: Op, table: Tensor, sizes: Sizes) -> dict[str, Task]:
     }
 
 
-def _pairs(sizes: Sizes, generator: Generator) -> Pairs:
-    """Return the pairs as a step lists them: a random share of them are tails."""
+def _pairs(sizes: StepSizes, generator: Generator) -> Pairs:
+    """Return the pairs of a step with random candidates, a random share of which are tails."""
     import torch
 
     from harness.kernels import Pairs

@@ -1,4 +1,4 @@
-"""Memory: bytes available on a device, and the peak of a task."""
+"""Free memory of a device, and peak memory of a task."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ def available(device: torch.device) -> int:
 
 
 def ask_for_huge_pages() -> None:
-    """Let torch ask the system for huge pages; without effect after its first tensor.
+    """Make torch request huge pages; without effect after its first tensor.
 
-    Large tensors come from the system anew each time, and in small pages faulting them in takes
-    longer than filling them. Linux has huge pages where
-    ``/sys/kernel/mm/transparent_hugepage/enabled`` is not "never".
+    Each large tensor gets fresh memory, whose page faults take longer than filling it if pages are
+    small. Linux has huge pages unless ``/sys/kernel/mm/transparent_hugepage/enabled`` is "never".
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
@@ -37,11 +36,10 @@ def ask_for_huge_pages() -> None:
 def allocated_peak(task: Task, device: torch.device) -> int:
     """Return the peak bytes of the tensors that a task allocates, without earlier tensors.
 
-    Exact, since it is counted by torch's allocators: memory that the process keeps after freeing
-    it has no influence.
+    The count of torch's allocators is exact: freed memory that the process keeps does not count.
 
     Args:
-        task: run once.
+        task: task to run once.
         device: device of its tensors.
     """
     import torch
@@ -53,7 +51,7 @@ def allocated_peak(task: Task, device: torch.device) -> int:
         task()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    # The profiler prints when it starts and stops; it reads this when it is first used.
+    # Silences the profiler's messages; read on its first use.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     cpu = torch.profiler.ProfilerActivity.CPU
     with torch.profiler.profile(activities=[cpu], profile_memory=True) as profile:

@@ -1,4 +1,4 @@
-"""Import of measurements: results of pytest-benchmark become a record of the store.
+"""Import of pytest-benchmark's results as a record of the store.
 
 ``tests/benchmarks/conftest.py`` adds the case to each benchmark (``extra_info``), and the suite and
 the machine to the file (``machine_info``).
@@ -28,8 +28,8 @@ def read_measurement(path: Path) -> BenchmarkRecord:
     """Read a file of ``harness bench complexity --json`` or ``pytest --benchmark-json``.
 
     Raises:
-        StoreError: the file is neither, or no benchmark in it has sizes.
-        MachineError: it cannot be read.
+        StoreError: the file has neither format, or none of its benchmarks has sizes.
+        MachineError: the file cannot be read.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -55,7 +55,7 @@ def read_measurement(path: Path) -> BenchmarkRecord:
 
 
 def _from_pytest(content: Mapping[str, Any]) -> BenchmarkRecord:
-    """Merge the rounds of each case; benchmarks without sizes are skipped."""
+    """Merge the rounds of each case, and skip benchmarks without sizes."""
     merged: dict[str, dict[str, Any]] = {}
     for benchmark in content["benchmarks"]:
         case = benchmark["extra_info"].get(KEY)
@@ -69,14 +69,14 @@ def _from_pytest(content: Mapping[str, Any]) -> BenchmarkRecord:
             "no benchmark of it belongs to a suite; these do: "
             "tests/benchmarks/test_complexity_benchmark.py"
         )
-    about = content["machine_info"][KEY]
-    provenance = {**about["provenance"], "finished": content["datetime"]}
+    machine = content["machine_info"][KEY]
+    provenance = {**machine["provenance"], "finished": content["datetime"]}
     return identified(
         BenchmarkRecord(
             benchmark_id="none",
-            suite=about["settings"]["name"],
+            suite=machine["settings"]["name"],
             source="pytest-benchmark",
-            settings=about["settings"],
+            settings=machine["settings"],
             samples=tuple(BenchmarkSample.model_validate(sample) for sample in merged.values()),
             provenance=provenance,
         )

@@ -1,7 +1,7 @@
-"""Stages of a training step of a fused model: runnable with gradients, and their cost by formula.
+"""Stages of a training step of a fusion model, with gradients, and their estimated cost.
 
 Inputs are random, every entity has every modality, and nothing is trained, since the cost of a
-stage does not depend on its values. All stages of one ``Workbench`` share their inputs.
+stage does not depend on values. The stages of a ``Workbench`` share their inputs.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from torch import Tensor
 from harness import catalog
 from harness.bench.timing import Task
 from harness.evaluation.evaluator import rank
-from harness.index import GraphIndex, KnownAnswers, Modality
+from harness.index import FilterIndex, GraphIndex, Modality
 from harness.model import Model
 from harness.plan.complexity import Case, Sizes, Stage
 from harness.plan.spec import Protocol as RankingProtocol
 
-__all__ = ["Cost", "Rates", "Workbench", "cost", "measure_rates"]
+__all__ = ["Rates", "StageCost", "Workbench", "cost", "measure_rates"]
 
 QUERIES = 64
-"""Queries scored against all entities, and triples ranked."""
+"""Number of queries scored against all entities, and of triples ranked."""
 RELATIONS = 8
 FEATURES = 8
-"""Width of the features of a modality; no stage reads them."""
+"""Width of the features of a modality, which no stage reads."""
 ROWS = 2048
-"""Entities per estimate: the model's default."""
+"""Entities per estimate of mutual information, MoCME's default."""
 
 
 class _Staged(Protocol):
-    """A fused model that can be run in stages; documented in ``models/mocme``."""
+    """Interface of a model whose stages can be run separately; see ``models/mocme``."""
 
     def views(self, vectors: Sequence[Tensor]) -> list[Tensor]: ...
 
@@ -44,7 +44,7 @@ class _Staged(Protocol):
 
 
 class Workbench:
-    """Inputs of one size, created on first use, and the stages.
+    """The stages at one size, with inputs created on first use.
 
     Args:
         sizes: sizes of the inputs.
@@ -55,7 +55,7 @@ class Workbench:
         self.sizes, self.device = sizes, device
 
     def task(self, case: Case) -> Task:
-        """Return a function that runs a case of these sizes once.
+        """Return a task that runs a case of these sizes once.
 
         Raises:
             ConfigError: the kind of fusion does not exist.
@@ -90,7 +90,7 @@ class Workbench:
     # --- stages ---------------------------------------------------------------------------
 
     def _fusion(self, kind: str) -> Task:
-        """Views and structure -> one vector per entity: Eq. 3, then Eq. 4 or another fusion."""
+        """Return the fusion of views and structure into a vector per entity (Eq. 3 and 4)."""
         model, parameters = self._mocme(fusion={"kind": kind}, experts={"hidden": 1})
         inputs = [*self.views, self.structure, *parameters]
 
@@ -101,7 +101,7 @@ class Workbench:
         return task
 
     def _backbone(self) -> Task:
-        """Vectors of the modalities -> K views of each."""
+        """Return the mapping of the modalities' vectors to K views each."""
         model, parameters = self._mocme()
         inputs = [*self.vectors, *parameters]
 
@@ -113,7 +113,7 @@ class Workbench:
         return task
 
     def _estimator(self) -> Task:
-        """Views of some entities -> mutual information of all pairs, and the heads' gradient."""
+        """Return the estimate of the views' pairwise mutual information on ``ROWS`` entities."""
         model, parameters = self._mocme(experts={"hidden": 1})
         generator = torch.Generator(self.device).manual_seed(0)
 
@@ -127,7 +127,7 @@ class Workbench:
         return task
 
     def _scoring(self) -> Task:
-        """Queries of RotatE against all entities."""
+        """Return the scoring of RotatE's queries against all entities."""
         model = self._rotate()
         index = torch.arange(QUERIES, device=self.device) % self.sizes.N
         parameters = list(model.parameters())
@@ -139,25 +139,27 @@ class Workbench:
         return task
 
     def _evaluation(self) -> Task:
-        """Ranks of triples among all entities, both sides."""
+        """Return the ranking of triples on both sides."""
         model, triples = self._rotate(), _triples(self.sizes.N)
-        known = KnownAnswers(triples, self.sizes.N, RELATIONS)
-        return partial(rank, model, triples, known, RankingProtocol(), device=self.device)
+        filter_index = FilterIndex(triples, self.sizes.N, RELATIONS)
+        return partial(rank, model, triples, filter_index, RankingProtocol(), device=self.device)
 
     # --- models ---------------------------------------------------------------------------
 
     def _mocme(self, **options: Any) -> tuple[_Staged, list[Tensor]]:
-        """Return a MoCME with few rows per table, since stages receive their vectors."""
+        """Return a MoCME of two entities and its parameters, as stages receive their vectors."""
         catalog.load_models()
-        few = 2
+        n_entities = 2
         modalities = {
-            name: Modality(name, torch.ones(few, FEATURES), torch.ones(few, dtype=torch.bool))
+            name: Modality(
+                name, torch.ones(n_entities, FEATURES), torch.ones(n_entities, dtype=torch.bool)
+            )
             for name in (f"modality_{i}" for i in range(1, self.sizes.M))
         }
         options["experts"] = {"K": self.sizes.K, **options.get("experts", {})}
-        # Or two entities would be too few for modalities to overlap.
-        options |= {"dim": self.sizes.d, "mi": {"min_overlap": few}}
-        index = GraphIndex(few, RELATIONS, _triples(few), "stages")
+        # The default minimum overlap exceeds the two entities.
+        options |= {"dim": self.sizes.d, "mi": {"min_overlap": n_entities}}
+        index = GraphIndex(n_entities, RELATIONS, _triples(n_entities), "stages")
         model = catalog.build_model("mocme", options, index, modalities).to(self.device).train()
         return cast(_Staged, model), list(model.parameters())
 
@@ -170,17 +172,17 @@ class Workbench:
 
     @cached_property
     def views(self) -> list[Tensor]:
-        """[K, N, D] of each modality."""
+        """[K, N, D] views of each modality."""
         return [self._random(self.sizes.K, self.sizes.N) for _ in range(self.sizes.M)]
 
     @cached_property
     def vectors(self) -> list[Tensor]:
-        """[N, D] of each modality."""
+        """[N, D] vectors of each modality."""
         return [self._random(self.sizes.N) for _ in range(self.sizes.M)]
 
     @cached_property
     def structure(self) -> Tensor:
-        """[N, D]."""
+        """[N, D] structural embeddings."""
         return self._random(self.sizes.N)
 
     @cached_property
@@ -189,7 +191,7 @@ class Workbench:
         return self._random(self.sizes.N).detach()
 
     def _random(self, *shape: int) -> Tensor:
-        """Return a tensor of unit variance; one block is drawn and repeated, which is fast."""
+        """Return a tensor [*shape, D] of unit variance that repeats one random block, for speed."""
         tensor = torch.empty(*shape, 2 * self.sizes.d, device=self.device)
         flat = tensor.view(-1, 2 * self.sizes.d)
         block = torch.randn(min(len(flat), 1024), 2 * self.sizes.d, device=self.device)
@@ -211,15 +213,16 @@ def _triples(entities: int) -> Tensor:
 # --- costs by formula -----------------------------------------------------------------------
 
 BACKWARD = 3
-"""Operations of forward and backward pass over those of the forward pass alone."""
+"""Ratio of the operations of forward and backward pass to those of the forward pass."""
 HIDDEN, BINS = 128, 16
-"""Hidden width and outcomes of the estimator's heads: the defaults."""
+"""Hidden width and number of outcomes of the estimator's heads, MoCME's defaults."""
 PER_COMPONENT = 14
-"""Operations of RotatE's comparison of one complex component."""
+"""Operations that RotatE's comparison takes per complex component."""
 PRODUCTS: Mapping[str, int] = {"concat": 2, "gate": 4, "self_attention": 6}
-"""Kind of fusion -> operations per entity, modality and pair of coordinates; others have none."""
+"""Kind of fusion -> operations per entity, modality and pair of coordinates; 0 for others."""
 SAVED: Mapping[str, float] = {"product": 3, "gate": 3, "self_attention": 6.5, "concat": 2}
-"""Kind of fusion -> numbers kept per entity, modality and coordinate beside views and gradients."""
+"""Kind of fusion -> numbers saved per entity, modality and coordinate beside views and gradients; 1
+for others."""
 
 
 class Rates(NamedTuple):
@@ -227,36 +230,36 @@ class Rates(NamedTuple):
 
     Attributes:
         operations: floating-point operations of a matrix product.
-        numbers: fp32 numbers copied.
+        numbers: float32 numbers copied.
     """
 
     operations: float
     numbers: float
 
 
-class Cost(NamedTuple):
+class StageCost(NamedTuple):
     """Cost of one run of a case.
 
     Attributes:
         operations: floating-point operations.
-        numbers: fp32 numbers alive at once, inputs and gradients included.
+        numbers: peak count of float32 numbers, including inputs and gradients.
     """
 
     operations: float
     numbers: float
 
     def seconds(self, rates: Rates) -> float:
-        """Estimate the time; each number is read or written about three times."""
+        """Estimate the time, with about three reads or writes per number."""
         return self.operations / rates.operations + 3 * self.numbers / rates.numbers
 
     @property
     def bytes(self) -> float:
-        """Memory."""
+        """Peak memory."""
         return 4 * self.numbers
 
 
-def cost(case: Case) -> Cost:
-    """Estimate a case by its formula; memory is within a half of the measured peak."""
+def cost(case: Case) -> StageCost:
+    """Estimate a case by its formula; memory deviates from the measured peak by at most half."""
     d, k, m, n = case.sizes.d, case.sizes.K, case.sizes.M, case.sizes.N
     width = 2 * d
     vectors, views = m * n * width, m * k * n * width
@@ -264,19 +267,19 @@ def cost(case: Case) -> Cost:
     if case.stage == "fusion":
         products = PRODUCTS.get(case.name, 0) * n * m * width**2
         numbers = 2 * views + SAVED.get(case.name, 1) * vectors
-        return Cost(BACKWARD * (products + 2 * views), numbers)
+        return StageCost(BACKWARD * (products + 2 * views), numbers)
     if case.stage == "backbone":
-        return Cost(BACKWARD * (2 * n * experts), 3 * views + vectors + 2 * experts)
+        return StageCost(BACKWARD * (2 * n * experts), 3 * views + vectors + 2 * experts)
     if case.stage == "estimator":
         rows = min(ROWS, n)
         heads = 2 * rows * (m * k + m) * (width * HIDDEN + HIDDEN * BINS)
-        return Cost(BACKWARD * heads, views + 4 * views * rows / n)
+        return StageCost(BACKWARD * heads, views + 4 * views * rows / n)
     passes = BACKWARD if case.stage == "scoring" else 2
-    return Cost(passes * QUERIES * n * PER_COMPONENT * d, 2 * n * width)
+    return StageCost(passes * QUERIES * n * PER_COMPONENT * d, 2 * n * width)
 
 
 def measure_rates(device: torch.device, repeats: int = 3) -> Rates:
-    """Measure the rates of a device; takes a tenth of a second."""
+    """Measure the rates of a device, in about 0.1 s."""
     side, length = 1024, 2**24
     square = torch.rand(side, side, device=device)
     source, target = (torch.rand(length, device=device) for _ in range(2))

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from harness.store.files import write_whole
 
 if TYPE_CHECKING:
+    import torch
+
     from harness.bench.timing import OnProgress, Spread
 
 __all__ = [
@@ -30,23 +32,23 @@ __all__ = [
 WIDTH = 80
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Lay out a table of texts.
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], left_columns: int = 1) -> str:
+    """Format a table of texts.
 
     Args:
         headers: one text per column.
         rows: one text per column.
-        left: number of leading columns aligned to the left; the others are aligned to the right.
+        left_columns: number of leading columns that are aligned to the left, others to the right.
     """
     columns = list(zip(headers, *rows, strict=True))
     widths = [max(len(text) for text in column) for column in columns]
     rule = ["-" * width for width in widths]
-    return "\n".join(_line(texts, widths, left) for texts in (headers, rule, *rows))
+    return "\n".join(_line(texts, widths, left_columns) for texts in (headers, rule, *rows))
 
 
-def _line(texts: Sequence[str], widths: Sequence[int], left: int) -> str:
+def _line(texts: Sequence[str], widths: Sequence[int], left_columns: int) -> str:
     cells = [
-        text.ljust(width) if column < left else text.rjust(width)
+        text.ljust(width) if column < left_columns else text.rjust(width)
         for column, (text, width) in enumerate(zip(texts, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()
@@ -63,7 +65,7 @@ def short(value: float) -> str:
 
 
 def between(spread: Spread, unit: float = 1.0) -> str:
-    """Format minimum and maximum as "low-high", in ``unit``s."""
+    """Format minimum and maximum as "low-high", divided by ``unit``."""
     return f"{short(spread.low / unit)}-{short(spread.high / unit)}"
 
 
@@ -72,11 +74,12 @@ def note(text: str) -> str:
     return textwrap.fill(" ".join(text.split()), WIDTH)
 
 
-def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
-    """Describe code, versions, processor, threads and kernels.
+def machine(packages: Sequence[str] = (), *, device: torch.device | None = None) -> dict[str, Any]:
+    """Describe code, versions, processor, device, threads and kernels.
 
     Args:
         packages: further packages whose versions are added where they are installed.
+        device: device of the measurements; None is the CPU.
     """
     from importlib.metadata import PackageNotFoundError, version
 
@@ -84,8 +87,10 @@ def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
 
     from harness import kernels, provenance
 
+    device = device or torch.device("cpu")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     description = provenance.describe(
-        device="cpu", threads=torch.get_num_threads(), kernels=kernels.backend_name("cpu")
+        device=name, threads=torch.get_num_threads(), kernels=kernels.backend_name(device.type)
     )
     versions = dict(description["versions"])
     for package in packages:
@@ -115,7 +120,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def progress() -> Iterator[OnProgress]:
-    """Show progress on stderr: a bar on a terminal, elsewhere a line every 20 seconds."""
+    """Show progress on stderr: a bar on a terminal, otherwise a line every 20 seconds."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from harness.screen import SafeConsole
@@ -132,8 +137,8 @@ def progress() -> Iterator[OnProgress]:
     )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=1)
-        yield lambda done, total, text: bar.update(
-            task, completed=done, total=total, description=text
+        yield lambda completed, total, text: bar.update(
+            task, completed=completed, total=total, description=text
         )
 
 
@@ -142,10 +147,10 @@ def _progress_lines(interval: float = 20.0) -> OnProgress:
 
     printed = time.monotonic()
 
-    def on_progress(done: int, total: int, text: str) -> None:
+    def on_progress(completed: int, total: int, text: str) -> None:
         nonlocal printed
         if time.monotonic() - printed > interval:
             printed = time.monotonic()
-            typer.echo(f"{done}/{total} {text}", err=True)
+            typer.echo(f"{completed}/{total} {text}", err=True)
 
     return on_progress

@@ -1,4 +1,4 @@
-"""Times of tasks measured side by side, so that a disturbance reaches all of them."""
+"""Interleaved timing of tasks, so that a disturbance reaches all of them alike."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 __all__ = ["OnProgress", "Spread", "Task", "interleaved", "silent"]
 
 Task = Callable[[], object]
-"""A piece of work to be timed."""
+"""Work to be timed."""
 OnProgress = Callable[[int, int, str], None]
-"""Progress callback: steps done, steps in all, description of the step that starts."""
+"""Progress callback: number of completed steps, number of steps, description of the next step."""
 
 
-def silent(done: int, total: int, text: str) -> None:
-    """Show no progress."""
+def silent(completed: int, total: int, text: str) -> None:
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of at least one value."""
+        """Return the spread of one or more values."""
         return cls(min(values), statistics.median(values), max(values))
 
     def rate(self, amount: float) -> Spread:
@@ -44,14 +44,17 @@ def interleaved(
     *,
     again: bool = False,
 ) -> dict[str, Spread]:
-    """Time each task once per round, after one round of warm-up; return seconds by task.
+    """Time each task once per round, after one round of warm-up.
 
     Args:
         tasks: name -> task.
-        rounds: measured repeats of each task.
+        rounds: number of measured rounds.
         on_progress: progress callback.
-        again: run each task once untimed before its timed run, so that no measurement inherits
-            another's cache state; for tasks of milliseconds.
+        again: run each task once untimed before its timed run, so that the previous task's cache
+            contents do not matter; for tasks of milliseconds.
+
+    Returns:
+        name -> seconds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     steps = (rounds + 1) * len(tasks)

@@ -63,7 +63,7 @@ def models(
     typer.echo(f"{machine_text(box)}\n\n{epochs_text(measured)}")
     if json_:
         content = [
-            {**asdict(one), "epoch": one.epoch, "least": one.least, "ratio": one.ratio}
+            {**asdict(one), "epoch": one.epoch, "least": one.minimum, "ratio": one.ratio}
             for one in measured
         ]
         write_json(json_, {"machine": box, "epochs": content})

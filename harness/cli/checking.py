@@ -84,7 +84,7 @@ def _told(subject: Subject) -> list[Result]:
 def _settings(subject: Subject) -> str:
     from harness.config.override import flatten
 
-    given = [f"{'.'.join(leaf.path)}={leaf.value}" for leaf in flatten(subject.given)]
+    given = [f"{'.'.join(leaf.path)}={leaf.value}" for leaf in flatten(subject.overrides)]
     return f"; {', '.join(given)}" if given else ""
 
 

@@ -98,7 +98,7 @@ def describe(record: RunRecord) -> str:
     sections = {
         "metrics (MRR, Hits and AMRI in percent)": _metrics(record),
         "history": _history(record.history, record.diagnostics),
-        "settings": _pairs(flat(record.spec)),
+        "settings": _pairs(flat(record.written_spec)),
         "diagnostics": _diagnostics(record.diagnostics),
         "timings": _timings(record),
         "provenance": _pairs(flat(record.provenance)),
@@ -218,7 +218,12 @@ def _cell(cell: Cell) -> str:
 def _identity(record: RunRecord) -> dict[str, Any]:
     """Return everything that can make two runs differ: settings and digests."""
     digests = {"dataset_digest": record.dataset_digest, "feature_digest": record.feature_digest}
-    return {**flat(record.spec), **digests, "protocol": record.protocol, "status": record.status}
+    return {
+        **flat(record.written_spec),
+        **digests,
+        "protocol": record.protocol,
+        "status": record.status,
+    }
 
 
 def _metric_keys(record: RunRecord) -> list[tuple[str, str, str, str]]:

@@ -42,7 +42,7 @@ def score(
         file, dataset, name, seed=seed, entities=entities, ids=ids, suite=suite, home=results
     )
     record = scored.record
-    kind, columns = record.spec["model"]["kind"], record.provenance.get("columns")
+    kind, columns = record.spec.model.options["kind"], record.provenance.get("columns")
     said = f"; columns: {columns}" if columns else ""
     typer.echo(f"{file}: {kind} of {scored.queries} questions{said}", err=True)
     typer.echo(f"run {record.run_id}, suite {suite}", err=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json, to_json
 
 __all__ = [
     "KEY",
@@ -27,6 +27,7 @@ __all__ = [
     "Name",
     "Plain",
     "Text",
+    "as_plain",
     "plain_problems",
     "text_problem",
 ]
@@ -87,16 +88,27 @@ def _text(text: str) -> str:
     return text
 
 
-_SUSPICIOUS = re.compile("\\\\u0000|NaN|Infinity|[\ud800-\udfff]|[0-9]{19}")
-"""Matches the JSON text of every mapping that ``plain_problems`` refuses, and of a few others."""
+_SUSPICIOUS = (b"\\u0000", b"NaN", b"Infinity")
+"""Some is in the JSON text of every mapping with a NUL character or a number that JSON lacks."""
+_LONG_INTEGER = re.compile(rb"[0-9]{19}")
 
 
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    text = json.dumps(value, ensure_ascii=False)
-    if _SUSPICIOUS.search(text):  # walking through every mapping would take ten times as long
+def as_plain(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a mapping as JSON has it.
+
+    Raises:
+        PydanticCustomError: a store cannot hold a value; "path" and "problem" are its context.
+    """
+    try:
+        text = to_json(value, inf_nan_mode="constants")
+    except ValueError:  # half of a surrogate pair
+        text = b"NaN"
+    # Walking through every mapping would take ten times as long as this search.
+    if any(words in text for words in _SUSPICIOUS) or _LONG_INTEGER.search(text):
         for path, problem in plain_problems(value):
             raise PydanticCustomError("not_plain", "{problem}", {"path": path, "problem": problem})
-    plain: dict[str, Any] = json.loads(text)
+        text = json.dumps(value).encode()
+    plain: dict[str, Any] = from_json(text)
     return plain
 
 
@@ -112,5 +124,5 @@ Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 """A count or a position."""
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """A seed or a number of bytes."""
-Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
+Plain = Annotated[dict[str, Any], AfterValidator(as_plain)]
 """A mapping that JSON can hold, as JSON gives it back: tuples become lists."""

@@ -1,8 +1,8 @@
-"""The contract: what every model must do, as checks with a name and a demand each.
+"""The model contract: requirements on every model, as checks with a name and a description.
 
 ``harness models check`` runs them on a user's file, ``tests/contract/test_models.py`` on every
-registered model. A check is run on a graph of a few entities (``subject``); a model that need not
-pass one says so, with the reason, in its ``trial``.
+registered model. A check runs on a graph of a few entities (``subject``); a model that is exempt
+from a check gives the reason in its ``contract``.
 """
 
 from __future__ import annotations
@@ -58,4 +58,4 @@ CHECKS: tuple[Check, ...] = (
     fixed_sizes,
     learns,
 )
-"""In the order in which they are run: the causes before what follows from them."""
+"""All checks, in the order of execution: causes before their consequences."""

@@ -1,4 +1,4 @@
-"""How two results are compared, and what is said when they differ."""
+"""Comparisons of two results, with messages about the difference."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["agree", "demand", "same_state"]
 
 
 def demand(holds: object, message: str) -> None:
-    """Raise ``Broken`` with the message unless something holds."""
+    """Raise ``Broken`` with the message unless the condition holds."""
     if not holds:
         raise Broken(message)
 
 
 def agree(
-    found: Tensor,
+    actual: Tensor,
     expected: Tensor,
     names: tuple[str, str],
     at: Callable[[tuple[int, ...]], str],
@@ -27,46 +27,46 @@ def agree(
     absolute: float = 1e-5,
     relative: float = 1e-5,
 ) -> None:
-    """Demand that two tensors are equal but for rounding.
+    """Require two tensors to be equal up to rounding.
 
     Args:
-        found, expected: of one shape.
-        names: what they are, as the message calls them.
-        at: place in them -> what the message calls it: ``"triple (3, 1, 7)"``.
-        absolute, relative: what they may differ by, as in ``torch.isclose``.
+        actual, expected: tensors of equal shape.
+        names: names of the two tensors in the message.
+        at: index -> its name in the message (``"triple (3, 1, 7)"``).
+        absolute, relative: tolerances, as in ``torch.isclose``.
 
     Raises:
-        Broken: they differ; the largest difference is told.
+        Broken: they differ; the message has the largest difference.
     """
     first, second = names
-    found, expected = found.detach(), expected.detach()  # a table may be a parameter itself
-    shapes = tuple(found.shape), tuple(expected.shape)
+    actual, expected = actual.detach(), expected.detach()  # a table may be a parameter itself
+    shapes = tuple(actual.shape), tuple(expected.shape)
     demand(
         shapes[0] == shapes[1], f"{first} has the shape {shapes[0]}, {second} the shape {shapes[1]}"
     )
-    close = torch.isclose(found, expected, rtol=relative, atol=absolute)
+    close = torch.isclose(actual, expected, rtol=relative, atol=absolute)
     if close.all():
         return
-    gap = (found.double() - expected.double()).abs().nan_to_num(nan=torch.inf)
+    gap = (actual.double() - expected.double()).abs().nan_to_num(nan=torch.inf)
     worst = torch.where(close, -1.0, gap).flatten().argmax()
-    place = tuple(int(i) for i in torch.unravel_index(worst, found.shape))
-    a, b = float(found[place]), float(expected[place])
+    position = tuple(int(i) for i in torch.unravel_index(worst, actual.shape))
+    a, b = float(actual[position]), float(expected[position])
     raise Broken(
-        f"{first} and {second} differ by {abs(a - b):.3g} at {at(place)}: {a:.6g} and {b:.6g}; "
+        f"{first} and {second} differ by {abs(a - b):.3g} at {at(position)}: {a:.6g} and {b:.6g}; "
         f"{int((~close).sum())} of {close.numel()} differ by more than rounding"
     )
 
 
 def same_state(
-    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], names: tuple[str, str]
+    actual: Mapping[str, Tensor], expected: Mapping[str, Tensor], names: tuple[str, str]
 ) -> None:
-    """Demand that two states of a model are equal to the bit.
+    """Require two states of a model to be bit-equal.
 
     Args:
-        found, expected: parameters and buffers by name.
-        names: whose they are, as the message calls them.
+        actual, expected: name -> parameter or buffer.
+        names: names of the two states in the message.
     """
     for key, value in expected.items():
-        if not torch.equal(found[key], value):
-            gap = float((found[key].double() - value.double()).abs().max())
+        if not torch.equal(actual[key], value):
+            gap = float((actual[key].double() - value.double()).abs().max())
             raise Broken(f"'{key}' of {names[0]} and of {names[1]} differ by up to {gap:.3g}")

@@ -1,4 +1,4 @@
-"""What a check is: one demand on a model, and what is said of a model that does not meet it."""
+"""Checks: requirements on a model, and their results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from harness.contract.subject import Subject
 from harness.errors import HarnessError, raised_at
-from harness.model import Trial
+from harness.model import ContractOptions
 
 __all__ = [
     "Broken",
@@ -28,23 +28,23 @@ Status = Literal["ok", "failed", "waiting", "not applicable"]
 
 
 class Broken(AssertionError):  # noqa: N818 - it reads as the verdict that it is
-    """A model does not meet a demand; the message says what was expected and what came."""
+    """A model violates a requirement; the message has the expected and the actual outcome."""
 
 
 class NotApplicable(Exception):  # noqa: N818 - no error
-    """A check says nothing about this model; the message says why."""
+    """A check does not apply to a model; the message has the reason."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One demand.
+    """One requirement on a model.
 
     Attributes:
-        name: of the function.
-        demand: what is demanded, in 56 characters: the first line of its docstring.
-        run: raises ``Broken``, or anything that the model raises.
-        needs: checks without which this one would fail for the same reason.
-        kind: returns why there is nothing to check in a model, "" when there is.
+        name: name of the check's function.
+        demand: description of at most 56 characters, the first line of the docstring.
+        run: function that raises ``Broken``, or any error of the model.
+        needs: checks whose failure would make this one fail for the same reason.
+        kind: function that returns the reason why a model is not checked, "" if it is.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Check:
     kind: Callable[[Subject], str]
 
     def inapplicable(self, subject: Subject) -> str:
-        """Return why there is nothing to check, "" when there is."""
-        trial: Trial = getattr(subject.model_class, "trial", Trial())
+        """Return the reason why a model is not checked, "" if it is."""
+        trial: ContractOptions = getattr(subject.model_class, "contract", ContractOptions())
         return trial.exempt.get(self.name, "") or self.kind(subject)
 
 
 class Result(NamedTuple):
-    """Of one check on one model; ``message`` says why it is not ok."""
+    """Result of one check on one model; ``message`` has the reason of any status but "ok"."""
 
     check: Check
     status: Status
@@ -68,63 +68,63 @@ class Result(NamedTuple):
 
 
 def trained(subject: Subject) -> str:
-    """Kind of the checks on models that are trained."""
+    """Kind of checks on trainable models."""
     return "" if subject.capabilities.trainable else "nothing is trained"
 
 
 def fusing(subject: Subject) -> str:
-    """Kind of the checks on models that read features."""
+    """Kind of checks on models that read features."""
     return "" if subject.capabilities.reads_features else "the model reads no features"
 
 
 def check(
     *needs: Check, kind: Callable[[Subject], str] = lambda subject: ""
 ) -> Callable[[Callable[[Subject], None]], Check]:
-    """Decorator: make a function a check; see ``Check``."""
+    """Return a decorator that turns a function into a ``Check``."""
 
-    def made(function: Callable[[Subject], None]) -> Check:
+    def decorate(function: Callable[[Subject], None]) -> Check:
         demand = (function.__doc__ or "").partition("\n")[0].rstrip(".")
         return Check(function.__name__, demand, function, needs, kind)
 
-    return made
+    return decorate
 
 
 def examine(subject: Subject, checks: Sequence[Check]) -> Iterator[Result]:
-    """Run checks on a model in their order, and yield each result as it comes.
+    """Run checks on a model in order, and yield each result when it is available.
 
-    A check whose needs were not met is not run: the reader is told of the first cause alone.
+    A check whose needs failed is not run, so that only the first cause is reported.
     """
     unmet: dict[str, str] = {}
-    for one in checks:
-        cause = next((unmet[need.name] for need in one.needs if need.name in unmet), "")
-        result = Result(one, "waiting", f"for '{cause}'") if cause else _examined(subject, one)
+    for check in checks:
+        cause = next((unmet[need.name] for need in check.needs if need.name in unmet), "")
+        result = Result(check, "waiting", f"for '{cause}'") if cause else _examined(subject, check)
         if cause or result.status == "failed":
-            unmet[one.name] = cause or one.name
+            unmet[check.name] = cause or check.name
         yield result
 
 
-def _examined(subject: Subject, one: Check) -> Result:
+def _examined(subject: Subject, check: Check) -> Result:
     try:
-        if reason := one.inapplicable(subject):
-            return Result(one, "not applicable", reason)
-        one.run(subject)
+        if reason := check.inapplicable(subject):
+            return Result(check, "not applicable", reason)
+        check.run(subject)
     except NotApplicable as reason:
-        return Result(one, "not applicable", str(reason))
+        return Result(check, "not applicable", str(reason))
     except Exception as error:  # a model of a user's own may raise anything
-        return Result(one, "failed", explained(error, subject))
-    return Result(one, "ok")
+        return Result(check, "failed", explained(error, subject))
+    return Result(check, "ok")
 
 
 def explained(error: Exception, subject: Subject) -> str:
-    """Return what an error of a check says: its message and the line of the model's file."""
+    """Return the message of a check's error, with the line in the model's file."""
     if isinstance(error, Broken):
         return str(error)
     name = type(error).__name__
-    said = str(error).strip() or _NO_TEXT.get(name, "")
-    text = said if isinstance(error, HarnessError) else f"{name}: {said}".rstrip(": ")
+    message = str(error).strip() or _NO_TEXT.get(name, "")
+    text = message if isinstance(error, HarnessError) else f"{name}: {message}".rstrip(": ")
     file = _file(subject.model_class)
-    where = raised_at(error, file.parent) if file else ""
-    return f"{text}\nraised at {where}" if where else text
+    location = raised_at(error, file.parent) if file else ""
+    return f"{text}\nraised at {location}" if location else text
 
 
 _NO_TEXT = {

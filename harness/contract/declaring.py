@@ -1,4 +1,4 @@
-"""What a model says of itself, and that it can be built."""
+"""Checks of a model's declarations, and of its construction."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def described(subject: Subject) -> None:
 
 @check(declared, kind=fusing)
 def needs_said(subject: Subject) -> None:
-    """Without features it is refused or built, as it says."""
+    """Without features, built or refused as declared."""
     capabilities = subject.capabilities
-    needs = capabilities.lacking(())
+    needs = capabilities.missing(())
     try:
         subject.make({})
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""Features: they matter to those that have them, and to nobody else."""
+"""Checks of features: they affect the entities that have them, and no others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from harness.contract.comparing import agree, demand
 from harness.contract.core import Broken, NotApplicable, check, fusing
 from harness.contract.noise import ARBITRARY, altered, dirtied, of_some
-from harness.contract.scoring import batch_size, question, shapes, triple
+from harness.contract.scoring import batch_size, query_text, shapes, triple
 from harness.contract.state import deterministic, seeds
 from harness.contract.subject import N, Subject
 
@@ -16,22 +16,22 @@ __all__ = ["features_count", "fusion_weights", "mask", "other_features", "struct
 
 @check(seeds, batch_size, deterministic, kind=fusing)
 def mask(subject: Subject) -> None:
-    """Features of who has none change neither score nor loss."""
+    """Features of absent modalities change no score or loss."""
     index, clean = subject.index, subject.modalities
     dirty = {key: dirtied(modality) for key, modality in clean.items()}
-    models = [subject.make(made) for made in (clean, dirty)]
-    for when in ("", " after a training step"):
+    models = [subject.make(features) for features in (clean, dirty)]
+    for moment in ("", " after a training step"):
         with torch.no_grad():
-            without, read = (model.eval().score_triples(index.train) for model in models)
+            clean_scores, scores = (model.eval().score_triples(index.train) for model in models)
         agree(
-            read,
-            without,
+            scores,
+            clean_scores,
             (
-                f"a score{when} with {ARBITRARY:g} as the features of entities that have none "
+                f"a score{moment} with {ARBITRARY:g} as the features of entities that have none "
                 "(Modality.present is False)",
                 "with zeros",
             ),
-            lambda place: triple(index.train, place[0]),
+            lambda position: triple(index.train, position[0]),
         )
         if not subject.capabilities.trainable:
             return
@@ -45,7 +45,7 @@ def mask(subject: Subject) -> None:
 
 @check(shapes, kind=fusing)
 def structure_alone(subject: Subject) -> None:
-    """Where nobody has features, structure tells them apart."""
+    """Without any features, structure separates entities."""
     nobody = {
         key: altered(m, matrix=torch.zeros_like(m.matrix), present=torch.zeros_like(m.present))
         for key, m in subject.modalities.items()
@@ -58,25 +58,25 @@ def structure_alone(subject: Subject) -> None:
         torch.isfinite(scores).all(), "where nobody has a modality some score is NaN or infinite"
     )
     for query, first in (scores.diff(dim=1) == 0).nonzero()[:1].tolist():
-        asked = question(int(anchors[query]), int(relations[query]), "tail")
+        text = query_text(int(anchors[query]), int(relations[query]), "tail")
         raise Broken(
             f"where nobody has a modality entities {first} and {first + 1} have the same score "
-            f"{float(scores[query, first]):.6g} for {asked}"
+            f"{float(scores[query, first]):.6g} for {text}"
         )
 
 
 @check(seeds, batch_size, kind=fusing)
 def features_count(subject: Subject) -> None:
-    """Other features, other scores."""
+    """Changed features change the scores."""
     index, features = subject.index, subject.modalities
     for key in sorted(subject.capabilities.requires or features):
         reversed_ = altered(features[key], matrix=features[key].matrix.flip(1))
         first, second = (subject.make(m) for m in (features, {**features, key: reversed_}))
         with torch.no_grad():
-            same = first.eval().score_triples(index.train) == second.eval().score_triples(
+            equal = first.eval().score_triples(index.train) == second.eval().score_triples(
                 index.train
             )
-        ignored = same & features[key].present[index.train[:, 0]]
+        ignored = equal & features[key].present[index.train[:, 0]]
         for row in ignored.nonzero()[:1, 0].tolist():
             raise Broken(
                 f"the score of {triple(index.train, row)}, whose head has '{key}', is the same "
@@ -86,7 +86,7 @@ def features_count(subject: Subject) -> None:
 
 @check(seeds, batch_size, kind=fusing)
 def other_features(subject: Subject) -> None:
-    """Trained weights go with other features."""
+    """Trained weights can be used with other features."""
     trained, train = subject.make(), subject.index.train
     even = torch.arange(N) % 2 == 0
     fewer = {key: of_some(modality, even) for key, modality in subject.modalities.items()}
@@ -100,18 +100,18 @@ def other_features(subject: Subject) -> None:
         "weights loaded into a model with fewer features score as with all of them: they are part "
         "of the state; register them with `persistent=False`",
     )
-    kept = (train[:, [0, 2]] % 2 == 0).all(1)
+    unaffected = (train[:, [0, 2]] % 2 == 0).all(1)
     agree(
-        after[kept],
-        before[kept],
+        after[unaffected],
+        before[unaffected],
         ("a score after other entities lost their features", "the score before"),
-        lambda place: triple(train[kept], place[0]),
+        lambda position: triple(train[unaffected], position[0]),
     )
 
 
 @check(shapes, kind=fusing)
 def fusion_weights(subject: Subject) -> None:
-    """They sum to one and leave out what is missing."""
+    """Weights sum to 1, over present modalities only."""
     model = subject.make().eval()
     with torch.no_grad():
         weights = model.fusion_weights(torch.arange(N))
@@ -121,11 +121,12 @@ def fusion_weights(subject: Subject) -> None:
         torch.stack([*weights.values()]).sum(0),
         torch.ones(N),
         ("the sum of the fusion weights", "1"),
-        lambda place: f"entity {place[0]}",
+        lambda position: f"entity {position[0]}",
     )
     for key, modality in subject.modalities.items():
-        given = weights[key] * ~modality.present
-        for entity in given.nonzero()[:1, 0].tolist():
+        misplaced = weights[key] * ~modality.present
+        for entity in misplaced.nonzero()[:1, 0].tolist():
             raise Broken(
-                f"entity {entity} has no '{key}', whose fusion weight is {float(given[entity]):.6g}"
+                f"entity {entity} has no '{key}', whose fusion weight is "
+                f"{float(misplaced[entity]):.6g}"
             )

@@ -1,4 +1,4 @@
-"""Scores: their shape, and that every way to ask for one gives the same."""
+"""Checks of scores: their shape, and the agreement of all ways to compute them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.contract.noise import reordered
 from harness.contract.subject import SIDES, N, R, Subject
 from harness.errors import suggest
 from harness.evaluation.evaluator import rank
-from harness.index import GraphIndex, KnownAnswers, Pairs, Side
+from harness.index import FilterIndex, GraphIndex, Pairs, Side
 from harness.kernels import Op
 from harness.model import Tables, Term
 from harness.plan.spec import Protocol
@@ -23,22 +23,22 @@ __all__ = ["batch_size", "numbering", "ranks", "shapes", "some_rows", "views"]
 
 OPS: tuple[str, ...] = get_args(Op)
 MARGIN = 1e-4
-"""Scores of which kernels and plain torch need not agree which is the higher, by their size."""
+"""Relative difference below which kernels and plain torch may order scores differently."""
 
 
-def question(anchor: int, relation: int, side: Side) -> str:
-    """Return how a question is written: ``(3, 1, ?)``."""
+def query_text(anchor: int, relation: int, side: Side) -> str:
+    """Return a query as text: ``(3, 1, ?)``."""
     return f"({anchor}, {relation}, ?)" if side == "tail" else f"(?, {relation}, {anchor})"
 
 
 def triple(triples: Tensor, row: int) -> str:
-    """Return how a triple is written."""
+    """Return a triple as text."""
     return f"triple ({', '.join(str(int(i)) for i in triples[row])})"
 
 
 @check(declared)
 def shapes(subject: Subject) -> None:
-    """A question has one finite score per entity."""
+    """A query has one finite score per entity."""
     model = subject.make().eval()
     anchors, relations = subject.queries
     with torch.no_grad():
@@ -52,7 +52,7 @@ def shapes(subject: Subject) -> None:
         for side in SIDES:
             if model.decomposable:
                 for term in model.queries(tables, anchors, relations, side).terms:
-                    _known(term, tables)
+                    _check_term(term, tables)
             scores = model.score_all(tables, anchors, relations, side)
             expected = (len(anchors), N)
             demand(
@@ -62,37 +62,39 @@ def shapes(subject: Subject) -> None:
             )
             if not torch.isfinite(scores).all():
                 q, entity = (int(i) for i in (~torch.isfinite(scores)).nonzero()[0])
-                asked = question(int(anchors[q]), int(relations[q]), side)
-                raise Broken(f"score of entity {entity} for {asked} is {float(scores[q, entity])}")
+                asked_text = query_text(int(anchors[q]), int(relations[q]), side)
+                raise Broken(
+                    f"score of entity {entity} for {asked_text} is {float(scores[q, entity])}"
+                )
 
 
-def _known(term: Term, tables: Tables) -> None:
-    """Demand that a term names a comparison and a table there are."""
-    for what, name, there in (("op", term.op, OPS), ("table", term.table, tables)):
+def _check_term(term: Term, tables: Tables) -> None:
+    """Require a term to name an existing comparison and table."""
+    for noun, name, options in (("op", term.op, OPS), ("table", term.table, tables)):
         demand(
-            name in there,
-            f"a term of queries() has the unknown {what} '{name}'{suggest(name, there)}",
+            name in options,
+            f"a term of queries() has the unknown {noun} '{name}'{suggest(name, options)}",
         )
 
 
 @check(shapes)
 def batch_size(subject: Subject) -> None:
-    """A score does not depend on what else is asked."""
+    """A score does not depend on the rest of the batch."""
     model = subject.make().eval()
     anchors, relations = subject.queries
     with torch.no_grad():
         tables = model.encode()
         for side in SIDES:
             together = model.score_all(tables, anchors, relations, side)
-            each = zip(anchors, relations, strict=True)
-            alone = [model.score_all(tables, a[None], r[None], side) for a, r in each]
+            pairs = zip(anchors, relations, strict=True)
+            alone = [model.score_all(tables, a[None], r[None], side) for a, r in pairs]
             agree(
                 torch.cat(alone),
                 together,
                 ("a score asked for alone", f"among {len(anchors)} questions"),
-                lambda place, side=side: (  # type: ignore[misc]
-                    f"entity {place[1]} for "
-                    f"{question(int(anchors[place[0]]), int(relations[place[0]]), side)}"
+                lambda position, side=side: (  # type: ignore[misc]
+                    f"entity {position[1]} for "
+                    f"{query_text(int(anchors[position[0]]), int(relations[position[0]]), side)}"
                 ),
             )
 
@@ -104,64 +106,69 @@ def views(subject: Subject) -> None:
     triples = subject.index.train[::3]
     head, relation, tail = triples.unbind(1)
 
-    def same(scores: tuple[Tensor, Tensor], names: tuple[str, str]) -> None:
-        agree(*scores, names, lambda place: triple(triples, place[0]), absolute=1e-4)
+    def agree_by_triple(scores: tuple[Tensor, Tensor], names: tuple[str, str]) -> None:
+        agree(*scores, names, lambda position: triple(triples, position[0]), absolute=1e-4)
 
     with torch.no_grad():
         tables = model.encode()
         of_triples = model.score_triples(triples)
         as_tail = model.score_all(tables, head, relation, "tail").gather(1, tail[:, None])[:, 0]
-        same((of_triples, as_tail), ("score_triples", "score_all for the tail"))
+        agree_by_triple((of_triples, as_tail), ("score_triples", "score_all for the tail"))
         if not model.decomposable:  # a model that counts may count either side in its own way
             return
         as_head = model.score_all(tables, tail, relation, "head").gather(1, head[:, None])[:, 0]
         query = model.queries(tables, tail, relation, "head")
         listed = model.score_pairs(tables, query, Pairs.one_each(head))
-        same((listed, as_head), ("score_pairs for the head", "score_all for the head"))
+        agree_by_triple((listed, as_head), ("score_pairs for the head", "score_all for the head"))
         if not model.reciprocal:  # else a head is asked for by a relation of its own
-            same((of_triples, as_head), ("score_triples", "score_all for the head"))
+            agree_by_triple((of_triples, as_head), ("score_triples", "score_all for the head"))
 
 
 @check(shapes)
 def some_rows(subject: Subject) -> None:
-    """encode(ids) gives these rows of encode()."""
+    """encode(ids) equals the rows ids of encode()."""
     model = subject.make().eval()
-    some = torch.tensor([3, 17, 4, 0])
+    ids = torch.tensor([3, 17, 4, 0])
     with torch.no_grad():
-        whole, part = model.encode(), model.encode(some)
-    if not whole:
+        all_tables, tables = model.encode(), model.encode(ids)
+    if not all_tables:
         raise NotApplicable("the model encodes nothing")
-    demand(whole.keys() == part.keys(), f"encode() has tables {[*whole]}, encode(ids) {[*part]}")
-    for table, rows in part.items():
+    demand(
+        all_tables.keys() == tables.keys(),
+        f"encode() has tables {[*all_tables]}, encode(ids) {[*tables]}",
+    )
+    for table, rows in tables.items():
         agree(
             rows,
-            whole[table][some],
+            all_tables[table][ids],
             (f"'{table}' of encode(ids)", "of encode()"),
-            lambda place: f"entity {int(some[place[0]])}, column {place[1]}",
+            lambda position: f"entity {int(ids[position[0]])}, column {position[1]}",
         )
 
 
 @check(shapes)
 def numbering(subject: Subject) -> None:
-    """Numbering the entities differently changes no score."""
+    """Renumbering the entities changes no score."""
     model, index = subject.make(), subject.index
     order = torch.randperm(N, generator=torch.Generator().manual_seed(2))  # new id -> old id
     new = order.argsort()
     triples = torch.stack([new[index.train[:, 0]], index.train[:, 1], new[index.train[:, 2]]], 1)
     renamed = {key: reordered(modality, order) for key, modality in subject.modalities.items()}
-    other = subject.make(renamed, index=GraphIndex(N, R, triples, index.dataset))
-    other.load_state_dict({k: _state_of(value, order) for k, value in model.state_dict().items()})
+    renumbered = subject.make(renamed, index=GraphIndex(N, R, triples, index.dataset))
+    renumbered.load_state_dict(
+        {k: _state_of(value, order) for k, value in model.state_dict().items()}
+    )
     with torch.no_grad():
         agree(
-            other.eval().score_triples(triples),
+            renumbered.eval().score_triples(triples),
             model.eval().score_triples(index.train),
             ("a score after the entities were numbered anew", "the score before"),
-            lambda place: triple(index.train, place[0]),
+            lambda position: triple(index.train, position[0]),
         )
 
 
 def _state_of(value: Tensor, order: Tensor) -> Tensor:
-    """Return a tensor of the state with its entities in a new order."""
+    """Return a tensor of the state with entities in a new order."""
     for dimension, size in enumerate(value.shape):
         if size == N:
             value = value.index_select(dimension, order)
@@ -170,23 +177,23 @@ def _state_of(value: Tensor, order: Tensor) -> Tensor:
 
 @check(batch_size)
 def ranks(subject: Subject) -> None:
-    """Ranks are those counted one by one in score_all."""
+    """Ranks agree with a plain count in score_all."""
     model, train = subject.make(), subject.index.train
-    known = KnownAnswers(train, N, R)
-    ranked = rank(model, train, known, Protocol())
+    filter_index = FilterIndex(train, N, R)
+    ranked = rank(model, train, filter_index, Protocol())
     with torch.no_grad():
         tables = model.encode()
         scores_of = {
             side: model.score_all(tables, train[:, 0 if side == "tail" else 2], train[:, 1], side)
             for side in SIDES
         }
-    for side, found in scores_of.items():
+    for side, side_scores in scores_of.items():
         columns = (0, 2) if side == "tail" else (2, 0)
         anchors, targets = (train[:, column] for column in columns)
-        scores = found.double()
+        scores = side_scores.double()
         true = scores.gather(1, targets[:, None])
         everybody = torch.arange(N).expand(len(train), N)
-        rivals = ~known.contains(anchors[:, None], train[:, 1:2], everybody, side)
+        rivals = ~filter_index.contains(anchors[:, None], train[:, 1:2], everybody, side)
         margin = MARGIN * (1 + true.abs())
         better = (rivals & (scores - true > margin)).sum(1)
         close = (rivals & ((scores - true).abs() <= margin)).sum(1)

@@ -1,4 +1,4 @@
-"""State: what a seed, a file and a checkpoint hold is all that a model is."""
+"""Checks of state: seed, file and checkpoint determine a model completely."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness.contract.comparing import agree, demand, same_state
 from harness.contract.core import check, trained
-from harness.contract.scoring import question, shapes
+from harness.contract.scoring import query_text, shapes
 from harness.contract.subject import Subject
 from harness.errors import Interrupted
 from harness.model import Model
@@ -33,7 +33,7 @@ OTHER_SEED = 9
 
 
 class Trained(NamedTuple):
-    """A model after a short training: its state before and after, and its loss by epoch."""
+    """A model after a short training, its state before and after, and the loss of each epoch."""
 
     model: Model
     before: dict[str, Tensor]
@@ -42,7 +42,7 @@ class Trained(NamedTuple):
 
 
 def copied(model: Model) -> dict[str, Tensor]:
-    """Return the state of a model, which training leaves alone."""
+    """Return a copy of a model's state."""
     return {key: value.clone() for key, value in model.state_dict().items()}
 
 
@@ -53,59 +53,59 @@ def train(
     seed: int = 0,
     should_stop: Callable[[int], bool] = lambda epoch: False,
 ) -> Trained:
-    """Train a model for a few epochs, or go on from the folder's checkpoint.
+    """Train a model for a few epochs, or resume from the folder's checkpoint.
 
     Args:
-        subject: the model.
-        folder: of checkpoints.
-        seed: of the initial values.
-        should_stop: asked after each epoch, which it is given.
+        subject: model to train.
+        folder: folder of checkpoints.
+        seed: seed of the initial values.
+        should_stop: callback after each epoch, with its number; True stops.
 
     Raises:
-        Interrupted: ``should_stop`` said so.
+        Interrupted: ``should_stop`` returned True.
     """
     model = subject.make(seed=seed, settings=SETTINGS)
     before = copied(model)
     procedure = subject.procedure(model, settings=SETTINGS)
-    done: list[EpochReport] = []
+    reports: list[EpochReport] = []
     result = fit(
         model,
         procedure,
         procedure.rows,
-        # What is checked is the length of this training, whatever the settings say.
+        # ``fixed``: the length of this training must not depend on the user's settings.
         subject.spec(fixed=SETTINGS).training,
         CheckpointFolder(folder),
         lambda: {"mrr": 0.0},
         seed=0,
         dataset=subject.index.dataset,
-        on_epoch=done.append,
-        should_stop=lambda: should_stop(int(done[-1]["epoch"])),
+        on_epoch=reports.append,
+        should_stop=lambda: should_stop(int(reports[-1]["epoch"])),
     )
     return Trained(model, before, copied(model), [row["loss"] for row in result.history])
 
 
 @cache
 def straight(subject: Subject) -> Trained:
-    """Return the model trained without a break; checks share it."""
+    """Return the model trained without interruption, shared by several checks."""
     with TemporaryDirectory() as folder:
         return train(subject, Path(folder))
 
 
 @check(shapes)
 def seeds(subject: Subject) -> None:
-    """The same seed makes the same model, another another."""
-    first, second, other = (subject.make(seed=seed).state_dict() for seed in (0, 0, 1))
+    """Equal seeds give equal models, different ones do not."""
+    first, second, other_seed = (subject.make(seed=seed).state_dict() for seed in (0, 0, 1))
     same_state(first, second, ("a model", "a model of the same seed"))
     if subject.capabilities.trainable:
         demand(
-            any(not torch.equal(value, other[key]) for key, value in first.items()),
+            any(not torch.equal(value, other_seed[key]) for key, value in first.items()),
             "models of two seeds are equal: no initial value is drawn",
         )
 
 
 @check(shapes, kind=trained)
 def gradients(subject: Subject) -> None:
-    """Training moves every parameter."""
+    """Training changes every parameter."""
     model, before, after, _ = straight(subject)
     auxiliary = {id(parameter) for parameter in model.auxiliary_parameters()}
     still = [
@@ -122,7 +122,7 @@ def gradients(subject: Subject) -> None:
 
 @check(seeds, kind=trained)
 def deterministic(subject: Subject) -> None:
-    """Two trainings from one seed are equal to the bit."""
+    """Two trainings with one seed are bit-identical."""
     with TemporaryDirectory() as folder:
         again = train(subject, Path(folder))
     first = straight(subject)
@@ -137,7 +137,7 @@ def deterministic(subject: Subject) -> None:
 
 @check(shapes)
 def save_load(subject: Subject) -> None:
-    """Weights trained, saved and loaded score the same."""
+    """Saved and loaded weights give the same scores."""
     model = straight(subject).model if subject.capabilities.trainable else subject.make()
     fresh = subject.make(seed=OTHER_SEED)
     with TemporaryDirectory() as folder:
@@ -153,10 +153,10 @@ def save_load(subject: Subject) -> None:
         loaded,
         trained_,
         ("a score after the weights were loaded into a new model", "the score before"),
-        lambda place: (
-            f"entity {place[1]} for "
-            f"{question(int(anchors[place[0]]), int(relations[place[0]]), 'head')}; is everything "
-            "that training changes a parameter or a persistent buffer?"
+        lambda position: (
+            f"entity {position[1]} for "
+            f"{query_text(int(anchors[position[0]]), int(relations[position[0]]), 'head')}; is "
+            "everything that training changes a parameter or a persistent buffer?"
         ),
         absolute=0.0,
         relative=0.0,
@@ -165,7 +165,7 @@ def save_load(subject: Subject) -> None:
 
 @check(deterministic, save_load, kind=trained)
 def resume(subject: Subject) -> None:
-    """Stopped and resumed equals straight, to the bit."""
+    """Resumed training is bit-identical to uninterrupted."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         try:

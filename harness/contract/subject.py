@@ -1,4 +1,4 @@
-"""A model under examination, on a graph of a few entities with a planted rule."""
+"""The model under check, on a graph of a few entities with a planted rule."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from harness.training.procedures import StandardProcedure
 __all__ = ["SIDES", "N", "R", "Subject", "make_graph"]
 
 N, R = 29, 3
-"""Entities and relations. N is a prime that is no usual width, so a dimension of this size is that
-of the entities."""
+"""Number of entities and relations. N is a prime and no usual width, so a dimension of size N is
+that of the entities."""
 
 SIDES: tuple[Side, ...] = ("head", "tail")
 
 GROUPS = ("model", "negatives", "objective", "optimiser", "training")
-"""Settings that change something here."""
+"""Groups of settings with an effect on checks."""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -41,11 +41,11 @@ USUAL: Mapping[str, Any] = {
     "optimiser.lr": 0.02,
     "training.patience": 0,
 }
-"""Settings under which a model is trained here."""
+"""Default settings of training in checks."""
 
 
 def make_graph() -> GraphIndex:
-    """Entities on a circle; relation k leads k + 1 places on: learnable by every scorer."""
+    """Return entities on a circle with relation k shifting by k + 1, learnable by every score."""
     heads = torch.arange(N).repeat(R)
     relations = torch.arange(R).repeat_interleave(N)
     return GraphIndex(N, R, torch.stack([heads, relations, (heads + relations + 1) % N], 1), "d")
@@ -57,15 +57,15 @@ class Subject:
 
     Attributes:
         name: registered name.
-        given: settings that hold before the model's own and the usual ones, as
+        overrides: settings of the user, with priority over the model's and the usual ones, as
             ``config.override.parse_overrides`` returns them.
     """
 
     name: str
-    given: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for group in self.given:
+        for group in self.overrides:
             if group not in GROUPS:
                 raise ConfigError(
                     f"--set {group}: a check has no such setting; it has {', '.join(GROUPS)}"
@@ -83,7 +83,7 @@ class Subject:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the model, with the given options, is and needs."""
+        """Capabilities of the model with its options."""
         return self.model_class.capabilities_of(self.spec().model.options)
 
     @cached_property
@@ -93,7 +93,7 @@ class Subject:
 
     @cached_property
     def modalities(self) -> dict[str, Modality]:
-        """What a run would offer the model; some entities have all, some one, the first none."""
+        """Modalities for the model; some entities have all, some one, the first none."""
         widths = {"text": 10, "image": 6} if self.capabilities.uses_modalities else {}
         if self.capabilities.needs_features and not self.capabilities.requires:
             widths = {"text": 10, "image": 6}
@@ -104,42 +104,42 @@ class Subject:
 
     @property
     def queries(self) -> tuple[Tensor, Tensor]:
-        """Some anchors and relations."""
+        """Anchors and relations of some queries, int64 [q] each."""
         return self.index.train[::5, 0], self.index.train[::5, 1]
 
     def spec(
         self, settings: Mapping[str, Any] = _NOTHING, fixed: Mapping[str, Any] = _NOTHING
     ) -> RunSpec:
-        """Return the run that settings with dotted keys describe.
+        """Build the run specification from settings with dotted keys.
 
         Args:
-            settings: what a check would have; ``given`` holds before them.
-            fixed: what a check is about; they hold before everything.
+            settings: settings of a check, overridden by ``overrides``.
+            fixed: settings under test, with priority over all others.
 
         Raises:
             ConfigError: an option of the model or a setting is wrong.
         """
         model = self.model_class
-        trial = model.trial
+        contract = model.contract
         options = {f"model.{k}": v for k, v in self._small().items()}
-        loss = usual_loss(model, {**self._small(), **group_of(self.given, "model")})
+        loss = usual_loss(model, {**self._small(), **group_of(self.overrides, "model")})
         usual = {**USUAL, "objective.loss": loss}
-        if trial.lr is not None:
-            usual["optimiser.lr"] = trial.lr
+        if contract.lr is not None:
+            usual["optimiser.lr"] = contract.lr
         layers = (
             *_layer({**options, **usual, **settings}, "usual", strict=False),
-            *_layer(self.given, "--set", strict=True),
+            *_layer(self.overrides, "--set", strict=True),
             *_layer(fixed, "fixed", strict=False),
         )
         return build_spec(layers, name=self.name, model=model, dataset="d", seed=0)
 
     def _small(self) -> Mapping[str, Any]:
-        """Return options for a graph of a few entities."""
-        config, own = self.model_class.Config, self.model_class.trial.options
+        """Return options suitable for a graph of a few entities."""
+        config, options = self.model_class.Config, self.model_class.contract.options
         try:
-            config.model_validate(small := {"dim": 16, **own})
+            config.model_validate(small := {"dim": 16, **options})
         except ValidationError:  # no such option, or not that value
-            return own
+            return options
         return small
 
     def make(
@@ -164,7 +164,7 @@ class Subject:
         settings: Mapping[str, Any] = _NOTHING,
         fixed: Mapping[str, Any] = _NOTHING,
     ) -> StandardProcedure:
-        """Return what trains the model, by default on its graph."""
+        """Build the training procedure of the model, by default on its graph."""
         spec = self.spec(settings, fixed)
         return StandardProcedure(
             model,
@@ -174,12 +174,12 @@ class Subject:
             static_shapes=static_shapes,
         )
 
-    def loss_of_a_step(self, model: Model, **how: Any) -> float:
+    def loss_of_a_step(self, model: Model, **keywords: Any) -> float:
         """Take one training step on the whole graph; return the loss before it.
 
-        ``how``: as for ``procedure``.
+        ``keywords``: as for ``procedure``.
         """
-        procedure = self.procedure(model.train(), **how)
+        procedure = self.procedure(model.train(), **keywords)
         torch.manual_seed(0)
         return float(procedure.step(procedure.rows, torch.Generator().manual_seed(0)).loss)
 

@@ -1,4 +1,4 @@
-"""Training: the same step however it is computed, and that something is learned."""
+"""Checks of training: equal steps for all ways to compute them, and that a model learns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.contract.state import deterministic, gradients
 from harness.contract.subject import N, R, Subject
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
-from harness.index import GraphIndex, KnownAnswers
+from harness.index import FilterIndex, GraphIndex
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import fit
 
@@ -30,7 +30,7 @@ SETTINGS = {
     "training.batch_size": 64,
 }
 ENOUGH = 0.5
-"""MRR on what it was trained on that shows a model learns: chance is about 0.13."""
+"""MRR on train from which a model counts as learning; chance is about 0.13."""
 
 
 @check(deterministic, kind=trained)
@@ -48,7 +48,7 @@ def bf16(subject: Subject) -> None:
 
 @check(batch_size, deterministic, kind=trained)
 def fixed_sizes(subject: Subject) -> None:
-    """A step of fixed sizes, as on a GPU, is the same step."""
+    """A step with static shapes, as on a GPU, is equal."""
     usual, fixed = subject.make(), subject.make()
     for step in (1, 2):  # the second shows that the gradients of the first were the same
         first = subject.loss_of_a_step(usual)
@@ -61,7 +61,7 @@ def fixed_sizes(subject: Subject) -> None:
 
 
 class Learned(NamedTuple):
-    """Epochs; MRR before training, after it, and after it on triples that were held out."""
+    """Epochs; train MRR before and after training, and MRR on held-out triples."""
 
     epochs: int
     before: float
@@ -71,23 +71,23 @@ class Learned(NamedTuple):
 
 @cache
 def planted(subject: Subject) -> Learned:
-    """Train a model on the circle without every 6th triple."""
+    """Train a model on the circle, with every 6th triple held out."""
     triples = subject.index.train
     held_out = torch.arange(len(triples)) % 6 == 0
     train, test = triples[~held_out], triples[held_out]
-    seen = GraphIndex(N, R, train, subject.index.dataset)
-    learning = {f"model.{k}": v for k, v in subject.model_class.trial.learning.items()}
+    train_index = GraphIndex(N, R, train, subject.index.dataset)
+    learning = {f"model.{k}": v for k, v in subject.model_class.contract.learning.items()}
     settings = {**SETTINGS, **learning}
-    model = subject.make(index=seen, settings=settings)
+    model = subject.make(index=train_index, settings=settings)
     spec = subject.spec(settings)
-    known = KnownAnswers(triples, N, R)
+    filter_index = FilterIndex(triples, N, R)
 
     def mrr(of: torch.Tensor) -> float:
-        found = measure(rank(model, of, known, spec.protocol), spec.protocol)
-        return next(m.value for m in found if m.metric == "mrr")
+        measurements = measure(rank(model, of, filter_index, spec.protocol), spec.protocol)
+        return next(m.value for m in measurements if m.metric == "mrr")
 
     before = mrr(train)
-    procedure = subject.procedure(model, index=seen, settings=settings)
+    procedure = subject.procedure(model, index=train_index, settings=settings)
     with TemporaryDirectory() as folder:
         fit(
             model,
@@ -97,7 +97,7 @@ def planted(subject: Subject) -> Learned:
             CheckpointFolder(Path(folder)),
             lambda: {"mrr": mrr(train)},
             seed=0,
-            dataset=seen.dataset,
+            dataset=train_index.dataset,
         )
     return Learned(spec.training.epochs, before, mrr(train), mrr(test))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness.data.card import DatasetCard, FeatureSource, FileCard
-from harness.data.folders import check_inside, data_files, datasets_folder, lacking, names_of
+from harness.data.folders import check_inside, data_files, datasets_folder, missing_files, names_of
 from harness.data.sources import is_verified, source_path, sources_folder
 from harness.errors import ConfigError, DataError, MachineError, MissingDataError
 from harness.writing import staging_folder, synchronise, use_umask
@@ -123,7 +123,7 @@ def fetch_sources(
         url = _mirrored(source.url, base_url)
         announce(f"{source.repository}: {url}")
         with staging(sources_folder()) as staged:
-            file = FileCard(path=source.place, sha256=source.sha256, url=url)
+            file = FileCard(path=source.location, sha256=source.sha256, url=url)
             try:
                 _download(url, file, staged)
             except UnreachableError:
@@ -178,8 +178,8 @@ def store_source(source: FeatureSource, content: bytes) -> None:
         MachineError: the disk is full or the folder cannot be written to.
     """
     with staging(sources_folder()) as staged:
-        (staged / source.place).parent.mkdir(parents=True)
-        (staged / source.place).write_bytes(content)
+        (staged / source.location).parent.mkdir(parents=True)
+        (staged / source.location).write_bytes(content)
         install(staged, sources_folder())
 
 
@@ -214,7 +214,7 @@ def import_folder(folder: Path, card: DatasetCard) -> Path:
     if not folder.is_dir():
         raise MissingDataError(f"{folder}: no such folder")
     readable = data_files(folder)
-    absent = lacking(card, folder)
+    absent = missing_files(card, folder)
     if absent:
         raise MissingDataError(f"{folder}: lacks {', '.join(absent)} of {card.title}")
     present = [file for file in card.files if (folder / file.path).is_file()]

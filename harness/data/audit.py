@@ -1,8 +1,8 @@
-"""What makes figures on a dataset misleading, counted.
+"""Audit of a dataset: counts of everything that makes figures on it misleading.
 
-Repeated rows, valid and test rows that train holds or implies, entities and relations that train
-never mentions, answers that need no question. :mod:`harness.data.verify` checks files and published
-counts; here only the triples are looked at, so any folder that can be read can be audited.
+Repeated rows, valid and test rows that train contains or implies, entities and relations that train
+never mentions, queries with a constant answer. :mod:`harness.data.verify` checks files and
+published counts; the audit reads only triples, so it works for every folder that can be read.
 """
 
 from __future__ import annotations
@@ -41,40 +41,40 @@ __all__ = [
 ]
 
 ALLOWED = 0.01
-"""Share of valid or test that train may give away where nothing else is said."""
+"""Share of valid or test that may leak from train by default."""
 
 CONSTANT = 0.75
-"""A relation has a constant answer when so many of its train facts share it. The kind is type 1 of
+"""Share of a relation's train facts with the same answer, from which it is constant. Type 1 of
 Rossi, Firmani and Merialdo 2021 ("Knowledge Graph Embeddings or Bias Graph Embeddings? A Study of
 Bias in Link Prediction Models"); three quarters is a choice of this project."""
 
 _HANDFUL = 5
-"""Up to so many repeated or shared rows no sentence is due."""
+"""Up to this number of repeated or shared rows no note is printed."""
 
 
 @dataclass(frozen=True)
 class SplitCount:
-    """What one split holds; all numbers count rows."""
+    """Row counts of one split."""
 
     rows: int
     repeats: int
     """Rows that repeat an earlier row of the split."""
     loops: int
-    """Rows whose head is the tail."""
+    """Rows whose head equals their tail."""
     in_train: int
-    """Rows that stand in train (0 for train itself)."""
+    """Rows that are also in train (0 for train itself)."""
     in_valid: int
-    """Rows that stand in valid (0 for train and valid)."""
+    """Rows that are also in valid (0 for train and valid)."""
     implied: int
-    """Rows that do not stand in train but that a row of train implies by a rule (0 for train)."""
+    """Rows not in train that a row of train implies by a rule (0 for train)."""
     implied_by: Mapping[Kind, int]
-    """The same by kind of rule; a row may count under several."""
+    """``implied`` by kind of rule; a row may count for several kinds."""
     unseen: int
     """Rows with an entity or relation that never occurs in train."""
 
     @property
     def leaked(self) -> int:
-        """Rows that stand in train or are implied by it."""
+        """Rows that train contains or implies."""
         return self.in_train + self.implied
 
     @property
@@ -85,7 +85,7 @@ class SplitCount:
 
 @dataclass(frozen=True)
 class RuleCount:
-    """A rule, by the names of its relations, and what train gives away by it."""
+    """One rule between relations, and the rows that leak by it."""
 
     kind: Kind
     premise: str
@@ -93,34 +93,34 @@ class RuleCount:
     support: int
     confidence: float
     valid: int
-    """Valid rows implied by train, those that stand in train included."""
+    """Valid rows implied by train, including rows that are in train."""
     test: int
-    """Test rows, likewise."""
+    """Test rows implied by train, including rows that are in train."""
 
 
 @dataclass(frozen=True)
 class ConstantAnswer:
-    """A relation whose questions nearly always have one answer."""
+    """A relation whose queries in one direction nearly always have the same answer."""
 
     relation: str
     side: Side
-    """What is asked for."""
+    """Side of the answer."""
     answer: str
     facts: int
     """Distinct facts of the relation in train."""
     share: float
-    """Part of them that has the answer."""
+    """Share of ``facts`` with the answer."""
     test: int
-    """Test rows that have it."""
+    """Test rows with the answer."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What :func:`audit` found."""
+    """Result of :func:`audit`."""
 
     name: str
     digest: str
-    """Of the graph: what results are stored with."""
+    """Digest of the graph, stored with every result."""
     entities: int
     relations: int
     splits: Mapping[str, SplitCount]
@@ -133,35 +133,35 @@ class Audit:
 
     @property
     def leaked(self) -> float:
-        """Greatest share of valid or test that stands in train or is implied by it."""
+        """Larger of the shares of valid and test that train contains or implies."""
         return max(self.splits["valid"].share, self.splits["test"].share)
 
 
 @dataclass(frozen=True)
 class AuditReport:
-    """The audit of a dataset beside what its card acknowledges."""
+    """The audit of a dataset, with the leaks that its card acknowledges."""
 
     title: str
     found: Audit
     feature_set: str
-    """Feature set whose rows were counted, "" when none was."""
+    """Feature set whose rows were counted; "" for none."""
     features: tuple[FeatureCount, ...]
     acknowledged: Mapping[str, int]
-    """Rows of valid and test that the card says train gives away."""
+    """Leaked rows of valid and test according to the card."""
     allowed: float
-    """Greatest share of valid or test beyond what is acknowledged."""
+    """Largest share of valid or test that may leak beyond the card."""
     clean: Mapping[str, int]
-    """Pinned sizes of the cleaned variant, {} where it is not pinned."""
+    """Pinned sizes of the cleaned variant; {} where it is not pinned."""
     names: tuple[NameFinding, ...] = ()
     """Identifiers that are easily confused."""
     name_excess: tuple[NameFinding, ...] = ()
-    """Those of them that nobody has acknowledged."""
+    """Confusable identifiers that neither the card nor the user acknowledges."""
     leaks: tuple[SetLeaks, ...] = ()
-    """What features tell of the other end of triples; of the feature set that was named."""
+    """Leaks of the feature set that was named."""
 
     @property
     def excess(self) -> tuple[str, ...]:
-        """The splits of which train gives more away than is acknowledged or allowed."""
+        """Splits that leak more rows than is acknowledged or allowed."""
         return tuple(
             split
             for split in ("valid", "test")
@@ -171,7 +171,7 @@ class AuditReport:
 
     @property
     def feature_excess(self) -> tuple[tuple[str, str, str], ...]:
-        """Feature set, modality and split of which more is told than is acknowledged."""
+        """Feature set, modality and split that leak more than is acknowledged."""
         return tuple((leaks.feature_set, *pair) for leaks in self.leaks for pair in leaks.excess)
 
 
@@ -181,19 +181,19 @@ def audit_source(
     allowed: float = ALLOWED,
     names: Sequence[NameKind] = (),
 ) -> AuditReport:
-    """Audit a dataset, and the rows of a feature set where one is at hand.
+    """Audit a dataset, and the rows of a feature set if one is available.
 
-    A feature set that is named is audited for leaks too.
+    A named feature set is also audited for leaks.
 
     Args:
         source: the dataset.
-        features: feature set to look at; when not given, the one that
-            :func:`harness.data.verify.coverage` counts, or the user's own files.
-        allowed: share of valid or test that train may give away without the card's word.
-        names: kinds of confusable identifiers that are meant, beside those of the card.
+        features: feature set; by default the one that :func:`harness.data.verify.coverage` counts,
+            or the user's own files.
+        allowed: share of valid or test that may leak without the card's acknowledgement.
+        names: kinds of confusable identifiers that are intended, in addition to the card's.
 
     Raises:
-        MissingDataError: the dataset is not on this machine, or the features asked for are not.
+        MissingDataError: the dataset or the named features are not on this machine.
         ConfigError: there is no such feature set.
         DataError: a file is wrong.
     """
@@ -217,13 +217,13 @@ def audit_source(
 def features_at_hand(
     source: DatasetSource, graph: KnowledgeGraph, features: str | None = None
 ) -> tuple[str, Mapping[str, FeatureTable]]:
-    """Return the feature set asked for, else the first that is read from files that are here.
+    """Return the named feature set, else the first whose files are on this machine.
 
     Returns:
-        its name and tables; "" and {} when none is here.
+        name and tables; "" and {} without any.
 
     Raises:
-        MissingDataError, ConfigError, DataError: of the features asked for.
+        MissingDataError, ConfigError, DataError: reading the named features failed.
     """
     if features is not None:
         return features, source.features(features, graph).tables
@@ -251,30 +251,30 @@ def rules_of(
 
 
 def count_splits(facts: Mapping[str, Facts], rules: tuple[Rule, ...]) -> dict[str, SplitCount]:
-    """Return what each split holds.
+    """Count the rows of each split.
 
     Args:
-        facts: of the splits (:func:`facts_of`).
-        rules: by which train may imply a row.
+        facts: triples of each split (:func:`facts_of`).
+        rules: rules by which a row of train may imply another.
     """
-    seen = _seen(facts["train"])
-    return {split: _count(split, facts, rules, seen) for split in SPLITS}
+    occurring = _occurring(facts["train"])
+    return {split: _count(split, facts, rules, occurring) for split in SPLITS}
 
 
 def audit(
     graph: KnowledgeGraph, *, confidence: float = CONFIDENCE, support: int = SUPPORT
 ) -> Audit:
-    """Count what makes figures on a graph misleading.
+    """Count repeats, leaks and constant answers of a graph.
 
     Args:
-        graph: any.
-        confidence, support: least values of a rule between relations.
+        graph: any knowledge graph.
+        confidence, support: minimum confidence and support of a rule.
 
-    Time is that of sorting the triples, and of a sparse product of relations x pairs of entities.
+    Cost: sorting the triples, and one sparse product [relations, pairs of entities].
     """
     facts = facts_of(graph)
     rules = rules_of(facts, confidence=confidence, support=support)
-    entity_seen, relation_seen = _seen(facts["train"])
+    entity_seen, relation_seen = _occurring(facts["train"])
     return Audit(
         name=graph.name,
         digest=graph.digest,
@@ -289,55 +289,55 @@ def audit(
 
 
 def sentences(splits: Mapping[str, SplitCount]) -> tuple[str, ...]:
-    """Return what a reader of figures should know, one sentence each; () when all is well.
+    """Return one sentence per problem of the splits; () without problems.
 
-    They stand in the notes of the datasets' cards and below tables.
+    They are the notes of dataset cards, printed below tables.
     """
-    told: list[str] = []
+    lines: list[str] = []
     for split, count in splits.items():
         rows = f"of {count.rows} {split} rows"
         if count.repeats > _HANDFUL:
-            told.append(f"{count.repeats} {split} rows repeat an earlier one.")
+            lines.append(f"{count.repeats} {split} rows repeat an earlier one.")
         if count.in_train:
-            told.append(f"{count.in_train} {rows} stand in train.")
+            lines.append(f"{count.in_train} {rows} stand in train.")
         if count.implied > _HANDFUL:
             kinds = ", ".join(f"{kind} ({n})" for kind, n in count.implied_by.items() if n)
-            told.append(f"{count.implied} {rows} are implied by train through {kinds} relations.")
+            lines.append(f"{count.implied} {rows} are implied by train through {kinds} relations.")
         if count.in_valid > _HANDFUL:
-            told.append(f"{count.in_valid} {rows} stand in valid.")
+            lines.append(f"{count.in_valid} {rows} stand in valid.")
         if split == "test" and count.unseen:
-            told.append(f"{count.unseen} {rows} hold an entity or relation that train does not.")
-    return tuple(told)
+            lines.append(f"{count.unseen} {rows} hold an entity or relation that train does not.")
+    return tuple(lines)
 
 
 def _count(
-    split: str, facts: Mapping[str, Facts], rules: tuple[Rule, ...], seen: tuple[Mask, Mask]
+    split: str, facts: Mapping[str, Facts], rules: tuple[Rule, ...], occurring: tuple[Mask, Mask]
 ) -> SplitCount:
-    own, train = facts[split], facts["train"]
-    entity_seen, relation_seen = seen
-    head, relation, tail = own.triples.T
-    known = entity_seen[head] & relation_seen[relation] & entity_seen[tail]
-    nothing = np.zeros(len(own), np.bool_)
-    in_train = nothing if split == "train" else own.are_in(train)
+    rows, train = facts[split], facts["train"]
+    entity_seen, relation_seen = occurring
+    head, relation, tail = rows.triples.T
+    all_occur = entity_seen[head] & relation_seen[relation] & entity_seen[tail]
+    none = np.zeros(len(rows), np.bool_)
+    in_train = none if split == "train" else rows.are_in(train)
     by_kind: dict[Kind, Mask] = {}
     for kind in ("symmetric", "inverse", "duplicate"):
         of_kind = tuple(rule for rule in rules if rule.kind == kind)
-        implied = nothing if split == "train" else own.given_away(train, of_kind)
+        implied = none if split == "train" else rows.given_away(train, of_kind)
         by_kind[kind] = implied & ~in_train
     return SplitCount(
-        rows=len(own),
-        repeats=int(own.repeats().sum()),
+        rows=len(rows),
+        repeats=int(rows.repeats().sum()),
         loops=int((head == tail).sum()),
         in_train=int(in_train.sum()),
-        in_valid=int(own.are_in(facts["valid"]).sum()) if split == "test" else 0,
+        in_valid=int(rows.are_in(facts["valid"]).sum()) if split == "test" else 0,
         implied=int(np.logical_or.reduce(list(by_kind.values())).sum()),
         implied_by={kind: int(rows.sum()) for kind, rows in by_kind.items()},
-        unseen=int((~known).sum()),
+        unseen=int((~all_occur).sum()),
     )
 
 
-def _seen(train: Facts) -> tuple[Mask, Mask]:
-    """Return masks [N] and [R]: what occurs in train."""
+def _occurring(train: Facts) -> tuple[Mask, Mask]:
+    """Return bool masks [N] of the entities and [R] of the relations that occur in train."""
     head, relation, tail = train.triples.T
     entities = np.zeros(train.n_entities, np.bool_)
     relations = np.zeros(train.n_relations, np.bool_)
@@ -364,25 +364,25 @@ def _constants(facts: Mapping[str, Facts], graph: KnowledgeGraph) -> tuple[Const
     train, test = facts["train"], facts["test"]
     distinct = train.distinct()
     size = np.bincount(distinct[:, 1], minlength=train.n_relations)
-    found = []
+    constants = []
     sides: tuple[tuple[Side, int], ...] = (("tail", 2), ("head", 0))
     for side, column in sides:
         # One number per (relation, answer).
-        asked = distinct[:, 1] * train.n_entities + distinct[:, column]
-        answers, counts = np.unique(asked, return_counts=True)
+        queries = distinct[:, 1] * train.n_entities + distinct[:, column]
+        answers, counts = np.unique(queries, return_counts=True)
         facts_of_relation = size[answers // train.n_entities]
         often = (facts_of_relation >= SUPPORT) & (counts >= CONSTANT * facts_of_relation)
         for answer, n in zip(answers[often], counts[often], strict=True):
             relation, entity = divmod(int(answer), train.n_entities)
-            same = (test.triples[:, 1] == relation) & (test.triples[:, column] == entity)
-            found.append(
+            matches = (test.triples[:, 1] == relation) & (test.triples[:, column] == entity)
+            constants.append(
                 ConstantAnswer(
                     relation=graph.relation_label(relation),
                     side=side,
                     answer=graph.entity_label(entity),
                     facts=int(size[relation]),
                     share=float(n / size[relation]),
-                    test=int(same.sum()),
+                    test=int(matches.sum()),
                 )
             )
-    return tuple(sorted(found, key=lambda c: (-c.test, -c.facts, c.relation, c.side)))
+    return tuple(sorted(constants, key=lambda c: (-c.test, -c.facts, c.relation, c.side)))

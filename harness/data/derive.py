@@ -1,23 +1,23 @@
 """Cleaned variants of datasets: ``tiva@clean``, and likewise of every other dataset.
 
-The rule. Entities, relations and features stay as they are, with their ids; the order of the rows
-too. Rows go, none is added or moved:
+The rule. Entities, relations and features keep their ids, and rows keep their order. Rows are only
+removed, in these steps:
 
 1. In each split, rows that repeat an earlier row.
-2. From valid, rows that stand in test; from train, rows that stand in valid or test.
+2. From valid, rows that are in test; from train, rows that are in valid or test.
 3. From train, rows that imply a row of valid or test by a symmetric, inverse or duplicate relation
-   (:mod:`harness.data.leakage`). Fewer rows may bring other relations across the threshold, so
-   the step is repeated until it finds nothing.
+   (:mod:`harness.data.leakage`). With fewer rows, other relations may pass the threshold, so the
+   step is repeated until it removes nothing.
 
-So test keeps every distinct question and what tells the answer goes; a figure on a cleaned variant
-answers the same questions as one on the official splits. FB15k-237 (Toutanova and Chen 2015) drops
-redundant relations and the valid and test rows that train connects, WN18RR (Dettmers et al. 2018)
-the redundant relations. Dropping the rows of valid and test instead is no way here: it would leave
-71 of DB15K's 9904 valid rows, and 242 of TIVA's 2000 test rows.
+So test keeps every distinct query and loses its leaks: a figure on a cleaned variant answers the
+same queries as one on the official splits. FB15k-237 (Toutanova and Chen 2015) drops redundant
+relations and the valid and test rows that train connects, WN18RR (Dettmers et al. 2018) the
+redundant relations. Dropping rows of valid and test instead is not feasible: it would leave 71 of
+DB15K's 9904 valid rows, and 242 of TIVA's 2000 test rows.
 
-What the rule costs: an entity of which train told nothing but the answer is one that train never
-mentions afterwards. Seeds are drawn from the digest of the splits, so runs on a cleaned
-variant are not paired by seed with runs on the official splits.
+The cost: an entity that occurs in train only with a leaked answer becomes unseen. Seeds are derived
+from the digest of the splits, so runs on a cleaned variant are not paired by seed with runs on the
+official splits.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from harness.errors import ConfigError, suggest
 __all__ = ["CLEAN", "CleanSource", "Removed", "clean", "derived"]
 
 CLEAN = "clean"
-"""What stands behind the ``@`` of a cleaned variant."""
+"""Suffix of a cleaned variant, after the ``@``."""
 
 
 @dataclass(frozen=True)
 class Removed:
-    """Rows that left a split."""
+    """Number of rows removed from a split, with the reason."""
 
     split: str
     reason: str
@@ -53,15 +53,15 @@ class Removed:
 def clean(
     graph: KnowledgeGraph, *, confidence: float = CONFIDENCE, support: int = SUPPORT
 ) -> tuple[KnowledgeGraph, tuple[Removed, ...]]:
-    """Return a graph without repeated and leaked rows, and what was removed.
+    """Remove repeated and leaked rows from a graph.
 
     Args:
         graph: the official splits.
         confidence, support: least values of a rule between relations.
 
     Returns:
-        The graph, ``@clean`` behind its name, what was removed in its notes; and the counts,
-        without those that are 0.
+        the graph, named ``<name>@clean``, with the removals in its notes; and the removals
+        themselves, without those of 0 rows.
     """
     splits, removed = facts_of(graph), []
 
@@ -73,18 +73,18 @@ def clean(
         drop(split, splits[split].repeats(), "repeat an earlier one")
     test = splits["test"]
     drop("valid", splits["valid"].are_in(test), "stand in test")
-    asked = splits["valid"] + test
-    drop("train", splits["train"].are_in(asked), "stand in valid or test")
-    telling = _telling(splits["train"], asked, confidence, support)
-    drop("train", telling, "imply one of valid or test")
-    left = tuple(r for r in removed if r.rows)
+    evaluated = splits["valid"] + test
+    drop("train", splits["train"].are_in(evaluated), "stand in valid or test")
+    leaking = _leaking_rows(splits["train"], evaluated, confidence, support)
+    drop("train", leaking, "imply one of valid or test")
+    counts = tuple(r for r in removed if r.rows)
     cleaned = replace(
         graph,
         name=f"{graph.name}@{CLEAN}",
         splits={split: torch.from_numpy(splits[split].triples) for split in SPLITS},
     )
-    # No rule gives anything away any more.
-    return replace(cleaned, notes=(*_told(left), *sentences(count_splits(splits, ())))), left
+    # No rules: none leaks anything after the last step.
+    return replace(cleaned, notes=(*_summary(counts), *sentences(count_splits(splits, ())))), counts
 
 
 def derived(source: DatasetSource, text: str) -> CleanSource:
@@ -100,7 +100,7 @@ def derived(source: DatasetSource, text: str) -> CleanSource:
 
 
 class CleanSource(DatasetSource):
-    """A dataset with cleaned splits; features are those of the dataset.
+    """A dataset with cleaned splits and the features of the original.
 
     Args:
         base: the dataset.
@@ -131,9 +131,9 @@ class CleanSource(DatasetSource):
         """Return the originals of a set; see :class:`DatasetSource`."""
         return self.base.originals(features)
 
-    def lacking(self, features: str) -> list[FeatureSource]:
-        """Return the originals that a set lacks; see :class:`DatasetSource`."""
-        return self.base.lacking(features)
+    def missing_originals(self, features: str) -> list[FeatureSource]:
+        """Return the missing originals of a set; see :class:`DatasetSource`."""
+        return self.base.missing_originals(features)
 
     def texts(self, features: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
         """Return the raw texts of a set; see :class:`DatasetSource`."""
@@ -142,23 +142,23 @@ class CleanSource(DatasetSource):
     def unencoded(
         self, features: str, graph: KnowledgeGraph
     ) -> Mapping[str, tuple[int, float, int]]:
-        """Return what would have to be encoded first; see :class:`DatasetSource`."""
+        """Return the sizes of a set that must be encoded; see :class:`DatasetSource`."""
         return self.base.unencoded(features, graph)
 
 
-def _telling(train: Facts, asked: Facts, confidence: float, support: int) -> Mask:
-    """Return the mask of the train rows that imply a row of ``asked``, until none is left."""
-    gone = np.zeros(len(train), np.bool_)
+def _leaking_rows(train: Facts, evaluated: Facts, confidence: float, support: int) -> Mask:
+    """Return the mask of the train rows that imply a row of ``evaluated`` by some rule."""
+    removed = np.zeros(len(train), np.bool_)
     while True:
-        left = train[~gone]
-        rules = find_rules(left + asked, confidence=confidence, support=support)
-        telling = left.give_away(asked, rules)
-        if not telling.any():
-            return gone
-        gone[np.flatnonzero(~gone)[telling]] = True
+        remaining = train[~removed]
+        rules = find_rules(remaining + evaluated, confidence=confidence, support=support)
+        leaking = remaining.give_away(evaluated, rules)
+        if not leaking.any():
+            return removed
+        removed[np.flatnonzero(~removed)[leaking]] = True
 
 
-def _told(removed: tuple[Removed, ...]) -> tuple[str, ...]:
+def _summary(removed: tuple[Removed, ...]) -> tuple[str, ...]:
     counts = "; ".join(f"{r.rows} {r.split} rows that {r.reason}" for r in removed)
     return (f"The official splits without {counts}." if counts else "Nothing had to be cleaned.",)
 

@@ -1,9 +1,9 @@
-"""Feature rows that say nothing of their entity: filler, and vectors that entities share.
+"""Counts of uninformative feature rows: filler, and vectors that several entities share.
 
-Published feature files have a row for every entity and no mask: who has no image still has a row of
-zeros, of the mean, or of one vector that many share.
-:func:`harness.data.feature_presence.filler_rows` tells them, and readers take them for absent where
-a file says nothing else; where it has a mask, such rows stay and are counted here.
+Published feature files have a row for every entity and no mask: an entity without an image has a
+row of zeros, of the mean, or of a vector that many entities share.
+:func:`harness.data.feature_presence.filler_rows` finds them, and readers treat them as absent if
+the file has no mask; with a mask, such rows stay and are counted here.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ __all__ = ["FeatureCount", "count_features"]
 
 @dataclass(frozen=True)
 class FeatureCount:
-    """What one modality of a feature set holds; all numbers but the width count entities."""
+    """Counts for one modality of a feature set, in entities (except ``width``)."""
 
     modality: str
     width: int
     """Columns d."""
     present: int
-    """Entities that have it."""
+    """Entities with the modality."""
     dropped: int
-    """Rows that were taken for absent because they are filler."""
+    """Rows treated as absent because they are filler."""
     zero: int
     """Present rows that are all zero."""
     mean: int
-    """Present rows that equal the mean, not zero."""
+    """Present non-zero rows equal to the mean."""
     duplicate: int
-    """Present rows whose vector more than ten entities have, neither zero nor the mean."""
+    """Present rows with a vector of more than ten entities, neither zero nor the mean."""
     shared: int
-    """Present rows with the very vector of another entity."""
+    """Present rows equal to the row of another entity."""
 
 
 def count_features(tables: Mapping[str, FeatureTable]) -> tuple[FeatureCount, ...]:
@@ -60,11 +60,11 @@ def _count(table: FeatureTable) -> FeatureCount:
 
 
 def _shared(rows: np.ndarray) -> int:
-    """Count the rows [n, d] that are equal to another one."""
+    """Count the rows of a matrix [n, d] that equal another row."""
     if not rows.size:
         return 0
     # Adding zero makes -0.0 the same bytes as 0.0.
-    whole = np.ascontiguousarray(rows + np.float32(0))
-    keys = whole.view(np.dtype((np.void, whole.itemsize * whole.shape[1]))).ravel()
+    vectors = np.ascontiguousarray(rows + np.float32(0))
+    keys = vectors.view(np.dtype((np.void, vectors.itemsize * vectors.shape[1]))).ravel()
     counts = np.unique(keys, return_counts=True)[1]
     return int(counts[counts > 1].sum())

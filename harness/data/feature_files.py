@@ -2,12 +2,12 @@
 
 A file holds arrays (``.safetensors``, ``.npy``, ``.npz``, ``.h5``, ``.pth``, ``.pt``) or a table
 with a column of keys (``.csv``, ``.tsv``, ``.parquet``). Its rows are in the order of the entity
-ids, or it names the entity of each (:mod:`harness.data.feature_rows`). Who counts as having the
-modality is decided in :mod:`harness.data.feature_presence`.
+ids, or the file names the entity of each (:mod:`harness.data.feature_rows`). The mask of entities
+with the modality comes from :mod:`harness.data.feature_presence`.
 
-A tensor [N, k, d] (k images or sentences per entity, zero rows where there are fewer) is reduced
-to the mean over an entity's non-zero rows: how the published vectors were reduced from such files
-is not known, so the choice is ours and is recorded.
+A tensor [N, k, d] (k images or sentences per entity, zero rows where there are fewer) is reduced to
+the mean over an entity's non-zero rows. How the published vectors were pooled is not known, so this
+choice is recorded in the provenance.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SUFFIXES = (*ARRAY_SUFFIXES, *TABLE_SUFFIXES)
 """File endings that can be read."""
 
 COMPANIONS = (".present.npy", ".ids.tsv")
-"""Ends of the names of files that belong to the feature file of the same stem."""
+"""Suffixes of files that belong to the feature file of the same stem."""
 
 _PICKLES = frozenset({".pkl", ".pickle", ".p", ".joblib", ".dill"})
 
@@ -61,20 +61,20 @@ def read_feature_file(
 
     Args:
         path: the file; its ending chooses the reader.
-        modality: "text", "image", "numeric", "audio", "video" or a user's own.
-        n_entities: N, the number of rows a file without keys must have.
-        entities: identifier of each entity, for a file with keys.
+        modality: "text", "image", "numeric", "audio", "video" or any other name.
+        n_entities: N, the required number of rows of a file without keys.
+        entities: identifier of each entity, needed for a file with keys.
 
     Returns:
-        A table whose provenance holds the file's name and sha256, the reader, the pooling and how
-        the mask was found.
+        table whose provenance holds the file's name and sha256, the reader, the pooling and the
+        rule of the mask.
 
     Raises:
-        MissingDataError: there is no such file, or the package that reads it is not installed.
-        DataError: the file is truncated, holds code, an array that is not known, masks or keys
-            that contradict each other, a key that is no entity or is there twice, has the wrong
-            number of rows or no columns, NaN, infinity or what float32 cannot hold, is not
-            floating point, or nobody has the modality; the message names the file.
+        MissingDataError: the file, or the package that reads it, is missing.
+        DataError: the file is truncated, contains code or unknown arrays, masks or keys that
+            contradict each other, unknown or repeated keys, the wrong number of rows, no columns,
+            NaN, infinity or values outside float32, is not floating point, or no entity has the
+            modality; the message names the file.
     """
     _require(path, SUFFIXES)
     rows = read_rows(path, n_entities, entities)
@@ -106,21 +106,21 @@ def read_feature_file(
 
 
 def read_tensor(path: Path) -> Tensor:
-    """Return the one tensor of a file of arrays, whatever it holds.
+    """Return the only tensor of a file of arrays, of any shape and type.
 
     Raises:
         MissingDataError: there is no such file.
-        DataError: the file is truncated, holds code or several tensors.
+        DataError: the file is truncated, contains code or several tensors.
     """
     _require(path, ARRAY_SUFFIXES)
     return read_only_array(path)
 
 
 def only_file(modality: str, paths: Iterable[Path]) -> Path | None:
-    """Return the one file of a modality that is there, None when there is none.
+    """Return the only existing file of a modality, None without one.
 
     Raises:
-        DataError: there are several.
+        DataError: several exist.
     """
     files = [path for path in paths if path.exists()]
     if len(files) > 1:
@@ -131,14 +131,14 @@ def only_file(modality: str, paths: Iterable[Path]) -> Path | None:
 
 
 def check_readable(path: Path, stems: Collection[str]) -> None:
-    """Refuse a file that looks like features and cannot be read; its name alone is looked at.
+    """Refuse a file whose name looks like features but which cannot be read.
 
     Args:
-        path: a file or folder.
-        stems: names of modalities: whatever bears one looks like features.
+        path: file or folder; only its name is checked.
+        stems: names of modalities; a file of that name looks like features.
 
     Raises:
-        DataError: its ending is of features but not read, or it is named after a modality.
+        DataError: its ending is an unsupported feature format, or its stem is a modality.
     """
     if path.suffix in SUFFIXES and not path.is_dir():
         return
@@ -157,7 +157,7 @@ def holds_arrays(path: Path) -> bool:
 
 
 def _why_unreadable(path: Path) -> str | None:
-    """Return why a file of features cannot be read, and what to do; None for other endings."""
+    """Return the reason and the remedy for a feature file of an unread format, else None."""
     ending = path.suffix.lower()
     if ending in _COMPRESSED and Path(path.stem).suffix.lower() in {*SUFFIXES, *_OTHER_ARRAYS}:
         return f"compressed files are not read; unpack it to {path.stem}"
@@ -206,15 +206,15 @@ def _check(path: Path, rows: FeatureRows, n_entities: int) -> None:
     if not bool(finite.all()):
         bad = int((~finite).sum())
         row = int((~finite).nonzero()[0])
-        raise DataError(f"{rows.place(row)} holds NaN or infinity ({bad} such rows)")
+        raise DataError(f"{rows.location(row)} holds NaN or infinity ({bad} such rows)")
 
 
 def _check_range(rows: FeatureRows, matrix: Tensor) -> None:
-    """Refuse what became infinite on its way to float32; the file itself holds finite values."""
+    """Refuse values that became infinite in float32; the file's own values are finite."""
     fits = torch.isfinite(matrix).all(1)
     if not bool(fits.all()):
         raise DataError(
-            f"{rows.place(int((~fits).nonzero()[0]))} holds what float32 cannot (its largest is "
+            f"{rows.location(int((~fits).nonzero()[0]))} holds what float32 cannot (its largest is "
             f"{torch.finfo(torch.float32).max:.3g}); scale the features"
         )
 
@@ -231,7 +231,7 @@ def _pool(features: Tensor) -> tuple[Tensor, str]:
 def _in_order(
     matrix: Tensor, present: Tensor, entity_ids: Sequence[int], n_entities: int
 ) -> tuple[Tensor, Tensor]:
-    """Put rows in the order of the entities; those without a row are absent."""
+    """Put rows in the order of the entities; entities without a row are absent."""
     positions = torch.tensor(entity_ids)
     ordered = matrix.new_zeros(n_entities, matrix.shape[1])
     mask = torch.zeros(n_entities, dtype=torch.bool)

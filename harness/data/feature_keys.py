@@ -1,9 +1,9 @@
-"""Keys of feature files: which entity each row or array belongs to.
+"""Keys of feature files, which name the entity of each row or array.
 
-A key is read as an entity's identifier. An integer may also be an entity's number (its row in the
-order of the dataset's ids), but only where its array, column or file is called ``id`` or ``ids``,
-where every key is a number of an entity and none is the identifier of another: what could be read
-both ways with different results is refused.
+A key is an entity's identifier. An integer may also be an entity's number (its row in the order of
+the dataset's ids), but only if its array, column or file is called ``id`` or ``ids``, if all keys
+are entity numbers and none is the identifier of another entity: keys that can be read both ways
+with different results are refused.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys in the order of a file's rows.
+    """Keys of a file's rows, in their order.
 
     Attributes:
         values: keys as text.
-        label: name of their origin ("array 'ids'"), for messages.
-        place: position -> place for messages ("a.csv:3").
-        numbers: whether integers may be entity numbers.
-        map_file: name of the file that may map the keys to entities, "" where none may.
+        label: origin of the keys for messages ("array 'ids'").
+        location: position -> location for messages ("a.csv:3").
+        numbers: True if integers may be entity numbers.
+        map_file: name of the file that may map keys to entities; "" without one.
     """
 
     values: Sequence[str]
     label: str
-    place: Callable[[int], str]
+    location: Callable[[int], str]
     numbers: bool = False
     map_file: str = ""
 
@@ -47,8 +47,8 @@ class IdsFile:
 
     Attributes:
         path: the file.
-        entity_of: key -> entity id, where lines are 'key<TAB>entity identifier'; else None.
-        rows: keys of the rows, where lines are an entity each; else None.
+        entity_of: key -> entity id, for lines 'key<TAB>entity identifier'; else None.
+        rows: keys of the rows, for lines with one entity each; else None.
     """
 
     path: Path
@@ -57,9 +57,9 @@ class IdsFile:
 
 
 def nearest_entity(key: str, entities: Sequence[str]) -> str:
-    """Return ``"; did you mean 'x'?"``, or "" when no entity is like ``key``.
+    """Return ``"; did you mean 'x'?"``, or "" without a similar entity.
 
-    An identifier that ends in the key after a slash (the address of Q42) comes first.
+    An identifier that ends in ``/<key>`` (the address of Q42) is preferred.
     """
     end = "/" + key.strip("<>").lower()
     near = [name for name in entities if name.strip("<>").lower().endswith(end)][:1]
@@ -71,13 +71,13 @@ def resolve(keys: Keys, n_entities: int, entities: Sequence[str]) -> list[int]:
     """Return the entity id of each key.
 
     Args:
-        keys: the keys.
+        keys: keys of a file.
         n_entities: N.
         entities: identifier of each entity.
 
     Raises:
-        DataError: a key is no entity, an entity is there twice, or integers can be read as
-            identifiers and as numbers with different results; the message names the place.
+        DataError: a key is no entity, an entity occurs twice, or integers can be read as
+            identifiers and as numbers with different results; the message names file and row.
     """
     id_of = {name: i for i, name in enumerate(entities)}
     by_name = [id_of.get(key, -1) for key in keys.values]
@@ -87,7 +87,7 @@ def resolve(keys: Keys, n_entities: int, entities: Sequence[str]) -> list[int]:
         for position, (name_id, number) in enumerate(zip(by_name, by_number, strict=True)):
             if name_id not in (-1, number):
                 raise DataError(
-                    f"{keys.place(position)}: '{keys.values[position]}' is the identifier of "
+                    f"{keys.location(position)}: '{keys.values[position]}' is the identifier of "
                     f"entity {name_id} and the number of another ('{entities[number]}'); write "
                     f"identifiers and call {keys.label} 'entities' (of a table: 'entity')"
                 )
@@ -98,8 +98,8 @@ def resolve(keys: Keys, n_entities: int, entities: Sequence[str]) -> list[int]:
     for position, entity in enumerate(entity_ids):
         if entity in first:
             raise DataError(
-                f"{keys.place(position)}: '{keys.values[position]}' is there twice, first in "
-                f"{keys.place(first[entity])}; keep one"
+                f"{keys.location(position)}: '{keys.values[position]}' is there twice, first in "
+                f"{keys.location(first[entity])}; keep one"
             )
         first[entity] = position
     return entity_ids
@@ -121,31 +121,31 @@ def _refuse_unknown(
         hint = (
             f"; take the line out, or map the keys in {keys.map_file} ('key<TAB>entity identifier')"
         )
-    more = f" ({unknown} such keys)" if unknown > 1 else ""
-    raise DataError(f"{keys.place(position)}: '{key}' is no entity of the dataset{more}{hint}")
+    note = f" ({unknown} such keys)" if unknown > 1 else ""
+    raise DataError(f"{keys.location(position)}: '{key}' is no entity of the dataset{note}{hint}")
 
 
 def read_ids_file(path: Path, entities: Sequence[str]) -> IdsFile | None:
-    """Read ``<stem>.ids.tsv`` beside a feature file, None when there is none.
+    """Read the file ``<stem>.ids.tsv`` of a feature file; None without one.
 
     Args:
         path: the feature file.
         entities: identifier of each entity.
 
     Raises:
-        DataError: a line is neither, names no entity, or repeats a key or an entity; with both
-            lines.
+        DataError: a line has neither form, names no entity, or repeats a key or an entity; the
+            message names both lines.
     """
     table = path.with_name(f"{path.stem}.ids.tsv")
     if not table.exists():
         return None
     lines = read_lines(table)
 
-    def place(position: int) -> str:
+    def location(position: int) -> str:
         return f"{table}:{position + 1}"
 
     if not any("\t" in line for line in lines):
-        return IdsFile(table, rows=Keys(lines, f"lines of {table.name}", place))
+        return IdsFile(table, rows=Keys(lines, f"lines of {table.name}", location))
     id_of = {name: i for i, name in enumerate(entities)}
     entity_of: dict[str, int] = {}
     line_of_key: dict[str, int] = {}

@@ -1,20 +1,20 @@
-"""Feature leaks: how often features of one end of a triple tell the other end.
+"""Feature leaks: audit of features of one end of a triple that reveal the other end.
 
-Two kinds of evidence, per relation, direction and split:
+There are two kinds of evidence, per relation, direction and split.
 
-*Mentions.* A text names the other end, or the other end is among the types
-(:mod:`harness.data.statements`). The rate over the distinct triples of a split stands beside the
-rate for *shuffled* pairs, one end of a triple of the split with the other end of another triple of
-the same relation, and for *random* pairs of entities. Both are exact: all pairs are counted, but
-for pairs that are facts of the relation in any split.
+*Mentions.* The text of one end (the source) names the other (the target), or its types include it
+(:mod:`harness.data.statements`). The rate over the distinct triples of a split is compared with the
+rate for *shuffled* pairs (the source of a triple of the split with the target of another triple of
+the same relation) and for *random* pairs of entities. Both rates are exact: they count all pairs
+that are not facts of the relation in any split.
 
-*Vectors.* Each triple is compared with shuffled pairs that share one end: the share of them with a
-smaller cosine (ties count half). The mean over triples is the AUC of telling the right other end
-from other answers of the relation, 0.5 for vectors that do not tell. Shuffled pairs are sampled, by
+*Vectors.* Each triple is compared with shuffled pairs of the same source: its score is the share of
+them with a smaller cosine (ties count half). The mean over triples is the AUC of ranking the target
+above other answers of the relation, 0.5 for vectors without a leak. Shuffled pairs are sampled with
 a fixed seed.
 
-The rule that flags is in :func:`mention_leaks` and :func:`vector_leaks`, its thresholds are the
-constants below; docs/feature_leaks.md explains both. They are choices of this project.
+:func:`mention_leaks` and :func:`vector_leaks` define the rules that flag a relation; the constants
+below are their thresholds, chosen by this project. docs/feature_leaks.md explains both.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from harness.data.card import DatasetSource, FeatureLeak
 from harness.data.features import FeatureTable
 from harness.data.graph import SPLITS, KnowledgeGraph
-from harness.data.statements import Statements, named_in_texts
+from harness.data.statements import Statements, contains, named_in_texts
 from harness.index import Side
 
 __all__ = [
@@ -58,45 +58,45 @@ __all__ = [
 ]
 
 RATE = 0.05
-"""Least share of a relation's triples whose one end names the other."""
+"""Minimum share of a relation's triples in which one end names the other."""
 FACTOR = 3.0
-"""The share is at least so many times the one of shuffled pairs."""
+"""Minimum ratio of that share to the share of shuffled pairs."""
 LEAST = 5
-"""Least number of such triples: no handful is flagged."""
+"""Minimum number of such triples, so that a handful is never flagged."""
 MORE = 1.5
-"""Test (or valid) is told more than train from so many times train's share on."""
+"""Minimum ratio of the share in test (or valid) to train's for the verdict "more"."""
 AUC = 0.9
-"""Least AUC of vectors that encode the other end."""
+"""Minimum AUC of vectors that encode the other end."""
 AUC_MORE = 0.05
-"""Test (or valid) is told more than train from this difference of AUC on."""
+"""Minimum difference of AUC in test (or valid) to train's for the verdict "more"."""
 LEAST_VECTORS = 20
-"""Least number of triples whose vectors are judged."""
+"""Minimum number of triples for a test of vectors."""
 LEVEL = 0.01
-"""Level of the tests, after Holm's correction over relations, directions and splits."""
+"""Significance level after Holm's correction over relations, directions and splits."""
 
 ALL_RELATIONS = -1
-"""Relation id of the counts over all relations together."""
+"""Relation id of the counts over all relations."""
 
 _TRIPLES = 1000
-"""Triples of a relation and split whose vectors are compared; a sample where there are more."""
+"""Largest number of compared triples of a relation and split; more are sampled."""
 _PAIRS = 25
 """Shuffled (and random) pairs per triple."""
 
 Kind = Literal["text", "types", "vectors"]
 Verdict = Literal["", "flagged", "more"]
-"""``flagged``: no more than in train; ``more``: more than in train; "": not flagged."""
+"""``flagged``: a leak, as in train; ``more``: a larger leak than in train; "": not flagged."""
 
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 _SIDES: tuple[tuple[Side, int, int], ...] = (("tail", 0, 2), ("head", 2, 0))
-"""The target side, the column of the source end (whose features are read) and of the target."""
+"""Side of the target, column of the source (whose features are read), column of the target."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Pairs, and those whose first entity names the second."""
+    """Number of pairs of entities, and of those whose first entity names the second."""
 
     hits: int
     pairs: int
@@ -109,41 +109,41 @@ class Rate:
 
 @dataclass(frozen=True)
 class SplitLeak:
-    """One relation, direction and split."""
+    """Leak of one relation, direction and split."""
 
     triples: int
-    """Distinct triples; those whose one end has features and whose other end can be told."""
+    """Distinct triples whose source has features and whose target can be named."""
     hits: int
-    """Triples whose other end is named; 0 for vectors."""
+    """Triples whose target is named; 0 for vectors."""
     linked: float
-    """Share of triples that are hits, or AUC against shuffled pairs; 0 without triples."""
+    """Share of hits among the triples, or AUC against shuffled pairs; 0 without triples."""
     low: float
     high: float
-    """95 % interval of ``linked`` (Wilson's for shares, Student's for AUC)."""
+    """Bounds of the 95 % interval of ``linked`` (Wilson's for shares, Student's for AUC)."""
     shuffled: float
-    """Share of shuffled pairs that name, or the 0.5 that vectors have which do not tell."""
+    """Share of hits among shuffled pairs; 0.5 for vectors."""
     p: float
-    """Of ``linked`` being no greater than ``shuffled``, adjusted; 1 where it is not tested."""
+    """Adjusted p-value of ``linked`` <= ``shuffled``; 1 where not tested."""
     p_more: float
-    """Of ``linked`` being no greater than in train, adjusted; 1 where it is not tested."""
+    """Adjusted p-value of ``linked`` <= train's; 1 where not tested."""
     verdict: Verdict
 
 
 @dataclass(frozen=True)
 class RelationLeak:
-    """What features of one end tell of the other in the triples of a relation."""
+    """Leak of one relation and direction."""
 
     relation_id: int
-    """:data:`ALL_RELATIONS` for all together."""
+    """Relation id, or :data:`ALL_RELATIONS`."""
     relation: str
-    """Name; identifier where another relation has the same name; "" for all together."""
+    """Name, or identifier if another relation has the same name; "" for all relations."""
     side: Side
-    """The end that is told by features of the other."""
+    """Side of the target, which features of the other side reveal."""
     splits: Mapping[str, SplitLeak]
 
     @property
     def flagged(self) -> bool:
-        """A split is flagged."""
+        """True if a split is flagged."""
         return any(leak.verdict for leak in self.splits.values())
 
 
@@ -154,32 +154,32 @@ class ModalityLeaks:
     modality: str
     kind: Kind
     speakers: int
-    """Entities that have it."""
+    """Number of entities with the modality."""
     random: float
-    """Share of random pairs that name (text, types); AUC against random pairs, over the triples of
+    """Share of hits among random pairs (text, types); AUC against random pairs over the triples of
     both directions (vectors)."""
     relations: tuple[RelationLeak, ...]
-    """Flagged ones first, then those with most hits or triples; all together is the first of each
-    direction."""
+    """Flagged leaks first, then by hits or triples; the leak over all relations is the first of
+    each direction."""
     rows: Mapping[str, int]
-    """Rows of valid and test that are told: of the relations that are flagged there, those whose
-    one end names the other; of vectors, those with both ends."""
+    """Leaked rows of valid and test: rows of relations flagged there whose source names the target,
+    or, for vectors, rows with both ends present."""
 
     @property
     def label(self) -> str:
-        """Name in cards and reports: "text", "types", "image vectors"."""
+        """Name in cards and reports ("text", "types", "image vectors")."""
         if self.kind == "vectors":
             return f"{self.modality} vectors"
         return self.modality if self.modality == self.kind else f"{self.modality} {self.kind}"
 
     @property
     def flagged(self) -> tuple[RelationLeak, ...]:
-        """The relations that are flagged, in a direction."""
+        """Flagged leaks."""
         return tuple(leak for leak in self.relations if leak.flagged)
 
     @property
     def more(self) -> tuple[str, ...]:
-        """The splits that are told more than train."""
+        """Splits that leak more than train."""
         return tuple(
             split
             for split in ("valid", "test")
@@ -189,18 +189,18 @@ class ModalityLeaks:
 
 @dataclass(frozen=True)
 class SetLeaks:
-    """The audit of a feature set beside what the dataset's card acknowledges."""
+    """The audit of a feature set, with the leaks that the dataset's card acknowledges."""
 
     feature_set: str
     modalities: tuple[ModalityLeaks, ...]
     rows: Mapping[str, int]
     """Rows of each split."""
     acknowledged: Mapping[str, FeatureLeak]
-    """Modality ("text", "image vectors") -> what the card says of it."""
+    """Modality ("text", "image vectors") -> acknowledged leak."""
 
     @property
     def excess(self) -> tuple[tuple[str, str], ...]:
-        """Modalities and splits of which more is told than the card acknowledges."""
+        """Modalities and splits that leak more than the card acknowledges."""
         return tuple(
             (modality.label, split)
             for modality in self.modalities
@@ -222,7 +222,7 @@ def audit_features(
     graph: KnowledgeGraph,
     tables: Mapping[str, FeatureTable],
 ) -> SetLeaks:
-    """Audit a feature set: its texts where they are at hand, and its vectors.
+    """Audit the texts and vectors of a feature set.
 
     Args:
         source: the dataset.
@@ -230,14 +230,14 @@ def audit_features(
         graph: its graph.
         tables: the set's vectors by modality.
     """
-    from harness.data import feature_sets
+    from harness.data.feature_sets import entity_texts
 
-    names = feature_sets.entity_texts(graph)
+    names = entity_texts(graph)
     mentions = [
         mention_leaks(
             graph, named_in_texts(texts, names, of_names=texts == names), modality=modality
         )
-        for modality, texts in feature_sets.texts(source, name, graph).items()
+        for modality, texts in source.texts(name, graph).items()
     ]
     vectors = [vector_leaks(graph, table) for table in tables.values()]
     return set_leaks(graph, name, [*mentions, *vectors], source.card.feature_leaks.get(name, {}))
@@ -249,7 +249,7 @@ def set_leaks(
     modalities: Sequence[ModalityLeaks],
     acknowledged: Mapping[str, FeatureLeak] = MappingProxyType({}),
 ) -> SetLeaks:
-    """Put the audits of modalities together, beside what a card says of them."""
+    """Combine the audits of modalities with the leaks that a card acknowledges."""
     rows = {split: len(graph.splits[split]) for split in SPLITS}
     return SetLeaks(name, tuple(modalities), rows, acknowledged)
 
@@ -257,22 +257,22 @@ def set_leaks(
 def mention_leaks(
     graph: KnowledgeGraph, statements: Statements, *, modality: str = "text", kind: Kind = "text"
 ) -> ModalityLeaks:
-    """Count how often one end's text (or types) names the other, and flag relations.
+    """Count the triples in which one end's text (or types) names the other; flag relations.
 
     A relation is flagged in valid or test, in one direction, where at least :data:`LEAST` triples
-    and a share of at least :data:`RATE` are told, at least :data:`FACTOR` times the share of
-    shuffled pairs, with p < :data:`LEVEL` (Fisher's exact test, one-sided; Holm over relations,
-    directions and both splits). It is told *more* where the share is also at least :data:`MORE`
-    times train's with p < :data:`LEVEL` (likewise).
+    and a share of at least :data:`RATE` leak, at least :data:`FACTOR` times the share of shuffled
+    pairs, with p < :data:`LEVEL` (Fisher's exact test, one-sided; Holm over relations, directions
+    and both splits). The verdict is *more* if the share is also at least :data:`MORE` times train's
+    with p < :data:`LEVEL` (likewise).
 
-    All relations together are flagged only where valid or test is told more than train: a leak of
-    a part of the rows of every relation. The number expected from train's shares is taken relation
-    by relation (Mantel and Haenszel 1959), so another mix of relations flags nothing.
+    All relations together are flagged only if valid or test leaks more than train: a leak of some
+    rows of every relation. The number expected from train's shares is computed by relation (Mantel
+    and Haenszel 1959), so that a different mix of relations flags nothing.
 
     Args:
         graph: its triples.
-        statements: who names whom; of the graph's entities.
-        modality, kind: names for the report.
+        statements: pairs of entities, the first of which names the second.
+        modality, kind: labels in the report.
     """
     counted = [_count_side(graph, statements, *side) for side in _SIDES]
     leaks = [leak for side in counted for leak in side.relation_leaks(graph)]
@@ -288,12 +288,12 @@ def mention_leaks(
 
 
 def vector_leaks(graph: KnowledgeGraph, table: FeatureTable) -> ModalityLeaks:
-    """Measure how well the vector of one end picks the other among answers of the relation.
+    """Measure the AUC of ranking targets among answers by cosine, and flag relations.
 
     A relation is flagged in valid or test, in one direction, where the AUC over at least
-    :data:`LEAST_VECTORS` triples is at least :data:`AUC`, and more triples than half are nearer
+    :data:`LEAST_VECTORS` triples is at least :data:`AUC`, and more than half of them are nearer
     than half of their shuffled pairs with p < :data:`LEVEL` (sign test, one-sided; Holm over
-    relations, directions and both splits). It is told *more* where the AUC exceeds train's by
+    relations, directions and both splits). The verdict is *more* if the AUC exceeds train's by
     :data:`AUC_MORE` with p < :data:`LEVEL` (Mann and Whitney's test of the triples' shares,
     one-sided, Holm likewise), whatever the AUC.
 
@@ -322,7 +322,7 @@ def vector_leaks(graph: KnowledgeGraph, table: FeatureTable) -> ModalityLeaks:
 
 @dataclass(frozen=True)
 class _Counts:
-    """One direction, by relation: arrays [R] per split."""
+    """Counts of one direction by relation: arrays [R] per split."""
 
     side: Side
     triples: Mapping[str, Ids]
@@ -333,12 +333,12 @@ class _Counts:
     """Mask of the rows of each split that are hits."""
 
     def relation_leaks(self, graph: KnowledgeGraph) -> list[RelationLeak]:
-        """Return a leak per relation with a triple, all together first; not judged yet."""
-        used = sum(self.triples[split] for split in SPLITS)
+        """Return a leak per relation with a triple, over all relations first, without verdicts."""
+        counts = sum(self.triples[split] for split in SPLITS)
         together = {split: self._together(split) for split in SPLITS}
         leaks = [RelationLeak(ALL_RELATIONS, "", self.side, together)]
         labels = _relation_labels(graph)
-        for relation in np.flatnonzero(used).tolist():
+        for relation in np.flatnonzero(counts).tolist():
             splits = {split: self._alone(split, relation) for split in SPLITS}
             leaks.append(RelationLeak(relation, labels[relation], self.side, splits))
         return leaks
@@ -365,7 +365,7 @@ class _Counts:
             where=shuffled_pairs > 0,
         )
         total = int(triples.sum())
-        # Not tested against shuffled pairs: relations are, one by one.
+        # Only single relations are tested against shuffled pairs.
         return _share_leak(
             total,
             int(hits.sum()),
@@ -453,14 +453,14 @@ def _shuffled_counts(
 
 def _at(counts: object, rows: Ids, columns: Ids) -> Floats:
     """Return the entries of a sparse matrix at pairs of row and column."""
-    taken = counts[rows, columns]  # type: ignore[index]
-    dense = taken.toarray() if hasattr(taken, "toarray") else taken
+    entries = counts[rows, columns]  # type: ignore[index]
+    dense = entries.toarray() if hasattr(entries, "toarray") else entries
     return np.asarray(dense, np.float64).ravel()
 
 
 def _random(statements: Statements) -> Rate:
-    both = int((statements.speakers & statements.nameable).sum())
-    pairs = int(statements.speakers.sum()) * int(statements.nameable.sum()) - both
+    in_both = int((statements.speakers & statements.nameable).sum())
+    pairs = int(statements.speakers.sum()) * int(statements.nameable.sum()) - in_both
     return Rate(len(statements.keys), pairs)
 
 
@@ -510,20 +510,20 @@ def _mantel_haenszel(hits: Ids, triples: Ids, train_hits: Ids, train: Ids) -> fl
 
 @dataclass(frozen=True)
 class _Shares:
-    """One direction of vectors: per split and relation, each triple's share of shuffled pairs with
-    a smaller cosine."""
+    """Comparisons of the cosines of one direction."""
 
     side: Side
     shares: Mapping[str, Mapping[int, Floats]]
+    """Split -> relation -> each triple's share of shuffled pairs with a smaller cosine."""
     random: Floats
     """Each triple's share of random pairs with a smaller cosine."""
 
     def relation_leaks(self, graph: KnowledgeGraph) -> list[RelationLeak]:
-        """Return a leak per relation with a triple, all together first; not judged yet."""
+        """Return a leak per relation with a triple, over all relations first, without verdicts."""
         relations = sorted({r for by_relation in self.shares.values() for r in by_relation})
         empty = np.zeros(0)
         all_shares = {s: np.concatenate([empty, *self.shares[s].values()]) for s in SPLITS}
-        # All together have no p-values: their mix of relations differs between splits.
+        # No p-values over all relations: their mix differs between splits.
         leaks = [
             RelationLeak(
                 ALL_RELATIONS,
@@ -573,12 +573,16 @@ def _compare_side(
                 rows = rows[np.sort(rng.choice(len(rows), _TRIPLES, replace=False))]
             sources, targets = rows[:, source], rows[:, target]
             shuffled = rng.choice(answers, (len(rows), _PAIRS))
-            is_fact = _are_in(fact_keys, _key(relation, sources[:, None], shuffled, graph))
-            kept = ~is_fact & (shuffled != sources[:, None])
-            shares[split][int(relation)] = _share_below(unit, sources, targets, shuffled, kept)
+            is_fact = contains(fact_keys, _key(relation, sources[:, None], shuffled, graph))
+            is_compared = ~is_fact & (shuffled != sources[:, None])
+            shares[split][int(relation)] = _share_below(
+                unit, sources, targets, shuffled, is_compared
+            )
             random_entities = rng.choice(entities, (len(rows), _PAIRS))
-            kept = (random_entities != sources[:, None]) & (random_entities != targets[:, None])
-            random.append(_share_below(unit, sources, targets, random_entities, kept))
+            is_compared = (random_entities != sources[:, None]) & (
+                random_entities != targets[:, None]
+            )
+            random.append(_share_below(unit, sources, targets, random_entities, is_compared))
     return _Shares(side, shares, np.concatenate([np.zeros(0), *random]))
 
 
@@ -587,22 +591,24 @@ def _mean(values: Floats) -> float:
 
 
 def _share_below(
-    unit: NDArray[np.float32], sources: Ids, targets: Ids, compared: Ids, kept: Mask
+    unit: NDArray[np.float32], sources: Ids, targets: Ids, compared: Ids, is_compared: Mask
 ) -> Floats:
-    """Return the share of each triple's kept pairs with a smaller cosine, ties half; triples
-    without a pair are left out."""
+    """Return the share of each triple's compared pairs with a smaller cosine, ties half.
+
+    Triples without a pair are omitted.
+    """
     linked = np.einsum("nd,nd->n", unit[sources], unit[targets])
     cosines = np.einsum("nd,nkd->nk", unit[sources], unit[compared])
     # The same vector in another order of summation is still a tie.
     difference = linked[:, None] - cosines
     below = (difference > 1e-6) + 0.5 * (np.abs(difference) <= 1e-6)
-    counts = kept.sum(1)
-    shares = (below * kept).sum(1) / np.maximum(counts, 1)
+    counts = is_compared.sum(1)
+    shares = (below * is_compared).sum(1) / np.maximum(counts, 1)
     return np.asarray(shares[counts > 0], np.float64)
 
 
 def _auc_leak(shares: Floats, train: Floats, *, judged: bool = False) -> SplitLeak:
-    """Describe the triples of a split by their shares; ``train`` is empty where not compared."""
+    """Summarise the shares [n] of a split's triples; ``train`` is empty where not compared."""
     from scipy.stats import binomtest, mannwhitneyu, t
 
     n = len(shares)
@@ -636,7 +642,7 @@ def _modality(
 
 
 def _judge(leaks: Sequence[RelationLeak], kind: Kind) -> list[RelationLeak]:
-    """Correct the p-values of valid and test and give the verdicts."""
+    """Return the leaks with p-values of valid and test adjusted, and with verdicts."""
     cells = [(i, split) for i in range(len(leaks)) for split in ("valid", "test")]
     adjusted = _holm([leaks[i].splits[split].p for i, split in cells])
     adjusted_more = _holm([leaks[i].splits[split].p_more for i, split in cells])
@@ -651,23 +657,23 @@ def _judge(leaks: Sequence[RelationLeak], kind: Kind) -> list[RelationLeak]:
 
 def _verdict(leak: SplitLeak, train: SplitLeak, kind: Kind, *, together: bool) -> Verdict:
     if kind == "vectors":
-        more = leak.p_more < LEVEL and leak.linked - train.linked >= AUC_MORE
+        above_train = leak.p_more < LEVEL and leak.linked - train.linked >= AUC_MORE
         flagged = leak.p < LEVEL and leak.linked >= AUC
-        return "more" if more else "flagged" if flagged else ""
-    more = leak.p_more < LEVEL and leak.linked >= MORE * train.linked and leak.hits >= LEAST
+        return "more" if above_train else "flagged" if flagged else ""
+    above_train = leak.p_more < LEVEL and leak.linked >= MORE * train.linked and leak.hits >= LEAST
     if together:
-        return "more" if more else ""
+        return "more" if above_train else ""
     flagged = (
         leak.p < LEVEL and leak.hits >= LEAST and leak.linked >= max(RATE, FACTOR * leak.shuffled)
     )
-    return ("more" if more else "flagged") if flagged else ""
+    return ("more" if above_train else "flagged") if flagged else ""
 
 
 def _holm(p: Sequence[float]) -> Floats:
-    """Return the p-values adjusted for being a family (Holm 1979).
+    """Return the p-values of a family, adjusted by Holm (1979).
 
-    As ``statsmodels.stats.multitest.multipletests``, which collects garbage in every call: a third
-    of a second each, most of an audit.
+    Equal to ``statsmodels.stats.multitest.multipletests``, which runs the garbage collector in
+    every call: a third of a second each, most of an audit.
     """
     values = np.asarray(p, np.float64)
     order = np.argsort(values)
@@ -684,7 +690,7 @@ def _rows(
     split: str,
     both_ends: Mask | None,
 ) -> int:
-    """Count the rows of a split that are told in a direction in which its relation is flagged."""
+    """Count the rows of a split that leak in a direction in which their relation is flagged."""
     triples = graph.splits[split].numpy()
     counted = np.zeros(len(triples), np.bool_)
     for leak in leaks:
@@ -707,7 +713,7 @@ def _ordered(leaks: Iterable[RelationLeak]) -> list[RelationLeak]:
 
 
 def _relation_labels(graph: KnowledgeGraph) -> list[str]:
-    """Return what to call each relation; identifiers tell relations of one name apart."""
+    """Return the name of each relation, or its identifier if several share the name."""
     names = [graph.relation_label(relation) for relation in range(graph.n_relations)]
     several = {name for name, count in Counter(names).items() if count > 1}
     return [
@@ -718,8 +724,3 @@ def _relation_labels(graph: KnowledgeGraph) -> list[str]:
 
 def _key(relation: Ids | int, first: Ids, second: Ids, graph: KnowledgeGraph) -> Ids:
     return np.asarray((relation * graph.n_entities + first) * graph.n_entities + second)
-
-
-def _are_in(keys: Ids, wanted: Ids) -> Mask:
-    at = np.searchsorted(keys, wanted).clip(max=max(len(keys) - 1, 0))
-    return np.asarray(keys[at] == wanted, np.bool_)

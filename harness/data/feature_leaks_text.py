@@ -24,19 +24,19 @@ from harness.data.feature_leaks import (
 if TYPE_CHECKING:
     from harness.data.audit import AuditReport
 
-__all__ = ["VERBS", "Facts", "as_in_train", "leak_sentence", "leak_tables"]
+__all__ = ["VERBS", "AuditTable", "as_in_train", "leak_sentence", "leak_tables"]
 
 VERBS: Mapping[Kind, str] = {
     "text": "names the other end",
     "types": "hold the other end",
     "vectors": "tell the other end from other answers",
 }
-"""What a modality does, by the kind of evidence."""
+"""Kind of evidence -> verb of a modality that leaks."""
 _MARKS = {"": "", "flagged": "*", "more": "!"}
 
 
-class Facts(NamedTuple):
-    """A table: a heading per column, rows of text; names stand left, numbers right."""
+class AuditTable(NamedTuple):
+    """A table of text cells with headings, and a sentence to print below it."""
 
     title: str
     headings: tuple[str, ...]
@@ -44,8 +44,8 @@ class Facts(NamedTuple):
     below: str = ""
 
 
-def leak_tables(report: AuditReport) -> Iterator[tuple[Facts, str]]:
-    """Yield a table per modality of the feature sets, and a sentence that sums it up."""
+def leak_tables(report: AuditReport) -> Iterator[tuple[AuditTable, str]]:
+    """Yield a table and a summary sentence per modality of the feature sets."""
     for leaks in report.leaks:
         for modality in leaks.modalities:
             table = _vectors_table if modality.kind == "vectors" else _mentions_table
@@ -53,11 +53,11 @@ def leak_tables(report: AuditReport) -> Iterator[tuple[Facts, str]]:
 
 
 def leak_sentence(leaks: ModalityLeaks, rows: Mapping[str, int]) -> str:
-    """Sum up the audit of a modality in a sentence.
+    """Return the audit of a modality in one sentence.
 
     Args:
-        leaks: the modality.
-        rows: rows of each split.
+        leaks: audit of the modality.
+        rows: number of rows of each split.
     """
     if not leaks.flagged:
         return f"No relation is flagged for {leaks.label}."
@@ -73,16 +73,16 @@ def leak_sentence(leaks: ModalityLeaks, rows: Mapping[str, int]) -> str:
     return f"{sentence}; {as_in_train(leaks.more)}."
 
 
-def as_in_train(more: Sequence[str]) -> str:
-    """Describe how valid and test compare with train."""
-    if not more:
+def as_in_train(splits: Sequence[str]) -> str:
+    """Return the comparison of valid and test with train; ``splits`` leak more than train."""
+    if not splits:
         return "no more than in train"
-    return f"more than in train: {' and '.join(more)}"
+    return f"more than in train: {' and '.join(splits)}"
 
 
-def _mentions_table(name: str, leaks: ModalityLeaks) -> Facts:
+def _mentions_table(name: str, leaks: ModalityLeaks) -> AuditTable:
     verb = "name" if leaks.kind == "text" else "state as a type"
-    shown = [leak for leak in leaks.relations if _notable(leak)]
+    leaks_shown = [leak for leak in leaks.relations if _notable(leak)]
     rows = tuple(
         (
             _label(leak),
@@ -90,9 +90,9 @@ def _mentions_table(name: str, leaks: ModalityLeaks) -> Facts:
             f"{leak.splits['test'].hits}/{leak.splits['test'].triples}",
             f"{100 * leak.splits['test'].shuffled:.1f}",
         )
-        for leak in shown
+        for leak in leaks_shown
     )
-    return Facts(
+    return AuditTable(
         f"Feature leaks: {leaks.label} of '{name}'",
         ("target side", "train", "valid", "test", "triples", "shuffled"),
         rows,
@@ -105,8 +105,8 @@ def _mentions_table(name: str, leaks: ModalityLeaks) -> Facts:
     )
 
 
-def _vectors_table(name: str, leaks: ModalityLeaks) -> Facts:
-    shown = [leak for leak in leaks.relations if _notable(leak)]
+def _vectors_table(name: str, leaks: ModalityLeaks) -> AuditTable:
+    leaks_shown = [leak for leak in leaks.relations if _notable(leak)]
     rows = tuple(
         (
             _label(leak),
@@ -114,9 +114,9 @@ def _vectors_table(name: str, leaks: ModalityLeaks) -> Facts:
             f"{leak.splits['test'].low:.2f}-{leak.splits['test'].high:.2f}",
             f"{leak.splits['test'].triples}",
         )
-        for leak in shown
+        for leak in leaks_shown
     )
-    return Facts(
+    return AuditTable(
         f"Feature leaks: {leaks.label} of '{name}'",
         ("target side", "train", "valid", "test", "interval", "triples"),
         rows,

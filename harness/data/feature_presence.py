@@ -1,13 +1,13 @@
-"""Who has a modality: masks, keys and rows that stand for nothing.
+"""Masks of the entities with a modality, from a mask, keys or filler rows.
 
-Taken, in this order, from
+Sources, in this order:
 
-1. a mask in the file (``present`` or ``mask``),
-2. ``<stem>.present.npy`` beside it,
-3. the keys, when the file names the entity of each row or array,
-4. the matrix itself: published files fill the rows of entities without the modality. A row counts
-   as filler when it is exactly zero, equals the mean of the non-zero rows within 1e-6, or occurs
-   more than 10 times. The rule and its counts are kept in the provenance.
+1. a mask in the file (``present`` or ``mask``);
+2. the file ``<stem>.present.npy`` in the same folder;
+3. the keys, if the file names the entity of each row or array;
+4. the matrix: published files fill the rows of entities without the modality. A row counts as
+   filler if it is exactly zero, equals the mean of the non-zero rows within 1e-6, or occurs more
+   than 10 times. The provenance records the rule and its counts.
 
 Sources 1 to 3 must not contradict each other.
 """
@@ -30,16 +30,16 @@ from harness.errors import DataError
 __all__ = ["DUPLICATE_LIMIT", "MEAN_TOLERANCE", "filler_rows", "presence"]
 
 DUPLICATE_LIMIT = 10
-"""A row that occurs more often than this is a filler, not a coincidence."""
+"""Largest number of equal rows that is a coincidence; rows that occur more often are filler."""
 
 MEAN_TOLERANCE = 1e-6
-"""Largest difference, per component, between a row and the mean that still counts as equal."""
+"""Largest difference per component at which a row equals the mean."""
 
 
 def presence(
     path: Path, matrix: Tensor, rows: FeatureRows, n_entities: int
 ) -> tuple[Tensor, dict[str, Any]]:
-    """Tell which rows of a feature file hold the modality.
+    """Return the mask of the rows of a feature file that have the modality.
 
     Args:
         path: the file.
@@ -48,25 +48,25 @@ def presence(
         n_entities: N.
 
     Returns:
-        bool [n] and the provenance of the mask.
+        mask bool [n], and its provenance.
 
     Raises:
-        DataError: a mask has another type or shape, or two sources contradict each other.
+        DataError: a mask has the wrong type or shape, or two sources contradict each other.
     """
     mask, rule = _mask_in_file(path, rows)
-    beside = path.with_name(f"{path.stem}.present.npy")
-    if beside.exists():
-        mask_beside = _mask_beside(beside, path, rows, n_entities)
+    mask_file = path.with_name(f"{path.stem}.present.npy")
+    if mask_file.exists():
+        file_mask = _read_mask_file(mask_file, path, rows, n_entities)
         if mask is None:
-            return mask_beside, {
+            return file_mask, {
                 "rule": "file",
-                "file": beside.name,
-                "sha256": file_sha256(beside),
+                "file": mask_file.name,
+                "sha256": file_sha256(mask_file),
             }
-        if not torch.equal(mask, mask_beside):
+        if not torch.equal(mask, file_mask):
             raise DataError(
-                f"{beside}: contradicts the {rule} {path.name} in "
-                f"{rows.place(int((mask != mask_beside).nonzero()[0]))}; keep the right one"
+                f"{mask_file}: contradicts the {rule} {path.name} in "
+                f"{rows.location(int((mask != file_mask).nonzero()[0]))}; keep the right one"
             )
     if mask is not None:
         return mask, {"rule": rule}
@@ -88,58 +88,57 @@ def _mask_in_file(path: Path, rows: FeatureRows) -> tuple[Tensor | None, str]:
         if not torch.equal(mask, masks[0][1]):
             raise DataError(
                 f"{path}: {masks[0][0]} and {name} contradict each other in "
-                f"{rows.place(int((mask != masks[0][1]).nonzero()[0]))}; keep the right one"
+                f"{rows.location(int((mask != masks[0][1]).nonzero()[0]))}; keep the right one"
             )
     return (masks[0][1], masks[0][0]) if masks else (None, "")
 
 
-def _mask_beside(beside: Path, path: Path, rows: FeatureRows, n_entities: int) -> Tensor:
-    """Read ``<stem>.present.npy``: one value per row of the file it lies beside.
+def _read_mask_file(mask_file: Path, path: Path, rows: FeatureRows, n_entities: int) -> Tensor:
+    """Read ``<stem>.present.npy``, one value per row of the feature file.
 
-    The arrays of a dictionary have no order, so there it has one value per entity and must say what
-    the keys say. Where a file holds a row for every entity in an order of its own, both readings
-    must agree.
+    The arrays of a dictionary have no order, so its mask has one value per entity and must agree
+    with the keys. If a file has a row for every entity in its own order, both readings must agree.
     """
-    check_regular(beside)
-    mask = as_tensor(beside, load_npy(beside))
+    check_regular(mask_file)
+    mask = as_tensor(mask_file, load_npy(mask_file))
     n = len(rows.features) if rows.ordered else n_entities
     if mask.dtype != torch.bool or mask.shape != (n,):
         raise DataError(
-            f"{beside}: the mask is {str(mask.dtype).removeprefix('torch.')} {list(mask.shape)}; "
-            f"need bool [{n}]"
+            f"{mask_file}: the mask is {str(mask.dtype).removeprefix('torch.')} "
+            f"{list(mask.shape)}; need bool [{n}]"
         )
     if rows.entity_ids is None:
         return mask
     entity_ids = torch.tensor(rows.entity_ids)
     if not rows.ordered:
-        named = torch.zeros(n_entities, dtype=torch.bool)
-        named[entity_ids] = True
-        if not torch.equal(mask, named):
+        has_key = torch.zeros(n_entities, dtype=torch.bool)
+        has_key[entity_ids] = True
+        if not torch.equal(mask, has_key):
             raise DataError(
-                f"{beside}: contradicts the keys of {path.name} at entity "
-                f"{int((mask != named).nonzero()[0])}; correct it, or take it away"
+                f"{mask_file}: contradicts the keys of {path.name} at entity "
+                f"{int((mask != has_key).nonzero()[0])}; correct it, or take it away"
             )
         return mask[entity_ids]
     if n == n_entities and rows.keys_in_file and not torch.equal(mask, mask[entity_ids]):
         raise DataError(
-            f"{beside}: in the order of the entities or of the rows of {path.name}? They differ; "
-            "store the mask in the file, as 'present'"
+            f"{mask_file}: in the order of the entities or of the rows of {path.name}? They "
+            "differ; store the mask in the file, as 'present'"
         )
     return mask
 
 
 def filler_rows(matrix: Tensor) -> tuple[Tensor, dict[str, int]]:
-    """Find the rows that stand for "no such modality".
+    """Find the rows that stand for a missing modality.
 
-    The mean and duplicate rules apply only to matrices with more than 10 non-zero rows: in a
-    smaller one a real row can be the mean.
+    The rules on mean and duplicates apply only to matrices with more than 10 non-zero rows: in a
+    smaller matrix a real row can equal the mean.
 
     Args:
-        matrix: [N, d] finite.
+        matrix: features [N, d], finite.
 
     Returns:
-        [N] boolean, True for a filler, and how many rows each rule found (a row counts for the
-        first rule that holds, in the order zero, mean, duplicate).
+        mask bool [N] of the filler rows, and the number of rows by rule (a row counts for the first
+        rule that matches, in the order zero, mean, duplicate).
     """
     zero = ~matrix.bool().any(1)
     filler = zero.clone()

@@ -1,9 +1,9 @@
-"""Named arrays of feature files, one reader per format.
+"""Readers of feature files with named arrays, one per format.
 
-A reader names the arrays of a file and loads them one by one; what a name means is decided in
-:mod:`harness.data.feature_rows`. No reader runs code from a file: ``.npy`` and ``.npz`` are read
-without pickle, ``.pth`` only through ``torch.load(weights_only=True)``. No reader leaves the file:
-links of HDF5 to other files, external storage and virtual datasets are refused.
+A reader lists the arrays of a file and loads them one by one; :mod:`harness.data.feature_rows`
+interprets their names. No reader runs code from a file: ``.npy`` and ``.npz`` are read without
+pickle, ``.pth`` only with ``torch.load(weights_only=True)``. No reader follows references: HDF5
+links to other files, external storage and virtual datasets are refused.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ __all__ = [
 ]
 
 BARE = "features"
-"""Name of the array in files that hold one without a name."""
+"""Name given to the only, unnamed array of a file."""
 
 MASKS = ("present", "mask")
-"""Arrays that say which rows hold the modality."""
+"""Names of masks of the rows with the modality."""
 
 KEYS = ("ids", "entities", "keys")
-"""Arrays that say which entity each row belongs to."""
+"""Names of arrays with the entity of each row."""
 
 RawArray = Tensor | np.ndarray[Any, Any] | Sequence[str]
-"""An array as its format stores it; strings come as a numpy array or a list."""
+"""An array as its format stores it; strings as a numpy array or a list."""
 
 Loader = Callable[[], RawArray]
-"""Reads one array of a file that is open."""
+"""Function that reads one array of an open file."""
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -64,12 +64,12 @@ def open_arrays(path: Path) -> AbstractContextManager[Mapping[str, Loader]]:
     """Open a file whose ending is one of ``ARRAY_SUFFIXES``.
 
     Returns:
-        A context that gives name -> loader. Loaders work inside it alone. In ``.h5`` files the
-        name of an array in a group is its path without the first slash.
+        context manager of a mapping name -> loader. Loaders work only inside it. In ``.h5`` files
+        the name of an array in a group is its path without the first slash.
 
     Raises:
-        DataError: on entry or in a loader, when the file is truncated, holds code, leads out of
-            itself or holds something that is no array; the message names the file.
+        DataError: on entry or in a loader: the file is truncated, contains code, refers to another
+            file or has an entry that is not an array; the message names the file.
     """
     return _READERS[path.suffix](path)
 
@@ -78,7 +78,7 @@ def as_tensor(path: Path, array: RawArray) -> Tensor:
     """Convert an array of numbers to a dense tensor in this machine's byte order.
 
     Raises:
-        DataError: it does not hold numbers, is sparse or has no data.
+        DataError: the array is not numeric, sparse or without data.
     """
     if isinstance(array, Tensor):
         if kind := not_dense(array):
@@ -98,7 +98,7 @@ def as_tensor(path: Path, array: RawArray) -> Tensor:
 
 
 def not_dense(tensor: Tensor) -> str:
-    """Return what a tensor is instead of dense numbers, "" when it is dense."""
+    """Return the kind of a tensor that is not dense ("sparse_coo"), "" for a dense one."""
     kinds = {"without data": tensor.is_meta, "nested": tensor.is_nested}
     kinds |= {"quantised": tensor.is_quantized}
     kinds |= {str(tensor.layout).removeprefix("torch."): tensor.layout != torch.strided}
@@ -109,7 +109,7 @@ def load_npy(path: Path) -> np.ndarray[Any, Any]:
     """Read the array of a ``.npy`` file, without pickle.
 
     Raises:
-        DataError: the file is truncated, an archive, or holds Python objects.
+        DataError: the file is truncated, an archive, or contains Python objects.
     """
     with complete(path, ".npy"):
         array = np.load(path, allow_pickle=False)
@@ -124,15 +124,15 @@ def _pickle_hint(error: Exception) -> str:
 
 @contextmanager
 def complete(path: Path, kind: str) -> Iterator[None]:
-    """Say of a damaged file that it is one: on what is in it libraries raise errors of any type."""
+    """Raise a DataError for a damaged file; libraries raise errors of any type."""
     try:
         yield
     except HarnessError:
         raise
     except Exception as error:
-        said = str(error).strip() or type(error).__name__
+        message = str(error).strip() or type(error).__name__
         raise DataError(
-            f"{path}: not a complete {kind} file ({said}){_pickle_hint(error)}"
+            f"{path}: not a complete {kind} file ({message}){_pickle_hint(error)}"
         ) from error
 
 
@@ -143,7 +143,7 @@ def _open_npy(path: Path) -> Iterator[Mapping[str, Loader]]:
 
 @contextmanager
 def _open_npz(path: Path) -> Iterator[Mapping[str, Loader]]:
-    # Opened here: numpy leaves a file open that is no archive.
+    # Opened here, because numpy leaves a file open that is not an archive.
     with path.open("rb") as stream:
         with complete(path, ".npz"):
             archive = np.load(stream, allow_pickle=False)
@@ -204,7 +204,7 @@ def _open_h5(path: Path) -> Iterator[Mapping[str, Loader]]:
 def _h5_datasets(
     path: Path, group: Any, prefix: str = "", parents: tuple[Any, ...] = ()
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the datasets of a group and of the groups in it; refuse what leads out of the file."""
+    """Yield the datasets of a group, recursively; refuse references to other files."""
     import h5py
 
     if group in parents:
@@ -240,7 +240,7 @@ def _h5_datasets(
 
 
 def _check_notes(path: Path, label: str, notes: Mapping[str, Any]) -> None:
-    """Refuse masks and keys in notes on a file, where nobody would look for them."""
+    """Refuse masks and keys in a file's metadata, where they would be ignored."""
     for name in notes:
         if name in (*MASKS, *KEYS):
             raise DataError(
@@ -268,7 +268,7 @@ def _open_pth(path: Path) -> Iterator[Mapping[str, Loader]]:
 
 
 def _pth_array(path: Path, name: str, value: Any) -> RawArray | None:
-    """Return an entry of a dictionary as an array, None for a note (a single number or text)."""
+    """Return an entry of a dictionary as an array, None for a single number or text."""
     if isinstance(value, Tensor):
         return value
     if value is None or isinstance(value, str | int | float):
@@ -277,7 +277,7 @@ def _pth_array(path: Path, name: str, value: Any) -> RawArray | None:
     if isinstance(value, list | tuple):
         if all(isinstance(item, str) for item in value):
             return list(value)
-        # bool is an int: a list of both is neither ids nor a mask
+        # bool is a subclass of int: a list of both is neither ids nor a mask
         if {type(item) for item in value} in ({int}, {bool}):
             try:
                 return torch.tensor(value)
@@ -295,7 +295,7 @@ def _load_pth(path: Path) -> Any:
     import warnings
 
     with warnings.catch_warnings(), complete(path, ".pth"):
-        # of unusual pickle protocols: either it is read or the error below says why not
+        # Unusual pickle protocols warn; they are read, or the error below says why not.
         warnings.simplefilter("ignore", UserWarning)
         try:
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,14 +1,14 @@
-"""Rows of a feature file: vectors, the entity of each, and which rows hold the modality.
+"""Rows of a feature file: vectors, their entities, and masks.
 
 Files of arrays have one of two layouts:
 
-* a matrix: the only array, or the one called ``features`` or ``matrix``. Beside it may lie masks
+* a matrix: the only array, or the array called ``features`` or ``matrix``, optionally with masks
   (``present``, ``mask``: bool, one value per row) and keys (``ids``, ``entities``, ``keys``: the
-  entity of each row); without keys there is a row per entity, in the order of the entity ids;
-* a dictionary: one array [d] or [k, d] per entity, under the entity's identifier or a key that
-  ``<stem>.ids.tsv`` maps to one.
+  entity of each row); without keys it has a row per entity, in the order of the entity ids;
+* a dictionary: one array [d] or [k, d] per entity, named by the entity's identifier or by a key
+  that ``<stem>.ids.tsv`` maps to it.
 
-Whatever else a file holds is refused by name.
+Any other array is refused by name.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class FeatureRows:
     """Rows of a feature file, in its order.
 
     Attributes:
-        features: [n, d] or [n, k, d], vectors.
-        entity_ids: entity of each row; None where there is a row per entity, in their order.
-        masks: name -> bool [n], which rows hold the modality, as the file says.
-        named_by: origin of ``entity_ids`` in words; "" without them.
-        keys_in_file: whether the file itself names the entities, not one beside it.
-        ordered: whether rows have an order of their own; the arrays of a dictionary have none.
-        place: row -> its place in messages.
+        features: vectors [n, d] or [n, k, d].
+        entity_ids: entity of each row; None for one row per entity, in their order.
+        masks: name -> mask bool [n] of the rows with the modality.
+        named_by: origin of ``entity_ids`` for messages; "" without them.
+        keys_in_file: True if the feature file itself has the keys.
+        ordered: False for the arrays of a dictionary, which have no order.
+        location: row -> location for messages.
         extra: further provenance.
     """
 
@@ -63,7 +63,7 @@ class FeatureRows:
     named_by: str = ""
     keys_in_file: bool = False
     ordered: bool = True
-    place: Callable[[int], str] = str
+    location: Callable[[int], str] = str
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -71,13 +71,13 @@ def read_rows(path: Path, n_entities: int, entities: Sequence[str]) -> FeatureRo
     """Read the rows of a feature file.
 
     Args:
-        path: the file, of an ending that is read.
+        path: file with one of the supported endings.
         n_entities: N.
         entities: identifier of each entity.
 
     Raises:
-        DataError: the file or ``<stem>.ids.tsv`` is wrong, holds an array that is not known, or
-            masks or keys that contradict each other; the message names the file and the place.
+        DataError: the file or ``<stem>.ids.tsv`` is malformed, has an unknown array, or masks or
+            keys that contradict each other; the message names file and row.
         MissingDataError: the package that reads the format is not installed.
     """
     ids_file = read_ids_file(path, entities)
@@ -87,7 +87,7 @@ def read_rows(path: Path, n_entities: int, entities: Sequence[str]) -> FeatureRo
         table = read_table(path, entities)
         rows = _keyed(
             path,
-            FeatureRows(table.features, masks=table.masks, place=table.keys.place),
+            FeatureRows(table.features, masks=table.masks, location=table.keys.location),
             [table.keys],
             ids_file,
             n_entities,
@@ -100,16 +100,16 @@ def read_rows(path: Path, n_entities: int, entities: Sequence[str]) -> FeatureRo
 
 
 def read_only_array(path: Path) -> Tensor:
-    """Return the one array of a file of arrays.
+    """Return the only array of a file of arrays.
 
     Raises:
-        DataError: the file is truncated, holds code or several arrays.
+        DataError: the file is truncated, contains code or several arrays.
     """
     with open_arrays(path) as arrays:
         name = _matrix_name(path, arrays)
-        for other in arrays:
-            if other != name:
-                raise DataError(f"{path}: array '{other}' beside '{name}' has no use; take it out")
+        for extra in arrays:
+            if extra != name:
+                raise DataError(f"{path}: array '{extra}' beside '{name}' has no use; take it out")
         return as_tensor(path, arrays[name]())
 
 
@@ -122,11 +122,11 @@ def _read_arrays(
             return _read_dictionary(path, arrays, entity_of, entities, ids_file)
         name = _matrix_name(path, arrays)
         features = as_tensor(path, arrays[name]())
-        for other in arrays:
-            if other not in (name, *MASKS, *KEYS):
-                kind = "group" if "/" in other else "array"
+        for extra in arrays:
+            if extra not in (name, *MASKS, *KEYS):
+                kind = "group" if "/" in extra else "array"
                 raise DataError(
-                    f"{path}: {kind} '{other.partition('/')[0]}' beside '{name}' is not known; "
+                    f"{path}: {kind} '{extra.partition('/')[0]}' beside '{name}' is not known; "
                     f"take it out, or name it as a mask ({', '.join(MASKS)}: bool, one per row) or "
                     f"as keys ({', '.join(KEYS)}: the entity of each row)"
                 )
@@ -136,12 +136,12 @@ def _read_arrays(
             if m in arrays
         }
         keys = [_keys(path, k, arrays[k](), features) for k in KEYS if k in arrays]
-    rows = FeatureRows(features, masks=masks, place=lambda row: f"{path}: row {row}")
+    rows = FeatureRows(features, masks=masks, location=lambda row: f"{path}: row {row}")
     return _keyed(path, rows, keys, ids_file, n_entities, entities)
 
 
 def _entity_of(path: Path, entities: Sequence[str], ids_file: IdsFile | None) -> Mapping[str, int]:
-    """Return key of a dictionary -> entity id."""
+    """Return a dictionary's keys -> entity ids."""
     if ids_file is not None and ids_file.entity_of is not None:
         entity_of = ids_file.entity_of
     else:
@@ -152,7 +152,7 @@ def _entity_of(path: Path, entities: Sequence[str], ids_file: IdsFile | None) ->
     stored: dict[str, int] = {}
     repeated: set[str] = set()
     for key, entity in entity_of.items():
-        name = "/".join(part for part in key.split("/") if part not in ("", "."))
+        name = "/".join(segment for segment in key.split("/") if segment not in ("", "."))
         if name in stored:
             repeated.add(name)
         stored[name] = entity
@@ -162,9 +162,9 @@ def _entity_of(path: Path, entities: Sequence[str], ids_file: IdsFile | None) ->
 def _is_dictionary(path: Path, arrays: Mapping[str, Loader], entity_of: Mapping[str, int]) -> bool:
     if any(name in arrays for name in _MATRICES):
         return False
-    others = [name for name in arrays if name not in (*MASKS, *KEYS)]
-    if len(others) == 1 and "/" not in others[0]:
-        return others[0] in entity_of and as_tensor(path, arrays[others[0]]()).ndim == 1
+    names = [name for name in arrays if name not in (*MASKS, *KEYS)]
+    if len(names) == 1 and "/" not in names[0]:
+        return names[0] in entity_of and as_tensor(path, arrays[names[0]]()).ndim == 1
     return any(name in entity_of for name in arrays)
 
 
@@ -172,9 +172,9 @@ def _matrix_name(path: Path, arrays: Mapping[str, Loader]) -> str:
     for name in _MATRICES:
         if name in arrays:
             return name
-    others = [name for name in arrays if name not in (*MASKS, *KEYS)]
-    if len(others) == 1 and "/" not in others[0]:
-        return others[0]
+    names = [name for name in arrays if name not in (*MASKS, *KEYS)]
+    if len(names) == 1 and "/" not in names[0]:
+        return names[0]
     listed = ", ".join(sorted(arrays)[:8]) or "nothing"
     example = f" (such as '{sorted(arrays)[0]}')" if arrays else ""
     raise DataError(
@@ -191,7 +191,7 @@ def _read_dictionary(
     entities: Sequence[str],
     ids_file: IdsFile | None,
 ) -> FeatureRows:
-    """Read one array [d] or [k, d] per entity; several rows become their mean."""
+    """Read one array [d] or [k, d] per entity; k rows become their mean."""
     mapped = ids_file is not None and ids_file.entity_of is not None
     if ids_file is not None and not mapped:
         raise DataError(
@@ -199,7 +199,7 @@ def _read_dictionary(
             "identifier', one per line"
         )
     unknown = [key for key in arrays if key not in entity_of]
-    # Published .h5 files hold more entities than a dataset; their map says which are its own.
+    # Published .h5 files have more entities than a dataset; their map selects its entities.
     if unknown and not (mapped and path.suffix == ".h5"):
         _refuse_key(path, unknown, entities, ids_file)
     vectors: list[Tensor] = []
@@ -216,7 +216,7 @@ def _read_dictionary(
         named_by="keys of the file",
         keys_in_file=True,
         ordered=False,
-        place=lambda row: f"{path}: key '{keys[row]}'",
+        location=lambda row: f"{path}: key '{keys[row]}'",
         extra={"keys": len(keys), "unknown_keys": len(unknown), "key_rows": "mean"},
     )
 
@@ -230,11 +230,11 @@ def _refuse_key(
             f"{path}: '{key}' beside one array per entity is not used: the keys say who has the "
             "modality; take it out"
         )
-    more = f" ({len(unknown)} such keys)" if len(unknown) > 1 else ""
+    note = f" ({len(unknown)} such keys)" if len(unknown) > 1 else ""
     if ids_file is not None:
-        raise DataError(f"{path}: key '{key}' is not in {ids_file.path.name}{more}; add it there")
+        raise DataError(f"{path}: key '{key}' is not in {ids_file.path.name}{note}; add it there")
     raise DataError(
-        f"{path}: key '{key}' is no entity of the dataset{more}{nearest_entity(key, entities)}; "
+        f"{path}: key '{key}' is no entity of the dataset{note}{nearest_entity(key, entities)}; "
         f"take it out, or map the keys in {path.stem}.ids.tsv ('key<TAB>entity identifier')"
     )
 
@@ -281,7 +281,7 @@ def _keys(path: Path, name: str, array: RawArray, features: Tensor) -> Keys:
 
 
 def _key_texts(array: RawArray) -> list[str] | None:
-    """Return keys as text, None when they are neither integers nor strings [n]."""
+    """Return keys as text, None unless they are integers or strings [n]."""
     if isinstance(array, Tensor):
         if not_dense(array):
             return None
@@ -310,7 +310,7 @@ def _keyed(
     n_entities: int,
     entities: Sequence[str],
 ) -> FeatureRows:
-    """Give rows their entities; several sources of keys must agree."""
+    """Add the entities of the rows; several sources of keys must agree."""
     sources = list(keys)
     if ids_file is not None and ids_file.rows is not None:
         lines = ids_file.rows.values
@@ -348,7 +348,7 @@ def _mapped(
     for position, key in enumerate(keys.values):
         if key not in ids_file.entity_of:
             raise DataError(
-                f"{keys.place(position)}: '{key}' is not in {ids_file.path.name}; add it there"
+                f"{keys.location(position)}: '{key}' is not in {ids_file.path.name}; add it there"
             )
     names = [entities[ids_file.entity_of[key]] for key in keys.values]
     return resolve(replace(keys, values=names, numbers=False), n_entities, entities)

@@ -1,4 +1,4 @@
-"""Feature sets of the published datasets, under the names that are printed with every result.
+"""Feature sets of the published datasets, by the names that are printed with every result.
 
 ============ ===================================================================================
 none         structure only
@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from harness.data.card import DatasetCard, DatasetSource
+from harness.data.card import DatasetCard
 from harness.data.encoders import ENCODERS, Encoder
 from harness.data.encoders.text import SentenceEncoder, word_pieces
 from harness.data.feature_files import (
@@ -45,7 +45,6 @@ __all__ = [
     "is_published",
     "modalities",
     "name_texts",
-    "texts",
     "unencoded",
 ]
 
@@ -54,13 +53,13 @@ MODALITIES = ("text", "image", "numeric", "audio", "video")
 _NAMES = ("names", "hashed-names", "use-names")
 
 _HASHED = frozenset({"kvc16k"})
-"""Datasets whose names the sentence encoder does not know (74 % of the tokens)."""
+"""Datasets whose names are outside the sentence encoder's vocabulary (74 % of the tokens)."""
 
 _PUBLISHED_WORD = {"text": "textual", "image": "visual"}
-"""``<D>-visual.pth`` in NativE and AdaMF-MAT; the other modalities go by their own name."""
+"""Modality -> word in file names of NativE and AdaMF-MAT (``<D>-visual.pth``), if it differs."""
 
 _MOMOK_STEM = {"image": "img_features", "text": "text_features", "numeric": "numeric_features"}
-"""File names of MoMoK."""
+"""Modality -> stem of file names of MoMoK."""
 
 _BARE_IDENTIFIER = re.compile(r"[QPL]\d+|/?[mg][/.][0-9a-z_]+|\d+")
 
@@ -69,7 +68,7 @@ def describe(card: DatasetCard) -> Mapping[str, str]:
     """Return name -> one-line description of the feature sets of a published dataset."""
     sentence = "sentence vectors (all-MiniLM-L6-v2, 384)"
     hashed = "hashed character n-grams (256)"
-    wanted = ", ".join(_published_modalities(card)) or "all modalities"
+    modalities = ", ".join(_published_modalities(card)) or "all modalities"
     pieces = {"name-tokens": "text: entity names as tokens (WordPiece of all-MiniLM-L6-v2, 384)"}
     return {
         "none": "structure only",
@@ -78,7 +77,7 @@ def describe(card: DatasetCard) -> Mapping[str, str]:
         "use-names": "text: entity names as sentence vectors (USE multilingual v3, 512)",
         **({} if card.name in _HASHED else pieces),
         "tokens": "image, text: the tokens of MyGO, put into the folder tokens",
-        "published": f"{wanted}: the files of the papers, put into the dataset's folder",
+        "published": f"{modalities}: the files of the papers, put into the dataset's folder",
         "files": "your own files: features/<modality>.<ending> in the dataset's folder",
     }
 
@@ -89,14 +88,14 @@ def build(card: DatasetCard, name: str, graph: KnowledgeGraph, folder: Path) -> 
     Args:
         card: the dataset.
         name: one of ``describe(card)``.
-        graph: its graph; rows are in the order of its entities.
+        graph: its graph, whose entities give the order of the rows.
         folder: the dataset's folder, for "published" and "files".
 
     Raises:
         ConfigError: there is no such set.
-        MissingDataError: its files, the names or the encoder's package are absent.
-        DataError: a file is wrong, a modality has several, the folder of one's own files holds
-            one that no modality bears the name of, or the encoder does not know the names.
+        MissingDataError: its files, the names or the encoder's package are missing.
+        DataError: a file is malformed, a modality has several, a file of the set "files" is named
+            after no modality, or the encoder does not know the names.
     """
     _require(card, name)
     if name == "none":
@@ -106,8 +105,10 @@ def build(card: DatasetCard, name: str, graph: KnowledgeGraph, folder: Path) -> 
     if name in _NAMES:
         return FeatureSet(name, {"text": _encoder(card, name).table(_texts(card, graph))})
     if name == "tokens":
-        found = find_token_files(card, folder).items()
-        return FeatureSet(name, {m: read_token_files(*f, m, graph.entities) for m, f in found})
+        token_files = find_token_files(card, folder).items()
+        return FeatureSet(
+            name, {m: read_token_files(*f, m, graph.entities) for m, f in token_files}
+        )
     tables = {
         modality: read_feature_file(path, modality, graph.n_entities, graph.entities)
         for modality, path in _files(card, name, folder).items()
@@ -118,12 +119,12 @@ def build(card: DatasetCard, name: str, graph: KnowledgeGraph, folder: Path) -> 
 
 
 def check_own_files(card: DatasetCard, graph: KnowledgeGraph, folder: Path) -> None:
-    """Read every file of the set "files" in a folder, where it has any.
+    """Read every file of the set "files" in a folder, to check it.
 
     Args:
         card: the dataset.
         graph: its graph.
-        folder: the folder whose folder ``features`` is read.
+        folder: folder with a folder ``features``.
 
     Raises:
         MissingDataError: the package that reads a file is not installed.
@@ -144,7 +145,7 @@ def modalities(card: DatasetCard, name: str, folder: Path) -> tuple[str, ...]:
 
     Raises:
         ConfigError, MissingDataError: as ``build``.
-        DataError: as ``build``, but for what only reading tells.
+        DataError: as ``build``, except for errors inside files.
     """
     _require(card, name)
     if name == "none":
@@ -158,13 +159,13 @@ def modalities(card: DatasetCard, name: str, folder: Path) -> tuple[str, ...]:
 def unencoded(
     card: DatasetCard, name: str, graph: KnowledgeGraph
 ) -> Mapping[str, tuple[int, float, int]]:
-    """Return the modalities that ``build`` would have to encode, with their sizes.
+    """Return the sizes of the modalities that ``build`` would have to encode.
 
     Returns:
-        modality -> (width, share present, tokens of an entity with most of them or 0).
+        modality -> (width, share of entities with it, largest number of tokens or 0).
 
     Raises:
-        MissingDataError: the encoder's package is absent, or there is nothing to encode.
+        MissingDataError: the encoder's package is missing, or no entity has a name.
     """
     if name not in _NAMES:
         return {}
@@ -177,46 +178,27 @@ def unencoded(
     return {encoder.modality: (encoder.width, share, 0)}
 
 
-def texts(source: DatasetSource, name: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
-    """Return the raw texts that a feature set encodes or cuts into tokens.
-
-    Args:
-        source: the dataset.
-        name: one of its feature sets.
-        graph: its graph, for the order of the entities.
-
-    Returns:
-        modality -> one text per entity, "" for an entity without one; {} for a set that is made
-        from no texts (numbers, tokens of images, files of vectors).
-
-    Raises:
-        ConfigError: the dataset has no such set.
-        MissingDataError: the originals of the set, or the names, are not on this machine.
-    """
-    return source.texts(name, graph)
-
-
 def name_texts(card: DatasetCard, name: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
-    """Return the texts of the sets that are made from names; {} for another set."""
+    """Return the texts of a set made from entity names; {} for any other set."""
     _require(card, name)
     return {"text": _texts(card, graph)} if name in (*_NAMES, "name-tokens") else {}
 
 
 def entity_texts(graph: KnowledgeGraph) -> list[str]:
-    """Return what the entities are called, "" for those without a name.
+    """Return the name of each entity, "" for entities without one.
 
-    Where there is no name, a readable identifier stands in: of a URI the last part, underscores
-    as spaces. A bare identifier (Q42, /m/02mjmr, 17) is no name.
+    A readable identifier replaces a missing name: the last part of a URI, with underscores as
+    spaces. A bare identifier (Q42, /m/02mjmr, 17) is not a name.
     """
-    named = graph.entity_names or ("",) * graph.n_entities
+    names = graph.entity_names or ("",) * graph.n_entities
     return [
         _readable(identifier) if not name or _is_bare(name, identifier) else name
-        for name, identifier in zip(named, graph.entities, strict=True)
+        for name, identifier in zip(names, graph.entities, strict=True)
     ]
 
 
 def _is_bare(name: str, identifier: str) -> bool:
-    """Is the name only the identifier again?"""
+    """Return True if the name only repeats a bare identifier."""
     return name in identifier and _BARE_IDENTIFIER.fullmatch(name) is not None
 
 
@@ -246,7 +228,7 @@ def _texts(card: DatasetCard, graph: KnowledgeGraph) -> list[str]:
 
 
 def _files(card: DatasetCard, name: str, folder: Path) -> dict[str, Path]:
-    """Modality -> file of the sets that are read from files of vectors."""
+    """Return modality -> file of the set "published" or "files"."""
     return _published(card, folder) if name == "published" else _own_files(card, folder)
 
 
@@ -263,10 +245,10 @@ def _published_modalities(card: DatasetCard) -> tuple[str, ...]:
 
 
 def _published(card: DatasetCard, folder: Path) -> dict[str, Path]:
-    """All modalities of Table 1; a set with one missing would go by the wrong name."""
-    wanted = _published_modalities(card) or MODALITIES
-    found = {m: only_file(m, _published_files(card, m, folder)) for m in wanted}
-    absent = [m for m, path in found.items() if path is None]
+    """Return modality -> published file; a set with a missing modality is refused."""
+    modalities = _published_modalities(card) or MODALITIES
+    files = {m: only_file(m, _published_files(card, m, folder)) for m in modalities}
+    absent = [m for m, path in files.items() if path is None]
     if absent:
         looked = "\n".join(f"  {m}: {', '.join(_published_stems(card, m))}" for m in absent)
         raise MissingDataError(
@@ -278,13 +260,13 @@ def _published(card: DatasetCard, folder: Path) -> dict[str, Path]:
             brief=f"no published features for {', '.join(absent)} on the machine; the papers "
             "share them by hand",
         )
-    return {modality: path for modality, path in found.items() if path is not None}
+    return {modality: path for modality, path in files.items() if path is not None}
 
 
 def _published_files(card: DatasetCard, modality: str, folder: Path) -> Iterator[Path]:
-    for place in (folder / "features", folder):
+    for directory in (folder / "features", folder):
         for stem in _published_stems(card, modality):
-            yield from (place / f"{stem}{suffix}" for suffix in SUFFIXES)
+            yield from (directory / f"{stem}{suffix}" for suffix in SUFFIXES)
 
 
 def _published_stems(card: DatasetCard, modality: str) -> list[str]:
@@ -294,11 +276,11 @@ def _published_stems(card: DatasetCard, modality: str) -> list[str]:
 
 
 def _own_files(card: DatasetCard, folder: Path) -> dict[str, Path]:
-    place = folder / "features"
+    directory = folder / "features"
     files = _modality_files(card, folder)
     if not files:
         raise MissingDataError(
-            f"dataset '{card.name}': no feature file in {place}; looked for "
+            f"dataset '{card.name}': no feature file in {directory}; looked for "
             f"{', '.join(MODALITIES)} ending in {', '.join(SUFFIXES)}",
             brief="no feature file of one's own on the machine",
         )
@@ -306,20 +288,22 @@ def _own_files(card: DatasetCard, folder: Path) -> dict[str, Path]:
 
 
 def _modality_files(card: DatasetCard, folder: Path) -> dict[str, Path]:
-    """Modality -> file ``features/<modality>.<ending>`` of a folder."""
-    place = folder / "features"
-    _refuse_unknown(card, place)
-    files = {m: only_file(m, (place / f"{m}{suffix}" for suffix in SUFFIXES)) for m in MODALITIES}
+    """Return modality -> file ``features/<modality>.<ending>`` of a folder."""
+    directory = folder / "features"
+    _refuse_unknown(card, directory)
+    files = {
+        m: only_file(m, (directory / f"{m}{suffix}" for suffix in SUFFIXES)) for m in MODALITIES
+    }
     return {modality: path for modality, path in files.items() if path is not None}
 
 
-def _refuse_unknown(card: DatasetCard, place: Path) -> None:
-    """Refuse what looks like a feature file or its mask but would be passed over.
+def _refuse_unknown(card: DatasetCard, directory: Path) -> None:
+    """Refuse a file that looks like a feature file or its mask but would be ignored.
 
-    Published files may lie in the same folder, and files with other endings are the user's.
+    Published files may be in the same folder; files with other endings are the user's.
     """
     stems = {*MODALITIES, *(stem for m in MODALITIES for stem in _published_stems(card, m))}
-    for path in sorted(place.glob("[!.]*")):
+    for path in sorted(directory.glob("[!.]*")):
         companion = next((end for end in COMPANIONS if path.name.endswith(end)), "")
         stem = path.name.removesuffix(companion) if companion else path.stem
         if path.suffix in SUFFIXES and stem not in stems:
@@ -327,7 +311,7 @@ def _refuse_unknown(card: DatasetCard, place: Path) -> None:
                 f"{path}: '{stem}' is no modality, so the file would be passed over"
                 f"{suggest(stem, MODALITIES)}"
             )
-        if companion and not any((place / f"{stem}{suffix}").exists() for suffix in SUFFIXES):
+        if companion and not any((directory / f"{stem}{suffix}").exists() for suffix in SUFFIXES):
             raise DataError(
                 f"{path}: lies beside no feature file {stem}.<ending>, so it would be passed over; "
                 "put the file there, or take this one away"
@@ -336,7 +320,7 @@ def _refuse_unknown(card: DatasetCard, place: Path) -> None:
 
 
 def _with_count(table: FeatureTable, card: DatasetCard) -> FeatureTable:
-    """Record the published number of entities beside the one the file gives."""
+    """Record the published number of entities and the number in the file."""
     counts = {
         "present": int(table.present.sum()),
         "published_present": card.modality_counts.get(table.name),

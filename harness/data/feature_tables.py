@@ -1,7 +1,7 @@
 """Feature tables with a column of keys: ``.csv``, ``.tsv`` and ``.parquet``.
 
-The key column is the one called ``id``, ``entity`` or ``name`` (in any case), else the first. The
-other columns are numbers: one component of the vector each; a Parquet file may instead have one
+The key column is called ``id``, ``entity`` or ``name`` (in any case), else it is the first. The
+other columns are numbers, one component of the vector each; a Parquet file may instead have one
 column of lists. A column ``present`` or ``mask`` of true and false (or 1 and 0) is the mask.
 
 A text file begins with a header; without one the first column must not be numbers. ``.csv`` is
@@ -39,9 +39,9 @@ class FeatureColumns(NamedTuple):
     """Content of a table.
 
     Attributes:
-        features: [n, d], vectors in the order of the lines.
+        features: vectors [n, d] in the order of the lines.
         keys: key of each row.
-        masks: label -> bool [n].
+        masks: label -> mask bool [n].
     """
 
     features: Tensor
@@ -50,14 +50,14 @@ class FeatureColumns(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Header:
+class _TableHeader:
     """Roles of the columns.
 
     Attributes:
         names: names of the columns.
         key: position of the key column.
-        mask: position of the mask, None when there is none.
-        values: positions of the others.
+        mask: position of the mask column, None without one.
+        values: positions of the columns of numbers.
     """
 
     names: Sequence[str]
@@ -67,12 +67,12 @@ class _Header:
 
     @property
     def key_label(self) -> str:
-        """Key column in words."""
+        """Name of the key column for messages."""
         return f"column '{self.names[self.key]}'" if self.names[self.key] else "the first column"
 
     @property
     def numbers(self) -> bool:
-        """Whether keys may be entity numbers."""
+        """True if keys may be entity numbers."""
         return self.names[self.key].strip().lower() == "id"
 
 
@@ -81,23 +81,23 @@ def read_table(path: Path, entities: Sequence[str]) -> FeatureColumns:
 
     Args:
         path: the file.
-        entities: identifiers of the dataset's entities, to tell a header from a row.
+        entities: identifiers of the dataset's entities, to distinguish a header from a row.
 
     Raises:
-        MissingDataError: the package that reads Parquet is not installed.
-        DataError: the file is damaged, its key column is not clear, or a value is no number; the
-            message names file and line (of Parquet files: row, from 0).
+        MissingDataError: pyarrow is not installed.
+        DataError: the file is damaged, its key column is ambiguous, or a value is not a number; the
+            message names file and line (in Parquet files the row, from 0).
     """
     return _READERS[path.suffix](path, entities)
 
 
-def _roles(path: Path, names: Sequence[str], first_row: Callable[[int], str]) -> _Header:
-    """Tell the key column, the mask and the values by the names of the columns.
+def _roles(path: Path, names: Sequence[str], first_row: Callable[[int], str]) -> _TableHeader:
+    """Determine key column, mask and values from the names of the columns.
 
     Args:
         path: the file.
         names: names of the columns.
-        first_row: position -> text of that column in the first row, "" when there is none.
+        first_row: position -> text of that column in the first row, "" without a row.
     """
     plain = [name.strip().lower() for name in names]
     keys = [i for i, name in enumerate(plain) if name in _KEY_COLUMNS]
@@ -126,7 +126,7 @@ def _roles(path: Path, names: Sequence[str], first_row: Callable[[int], str]) ->
             )
     if not values:
         raise DataError(f"{path}: has no column of numbers beside '{names[key]}'")
-    return _Header(names, key, masks[0] if masks else None, values)
+    return _TableHeader(names, key, masks[0] if masks else None, values)
 
 
 def _number(text: str) -> float | None:
@@ -139,7 +139,7 @@ def _number(text: str) -> float | None:
 
 
 def _read_csv(path: Path, entities: Sequence[str]) -> FeatureColumns:
-    # With their ends: a quoted field may hold one, which must not vanish from a key.
+    # With line ends, since a quoted field may contain one and it belongs to a key.
     lines = [f"{line}\n" for line in read_lines(path)]
     return _from_text(path, csv.reader(lines, strict=True), "comma", entities)
 
@@ -161,7 +161,7 @@ def _from_text(path: Path, reader: Any, separator: str, entities: Sequence[str])
         if len(fields) != width:
             raise DataError(f"{path}:{number}: has {len(fields)} columns, the first line {width}")
     header, body = _split_header(path, lines, set(entities))
-    where = [number for number, _ in body]
+    line_numbers = [number for number, _ in body]
     matrix = np.empty((len(body), len(header.values)))
     for row, (number, fields) in enumerate(body):
         try:
@@ -176,21 +176,21 @@ def _from_text(path: Path, reader: Any, separator: str, entities: Sequence[str])
         flags = [_TRUTH.get(fields[header.mask].strip().lower()) for _, fields in body]
         if None in flags:
             raise DataError(
-                f"{path}:{where[flags.index(None)]}: column '{column_name}' holds "
+                f"{path}:{line_numbers[flags.index(None)]}: column '{column_name}' holds "
                 f"{body[flags.index(None)][1][header.mask][:40]!r}; need true or false"
             )
         masks[f"column '{column_name}' in the file"] = torch.tensor(flags, dtype=torch.bool)
     keys = Keys(
         [fields[header.key] for _, fields in body],
         header.key_label,
-        lambda row: f"{path}:{where[row]}",
+        lambda row: f"{path}:{line_numbers[row]}",
         numbers=header.numbers,
         map_file=f"{path.stem}.ids.tsv",
     )
     return FeatureColumns(torch.from_numpy(matrix), keys, masks)
 
 
-def _refuse_text(path: Path, number: int, fields: Sequence[str], header: _Header) -> NoReturn:
+def _refuse_text(path: Path, number: int, fields: Sequence[str], header: _TableHeader) -> NoReturn:
     i = next(i for i in header.values if _number(fields[i]) is None)
     raise DataError(
         f"{path}:{number}: column {i + 1} ('{header.names[i]}') holds {fields[i][:40]!r}; need a "
@@ -199,7 +199,7 @@ def _refuse_text(path: Path, number: int, fields: Sequence[str], header: _Header
 
 
 def _numbered(path: Path, reader: Any) -> list[tuple[int, list[str]]]:
-    """Return the lines with their numbers; an empty one is an error."""
+    """Return the lines with their numbers; an empty line is an error."""
     lines: list[tuple[int, list[str]]] = []
     try:
         for fields in reader:
@@ -214,16 +214,16 @@ def _numbered(path: Path, reader: Any) -> list[tuple[int, list[str]]]:
 
 def _split_header(
     path: Path, lines: Sequence[tuple[int, list[str]]], entities: Set[str]
-) -> tuple[_Header, Sequence[tuple[int, list[str]]]]:
+) -> tuple[_TableHeader, Sequence[tuple[int, list[str]]]]:
     first = lines[0][1]
-    named = any(name.strip().lower() in _KEY_COLUMNS for name in first)
+    has_key_name = any(name.strip().lower() in _KEY_COLUMNS for name in first)
     all_numbers = all(_number(field) is not None for field in first[1:])
-    if all_numbers and first[0] in entities and named:
+    if all_numbers and first[0] in entities and has_key_name:
         raise DataError(
             f"{path}:1: '{first[0]}' may be the name of the column or an entity; add a first line "
             "that gives every column a name, no number"
         )
-    if all_numbers and not named and first[0].strip():
+    if all_numbers and not has_key_name and first[0].strip():
         if first[0] not in entities:
             raise DataError(
                 f"{path}:1: '{first[0]}' is no entity of the dataset; in a header the column of "
@@ -288,7 +288,7 @@ def _read_parquet(path: Path, entities: Sequence[str]) -> FeatureColumns:
     )
 
 
-def _parquet_values(path: Path, table: Any, header: _Header) -> np.ndarray[Any, Any]:
+def _parquet_values(path: Path, table: Any, header: _TableHeader) -> np.ndarray[Any, Any]:
     import pyarrow as pa
 
     types = pa.types

@@ -1,4 +1,4 @@
-"""Features of entities, with the record of where they come from."""
+"""Features of entities, with their provenance."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class FeatureTable:
 
     Attributes:
         name: modality ("text", "image", "numeric", "audio", "video").
-        matrix: [N, d] float16/bfloat16/float32, finite; zero rows where absent.
-        present: [N] boolean: who has it.
-        provenance: file sha256, encoder, pooling, ...: plain JSON values. ``identity``, where it
-            is given, names what the values were computed from and stands for them in the digest:
-            the same encoder gives other last digits on another processor.
-        tokens: what the rows of ``matrix`` are the means of, and what stands for them in the
-            digest; None where an entity is one vector. Who has the modality has at least one.
+        matrix: float16, bfloat16 or float32 [N, d], finite; zero rows where absent.
+        present: bool [N], True for entities with the modality.
+        provenance: plain JSON values such as file sha256, encoder and pooling. ``identity``, if
+            set, identifies the origin of the values and replaces them in the digest, because the
+            same encoder gives other last digits on another processor.
+        tokens: tokens whose means are the rows of ``matrix`` and which replace them in the digest;
+            None if each entity is one vector. Each entity with the modality has a token.
     """
 
     name: str
@@ -53,7 +53,7 @@ class FeatureTable:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over values (or what they are computed from) and mask (16 hex digits)."""
+        """sha256 over values (or their identity or tokens) and mask, 16 hex digits."""
         h = hashlib.sha256(f"{self.name}{self.matrix.dtype}{tuple(self.matrix.shape)}".encode())
         if "identity" in self.provenance:
             h.update(str(self.provenance["identity"]).encode())
@@ -72,7 +72,7 @@ class FeatureTable:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """The modalities a run sees, under one name that is printed with every result.
+    """The modalities of a run, with the name that is printed with every result.
 
     Attributes:
         name: "none", "names", "published", ...
@@ -84,32 +84,32 @@ class FeatureSet:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the tables' digests (16 hex digits); "" when there are none."""
+        """sha256 over the tables' digests, 16 hex digits; "" without tables."""
         if not self.tables:
             return ""
-        parts = "".join(f"{k}:{self.tables[k].digest};" for k in sorted(self.tables))
-        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+        digests = "".join(f"{k}:{self.tables[k].digest};" for k in sorted(self.tables))
+        return hashlib.sha256(digests.encode()).hexdigest()[:16]
 
     def select(self, names: Iterable[str] | None) -> FeatureSet:
-        """Return only the named modalities (all when None), in the given order.
+        """Return the set with only the named modalities (all for None), in the given order.
 
         Raises:
-            ConfigError: a name is not offered.
+            ConfigError: the set has no modality of that name.
         """
         if names is None:
             return self
-        chosen: dict[str, FeatureTable] = {}
+        tables: dict[str, FeatureTable] = {}
         for name in names:
             if name not in self.tables:
                 raise ConfigError(
                     f"feature set '{self.name}' has no modality '{name}'"
                     f"{suggest(name, self.tables)}"
                 )
-            chosen[name] = self.tables[name]
-        return FeatureSet(self.name, chosen)
+            tables[name] = self.tables[name]
+        return FeatureSet(self.name, tables)
 
     def modalities(self) -> dict[str, Modality]:
-        """Return what models take: matrices, masks and tokens."""
+        """Return the matrices, masks and tokens, as models take them."""
         return {k: Modality(k, t.matrix, t.present, t.tokens) for k, t in self.tables.items()}
 
 

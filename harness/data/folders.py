@@ -1,6 +1,6 @@
-"""Where datasets lie on this machine.
+"""Folders of datasets on this machine.
 
-Folders are looked for in ``$HARNESS_DATA``, then in ``$HARNESS_CACHE/datasets`` (the user's cache
+Datasets are searched in ``$HARNESS_DATA``, then in ``$HARNESS_CACHE/datasets`` (the user's cache
 folder when that is not set), under the dataset's published folder name, its name or an alias, in
 any case.
 """
@@ -22,62 +22,62 @@ __all__ = [
     "data_files",
     "datasets_folder",
     "find",
-    "lacking",
     "left_out",
     "locate",
+    "missing_files",
     "names_of",
     "roots",
 ]
 
 _FEATURE_WORD = re.compile(r"text|image|img|visual|numeric|audio|video|feat|emb|vec", re.IGNORECASE)
-"""What names of feature files hold; pickles of other names lie in many folders of datasets."""
+"""Words in names of feature files; folders of datasets often have pickles of other names."""
 
 
 def datasets_folder() -> Path:
-    """Return the folder that fetched and imported datasets go to (it need not exist)."""
+    """Return the folder of fetched and imported datasets (it need not exist)."""
     return cache_folder() / "datasets"
 
 
 def roots() -> tuple[Path, ...]:
-    """Return the folders that are searched for datasets, first match wins.
+    """Return the folders that are searched for datasets, in order.
 
     Raises:
-        ConfigError: $HARNESS_DATA is no folder.
+        ConfigError: $HARNESS_DATA is not a folder.
     """
-    given = os.environ.get("HARNESS_DATA")
-    if not given:
+    value = os.environ.get("HARNESS_DATA")
+    if not value:
         return (datasets_folder(),)
-    own = expanded(given, "HARNESS_DATA")
-    if not own.is_dir():
-        raise ConfigError(f"HARNESS_DATA={given}: no such folder; unset it, or name the folder")
-    return own, datasets_folder()
+    folder = expanded(value, "HARNESS_DATA")
+    if not folder.is_dir():
+        raise ConfigError(f"HARNESS_DATA={value}: no such folder; unset it, or name the folder")
+    return folder, datasets_folder()
 
 
 def names_of(card: DatasetCard) -> set[str]:
-    """Return the names of a dataset's folder that are looked for, in lower case."""
+    """Return the accepted names of a dataset's folder, in lower case."""
     return {name.lower() for name in (card.folder, card.name, *card.aliases)}
 
 
 def find(card: DatasetCard) -> Path | None:
-    """Return the folder that holds the dataset's required files, None when there is none."""
-    return next((folder for folder in _candidates(card) if not lacking(card, folder)), None)
+    """Return the folder with the dataset's required files, None without one."""
+    return next((folder for folder in _candidates(card) if not missing_files(card, folder)), None)
 
 
 def locate(card: DatasetCard) -> Path:
-    """Return the folder that holds the dataset's required files.
+    """Return the folder with the dataset's required files.
 
     Raises:
-        MissingDataError: there is none; the message says which command gets it.
+        MissingDataError: no folder has them; the message names the command that gets them.
     """
     folder = find(card)
     if folder is not None:
         return folder
     incomplete = [
-        f"{folder} lacks {', '.join(lacking(card, folder))}" for folder in _candidates(card)
+        f"{folder} lacks {', '.join(missing_files(card, folder))}" for folder in _candidates(card)
     ]
-    where = "; ".join(incomplete) or f"searched {', '.join(map(str, roots()))}"
+    problem = "; ".join(incomplete) or f"searched {', '.join(map(str, roots()))}"
     raise MissingDataError(
-        f"{card.title} is not on this machine ({where}); get it with "
+        f"{card.title} is not on this machine ({problem}); get it with "
         f"`harness data fetch {card.name}`, or `harness data import DIR` for a local copy, "
         "or set HARNESS_DATA to the folder that holds it",
         brief=f"{card.title} was not on the machine: `harness data fetch {card.name}`",
@@ -85,11 +85,11 @@ def locate(card: DatasetCard) -> Path:
 
 
 def data_files(folder: Path) -> list[Path]:
-    """Return a folder's texts, tables of names and features, with ``features/`` and ``tokens/``.
+    """Return the text files, tables of names and feature files of a folder, sorted.
 
     Raises:
-        DataError: one of them is a pipe, a device, a folder or a link that leads nowhere, or a file
-            that looks like features cannot be read.
+        DataError: one of them is a pipe, a device, a folder or a broken link, or a file that looks
+            like features has an unread format.
     """
     from harness.data.feature_files import ARRAY_SUFFIXES, SUFFIXES, check_readable
     from harness.data.feature_sets import MODALITIES
@@ -108,10 +108,10 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def check_inside(folder: Path, files: Iterable[Path]) -> None:
-    """Refuse to copy what does not lie in a folder but is linked from there.
+    """Check that files lie inside a folder and are not links to elsewhere.
 
     Raises:
-        DataError: a file, or the folder that it is in, is a link that leads out of ``folder``.
+        DataError: a file, or its folder, is a link that leads out of ``folder``.
     """
     for path in files:
         if not path.resolve().is_relative_to(folder.resolve()):
@@ -122,24 +122,24 @@ def check_inside(folder: Path, files: Iterable[Path]) -> None:
 
 
 def left_out(folder: Path, target: Path) -> tuple[list[str], list[str]]:
-    """Return what of an imported folder its dataset's folder lacks, hidden files aside.
+    """Return the visible entries of an imported folder that were not copied to ``target``.
 
     Returns:
-        The files that hold arrays, at any depth; other files and folders.
+        Files that hold arrays, at any depth; other files and folders.
     """
     from harness.data.feature_files import holds_arrays
 
     below = [path.relative_to(folder) for path in folder.rglob("[!.]*")]
     below.sort(key=lambda name: (len(name.parts), name))
-    visible = (name for name in below if not any(part.startswith(".") for part in name.parts))
+    visible = (name for name in below if not any(p.startswith(".") for p in name.parts))
     absent = {name: (folder / name).is_dir() for name in visible if not (target / name).exists()}
     arrays = [str(name) for name, is_folder in absent.items() if holds_arrays(name)]
-    others = [
+    remaining = [
         f"{name}{'/' * is_folder}"
         for name, is_folder in absent.items()
         if not holds_arrays(name) and name.parent not in absent
     ]
-    return arrays, others
+    return arrays, remaining
 
 
 def _candidates(card: DatasetCard) -> Iterator[Path]:
@@ -150,8 +150,8 @@ def _candidates(card: DatasetCard) -> Iterator[Path]:
                     yield folder
 
 
-def lacking(card: DatasetCard, folder: Path) -> list[str]:
-    """Return the required files of a dataset that are not in ``folder``."""
+def missing_files(card: DatasetCard, folder: Path) -> list[str]:
+    """Return the required files of a dataset that a folder lacks."""
     return [
         file.path for file in card.files if not file.optional and not (folder / file.path).is_file()
     ]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.errors import DataError, LockedSplitError
-from harness.index import GraphIndex, KnownAnswers
+from harness.index import FilterIndex, GraphIndex
 
 __all__ = ["SPLITS", "KnowledgeGraph"]
 
@@ -26,15 +26,15 @@ class KnowledgeGraph:
     """Entities, relations and the three splits.
 
     Attributes:
-        name: canonical dataset name ("mkg-w").
+        name: canonical name of the dataset ("mkg-w").
         entities: identifier of each entity, position = id.
         relations: identifier of each relation, position = id.
-        splits: "train", "valid", "test" -> int64 [n, 3] (head, relation, tail); rows are kept as
-            the files hold them, duplicates included.
-        entity_names: what a person calls each entity ("" when unknown); empty tuple when there
-            are none at all, then ``entities`` are shown.
-        relation_names: likewise.
-        notes: what a reader should know of these splits; printed under tables.
+        splits: "train", "valid", "test" -> int64 [n, 3] (head, relation, tail); rows are kept as in
+            the files, duplicates included.
+        entity_names: readable name of each entity, "" if unknown; () without any, so that
+            ``entities`` are shown.
+        relation_names: readable name of each relation, likewise.
+        notes: remarks on these splits, printed below tables.
     """
 
     name: str
@@ -53,30 +53,30 @@ class KnowledgeGraph:
             if not len(triples):
                 continue
             limits = (len(self.entities), len(self.relations), len(self.entities))
-            for column, (what, limit) in enumerate(
+            for column, (column_name, limit) in enumerate(
                 zip(("head", "relation", "tail"), limits, strict=True)
             ):
                 low, high = int(triples[:, column].min()), int(triples[:, column].max())
                 if low < 0 or high >= limit:
                     bad = low if low < 0 else high
                     raise DataError(
-                        f"{self.name}: split '{split}' has {what} id {bad}, "
+                        f"{self.name}: split '{split}' has {column_name} id {bad}, "
                         f"but ids run from 0 to {limit - 1}"
                     )
 
     @property
     def n_entities(self) -> int:
-        """N."""
+        """Number of entities, N."""
         return len(self.entities)
 
     @property
     def n_relations(self) -> int:
-        """R."""
+        """Number of relations, R."""
         return len(self.relations)
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over identifiers and splits (16 hex digits): what a result was obtained on."""
+        """sha256 over identifiers and splits, 16 hex digits; identifies the data of a result."""
         h = hashlib.sha256()
         for names in (self.entities, self.relations):
             h.update(str(len(names)).encode())
@@ -89,12 +89,12 @@ class KnowledgeGraph:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """Digests that tell what differs between two graphs whose ``digest`` differs.
+        """Digests that show the difference between two graphs with another ``digest``.
 
         "triples" is the same for the same triples of names in any order; "entities" and "relations"
         are over the identifiers in the order of their ids.
         """
-        entities, relations = _places(self.entities), _places(self.relations)
+        entities, relations = _ranks_of(self.entities), _ranks_of(self.relations)
         h = hashlib.sha256(repr((sorted(self.entities), sorted(self.relations))).encode())
         for split in SPLITS:
             heads, middle, tails = self.splits[split].numpy().T
@@ -108,44 +108,44 @@ class KnowledgeGraph:
 
     @cached_property
     def index(self) -> GraphIndex:
-        """What models and samplers may see: sizes and train."""
+        """Sizes and train triples, all that models and samplers may see."""
         return GraphIndex(self.n_entities, self.n_relations, self.splits["train"], self.digest)
 
-    def known(self, splits: tuple[str, ...] = SPLITS) -> KnownAnswers:
-        """Known answers in the union of ``splits`` (the filter of an evaluation)."""
-        # None at all: raw ranks.
+    def filter_index(self, splits: tuple[str, ...] = SPLITS) -> FilterIndex:
+        """Return the filter of an evaluation: the known answers in the union of ``splits``."""
+        # Without splits the filter is empty, which gives raw ranks.
         triples = torch.cat([self.splits["train"][:0], *(self.splits[s] for s in splits)])
-        return KnownAnswers(triples, self.n_entities, self.n_relations)
+        return FilterIndex(triples, self.n_entities, self.n_relations)
 
     def locked(self) -> KnowledgeGraph:
-        """Return the graph with its test split locked away: asking for it is an error.
+        """Return a copy of the graph that raises LockedSplitError on access to its test split.
 
-        Sizes, names, the digest and what train and valid hold are the same.
+        Sizes, names, digest, train and valid are the same.
         """
-        assert self.digest  # it is over all splits, so it is computed before
-        blind = copy.copy(self)
-        object.__setattr__(blind, "splits", _Locked(self.splits, self.name))
-        return blind
+        assert self.digest  # covers all splits, so it must be cached before the lock
+        locked = copy.copy(self)
+        object.__setattr__(locked, "splits", _Locked(self.splits, self.name))
+        return locked
 
     def entity_label(self, entity: int) -> str:
-        """Return what to show for an entity: its name, or its identifier."""
+        """Return the name of an entity, or its identifier."""
         return (self.entity_names[entity] if self.entity_names else "") or self.entities[entity]
 
     def relation_label(self, relation: int) -> str:
-        """Return what to show for a relation."""
+        """Return the name of a relation, or its identifier."""
         names = self.relation_names
         return (names[relation] if names else "") or self.relations[relation]
 
 
-def _places(names: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return the place of each name among the sorted names, so that ids depend on names alone."""
-    places = np.empty(len(names), dtype=np.int64)
-    places[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
-    return places
+def _ranks_of(names: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the rank of each name in sorted order, independent of the order of ids; int64 [n]."""
+    ranks = np.empty(len(names), dtype=np.int64)
+    ranks[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    return ranks
 
 
 class _Locked(Mapping[str, Tensor]):
-    """Splits of which the last cannot be read."""
+    """Splits whose test split cannot be read."""
 
     def __init__(self, splits: Mapping[str, Tensor], name: str) -> None:
         self._splits, self._name = splits, name

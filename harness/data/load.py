@@ -1,4 +1,4 @@
-"""The one entrance to datasets."""
+"""Lookup and loading of datasets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Dataset", "load_dataset", "load_graph", "source", "sources", "unenco
 
 @dataclass(frozen=True)
 class Dataset:
-    """A graph with the features a run sees."""
+    """A graph, the features of a run, and the dataset's card."""
 
     graph: KnowledgeGraph
     features: FeatureSet
@@ -38,64 +38,64 @@ def _discover() -> None:
 def source(name: str) -> DatasetSource:
     """Return the source of a dataset by name or alias, in any case.
 
-    ``base:variant`` asks the source of ``base`` for a variant ("synthetic:mkg-w,seed=1"),
+    ``base:variant`` is a variant of ``base`` ("synthetic:mkg-w,seed=1"),
     ``name@clean`` is the dataset with cleaned splits (:mod:`harness.data.derive`).
 
-    A name that is not registered is that of a folder of the user's own, where there is one.
+    A name that is not registered is looked up among the user's own folders.
 
     Raises:
-        ConfigError: there is no such dataset or variant, or no dataset may be called so.
+        ConfigError: the dataset or variant is unknown, or the name is invalid.
     """
     _discover()
-    whole, at, form = name.lower().partition("@")
-    wanted, colon, variant = whole.partition(":")
-    check_name(wanted)
+    full, at, form = name.lower().partition("@")
+    base, colon, variant = full.partition(":")
+    check_name(base)
     if at:
-        return derived(source(whole), form)
+        return derived(source(full), form)
     if colon:
-        return source(wanted).variant(variant)
-    for known in DATASETS:
-        entry = DATASETS.get(known)
-        if wanted in {alias.lower() for alias in entry.card.aliases}:
+        return source(base).variant(variant)
+    for name_ in DATASETS:
+        entry = DATASETS.get(name_)
+        if base in {alias.lower() for alias in entry.card.aliases}:
             return entry
-    if wanted in DATASETS:
-        return DATASETS.get(wanted)
-    own = find_local(wanted)
-    if own is None:
-        raise ConfigError(f"unknown dataset '{name}'{suggest(wanted, _names())}")
-    return own
+    if base in DATASETS:
+        return DATASETS.get(base)
+    local = find_local(base)
+    if local is None:
+        raise ConfigError(f"unknown dataset '{name}'{suggest(base, _names())}")
+    return local
 
 
 def _names() -> list[str]:
-    """Return the names and aliases of all datasets, the user's own among them."""
+    """Return the names and aliases of all datasets, including the user's own."""
     cards = [entry.card for entry in sources()]
     return [name for card in cards for name in (card.name, *card.aliases)]
 
 
 def sources() -> list[DatasetSource]:
-    """Return the sources of all datasets, by name; the user's own come last."""
+    """Return the sources of all registered datasets by name, then of the user's own."""
     _discover()
-    known = [DATASETS.get(name) for name in DATASETS]
-    taken = {name for entry in known for name in folders.names_of(entry.card)}
-    return [*known, *local_sources(taken)]
+    registered = [DATASETS.get(name) for name in DATASETS]
+    names = {name for entry in registered for name in folders.names_of(entry.card)}
+    return [*registered, *local_sources(names)]
 
 
 @cache
 def _graph(name: str, roots: tuple[Path, ...]) -> KnowledgeGraph:
-    """``roots`` is part of the key alone: another data folder may hold another copy."""
+    """Load a graph; ``roots`` is only part of the cache key, as data folders may differ."""
     return source(name).graph()
 
 
 def load_graph(name: str) -> KnowledgeGraph:
-    """Load the graph of a dataset alone; see ``load_dataset``."""
+    """Load only the graph of a dataset; see ``load_dataset``."""
     return _graph(source(name).card.name, folders.roots())
 
 
 def unencoded(name: str, features: str) -> Mapping[str, tuple[int, float, int]]:
-    """Return the modalities that ``load_dataset`` would have to encode first, with their sizes.
+    """Return the sizes of the modalities that ``load_dataset`` would have to encode first.
 
     Returns:
-        modality -> (width, share present, tokens of an entity with most of them or 0).
+        modality -> (width, share of entities with it, largest number of tokens or 0).
 
     Raises:
         ConfigError, MissingDataError, DataError: as ``load_dataset``.
@@ -127,11 +127,11 @@ def load_dataset(
 
     Raises:
         ConfigError: unknown dataset, feature set or modality.
-        MissingDataError: not on this machine; the message says which command gets it.
-        DataError: a file is wrong.
+        MissingDataError: not on this machine; the message names the command that gets it.
+        DataError: a file is malformed.
     """
     entry = source(name)
     canonical = entry.card.name
     roots = folders.roots()
-    chosen = _features(canonical, features, roots).select(modalities)
-    return Dataset(_graph(canonical, roots), chosen, entry.card)
+    feature_set = _features(canonical, features, roots).select(modalities)
+    return Dataset(_graph(canonical, roots), feature_set, entry.card)

@@ -1,8 +1,8 @@
-"""Identifiers that are easily confused, and signs of columns in another order.
+"""Audit of identifiers: confusable ones, and signs of columns in the wrong order.
 
-Two identifiers that look alike are two entities to every model. What is certain is refused where a
-file is read (:mod:`harness.data.readers`); here is what is only likely, so that somebody must say
-that it is meant: the dataset's card, or ``--allow-names``.
+Two identifiers that look alike are two entities to every model. Certain errors are refused when a
+file is read (:mod:`harness.data.readers`); likely ones are found here, and the dataset's card or
+``--allow-names`` must acknowledge them.
 """
 
 from __future__ import annotations
@@ -31,36 +31,38 @@ NameKind = Literal["blanks", "invisible", "unicode", "case", "header", "order"]
 KINDS: tuple[NameKind, ...] = get_args(NameKind)
 
 _EXAMPLES = 5
-"""Examples of a finding that are kept."""
+"""Number of examples of a finding."""
 _MANY = 2
-"""A graph with more than so many relations per entity has its columns in another order."""
+"""Relations per entity above which the columns are probably in another order."""
 
 
 class NameFinding(Config):
-    """One kind of confusion."""
+    """Findings of one kind of confusable identifiers."""
 
     kind: NameKind
     count: int
-    """Pairs of identifiers, relations or rows."""
+    """Number of pairs of identifiers, of relations or of rows."""
     text: str
-    """The finding in a sentence without examples."""
+    """Description of the finding without examples."""
     examples: tuple[tuple[str, ...], ...] = ()
-    """Identifiers of the first few."""
+    """Identifiers of the first few cases."""
 
     def __str__(self) -> str:
-        shown = "; ".join(" / ".join(map(visible, names)) for names in self.examples)
-        more = f" and {self.count - len(self.examples)} more" * (self.count > len(self.examples))
-        return f"{self.text}: {shown}{more}" if shown else self.text
+        examples = "; ".join(" / ".join(map(visible, names)) for names in self.examples)
+        remainder = f" and {self.count - len(self.examples)} more" * (
+            self.count > len(self.examples)
+        )
+        return f"{self.text}: {examples}{remainder}" if examples else self.text
 
 
 def advice(findings: Sequence[NameFinding]) -> str:
-    """Return what to do about findings that nobody has acknowledged."""
+    """Return the remedy for findings that nobody has acknowledged."""
     kinds = ",".join(dict.fromkeys(finding.kind for finding in findings))
     return f"correct the files, or acknowledge what is meant: --allow-names {kinds}"
 
 
 def audit_names(graph: KnowledgeGraph) -> tuple[NameFinding, ...]:
-    """Return what is likely to be a mistake in the identifiers of a graph, by kind."""
+    """Return the likely mistakes in the identifiers of a graph, by kind."""
     findings = [
         *_lookalikes("entities", graph.entities),
         *_lookalikes("relations", graph.relations),
@@ -73,25 +75,25 @@ def audit_names(graph: KnowledgeGraph) -> tuple[NameFinding, ...]:
 def excess_names(
     findings: Sequence[NameFinding], acknowledged: Mapping[str, int], allowed: Sequence[str] = ()
 ) -> tuple[NameFinding, ...]:
-    """Return the findings of the kinds of which there are more than somebody has acknowledged.
+    """Return the findings of kinds with more cases than acknowledged.
 
     Args:
-        findings: of a dataset.
-        acknowledged: kind -> count, as its card says.
-        allowed: kinds that the user has acknowledged.
+        findings: findings in a dataset.
+        acknowledged: kind -> number of cases that the card acknowledges.
+        allowed: kinds that the user acknowledges.
     """
     counts: dict[str, int] = defaultdict(int)
     for finding in findings:
         counts[finding.kind] += finding.count
-    more = {kind for kind, count in counts.items() if count > acknowledged.get(kind, 0)}
-    return tuple(f for f in findings if f.kind in more - set(allowed))
+    exceeded = {kind for kind, count in counts.items() if count > acknowledged.get(kind, 0)}
+    return tuple(f for f in findings if f.kind in exceeded - set(allowed))
 
 
 def chosen_kinds(text: str) -> tuple[NameKind, ...]:
     """Read the value of ``--allow-names``: kinds, separated by commas.
 
     Raises:
-        ConfigError: a kind is unknown; the message offers the nearest.
+        ConfigError: unknown kind; the message offers the nearest.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
@@ -101,11 +103,11 @@ def chosen_kinds(text: str) -> tuple[NameKind, ...]:
 
 
 def visible(name: str) -> str:
-    """Return a name in quotes, with escapes for blanks and characters that cannot be seen."""
+    """Return a name in quotes, with escapes for blanks and invisible characters."""
     escaped = "".join(
         c
         if c == " " or (c.isprintable() and not unicodedata.combining(c))
-        else c.encode("ascii", "backslashreplace").decode()
+        else c.encode("unicode_escape").decode()
         for c in name
     )
     return f"'{escaped}'"
@@ -121,7 +123,7 @@ _FOLDS: Mapping[NameKind, Callable[[str], str]] = {
     "unicode": lambda name: unicodedata.normalize("NFC", name),
     "case": str.lower,
 }
-"""Kind -> what makes two names equal that differ so alone; in the order in which they apply."""
+"""Kind -> folding under which names with only that difference are equal, in order of use."""
 
 _SAID: Mapping[NameKind, str] = {
     "blanks": "differ in blanks alone",
@@ -131,45 +133,47 @@ _SAID: Mapping[NameKind, str] = {
 }
 
 
-def _folded(name: str, without: NameKind | None = None) -> str:
+def _folded(name: str, skipped: NameKind | None = None) -> str:
     for kind, fold in _FOLDS.items():
-        if kind != without:
+        if kind != skipped:
             name = fold(name)
     return name
 
 
 def _lookalikes(noun: str, names: Sequence[str]) -> Iterator[NameFinding]:
-    """Yield a finding per kind of difference between names that are one when folded."""
+    """Yield a finding per kind of difference between names that are equal after folding."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
         groups[_folded(name)].append(name)
     pairs: dict[NameKind, list[tuple[str, str]]] = defaultdict(list)
-    for first, *others in groups.values():
-        for other in others:
-            pairs[_difference(first, other)].append((first, other))
-    for kind, held in pairs.items():
-        count = f"{len(held)} pair{'s' * (len(held) > 1)}"
+    for first, *following in groups.values():
+        for second in following:
+            pairs[_difference(first, second)].append((first, second))
+    for kind, lookalikes in pairs.items():
+        count = f"{len(lookalikes)} pair{'s' * (len(lookalikes) > 1)}"
         text = f"{count} of {noun} {_SAID[kind]}"
-        yield NameFinding(kind=kind, count=len(held), text=text, examples=tuple(held[:_EXAMPLES]))
+        yield NameFinding(
+            kind=kind, count=len(lookalikes), text=text, examples=tuple(lookalikes[:_EXAMPLES])
+        )
 
 
-def _difference(first: str, other: str) -> NameKind:
-    """Return the first kind of folding without which two names are not one."""
-    needed = (k for k in _FOLDS if _folded(first, without=k) != _folded(other, without=k))
-    return next(needed, "unicode")
+def _difference(first: str, second: str) -> NameKind:
+    """Return the first kind of folding without which two names differ."""
+    deciding = (k for k in _FOLDS if _folded(first, skipped=k) != _folded(second, skipped=k))
+    return next(deciding, "unicode")
 
 
 def _header(graph: KnowledgeGraph) -> Iterator[NameFinding]:
-    """Yield a finding where the splits begin with one row whose names stand nowhere else."""
+    """Yield a finding if all splits begin with the same row, whose names occur nowhere else."""
     rows = [graph.splits[split] for split in SPLITS]
     if any(len(split) < 2 for split in rows):
         return
     first, second = ({tuple(split[i].tolist()) for split in rows} for i in (0, 1))
-    if len(first) > 1 or len(second) == 1:  # one row alone is shared, not a whole split
+    if len(first) > 1 or len(second) == 1:  # equal second rows: the splits are copies
         return
     (row,) = first
-    for column, others in ((0, (0, 2)), (1, (1,)), (2, (0, 2))):
-        if any(bool((split[1:, list(others)] == row[column]).any()) for split in rows):
+    for column, columns in ((0, (0, 2)), (1, (1,)), (2, (0, 2))):
+        if any(bool((split[1:, list(columns)] == row[column]).any()) for split in rows):
             return
     head, relation, tail = row
     names = (graph.entities[head], graph.relations[relation], graph.entities[tail])
@@ -178,17 +182,17 @@ def _header(graph: KnowledgeGraph) -> Iterator[NameFinding]:
 
 
 def _order(graph: KnowledgeGraph) -> Iterator[NameFinding]:
-    """Yield signs that a column is not what it is read as."""
+    """Yield signs of columns in another order than head, relation, tail."""
     entities = set(graph.entities)
-    both = [name for name in graph.relations if name in entities]
-    # Ids written as numbers: entity 3 and relation 3 have nothing in common.
-    if both and not all(re.fullmatch("[0-9]+", name) for name in both):
+    shared = [name for name in graph.relations if name in entities]
+    # Numeric identifiers are not evidence: entity 3 and relation 3 are unrelated.
+    if shared and not all(re.fullmatch("[0-9]+", name) for name in shared):
         text = (
-            f"{len(both)} of {graph.n_relations} relations are names of entities too; is a column "
-            "in another place than head, relation, tail?"
+            f"{len(shared)} of {graph.n_relations} relations are names of entities too; is a "
+            "column in another place than head, relation, tail?"
         )
-        examples = tuple((name,) for name in both[:_EXAMPLES])
-        yield NameFinding(kind="order", count=len(both), text=text, examples=examples)
+        examples = tuple((name,) for name in shared[:_EXAMPLES])
+        yield NameFinding(kind="order", count=len(shared), text=text, examples=examples)
     elif graph.n_relations > _MANY * graph.n_entities:
         text = (
             f"{graph.n_relations} relations for {graph.n_entities} entities; is a column in "

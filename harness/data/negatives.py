@@ -1,4 +1,4 @@
-"""Samplers of negatives that have no parameters; learned ones live beside the models."""
+"""Negative samplers without parameters; learned samplers are part of their models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness import kernels
-from harness.index import GraphIndex, KnownAnswers
+from harness.index import FilterIndex, GraphIndex
 from harness.precision import widest_float
 from harness.procedure import Negatives
 
@@ -17,7 +17,7 @@ __all__ = ["CorruptionSampler", "bernoulli_tail_shares"]
 
 
 def bernoulli_tail_shares(index: GraphIndex) -> Tensor:
-    """Return per relation the probability [R] of corrupting the tail.
+    """Return the probability [R] of corrupting the tail, by relation.
 
     With tph = triples per distinct head and hpt = triples per distinct tail of the relation, the
     head is replaced with probability tph / (tph + hpt) (Wang et al. 2014, TransH); relations
@@ -38,22 +38,22 @@ def bernoulli_tail_shares(index: GraphIndex) -> Tensor:
 
 @dataclass
 class CorruptionSampler:
-    """Replaces the head or the tail of a positive by a uniform entity, n independent times.
+    """Uniform corruption of head or tail, n independent negatives per positive.
 
     Attributes:
-        n_entities: N.
-        count: n.
-        tail_shares: [R] probability of replacing the tail.
-        known: with it, entities that make a known triple are never drawn (exactly, not by
-            rejection).
-        share: consecutive positives that get the same draws; 1: each has its own.
-        one_side: all corruptions of a positive replace the same side.
+        n_entities: number of entities, N.
+        count: negatives per positive, n.
+        tail_shares: probability [R] of replacing the tail.
+        known: filter; entities that form a known triple are never drawn (exactly, not by
+            rejection). None draws from all entities.
+        share: number of consecutive positives with the same draws; 1 for independent draws.
+        one_side: True if all negatives of a positive replace the same side.
     """
 
     n_entities: int
     count: int
     tail_shares: Tensor
-    known: KnownAnswers | None
+    filter_index: FilterIndex | None
     share: int = 1
     one_side: bool = False
 
@@ -69,21 +69,21 @@ class CorruptionSampler:
         device: torch.device | str = "cpu",
         one_side: bool = False,
     ) -> CorruptionSampler:
-        """Make the sampler that the options of ``NegativesSpec`` name."""
+        """Build the sampler for options of ``NegativesSpec``."""
         shares = (
             bernoulli_tail_shares(index)
             if sampler == "bernoulli"
             else torch.full((index.n_relations,), 0.5)
         )
-        known = index.known.to(device) if filter == "train" else None
+        filter_index = index.train_filter.to(device) if filter == "train" else None
         together = share if sampler == "shared" else 1
         shares = shares.to(widest_float(device)).to(device)
-        return cls(index.n_entities, count, shares, known, together, one_side)
+        return cls(index.n_entities, count, shares, filter_index, together, one_side)
 
     def sample(self, batch: Tensor, generator: torch.Generator) -> Negatives:
-        """Return n corruptions per positive of ``batch`` [B, 3]; all tensors stay on its device.
+        """Return n negatives per positive of ``batch`` int64 [B, 3], on its device.
 
-        Each corruption chooses its side on its own; a row lists its tail corruptions first.
+        Each negative draws its side independently; a row has its tail corruptions first.
         """
         size = (len(batch), self.count)
         uniform = torch.rand(
@@ -99,19 +99,19 @@ class CorruptionSampler:
             return Negatives(self._drawn(batch, replaces_tail, uniform[1]), tails)
         shared = (uniform[1, :: self.share] * self.n_entities).long()
         shared = shared.repeat_interleave(self.share, 0)[: len(batch)]
-        if self.known is not None:
-            own = self._drawn(batch, replaces_tail, uniform[1])
-            shared = torch.where(self._makes_known(batch, replaces_tail, shared), own, shared)
+        if self.filter_index is not None:
+            unshared = self._drawn(batch, replaces_tail, uniform[1])
+            shared = torch.where(self._makes_known(batch, replaces_tail, shared), unshared, shared)
         return Negatives(shared, tails)
 
     def _drawn(self, batch: Tensor, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
-        if self.known is None:
+        if self.filter_index is None:
             return (uniform * self.n_entities).long()
-        return kernels.draw_free(self.known.free(batch), replaces_tail, uniform)
+        return kernels.draw_free(self.filter_index.free(batch), replaces_tail, uniform)
 
     def _makes_known(self, batch: Tensor, replaces_tail: Tensor, drawn: Tensor) -> Tensor:
-        assert self.known is not None
+        assert self.filter_index is not None
         head, relation, tail = batch[:, :, None].unbind(1)
-        as_tail = self.known.contains(head, relation, drawn, "tail")
-        as_head = self.known.contains(tail, relation, drawn, "head")
+        as_tail = self.filter_index.contains(head, relation, drawn, "tail")
+        as_head = self.filter_index.contains(tail, relation, drawn, "head")
         return torch.where(replaces_tail, as_tail, as_head)

@@ -1,13 +1,15 @@
-"""Text files of ids and names, parsed whole with numpy, with the line in every error.
+"""Parsers of text files of ids and names; every error names the line.
 
-The published files are small (at most some 200,000 rows), so a file is read at once; rows are
-checked with array operations and a line is looked at in Python only when it is wrong.
+The published files are small (at most 200,000 rows), so a file is read at once; rows are checked
+with array operations, and Python looks only at a malformed line.
 """
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +26,7 @@ __all__ = [
     "read_id_triples",
     "read_lines",
     "read_name_triples",
+    "read_packaged",
     "read_rows",
     "read_vocabulary",
 ]
@@ -34,21 +37,21 @@ OPENKE = (
     "ids with a count before them are OpenKE's layout: it needs entity2id.txt, relation2id.txt, "
     "and the splits as train2id.txt, valid2id.txt and test2id.txt"
 )
-"""Said of files of ids under names that other layouts have."""
+"""Hint for files of ids with the file names of another layout."""
 _ENTRY = re.compile(r"(.*\S)[ \t]+(\S+)[ \t]*", re.ASCII)
-"""``name<whitespace>id``: names may hold spaces, so the last whitespace separates."""
+"""``name<whitespace>id``: names may have spaces, so the last whitespace separates."""
 _HEADERS = (
     frozenset({"head", "subject", "subj", "source", "from", "head_entity", "head entity"}),
     frozenset({"relation", "rel", "predicate", "pred", "property", "edge", "relationship"}),
     frozenset({"tail", "object", "obj", "target", "to", "tail_entity", "tail entity"}),
 )
-"""Words of a header; single letters are names of toy graphs too."""
+"""Words of a header line; single letters also occur as names in toy graphs."""
 _MOST_DIGITS = 18
-"""Every number of 18 digits fits int64."""
+"""Digits of numbers that always fit int64."""
 
 
 def check_regular(path: Path) -> None:
-    """Refuse to open a pipe, which would be waited for, or a device, which never ends.
+    """Refuse a pipe, on which reading would wait, or a device, which never ends.
 
     Raises:
         DataError: ``path`` is not a regular file or a link to one.
@@ -58,14 +61,20 @@ def check_regular(path: Path) -> None:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 file, without line ends and without blank lines at the end.
+    """Return the lines of a UTF-8 file, without line ends and trailing blank lines.
 
     Raises:
-        MissingDataError: the file is not there.
-        DataError: it cannot be read, is empty or is not UTF-8 (with the line).
+        MissingDataError: the file does not exist.
+        DataError: the file is unreadable, empty or not UTF-8 (with the line).
     """
     text = decoded(_read(path), path, DataError)
     return [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
+
+
+def read_packaged(name: str) -> list[dict[str, str]]:
+    """Read a tab-separated table of this package ("sets/native.tsv"), heading -> field per row."""
+    lines = (files("harness.data") / name).read_text("utf-8").splitlines()
+    return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def read_vocabulary(path: Path, *, header: bool) -> tuple[str, ...]:
@@ -73,11 +82,11 @@ def read_vocabulary(path: Path, *, header: bool) -> tuple[str, ...]:
 
     Args:
         path: the file.
-        header: the first line holds the number of rows.
+        header: True if the first line is the number of rows.
 
     Raises:
-        DataError: the header lies, a line is not ``name id``, an id is not an integer, is out of
-            range or is given twice, or a name is given twice.
+        DataError: the header is wrong, a line is not ``name id``, an id is not an integer, is out
+            of range or repeated, or a name is repeated.
     """
     lines = read_lines(path)
     first = 1
@@ -92,23 +101,24 @@ def read_vocabulary(path: Path, *, header: bool) -> tuple[str, ...]:
             raise DataError(f"{path}:{number}: need 'name id', got {_quote(line)}")
         name, digits = entry.groups()
         check_name(name, f"{path}:{number}")
-        place = _integer(path, number, digits)
-        if place not in range(len(lines)):
+        entry_id = _integer(path, number, digits)
+        if entry_id not in range(len(lines)):
             raise DataError(
-                f"{path}:{number}: id {place} is out of range: "
+                f"{path}:{number}: id {entry_id} is out of range: "
                 f"{len(lines)} rows need the ids 0 to {len(lines) - 1}"
             )
-        if place in line_of_id:
+        if entry_id in line_of_id:
             raise DataError(
-                f"{path}:{number}: id {place} is given twice, first on line {line_of_id[place]}"
+                f"{path}:{number}: id {entry_id} is given twice, first on line "
+                f"{line_of_id[entry_id]}"
             )
         if name in line_of_name:
             raise DataError(
                 f"{path}:{number}: {_quote(name)} is given twice, "
                 f"first on line {line_of_name[name]}"
             )
-        names[place] = name
-        line_of_id[place] = line_of_name[name] = number
+        names[entry_id] = name
+        line_of_id[entry_id] = line_of_name[name] = number
     return tuple(names)
 
 
@@ -124,17 +134,17 @@ def read_id_triples(path: Path, n_entities: int, n_relations: int) -> Ids:
         int64 [n, 3] as (head, relation, tail).
 
     Raises:
-        DataError: the header lies, a row has not three fields, a field is not an integer or an id
-            is out of range. When the rows would fit the order head relation tail, the message
-            says so. Columns in a wrong order whose ids happen to be in range go unnoticed.
+        DataError: the header is wrong, a row does not have three fields, a field is not an integer
+            or an id is out of range. If the rows would fit the order head relation tail, the
+            message says so. Columns in a wrong order with ids in range cannot be detected.
     """
     head, _, body = _read(path).rstrip().partition(b"\n")
     expected = _count(path, head.decode(errors="replace"))
-    held = body.count(b"\n") + 1 if body else 0
-    _check_count(path, expected, held)
-    if not held:
+    n_rows = body.count(b"\n") + 1 if body else 0
+    _check_count(path, expected, n_rows)
+    if not n_rows:
         return np.empty((0, 3), np.int64)
-    rows = _integers(path, body, held)
+    rows = _integers(path, body, n_rows)
     fits = (rows < np.array([n_entities, n_entities, n_relations])).all(1)
     if not fits.all():
         _explain_range(path, rows, int(np.argmin(fits)), n_entities, n_relations)
@@ -146,10 +156,10 @@ def read_rows(path: Path, *, dotted: bool = False) -> list[list[str]]:
 
     Args:
         path: the file. Fields are separated by a TAB; lines without a TAB by a space.
-        dotted: lines end in a field ``.``, which is dropped.
+        dotted: True if lines end in a field ``.``, which is dropped.
 
     Raises:
-        DataError: a line has another number of fields.
+        DataError: a line does not have three fields, or the first line is a header.
     """
     rows: list[list[str]] = []
     form = "'head relation tail .'" if dotted else "'head<TAB>relation<TAB>tail'"
@@ -170,18 +180,18 @@ def read_rows(path: Path, *, dotted: bool = False) -> list[list[str]]:
     return rows
 
 
-def check_name(name: str, place: str) -> None:
-    """Refuse a name with a carriage return, the line end of another system.
+def check_name(name: str, location: str) -> None:
+    """Refuse a name with a carriage return, a line end of another system.
 
     Args:
-        name: of an entity or a relation.
-        place: file and line, for the message.
+        name: name of an entity or a relation.
+        location: file and line, for the message.
 
     Raises:
-        DataError: it holds one.
+        DataError: the name contains one.
     """
     if "\r" in name:
-        raise DataError(f"{place}: {_quote(name)} holds a '\\r'; convert the line ends to '\\n'")
+        raise DataError(f"{location}: {_quote(name)} holds a '\\r'; convert the line ends to '\\n'")
 
 
 def read_name_triples(
@@ -193,13 +203,14 @@ def read_name_triples(
         int64 [n, 3] as (head, relation, tail).
 
     Raises:
-        DataError: a line has not three fields or holds an unknown name. When the line would fit
-            the order head tail relation, the message says so.
+        DataError: a line does not have three fields or has an unknown name. If it would fit the
+            order head tail relation, the message says so.
     """
     rows = read_rows(path, dotted=dotted)
     columns = (entities, relations, entities)
     ids = np.array(
-        [[known.get(row[c], -1) for row in rows] for c, known in enumerate(columns)], np.int64
+        [[vocabulary.get(row[c], -1) for row in rows] for c, vocabulary in enumerate(columns)],
+        np.int64,
     ).T
     unknown = ids < 0
     if unknown.any():
@@ -223,7 +234,7 @@ def _read(path: Path) -> bytes:
 
 
 def _openke_hint(line: str) -> str:
-    """Return what a number or ids with blanks instead of names speak for."""
+    """Return a hint if the line is a count or a row of ids, as in OpenKE's layout; else ""."""
     if not re.fullmatch(r"[0-9]+([ \t]+[0-9]+[ \t]+[0-9]+)?[ \t]*", line):
         return ""
     return f"; {OPENKE}"
@@ -245,10 +256,10 @@ def _count(path: Path, line: str) -> int:
     return int(line)
 
 
-def _check_count(path: Path, expected: int, held: int) -> None:
-    if held != expected:
-        hint = "; was the file cut off?" if held < expected else ""
-        raise DataError(f"{path}:1: the header says {expected} rows, the file holds {held}{hint}")
+def _check_count(path: Path, expected: int, n_rows: int) -> None:
+    if n_rows != expected:
+        hint = "; was the file cut off?" if n_rows < expected else ""
+        raise DataError(f"{path}:1: the header says {expected} rows, the file holds {n_rows}{hint}")
 
 
 def _without_header(path: Path, lines: Sequence[str]) -> list[str]:
@@ -257,7 +268,7 @@ def _without_header(path: Path, lines: Sequence[str]) -> list[str]:
 
 
 def _integers(path: Path, body: bytes, n_lines: int) -> Ids:
-    """Parse rows of three integers; the body starts on line 2 of the file."""
+    """Parse rows of three integers into int64 [n, 3]; the body starts on line 2 of the file."""
     raw = np.frombuffer(body, np.uint8)
     newline = raw == ord("\n")
     blank = newline | (raw == ord(" ")) | (raw == ord("\t")) | (raw == ord("\r"))
@@ -289,18 +300,18 @@ def _explain_row(path: Path, line: int, text: str) -> NoReturn:
 
 
 def _explain_range(path: Path, rows: Ids, row: int, n_entities: int, n_relations: int) -> None:
-    place = f"{path}:{row + 2}"
+    location = f"{path}:{row + 2}"
     if (rows < np.array([n_entities, n_relations, n_entities])).all():
         raise DataError(
-            f"{place}: relation id {rows[row, 2]} is out of range (0 to {n_relations - 1}), but "
+            f"{location}: relation id {rows[row, 2]} is out of range (0 to {n_relations - 1}), but "
             "every row fits the order 'head relation tail'; this layout needs "
             "'head tail relation': swap the last two columns"
         )
     limits = (n_entities, n_entities, n_relations)
-    for what, value, limit in zip(("head", "tail", "relation"), rows[row], limits, strict=True):
+    for column, value, limit in zip(("head", "tail", "relation"), rows[row], limits, strict=True):
         if value >= limit:
             raise DataError(
-                f"{place}: {what} id {value} is out of range: ids run from 0 to {limit - 1}"
+                f"{location}: {column} id {value} is out of range: ids run from 0 to {limit - 1}"
             )
 
 
@@ -313,10 +324,10 @@ def _explain_name(
             f"{path}:{line}: {_quote(relation)} is no relation, but {_quote(tail)} is: the row is "
             "in the order 'head tail relation'; this layout needs 'head relation tail'"
         )
-    for what, name, known in (
+    for column, name, vocabulary in (
         ("head", head, entities),
         ("relation", relation, relations),
         ("tail", tail, entities),
     ):
-        if name not in known:
-            raise DataError(f"{path}:{line}: {what} {_quote(name)} has no id")
+        if name not in vocabulary:
+            raise DataError(f"{path}:{line}: {column} {_quote(name)} has no id")

@@ -1,4 +1,4 @@
-"""Progress of what takes long in this package, for whoever shows it."""
+"""Progress of encoders, reported to registered callbacks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 __all__ = ["Progress", "report_progress", "reporting"]
 
 Progress = Callable[[str, int, int], None]
-"""Called with an encoder's name, the number of inputs that are done, and their total."""
+"""Callback with an encoder's name, the number of encoded inputs, and their total."""
 
 _callbacks: list[Progress] = []
 
@@ -23,7 +23,7 @@ def reporting(callback: Progress) -> Iterator[None]:
         _callbacks.remove(callback)
 
 
-def report_progress(name: str, done: int, total: int) -> None:
-    """Pass progress on to the callbacks of :func:`reporting`."""
+def report_progress(name: str, encoded: int, total: int) -> None:
+    """Call the callbacks of :func:`reporting`."""
     for callback in _callbacks:
-        callback(name, done, total)
+        callback(name, encoded, total)

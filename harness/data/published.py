@@ -1,7 +1,8 @@
-"""What the datasets of the NATIVE repository have in common.
+"""Base class of the datasets of the NATIVE repository.
 
-The five benchmarks are published as OpenKE folders in one repository. A dataset's own file in
-``harness/data/sets/`` holds its card and how its identifiers become names.
+The five benchmarks are published as OpenKE folders in one repository; ``sets/native.tsv`` pins
+their files. A dataset's own file in ``harness/data/sets/`` has its card and the rule that turns
+identifiers into names.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from harness.data import folders
 from harness.data.card import DatasetCard, DatasetSource, FeatureSource, FileCard
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
+from harness.data.parsing import read_packaged
 from harness.data.public.sets import PublicFeatures
 from harness.data.readers import read_folder
-from harness.errors import ConfigError, suggest
 
 __all__ = ["NATIVE", "NATIVE_LICENCE", "PublishedSource", "name_of", "native_files"]
 
@@ -36,36 +37,36 @@ _NATIVE_RAW = (
 _RESOURCE = "/resource/"
 
 
-def native_files(folder: str, sha256: Mapping[str, str]) -> tuple[FileCard, ...]:
-    """Return the cards of files in ``benchmarks/<folder>/`` of the NATIVE repository.
-
-    Args:
-        folder: name of the benchmark's folder.
-        sha256: file name -> 64 hex digits.
-    """
+def native_files(folder: str) -> tuple[FileCard, ...]:
+    """Return the files in ``benchmarks/<folder>/`` of the NATIVE repository, as pinned."""
     return tuple(
-        FileCard(path=name, sha256=digest, url=f"{_NATIVE_RAW}/benchmarks/{folder}/{name}")
-        for name, digest in sha256.items()
+        FileCard(
+            path=row["file"],
+            sha256=row["sha256"],
+            url=f"{_NATIVE_RAW}/benchmarks/{folder}/{row['file']}",
+        )
+        for row in read_packaged("sets/native.tsv")
+        if row["folder"] == folder
     )
 
 
 def name_of(identifier: str) -> str:
-    """Return what a person calls the thing that a DBpedia or YAGO identifier stands for.
+    """Return the readable name of a DBpedia or YAGO identifier.
 
-    The part after ``/resource/`` (it may hold slashes: AC/DC), else after the last ``/`` or ``#``
-    of an address, else all of it; percent-decoded, underscores as spaces.
+    It is the part after ``/resource/`` (which may have slashes: AC/DC), else after the last ``/``
+    or ``#`` of an address, else the identifier; percent-decoded, with underscores as spaces.
     """
     bare = identifier.removeprefix("<").removesuffix(">")
     if "://" in bare:
-        _, found, rest = bare.partition(_RESOURCE)
-        bare = rest if found else re.split(r"[/#]", bare)[-1]
+        _, separator, resource = bare.partition(_RESOURCE)
+        bare = resource if separator else re.split(r"[/#]", bare)[-1]
     return unquote(bare).replace("_", " ")
 
 
 class PublishedSource(DatasetSource):
-    """A dataset in the OpenKE layout, found by :mod:`harness.data.folders`.
+    """A dataset in the OpenKE layout, located by :mod:`harness.data.folders`.
 
-    Subclasses set ``card`` and say how identifiers become names.
+    Subclasses set ``card`` and define the names of entities and relations.
     """
 
     card: DatasetCard
@@ -82,11 +83,11 @@ class PublishedSource(DatasetSource):
         )
 
     def entity_names(self, folder: Path, entities: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the name of each entity, "" where unknown; an empty tuple when there are none."""
+        """Return the name of each entity, "" where unknown; () without any."""
         return tuple(name_of(entity) for entity in entities)
 
     def relation_names(self, folder: Path, relations: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the name of each relation, "" where unknown; an empty tuple without any."""
+        """Return the name of each relation, "" where unknown; () without any."""
         return tuple(name_of(relation) for relation in relations)
 
     @property
@@ -100,7 +101,7 @@ class PublishedSource(DatasetSource):
         """Return the modalities of a set without reading it; see :class:`DatasetSource`."""
         from harness.data import feature_sets
 
-        self._require(features)
+        self.check_feature_set(features)
         if features in self.public.describe():
             self.public.require(self.card.name, features)
             return self.public.modalities(features)
@@ -110,15 +111,15 @@ class PublishedSource(DatasetSource):
         """Return the originals of a set; see :class:`DatasetSource`."""
         return self.public.originals(features) if features in self.public.describe() else ()
 
-    def lacking(self, features: str) -> list[FeatureSource]:
-        """Return the originals that a set lacks; see :class:`DatasetSource`."""
+    def missing_originals(self, features: str) -> list[FeatureSource]:
+        """Return the missing originals of a set; see :class:`DatasetSource`."""
         return self.public.missing(features) if features in self.public.describe() else []
 
     def texts(self, features: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
         """Return the raw texts of a set; see :class:`DatasetSource`."""
         from harness.data import feature_sets
 
-        self._require(features)
+        self.check_feature_set(features)
         if features in self.public.describe():
             self.public.require_sources(self.card.name, features)
             texts = self.public.texts(features, graph, feature_sets.entity_texts(graph))
@@ -128,7 +129,7 @@ class PublishedSource(DatasetSource):
     def unencoded(
         self, features: str, graph: KnowledgeGraph
     ) -> Mapping[str, tuple[int, float, int]]:
-        """Return what would have to be encoded first; see :class:`DatasetSource`."""
+        """Return the sizes of a set that must be encoded; see :class:`DatasetSource`."""
         from harness.data import feature_sets
 
         if features in self.public.describe():
@@ -142,15 +143,8 @@ class PublishedSource(DatasetSource):
             return FeatureSet()
         from harness.data import feature_sets
 
-        self._require(name)
+        self.check_feature_set(name)
         if name in self.public.describe():
             names = feature_sets.entity_texts(graph)
             return self.public.build(self.card.name, name, graph, names)
         return feature_sets.build(self.card, name, graph, folders.locate(self.card))
-
-    def _require(self, features: str) -> None:
-        if features not in self.feature_sets:
-            raise ConfigError(
-                f"dataset '{self.card.name}' has no feature set '{features}'"
-                f"{suggest(features, self.feature_sets)}"
-            )

@@ -1,4 +1,4 @@
-"""Readers of the layouts in which datasets are published.
+"""Readers of the published layouts of datasets.
 
 ===========  ===========================================  =============================
 layout       vocabularies                                 splits
@@ -53,16 +53,16 @@ _MARKS: dict[Layout, tuple[str, ...]] = {
     "momok": ("entity2id.txt", "train.txt"),
     "tsv": ("train.tsv",),
 }
-"""Files that tell the layouts apart, in the order they are looked for: NATIVE's DB15K also holds
-``train.txt``, and MyGO's folders also hold ``entity2id.txt``."""
+"""Files that identify a layout, in the order of the search: NATIVE's DB15K also has ``train.txt``,
+and MyGO's folders also have ``entity2id.txt``."""
 
 
 def detect_layout(folder: Path) -> Layout:
-    """Return the layout of a dataset's folder, told by the files in it.
+    """Return the layout of a dataset's folder, identified by its files.
 
     Raises:
-        MissingDataError: the folder is not there.
-        DataError: its files fit no layout.
+        MissingDataError: the folder does not exist.
+        DataError: its files match no layout.
     """
     if not folder.is_dir():
         raise MissingDataError(f"{folder}: no such folder")
@@ -71,27 +71,29 @@ def detect_layout(folder: Path) -> Layout:
             return layout
     if (folder / "train.txt").is_file():
         return "tsv"
-    known = "; ".join(f"{layout}: {', '.join(files)}" for layout, files in _MARKS.items())
-    raise DataError(f"{folder}: holds no known layout (needed, {known}; or train.txt alone: tsv)")
+    layouts = "; ".join(f"{layout}: {', '.join(files)}" for layout, files in _MARKS.items())
+    raise DataError(f"{folder}: holds no known layout (needed, {layouts}; or train.txt alone: tsv)")
 
 
 def read_folder(folder: Path, name: str, layout: Layout | None = None) -> KnowledgeGraph:
     """Read a dataset from a folder.
 
     Args:
-        folder: where the files lie.
+        folder: folder of the files.
         name: name of the graph.
-        layout: layout of the folder; told by its files when not given.
+        layout: layout of the folder; by default identified by its files.
 
     Raises:
         ConfigError: unknown layout.
-        MissingDataError: the folder or one of its files is not there.
-        DataError: a file is wrong; the message names file and line.
+        MissingDataError: the folder or one of its files is missing.
+        DataError: a file is malformed; the message names file and line.
     """
-    chosen = detect_layout(folder) if layout is None else layout
-    if chosen not in _READERS:
-        raise ConfigError(f"unknown layout '{chosen}'{suggest(chosen, get_args(Layout))}")
-    entities, relations, splits = _READERS[chosen](folder)
+    actual_layout = detect_layout(folder) if layout is None else layout
+    if actual_layout not in _READERS:
+        raise ConfigError(
+            f"unknown layout '{actual_layout}'{suggest(actual_layout, get_args(Layout))}"
+        )
+    entities, relations, splits = _READERS[actual_layout](folder)
     tensors = {split: torch.from_numpy(rows) for split, rows in splits.items()}
     return KnowledgeGraph(name, entities, relations, tensors)
 
@@ -139,7 +141,7 @@ def _read_tsv(folder: Path) -> _Parts:
 
 
 def _refuse_other_order(path: Path, rows: Rows, train: Rows) -> None:
-    """Refuse a row whose relation is an entity of train alone, beside a relation of train alone."""
+    """Refuse a row in another column order: its relation is an entity in train, and vice versa."""
     relations = {row[1] for row in train}
     entities = {name for head, _, tail in train for name in (head, tail)}
     relations, entities = relations - entities, entities - relations
@@ -157,8 +159,8 @@ def _refuse_other_order(path: Path, rows: Rows, train: Rows) -> None:
 def _named_splits(
     folder: Path, entities: tuple[str, ...], relations: tuple[str, ...], *, dotted: bool
 ) -> dict[str, Ids]:
-    entity_ids = {name: place for place, name in enumerate(entities)}
-    relation_ids = {name: place for place, name in enumerate(relations)}
+    entity_ids = {name: i for i, name in enumerate(entities)}
+    relation_ids = {name: i for i, name in enumerate(relations)}
     return {
         split: read_name_triples(folder / f"{split}.txt", entity_ids, relation_ids, dotted=dotted)
         for split in SPLITS

@@ -1,9 +1,9 @@
-"""Original files of feature sets: where they are stored, and how they are looked up.
+"""Storage and lookup of the original files of feature sets.
 
-Several datasets share originals, so the cache holds each one once, at
-``$HARNESS_CACHE/sources/<owner>/<repository>/<commit>/<path>``, the layout that a mirror serves.
-A file is moved there only after its sha256 was checked (:mod:`harness.data.acquire`), and it is
-checked again when it is read.
+Several datasets share originals, so the cache has each one once, at
+``$HARNESS_CACHE/sources/<owner>/<repository>/<commit>/<path>``, the layout that a mirror serves. A
+file is moved there only after a check of its sha256 (:mod:`harness.data.acquire`), which is
+repeated when it is read.
 """
 
 from __future__ import annotations
@@ -25,36 +25,35 @@ __all__ = [
     "is_verified",
     "missing_sources",
     "read_source",
-    "read_table",
     "refuse_missing",
     "source_path",
     "sources_folder",
 ]
 
 _LISTED = 10
-"""Missing files that a message names."""
+"""Largest number of missing files in a message."""
 
 
 def sources_folder() -> Path:
-    """Return the folder that fetched and imported originals are stored in (it need not exist)."""
+    """Return the folder of fetched and imported originals (it need not exist)."""
     return datasets_folder().parent / "sources"
 
 
 def source_path(source: FeatureSource) -> Path:
-    """Return the path of an original in the cache, whether or not it is there."""
-    return sources_folder() / source.place
+    """Return the path of an original in the cache (it need not exist)."""
+    return sources_folder() / source.location
 
 
 def missing_sources(sources: Iterable[FeatureSource]) -> list[FeatureSource]:
-    """Return the originals that are not on this machine, told by their size alone."""
+    """Return the originals that are not on this machine, judged by size."""
     return [source for source in sources if not is_here(source)]
 
 
 def read_source(source: FeatureSource) -> bytes:
-    """Read an original, after checking that it is the published one.
+    """Read an original and check that it is the published one.
 
     Raises:
-        MissingDataError: it is not on this machine.
+        MissingDataError: the file is not on this machine.
         DataError: its sha256 is not the published one.
     """
     path = _path(source)
@@ -75,11 +74,11 @@ def read_source(source: FeatureSource) -> bytes:
 
 
 def _way_to(source: FeatureSource, path: Path | None = None) -> str:
-    """Return the commands that bring an original.
+    """Return the commands that get an original.
 
     Args:
         source: the original.
-        path: the wrong file that is read in its place, None where there is none.
+        path: the file with the wrong content that was found, None without one.
     """
     package = source.package.partition("/")[0]
     local = "`harness data import DIR` for a local copy"
@@ -98,15 +97,15 @@ def _way_to(source: FeatureSource, path: Path | None = None) -> str:
 
 
 def refuse_missing(dataset: str, features: str, missing: Sequence[FeatureSource]) -> NoReturn:
-    """Say which originals a feature set lacks, and how to get them.
+    """Raise the error for missing originals of a feature set.
 
     Args:
         dataset: name of the dataset.
         features: name of the feature set.
-        missing: the originals, at least one.
+        missing: missing originals, at least one.
 
     Raises:
-        MissingDataError: always.
+        MissingDataError: always; the message names the files and the commands that get them.
     """
     command = f"harness data fetch {dataset}"
     lines = [f"  {source.repository}: {source.path}" for source in missing[:_LISTED]]
@@ -125,35 +124,19 @@ def refuse_missing(dataset: str, features: str, missing: Sequence[FeatureSource]
     )
 
 
-def read_table(source: FeatureSource, columns: int) -> list[list[str]]:
-    """Read a table of tab-separated rows below a header, without quoting.
-
-    Raises:
-        DataError: a row has another number of columns; the message names the line.
-    """
-    rows = []
-    lines = read_source(source).decode().removesuffix("\n").split("\n")
-    for number, line in enumerate(lines, 1):
-        row = line.split("\t")
-        if len(row) != columns:
-            raise DataError(f"{source.place}:{number}: need {columns} columns, got {len(row)}")
-        rows.append(row)
-    return rows[1:]
-
-
 def is_here(source: FeatureSource) -> bool:
-    """Return whether an original is on this machine, told by its size alone."""
+    """Return True if an original is on this machine, judged by size."""
     return _path(source) is not None
 
 
 def is_verified(source: FeatureSource) -> bool:
-    """Return whether an original is on this machine with the published sha256."""
+    """Return True if an original is on this machine with the published sha256."""
     path = _path(source)
     return path is not None and file_sha256(path) == source.sha256
 
 
 def _path(source: FeatureSource) -> Path | None:
-    """Return the file of an original: in the cache, a dataset's folder or an installed package."""
+    """Return the file of an original in the cache, a dataset's folder or an installed package."""
     paths = [source_path(source)]
     if source.dataset_file:
         paths += [root / source.dataset_file for root in roots()]

@@ -1,21 +1,21 @@
-"""Which entities are named by what is known of an entity: its text, or its types.
+"""Mentions of entities in the texts and types of other entities.
 
-**Words.** Names and texts are compared in Unicode NFKC, case-folded, as sequences of words: letters
-and digits, everything else parts them. Chinese and Japanese write no blanks, so each of their
-characters is a word. A text names an entity when the entity's name stands in it as a whole sequence
-of words ("Film" is not in "filming"). A trailing part of a name in parentheses ("Division
-(business)") may be missing from the text.
+**Words.** Names and texts are compared in Unicode NFKC, case-folded, as sequences of words (runs of
+letters and digits). Chinese and Japanese have no blanks, so each of their characters is a word. A
+text names an entity if it contains the entity's name as a sequence of words ("Film" is not in
+"filming"). A trailing part of a name in parentheses ("Division (business)") may be missing from the
+text.
 
-**Names that do not count.** Names of fewer than three letters (two where they are Chinese or
-Japanese characters) and names of digits alone ("U2", "1984") occur by chance in any text.
+**Short names.** Names of fewer than three letters (two for Chinese or Japanese characters) and
+names of digits ("U2", "1984") occur by chance and are ignored.
 
-**An entity's own name.** A mention that lies inside a mention of the entity itself says nothing of
-another one: the text of New York City does not name New York by its own title. Where the text *is*
-the name (``of_names``), proper parts of it count, since that is all an encoder sees; the name of
-another entity with the same name never counts.
+**Own names.** A mention inside a mention of the entity itself does not count: the text of New York
+City does not name New York by its own title. If the text *is* the name (``of_names``), proper parts
+of it count, since an encoder sees nothing else; the name of another entity with the same name never
+counts.
 
-Names are looked up by word n-grams, so that the time grows with the length of the texts and not
-with the number of pairs.
+Names are looked up by word n-grams, so that the cost grows with the length of the texts, not with
+the number of pairs.
 """
 
 from __future__ import annotations
@@ -26,17 +26,31 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LETTERS", "Statements", "named_in_texts", "named_in_types", "words"]
+from harness.data.graph import KnowledgeGraph
+from harness.data.parsing import read_lines
+from harness.errors import ConfigError, DataError, suggest
+
+__all__ = [
+    "LETTERS",
+    "Statements",
+    "contains",
+    "named_in_texts",
+    "named_in_types",
+    "read_texts",
+    "read_types",
+    "words",
+]
 
 LETTERS = 3
-"""Least number of letters of a name that counts."""
+"""Minimum number of letters of a name."""
 CHARACTERS = 2
-"""The same of Chinese and Japanese characters: most of their words have two."""
+"""Minimum number of Chinese or Japanese characters; most of their words have two."""
 
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+")
@@ -49,12 +63,12 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True, eq=False)
 class Statements:
-    """Pairs of entities: what is known of the first names the second.
+    """Pairs of entities, the first of which names the second in its text or types.
 
     Attributes:
-        keys: [n] int64, ascending: first * N + second of each pair, never an entity with itself.
-        speakers: [N] bool: entities of which something is known.
-        nameable: [N] bool: entities that could be named.
+        keys: int64 [n], ascending: first * N + second of each pair of different entities.
+        speakers: bool [N], entities with a text or types.
+        nameable: bool [N], entities that could be named.
     """
 
     keys: NDArray[np.int64]
@@ -63,25 +77,29 @@ class Statements:
 
     @property
     def n_entities(self) -> int:
-        """N."""
+        """Number of entities, N."""
         return len(self.speakers)
 
     def hold(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Tell for each pair whether the first entity's statement names the second."""
-        if not len(self.keys):
-            return np.zeros(len(first), np.bool_)
-        wanted = first * self.n_entities + second
-        at = np.searchsorted(self.keys, wanted).clip(max=len(self.keys) - 1)
-        return np.asarray(self.keys[at] == wanted, np.bool_)
+        """Return bool [n]: True where the first entity of a pair names the second."""
+        return contains(self.keys, first * self.n_entities + second)
 
     @cached_property
     def matrix(self) -> Any:
-        """Sparse [N, N] of ones at the pairs (a ``scipy.sparse.csr_array``)."""
+        """Sparse matrix [N, N] with ones at the pairs (a ``scipy.sparse.csr_array``)."""
         from scipy.sparse import csr_array
 
         first, second = np.divmod(self.keys, self.n_entities)
         ones = np.ones(len(self.keys), np.float64)
         return csr_array((ones, (first, second)), shape=(self.n_entities, self.n_entities))
+
+
+def contains(keys: NDArray[np.int64], queries: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return the mask of ``queries`` (any shape) that are in ``keys`` [n], ascending."""
+    if not len(keys):
+        return np.zeros(queries.shape, np.bool_)
+    positions = np.searchsorted(keys, queries).clip(max=len(keys) - 1)
+    return np.asarray(keys[positions] == queries, np.bool_)
 
 
 def words(text: str) -> Words:
@@ -92,15 +110,15 @@ def words(text: str) -> Words:
 def named_in_texts(
     texts: Sequence[str], names: Sequence[str], *, of_names: bool = False
 ) -> Statements:
-    """Return pairs of entities of which the text of the first names the second.
+    """Return the pairs of entities in which the text of the first names the second.
 
     Args:
-        texts: of the entities, "" where there is none.
-        names: of the same entities, "" where unknown.
-        of_names: the texts are the names themselves, so parts of an entity's own name count.
+        texts: text of each entity, "" without one.
+        names: name of each entity, "" if unknown.
+        of_names: True if the texts are the names, so that parts of an entity's own name count.
 
     Raises:
-        ValueError: there are not as many texts as names.
+        ValueError: the numbers of texts and names differ.
     """
     _same_length("texts", texts, names)
     forms = [_forms(name) for name in names]
@@ -108,27 +126,27 @@ def named_in_texts(
     pairs: set[tuple[int, int]] = set()
     for entity, text in enumerate(texts):
         for name in index.mentions(words(text), forms[entity], parts_count=of_names):
-            pairs.update((entity, other) for other in index.entities[name] if other != entity)
+            pairs.update((entity, target) for target in index.entities[name] if target != entity)
     return _statements(pairs, [bool(text.strip()) for text in texts], list(map(bool, forms)))
 
 
 def named_in_types(
     types: Sequence[Collection[str]], names: Sequence[str], identifiers: Sequence[str] = ()
 ) -> Statements:
-    """Return which entities stand among each entity's types.
+    """Return the pairs of entities in which the types of the first include the second.
 
-    A type is ``label``, ``vocabulary:label`` or ``vocabulary:identifier:label``. It is an entity
-    when the label is a name of the entity, word by word (``MusicGenre`` is two words), or when the
-    identifier is the last part of the entity's own. Where some entity has an identifier of a
-    vocabulary, the vocabulary's labels are not looked at.
+    A type is ``label``, ``vocabulary:label`` or ``vocabulary:identifier:label``. It matches an
+    entity if the label is the entity's name, word by word (``MusicGenre`` is two words), or if the
+    identifier is the last part of the entity's. If some entity has an identifier of a vocabulary,
+    the vocabulary's labels are ignored.
 
     Args:
-        types: of the entities.
-        names: of the same entities, "" where unknown.
-        identifiers: of the same entities ("http://www.wikidata.org/entity/Q5").
+        types: types of each entity.
+        names: name of each entity, "" if unknown.
+        identifiers: identifier of each entity ("http://www.wikidata.org/entity/Q5").
 
     Raises:
-        ValueError: the three do not have the same length.
+        ValueError: the lengths differ.
     """
     _same_length("types", types, names)
     by_name: dict[Words, list[int]] = defaultdict(list)
@@ -140,7 +158,7 @@ def named_in_types(
         _same_length("types", types, identifiers)
         for entity, identifier in enumerate(identifiers):
             by_identifier[re.split(r"[/#]", identifier.strip("<>"))[-1]].append(entity)
-    stated = {type_: _parts(type_) for of_entity in types for type_ in of_entity}
+    stated = {type_: _split_type(type_) for of_entity in types for type_ in of_entity}
     identified = {
         vocabulary
         for vocabulary, identifier, _ in stated.values()
@@ -153,18 +171,18 @@ def named_in_types(
         for type_, (vocabulary, identifier, label) in stated.items()
     }
     pairs = {
-        (entity, other)
+        (entity, target)
         for entity, of_entity in enumerate(types)
         for type_ in of_entity
-        for other in meant[type_]
-        if other != entity
+        for target in meant[type_]
+        if target != entity
     }
     nameable = [bool(_forms(name)) or bool(identifiers) for name in names]
     return _statements(pairs, list(map(bool, types)), nameable)
 
 
 class _NameIndex:
-    """Names by their first word and their length.
+    """Index of names by their first word and their length.
 
     Args:
         forms: the forms of each entity's name.
@@ -180,14 +198,14 @@ class _NameIndex:
         self._lengths = {word: tuple(sorted(sizes)) for word, sizes in lengths.items()}
 
     def mentions(
-        self, text: Words, itself: Collection[Words], *, parts_count: bool
+        self, text: Words, own_names: Collection[Words], *, parts_count: bool
     ) -> Iterator[Words]:
-        """Yield the names in a text but for those inside a mention of the entity itself."""
+        """Yield the names in a text, except inside a mention of the entity itself."""
         spans = list(self._spans(text))
-        inside = [span for span in spans if text[slice(*span)] in itself]
+        inside = [span for span in spans if text[slice(*span)] in own_names]
         for start, end in spans:
             name = text[start:end]
-            if name in itself:
+            if name in own_names:
                 continue
             if parts_count or not any(a <= start and end <= b for a, b in inside):
                 yield name
@@ -200,7 +218,7 @@ class _NameIndex:
 
 
 def _forms(name: str) -> tuple[Words, ...]:
-    """Return the name, and the name without its qualifier, as far as they count."""
+    """Return the words of a name, and without its qualifier, unless they are too short."""
     plain = unicodedata.normalize("NFKC", name)
     forms = dict.fromkeys((words(plain), words(_QUALIFIER.sub("", plain))))
     return tuple(form for form in forms if _counts("".join(form)))
@@ -211,12 +229,12 @@ def _counts(name: str) -> bool:
     return letters >= LETTERS or len(_IDEOGRAPH.findall(name)) >= CHARACTERS
 
 
-def _parts(type_: str) -> tuple[str, str, str]:
-    """Return vocabulary, identifier and label of a type, "" for those that it lacks."""
-    parts = type_.split(":", 2)
-    if len(parts) == 3:
-        return parts[0], parts[1], parts[2]
-    return ("", "", type_) if len(parts) == 1 else (parts[0], "", parts[1])
+def _split_type(type_: str) -> tuple[str, str, str]:
+    """Return vocabulary, identifier and label of a type, "" for missing ones."""
+    fields = type_.split(":", 2)
+    if len(fields) == 3:
+        return fields[0], fields[1], fields[2]
+    return ("", "", type_) if len(fields) == 1 else (fields[0], "", fields[1])
 
 
 def _statements(
@@ -227,6 +245,69 @@ def _statements(
     return Statements(np.sort(keys), np.array(speakers, np.bool_), np.array(nameable, np.bool_))
 
 
-def _same_length(what: str, first: Sequence[object], second: Sequence[object]) -> None:
+def _same_length(noun: str, first: Sequence[object], second: Sequence[object]) -> None:
     if len(first) != len(second):
-        raise ValueError(f"{len(first)} {what} for {len(second)} entities")
+        raise ValueError(f"{len(first)} {noun} for {len(second)} entities")
+
+
+def read_texts(path: Path, graph: KnowledgeGraph, columns: Sequence[str] = ()) -> list[str]:
+    """Read a table of texts by entity, as for ``harness data audit --texts``.
+
+    The first line is the header: ``id``, then a name per column, separated by tabs. ``id`` is the
+    identifier of an entity or its row id; an entity may have several lines, or none.
+
+    Args:
+        path: table of texts.
+        graph: graph whose entities it describes.
+        columns: columns to read; () for all.
+
+    Returns:
+        a text per entity: its lines and columns, joined by " . "; "" without any.
+
+    Raises:
+        MissingDataError: the file is missing.
+        ConfigError: there is no such column.
+        DataError: a line has no entity's id, or another number of fields than the header.
+    """
+    texts = [""] * graph.n_entities
+    for entity, fields in _rows(path, graph, columns):
+        texts[entity] = " . ".join(filter(None, (texts[entity], *fields)))
+    return texts
+
+
+def read_types(path: Path, graph: KnowledgeGraph, columns: Sequence[str] = ()) -> list[set[str]]:
+    """Read a table of types by entity, as for ``--types``; see :func:`read_texts`."""
+    types: list[set[str]] = [set() for _ in range(graph.n_entities)]
+    for entity, fields in _rows(path, graph, columns):
+        types[entity].update(filter(None, fields))
+    return types
+
+
+def _rows(
+    path: Path, graph: KnowledgeGraph, columns: Sequence[str]
+) -> Iterator[tuple[int, list[str]]]:
+    lines = read_lines(path)
+    header = lines[0].split("\t")
+    if len(header) < 2 or header[0] != "id":
+        raise DataError(f"{path}:1: need a header 'id<TAB>column...', got {lines[0]!r}")
+    for column in columns:
+        if column not in header[1:]:
+            raise ConfigError(f"{path}: no column '{column}'{suggest(column, header[1:])}")
+    positions = [header.index(column) for column in (columns or header[1:])]
+    ids = {identifier: entity for entity, identifier in enumerate(graph.entities)}
+    for number, line in enumerate(lines[1:], 2):
+        fields = line.split("\t")
+        if len(fields) != len(header):
+            raise DataError(f"{path}:{number}: need {len(header)} fields, got {len(fields)}")
+        yield _entity(f"{path}:{number}", fields[0], ids), [fields[i] for i in positions]
+
+
+def _entity(location: str, text: str, ids: dict[str, int]) -> int:
+    """Return the entity with an identifier or row id."""
+    if text in ids:
+        return ids[text]
+    if text.isascii() and text.isdigit() and int(text) < len(ids):
+        return int(text)
+    raise DataError(
+        f"{location}: '{text}' is no entity: neither an identifier nor below {len(ids)}"
+    )

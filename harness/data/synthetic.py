@@ -1,16 +1,16 @@
-"""Multi-modal graphs with a planted signal, of any size.
+"""Generator of multi-modal graphs with a planted signal, of any size.
 
 Construction. Every *source* s (structure, and each modality) gives each entity k hidden angles
 θ_e^s, uniform on the circle. Every relation r belongs to one source and has k angles φ_r; the
-triple (h, r, t) holds when θ_t^s is among the nearest to θ_h^s + φ_r. That is a rotation, so a
-model such as RotatE can learn it from the triples. The features of an entity in modality m are a
-random linear map of (cos θ_e^m, sin θ_e^m) plus Gaussian noise: the relations of m can be read
-from its features, also for entities that never occur in train; the relations of structure cannot
-be read from any; a modality without relations is noise to all of them.
+triple (h, r, t) holds if θ_t^s is among the nearest to θ_h^s + φ_r. This is a rotation, so a model
+such as RotatE can learn it from the triples. The features of an entity in modality m are a random
+linear map of (cos θ_e^m, sin θ_e^m) plus Gaussian noise: the relations of m can be read from its
+features, also for entities that never occur in train; structural relations cannot be read from any;
+a modality without relations is noise.
 
 Heads, tails and relations have Zipf-like frequencies. Splits share no triple; no relation is
-(nearly) symmetric or the inverse of another. A share of the entities is cold: they occur in valid
-and test only, each time opposite an entity of train.
+(nearly) symmetric or the inverse of another. A share of the entities is cold (unseen in train):
+they occur only in valid and test, always with an entity of train at the other end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from harness.errors import ConfigError
 __all__ = ["PlantedModality", "SyntheticConfig", "generate", "imitate"]
 
 VERSION = 1
-"""Raised when the same configuration would give other triples or features."""
+"""Version of the generator; raise it with every change of triples or features."""
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -40,22 +40,22 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class PlantedModality(Config):
-    """One modality and what it says."""
+    """One modality, with the number of relations that it predicts."""
 
     name: str
-    """"text", "image", "numeric", "audio", "video" or another."""
+    """Name ("text", "image", "numeric", "audio", "video" or any other)."""
     dim: int = Field(32, ge=1)
     """Components of the features."""
     relations: int = Field(1, ge=0)
-    """Number of relations it predicts; 0 makes it noise."""
+    """Number of predicted relations; 0 makes the modality noise."""
     coverage: Share = 0.9
-    """Share of the entities that have it, drawn at random."""
+    """Share of the entities with the modality, drawn at random."""
     noise: float = Field(0.3, ge=0)
-    """Standard deviation of the noise; the signal's is 1 per component."""
+    """Standard deviation of the noise, for a signal of 1 per component."""
 
 
 class SyntheticConfig(Config):
-    """What is generated; equal configurations give equal graphs and features."""
+    """Configuration of the generator; equal ones give equal graphs and features."""
 
     name: str = "synthetic"
     """Name of the dataset."""
@@ -64,7 +64,7 @@ class SyntheticConfig(Config):
     entities: int = Field(300, ge=8)
     """Number of entities, cold ones included."""
     relations: int = Field(8, ge=1)
-    """Number of relations; those that no modality predicts are structural."""
+    """Number of relations; relations that no modality predicts are structural."""
     train: int = Field(8000, ge=1)
     """Training triples."""
     valid: int = Field(500, ge=0)
@@ -76,11 +76,11 @@ class SyntheticConfig(Config):
     cold_triples: Share = 0.25
     """Share of the valid and test triples with a cold entity."""
     random_triples: Share = 0.02
-    """Share of the other triples whose tail is random: no model can know them."""
+    """Share of the other triples with a random tail, which no model can predict."""
     zipf: float = Field(0.5, ge=0, le=2)
-    """Entity number i has weight (i + 1) ** -zipf; 0 makes all equally frequent."""
+    """Exponent of the weight (i + 1) ** -zipf of entity i; 0 makes all equally frequent."""
     angles: int = Field(1, ge=1, le=8)
-    """k, hidden angles per entity and source: more are harder to learn."""
+    """Hidden angles per entity and source, k; more are harder to learn."""
     modalities: tuple[PlantedModality, ...] = (
         PlantedModality(name="text"),
         PlantedModality(name="image", dim=48),
@@ -88,7 +88,7 @@ class SyntheticConfig(Config):
         PlantedModality(name="audio", dim=16, coverage=0.3),
         PlantedModality(name="video", dim=24, relations=0, coverage=0.6),
     )
-    """The modalities; by default video is noise."""
+    """Modalities; by default video is noise."""
 
     @model_validator(mode="after")
     def _possible(self) -> SyntheticConfig:
@@ -99,7 +99,7 @@ class SyntheticConfig(Config):
             raise ValueError("modalities predict more relations than there are")
         if self.n_warm < 4:
             raise ValueError("cold_entities: fewer than 4 entities are left for train")
-        if self.train < self.n_warm + self.relations:  # one triple each is kept in train
+        if self.train < self.n_warm + self.relations:  # train has a triple of each
             raise ValueError(
                 f"train: {self.train} triples for {self.n_warm} entities and {self.relations} "
                 f"relations; need {self.n_warm + self.relations} or more"
@@ -111,7 +111,7 @@ class SyntheticConfig(Config):
 
     @property
     def n_cold(self) -> int:
-        """Number of cold entities; 0 when no triple could show them."""
+        """Number of cold entities; 0 without cold triples."""
         return round(self.entities * self.cold_entities) if self.n_cold_triples else 0
 
     @property
@@ -133,19 +133,19 @@ class SyntheticConfig(Config):
 
     @property
     def degree_limit(self) -> int:
-        """Most tails of one head under one relation."""
+        """Largest number of tails of one head under one relation."""
         return max(1, (self.n_warm - 2) // 2)
 
 
 def imitate(name: str, counts: Mapping[str, int], modalities: Mapping[str, int]) -> SyntheticConfig:
     """Return a configuration with the size and the modality coverage of a published dataset.
 
-    A quarter of the relations, at least one, is structural; the rest is dealt to the modalities.
+    A quarter of the relations, at least one, is structural; modalities share the others.
 
     Args:
-        name: name of the result.
+        name: name of the configuration.
         counts: entities, relations, train, valid, test.
-        modalities: modality -> number of entities that have it.
+        modalities: modality -> number of entities with it.
     """
     dealt = counts["relations"] - max(1, counts["relations"] // 4)
     share, extra = divmod(dealt, max(len(modalities), 1))
@@ -171,12 +171,12 @@ def imitate(name: str, counts: Mapping[str, int], modalities: Mapping[str, int])
 
 @lru_cache(maxsize=2)
 def generate(config: SyntheticConfig) -> tuple[KnowledgeGraph, FeatureSet]:
-    """Generate a graph and its features (feature set "all").
+    """Generate a graph and its feature set "all".
 
     Relations are named after their source: "structure_0", "text_0", ...
 
     Raises:
-        ConfigError: there is no room for the cold triples asked for.
+        ConfigError: the cold triples do not fit on the cold entities.
     """
     sources = _sources(config)
     angles = {
@@ -205,11 +205,11 @@ def _rng(config: SyntheticConfig, stream: str) -> np.random.Generator:
 
 
 def _sources(config: SyntheticConfig) -> list[str]:
-    """Source of each relation; a shuffled order, so that frequency does not follow the source."""
-    named = [m.name for m in config.modalities for _ in range(m.relations)]
-    named += ["structure"] * (config.relations - len(named))
-    order = _rng(config, "sources").permutation(len(named))
-    return [named[i] for i in order]
+    """Return the source of each relation, shuffled to be independent of frequency."""
+    names = [m.name for m in config.modalities for _ in range(m.relations)]
+    names += ["structure"] * (config.relations - len(names))
+    order = _rng(config, "sources").permutation(len(names))
+    return [names[i] for i in order]
 
 
 def _relation_names(sources: list[str]) -> tuple[str, ...]:
@@ -217,10 +217,10 @@ def _relation_names(sources: list[str]) -> tuple[str, ...]:
 
 
 def _shifts(config: SyntheticConfig) -> Floats:
-    """[R, k] angles of the relations.
+    """Return the angles [R, k] of the relations.
 
-    The first lies in (0.5, 2.6): two such never add up to a full turn, so no relation is symmetric
-    and none is the inverse of another.
+    The first is in (0.5, 2.6): two such angles never add up to 2π, so no relation is symmetric and
+    none is the inverse of another.
     """
     rng = _rng(config, "shifts")
     shifts = rng.uniform(0, 2 * np.pi, (config.relations, config.angles))
@@ -240,25 +240,25 @@ def _warm_triples(
     shifts: Floats,
     warm: Ints,
 ) -> Ints:
-    """Distinct triples among warm entities; each entity and each relation occurs."""
+    """Return distinct triples [n, 3] of warm entities, with each entity and relation."""
     n = len(warm)
     popularity = _weights(config, n, "popularity")
     degree = _out_degrees(config, popularity)
-    found = []
+    blocks = []
     for relation, source in enumerate(sources):
         rng = _rng(config, f"tails/{relation}")
         heads = np.flatnonzero(degree[:, relation])
-        where = angles[source][warm]
-        target = where[heads] + shifts[relation]
-        tails = _choose(where, target, heads, degree[heads, relation], popularity, rng)
+        warm_angles = angles[source][warm]
+        target = warm_angles[heads] + shifts[relation]
+        tails = _choose(warm_angles, target, heads, degree[heads, relation], popularity, rng)
         owner = np.repeat(heads, degree[heads, relation])
         _randomise(owner, tails, config.random_triples, n, rng)
-        found.append(np.stack([warm[owner], np.full_like(owner, relation), warm[tails]], axis=1))
-    return np.concatenate(found)
+        blocks.append(np.stack([warm[owner], np.full_like(owner, relation), warm[tails]], axis=1))
+    return np.concatenate(blocks)
 
 
 def _out_degrees(config: SyntheticConfig, popularity: Floats) -> Ints:
-    """[n, R] number of tails per head and relation, adding up to the triples wanted."""
+    """Return the number of tails [n, R] per head and relation, in total ``n_warm_triples``."""
     rng = _rng(config, "degrees")
     n, relations = len(popularity), config.relations
     frequency = (1.0 + np.arange(relations)) ** -config.zipf
@@ -266,7 +266,7 @@ def _out_degrees(config: SyntheticConfig, popularity: Floats) -> Ints:
     degree = np.zeros((n, relations), dtype=np.int64)
     first = rng.permutation(max(n, relations))
     degree[first % n, np.arange(len(first)) % relations] = 1
-    for _ in range(8):  # what the popular heads have no room for is drawn again
+    for _ in range(8):  # draw again what exceeds the limit of popular heads
         missing = config.n_warm_triples - int(degree.sum())
         heads = rng.choice(n, missing, p=popularity)
         np.add.at(degree, (heads, rng.choice(relations, missing, p=frequency)), 1)
@@ -278,53 +278,53 @@ def _out_degrees(config: SyntheticConfig, popularity: Floats) -> Ints:
 
 
 def _choose(
-    where: Floats,
+    candidates: Floats,
     target: Floats,
-    own: Ints,
-    wanted: Ints,
+    excluded: Ints,
+    counts: Ints,
     popularity: Floats,
     rng: np.random.Generator,
 ) -> Ints:
-    """For each target draw distinct entities of its surroundings, near and popular ones first.
+    """Draw distinct entities near each target, preferring near and popular ones.
 
     Args:
-        where: [n, k] angles of the candidates.
-        target: [q, k] angles to be near to.
-        own: [q] candidate that may not be drawn (the head itself), -1 for none.
-        wanted: [q] how many to draw, out of the nearest 2 ** ceil(log2(wanted + 2)); number i
-            of them with weight exp(-i / wanted) * popularity, so that answers can be told.
-        popularity: [n] weights.
+        candidates: angles [n, k] of the candidates.
+        target: angles [q, k] of the targets.
+        excluded: candidate [q] that must not be drawn (the head), -1 for none.
+        counts: number [q] to draw, from the nearest 2 ** ceil(log2(count + 2)); the i-th nearest
+            has weight exp(-i / count) * popularity, so that answers are predictable.
+        popularity: weights [n].
 
     Returns:
-        [sum(wanted)] positions in ``where``, grouped by target.
+        positions [sum(counts)] in ``candidates``, grouped by target.
     """
     from scipy.spatial import cKDTree
 
-    turn = 2 * np.pi
-    tree = cKDTree(where % turn, boxsize=turn)
-    offsets = np.concatenate([[0], np.cumsum(wanted)])
-    chosen = np.zeros(offsets[-1], dtype=np.int64)
-    pools = np.minimum(2 ** np.ceil(np.log2(wanted + 2)).astype(np.int64), len(where))
+    full_turn = 2 * np.pi
+    tree = cKDTree(candidates % full_turn, boxsize=full_turn)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    drawn_tails = np.zeros(offsets[-1], dtype=np.int64)
+    pools = np.minimum(2 ** np.ceil(np.log2(counts + 2)).astype(np.int64), len(candidates))
     for pool in np.unique(pools):
         rows = np.flatnonzero(pools == pool)
-        near = tree.query(target[rows] % turn, k=np.arange(1, pool + 1))[1]
-        keys = np.log(popularity[near]) - np.arange(pool) / wanted[rows, None]
-        keys += rng.gumbel(size=near.shape)  # the largest are a weighted draw without replacement
-        keys[near == own[rows, None]] = -np.inf
+        near = tree.query(target[rows] % full_turn, k=np.arange(1, pool + 1))[1]
+        keys = np.log(popularity[near]) - np.arange(pool) / counts[rows, None]
+        keys += rng.gumbel(size=near.shape)  # top keys: a weighted draw without replacement
+        keys[near == excluded[rows, None]] = -np.inf
         order = np.take_along_axis(near, np.argsort(-keys, axis=1), axis=1)
         for row, drawn in zip(rows, order, strict=True):
-            chosen[offsets[row] : offsets[row + 1]] = drawn[: wanted[row]]
-    return chosen
+            drawn_tails[offsets[row] : offsets[row + 1]] = drawn[: counts[row]]
+    return drawn_tails
 
 
 def _randomise(heads: Ints, tails: Ints, share: float, n: int, rng: np.random.Generator) -> None:
-    """Replace a share of the tails by random ones, keeping triples distinct and loop-free."""
-    taken = set((heads * n + tails).tolist())
+    """Replace a share of the tails by random ones in place, without repeats and loops."""
+    keys = set((heads * n + tails).tolist())
     for i in np.flatnonzero(rng.random(len(tails)) < share):
         tail = int(rng.integers(n))
         key = int(heads[i]) * n + tail
-        if tail != heads[i] and key not in taken:
-            taken.add(key)
+        if tail != heads[i] and key not in keys:
+            keys.add(key)
             tails[i] = tail
 
 
@@ -336,7 +336,7 @@ def _cold_triples(
     warm: Ints,
     cold: Ints,
 ) -> Ints:
-    """Triples with one cold end, as head and as tail in turn; [n, 3]."""
+    """Return triples [n, 3] with one cold end, alternately head and tail."""
     if not config.n_cold_triples:
         return np.zeros((0, 3), dtype=np.int64)
     rng = _rng(config, "cold-triples")
@@ -348,41 +348,41 @@ def _cold_triples(
             f"{config.name}: {config.n_cold_triples} cold triples do not fit on {len(cold)} cold "
             f"entities; raise cold_entities or lower cold_triples"
         )
-    found = []
+    blocks = []
     for relation, source in enumerate(sources):
         for sign in (1, -1):  # cold head: tails near θ + φ; cold tail: heads near θ - φ
             target = angles[source][cold] + sign * shifts[relation]
-            wanted = np.full(len(cold), per_slot)
-            other = _choose(
-                angles[source][warm], target, np.full(len(cold), -1), wanted, popularity, rng
+            counts = np.full(len(cold), per_slot)
+            rows = _choose(
+                angles[source][warm], target, np.full(len(cold), -1), counts, popularity, rng
             )
-            here, there = np.repeat(cold, per_slot), warm[other]
-            head, tail = (here, there) if sign == 1 else (there, here)
-            found.append(np.stack([head, np.full_like(head, relation), tail], axis=1))
-    triples = np.concatenate(found)
+            cold_ends, partners = np.repeat(cold, per_slot), warm[rows]
+            head, tail = (cold_ends, partners) if sign == 1 else (partners, cold_ends)
+            blocks.append(np.stack([head, np.full_like(head, relation), tail], axis=1))
+    triples = np.concatenate(blocks)
     return np.asarray(triples[rng.permutation(len(triples))[: config.n_cold_triples]])
 
 
 def _split(config: SyntheticConfig, warm: Ints, cold: Ints) -> dict[str, torch.Tensor]:
-    """Deal the triples; the first of each entity and relation goes to train."""
+    """Split the triples; the first triple of each entity and relation is in train."""
     rng = _rng(config, "splits")
     warm = warm[rng.permutation(len(warm))]
-    kept = _first_occurrences(config, warm)
-    rest = np.setdiff1d(np.arange(len(warm)), kept)
-    rest = rest[rng.permutation(len(rest))]
+    first = _first_occurrences(config, warm)
+    remaining = np.setdiff1d(np.arange(len(warm)), first)
+    remaining = remaining[rng.permutation(len(remaining))]
     cold_valid = min(round(config.valid * config.cold_triples), len(cold))
     n_valid, n_test = config.valid - cold_valid, config.test - (len(cold) - cold_valid)
-    valid, test, train = np.split(rest, [n_valid, n_valid + n_test])
-    parts = {
-        "train": warm[np.concatenate([kept, train])],
+    valid, test, train = np.split(remaining, [n_valid, n_valid + n_test])
+    splits = {
+        "train": warm[np.concatenate([first, train])],
         "valid": np.concatenate([warm[valid], cold[:cold_valid]]),
         "test": np.concatenate([warm[test], cold[cold_valid:]]),
     }
-    return {k: torch.from_numpy(v[rng.permutation(len(v))].copy()) for k, v in parts.items()}
+    return {k: torch.from_numpy(v[rng.permutation(len(v))].copy()) for k, v in splits.items()}
 
 
 def _first_occurrences(config: SyntheticConfig, triples: Ints) -> Ints:
-    """Positions of triples that together show every entity and every relation."""
+    """Return positions of triples that together contain every entity and relation."""
     ids = triples + np.array([0, config.entities, 0])
     _, first = np.unique(ids, return_index=True)
     return np.unique(first // 3)

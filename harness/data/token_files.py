@@ -1,12 +1,12 @@
-"""Reader of modalities that come as tokens, in the layout that MyGO published.
+"""Reader of modalities as tokens, in the layout of MyGO.
 
-A codebook ``[V, c]`` (any format of a feature file) and, beside it, one JSON object per dataset,
-which maps entities to lists of rows of the codebook::
+A codebook ``[V, c]`` (in any format of a feature file) and one JSON object per dataset,
+which maps entities to rows of the codebook::
 
     tokens/visual.pth   tokens/MKG-W-visual.json    {"http://www.wikidata.org/entity/Q1": [17, 4]}
 
-An entity is named by its identifier or, where that names none, by its number. Who is not named, or
-has an empty list, lacks the modality.
+Keys are identifiers of entities, or their numbers. Entities that are missing, or have an empty
+list, lack the modality.
 """
 
 from __future__ import annotations
@@ -39,50 +39,50 @@ _CODEBOOKS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "textual-llama": ("textual_llama", "textual-llama"),
     },
 }
-"""Modality -> lists in MyGO's repository, ``<D>-<word>.json``, and the codebooks they go with."""
+"""Modality -> word in ``<D>-<word>.json`` of MyGO's repository -> stems of its codebook."""
 
 
 def find_token_files(card: DatasetCard, folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Return modality -> lists of tokens and their codebook.
+    """Return modality -> file of token lists, file of their codebook.
 
     Args:
         card: the dataset.
-        folder: its folder; the files lie in ``tokens/`` there, or beside it.
+        folder: its folder; the files are in ``tokens/`` inside it, or next to it.
 
     Raises:
-        MissingDataError: a modality has no lists or no codebook.
-        DataError: it has several.
+        MissingDataError: a modality has no file of lists or no codebook.
+        DataError: a modality has several.
     """
-    places = folder / "tokens", folder.parent / "tokens"
+    directories = folder / "tokens", folder.parent / "tokens"
     names = dict.fromkeys((card.folder, card.title))
-    found = {}
+    files = {}
     for modality, words in _CODEBOOKS.items():
         of_lists = {
-            place / f"{name}-{word}.json": codebooks
-            for place in places
+            directory / f"{name}-{word}.json": codebooks
+            for directory in directories
             for name in names
             for word, codebooks in words.items()
         }
         lists = only_file(modality, of_lists)
         if lists is None:
-            raise _missing(card, f"lists of tokens of {modality}", places, of_lists)
-        stems = [place / stem for place in places for stem in of_lists[lists]]
+            raise _missing(card, f"lists of tokens of {modality}", directories, of_lists)
+        stems = [directory / stem for directory in directories for stem in of_lists[lists]]
         looked = [stem.with_name(stem.name + suffix) for stem in stems for suffix in SUFFIXES]
         codebook = only_file(f"{modality} (codebook)", looked)
         if codebook is None:
-            raise _missing(card, f"codebook of {modality}", places, looked)
-        found[modality] = lists, codebook
-    return found
+            raise _missing(card, f"codebook of {modality}", directories, looked)
+        files[modality] = lists, codebook
+    return files
 
 
 def _missing(
-    card: DatasetCard, what: str, places: Iterable[Path], looked: Iterable[Path]
+    card: DatasetCard, noun: str, directories: Iterable[Path], looked: Iterable[Path]
 ) -> MissingDataError:
     return MissingDataError(
-        f"dataset '{card.name}': no {what} in {' or '.join(map(str, places))}; looked for "
+        f"dataset '{card.name}': no {noun} in {' or '.join(map(str, directories))}; looked for "
         f"{', '.join(dict.fromkeys(path.name for path in looked))}. The files are those of MyGO's "
         "repository, unzipped; 'name-tokens' needs none",
-        brief=f"no {what} on the machine",
+        brief=f"no {noun} on the machine",
     )
 
 
@@ -92,17 +92,17 @@ def read_token_files(
     """Read one modality of a dataset.
 
     Args:
-        lists: the JSON file.
-        codebook: the file of the codebook.
+        lists: JSON file of token lists.
+        codebook: file of the codebook.
         modality: "text" or "image".
         entities: identifier of each entity, in the order of their ids.
 
     Returns:
-        A table with all tokens, repeated ones too; its vectors are their means.
+        table with all tokens, including repeated ones; its vectors are their means.
 
     Raises:
-        DataError: a file is not what it should be, an entity is none of the dataset or is named
-            twice, a token is no row of the codebook, or nobody has any; the message names the file.
+        DataError: a file is malformed, an entity is unknown or named twice, a token is not in the
+            codebook, or no entity has any; the message names the file.
     """
     vectors = read_tensor(codebook)
     if vectors.ndim != 2 or not vectors.numel() or not vectors.is_floating_point():
@@ -113,15 +113,15 @@ def read_token_files(
     if not bool(torch.isfinite(vectors).all()):
         row = int((~torch.isfinite(vectors).all(1)).nonzero()[0])
         raise DataError(f"{codebook}: row {row} holds NaN or infinity")
-    found = _tokens_of(lists, _parsed(lists), entities)
-    for entity, tokens in enumerate(found):
+    token_lists = _tokens_of(lists, _parsed(lists), entities)
+    for entity, tokens in enumerate(token_lists):
         wrong = next((token for token in tokens if token not in range(len(vectors))), None)
         if wrong is not None:
             raise DataError(
                 f"{lists}: '{entities[entity]}': token {wrong} is no row of {codebook.name}, "
                 f"which has 0 to {len(vectors) - 1}; is it the codebook of these tokens?"
             )
-    if not any(found):
+    if not any(token_lists):
         raise DataError(f"{lists}: no entity has the modality '{modality}'")
     provenance = {
         "file": lists.name,
@@ -130,32 +130,32 @@ def read_token_files(
         "codebook_sha256": file_sha256(codebook),
         "pooling": "mean over an entity's tokens",
     }
-    return table_of(modality, found, vectors, provenance)
+    return table_of(modality, token_lists, vectors, provenance)
 
 
 def table_of(
     modality: str, lists: Sequence[Sequence[int]], codebook: Tensor, provenance: Mapping[str, Any]
 ) -> FeatureTable:
-    """Return the table of a modality that is made of tokens.
+    """Return the table of a modality of tokens.
 
     Args:
-        modality: its name.
-        lists: for each entity its tokens; [] where it lacks the modality.
-        codebook: [V, c].
-        provenance: of the table.
+        modality: name of the modality.
+        lists: tokens of each entity; [] without the modality.
+        codebook: vectors [V, c].
+        provenance: provenance of the table.
     """
     counts = torch.tensor([len(tokens) for tokens in lists])
     flat = torch.tensor([token for tokens in lists for token in tokens], dtype=torch.long)
-    place = torch.arange(int(counts.max()))
-    ids = torch.full((len(lists), len(place)), -1, dtype=torch.int32)
-    ids[place < counts[:, None]] = flat.int()
-    # A bag without tokens is a zero row.
+    position = torch.arange(int(counts.max()))
+    ids = torch.full((len(lists), len(position)), -1, dtype=torch.int32)
+    ids[position < counts[:, None]] = flat.int()
+    # Empty bags become zero rows, as absent entities need.
     matrix = embedding_bag(flat, codebook.float(), counts.cumsum(0) - counts, mode="mean")
     return FeatureTable(modality, matrix, counts > 0, provenance, Tokens(codebook, ids))
 
 
 def _parsed(path: Path) -> list[tuple[str, Any]]:
-    """Return the pairs of the object in a JSON file, repeated keys too."""
+    """Return the key-value pairs of the object in a JSON file, including repeated keys."""
     text = "\n".join(read_lines(path))
     try:
         content = json.loads(text, object_pairs_hook=tuple)
@@ -172,7 +172,7 @@ def _tokens_of(
 ) -> list[list[int]]:
     """Return each entity's tokens."""
     ids = {name: i for i, name in enumerate(entities)}
-    found: dict[int, list[int]] = {}
+    tokens_of: dict[int, list[int]] = {}
     for key, tokens in pairs:
         entity = ids.get(key)
         if entity is None and key.isdecimal() and int(key) < len(entities):
@@ -181,9 +181,9 @@ def _tokens_of(
             near = difflib.get_close_matches(key, entities, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise DataError(f"{path}: '{key}' is no entity of the dataset{hint}")
-        if entity in found:
+        if entity in tokens_of:
             raise DataError(f"{path}: '{key}': the entity '{entities[entity]}' is there twice")
         if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
             raise DataError(f"{path}: '{key}': need a list of integers, got {str(tokens)[:40]}")
-        found[entity] = tokens
-    return [found.get(entity, []) for entity in range(len(entities))]
+        tokens_of[entity] = tokens
+    return [tokens_of.get(entity, []) for entity in range(len(entities))]

@@ -1,10 +1,9 @@
-"""What a dataset's files hold, beside what is published of them.
+"""Verification of a dataset's files against the published checksums and counts.
 
-Errors (the dataset must not be used): a missing file, another sha256, a file that cannot be read;
-splits of a cleaned variant that are not those which are pinned. Warnings (look first): identifiers
-that are easily confused (:mod:`harness.data.names`), unless somebody has acknowledged them.
-Counts that differ from the paper's are shown as they are. What makes figures misleading though the
-files are right is counted by :mod:`harness.data.audit`.
+Errors (the dataset must not be used): a missing file, another sha256, an unreadable file, splits of
+a cleaned variant that differ from the pinned ones. Warnings: confusable identifiers
+(:mod:`harness.data.names`) that neither the card nor the user acknowledges. Counts that differ from
+the paper's are printed side by side. :mod:`harness.data.audit` looks for problems of correct files.
 """
 
 from __future__ import annotations
@@ -22,53 +21,53 @@ from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.data.names import NameFinding, NameKind, audit_names, excess_names
 from harness.errors import DataError, MissingDataError
 
-__all__ = ["FileState", "Report", "coverage", "default_features", "sizes", "verify"]
+__all__ = ["FileState", "VerifyReport", "coverage", "default_features", "sizes", "verify"]
 
 
 class FileState(Config):
-    """One file of the card."""
+    """State of one file of the card."""
 
     path: str
     state: Literal["ok", "differs", "missing", "absent"]
-    """ok; another sha256; a required file is missing; an optional one is absent."""
+    """ok; other sha256; a required file is missing; an optional one is absent."""
     sha256: str = ""
-    """What was found, "" when there is no file."""
+    """Checksum of the file, "" without a file."""
 
 
-class Report(Config):
-    """What :func:`verify` found."""
+class VerifyReport(Config):
+    """Result of :func:`verify`."""
 
     name: str
     title: str
     folder: Path | None
-    """Where the files lie; None for datasets that ship with the package or are generated."""
+    """Folder of the files; None for datasets that ship with the package or are generated."""
     digest: str = ""
-    """Digest of the graph, the one that is stored with results."""
+    """Digest of the graph, stored with every result."""
     files: tuple[FileState, ...] = ()
     published: Mapping[str, int] = {}
-    """Table 1: entities, relations, train, valid, test; of a cleaned variant, as pinned."""
+    """Published number of entities, relations and rows; for a cleaned variant, the pinned ones."""
     pinned: str = ""
-    """The digest that the graph must have, "" where the files alone are pinned."""
+    """Digest that the graph must have; "" where only the files are pinned."""
     counts: Mapping[str, int] = {}
-    """The same, counted in the files."""
+    """Counts of the files, with the keys of ``published``."""
     highest: Mapping[str, int] = {}
-    """Highest entity and relation id used in a split."""
+    """Highest entity and relation id in the splits."""
     published_modalities: Mapping[str, int] = {}
-    """Entities with each modality, as published."""
+    """Published number of entities with each modality."""
     feature_set: str = ""
-    """Feature set whose coverage was counted, "" when none was."""
+    """Feature set whose coverage was counted; "" for none."""
     modalities: Mapping[str, int] = {}
-    """Entities with each modality, counted in that feature set."""
+    """Number of entities with each modality in that feature set."""
     notes: tuple[str, ...] = ()
     names: tuple[NameFinding, ...] = ()
     """Identifiers that are easily confused."""
     warnings: tuple[NameFinding, ...] = ()
-    """Those of them that nobody has acknowledged."""
+    """Confusable identifiers that nobody has acknowledged."""
     errors: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """No file is missing, differs or cannot be read; no identifiers are easily confused."""
+        """True without errors and warnings."""
         return not (self.errors or self.warnings)
 
     def text(self) -> str:
@@ -80,23 +79,23 @@ class Report(Config):
 
 def verify(
     source: DatasetSource, features: str | None = None, allowed: Sequence[NameKind] = ()
-) -> Report:
-    """Check a dataset's files and count what they hold.
+) -> VerifyReport:
+    """Check a dataset's files and count their content.
 
     Args:
         source: the dataset.
-        features: feature set whose coverage is shown beside the published one; when not given,
-            the set "published" if its files are here, or the one that ships with the package.
-        allowed: kinds of confusable identifiers that are meant, beside those of the card.
+        features: feature set whose coverage is compared with the published one; by default
+            "published" if its files are on this machine, or the set that ships with the package.
+        allowed: kinds of confusable identifiers that are intended, in addition to the card's.
 
     Raises:
-        MissingDataError: the dataset is not on this machine, or the features asked for are not.
+        MissingDataError: the dataset or the named features are not on this machine.
         ConfigError: there is no such feature set.
     """
     card = source.card
     folder = folders.locate(card) if card.files else None
     files = _check_files(card, folder) if folder is not None else ()
-    found: dict[str, object] = {
+    fields: dict[str, object] = {
         "name": card.name,
         "title": card.title,
         "folder": folder,
@@ -112,20 +111,20 @@ def verify(
     except DataError as error:
         errors.append(str(error))
     else:
-        found |= _graph_facts(graph) | {"notes": (*card.notes, *graph.notes)}
+        fields |= _graph_facts(graph) | {"notes": (*card.notes, *graph.notes)}
         names = audit_names(graph)
-        found |= {"names": names, "warnings": excess_names(names, card.lookalikes, allowed)}
+        fields |= {"names": names, "warnings": excess_names(names, card.lookalikes, allowed)}
         if card.digest not in ("", graph.digest):
             errors.append(f"the splits have digest {graph.digest}, pinned is {card.digest}")
         try:
-            feature_set, found["modalities"] = coverage(source, graph, features)
-            found["feature_set"] = feature_set
+            feature_set, fields["modalities"] = coverage(source, graph, features)
+            fields["feature_set"] = feature_set
         except MissingDataError:
             if features is not None:
                 raise
         except DataError as error:
             errors.append(str(error))
-    return Report.model_validate({**found, "errors": tuple(errors)})
+    return VerifyReport.model_validate({**fields, "errors": tuple(errors)})
 
 
 def sizes(graph: KnowledgeGraph) -> dict[str, int]:
@@ -141,11 +140,11 @@ def coverage(
 
     Args:
         source: the dataset.
-        graph: what it holds.
-        features: feature set, by default as :func:`verify` chooses it.
+        graph: its graph.
+        features: feature set; by default as in :func:`verify`.
 
     Returns:
-        the feature set ("" when none is chosen) and the counts.
+        feature set ("" for none), and modality -> number of entities.
 
     Raises:
         MissingDataError: the features are not on this machine.
@@ -165,9 +164,9 @@ def _check_files(card: DatasetCard, folder: Path) -> tuple[FileState, ...]:
         if not path.is_file():
             states.append(FileState(path=file.path, state="absent" if file.optional else "missing"))
             continue
-        found = acquire.sha256_of(path)
-        right = found == file.sha256
-        states.append(FileState(path=file.path, state="ok" if right else "differs", sha256=found))
+        sha256 = acquire.sha256_of(path)
+        right = sha256 == file.sha256
+        states.append(FileState(path=file.path, state="ok" if right else "differs", sha256=sha256))
     return tuple(states)
 
 
@@ -179,21 +178,21 @@ def _file_error(state: FileState, card: DatasetCard) -> str:
 
 
 def _graph_facts(graph: KnowledgeGraph) -> dict[str, object]:
-    used = torch.cat([graph.splits[split] for split in SPLITS])
+    triples = torch.cat([graph.splits[split] for split in SPLITS])
     return {
         "digest": graph.digest,
         "counts": sizes(graph),
         "highest": {
-            "entity": int(used[:, [0, 2]].max()) if len(used) else -1,
-            "relation": int(used[:, 1].max()) if len(used) else -1,
+            "entity": int(triples[:, [0, 2]].max()) if len(triples) else -1,
+            "relation": int(triples[:, 1].max()) if len(triples) else -1,
         },
     }
 
 
 def default_features(source: DatasetSource) -> str | None:
-    """Return a set that is read from files, or None.
+    """Return a feature set that is read from files, None without one.
 
-    Building the others may need an encoder, and time.
+    Building other sets may need an encoder, and time.
     """
     if "published" in source.feature_sets:
         return "published"

@@ -9,31 +9,33 @@ from typing import TYPE_CHECKING
 from harness.data.names import advice
 
 if TYPE_CHECKING:
-    from harness.data.verify import Report
+    from harness.data.verify import VerifyReport
 
 __all__ = ["render"]
 
 _WIDTH = 80
 
 
-def render(report: Report) -> str:
-    """Return the report, its verdict on the last line."""
-    parts = [
+def render(report: VerifyReport) -> str:
+    """Return the report as text; the last line is the verdict."""
+    sections = [
         f"{report.title} ({report.name}){f', digest {report.digest}' if report.digest else ''}"
     ]
     if report.folder is not None:
-        parts.append(_wrap(str(report.folder), ""))
-        parts.append(_table(("file", "sha256"), [(f.path, f.state) for f in report.files]))
+        sections.append(_wrap(str(report.folder), ""))
+        sections.append(_table(("file", "sha256"), [(f.path, f.state) for f in report.files]))
     if report.counts:
-        known = "pinned" if report.pinned else "published"
-        parts.append(_counts("sizes", report.published, report.counts, "in the files", known))
+        reference = "pinned" if report.pinned else "published"
+        sections.append(
+            _counts("sizes", report.published, report.counts, "in the files", reference)
+        )
         highest = report.highest
         ids = f"entities up to {highest['entity']}, relations up to {highest['relation']}"
-        parts.append(f"ids in use: {ids}")
+        sections.append(f"ids in use: {ids}")
     if report.published_modalities or report.modalities:
-        held = f"in '{report.feature_set}'" if report.feature_set else "features not here"
+        heading = f"in '{report.feature_set}'" if report.feature_set else "features not here"
         title = "entities with"
-        parts.append(_counts(title, report.published_modalities, report.modalities, held))
+        sections.append(_counts(title, report.published_modalities, report.modalities, heading))
     acknowledged = [f"{f}" for f in report.names if f not in report.warnings]
     kinds = {
         "note": (*report.notes, *acknowledged),
@@ -42,30 +44,30 @@ def render(report: Report) -> str:
     }
     for label, lines in kinds.items():
         if lines:
-            parts.append("\n".join(_wrap(line, f"{label}: ") for line in lines))
-    parts.append(_wrap(_verdict(report), ""))
-    return "\n\n".join(parts) + "\n"
+            sections.append("\n".join(_wrap(line, f"{label}: ") for line in lines))
+    sections.append(_wrap(_verdict(report), ""))
+    return "\n\n".join(sections) + "\n"
 
 
-def _verdict(report: Report) -> str:
-    said = [f"{len(report.errors)} error(s)"] if report.errors else []
-    said += [advice(report.warnings)] if report.warnings else []
-    return f"wrong: {'; '.join(said)}" if said else "ok"
+def _verdict(report: VerifyReport) -> str:
+    problems = [f"{len(report.errors)} error(s)"] if report.errors else []
+    problems += [advice(report.warnings)] if report.warnings else []
+    return f"wrong: {'; '.join(problems)}" if problems else "ok"
 
 
 def _counts(
     title: str,
     published: Mapping[str, int],
-    held: Mapping[str, int],
+    counts: Mapping[str, int],
     column: str,
-    known: str = "published",
+    reference: str = "published",
 ) -> str:
     rows = []
-    for key in dict.fromkeys((*published, *held)):
-        differs = key in published and key in held and published[key] != held[key]
-        rows.append((key, published.get(key, "-"), held.get(key, "-"), "differs" * differs))
-    shown = 4 if any(row[3] for row in rows) else 3
-    return _table((title, known, column, "")[:shown], [row[:shown] for row in rows])
+    for key in dict.fromkeys((*published, *counts)):
+        differs = key in published and key in counts and published[key] != counts[key]
+        rows.append((key, published.get(key, "-"), counts.get(key, "-"), "differs" * differs))
+    n_columns = 4 if any(row[3] for row in rows) else 3
+    return _table((title, reference, column, "")[:n_columns], [row[:n_columns] for row in rows])
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -1,1 +1,1 @@
-"""Scores to ranks to numbers."""
+"""Evaluation: from scores to ranks to metrics."""

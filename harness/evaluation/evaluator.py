@@ -1,4 +1,4 @@
-"""Ranks every query of a split among all entities, under a protocol."""
+"""Ranking of the queries of a split against all entities, under a protocol."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from harness import kernels
 from harness.errors import NonFiniteError
 from harness.evaluation.ranks import Ranks, SideCounts
-from harness.index import KnownAnswers, Pairs, Side
+from harness.index import FilterIndex, Pairs, Side
 from harness.model import Model, Tables
 from harness.plan.spec import Protocol
 
@@ -19,8 +19,8 @@ __all__ = ["rank"]
 
 QUERIES_AT_ONCE = 1024
 SCORE_BUDGET = 2 * 2**20
-"""Scores held at once for models that fill a score matrix (8 MiB in fp32): counting in more is no
-faster, and takes several times their size."""
+"""Scores in memory for models that fill a score matrix (8 MiB in float32): larger chunks are not
+faster, and counting needs several times their size."""
 
 Progress = Callable[[int], None]
 
@@ -29,37 +29,37 @@ Progress = Callable[[int], None]
 def rank(
     model: Model,
     triples: Tensor,
-    known: KnownAnswers,
+    filter_index: FilterIndex,
     protocol: Protocol,
     *,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     once: bool = True,
 ) -> Ranks:
-    """Return, for every query of ``triples``, how many competitors beat and tie the true answer.
+    """Count the competitors that beat and tie the target of every query of ``triples``.
 
     Args:
-        model: on ``device``; put into evaluation mode.
-        triples: [n, 3].
-        known: answers that are no competitors (``KnowledgeGraph.known(protocol.filter)``).
-        protocol: which sides are predicted.
-        progress: called with the number of queries done since the last call.
-        once: score the queries of triples that share anchor and relation once; the counts are the
-            same without, for equal queries have equal scores.
+        model: model on ``device``; it is put into evaluation mode.
+        triples: int64 [n, 3].
+        filter_index: known answers, which do not compete (``graph.filter_index(protocol.filter)``).
+        protocol: protocol with the predicted sides.
+        progress: callback with the number of queries since the last call.
+        once: True to score triples with equal anchor and relation once; the counts are equal either
+            way, since equal queries have equal scores.
 
     Raises:
         NonFiniteError: a score is NaN or plus infinity.
-        torch.OutOfMemoryError: one query alone is too much; before, fewer and fewer are tried at
-            once, which changes no count.
+        torch.OutOfMemoryError: a single query does not fit; before that, chunks are halved, which
+            changes no count.
     """
     model.eval()
     triples = triples.to(device)
-    known = known.to(device)
+    filter_index = filter_index.to(device)
     tables = model.encode()
     sides: dict[Side, SideCounts] = {}
     for side in protocol.sides:
         queries = _Queries.of(triples, side, once=once)
-        chunks = list(_chunks(model, tables, queries, known, progress))
+        chunks = list(_chunks(model, tables, queries, filter_index, progress))
         columns = [torch.cat(column).int() for column in zip(*chunks, strict=True)]
         columns = columns or [torch.zeros(0, dtype=torch.int, device=triples.device)] * 3
         # Back to the order of the triples.
@@ -72,13 +72,13 @@ def rank(
 
 
 class _Queries(NamedTuple):
-    """The queries of a side, and their targets.
+    """Queries of one side, and their targets.
 
     Attributes:
-        side: the side that is predicted.
-        anchors, relations: [q] the queries.
-        targets: the true answers of each query, t in all.
-        order: [t] the triples they come from.
+        side: predicted side.
+        anchors, relations: ids [q] of the queries.
+        targets: targets of each query, t in total.
+        order: index [t] of the triple of each target.
     """
 
     side: Side
@@ -89,13 +89,13 @@ class _Queries(NamedTuple):
 
     @classmethod
     def of(cls, triples: Tensor, side: Side, *, once: bool) -> _Queries:
-        """Return the queries of triples [t, 3]: the distinct ones, or one per triple."""
+        """Return the queries of triples [t, 3], distinct with ``once``, else one per triple."""
         head, relation, tail = triples.unbind(1)
         anchor, target = (head, tail) if side == "tail" else (tail, head)
         order = torch.arange(len(triples), device=triples.device)
         if not once or not len(triples):
             return cls(side, anchor, relation, Pairs.one_each(target), order)
-        # By relation first: queries of one relation may have candidates of their own.
+        # Sorted by relation, as candidates may be fused per relation.
         key = relation * (anchor.max() + 1) + anchor
         key, order = torch.sort(key, stable=True)
         _, sizes = torch.unique_consecutive(key, return_counts=True)
@@ -111,27 +111,27 @@ def _queries_at_once(model: Model) -> int:
 
 
 Counts = tuple[Tensor, Tensor, Tensor]
-"""Better, tied and candidates, each [queries]."""
+"""Better, tied and candidates, int64 [t] each."""
 
 
 def _chunks(
     model: Model,
     tables: Tables,
     queries: _Queries,
-    known: KnownAnswers,
+    filter_index: FilterIndex,
     progress: Progress | None,
 ) -> Iterator[Counts]:
-    """Yield the counts of successive queries, of fewer at once from where memory runs out."""
-    size, done = _queries_at_once(model), 0
-    while done < len(queries.anchors):
+    """Yield the counts of successive chunks of queries, halving chunks that do not fit."""
+    size, low = _queries_at_once(model), 0
+    while low < len(queries.anchors):
         try:
-            yield _count_chunk(model, tables, queries, done, done + size, known, progress)
-            done += size
+            yield _count_chunk(model, tables, queries, low, low + size, filter_index, progress)
+            low += size
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
             size = max(1, size // 2)
-            torch.cuda.empty_cache()  # does nothing where there is no CUDA
+            torch.cuda.empty_cache()  # no effect without CUDA
 
 
 def _count_chunk(
@@ -140,14 +140,14 @@ def _count_chunk(
     queries: _Queries,
     low: int,
     high: int,
-    known: KnownAnswers,
+    filter_index: FilterIndex,
     progress: Progress | None,
 ) -> Counts:
-    """Count for the targets of queries low:high."""
+    """Count the competitors of the targets of queries low:high."""
     high = min(high, len(queries.anchors))
     side, anchors, relations = queries.side, queries.anchors[low:high], queries.relations[low:high]
     (targets,) = queries.targets.split([low, high])
-    answers = known.lookup(anchors, relations, side)
+    answers = filter_index.lookup(anchors, relations, side)
     try:
         if model.decomposable:
             query = model.queries(tables, anchors, relations, side)
@@ -159,7 +159,9 @@ def _count_chunk(
     except NonFiniteError as error:
         raise NonFiniteError(f"{type(model).__name__}, {side} queries: {error}") from error
     query_ids = targets.query_ids
-    itself = known.contains(anchors[query_ids], relations[query_ids], targets.indices, side)
+    target_known = filter_index.contains(
+        anchors[query_ids], relations[query_ids], targets.indices, side
+    )
     if progress is not None:
         progress(len(targets.indices))
-    return better, tied, model.n_entities - (answers.sizes[query_ids] - itself.long())
+    return better, tied, model.n_entities - (answers.sizes[query_ids] - target_known.long())

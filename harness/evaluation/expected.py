@@ -1,4 +1,4 @@
-"""What a budget of trials is expected to find; pure numbers."""
+"""Expected best value of a search by number of trials; pure functions of numbers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def expected_best(values: Sequence[float]) -> list[float]:
 
         E[best of n] = sum_i v(i) (F(v(i))^n - F(v(i-1))^n) = sum_i v(i) ((i/N)^n - ((i-1)/N)^n).
 
-    It describes n independent draws of settings, so the values must come from random search. Draws
-    are with replacement: near n = N it lies below what N further draws would find (Tang et al.,
-    Showing Your Work Doesn't Always Work, ACL 2020).
+    It assumes n independent draws of settings, so the values must come from random search. Draws
+    are with replacement: near n = N it is below the best of N further draws (Tang et al., Showing
+    Your Work Doesn't Always Work, ACL 2020).
 
     Args:
-        values: one per trial, in any order, higher is better.
+        values: value per trial, in any order; higher is better.
 
     Returns:
-        N numbers, never falling, the first the mean of the values.
+        N numbers, not decreasing, starting with the mean of the values.
     """
     ordered = np.sort(np.asarray(values, dtype=float))
     share = np.arange(len(ordered) + 1) / max(len(ordered), 1)
@@ -36,6 +36,6 @@ def running_best(values: Sequence[float]) -> list[float]:
     """Return the best value so far after 1, 2, ..., N trials.
 
     Args:
-        values: one per trial, in the order they were made.
+        values: value per trial, in the order of the trials.
     """
     return [float(best) for best in np.maximum.accumulate(np.asarray(values, dtype=float))]

@@ -1,4 +1,4 @@
-"""Every metric of a split, by side and bucket; no torch, for stored ranks are checked with it."""
+"""Metrics of a split by side and bucket, without torch, for checks of stored ranks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Measurement", "measure"]
 
 
 class Measurement(NamedTuple):
-    """One number of a split."""
+    """One metric value of a split."""
 
     side: Literal["both", "head", "tail"]
     bucket: str
@@ -28,17 +28,17 @@ class Measurement(NamedTuple):
 def measure(
     ranks: Ranks, protocol: Protocol, buckets: Mapping[str, NDArray[np.bool_]] | None = None
 ) -> Iterator[Measurement]:
-    """Yield every metric per side and bucket.
+    """Compute every metric by side and bucket.
 
     Args:
-        ranks: outcome of the queries.
-        protocol: the tie rule.
-        buckets: name -> [n] boolean selection of triples; "all" is added. Empty ones are left out.
+        ranks: ranks of the queries.
+        protocol: protocol with the tie rule.
+        buckets: name -> mask bool [n] of triples; "all" is added. Empty ones are omitted.
     """
     selections: dict[str, NDArray[np.bool_] | None] = {"all": None, **(buckets or {})}
-    for bucket, where in selections.items():
+    for bucket, subset in selections.items():
         pooled: Literal["both"] = "both"
         for side in (pooled, *protocol.sides):
-            values, candidates = ranks.ranks(protocol.ties, side, where)
+            values, candidates = ranks.ranks(protocol.ties, side, subset)
             for name, value in metrics.compute(values, candidates).items():
                 yield Measurement(side, bucket, name, value, len(values))

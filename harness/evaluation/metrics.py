@@ -1,8 +1,8 @@
-"""Metrics: their formulas, pure functions of ranks, and how every figure of a record is printed.
+"""Metrics: formulas as pure functions of ranks, and the printed form of every number of a record.
 
-Every metric of ranks is a mean over queries, so two models can be compared query by query.
+Every rank metric is a mean over queries, so two models can be compared query by query.
 
-Reports read this module, so it imports numpy for its types alone.
+Reports import this module, so it imports numpy only for type checking.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["METRICS", "RANK_METRICS", "Metric", "amri", "compute", "hits", "mean_rank", "mrr"]
 
 RankMetric = Callable[["Values", "Values"], "Values"]
-"""Ranks [n] and candidates [n] -> a value per query [n]."""
+"""Function of ranks [n] and candidates [n] that returns a value per query [n]."""
 
 
 def mrr(ranks: Values, candidates: Values) -> Values:
@@ -61,11 +61,11 @@ RANK_METRICS: Mapping[str, RankMetric] = {
     "hits@10": hits(10),
     "amri": amri,
 }
-"""Formulas by name, in the order of the records."""
+"""Name -> formula, in the order of the records."""
 
 
 def compute(ranks: Values, candidates: Values) -> dict[str, float]:
-    """Return every metric; {} when there is no query."""
+    """Return metric name -> mean over the queries; {} without queries."""
     if not len(ranks):
         return {}
     return {name: float(metric(ranks, candidates).mean()) for name, metric in RANK_METRICS.items()}
@@ -79,7 +79,7 @@ class Metric:
         title: column title.
         factor: printed value = stored value times factor (fractions become percent).
         higher_is_better: False for ranks, None for numbers that are neither good nor bad.
-        decimals: digits behind the point.
+        decimals: printed decimals.
         source: the record's ranking metrics, the last epoch of its history, its diagnostics, its
             timings (the mean of several samples), or its processor time.
     """
@@ -110,4 +110,4 @@ METRICS: Mapping[str, Metric] = {
     "cost.epoch": Metric("CPU s/epoch", 1.0, None, 1, "costs"),
     "cost.published": Metric("CPU h to paper", 1 / 3600, None, 3, "costs"),
 }
-"""Every number that tables and figures show, by its name in the records."""
+"""Name in the records -> printed form, for every number in tables and figures."""

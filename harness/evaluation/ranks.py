@@ -1,4 +1,4 @@
-"""Counts of better and tied competitors, and the ranks they mean; no models, no SQL."""
+"""Counts of better and tied competitors, the ranks from them, and their files."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ Counts = NDArray[np.int32]
 
 
 def rank_of(better: NDArray[Any], tied: NDArray[Any], ties: Ties) -> NDArray[np.float64]:
-    """Return ranks from counts.
+    """Return ranks from counts of competitors.
 
     Args:
         better: competitors with a higher score.
         tied: competitors with the same score.
-        ties: "optimistic" 1 + better, "pessimistic" 1 + better + tied, "realistic" their mean,
-            the expected rank when ties are broken at random.
+        ties: tie rule: "optimistic" 1 + better, "pessimistic" 1 + better + tied, "realistic" their
+            mean, the expected rank when ties are broken at random.
     """
     share = {"optimistic": 0.0, "realistic": 0.5, "pessimistic": 1.0}[ties]
     return np.asarray(1.0 + better + share * tied, dtype=np.float64)
@@ -47,11 +47,11 @@ def rank_of(better: NDArray[Any], tied: NDArray[Any], ties: Ties) -> NDArray[np.
 
 @dataclass(frozen=True)
 class SideCounts:
-    """Outcome of the queries that predict one side; position = triple.
+    """Counts of the queries of one side, one per triple.
 
     Attributes:
-        better, tied: [n] competitors that beat and that tie the true answer.
-        candidates: [n] entities ranked, the true answer included, known answers left out.
+        better, tied: number int32 [n] of competitors that beat and tie the target.
+        candidates: number int32 [n] of ranked entities, with the target, without known answers.
     """
 
     better: Counts
@@ -61,12 +61,12 @@ class SideCounts:
 
 @dataclass(frozen=True)
 class Ranks:
-    """The outcome of every query of a split.
+    """Counts of every query of a split.
 
     Attributes:
-        triples: [n, 3] int64 (head, relation, tail).
-        sides: counts per predicted side.
-        warm: [n] whether head and tail occur in train; None when that is not known.
+        triples: int64 [n, 3] (head, relation, tail).
+        sides: predicted side -> counts.
+        warm: bool [n], True if head and tail occur in train; None if unknown.
     """
 
     triples: NDArray[np.int64]
@@ -75,27 +75,27 @@ class Ranks:
 
     @property
     def buckets(self) -> dict[str, NDArray[np.bool_]]:
-        """The parts of the split, warm and cold triples; {} when all are warm, or not known."""
+        """Masks of warm (both entities seen in train) and cold triples; {} if all are warm."""
         if self.warm is None or self.warm.all():
             return {}
         return {"warm": self.warm, "cold": ~self.warm}
 
     def ranks(
-        self, ties: Ties, side: Side | Literal["both"] = "both", where: Any = None
+        self, ties: Ties, side: Side | Literal["both"] = "both", subset: Any = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return ranks and candidate counts of the queries of one side, or of both pooled.
+        """Return ranks and candidate counts of the queries of one side, or of both sides pooled.
 
         Args:
             ties: rule for equal scores.
             side: "head", "tail" or "both".
-            where: [n] boolean selection of triples.
+            subset: mask bool [n] of triples; None for all.
         """
-        chosen = list(self.sides.values()) if side == "both" else [self.sides[side]]
-        ranks = [rank_of(c.better, c.tied, ties) for c in chosen]
-        candidates = [c.candidates.astype(np.float64) for c in chosen]
-        if where is not None:
-            ranks = [r[where] for r in ranks]
-            candidates = [c[where] for c in candidates]
+        sides = list(self.sides.values()) if side == "both" else [self.sides[side]]
+        ranks = [rank_of(c.better, c.tied, ties) for c in sides]
+        candidates = [c.candidates.astype(np.float64) for c in sides]
+        if subset is not None:
+            ranks = [r[subset] for r in ranks]
+            candidates = [c[subset] for c in candidates]
         return np.concatenate(ranks), np.concatenate(candidates)
 
     def save(self, path: Path) -> None:
@@ -128,7 +128,7 @@ class Ranks:
 
         Args:
             arrays: arrays by name.
-            source: file that they are from, for messages.
+            source: file of the arrays, for messages.
 
         Raises:
             DataError: an array is missing or of another shape, or its counts are impossible.
@@ -141,7 +141,7 @@ class Ranks:
 
 _COUNTS = ("better", "tied", "candidates")
 UNREADABLE = (Exception,)
-"""What reading a damaged or a foreign file raises: numpy and zipfile know no common type."""
+"""Exceptions on reading a damaged file: numpy and zipfile have no common type."""
 
 
 def read_arrays(path: Path, only: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
@@ -149,7 +149,7 @@ def read_arrays(path: Path, only: Collection[str] | None = None) -> dict[str, ND
 
     Args:
         path: the file.
-        only: names of the arrays that are read; all when None.
+        only: names of the arrays to read; None for all.
 
     Raises:
         DataError: the file is damaged or cut off; the message names it.
@@ -177,17 +177,17 @@ def _write_arrays(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Ranks:
-    """Return the ranks that a file's arrays hold.
+    """Return the ranks in a file's arrays.
 
     Raises:
-        ValueError: an array is not there or of another shape, or no ranking has such counts.
+        ValueError: an array is missing or has another shape, or the counts are impossible.
     """
-    named = {
+    names = {
         "triples",
         "warm",
         *(f"{side}_{count}" for side in ("head", "tail") for count in _COUNTS),
     }
-    if strange := sorted(set(arrays) - named):
+    if strange := sorted(set(arrays) - names):
         raise ValueError(f"holds {', '.join(strange)}, which is no part of ranks")
     triples = _integers(arrays, "triples")
     if triples.ndim != 2 or triples.shape[1] != 3 or (triples < 0).any():
@@ -212,7 +212,7 @@ def _side(arrays: Mapping[str, NDArray[Any]], side: Side, queries: int) -> SideC
             raise ValueError(
                 f"{side}_{name}: {queries} triples need as many counts, found shape {counts.shape}"
             )
-    # No sum of counts: one that is out of range must not wrap around into it.
+    # Subtraction instead of a sum, which could overflow int32 into the valid range.
     wrong = (better < 0) | (tied < 0) | (candidates < 1) | (tied > candidates - 1 - better)
     if wrong.any():
         row = int(wrong.argmax())

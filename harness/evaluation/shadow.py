@@ -1,8 +1,8 @@
-"""Test ranks of every validation of a run, sealed: what other ways to choose would have reported.
+"""Held-out test ranks of every validation of a run, for studying other rules of selection.
 
-``audit.shadow_test`` makes training leave them in the run's folder. Training only writes them, and
-writes each epoch anew without looking at what is there. Nothing reads them but the table
-``protocols`` and the check of records that are exported or imported.
+``audit.shadow_test`` makes training write them to the run's folder. Training never reads them; only
+the table
+``protocols`` and the checks of exported and imported records do.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 
 from harness.evaluation.ranks import Ranks
 
-__all__ = ["FOLDER", "Shadow", "by_epoch", "files", "place_of", "read", "write"]
+__all__ = ["FOLDER", "Shadow", "by_epoch", "files", "parse_name", "read", "write"]
 
 FOLDER = "shadow"
-"""Name of the folder in that of a run."""
+"""Name of the folder in a run's folder."""
 _NAME = re.compile(r"(\d{1,9})\.(filtered|raw)\.npz")
 
 
@@ -27,8 +27,8 @@ class Shadow:
     """Test ranks after one epoch.
 
     Attributes:
-        filtered: as the run's protocol filters.
-        raw: with every other entity as a competitor.
+        filtered: ranks under the filter of the run's protocol.
+        raw: ranks against all other entities.
     """
 
     filtered: Ranks
@@ -36,12 +36,12 @@ class Shadow:
 
 
 def write(folder: Path, epoch: int, filtered: Ranks, raw: Ranks) -> None:
-    """Write the ranks of an epoch, each file whole or not at all.
+    """Write the ranks of an epoch, each file atomically.
 
     Args:
-        folder: ``shadow`` in the run's own; made if it is not there.
+        folder: folder ``shadow`` of the run, created if missing.
         epoch: from 1.
-        filtered, raw: of the test split.
+        filtered, raw: ranks of the test split.
     """
     folder.mkdir(exist_ok=True)
     for name, ranks in (("filtered", filtered), ("raw", raw)):
@@ -49,20 +49,20 @@ def write(folder: Path, epoch: int, filtered: Ranks, raw: Ranks) -> None:
 
 
 def files(folder: Path) -> list[Path]:
-    """Return the sealed files of a folder, sorted by name; none where it is not there."""
-    return sorted(path for path in folder.glob("*.npz") if place_of(path.name) is not None)
+    """Return the rank files of a folder, sorted by name; [] without a folder."""
+    return sorted(path for path in folder.glob("*.npz") if parse_name(path.name) is not None)
 
 
-def place_of(name: str) -> tuple[int, str] | None:
-    """Return the epoch and the kind of a file, None when its name is of no such file."""
+def parse_name(name: str) -> tuple[int, str] | None:
+    """Return epoch and kind from the name of a rank file, None for other names."""
     match = _NAME.fullmatch(name)
     return (int(match[1]), match[2]) if match else None
 
 
 def read(folder: Path) -> Mapping[int, Shadow]:
-    """Return the sealed ranks of a folder by epoch, ascending; {} where there are none.
+    """Return epoch -> ranks in a folder, ascending; {} without any.
 
-    An epoch of which only one file was written (the process died) is left out.
+    An epoch with only one of its two files (the process died) is omitted.
 
     Raises:
         DataError: a file is damaged; the message names it.
@@ -71,7 +71,7 @@ def read(folder: Path) -> Mapping[int, Shadow]:
 
 
 def by_epoch(loaders: Mapping[str, Callable[[], Ranks]]) -> Mapping[int, Shadow]:
-    """Return the sealed ranks by epoch, ascending, without epochs that lack one of the two files.
+    """Return epoch -> ranks, ascending, without epochs that lack one of the two files.
 
     Args:
         loaders: file name -> function that loads its ranks.
@@ -79,10 +79,10 @@ def by_epoch(loaders: Mapping[str, Callable[[], Ranks]]) -> Mapping[int, Shadow]
     Raises:
         DataError: the ranks are damaged.
     """
-    held = {place_of(name): load for name, load in loaders.items()}
-    epochs = sorted({place[0] for place in held if place})
+    loader_of = {parse_name(name): load for name, load in loaders.items()}
+    epochs = sorted({parsed[0] for parsed in loader_of if parsed})
     return {
-        epoch: Shadow(held[epoch, "filtered"](), held[epoch, "raw"]())
+        epoch: Shadow(loader_of[epoch, "filtered"](), loader_of[epoch, "raw"]())
         for epoch in epochs
-        if (epoch, "filtered") in held and (epoch, "raw") in held
+        if (epoch, "filtered") in loader_of and (epoch, "raw") in loader_of
     }

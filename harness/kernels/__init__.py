@@ -1,8 +1,9 @@
-"""Operations whose speed matters, each with one signature and a version per backend.
+"""Kernels: the operations that dominate a training step, with one version per backend.
 
-A kernel is defined in plain torch; compiled loops for CPUs and chunks for accelerators lie beside
-the definition in the same module, and ``tests/unit/kernels`` holds them to it. ``HARNESS_KERNELS``
-(``auto`` or ``reference``) and the device decide which is computed (``backends``).
+Each kernel is defined in plain torch. Its versions for CPUs (loops compiled by numba) and for
+accelerators (chunks) lie in the same module, and ``tests/unit/kernels`` compares them with the
+definition. ``HARNESS_KERNELS`` (``auto`` or ``reference``) and the device select the version
+(``backends``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from harness.index import Pairs
 from harness.kernels._heap import keep_freed_memory
 from harness.kernels.attention import tanh_dot
 from harness.kernels.backends import Backend, backend_name
-from harness.kernels.comparisons import Comparison, Op, compare, score_all, score_pairs
+from harness.kernels.comparisons import Op, VectorComparison, compare, score_all, score_pairs
 from harness.kernels.counts import (
     Counts,
     Views,
@@ -27,12 +28,12 @@ from harness.kernels.rotation import rotate
 __all__ = [
     "HIDDEN",
     "Backend",
-    "Comparison",
     "Counts",
     "FusedTable",
     "Gated",
     "Op",
     "Pairs",
+    "VectorComparison",
     "Views",
     "backend_name",
     "combined_score",
@@ -51,9 +52,9 @@ __all__ = [
 
 
 def prepare(device: str) -> None:
-    """Prepare this process for training on a device type, before anything large is made.
+    """Prepare this process for training on a device type, before large tensors are allocated.
 
-    On CPUs memory that is freed is kept from then on (see ``_heap``).
+    On CPUs the process keeps freed memory from then on (see ``_heap``).
     """
     if device == "cpu":
         keep_freed_memory()

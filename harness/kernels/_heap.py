@@ -1,8 +1,8 @@
-"""Memory that was used once stays with the process.
+"""Settings of the C library's allocator: freed memory stays with the process.
 
-A training step frees and asks again for the same tens of megabytes a hundred times a second. The C
-library gives such blocks back to the system, and every page of the next one is faulted in anew: a
-quarter of a RotatE step on the CPU.
+A training step frees and allocates the same tens of megabytes a hundred times a second. By default
+the C library returns such blocks to the system, and each page of the next block causes a page
+fault: a quarter of the time of a RotatE step on the CPU.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tell the C library to keep freed blocks for the next use, for the life of the process.
+    """Set the allocator of this process to reuse freed blocks.
 
     Returns:
-        False where the library does not know or refuses one of the wishes (only glibc knows them);
-        training is slower there, nothing else.
+        False where the C library lacks or rejects a setting (only glibc has them); training is
+        slower there, nothing else changes.
     """
     if not sys.platform.startswith("linux"):
         return False
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
         return False
-    wishes = {_M_MMAP_THRESHOLD: _NEVER, _M_TRIM_THRESHOLD: _NEVER, _M_TOP_PAD: 64 * 2**20}
-    answers = [library.mallopt(name, value) for name, value in wishes.items()]
-    return answers == [1, 1, 1]
+    settings = {_M_MMAP_THRESHOLD: _NEVER, _M_TRIM_THRESHOLD: _NEVER, _M_TOP_PAD: 64 * 2**20}
+    accepted = [library.mallopt(name, value) for name, value in settings.items()]
+    return accepted == [1, 1, 1]

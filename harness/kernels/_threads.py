@@ -1,11 +1,11 @@
-"""Runs a compiled function over parts of a range, one part per thread at a time.
+"""A thread pool that runs a compiled function over the parts of a range.
 
-The compiled functions release the interpreter lock, so plain threads are enough. Unlike
-the compiler's own parallel loops this may be called from several threads at once, survives
-``fork``, and adds no second OpenMP runtime beside torch's.
+The compiled functions release the interpreter lock, so plain threads suffice. Unlike numba's
+parallel loops, the pool can be used from several threads at once, survives ``fork``, and adds no
+second OpenMP runtime beside torch's.
 
-Every output element is written by one call in a fixed order, so results do not depend on how many
-threads there are.
+One call writes each output element in a fixed order, so results do not depend on the number of
+threads.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 __all__ = ["even_parts", "over", "parts_by_work"]
 
 PARTS_PER_THREAD = 8
-"""More parts than threads, so that a slow part does not leave the others waiting."""
+"""More parts than threads, so that threads do not wait for the one with a slow part."""
 SMALL = 1 << 16
-"""Below this many elementary operations waking threads costs more than it saves."""
+"""Number of elementary operations below which waking threads costs more than it saves."""
 
 
 @lru_cache(maxsize=1)
@@ -34,7 +34,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="kernels")
 
 
-# A child has none of its parent's threads.
+# A forked child has none of its parent's threads: submitting to the inherited pool would hang.
 os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
@@ -43,18 +43,18 @@ def even_parts(length: int, work: int) -> list[int]:
 
     Args:
         length: end of the range.
-        work: elementary operations in all, to keep small calls on one thread.
+        work: total number of elementary operations; small calls stay on one thread.
     """
     parts = _count(work, length)
     return [length * i // parts for i in range(parts + 1)]
 
 
 def parts_by_work(offsets: NDArray[np.int64], per_item: int) -> list[int]:
-    """Return boundaries that cut the groups of a CSR into parts of about equal size.
+    """Return boundaries that cut the groups of a CSR into parts of about equal work.
 
     Args:
-        offsets: [groups + 1].
-        per_item: elementary operations per listed item.
+        offsets: [groups + 1] the CSR's indptr.
+        per_item: elementary operations per item of a group.
     """
     groups, items = len(offsets) - 1, int(offsets[-1])
     parts = _count(items * per_item, groups)
@@ -74,17 +74,18 @@ def over(boundaries: Sequence[int], function: Callable[..., Any], *arguments: An
     if len(boundaries) == 2:
         function(*arguments, boundaries[0], boundaries[1])
         return
-    parts = iter(list(pairwise(boundaries)))
+    ranges = iter(list(pairwise(boundaries)))
 
     def work() -> None:
-        for low, high in parts:  # the iterator of a list hands out each part once
+        # All threads share one list iterator; its next() is atomic, so each part runs once.
+        for low, high in ranges:
             if low < high:
                 function(*arguments, low, high)
 
     threads = torch.get_num_threads()
-    others = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
+    workers = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
     try:
         work()
     finally:
-        for other in others:
-            other.result()
+        for worker in workers:
+            worker.result()

@@ -1,8 +1,8 @@
-"""Losses of queries against all rows of a table, without a [queries, rows] tensor.
+"""1-vs-all losses over all rows of a table, without a [queries, rows] tensor.
 
-A block of queries is scored, its loss and the gradients of queries and table are taken at once, and
-the scores are dropped: three matrix products per block, as many as with all scores in memory.
-Scores are inner products; products follow autocast, everything else is fp32.
+Queries are scored in blocks. The forward pass computes a block's loss and gradients and then drops
+its scores: three matrix products per block, as many as with all scores in memory. Scores are inner
+products; the products follow autocast, everything else is float32.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from harness.index import Pairs
 __all__ = ["SCORES_AT_ONCE", "binary_loss", "softmax_loss"]
 
 SCORES_AT_ONCE = 2**23
-"""Scores of a block (32 MiB in fp32), and as many gradients."""
+"""Number of scores of a block (32 MiB in float32)."""
 
 Block = Callable[[Tensor, int, int], Tensor]
-"""Takes the scores [high - low, n] of queries low to high, turns them into their gradients in place
-and returns their summed loss."""
+"""Given the scores [high - low, n] of queries low:high, overwrites them with their gradients and
+returns their summed loss."""
 
 
 def softmax_loss(
     query: Tensor, table: Tensor, targets: Tensor, *, smoothing: float = 0.0
 ) -> Tensor:
-    """Return the mean over queries of -log softmax(scores)[target]: one against all.
+    """Return the softmax cross entropy over all rows (1-vs-all), averaged over queries.
 
     Lacroix et al., Canonical Tensor Decomposition for Knowledge Base Completion (2018), Eq. 6. With
-    label smoothing e it is the cross entropy to ``(1 - e) one_hot(target) + e / n`` (Szegedy et
-    al., Rethinking the Inception Architecture, 2016), as of ``torch.nn.functional.cross_entropy``.
+    label smoothing e the target distribution is ``(1 - e) one_hot(target) + e / n`` (Szegedy et
+    al., Rethinking the Inception Architecture, 2016), as in ``torch.nn.functional.cross_entropy``.
 
     Args:
         query: [q, w].
@@ -46,12 +46,13 @@ def softmax_loss(
 
     def block(scores: Tensor, low: int, high: int) -> Tensor:
         rows = targets[low:high, None]
-        most, target = scores.amax(1, keepdim=True), scores.gather(1, rows)
+        largest, target = scores.amax(1, keepdim=True), scores.gather(1, rows)
         if smoothing:
             target = share * target + smoothing * scores.mean(1, keepdim=True)
         torch.softmax(scores, 1, out=scores)
-        # log sum exp(scores), of the largest share: it is never too small for a logarithm.
-        total = most - scores.amax(1, keepdim=True).log()
+        # log sum exp(scores) from the largest probability, at least 1 / n: log never underflows.
+        total = largest - scores.amax(1, keepdim=True).log()
+        # ``scores`` holds the softmax: subtract the target distribution to get the gradient.
         if smoothing:
             scores.sub_(smoothing / scores.shape[1])
         scores.scatter_add_(1, rows, scores.new_full((len(rows), 1), -share))
@@ -63,17 +64,17 @@ def softmax_loss(
 def binary_loss(
     query: Tensor, table: Tensor, answers: Pairs, *, smoothing: float = 0.0, offset: float = 0.0
 ) -> Tensor:
-    """Return the mean over queries and rows of the binary cross entropy: K against all.
+    """Return the binary cross entropy over all rows (k-vs-all), averaged over queries and rows.
 
-    Dettmers et al., Convolutional 2D Knowledge Graph Embeddings (2018), section 5: the target of
-    an answer is ``1 - smoothing + 1 / n`` and that of any other row ``1 / n``; 1 and 0 without
+    Dettmers et al., Convolutional 2D Knowledge Graph Embeddings (2018), section 5: the label of an
+    answer is ``1 - smoothing + 1 / n`` and that of any other row ``1 / n``; 1 and 0 without
     smoothing.
 
     Args:
         query: [q, w].
         table: [n, w].
-        answers: the rows that are answers of each query.
-        smoothing: see above.
+        answers: the rows that answer each query.
+        smoothing: label smoothing, in [0, 1).
         offset: added to every score.
     """
     n = len(table)

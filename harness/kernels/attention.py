@@ -1,4 +1,4 @@
-"""Logits of an attention over vectors (NativE, AdaMF)."""
+"""Attention logits over modality embeddings (NativE, AdaMF)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["tanh_dot"]
 
 @kernel
 def tanh_dot(x: Tensor, query: Tensor) -> Tensor:
-    """Return the logits of an attention, sum_k tanh(x_k) query_k, differentiably.
+    """Return attention logits, sum_k tanh(x_k) query_k; differentiable.
 
     Args:
         x: [..., d] vectors.
         query: [d].
 
     Returns:
-        [...], float32 at least, also under autocast.
+        [...], at least float32, also under autocast.
     """
     dtype = widest(x, query)
     with torch.autocast(x.device.type, enabled=False):
@@ -33,7 +33,7 @@ def tanh_dot(x: Tensor, query: Tensor) -> Tensor:
 
 @tanh_dot.register("numba")
 def _tanh_dot_numba(x: Tensor, query: Tensor) -> Tensor:
-    """Nothing is kept for the backward pass but the arguments; float64 is left to torch."""
+    """Save the arguments alone for the backward pass; torch computes float64."""
     if widest(x, query) != torch.float32:
         return tanh_dot.reference(x, query)
     rows = x.float().reshape(-1, x.shape[-1])
@@ -58,6 +58,7 @@ class _TanhDot(torch.autograd.Function):
         x, query = ctx.saved_tensors
         module = loops("attention")
         blocks = -(-len(x) // module.ROWS)
+        # One row of to_query per block, summed in a fixed order whatever the number of threads.
         to_x, to_query = torch.empty_like(x), x.new_zeros(blocks, x.shape[1])
         threads.over(
             threads.even_parts(blocks, x.numel()), module.tanh_dot_gradient,

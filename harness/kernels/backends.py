@@ -1,4 +1,4 @@
-"""Which version of a kernel is computed: its definition, compiled loops, or chunks."""
+"""Selection of a kernel's version: its definition, compiled loops, or chunks."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ Version = Callable[P, R]
 def backend_name(device: str) -> Backend:
     """Return the backend used on a device type ("cpu", "cuda", "mps"); stored with every run.
 
-    "numba" (compiled loops) on CPUs when numba is installed, "chunked" on accelerators, or
-    "reference" (the definitions in plain torch). ``HARNESS_KERNELS=reference`` forces the last.
+    Returns:
+        "numba" (compiled loops) on CPUs where numba is installed, "chunked" on accelerators, and
+        otherwise, or with ``HARNESS_KERNELS=reference``, "reference" (definitions in plain torch).
 
     Raises:
         ConfigError: HARNESS_KERNELS is neither "reference" nor "auto".
@@ -42,12 +43,11 @@ def backend_name(device: str) -> Backend:
 
 
 class Kernel(Generic[P, R]):
-    """A function with a definition in plain torch, and a faster version of it for some backends.
+    """A function defined in plain torch, with faster versions for some backends.
 
-    A call computes the version of the backend used on the device of its first tensor; a backend
-    without a version of its own, and a program that torch compiles, take the definition. All
-    versions have the definition's signature, docstring and errors; they differ by rounding only
-    (and ``dropout`` by what is drawn).
+    A call runs the version for the device of its first tensor. Backends without a version, and
+    programs that torch compiles, run the definition. All versions share the definition's signature,
+    docstring and errors; results differ by rounding only (``dropout`` also by the numbers drawn).
 
     Attributes:
         reference: the definition.
@@ -60,7 +60,7 @@ class Kernel(Generic[P, R]):
         self.versions: dict[Backend, Version[P, R]] = {"reference": definition}
 
     def register(self, backend: Backend) -> Callable[[Version[P, R]], Version[P, R]]:
-        """Decorator: make a function the version of a backend."""
+        """Return a decorator that registers a function as the version for a backend."""
 
         def add(version: Version[P, R]) -> Version[P, R]:
             self.versions[backend] = version
@@ -69,11 +69,11 @@ class Kernel(Generic[P, R]):
         return add
 
     def version(self, backend: Backend) -> Version[P, R]:
-        """Return what the backend computes."""
+        """Return the version for a backend, or else the definition."""
         return self.versions.get(backend, self.reference)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Compute the version of the backend in use."""
+        """Run the version for the device of the first tensor."""
         if torch.compiler.is_compiling():
             return self.reference(*args, **kwargs)
         tensor = _first_tensor((*args, *kwargs.values()))
@@ -81,7 +81,7 @@ class Kernel(Generic[P, R]):
 
 
 def kernel(definition: Version[P, R]) -> Kernel[P, R]:
-    """Decorator: make a function in plain torch the definition of a kernel."""
+    """Decorate a function in plain torch as the definition of a kernel."""
     return Kernel(definition)
 
 
@@ -95,7 +95,7 @@ def _first_tensor(values: Iterable[object]) -> Tensor:
                 return _first_tensor(value)
             except TypeError:
                 continue
-    raise TypeError("a kernel computes with tensors, and got none")
+    raise TypeError("a kernel needs a tensor among its arguments")
 
 
 @cache

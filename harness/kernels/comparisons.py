@@ -30,8 +30,8 @@ __all__ = [
     "BLOCK_BYTES",
     "CHUNK_BYTES",
     "NOT_COMPILED",
-    "Comparison",
     "Op",
+    "VectorComparison",
     "Vectors",
     "compare",
     "prepared",
@@ -46,25 +46,25 @@ __all__ = [
 Op = Literal["dot", "l1", "l2", "modulus"]
 
 NOT_COMPILED: frozenset[Op] = frozenset({"l2"})
-"""Comparisons without a compiled loop: too rare to be worth one; they are chunked on CPUs too."""
+"""Comparisons without a compiled loop, as models rarely use them; CPUs compute them in chunks."""
 
 CHUNK_BYTES = 256 * 2**20
-"""Bytes of one [pairs, width] intermediate where pairs are scored in chunks."""
+"""Size of one [pairs, width] intermediate when pairs are scored in chunks, in bytes."""
 
 BLOCK_BYTES = 64 * 2**20
-"""Bytes of scores (or lists of pairs) at once where compiled loops cannot do without."""
+"""Size of a block of scores, or of listed pairs, that a compiled version needs, in bytes."""
 
 
-class Comparison(NamedTuple):
-    """q queries and the n rows of a table; their scores are weight * op(query, scale * row).
+class VectorComparison(NamedTuple):
+    """A comparison of q queries with the n rows of a table: scores weight * op(query, scale * row).
 
     Attributes:
-        op: "dot" (inner product), "l1" (minus the sum of absolute differences), "l2" (minus the
-            Euclidean norm of the difference) or "modulus" (minus the sum of complex moduli of the
-            difference; real parts lie first).
+        op: "dot" (inner product), "l1" (negative sum of absolute differences), "l2" (negative
+            Euclidean norm of the difference) or "modulus" (negative sum of the complex moduli of
+            the difference; the first half of a vector are the real parts).
         query: [q, w].
-        table: [n, w], or rows that are fused for each query, then without a scale.
-        scale: [q, w] multiplied into the row first, or None.
+        table: [n, w], or rows that are fused for each query; a fused table has no scale.
+        scale: [q, w], multiplied into the rows, or None.
         weight: factor of the scores.
     """
 
@@ -80,25 +80,25 @@ class Comparison(NamedTuple):
         table = self.table
         return len(table.embeddings if isinstance(table, FusedTable) else table)
 
-    def of_queries(self, low: int, high: int) -> Comparison:
+    def of_queries(self, low: int, high: int) -> VectorComparison:
         """Return the comparison of queries low:high."""
         return self._select(slice(low, high))
 
-    def _select(self, queries: slice | Tensor) -> Comparison:
+    def _select(self, queries: slice | Tensor) -> VectorComparison:
         table, scale = self.table, self.scale
         if isinstance(table, FusedTable):
             table = table._replace(temperature=table.temperature[queries])
         scale = None if scale is None else scale[queries]
         return self._replace(query=self.query[queries], table=table, scale=scale)
 
-    def with_plain_table(self) -> Comparison:
-        """Return the comparison with a table [n, w], where all queries fuse rows alike."""
+    def with_plain_table(self) -> VectorComparison:
+        """Return the comparison with its table fused to [n, w]; all queries share a temperature."""
         if not isinstance(self.table, FusedTable):
             return self
         return self._replace(table=self.table.at(self.table.temperature[0]))
 
-    def by_temperature(self) -> Iterator[tuple[Comparison, Tensor]]:
-        """Yield comparisons with plain tables, one per temperature, and their queries [k]."""
+    def by_temperature(self) -> Iterator[tuple[VectorComparison, Tensor]]:
+        """Yield a comparison with a plain table per temperature, and the ids [k] of its queries."""
         assert isinstance(self.table, FusedTable)
         values, group = torch.unique(self.table.temperature, return_inverse=True)
         for number in range(len(values)):
@@ -106,24 +106,25 @@ class Comparison(NamedTuple):
             yield self._select(queries).with_plain_table(), queries
 
     def weighted(self, scores: Tensor) -> Tensor:
-        """Return scores of weight 1 with the weight."""
+        """Multiply scores by the weight."""
         return scores if self.weight == 1.0 else scores * self.weight
 
 
 def compare(op: str, query: Tensor, candidate: Tensor) -> Tensor:
-    """Compare along the last axis; see ``Comparison.op``."""
+    """Return the score ``op`` of vectors along the last axis; see ``VectorComparison.op``."""
     if op == "dot":
         return (query * candidate).sum(-1)
     difference = query - candidate
     if op == "l1":
         return -difference.abs().sum(-1)
     if op == "l2":
-        # Its gradient at 0 is 0, not NaN.
+        # vector_norm has gradient 0 at 0; sqrt of a sum would have NaN.
         norm: Tensor = torch.linalg.vector_norm(difference, dim=-1)
         return -norm
     real, imaginary = difference.chunk(2, -1)
     square = real * real + imaginary * imaginary
-    # Twice "where": the gradient at 0 is 0, not NaN, and a NaN stays one.
+    # "where" inside and outside the root: the gradient at 0 is 0 instead of NaN, and NaN inputs
+    # still give NaN.
     zero = square == 0
     return -torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt()).sum(-1)
 
@@ -132,25 +133,25 @@ def compare(op: str, query: Tensor, candidate: Tensor) -> Tensor:
 
 
 @kernel
-def score_pairs(comparison: Comparison, pairs: Pairs) -> Tensor:
-    """Score listed pairs of a query and a row, differentiably.
+def score_pairs(comparison: VectorComparison, pairs: Pairs) -> Tensor:
+    """Score listed pairs of a query and a row; differentiable.
 
     Args:
         comparison: of q queries and n rows.
-        pairs: the rows that each query is compared with.
+        pairs: the rows that each query is compared with, p in all.
 
     Returns:
-        [p] scores; half precision is scored in float32 on CPUs.
+        [p] scores; CPUs score half precision in float32.
 
     Raises:
-        ValueError: the shapes do not fit.
-        IndexError: a listed row is not in the table, or the pairs are not of q queries.
+        ValueError: shapes do not match.
+        IndexError: a listed row is not in the table, or the pairs do not have q queries.
     """
     return comparison.weighted(_score_listed(comparison, pairs.query_ids, pairs.indices))
 
 
-def _score_listed(comparison: Comparison, query_ids: Tensor, rows: Tensor) -> Tensor:
-    """Score pairs [p] given the query and the row of each, without the weight."""
+def _score_listed(comparison: VectorComparison, query_ids: Tensor, rows: Tensor) -> Tensor:
+    """Return the scores [p] of pairs without the weight, given the query and row of each pair."""
     op, query, table, scale, _ = comparison
     if isinstance(table, FusedTable):
         candidates = table.rows(rows, table.temperature[query_ids])
@@ -162,8 +163,8 @@ def _score_listed(comparison: Comparison, query_ids: Tensor, rows: Tensor) -> Te
 
 
 @score_pairs.register("chunked")
-def _score_pairs_chunked(comparison: Comparison, pairs: Pairs) -> Tensor:
-    """A chunk's intermediates stay below ``CHUNK_BYTES``; the backward pass makes them again."""
+def _score_pairs_chunked(comparison: VectorComparison, pairs: Pairs) -> Tensor:
+    """Score chunks with intermediates below ``CHUNK_BYTES``, recomputed in the backward pass."""
     table = comparison.table
     vectors = table.embeddings if isinstance(table, FusedTable) else comparison.query
     at_once = rows_at_once(vectors.shape[1] * vectors.element_size())
@@ -177,13 +178,13 @@ def _score_pairs_chunked(comparison: Comparison, pairs: Pairs) -> Tensor:
 
 
 def rows_at_once(bytes_per_row: int) -> int:
-    """Return how many rows of a chunk's intermediates fit into ``CHUNK_BYTES``, at least 1."""
+    """Return the number of rows of a chunk within ``CHUNK_BYTES``, at least 1."""
     return max(1, CHUNK_BYTES // max(1, bytes_per_row))
 
 
 @score_pairs.register("numba")
-def _score_pairs_numba(comparison: Comparison, pairs: Pairs) -> Tensor:
-    """Every row is read once; the backward pass compares again, by query and then by row."""
+def _score_pairs_numba(comparison: VectorComparison, pairs: Pairs) -> Tensor:
+    """Read each row once; the backward pass compares again, first by query, then by row."""
     op, query, table, *_ = comparison
     if op in NOT_COMPILED:
         return _score_pairs_chunked(comparison, pairs)
@@ -196,11 +197,11 @@ def _score_pairs_numba(comparison: Comparison, pairs: Pairs) -> Tensor:
 
 
 Vectors = tuple[Tensor, Tensor, Tensor | None]
-"""Query [q, w], table [n, w] and scale [q, w] or None: contiguous, of one dtype."""
+"""Query [q, w], table [n, w] and scale [q, w] or None, contiguous and of one dtype."""
 
 
-def prepared(comparison: Comparison) -> Vectors:
-    """Return inputs in float32 or float64; a scale of "dot" is multiplied in.
+def prepared(comparison: VectorComparison) -> Vectors:
+    """Return contiguous inputs in float32 or float64; "dot" multiplies its scale into the query.
 
     Raises:
         ValueError: the shapes do not fit.
@@ -251,7 +252,11 @@ class _ScorePairs(torch.autograd.Function):
 def _pair_gradients(
     op: Op, vectors: Vectors, pairs: Pairs, gradient: Tensor, *, per_query: bool, per_row: bool
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Return the gradients of query, table and scale (None where not wanted)."""
+    """Return the gradients of query, table and scale, each None unless requested.
+
+    The gradients of query and scale sum over the pairs of a query, that of the table over the pairs
+    of a row, so each output has one thread that writes it.
+    """
     module = loops("pairs")
     code, width = module.CODES[op], vectors[0].shape[1]
     query, table, scale = vectors
@@ -284,14 +289,16 @@ def _vector_arrays(vectors: Vectors) -> tuple[Array, Array, Array | None]:
 
 
 @kernel
-def score_all(comparison: Comparison) -> Tensor:
-    """Score every query against every row, differentiably; a table is fused once per temperature.
+def score_all(comparison: VectorComparison) -> Tensor:
+    """Score every query against every row; differentiable.
+
+    Fused tables are fused once per distinct temperature.
 
     Returns:
         [q, n] scores.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: shapes do not match.
     """
     op, query, table, scale, _ = comparison
     if isinstance(table, FusedTable):
@@ -304,7 +311,7 @@ def score_all(comparison: Comparison) -> Tensor:
     return comparison.weighted(scores)
 
 
-def _score_all_fused(comparison: Comparison) -> Tensor:
+def _score_all_fused(comparison: VectorComparison) -> Tensor:
     scores = comparison.query.new_empty(len(comparison.query), comparison.n_rows)
     for plain, queries in comparison.by_temperature():
         scores[queries] = score_all(plain)
@@ -312,8 +319,8 @@ def _score_all_fused(comparison: Comparison) -> Tensor:
 
 
 @score_all.register("chunked")
-def _score_all_chunked(comparison: Comparison) -> Tensor:
-    """A chunk's intermediates stay below ``CHUNK_BYTES``; the backward pass makes them again."""
+def _score_all_chunked(comparison: VectorComparison) -> Tensor:
+    """Score chunks with intermediates below ``CHUNK_BYTES``, recomputed in the backward pass."""
     op, query, table, *_ = comparison
     if op == "dot" or isinstance(table, FusedTable):
         return score_all.reference(comparison)
@@ -325,9 +332,10 @@ def _score_all_chunked(comparison: Comparison) -> Tensor:
 
 
 @score_all.register("numba")
-def _score_all_numba(comparison: Comparison) -> Tensor:
-    """Inner products are left to torch. For the others the backward pass takes as many queries at
-    once as keep their list of pairs within ``BLOCK_BYTES``.
+def _score_all_numba(comparison: VectorComparison) -> Tensor:
+    """Score with compiled tiles; torch computes inner products.
+
+    The backward pass lists the pairs of as many queries at a time as fit in ``BLOCK_BYTES``.
     """
     if comparison.op in NOT_COMPILED or comparison.op == "dot":
         return _score_all_chunked(comparison)
@@ -354,6 +362,7 @@ class _ScoreAll(torch.autograd.Function):
         to_table = torch.zeros_like(table) if wants_table else None
         to_query: list[Tensor] = []
         to_scale: list[Tensor] = []
+        # Pairs list an int64 row (8 bytes) per score.
         for block in torch.arange(len(query)).split(max(1, BLOCK_BYTES // (8 * max(1, len(rows))))):
             vectors = query[block], table, None if scale is None else scale[block]
             block_query, block_table, block_scale = _pair_gradients(
@@ -375,11 +384,13 @@ class _ScoreAll(torch.autograd.Function):
         )
 
 
-def score_tiles(comparison: Comparison) -> Tensor:
-    """Score all pairs [q, n] tile by tile, "dot" too: equal rows get equal scores. No gradient.
+def score_tiles(comparison: VectorComparison) -> Tensor:
+    """Return the scores [q, n] of all pairs, without a gradient; equal rows get equal scores.
+
+    Unlike a matrix product, the tiles score every row by the same sequence of operations.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: shapes do not match.
     """
     return _score_in_tiles(comparison.op, prepared(comparison)).mul_(comparison.weight)
 
@@ -395,19 +406,19 @@ def _score_in_tiles(op: Op, vectors: Vectors) -> Tensor:
 
 
 def tile_parts(vectors: Vectors) -> list[int]:
-    """Return boundaries that cut the tiles of a table into parts for the threads."""
+    """Return boundaries that cut the tiles of a table into parts for threads."""
     query, table, _ = vectors
     tiles = -(-len(table) // loops("tiles").LANES)
     return threads.even_parts(tiles, query.numel() * len(table))
 
 
 def tile_arrays(op: Op, vectors: Vectors) -> tuple[Array, Array, Array | None]:
-    """Return query, table and scale with zero components added until the width fits the tiles.
+    """Return query, table and scale, padded with zeros to the width that the tiles need.
 
-    The compiled loop takes four components at once; a zero component adds 0 to every score.
+    The compiled loop takes four components at once; zeros add 0 to every score.
     """
     query, table, scale = vectors
-    groups = 2 if op == "modulus" else 1  # halves are padded apart
+    groups = 2 if op == "modulus" else 1  # pad real and imaginary halves separately
     missing = -(query.shape[1] // groups) % (4 // groups)
 
     def widen(tensor: Tensor) -> Tensor:

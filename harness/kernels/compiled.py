@@ -1,4 +1,4 @@
-"""The way to the compiled loops (``harness.kernels.loops``): they are imported on first use."""
+"""Access to the compiled loops (``harness.kernels.loops``), which are imported on first use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Array = NDArray[Any]
 
 @cache
 def loops(name: str) -> ModuleType:
-    """Import a module of ``harness.kernels.loops``, with numba's cache in the harness's folder."""
+    """Import a module of ``harness.kernels.loops``; numba caches it in the harness's folder."""
     if "NUMBA_CACHE_DIR" not in os.environ:
         # In the environment, so that worker processes share it.
         os.environ["NUMBA_CACHE_DIR"] = str(cache_folder() / "numba")
@@ -34,27 +34,27 @@ def loops(name: str) -> ModuleType:
 
 
 def array(tensor: Tensor) -> Array:
-    """Return a tensor as the loops take it: C-contiguous, without a gradient."""
+    """Return a tensor as a C-contiguous array without a gradient, for the loops."""
     return tensor.detach().contiguous().numpy()
 
 
 def arrays(*tensors: Tensor) -> tuple[Array, ...]:
-    """Return tensors as the loops take them."""
+    """Return ``array`` of each tensor."""
     return tuple(array(tensor) for tensor in tensors)
 
 
 def widest(*tensors: Tensor) -> torch.dtype:
-    """Return the dtype that holds the numbers of all tensors, float32 at least."""
+    """Return the dtype that tensors promote to, at least float32."""
     return reduce(torch.promote_types, (tensor.dtype for tensor in tensors), torch.float32)
 
 
 def check_pairs(pairs: Pairs, queries: int, rows: int) -> None:
-    """Check that pairs are of the given number of queries and lie within a table.
+    """Check that pairs have the given number of queries and that their rows lie in a table.
 
-    Compiled code reads wherever it is told to.
+    Compiled code does not check bounds: a wrong index would read foreign memory.
 
     Raises:
-        IndexError: they do not.
+        IndexError: the number of queries or a row is wrong.
     """
     indptr, indices = pairs
     if len(indptr) != queries + 1 or int(indptr[-1]) != len(indices) or int(indptr[0]):

@@ -1,4 +1,4 @@
-"""Counts of the rows that beat and tie a target: all that a rank is made from."""
+"""Counts of the rows that score above a target or tie with it, from which ranks are computed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.kernels.backends import kernel
 from harness.kernels.comparisons import (
     BLOCK_BYTES,
     NOT_COMPILED,
-    Comparison,
+    VectorComparison,
     prepared,
     rows_at_once,
     score_all,
@@ -33,28 +33,31 @@ from harness.kernels.fusion import FusedTable
 __all__ = ["Counts", "Views", "combined_score", "count_competitors", "count_in_scores"]
 
 COMPARED_AT_ONCE = 2**19
-"""Scores of a matrix that are compared with their targets at once (2 MiB in fp32)."""
+"""Number of scores that are compared with their targets at once (2 MiB in float32)."""
 
 Views = Literal["logits", "probabilities"]
-"""How terms that are predictions of their own make one score; see ``combined_score``."""
+"""Combination of terms that each predict by themselves; see ``combined_score``."""
 
 Counts = tuple[Tensor, Tensor]
-"""Rows that beat and that tie each target: int64 [t] and [t]."""
+"""Per target the number of rows that score above it, and of those that tie: int64 [t], [t]."""
 
 
 def combined_score(scores: Sequence[Tensor], views: Views | None) -> Tensor:
-    """Return the score that the scores of several terms, tensors of one shape, make together.
+    """Combine the scores of several terms, tensors of one shape.
 
-    None: their sum. "logits": their mean. "probabilities": the logarithm of the odds p / (1 - p) of
-    the mean p of their V probabilities sigmoid(score). It orders candidates as p does, but where p
-    is all but 0 or 1, and equal in floating point, it still tells them apart.
+    Args:
+        scores: one tensor per term.
+        views: None for the sum, "logits" for the mean, "probabilities" for the log odds log(p / (1
+            - p)) of the mean probability p = mean(sigmoid(scores)). Log odds order candidates as p
+            does, and still distinguish those whose p rounds to 0 or 1.
     """
     if len(scores) == 1:
         return scores[0]
     if views == "probabilities":
         logits = torch.stack([score.float() for score in scores])
-        yes = logsigmoid(logits)  # log sigmoid(-x) = log sigmoid(x) - x
-        return yes.logsumexp(0) - (yes - logits).logsumexp(0)
+        log_p = logsigmoid(logits)
+        # log(1 - sigmoid(x)) = log sigmoid(x) - x
+        return log_p.logsumexp(0) - (log_p - logits).logsumexp(0)
     total = scores[0]
     for score in scores[1:]:
         total = total + score
@@ -63,39 +66,42 @@ def combined_score(scores: Sequence[Tensor], views: Views | None) -> Tensor:
 
 @kernel
 def count_competitors(
-    terms: Sequence[Comparison], targets: Pairs, known_answers: Pairs, views: Views | None = None
+    terms: Sequence[VectorComparison],
+    targets: Pairs,
+    known_answers: Pairs,
+    views: Views | None = None,
 ) -> Counts:
-    """Count, per target, the rows that beat and that tie it in the score that terms make.
+    """Count per target the rows with a higher and with an equal combined score (filtered setting).
 
-    Equal rows tie exactly, wherever they stand in the table.
+    Equal rows tie exactly, whatever their position in the table.
 
     Args:
-        terms: comparisons of q queries and n rows each; ``combined_score`` says what they make.
-        targets: the rows of the true answers of each query, t in all: a query with several is
-            scored once.
-        known_answers: the rows to leave out of each query; targets may be among them.
+        terms: comparisons of the same q queries and n rows, combined by ``combined_score``.
+        targets: the rows of the true answers of each query, t in all; a query with several targets
+            is scored once.
+        known_answers: the rows that each query filters out; targets may be among them.
         views: see ``combined_score``.
 
     Returns:
-        better [t] and tied [t]; neither counts the target itself or a row left out.
+        better [t] and tied [t], without the target itself and the filtered rows.
 
     Raises:
         NonFiniteError: a score is NaN or plus infinity.
-        ValueError, IndexError: shapes do not fit, or a row is not in the table.
+        ValueError, IndexError: shapes do not match, or a row is not in the table.
     """
     scores = combined_score([score_all.reference(term) for term in terms], views)
     return count_in_scores(scores, targets, known_answers)
 
 
 def count_in_scores(scores: Tensor, targets: Pairs, known_answers: Pairs) -> Counts:
-    """Count in a score matrix [q, n]; arguments, result and errors as of ``count_competitors``."""
-    # A sum is not below infinity if a term is not; large terms together may not be either, so only
-    # then look closely.
+    """Count in a score matrix [q, n]; otherwise as ``count_competitors``."""
+    # One NaN or infinite score makes the sum so. Finite scores can overflow it too, hence the
+    # second, exact look.
     if not scores.sum() < torch.inf:
         _check_finite(int((~(scores < torch.inf)).sum()))
     competes = torch.ones_like(scores, dtype=torch.bool)
     competes[known_answers.query_ids, known_answers.indices] = False
-    # Few at once: what is made on the way stays in the cache, and is small beside ``scores``.
+    # A few queries at a time, so that intermediates stay in the cache and small beside ``scores``.
     at_once = max(1, min(len(scores), COMPARED_AT_ONCE // max(1, scores.shape[1])))
     counts = [
         _compared(scores[queries], competes[queries], rows)
@@ -118,10 +124,12 @@ def _joined(counts: Sequence[Counts]) -> Counts:
 
 
 def _check_finite(bad: int) -> None:
-    """Raise NonFiniteError unless the number of scores that are NaN or infinite is 0.
+    """Raise NonFiniteError if any score is NaN or plus infinity.
 
-    Minus infinity says that an answer is impossible and is a score like others; nothing could beat
-    plus infinity.
+    Minus infinity is a valid score: it marks an impossible answer.
+
+    Args:
+        bad: number of such scores.
     """
     if bad:
         raise NonFiniteError(
@@ -140,9 +148,9 @@ def _count_in_blocks(
 
 
 def _count_by_temperature(
-    terms: Sequence[Comparison], targets: Pairs, known_answers: Pairs, views: Views | None
+    terms: Sequence[VectorComparison], targets: Pairs, known_answers: Pairs, views: Views | None
 ) -> Counts:
-    """Count for successive queries that fuse rows alike: tables are made once for them."""
+    """Count by runs of successive queries of one temperature; tables are fused once per run."""
     temperatures = [t.table.temperature for t in terms if isinstance(t.table, FusedTable)]
     stacked = torch.stack(temperatures, 1)
     _, sizes = torch.unique_consecutive(stacked, dim=0, return_counts=True)
@@ -155,16 +163,19 @@ def _count_by_temperature(
     return _joined(counts)
 
 
-def _fused(terms: Sequence[Comparison]) -> bool:
+def _fused(terms: Sequence[VectorComparison]) -> bool:
     return any(isinstance(term.table, FusedTable) for term in terms)
 
 
 @count_competitors.register("chunked")
 @torch.no_grad()
 def _count_competitors_chunked(
-    terms: Sequence[Comparison], targets: Pairs, known_answers: Pairs, views: Views | None = None
+    terms: Sequence[VectorComparison],
+    targets: Pairs,
+    known_answers: Pairs,
+    views: Views | None = None,
 ) -> Counts:
-    """Scores of as many queries at once are held as fit into ``CHUNK_BYTES``."""
+    """Score as many queries at a time as fit in ``CHUNK_BYTES``."""
     if _fused(terms):
         return _count_by_temperature(terms, targets, known_answers, views)
 
@@ -178,10 +189,15 @@ def _count_competitors_chunked(
 @count_competitors.register("numba")
 @torch.no_grad()
 def _count_competitors_numba(
-    terms: Sequence[Comparison], targets: Pairs, known_answers: Pairs, views: Views | None = None
+    terms: Sequence[VectorComparison],
+    targets: Pairs,
+    known_answers: Pairs,
+    views: Views | None = None,
 ) -> Counts:
-    """One term is counted without a score matrix. More are scored and combined for as many queries
-    at once as keep their score matrices within ``BLOCK_BYTES``.
+    """Count one term without a score matrix.
+
+    Several terms are scored and combined for as many queries at a time as keep the score matrices
+    within ``BLOCK_BYTES``.
     """
     if _fused(terms):
         return _count_by_temperature(terms, targets, known_answers, views)
@@ -194,7 +210,9 @@ def _count_competitors_numba(
     return _count_in_blocks(partial(_block_scores, terms, views), at_once, targets, known_answers)
 
 
-def _block_scores(terms: Sequence[Comparison], views: Views | None, low: int, high: int) -> Tensor:
+def _block_scores(
+    terms: Sequence[VectorComparison], views: Views | None, low: int, high: int
+) -> Tensor:
     if views is not None:
         scores = [score_tiles(term.of_queries(low, high)) for term in terms]
         return combined_score(scores, views)
@@ -204,41 +222,42 @@ def _block_scores(terms: Sequence[Comparison], views: Views | None, low: int, hi
     return total
 
 
-def _count_in_tiles(comparison: Comparison, targets: Pairs, known_answers: Pairs) -> Counts:
+def _count_in_tiles(comparison: VectorComparison, targets: Pairs, known_answers: Pairs) -> Counts:
     """Count without a score matrix.
 
-    Targets, known answers and all other rows are scored by the same sequence of correctly rounded
-    operations, so equal rows tie exactly whatever the number of threads.
+    All rows, targets among them, are scored by the same sequence of correctly rounded operations,
+    so equal rows tie exactly, whatever the number of threads.
     """
     vectors = prepared(comparison)
     n, queries = comparison.n_rows, len(vectors[0])
     check_pairs(known_answers, queries, n)
     check_pairs(targets, queries, n)
+    # Known answers as sorted keys query * n + row, without duplicates.
     keys = torch.unique(known_answers.query_ids * n + known_answers.indices)
     starts = torch.searchsorted(keys, torch.arange(queries + 1) * n)
     module, code = loops("tiles"), loops("pairs").CODES[comparison.op]
     inputs, listed = tile_arrays(comparison.op, vectors), arrays(*targets)
-    left_out = arrays(starts, keys % n if n else keys)
+    excluded = arrays(starts, keys % n if n else keys)
     target_scores = np.empty(len(listed[1]), inputs[0].dtype)
     threads.over(
         threads.parts_by_work(listed[0], vectors[0].shape[1]), module.target_scores, code,
         inputs, listed, target_scores,
     )  # fmt: skip
     boundaries = tile_parts(vectors)
-    # Parts add to counts of their own; sums of integers have no order to depend on.
+    # Each part adds to its own counts [t, 2]; the sum of integers does not depend on an order.
     counts = np.zeros((len(boundaries) - 1, len(target_scores), 2), np.int64)
     bad = np.zeros(len(boundaries) - 1, np.int64)
-    part_at = {low: part for part, low in enumerate(boundaries[:-1])}
+    number_of = {low: part for part, low in enumerate(boundaries[:-1])}
 
     def count_part(low: int, high: int) -> None:
-        part = part_at[low]
-        bad[part] = module.count_tiles(
-            code, inputs, listed, target_scores, left_out, counts[part], low, high
+        number = number_of[low]
+        bad[number] = module.count_tiles(
+            code, inputs, listed, target_scores, excluded, counts[number], low, high
         )
 
     threads.over(boundaries, count_part)
     _check_finite(int(bad.sum()))
     better, tied = torch.from_numpy(counts.sum(0)).unbind(1)
-    # A target that is not left out has tied with itself.
-    itself = ~torch.isin(targets.query_ids * n + targets.indices, keys, assume_unique=False)
-    return better.contiguous(), tied - itself.long()
+    # A target that is not filtered out ties with itself.
+    ties_itself = ~torch.isin(targets.query_ids * n + targets.indices, keys, assume_unique=False)
+    return better.contiguous(), tied - ties_itself.long()

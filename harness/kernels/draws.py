@@ -1,4 +1,4 @@
-"""Random draws: dropout, and corruptions of triples."""
+"""Random draws: dropout and corruptions of triples."""
 
 from __future__ import annotations
 
@@ -21,24 +21,23 @@ __all__ = ["draw_free", "dropout"]
 def dropout(x: Tensor, rate: float, training: bool = True) -> Tensor:
     """Set each number to zero with probability ``rate`` and divide the others by 1 - rate.
 
-    Srivastava et al., Dropout (2014). Draws follow torch's generator of the device; on CPUs, where
-    torch draws them one by one, fused with the product. What torch compiles has torch's own, which
-    drops other numbers.
+    Srivastava et al., Dropout (2014). Seeded by the device's torch generator. The CPU version drops
+    other numbers than torch's, which compiled programs use.
 
     Args:
         x: of any shape.
         rate: in [0, 1).
-        training: otherwise x is returned as it is.
+        training: False returns x unchanged.
     """
     return torch.nn.functional.dropout(x, rate) if training and rate else x
 
 
 @dropout.register("numba")
 def _dropout_numba(x: Tensor, rate: float, training: bool = True) -> Tensor:
-    """Drop a number by a hash of its position and of two seeds that torch's generator draws.
+    """Drop numbers by a hash of their position and of two seeds from torch's generator.
 
-    So nothing is kept for the backward pass and the threads do not matter. Half precision drops
-    what float32 does; float64 is left to torch.
+    The backward pass computes the hash again, so no mask is stored, and the number of threads does
+    not matter. Half precision drops the same numbers as float32; torch computes float64.
     """
     if not training or not rate:
         return x
@@ -78,27 +77,28 @@ def _dropped(x: Tensor, rate: float, seeds: Tensor) -> Tensor:
 
 @kernel
 def draw_free(free: Free, replaces_tail: Tensor, uniform: Tensor) -> Tensor:
-    """Turn uniform numbers into corruptions of triples that are *not* known, without rejection.
+    """Map uniform numbers to entities that do not make a known triple (filtered negatives).
 
-    Of the N - k entities outside a query's k known answers, in ascending order, the one at place
-    floor(u (N - k)) is taken: exact, uniform, and one binary search per number.
+    Of the N - k entities outside a query's k known answers, in ascending order, the one of rank
+    floor(u (N - k)) is taken: exact, uniform, without rejection, one binary search per number.
 
     Args:
-        free: of the b positives (``KnownAnswers.free``).
-        replaces_tail: [b, n] boolean, which side of its positive each corruption replaces.
-        uniform: [b, n] in [0, 1), of the device's widest float: in float32 an entity can be as
-            likely as another only while there are fewer than 2^24.
+        free: the free entities of the b positives (``FilterIndex.free``).
+        replaces_tail: [b, n] bool, True where the corruption replaces the tail.
+        uniform: [b, n] in [0, 1), in the device's widest float: float32 has 2^24 values, too few to
+            draw from more entities uniformly.
 
     Returns:
         [b, n] entity ids. A query that every entity answers yields the last entity.
     """
 
-    def of_side(both: Tensor) -> Tensor:
-        return torch.where(replaces_tail, both[0, :, None], both[1, :, None])
+    # [2, b] per side to [b, n] per corruption
+    def of_side(sides: Tensor) -> Tensor:
+        return torch.where(replaces_tail, sides[0, :, None], sides[1, :, None])
 
-    place = (uniform * of_side((free.n_entities - free.known).clamp_(min=1))).long()
-    before = torch.searchsorted(free.gaps, of_side(free.base) + place, right=True)
-    drawn: Tensor = place.add_(before.sub_(of_side(free.start)))
+    rank = (uniform * of_side((free.n_entities - free.counts).clamp_(min=1))).long()
+    before = torch.searchsorted(free.gaps, of_side(free.base) + rank, right=True)
+    drawn: Tensor = rank.add_(before.sub_(of_side(free.start)))
     return drawn.clamp_(max=free.n_entities - 1)
 
 

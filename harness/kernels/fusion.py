@@ -1,13 +1,12 @@
-"""Candidates that are fused from modality embeddings for the query (NativE).
+"""Candidates fused from modality embeddings, with weights that depend on the query (NativE).
 
-With embeddings e_cm and logits a_cm of candidate c and a temperature t_i of query i, query i is
-compared with
+Query i, of temperature t_i, is compared with candidate c, of embeddings e_cm and logits a_cm, as
 
     sum over m of softmax_m(t_i a_cm) e_cm,
 
-NativE's relation-guided fusion (there t = 1 / sigmoid(gate of the relation)). On CPUs a candidate
-is fused while it is scored; elsewhere in chunks that the backward pass fuses again. No
-[pairs, width] tensor is kept.
+NativE's relation-guided fusion, where t = 1 / sigmoid(gate of the relation). CPUs fuse a candidate
+while they score it; accelerators fuse in chunks, and again in the backward pass. No [pairs, width]
+tensor is stored.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from harness.kernels.compiled import array, arrays, check_pairs, grouped_by_row,
 __all__ = ["HIDDEN", "FusedTable", "score_fused_pairs"]
 
 HIDDEN = -1e30
-"""Logit of an embedding that a candidate does not have; finite, for its product with a temperature
-has a gradient."""
+"""Logit of a modality that a candidate lacks. Finite, as minus infinity times a temperature would
+have a NaN gradient."""
 
 
 class FusedTable(NamedTuple):
     """A table whose rows are fused for each query.
 
     Attributes:
-        embeddings: [n, M w], the modality embeddings of a candidate side by side.
-        logits: [n, M]; ``HIDDEN`` hides an embedding.
+        embeddings: [n, M w], the M modality embeddings of each candidate concatenated.
+        logits: [n, M]; ``HIDDEN`` excludes a modality.
         temperature: [q], positive.
     """
 
@@ -43,23 +42,23 @@ class FusedTable(NamedTuple):
     temperature: Tensor
 
     def rows(self, rows: Tensor, temperature: Tensor) -> Tensor:
-        """Return candidates [p, w], given the row and the temperature of each ([p])."""
+        """Return fused candidates [p, w], given the row and the temperature of each, both [p]."""
         weights = (self.logits[rows] * temperature[:, None]).softmax(1)
         embeddings = self.embeddings[rows].view(len(rows), weights.shape[1], -1)
         return torch.einsum("pm,pmw->pw", weights, embeddings)
 
     def at(self, temperature: Tensor) -> Tensor:
-        """Return all candidates [n, w] at one temperature, a scalar tensor."""
+        """Return all candidates [n, w], fused at one temperature, a scalar tensor."""
         rows = torch.arange(len(self.embeddings), device=self.embeddings.device)
         return self.rows(rows, temperature.expand(len(rows)))
 
 
 def score_fused_pairs(op: str, query: Tensor, table: FusedTable, pairs: Pairs) -> Tensor:
-    """Score listed pairs [p] with compiled loops: ``score_pairs`` on CPUs, of weight 1.
+    """Score listed pairs [p] of a fused table with compiled loops, as ``score_pairs`` on CPUs.
 
     Raises:
-        ValueError: the shapes do not fit.
-        IndexError: the pairs do not.
+        ValueError: shapes do not match.
+        IndexError: a row is not in the table, or the number of queries is wrong.
     """
     modalities, width = table.logits.shape[1], query.shape[1]
     if table.embeddings.shape != (len(table.logits), modalities * width):

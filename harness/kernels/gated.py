@@ -1,4 +1,4 @@
-"""Cosines of vectors that are gated by the relation (MMRNS)."""
+"""Cosine similarities of vectors gated by the relation (MMRNS)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from harness.kernels.compiled import arrays, loops, widest
 __all__ = ["SHORTEST", "Gated", "gated_cosines"]
 
 SHORTEST = 1e-12
-"""Least length of a vector in a cosine, as in ``torch.nn.functional.normalize``."""
+"""Minimum length by which a cosine divides, as in ``torch.nn.functional.normalize``."""
 
 
 class Gated(NamedTuple):
     """Vectors x * sigmoid(a + bias).
 
     Attributes:
-        vectors: x, [n, w]; they get no gradient.
-        logits: a, [n, w], or [g, n, w] for g groups.
+        vectors: x [n, w], without a gradient.
+        logits: a [n, w], or [g, n, w] for g groups of answers.
     """
 
     vectors: Tensor
@@ -33,27 +33,27 @@ class Gated(NamedTuple):
 
 
 @kernel
-def gated_cosines(left: Gated, right: Gated, sizes: Sequence[int], bias: Tensor) -> Tensor:
-    """Return the cosines of gated vectors, differentiably.
+def gated_cosines(answers: Gated, candidates: Gated, sizes: Sequence[int], bias: Tensor) -> Tensor:
+    """Return the cosine similarities of gated answers and candidates; differentiable.
 
-    The left vectors come in g groups, which lie side by side; right vectors have logits for each.
-    A vector shorter than ``SHORTEST`` is divided by that.
+    Answers lie in g successive groups (relations); candidates have other logits for each group.
+    Vectors shorter than ``SHORTEST`` are divided by it.
 
     Args:
-        left: b vectors, logits [b, w].
-        right: n vectors, logits [g, n, w].
-        sizes: g numbers of left vectors, b in all.
-        bias: [w], of either's logits.
+        answers: b vectors, logits [b, w].
+        candidates: n vectors, logits [g, n, w].
+        sizes: number of answers of each group, b in all.
+        bias: [w], added to all logits.
 
     Returns:
-        [b, n], float32 at least, also under autocast.
+        [b, n], at least float32, also under autocast.
 
     Raises:
-        ValueError: shapes that do not go together.
+        ValueError: shapes do not match.
     """
-    _check(left, right, sizes, bias)
-    dtype = widest(*left, *right, bias)
-    left, right = (Gated(*(x.to(dtype) for x in side)) for side in (left, right))
+    _check(answers, candidates, sizes, bias)
+    dtype = widest(*answers, *candidates, bias)
+    answers, candidates = (Gated(*(x.to(dtype) for x in side)) for side in (answers, candidates))
     bias = bias.to(dtype)
 
     def unit(vectors: Tensor, logits: Tensor) -> Tensor:
@@ -61,42 +61,46 @@ def gated_cosines(left: Gated, right: Gated, sizes: Sequence[int], bias: Tensor)
         return torch.nn.functional.normalize(gated, dim=1, eps=SHORTEST)
 
     with torch.autocast(bias.device.type, enabled=False):
-        groups = unit(*left).split(list(sizes))
+        groups = unit(*answers).split(list(sizes))
         cosines = [
-            group @ unit(right.vectors, logits).T
-            for group, logits in zip(groups, right.logits, strict=True)
+            group @ unit(candidates.vectors, logits).T
+            for group, logits in zip(groups, candidates.logits, strict=True)
         ]
         return torch.cat(cosines)
 
 
-def _check(left: Gated, right: Gated, sizes: Sequence[int], bias: Tensor) -> None:
-    fit = (
-        left.logits.shape == left.vectors.shape
-        and sum(sizes) == len(left.vectors)
-        and right.logits.shape == (len(sizes), *right.vectors.shape)
-        and left.vectors.shape[1:] == right.vectors.shape[1:] == bias.shape
+def _check(answers: Gated, candidates: Gated, sizes: Sequence[int], bias: Tensor) -> None:
+    fits = (
+        answers.logits.shape == answers.vectors.shape
+        and sum(sizes) == len(answers.vectors)
+        and candidates.logits.shape == (len(sizes), *candidates.vectors.shape)
+        and answers.vectors.shape[1:] == candidates.vectors.shape[1:] == bias.shape
     )
-    if not fit or not sizes:
-        shapes = [tuple(x.shape) for x in (*left, *right, bias)]
+    if not fits or not sizes:
+        shapes = [tuple(x.shape) for x in (*answers, *candidates, bias)]
         raise ValueError(f"gated cosines of {shapes} in groups of {list(sizes)}")
 
 
 @gated_cosines.register("chunked")
-def _gated_cosines_chunked(left: Gated, right: Gated, sizes: Sequence[int], bias: Tensor) -> Tensor:
-    """Logits alone are kept for the backward pass."""
+def _gated_cosines_chunked(
+    answers: Gated, candidates: Gated, sizes: Sequence[int], bias: Tensor
+) -> Tensor:
+    """Save the arguments alone for the backward pass, which computes the cosines again."""
     definition = gated_cosines.reference
-    cosines: Tensor = checkpoint(definition, left, right, sizes, bias, use_reentrant=False)
+    cosines: Tensor = checkpoint(definition, answers, candidates, sizes, bias, use_reentrant=False)
     return cosines
 
 
 @gated_cosines.register("numba")
-def _gated_cosines_numba(left: Gated, right: Gated, sizes: Sequence[int], bias: Tensor) -> Tensor:
-    """Logits alone are kept for the backward pass; float64 is left to torch."""
-    if widest(*left, *right, bias) != torch.float32:
-        return gated_cosines.reference(left, right, sizes, bias)
-    _check(left, right, sizes, bias)
+def _gated_cosines_numba(
+    answers: Gated, candidates: Gated, sizes: Sequence[int], bias: Tensor
+) -> Tensor:
+    """Gate candidates tile by tile, in the backward pass again; torch computes float64."""
+    if widest(*answers, *candidates, bias) != torch.float32:
+        return gated_cosines.reference(answers, candidates, sizes, bias)
+    _check(answers, candidates, sizes, bias)
     indptr = torch.tensor([0, *sizes]).cumsum(0)
-    ready = [x.float().contiguous() for x in (*left, *right, bias)]
+    ready = [x.float().contiguous() for x in (*answers, *candidates, bias)]
     cosines: Tensor = _GatedCosines.apply(indptr, *ready)  # type: ignore[no-untyped-call]
     return cosines
 
@@ -104,44 +108,44 @@ def _gated_cosines_numba(left: Gated, right: Gated, sizes: Sequence[int], bias: 
 class _GatedCosines(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, indptr: Tensor, x: Tensor, a: Tensor, others: Tensor, logits: Tensor, bias: Tensor
+        ctx: Any, indptr: Tensor, x: Tensor, a: Tensor, pool: Tensor, logits: Tensor, bias: Tensor
     ) -> Tensor:
         module = loops("gated")
-        left = torch.empty_like(x), torch.empty_like(x), x.new_empty(len(x))
+        answers = torch.empty_like(x), torch.empty_like(x), x.new_empty(len(x))
         threads.over(
             threads.even_parts(len(x), x.numel()), module.gate,
-            *arrays(x, a, bias), arrays(*left),
+            *arrays(x, a, bias), arrays(*answers),
         )  # fmt: skip
-        cosines = x.new_empty(len(x), len(others))
-        tiles = len(logits) * -(-len(others) // module.ROWS)
+        cosines = x.new_empty(len(x), len(pool))
+        tiles = len(logits) * -(-len(pool) // module.ROWS)
         threads.over(
-            threads.even_parts(tiles, logits.numel() + x.numel() * len(others)),
+            threads.even_parts(tiles, logits.numel() + x.numel() * len(pool)),
             module.gated_cosines,
-            arrays(*left), *arrays(indptr), arrays(others, logits), *arrays(bias, cosines),
+            arrays(*answers), *arrays(indptr), arrays(pool, logits), *arrays(bias, cosines),
         )  # fmt: skip
-        ctx.save_for_backward(indptr, *left, others, logits, bias, cosines)
+        ctx.save_for_backward(indptr, *answers, pool, logits, bias, cosines)
         return cosines
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        indptr, *left, others, logits, bias, cosines = ctx.saved_tensors
-        module, vectors = loops("gated"), left[0]
-        blocks = -(-len(others) // (module.ROWS * module.TILES))
-        to_right = torch.empty_like(logits)
+        indptr, *answers, pool, logits, bias, cosines = ctx.saved_tensors
+        module, vectors = loops("gated"), answers[0]
+        blocks = -(-len(pool) // (module.ROWS * module.TILES))
+        to_logits = torch.empty_like(logits)
         to_vectors = vectors.new_zeros(blocks, *vectors.shape)
         along = vectors.new_zeros(blocks, len(vectors))
         to_bias = vectors.new_zeros(len(logits) * blocks, len(bias))
         threads.over(
-            threads.even_parts(len(to_bias), logits.numel() + vectors.numel() * len(others)),
+            threads.even_parts(len(to_bias), logits.numel() + vectors.numel() * len(pool)),
             module.gated_gradient,
-            arrays(*left), *arrays(indptr), arrays(others, logits),
+            arrays(*answers), *arrays(indptr), arrays(pool, logits),
             *arrays(bias, cosines, gradient), arrays(to_vectors, along),
-            *arrays(to_right, to_bias),
+            *arrays(to_logits, to_bias),
         )  # fmt: skip
-        to_left, bias_gradient = torch.empty_like(vectors), to_bias.sum(0)
+        to_answers, bias_gradient = torch.empty_like(vectors), to_bias.sum(0)
         module.gate_gradient(
-            arrays(*left), *arrays(along.sum(0), to_vectors.sum(0), to_left, bias_gradient),
+            arrays(*answers), *arrays(along.sum(0), to_vectors.sum(0), to_answers, bias_gradient),
             0, len(vectors),
         )  # fmt: skip
-        return None, None, to_left, None, to_right, bias_gradient
+        return None, None, to_answers, None, to_logits, bias_gradient

@@ -17,17 +17,17 @@ __all__ = ["rotate"]
 
 @kernel
 def rotate(anchor: Tensor, phase: Tensor) -> Tensor:
-    """Return ``anchor * e^(i phase)``, differentiably.
+    """Return ``anchor * e^(i phase)``; differentiable.
 
     Args:
         anchor: [q, 2d], real parts first.
         phase: [q, d] in radians.
 
     Returns:
-        [q, 2d]; half precision is rotated in float32 on CPUs.
+        [q, 2d]; CPUs rotate half precision in float32.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: shapes do not match.
     """
     _check(anchor, phase)
     real, imaginary = anchor.chunk(2, -1)

@@ -1,4 +1,4 @@
-"""Rows of a table, with a gradient that costs what it touches."""
+"""Look-ups of table rows with cheap gradients: sparse, or added in place."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ def rows_of(table: Tensor, ids: Tensor) -> Tensor:
 
 
 def sparse_rows(parameter: Tensor) -> None:
-    """Let the gradient of ``rows_of(parameter, ids)`` be sparse, for an optimiser that is lazy."""
+    """Make the gradient of ``rows_of(parameter, ids)`` sparse; the optimiser must support it."""
     parameter.sparse_rows = True  # type: ignore[attr-defined]
 
 
 def anchors_apart(table: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``table[ids]``, and the table for candidates.
 
-    The gradient of ``table[ids]`` alone is a tensor of the table's size that is nearly all zero. On
-    CPUs, where filling and adding it takes longer than scoring, it is added to the gradient that
-    the candidates give the same table instead, in place: so the table that is returned must be
-    given to the kernels alone, whose gradients belong to nobody else.
+    The dense gradient of ``table[ids]`` is nearly all zero, and on CPUs filling and adding it takes
+    longer than scoring. There it is added in place to the table's gradient from the candidates
+    instead. Pass the returned table to kernels only: their gradients are not shared, so that adding
+    in place is safe.
 
     Args:
         table: [n, width].
         ids: [q] rows.
+
+    Returns:
+        [q, width] and [n, width].
     """
     if table.device.type != "cpu":
         return embedding(ids, table), table
@@ -50,6 +53,7 @@ class _Apart(torch.autograd.Function):
     def forward(ctx: Any, table: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(ids)
         ctx.rows = len(table)
+        # An output without a gradient passes None to backward, not a table of zeros.
         ctx.set_materialize_grads(False)
         return table.index_select(0, ids), table.view_as(table)
 

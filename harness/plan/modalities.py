@@ -75,7 +75,7 @@ def choose_data(
             return f"the model does not read '{name}', so it cannot be left out"
     read = [m for m in offered if m in selected and (takes_all or m in required)]
     modalities = tuple(m for m in read if m not in row.drop)
-    missing = capabilities.lacking(modalities)
+    missing = capabilities.missing(modalities)
     if missing:
         return f"needs {missing}: {has}"
     if not modalities:

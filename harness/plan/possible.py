@@ -56,7 +56,7 @@ def impossible(spec: RunSpec, model: type[Model], *, reciprocal: bool) -> Imposs
             f"{loss} asks each triple for its tail alone, so the reverse relations by which "
             f"{model.__name__} asks for heads would see no positive: use one_vs_all or k_vs_all",
         )
-    if kind != "none" and model.parts is Model.parts:
+    if kind != "none" and model.modality_embeddings is Model.modality_embeddings:
         return Impossible(
             "adversary.kind",
             f"{kind}: {model.__name__} has no vectors of modalities to fabricate; use none",

@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from harness.config.base import Config
 from harness.config.search import Domain, between, one_of
@@ -25,6 +25,7 @@ from harness.data.corruption import Corruption, in_training, when_tested
 
 __all__ = [
     "ADAGRAD_LR",
+    "IS_PLAIN",
     "NUMERICS",
     "AdversarySpec",
     "AuditSpec",
@@ -348,6 +349,10 @@ class AuditSpec(Config):
     folder, where only the table of protocols reads them. Refused in a study."""
 
 
+IS_PLAIN = {"plain": True}
+"""Context in which a run specification is not checked for values that no store can hold."""
+
+
 class RunSpec(Config):
     """One run: everything that can change its result."""
 
@@ -363,11 +368,14 @@ class RunSpec(Config):
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     """Any integer that the result database can hold."""
 
-    @model_validator(mode="after")
-    def _storable(self) -> RunSpec:
-        for path, problem in plain_problems(self.model_dump()):
-            raise ValueError(f"{'.'.join(map(str, path))} {problem}")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, values: Any, info: ValidationInfo) -> Any:
+        if isinstance(values, dict) and info.context != IS_PLAIN:
+            plain = {k: v.model_dump() if isinstance(v, Config) else v for k, v in values.items()}
+            for path, problem in plain_problems(plain):
+                raise ValueError(f"{'.'.join(map(str, path))} {problem}")
+        return values
 
     @model_validator(mode="after")
     def _consistent(self) -> RunSpec:

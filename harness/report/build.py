@@ -190,7 +190,8 @@ def _rows_definition(definition: RowsDefinition) -> Definition:
         rows = [r.model_copy(update={"published": "", "attributes": {}}) for r in source.rows]
         fields = {"rows": tuple(rows), "others": source.others, "datasets": tuple(plain)}
     if definition.datasets:
-        fields["datasets"] = definition.datasets
+        shown = (d.model_dump() for d in definition.datasets)
+        fields["datasets"] = tuple(DatasetSpec(**dataset) for dataset in shown)
     return Definition(
         name=definition.name,
         title=definition.title,
@@ -219,10 +220,11 @@ def learning_figure(definition: LearningDefinition, results: Results) -> Learnin
     suite = results.suite(definition.suite, ("mrr", "valid:mrr", "cost.total"))
     table = _rows_definition(definition)
     every = table if definition.datasets else _with_datasets(table, suite.datasets)
-    titles = {spec.name.lower(): spec.title for spec in _select(every, results).datasets}
-    rows = tuple(result for result in suite.results if result.dataset.lower() in titles)
+    datasets = _select(every, results).datasets
+    names = {spec.name.lower() for spec in datasets}
+    rows = tuple(result for result in suite.results if result.dataset.lower() in names)
     labels = {row.label.lower(): row.title or row.label for row in table.rows}
-    return Learning(definition, replace(suite, results=rows), titles, labels)
+    return Learning(definition, replace(suite, results=rows), datasets, labels)
 
 
 def datasets_table(definition: DatasetsDefinition, results: Results) -> Table:

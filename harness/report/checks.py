@@ -87,7 +87,8 @@ def of_model(figure: FigureDefinition, results: SuiteResults) -> SuiteResults:
         if not models[result.label] or figure.model in models[result.label]
     )
     for axis in filter(None, (figure.x, figure.y)):
-        _check_key(figure, axis, [run.record.spec for r in rows for run in r.runs if run.record])
+        records = [run.record for row in rows for run in row.runs if run.record]
+        _check_key(figure, axis, [record.written_spec for record in records])
     return replace(results, results=rows)
 
 

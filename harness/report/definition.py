@@ -271,7 +271,9 @@ class Landmark(Config):
     """A point that the picture points out."""
 
     x: AxisValue
+    """Its value on the horizontal axis."""
     y: AxisValue
+    """Its value on the vertical axis."""
     title: str
     """What it is ("best in the paper")."""
 
@@ -302,7 +304,7 @@ class FigureDefinition(SuiteDefinition):
     landmarks: tuple[Landmark, ...] = ()
     """Points that the picture points out."""
     width: Literal["column", "page"] = "column"
-    """Of the picture: 3.3 or 7 inches."""
+    """Width of the picture: 3.3 or 7 inches."""
 
     @model_validator(mode="after")
     def _consistent(self) -> FigureDefinition:
@@ -346,7 +348,8 @@ class DatasetsDefinition(ReportDefinition):
     key = "statistics"
 
     statistics: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Columns, of ``STATISTICS``."""
+    """Columns: entities, relations, train, valid, test, or entities that have image, text, numeric,
+    audio, video or name."""
     datasets: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names or aliases, in order."""
 
@@ -391,7 +394,7 @@ class ComplexityDefinition(ReportDefinition):
     rows: Annotated[tuple[StageRow, ...], Field(min_length=1)]
     """Rows in order; the figure draws those of the stage "fusion"."""
     width: Literal["column", "page"] = "column"
-    """Of the picture: 3.3 or 7 inches."""
+    """Width of the picture: 3.3 or 7 inches."""
 
     @model_validator(mode="after")
     def _consistent(self) -> ComplexityDefinition:
@@ -405,9 +408,9 @@ class Condition(Config):
     title: str
     """Heading of its part of the table and of its panel."""
     kind: Literal["drop", "noise", "shuffle", "duplicate"]
-    """Of the runs' ``data.corrupt``."""
+    """``kind`` of the runs' ``data.corrupt``."""
     at: Literal["both", "train", "test"] = "both"
-    """Likewise."""
+    """``at`` of the runs' ``data.corrupt``."""
     amount: str
     """What is varied, below the horizontal axis ("share of entities without")."""
 
@@ -430,7 +433,7 @@ class RobustnessDefinition(SuiteDefinition):
     datasets: tuple[DatasetSpec, ...] = ()
     """Datasets in order; others that the suite has follow."""
     width: Literal["column", "page"] = "column"
-    """Of the picture: 3.3 or 7 inches."""
+    """Width of the picture: 3.3 or 7 inches."""
 
     @model_validator(mode="after")
     def _consistent(self) -> RobustnessDefinition:

@@ -9,7 +9,6 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from harness.errors import StoreError
 from harness.plan.spec import RunSpec, changed_values
 from harness.store.records import EXTERNAL, RunRecord
 
@@ -22,13 +21,9 @@ WIDTH = 78
 def repeat_commands(record: RunRecord) -> list[str]:
     """Return the commands that execute a run again, whatever suite it came from.
 
-    A command may go over several lines, which a shell takes as they are. Where the settings cannot
-    be read, one line says why there is none.
+    A command may go over several lines, which a shell takes as they are.
     """
-    try:
-        spec = record.settings()
-    except StoreError as error:
-        return [str(error)]
+    spec = record.spec
     if record.model == EXTERNAL:
         file, name = record.provenance.get("file", "FILE"), spec.model.options.get("label", "")
         again = f"harness score {shlex.quote(str(file))} --dataset {shlex.quote(record.dataset)}"

@@ -126,9 +126,9 @@ def load_figure(
 
 def subsets() -> tuple[str, ...]:
     """Return the kinds of subsets that the table "breakdown" has."""
-    from harness.evaluation.buckets import BUCKETS
+    from harness.evaluation.subsets import SUBSETS
 
-    return tuple(BUCKETS)
+    return tuple(SUBSETS)
 
 
 @dataclass(frozen=True)

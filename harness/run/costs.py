@@ -204,14 +204,14 @@ class CostTable:
         """Keep a probe's record in the cache."""
         folder = _probes_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        write_record(folder / f"{_digest(_work(record.settings()), self.platform)}.json", record)
+        write_record(folder / f"{_digest(_work(record.spec), self.platform)}.json", record)
         self._probes.append(record)
         self._records.clear()
 
     def _distance(self, spec: RunSpec, record: RunRecord) -> tuple[bool, bool, int]:
         """Return how far a measurement is from a run: another machine, threads, settings."""
         measured = Platform.of(record.provenance)
-        a, b = (_values(s.model_dump(mode="json")) for s in (record.settings(), spec))
+        a, b = (_values(s.model_dump(mode="json")) for s in (record.spec, spec))
         differing = sum(a.get(key) != b.get(key) for key in a.keys() | b.keys())
         return not self.platform.same_machine(measured), measured[3] != self.threads, differing
 
@@ -226,7 +226,7 @@ class CostTable:
                 same_kind = (Platform.of(record.provenance).device == "cpu") == on_cpu
                 if record.status in ("ok", "validated") and same_kind:
                     with contextlib.suppress(StoreError):  # settings of another version
-                        self._records[key].append((_work(record.settings()), record))
+                        self._records[key].append((_work(record.spec), record))
         return self._records[key]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.environment import results_folder
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError, StoreError, suggest
 from harness.events import Message, OnEvent, Step, ignore
 from harness.report.stored import prepare_tables, report_damaged
 from harness.run.runs import opened
@@ -130,7 +130,10 @@ def merge_results(
         contextlib.closing(open_store(other, create=False, write=False)) as source,
         opened(folder, create=True) as store,
     ):
-        taken = merge(store, source)
+        try:
+            taken = merge(store, source)
+        except StoreError as error:
+            raise StoreError(f"{source.database.name}: {error}") from error
         _added(store, folder, taken, source.database.name, on_event)
     return taken
 
@@ -166,20 +169,21 @@ def check_results(
     with opened(home, write=repair) as store:
         for removed in store.repair() if repair else ():
             on_event(Message(f"removed: {removed.removesuffix(f'; {REPAIR}')}"))
-        ids, finished = store.ids(), store.finished_ids()
+        statuses = store.statuses()
         done = 0
 
         def check(record: RunRecord) -> list[str]:
             nonlocal done
             done += 1
-            on_event(Step("runs", done, len(ids)))
+            on_event(Step("runs", done, len(statuses)))
             if record.run_id in unreadable:
                 return audit.problems(record)
             return audit.problems(record, run_files(runs / record.run_id))
 
         problems = [*store.check(check), *unreadable.values()]
+    finished = [run_id for run_id, status in statuses.items() if status == "ok"]
     without = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
-    return CheckReport(len(ids), len(finished), without, problems)
+    return CheckReport(len(statuses), len(finished), without, problems)
 
 
 def export_results(

@@ -100,7 +100,7 @@ class Run:
     @property
     def spec(self) -> RunSpec:
         """Specification of the run."""
-        return self.record.settings()
+        return self.record.spec
 
     @cached_property
     def _trained(self) -> tuple[Model, Dataset]:

@@ -20,7 +20,7 @@ from harness.store import open_home
 from harness.store.benchmarks import BenchmarkRecord
 
 if TYPE_CHECKING:
-    from harness.bench.epochs import Epoch
+    from harness.bench.epochs import EpochTiming
     from harness.report.table import Table
 
 __all__ = [
@@ -68,7 +68,7 @@ def measure_epochs(
     rounds: int = 3,
     on_event: OnEvent = ignore,
     on_progress: OnProgress = silent,
-) -> list[Epoch]:
+) -> list[EpochTiming]:
     """Measure an epoch of each trained row of a suite beside what its operations need at least.
 
     Args:

@@ -75,7 +75,7 @@ def list_models(model_folders: Iterable[Path] = ()) -> list[ModelListing]:
             formula=model.capabilities.formula,
             modalities=modalities_of(model.capabilities),
             reference=model.capabilities.reference,
-            adversarial=model.parts is not Model.parts,
+            adversarial=model.modality_embeddings is not Model.modality_embeddings,
         )
         for name in MODELS
         for model in (MODELS.get(name),)

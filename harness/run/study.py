@@ -352,8 +352,6 @@ class _Work:
             self.store.plan(*table, with_external(cells, stored))
 
         storage = open_storage(self.home)
-        with contextlib.suppress(ConfigError):  # a new study
-            search_results(self.home, plan.suite, plan.variant)
         with explained(self.home):
             searching = [
                 SearchStudy(
@@ -368,6 +366,8 @@ class _Work:
                 )
                 for search in searched
             ]
+            if searching:  # refuse one that was edited
+                search_results(self.home, plan.suite, plan.variant)
             if retry_failed:
                 for study in searching:
                     study.retry_failed()
@@ -401,7 +401,7 @@ class _Work:
                 f"{search.place}: the store holds no run of trial {trial.number}; "
                 f"`harness study run {shlex.quote(search.suite)}` makes them"
             )
-        spec = next(iter(records.values())).settings()
+        spec = next(iter(records.values())).spec
         label = trial_label(search.label, trial.number)
         for seed, run_id in trial.runs.items():
             run, record = spec.model_copy(update={"seed": seed}), records.get(run_id)

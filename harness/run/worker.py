@@ -214,7 +214,7 @@ def _failure(job: Job, error: BaseException) -> RunRecord:
     return RunRecord(
         run_id=job.run_id,
         status="failed",
-        spec=job.spec.model_dump(mode="json"),
+        spec=job.spec,
         model=job.spec.model.name,
         dataset=job.spec.data.dataset,
         dataset_digest="",

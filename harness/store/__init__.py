@@ -53,6 +53,8 @@ def read_home(home: Path) -> ResultStore:
     try:
         return open_store(address, create=False, write=False)
     except EmptyDatabase:
+        if isinstance(address, Path):  # no process leaves a file without content
+            raise
         return MemoryStore()
 
 

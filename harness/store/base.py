@@ -191,10 +191,6 @@ class ResultStore(Protocol):
         """Return the status of every run by its id, oldest first (fast: no record is built)."""
         ...
 
-    def finished_ids(self) -> frozenset[str]:
-        """Return the ids of all "ok" records (fast: no record is built)."""
-        ...
-
     def remove(self, run_id: str) -> bool:
         """Forget a record; True when there was one."""
         ...

@@ -34,7 +34,6 @@ __all__ = [
     "run_ids",
     "unreadable_records",
     "validated",
-    "write",
     "write_below",
     "write_record",
     "write_whole",
@@ -46,13 +45,14 @@ RANKS = "ranks.npz"
 Content = TypeVar("Content", bound=Config)
 
 
-def write_record(path: Path, record: RunRecord) -> None:
-    """Write a record as JSON.
+def write_record(path: Path, content: Config) -> None:
+    """Write a record, or a measurement, as JSON.
 
     Raises:
         MachineError: the disk is full or the folder cannot be written; nothing is left behind.
     """
-    write(path, record)
+    text = json.dumps(content.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    write_whole(path, (text + "\n").encode())
 
 
 def read_record(path: Path) -> RunRecord:
@@ -184,16 +184,6 @@ def validated(
         return kind.model_validate(content)
     except ValidationError as error:
         raise StoreError(f"{source}: {first_problem(error)}") from None
-
-
-def write(path: Path, content: Config) -> None:
-    """Write a file of this version of the harness.
-
-    Raises:
-        MachineError: the disk is full or the folder cannot be written; nothing is left behind.
-    """
-    text = json.dumps(content.model_dump(mode="json"), indent=1, ensure_ascii=False)
-    write_whole(path, (text + "\n").encode())
 
 
 def write_below(folder: Path, name: str, content: bytes) -> Path:

@@ -74,10 +74,6 @@ class MemoryStore:
         """Return the status of every run by its id, oldest first."""
         return {run_id: record.status for run_id, record in self._records.items()}
 
-    def finished_ids(self) -> frozenset[str]:
-        """Return the ids of all "ok" records."""
-        return frozenset(r.run_id for r in self._records.values() if r.status == "ok")
-
     def remove(self, run_id: str) -> bool:
         """Forget a record; True when there was one."""
         return self._records.pop(run_id, None) is not None

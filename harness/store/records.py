@@ -5,16 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
+from functools import lru_cache
 from statistics import mean
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PlainValidator,
+    PrivateAttr,
+    field_serializer,
+    model_validator,
+)
+from pydantic_core import to_json
 
-from harness.config.base import Config, problems, show_path
-from harness.config.storable import Int32, Int64, Key, Name, Plain, Text
-from harness.errors import StoreError
+from harness.config.base import Config
+from harness.config.storable import Int32, Int64, Key, Name, Plain, Text, as_plain
 from harness.plan.cell import RUN_ID, Cell, RunId
-from harness.plan.spec import RunSpec
+from harness.plan.spec import IS_PLAIN, RunSpec
 
 __all__ = [
     "EXTERNAL",
@@ -129,14 +138,42 @@ def external_id(name: str, seed: int, dataset_digest: str, protocol: str) -> str
     return EXTERNAL_ID + hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
+@lru_cache(maxsize=4096)
+def _read(text: bytes) -> tuple[RunSpec, dict[str, Any]]:
+    """Return a specification and its plain form; the seeds of a row share all of it but the seed.
+
+    Raises:
+        ValidationError: it is none.
+        PydanticCustomError: a store cannot hold a value.
+    """
+    plain = as_plain(json.loads(text))
+    return RunSpec.model_validate(plain, context=IS_PLAIN), plain
+
+
+def _without_seed(values: dict[str, Any]) -> bytes:
+    rest = {key: value for key, value in values.items() if key != "seed"}
+    try:
+        return to_json(rest, inf_nan_mode="constants")
+    except ValueError:  # half of a surrogate pair
+        return json.dumps(rest).encode()
+
+
+def _spec_of(values: Any) -> RunSpec:
+    seed = values.get("seed", 0) if isinstance(values, dict) else None
+    if type(seed) is int and 0 <= seed < 2**63:
+        return _read(_without_seed(values))[0].model_copy(update={"seed": seed})
+    return RunSpec.model_validate(values)
+
+
 class RunRecord(Config):
     """The outcome of a run, as a worker leaves it (record.json) and the store keeps it."""
 
     version: Int32 = RECORD_VERSION
     run_id: RunId
     status: Status
-    spec: Plain
-    """The resolved run specification (``RunSpec.model_dump``), every value."""
+    spec: Annotated[RunSpec, PlainValidator(_spec_of)]
+    """The run specification. It is written again as it was read, also by another version, whose
+    specifications had other keys: see ``written_spec``."""
     model: Name
     dataset: Name
     dataset_digest: Name
@@ -171,20 +208,44 @@ class RunRecord(Config):
             seen.add(key)
         return self
 
-    def settings(self) -> RunSpec:
-        """Return the run specification.
+    _written: dict[str, Any] | None = PrivateAttr(default=None)
 
-        Raises:
-            StoreError: it is damaged, or of another version of the harness.
-        """
-        try:
-            return RunSpec.model_validate(self.spec)
-        except ValidationError as error:
-            path, message = problems(error, RunSpec)[0]
-            raise StoreError(
-                f"run {self.run_id}: its settings cannot be read: "
-                f"{show_path(('spec', *path))}: {message}"
-            ) from None
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_written(cls, values: Any, handler: ModelWrapValidatorHandler[RunRecord]) -> RunRecord:
+        record = handler(values)
+        written = values.get("spec") if isinstance(values, dict) else None
+        if isinstance(written, dict):
+            plain = _read(_without_seed(written))[1] | {"seed": record.spec.seed}
+            record._written = {key: plain[key] for key in written}
+        return record
+
+    @property
+    def written_spec(self) -> dict[str, Any]:
+        """The specification as JSON, as the version of the harness wrote it that made the run."""
+        if self._written is None:
+            self._written = self.spec.model_dump(mode="json")
+        return self._written
+
+    @field_serializer("spec")
+    def _as_written(self, spec: RunSpec) -> dict[str, Any]:
+        return self.written_spec
+
+    def model_copy(
+        self, *, update: Mapping[str, Any] | None = None, deep: bool = False
+    ) -> RunRecord:
+        """Return a copy with changes, which may be another specification."""
+        copy = super().model_copy(update=update, deep=deep)
+        if "spec" in (update or {}):
+            copy._written = None
+        return copy
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RunRecord):
+            return NotImplemented
+        # As written: the same specification of an earlier version has other keys.
+        same = self.written_spec == other.written_spec
+        return same and self.__dict__ == other.__dict__
 
     def metric(
         self, metric: str, split: str = "test", side: str = "both", bucket: str = "all"

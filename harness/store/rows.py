@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from harness.errors import StoreError
-from harness.plan.spec import Protocol
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
 from harness.store.records import MetricValue, RunRecord, TimingSample
 
@@ -46,6 +45,7 @@ def rows_of(record: RunRecord) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of a record by table name, ``runs`` first."""
     run = {"run_id": record.run_id}
     own = {name: getattr(record, name) for name in OWN}
+    own["spec"] = record.written_spec
     own["modalities"] = list(record.modalities)
     own["created"] = datetime.now(UTC).replace(tzinfo=None)
     protocols = _protocols(record)
@@ -69,12 +69,7 @@ def rows_of(record: RunRecord) -> dict[str, list[dict[str, Any]]]:
 
 def _protocols(record: RunRecord) -> dict[str, str]:
     """Return how each split was ranked."""
-    stored = record.spec.get("protocol")
-    protocol = Protocol.model_validate(stored) if stored else None
-    return {
-        "test": record.protocol,
-        "valid": protocol.key_of("valid") if protocol else record.protocol,
-    }
+    return {"test": record.protocol, "valid": record.spec.protocol.key_of("valid")}
 
 
 def record_of(run: Mapping[str, Any], rows: Mapping[str, Sequence[Sequence[Any]]]) -> RunRecord:

@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, false, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.orm import InstrumentedAttribute
 
+from harness.config.storable import text_problem
 from harness.errors import StoreError
 from harness.store import migrations
 from harness.store.base import STAGE, TOLD, DamagedRecords, check_plan, supersedes, takes_place
@@ -135,19 +138,24 @@ class SqlStore:
     ) -> Sequence[RunRecord]:
         """Return matching records, oldest first, in six statements per 500 ids."""
         wanted = {Run.model: model, Run.dataset: dataset, Run.status: status}
-        conditions = [column == value for column, value in wanted.items() if value is not None]
-        chosen = [[]] if ids is None else [[Run.run_id.in_(c)] for c in _chunks(sorted(set(ids)))]
+        conditions = [_is(column, value) for column, value in wanted.items() if value is not None]
+        batches: list[list[ColumnElement[bool]]] = [[]]
+        if ids is not None:
+            storable = sorted(run_id for run_id in set(ids) if not text_problem(run_id))
+            batches = [[Run.run_id.in_(chunk)] for chunk in _chunks(storable)]
         with self._read() as connection:
-            batches = [load_runs(connection, [*conditions, *chunk], numbers) for chunk in chosen]
-        numbered = sorted((pair for f in batches for pair in f.records), key=lambda pair: pair[0])
+            loaded = [load_runs(connection, [*conditions, *batch], numbers) for batch in batches]
+        numbered = sorted((pair for part in loaded for pair in part.records), key=itemgetter(0))
         records = [record for _, record in numbered]
-        if problems := {run_id: text for f in batches for run_id, text in f.problems.items()}:
+        if problems := {run_id: text for part in loaded for run_id, text in part.problems.items()}:
             raise DamagedRecords(problems, records)
         return records
 
     def ids(self, prefix: str = "") -> Sequence[str]:
         """Return the ids that begin with ``prefix``, oldest first."""
         statement = select(Run.run_id).order_by(Run.number)
+        if text_problem(prefix):
+            return []
         if prefix:
             statement = statement.where(Run.run_id.startswith(prefix, autoescape=True))
         with self._read() as connection:
@@ -161,15 +169,10 @@ class SqlStore:
             # One that was damaged counts as failed: nothing else is known of the run.
             return {i: cast("Status", s if s in STAGE else "failed") for i, s in rows}
 
-    def finished_ids(self) -> frozenset[str]:
-        """Return the ids of all "ok" records (read from an index alone)."""
-        with self._read() as connection:
-            return frozenset(connection.scalars(select(Run.run_id).where(Run.status == "ok")))
-
     def remove(self, run_id: str) -> bool:
         """Forget a record; True when there was one."""
         with self._write() as connection:
-            return connection.execute(delete(Run).where(Run.run_id == run_id)).rowcount > 0
+            return connection.execute(delete(Run).where(_is(Run.run_id, run_id))).rowcount > 0
 
     def plan(self, suite: str, variant: str, cells: Sequence[Cell]) -> None:
         """Replace the cells of a suite."""
@@ -196,7 +199,9 @@ class SqlStore:
 
     def cells(self, suite: str | None = None, variant: str = "") -> Sequence[Cell]:
         """Return the cells of a suite in table order (of all suites and variants when None)."""
-        conditions = [] if suite is None else [CellRow.suite == suite, CellRow.variant == variant]
+        conditions = (
+            [] if suite is None else [_is(CellRow.suite, suite), _is(CellRow.variant, variant)]
+        )
         with self._read() as connection:
             cells, problems = load_cells(connection, *conditions)
         if problems and suite is not None:
@@ -226,7 +231,7 @@ class SqlStore:
         with self._read() as connection:
             if suite is None:
                 return list(load_benchmarks(connection)[0].values())
-            records, problems = load_benchmarks(connection, Benchmark.suite == suite)
+            records, problems = load_benchmarks(connection, _is(Benchmark.suite, suite))
         if problems:
             raise StoreError("\n".join([*problems.values()][:TOLD]))
         return list(records.values())
@@ -297,6 +302,11 @@ class SqlStore:
     def close(self) -> None:
         """Release the database."""
         self.engine.dispose()
+
+
+def _is(column: InstrumentedAttribute[Any], text: str) -> ColumnElement[bool]:
+    """Return the condition that a column holds a text, which may be one that none can hold."""
+    return false() if text_problem(text) else column == text
 
 
 def _at(cell: Cell) -> list[ColumnElement[bool]]:

@@ -76,10 +76,9 @@ def _settings(trial: TrialResult, store: ResultStore) -> dict[str, Any]:
         if not last.isdecimal():
             settings[key] = value
         elif record is not None:  # an item of a list, which is written whole
-            settings[whole] = _value(record.spec, whole)
-    protocol = record.spec.get("protocol", {}) if record else {}
-    if protocol.get("valid_filter") is not None:
-        settings["protocol.valid_filter"] = list(protocol["valid_filter"])
+            settings[whole] = _value(record.written_spec, whole)
+    if record is not None and record.spec.protocol.valid_filter is not None:
+        settings["protocol.valid_filter"] = list(record.spec.protocol.valid_filter)
     return settings
 
 
@@ -97,8 +96,8 @@ def _last_epoch(search: SearchResult, trial: TrialResult, store: ResultStore) ->
             )
     epochs = [round(record.diagnostics["best_epoch"]) for record in records.values()]
     for record in records.values():
-        schedule = _value(record.spec, "optimiser.schedule")
-        most = _value(record.spec, "training.epochs")
+        schedule = _value(record.written_spec, "optimiser.schedule")
+        most = _value(record.written_spec, "training.epochs")
         if schedule != "constant" and any(epoch < most for epoch in epochs):
             raise ConfigError(
                 f"{search.place}: trial {trial.number}: validation chose epoch {min(epochs)} of "

@@ -203,6 +203,7 @@ class SearchStudy:
         definition = _definition(search) | {DATA: base_id}
         known = self.study.user_attrs.get("definition")
         if known is not None and known != definition:
+            known = known if isinstance(known, dict) else {}  # of an edited database
             changed = [key for key in definition if definition[key] != known.get(key)]
             raise ConfigError(
                 f"study '{suite}', {search.title}: changed since it was begun: "

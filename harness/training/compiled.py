@@ -1,4 +1,4 @@
-"""``training.compile``: what a model makes of its entities, as one compiled program."""
+"""Compilation of a model's encoder (``training.compile``)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from harness.model import Tables
 __all__ = ["Encode", "compiled"]
 
 Encode = Callable[[Tensor | None], Tables]
-"""``Model.encode``."""
+"""Signature of ``Model.encode``."""
 
 
 def compiled(encode: Encode) -> Encode:
-    """Return ``encode`` compiled by torch, once for all numbers of entities.
+    """Compile ``encode`` with torch, once for all numbers of entities.
 
-    Dropout is torch's own, which on CPUs drops other numbers than the kernels do. What torch
-    cannot compile runs as it is, between the compiled parts.
+    Dropout is torch's own, which on CPUs drops other components than the kernels do. Code that
+    torch cannot compile runs uncompiled.
 
     Raises:
-        MachineError: in the first call: the machine has no compiler that torch can use.
+        MachineError: in the first call, if torch finds no compiler on the machine.
     """
-    # What earlier runs of the process compiled would count against torch's limit per function.
+    # Functions compiled in earlier runs of the process count against torch's limit.
     torch.compiler.reset()
-    # Loaded when asked for: this takes seconds.
+    # Imported here, because it takes seconds.
     from torch._dynamo.exc import TorchDynamoException
 
     fast = torch.compile(encode, dynamic=True, options={"fallback_random": True})
@@ -36,9 +36,9 @@ def compiled(encode: Encode) -> Encode:
         try:
             return fast(entities)
         except TorchDynamoException as error:
-            why = str(error).strip().partition("\n")[0]
+            reason = str(error).strip().partition("\n")[0]
             raise MachineError(
-                f"training.compile: torch cannot compile here: {why}; it takes a C++ compiler "
+                f"training.compile: torch cannot compile here: {reason}; it takes a C++ compiler "
                 "(g++, or the one $CXX names), on a GPU Triton too; training.compile=false trains "
                 "without"
             ) from error

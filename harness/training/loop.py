@@ -1,7 +1,7 @@
-"""The one training loop: epochs, validation, early stopping, checkpoints, interruption.
+"""Training loop: epochs, validation, early stopping, checkpoints, interruption.
 
-It is handed batches' triples, a procedure and a function that validates; it never sees the store,
-the test split or a report.
+It gets triples, a procedure and a validation function, and never the store, the test split or a
+report.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from harness.training.stopping import Stopper
 __all__ = ["EpochReport", "FitResult", "falls_short", "fit"]
 
 EpochReport = Mapping[str, float]
-"""epoch, loss, seconds, logged shares, and validation metrics where there was one."""
+"""epoch, loss, seconds, logged values, and validation metrics if the epoch was validated."""
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 
 
 @dataclass
 class FitResult:
-    """What training left: the best epoch and the history; the weights are in the checkpoint.
+    """Result of training: best epoch and history; the weights are in the checkpoint.
 
     Attributes:
-        best_epoch: epoch whose weights are kept; with ``select`` "last" the last one.
-        best_value: its validation MRR.
+        best_epoch: epoch of the selected weights; the last one with ``select`` "last".
+        best_value: validation MRR of that epoch.
     """
 
     best_epoch: int
@@ -46,7 +46,7 @@ class FitResult:
     history: list[dict[str, float]] = field(default_factory=list)
     stopped_early: bool = False
     pruned: bool = False
-    """Ended by ``limits``; the same call without them goes on from there."""
+    """True if ``limits`` ended the run; the same call without them resumes it."""
 
 
 def fit(
@@ -64,27 +64,27 @@ def fit(
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> FitResult:
-    """Train, or go on from the folder's checkpoint.
+    """Train a model, or resume from the folder's checkpoint.
 
     Args:
-        model: on the device of ``triples``.
-        procedure: owns the optimisers.
-        triples: [n, 3] training triples on the device.
-        spec: epochs, batch size, validation interval, patience, which weights are kept.
-        checkpoints: where the state is kept.
-        validate: returns numbers of the validation split, "mrr" among them.
-        seed, dataset: what the random streams derive from.
-        limits: epoch -> MRR that some validation so far must have reached, or the run is pruned.
-        on_validated: called with the epoch after each validation; nothing comes back from it.
-        on_epoch: called after each epoch.
-        should_stop: asked after each epoch; when True a checkpoint is written first.
+        model: model on the device of ``triples``.
+        procedure: training procedure with the optimisers.
+        triples: training triples int64 [n, 3] on the device.
+        spec: epochs, batch size, validation interval, patience, rule of selection.
+        checkpoints: folder of the state.
+        validate: function that returns metrics of the validation split, including "mrr".
+        seed, dataset: seed and digest from which random streams derive.
+        limits: epoch -> minimum of the best validation MRR so far, below which the run is pruned.
+        on_validated: callback with the epoch after each validation.
+        on_epoch: callback after each epoch.
+        should_stop: callback after each epoch; True writes a checkpoint and stops.
 
-    A run that was stopped at any moment and started again gives bit-equal results on the CPU: the
-    state after an epoch is complete, and every epoch's random numbers derive from its number.
+    A run that is stopped at any time and resumed gives bit-equal results on the CPU: the state
+    after an epoch is complete, and random numbers of an epoch derive from its number.
 
     Raises:
         NonFiniteError: the loss of an epoch is NaN or infinite.
-        Interrupted: ``should_stop`` said so; the checkpoint is written.
+        Interrupted: ``should_stop`` returned True; the checkpoint is written.
     """
     stopper = Stopper(spec.patience, spec.select)
     history: list[dict[str, float]] = []
@@ -129,11 +129,11 @@ def fit(
 
 
 def falls_short(history: Sequence[Mapping[str, float]], limits: Mapping[int, float]) -> bool:
-    """Tell whether the best validation MRR up to some epoch lies below that epoch's limit.
+    """Return True if the best validation MRR up to some epoch is below that epoch's limit.
 
     Args:
-        history: rows of epochs, "valid_mrr" in those that ended with a validation.
-        limits: epoch, from 1 -> least MRR.
+        history: row per epoch, with "valid_mrr" if the epoch was validated.
+        limits: epoch (from 1) -> minimum MRR.
     """
     best = -math.inf
     for row in history:
@@ -167,7 +167,7 @@ def _epoch(
     for batch in batches(spec.batch_size, order):
         report = procedure.step(batch, generator)
         steps += 1
-        # Sums stay on the device; reading them here would make every step wait for it.
+        # Sums stay on the device; reading them would synchronise in every step.
         for name, value in {"loss": report.loss, **report.logs}.items():
             sums[name] = sums[name] + value if name in sums else value
     means = {name: float(total) / steps for name, total in sums.items()}
@@ -188,14 +188,14 @@ def _save(
     epoch: int,
     best: bool,
 ) -> None:
-    rest: dict[str, Any] = {
+    state: dict[str, Any] = {
         "procedure": procedure.state_dict(),
         "best": stopper.best,
         "best_epoch": stopper.best_epoch,
         "waited": stopper.waited,
         "history": history,
     }
-    checkpoints.save(model.state_dict(), rest, epoch=epoch, best=best)
+    checkpoints.save(model.state_dict(), state, epoch=epoch, best=best)
 
 
 def _resume(
@@ -208,11 +208,11 @@ def _resume(
     state = checkpoints.load()
     if state is None:
         return 0
-    epoch, weights, rest = state
-    progress = checkpoints.progress(epoch, rest)
+    epoch, weights, other_state = state
+    progress = checkpoints.progress(epoch, other_state)
     with checkpoints.restoring():
         model.load_state_dict(weights)
-        procedure.load_state_dict(rest.get("procedure", {}))
+        procedure.load_state_dict(other_state.get("procedure", {}))
     stopper.best, stopper.best_epoch = progress.best, progress.best_epoch
     stopper.waited = progress.waited
     history.extend(progress.history)

@@ -1,4 +1,4 @@
-"""Losses as functions of scores; higher scores are more plausible."""
+"""Contrastive losses as functions of scores; higher scores are more plausible."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def contrast(
     margin: float,
     importance: Tensor | None = None,
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """Return the loss of positives against their negatives, and numbers to log.
+    """Return the loss of positives against their negatives, and values to log.
 
     Args:
-        positive: [B] scores.
-        negative: [B, n] scores.
+        positive: scores [B].
+        negative: scores [B, n].
         spec: loss, weighting and reduction.
-        margin: constant in the scores (``Query.offset``), for entropies without it.
-        importance: [B] weights of the positives, each with its negatives, in the means over the
-            batch; None: equal ones.
+        margin: constant offset of the scores (``Query.offset``), for entropies without it.
+        importance: weights [B] of the positives with their negatives in the means over the batch;
+            None for equal weights.
 
     The logistic loss is ``-(mean log s(pos) + mean_b sum_j w log s(-neg)) / 2`` with w summing to
     one (``reduction: mean`` divides uniform and entropy-guided weights by n): the form of OpenKE
     and of the RotatE repository. MoCME's Eq. 8 is twice that with the sum over negatives
-    (``reduction: sum``); a constant factor does not change what Adam does.
+    (``reduction: sum``); Adam is invariant to a constant factor.
     """
     positive, negative = positive.float(), negative.float()
     weights, logs = _weights(negative, spec, margin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,29 +15,28 @@ from harness.plan.spec import OptimiserSpec
 __all__ = ["LazyAdam", "build_optimiser", "learning_rate"]
 
 
-def build_optimiser(parameters: Iterable[nn.Parameter], spec: OptimiserSpec) -> Optimizer:
-    """Return the optimiser for the model's own parameters (fused where torch offers it)."""
-    chosen = list(parameters)
+def build_optimiser(parameters: Sequence[nn.Parameter], spec: OptimiserSpec) -> Optimizer:
+    """Build the optimiser of the model's main parameters, fused where torch supports it."""
     lr, decay = spec.lr, spec.weight_decay
     # Fused implementations exist for fp32 parameters on CPUs and CUDA devices.
-    fused = all(p.device.type in ("cpu", "cuda") and p.dtype == torch.float32 for p in chosen)
+    fused = all(p.device.type in ("cpu", "cuda") and p.dtype == torch.float32 for p in parameters)
     if spec.name == "adam":
-        return Adam(chosen, lr=lr, weight_decay=decay, fused=fused)
+        return Adam(parameters, lr=lr, weight_decay=decay, fused=fused)
     if spec.name == "lazy_adam":
-        return LazyAdam(chosen, lr=lr, fused=fused)
+        return LazyAdam(parameters, lr=lr, fused=fused)
     if spec.name == "adamw":
-        return AdamW(chosen, lr=lr, weight_decay=decay, fused=fused)
+        return AdamW(parameters, lr=lr, weight_decay=decay, fused=fused)
     if spec.name == "adagrad":
-        return Adagrad(chosen, lr=lr, weight_decay=decay)
-    return SGD(chosen, lr=lr, weight_decay=decay)
+        return Adagrad(parameters, lr=lr, weight_decay=decay)
+    return SGD(parameters, lr=lr, weight_decay=decay)
 
 
 class LazyAdam(Adam):
-    """Adam that leaves alone the rows without a gradient, as ``torch.optim.SparseAdam`` does.
+    """Adam that skips rows without a gradient, like ``torch.optim.SparseAdam``.
 
-    Parameters with a sparse gradient (hybrid: some rows of a table) are updated in those rows: p,
-    and the running averages m and v as Adam has them, corrected by the number of all steps
-    (Kingma and Ba 2015, algorithm 1). Other parameters are left to Adam.
+    Parameters with a sparse gradient (hybrid: some rows of a table) are updated only in those rows:
+    p, and the running averages m and v of Adam, with bias correction by the number of all steps
+    (Kingma and Ba 2015, algorithm 1). Adam updates the other parameters.
     """
 
     @torch.no_grad()
@@ -71,26 +70,26 @@ class LazyAdam(Adam):
 
 
 def learning_rate(spec: OptimiserSpec, epoch: int, epochs: int) -> float:
-    """Return the learning rate of an epoch (from 0): a function of the epoch, so it needs no state.
+    """Return the learning rate of an epoch (from 0), a function of the epoch without state.
 
     Args:
         spec: base rate, warm-up and schedule ("cosine" and "linear" end at 0; "step" divides by ten
-            at half time, as the RotatE repository does; "restarts" is
+            at half of the epochs, as in the RotatE repository; "restarts" is
             ``torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`` with ``T_mult=2``).
-        epoch: the epoch about to start.
+        epoch: epoch that starts.
         epochs: planned number of epochs.
     """
     if epoch < spec.warmup:
         return spec.lr * (epoch + 1) / (spec.warmup + 1)
-    done, planned = epoch - spec.warmup, max(epochs - spec.warmup, 1)
+    elapsed, planned = epoch - spec.warmup, max(epochs - spec.warmup, 1)
     if spec.schedule == "restarts":
-        # Cycles of c, 2c, 4c, ... epochs: the one that starts at (2^k - 1) c has 2^k c.
-        doubled = (done // spec.cycle + 1).bit_length() - 1
-        done, planned = done - (2**doubled - 1) * spec.cycle, 2**doubled * spec.cycle
+        # Cycles of c, 2c, 4c, ... epochs: the cycle from (2^k - 1) c on has 2^k c epochs.
+        doubled = (elapsed // spec.cycle + 1).bit_length() - 1
+        elapsed, planned = elapsed - (2**doubled - 1) * spec.cycle, 2**doubled * spec.cycle
     if spec.schedule in ("cosine", "restarts"):
-        return spec.lr * (1.0 + math.cos(math.pi * done / planned)) / 2.0
+        return spec.lr * (1.0 + math.cos(math.pi * elapsed / planned)) / 2.0
     if spec.schedule == "linear":
-        return spec.lr * (1.0 - done / planned)
+        return spec.lr * (1.0 - elapsed / planned)
     if spec.schedule == "step" and 2 * epoch >= epochs:
         return spec.lr / 10.0
     return spec.lr

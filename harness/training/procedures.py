@@ -1,7 +1,7 @@
-"""The standard procedure: one loss, one optimiser for the model.
+"""Standard training procedure: one loss, one optimiser of the model.
 
-A second optimiser trains the model's auxiliary parameters when it has any, a third the generator
-that the model is trained against, when there is one.
+A second optimiser trains the model's auxiliary parameters, if any, and a third the generator of
+adversarial training.
 """
 
 from __future__ import annotations
@@ -36,21 +36,22 @@ __all__ = ["StandardProcedure"]
 
 
 class StandardProcedure:
-    """Lower one loss, the one that ``spec.objective`` names.
+    """Minimise the loss named by ``spec.objective``.
 
     Args:
-        model: on ``device``.
-        index: the graph.
-        spec: the run.
-        device: where to compute.
-        sampler: draws negatives, of losses that take some; by default the one that
-            ``spec.negatives`` names.
-        static_shapes: let no size in a step depend on the entities drawn, so that the host never
-            waits for the device; by default on all devices but the CPU, where it saves nothing.
-        modalities: features by name, for strategies of negatives that look at them.
+        model: model on ``device``.
+        index: sizes and train triples of the graph.
+        spec: specification of the run.
+        device: device of the computation.
+        sampler: sampler of negatives, for losses with negatives; by default the one named by
+            ``spec.negatives``.
+        static_shapes: True if no size in a step may depend on the drawn entities, so that the host
+            never waits for the device; by default on all devices except the CPU, where it saves
+            nothing.
+        modalities: features by name, for strategies of negatives that use them.
 
     Raises:
-        ConfigError: the model cannot be trained as the run says (``harness.plan.possible``).
+        ConfigError: the model cannot be trained with these settings (``harness.plan.possible``).
     """
 
     def __init__(
@@ -69,16 +70,18 @@ class StandardProcedure:
         self.loss = _loss_of(model, index, spec, device, sampler, static_shapes, modalities)
         auxiliary = list(model.auxiliary_parameters())
         held_back = {id(p) for p in auxiliary}
-        own = [p for p in model.parameters() if p.requires_grad and id(p) not in held_back]
-        self.optimiser = build_optimiser(own, spec.optimiser)
+        main_parameters = [
+            p for p in model.parameters() if p.requires_grad and id(p) not in held_back
+        ]
+        self.optimiser = build_optimiser(main_parameters, spec.optimiser)
         self.lazy = spec.optimiser.name == "lazy_adam"
         if self.lazy:
-            for parameter in own:
+            for parameter in main_parameters:
                 sparse_rows(parameter)
-        self.own = own
+        self.main_parameters = main_parameters
         fights = spec.adversary.kind != "none"
         self.adversary = Adversary(model, spec, device, index.dataset) if fights else None
-        # A stream of its own: variants with and without estimators see the same negatives.
+        # Separate stream, so that variants with and without estimators get the same negatives.
         self.dataset = index.dataset
         self.auxiliary_generator = torch.Generator(device)
         self.draws = model.draws = torch.Generator(device)
@@ -88,11 +91,11 @@ class StandardProcedure:
 
     @property
     def rows(self) -> Tensor:
-        """What an epoch goes through: [n, 3], training triples for most losses."""
+        """Rows int64 [n, 3] of an epoch, training triples for most losses."""
         return self.loss.rows
 
     def start_epoch(self, epoch: int) -> None:
-        """Set the learning rate of an epoch (from 0) and start its streams of draws."""
+        """Set the learning rate of an epoch (from 0) and seed its random streams."""
         rate = learning_rate(self.spec.optimiser, epoch, self.spec.training.epochs)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -104,7 +107,7 @@ class StandardProcedure:
             self.adversary.start_epoch(epoch)
 
     def step(self, batch: Tensor, generator: torch.Generator) -> StepReport:
-        """Take one step on a batch of ``rows`` [B, 3]."""
+        """Take one optimisation step on a batch [B, 3] of ``rows``."""
         loss, logs = self.loss(batch, generator)
         if self.adversary is not None:
             added = self.adversary.loss(batch)
@@ -114,12 +117,12 @@ class StandardProcedure:
         if self.lazy:
             self._check_lazy()
         if self.spec.optimiser.clip:
-            torch.nn.utils.clip_grad_norm_(self.own, self.spec.optimiser.clip)
+            torch.nn.utils.clip_grad_norm_(self.main_parameters, self.spec.optimiser.clip)
         self.optimiser.step()
         self.loss.after_step()
         if self.adversary is not None:
             self.adversary.step(batch)
-        # Asked for without auxiliary parameters too: it also moves running averages.
+        # Also called without auxiliary parameters, since it updates running averages.
         auxiliary_loss = self.model.auxiliary_loss(self.auxiliary_generator)
         if auxiliary_loss is not None and self.auxiliary is not None:
             self.auxiliary.zero_grad(set_to_none=True)
@@ -128,10 +131,10 @@ class StandardProcedure:
         return StepReport(loss.detach(), logs)
 
     def _check_lazy(self) -> None:
-        for parameter in self.own:
+        for parameter in self.main_parameters:
             gradient = parameter.grad
-            whole = gradient is not None and not gradient.is_sparse
-            if whole and parameter.shape[:1] == (self.model.n_entities,):
+            dense = gradient is not None and not gradient.is_sparse
+            if dense and parameter.shape[:1] == (self.model.n_entities,):
                 raise ConfigError(
                     f"optimiser.name: {type(self.model).__name__} gives every entity a gradient, "
                     "so lazy_adam cannot leave one alone; take rows with "

@@ -1,4 +1,4 @@
-"""When to stop, and which epoch is kept: patience on a number it is handed."""
+"""Early stopping and selection of the best epoch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["Stopper"]
 
 @dataclass
 class Stopper:
-    """Remembers the validation that counts and how long ago it was.
+    """Selected validation, and the number of validations since.
 
     Attributes:
-        patience: validations without improvement after which to stop; 0 never stops.
-        select: "validation": the best value counts (higher is better); "last": the newest, and
-            nothing stops early.
-        best: value that counts so far.
+        patience: number of validations without improvement before stopping; 0 never stops.
+        select: "validation" selects the best value (higher is better); "last" the newest, and never
+            stops early.
+        best: value of the selected validation.
         best_epoch: epoch of ``best``; -1 before the first validation.
-        waited: validations since.
+        waited: number of validations since.
     """
 
     patience: int
@@ -28,7 +28,7 @@ class Stopper:
     waited: int = 0
 
     def update(self, value: float, epoch: int) -> bool:
-        """Take a validation; True when it is the one that counts from now on."""
+        """Add a validation; return True if it is selected."""
         if self.select == "last" or value > self.best:
             self.best, self.best_epoch, self.waited = value, epoch, 0
             return True
@@ -37,5 +37,5 @@ class Stopper:
 
     @property
     def exhausted(self) -> bool:
-        """True when patience has run out."""
+        """True if the patience is exhausted."""
         return bool(self.patience) and self.waited >= self.patience

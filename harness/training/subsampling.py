@@ -1,4 +1,4 @@
-"""Weights of positives by how frequent their pairs are: subsampling as in word2vec."""
+"""Weights of positives by the frequency of their pairs, subsampling as in word2vec."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from harness.precision import widest_float
 __all__ = ["PairFrequency"]
 
 START = 4
-"""Count of a pair that occurs once (``count_frequency`` of the RotatE repository)."""
+"""Initial count of a pair (``count_frequency`` of the RotatE repository)."""
 
 
 class PairFrequency:
     """Weights (c(h, r) + c(r, t))^-1/2 of training triples (Sun et al. 2019, their repository).
 
-    c counts the rows of train with a pair, repeated ones too, and starts at 4.
+    c is the number of train rows with a pair, including repeated ones, starting at 4.
 
     Args:
-        train: [n, 3] training triples.
-        n_relations: R.
+        train: training triples int64 [n, 3].
+        n_relations: number of relations, R.
     """
 
     def __init__(self, train: Tensor, n_relations: int) -> None:

@@ -1,7 +1,7 @@
-"""Weights of the negatives of a positive, as pure functions of their scores.
+"""Weights of negatives as pure functions of their scores.
 
-All work on fp32 scores, whatever the precision of the model, and never copy to the host. Scores are
-detached unless the specification lets a gradient flow.
+All functions compute in float32 for any precision of the model, without synchronisation. Scores are
+detached unless the specification lets the gradient flow.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ def self_adversarial(scores: Tensor, temperature: float) -> Tensor:
     """Return softmax(temperature * scores) over a positive's negatives (Sun et al. 2019, Eq. 4).
 
     Args:
-        scores: [B, n] of the negatives.
-        temperature: 0 weighs all alike.
+        scores: scores [B, n] of the negatives.
+        temperature: factor of the scores; 0 gives equal weights.
 
     Returns:
-        [B, n]; rows sum to one.
+        weights [B, n] with rows that sum to one.
     """
     return (temperature * scores.detach().float()).softmax(-1)
 
 
 def binary_entropy(logits: Tensor, base: str = "bits") -> Tensor:
-    """Return the entropy of a coin with p = sigmoid(logit), in fp32 (MoCME, Eq. 6).
+    """Return the binary entropy of p = sigmoid(logit), in float32 (MoCME, Eq. 6).
 
     -log p = softplus(-s) and -log(1 - p) = softplus(s), so no logarithm of a rounded probability is
     taken and the entropy of a certain outcome is 0, not NaN.
@@ -55,13 +55,13 @@ def egns(scores: Tensor, margin: float, spec: EgnsWeighting) -> tuple[Tensor, di
     """Return entropy-guided weights of negatives (MoCME, Eqs. 6-8).
 
     Args:
-        scores: [B, n] of the negatives, as the loss sees them.
-        margin: the part of the scores that is the margin (``Query.offset``); taken off again when
-            the entropy is wanted of minus the distance.
+        scores: scores [B, n] of the negatives, as in the loss.
+        margin: margin in the scores (``Query.offset``), subtracted if the entropy is computed from
+            minus the distance.
         spec: thresholds, weights and readings.
 
     Returns:
-        Weights [B, n] and the shares of "easy", "ambiguous" and "hard" negatives, scalar tensors
+        weights [B, n], and the shares of "easy", "ambiguous" and "hard" negatives, scalar tensors
         that sum to one (by the thresholds, also when the weights pass them smoothly).
     """
     logits = scores.float() if spec.gradient == "flow" else scores.detach().float()
@@ -86,6 +86,6 @@ def egns(scores: Tensor, margin: float, spec: EgnsWeighting) -> tuple[Tensor, di
 
 
 def _smooth_steps(entropy: Tensor, spec: EgnsWeighting) -> Tensor:
-    """Return Eq. 7 with a sigmoid of width ``spec.smooth`` in place of each of its two steps."""
+    """Return Eq. 7 with each of its two steps replaced by a sigmoid of width ``spec.smooth``."""
     first, second = (torch.sigmoid((entropy - edge) / spec.smooth) for edge in spec.delta)
     return spec.easy + (spec.ambiguous - spec.easy) * first + (spec.hard - spec.ambiguous) * second

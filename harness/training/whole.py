@@ -1,4 +1,4 @@
-"""The loss of queries against all entities."""
+"""Loss of queries against all entities."""
 
 from __future__ import annotations
 
@@ -20,39 +20,38 @@ from harness.training.sampled import check_tables
 __all__ = ["WholeLoss", "distinct_queries"]
 
 SIDES: tuple[Side, Side] = ("head", "tail")
-"""By the number that stands for them in a row of ``distinct_queries``."""
+"""Side by its number in a row of ``distinct_queries``."""
 
 
 def distinct_queries(train: Tensor) -> Tensor:
-    """Return the queries that training triples [n, 3] answer, each once.
+    """Return the distinct queries of training triples [n, 3].
 
     Returns:
-        [m, 3] (anchor, relation, side): the side that is predicted, 1 the tail, 0 the head.
+        int64 [m, 3] (anchor, relation, predicted side: 1 for tail, 0 for head).
     """
     head, relation, tail = train.unbind(1)
-    one = torch.ones_like(head)
-    asked = [torch.stack([head, relation, one], 1), torch.stack([tail, relation, 0 * one], 1)]
-    found: Tensor = torch.unique(torch.cat(asked), dim=0)
-    return found
+    ones = torch.ones_like(head)
+    queries = [torch.stack([head, relation, ones], 1), torch.stack([tail, relation, 0 * ones], 1)]
+    distinct: Tensor = torch.unique(torch.cat(queries), dim=0)
+    return distinct
 
 
 class WholeLoss:
-    """Compares queries with every entity (``objective.loss``: one_vs_all or k_vs_all).
+    """Loss of queries against every entity (``objective.loss``: one_vs_all or k_vs_all).
 
-    one_vs_all asks for the tail and for the head of each positive of a batch, or for one of them by
-    a coin (``objective.sides``), and the true answer competes with all others (softmax). k_vs_all
-    goes through the distinct queries of train, and each entity is told to be an answer or none
-    (binary cross entropy). Where the terms of a score are views (``Query.views``), the losses of
-    all views are added up.
+    one_vs_all predicts tail and head of each positive of a batch, or a random one of them
+    (``objective.sides``), by the softmax over all entities. k_vs_all iterates over the distinct
+    queries of train, and classifies each entity as an answer or not (binary cross entropy). If the
+    terms of a score are views (``Query.views``), the losses of all views are summed.
 
     Args:
-        model: on ``device``; its score is a sum of inner products.
-        index: the graph.
-        spec: the run.
-        device: where to compute.
+        model: model on ``device`` with a sum of inner products as score.
+        index: sizes and train triples of the graph.
+        spec: specification of the run.
+        device: device of the computation.
 
     Attributes:
-        rows: [n, 3] training triples, or queries (``distinct_queries``).
+        rows: training triples or ``distinct_queries``, int64 [n, 3].
     """
 
     def __init__(
@@ -62,14 +61,14 @@ class WholeLoss:
         self.by_query = spec.objective.loss == "k_vs_all"
         train = index.train.to(device)
         self.rows = distinct_queries(train) if self.by_query else train
-        self.known = index.known.to(device)
+        self.train_filter = index.train_filter.to(device)
         compiles = spec.training.compile and not model.free_encoding
         self.encode = compiled(model.encode) if compiles else model.encode
 
     def __call__(
         self, batch: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Return the loss of a batch of ``rows`` [B, 3]; nothing is logged."""
+        """Return the loss of a batch [B, 3] of ``rows``, and no values to log."""
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.spec.training.precision == "bf16"
         ):
@@ -83,10 +82,10 @@ class WholeLoss:
         return (loss if penalty is None else loss + penalty), {}
 
     def start_epoch(self, epoch: int) -> None:
-        """Nothing is to be prepared."""
+        """Do nothing."""
 
     def after_step(self) -> None:
-        """Nothing is to be learned."""
+        """Do nothing."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return {}: a loss against all entities has no state."""
@@ -96,17 +95,17 @@ class WholeLoss:
         """Restore ``state_dict``."""
 
     def _one_vs_all(self, tables: Tables, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the loss of the queries of triples [B, 3]; the generator decides their sides."""
+        """Return the loss of the queries of triples [B, 3], with sides drawn by the generator."""
         of_tails = of_heads = batch
         if self.spec.objective.sides == "one":
             coin = torch.rand(len(batch), generator=generator, device=batch.device) < 0.5
             of_tails, of_heads = batch[coin], batch[~coin]
-        asked: dict[Side, tuple[Tensor, Tensor]] = {
+        queries: dict[Side, tuple[Tensor, Tensor]] = {
             "tail": (of_tails[:, 0], of_tails[:, 1]),
             "head": (of_heads[:, 2], of_heads[:, 1]),
         }
         targets = torch.cat([of_tails[:, 2], of_heads[:, 0]])
-        products, _ = self._products(tables, asked)
+        products, _ = self._products(tables, queries)
         smoothing = self.spec.objective.softmax_smoothing
         losses = [
             softmax_loss(query, table, targets, smoothing=smoothing) for query, table in products
@@ -114,21 +113,23 @@ class WholeLoss:
         return torch.stack(losses).sum()
 
     def _k_vs_all(self, tables: Tables, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of queries and the triples that they stand for."""
-        asked: dict[Side, tuple[Tensor, Tensor]] = {}
+        """Return the loss of queries, and their triples."""
+        queries: dict[Side, tuple[Tensor, Tensor]] = {}
         sizes, answers, triples = [], [], []
         for number, side in enumerate(SIDES):
             anchor, relation, _ = batch[batch[:, 2] == number].unbind(1)
-            asked[side] = anchor, relation
-            known = self.known.lookup(anchor, relation, side)
-            sizes.append(known.sizes)
-            answers.append(known.indices)
-            query = known.query_ids
+            queries[side] = anchor, relation
+            known_answers = self.train_filter.lookup(anchor, relation, side)
+            sizes.append(known_answers.sizes)
+            answers.append(known_answers.indices)
+            query = known_answers.query_ids
             ends = (
-                [anchor[query], known.indices] if side == "tail" else [known.indices, anchor[query]]
+                [anchor[query], known_answers.indices]
+                if side == "tail"
+                else [known_answers.indices, anchor[query]]
             )
             triples.append(torch.stack([ends[0], relation[query], ends[1]], 1))
-        products, offset = self._products(tables, asked)
+        products, offset = self._products(tables, queries)
         all_answers = Pairs.from_sizes(torch.cat(sizes), torch.cat(answers))
         smoothing = self.spec.objective.smoothing
         loss = torch.stack(
@@ -140,35 +141,37 @@ class WholeLoss:
         return loss.sum(), torch.cat(triples)
 
     def _products(
-        self, tables: Tables, asked: Mapping[Side, tuple[Tensor, Tensor]]
+        self, tables: Tables, queries: Mapping[Side, tuple[Tensor, Tensor]]
     ) -> tuple[list[tuple[Tensor, Tensor]], float]:
-        """Return queries and table whose inner products are scores, for each view, and the offset.
+        """Return the offset, and for each view the queries and table whose products are scores.
 
         Args:
-            tables: of all entities.
-            asked: side -> anchors and relations, in the order of the queries returned.
+            tables: tables of all entities.
+            queries: side -> anchors and relations, in the order of the result.
         """
-        anchors = torch.cat([anchor for anchor, _ in asked.values()])
-        apart = {name: anchors_apart(table, anchors) for name, table in tables.items()}
-        known = {name: rows for name, (rows, _) in apart.items()}
-        places = torch.arange(len(anchors), device=anchors.device)
-        cuts = [len(anchor) for anchor, _ in asked.values()]
-        found: list[Query] = [
-            self.model.queries(known, mine, relation, side)
-            for (side, (_, relation)), mine in zip(asked.items(), places.split(cuts), strict=True)
+        anchors = torch.cat([anchor for anchor, _ in queries.values()])
+        split_tables = {name: anchors_apart(table, anchors) for name, table in tables.items()}
+        anchor_tables = {name: rows for name, (rows, _) in split_tables.items()}
+        positions = torch.arange(len(anchors), device=anchors.device)
+        cuts = [len(anchor) for anchor, _ in queries.values()]
+        side_queries: list[Query] = [
+            self.model.queries(anchor_tables, rows, relation, side)
+            for (side, (_, relation)), rows in zip(
+                queries.items(), positions.split(cuts), strict=True
+            )
         ]
         factors = [
             torch.cat([self._factor(term) for term in terms])
-            for terms in zip(*(query.terms for query in found), strict=True)
+            for terms in zip(*(query.terms for query in side_queries), strict=True)
         ]
-        compared = [apart[term.table][1] for term in found[0].terms]
+        compared = [split_tables[term.table][1] for term in side_queries[0].terms]
         products = list(zip(factors, compared, strict=True))
-        if found[0].views is None and len(products) > 1:
+        if side_queries[0].views is None and len(products) > 1:
             products = [(torch.cat(factors, 1), torch.cat(compared, 1))]
-        return products, found[0].offset
+        return products, side_queries[0].offset
 
     def _factor(self, term: Term) -> Tensor:
-        """Return what a term's rows are multiplied with."""
+        """Return the factors of a term's rows in the inner product."""
         if term.op != "dot" or term.fusion is not None:
             raise ConfigError(
                 f"objective.loss={self.spec.objective.loss} takes a score of inner products; "

@@ -1,9 +1,9 @@
-"""Backbones: from a modality's vector to the vector that is fused, through K views.
+"""Backbones, which map a modality's vector through K views to the vector that is fused.
 
-Every backbone offers the views one by one (``views``, for the estimators) and their weighted sum
-(``forward``). The sum never builds the views: weights enter before the last matrix product, which
-is then one product for all experts; for linear experts under weights shared by all entities the K
-matrices are merged first, which is exact.
+A backbone computes the views separately (``views``, for the estimators) and their weighted sum
+(``forward``). The sum never builds the views: weights are applied before the last matrix product,
+which is then one product for all experts; for linear experts under weights shared by all entities
+the K matrices are merged first, which is exact.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, relu
 
-from .config import Config, Projection
+from .config import MoCMEConfig, Projection
 
 __all__ = ["Backbone", "Identity", "LinearExperts", "MLPExperts", "build_backbone", "projection"]
 
@@ -23,7 +23,7 @@ class Backbone(nn.Module):
     """K views of a modality and their weighted sum.
 
     Attributes:
-        n_views: K.
+        n_views: number of views, K.
     """
 
     n_views: int
@@ -32,8 +32,8 @@ class Backbone(nn.Module):
         """Return the weighted sum of the views: [n, D].
 
         Args:
-            vectors: [n, D].
-            weights: [K] for all entities, or [n, K].
+            vectors: vectors [n, D].
+            weights: weights [K] for all entities, or [n, K].
         """
         raise NotImplementedError
 
@@ -43,7 +43,7 @@ class Backbone(nn.Module):
 
 
 class Identity(Backbone):
-    """One view: the vector itself (structure that does not pass through experts)."""
+    """One view, the vector itself (for a structure without experts)."""
 
     n_views = 1
 
@@ -55,12 +55,12 @@ class Identity(Backbone):
 
 
 class LinearExperts(Backbone):
-    """v_i = W_i (e - b_i), the experts of MoMoK; without shift W_i e.
+    """v_i = W_i (e - b_i), as in MoMoK; v_i = W_i e without shift.
 
     Args:
-        n_views: K.
-        width: D.
-        shift: with b_i (0 at first).
+        n_views: number of views, K.
+        width: width of a view, D.
+        shift: True for trainable shifts b_i, initially 0.
     """
 
     def __init__(self, n_views: int, width: int, *, shift: bool) -> None:
@@ -76,8 +76,8 @@ class LinearExperts(Backbone):
         return mixed if self.shift is None else mixed - weights @ self._moved()
 
     def views(self, vectors: Tensor) -> Tensor:
-        made = vectors @ self.weight
-        return made if self.shift is None else made - self._moved()[:, None]
+        views = vectors @ self.weight
+        return views if self.shift is None else views - self._moved()[:, None]
 
     def _moved(self) -> Tensor:
         assert self.shift is not None
@@ -88,9 +88,9 @@ class MLPExperts(Backbone):
     """v_i = W2_i relu(W1_i e + b1_i) + b2_i.
 
     Args:
-        n_views: K.
-        width: D.
-        hidden: H.
+        n_views: number of views, K.
+        width: width of a view, D.
+        hidden: hidden width, H.
     """
 
     def __init__(self, n_views: int, width: int, hidden: int) -> None:
@@ -113,7 +113,7 @@ class MLPExperts(Backbone):
         return relu(flat).view(len(vectors), *self.bias1.shape)
 
 
-def build_backbone(config: Config) -> Backbone:
+def build_backbone(config: MoCMEConfig) -> Backbone:
     """Return the backbone of one modality."""
     width, experts = 2 * config.dim, config.experts
     count = experts.K if config.backbone == "cmoe" else 1
@@ -124,7 +124,7 @@ def build_backbone(config: Config) -> Backbone:
 
 
 def projection(n_features: int, width: int, options: Projection) -> nn.Sequential:
-    """Return f_m: from frozen features [n, n_features] to [n, width]; Xavier, biases 0."""
+    """Return f_m, a map of features [n, n_features] to [n, width]; Xavier weights, zero biases."""
     sizes = [n_features, *[width] * options.layers]
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):

@@ -1,4 +1,4 @@
-"""One branch per modality: frozen features or the structure, projection, experts, view weights."""
+"""Branches, one per modality: features or structure, projection, experts, weights of views."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from torch.nn.functional import normalize
 from harness.index import Modality
 from harness.kernels import dropout
 
-from .._fusion import Part
+from .._fusion import SparseRows
 from .._init import rows_of
 from .backbones import Backbone, projection
-from .config import Config
+from .config import MoCMEConfig
 from .information import ComplementarityWeights
 
 __all__ = ["Branch", "FeatureBranch", "StructureBranch", "weighted_views"]
 
 
 class Branch(nn.Module):
-    """A modality on its way to the fusion.
+    """Base class: one modality from its input to the vectors that are fused.
 
     Args:
-        name: of the modality.
-        backbone: its experts.
-        weights: weights of their views.
-        dropout: on what goes into the experts.
+        name: name of the modality.
+        backbone: experts of the modality.
+        weights: weights of the views.
+        dropout: dropout on the input of the experts.
     """
 
     def __init__(
@@ -40,22 +40,22 @@ class Branch(nn.Module):
     def embed(
         self, structure: Tensor, entities: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Embed the entities that have the modality; the others cost nothing.
+        """Embed only the entities that have the modality.
 
         Args:
-            structure: [n, D] structural vectors of the entities.
-            entities: [n] ids; None for all N in order.
+            structure: structural vectors [n, D] of the entities.
+            entities: ids [n]; None for all N in order.
 
         Returns:
-            e_m [r, D], their positions among the entities (None: all n), their ids (None: all N).
+            e_m [r, D], positions [r] among the entities (None: all n), ids [r] (None: all N).
         """
         raise NotImplementedError
 
     def embed_all(self, structure: Tensor, entities: Tensor) -> Tensor:
-        """Return [n, D]: ``embed`` with arbitrary rows where the modality is absent."""
+        """Return the embeddings [n, D], with arbitrary rows for entities without the modality."""
         raise NotImplementedError
 
-    def parts(
+    def embeddings(
         self,
         structure: Tensor,
         entities: Tensor | None,
@@ -63,15 +63,15 @@ class Branch(nn.Module):
         all_views: bool,
         fresh: Tensor | None,
         static: bool = False,
-    ) -> list[Part]:
-        """Return the weighted sum of the views, or with ``all_views`` each of them.
+    ) -> list[SparseRows]:
+        """Return the weighted sum of the views, or each view with ``all_views``.
 
         Args:
             structure, entities: as for ``embed``.
-            all_views: each view is a part.
-            fresh: [K, K] estimate of information with gradient, or None.
-            static: no size may depend on who has the modality: listed entities without it are
-                embedded too, and their rows are arbitrary; fusions give them no weight.
+            all_views: True to return the views instead of their sum.
+            fresh: estimate [K, K] of information with gradient, or None.
+            static: True if no size may depend on the mask: entities without the modality are
+                embedded too, with arbitrary rows that fusions give weight 0.
         """
         rows: Tensor | None = None
         ids = entities
@@ -81,23 +81,23 @@ class Branch(nn.Module):
             vectors, rows, ids = self.embed(structure, entities)
         vectors = dropout(vectors, self.dropout, self.training)
         if all_views:
-            made = list(self.backbone.views(vectors))
+            weighted = list(self.backbone.views(vectors))
         else:
-            made = [self.backbone(vectors, self.weights(entities=ids, fresh=fresh))]
-        return [Part(values, rows) for values in made]
+            weighted = [self.backbone(vectors, self.weights(entities=ids, fresh=fresh))]
+        return [SparseRows(values, rows) for values in weighted]
 
     def sample(self, structure: Tensor, entities: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the estimators see: views [K, n, D] and their weighted sum [n, D], fp32.
+        """Return the estimators' inputs: views [K, n, D] and their weighted sum [n, D], float32.
 
-        Rows of entities without the modality are arbitrary, so that no count has to be known on the
-        host; a mask goes with them.
+        Rows of entities without the modality are arbitrary and masked later, so that the host needs
+        no count from the device.
         """
         views = self.backbone.views(self.embed_all(structure, entities)).float()
         return views, weighted_views(self.weights(entities=entities), views)
 
 
 class StructureBranch(Branch):
-    """The structural embedding, which every entity has."""
+    """Branch of the structural embedding, which every entity has."""
 
     def embed(
         self, structure: Tensor, entities: Tensor | None
@@ -109,13 +109,13 @@ class StructureBranch(Branch):
 
 
 class FeatureBranch(Branch):
-    """Frozen features, held for the entities that have them; not part of the state dict.
+    """Branch of frozen features, stored for the entities that have them, not in the state dict.
 
     Args:
-        modality: features by entity.
-        present: [N] boolean: who takes part.
+        modality: features of the modality.
+        present: bool [N], entities that take part.
         backbone, weights: as for ``Branch``.
-        config: the model's options.
+        config: options of the model.
     """
 
     features: Tensor
@@ -128,7 +128,7 @@ class FeatureBranch(Branch):
         present: Tensor,
         backbone: Backbone,
         weights: ComplementarityWeights,
-        config: Config,
+        config: MoCMEConfig,
     ) -> None:
         super().__init__(modality.name, backbone, weights, config.experts.dropout)
         entities = present.nonzero()[:, 0]
@@ -164,8 +164,8 @@ def weighted_views(weights: Tensor, views: Tensor) -> Tensor:
     """Return the weighted sum [n, D] of views [K, n, D] (Eq. 3).
 
     Args:
-        weights: [K] for all entities, or [n, K].
-        views: the views.
+        weights: weights [K] for all entities, or [n, K].
+        views: views [K, n, D].
     """
     pattern = "k,knd->nd" if weights.ndim == 1 else "nk,knd->nd"
     return torch.einsum(pattern, weights, views)

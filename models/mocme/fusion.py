@@ -1,7 +1,7 @@
-"""Fusions: from the vectors of an entity's modalities to one.
+"""Fusions of the vectors of an entity's modalities into one.
 
-Rows of entities without a modality may be missing or arbitrary: weighted sums (complementarity,
-mean, attention) give them no weight, the others work on [n, P, D] with zeros in their place.
+Rows of entities without a modality may be missing or arbitrary. Weighted sums (complementarity,
+mean, attention) give them weight 0; the other fusions take [n, P, D] with zeros for them.
 """
 
 from __future__ import annotations
@@ -13,25 +13,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
-from .._fusion import Part, masked_softmax, spread, weighted_sum
-from .config import INFORMED, Config
+from .._fusion import SparseRows, masked_softmax, to_dense, weighted_sum
+from .config import INFORMED, MoCMEConfig
 from .information import ComplementarityWeights
 
-__all__ = ["Attention", "Complementarity", "Fused", "Fusion", "Inputs", "Mean", "build_fusion"]
+__all__ = [
+    "Attention",
+    "Complementarity",
+    "Fused",
+    "Inputs",
+    "Mean",
+    "ModalityFusion",
+    "build_fusion",
+]
 
 
 class Inputs(NamedTuple):
-    """What a fusion may look at.
+    """Inputs of a fusion.
 
     Attributes:
-        parts: P parts.
-        available: [n, P] boolean.
-        structure: [n, D] structural vectors, zero where hidden.
-        entities: [n] ids; None when these are all entities in order.
-        fresh: [P, P] estimate of information with gradient, or None.
+        embeddings: P embeddings, of modalities or views.
+        available: mask bool [n, P].
+        structure: structural vectors [n, D], zero where hidden.
+        entities: ids [n]; None for all entities in order.
+        fresh: estimate [P, P] of information with gradient, or None.
     """
 
-    parts: Sequence[Part]
+    embeddings: Sequence[SparseRows]
     available: Tensor
     structure: Tensor
     entities: Tensor | None = None
@@ -39,25 +47,25 @@ class Inputs(NamedTuple):
 
 
 class Fused(NamedTuple):
-    """One vector per entity.
+    """Result of a fusion.
 
     Attributes:
-        joint: [n, D].
-        weights: [n, P] share of each part, rows sum to one; None where there is no such thing.
+        joint: fused vectors [n, D].
+        weights: weights [n, P], with rows that sum to one; None for fusions without weights.
     """
 
     joint: Tensor
     weights: Tensor | None
 
 
-class Fusion(nn.Module):
+class ModalityFusion(nn.Module):
     """Base class of fusions."""
 
     def forward(self, inputs: Inputs) -> Fused:
         raise NotImplementedError
 
 
-class Complementarity(Fusion):
+class Complementarity(ModalityFusion):
     """sum_m w_m v_m, w = softmax_m( -sum_{m' != m} I(v_m; v_m') ) (Eq. 4), or by relevance."""
 
     def __init__(self, weights: ComplementarityWeights) -> None:
@@ -66,19 +74,19 @@ class Complementarity(Fusion):
 
     def forward(self, inputs: Inputs) -> Fused:
         weights = self.weights(inputs.available, inputs.entities, inputs.fresh)
-        return Fused(weighted_sum(inputs.parts, weights), weights)
+        return Fused(weighted_sum(inputs.embeddings, weights), weights)
 
 
-class Mean(Fusion):
-    """The mean of what an entity has."""
+class Mean(ModalityFusion):
+    """Mean of the available embeddings."""
 
     def forward(self, inputs: Inputs) -> Fused:
         available = inputs.available.float()
         weights = available / available.sum(1, keepdim=True).clamp(min=1)
-        return Fused(weighted_sum(inputs.parts, weights), weights)
+        return Fused(weighted_sum(inputs.embeddings, weights), weights)
 
 
-class Attention(Fusion):
+class Attention(ModalityFusion):
     """softmax_m( w . tanh(v_m) ) (AdaMF; NativE without its relation gate)."""
 
     def __init__(self, width: int) -> None:
@@ -88,16 +96,17 @@ class Attention(Fusion):
     def forward(self, inputs: Inputs) -> Fused:
         n = len(inputs.available)
         logits = [
-            spread(Part((p.values.tanh() @ self.query)[:, None], p.rows), n) for p in inputs.parts
+            to_dense(SparseRows((p.values.tanh() @ self.query)[:, None], p.rows), n)
+            for p in inputs.embeddings
         ]
         weights = masked_softmax(torch.cat(logits, 1), inputs.available)
-        return Fused(weighted_sum(inputs.parts, weights), weights)
+        return Fused(weighted_sum(inputs.embeddings, weights), weights)
 
 
-class Gate(Fusion):
+class Gate(ModalityFusion):
     """sum_m g_m * v_m, g_m = sigmoid(W_m [e_S; v_m] + b_m), one gate per coordinate.
 
-    The reported weight of a modality is its mean gate, among those of the entity.
+    The reported weight of a modality is its mean gate relative to the other gates of the entity.
     """
 
     def __init__(self, n_parts: int, width: int) -> None:
@@ -108,20 +117,20 @@ class Gate(Fusion):
         joint: Tensor | None = None
         means = []
         for column, gate in enumerate(self.gates):
-            vectors = spread(inputs.parts[column], len(inputs.available))
+            vectors = to_dense(inputs.embeddings[column], len(inputs.available))
             structure = inputs.structure.to(vectors.dtype)
             opened = torch.sigmoid(gate(torch.cat([structure, vectors], 1)))
             opened = opened * inputs.available[:, column, None]
             means.append(opened.float().mean(1))
-            part = opened.float() * vectors.float()
-            joint = part if joint is None else joint + part
+            gated = opened.float() * vectors.float()
+            joint = gated if joint is None else joint + gated
         assert joint is not None
         stacked = torch.stack(means, 1)
         return Fused(joint, stacked / stacked.sum(1, keepdim=True).clamp(min=1e-12))
 
 
-class Concat(Fusion):
-    """A linear map of all vectors side by side."""
+class Concat(ModalityFusion):
+    """Linear map of the concatenated vectors."""
 
     def __init__(self, n_parts: int, width: int) -> None:
         super().__init__()
@@ -131,11 +140,11 @@ class Concat(Fusion):
         return Fused(self.map(_dense(inputs).flatten(1)), None)
 
 
-class Product(Fusion):
-    """Coordinate-wise product of normalised vectors, times one learned number; zero of nothing.
+class Product(ModalityFusion):
+    """Coordinate-wise product of normalised vectors times a trained scale; zero without modalities.
 
-    Raw products of M small vectors vanish, so each is brought to unit variance first; the number
-    starts where the result has the variance of RotatE's initial entities.
+    Raw products of M small vectors vanish, so each is scaled to unit variance first; the scale
+    starts at the variance of RotatE's initial entities.
     """
 
     def __init__(self, width: int, bound: float) -> None:
@@ -146,12 +155,12 @@ class Product(Fusion):
     def forward(self, inputs: Inputs) -> Fused:
         normal = layer_norm(_dense(inputs).float(), (self.width,))
         factors = normal.masked_fill(~inputs.available[..., None], 1.0)
-        some = inputs.available.any(1, keepdim=True)
-        return Fused(factors.prod(1) * self.scale * some, None)
+        has_any = inputs.available.any(1, keepdim=True)
+        return Fused(factors.prod(1) * self.scale * has_any, None)
 
 
-class SelfAttention(Fusion):
-    """One self-attention layer with residual over the modalities, then their mean."""
+class SelfAttention(ModalityFusion):
+    """One self-attention layer with residual over the modalities, followed by their mean."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -160,7 +169,7 @@ class SelfAttention(Fusion):
     def forward(self, inputs: Inputs) -> Fused:
         tokens, available = _dense(inputs), inputs.available
         query, key, value = self.qkv(tokens).chunk(3, -1)
-        # An entity with nothing attends to its zero rows: without any key it would be NaN.
+        # An entity without modalities attends to its zero rows, as attention without keys is NaN.
         keys = available | ~available.any(1, keepdim=True)
         mixed = tokens + scaled_dot_product_attention(query, key, value, attn_mask=keys[:, None])
         shares = available.float() / available.sum(1, keepdim=True).clamp(min=1)
@@ -168,14 +177,14 @@ class SelfAttention(Fusion):
 
 
 def build_fusion(
-    config: Config, n_parts: int, weights: ComplementarityWeights | None, bound: float
-) -> Fusion:
-    """Return the fusion that ``config.fusion.kind`` names.
+    config: MoCMEConfig, n_parts: int, weights: ComplementarityWeights | None, bound: float
+) -> ModalityFusion:
+    """Return the fusion named by ``config.fusion.kind``.
 
     Args:
-        config: the model's options.
-        n_parts: P.
-        weights: weights of the kinds "complementarity" and "relevance".
+        config: options of the model.
+        n_parts: number of embeddings, P.
+        weights: weights for the kinds "complementarity" and "relevance".
         bound: initial bound of RotatE's entities.
     """
     width, kind = 2 * config.dim, config.fusion.kind
@@ -196,9 +205,9 @@ def build_fusion(
 
 
 def _dense(inputs: Inputs) -> Tensor:
-    """Return the parts as [n, P, D], zero where absent or hidden."""
+    """Return the embeddings as [n, P, D], zero where absent or hidden."""
     n = len(inputs.available)
-    stacked = torch.stack([spread(part, n).float() for part in inputs.parts], 1)
+    stacked = torch.stack([to_dense(embedding, n).float() for embedding in inputs.embeddings], 1)
     return stacked * inputs.available[..., None]
 
 

@@ -1,4 +1,4 @@
-"""Weights from mutual information (Eqs. 3 and 4), and the controls that look at none."""
+"""Weights from mutual information (Eqs. 3 and 4), and controls without information."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .._fusion import masked_softmax
-from .config import CONTROLS, Information
 from .estimators import Estimator, Measured, build_estimator
+from .information_config import CONTROLS, Information
 
 __all__ = ["ComplementarityWeights", "RelevanceWeights"]
 
 LEAST = 0.01
-"""Relevance, in nats, below which a modality counts as having this much: no estimate tells less."""
+"""Lower bound of relevance in nats, the resolution of an estimate."""
 
 
 class ComplementarityWeights(nn.Module):
     """softmax_v( -sum_{w != v} I(v; w) / temperature ) over V views or modalities.
 
-    Information is a running average of estimates; the buffers travel in the state dict and only
-    ``observe`` changes them.
+    Information is a running average of estimates, stored in buffers of the state dict that only
+    ``observe`` updates.
 
     Args:
-        n_views: V.
+        n_views: number of views or modalities, V.
         width: width of a view.
-        options: estimator and its use.
+        options: options of the estimator and the weights.
         temperature: divisor of the summed information.
         n_rows: entities per estimate.
-        overlap: [V, V] number of entities that have both.
-        n_entities: N, for pointwise tables.
-        rescale: multiply the sum over the A - 1 other views that an entity has by
-            (V - 1) / (A - 1). Eq. 4 has no such factor.
+        overlap: number [V, V] of entities with both.
+        n_entities: number of entities N, for pointwise tables.
+        rescale: True to multiply the sum over an entity's A - 1 other views by (V - 1) / (A - 1).
+            Eq. 4 has no such factor.
     """
 
     information: Tensor
@@ -73,7 +73,7 @@ class ComplementarityWeights(nn.Module):
             return
         self.estimator = build_estimator(n_views, width, options, n_rows)
         reliable = (overlap >= options.min_overlap) & ~torch.eye(n_views, dtype=torch.bool)
-        # Counted where the model is trained: it may be tested with fewer features.
+        # Persistent, as counted in training: the model may be tested with fewer features.
         self.register_buffer("reliable", reliable)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.register_buffer("information", torch.zeros(n_views, n_views))
@@ -82,11 +82,11 @@ class ComplementarityWeights(nn.Module):
             self.register_buffer("visits", torch.zeros(n_entities, dtype=torch.long))
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *others: Any, **named: Any
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any, **keywords: Any
     ) -> None:
-        if self.measures:  # checkpoints of earlier versions do not hold it
+        if self.measures:  # missing in checkpoints of earlier versions
             state_dict.setdefault(f"{prefix}reliable", self.reliable)
-        super()._load_from_state_dict(state_dict, prefix, *others, **named)
+        super()._load_from_state_dict(state_dict, prefix, *arguments, **keywords)
 
     def forward(
         self,
@@ -97,9 +97,10 @@ class ComplementarityWeights(nn.Module):
         """Return weights [V] for all entities, or [n, V].
 
         Args:
-            available: [n, V] boolean; weights are then per entity, among what it has.
-            entities: [n] ids, for pointwise information; all N when None.
-            fresh: [V, V] an estimate whose gradient is wanted; the value is the average's.
+            available: mask bool [n, V]; with it, weights are per entity, over its views.
+            entities: ids [n], for pointwise information; None for all N.
+            fresh: estimate [V, V] that contributes its gradient; the value is the running
+                average's.
         """
         if not self.measures:
             logits = self.fixed if self.free is None else self.free
@@ -116,18 +117,18 @@ class ComplementarityWeights(nn.Module):
         return masked_softmax(self._logits(information, available) / self.temperature, available)
 
     def _logits(self, information: Tensor, available: Tensor) -> Tensor:
-        """Return the logits [n, V] of what each entity has, before the temperature."""
+        """Return the logits [n, V] of each entity's views, before the temperature."""
         return -self._per_modality(available.float() @ information, available)
 
     def observe(self, views: Tensor, present: Tensor, entities: Tensor) -> Tensor:
-        """Estimate on a batch, update the averages, return the estimator's loss.
+        """Estimate on a batch, update the running averages, and return the estimator's loss.
 
-        Averages of pairs that fewer than two entities of the batch have stay as they are.
+        Averages of pairs with fewer than two entities in the batch do not change.
 
         Args:
-            views: [V, B, width]; with a gradient only where the loss is to shape them.
-            present: [V, B] boolean.
-            entities: [B] distinct ids.
+            views: views [V, B, width], with gradient only if the loss shall train them.
+            present: mask bool [V, B].
+            entities: distinct ids [B].
         """
         assert self.estimator is not None
         measured: Measured = self.estimator(views, present)
@@ -135,32 +136,32 @@ class ComplementarityWeights(nn.Module):
             self.steps += 1
             gain = self._gain(self.steps)
             change = measured.matrix - self.information
-            self.information += gain * torch.where(measured.seen, change, 0.0)
+            self.information += gain * torch.where(measured.estimated, change, 0.0)
             if measured.rows is not None and self.options.granularity == "pointwise":
                 self.visits[entities] += 1
                 gain = self._gain(self.visits[entities])[:, None, None]
                 old = self.pointwise[entities]
-                change = torch.where(measured.seen, measured.rows - old, 0.0)
+                change = torch.where(measured.estimated, measured.rows - old, 0.0)
                 self.pointwise[entities] = old + gain * change
         return measured.loss
 
     def estimate(self, views: Tensor, present: Tensor) -> Tensor:
-        """Return a fresh [V, V] estimate with gradient to the views, none to the estimator."""
+        """Return a new estimate [V, V] with gradient to the views, not to the estimator."""
         return self._look(views, present).matrix
 
     def shared(self, views: Tensor, present: Tensor) -> Tensor:
-        """Return the mean information of the pairs, with gradient to the views alone.
+        """Return the mean information of the pairs, with gradient only to the views.
 
-        Unclamped: beyond a bound there would be no gradient. 0 until the estimator has warmed up.
+        Not clamped, since there is no gradient outside the bounds. 0 during the warm-up.
         """
         mean = self._look(views, present).mean
         return torch.where(self.steps > self.options.warmup_steps, mean, 0.0)
 
     def _look(self, views: Tensor, present: Tensor) -> Measured:
-        """Estimate without training the estimator or moving its buffers."""
+        """Estimate without gradient to the estimator and without updating its buffers."""
         assert self.estimator is not None
         frozen = {name: p.detach() for name, p in self.estimator.named_parameters()}
-        # Buffers are copied: a look for the sake of a gradient is not an observation.
+        # Copies of the buffers, so that this estimate does not update running averages.
         frozen |= {name: b.clone() for name, b in self.estimator.named_buffers()}
         measured: Measured = functional_call(self.estimator, frozen, (views, present))
         return measured
@@ -175,11 +176,11 @@ class ComplementarityWeights(nn.Module):
         return masked_softmax(logits / self.temperature, available)
 
     def _per_modality(self, shared: Tensor, available: Tensor) -> Tensor:
-        """Rescale the information [n, V] shared with the available views, where that is wanted."""
+        """Return the information [n, V] with the available views, rescaled if set."""
         if not self.rescale:
             return shared
-        others = available.sum(1, keepdim=True) - 1
-        return shared * (self.n_views - 1) / others.clamp(min=1)
+        n_others = available.sum(1, keepdim=True) - 1
+        return shared * (self.n_views - 1) / n_others.clamp(min=1)
 
     def _scaled(self, information: Tensor) -> Tensor:
         information = information * self.reliable
@@ -190,11 +191,11 @@ class ComplementarityWeights(nn.Module):
         return information / self.unit
 
     def _ready(self, information: Tensor) -> Tensor:
-        """Zero until the estimators have warmed up."""
+        """Return the information, or zeros during the warm-up."""
         return torch.where(self.steps > self.options.warmup_steps, information, 0.0)
 
     def _gain(self, count: Tensor) -> Tensor:
-        """Weight of the count-th value in a bias-corrected exponential average."""
+        """Return the weight of the count-th value in a bias-corrected exponential average."""
         return (1 - self.options.ema) / (1 - self.options.ema ** count.float())
 
 
@@ -202,17 +203,18 @@ class RelevanceWeights(ComplementarityWeights):
     """w_m ~ r_m / (1 + sum_{m'} c_mm' / r_m), relevance over redundancy; not in the MoCME paper.
 
     r_m = I(v_m; v_S) with the structure S is relevance, c_mm' = min(r_m, r_m', I(v_m; v_m'))
-    redundancy, in a quotient as in mRMR (Ding and Peng 2005; Peng et al. 2005). What two modalities
-    say of the structure in common is at most c: no more than either says of it (Barrett 2015), no
-    more than they share. So k copies of a modality have a k-th of its weight each. The structure
-    counts as the most relevant of the others, the least that it can: nothing shares more with it
-    than itself. Sums are over the modalities that an entity has, without the structure.
+    redundancy, in a quotient as in mRMR (Ding and Peng 2005; Peng et al. 2005). The common
+    information of two modalities about the structure is at most c: at most the relevance of either
+    (Barrett 2015), and at most their mutual information. So k copies of a modality have a k-th of
+    its weight each. The structure gets the largest relevance of the modalities, its minimum, since
+    nothing shares more with it than itself. Sums are over the modalities of an entity, without the
+    structure.
     """
 
     def _logits(self, information: Tensor, available: Tensor) -> Tensor:
-        others = information[0, 1:].clamp(min=LEAST)
-        relevance = torch.cat([others.max()[None], others])
-        common = torch.minimum(others, others[:, None]).minimum(information[1:, 1:]) / others
+        modal = information[0, 1:].clamp(min=LEAST)
+        relevance = torch.cat([modal.max()[None], modal])
+        common = torch.minimum(modal, modal[:, None]).minimum(information[1:, 1:]) / modal
         repeats = torch.nn.functional.pad(available[:, 1:].float() @ common, (1, 0))
         return relevance.log() - (1 + repeats).log()
 

@@ -1,4 +1,4 @@
-"""MoCME: experts per modality, weighted by how little they share; RotatE on the fused vectors."""
+"""MoCME, experts per modality with weights by complementarity, and RotatE on the fused vectors."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from torch import Tensor, nn
 from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, Model, Query, Tables, Term, register_model
 
-from .._fusion import Part, drop_modalities, mask_unseen, weighted_sum
+from .._fusion import SparseRows, drop_modalities, mask_unseen, weighted_sum
 from .._init import rows_of, uniform_table, xavier_table
 from .._modal import offered
 from .._scorers import rotate_query
 from .backbones import Identity, build_backbone
 from .branches import Branch, FeatureBranch, StructureBranch, weighted_views
-from .config import INFORMED, Information
-from .config import Config as MoCMEConfig
+from .config import INFORMED, MoCMEConfig
 from .fusion import Complementarity, Fused, Inputs, build_fusion
 from .information import ComplementarityWeights, RelevanceWeights
+from .information_config import Information
 
 __all__ = ["MoCME"]
 
 
 class Sample(NamedTuple):
-    """What the estimators see of b entities.
+    """Inputs of the estimators for b entities.
 
     Attributes:
-        views: per fused modality [K, b, D].
-        vectors: [M, b, D] their weighted sums.
-        present: [M, b] boolean, before dropout.
+        views: views [K, b, D] of each fused modality.
+        vectors: weighted sums [M, b, D] of the views.
+        present: mask bool [M, b], before dropout.
     """
 
     views: list[Tensor]
@@ -40,24 +40,24 @@ class Sample(NamedTuple):
     present: Tensor
 
 
-class Encoded(NamedTuple):
-    """What the fusion makes of n entities.
+class Encoding(NamedTuple):
+    """Fused vectors of n entities, with the inputs of the fusion.
 
     Attributes:
-        joint: [n, D] fp32.
-        weights: [n, P] share of each part, or None.
-        parts: P parts that were fused.
-        structure: [n, D] structural vectors, zero where hidden.
+        joint: fused vectors float32 [n, D].
+        weights: weights [n, P] of the embeddings, or None.
+        embeddings: P embeddings that were fused.
+        structure: structural vectors [n, D], zero where hidden.
     """
 
     joint: Tensor
     weights: Tensor | None
-    parts: Sequence[Part]
+    embeddings: Sequence[SparseRows]
     structure: Tensor
 
 
 class Fresh(NamedTuple):
-    """Estimates with gradient (``mi.weight_grad: flow``); None where none is wanted."""
+    """Estimates with gradient (``mi.weight_grad: flow``), None without it."""
 
     intra: Sequence[Tensor | None]
     inter: Tensor | None
@@ -67,14 +67,15 @@ class Fresh(NamedTuple):
 class MoCME(Model):
     """score(h, r, t) = margin - sum |v_h e^(i phase_r) - v_t|, v = sum_m w_m sum_i w_mi v_mi.
 
-    Per modality m an embedding e_m (structure: learned; else an MLP of frozen features) is seen by
-    K experts; views v_mi are weighted by Eq. 3, modalities by Eq. 4 of the MoCME paper. Every part
-    is an option; the defaults read the paper where it speaks and follow NativE where it does not.
-    Non-linear experts are the default, since linear ones under shared weights are one matrix.
+    K experts map the embedding e_m of modality m (structure: trained; else an MLP of frozen
+    features) to views v_mi, which are weighted by Eq. 3, and modalities by Eq. 4 of the MoCME
+    paper. Every component is an option, with the paper's values as defaults, or NativE's where the
+    paper gives none. Experts are non-linear by default, since linear ones under shared weights are
+    one matrix.
 
-    The estimators are auxiliary: they look at detached views, have an optimiser of their own, and
-    their running averages are buffers that only ``auxiliary_loss`` moves. With ``mi.train: joint``
-    all of that is the business of ``penalty`` instead.
+    The estimators are auxiliary: they use detached views and their own optimiser, and their running
+    averages are buffers that only ``auxiliary_loss`` updates. With ``mi.train: joint``
+    ``penalty`` does all this instead.
     """
 
     Config = MoCMEConfig
@@ -93,17 +94,17 @@ class MoCME(Model):
         self, config: MoCMEConfig, index: GraphIndex, modalities: Mapping[str, Modality]
     ) -> None:
         super().__init__(config, index, modalities)
-        found = {modality.name: modality for modality in offered(modalities)}
-        apart = config.score.per_modality_relation
-        self.compared = ("structure", *found) if apart else ("entity",)
+        features = {modality.name: modality for modality in offered(modalities)}
+        per_modality = config.score.per_modality_relation
+        self.compared = ("structure", *features) if per_modality else ("entity",)
         self._build_score(config, index)
-        self._build_available(config, index, found)
-        self.first = 0 if config.structure.as_modality or not found else 1
+        self._build_available(config, index, features)
+        self.first = 0 if config.structure.as_modality or not features else 1
         self.all_views = config.fusion.scope == "both" and config.fusion.kind not in INFORMED
-        self._build_branches(config, found)
+        self._build_branches(config, features)
         self._build_fusion(config)
 
-    # --- the contract ---------------------------------------------------------------------
+    # --- model interface --------------------------------------------------------------------
 
     def encode(self, entities: Tensor | None = None) -> Tables:
         encoded = self._fuse(entities)
@@ -120,7 +121,7 @@ class MoCME(Model):
         return Query(tuple(terms), self.config.score.margin)
 
     def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
-        """Return what the estimators add to the loss: theirs (joint), and information to lower."""
+        """Return the estimators' loss (joint training) and the penalty on information, if any."""
         options = self.config.mi
         joint = options.train == "joint" and bool(self._measuring())
         several = any(branch.weights.measures for branch in self._branches)
@@ -147,9 +148,9 @@ class MoCME(Model):
         ]
 
     def auxiliary_loss(self, generator: torch.Generator) -> Tensor | None:
-        """Estimate on random entities, move the averages, return the estimators' loss.
+        """Estimate on random entities, update the averages, and return the estimators' loss.
 
-        None when nothing is to be trained (the averages still move).
+        None without anything to train (the averages are updated all the same).
         """
         if not self._measuring() or self.config.mi.train == "joint":
             return None
@@ -161,11 +162,11 @@ class MoCME(Model):
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
-        """Return weights, their entropies in bits, the information behind them, and one size.
+        """Return weights, their entropies in bits, the information, and the size of the backbones.
 
-        ``omega_a/<modality>/<view>`` and ``omega_b/<modality>`` are means over the entities that
-        have the modality; ``entropy_a/<modality>`` and ``entropy_b`` are means over entities;
-        ``backbone_parameters`` counts those of all modalities' backbones.
+        ``omega_a/<modality>/<view>`` and ``omega_b/<modality>`` are means over the entities with
+        the modality; ``entropy_a/<modality>`` and ``entropy_b`` are means over entities;
+        ``backbone_parameters`` is the number of parameters of all backbones.
         """
         of_backbones = (p for branch in self._branches for p in branch.backbone.parameters())
         numbers = {"backbone_parameters": float(sum(p.numel() for p in of_backbones))}
@@ -190,15 +191,15 @@ class MoCME(Model):
 
     @torch.no_grad()
     def fusion_weights(self, entities: Tensor) -> dict[str, Tensor]:
-        """Return per modality the [n] share it has; {} for kinds of fusion that have none."""
+        """Return modality -> fusion weights [n]; {} for fusions without weights."""
         return self._shares(entities)
 
-    # --- stage by stage, for measuring what each costs ------------------------------------
+    # --- separate stages, for measuring their costs ----------------------------------------
 
     def views(self, vectors: Sequence[Tensor]) -> list[Tensor]:
         """Return the views [K, n, D] of each modality's vectors [n, D].
 
-        A step does not build them: it takes their weighted sum (``backbones``).
+        A training step computes their weighted sum instead (:mod:`.backbones`).
         """
         return [
             branch.backbone.views(values)
@@ -206,24 +207,24 @@ class MoCME(Model):
         ]
 
     def fuse_views(self, views: Sequence[Tensor], structure: Tensor) -> Tensor:
-        """Return what views fuse to, [n, D]: Eq. 3, then Eq. 4 or another kind of fusion.
+        """Fuse views into vectors [n, D] by Eq. 3, then Eq. 4 or another fusion.
 
         Args:
-            views: per fused modality [K, n, D], of entities that have them all.
-            structure: [n, D] structural vectors, which gates look at.
+            views: views [K, n, D] of each fused modality, for entities with all modalities.
+            structure: structural vectors [n, D], inputs of gates.
         """
-        parts = [
-            Part(weighted_views(branch.weights(), values), None)
+        embeddings = [
+            SparseRows(weighted_views(branch.weights(), values), None)
             for branch, values in zip(self._branches, views, strict=True)
         ]
-        everything = structure.new_ones(len(structure), len(parts), dtype=torch.bool)
-        fused: Fused = self.fusion(Inputs(parts, everything, structure))
+        available = structure.new_ones(len(structure), len(embeddings), dtype=torch.bool)
+        fused: Fused = self.fusion(Inputs(embeddings, available, structure))
         return fused.joint.float()
 
     def inform(self, views: Sequence[Tensor], entities: Tensor) -> Tensor:
-        """Estimate information on views [K, b, D] of ``entities`` ([b] ids) that have them all.
+        """Estimate information on views [K, b, D] of entities (ids [b]) with all modalities.
 
-        Moves the averages and returns the estimators' loss, as ``auxiliary_loss`` does.
+        Updates the averages and returns the estimators' loss, as ``auxiliary_loss`` does.
         """
         vectors = [
             weighted_views(branch.weights(entities=entities), values)
@@ -256,24 +257,24 @@ class MoCME(Model):
             self.phase_per_unit = 1.0
 
     def _build_available(
-        self, config: MoCMEConfig, index: GraphIndex, found: Mapping[str, Modality]
+        self, config: MoCMEConfig, index: GraphIndex, features: Mapping[str, Modality]
     ) -> None:
         everyone = torch.ones(index.n_entities, dtype=torch.bool)
         literal = config.fusion.missing == "literal"
-        columns = [everyone if literal else m.present.bool() for m in found.values()]
+        columns = [everyone if literal else m.present.bool() for m in features.values()]
         available = torch.stack([everyone, *columns], 1)
         if config.structure.mask_unseen:
-            available = mask_unseen(available, index.seen)
+            available = mask_unseen(available, index.seen_entities)
         self.register_buffer("available", available, persistent=False)
-        self.balanced = config.mi.draw == "balanced" and bool(found)
+        self.balanced = config.mi.draw == "balanced" and bool(features)
         if self.balanced:
             owners = available[:, 1:]
             share = owners / owners.sum(0).clamp(min=1)
-            # Entities with the structure alone come in at the rate they have in the graph.
+            # Entities with only a structure have the rate of the uniform draw.
             rate = share.sum(1) + 1 / index.n_entities
             self.register_buffer("rate", rate, persistent=False)
 
-    def _build_branches(self, config: MoCMEConfig, found: Mapping[str, Modality]) -> None:
+    def _build_branches(self, config: MoCMEConfig, features: Mapping[str, Modality]) -> None:
         informed = config.experts.weights == "complementarity" and not self.all_views
         options = config.mi if informed else config.mi.model_copy(update={"estimator": "uniform"})
 
@@ -286,7 +287,7 @@ class MoCME(Model):
             backbone = build_backbone(config) if config.structure.through_experts else Identity()
             weights = view_weights(backbone.n_views, 0)
             branches.append(StructureBranch("structure", backbone, weights, config.experts.dropout))
-        for column, modality in enumerate(found.values(), start=1):
+        for column, modality in enumerate(features.values(), start=1):
             backbone = build_backbone(config)
             weights = view_weights(backbone.n_views, column)
             present = self.available[:, column]
@@ -294,15 +295,15 @@ class MoCME(Model):
         self.branches = nn.ModuleList(branches)
 
     def _build_fusion(self, config: MoCMEConfig) -> None:
-        self.part_counts = [b.backbone.n_views if self.all_views else 1 for b in self._branches]
+        self.view_counts = [b.backbone.n_views if self.all_views else 1 for b in self._branches]
         inter: ComplementarityWeights | None = None
         if config.fusion.kind in INFORMED:
             have = self.available[:, self.first :].float()
             temperature = config.mi.temperature.inter
             kind = RelevanceWeights if config.fusion.kind == "relevance" else ComplementarityWeights
             overlap = have.T @ have
-            inter = self._weights(len(self.part_counts), config.mi, temperature, overlap, kind)
-        self.fusion = build_fusion(config, sum(self.part_counts), inter, self.bound)
+            inter = self._weights(len(self.view_counts), config.mi, temperature, overlap, kind)
+        self.fusion = build_fusion(config, sum(self.view_counts), inter, self.bound)
 
     def _weights(
         self,
@@ -327,25 +328,25 @@ class MoCME(Model):
 
     @property
     def inter(self) -> ComplementarityWeights | None:
-        """Weights of the modalities by information; None for the other kinds of fusion."""
+        """Weights of the modalities by information; None for other fusions."""
         return self.fusion.weights if isinstance(self.fusion, Complementarity) else None
 
     @property
     def _branches(self) -> list[Branch]:
-        """The fused modalities, in the order of the columns of ``available`` from ``first`` on."""
+        """Branches of the fused modalities, in the order of ``available[:, first:]``."""
         return cast("list[Branch]", list(self.branches))
 
-    def _fuse(self, entities: Tensor | None, *, hide: bool = True) -> Encoded:
+    def _fuse(self, entities: Tensor | None, *, hide: bool = True) -> Encoding:
         """Fuse the modalities of ``entities`` ([n] ids, or all N)."""
         available = self._available(entities, hide=self.training and hide)
         structure = self.entity if entities is None else rows_of(self.entity, entities)
         fresh = Fresh([None] * len(self.branches), None)
         if self.training and hide:
             fresh = self._fresh()
-        parts = [
-            part
+        embeddings = [
+            embedding
             for branch, estimate in zip(self._branches, fresh.intra, strict=True)
-            for part in branch.parts(
+            for embedding in branch.embeddings(
                 structure,
                 entities,
                 all_views=self.all_views,
@@ -359,37 +360,37 @@ class MoCME(Model):
             repeated = [
                 column.expand(-1, count)
                 for column, count in zip(
-                    torch.split(columns, 1, dim=1), self.part_counts, strict=True
+                    torch.split(columns, 1, dim=1), self.view_counts, strict=True
                 )
             ]
             columns = torch.cat(repeated, 1)
-        fused = self.fusion(Inputs(parts, columns, visible, entities, fresh.inter))
+        fused = self.fusion(Inputs(embeddings, columns, visible, entities, fresh.inter))
         joint = fused.joint.float()
         joint = joint + visible if self.first else joint
-        return Encoded(joint, fused.weights, parts, visible)
+        return Encoding(joint, fused.weights, embeddings, visible)
 
     def _available(self, entities: Tensor | None, *, hide: bool) -> Tensor:
-        """Return who has what, [n, 1 + M], with ``hide`` less what modality dropout hides."""
+        """Return the mask bool [n, 1 + M]; ``hide`` applies modality dropout."""
         dropout = self.config.modality_dropout
         if hide and self.static_shapes:
-            # The ids may repeat: what is hidden of an entity is hidden wherever it occurs.
+            # Ids may repeat: all occurrences of an entity must hide the same modalities.
             every = drop_modalities(self.available, dropout)
             return every if entities is None else every[entities]
         available = self.available if entities is None else self.available[entities]
         return drop_modalities(available, dropout) if hide else available
 
-    def _by_modality(self, encoded: Encoded) -> Tables:
-        """Return per modality the weighted vectors whose sum is the joint one; absent: zero."""
+    def _by_modality(self, encoded: Encoding) -> Tables:
+        """Return modality -> weighted vectors, which sum to the fused one; zero where absent."""
         assert encoded.weights is not None
         tables = {"structure": encoded.structure} if self.first else {}
-        parts = iter(encoded.parts)
+        embeddings = iter(encoded.embeddings)
         for branch, count, weights in zip(
             self._branches,
-            self.part_counts,
-            torch.split(encoded.weights, self.part_counts, dim=1),
+            self.view_counts,
+            torch.split(encoded.weights, self.view_counts, dim=1),
             strict=True,
         ):
-            tables[branch.name] = weighted_sum([next(parts) for _ in range(count)], weights)
+            tables[branch.name] = weighted_sum([next(embeddings) for _ in range(count)], weights)
         return tables
 
     def _shares(self, entities: Tensor | None) -> dict[str, Tensor]:
@@ -397,9 +398,9 @@ class MoCME(Model):
         if weights is None:
             return {}
         return {
-            branch.name: part.sum(1)
-            for branch, part in zip(
-                self._branches, torch.split(weights, self.part_counts, dim=1), strict=True
+            branch.name: view_shares.sum(1)
+            for branch, view_shares in zip(
+                self._branches, torch.split(weights, self.view_counts, dim=1), strict=True
             )
         }
 
@@ -411,7 +412,7 @@ class MoCME(Model):
         return [weights for weights in every if weights.measures]
 
     def _batch(self, generator: torch.Generator | None) -> Tensor:
-        """Draw entities without replacement for one estimate."""
+        """Draw entities for one estimate, without replacement."""
         device = self.entity.device if generator is None else generator.device
         if self.balanced:
             order = self._race(generator, device)
@@ -420,16 +421,16 @@ class MoCME(Model):
         return order[: self.config.mi.rows].to(self.entity.device, non_blocking=True)
 
     def _race(self, generator: torch.Generator | None, device: torch.device) -> Tensor:
-        """Return all entities in the order in which exponential clocks of their rates ring.
+        """Return all entities in the order of exponential clocks with their rates.
 
-        The first B are a draw without replacement with probabilities that follow the rates
-        (Efraimidis and Spirakis 2006); nothing has to be known on the host.
+        The first B are a draw without replacement with probabilities proportional to the rates
+        (Efraimidis and Spirakis 2006), without synchronisation with the host.
         """
         clocks = torch.empty(self.n_entities, device=device).exponential_(generator=generator)
         return (clocks / self.rate.to(device)).argsort()
 
     def _observe(self, sample: Sample, batch: Tensor) -> Tensor:
-        """Move the averages of all estimators by one estimate; return the sum of their losses."""
+        """Update the averages of all estimators, and return the sum of their losses."""
         losses = [
             branch.weights.observe(views, present.expand(len(views), -1), batch)
             for branch, views, present in zip(
@@ -442,7 +443,7 @@ class MoCME(Model):
         return torch.stack(losses).sum()
 
     def _shared_by_views(self, sample: Sample) -> Tensor:
-        """Return the information among a modality's views, mean over modalities with several."""
+        """Return the information of a modality's views, mean over modalities with several views."""
         shared = [
             branch.weights.shared(views, present.expand(len(views), -1))
             for branch, views, present in zip(

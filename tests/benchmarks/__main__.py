@@ -59,9 +59,9 @@ def kernels(
     json_: Json = None,
 ) -> None:
     """Measure the fused kernels beside the least that the machine's rates allow."""
-    from tests.benchmarks.kernels import Sizes, kernels_text, measure
+    from tests.benchmarks.kernels import StepSizes, kernels_text, measure
 
-    sizes = Sizes(positives, negatives, entities)
+    sizes = StepSizes(positives, negatives, entities)
     with progress() as on_progress:
         times, limits = measure(sizes, rounds, on_progress)
     content = {
@@ -195,6 +195,22 @@ def quality(
         "quality": [asdict(one) for one in measured],
     }
     show(json_, quality_text(measured, dataset, epochs, seed), content)
+
+
+@app.command()
+def stores(
+    writers: Annotated[
+        str, typer.Option(help="Numbers of processes, separated by commas.")
+    ] = "1,2,4,8",
+    records: Annotated[int, typer.Option(min=1, help="Records that each process adds.")] = 100,
+    json_: Json = None,
+) -> None:
+    """Measure how many records processes add per second to SQLite and to PostgreSQL."""
+    from tests.benchmarks.stores import measure, stores_text
+
+    with progress() as on_progress:
+        rates = measure(_widths(writers), records, on_progress)
+    show(json_, stores_text(rates), {"stores": [asdict(one) for one in rates]})
 
 
 def _widths(text: str) -> tuple[int, ...]:

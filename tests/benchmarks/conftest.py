@@ -41,12 +41,12 @@ def pytest_benchmark_update_machine_info(
 ) -> None:
     import torch
 
-    from harness.bench.complexity import describe
     from harness.bench.pytest_json import KEY
+    from harness.bench.text import machine
     from harness.plan.complexity import load_complexity
     from harness.plan.suite import find_suite
 
     machine_info[KEY] = {
-        "provenance": describe(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+        "provenance": machine(device=torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "settings": load_complexity(find_suite("complexity")).model_dump(mode="json"),
     }

@@ -198,4 +198,4 @@ def fused_text(sizes: Sizes, steps: Sequence[FusedStep]) -> str:
         "under common weights are one matrix, and frozen features need no gradient."
     )
     headers = ["experts", "products", "s", "range", "GFLOP", "GFLOP/s", "ratio"]
-    return "\n".join([note(title), "", table(headers, rows, left=2), "", note(legend)])
+    return "\n".join([note(title), "", table(headers, rows, left_columns=2), "", note(legend)])

@@ -21,7 +21,7 @@ from harness.bench.timing import OnProgress, Spread, Task, silent
 from harness.data.synthetic import PlantedModality, SyntheticConfig, generate
 from harness.errors import ConfigError, suggest
 from harness.evaluation.evaluator import rank
-from harness.index import GraphIndex, KnownAnswers
+from harness.index import FilterIndex, GraphIndex
 from harness.peak import forget_peak, peak
 from harness.plan.spec import DataSpec, ModelSpec, NegativesSpec, OptimiserSpec, Protocol, RunSpec
 from harness.training.procedures import StandardProcedure
@@ -132,7 +132,7 @@ def _ranking(triples: int, dim: int = DIM, entities: int = ENTITIES) -> Task:
     """Return the filtered ranking of triples by RotatE, both sides."""
     graph = _random_graph(entities, TRIPLES)
     model = catalog.build_model("rotate", {"dim": dim}, graph)
-    known = KnownAnswers(graph.train, entities, RELATIONS)
+    known = FilterIndex(graph.train, entities, RELATIONS)
     return partial(rank, model, graph.train[:triples], known, Protocol())
 
 
@@ -233,7 +233,7 @@ def growth_text(measured: Sequence[Growth]) -> str:
         f"{FUSED_ENTITIES:,} entities, features of {FEATURES} numbers, {FUSED_DIM} complex "
         "components."
     )
-    return f"{table(headers, [_row(one) for one in measured], left=2)}\n\n{legend}"
+    return f"{table(headers, [_row(one) for one in measured], left_columns=2)}\n\n{legend}"
 
 
 def _row(one: Growth) -> list[str]:

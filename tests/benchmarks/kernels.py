@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.bench.kernel_calls import Sizes, kernel_calls, random_table
+from harness.bench.kernel_calls import StepSizes, kernel_calls, random_table
 from harness.bench.text import between, note, short, table
 from harness.bench.timing import OnProgress, Spread, interleaved, silent
 from harness.kernels import Op
@@ -81,7 +81,7 @@ class KernelTime:
         return self.least.seconds / self.seconds.median
 
 
-def demands(part: str, op: str, sizes: Sizes) -> dict[str, float]:
+def demands(part: str, op: str, sizes: StepSizes) -> dict[str, float]:
     """Return the work that a kernel cannot avoid: rate (``RESOURCES``) -> amount.
 
     Forward pass and query gradient gather the table's row of every pair. The table gradient, which
@@ -129,7 +129,7 @@ def floor(needed: Mapping[str, float], rates: Mapping[str, float]) -> Floor:
 
 
 def measure(
-    sizes: Sizes, rounds: int = 9, on_progress: OnProgress = silent
+    sizes: StepSizes, rounds: int = 9, on_progress: OnProgress = silent
 ) -> tuple[list[KernelTime], Ceilings]:
     """Time kernels and micro-benchmarks interleaved, on the same table.
 
@@ -160,7 +160,7 @@ def measure(
     return times, limits
 
 
-def kernels_text(sizes: Sizes, times: Sequence[KernelTime], limits: Ceilings) -> str:
+def kernels_text(sizes: StepSizes, times: Sequence[KernelTime], limits: Ceilings) -> str:
     """Format the kernels' times beside their floors, and their demands."""
     headers = ["kernel", "op", "ms", "range", "GB/s", "G√/s", "floor", "share", "bound"]
     legend = (
@@ -172,7 +172,7 @@ def kernels_text(sizes: Sizes, times: Sequence[KernelTime], limits: Ceilings) ->
         f"{sizes.entities:,} entities, vectors of {sizes.width} numbers; {sizes.ranked} queries "
         "ranked."
     )
-    rows = table(headers, [_row(one) for one in times], left=2)
+    rows = table(headers, [_row(one) for one in times], left_columns=2)
     return "\n".join([note(title), "", rows, "", note(legend), *ceilings.check_lines(limits)])
 
 

@@ -106,7 +106,7 @@ class Ours:
     def _rank(self, triples: int, *, once: bool) -> Ranked:
         ranked = self.graph.splits["test"][: triples or None]
         start = time.perf_counter()
-        filters = self.graph.known(self.spec.protocol.filter)
+        filters = self.graph.filter_index(self.spec.protocol.filter)
         ranks = rank(self.model, ranked, filters, self.spec.protocol, once=once)
         seconds = time.perf_counter() - start
         return Ranked(sum(len(side.better) for side in ranks.sides.values()), seconds)

@@ -119,7 +119,7 @@ def ratios_text(comparisons: Sequence[Comparison]) -> str:
         unit = "positive triples per second" if what == "training" else "queries per second"
         rows = [_row(ratio) for ratio in measured if ratio.what == what]
         headers = ["dataset", "model", "peer", "ours/s", "peer/s", "ratio", "of rounds", "must", ""]
-        blocks.append(f"{what.capitalize()}: {unit}\n\n{table(headers, rows, left=3)}")
+        blocks.append(f"{what.capitalize()}: {unit}\n\n{table(headers, rows, left_columns=3)}")
     return "\n\n".join([*blocks, *_memory(comparisons), SEMANTICS])
 
 
@@ -215,7 +215,7 @@ def shares_text(comparisons: Sequence[Comparison]) -> str:
         for one in shares(comparisons)
     ]
     title = "Training against all entities: positive triples per second"
-    return f"{title}\n\n{table(headers, rows, left=3)}\n\n{SEMANTICS_AGAINST_ALL}"
+    return f"{title}\n\n{table(headers, rows, left_columns=3)}\n\n{SEMANTICS_AGAINST_ALL}"
 
 
 SEMANTICS_AGAINST_ALL = note(

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from harness import kernels
-from harness.bench.kernel_calls import Sizes, kernel_calls, random_table
-from harness.kernels import Comparison, Pairs
+from harness.bench.kernel_calls import StepSizes, kernel_calls, random_table
+from harness.kernels import Pairs, VectorComparison
 from harness.kernels.backends import Backend
 from tests.benchmarks.kernels import OPS, PARTS
 
-SIZES = Sizes()
+SIZES = StepSizes()
 Work = Callable[[], object]
 BACKENDS: tuple[Backend, ...] = ("numba", "reference")
 
@@ -34,7 +34,7 @@ def queries() -> Tensor:
     return torch.rand(2 * SIZES.positives, SIZES.width, generator=generator) - 0.5
 
 
-def listed_pairs(sizes: Sizes) -> Pairs:
+def listed_pairs(sizes: StepSizes) -> Pairs:
     """Pairs of which queries have equally many."""
     indptr = torch.linspace(0, sizes.pairs, 2 * sizes.positives + 1).long()
     generator = torch.Generator().manual_seed(3)
@@ -67,8 +67,8 @@ def test_kernel_with_a_scale_per_query(benchmark, table, queries, op, part):
     wanted = queries.clone().requires_grad_(part == "query gradient")
     rows = table.detach().requires_grad_(part == "table gradient")
     asked, targets = SIZES.ranked, Pairs.one_each(pairs.indices[: SIZES.ranked])
-    comparison = Comparison(op, wanted, rows, scale)
-    ranked = Comparison(op, queries[:asked], table, scale[:asked])
+    comparison = VectorComparison(op, wanted, rows, scale)
+    ranked = VectorComparison(op, queries[:asked], table, scale[:asked])
     scores = kernels.score_pairs(comparison, pairs)
     outer = torch.ones_like(scores)
 
@@ -92,7 +92,7 @@ def test_forward_and_backward(benchmark, table, queries, op, backend):
 
     def work() -> None:
         wanted.grad = rows.grad = None
-        score(Comparison(op, wanted, rows), pairs).sum().backward()
+        score(VectorComparison(op, wanted, rows), pairs).sum().backward()
 
     run(benchmark, "forward and backward", work, 5)
 
@@ -104,7 +104,7 @@ def test_all_pairs(benchmark, table, queries, op, backward):
     rows = table.detach().requires_grad_()
 
     def forward() -> Tensor:
-        return kernels.score_all(Comparison(op, few, rows))
+        return kernels.score_all(VectorComparison(op, few, rows))
 
     scores = forward()
     outer = torch.ones_like(scores)
@@ -116,7 +116,10 @@ def test_all_pairs(benchmark, table, queries, op, backward):
 
 def test_ranking_by_a_sum_of_two_terms(benchmark, table, queries):
     asked = queries[: SIZES.ranked]
-    terms = [Comparison("l1", asked, table, weight=0.5), Comparison("dot", asked, table)]
+    terms = [
+        VectorComparison("l1", asked, table, weight=0.5),
+        VectorComparison("dot", asked, table),
+    ]
     run(benchmark, "ranking", lambda: kernels.count_competitors(terms, *one_target_each()), 3)
 
 

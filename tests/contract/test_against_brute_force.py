@@ -19,7 +19,7 @@ from harness.data.graph import KnowledgeGraph
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks
-from harness.index import GraphIndex, KnownAnswers, Side
+from harness.index import FilterIndex, GraphIndex, Side
 from harness.model import Model, ModelConfig, Tables
 from harness.plan.spec import Protocol, RunSpec
 from harness.store.records import RunRecord
@@ -151,10 +151,10 @@ def graph(train: list, valid: list, test: list) -> KnowledgeGraph:
     )
 
 
-def known_answers(data: KnowledgeGraph, protocol: Protocol) -> tuple[KnownAnswers, list]:
+def known_answers(data: KnowledgeGraph, protocol: Protocol) -> tuple[FilterIndex, list]:
     rows = [row for split in protocol.filter for row in data.splits[split].tolist()]
     tensor = torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
-    return KnownAnswers(tensor, data.n_entities, data.n_relations), rows
+    return FilterIndex(tensor, data.n_entities, data.n_relations), rows
 
 
 def warm_and_cold(data: KnowledgeGraph) -> dict[str, np.ndarray]:

@@ -22,7 +22,7 @@ from harness.catalog import build_model
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ties
-from harness.index import GraphIndex, KnownAnswers, Side
+from harness.index import FilterIndex, GraphIndex, Side
 from harness.model import Model, ModelConfig, Tables
 from harness.plan.spec import Protocol, RunSpec
 
@@ -223,7 +223,7 @@ def assert_evaluations_agree(model: Model, test: Tensor, others: list[Tensor]) -
             use_tqdm=False,
             additional_filter_triples=others,
         )
-    known = KnownAnswers(torch.cat([test, *others]), model.n_entities, model.n_relations)
+    known = FilterIndex(torch.cat([test, *others]), model.n_entities, model.n_relations)
     for ties in TIES:
         protocol = Protocol(ties=ties)
         ranks = rank(model, test, known, protocol)

@@ -46,7 +46,9 @@ def test_kernels_agree_with_the_reference_on_values_and_gradients(
     found = []
     for device, score in (("cpu", kernels.score_pairs.reference), (gpu, kernels.score_pairs)):
         q, t = (x.clone().to(device).requires_grad_() for x in (query, table))
-        scores = score(kernels.Comparison(op, q, t), kernels.Pairs.from_matrix(rows.to(device)))
+        scores = score(
+            kernels.VectorComparison(op, q, t), kernels.Pairs.from_matrix(rows.to(device))
+        )
         scores.square().sum().backward()
         assert q.grad is not None
         assert t.grad is not None
@@ -66,7 +68,9 @@ def test_ranks_on_the_gpu_are_those_of_the_cpu(name: str, gpu: torch.device) -> 
         protocol = RunSpec.model_validate(
             {"model": {"name": name}, "data": {"dataset": "synthetic"}}
         ).protocol
-        found = rank(model.to(device), graph.splits["test"], graph.known(), protocol, device=device)
+        found = rank(
+            model.to(device), graph.splits["test"], graph.filter_index(), protocol, device=device
+        )
         ranks.append(found.ranks("realistic")[0])
     # Sums of floats are ordered differently, so near ties may fall either way.
     assert abs(1 / ranks[0] - 1 / ranks[1]).mean() < 1e-3

@@ -9,11 +9,10 @@ import pytest
 from harness.data.audit import audit_source
 from harness.data.card import DATASETS
 from harness.data.feature_leaks import ModalityLeaks, SplitLeak, mention_leaks
-from harness.data.feature_sets import entity_texts, texts
+from harness.data.feature_sets import entity_texts
 from harness.data.graph import SPLITS
 from harness.data.load import load_graph, source, sources
-from harness.data.statement_files import read_texts, read_types
-from harness.data.statements import named_in_texts, named_in_types
+from harness.data.statements import named_in_texts, named_in_types, read_texts, read_types
 from harness.errors import MissingDataError
 from harness.index import Side
 
@@ -99,7 +98,7 @@ def test_texts_name_what_the_card_acknowledges_and_no_more(name: str, features: 
     graph, names = load_graph(name), entity_texts(load_graph(name))
     card = source(name).card.feature_leaks[features]
     try:
-        read = texts(source(name), features, graph)
+        read = source(name).texts(features, graph)
     except MissingDataError as error:
         pytest.skip(str(error))
     for modality, of in read.items():

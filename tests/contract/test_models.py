@@ -11,7 +11,7 @@ from harness.contract.training import planted
 from harness.data.negatives import CorruptionSampler
 from harness.errors import NonFiniteError
 from harness.evaluation.evaluator import rank
-from harness.index import KnownAnswers
+from harness.index import FilterIndex
 from harness.model import MODELS
 from harness.plan.spec import Protocol
 
@@ -44,7 +44,7 @@ def test_every_model_keeps_the_contract(check: Check, name: str) -> None:
         pytest.param(check, name, id=f"{check.name}-{name}")
         for check in CHECKS
         for name in MODELS
-        if check.name in MODELS.get(name).trial.exempt
+        if check.name in MODELS.get(name).contract.exempt
     ],
 )
 def test_a_model_is_exempt_from_a_check_that_it_would_fail_alone(check: Check, name: str) -> None:
@@ -53,7 +53,7 @@ def test_a_model_is_exempt_from_a_check_that_it_would_fail_alone(check: Check, n
 
 
 def test_models_are_exempt_from_checks_that_exist() -> None:
-    named = {key for name in MODELS for key in MODELS.get(name).trial.exempt}
+    named = {key for name in MODELS for key in MODELS.get(name).contract.exempt}
     assert named <= {check.name for check in CHECKS}
 
 
@@ -69,7 +69,7 @@ def test_a_model_that_scores_nan_is_refused() -> None:
     with torch.no_grad():
         model.entity[0, 0] = float("nan")  # type: ignore[union-attr, operator]
     with pytest.raises(NonFiniteError, match="queries"):
-        rank(model, train, KnownAnswers(train, model.n_entities, model.n_relations), Protocol())
+        rank(model, train, FilterIndex(train, model.n_entities, model.n_relations), Protocol())
 
 
 def test_negatives_of_a_step_are_the_same_for_every_model() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.feature_sets import texts
 from harness.data.load import load_graph, source, sources
 from harness.data.public import dictionaries, originals
 from harness.data.public.joins import Description, plain, year_of
@@ -56,7 +55,7 @@ def test_every_dataset_has_its_public_sets(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_sources_are_pinned_and_bear_a_licence(name: str) -> None:
     listed = source(name).card.feature_sources
-    assert len({s.place for s in listed}) == len(listed) > 0
+    assert len({s.location for s in listed}) == len(listed) > 0
     for s in listed:
         assert re.fullmatch("[0-9a-f]{64}", s.sha256)
         assert s.bytes > 0
@@ -84,11 +83,11 @@ def test_datasets_share_the_same_originals() -> None:
 def test_without_its_originals_a_set_names_the_command(name: str, published: Path) -> None:
     entry = source(name)
     for features in (*SETS[name], "public"):
-        assert entry.lacking(features)
+        assert entry.missing_originals(features)
         with pytest.raises(MissingDataError, match=f"(?s)harness data fetch {name}.*import DIR"):
             entry.modalities(features)
         with pytest.raises(MissingDataError, match=f"harness data fetch {name}"):
-            texts(entry, "public", load_graph(name))
+            entry.texts("public", load_graph(name))
 
 
 # --- the joins beside tables that were joined elsewhere ---------------------------------------
@@ -158,9 +157,9 @@ def test_visual_tokens_are_those_joined_elsewhere(joined: Path) -> None:
 def test_glosses_come_from_the_joined_table_alone(name: str, entities: int, joined: Path) -> None:
     graph, entry = load_graph(name), _published(name)
     assert missing_sources(entry.originals("glosses"))
-    glosses = texts(entry, "glosses", graph)["text"]
+    glosses = entry.texts("glosses", graph)["text"]
     assert sum(map(bool, glosses)) == entities == entry.public.glosses.entities
-    whole = texts(entry, "public", graph)["text"]
+    whole = entry.texts("public", graph)["text"]
     assert [text or graph.entities[i] for i, text in enumerate(glosses)] == whole
     if name == "kvc16k":
         assert whole[1] == "厦门大学. Xiamen University"
@@ -175,7 +174,7 @@ def test_glosses_joined_from_originals_are_those_of_the_table(
     name: str, joined: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry, graph = _published(name), load_graph(name)
-    from_table = texts(entry, "glosses", graph)
+    from_table = entry.texts("glosses", graph)
     table = entry.public.glosses.table
     if missing_sources(entry.originals("glosses")):
         pytest.skip(f"{joined}: the originals of {name}'s glosses are not there")
@@ -194,7 +193,7 @@ def test_glosses_joined_from_originals_are_those_of_the_table(
             row["id"]: row["english_gloss"] for row in rows
         }
     monkeypatch.setattr("harness.data.public.sets.is_here", lambda source: False)
-    assert texts(entry, "glosses", graph) == from_table
+    assert entry.texts("glosses", graph) == from_table
 
 
 # --- what is encoded ------------------------------------------------------------------------
@@ -206,7 +205,7 @@ def test_public_texts_begin_with_the_name_and_describe_whom_they_can(
 ) -> None:
     graph, entry = load_graph(name), _published(name)
     part = "glosses" if entry.public.glosses else "descriptions"
-    described, whole = (texts(entry, n, graph)["text"] for n in (part, "public"))
+    described, whole = (entry.texts(n, graph)["text"] for n in (part, "public"))
     assert len(described) == len(whole) == graph.n_entities
     assert all(text.startswith(plain(graph.entity_label(i))) for i, text in enumerate(whole))
     assert all(text == whole[i] for i, text in enumerate(described) if text)
@@ -214,25 +213,25 @@ def test_public_texts_begin_with_the_name_and_describe_whom_they_can(
 
 def test_all_sets_of_a_dataset_and_its_clean_variant_show_the_same_texts(joined: Path) -> None:
     graph, entry = load_graph("db15k"), source("db15k")
-    whole = texts(entry, "public", graph)
-    assert texts(entry, "public-minilm", graph) == whole
-    assert texts(entry, "public-tokens", graph) == whole
-    assert texts(source("db15k@clean"), "public", graph) == whole
-    assert texts(entry, "use-names", graph) == {"text": list(graph.entity_names)}
+    whole = entry.texts("public", graph)
+    assert entry.texts("public-minilm", graph) == whole
+    assert entry.texts("public-tokens", graph) == whole
+    assert source("db15k@clean").texts("public", graph) == whole
+    assert entry.texts("use-names", graph) == {"text": list(graph.entity_names)}
 
 
 def test_texts_of_sets_without_text_are_none(joined: Path) -> None:
     graph = load_graph("mkg-y")
-    assert texts(source("mkg-y"), "numeric", graph) == {}
-    assert texts(source("mkg-y"), "visual-tokens", graph) == {}
-    assert texts(source("mkg-y"), "none", graph) == {}
+    assert source("mkg-y").texts("numeric", graph) == {}
+    assert source("mkg-y").texts("visual-tokens", graph) == {}
+    assert source("mkg-y").texts("none", graph) == {}
 
 
 def test_the_order_of_the_parts_is_fixed(joined: Path) -> None:
     """The texts are part of every run's identity."""
-    text = texts(source("db15k"), "public", load_graph("db15k"))["text"]
+    text = source("db15k").texts("public", load_graph("db15k"))["text"]
     assert text[1].startswith(
         "Franciaország. France. republic with mainland in Europe and numerous oversea territories. "
         "France is a country with a rich history"
     )
-    assert originals.DBPEDIA_NUMBERS.place.startswith("sapkotaruz11/Literal_KGs/4ba50f2a")
+    assert originals.DBPEDIA_NUMBERS.location.startswith("sapkotaruz11/Literal_KGs/4ba50f2a")

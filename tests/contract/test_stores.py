@@ -47,7 +47,13 @@ def test_what_was_added_is_returned_equal(store: ResultStore, make_record: MakeR
 
 def test_the_smallest_record_is_returned_equal(store: ResultStore) -> None:
     record = RunRecord(
-        run_id="a", status="failed", spec={}, model="m", dataset="d", dataset_digest="", seed=2**40
+        run_id="a",
+        status="failed",
+        spec={"model": {"name": "m"}, "data": {"dataset": "d"}},
+        model="m",
+        dataset="d",
+        dataset_digest="",
+        seed=2**40,
     )
     store.add(record)
     assert store.get("a") == record
@@ -182,12 +188,16 @@ def test_a_prefix_finds_the_only_run_that_has_it(
     assert store.get("a_c") is None, "no wildcards"
 
 
-@pytest.mark.parametrize("text", ["", "%", "_", "x", "'; drop table runs"])
+@pytest.mark.parametrize("text", ["", "%", "_", "x", "\0", "\udcff", "'; drop table runs"])
 def test_unknown_ids_are_no_error(store: ResultStore, make_record: MakeRecord, text: str) -> None:
     store.add(make_record("abc1"))
     assert store.get(text) is None
     assert store.remove(text) is False
     assert store.ids()
+    assert store.find(model=text or "x") == []
+    assert store.find(ids=[text, "abc1"]) == [make_record("abc1")]
+    assert list(store.cells(text or "x")) == []
+    assert list(store.benchmarks(text or "x")) == []
 
 
 def test_find_combines_its_filters(store: ResultStore, make_record: MakeRecord) -> None:
@@ -209,17 +219,17 @@ def test_find_combines_its_filters(store: ResultStore, make_record: MakeRecord) 
     assert ids(model="Rotate") == []
 
 
-def test_finished_are_the_ok_ones(store: ResultStore, make_record: MakeRecord) -> None:
-    store.add(make_record("r1"))
-    store.add(make_record("r2", status="failed"))
-    assert store.finished_ids() == {"r1"}
+def test_statuses_are_in_order_of_storing(store: ResultStore, make_record: MakeRecord) -> None:
+    store.add(make_record("r2"))
+    store.add(make_record("r1", status="failed"))
+    assert list(store.statuses().items()) == [("r2", "ok"), ("r1", "failed")]
 
 
 def test_removed_is_gone_and_can_come_back(store: ResultStore, make_record: MakeRecord) -> None:
     store.add(make_record("r1"))
     assert store.remove("r1") is True
     assert store.get("r1") is None
-    assert store.finished_ids() == frozenset()
+    assert store.statuses() == {}
     store.add(make_record("r1"))
     assert store.get("r1") == make_record("r1")
 

@@ -128,6 +128,18 @@ def test_growth_with_every_modality(written: Path, monkeypatch: pytest.MonkeyPat
     assert list(content["growth"][0]["seconds"]) == ["2", "3", "4", "5", "6"]
 
 
+@pytest.mark.usefixtures("postgresql")
+def test_stores(written: Path) -> None:
+    text, content = bench("stores", "--writers", "1,2", "--records", "2", json_=written)
+    assert "PostgreSQL, records/s" in text
+    assert [(one["store"], one["records"]) for one in content["stores"]] == [
+        ("SQLite", 2),
+        ("PostgreSQL", 2),
+        ("SQLite", 4),
+        ("PostgreSQL", 4),
+    ]
+
+
 @pytest.mark.slow
 def test_quality(written: Path) -> None:
     """On a graph this small and in one epoch, rounding cannot move a rank far."""

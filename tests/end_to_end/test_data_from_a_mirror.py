@@ -76,7 +76,7 @@ def test_fetch_verify_and_show(mirror: str, tmp_path: Path) -> None:
 def featured(mirror: str, tmp_path: Path) -> Path:
     """Folder that the mirror serves, which holds the originals of MKG-W's feature sets."""
     folder = tmp_path / "mirror"
-    lacking = [s.place for s in SOURCES if not (folder / s.place).is_file()]
+    lacking = [s.location for s in SOURCES if not (folder / s.location).is_file()]
     if lacking:
         pytest.skip(f"the originals are not here: {', '.join(lacking)}")
     return folder
@@ -112,7 +112,7 @@ def test_fetch_brings_the_originals_of_feature_sets(mirror: str, featured: Path)
 
 
 def test_a_mirror_without_a_file_and_the_next_call(mirror: str, featured: Path) -> None:
-    (featured / SUMMARIES.place).rename(featured / "elsewhere")
+    (featured / SUMMARIES.location).rename(featured / "elsewhere")
     fetched = _fetch(mirror)
     assert isinstance(fetched.exception, MissingDataError)
     assert SUMMARIES.path in str(fetched.exception)
@@ -123,7 +123,7 @@ def test_a_mirror_without_a_file_and_the_next_call(mirror: str, featured: Path) 
     # The triples are there, and so is a set that needs no such file.
     assert load_dataset("mkg-w", "numeric").features.tables
 
-    (featured / "elsewhere").rename(featured / SUMMARIES.place)
+    (featured / "elsewhere").rename(featured / SUMMARIES.location)
     again = _fetch(mirror)
     assert again.exit_code == 0
     assert again.stderr.count(mirror) == 1
@@ -131,7 +131,7 @@ def test_a_mirror_without_a_file_and_the_next_call(mirror: str, featured: Path) 
 
 
 def test_a_changed_file_is_refused_and_nothing_of_it_is_kept(mirror: str, featured: Path) -> None:
-    path = featured / SUMMARIES.place
+    path = featured / SUMMARIES.location
     path.write_bytes(path.read_bytes().replace(b"Western", b"western"))
     fetched = _fetch(mirror)
     assert type(fetched.exception) is DataError

@@ -108,7 +108,7 @@ NOT_RUN = {
         [
             f"python -m tests.benchmarks {name}"
             for name in (
-                *("ceilings", "kernels", "peers", "fusion", "growth", "quality"),
+                *("ceilings", "kernels", "peers", "fusion", "growth", "quality", "stores"),
                 "peers --loss one_vs_all",
             )
         ],
@@ -126,7 +126,7 @@ NOT_RUN = {
     "pytest tests/benchmarks/test_report_benchmark.py --benchmark-only": "minutes",
     'pytest tests/benchmarks --benchmark-only -k "fusion and d256-K3-M4-N16384" '
     "--benchmark-columns=min": "a minute",
-    "harness run suites/complexity.yaml": "nine minutes; test_bench.py runs a small one",
+    "harness run suites/complexity.yaml": "half an hour; test_bench.py runs a small one",
     "harness run suites/main_table.yaml": "days, on data that are not in the package",
     "harness run suites/main_table.yaml --only label=RotatE,dataset=mkg-w,seed=0": (
         "minutes, on data that are not in the package"
@@ -220,6 +220,13 @@ def prepare_database(make_record: Callable[..., RunRecord]) -> None:
                 store.plan("quickstart", "", [*store.cells("quickstart"), cell])
 
 
+def prepare_few_records(_: Callable[..., RunRecord]) -> None:
+    """Keep the records of two suites: importing and drawing all of them takes a minute."""
+    for path in Path("results/records").iterdir():
+        if path.name.partition(".")[0] not in ("main_table", "quickstart"):
+            path.unlink()
+
+
 def prepare_main_table(_: Callable[..., RunRecord]) -> None:
     """The committed records that docs/statistics.md speaks of."""
     files = [read_suite_file(path) for path in Path("results/records").glob("*.jsonl.gz")]
@@ -241,6 +248,7 @@ def prepare_features(_: Callable[..., RunRecord]) -> None:
 
 
 PREPARE = {
+    "README.md": prepare_few_records,
     "docs/clusters.md": prepare_database,
     "docs/database.md": prepare_database,
     "docs/features.md": prepare_features,

@@ -60,7 +60,7 @@ def test_a_run_takes_as_long_as_its_probe_says(case: str, tmp_path: Path) -> Non
     record = read_record(path)
     cost = cost_of(record)
     assert cost is not None
-    spec = record.settings()
+    spec = record.spec
     assert seconds / 2 < cost.seconds(spec.training) < seconds * 2
     assert 0.75 * cost.memory < memory < 1.25 * cost.memory
     least = least_memory(spec, data_size(spec.data)).size

@@ -156,7 +156,7 @@ def test_run_show_promote_export(harness: Run, home: Path, tmp_path: Path) -> No
         values = [run.metric("mrr", "valid") or 0.0 for run in runs]
         assert trial.value == pytest.approx(sum(values) / 2, abs=1e-15)
         delta = tuple(trial.settings.values())
-        assert {run.settings().objective.egns.delta for run in runs} == {delta}
+        assert {run.spec.objective.egns.delta for run in runs} == {delta}
     best = search.best
     assert best is not None
     assert best.value == max(trial.value or 0.0 for trial in complete)
@@ -223,7 +223,7 @@ def test_settings_and_epochs_chosen_on_a_cleaned_split_are_trained_on_the_offici
     ran = harness("run", suite)
     assert ran.code == 0, ran.err
     (record,) = (record for record in stored(home).values() if record.dataset == official)
-    spec = record.settings()
+    spec = record.spec
     assert (spec.training.epochs, spec.training.select) == (chosen, "last")
     assert spec.optimiser.lr == best.settings["optimiser.lr"]
     assert record.diagnostics["best_epoch"] == chosen
@@ -257,7 +257,7 @@ def test_the_exported_fragment_is_printed_without_out(
     path.write_text(f"{head}overrides:\n{printed.out}")
     load_models()
     specs = [run.spec for run in expand(read_suite(path)).runs]
-    assert specs == [stored(home)[run_id].settings() for run_id in trial.runs.values()]
+    assert specs == [stored(home)[run_id].spec for run_id in trial.runs.values()]
 
 
 # --- the test split -----------------------------------------------------------------------
@@ -613,3 +613,16 @@ def test_a_study_whose_database_was_edited_is_refused_in_words_or_goes_on(
         error = ended.exception
         assert error is None or isinstance(error, HarnessError | SystemExit), (words, repr(error))
     assert stored(tmp_path / "results").keys() >= stored(searched / "results").keys()
+
+
+@pytest.mark.parametrize("kept", ["", "'suite'", "'suite', 'variant', 'title', 'place', 'label'"])
+def test_a_study_that_was_killed_as_it_began_goes_on(
+    kept: str, searched: Path, tmp_path: Path
+) -> None:
+    """Its attributes are written one by one."""
+    shutil.copytree(searched / "results", tmp_path / "results")
+    with closing(sqlite3.connect(tmp_path / "results" / "studies.db")) as connection, connection:
+        connection.execute(f"DELETE FROM study_user_attributes WHERE key NOT IN ({kept})")
+    words = ["study", "run", str(searched / "small.yaml"), "--home", str(tmp_path / "results")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert len(trials(tmp_path / "results")) == 2

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.kernels import Comparison, Op, Pairs, count_competitors
+from harness.kernels import Op, Pairs, VectorComparison, count_competitors
 from harness.kernels.counts import Counts
 
-Problem = tuple[Comparison, Pairs, Pairs]
+Problem = tuple[VectorComparison, Pairs, Pairs]
 """A comparison, its targets, one per query, and the rows to leave out."""
 
 
-def count(comparison: Comparison, targets: Pairs, known: Pairs) -> Counts:
+def count(comparison: VectorComparison, targets: Pairs, known: Pairs) -> Counts:
     return count_competitors.version("numba")([comparison], targets, known)
 
 
@@ -34,7 +34,7 @@ def problems(draw: st.DrawFn) -> Problem:
         return values
 
     sizes = torch.randint(0, 6, (queries,), generator=generator)
-    comparison = Comparison(op, integers(queries), integers(rows))
+    comparison = VectorComparison(op, integers(queries), integers(rows))
     targets = torch.randint(rows, (queries,), generator=generator)
     known = torch.randint(rows, (int(sizes.sum()),), generator=generator)
     if draw(st.booleans()):
@@ -47,7 +47,7 @@ def left_out(targets: Pairs, known: Pairs, query: int) -> set[int]:
     return {*known.indices[low:high].tolist(), int(targets.indices[query])}
 
 
-def score(comparison: Comparison, query: int, row: int) -> float:
+def score(comparison: VectorComparison, query: int, row: int) -> float:
     """The score by its definition, in Python numbers."""
     q, t = comparison.query[query].tolist(), comparison.table[row].tolist()
     if comparison.scale is not None:

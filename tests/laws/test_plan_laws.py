@@ -26,7 +26,7 @@ DATASETS = ("mkg-w", "mkg-y", "db15k", "tiva")
 NAMES = tuple(
     name
     for name in MODELS
-    if not MODELS.get(name).capabilities.lacking(()) and not MODELS.get(name).reciprocal
+    if not MODELS.get(name).capabilities.missing(()) and not MODELS.get(name).reciprocal
 )
 """Models that can run without features and with the default loss, as these plans are."""
 

@@ -68,7 +68,7 @@ def graph_of(train: list, test: list, n: int = N) -> KnowledgeGraph:
 
 
 def ranked(model: Scored, graph: KnowledgeGraph, protocol: Protocol) -> Ranks:
-    known = graph.known(protocol.filter)
+    known = graph.filter_index(protocol.filter)
     return rank(model, graph.splits["test"], known, protocol)  # type: ignore[arg-type]
 
 

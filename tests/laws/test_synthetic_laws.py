@@ -77,7 +77,7 @@ def test_no_triple_occurs_twice_and_none_is_a_loop(config: SyntheticConfig) -> N
 @given(configs())
 def test_train_shows_every_warm_entity_and_every_relation(config: SyntheticConfig) -> None:
     graph, _ = generate(config)
-    assert int(graph.index.seen.sum()) == config.n_warm
+    assert int(graph.index.seen_entities.sum()) == config.n_warm
     assert len(graph.splits["train"][:, 1].unique()) == config.relations
 
 
@@ -86,7 +86,7 @@ def test_train_shows_every_warm_entity_and_every_relation(config: SyntheticConfi
 def test_cold_triples_have_one_cold_end(config: SyntheticConfig) -> None:
     graph, _ = generate(config)
     held_out = torch.cat([graph.splits["valid"], graph.splits["test"]])
-    cold_ends = (~graph.index.seen)[held_out[:, [0, 2]]].sum(1)
+    cold_ends = (~graph.index.seen_entities)[held_out[:, [0, 2]]].sum(1)
     assert int((cold_ends == 1).sum()) == config.n_cold_triples
     assert not bool((cold_ends == 2).any())
 

@@ -55,7 +55,8 @@ def test_a_record_without_ranks_is_looked_at_alone(record: RunRecord, tmp_path: 
 def test_ranks_are_read_by_the_tie_rule_of_the_run(
     record: RunRecord, ranks: Path, ties: str
 ) -> None:
-    spec = {**record.spec, "protocol": {**record.spec["protocol"], "ties": ties}}
+    protocol = record.spec.protocol.model_copy(update={"ties": ties})
+    spec = record.spec.model_copy(update={"protocol": protocol})
     other = record.model_copy(
         update={"spec": spec, "protocol": record.protocol.replace("realistic", ties)}
     )

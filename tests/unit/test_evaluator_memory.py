@@ -13,7 +13,7 @@ from harness.catalog import build_model, load_models
 from harness.evaluation import evaluator
 from harness.evaluation.evaluator import rank
 from harness.evaluation.ranks import Ranks
-from harness.index import GraphIndex, KnownAnswers, Pairs
+from harness.index import FilterIndex, GraphIndex, Pairs
 from harness.model import MODELS, Model, Query
 from harness.plan.spec import Protocol
 
@@ -21,7 +21,7 @@ N, R = 50, 4
 DRAW = torch.Generator().manual_seed(3)
 TRIPLES = torch.stack([torch.randint(n, (90,), generator=DRAW) for n in (N, R, N)], 1)
 INDEX = GraphIndex(N, R, TRIPLES, "digest")
-KNOWN = KnownAnswers(TRIPLES, N, R)
+KNOWN = FilterIndex(TRIPLES, N, R)
 
 
 def make(name: str) -> Model:

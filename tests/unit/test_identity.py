@@ -32,7 +32,7 @@ def make(make_record: Make) -> Make:
 
     def record(**values: Any) -> RunRecord:
         made = make_record("x", **values)
-        run_id = run_id_of(made.settings(), made.dataset_digest, made.feature_digest)
+        run_id = run_id_of(made.spec, made.dataset_digest, made.feature_digest)
         return made.model_copy(update={"run_id": run_id})
 
     return record
@@ -58,14 +58,15 @@ def test_a_record_of_other_data_or_another_name_is_not(make: Make, change: dict[
 
 def test_an_edited_setting_is_not(make: Make) -> None:
     record = make()
-    spec = {**record.spec, "optimiser": {**record.spec["optimiser"], "lr": 0.5}}
+    optimiser = record.spec.optimiser.model_copy(update={"lr": 0.5})
+    spec = record.spec.model_copy(update={"optimiser": optimiser})
     assert len(audit.problems(record.model_copy(update={"spec": spec}))) == 1
 
 
 def test_ids_of_earlier_numerics_are_still_ids(make: Make) -> None:
     record = make(model="mocme")
     data = record.dataset_digest, record.feature_digest
-    now, *earlier = past_ids(record.settings(), *data)
+    now, *earlier = past_ids(record.spec, *data)
     assert now == record.run_id
     assert len(earlier) == MODELS.get("mocme").capabilities.numerics - 1
     assert [audit.problems(renamed(record, run_id)) for run_id in earlier] == [[]]
@@ -75,7 +76,7 @@ def test_a_record_of_a_model_that_is_not_here_is_looked_at_with_its_recorded_cod
     make_record: Make,
 ) -> None:
     record = make_record("x", model="theirs", provenance={"code": "abcd"})
-    run_id = record.settings().run_id(
+    run_id = record.spec.run_id(
         dataset_digest="d1", feature_digest="f1", model_numerics=2, code="abcd"
     )
     assert audit.problems(renamed(record, run_id)) == []
@@ -91,7 +92,7 @@ def test_a_run_that_failed_before_data_were_read_has_no_digest_to_check(make: Ma
 def test_an_external_run_has_the_id_of_its_name(make_record: Make) -> None:
     record = make_record("x", model=EXTERNAL)
     options = {"name": EXTERNAL, "label": "theirs", "kind": "ranks"}
-    spec = {**record.spec, "model": ModelSpec.model_validate(options).model_dump()}
+    spec = record.spec.model_copy(update={"model": ModelSpec.model_validate(options)})
     run_id = external_id("theirs", 0, "d1", record.protocol)
     record = record.model_copy(update={"spec": spec, "run_id": run_id})
     assert audit.problems(record) == []

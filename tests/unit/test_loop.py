@@ -196,10 +196,12 @@ def test_clip_bounds_what_a_step_changes() -> None:
     moved = {}
     for clip in (0.0, 1e-3):
         steps = procedure(optimiser={"name": "sgd", "lr": 1.0, "clip": clip})
-        before = [p.detach().clone() for p in steps.own]
+        before = [p.detach().clone() for p in steps.main_parameters]
         steps.start_epoch(0)
         steps.step(TRAIN, torch.Generator().manual_seed(0))
-        parts = [(p.detach() - b).flatten() for p, b in zip(steps.own, before, strict=True)]
+        parts = [
+            (p.detach() - b).flatten() for p, b in zip(steps.main_parameters, before, strict=True)
+        ]
         moved[clip] = float(torch.cat(parts).norm())
     assert moved[0.0] > 2e-3
     assert moved[1e-3] == pytest.approx(1e-3, rel=1e-3)

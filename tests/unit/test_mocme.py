@@ -20,9 +20,10 @@ from harness.plan.suite import find_suite, read_suite
 from harness.training.procedures import StandardProcedure
 from models.mocme import MoCME
 from models.mocme.backbones import Backbone, LinearExperts, MLPExperts, build_backbone
-from models.mocme.config import Config, Information
+from models.mocme.config import MoCMEConfig
 from models.mocme.estimators import build_estimator
 from models.mocme.information import ComplementarityWeights
+from models.mocme.information_config import Information
 from models.rotate import RotatE
 
 N, R, SEEN = 120, 4, 100
@@ -65,7 +66,7 @@ def make(features: dict[str, Modality] | None = None, *, seed: int = 0, **option
     torch.manual_seed(seed)
     options = {"dim": 8, **options}
     return MoCME(
-        Config.model_validate(options), graph(), modalities() if features is None else features
+        MoCMEConfig.model_validate(options), graph(), modalities() if features is None else features
     )
 
 
@@ -847,7 +848,7 @@ def test_rows_of_the_backbone_suite_are_as_large_as_they_say(dataset: str, dim: 
     }
 
     def size(backbone: str, hidden: int | None) -> int:
-        config = Config.model_validate(
+        config = MoCMEConfig.model_validate(
             {"dim": dim, "backbone": backbone, "experts": {"hidden": hidden}}
         )
         return sum(p.numel() for p in build_backbone(config).parameters())
@@ -969,7 +970,7 @@ def test_every_preset_is_valid_and_learns(row: dict[str, Any]) -> None:
 
 
 def test_defaults_are_the_published_ones() -> None:
-    config = Config()
+    config = MoCMEConfig()
     assert (config.dim, config.experts.K, config.experts.kind) == (256, 3, "mlp")
     assert (config.mi.estimator, config.mi.ema, config.mi.rows) == ("plugin", 0.99, 2048)
     assert not config.structure.mask_unseen
@@ -996,7 +997,7 @@ def test_defaults_are_the_published_ones() -> None:
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
-        Config.model_validate(options)
+        MoCMEConfig.model_validate(options)
 
 
 # --- precision and devices ----------------------------------------------------------------

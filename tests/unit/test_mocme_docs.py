@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from harness.config.yaml_source import parse_value
 from harness.plan.spec import RunSpec
-from models.mocme.config import Config
+from models.mocme.config import MoCMEConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "mocme.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (A\d+) \| (.+) \|$", PAGE, re.MULTILINE)
@@ -49,7 +49,7 @@ def build(name: str, value: Any) -> Any:
     """Return the value after validation by the class that owns the option."""
     settings = merged(TOGETHER.get(name, {}), nested(name, value))
     options = settings.pop("model", {})
-    config = Config.model_validate(options)
+    config = MoCMEConfig.model_validate(options)
     base = {"model": {"name": "mocme"}, "data": {"dataset": "x"}}
     spec = RunSpec.model_validate(merged(base, settings))
     owner, _, rest = name.partition(".")
@@ -86,6 +86,6 @@ def test_every_option_named_without_a_value_exists(name: str) -> None:
     owner, _, rest = name.partition(".")
     base = {"model": {"name": "mocme"}, "data": {"dataset": "x"}}
     value_at(
-        Config() if owner == "model" else RunSpec.model_validate(base),
+        MoCMEConfig() if owner == "model" else RunSpec.model_validate(base),
         rest if owner == "model" else name,
     )

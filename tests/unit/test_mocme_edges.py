@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from harness.index import GraphIndex, Modality
-from models._fusion import Part
+from models._fusion import SparseRows
 from models.mocme import MoCME
-from models.mocme.config import Config, Information
+from models.mocme.config import MoCMEConfig
 from models.mocme.estimators import bounded
 from models.mocme.fusion import Inputs, build_fusion
 from models.mocme.information import ComplementarityWeights
+from models.mocme.information_config import Information
 
 ESTIMATORS = [
     "plugin",
@@ -53,7 +54,7 @@ def test_fewer_than_two_entities_with_both_views_tell_nothing_of_a_pair(
     views = torch.randn(2, 8, 4, requires_grad=True)
     measured = weights.estimator(views, torch.stack([ALL[0], others]))
     assert measured.matrix.tolist() == [[0.0, 0.0], [0.0, 0.0]]
-    assert not measured.seen.any()
+    assert not measured.estimated.any()
     assert float(measured.loss.detach()) == float(measured.mean.detach()) == 0.0
     (measured.loss + measured.mean + measured.matrix.sum()).backward()
     assert not views.grad.any()
@@ -95,7 +96,7 @@ def test_the_weights_teach_views_that_seem_to_share_less_than_nothing() -> None:
     for gradient in ("stop", "flow"):
         torch.manual_seed(0)
         mi = {"weight_grad": gradient, "batch": 16, "warmup_steps": 0, "min_overlap": 2}
-        model = MoCME(Config.model_validate({"dim": 4, "mi": mi}), index, features)
+        model = MoCME(MoCMEConfig.model_validate({"dim": 4, "mi": mi}), index, features)
         model.auxiliary_loss(torch.Generator().manual_seed(0))
         assert not model.branches[0].weights.information.any()
         model.encode()["entity"].square().sum().backward()
@@ -108,7 +109,7 @@ def test_a_product_of_no_modality_adds_nothing_to_the_structure() -> None:
     text = Modality("text", torch.randn(6, 3) * present[:, None], present)
     options = {"dim": 4, "structure": {"as_modality": False}, "fusion": {"kind": "product"}}
     index = GraphIndex(6, 1, torch.tensor([[0, 0, 1]]), "toy")
-    model = MoCME(Config.model_validate(options), index, {"text": text}).eval()
+    model = MoCME(MoCMEConfig.model_validate(options), index, {"text": text}).eval()
     table = model.encode()["entity"]
     assert torch.equal(table[4:], model.entity[4:])
     assert not torch.equal(table[:4], model.entity[:4])
@@ -117,14 +118,16 @@ def test_a_product_of_no_modality_adds_nothing_to_the_structure() -> None:
 @pytest.mark.parametrize("kind", ["attention", "self_attention", "gate", "mean"])
 def test_an_absent_modality_is_as_if_there_were_none(kind: str) -> None:
     torch.manual_seed(0)
-    config = Config.model_validate({"dim": 4, "fusion": {"kind": kind}})
+    config = MoCMEConfig.model_validate({"dim": 4, "fusion": {"kind": kind}})
     first, second = torch.randn(5, 8), torch.randn(5, 8)
     available = torch.tensor([[True, False]] * 3 + [[True, True]] * 2)
     structure = torch.randn(5, 8)
     both = build_fusion(config, 2, None, 1.0)
-    fused = both(Inputs([Part(first, None), Part(second, None)], available, structure)).joint
+    fused = both(
+        Inputs([SparseRows(first, None), SparseRows(second, None)], available, structure)
+    ).joint
     alone = build_fusion(config, 1, None, 1.0)
     alone.load_state_dict(both.state_dict(), strict=False)
-    expected = alone(Inputs([Part(first, None)], available[:, :1], structure)).joint
+    expected = alone(Inputs([SparseRows(first, None)], available[:, :1], structure)).joint
     torch.testing.assert_close(fused[:3], expected[:3])
     assert not torch.allclose(fused[3:], expected[3:])

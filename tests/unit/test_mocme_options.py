@@ -14,7 +14,7 @@ from harness.config.override import nest
 from harness.index import GraphIndex, Modality
 from harness.plan.spec import RunSpec
 from harness.training.procedures import StandardProcedure
-from models.mocme.config import Config
+from models.mocme.config import MoCMEConfig
 
 N, R = 40, 2
 DRAW = torch.Generator().manual_seed(1)
@@ -179,14 +179,14 @@ def ids(case: Any) -> str:
 
 def description(option: str) -> str:
     *groups, name = option.split(".")
-    model: Any = Config
+    model: Any = MoCMEConfig
     for group in groups:
         model = model.model_fields[group].annotation
     return str(model.model_fields[name].description)
 
 
 def test_a_change_of_every_option_is_tried() -> None:
-    assert leaves(Config()) == {*CHANGES, "dim"}
+    assert leaves(MoCMEConfig()) == {*CHANGES, "dim"}
 
 
 @pytest.mark.parametrize(("beside", "ignored"), IGNORED, ids=ids)
@@ -246,4 +246,4 @@ def test_two_modalities_always_weigh_the_same() -> None:
 
 def test_bounds_must_ascend() -> None:
     with pytest.raises(ValidationError, match="clamp must ascend"):
-        Config.model_validate({"mi": {"clamp": (1.0, 0.5)}})
+        MoCMEConfig.model_validate({"mi": {"clamp": (1.0, 0.5)}})

@@ -16,8 +16,9 @@ from harness import pipeline
 from harness.catalog import load_models
 from harness.pipeline import Workplace
 from harness.plan.spec import RunSpec
-from models.mocme.config import Config, Information
+from models.mocme.config import MoCMEConfig
 from models.mocme.information import LEAST, ComplementarityWeights, RelevanceWeights
+from models.mocme.information_config import Information
 
 DATASET = "synthetic:signal,entities=120,train=2500,valid=60,test=60"
 NOT_EQ_4 = pytest.mark.xfail(
@@ -145,4 +146,4 @@ def test_complementarity_gives_most_to_what_shares_nothing() -> None:
 )
 def test_relevance_needs_a_structure_to_be_relevant_to(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        Config.model_validate({"fusion": {"kind": "relevance"}, **options})
+        MoCMEConfig.model_validate({"fusion": {"kind": "relevance"}, **options})

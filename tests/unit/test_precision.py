@@ -16,7 +16,7 @@ from harness.catalog import build_model, load_models
 from harness.data.negatives import CorruptionSampler
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
-from harness.index import GraphIndex, KnownAnswers, Modality
+from harness.index import FilterIndex, GraphIndex, Modality
 from harness.kernels import backends
 from harness.model import MODELS
 from harness.plan.spec import RunSpec
@@ -89,7 +89,7 @@ def test_a_run_makes_no_float64(name: str, parts: dict[str, Any]) -> None:
     procedure = StandardProcedure(model, index, spec, torch.device("cpu"), static_shapes=True)
     procedure.start_epoch(0)
     procedure.step(TRAIN[:5], torch.Generator().manual_seed(0))
-    ranks = rank(model, TRAIN[:9], KnownAnswers(TRAIN, N, R), spec.protocol)
+    ranks = rank(model, TRAIN[:9], FilterIndex(TRAIN, N, R), spec.protocol)
     assert len(list(measure(ranks, spec.protocol)))
     model.diagnostics()
 
@@ -111,4 +111,4 @@ def test_single_precision_draws_every_entity_and_none_beyond(
     assert drawn.max() == N - 1
     almost_one = torch.full((1, 4), 1 - 2**-24, dtype=torch.float32)
     sides = torch.tensor([[True, True, False, False]])
-    assert (kernels.draw_free(index.known.free(TRAIN[:1]), sides, almost_one) < N).all()
+    assert (kernels.draw_free(index.train_filter.free(TRAIN[:1]), sides, almost_one) < N).all()

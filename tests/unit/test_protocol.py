@@ -26,7 +26,7 @@ def graph() -> KnowledgeGraph:
 def test_known_answers_are_those_of_the_splits_of_the_filter(
     splits: tuple[str, ...], answers: list[int]
 ) -> None:
-    known = graph().known(splits)
+    known = graph().filter_index(splits)
     query = torch.zeros(1, dtype=torch.long)
     assert known.lookup(query, query, "tail")[1].tolist() == answers
     found = known.contains(query[:, None], query[:, None], torch.arange(4)[None], "tail")

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -179,7 +180,7 @@ def test_a_user_who_may_only_read_reads(
 def test_errors_of_the_server_name_address_and_remedy(
     state: str, kind: type[Exception], words: str
 ) -> None:
-    raised = RuntimeError("what\n happened")
+    raised: Any = RuntimeError("what\n happened")
     raised.sqlstate = state
     explained = explain("h/d", raised)
     assert type(explained) is kind
@@ -353,6 +354,7 @@ import sys
 from harness.store import open_store
 from harness.store.files import read_record
 from pathlib import Path
+from typing import Any
 record = read_record(Path(sys.argv[2]))
 store = open_store(sys.argv[1])
 for number in range(int(sys.argv[4])):

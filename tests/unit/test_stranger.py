@@ -205,3 +205,14 @@ def test_retry_does_not_delete_outside_the_runs(home: Path, tmp_path: Path) -> N
 def test_the_suite_of_a_score_is_a_name(make_record: MakeRecord) -> None:
     with pytest.raises(ConfigError, match=r"--suite: 'x/\.\./\.\./README' is no name"):
         cell_of(MemoryStore(), make_record("aaaa"), "mine", ESCAPE)
+
+
+@pytest.mark.usefixtures("readable_ids")
+def test_what_is_wrong_in_a_merged_database_is_said_of_that_database(
+    home: Path, tmp_path: Path
+) -> None:
+    edit(home / "harness.db", "UPDATE cells SET run_id = '../x' WHERE suite = 'toy'")
+    merged = invoke("db", "merge", home / "harness.db", "--home", tmp_path / "other")
+    assert str(merged.exception).startswith(
+        f"{home / 'harness.db'}: nothing was merged:\nsuite toy, row R on atlas: the stored place"
+    )

@@ -83,8 +83,8 @@ def loss_of(model: Model, spec: RunSpec, epoch: int = 0) -> SampledLoss:
 def told(loss: SampledLoss) -> tuple[Tensor, Any, Tensor]:
     """Return positives, negatives and their scores of one batch."""
     loss(graph().train[:16], torch.Generator().manual_seed(0))
-    assert loss._told is not None
-    return loss._told
+    assert loss._last_batch is not None
+    return loss._last_batch
 
 
 # --- MANS and twins -----------------------------------------------------------------------
@@ -117,7 +117,7 @@ def test_a_share_of_hybrid_negatives_is_visual() -> None:
     for _ in range(30):
         batch, negatives, _ = told(loss)
         own = torch.where(negatives.replaces_tail, batch[:, 2:], batch[:, :1])
-        stands = negatives.others["structure"]
+        stands = negatives.substitutes["structure"]
         visual += int((stands == own).sum())
         whole += int((stands == negatives.candidates).sum())
     assert visual + whole == 30 * 16 * COUNT
@@ -129,7 +129,8 @@ def test_two_stages_are_visual_and_then_whole() -> None:
     for epoch, visual in enumerate((True, True, False, False)):
         batch, negatives, _ = told(loss_of(model, spec, epoch))
         own = torch.where(negatives.replaces_tail, batch[:, 2:], batch[:, :1])
-        assert torch.equal(negatives.others["structure"], own if visual else negatives.candidates)
+        expected = own if visual else negatives.candidates
+        assert torch.equal(negatives.substitutes["structure"], expected)
 
 
 def test_adaptive_negatives_are_visual_where_the_paper_says() -> None:
@@ -196,13 +197,13 @@ def test_tables_of_the_structure_alone_are_those_that_a_model_names(name: str) -
     assert same == set(model.structure_tables)
     for strategy in ("mans", "twins"):
         _, negatives, _ = told(loss_of(model.train(), spec_of(strategy)))
-        assert set(negatives.others) == same
+        assert set(negatives.substitutes) == same
 
 
 def test_twins_are_two_entities() -> None:
     model = TwoTables()
     batch, negatives, scores = told(loss_of(model, spec_of("twins")))
-    apart = negatives.others["structure"]
+    apart = negatives.substitutes["structure"]
     assert (apart != negatives.candidates).float().mean() > 0.8
     assert torch.allclose(scores, expected(model, batch, negatives, apart), atol=1e-5)
 
@@ -240,7 +241,7 @@ def test_released_hybrid_negatives_are_visual_where_they_come_first() -> None:
             for place in ((row, column) for row in range(16) for column in range(COUNT))
         ]
     )
-    assert torch.equal(negatives.others["structure"].flatten(), stands)
+    assert torch.equal(negatives.substitutes["structure"].flatten(), stands)
 
 
 def test_released_adaptive_negatives_are_as_many_as_satisfy_the_inequality_and_come_first() -> None:
@@ -487,7 +488,7 @@ def test_picks_follow_the_generator_also_where_they_are_more_than_its_pool() -> 
 
 def test_a_batch_of_one_positive_and_one_negative_leaves_the_generator_finite() -> None:
     procedure, strategy = kbgan(pretrain=0.0)
-    strategy.situation = dataclasses.replace(strategy.situation, count=1)
+    strategy.context = dataclasses.replace(strategy.context, count=1)
     procedure.start_epoch(0)
     procedure.step(graph().train[:1], torch.Generator().manual_seed(0))
     assert all(bool(p.isfinite().all()) for p in strategy.generator.parameters())
@@ -555,7 +556,7 @@ def drawn(strategy: Any, batch: Tensor) -> tuple[Tensor, Tensor]:
     """Return the places of the pool that were drawn for tails [B, COUNT], and who is known."""
     tails = Negatives(torch.zeros(len(batch), 1, dtype=torch.long), torch.ones(len(batch)).long())
     strategy.choose(batch, tails)
-    _, true, picks = strategy._seen
+    _, true, picks = strategy._drawn
     return picks, true
 
 
@@ -575,7 +576,7 @@ def test_where_too_few_are_free_the_likeliest_of_them_stand_in() -> None:
     free = {3, 8}
     tails = torch.tensor([t for t in range(N) if t not in free])
     full = torch.stack([torch.zeros_like(tails), torch.zeros_like(tails), tails], 1)
-    strategy.known = GraphIndex(N, R, full, "d").known
+    strategy.train_filter = GraphIndex(N, R, full, "d").train_filter
     picks, true = drawn(strategy, full[:1].repeat(50, 1))
     assert true.sum(1).eq(N - len(free)).all()
     assert not true.gather(1, picks).any()
@@ -666,14 +667,14 @@ def test_released_attention_sees_the_relations_of_the_model_and_starts_as_the_co
     with torch.no_grad():
         relation.normal_()  # it follows the model
     ids = torch.tensor([1, 0])
-    torch.testing.assert_close(net.seen_by(ids), relation[ids] @ net.of_relation.weight.T)
+    torch.testing.assert_close(net.relation_terms(ids), relation[ids] @ net.of_relation.weight.T)
     assert "relation" not in dict(net.named_parameters())
     joint = math.sqrt(2 / (2 * D + D + 400))
     for layer, spread in ((net.of_entity, joint), (net.of_relation, joint), (net.gate, None)):
         rows, columns = layer.weight.shape
         right = math.sqrt(2 / (rows + columns)) if spread is None else spread
         assert float(layer.weight.detach().std()) == pytest.approx(right, rel=0.1)
-    net.seen_by(ids).sum().backward()
+    net.relation_terms(ids).sum().backward()
     assert relation.grad is None
 
 
@@ -707,7 +708,7 @@ def test_no_known_answer_is_drawn_and_a_place_of_the_pool_once() -> None:
         positives.tolist(), negatives.candidates.tolist(), negatives.tails.tolist(), strict=True
     ):
         assert not any(((h, r, c) if k else (c, r, t)) in known for c in row)
-    _, _, picks = strategy._seen
+    _, _, picks = strategy._drawn
     assert all(len(set(row)) == len(row) for row in picks.tolist())
 
 
@@ -716,7 +717,7 @@ def test_drawn_negatives_weigh_in_the_contrast_by_what_the_model_thinks_of_them(
     batch, generator = graph().train[:16], torch.Generator().manual_seed(3)
     sides = procedure.loss.sampler.sample(batch, generator)  # type: ignore[attr-defined]
     negatives = strategy.choose(batch, sides)
-    cosines, true, picks = strategy._seen
+    cosines, true, picks = strategy._drawn
     assert true.any()
     # High where the structures are alike: what the weights are then shows in the sums.
     scores = 4 * cosines[-1].detach().gather(1, picks)
@@ -740,7 +741,7 @@ def test_the_attention_learns_that_true_answers_are_alike() -> None:
     positives, losses = graph().train, []
     for _ in range(40):
         procedure.loss(positives, torch.Generator().manual_seed(0))
-        seen, true, _ = strategy._seen
+        seen, true, _ = strategy._drawn
         cosines = [cosine.detach() for cosine in seen]
         losses.append(sum(float((c.exp() * ~true).sum() / (c.exp() * true).sum()) for c in cosines))
         procedure.loss.after_step()

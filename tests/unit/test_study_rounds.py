@@ -58,7 +58,7 @@ def record(seed: int, value: float) -> RunRecord:
     return RunRecord(
         run_id=f"{seed:012x}",
         status="validated",
-        spec={},
+        spec={"model": {"name": "transe"}, "data": {"dataset": "atlas"}},
         model="transe",
         dataset="atlas",
         dataset_digest="d",

@@ -93,7 +93,7 @@ def test_a_locked_graph_is_the_graph_without_its_test_split() -> None:
         lambda: blind.splits["test"],
         lambda: blind.splits.get("test"),
         lambda: list(blind.splits.values()),
-        lambda: blind.known(),
+        lambda: blind.filter_index(),
     ):
         with pytest.raises(LockedSplitError, match="the test split is locked until the run is"):
             ask()
@@ -105,13 +105,13 @@ def test_what_trains_is_given_no_test_triple(place: Workplace) -> None:
     index = load_graph(DATASET).index
     assert torch.equal(index.train, load_graph(DATASET).splits["train"])
     tensors = {name for name, value in vars(index).items() if torch.is_tensor(value)}
-    assert tensors <= {"train", "seen"}
+    assert tensors <= {"train", "seen_entities"}
     spec = make_spec()
     model = build_model("transe", {"dim": 8}, index, {}, seed=0)
     procedure = StandardProcedure(model, index, spec, torch.device("cpu"))
     known = {tuple(row) for row in index.train.tolist()}
     test = {tuple(row) for row in load_graph(DATASET).splits["test"].tolist()} - known
-    held = procedure.loss.sampler.known  # type: ignore[attr-defined]
+    held = procedure.loss.sampler.filter_index  # type: ignore[attr-defined]
     for head, relation, tail in test:
         query = torch.tensor([head]), torch.tensor([relation])
         assert not held.contains(*query, torch.tensor([tail]), "tail").any()

@@ -60,7 +60,7 @@ def trained(spec: RunSpec, folder: Path) -> tuple[Model, float]:
     procedure = StandardProcedure(model, index, spec, torch.device("cpu"))
 
     def mrr() -> dict[str, float]:
-        ranks = rank(model, index.train, index.known, Protocol())
+        ranks = rank(model, index.train, index.train_filter, Protocol())
         return {m.metric: m.value for m in measure(ranks, Protocol()) if m.side == "both"}
 
     result = fit(

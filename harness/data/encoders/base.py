@@ -1,4 +1,4 @@
-"""The contract of encoders, and the cache of what they made."""
+"""Base class of encoders, and the cache of encoded features."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ __all__ = [
 Raw = TypeVar("Raw")
 
 _TEMPORARY = ".writing-"
-"""Start of the names of files that are being written."""
+"""Prefix of the names of files that are being written."""
 
 UNKNOWN_LIMIT = 0.2
-"""An encoder that does not know more than this share of the tokens says nothing of the inputs."""
+"""Largest share of unknown tokens with which an encoder is usable."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What an encoder made of its inputs.
+    """Vectors of an encoder's inputs.
 
     Attributes:
-        matrix: [n, d] float32; zero rows where absent.
-        present: [n] boolean: inputs that held anything.
-        unknown_share: share of tokens that the encoder does not know, 0 to 1.
+        matrix: float32 [n, d]; zero rows where absent.
+        present: bool [n], False for empty inputs.
+        unknown_share: share of tokens outside the encoder's vocabulary, 0 to 1.
     """
 
     matrix: Tensor
@@ -57,22 +57,22 @@ class Encoded:
 class Encoder(ABC, Generic[Raw]):
     """Turns raw inputs into vectors.
 
-    Inputs are plain JSON values (names, mappings of numbers), one per entity; an empty input
-    means that the entity has no such modality.
+    Inputs are plain JSON values (names, mappings of numbers), one per entity; an empty input marks
+    an entity without the modality.
     """
 
     name: ClassVar[str]
     modality: ClassVar[str] = "text"
-    """The modality the vectors are of."""
+    """Modality of the vectors."""
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Name, version, options and weights: everything but the inputs that sets the vectors."""
+        """Name, version, options and weights: all that determines vectors but the inputs."""
 
     @property
     def width(self) -> int:
-        """Components of a vector; 0 (the default) when the inputs decide it."""
+        """Components of a vector; 0 (the default) when they depend on the inputs."""
         return 0
 
     @abstractmethod
@@ -80,14 +80,14 @@ class Encoder(ABC, Generic[Raw]):
         """Encode without the cache."""
 
     def require(self) -> None:
-        """Check, without loading it, that what the encoder needs is installed.
+        """Check that the encoder's package is installed, without loading it.
 
         Raises:
-            MissingDataError: it is not; the message says how to get it.
+            MissingDataError: it is not; the message says how to install it.
         """
 
     def encode(self, inputs: Sequence[Raw]) -> Encoded:
-        """Encode, or read from the cache what the same encoder made of the same inputs.
+        """Encode the inputs, or read their vectors from the cache.
 
         Raises:
             DataError: more than 20 % of the tokens are unknown to the encoder.
@@ -104,15 +104,15 @@ class Encoder(ABC, Generic[Raw]):
         check_known(self.name, encoded.unknown_share)
         return encoded
 
-    def report(self, done: int, total: int) -> None:
+    def report(self, encoded: int, total: int) -> None:
         """Report how many inputs are encoded (:mod:`harness.data.progress`)."""
-        report_progress(self.name, done, total)
+        report_progress(self.name, encoded, total)
 
     def table(self, inputs: Sequence[Raw]) -> FeatureTable:
         """Encode one input per entity into a feature table.
 
-        The table's identity is the fingerprint and the inputs, not the values: matrix products
-        differ between processors in the last digits.
+        The table is identified by fingerprint and inputs instead of values: matrix products differ
+        between processors in the last digits.
         """
         encoded = self.encode(inputs)
         provenance = {
@@ -125,7 +125,7 @@ class Encoder(ABC, Generic[Raw]):
         return FeatureTable(self.modality, encoded.matrix, encoded.present, provenance)
 
     def is_cached(self, inputs: Sequence[Raw]) -> bool:
-        """Return whether ``encode`` will find these inputs in the cache (which it checks)."""
+        """Return True if the cache has a file for these inputs (``encode`` checks its content)."""
         return self._file(inputs).is_file()
 
     def _file(self, inputs: Sequence[Raw]) -> Path:
@@ -137,10 +137,10 @@ class Encoder(ABC, Generic[Raw]):
 
 
 def check_known(encoder: str, unknown_share: float) -> None:
-    """Refuse what an encoder says of inputs that it does not know.
+    """Refuse an encoding with too many unknown tokens.
 
     Raises:
-        DataError: more than 20 % of the tokens are unknown to it.
+        DataError: more than 20 % of the tokens are unknown.
     """
     if unknown_share > UNKNOWN_LIMIT:
         raise DataError(
@@ -165,7 +165,7 @@ def inputs_sha256(inputs: Sequence[Any]) -> str:
 
 
 def _read(file: Path, n: int) -> Encoded | None:
-    """Return the cached result, or None when there is none or it is damaged (then it is remade)."""
+    """Return the cached result, None when it is missing or damaged, so that it is remade."""
     from safetensors import SafetensorError, safe_open
 
     if not file.is_file():

@@ -4,7 +4,7 @@ Names are normalised (Unicode NFKC, case folding, single spaces), framed by word
 n-grams of 1 to 4 characters, and each n-gram is added with a sign to one of d components (signed
 feature hashing, Weinberger et al. 2009, arXiv:0902.2206: the signs make collisions cancel in
 expectation). Counts are sublinear (1 + ln tf) and weighted by inverse document frequency, so that
-what every name shares counts little; rows have unit length.
+n-grams shared by all names count little; rows have unit length.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class HashedNgrams(Encoder[str]):
 
     @property
     def fingerprint(self) -> str:
-        """Version of the rules and options.
+        """Version of the algorithm, and its options.
 
-        Not the version of Unicode: its normalisation never changes for assigned characters.
+        The version of Unicode is not part of it: normalisation of assigned characters is stable.
         """
         return (
             f"hashed-v{self.version} dim={self.dim} ngrams={self.shortest}-{self.longest} "
@@ -57,18 +57,18 @@ class HashedNgrams(Encoder[str]):
 
     @property
     def width(self) -> int:
-        """d."""
+        """Number of components, d."""
         return self.dim
 
     def compute(self, inputs: Sequence[str]) -> Encoded:
-        """Encode names; the empty name is absent."""
+        """Encode names; empty names are absent."""
         index: dict[str, int] = {}
         names: list[int] = []
         grams: list[int] = []
         for row, text in enumerate(inputs):
-            found = [index.setdefault(gram, len(index)) for gram in self._ngrams(text)]
-            grams += found
-            names += [row] * len(found)
+            row_grams = [index.setdefault(gram, len(index)) for gram in self._ngrams(text)]
+            grams += row_grams
+            names += [row] * len(row_grams)
         matrix = self._add_up(np.array(names), np.array(grams), list(index), len(inputs))
         present = torch.zeros(len(inputs), dtype=torch.bool)
         present[torch.tensor(sorted(set(names)), dtype=torch.long)] = True
@@ -93,7 +93,7 @@ class HashedNgrams(Encoder[str]):
         vocabulary: list[str],
         n: int,
     ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Sum the signed weights of each name's n-grams; rows of unit length."""
+        """Sum the signed weights of each name's n-grams; returns [n, d], rows of unit length."""
         if not len(names):
             return np.zeros((n, self.dim), dtype=np.float32)
         pairs, counts = np.unique(names * len(vocabulary) + grams, return_counts=True)
@@ -102,8 +102,8 @@ class HashedNgrams(Encoder[str]):
         if self.idf:
             frequency = np.bincount(gram, minlength=len(vocabulary))
             weight = weight * (np.log((1 + n) / (1 + frequency)) + 1)[gram]
-        place, sign = self._hash(vocabulary)
-        flat = np.bincount(row * self.dim + place[gram], weight * sign[gram], n * self.dim)
+        component, sign = self._hash(vocabulary)
+        flat = np.bincount(row * self.dim + component[gram], weight * sign[gram], n * self.dim)
         matrix = flat.reshape(n, self.dim)
         length = np.linalg.norm(matrix, axis=1, keepdims=True)
         return np.asarray(matrix / np.maximum(length, 1e-12), dtype=np.float32)
@@ -113,12 +113,12 @@ class HashedNgrams(Encoder[str]):
     ) -> tuple[
         np.ndarray[tuple[int], np.dtype[np.int64]], np.ndarray[tuple[int], np.dtype[np.float64]]
     ]:
-        """Component and sign of each n-gram, the same in every process."""
+        """Return component and sign of each n-gram, the same in every process."""
         raw = b"".join(
             hashlib.blake2b(gram.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             for gram in vocabulary
         )
         value = np.frombuffer(raw, dtype="<u8")
-        place = (value % np.uint64(self.dim)).astype(np.int64)
+        component = (value % np.uint64(self.dim)).astype(np.int64)
         sign = np.where(value >> np.uint64(63), 1.0, -1.0)
-        return place, sign
+        return component, sign

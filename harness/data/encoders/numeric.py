@@ -18,12 +18,12 @@ HEAVY_TAIL = 2.0
 
 @ENCODERS.register("numeric")
 class NumericLiterals(Encoder[Mapping[str, float]]):
-    """One column per attribute, mean 0 and variance 1 over the entities that have it.
+    """Encoder with one column per attribute, mean 0 and variance 1 over the entities that have it.
 
     A non-negative attribute with skewness above 2 becomes ln(1 + x) first. A missing value is 0,
-    which is the mean; so that the two differ, an attribute that some entities lack has a second
-    column: 1 where it is known, 0 elsewhere. Columns are in the order of the attributes' names,
-    values before the columns of who has them.
+    the mean; to tell the two apart, an attribute that some entities lack has a second column, 1
+    where it is known and 0 elsewhere. Columns are in the order of the attributes' names, all values
+    before all indicators.
     """
 
     name = "numeric"
@@ -32,11 +32,11 @@ class NumericLiterals(Encoder[Mapping[str, float]]):
 
     @property
     def fingerprint(self) -> str:
-        """Version of the rules."""
+        """Version of the algorithm."""
         return f"numeric-v{self.version} log-above-skewness={HEAVY_TAIL:g}"
 
     def compute(self, inputs: Sequence[Mapping[str, float]]) -> Encoded:
-        """Encode attribute -> value mappings; the empty mapping is absent.
+        """Encode attribute -> value mappings; empty mappings are absent.
 
         Raises:
             DataError: no attribute at all, or a value that is NaN or infinite.
@@ -51,22 +51,22 @@ class NumericLiterals(Encoder[Mapping[str, float]]):
                 if not np.isfinite(value):
                     raise DataError(f"numeric literals: row {i}: '{name}' is {value}")
                 raw[i, column[name]] = value
-        known = np.isfinite(raw)
+        is_known = np.isfinite(raw)
         values = np.stack([_standardise(raw[:, j]) for j in range(len(attributes))], axis=1)
-        partial = known[:, ~known.all(0)].astype(np.float64)
+        partial = is_known[:, ~is_known.all(0)].astype(np.float64)
         matrix = torch.from_numpy(np.concatenate([values, partial], axis=1)).float()
-        return Encoded(matrix, torch.from_numpy(known.any(1)), 0.0)
+        return Encoded(matrix, torch.from_numpy(is_known.any(1)), 0.0)
 
 
 def _standardise(
     column: np.ndarray[tuple[int], np.dtype[np.float64]],
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Mean 0 and variance 1 over the known values; NaN becomes 0."""
-    known = column[np.isfinite(column)]
-    if known.min() >= 0 and _skewness(known) > HEAVY_TAIL:
-        column, known = np.log1p(column), np.log1p(known)
-    spread = known.std()
-    scaled = (column - known.mean()) / (spread if spread > 0 else 1.0)
+    """Scale a column to mean 0 and variance 1 over its known values; NaN becomes 0."""
+    values = column[np.isfinite(column)]
+    if values.min() >= 0 and _skewness(values) > HEAVY_TAIL:
+        column, values = np.log1p(column), np.log1p(values)
+    spread = values.std()
+    scaled = (column - values.mean()) / (spread if spread > 0 else 1.0)
     return np.asarray(np.nan_to_num(scaled, nan=0.0))
 
 

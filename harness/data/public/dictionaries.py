@@ -1,7 +1,7 @@
-"""Entries of dictionaries, joined to entities by the headword.
+"""Dictionary entries, joined to entities by the headword.
 
-Context labels in front of an entry of Wiktionary, "(organic compound)", are parted from it: in TIVA
-they are the answers of a relation, so no feature set shows them.
+Context labels in front of an entry of Wiktionary, "(organic compound)", are separated from it: in
+TIVA they are the answers of a relation, so no feature set includes them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from harness.data.acquire import store_source
 from harness.data.card import FeatureSource
 from harness.data.graph import KnowledgeGraph
 from harness.data.public import originals
-from harness.data.public.joins import plain, read_pickle
-from harness.data.sources import read_source, read_table
+from harness.data.public.joins import plain, read_pickle, rows_of
+from harness.data.sources import read_source
 from harness.errors import DataError
 
 __all__ = ["Entry", "cedict", "cedict_table", "entries", "gloss_table", "glosses"]
@@ -36,9 +37,9 @@ class Entry(NamedTuple):
 
     Attributes:
         source: "wiktionary", "wordnet31" or "gcide".
-        pos: part of speech, as the source writes it.
+        pos: part of speech, in the source's spelling.
         labels: context labels of Wiktionary, in parentheses.
-        gloss: the definition without them.
+        gloss: definition without context labels.
     """
 
     source: str
@@ -55,7 +56,7 @@ def entries(graph: KnowledgeGraph) -> list[list[Entry]]:
     return [
         [
             *wiktionary.get(entity, wiktionary.get(entity.lower(), ())),
-            *(e for part in wordnet for e in part.get(entity.lower().replace(" ", "_"), ())),
+            *(e for synsets in wordnet for e in synsets.get(entity.lower().replace(" ", "_"), ())),
             *gcide.get(entity.lower(), ()),
         ]
         for entity in graph.entities
@@ -65,67 +66,69 @@ def entries(graph: KnowledgeGraph) -> list[list[Entry]]:
 def glosses(graph: KnowledgeGraph) -> list[tuple[str, ...]]:
     """Return each entity's definitions without context labels.
 
-    The joined table is stored, as reading the originals takes long.
+    The joined table is stored, because reading the originals is slow.
     """
     senses = entries(graph)
     rows = [
-        (str(i), graph.entities[i], *entry) for i, found in enumerate(senses) for entry in found
+        (str(i), graph.entities[i], *entry)
+        for i, senses_of_entity in enumerate(senses)
+        for entry in senses_of_entity
     ]
     header = "id", "name", "source", "pos", "context_labels", "gloss"
     _store(originals.GLOSS_TABLE, [header, *rows])
-    return [_glosses_of(entry.gloss for entry in found) for found in senses]
+    return [_glosses_of(entry.gloss for entry in senses_of_entity) for senses_of_entity in senses]
 
 
 def gloss_table(graph: KnowledgeGraph) -> list[tuple[str, ...]]:
     """Return the same from the joined table."""
     rows: dict[int, list[str]] = defaultdict(list)
-    for entity, name, _, _, _, gloss in read_table(originals.GLOSS_TABLE, 6):
+    for entity, name, _, _, _, gloss in islice(rows_of(originals.GLOSS_TABLE, 6), 1, None):
         rows[_entity(originals.GLOSS_TABLE, graph, entity, name)].append(gloss)
     return [_glosses_of(rows.get(i, ())) for i in range(graph.n_entities)]
 
 
 def cedict(graph: KnowledgeGraph) -> list[tuple[str, ...]]:
     """Return each entity's meanings in CC-CEDICT, by its simplified or traditional headword."""
-    found = cedict_glosses(graph.entities)
-    rows = [(str(i), graph.entities[i], gloss) for i, gloss in enumerate(found) if gloss]
+    meanings = cedict_glosses(graph.entities)
+    rows = [(str(i), graph.entities[i], gloss) for i, gloss in enumerate(meanings) if gloss]
     _store(originals.CEDICT_TABLE, [("id", "name", "english_gloss"), *rows])
-    return [_meanings(gloss) for gloss in found]
+    return [_meanings(gloss) for gloss in meanings]
 
 
 def cedict_table(graph: KnowledgeGraph) -> list[tuple[str, ...]]:
     """Return the same from the joined table."""
     rows = {
         _entity(originals.CEDICT_TABLE, graph, entity, name): gloss
-        for entity, name, gloss in read_table(originals.CEDICT_TABLE, 3)
+        for entity, name, gloss in islice(rows_of(originals.CEDICT_TABLE, 3), 1, None)
     }
     return [_meanings(rows.get(i, "")) for i in range(graph.n_entities)]
 
 
 def cedict_glosses(names: Sequence[str]) -> list[str]:
-    """Return the meanings of headwords as CC-CEDICT writes them, "" for an unknown one.
+    """Return the meanings of headwords in CC-CEDICT, "" for unknown ones.
 
-    Meanings are parted by slashes, headwords with several pronunciations by " ; ".
+    Slashes separate meanings, " ; " separates the pronunciations of a headword.
     """
-    wanted = set(names)
+    headwords = set(names)
     meanings: dict[str, dict[str, None]] = defaultdict(dict)
     for line in read_pickle(originals.CEDICT):
-        parts = _CEDICT_LINE.fullmatch(line)
-        if parts is None:
-            raise DataError(f"{originals.CEDICT.place}: is no entry: {line[:80]!r}")
-        for headword in {parts[1], parts[2]} & wanted:
-            meanings[headword][parts[3]] = None
+        fields = _CEDICT_LINE.fullmatch(line)
+        if fields is None:
+            raise DataError(f"{originals.CEDICT.location}: is no entry: {line[:80]!r}")
+        for headword in {fields[1], fields[2]} & headwords:
+            meanings[headword][fields[3]] = None
     return [" ; ".join(meanings.get(name, ())) for name in names]
 
 
 def _store(table: FeatureSource, rows: Iterable[Sequence[str]]) -> None:
-    """Store a joined table in the cache, unless it is another than the pinned one."""
+    """Store a joined table in the cache if it is the pinned one."""
     content = "".join("\t".join(row) + "\n" for row in rows).encode()
     if hashlib.sha256(content).hexdigest() == table.sha256:
         store_source(table, content)
 
 
 def _meanings(gloss: str) -> tuple[str, ...]:
-    """Return CC-CEDICT's meanings as one text, without the pronunciation of words they mention."""
+    """Return CC-CEDICT's meanings as one text, without pronunciations."""
     text = plain(_PINYIN.sub("", gloss).replace(" ; ", "; ").replace("/", "; "))
     return (text,) if text else ()
 
@@ -135,51 +138,51 @@ def _glosses_of(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _entity(source: FeatureSource, graph: KnowledgeGraph, entity: str, name: str) -> int:
-    """Return a row's entity after checking that it bears that name."""
+    """Return the entity of a row after a check of its name."""
     if not entity.isdecimal() or int(entity) >= graph.n_entities:
-        raise DataError(f"{source.place}: no entity has the id {entity!r}")
+        raise DataError(f"{source.location}: no entity has the id {entity!r}")
     if graph.entities[int(entity)] != name:
         raise DataError(
-            f"{source.place}: entity {entity} is {graph.entities[int(entity)]!r}, not {name!r}"
+            f"{source.location}: entity {entity} is {graph.entities[int(entity)]!r}, not {name!r}"
         )
     return int(entity)
 
 
 def _wiktionary(names: Sequence[str]) -> Mapping[str, list[Entry]]:
-    wanted = {spelling for name in names for spelling in (name, name.lower())}
-    found: dict[str, list[Entry]] = {}
+    spellings = {spelling for name in names for spelling in (name, name.lower())}
+    senses: dict[str, list[Entry]] = {}
     for source in originals.WIKTIONARY:
         for word, content in _json(source).items():
-            if word in wanted:
-                found[word] = [
-                    Entry("wiktionary", part["partOfSpeech"], *_parted(sense["sense"]))
+            if word in spellings:
+                senses[word] = [
+                    Entry("wiktionary", section["partOfSpeech"], *_parted(sense["sense"]))
                     for etymology in content["etymologies"]
-                    for part in etymology["partsOfSpeech"]
-                    for sense in part["senses"]
+                    for section in etymology["partsOfSpeech"]
+                    for sense in section["senses"]
                 ]
-    return found
+    return senses
 
 
 def _parted(sense: str) -> tuple[str, str]:
-    """Return the context labels of a sense and what follows them."""
+    """Return the context labels of a sense, and its definition."""
     text = _clean(sense)
-    parts = _LABELS.fullmatch(text)
-    return (parts[1].strip(), parts[2].strip()) if parts else ("", text)
+    match = _LABELS.fullmatch(text)
+    return (match[1].strip(), match[2].strip()) if match else ("", text)
 
 
 def _wordnet(pos: str) -> Mapping[str, list[Entry]]:
-    """Read headword -> glosses of its synsets, most frequent first."""
+    """Read headword -> glosses of its synsets, the most frequent first."""
     data, index = (
         [line for line in _lines(kind, pos) if line and not line.startswith("  ")]
         for kind in ("data", "index")
     )
     gloss = {line.partition(" ")[0]: plain(line.partition(" | ")[2]) for line in data}
-    found = {}
+    senses = {}
     for line in index:
         fields = line.split()
         synsets = fields[-int(fields[2]) :]
-        found[fields[0]] = [Entry("wordnet31", pos, "", gloss[synset]) for synset in synsets]
-    return found
+        senses[fields[0]] = [Entry("wordnet31", pos, "", gloss[synset]) for synset in synsets]
+    return senses
 
 
 def _lines(kind: str, pos: str) -> list[str]:
@@ -188,13 +191,13 @@ def _lines(kind: str, pos: str) -> list[str]:
 
 
 def _gcide(names: set[str]) -> Mapping[str, list[Entry]]:
-    found: dict[str, list[Entry]] = {}
+    senses: dict[str, list[Entry]] = {}
     for source in originals.GCIDE:
         for word, content in _json(source).items():
-            if word in names and word not in found:
-                texts = (d["text"] for part in content["pos"] for d in part["definitions"])
-                found[word] = [Entry("gcide", "", "", t) for t in map(_clean, texts) if t]
-    return found
+            if word in names and word not in senses:
+                texts = (d["text"] for section in content["pos"] for d in section["definitions"])
+                senses[word] = [Entry("gcide", "", "", t) for t in map(_clean, texts) if t]
+    return senses
 
 
 def _clean(text: str) -> str:
@@ -204,5 +207,5 @@ def _clean(text: str) -> str:
 def _json(source: FeatureSource) -> dict[str, Any]:
     content = json.loads(read_source(source))
     if not isinstance(content, dict):
-        raise DataError(f"{source.place}: need an object that maps words to entries")
+        raise DataError(f"{source.location}: need an object that maps words to entries")
     return content

@@ -1,4 +1,4 @@
-"""Readers of the original files, and how they are joined to the entities of a dataset."""
+"""Readers of original files, and their joins to the entities of a dataset."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 Triple = tuple[str, str, str]
-"""Entity, attribute and value, as the original writes them."""
+"""Entity, attribute and value, in the original's spelling."""
 
 _DATE = re.compile(r"(-?\d+)-(\d+)-(\d+)")
 _YAGO_DATE = re.compile(r"(-?\d+)\.(\d\d)(\d\d)")
@@ -56,12 +56,12 @@ _LINK = re.compile(r"(\S+) <SameAs> <http://dbpedia\.org/resource/(.*)> \.\s*")
 
 @dataclass(frozen=True)
 class Description:
-    """Texts on an entity; each is "" where there is none.
+    """Texts on an entity; missing ones are "".
 
     Attributes:
-        label: label in Wikidata, where it is not the dataset's name of the entity.
+        label: label in Wikidata, if it differs from the dataset's name of the entity.
         short: short description in Wikidata.
-        summary: text that a vision-language model wrote from images of the entity.
+        summary: description of the entity's images by a vision-language model.
     """
 
     label: str = ""
@@ -69,7 +69,7 @@ class Description:
     summary: str = ""
 
     def __bool__(self) -> bool:
-        """Whether anything describes the entity; a label alone does not."""
+        """True with a description or a summary; a label does not count."""
         return bool(self.short or self.summary)
 
 
@@ -78,20 +78,19 @@ def plain(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-def rows_of(source: FeatureSource, columns: int, separator: str = "\t") -> Iterator[list[str]]:
-    """Read the rows of a text file without quoting; blank lines are skipped.
+def rows_of(source: FeatureSource, columns: int) -> Iterator[list[str]]:
+    """Read the tab-separated rows of a text file without quoting; blank lines are skipped.
 
     Args:
         source: the file.
-        columns: fields of a row; the last one may hold the separator.
-        separator: what stands between them.
+        columns: number of fields of a row; the last field may contain tabs.
 
     Raises:
         DataError: a row has fewer fields; the message names file and line.
     """
     for number, line in enumerate(_text(source).split("\n"), 1):
         if line.strip():
-            row = line.rstrip("\r").split(separator, columns - 1)
+            row = line.rstrip("\r").split("\t", columns - 1)
             if len(row) != columns:
                 _refuse(source, f"line {number}: need {columns} columns, got {line[:80]!r}")
             yield row
@@ -102,8 +101,8 @@ def numbered(source: FeatureSource) -> list[str]:
     lines = _text(source).rstrip("\n").split("\n")
     texts = []
     for number, line in enumerate(lines[1:]):
-        place, _, text = line.partition("\t")
-        if place != str(number):
+        number_field, _, text = line.partition("\t")
+        if number_field != str(number):
             _refuse(source, f"line {number + 2}: need id {number}, got {line[:80]!r}")
         texts.append(plain(text))
     if lines[0].strip() != str(len(texts)):
@@ -114,8 +113,8 @@ def numbered(source: FeatureSource) -> list[str]:
 def image_summaries(texts: FeatureSource, names: FeatureSource) -> list[str]:
     """Read FICHA's summaries of the entities' images, "" for stubs.
 
-    An entity without images has a stub there, its name and a type: "Jack E. Cox is a Person.". It
-    says nothing of an image, and the type may be the answer of a test triple.
+    The stub of an entity without images is its name and a type: "Jack E. Cox is a Person.". It
+    describes no image, and the type may be the answer of a test triple.
     """
     return [
         "" if _is_stub(text, name) else text
@@ -124,12 +123,12 @@ def image_summaries(texts: FeatureSource, names: FeatureSource) -> list[str]:
 
 
 def _is_stub(text: str, name: str) -> bool:
-    rest = text.removeprefix(f"{name} is a")
-    return rest != text and re.fullmatch(r"n? \S+\.", rest) is not None
+    predicate = text.removeprefix(f"{name} is a")
+    return predicate != text and re.fullmatch(r"n? \S+\.", predicate) is not None
 
 
 def freebase_entities(source: FeatureSource) -> Mapping[str, Mapping[str, Any]]:
-    """Read Freebase id -> what Wikidata says of the entity."""
+    """Read Freebase id -> Wikidata's entry of the entity."""
     content = json.loads(_text(source))
     if not isinstance(content, dict):
         _refuse(source, "need an object that maps Freebase ids to entities")
@@ -139,7 +138,7 @@ def freebase_entities(source: FeatureSource) -> Mapping[str, Mapping[str, Any]]:
 def descriptions_by_wikidata_id(
     table: FeatureSource, entities: Mapping[str, Mapping[str, Any]]
 ) -> Mapping[str, str]:
-    """Return Q-id -> short description: the table's, else that of the Freebase entities."""
+    """Return Q-id -> short description, from the table, else from the Freebase entities."""
     short: dict[str, str] = {}
     for entity in entities.values():
         if entity.get("description"):
@@ -159,7 +158,7 @@ def freebase_rows(source: FeatureSource) -> Mapping[str, int]:
 
 
 def same_as(source: FeatureSource) -> Mapping[str, str]:
-    """Read last part of the DBpedia address -> Freebase id; the first one counts."""
+    """Read last part of the DBpedia address -> Freebase id; the first link counts."""
     links: dict[str, str] = {}
     for number, line in enumerate(_text(source).split("\n"), 1):
         if line.strip():
@@ -176,7 +175,7 @@ def linked_entities(source: FeatureSource) -> Mapping[str, str]:
 
 
 def dbpedia_key(address: str) -> str:
-    """Return the part of a DBpedia address after ``/resource/``; a bare name is one already."""
+    """Return the part of a DBpedia address after ``/resource/``, or a bare name."""
     return address.strip("<>").rpartition("/resource/")[2]
 
 
@@ -186,16 +185,16 @@ def wikidata_by_dbpedia(
     """Return last part of the DBpedia address -> Q-id, from three originals.
 
     Args:
-        mapping: the table ``entity,dbpedia``, which counts last.
-        entities: Freebase entities; the titles of their Wikipedia pages count next to last.
-        links: pairs that count first.
+        mapping: table ``entity,dbpedia``, of lowest priority.
+        entities: Freebase entities, whose Wikipedia titles have the next priority.
+        links: pairs of highest priority.
     """
     rows = csv.reader(io.StringIO(_text(mapping)))
     pairs = {name: entity for entity, name in rows}
     pages: dict[str, str] = {}
     for entity in entities.values():
-        _, found, title = (entity.get("wikipedia") or "").partition("/wiki/")
-        if found:
+        _, separator, title = (entity.get("wikipedia") or "").partition("/wiki/")
+        if separator:
             pages.setdefault(unquote(title), entity["wikidata_id"])
     return {**pairs, **pages, **links}
 
@@ -206,7 +205,7 @@ def dbpedia_numbers(source: FeatureSource) -> list[Triple]:
 
 
 def yago_numbers(source: FeatureSource) -> list[Triple]:
-    """Read YAGO's literals; dates there are years with month and day as decimals."""
+    """Read YAGO's literals, in which dates are years with month and day as decimals."""
     return [
         (entity.strip("<>"), attribute.strip("<>"), value)
         for entity, attribute, value in rows_of(source, 3)
@@ -224,14 +223,14 @@ def both_numbers() -> list[Triple]:
 
 
 def year_of(value: str, attribute: str) -> float:
-    """Return a literal as a number: a date as a year with a fraction, any other as it is.
+    """Return a literal as a number; a date becomes a year with a fraction.
 
     Months are twelfths of a year and days 31sts of a month, so dates keep their order; where month
-    or day is unknown (0) the period's first day stands for it. YAGO writes 9 June 1977 as
+    or day is unknown (0), the first day of the period is used. YAGO writes 9 June 1977 as
     ``1977.0609``.
 
     Raises:
-        ValueError: it is neither a date nor a number.
+        ValueError: the literal is neither a date nor a number.
     """
     date = _DATE.fullmatch(value)
     if date is None and attribute.endswith("OnDate"):
@@ -243,11 +242,11 @@ def year_of(value: str, attribute: str) -> float:
 
 
 def numbers_by_name(keys: Sequence[str], triples: Iterable[Triple]) -> list[dict[str, float]]:
-    """Return the attributes of each entity; several values of one attribute become their mean.
+    """Return the attributes of each entity; several values of an attribute become their mean.
 
     Args:
-        keys: name of each entity in the originals, "" where there is none.
-        triples: literals.
+        keys: name of each entity in the originals, "" without one.
+        triples: literals of all entities.
     """
     ids = {key: i for i, key in enumerate(keys) if key}
     values: dict[tuple[int, str], list[float]] = defaultdict(list)
@@ -264,7 +263,7 @@ def numbers_by_name(keys: Sequence[str], triples: Iterable[Triple]) -> list[dict
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Reads containers, texts and numbers; anything that would import or call is refused."""
+    """Unpickler of containers, texts and numbers, which refuses every import and call."""
 
     def find_class(self, module_name: str, global_name: str, /) -> NoReturn:
         raise pickle.UnpicklingError(f"holds {module_name}.{global_name}")
@@ -274,32 +273,32 @@ def read_pickle(source: FeatureSource) -> Any:
     """Read a pickle of lists, dictionaries, texts and numbers.
 
     Raises:
-        DataError: it holds anything else, which could run code.
+        DataError: it contains anything else, which could run code.
     """
     try:
         return _PlainUnpickler(io.BytesIO(read_source(source))).load()
     except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError) as error:
         raise DataError(
-            f"{source.place}: no pickle of plain lists and numbers ({error}); it is not opened"
+            f"{source.location}: no pickle of plain lists and numbers ({error}); it is not opened"
         ) from error
 
 
 def read_codebook(source: FeatureSource) -> Tensor:
-    """Read a tensor [V, c] that torch saved, with ``weights_only``."""
+    """Read a float32 codebook [V, c] saved by torch, with ``weights_only``."""
     try:
         vectors = torch.load(io.BytesIO(read_source(source)), weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise DataError(f"{source.place}: no file of tensors; it is not opened") from error
+        raise DataError(f"{source.location}: no file of tensors; it is not opened") from error
     if not isinstance(vectors, Tensor) or vectors.ndim != 2:
         _refuse(source, "need a codebook [V, c]")
     return vectors.float()
 
 
 def aligned(rows: Sequence[str], n_entities: int, source: FeatureSource) -> Sequence[str]:
-    """Return rows in the order of the dataset's ids after checking that there is one per entity.
+    """Return rows in the order of the dataset's ids after a check of their number.
 
     Raises:
-        DataError: the numbers differ.
+        DataError: there is not one row per entity.
     """
     if len(rows) != n_entities:
         _refuse(source, f"has {len(rows)} rows, the dataset {n_entities} entities")
@@ -310,8 +309,8 @@ def _text(source: FeatureSource) -> str:
     try:
         return read_source(source).decode()
     except UnicodeDecodeError as error:
-        raise DataError(f"{source.place}: not UTF-8 ({error})") from error
+        raise DataError(f"{source.location}: not UTF-8 ({error})") from error
 
 
 def _refuse(source: FeatureSource, problem: str) -> NoReturn:
-    raise DataError(f"{source.place}: {problem}")
+    raise DataError(f"{source.location}: {problem}")

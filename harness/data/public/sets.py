@@ -1,9 +1,8 @@
-"""Feature tables of the public sets, and the texts that they encode.
+"""Feature tables of the public feature sets, and their texts.
 
-How the text of an entity is put together is part of every run's identity, so it does not change:
-name, label (unless the name contains it), short description, summary of its images or dictionary
-entries, in this order; ". " joins two parts, and a single space after one that already ends a
-sentence.
+The composition of an entity's text is part of every run's identity, so it must not change: name,
+label (unless the name contains it), short description, summary of its images or dictionary entries,
+in this order, joined by ". ", or by a single space after a part that already ends a sentence.
 """
 
 from __future__ import annotations
@@ -41,11 +40,11 @@ class Join:
     """A join of original files to the entities of a dataset.
 
     Attributes:
-        sources: the originals that ``read`` reads.
-        read: returns one value per entity of a graph.
-        entities: number of entities for which there is anything.
-        table: the joined table, which a user may import instead of the originals.
-        read_table: reads the same values from the table.
+        sources: originals that ``read`` needs.
+        read: function that returns one value per entity of a graph.
+        entities: number of entities with a value.
+        table: joined table, which a user may import instead of the originals.
+        read_table: function that reads the same values from the table.
     """
 
     sources: tuple[FeatureSource, ...]
@@ -55,14 +54,14 @@ class Join:
     read_table: Callable[[KnowledgeGraph], Any] | None = None
 
     def __call__(self, graph: KnowledgeGraph) -> Any:
-        """Read the joined table where it is on this machine, else join the originals."""
+        """Read the joined table if it is on this machine, else join the originals."""
         if self.table and self.read_table and is_here(self.table):
             return self.read_table(graph)
         return self.read(graph)
 
     @property
     def missing(self) -> list[FeatureSource]:
-        """Originals that are not on this machine; none where the table is."""
+        """Originals that are not on this machine; none if the table is."""
         if self.table and is_here(self.table):
             return []
         return missing_sources(self.sources)
@@ -73,8 +72,8 @@ class VisualTokens:
     """Tokens of images.
 
     Attributes:
-        lists: for each entity its rows of the codebook.
-        codebook: the codebook's file.
+        lists: rows of the codebook of each entity.
+        codebook: file of the codebook.
     """
 
     lists: Sequence[Sequence[int]]
@@ -86,10 +85,10 @@ class PublicFeatures:
     """The public feature sets of a dataset.
 
     Attributes:
-        descriptions: returns a :class:`Description` per entity.
-        numbers: returns attribute -> number per entity.
-        visual_tokens: returns :class:`VisualTokens`.
-        glosses: returns a tuple of dictionary entries per entity.
+        descriptions: join of a :class:`Description` per entity.
+        numbers: join of attribute -> number per entity.
+        visual_tokens: join of :class:`VisualTokens`.
+        glosses: join of a tuple of dictionary entries per entity.
     """
 
     descriptions: Join | None = None
@@ -105,7 +104,7 @@ class PublicFeatures:
         return tuple(dict.fromkeys(sources))
 
     def describe(self) -> dict[str, str]:
-        """Return name -> one-line description of the sets that the dataset has."""
+        """Return name -> one-line description of the dataset's public sets."""
         if not self.sources:
             return {}
         vectors = _ENCODER_TEXTS[TEXT_ENCODER]
@@ -128,9 +127,9 @@ class PublicFeatures:
                 "image ({} entities): visual tokens with the codebook of MyGO",
             ),
         }
-        rest = "description" if self.descriptions else "dictionary entries"
+        addition = "description" if self.descriptions else "dictionary entries"
         joins = {"numeric": self.numbers, "image": self.visual_tokens}
-        others = "".join(f", {m} ({join.entities:,})" for m, join in joins.items() if join)
+        further = "".join(f", {m} ({join.entities:,})" for m, join in joins.items() if join)
         forms = {
             "public": vectors,
             "public-tokens": "tokens (pieces of USE multilingual v3, 512)",
@@ -139,7 +138,8 @@ class PublicFeatures:
         return {
             **{n: text.format(f"{join.entities:,}") for n, (join, text) in sets.items() if join},
             **{
-                name: f"text (all entities): name, and {rest} where there is one, as {form}{others}"
+                name: f"text (all entities): name, and {addition} where there is one, as {form}"
+                f"{further}"
                 for name, form in forms.items()
             },
         }
@@ -149,7 +149,7 @@ class PublicFeatures:
         return tuple(self._joins(name))
 
     def require(self, dataset: str, name: str) -> None:
-        """Check that a set's originals and its encoder are on this machine.
+        """Check that a set's originals and encoder are on this machine.
 
         Raises:
             MissingDataError: they are not; the message says which command gets them.
@@ -191,8 +191,8 @@ class PublicFeatures:
         Args:
             dataset: name of the dataset, for messages.
             name: one of ``describe()``.
-            graph: the dataset's graph; rows are in the order of its entities.
-            names: what the entities are called, "" without a name.
+            graph: graph of the dataset, whose entities give the order of rows.
+            names: name of each entity, "" without one.
 
         Raises:
             MissingDataError: an original or the encoder is missing.
@@ -222,13 +222,13 @@ class PublicFeatures:
     def unencoded(
         self, dataset: str, name: str, graph: KnowledgeGraph, names: Sequence[str]
     ) -> dict[str, tuple[int, float, int]]:
-        """Return every modality of a set whose texts must be encoded or cut first, else {}.
+        """Return the sizes of a set whose texts must be encoded or cut into tokens, else {}.
 
-        How many tokens texts have is known only when they are cut: until then the most that an
-        entity keeps stands for it.
+        The number of tokens is known only after the texts are cut; until then the largest possible
+        number is returned.
 
         Returns:
-            modality -> (width, share present, tokens of an entity with most of them or 0).
+            modality -> (width, share of entities with it, largest number of tokens or 0).
 
         Raises:
             MissingDataError: an original or the encoder is missing.
@@ -248,11 +248,11 @@ class PublicFeatures:
         return sizes
 
     def texts(self, name: str, graph: KnowledgeGraph, names: Sequence[str]) -> list[str]:
-        """Return the text of each entity in a set, "" for the absent; [] for a set without text."""
+        """Return the text of each entity, "" without one; [] for a set without texts."""
         if self.descriptions and "text" in self._joins(name):
             described: Sequence[Description] = self.descriptions(graph)
             rows: list[tuple[bool, tuple[str, ...]]] = [
-                (bool(text), _parts(title, text))
+                (bool(text), _sentences_of(title, text))
                 for title, text in zip(names, described, strict=True)
             ]
         elif self.glosses and "text" in self._joins(name):
@@ -260,14 +260,14 @@ class PublicFeatures:
             rows = [(bool(texts), texts) for texts in entries]
         else:
             return []
-        whole = name.startswith("public")
+        all_entities = name.startswith("public")
         return [
-            join_parts(title, *parts) if known or whole else ""
-            for title, (known, parts) in zip(names, rows, strict=True)
+            join_parts(title, *sentences) if is_described or all_entities else ""
+            for title, (is_described, sentences) in zip(names, rows, strict=True)
         ]
 
     def _joins(self, name: str) -> dict[str, Join]:
-        """Modality -> join of a set."""
+        """Return modality -> join of a set."""
         text = self.descriptions or self.glosses
         joins = {
             "text": text if name not in ("numeric", "visual-tokens") else None,
@@ -277,24 +277,24 @@ class PublicFeatures:
         return {modality: join for modality, join in joins.items() if join}
 
 
-def join_parts(*parts: str) -> str:
-    """Return the parts of a text as sentences; empty parts and repetitions are left out."""
+def join_parts(*sentences: str) -> str:
+    """Join texts as sentences, without empty and repeated ones."""
     text = ""
-    for part in dict.fromkeys(filter(None, map(plain, parts))):
+    for sentence in dict.fromkeys(filter(None, map(plain, sentences))):
         separator = " " if text.endswith((".", "!", "?", "。")) else ". "
-        text = f"{text}{separator}{part}" if text else part
+        text = f"{text}{separator}{sentence}" if text else sentence
     return text
 
 
-def _parts(name: str, text: Description) -> tuple[str, str, str]:
-    """Return the parts of a text after the name; a label that the name contains is left out."""
+def _sentences_of(name: str, text: Description) -> tuple[str, str, str]:
+    """Return label, description and summary; a label that the name contains becomes ""."""
     label = "" if text.label.casefold() in name.casefold() else text.label
     return label, text.short, text.summary
 
 
 def _image(tokens: VisualTokens) -> FeatureTable:
     provenance = {
-        "codebook": tokens.codebook.place,
+        "codebook": tokens.codebook.location,
         "codebook_sha256": tokens.codebook.sha256,
         "pooling": "mean over an entity's tokens",
     }

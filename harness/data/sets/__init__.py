@@ -1,1 +1,1 @@
-"""One file per dataset: a card and how it is parsed."""
+"""Datasets, one file each: the card and the source."""

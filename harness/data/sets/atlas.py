@@ -1,7 +1,7 @@
 """atlas: countries, cities, languages, currencies, scripts and time zones, with three modalities.
 
-The one real dataset that ships with the package. ``scripts/build_atlas.py`` builds the folder
-``_atlas`` from data packages; docs/atlas.md says what it holds and by which rule it is split.
+The only real dataset in the package. ``scripts/build_atlas.py`` builds the folder ``_atlas`` from
+data packages; docs/atlas.md describes its content and split.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.data.card import DATASETS, DatasetCard, DatasetSource, FeatureLeak
+from harness.data.card import DATASETS, DatasetCard, DatasetSource, feature_leaks
 from harness.data.feature_files import file_sha256
 from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.data.parsing import read_lines, read_name_triples
-from harness.errors import ConfigError, DataError, MissingDataError, suggest
+from harness.errors import DataError, MissingDataError
 
 __all__ = ["MODALITIES", "SHA256", "AtlasSource"]
 
@@ -34,7 +34,7 @@ SHA256: Mapping[str, str] = {
     "train.tsv": "d07f47e14dff6bc61e62a5fe5057b0af47aef4a65525fc28106abf2186f91319",
     "valid.tsv": "4a07d2dff15702e7c29a6153ca7ecab324c93c79ba01b32ba3faae168ad0ed2c",
 }
-"""The files of the release, as ``scripts/build_atlas.py`` prints them."""
+"""Checksums of the release, as printed by ``scripts/build_atlas.py``."""
 
 _FOLDER = Path(__file__).with_name("_atlas")
 
@@ -48,12 +48,7 @@ _CARD = DatasetCard(
     ),
     counts={"entities": 3942, "relations": 11, "train": 4102, "valid": 675, "test": 670},
     modality_counts={"text": 3942, "numeric": 3237, "image": 250},
-    feature_leaks={
-        "all": {
-            "text vectors": FeatureLeak(rows={"valid": 74, "test": 90}),
-            "numeric vectors": FeatureLeak(rows={"valid": 74, "test": 70}),
-        },
-    },
+    feature_leaks=feature_leaks("atlas"),
     licence=(
         "GeoNames: CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/); CLDR: Unicode-3.0; "
         "flags: public domain; as built here CC BY 4.0. Attributions and changes: "
@@ -75,10 +70,10 @@ _CARD = DatasetCard(
 
 
 class AtlasSource(DatasetSource):
-    """Reads the files that ship with the package.
+    """Source of the files in the package.
 
     Args:
-        folder: where they are.
+        folder: folder of the files.
     """
 
     def __init__(self, folder: Path = _FOLDER) -> None:
@@ -90,7 +85,7 @@ class AtlasSource(DatasetSource):
 
         Raises:
             MissingDataError: a file of the package is missing.
-            DataError: a file is not that of the release.
+            DataError: a file differs from the release.
         """
         entities, names = self._names("entities.tsv")
         relations, relation_names = self._names("relations.tsv")
@@ -128,7 +123,7 @@ class AtlasSource(DatasetSource):
 
     def modalities(self, features: str) -> tuple[str, ...]:
         """Return the modalities of a set without reading it; see :class:`DatasetSource`."""
-        self._require(features)
+        self.check_feature_set(features)
         return MODALITIES if features == "all" else ()
 
     def features(self, name: str, graph: KnowledgeGraph) -> FeatureSet:
@@ -137,9 +132,9 @@ class AtlasSource(DatasetSource):
         Raises:
             ConfigError: there is no such set.
             MissingDataError: a file of the package is missing.
-            DataError: a file is not that of the release.
+            DataError: a file differs from the release.
         """
-        self._require(name)
+        self.check_feature_set(name)
         if name == "none":
             return FeatureSet()
         from safetensors.torch import load_file
@@ -148,34 +143,28 @@ class AtlasSource(DatasetSource):
         provenance = json.loads(self._file("build.json").read_text("utf-8"))["modalities"]
         return FeatureSet(name, {m: _table(m, stored, provenance[m]) for m in MODALITIES})
 
-    def _require(self, name: str) -> None:
-        if name not in self.feature_sets:
-            raise ConfigError(
-                f"dataset 'atlas' has no feature set '{name}'{suggest(name, self.feature_sets)}"
-            )
-
     def _file(self, name: str) -> Path:
-        """Return the path of a shipped file after checking that it is the release's."""
+        """Return the path of a shipped file after a check of its sha256."""
         path = self._folder / name
         remedy = "reinstall with 'pip install --force-reinstall mmkgc-harness'"
         if not path.is_file():
             raise MissingDataError(f"{path}: missing from the installed package; {remedy}")
-        found = file_sha256(path)
-        if found != SHA256[name]:
+        sha256 = file_sha256(path)
+        if sha256 != SHA256[name]:
             raise DataError(
-                f"{path}: sha256 is {found[:16]}..., the release has {SHA256[name][:16]}...; "
+                f"{path}: sha256 is {sha256[:16]}..., the release has {SHA256[name][:16]}...; "
                 f"the file was changed, {remedy}"
             )
         return path
 
     def _names(self, file: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return identifiers and names: the first two columns below the header."""
+        """Return identifiers and names, the first two columns below the header."""
         rows = [line.split("\t", 2) for line in read_lines(self._file(file))[1:]]
         return tuple(row[0] for row in rows), tuple(row[1] for row in rows)
 
 
 def _table(modality: str, stored: Mapping[str, Tensor], provenance: dict[str, Any]) -> FeatureTable:
-    """Spread the stored rows, which are those of entities that have the modality."""
+    """Return a table [N, d] from the stored rows of the entities with the modality."""
     rows, present = stored[modality], stored[f"{modality}.present"]
     matrix = rows.new_zeros(len(present), rows.shape[1])
     matrix[present] = rows

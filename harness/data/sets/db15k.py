@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from harness.data.card import DATASETS, CleanCard, DatasetCard, FeatureLeak
+from harness.data.card import DATASETS, CleanCard, DatasetCard, feature_leaks
 from harness.data.graph import KnowledgeGraph
 from harness.data.public import joins, originals
 from harness.data.public.joins import Description
 from harness.data.public.sets import Join, PublicFeatures
 from harness.data.published import NATIVE, NATIVE_LICENCE, PublishedSource, native_files
 
-_FILES = native_files(
-    "DB15K",
-    {
-        "entity2id.txt": "8f8d070f1bb24d07ed3050e4e4e780cb7f2245d0b14db3346e8db4fa55981728",
-        "relation2id.txt": "25e5a975ee079dbd5b8d22ffe23575a9e3135d263e0a3763224777bf526c1a74",
-        "train2id.txt": "d41f9b9ab5c0e6eed393e0f93febb4258dc02e5e4a4e2a99c49410d167522804",
-        "valid2id.txt": "dc7ed39aa14e35a2f7ac09a0ff046067ee0e0d7953f8a204f04e7c09776095b1",
-        "test2id.txt": "15f28535d04f3711b739a49d824f2346167384283cde57123376392d418ad6de",
-    },
-)
-
-_SUMMARIES = originals.ficha(
-    "FB15k237",
-    "entityid2mm_description-setting_3-concate-0.txt",
-    "fafa7b8d7747af53c5cc7def8febf32f0b3ba21ee3ae520e8b1db9444680dcb4",
-    2815650,
-)
-_SUMMARY_NAMES = originals.ficha(
-    "FB15k237",
-    "entityid2name.txt",
-    "af91aac7b8b02d717069cc5022850efc333f3eed6819a72029bb3a80230c7fb0",
-    314859,
-)
-_SUMMARY_IDS = originals.ficha(
-    "FB15k237",
-    "entity2id.txt",
-    "2df2382d68595f17c638a13557265226d06beaac04b2f4b31c9646d8c3ffe16b",
-    218557,
-)
+(_SUMMARIES,) = originals.ORIGINALS["db15k-summaries"]
+(_SUMMARY_NAMES,) = originals.ORIGINALS["db15k-summary-names"]
+(_SUMMARY_IDS,) = originals.ORIGINALS["db15k-summary-ids"]
 
 
 def _descriptions(graph: KnowledgeGraph) -> list[Description]:
@@ -94,7 +68,7 @@ _CARD = DatasetCard(
     aliases=("db-15k",),
     folder="DB15K",
     description="part of DBpedia with images, descriptions and numeric attributes",
-    files=_FILES,
+    files=native_files("DB15K"),
     feature_sources=_PUBLIC.sources,
     counts={"entities": 12842, "relations": 279, "train": 79222, "valid": 9904, "test": 9902},
     misprinted={"valid": 9902, "test": 9904},
@@ -104,40 +78,7 @@ _CARD = DatasetCard(
         digest="f43985798405d6c6",
         counts={"entities": 12842, "relations": 279, "train": 72095, "valid": 6657, "test": 9902},
     ),
-    feature_leaks={
-        "names": {
-            "text": FeatureLeak(rows={"valid": 350, "test": 262}),
-            "text vectors": FeatureLeak(rows={"valid": 129, "test": 485}),
-        },
-        "hashed-names": {
-            "text": FeatureLeak(rows={"valid": 350, "test": 262}),
-            "text vectors": FeatureLeak(rows={"valid": 0, "test": 64}),
-        },
-        "name-tokens": {
-            "text": FeatureLeak(rows={"valid": 350, "test": 262}),
-            "text vectors": FeatureLeak(rows={"valid": 0, "test": 391}),
-        },
-        "use-names": {
-            "text": FeatureLeak(rows={"valid": 350, "test": 262}),
-            "text vectors": FeatureLeak(rows={"valid": 129, "test": 340}),
-        },
-        "descriptions": {
-            "text": FeatureLeak(rows={"valid": 1397, "test": 1242}),
-            "text vectors": FeatureLeak(rows={"valid": 129, "test": 663}),
-        },
-        "numeric": {
-            "numeric vectors": FeatureLeak(rows={"valid": 125, "test": 0}, more=("valid",)),
-        },
-        "public": {
-            "text": FeatureLeak(rows={"valid": 1381, "test": 1242}),
-            "text vectors": FeatureLeak(rows={"valid": 129, "test": 487}),
-            "numeric vectors": FeatureLeak(rows={"valid": 125, "test": 0}, more=("valid",)),
-        },
-        "public-tokens": {
-            "text": FeatureLeak(rows={"valid": 1381, "test": 1242}),
-            "numeric vectors": FeatureLeak(rows={"valid": 125, "test": 0}, more=("valid",)),
-        },
-    },
+    feature_leaks=feature_leaks("db15k"),
     licence=(
         f"triples: {NATIVE_LICENCE}; DBpedia, which they are from, is CC BY-SA 3.0; the MMKG "
         "repository, which selected them, is under the 3-clause BSD licence"

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.data.card import DATASETS, CleanCard, DatasetCard, FeatureLeak
+from harness.data.card import DATASETS, CleanCard, DatasetCard, feature_leaks
 from harness.data.public import dictionaries, originals
 from harness.data.public.sets import Join, PublicFeatures
 from harness.data.published import NATIVE, NATIVE_LICENCE, PublishedSource, native_files
-
-_FILES = native_files(
-    "Kuai16K",
-    {
-        "entity2id.txt": "dc68dc81c099fd88d966c42d84fe4d30b9cd91700075ca8f4c31c3e4a2006813",
-        "relation2id.txt": "1dade5e1aca65a0c0004c7ad240936791d745631a75bb0b69f278e28f8fa8ca2",
-        "train2id.txt": "9d9e180ec9c91c12260094f6ef0f32cc13763493c4943e400faeaa36e9c94d50",
-        "valid2id.txt": "14c9222252c01a48567c75a5967efbab7d66c6f55259f70af9b417aa135141fd",
-        "test2id.txt": "cfca850a7276a240f01a86d4fc5f1c6136fa13ab92cc840aee546d539b8175ef",
-    },
-)
 
 _PUBLIC = PublicFeatures(
     glosses=Join(
@@ -36,7 +25,7 @@ _CARD = DatasetCard(
     aliases=("kuai16k", "kvc-16k"),
     folder="Kuai16K",
     description="part of a Chinese short-video encyclopedia with text, images, audio, video",
-    files=_FILES,
+    files=native_files("Kuai16K"),
     feature_sources=_PUBLIC.sources,
     counts={"entities": 16015, "relations": 4, "train": 180190, "valid": 22523, "test": 22525},
     modality_counts={"image": 14822, "text": 14822, "audio": 14822, "video": 14822},
@@ -45,28 +34,7 @@ _CARD = DatasetCard(
         digest="dd79ef72b77f338f",
         counts={"entities": 16015, "relations": 4, "train": 179941, "valid": 22515, "test": 22523},
     ),
-    feature_leaks={
-        "names": {
-            "text": FeatureLeak(rows={"valid": 0, "test": 17}),
-        },
-        "hashed-names": {
-            "text": FeatureLeak(rows={"valid": 0, "test": 17}),
-        },
-        "use-names": {
-            "text": FeatureLeak(rows={"valid": 0, "test": 17}),
-            "text vectors": FeatureLeak(rows={"valid": 36, "test": 0}),
-        },
-        "glosses": {
-            "text vectors": FeatureLeak(rows={"valid": 35, "test": 44}),
-        },
-        "public": {
-            "text": FeatureLeak(rows={"valid": 0, "test": 6}),
-            "text vectors": FeatureLeak(rows={"valid": 36, "test": 0}),
-        },
-        "public-tokens": {
-            "text": FeatureLeak(rows={"valid": 0, "test": 6}),
-        },
-    },
+    feature_leaks=feature_leaks("kvc16k"),
     licence=f"triples: {NATIVE_LICENCE}; Kuaipedia, which they are from, declares none either",
     citation=(
         "H. Pan, Z. Zhai, Y. Zhang, R. Fu, M. Liu, Y. Song, Z. Wang, B. Qin: Kuaipedia: a "
@@ -89,11 +57,11 @@ class Kvc16k(PublishedSource):
     public = _PUBLIC
 
     def entity_names(self, folder: Path, entities: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the identifiers: they are Chinese names."""
+        """Return the identifiers, which are Chinese names."""
         return entities
 
     def relation_names(self, folder: Path, relations: tuple[str, ...]) -> tuple[str, ...]:
-        """Return nothing: the files call relations by bare integers."""
+        """Return (): relations are bare integers in the files."""
         return ()
 
 

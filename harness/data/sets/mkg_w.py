@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.data.card import DATASETS, CleanCard, DatasetCard, FeatureLeak, FileCard
+from harness.data.card import DATASETS, CleanCard, DatasetCard, FileCard, feature_leaks
 from harness.data.graph import KnowledgeGraph
 from harness.data.parsing import read_lines
 from harness.data.public import joins, originals
@@ -25,17 +25,6 @@ _NAMES_RAW = (
     "e118ed7c5f8970ea97dc8954d4cd924ffe155700/data/MKG-W"
 )
 
-_FILES = native_files(
-    "MKG-W",
-    {
-        "entity2id.txt": "d94b546efcb535d8253821626dd32f3ee876b2f263b727a4a446bc74697785df",
-        "relation2id.txt": "204203e03a92d4f973ee815449695bcfaae1b6917fcb08b65f3b0fb071a47f61",
-        "train2id.txt": "a9f316506a20a7b5bef7de3ceaaa1e82de554b8e92e6aa26e7cb54bcd8ada53d",
-        "valid2id.txt": "34dd556893b8e4832600298864dbd18012529a1f172793c21e45ad7bdee9d189",
-        "test2id.txt": "0e1294b1f95c8ef80ad422aeefafea321d16c1d127570e6bb566882b2e053989",
-    },
-)
-
 _NAME_FILES = (
     FileCard(
         path="ent_links.txt",
@@ -51,18 +40,8 @@ _NAME_FILES = (
     ),
 )
 
-_SUMMARIES = originals.ficha(
-    "MKG_W",
-    "entityid2mm_description-setting_3-concate-0.txt",
-    "456906cadf895710a165d5c2fa83e2f8b6447e727f6173f3882c524b554955ef",
-    2332176,
-)
-_SUMMARY_NAMES = originals.ficha(
-    "MKG_W",
-    "entityid2name.txt",
-    "10f69ebaf1fadec8bb30783fcdfafe64a2b16eb36db72b80d2ecf9b87fd2dfa3",
-    365208,
-)
+(_SUMMARIES,) = originals.ORIGINALS["mkg-w-summaries"]
+(_SUMMARY_NAMES,) = originals.ORIGINALS["mkg-w-summary-names"]
 
 
 def _descriptions(graph: KnowledgeGraph) -> list[Description]:
@@ -110,7 +89,7 @@ _CARD = DatasetCard(
     aliases=("mkgw", "mkg_w"),
     folder="MKG-W",
     description="part of Wikidata with images and descriptions; splits without repeats or overlap",
-    files=_FILES + _NAME_FILES,
+    files=native_files("MKG-W") + _NAME_FILES,
     feature_sources=_PUBLIC.sources,
     counts={"entities": 15000, "relations": 169, "train": 34196, "valid": 4276, "test": 4274},
     modality_counts={"image": 14463, "text": 14123},
@@ -119,33 +98,7 @@ _CARD = DatasetCard(
         digest="b541b0862e1a35cd",
         counts={"entities": 15000, "relations": 169, "train": 33781, "valid": 4276, "test": 4274},
     ),
-    feature_leaks={
-        "names": {
-            "text": FeatureLeak(rows={"valid": 239, "test": 239}),
-            "text vectors": FeatureLeak(rows={"valid": 462, "test": 485}),
-        },
-        "hashed-names": {
-            "text": FeatureLeak(rows={"valid": 239, "test": 239}),
-        },
-        "name-tokens": {
-            "text": FeatureLeak(rows={"valid": 239, "test": 239}),
-        },
-        "use-names": {
-            "text": FeatureLeak(rows={"valid": 239, "test": 239}),
-        },
-        "descriptions": {
-            "text": FeatureLeak(rows={"valid": 664, "test": 688}),
-            "text vectors": FeatureLeak(rows={"valid": 461, "test": 460}),
-        },
-        "numeric": {},
-        "public": {
-            "text": FeatureLeak(rows={"valid": 695, "test": 716}),
-            "text vectors": FeatureLeak(rows={"valid": 494, "test": 577}),
-        },
-        "public-tokens": {
-            "text": FeatureLeak(rows={"valid": 695, "test": 716}),
-        },
-    },
+    feature_leaks=feature_leaks("mkg-w"),
     licence=(
         f"triples: {NATIVE_LICENCE}; Wikidata, which they are from, is CC0 1.0; "
         "names: from DBpedia (CC BY-SA 3.0), in a repository under the MIT licence"
@@ -167,18 +120,18 @@ _CARD = DatasetCard(
 
 
 class MkgW(PublishedSource):
-    """MKG-W; identifiers are Wikidata's, names are in files of their own.
+    """MKG-W; identifiers are Wikidata's, names are in separate files.
 
-    ``ent_links.txt`` pairs DBpedia and Wikidata addresses, ``rel_links.txt`` holds a name per
-    relation id. Tables ``id<TAB>name`` (``entity2name.tsv``, ``relation2name.tsv``) are taken when
-    these are absent. Both ways give the same names.
+    ``ent_links.txt`` pairs DBpedia and Wikidata addresses, ``rel_links.txt`` has a name per
+    relation id. Tables ``id<TAB>name`` (``entity2name.tsv``, ``relation2name.tsv``) are read if
+    these are absent. Both give the same names.
     """
 
     card = _CARD
     public = _PUBLIC
 
     def entity_names(self, folder: Path, entities: tuple[str, ...]) -> tuple[str, ...]:
-        """Return DBpedia's names; an empty tuple when the files of names are absent."""
+        """Return DBpedia's names; () without the files of names."""
         links = folder / "ent_links.txt"
         if not links.is_file():
             return _read_table(folder / "entity2name.tsv", len(entities))
@@ -191,7 +144,7 @@ class MkgW(PublishedSource):
         return tuple(names.get(entity, "") for entity in entities)
 
     def relation_names(self, folder: Path, relations: tuple[str, ...]) -> tuple[str, ...]:
-        """Return Wikidata's English labels; an empty tuple when the files are absent."""
+        """Return Wikidata's English labels; () without the files of names."""
         labels = folder / "rel_links.txt"
         if not labels.is_file():
             return _read_table(folder / "relation2name.tsv", len(relations))
@@ -208,8 +161,8 @@ def _read_table(path: Path, size: int) -> tuple[str, ...]:
         return ()
     names: list[str] = []
     for number, line in enumerate(read_lines(path), 1):
-        place, found, name = line.partition("\t")
-        if not found or place != str(number - 1):
+        number_field, tab, name = line.partition("\t")
+        if not tab or number_field != str(number - 1):
             raise DataError(f"{path}:{number}: need '{number - 1}<TAB>name', got {line!r}")
         names.append(name_of(name))
     if len(names) != size:

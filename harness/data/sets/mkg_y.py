@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from harness.data.card import DATASETS, CleanCard, DatasetCard, FeatureLeak
+from harness.data.card import DATASETS, CleanCard, DatasetCard, feature_leaks
 from harness.data.graph import KnowledgeGraph
 from harness.data.public import joins, originals
 from harness.data.public.joins import Description
 from harness.data.public.sets import Join, PublicFeatures, VisualTokens
 from harness.data.published import NATIVE, NATIVE_LICENCE, PublishedSource, native_files
 
-_FILES = native_files(
-    "MKG-Y",
-    {
-        "entity2id.txt": "416f6f77c13d0cf0c5cae9625a62b9f7d26320c27ae408f5ce4e7eae3206b8d9",
-        "relation2id.txt": "78d468edc02688f742c9b5a1030a071789ab24784dd2e48897643fe108ff4e4d",
-        "train2id.txt": "71310c2c274e5ba2ce550433ef5c8496920bd03f50fd6057e64fc9c34e1e1aac",
-        "valid2id.txt": "6c82db2d2b809aabf72f94bc19be3080b53ffba1caec12b81510354a7fe3470e",
-        "test2id.txt": "8602cbbe7e3aef2c857df66eec5f7e4a2d6b02b19f58feff085688fb28980158",
-    },
-)
-
-_SUMMARIES = originals.ficha(
-    "MKG_Y",
-    "entityid2mm_description-setting_3-concate-0.txt",
-    "991de8e42bd834af2afd4b289b93d80b64f027f807b4291b6ce87155c0676a9c",
-    2653795,
-)
-_SUMMARY_NAMES = originals.ficha(
-    "MKG_Y",
-    "entityid2name.txt",
-    "9918820fac9ec1ff2f58db10bb9afb43bf2802b0941d737b0529908e49010be6",
-    348162,
-)
+(_SUMMARIES,) = originals.ORIGINALS["mkg-y-summaries"]
+(_SUMMARY_NAMES,) = originals.ORIGINALS["mkg-y-summary-names"]
 
 
 def _descriptions(graph: KnowledgeGraph) -> list[Description]:
@@ -58,12 +37,12 @@ def _numbers(graph: KnowledgeGraph) -> list[dict[str, float]]:
 
 
 def _visual_tokens(graph: KnowledgeGraph) -> VisualTokens:
-    """Join STI-RF's tokens by the entity's name; an unknown entity has none."""
+    """Join STI-RF's tokens by the entity's name; unknown entities have none."""
     rows = joins.read_pickle(originals.TOKEN_ENTITIES)
     first = joins.read_pickle(originals.TOKEN_FIRST)
-    others = joins.read_pickle(originals.TOKEN_OTHERS)
+    further = joins.read_pickle(originals.TOKEN_OTHERS)
     ids = [rows.get(entity) for entity in graph.entities]
-    lists = [[] if row is None else [first[row], *others[row]] for row in ids]
+    lists = [[] if row is None else [first[row], *further[row]] for row in ids]
     return VisualTokens(lists, originals.MYGO_CODEBOOK)
 
 
@@ -99,7 +78,7 @@ _CARD = DatasetCard(
     aliases=("mkgy", "mkg_y"),
     folder="MKG-Y",
     description="part of YAGO with images and descriptions; splits without repeats or overlap",
-    files=_FILES,
+    files=native_files("MKG-Y"),
     feature_sources=_PUBLIC.sources,
     counts={"entities": 15000, "relations": 28, "train": 21310, "valid": 2665, "test": 2663},
     modality_counts={"image": 14244, "text": 12305},
@@ -108,31 +87,7 @@ _CARD = DatasetCard(
         digest="d71237973948de50",
         counts={"entities": 15000, "relations": 28, "train": 20128, "valid": 2665, "test": 2663},
     ),
-    feature_leaks={
-        "names": {
-            "text": FeatureLeak(rows={"valid": 30, "test": 41}),
-        },
-        "hashed-names": {
-            "text": FeatureLeak(rows={"valid": 30, "test": 41}),
-        },
-        "name-tokens": {
-            "text": FeatureLeak(rows={"valid": 30, "test": 41}),
-        },
-        "use-names": {
-            "text": FeatureLeak(rows={"valid": 30, "test": 41}),
-        },
-        "descriptions": {
-            "text": FeatureLeak(rows={"valid": 353, "test": 309}),
-        },
-        "numeric": {},
-        "visual-tokens": {},
-        "public": {
-            "text": FeatureLeak(rows={"valid": 353, "test": 309}),
-        },
-        "public-tokens": {
-            "text": FeatureLeak(rows={"valid": 353, "test": 309}),
-        },
-    },
+    feature_leaks=feature_leaks("mkg-y"),
     licence=f"triples: {NATIVE_LICENCE}; YAGO, which they are from, is CC BY",
     citation=(
         "D. Xu, T. Xu, S. Wu, J. Zhou, E. Chen: Relation-enhanced Negative Sampling for Multimodal "

@@ -5,7 +5,7 @@ published dataset to imitate in size and modality coverage, or both, separated b
 
     synthetic                       a few hundred entities, learnable in seconds
     synthetic:entities=2000,train=40000,seed=3
-    synthetic:signal                numbers that tell most relations, images that tell nothing
+    synthetic:signal                numbers that predict most relations, images that are noise
     synthetic:mkg-w                 as many entities, relations, triples and features as MKG-W
     synthetic:mkg-w,seed=1
 """
@@ -31,15 +31,15 @@ SIGNAL = SyntheticConfig(
         PlantedModality(name="image", dim=16, relations=0),
     ),
 )
-"""Whose weights should be large and whose small is known; two of the eight relations are of the
-structure alone."""
+"""Configuration with known importance of the modalities; two of the eight relations are structural
+only."""
 
 
 class SyntheticSource(DatasetSource):
-    """Generates one configuration.
+    """Source of a generated dataset.
 
     Args:
-        config: what to generate.
+        config: configuration of the generator.
     """
 
     def __init__(self, config: SyntheticConfig) -> None:
@@ -58,7 +58,7 @@ class SyntheticSource(DatasetSource):
 
     def modalities(self, features: str) -> tuple[str, ...]:
         """Return the modalities of a set without generating it; see :class:`DatasetSource`."""
-        self._require(features)
+        self.check_feature_set(features)
         return tuple(m.name for m in self.config.modalities) if features == "all" else ()
 
     def features(self, name: str, graph: KnowledgeGraph) -> FeatureSet:
@@ -67,7 +67,7 @@ class SyntheticSource(DatasetSource):
         Raises:
             ConfigError: there is no such set.
         """
-        self._require(name)
+        self.check_feature_set(name)
         return generate(self.config)[1] if name == "all" else FeatureSet()
 
     def variant(self, text: str) -> SyntheticSource:
@@ -78,8 +78,8 @@ class SyntheticSource(DatasetSource):
         """
         base = SyntheticConfig()
         settings: dict[str, str] = {}
-        for part in text.split(","):
-            key, equals, value = part.strip().partition("=")
+        for item in text.split(","):
+            key, equals, value = item.strip().partition("=")
             if equals:
                 settings[_setting(key)] = value
             else:
@@ -90,31 +90,24 @@ class SyntheticSource(DatasetSource):
             return SyntheticSource(SyntheticConfig.model_validate(values))
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, (name, *first["loc"])))
+            path = ".".join(map(str, (name, *first["loc"])))
             message = first["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"dataset '{where}': {message}") from error
-
-    def _require(self, name: str) -> None:
-        if name not in self.feature_sets:
-            raise ConfigError(
-                f"dataset '{self.config.name}' has no feature set '{name}'"
-                f"{suggest(name, self.feature_sets)}"
-            )
+            raise ConfigError(f"dataset '{path}': {message}") from error
 
 
 def _setting(key: str) -> str:
-    known = [k for k in SyntheticConfig.model_fields if k not in ("name", "modalities")]
-    if key not in known:
-        raise ConfigError(f"dataset 'synthetic': no setting '{key}'{suggest(key, known)}")
+    settings = [k for k in SyntheticConfig.model_fields if k not in ("name", "modalities")]
+    if key not in settings:
+        raise ConfigError(f"dataset 'synthetic': no setting '{key}'{suggest(key, settings)}")
     return key
 
 
 def _imitation(name: str) -> SyntheticConfig:
-    """The configuration with the published statistics of a registered dataset, or ``SIGNAL``."""
+    """Return the configuration with the statistics of a published dataset, or ``SIGNAL``."""
     if name == "signal":
         return SIGNAL
-    cards = {known: DATASETS.get(known).card for known in DATASETS}
-    choices = {known: card for known, card in cards.items() if card.modality_counts}
+    cards = {dataset: DATASETS.get(dataset).card for dataset in DATASETS}
+    choices = {dataset: card for dataset, card in cards.items() if card.modality_counts}
     if name not in choices:
         raise ConfigError(
             f"dataset 'synthetic:{name}': no published dataset '{name}' to imitate"

@@ -1,11 +1,11 @@
-"""Loops that numba compiles for the CPU, a module per module of kernels.
+"""CPU loops compiled by numba, one module per module of kernels.
 
-Each function works on a part ``low:high`` of its outputs; none allocates. ``op`` is a code
-(``pairs.CODES``), ``vectors`` are (query [q, w], table [n, w], scale [q, w] or None), ``pairs`` and
-all else in CSR form (indptr, indices).
+Each function computes the part ``low:high`` of its outputs, which the caller allocates. ``op`` is a
+code of ``pairs.CODES``, ``vectors`` are (query [q, w], table [n, w], scale [q, w] or None), and
+``pairs`` are CSR arrays (indptr [q + 1], indices [p]).
 
-Sums may be reordered and products fused (``flags.loose``), but NaN and infinity keep their meaning,
-so that a score that is none is noticed. Loops that rank must not even reorder (``flags.strict``):
-see ``tiles``. Importing a module imports numba: ``harness.kernels.compiled.loops`` does so on first
-use, after it has set the cache folder.
+The compiler may reorder sums and fuse products (``flags.loose``) but must respect NaN and infinity,
+so that non-finite scores are detected. Loops that rank must not reorder either (``flags.strict``;
+see ``tiles``). Importing a module imports numba, so ``harness.kernels.compiled.loops`` imports it
+on first use, after setting the cache folder.
 """

@@ -1,4 +1,4 @@
-"""Products of tanh of vectors and a query, and their gradients."""
+"""Inner products of tanh(vectors) and a query, and their gradients."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from harness.kernels.loops.flags import loose
 __all__ = ["ROWS", "tanh_dot", "tanh_dot_gradient"]
 
 ROWS = 512
-"""Rows whose gradients of a query are added up by one thread."""
+"""Number of rows of a block; one thread sums the gradients of the query over a block."""
 
 
 @loose
 def _tanh(x):
-    """Return tanh to 4 units in the last place: a ratio of polynomials, as Eigen has it
-    (``generic_fast_tanh_float``), which beyond 7.9 is 1 in single precision; NaN stays NaN."""
-    most = np.float32(7.90531110763549805)
-    x = most if x > most else x
-    x = -most if x < -most else x
+    """Return tanh to 4 units in the last place, NaN for NaN.
+
+    The ratio of polynomials of Eigen (``generic_fast_tanh_float``).
+    """
+    # Beyond 7.9 tanh is 1 in single precision. NaN fails both comparisons and passes through.
+    limit = np.float32(7.90531110763549805)
+    x = limit if x > limit else x
+    x = -limit if x < -limit else x
     s = x * x
     p = np.float32(-2.76076847742355e-16) * s + np.float32(2.00018790482477e-13)
     p = p * s + np.float32(-8.60467152213735e-11)
@@ -34,7 +37,7 @@ def _tanh(x):
 
 @loose
 def tanh_dot(x, query, out, low, high):
-    """Write sum_k tanh(x_k) query_k of rows low:high."""
+    """Write sum_k tanh(x_k) query_k of rows low:high to out [n]."""
     width = np.uint64(x.shape[1])
     for i in range(np.uint64(low), np.uint64(high)):
         total = np.float32(0)
@@ -45,10 +48,12 @@ def tanh_dot(x, query, out, low, high):
 
 @loose
 def tanh_dot_gradient(x, query, gradient, to_x, to_query, low, high):
-    """Write the gradients of ``tanh_dot``; of the query, of each block of rows low:high apart.
+    """Write the gradients of ``tanh_dot`` for blocks low:high of ``ROWS`` rows.
 
     Args:
-        to_query: [blocks, width], zeros; ``ROWS`` rows make a block.
+        gradient: [n] of the logits.
+        to_x: [n, width], written.
+        to_query: [blocks, width] zeros, added to; each block has its own sum.
     """
     rows, width = np.uint64(x.shape[0]), np.uint64(x.shape[1])
     for block in range(np.uint64(low), np.uint64(high)):

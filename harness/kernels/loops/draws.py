@@ -1,4 +1,4 @@
-"""Dropout, and corruptions of triples that are not known."""
+"""Dropout, and corruptions that do not make a known triple."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["draw_free", "dropout"]
 
 @strict
 def _hashed(h):
-    """Mix 32 bits: "lowbias32", https://nullprogram.com/blog/2018/07/31/ (bias 0.17)."""
+    """Hash 32 bits by "lowbias32", https://nullprogram.com/blog/2018/07/31/ (bias 0.17)."""
     h = np.uint32(h ^ (h >> np.uint32(16)))
     h = np.uint32(h * np.uint32(0x7FEB352D))
     h = np.uint32(h ^ (h >> np.uint32(15)))
@@ -21,9 +21,9 @@ def _hashed(h):
 
 @strict
 def dropout(x, first, second, threshold, factor, out, low, high):
-    """Write x * factor, or x * 0 where the hash of a place and two seeds is below the threshold.
+    """Write x * factor, or x * 0 where the hash of position and seeds is below the threshold.
 
-    After 2^32 numbers the pattern repeats.
+    The pattern repeats after 2^32 numbers.
     """
     for i in range(np.uint64(low), np.uint64(high)):
         h = _hashed(np.uint32(_hashed(np.uint32(np.uint32(i) + first)) ^ second))
@@ -32,18 +32,22 @@ def dropout(x, first, second, threshold, factor, out, low, high):
 
 @strict
 def draw_free(free, replaces_tail, uniform, out, low, high):
-    """Write the corruptions of positives low:high; ``free`` are the fields of ``index.Free``."""
-    n_entities, base, start, known, gaps = free
+    """Write the corruptions of positives low:high to out [b, n].
+
+    ``free`` holds the fields of ``index.Free``; see ``harness.kernels.draws.draw_free``.
+    """
+    n_entities, base, start, counts, gaps = free
     for i in range(low, high):
         for j in range(uniform.shape[1]):
             side = 0 if replaces_tail[i, j] else 1
-            place = np.int64(uniform[i, j] * max(n_entities - known[side, i], 1))
-            wanted = base[side, i] + place
-            first, end = start[side, i], start[side, i] + known[side, i]
+            rank = np.int64(uniform[i, j] * max(n_entities - counts[side, i], 1))
+            key = base[side, i] + rank
+            # Binary search for the number of known answers before the free entity of this rank.
+            first, end = start[side, i], start[side, i] + counts[side, i]
             while first < end:
                 middle = (first + end) // 2
-                if gaps[middle] <= wanted:
+                if gaps[middle] <= key:
                     first = middle + 1
                 else:
                     end = middle
-            out[i, j] = min(place + first - start[side, i], n_entities - 1)
+            out[i, j] = min(rank + first - start[side, i], n_entities - 1)

@@ -1,4 +1,4 @@
-"""How the loops are compiled."""
+"""Decorators that compile a loop: three levels of freedom for floating-point optimisations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numba
 
 __all__ = ["contracting", "loose", "strict"]
 
+# No "nnan" or "ninf": the compiler would drop the checks for NaN and infinity.
 _LOOSE = {"reassoc", "contract", "arcp", "nsz"}
 loose = numba.njit(nogil=True, cache=True, fastmath=_LOOSE, error_model="numpy", boundscheck=False)
 contracting = numba.njit(

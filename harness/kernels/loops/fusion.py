@@ -1,6 +1,6 @@
-"""Scores of listed pairs whose candidates are fused for the query, and their gradients.
+"""Scores of listed pairs of a fused table, and their gradients.
 
-``fused`` are (embeddings [n, M w], logits [n, M], temperature [q]).
+``fused`` is a ``FusedTable`` as (embeddings [n, M w], logits [n, M], temperature [q]).
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ __all__ = ["fused_query_gradient", "fused_scores", "fused_table_gradient"]
 
 @loose
 def _fuse(embeddings, logits, temperature, row, weights, candidate):
-    """Write the weights of a row's embeddings, and the candidate [w] that they make.
-
-    weights = softmax(temperature * logits[row]); the candidate is their weighted sum.
-    """
+    """Write a row's fusion weights softmax(temperature * logits[row]) [M] and fused vector [w]."""
     width, m_parts = np.uint64(len(candidate)), np.uint64(len(weights))
     top = temperature * logits[row, np.uint64(0)]
     for m in range(np.uint64(1), m_parts):
@@ -40,29 +37,32 @@ def _fuse(embeddings, logits, temperature, row, weights, candidate):
 
 @loose
 def _slope(op, query, i, candidate, g, slope):
-    """Write the gradient of a pair's score, times g, by the candidate's vector."""
+    """Write the gradient [w] of a pair's score by the candidate's vector, times g."""
     width = np.uint64(len(candidate))
     half = np.uint64(width // np.uint64(2))
-    one = candidate.dtype.type(1)
+    unity = candidate.dtype.type(1)
     tiny = candidate.dtype.type(TINY)
     if op == DOT:
         for k in range(width):
             slope[k] = g * query[i, k]
     elif op == L1:
         for k in range(width):
-            slope[k] = g * sign(query[i, k] - candidate[k], one)
+            slope[k] = g * sign(query[i, k] - candidate[k], unity)
     else:
         for k in range(half):
             real = query[i, k] - candidate[k]
             imaginary = query[i, k + half] - candidate[k + half]
-            f = g * (one / np.sqrt(real * real + imaginary * imaginary + tiny))
+            f = g * (unity / np.sqrt(real * real + imaginary * imaginary + tiny))
             slope[k] = f * real
             slope[k + half] = f * imaginary
 
 
 @loose
 def _to_weights(embeddings, row, slope, weights, to_logits):
-    """Write a pair's gradient by temperature * logits: w_m slope . (embedding_m - candidate)."""
+    """Write a pair's gradient [M] by temperature * logits.
+
+    The gradient of the softmax: weight_m * slope . (embedding_m - candidate).
+    """
     width, m_parts = np.uint64(len(slope)), np.uint64(len(weights))
     mean = slope[np.uint64(0)] - slope[np.uint64(0)]
     for m in range(m_parts):
@@ -78,7 +78,7 @@ def _to_weights(embeddings, row, slope, weights, to_logits):
 
 @loose
 def fused_scores(op, query, fused, pairs, out, low, high):
-    """Write the scores of the pairs of queries low:high, to out [p]."""
+    """Write the scores of the pairs of queries low:high to out [p]."""
     embeddings, logits, temperature = fused
     indptr, indices = pairs
     width = np.uint64(query.shape[1])
@@ -108,7 +108,7 @@ def fused_scores(op, query, fused, pairs, out, low, high):
 
 @loose
 def fused_query_gradient(op, query, fused, pairs, gradient, to_query, to_temperature, low, high):
-    """Add up the gradients of queries low:high and of their temperatures."""
+    """Add the gradients of queries low:high and of their temperatures to the outputs."""
     embeddings, logits, temperature = fused
     indptr, indices = pairs
     width, m_parts = np.uint64(query.shape[1]), np.uint64(logits.shape[1])
@@ -149,12 +149,12 @@ def fused_table_gradient(op, query, fused, by_row, gradient, to_embeddings, to_l
             to_embeddings[row, k] = 0
         for m in range(m_parts):
             to_logits[row, m] = 0
-        for place in range(np.uint64(row_indptr[row]), np.uint64(row_indptr[row + 1])):
-            if place + np.uint64(AHEAD) < listed:
-                prefetch_row(query, query_ids[place + np.uint64(AHEAD)])
-            i = np.uint64(query_ids[place])
+        for position in range(np.uint64(row_indptr[row]), np.uint64(row_indptr[row + 1])):
+            if position + np.uint64(AHEAD) < listed:
+                prefetch_row(query, query_ids[position + np.uint64(AHEAD)])
+            i = np.uint64(query_ids[position])
             _fuse(embeddings, logits, temperature[i], row, weights, candidate)
-            _slope(op, query, i, candidate, gradient[np.uint64(pair_ids[place])], slope)
+            _slope(op, query, i, candidate, gradient[np.uint64(pair_ids[position])], slope)
             for m in range(m_parts):
                 first, weight = m * width, weights[m]
                 for k in range(width):

@@ -22,12 +22,13 @@ def rotate(anchor, cosine, sine, out, low, high):
 
 @loose
 def rotate_gradient(anchor, cosine, sine, gradient, to_anchor, to_phase, low, high):
-    """Write the gradients of ``rotate``: g conj(rotation), and Im(conj(rotated) g)."""
+    """Write the gradients of ``rotate``: g conj(rotation) and Im(conj(rotated) g)."""
     half = np.uint64(cosine.shape[1])
     for i in range(np.uint64(low), np.uint64(high)):
         for k in range(half):
             real, imaginary = gradient[i, k], gradient[i, k + half]
-            # The gradient turned back is the anchor's; its part across the anchor is the phase's.
+            # Rotated back, the gradient is the anchor's; its component orthogonal to the anchor is
+            # the phase's.
             back = real * cosine[i, k] + imaginary * sine[i, k]
             across = imaginary * cosine[i, k] - real * sine[i, k]
             to_anchor[i, k] = back

@@ -1,4 +1,4 @@
-"""Scores of all pairs, tile by tile, and counts of what beats and ties a target."""
+"""Scores of all pairs tile by tile, and counts of the rows above and tied with a target."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from harness.kernels.loops.pairs import DOT, L1
 __all__ = ["LANES", "count_tiles", "score_tiles", "target_scores"]
 
 LANES = 32
-"""Candidates scored side by side; a tile is [width, LANES] and stays in the L2 cache."""
+"""Number of candidates of a tile [width, LANES], which stays in the L2 cache."""
 
 
 @strict
 def _fill_tile(table, rows, first, count, tile):
-    """Transpose ``count`` rows into the columns of ``tile`` [width, LANES]; the rest are zero.
+    """Transpose ``count`` rows of a table into columns of ``tile`` [width, LANES], the rest zero.
 
-    The rows are first, first + 1, ... or, when ``rows`` is not empty, those it lists from there.
+    The rows are first, first + 1, ..., or rows[first], rows[first + 1], ... if ``rows`` has any.
     """
     listed = rows.shape[0] > 0
     for lane in range(LANES):
@@ -32,11 +32,11 @@ def _fill_tile(table, rows, first, count, tile):
 
 @strict
 def _score_tile(op, query, scale, i, tile, out):
-    """Write the scores of query i against the columns of a tile.
+    """Write the scores of query i against the columns of a tile to out [LANES].
 
-    Every lane does the same correctly rounded operations in the same order (strict IEEE: nothing
-    reordered, nothing fused), so equal rows get equal scores wherever they stand. Four components
-    are taken at once, so that ``out`` is read and written a quarter as often.
+    Every lane computes the same correctly rounded operations in the same order (strict IEEE:
+    nothing reordered, nothing fused), so equal rows get equal scores whatever their position. Four
+    components per step read and write ``out`` a quarter as often.
     """
     width = np.uint64(query.shape[1])
     half = np.uint64(width // 2)
@@ -89,7 +89,7 @@ def _modulus(real, imaginary):
 
 @strict
 def target_scores(op, vectors, targets, out, low, high):
-    """Write the scores of the targets of queries low:high, to out [t]."""
+    """Write the scores of the targets of queries low:high to out [t]."""
     query, table, scale = vectors
     indptr, indices = targets
     tile = np.empty((table.shape[1], LANES), query.dtype)
@@ -108,7 +108,11 @@ def target_scores(op, vectors, targets, out, low, high):
 
 @strict
 def score_tiles(op, vectors, out, low, high):
-    """Write out[:, LANES * low : LANES * high], the scores against the rows of tiles low:high."""
+    """Write the scores of all queries against the rows of tiles low:high to their columns of out.
+
+    Args:
+        out: [q, n].
+    """
     query, table, scale = vectors
     none = np.empty(0, np.int64)
     tile = np.empty((table.shape[1], LANES), query.dtype)
@@ -124,29 +128,30 @@ def score_tiles(op, vectors, out, low, high):
 
 
 @strict
-def count_tiles(op, vectors, targets, target_scores, known, counts, low, high):
-    """Count per target the rows of tiles low:high that beat and tie it; return the bad scores.
-
-    A score is bad that is not below infinity: NaN and plus infinity are not.
+def count_tiles(op, vectors, targets, target_scores, excluded, counts, low, high):
+    """Count per target the rows of tiles low:high that score above it and that tie.
 
     Args:
-        targets: by query.
-        target_scores: [t] their scores.
-        known: rows to leave out, by query, ascending within one.
-        counts: [t, 2] better and tied; the result is added.
+        targets: CSR of the t targets by query.
+        target_scores: [t].
+        excluded: CSR of the rows to exclude by query, ascending within a query.
+        counts: [t, 2] better and tied, added to.
+
+    Returns:
+        The number of scores that are NaN or plus infinity.
     """
     query, table, scale = vectors
     target_indptr, _ = targets
-    indptr, indices = known
+    indptr, indices = excluded
     none = np.empty(0, np.int64)
     tile = np.empty((table.shape[1], LANES), query.dtype)
     block = np.empty(LANES, query.dtype)
     bad = np.int64(0)
-    # Tiles come in ascending order: each query's place in its list only moves forward.
-    place = np.empty(query.shape[0], np.int64)
+    # Tiles come in ascending order, so each query's position among its excluded rows only grows.
+    next_excluded = np.empty(query.shape[0], np.int64)
     for i in range(query.shape[0]):
         rows = indices[indptr[i] : indptr[i + 1]]
-        place[i] = indptr[i] + np.searchsorted(rows, low * LANES)
+        next_excluded[i] = indptr[i] + np.searchsorted(rows, low * LANES)
     for index in range(low, high):
         first = index * LANES
         count = min(LANES, table.shape[0] - first)
@@ -154,18 +159,19 @@ def count_tiles(op, vectors, targets, target_scores, known, counts, low, high):
         for i in range(query.shape[0]):
             _score_tile(op, query, scale, i, tile, block)
             for lane in range(count):
-                bad += not block[lane] < np.inf
-            begin = place[i]
+                bad += not block[lane] < np.inf  # true for NaN too
+            begin = next_excluded[i]
             end = begin
             while end < indptr[i + 1] and indices[end] < first + LANES:
                 end += 1
-            place[i] = end
+            next_excluded[i] = end
             for target in range(target_indptr[i], target_indptr[i + 1]):
                 target_score = target_scores[target]
                 better, tied = 0, 0
                 for lane in range(count):
                     better += block[lane] > target_score
                     tied += block[lane] == target_score
+                # All lanes were counted; take the excluded rows of this tile back.
                 for listed in range(begin, end):
                     score = block[indices[listed] - first]
                     better -= score > target_score

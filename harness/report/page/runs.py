@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis.statistics import summarise
-from harness.errors import StoreError
 from harness.evaluation.metrics import METRICS
 from harness.plan.spec import changed_values
 from harness.report.page.charts import Chart, Series, lines
@@ -153,8 +152,8 @@ def describe(
         subsets=_metrics_by_subset(records),
         curves=tuple(_curves(records)),
         ranks=rank_summary(records, runs),
-        settings=_settings(first.spec),
-        changed=_changed(first),
+        settings=_settings(first.written_spec),
+        changed=_settings(changed_values(first.spec)),
         diagnostics=_diagnostics(records),
         environment=_environment(records),
     )
@@ -254,13 +253,6 @@ def _curves(records: Sequence[RunRecord]) -> Iterator[Chart]:
 def _settings(values: Mapping[str, Any]) -> Pairs:
     """Return settings without the seed, which tells the runs of a group apart."""
     return tuple(pair for pair in pairs(values) if pair[0] != "seed")
-
-
-def _changed(record: RunRecord) -> Pairs | None:
-    try:
-        return _settings(changed_values(record.settings()))
-    except StoreError:  # damaged, or of another version
-        return None
 
 
 def _diagnostics(records: Sequence[RunRecord]) -> FactTable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
@@ -31,7 +32,9 @@ def critical_difference(figure: CriticalDifference) -> Picture:
     panel.axis("off")
     margin = max(map(text_inches, labels)) + 0.12
     scale = (width - 2 * margin) / (len(labels) - 1)
-    panel.set(xlim=(1 - margin / scale, len(labels) + margin / scale), ylim=(-height + above, above))
+    panel.set(
+        xlim=(1 - margin / scale, len(labels) + margin / scale), ylim=(-height + above, above)
+    )
     _axis(panel, len(labels))
     if comparison.difference is not None:
         _critical_bar(panel, comparison.difference)
@@ -54,7 +57,7 @@ def _axis(panel: Axes, methods: int) -> None:
 
 
 def _critical_bar(panel: Axes, difference: float) -> None:
-    style = {"color": "black", "linewidth": 0.8}
+    style: dict[str, Any] = {"color": "black", "linewidth": 0.8}
     panel.plot([1, 1 + difference], [0.3, 0.3], **style)
     for end in (1, 1 + difference):
         panel.plot([end, end], [0.27, 0.33], **style)

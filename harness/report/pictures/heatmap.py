@@ -70,37 +70,43 @@ def heatmap(figure: SweepFigure) -> Picture:
     return drawn
 
 
+def _is_grid(figure: SweepFigure) -> bool:
+    """Tell whether a row of panels is a dataset and a column a metric."""
+    datasets = {figure.table.columns[i].dataset_title for i in figure.measured}
+    return len(datasets) > 1 and len(_metrics(figure)) > 1
+
+
+def _metrics(figure: SweepFigure) -> list[str]:
+    return distinct(figure.panel_title(i, dataset=False) for i in figure.measured)
+
+
 def _layout(figure: SweepFigure) -> Layout:
     """Return the panels row by row: datasets by metrics, or what there is of one of both."""
     columns = {i: figure.table.columns[i] for i in figure.measured}
+    if not _is_grid(figure):
+        across = min(len(columns), 4 if figure.wide else 2)
+        padded = [*columns, *[None] * (-len(columns) % across)]
+        return [padded[i : i + across] for i in range(0, len(padded), across)]
+    places = {
+        (column.dataset_title, figure.panel_title(i, dataset=False)): i
+        for i, column in columns.items()
+    }
     datasets = distinct(column.dataset_title for column in columns.values())
-    titles = distinct(figure.panel_title(i, dataset=False) for i in columns)
-    if len(datasets) > 1 and len(titles) > 1:
-        places = {
-            (c.dataset_title, figure.panel_title(i, dataset=False)): i for i, c in columns.items()
-        }
-        return [[places.get((dataset, title)) for title in titles] for dataset in datasets]
-    across = min(len(columns), 4 if figure.wide else 2)
-    padded = [*columns, *[None] * (-len(columns) % across)]
-    return [padded[i : i + across] for i in range(0, len(padded), across)]
+    return [[places.get((dataset, metric)) for metric in _metrics(figure)] for dataset in datasets]
 
 
 def _titles(panel: Axes, figure: SweepFigure, layout: Layout, row: int, column: int) -> None:
     """Write what a panel shows: in a grid metrics above, datasets at the left."""
-    position, definition = layout[row][column], figure.definition
-    assert position is not None and definition.y is not None
-    datasets = {figure.table.columns[i].dataset_title for i in figure.measured}
-    is_grid = len(datasets) > 1 and len({figure.panel_title(i, dataset=False)
-                                         for i in figure.measured}) > 1  # fmt: skip
-    last = row == len(layout) - 1 or layout[row + 1][column] is None
+    position, definition, is_grid = layout[row][column], figure.definition, _is_grid(figure)
+    assert position is not None
+    assert definition.y is not None
     if not is_grid or row == 0:
         panel.set_title(f"{figure.panel_title(position, dataset=not is_grid)} (%)")
-    if last:
+    if row == len(layout) - 1 or layout[row + 1][column] is None:
         panel.set_xlabel(definition.x.printed)
     if column == 0:
-        dataset = figure.table.columns[position].dataset_title
-        label = definition.y.printed
-        panel.set_ylabel(f"{dataset}\n{label}" if is_grid else label)
+        dataset = f"{figure.table.columns[position].dataset_title}\n" if is_grid else ""
+        panel.set_ylabel(f"{dataset}{definition.y.printed}")
 
 
 # --- colours --------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from harness.report.tables.learning import Learning, LearningRow
 
 __all__ = ["learning"]
 
-DECADES = 20
+APART = 20
 """Times of rows that differ by such a factor stand on a logarithmic axis."""
 LABELS = {"epochs": "Epochs", "seconds": "Wall time (s)"}
 
@@ -37,18 +37,19 @@ def learning(figure: Learning) -> Picture:
 
 
 def _panel(panel: Axes, figure: Learning, rows: Sequence[LearningRow], axis: str) -> None:
-    places = []
+    times: list[float] = []
     for row in rows:
-        xs = [point.epoch if axis == "epochs" else point.seconds for point in row.points]
-        if any(x is None for x in xs):
-            continue
+        places = [point.epoch if axis == "epochs" else point.seconds for point in row.points]
+        xs = [float(x) for x in places if x is not None]
+        if len(xs) < len(places):
+            continue  # the time of its epochs is not known
         style = line_style(figure.order[row.label])
         every = max(1, len(xs) // 8)  # marks tell lines apart and do not hide them
         means = [sum(point.mrr) / len(point.mrr) for point in row.points]
         panel.plot(xs, means, label=row.label, markevery=every, **style)
-        low, high = ([f(point.mrr) for point in row.points] for f in (min, max))
+        low, high = ([end(point.mrr) for point in row.points] for end in (min, max))
         panel.fill_between(xs, low, high, color=style["color"], alpha=0.18, linewidth=0)
-        places += xs
-    if axis == "seconds" and places and max(places) > DECADES * max(min(places), 1e-9):
+        times += xs
+    if axis == "seconds" and times and max(times) > APART * min(times) > 0:
         panel.set_xscale("log")
     grid(panel)

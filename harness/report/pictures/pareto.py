@@ -94,7 +94,7 @@ def _panel(panel: Axes, points: Sequence[ParetoPoint], groups: Sequence[str]) ->
     grid(panel)
 
 
-_BAR = {"elinewidth": 0.7, "capsize": 1.8, "capthick": 0.7, "ecolor": "0.3", "zorder": 2}
+_BAR: dict[str, Any] = {"elinewidth": 0.7, "capsize": 1.8, "capthick": 0.7, "ecolor": "0.3"}
 
 
 def _mark(order: int, *, filled: bool) -> dict[str, Any]:
@@ -112,7 +112,9 @@ def _names(panel: Axes, points: Sequence[ParetoPoint]) -> None:
     """Write the names that fit."""
     marks = [panel.transData.transform((p.cost, p.quality)) for p in points]
     pixels = panel.figure.dpi / 72
-    taken = [Bbox.from_extents(x - m, y - m, x + m, y + m) for x, y in marks for m in [2.2 * pixels]]
+    taken = [
+        Bbox.from_extents(x - m, y - m, x + m, y + m) for x, y in marks for m in [2.2 * pixels]
+    ]
     inside = panel.get_window_extent()
     for point in sorted(points, key=lambda p: (not p.on_front, -p.quality)):
         for name in _candidates(panel, point):

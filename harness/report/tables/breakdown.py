@@ -19,9 +19,9 @@ from harness.analysis.stored_ranks import (
 )
 from harness.data.load import Dataset, load_dataset
 from harness.errors import ConfigError, HarnessError, suggest
-from harness.evaluation.buckets import BUCKETS, Bucket, Labels, label, measure_buckets
 from harness.evaluation.metrics import METRICS, RANK_METRICS
 from harness.evaluation.ranks import Ranks
+from harness.evaluation.subsets import SUBSETS, Subset, SubsetLabels, label, measure_subsets
 from harness.report.table import Column, Table, TableCell, TableRow
 from harness.report.tables.reranked import cell_of, dataset_title, leak_notes_of
 from harness.report.tables.results import NO_FEATURES, mean_over
@@ -49,7 +49,7 @@ class _Division:
     name: str
     title: str
     data: Dataset
-    labels: Labels
+    labels: SubsetLabels
     counts: tuple[int, ...]
     features: str = ""
 
@@ -62,7 +62,7 @@ def breakdown(
     Args:
         results: stored results.
         runs: the run folders, with the ranks.
-        by: how the questions are divided, one of ``harness.evaluation.buckets.BUCKETS``.
+        by: how the questions are divided, one of ``harness.evaluation.subsets.SUBSETS``.
         metric: one that is made of ranks.
         suite: its name; may be left out where one suite alone has tested runs.
 
@@ -70,8 +70,8 @@ def breakdown(
         ConfigError: an unknown bucket, metric, suite or dataset; no dataset is on this machine.
         StoreError: the runs cannot stand in one table.
     """
-    if by not in BUCKETS:
-        raise ConfigError(f"--table breakdown: no buckets by '{by}'{suggest(by, BUCKETS)}")
+    if by not in SUBSETS:
+        raise ConfigError(f"--table breakdown: no buckets by '{by}'{suggest(by, SUBSETS)}")
     if metric not in RANK_METRICS:
         raise ConfigError(f"--metric {metric}: is not made of ranks{suggest(metric, RANK_METRICS)}")
     tested = tested_suite(results, suite, ("mrr",))
@@ -83,7 +83,7 @@ class _Breakdown:
     def __init__(self, results: SuiteResults, ranks: StoredRanks, by: str, metric: str) -> None:
         self.results, self.ranks, self.by, self.metric = results, ranks, by, metric
         self.notes: dict[str, None] = {}
-        self.measured: dict[tuple[str, str], list[Bucket] | str] = {}
+        self.measured: dict[tuple[str, str], list[Subset] | str] = {}
 
     def table(self, datasets: Sequence[str]) -> Table:
         divisions = [division for name in datasets for division in self.divisions(name)]
@@ -166,14 +166,14 @@ class _Breakdown:
             gathered = gather(result, lambda run, index=index: self.value(run, division, index))  # type: ignore[misc]
             yield cell_of(result, gathered)
 
-    def buckets(self, run: RunRecord, division: _Division) -> list[Bucket] | str:
+    def buckets(self, run: RunRecord, division: _Division) -> list[Subset] | str:
         """Return a run's values, or why it has none."""
         ranks = self.ranks.of(run)
         if isinstance(ranks, str):
             return ranks
         if not _same_triples(ranks, division.data):
             return "ranks of other triples"
-        return measure_buckets(ranks, division.labels, self.metric, ties_of(run.protocol))
+        return measure_subsets(ranks, division.labels, self.metric, ties_of(run.protocol))
 
     def value(self, run: RunRecord, division: _Division, index: int) -> float | str | None:
         key = run.run_id, division.title
@@ -190,7 +190,7 @@ def _same_triples(ranks: Ranks, data: Dataset) -> bool:
     return np.array_equal(ranks.triples, data.graph.splits["test"].numpy())
 
 
-def _filled(labels: Labels, run: RunRecord) -> tuple[Labels, tuple[int, ...]]:
+def _filled(labels: SubsetLabels, run: RunRecord) -> tuple[SubsetLabels, tuple[int, ...]]:
     """Return the buckets that hold questions, the last of too many as one, and their sizes."""
     sides = protocol_of(run).sides
     of = np.concatenate([labels.of[side] for side in sides])

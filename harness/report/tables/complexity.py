@@ -278,8 +278,9 @@ def _growth(
 
 def _exponent_text(growth: SizeGrowth) -> str:
     if growth.exponent is None:
-        return "–"
-    return f"{growth.exponent.value:.2f} ± {growth.exponent.half:.2f}"
+        return "\N{EN DASH}"
+    value = round(growth.exponent.value, 2) + 0.0  # no sign of a zero
+    return f"{value:.2f} ± {growth.exponent.half:.2f}"
 
 
 def _verdict(line: StageLine, claim: GrowthClaim) -> str:

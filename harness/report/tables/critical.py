@@ -90,8 +90,9 @@ class CriticalDifference(Figure):
     def _notes(self) -> Iterator[str]:
         comparison = self.comparison
         yield (
-            f"Friedman's test with Iman and Davenport's correction: F = {comparison.statistic:.2f}, "
-            f"p = {comparison.p:.2g} over {len(self.data.columns)} datasets."
+            "Friedman's test with Iman and Davenport's correction: F = "
+            f"{comparison.statistic:.2f}, p = {comparison.p:.2g} over "
+            f"{len(self.data.columns)} datasets."
         )
 
     @property

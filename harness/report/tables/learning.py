@@ -12,6 +12,7 @@ from harness.analysis.costs import Validation, validations
 from harness.analysis.results import RowResult, SuiteResults
 from harness.analysis.statistics import summarise
 from harness.errors import ConfigError, suggest
+from harness.report.definition import DatasetSpec
 from harness.report.figure import Figure, seeds_text, sentences
 from harness.report.row_definitions import LearningDefinition
 from harness.report.table import Column, Table, TableCell, TableRow
@@ -56,13 +57,13 @@ class Learning(Figure):
     Attributes:
         definition: rows and axes.
         results: results of the suite with the history of every run.
-        titles: title of each dataset by its name in lower case.
+        datasets: titles and notes of datasets.
         labels: title of each row by its label in lower case, in the order of the rows.
     """
 
     definition: LearningDefinition
     results: SuiteResults
-    titles: dict[str, str]
+    datasets: tuple[DatasetSpec, ...]
     labels: dict[str, str]
 
     @cached_property
@@ -94,9 +95,7 @@ class Learning(Figure):
         for label in self.definition.rows:
             if every and label.lower() not in every:
                 near = suggest(label, self.results.labels)
-                raise ConfigError(
-                    f"figure '{self.definition.name}': rows: no row '{label}'{near}"
-                )
+                raise ConfigError(f"figure '{self.definition.name}': rows: no row '{label}'{near}")
         return [by_label[x.lower()] for x in self.definition.rows if x.lower() in by_label]
 
     def _title(self, result: RowResult) -> str:
@@ -104,7 +103,8 @@ class Learning(Figure):
 
     def dataset_title(self, dataset: str) -> str:
         """Return the printed name of a dataset."""
-        return self.titles.get(dataset.lower()) or dataset
+        titles = {spec.name.lower(): spec.title for spec in self.datasets}
+        return titles.get(dataset.lower()) or dataset
 
     @cached_property
     def order(self) -> dict[str, int]:
@@ -137,6 +137,7 @@ class Learning(Figure):
                 "of a row reached; s: wall time since the start of training, validations included, "
                 "mean over seeds.",
                 *([f"Protocol: {self.results.protocol}."] if self.results.protocol else []),
+                *(f"{spec.title or spec.name}: {spec.note}" for spec in self.datasets if spec.note),
                 *self.definition.footnotes,
             ),
             row_title="Epoch",

@@ -32,7 +32,6 @@ from harness.evaluation.metrics import METRICS, RANK_METRICS
 from harness.evaluation.ranks import Ranks, Ties
 from harness.evaluation.ties import expected_hits, expected_reciprocal
 from harness.index import Side
-from harness.plan.spec import TrainingSpec
 from harness.report.table import Column, Table, TableCell, TableRow
 from harness.report.tables.reranked import cell_of, dataset_title, leak_notes_of
 from harness.report.tables.results import mean_over
@@ -329,4 +328,4 @@ class _Protocols:
 
 def _select_of(run: RunRecord) -> str:
     """Return the run's ``training.select``."""
-    return TrainingSpec.model_validate(run.spec.get("training", {})).select
+    return run.spec.training.select

@@ -401,7 +401,7 @@ def _seeds(result: RowResult) -> tuple[int, ...]:
 def _external(result: RowResult) -> str:
     """Return the kind of an external row, ranks or scores; "" for runs of this harness."""
     first = result.records[0]
-    return str(first.spec["model"].get("kind", "ranks")) if first.model == EXTERNAL else ""
+    return str(first.spec.model.options.get("kind", "ranks")) if first.model == EXTERNAL else ""
 
 
 def _features(result: RowResult) -> str:

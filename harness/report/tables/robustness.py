@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.analysis.query import parse_metric
 from harness.analysis.results import RowResult, SuiteResults
 from harness.analysis.statistics import SeedSummary, summarise
-from harness.data.corruption import Corruption
 from harness.evaluation.metrics import METRICS
+from harness.plan.spec import RunSpec
 from harness.report.definition import Condition, RobustnessDefinition
 from harness.report.figure import Figure, seeds_text, sentences
 from harness.report.leak_notes import titled_leak_notes
@@ -292,14 +292,13 @@ def _curve(label: str, results: Sequence[RowResult], condition: Condition) -> Cu
     return Curve(label, dict(sorted(runs.items())), planned, fixed)
 
 
-def _amount(spec: Mapping[str, Any], condition: Condition) -> float | None:
+def _amount(spec: RunSpec, condition: Condition) -> float | None:
     """Return how much of a condition a run has, None when it has something else."""
-    corruptions = spec.get("data", {}).get("corrupt") or []
-    if not corruptions:
+    if not spec.data.corrupt:
         return 0.0
-    if len(corruptions) > 1:
+    if len(spec.data.corrupt) > 1:
         return None
-    corruption = Corruption.model_validate(corruptions[0])
+    (corruption,) = spec.data.corrupt
     matches = (corruption.kind, corruption.at) == (condition.kind, condition.at)
     return corruption.amount if matches else None
 

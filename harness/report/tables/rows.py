@@ -39,4 +39,3 @@ def without_empty(table: Table) -> Table:
     )
     rows = [r for r in smaller.rows if any(cell.value is not None for cell in r.cells)]
     return replace(smaller, rows=tuple(rows))
-

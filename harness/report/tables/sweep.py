@@ -53,7 +53,7 @@ def sweep(figure: FigureDefinition, results: SuiteResults) -> Sweep:
             )
     run_points = list(dict.fromkeys(point for point, _, _ in placed))
     continuous = _is_continuous(figure, run_points)
-    ordered = sorted(run_points) if continuous else _order(figure, run_points)  # type: ignore[type-var]
+    ordered = sorted(run_points) if continuous else _order(figure, run_points)
     points = {_label(point): point for point in ordered}
     labelled = [
         RowResult(_label(point), dataset, features, tuple(runs[seed] for seed in sorted(runs)))
@@ -138,8 +138,8 @@ def _point(figure: FigureDefinition, run: SeedRun) -> Point | None:
     """Return where a run stands, None when it has no record or lacks a setting."""
     if run.record is None:
         return None
-    x = _setting(run.record.spec, figure.x)
-    y = _setting(run.record.spec, figure.y) if figure.y else None
+    x = _setting(run.record.written_spec, figure.x)
+    y = _setting(run.record.written_spec, figure.y) if figure.y else None
     return None if x is None or (figure.y and y is None) else (x, y)
 
 

@@ -59,10 +59,7 @@ def problems(record: RunRecord, files: RankFiles | None = None) -> list[str]:
         record: record of any run; a failed one has settings alone.
         files: its files of ranks; the record is checked alone where there are none.
     """
-    try:
-        spec = record.settings()
-    except StoreError as error:
-        return [str(error)]
+    spec = record.spec
     lines = [*_other_settings(record, spec), *_other_id(record, spec)]
     files, tested = files or {}, None
     try:

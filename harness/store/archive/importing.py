@@ -82,10 +82,11 @@ def merge(store: ResultStore, other: ResultStore) -> Imported:
         StoreError: a record or a cell cannot be read or cannot be true (``audit``); each is named,
             nothing is added.
     """
-    records = other.find(ids=set(other.ids()) - store.finished_ids())
+    finished = {run_id for run_id, status in store.statuses().items() if status == "ok"}
+    records = other.find(ids=set(other.ids()) - finished)
     problems = [problem for record in records for problem in audit.problems(record)]
     if problems := [*other.damaged(), *problems]:
-        raise StoreError("\n".join(problems))
+        raise StoreError("nothing was merged:\n" + "\n".join(problems))
     benchmarks = other.benchmarks()
     imported = _add(store, records, benchmarks, other.cells())
     kept = len(other.ids()) + len(benchmarks) - len(imported.added)

@@ -217,7 +217,7 @@ def _add(content: SuiteFile, cells: list[Cell], line: dict[str, Any], source: st
             run_id = run.record.run_id
             if run_id in content.runs:
                 raise StoreError(f"{source}: run {run_id} is there twice")
-            if strange := [name for name in run.sealed if shadow.place_of(name) is None]:
+            if strange := [name for name in run.sealed if shadow.parse_name(name) is None]:
                 raise StoreError(f"{source}: run {run_id}: sealed: no such file '{strange[0]}'")
             content.runs[run_id] = run
         case {"benchmark": values, **rest} if not rest:

@@ -54,7 +54,7 @@ def write(tmp_path: Path) -> Write:
             folder.mkdir(parents=True, exist_ok=True)
             ranks.save(folder / "ranks.npz")
             where = ranks.buckets.get(bucket)
-            values = RANK_METRICS[metric](*ranks.ranks("realistic", where=where))
+            values = RANK_METRICS[metric](*ranks.ranks("realistic", subset=where))
             row[seed] = (folder.name, float(values.mean()))
         return row
 

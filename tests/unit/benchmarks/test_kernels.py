@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.bench.kernel_calls import Sizes
+from harness.bench.kernel_calls import StepSizes
 from harness.bench.timing import Spread
 from tests.benchmarks.ceilings import (
     BUSY,
@@ -27,7 +27,7 @@ from tests.benchmarks.kernels import (
     kernels_text,
 )
 
-SIZES = Sizes(positives=2, negatives=3, entities=10, width=4, ranked=5)
+SIZES = StepSizes(positives=2, negatives=3, entities=10, width=4, ranked=5)
 ROW = 4 * 4
 """Bytes of a row of four fp32 numbers."""
 
@@ -134,11 +134,11 @@ def test_an_unknown_processor_has_no_published_rate() -> None:
 def test_tables_fit_80_columns_and_say_the_share() -> None:
     seconds = Spread(9.91e-3, 10e-3, 12.345e-3)
     times = [
-        KernelTime(part, op, seconds, demands(part, op, Sizes()), Floor(7.5e-3, "memory"))
+        KernelTime(part, op, seconds, demands(part, op, StepSizes()), Floor(7.5e-3, "memory"))
         for part in PARTS
         for op in OPS
     ]
-    lines = kernels_text(Sizes(), times, ceilings(3.2e9)).splitlines()
+    lines = kernels_text(StepSizes(), times, ceilings(3.2e9)).splitlines()
     assert max(map(len, lines)) <= 80
     line = next(line for line in lines if line.startswith("forward         modulus"))
     measured = line.removeprefix("forward         modulus").split()

@@ -46,6 +46,7 @@ def kinds(place: Path) -> dict[str, int]:
         ("place 4 ", "blanks", "'place 4 '"),
         ("place  4", "blanks", "'place  4'"),
         ("place\u00a04", "blanks", r"'place\xa04'"),
+        ("place 4\x0b", "blanks", r"'place 4\x0b'"),
         ("place 4\u200b", "invisible", r"'place 4\u200b'"),
         ("\ufeffplace 4", "invisible", r"'\ufeffplace 4'"),
         ("Place 4", "case", "'Place 4'"),

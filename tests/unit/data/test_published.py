@@ -30,12 +30,12 @@ def test_identifiers_become_names(identifier: str, name: str) -> None:
 
 
 def test_files_of_the_triples_are_at_a_pinned_commit() -> None:
-    (file,) = native_files("MKG-W", {"train2id.txt": "ab"})
+    file = next(file for file in native_files("MKG-W") if file.path == "train2id.txt")
     assert file.url == (
         "https://raw.githubusercontent.com/zjukg/NATIVE/"
         "c72291c3d571b36c754897935d21718aa4568fe7/benchmarks/MKG-W/train2id.txt"
     )
-    assert file.sha256 == "ab"
+    assert file.sha256.startswith("a9f31650")
 
 
 def _mkg_w(published: Path, folder: Path, *names: str) -> Path:

@@ -51,7 +51,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.files = {f"/{_source(path).place}": content for path, content in CONTENT.items()}
+        self.files = {f"/{_source(path).location}": content for path, content in CONTENT.items()}
         self.cut = ""
         self.requests: list[str] = []
 
@@ -124,7 +124,7 @@ def test_what_is_there_is_not_fetched_again(server: _Server) -> None:
     server.requests.clear()
     source_path(SOURCES[1]).write_bytes(b"0\theight\t4\n")
     acquire.fetch_sources(SOURCES, base_url=server.url)
-    assert server.requests == [f"/{SOURCES[1].place}"]
+    assert server.requests == [f"/{SOURCES[1].location}"]
     assert all(map(is_verified, SOURCES))
 
 
@@ -156,14 +156,14 @@ def test_a_download_that_is_cut_off_leaves_no_part_of_it(server: _Server) -> Non
 
 
 def test_a_changed_source_is_named_and_the_others_arrive(server: _Server) -> None:
-    server.files[f"/{SOURCES[1].place}"] = b"0\theight\t4\n"
+    server.files[f"/{SOURCES[1].location}"] = b"0\theight\t4\n"
     with pytest.raises(DataError, match=r"1 of 3 files.*(?s:.)*numbers\.txt.*sha256"):
         acquire.fetch_sources(SOURCES, base_url=server.url)
     assert _stored() == _places("texts/a b.txt", "tokens.pkl")
 
 
 def test_a_source_that_moved_is_named_and_the_others_arrive(server: _Server) -> None:
-    del server.files[f"/{SOURCES[0].place}"]
+    del server.files[f"/{SOURCES[0].location}"]
     with pytest.raises(MissingDataError, match=r"(?s)1 of 3 files.*a%20b\.txt.*404"):
         acquire.fetch_sources(SOURCES, base_url=server.url)
     assert _stored() == _places("numbers.txt", "tokens.pkl")
@@ -184,7 +184,7 @@ def test_a_mirror_must_be_a_web_address() -> None:
 def test_each_licence_is_announced_once(server: _Server) -> None:
     announced: list[str] = []
     free = _source("tokens.pkl", repository="owner/other", licence="MIT")
-    server.files[f"/{free.place}"] = CONTENT["tokens.pkl"]
+    server.files[f"/{free.location}"] = CONTENT["tokens.pkl"]
     acquire.fetch_sources((*SOURCES, free), base_url=server.url, announce=announced.append)
     assert [line for line in announced if "licence" in line] == [
         "owner/toy: licence none stated; fetched from its origin by you, not redistributed",

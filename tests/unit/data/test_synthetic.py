@@ -115,7 +115,7 @@ def _rotate_ranker(graph: KnowledgeGraph, epochs: int = 12, d: int = 16) -> tupl
 
 def _tail_mrr(graph: KnowledgeGraph, triples: Tensor, scores: Tensor) -> float:
     """Filtered MRR of tails; ties count half."""
-    offsets, ids = graph.known().lookup(triples[:, 0], triples[:, 1], "tail")
+    offsets, ids = graph.filter_index().lookup(triples[:, 0], triples[:, 1], "tail")
     true = scores.gather(1, triples[:, 2:]).clone()
     scores[torch.repeat_interleave(offsets.diff()), ids] = -math.inf
     rank = 1 + (scores > true).sum(1) + (scores == true).sum(1) / 2
@@ -125,7 +125,7 @@ def _tail_mrr(graph: KnowledgeGraph, triples: Tensor, scores: Tensor) -> float:
 def test_rotate_learns_the_default_graph_far_better_than_popularity() -> None:
     graph, _ = generate(CONFIG)
     test = graph.splits["test"]
-    warm = test[graph.index.seen[test[:, [0, 2]]].all(1)]
+    warm = test[graph.index.seen_entities[test[:, [0, 2]]].all(1)]
     entities, turn = _rotate_ranker(graph)
     query = entities[warm[:, 0]] * turn[warm[:, 1]]
     rotate = _tail_mrr(graph, warm, -(query[:, None] - entities).abs().sum(2))
@@ -189,7 +189,7 @@ def test_published_sizes_and_coverage_can_be_imitated(name: str) -> None:
     assert sizes == {k: card.counts[k] for k in sizes}
     coverage = {k: int(t.present.sum()) for k, t in features.tables.items()}
     assert coverage == {k: v for k, v in card.modality_counts.items() if v}
-    assert 0 < graph.n_entities - int(graph.index.seen.sum()) < 0.05 * graph.n_entities
+    assert 0 < graph.n_entities - int(graph.index.seen_entities.sum()) < 0.05 * graph.n_entities
 
 
 def test_an_imitation_without_modalities_is_structural() -> None:

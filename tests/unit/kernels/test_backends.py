@@ -43,7 +43,7 @@ def test_the_device_of_the_first_tensor_decides_wherever_it_is(
     on_cpu, on_meta = torch.zeros(1), torch.zeros(1, device="meta")
     assert named(on_cpu) == named([("op", on_cpu, on_meta)]) == "numba"
     assert named([("op", on_meta, on_cpu)]) == "reference", "chunked, of which it has no version"
-    with pytest.raises(TypeError, match="a kernel computes with tensors"):
+    with pytest.raises(TypeError, match="a kernel needs a tensor among its arguments"):
         named(["op", ()])
 
 
@@ -56,7 +56,7 @@ def test_a_comparison_without_a_compiled_loop_is_chunked_on_a_cpu_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     table = torch.ones(3, 2)
-    comparison = kernels.Comparison("l2", table, table)
+    comparison = kernels.VectorComparison("l2", table, table)
     pairs = kernels.Pairs.one_each(torch.arange(3))
     monkeypatch.setattr(kernels.comparisons, "loops", None)
     assert torch.equal(kernels.score_pairs(comparison, pairs), -torch.zeros(3))
@@ -107,7 +107,7 @@ import torch
 from harness import kernels
 assert "numba" not in sys.modules
 ones = torch.ones(1, 2)
-kernels.score_all(kernels.Comparison("dot", ones, ones))
+kernels.score_all(kernels.VectorComparison("dot", ones, ones))
 assert "numba" not in sys.modules
 from harness.kernels.compiled import loops
 loops("pairs")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.kernels import Comparison, Op, Pairs, comparisons, score_all, score_pairs
+from harness.kernels import Op, Pairs, VectorComparison, comparisons, score_all, score_pairs
 from harness.kernels.backends import Backend
 
 OPS: tuple[Op, ...] = ("dot", "l1", "modulus")
@@ -26,8 +26,8 @@ class Case(NamedTuple):
     def leaves(self) -> list[Tensor]:
         return [t for t in (self.query, self.table, self.scale) if t is not None]
 
-    def comparison(self, op: Op) -> Comparison:
-        return Comparison(op, self.query, self.table, self.scale)
+    def comparison(self, op: Op) -> VectorComparison:
+        return VectorComparison(op, self.query, self.table, self.scale)
 
     def listed(self, backend: Backend, op: Op) -> Tensor:
         return score_pairs.version(backend)(self.comparison(op), self.pairs)
@@ -133,7 +133,7 @@ def test_the_gradient_of_a_zero_difference_is_zero(op, backend):
     query = torch.ones(1, 4, requires_grad=True)
     table = torch.ones(1, 4, requires_grad=True)
     pair = Pairs.one_each(torch.tensor([0]))
-    score = score_pairs.version(backend)(Comparison(op, query, table), pair)
+    score = score_pairs.version(backend)(VectorComparison(op, query, table), pair)
     assert score.item() == 0
     score.sum().backward()
     assert torch.equal(query.grad, torch.zeros(1, 4))

@@ -7,9 +7,9 @@ import torch
 
 from harness.errors import NonFiniteError
 from harness.kernels import (
-    Comparison,
     Op,
     Pairs,
+    VectorComparison,
     comparisons,
     count_competitors,
     count_in_scores,
@@ -23,7 +23,10 @@ BACKENDS: tuple[Backend, ...] = ("reference", *FAST)
 
 
 def count(
-    backend: Backend, comparison: Comparison, targets: list[int], known: list[int] | None = None
+    backend: Backend,
+    comparison: VectorComparison,
+    targets: list[int],
+    known: list[int] | None = None,
 ) -> tuple[list[int], list[int]]:
     """Count for one target per query; ``known`` are the rows to leave out, one per query."""
     left_out = Pairs.none(len(targets)) if known is None else one_each(known)
@@ -39,7 +42,7 @@ def one_each(rows: list[int]) -> Pairs:
 def test_a_small_example_by_hand(backend):
     # Scores of the one query: 3, 1, 3, 2, 3, 0. Row 2 is the answer; row 0 is known.
     table = torch.tensor([[3.0], [1.0], [3.0], [2.0], [3.0], [0.0]])
-    terms = [Comparison("dot", torch.tensor([[1.0]]), table)]
+    terms = [VectorComparison("dot", torch.tensor([[1.0]]), table)]
 
     def counted(target: int, known: list[int]) -> tuple[float, float]:
         left_out = Pairs.from_matrix(torch.tensor([known], dtype=torch.long))
@@ -64,7 +67,7 @@ def test_equal_rows_tie_wherever_they_stand(width, op, scaled):
     query = torch.randn(40, width, generator=generator)
     scale = torch.randn(40, width, generator=generator) if scaled else None
     targets = torch.randint(301, (40,), generator=generator)
-    _, tied = count("numba", Comparison(op, query, rows[owner], scale), targets.tolist())
+    _, tied = count("numba", VectorComparison(op, query, rows[owner], scale), targets.tolist())
     copies = torch.bincount(owner, minlength=5)[owner[targets]] - 1
     assert tied == copies.tolist()
 
@@ -76,8 +79,8 @@ def test_several_terms_tie_exactly_too(op):
     tables = [torch.randn(4, width, generator=generator)[owner] for width in (6, 34)]
     queries = [torch.randn(9, width, generator=generator) for width in (6, 34)]
     terms = [
-        Comparison(op, queries[0], tables[0], weight=0.3),
-        Comparison("l1", queries[1], tables[1], weight=1.7),
+        VectorComparison(op, queries[0], tables[0], weight=0.3),
+        VectorComparison("l1", queries[1], tables[1], weight=1.7),
     ]
     targets = torch.arange(9)
     better, tied = count_competitors(terms, Pairs.one_each(targets), Pairs.none(9))
@@ -90,8 +93,8 @@ def test_terms_are_weighted_and_chunks_do_not_change_the_result(backend, monkeyp
     generator = torch.Generator().manual_seed(4)
     draw = lambda *shape: torch.randint(-3, 4, shape, generator=generator).double()  # noqa: E731
     terms = [
-        Comparison("dot", draw(11, 4), draw(30, 4), None, 2.0),
-        Comparison("l1", draw(11, 6), draw(30, 6), draw(11, 6), 0.5),
+        VectorComparison("dot", draw(11, 4), draw(30, 4), None, 2.0),
+        VectorComparison("l1", draw(11, 6), draw(30, 6), draw(11, 6), 0.5),
     ]
     targets = Pairs.one_each(torch.randint(30, (11,), generator=generator))
     known = Pairs.from_matrix(torch.randint(30, (11, 2), generator=generator))
@@ -105,7 +108,7 @@ def test_terms_are_weighted_and_chunks_do_not_change_the_result(backend, monkeyp
 
 def test_a_single_term_with_another_weight_is_not_taken_for_a_plain_one():
     query, table = torch.ones(1, 2), torch.tensor([[1.0, 1.0], [5.0, 5.0]])
-    better, _ = count("numba", Comparison("dot", query, table, weight=-1.0), [1])
+    better, _ = count("numba", VectorComparison("dot", query, table, weight=-1.0), [1])
     assert better == [1]
 
 
@@ -120,7 +123,7 @@ def test_a_score_that_is_no_number_is_an_error(bad, op, backend):
     else:
         table[row, 1] = torch.nan
     with pytest.raises(NonFiniteError, match="scores are NaN"):
-        count(backend, Comparison(op, query, table), [7, 8, 9], [12] * 3)
+        count(backend, VectorComparison(op, query, table), [7, 8, 9], [12] * 3)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -130,14 +133,14 @@ def test_a_score_that_nothing_can_beat_is_an_error(row, backend):
     table = torch.ones(40, 4)
     table[row] = torch.inf
     with pytest.raises(NonFiniteError, match="1 scores are NaN or infinite"):
-        count(backend, Comparison("dot", torch.ones(1, 4), table), [7], [12])
+        count(backend, VectorComparison("dot", torch.ones(1, 4), table), [7], [12])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_score_of_minus_infinity_is_counted(backend):
     table = torch.ones(5, 4)
     table[[1, 3]] = -torch.inf
-    comparison = Comparison("dot", torch.ones(3, 4), table)
+    comparison = VectorComparison("dot", torch.ones(3, 4), table)
     assert count(backend, comparison, [0, 1, 3]) == ([0, 3, 3], [2, 1, 1])
 
 
@@ -155,7 +158,7 @@ def test_a_score_matrix_with_nan_is_an_error():
 
 
 def test_no_queries_give_no_counts():
-    comparison = Comparison("l1", torch.zeros(0, 4), torch.randn(5, 4))
+    comparison = VectorComparison("l1", torch.zeros(0, 4), torch.randn(5, 4))
     for backend in BACKENDS:
         assert count(backend, comparison, []) == ([], [])
 
@@ -164,7 +167,7 @@ def test_counts_do_not_depend_on_the_number_of_threads():
     generator = torch.Generator().manual_seed(1)
     query = torch.randn(64, 32, generator=generator)
     table = torch.randn(1000, 32, generator=generator)
-    comparison = Comparison("modulus", query, table)
+    comparison = VectorComparison("modulus", query, table)
     targets = torch.randint(1000, (64,), generator=generator).tolist()
     before = torch.get_num_threads()
     try:
@@ -179,4 +182,4 @@ def test_counts_do_not_depend_on_the_number_of_threads():
 
 def test_a_target_outside_the_table_is_refused():
     with pytest.raises(IndexError, match="row 5 is not in a table of 5 rows"):
-        count("numba", Comparison("l1", torch.ones(1, 2), torch.ones(5, 2)), [5])
+        count("numba", VectorComparison("l1", torch.ones(1, 2), torch.ones(5, 2)), [5])

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from harness.kernels import (
-    Comparison,
     Pairs,
+    VectorComparison,
     comparisons,
     count_competitors,
     score_all,
@@ -19,7 +19,7 @@ from harness.kernels import (
 def test_it_is_minus_the_euclidean_norm_of_the_difference(scaled: bool) -> None:
     query, table = torch.randn(5, 6), torch.randn(9, 6)
     scale = torch.randn(5, 6) if scaled else None
-    comparison = Comparison("l2", query, table, scale)
+    comparison = VectorComparison("l2", query, table, scale)
     scores = score_all(comparison)
     for i in range(5):
         rows = table if scale is None else table * scale[i]
@@ -32,7 +32,7 @@ def test_it_is_minus_the_euclidean_norm_of_the_difference(scaled: bool) -> None:
 
 def test_its_gradient_at_equal_vectors_is_zero() -> None:
     query = torch.randn(3, 4, requires_grad=True)
-    scores = score_all(Comparison("l2", query, query.detach()))
+    scores = score_all(VectorComparison("l2", query, query.detach()))
     scores.diagonal().sum().backward()
     assert not query.grad.any()
 
@@ -44,7 +44,7 @@ def test_small_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     outer = torch.randn(45)
     found = []
     for score in (score_pairs.version("chunked"), score_pairs.reference):
-        scores = score(Comparison("l2", query, table), pairs)
+        scores = score(VectorComparison("l2", query, table), pairs)
         found.append([scores, *torch.autograd.grad(scores, (query, table), outer)])
     for mine, theirs in zip(*found, strict=True):
         assert torch.allclose(mine, theirs, atol=1e-5)
@@ -58,7 +58,7 @@ def test_equal_rows_tie_wherever_they_stand(width: int) -> None:
     query = torch.randn(40, width, generator=generator)
     targets = torch.randint(301, (40,), generator=generator)
     copies = torch.bincount(owner, minlength=5)[owner[targets]] - 1
-    one = Comparison("l2", query, rows[owner])
+    one = VectorComparison("l2", query, rows[owner])
     two = [one._replace(weight=0.5), one._replace(query=query + 1, weight=2.0)]
     for terms in ([one], two):
         _, tied = count_competitors(terms, Pairs.one_each(targets), Pairs.none(40))

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from harness.kernels import (
     HIDDEN,
-    Comparison,
     FusedTable,
     Op,
     Pairs,
+    VectorComparison,
     compare,
     comparisons,
     count_competitors,
@@ -73,7 +73,7 @@ def test_listed_pairs_and_their_gradients_follow_the_formula(op: Op, backend: Ba
     query, table = inputs()
     pairs = listed_pairs()
     expected = plain(op, query, table, pairs)
-    scores = score_pairs.version(backend)(Comparison(op, query, table), pairs)
+    scores = score_pairs.version(backend)(VectorComparison(op, query, table), pairs)
     assert torch.allclose(scores, expected, atol=1e-12)
     outer = torch.randn(len(scores), generator=torch.Generator().manual_seed(5)).double()
     ours = torch.autograd.grad(scores, (query, *table), outer)
@@ -86,7 +86,7 @@ def test_listed_pairs_and_their_gradients_follow_the_formula(op: Op, backend: Ba
 @pytest.mark.parametrize("op", OPS)
 def test_all_pairs_are_scored_as_the_listed_ones(op: Op, backend: Backend) -> None:
     query, table = inputs(torch.float32)
-    comparison = Comparison(op, query, table, weight=0.5)
+    comparison = VectorComparison(op, query, table, weight=0.5)
     pairs = Pairs.from_matrix(torch.arange(N).expand(Q, N))
     with torch.no_grad():
         listed = score_pairs.version(backend)(comparison, pairs).view(Q, N)
@@ -98,8 +98,8 @@ def test_competitors_are_counted_as_in_the_scores_of_all_pairs(backend: Backend)
     """Some queries in a row share a temperature, and a plain term is added."""
     query, table = inputs()
     temperature = torch.tensor([2.0, 2.0, 1.0, 2.0, 3.0, 3.0, 1.0]).double()
-    fused = Comparison("l1", query, table._replace(temperature=temperature))
-    terms = [fused, Comparison("dot", query, torch.randn(N, W).double(), weight=2.0)]
+    fused = VectorComparison("l1", query, table._replace(temperature=temperature))
+    terms = [fused, VectorComparison("dot", query, torch.randn(N, W).double(), weight=2.0)]
     targets, known = Pairs.one_each(torch.arange(Q)), listed_pairs()
     with torch.no_grad():
         scores = score_all(terms[0]) + score_all(terms[1])
@@ -110,7 +110,7 @@ def test_competitors_are_counted_as_in_the_scores_of_all_pairs(backend: Backend)
 def test_queries_of_one_temperature_share_a_table() -> None:
     query, table = inputs()
     temperature = torch.tensor([2.0, 1.0, 2.0, 1.0, 2.0, 3.0, 1.0]).double()
-    comparison = Comparison("l1", query, table._replace(temperature=temperature))
+    comparison = VectorComparison("l1", query, table._replace(temperature=temperature))
     groups = [queries.tolist() for _, queries in comparison.by_temperature()]
     assert groups == [[1, 3, 6], [0, 2, 4], [5]]
 
@@ -127,7 +127,7 @@ def test_shapes_that_do_not_fit_are_refused(
 ) -> None:
     query, table = inputs()
     with pytest.raises(ValueError, match=says):
-        score_pairs(Comparison("dot", query, change(table)), listed_pairs())
+        score_pairs(VectorComparison("dot", query, change(table)), listed_pairs())
 
 
 def test_rows_outside_the_table_are_refused() -> None:
@@ -135,4 +135,4 @@ def test_rows_outside_the_table_are_refused() -> None:
     pairs = listed_pairs()
     pairs.indices[5] = N
     with pytest.raises(IndexError, match="row 11 is not in a table of 11 rows"):
-        score_pairs(Comparison("dot", query, table), pairs)
+        score_pairs(VectorComparison("dot", query, table), pairs)

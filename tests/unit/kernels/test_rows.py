@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.kernels import Comparison, Pairs, score_pairs
+from harness.kernels import Pairs, VectorComparison, score_pairs
 from harness.kernels.rows import anchors_apart
 
 N, WIDTH, QUERIES = 9, 8, 6
@@ -21,7 +21,7 @@ def table() -> Tensor:
 
 def loss(anchors: Tensor, table: Tensor) -> Tensor:
     pairs = Pairs.from_matrix(torch.arange(2 * QUERIES).view(QUERIES, 2) % 4)  # no rows 4..
-    scores = score_pairs(Comparison("modulus", anchors * 1.5, table), pairs)
+    scores = score_pairs(VectorComparison("modulus", anchors * 1.5, table), pairs)
     return scores.sigmoid().sum()
 
 
@@ -45,7 +45,7 @@ def test_table_that_is_never_compared_has_a_gradient_too(table: Tensor) -> None:
 
 def test_table_that_is_never_asked_keeps_its_gradient(table: Tensor) -> None:
     _, compared = anchors_apart(table, torch.tensor([1, 7]))
-    comparison = Comparison("dot", torch.ones(1, WIDTH).double(), compared)
+    comparison = VectorComparison("dot", torch.ones(1, WIDTH).double(), compared)
     scores = score_pairs(comparison, Pairs.from_matrix(torch.arange(N)[None]))
     scores.sum().backward()  # type: ignore[no-untyped-call]
     assert table.grad is not None

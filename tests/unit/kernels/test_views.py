@@ -9,7 +9,7 @@ import torch
 
 from harness import kernels
 from harness.bench.memory import allocated_peak
-from harness.kernels import Comparison, Pairs, count_competitors, counts
+from harness.kernels import Pairs, VectorComparison, count_competitors, counts
 from harness.kernels.backends import Backend
 
 A, B = torch.tensor([0.5, -3.0, 2.0]), torch.tensor([-1.0, 4.0, 2.0])
@@ -55,7 +55,7 @@ def test_every_kernel_counts_the_combined_score(views: kernels.Views) -> None:
     queries = [torch.randn(6, 4, generator=generator) for _ in range(2)]
     tables = [torch.randn(9, 4, generator=generator) for _ in range(2)]
     terms = [
-        Comparison("dot", q, t, weight=w)
+        VectorComparison("dot", q, t, weight=w)
         for q, t, w in zip(queries, tables, (1.0, 2.0), strict=True)
     ]
     targets = torch.arange(6)
@@ -79,7 +79,7 @@ def test_more_terms_need_no_more_memory(
     monkeypatch.setattr(counts, "BLOCK_BYTES", 2**20)
     generator = torch.Generator().manual_seed(0)
     tables = [torch.randn(2000, 8, generator=generator) for _ in range(12)]
-    terms = [Comparison("dot", table[:500], table) for table in tables]
+    terms = [VectorComparison("dot", table[:500], table) for table in tables]
     targets, known = Pairs.one_each(torch.arange(500)), Pairs.none(500)
 
     def peak(count: int) -> int:

@@ -11,7 +11,7 @@ import torch
 from harness.catalog import build_model, load_models
 from harness.index import GraphIndex, Modality
 from harness.model import Model
-from models.momok import Attention, Gated, MoMoKConfig
+from models.momok import AttentionFusion, GatedExperts, MoMoKConfig
 
 load_models()
 TRAIN = torch.tensor([[0, 0, 1], [2, 1, 3], [1, 0, 3]])
@@ -36,7 +36,7 @@ def softmax(x: np.ndarray, axis: int) -> np.ndarray:
     return powers / powers.sum(axis, keepdims=True)
 
 
-def mixture(gated: Gated, x: np.ndarray, sharpness: np.ndarray | float) -> np.ndarray:
+def mixture(gated: GatedExperts, x: np.ndarray, sharpness: np.ndarray | float) -> np.ndarray:
     weight, gate = gated.linear.weight.detach().numpy(), gated.gate.detach().numpy()
     assert gated.linear.shift is not None
     shift = gated.linear.shift.detach().numpy()
@@ -48,7 +48,7 @@ def test_candidates_and_queries_have_gates_of_their_own() -> None:
     model = made().eval()
     x = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)
     gated = model.get_submodule("experts.text")
-    assert isinstance(gated, Gated)
+    assert isinstance(gated, GatedExperts)
     plain = gated(torch.from_numpy(x), None, None).detach()
     np.testing.assert_allclose(plain, mixture(gated, x, 1.0), atol=1e-5)
     sharpness = torch.tensor([[0.2], [0.5], [0.9]])
@@ -66,7 +66,7 @@ def test_the_relation_decides_how_sharply_a_query_gates() -> None:
     model.queries(tables, TRAIN[:, 0], TRAIN[:, 1], "head")
     before = tables["text before experts"].detach().numpy()
     gated = model.get_submodule("experts.text")
-    assert isinstance(gated, Gated)
+    assert isinstance(gated, GatedExperts)
     rho = model.get_parameter("sharpness").detach().numpy()[TRAIN[:, 1].numpy() + 2]
     expected = mixture(gated, before[TRAIN[:, 0].numpy()], 1 / (1 + np.exp(-rho)))
     np.testing.assert_allclose(seen[0], expected, atol=1e-5)
@@ -83,7 +83,7 @@ def test_gates_are_noisy_in_training_alone() -> None:
 
 def test_fused_vectors_are_sums_by_attention() -> None:
     torch.manual_seed(0)
-    fusion = Attention(2, 3, MoMoKConfig.model_validate({"branches": 2, **NO_DROPOUT}))
+    fusion = AttentionFusion(2, 3, MoMoKConfig.model_validate({"branches": 2, **NO_DROPOUT}))
     vectors = [torch.randn(4, 3), torch.randn(4, 3)]
     hidden = np.stack(
         [

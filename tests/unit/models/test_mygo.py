@@ -13,7 +13,7 @@ from harness.catalog import build_model, load_models
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality, Side, Tokens
 from harness.model import Model
-from models._transformer import place_of
+from models._transformer import output_at
 from models._transformer import transformer as torch_transformer
 from models.mygo import MyGO, TokenTable, most_frequent
 from tests.unit.models.attention import Weights, layer_norm, state_of, transformer
@@ -218,7 +218,7 @@ def test_a_place_alone_is_that_of_the_whole_transformer(place: int) -> None:
     x, absent = torch.randn(6, 4, D), torch.zeros(6, 4, dtype=torch.bool)
     absent[2, 3] = absent[4, 1:] = True
     whole = encoder(x, src_key_padding_mask=absent)[:, place]
-    torch.testing.assert_close(place_of(encoder, x, place, absent), whole)
+    torch.testing.assert_close(output_at(encoder, x, place, absent), whole)
 
 
 @pytest.mark.parametrize("place", [0, 2])
@@ -234,7 +234,7 @@ def test_a_place_alone_has_the_dropouts_and_the_gradients_of_the_whole(
     absent[4, 1:] = place == 0
     found = []
     for made in (
-        place_of(encoder, x, place, absent),
+        output_at(encoder, x, place, absent),
         encoder(x, src_key_padding_mask=absent)[:, place],
     ):
         found.append((made, *torch.autograd.grad(made.square().sum(), [*encoder.parameters()])))

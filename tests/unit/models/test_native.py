@@ -91,7 +91,9 @@ def test_the_score_is_the_formula(gate: bool) -> None:
     triples = torch.tensor(TRIPLES)
     assert model.score_triples(triples).tolist() == pytest.approx(expected, abs=1e-4)
     heads, relations, tails = triples.unbind(1)
-    compared = model.compare(model.parts(heads), relations, model.parts(tails))
+    compared = model.compare(
+        model.modality_embeddings(heads), relations, model.modality_embeddings(tails)
+    )
     assert compared.tolist() == pytest.approx(expected, abs=1e-4)
 
 
@@ -125,10 +127,10 @@ def test_weights_are_those_of_who_has_what() -> None:
 
 
 def test_without_a_mask_those_who_lack_a_modality_share_a_vector() -> None:
-    vectors, present = native(missing="zero").parts(None)
+    vectors, present = native(missing="zero").modality_embeddings(None)
     assert present.all()
     assert torch.allclose(vectors[8:, 1], vectors[8, 1].expand(4, -1))
-    masked, present = native().parts(None)
+    masked, present = native().modality_embeddings(None)
     assert not present[8:, 1].any()
     assert torch.allclose(masked[:8, 1], vectors[:8, 1])
 
@@ -164,7 +166,7 @@ def test_the_generator_raises_the_scores_of_what_it_fabricates(name: str, kind: 
 
     def fooled() -> float:
         with torch.no_grad():
-            ends = model.parts(batch[:, 0]), model.parts(batch[:, 2])
+            ends = model.modality_embeddings(batch[:, 0]), model.modality_embeddings(batch[:, 2])
             fakes = adversary._fakes(*ends)
             return float(sum(model.compare(h, batch[:, 1], t).mean() for h, t in fakes))
 
@@ -180,7 +182,9 @@ def test_a_model_compares_the_parts_of_triples_as_it_scores_them() -> None:
     model = build_model("adamf", {"dim": D}, graph(), modalities(), seed=0)
     heads, relations, tails = graph().train.unbind(1)
     with torch.no_grad():
-        compared = model.compare(model.parts(heads), relations, model.parts(tails))
+        compared = model.compare(
+            model.modality_embeddings(heads), relations, model.modality_embeddings(tails)
+        )
         assert torch.allclose(compared, model.score_triples(graph().train), atol=1e-5)
 
 
@@ -196,7 +200,10 @@ def test_the_models_loss_prefers_true_modalities(kind: str) -> None:
     @torch.no_grad()
     def gap() -> float:
         adversary.draws.manual_seed(0)
-        heads, tails = model.parts(batch[:, 0]), model.parts(batch[:, 2])
+        heads, tails = (
+            model.modality_embeddings(batch[:, 0]),
+            model.modality_embeddings(batch[:, 2]),
+        )
         fakes = adversary._fakes(heads, tails)
         fooled = sum(model.compare(h, batch[:, 1], t).mean() for h, t in fakes)
         return float(model.compare(heads, batch[:, 1], tails).mean() - fooled / 3)

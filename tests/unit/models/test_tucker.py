@@ -9,11 +9,11 @@ import torch
 from harness.index import Modality
 from harness.plan.memory import saved_bytes
 from models import _tucker
-from models._tucker import Asked, Dropout, TuckER, padded_products
+from models._tucker import FusionDropout, QueryGroups, TuckER, padded_products
 from models._views import FeatureVectors, pooled
 
 D, K = 3, 2
-NONE = Dropout(input=0, matrix=0, output=0)
+NONE = FusionDropout(input=0, matrix=0, output=0)
 ENTITIES = torch.randn(5, D, generator=torch.Generator().manual_seed(0))
 RELATIONS = torch.randn(4, K, generator=torch.Generator().manual_seed(1))
 ASKED = torch.tensor([3, 0, 3, 1, 0])
@@ -31,7 +31,7 @@ def decoder() -> TuckER:
 
 
 def asked_of(made: TuckER) -> torch.Tensor:
-    asked = Asked.of(ASKED)
+    asked = QueryGroups.by_relation(ASKED)
     found: torch.Tensor = made(ENTITIES, RELATIONS[asked.relations], asked)
     return found.detach()
 
@@ -60,7 +60,7 @@ def test_gradients_do_not_depend_on_the_relations_at_once(monkeypatch: pytest.Mo
     for at_once in (1, 100):
         monkeypatch.setattr(_tucker, "MATRICES_BYTES", at_once * 4 * D * D)
         made = decoder().train()
-        asked = Asked.of(ASKED)
+        asked = QueryGroups.by_relation(ASKED)
         made(ENTITIES, RELATIONS[asked.relations], asked).square().sum().backward()
         found.append(made.core.grad)
     torch.testing.assert_close(*found)
@@ -72,7 +72,7 @@ def test_matrices_that_do_not_fit_are_made_again_instead_of_kept(
     kept = []
     for at_once in (1, 100):
         monkeypatch.setattr(_tucker, "MATRICES_BYTES", at_once * 4 * D * D)
-        made, asked = decoder().train(), Asked.of(ASKED)
+        made, asked = decoder().train(), QueryGroups.by_relation(ASKED)
         with saved_bytes() as saved:
             made(ENTITIES, RELATIONS[asked.relations].requires_grad_(), asked)
         kept.append(saved.total)
@@ -101,19 +101,19 @@ def test_products_of_padded_groups_are_those_of_the_groups() -> None:
 
 def test_queries_with_relations_of_their_own_are_asked_one_by_one() -> None:
     made = decoder()
-    each = Asked.each(len(ASKED), ASKED.device)
+    each = QueryGroups.ungrouped(len(ASKED), ASKED.device)
     torch.testing.assert_close(made(ENTITIES, RELATIONS[ASKED], each), asked_of(made))
 
 
 def test_one_query_alone_is_normalised_by_the_running_averages() -> None:
     made = decoder().train()
-    asked = Asked.of(ASKED[:1])
+    asked = QueryGroups.by_relation(ASKED[:1])
     alone = made(ENTITIES[:1], RELATIONS[asked.relations], asked).detach()
     torch.testing.assert_close(alone, asked_of(made.eval())[:1])
 
 
 def test_no_query_makes_no_query() -> None:
-    asked = Asked.of(ASKED[:0])
+    asked = QueryGroups.by_relation(ASKED[:0])
     assert decoder()(ENTITIES[:0], RELATIONS[asked.relations], asked).shape == (0, D)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from models._fusion import Part, weighted_sum
+from models._fusion import SparseRows, weighted_sum
 
 N, WIDTH = 60, 7
 
@@ -16,7 +16,7 @@ def test_sums_and_gradients_are_those_of_torch() -> None:
     by_torch = weights[:, :1] * values[0]
     for p in (1, 2):
         by_torch = torch.addcmul(by_torch, weights[:, p, None], values[p])
-    ours = weighted_sum([Part(value, None) for value in values], weights)
+    ours = weighted_sum([SparseRows(value, None) for value in values], weights)
     assert torch.equal(ours, by_torch)
     gradient = torch.randn(N, WIDTH)
     found, expected = (
@@ -28,6 +28,6 @@ def test_sums_and_gradients_are_those_of_torch() -> None:
 def test_a_part_of_all_entities_equals_the_same_part_with_its_rows() -> None:
     torch.manual_seed(0)
     weights, value = torch.rand(N, 2), torch.randn(N, WIDTH)
-    whole = weighted_sum([Part(value, None), Part(value, None)], weights)
-    listed = weighted_sum([Part(value, None), Part(value, torch.arange(N))], weights)
+    whole = weighted_sum([SparseRows(value, None), SparseRows(value, None)], weights)
+    listed = weighted_sum([SparseRows(value, None), SparseRows(value, torch.arange(N))], weights)
     torch.testing.assert_close(whole, listed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def record(
     notes: tuple[str, ...] = (),
     dataset_digest: str = "d0",
     feature_digest: str = "",
-    settings: Mapping[str, object] | None = None,
+    settings: Mapping[str, Any] | None = None,
     history: Sequence[Mapping[str, float]] = (),
     diagnostics: Mapping[str, float] | None = None,
     timings: Mapping[str, float] | None = None,
@@ -57,7 +58,12 @@ def record(
     return RunRecord(
         run_id=run_id,
         status="failed" if error else "ok",
-        spec={"protocol": protocol.model_dump(mode="json"), **(settings or {})},
+        spec={
+            "protocol": protocol.model_dump(mode="json"),
+            **(settings or {}),
+            "model": {"name": model, **(settings or {}).get("model", {})},
+            "data": {"dataset": dataset, **(settings or {}).get("data", {})},
+        },
         model=model,
         dataset=dataset,
         dataset_digest=dataset_digest,

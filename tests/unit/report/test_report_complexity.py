@@ -145,3 +145,36 @@ def test_the_newest_measurement_is_shown_as_a_table_and_as_a_picture() -> None:
     first, second = (render_picture(figure, "svg") for _ in range(2))
     assert first == second
     assert b"<svg" in first
+
+
+def test_the_picture_has_one_legend_shared_times_and_no_prose() -> None:
+    figure = complexity(record(complementarity={"N": 1.0}, attention={"N": 2.0}))
+    drawn = figure.draw()
+    assert len(drawn.legends) == 1
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == [
+        *("complementarity", "attention"),
+        *("paper: O(MKN)", "paper: O(MNd\N{SUPERSCRIPT TWO})"),
+    ]
+    assert not drawn.texts
+    assert not any(axes.texts for axes in drawn.axes)
+    assert len({axes.get_ylim() for axes in drawn.axes}) == 1
+    assert [axes.get_xlabel() for axes in drawn.axes] == [
+        *("Components $d$", "Experts per modality $K$", "Modalities $M$", "Entities $N$")
+    ]
+
+
+def test_exponents_stand_in_the_caption() -> None:
+    figure = complexity(record(complementarity={"N": 1.0}))
+    assert figure.legend.startswith("Medians of 3 rounds. Grey: growth by the paper's formulas")
+    assert "complementarity 0.00 \N{PLUS-MINUS SIGN} 0.01, " in figure.legend
+    assert f"Picture: {figure.legend}" in " ".join(render(figure).split())
+
+
+def test_exponents_that_are_too_uncertain_are_named() -> None:
+    measured = record(complementarity={"N": 1.0})
+    precise = complexity(measured).table.notes
+    assert not any("wider than" in note for note in precise)
+    settings = {**measured.settings, "precision": 1e-9}
+    notes = " ".join(complexity(measured.model_copy(update={"settings": settings})).table.notes)
+    assert "Interval wider than \N{PLUS-MINUS SIGN} 1e-09 when the measurement ended: " in notes
+    assert "complementarity in d (\N{PLUS-MINUS SIGN} 0.01)" in notes

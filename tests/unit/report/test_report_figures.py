@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Picture
 from matplotlib.patches import Rectangle
 
@@ -20,6 +21,7 @@ from harness.report.definition import FigureDefinition, Published
 from harness.report.pictures import draw, picture
 from harness.report.pictures.heatmap import BEST, INVALID, LANDMARK
 from harness.report.render import check_format, render, render_picture
+from harness.report.tables.sweep_figure import SweepFigure
 from harness.store.memory import MemoryStore
 from tests.unit.report.conftest import report_figure
 
@@ -271,7 +273,6 @@ def test_datasets_can_be_chosen(store: MemoryStore, fill: Fill) -> None:
     [
         (lambda: heatmap(y=None), "a heatmap needs y"),
         (lambda: lines(y={"key": "seed"}), "only a heatmap has y"),
-        (lambda: lines(figure="line"), "Input should be 'lines' or 'heatmap'"),
         (lambda: lines(metrics=["hit@1"]), "unknown metric 'hit@1'; did you mean 'hits@1'"),
     ],
 )
@@ -292,31 +293,60 @@ def panel(shown: Picture, number: int = 0) -> Axes:
     return shown.axes[number]
 
 
-def test_a_line_shows_means_and_its_band_the_interval(store: MemoryStore, fill: Fill) -> None:
+def heights(axes: Axes) -> np.ndarray:
+    """Return the ends [n, 2] of the error bars of a panel."""
+    (ends,) = [c for c in axes.collections if isinstance(c, LineCollection)]
+    return np.array([segment[:, 1] for segment in ends.get_segments() if len(segment)])
+
+
+def test_a_line_shows_means_and_its_bars_the_interval(store: MemoryStore, fill: Fill) -> None:
     fill().row("one", [0.20, 0.22], **experts(1)).row("two", [0.30, 0.30], **experts(2))
     axes = panel(drawn(store, lines()))
     assert axes.lines[0].get_xydata() == pytest.approx(np.array([[1, 21.0], [2, 30.0]]))
-    (band,) = axes.collections
-    heights = band.get_paths()[0].vertices[:, 1]
     # t(1) = 12.706 at 0.975; sd of 20 and 22 is sqrt 2, over sqrt 2 seeds: 1
-    assert heights.min() == pytest.approx(21 - 12.706, abs=1e-3)
-    assert heights.max() == pytest.approx(21 + 12.706, abs=1e-3)
+    low, high = heights(axes)[0]
+    assert (low, high) == pytest.approx((21 - 12.706, 21 + 12.706), abs=1e-3)
 
 
-def test_there_is_a_panel_per_metric_and_a_line_per_dataset(store: MemoryStore, fill: Fill) -> None:
+def test_there_is_a_panel_per_metric_and_measured_dataset(store: MemoryStore, fill: Fill) -> None:
     fill().row("a", [0.2], **experts(1)).row("a", [0.3], dataset="tiva", **experts(1))
-    shown = drawn(store, lines())
-    assert [axes.get_ylabel() for axes in shown.axes] == ["MRR (%)", "Hit@1 (%)"]
-    assert [len(axes.lines) for axes in shown.axes] == [2, 2]
-    looks = {(x.get_color(), x.get_marker(), x.get_linestyle()) for x in shown.axes[0].lines}
-    assert len({look[0] for look in looks}) == len({look[1:] for look in looks}) == 2
+    shown = drawn(store, lines(datasets=[{"name": "atlas"}, {"name": "db15k"}, {"name": "tiva"}]))
+    assert [axes.get_title() for axes in shown.axes[:2]] == ["atlas", "tiva"]
+    assert [axes.get_ylabel() for axes in shown.axes[::2]] == ["MRR (%)", "Hit@1 (%)"]
+    assert [len(axes.containers) for axes in shown.axes] == [1, 1, 1, 1]
 
 
-def test_published_values_are_hollow(store: MemoryStore, fill: Fill) -> None:
+def test_panels_of_a_metric_span_the_same_number_of_points(store: MemoryStore, fill: Fill) -> None:
+    filler = fill().row("a", [0.20], **experts(1)).row("b", [0.30], **experts(2))
+    filler.row("a", [0.61], dataset="tiva", **experts(1))
+    filler.row("b", [0.60], dataset="tiva", **experts(2))
+    first, second = drawn(store, lines(metrics=["mrr"])).axes
+    spans = [np.ptp(axes.get_ylim()) for axes in (first, second)]
+    assert spans[0] == pytest.approx(spans[1])
+    assert np.mean(second.get_ylim()) == pytest.approx(60.5)
+    steps = [np.diff(axes.get_yticks())[0] for axes in (first, second)]
+    assert steps[0] == steps[1]
+
+
+def test_published_values_are_hollow_where_something_was_measured(
+    store: MemoryStore, fill: Fill
+) -> None:
     fill().row("a", [0.2], **experts(1))
-    published = panel(drawn(store, lines(published="toy"))).lines[1]
+    published = panel(drawn(store, lines(published="toy"))).lines[-1]
     assert published.get_xydata() == pytest.approx(np.array([[2, 21.0]]))
     assert published.get_markerfacecolor() == "white"
+
+
+def test_published_values_of_other_datasets_stand_in_the_caption(
+    store: MemoryStore, fill: Fill
+) -> None:
+    fill().row("a", [0.2, 0.3], dataset="tiva", **experts(1))
+    definition = lines(published="toy", datasets=[{"name": "tiva"}, {"name": "atlas"}])
+    figure = report_figure(store, definition, PUBLISHED)
+    assert len(draw(figure).axes) == 2
+    assert figure.legend.startswith("Means over 2 seeds; error bars: 95 % intervals")
+    assert "Atlas: nothing measured; published at K = 2: MRR 21.00." in figure.legend
+    assert f"Picture: {figure.legend}" in " ".join(render(figure).split())
 
 
 def test_words_stand_one_after_another(store: MemoryStore, fill: Fill) -> None:
@@ -342,16 +372,55 @@ def rectangles(axes: Axes, style: dict[str, Any]) -> list[tuple[float, float]]:
 
 
 def test_a_heat_map_prints_values_and_boxes_the_best(store: MemoryStore, fill: Fill) -> None:
-    fill().row("a", [0.2], **thresholds(0.1, 0.5, 0.7)).row("b", [0.3], **thresholds(0.1, 0.9, 0.6))
-    shown = drawn(store, heatmap())
-    first, second = panel(shown, 0), panel(shown, 1)
-    assert [text.get_text() for text in first.texts] == ["22.00", "33.00", "\N{EN DASH}"]
-    assert [text.get_text() for text in second.texts] == ["70.0", "60.0", "\N{EN DASH}"]
+    fill().row("a", [0.20, 0.201], **thresholds(0.1, 0.5, 0.7)).row(
+        "b", [0.30, 0.301], **thresholds(0.1, 0.9, 0.6)
+    )
+    figure = report_figure(store, heatmap())
+    first, second = draw(figure).axes[:2]
+    assert [text.get_text() for text in first.texts] == ["22.1", "33.1", "\N{EN DASH}"]
+    assert [text.get_text() for text in second.texts] == ["70", "60", "\N{EN DASH}"]
     assert rectangles(first, BEST) == [pytest.approx((0, 1))]
     assert rectangles(second, BEST) == []
     assert rectangles(first, LANDMARK) == [pytest.approx((0, 1))]
     assert rectangles(first, INVALID) == [(1, 0)]
     assert first.get_title() == "Validation MRR (%)"
+    assert "Boxed: ahead of every other cell by more than the noise." in figure.legend
+
+
+def test_nothing_is_best_within_the_noise(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.20, 0.24], **thresholds(0.1, 0.5, 0.7)).row(
+        "b", [0.21, 0.25], **thresholds(0.1, 0.9, 0.6)
+    )
+    figure = report_figure(store, heatmap())
+    assert rectangles(panel(draw(figure)), BEST) == []
+    assert "No cell is ahead of all others by more than the noise." in figure.legend
+
+
+def test_the_noise_is_the_interval_of_a_difference_with_pooled_deviations(
+    store: MemoryStore, fill: Fill
+) -> None:
+    fill().row("a", [0.20, 0.24], **thresholds(0.1, 0.5, 0.7)).row(
+        "b", [0.21, 0.21], **thresholds(0.1, 0.9, 0.6)
+    )
+    figure = report_figure(store, heatmap(metrics=["mrr"]))
+    # variances 8 and 0 of one degree of freedom each: 4; t(2) = 4.3027; n = 2
+    assert figure.noise(0) == pytest.approx(4.3027 * 2, abs=1e-3)
+    colours = draw(figure).axes[-1]  # the colour bar
+    assert np.ptp(colours.get_ylim()) == pytest.approx(figure.noise(0))
+    assert np.mean(colours.get_ylim()) == pytest.approx(21.5)
+
+
+def test_one_seed_has_no_noise_and_no_best(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], **thresholds(0.1, 0.5, 0.7)).row("b", [0.3], **thresholds(0.1, 0.9, 0.6))
+    figure = report_figure(store, heatmap())
+    assert rectangles(panel(draw(figure)), BEST) == []
+    assert "One seed: the noise is unknown, so nothing is marked as best." in figure.legend
+
+
+def test_shares_have_one_scale(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], **thresholds(0.1, 0.5, 0.7)).row("b", [0.3], **thresholds(0.1, 0.9, 0.6))
+    shown = drawn(store, heatmap(metrics=["easy"]))
+    assert shown.axes[-1].get_ylim() == (0, 100)
 
 
 def test_a_mean_over_some_of_the_seeds_has_no_colour_and_is_not_the_best(
@@ -361,17 +430,73 @@ def test_a_mean_over_some_of_the_seeds_has_no_colour_and_is_not_the_best(
     filler.row("b", [0.5, None], **thresholds(0.1, 0.9, 0.6))
     figure = report_figure(store, heatmap())
     axes = panel(draw(figure))
-    assert [text.get_text() for text in axes.texts] == ["27.50", "55.00", "\N{EN DASH}"]
-    assert rectangles(axes, BEST) == [pytest.approx((0, 0))]
+    assert [text.get_text() for text in axes.texts] == ["27.5", "55.0", "\N{EN DASH}"]
     filled = [p for p in axes.patches if p.get_fill() and not p.get_hatch()]
     assert len(filled) == 1
-    assert figure.legend.endswith("; without colour: not all seeds.")
+    assert figure.legend.endswith("Without colour: not all seeds.")
+
+
+# --- continuous axes ------------------------------------------------------------------------
+
+
+def study(store: MemoryStore, fill: Fill, **axes: Any) -> SweepFigure:
+    """Return the heat map of a study that drew learning rates and margins."""
+    filler = fill()
+    for number, (rate, margin) in enumerate([(1e-4, 3.0), (1e-2, 5.5), (3e-2, 7.1), (5e-4, 9.0)]):
+        settings = {"optimiser": {"lr": rate}, "model": {"margin": margin}}
+        filler.row(f"trial {number}", [0.1 * number, 0.1 * number], settings=settings)
+    x = {"key": "optimiser.lr", "title": "Rate", **axes}
+    y = {"key": "model.margin", "title": "Margin"}
+    fields = {"ascending": False, "landmarks": [], "metrics": ["mrr"]}
+    return report_figure(store, heatmap(x=x, y=y, **fields))
+
+
+def test_points_that_a_study_drew_stand_at_their_values(store: MemoryStore, fill: Fill) -> None:
+    figure = study(store, fill)
+    assert len(figure.table.rows) == 4  # no row for each pair that was never run
+    axes = panel(draw(figure))
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")
+    placed = axes.collections[0].get_offsets()
+    assert {tuple(p) for p in np.asarray(placed)} == {
+        (1e-4, 3),
+        (1e-2, 5.5),
+        (3e-2, 7.1),
+        (5e-4, 9),
+    }
+
+
+def test_a_scale_is_as_defined(store: MemoryStore, fill: Fill) -> None:
+    assert panel(draw(study(store, fill, scale="linear"))).get_xscale() == "linear"
+
+
+def test_a_grid_with_a_scale_stands_at_its_values(store: MemoryStore, fill: Fill) -> None:
+    fill().row("a", [0.2], **thresholds(0.1, 0.5, 0.7)).row("b", [0.3], **thresholds(0.1, 0.9, 0.6))
+    x = {"key": "objective.egns.delta.0", "scale": "linear"}
+    axes = panel(drawn(store, heatmap(x=x)))
+    assert {tuple(p) for p in np.asarray(axes.collections[0].get_offsets())} == {
+        (0.1, 0.5),
+        (0.1, 0.9),
+    }
+
+
+def test_words_stand_in_cells_and_have_no_scale(store: MemoryStore, fill: Fill) -> None:
+    filler = fill()
+    for kind, rate in (("mean", 0.1), ("gate", 0.2)):
+        settings = {"model": {"fusion": {"kind": kind}}, "optimiser": {"lr": rate}}
+        filler.row(kind, [0.2], settings=settings)
+    y = {"key": "optimiser.lr"}
+    fields: dict[str, Any] = {"ascending": False, "landmarks": [], "metrics": ["mrr"], "y": y}
+    x = {"key": "model.fusion.kind"}
+    axes = panel(drawn(store, heatmap(x=x, **fields)))
+    assert "gate" in [tick.get_text() for tick in axes.get_xticklabels()]
+    with pytest.raises(StoreError, match=r"scale: '.*' is no number"):
+        report_figure(store, heatmap(x={**x, "scale": "log"}, **fields))
 
 
 def test_a_heat_map_whose_every_mean_lacks_seeds_is_drawn(store: MemoryStore, fill: Fill) -> None:
     fill().row("a", [0.2, None], **thresholds(0.1, 0.5, 0.7))
     axes = panel(draw(report_figure(store, heatmap())))
-    assert axes.texts[0].get_text() == "22.00"
+    assert axes.texts[0].get_text() == "22.00"  # the noise is unknown: as in the table
     assert rectangles(axes, BEST) == []
 
 

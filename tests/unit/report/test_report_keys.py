@@ -28,6 +28,11 @@ from harness.report.definition import (
 )
 from harness.report.query import named_figure, named_table
 from harness.report.render import render, render_picture
+from harness.report.row_definitions import (
+    CriticalDifferenceDefinition,
+    LearningDefinition,
+    ParetoDefinition,
+)
 from harness.report.table import Table
 from harness.store.memory import MemoryStore
 from tests.unit.report.test_report_complexity import record as measurement
@@ -82,6 +87,33 @@ GROWTH: Document = {
     "title": "Toy",
     "benchmark": "complexity",
     "rows": [{"stage": "fusion", "name": "attention", "title": "A"}],
+}
+FRONT: Document = {
+    "title": "Toy",
+    "figure": "pareto",
+    "suite": "learned",
+    "rows": ["RotatE", "TransE", "ComplEx"],
+    "datasets": [{"name": "atlas"}],
+}
+LEARNING: Document = {**FRONT, "figure": "learning"}
+RANKS: Document = {
+    "title": "Toy",
+    "figure": "critical_difference",
+    "suite": "ranked",
+    "rows": ["RotatE", "TransE", "ComplEx"],
+    "datasets": [{"name": f"set{i}"} for i in range(10)],
+}
+ROWS: dict[str, Any] = {
+    "name": "other",
+    "title": "Other",
+    "suite": "toy",
+    "rows_from": "main",
+    "rows": ["TransE", "RotatE", "ComplEx", "DistMult"],
+    "datasets.name": "db15k",
+    "datasets.title": "Other",
+    "datasets.note": "a note",
+    "width": "page",
+    "footnotes": ["a note"],
 }
 SIZES: Document = {"title": "Toy", "statistics": ["entities"], "datasets": ["atlas"]}
 
@@ -220,6 +252,21 @@ CHANGES: list[tuple[type[BaseModel], Document, dict[str, Any]]] = [
         },
     ),
     (
+        ParetoDefinition,
+        FRONT,
+        {**ROWS, "figure": "learning", "metric": "hits@1", "cost": "cost.total"},
+    ),
+    (
+        LearningDefinition,
+        LEARNING,
+        {**ROWS, "figure": "pareto", "rows_from": "complexity", "against": ["seconds"]},
+    ),
+    (
+        CriticalDifferenceDefinition,
+        RANKS,
+        {**ROWS, "figure": "pareto", "metric": "hits@1", "test": "wilcoxon"},
+    ),
+    (
         DatasetsDefinition,
         SIZES,
         {
@@ -294,6 +341,21 @@ def shown(store: MemoryStore, fill: Fill) -> MemoryStore:
             options = {"features": "all", "modalities": ("text",), "dataset": name}
             curved.row(f"gate, {share}", [0.4 - share / 2] * 2,
                        settings={"data": {"corrupt": corrupt}}, **options)  # fmt: skip
+    learned = fill("learned")
+    for position, label in enumerate(("RotatE", "TransE", "ComplEx", "DistMult")):
+        history = [
+            {"epoch": e, "seconds": 1.0 + position, "valid_mrr": 0.1 * e} for e in (1.0, 2.0, 3.0)
+        ]
+        for name in ("atlas", "db15k"):
+            options = {"dataset": name, "history": history, "timings": {"evaluate.test": 1.0}}
+            options["diagnostics"] = {"best_epoch": 2.0}
+            learned.row(label, [0.2 + position / 50] * 2, **options)
+    ranked = fill("ranked")
+    for position, label in enumerate(("RotatE", "TransE", "ComplEx", "DistMult")):
+        for i in range(10):
+            value = 0.2 + position / 50 - (0.05 if i % 4 == position else 0)
+            hits = 0.8 + (0.4 if (i + position) % 3 == 0 else 0)
+            ranked.row(label, [value, value + 0.01], dataset=f"set{i}", extra={"hits@1": hits})
     store.add_benchmark(measurement(attention={"N": 2}))
     return store
 

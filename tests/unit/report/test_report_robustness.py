@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Picture
 
 from harness.analysis.query import Results, Selection
 from harness.errors import StoreError
 from harness.report.build import robustness_figure
 from harness.report.definition import RobustnessDefinition
 from harness.report.pictures import draw
+from harness.report.pictures.style import label_ticks
 from harness.report.render import FORMATS, render, render_picture
 from harness.report.table import TableCell
 from harness.report.tables.robustness import Robustness, area
@@ -122,19 +126,70 @@ def test_the_table_is_printed_in_every_format(shown: Robustness, format_: str) -
         assert max(map(len, said.splitlines())) <= 80
 
 
+def error_bars(axis: Axes) -> list[Any]:
+    return list(axis.containers)
+
+
+def lines(axis: Axes) -> dict[str, np.ndarray]:
+    """Return the points [n, 2] of the labelled lines of a panel."""
+    plain = {str(line.get_label()): line for line in axis.lines}
+    barred = {str(bars.get_label()): bars.lines[0] for bars in error_bars(axis)}
+    return {
+        label: np.asarray(line.get_xydata())
+        for label, line in (plain | barred).items()
+        if not label.startswith("_")
+    }
+
+
 def test_a_panel_per_condition_a_line_per_row(shown: Robustness) -> None:
     panels = [axis for axis in draw(shown).axes if axis.get_title()]
-    assert [p.get_title() for p in panels] == ["atlas: always", "atlas: in the test"]
-    lines = {line.get_label(): line for line in panels[0].lines}
-    assert lines["gate"].get_xydata()[:, 0].tolist() == [0, 0.5, 0.9]
-    assert lines["gate"].get_xydata()[:, 1].tolist() == pytest.approx([40, 25, 15])
-    assert lines["RotatE"].get_xydata()[:, 1].tolist() == pytest.approx([20, 20, 20])
+    assert [p.get_title() for p in panels] == ["Always", "In the test"]
+    drawn = lines(panels[0])
+    assert drawn["gate"] == pytest.approx(np.array([[0, 40], [0.5, 25], [0.9, 15]]))
+    assert drawn["RotatE"][:, 1].tolist() == pytest.approx([20, 20, 20])
     assert render_picture(shown, "png") == render_picture(shown, "png")
 
 
+def test_panels_share_a_scale_and_rows_of_one_amount_are_left_out(shown: Robustness) -> None:
+    first, second = (axis for axis in draw(shown).axes if axis.get_title())
+    assert first.get_ylim() == second.get_ylim()
+    assert "mean" in lines(first)
+    assert "mean" not in lines(second)  # measured intact alone
+
+
+def test_the_caption_names_seeds_intervals_and_what_is_left_out(
+    store: MemoryStore, fill: Fill
+) -> None:
+    filler = fill()
+    row(filler, "gate, intact", [0.4, 0.4])
+    row(filler, "gate, 0.5", [0.3, None], drop(0.5))
+    row(filler, "mean, intact", [0.3, 0.3])
+    legend = robustness_figure(TOY, Results(store)).legend
+    assert legend == (
+        "Atlas. Means over 1 to 2 seeds; bars: 95 % intervals of the means (Student's t). Not "
+        "drawn, since measured at one amount only: mean."
+    )
+
+
+def test_equal_amounts_have_one_label_per_column(store: MemoryStore, fill: Fill) -> None:
+    filler = fill()
+    for dataset in ("atlas", "tiva"):
+        for label, settings in (("intact", None), ("0.5", drop(0.5)), ("t", drop(0.5, "test"))):
+            filler.row(f"gate, {label}", [0.4], dataset=dataset, features="all", settings=settings)
+    axes = draw(robustness_figure(TOY, Results(store))).axes
+    assert [axis.get_xlabel() for axis in axes] == ["", "", "Share", "Share"]
+
+
+def test_labels_of_ticks_do_not_touch() -> None:
+    panel = Picture().add_subplot()
+    label_ticks(panel, [0, 0.2, 0.4, 0.6, 0.8, 0.95], 1.2)
+    assert [t.get_text() for t in panel.get_xticklabels()] == ["0", "0.2", "0.4", "0.6", "", "0.95"]
+
+
 def test_rows_are_told_apart_without_colours(shown: Robustness) -> None:
-    lines = draw(shown).axes[0].lines
-    assert len({(line.get_marker(), line.get_linestyle()) for line in lines}) == len(lines)
+    axis = draw(shown).axes[0]
+    drawn = [*(bars.lines[0] for bars in error_bars(axis)), axis.lines[0]]
+    assert len({(line.get_marker(), line.get_linestyle()) for line in drawn}) == len(drawn)
 
 
 def test_nothing_to_draw_is_said(store: MemoryStore) -> None:

@@ -1,8 +1,7 @@
-"""Parts of the test split, by what the graph says of each question.
+"""Subsets of the test queries, by properties of the graph.
 
-Every function takes a graph and returns a label per question; none looks at a model or a rank, so
-stored ranks can be divided in ways that nobody thought of when they were made. What a question asks
-for is its *answer*, the entity that it gives is *asked about*.
+Each function takes a graph and returns a label per query, without models and ranks, so stored ranks
+can be divided in new ways at any time. A query (h, r, ?) has the *target* t, and h is its *anchor*.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from harness.evaluation.ranks import Ranks, Ties
 from harness.index import Side
 
 __all__ = [
-    "BUCKETS",
     "MANY",
-    "Bucket",
-    "Labels",
+    "SUBSETS",
+    "Subset",
+    "SubsetLabels",
     "by_cardinality",
     "by_degree",
     "by_leak",
@@ -37,29 +36,29 @@ __all__ = [
     "by_seen",
     "by_side",
     "label",
-    "measure_buckets",
+    "measure_subsets",
 ]
 
 MANY = 1.5
-"""A relation has "many" heads per tail (tails per head) when it has so many on average. Bordes et
-al. 2013, "Translating Embeddings for Modeling Multi-relational Data", section 4.3, who count over
-all splits; here train alone is counted."""
+"""Average heads per tail (tails per head) from which a relation has "many" of them. Bordes et al.
+2013, "Translating Embeddings for Modeling Multi-relational Data", section 4.3, who count over all
+splits; here only train is counted."""
 
 STEP = 4
-"""Each bin of degrees is so many times as wide as the one before."""
+"""Ratio of the widths of successive bins of degrees."""
 
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
-    """Which bucket each question of the test split is in.
+class SubsetLabels:
+    """Subset of each query of the test split.
 
     Attributes:
-        names: the buckets, as they are printed.
-        of: side that is predicted -> [n] position among ``names``, one per test triple.
-        rule: how the buckets are told, in one sentence.
+        names: printed names of the subsets.
+        of: predicted side -> int64 [n], index into ``names`` for each test triple.
+        rule: definition of the subsets in one sentence.
     """
 
     names: tuple[str, ...]
@@ -67,44 +66,44 @@ class Labels:
     rule: str
 
 
-class Bucket(NamedTuple):
-    """A part of the questions: how many there are, and a value over them (None without any)."""
+class Subset(NamedTuple):
+    """Number of queries of a subset, and a metric over them (None without queries)."""
 
     name: str
     queries: int
     value: float | None
 
 
-def by_side(graph: KnowledgeGraph) -> Labels:
-    """Return whether the head or the tail is asked for."""
+def by_side(graph: KnowledgeGraph) -> SubsetLabels:
+    """Label queries by the predicted side."""
     n = len(graph.splits["test"])
     of: dict[Side, Ids] = {"head": np.zeros(n, np.int64), "tail": np.ones(n, np.int64)}
-    return Labels(("head", "tail"), of, "By the side that is asked for.")
+    return SubsetLabels(("head", "tail"), of, "By the side that is asked for.")
 
 
-def by_relation(graph: KnowledgeGraph) -> Labels:
-    """Return the relation; the most frequent in test comes first, equally frequent by id."""
+def by_relation(graph: KnowledgeGraph) -> SubsetLabels:
+    """Label queries by relation, ordered by frequency in test, then by id."""
     relation = _columns(graph, "test")[1]
     counts = np.bincount(relation, minlength=graph.n_relations)
     order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
-    place = np.zeros(graph.n_relations, np.int64)
-    place[order] = np.arange(len(order))
+    position = np.zeros(graph.n_relations, np.int64)
+    position[order] = np.arange(len(order))
     names = tuple(graph.relation_label(int(r)) for r in order)
-    return _both(names, place[relation], "By relation, the most frequent in test first.")
+    return _by_triple(names, position[relation], "By relation, the most frequent in test first.")
 
 
-def by_cardinality(graph: KnowledgeGraph) -> Labels:
-    """Return the relation's kind: one or many heads per tail, one or many tails per head."""
+def by_cardinality(graph: KnowledgeGraph) -> SubsetLabels:
+    """Label queries by the relation's cardinality: 1-1, 1-n, n-1 or n-n, heads to tails."""
     head, relation, tail = facts_of(graph)["train"].distinct().T
     facts = np.bincount(relation, minlength=graph.n_relations)
-    ones = [
+    distinct_ends = [
         _groups(relation, entity, graph) for entity in (tail, head)
     ]  # distinct tails, and distinct heads, of each relation
     with np.errstate(divide="ignore", invalid="ignore"):
-        many_heads, many_tails = (facts / distinct >= MANY for distinct in ones)
+        many_heads, many_tails = (facts / distinct >= MANY for distinct in distinct_ends)
     kind = 2 * many_heads.astype(np.int64) + many_tails
     kind[facts == 0] = 4
-    return _both(
+    return _by_triple(
         ("1-1", "1-n", "n-1", "n-n", "not in train"),
         kind[_columns(graph, "test")[1]],
         "By the relation's cardinality, heads-tails: n where train has on average "
@@ -112,11 +111,11 @@ def by_cardinality(graph: KnowledgeGraph) -> Labels:
     )
 
 
-def by_seen(graph: KnowledgeGraph) -> Labels:
-    """Return which entities of the question occur in train."""
-    unseen = ~graph.index.seen.numpy()
+def by_seen(graph: KnowledgeGraph) -> SubsetLabels:
+    """Label queries by the entities that occur in train."""
+    unseen = ~graph.index.seen_entities.numpy()
     head, _, tail = _columns(graph, "test")
-    return Labels(
+    return SubsetLabels(
         ("both seen", "answer unseen", "asked about unseen", "neither seen"),
         {
             "tail": unseen[tail] + 2 * unseen[head].astype(np.int64),
@@ -126,8 +125,8 @@ def by_seen(graph: KnowledgeGraph) -> Labels:
     )
 
 
-def by_degree(graph: KnowledgeGraph) -> Labels:
-    """Return the bin of the answer's degree: its triples in train, where a loop counts twice."""
+def by_degree(graph: KnowledgeGraph) -> SubsetLabels:
+    """Label queries by bins of the target's degree, its train triples; loops count twice."""
     heads, _, tails = _columns(graph, "train")
     degree = np.bincount(np.concatenate([heads, tails]), minlength=graph.n_entities)
     edges = [0, 1]
@@ -136,15 +135,15 @@ def by_degree(graph: KnowledgeGraph) -> Labels:
     names = [f"{low}-{high - 1}" if high - low > 1 else str(low) for low, high in pairwise(edges)]
     bins = np.digitize(degree, edges) - 1
     head, _, tail = _columns(graph, "test")
-    return Labels(
+    return SubsetLabels(
         tuple(names),
         {"tail": bins[tail], "head": bins[head]},
         "By the degree of the answer: train triples that it stands in.",
     )
 
 
-def by_modality(graph: KnowledgeGraph, features: FeatureSet) -> Labels:
-    """Return which modalities both entities of the triple have."""
+def by_modality(graph: KnowledgeGraph, features: FeatureSet) -> SubsetLabels:
+    """Label queries by the modalities that both entities of the triple have."""
     head, _, tail = _columns(graph, "test")
     number = np.zeros(len(head), np.int64)
     tables = list(features.tables.items())
@@ -152,23 +151,23 @@ def by_modality(graph: KnowledgeGraph, features: FeatureSet) -> Labels:
         present = table.present.numpy()
         number += (present[head] & present[tail]).astype(np.int64) << i
     sets = sorted(range(1 << len(tables)), key=lambda s: (-s.bit_count(), s))
-    place = np.zeros(len(sets), np.int64)
-    place[sets] = np.arange(len(sets))
+    position = np.zeros(len(sets), np.int64)
+    position[sets] = np.arange(len(sets))
     names = [
-        "+".join(name for i, (name, _) in enumerate(tables) if chosen >> i & 1) or "no modality"
-        for chosen in sets
+        "+".join(name for i, (name, _) in enumerate(tables) if modalities >> i & 1) or "no modality"
+        for modalities in sets
     ]
-    said = f"By the modalities of feature set '{features.name}' that head and tail both have."
-    return _both(tuple(names), place[number], said)
+    rule = f"By the modalities of feature set '{features.name}' that head and tail both have."
+    return _by_triple(tuple(names), position[number], rule)
 
 
-def by_leak(graph: KnowledgeGraph) -> Labels:
-    """Return whether train gives the triple away; see :mod:`harness.data.leakage`."""
+def by_leak(graph: KnowledgeGraph) -> SubsetLabels:
+    """Label queries by leaks of the triple from train; see :mod:`harness.data.leakage`."""
     facts = facts_of(graph)
     rules = rules_of(facts)
     test, train = facts["test"], facts["train"]
     clean = ~(test.are_in(train) | test.given_away(train, rules))
-    return _both(
+    return _by_triple(
         ("leaked", "clean"),
         clean.astype(np.int64),
         "Leaked: the triple stands in train, or train implies it because a relation is symmetric, "
@@ -176,7 +175,7 @@ def by_leak(graph: KnowledgeGraph) -> Labels:
     )
 
 
-_OF_GRAPH: Mapping[str, Callable[[KnowledgeGraph], Labels]] = {
+_OF_GRAPH: Mapping[str, Callable[[KnowledgeGraph], SubsetLabels]] = {
     "leak": by_leak,
     "side": by_side,
     "relation": by_relation,
@@ -184,54 +183,54 @@ _OF_GRAPH: Mapping[str, Callable[[KnowledgeGraph], Labels]] = {
     "seen": by_seen,
     "degree": by_degree,
 }
-BUCKETS = (*_OF_GRAPH, "modality")
-"""The ways to divide the questions, by name."""
+SUBSETS = (*_OF_GRAPH, "modality")
+"""Names of the divisions into subsets."""
 
 
-def label(by: str, graph: KnowledgeGraph, features: FeatureSet) -> Labels:
-    """Return the labels of one way to divide the questions.
+def label(by: str, graph: KnowledgeGraph, features: FeatureSet) -> SubsetLabels:
+    """Label the test queries by one of the divisions.
 
     Args:
-        by: one of ``BUCKETS``.
-        graph: whose test split is divided.
-        features: looked at by "modality" alone.
+        by: one of ``SUBSETS``.
+        graph: graph with the test split.
+        features: feature set, used only by "modality".
 
     Raises:
-        ConfigError: there is no such way.
+        ConfigError: there is no such division.
     """
     if by == "modality":
         return by_modality(graph, features)
     if by not in _OF_GRAPH:
-        raise ConfigError(f"no buckets by '{by}'{suggest(by, BUCKETS)}")
+        raise ConfigError(f"no buckets by '{by}'{suggest(by, SUBSETS)}")
     return _OF_GRAPH[by](graph)
 
 
-def measure_buckets(ranks: Ranks, labels: Labels, metric: str, ties: Ties) -> list[Bucket]:
-    """Return a metric over the questions of each bucket, of the sides that were predicted.
+def measure_subsets(ranks: Ranks, labels: SubsetLabels, metric: str, ties: Ties) -> list[Subset]:
+    """Compute a metric over the queries of each subset, on the sides that were predicted.
 
     Args:
-        ranks: of the triples that the labels are for, in the same order.
-        labels: of those triples.
+        ranks: ranks of the labelled triples, in the same order.
+        labels: labels of the triples.
         metric: one of ``harness.evaluation.metrics.RANK_METRICS``.
         ties: rule for equal scores.
     """
     values, candidates = ranks.ranks(ties)
-    of = np.concatenate([labels.of[side] for side in ranks.sides])
-    found = []
-    for place, name in enumerate(labels.names):
-        mine = of == place
-        value = _mean(RANK_METRICS[metric](values[mine], candidates[mine]))
-        found.append(Bucket(name, int(mine.sum()), value))
-    return found
+    positions = np.concatenate([labels.of[side] for side in ranks.sides])
+    subsets = []
+    for position, name in enumerate(labels.names):
+        in_subset = positions == position
+        value = _mean(RANK_METRICS[metric](values[in_subset], candidates[in_subset]))
+        subsets.append(Subset(name, int(in_subset.sum()), value))
+    return subsets
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _both(names: tuple[str, ...], of_triple: Ids, rule: str) -> Labels:
-    """Return labels that both questions of a triple share."""
-    return Labels(names, {"head": of_triple, "tail": of_triple}, rule)
+def _by_triple(names: tuple[str, ...], of_triple: Ids, rule: str) -> SubsetLabels:
+    """Return labels common to both queries of a triple."""
+    return SubsetLabels(names, {"head": of_triple, "tail": of_triple}, rule)
 
 
 def _columns(graph: KnowledgeGraph, split: str) -> tuple[Ids, Ids, Ids]:
@@ -240,6 +239,6 @@ def _columns(graph: KnowledgeGraph, split: str) -> tuple[Ids, Ids, Ids]:
 
 
 def _groups(relation: Ids, entity: Ids, graph: KnowledgeGraph) -> Ids:
-    """Return how many distinct entities each relation has [R]."""
+    """Return the number int64 [R] of distinct entities of each relation."""
     pairs = np.unique(relation * graph.n_entities + entity)
     return np.bincount(pairs // graph.n_entities, minlength=graph.n_relations)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.index import KnownAnswers
+from harness.index import FilterIndex
 from harness.kernels import draw_free
 
 N, R = 7, 3
@@ -35,7 +35,7 @@ def every_query() -> tuple[Tensor, Tensor]:
 @given(triples)
 @settings(deadline=None)
 def test_lookup_returns_exactly_the_known_answers(rows: Tensor) -> None:
-    known = KnownAnswers(rows, N, R)
+    known = FilterIndex(rows, N, R)
     anchors, relations = every_query()
     for side in ("head", "tail"):
         offsets, ids = known.lookup(anchors, relations, side)
@@ -47,7 +47,7 @@ def test_lookup_returns_exactly_the_known_answers(rows: Tensor) -> None:
 @given(triples)
 @settings(deadline=None)
 def test_contains_agrees_with_lookup(rows: Tensor) -> None:
-    known = KnownAnswers(rows, N, R)
+    known = FilterIndex(rows, N, R)
     anchors, relations = every_query()
     for side in ("head", "tail"):
         grid = known.contains(anchors[:, None], relations[:, None], torch.arange(N), side)
@@ -58,7 +58,7 @@ def test_contains_agrees_with_lookup(rows: Tensor) -> None:
 @given(triples)
 @settings(deadline=None)
 def test_draws_reach_every_unknown_entity_equally_often(rows: Tensor) -> None:
-    known = KnownAnswers(rows, N, R)
+    known = FilterIndex(rows, N, R)
     anchors, relations = every_query()
     for side in ("head", "tail"):
         for a, r in zip(anchors.tolist(), relations.tolist(), strict=True):
@@ -75,7 +75,7 @@ def test_draws_reach_every_unknown_entity_equally_often(rows: Tensor) -> None:
 
 def test_query_that_everything_answers_still_yields_an_entity() -> None:
     rows = torch.tensor([[0, 0, t] for t in range(N)])
-    free = KnownAnswers(rows, N, R).free(rows[:1])
+    free = FilterIndex(rows, N, R).free(rows[:1])
     for version in VERSIONS:
         drawn = version(free, torch.ones(1, 9, dtype=torch.bool), torch.rand(1, 9).double())
         assert ((drawn >= 0) & (drawn < N)).all()
@@ -84,7 +84,7 @@ def test_query_that_everything_answers_still_yields_an_entity() -> None:
 @given(triples, st.integers(0, 2**32))
 @settings(deadline=None)
 def test_compiled_draws_are_those_of_the_definition(rows: Tensor, seed: int) -> None:
-    free = KnownAnswers(rows, N, R).free(rows)
+    free = FilterIndex(rows, N, R).free(rows)
     random = torch.Generator().manual_seed(seed)
     size = (len(rows), 40)
     uniform = torch.rand(size, generator=random, dtype=torch.float64)

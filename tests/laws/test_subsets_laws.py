@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
 from harness.errors import ConfigError
-from harness.evaluation.buckets import BUCKETS, MANY, Labels, label, measure_buckets
 from harness.evaluation.metrics import RANK_METRICS, compute
 from harness.evaluation.ranks import Ranks, SideCounts
+from harness.evaluation.subsets import MANY, SUBSETS, SubsetLabels, label, measure_subsets
 from harness.evaluation.ties import expected_hits, expected_reciprocal
 
 N, R = 6, 3
@@ -58,14 +58,14 @@ def ranks_of(graph: KnowledgeGraph, numbers: list) -> Ranks:
     return Ranks(graph.splits["test"].numpy(), sides)  # type: ignore[arg-type]
 
 
-def named(labels: Labels, side: str) -> list[str]:
+def named(labels: SubsetLabels, side: str) -> list[str]:
     return [labels.names[i] for i in labels.of[side]]  # type: ignore[index]
 
 
 # --- laws -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("by", BUCKETS)
+@pytest.mark.parametrize("by", SUBSETS)
 @given(graphs, features, counts)
 @settings(deadline=None, max_examples=12)
 def test_every_question_is_in_one_bucket_and_together_they_are_the_split(
@@ -78,14 +78,14 @@ def test_every_question_is_in_one_bucket_and_together_they_are_the_split(
         assert ((of >= 0) & (of < len(labels.names))).all()
     whole = compute(*ranks.ranks("realistic"))
     for metric in set(RANK_METRICS) - {"amri"}:  # which is no mean over queries
-        parts = measure_buckets(ranks, labels, metric, "realistic")
+        parts = measure_subsets(ranks, labels, metric, "realistic")
         assert sum(part.queries for part in parts) == 2 * len(ranks.triples)
         assert all((part.value is None) == (part.queries == 0) for part in parts)
         total = sum(part.queries * part.value for part in parts if part.value is not None)
         assert total / (2 * len(ranks.triples)) == pytest.approx(whole[metric])
 
 
-@pytest.mark.parametrize("by", BUCKETS)
+@pytest.mark.parametrize("by", SUBSETS)
 @given(graphs, features, st.randoms())
 @settings(deadline=None, max_examples=6)
 def test_the_order_of_train_and_of_test_changes_no_label(
@@ -194,7 +194,7 @@ def test_a_metric_of_a_bucket_is_that_of_its_questions() -> None:
     graph = graph_of([], [(0, 0, 1), (0, 2, 1)])
     side = SideCounts(np.array([0, 3]), np.array([0, 0]), np.array([9, 9]))
     ranks = Ranks(graph.splits["test"].numpy(), {"tail": side})
-    parts = measure_buckets(ranks, label("relation", graph, FeatureSet()), "mrr", "realistic")
+    parts = measure_subsets(ranks, label("relation", graph, FeatureSet()), "mrr", "realistic")
     assert [tuple(part) for part in parts] == [("likes", 1, 1.0), ("made", 1, 0.25)]
 
 
