@@ -28,7 +28,7 @@ from harness.model import MODELS
 from harness.plan.expand import expand
 from harness.plan.suite import read_suite
 from harness.report.files import load_definition
-from harness.run.cluster.settings import RaySettings, SlurmSettings
+from harness.run.cluster.settings import ClusterSettings, RaySettings, SlurmSettings
 from harness.store import DATABASE, open_store, results_home
 from harness.store.archive.suite_file import read_suite_file
 from harness.store.files import write_whole
@@ -306,7 +306,7 @@ def test_nothing_is_excused_that_is_not_there() -> None:
     assert not set(SMALLER) & set(NOT_RUN)
 
 
-ENGINES = {"slurm.yaml": SlurmSettings, "ray.yaml": RaySettings}
+ENGINES: dict[str, type[ClusterSettings]] = {"slurm.yaml": SlurmSettings, "ray.yaml": RaySettings}
 """Engine file -> what it holds."""
 
 # --- YAML ---------------------------------------------------------------------------------

@@ -113,9 +113,8 @@ def test_costs_of_stored_runs_are_used(
         TimingSample(name="evaluate.valid", value=1.0),
         TimingSample(name="memory.peak", value=3e9, unit="bytes"),
     )
-    spec = job.spec.model_dump(mode="json")
     with contextlib.closing(open_home(tmp_path)) as store:
-        store.add(record.model_copy(update={"spec": spec, "timings": timings}))
+        store.add(record.model_copy(update={"spec": job.spec, "timings": timings}))
     needs = with_needs([job], DefaultNeeds())[0].needs
     assert needs == Needs(memory=8192, minutes=160)
 
