@@ -426,7 +426,10 @@ def test_a_node_with_other_data_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert done.status == "ok", done.message
 
 
-def test_a_node_with_another_version_is_refused(tmp_path: Path) -> None:
+def test_a_node_with_another_version_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # Python prefers the folder where the command was given
     root = Path(harness.__file__).resolve().parents[1]
     for name in ("harness", "models"):
         shutil.copytree(
