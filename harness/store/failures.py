@@ -12,6 +12,7 @@ __all__ = [
     "ELSEWHERE",
     "WAIT",
     "EmptyDatabase",
+    "TransientError",
     "disk_error",
     "explain",
     "is_damaged",
@@ -22,7 +23,8 @@ __all__ = [
 
 
 class TransientError(StoreError):
-    """A server could not be reached or ended the transaction: the same may succeed later."""
+    """A server could not be reached or ended the transaction, or another process was writing: the
+    same may succeed later."""
 
 
 class EmptyDatabase(StoreError):  # noqa: N818 - nothing is wrong with it
@@ -114,7 +116,8 @@ def explain(
     if code.startswith("SQLITE_IOERR"):
         return MachineError(f"{place}: the disk is full or does not work ({error})")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StoreError(f"{place}: another process has been writing for {WAIT} s; try again")
+        text = f"{place}: another process has been writing for {WAIT} s; try again"
+        return TransientError(text)
     if code == "SQLITE_NOTADB":
         return StoreError(not_a_database(place))
     if code.startswith("SQLITE_CORRUPT") or isinstance(error, UnicodeDecodeError):
