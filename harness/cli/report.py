@@ -15,6 +15,7 @@ from harness.errors import ConfigError, HarnessError
 
 if TYPE_CHECKING:
     from harness.analysis.query import Selection
+    from harness.report.latex import LatexOptions
     from harness.report.stored import Reports
 
 __all__ = ["register", "report"]
@@ -78,6 +79,25 @@ def report(
     suite: Annotated[
         str, typer.Option(help="Of --table breakdown and protocols, where several were tested.")
     ] = "",
+    width: Annotated[
+        str,
+        typer.Option(help="Of LaTeX: column or page. Default: the narrowest that fits."),
+    ] = "",
+    compact: Annotated[
+        bool,
+        typer.Option("--compact", help="LaTeX without differences, changes and row attributes."),
+    ] = False,
+    notes: Annotated[
+        str, typer.Option(help="Notes of LaTeX: in the table, as text behind it, or none.")
+    ] = "table",
+    decimals: Annotated[
+        int | None, typer.Option(min=0, max=6, help="Digits behind the point in LaTeX.")
+    ] = None,
+    caption: Annotated[str, typer.Option(help="Caption in LaTeX. Default: the title.")] = "",
+    label: Annotated[str, typer.Option(help="Label in LaTeX. Default: tab:NAME, fig:NAME.")] = "",
+    siunitx: Annotated[
+        bool, typer.Option("--siunitx", help="Align LaTeX numbers at the point, by siunitx.")
+    ] = False,
     list_: Annotated[bool, typer.Option("--list", help="List tables and figures.")] = False,
     results: Home = None,
 ) -> None:
@@ -85,6 +105,7 @@ def report(
     from harness.analysis.query import Selection
     from harness.cli.console import write_or_print
     from harness.cli.progress import show_events
+    from harness.report.latex import LatexOptions
     from harness.report.stored import list_reports, open_reports
 
     if list_:
@@ -100,14 +121,16 @@ def report(
     if html and format_:
         raise ConfigError(f"--html is a format of its own; leave out --format {format_}")
     tables, figures = _names(table or []), _names(figure or [])
+    form = _format(format_, out)
+    options = LatexOptions(width, compact, notes, decimals, caption, label, siunitx, _say)  # type: ignore[arg-type]
+    _check_latex(options, form, len(tables) + len(figures))
     _check_reranked(tables, by, metric, suite, html=html)
     with show_events() as on_event, open_reports(results, selection, on_event) as reports:
         if html:
             _write_page(reports, tables, figures, suite, out or reports.home / PAGE)
             return
-        form = _format(format_, out)
         with _collecting_nothing():
-            contents = _contents(reports, tables, figures, form, (by, metric, suite))
+            contents = _contents(reports, tables, figures, form, (by, metric, suite), options)
     if out is None and isinstance(contents, bytes):
         raise ConfigError(f"a {form} goes to a file: --out NAME.{form}")
     write_or_print(contents, out)
@@ -143,12 +166,31 @@ def _check_reranked(tables: Sequence[str], by: str, metric: str, suite: str, *, 
         )
 
 
+def _say(text: str) -> None:
+    """Print a message on stderr."""
+    typer.echo(text, err=True)
+
+
+def _check_latex(options: LatexOptions, form: str, named: int) -> None:
+    """Refuse options of LaTeX for other formats, and one caption or label of several tables."""
+    from harness.report.latex import LatexOptions
+
+    if options != LatexOptions() and form != "latex":
+        raise ConfigError(
+            "--width, --compact, --notes, --decimals, --caption, --label and --siunitx go with "
+            "--format latex"
+        )
+    if (options.caption or options.label) and named != 1:
+        raise ConfigError("--caption and --label go with one --table or --figure")
+
+
 def _contents(
     reports: Reports,
     tables: Sequence[str],
     figures: Sequence[str],
     form: str,
     reranked: tuple[str, str, str],
+    options: LatexOptions,
 ) -> str | bytes:
     """Return the output of the command.
 
@@ -157,6 +199,7 @@ def _contents(
         tables, figures: names; all tables when both are empty.
         form: format.
         reranked: values of --by, --metric and --suite.
+        options: how LaTeX is printed.
 
     Raises:
         ConfigError, StoreError: as the queries and renderers; the store has nothing to show.
@@ -173,7 +216,7 @@ def _contents(
     if not (tables or figures):
         shown = reports.tables()
     reports.check_shown([*tables, *figures], suite, shown=bool(shown or pictures))
-    return pictures[0].render(form) if drawn else render_all([*shown, *pictures], form)
+    return pictures[0].render(form) if drawn else render_all([*shown, *pictures], form, options)
 
 
 def _write_page(

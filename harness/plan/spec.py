@@ -368,14 +368,12 @@ class RunSpec(Config):
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     """Any integer that the result database can hold."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _storable(cls, values: Any, info: ValidationInfo) -> Any:
-        if isinstance(values, dict) and info.context != IS_PLAIN:
-            plain = {k: v.model_dump() if isinstance(v, Config) else v for k, v in values.items()}
-            for path, problem in plain_problems(plain):
+    @model_validator(mode="after")
+    def _storable(self, info: ValidationInfo) -> RunSpec:
+        if info.context != IS_PLAIN:
+            for path, problem in plain_problems(self.model_dump()):
                 raise ValueError(f"{'.'.join(map(str, path))} {problem}")
-        return values
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> RunSpec:

@@ -202,6 +202,11 @@ class Layout:
         return {column.quantity for column in self.columns}
 
     @property
+    def shows_published(self) -> bool:
+        """True when there is a column of published values."""
+        return Quantity.PUBLISHED in self.quantities
+
+    @property
     def shows_change(self) -> bool:
         """True when there is a column of changes."""
         return Quantity.CHANGE in self.quantities

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from harness.errors import ConfigError, StoreError, suggest
 from harness.report.data_formats import as_json, csv_table, json_table
 from harness.report.figure import Figure
+from harness.report.latex import LatexOptions, latex, latex_figure
 from harness.report.table import Table
 from harness.visible import visible
 
@@ -70,16 +71,24 @@ def _refuse_empty(figure: Figure) -> None:
         raise StoreError(f"figure '{figure.table.name}' has nothing to draw: {reason}")
 
 
-def render(table: Table | Figure, format: str = "text") -> str:  # noqa: A002 - the option's name
-    """Return one table, or the data of a figure, ending in a newline.
+def render(
+    table: Table | Figure,
+    format: str = "text",  # noqa: A002 - the option's name
+    options: LatexOptions = LatexOptions(),  # noqa: B008 - frozen
+) -> str:
+    """Return one table, or the data of a figure, ending in a newline; arguments as ``render_all``.
 
     Raises:
         ConfigError: unknown format.
     """
-    return render_all([table], format)
+    return render_all([table], format, options)
 
 
-def render_all(contents: Sequence[Table | Figure], format: str = "text") -> str:  # noqa: A002
+def render_all(
+    contents: Sequence[Table | Figure],
+    format: str = "text",  # noqa: A002 - the option's name
+    options: LatexOptions = LatexOptions(),  # noqa: B008 - frozen
+) -> str:
     """Return tables and figures as one document, in which control characters are visible.
 
     A figure is its data with the caption of its picture, which HTML has too; in LaTeX it is a
@@ -91,12 +100,16 @@ def render_all(contents: Sequence[Table | Figure], format: str = "text") -> str:
         StoreError: LaTeX of a figure that has nothing to draw.
     """
     check_format(format)
-    document = _document(contents, format)
+    document = _document(contents, format, options)
     # A backslash means something else in LaTeX, whose templates escape what names hold.
     return document if format == "latex" else visible(document)
 
 
-def _document(contents: Sequence[Table | Figure], format: str) -> str:  # noqa: A002
+def _document(
+    contents: Sequence[Table | Figure],
+    format: str,  # noqa: A002
+    options: LatexOptions,
+) -> str:
     tables = [item.captioned_table if isinstance(item, Figure) else item for item in contents]
     if format == "html":
         from harness.report.templates import html
@@ -111,7 +124,7 @@ def _document(contents: Sequence[Table | Figure], format: str) -> str:  # noqa: 
             raise ConfigError("a CSV file holds one table; name it with --table")
         return csv_table(tables[0])
     if format == "latex":
-        return "\n".join(map(_latex, contents))
+        return "\n".join(_latex(item, options) for item in contents)
     return "\n".join(map(_plain_renderer(format), tables))
 
 
@@ -121,13 +134,11 @@ def _pictures(contents: Sequence[Table | Figure]) -> dict[str, str]:
     return {figure.table.name: render_picture(figure, "svg").decode() for figure in drawn}
 
 
-def _latex(item: Table | Figure) -> str:
-    from harness.report.templates import latex, latex_figure
-
+def _latex(item: Table | Figure, options: LatexOptions) -> str:
     if isinstance(item, Table):
-        return latex(item)
+        return latex(item, options)
     _refuse_empty(item)
-    return latex_figure(item)
+    return latex_figure(item, options)
 
 
 def _plain_renderer(format: str) -> Callable[[Table], str]:  # noqa: A002

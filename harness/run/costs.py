@@ -217,8 +217,7 @@ class CostTable:
             for record in [*probes, *_stored(self.home, *key)]:
                 same_kind = (Platform.of(record.provenance).device == "cpu") == on_cpu
                 if record.status in ("ok", "validated") and same_kind:
-                    with contextlib.suppress(StoreError):  # settings of another version
-                        self._records[key].append((_work(record.spec), record))
+                    self._records[key].append((_work(record.spec), record))
         return self._records[key]
 
 

@@ -78,7 +78,7 @@ def test_complexity_is_measured_kept_and_shown(tiny: Path, tmp_path: Path) -> No
 def test_a_suite_of_stages_is_run_as_any_suite(tiny: Path, tmp_path: Path) -> None:
     home = ["--home", str(tmp_path / "home")]
     dry = CliRunner().invoke(app, ["run", str(tiny), "--dry-run", *home], catch_exceptions=False)
-    assert "min on" in dry.stderr
+    assert "min, on" in dry.stderr
     assert not (tmp_path / "home").exists()
     run = CliRunner().invoke(app, ["run", str(tiny), *home], catch_exceptions=False)
     assert "Exponent of time" in run.stdout

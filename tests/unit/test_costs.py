@@ -165,7 +165,6 @@ def test_a_measurement_with_as_many_threads_goes_first(
     [
         {"status": "failed"},
         {"timings": ()},
-        {"spec": {"model": {"name": "transe"}, "data": {"dataset": "atlas"}, "gone": 1}},
         {"provenance": {"machine": HERE, "device": "NVIDIA A100", "threads": 2}},
     ],
 )

@@ -516,7 +516,7 @@ def test_external_runs_travel_with_their_ranks(
 
     (run_id,) = import_records(store, tmp_path / "records", runs=runs).added
     assert (runs / run_id / "ranks.npz").is_file()
-    assert store.get(run_id).spec["model"]["label"] == "Theirs"
+    assert store.get(run_id).spec.model.options["label"] == "Theirs"
     (archive,) = (tmp_path / "records").glob("*.ranks.npz")
     archive.write_bytes(b"x")
     with pytest.raises(StoreError, match="not a complete file of ranks"):

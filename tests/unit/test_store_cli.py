@@ -374,10 +374,12 @@ def test_check_lists_all_that_is_wrong(filled: Path) -> None:
         "plan it anew with: harness run main, or remove it with: harness db check --repair"
     )
     assert unreadable == (
-        "run bbbb11112222: the stored record is damaged: spec: Input should be a valid dictionary; "
-        "forget it with: harness runs rm bbbb11112222"
+        "run bbbb11112222: the stored record is damaged: spec: Input should be a valid dictionary "
+        "or instance of RunSpec; forget it with: harness runs rm bbbb11112222"
     )
-    assert "run cccc11112222: its settings cannot be read: spec.model: is missing" in incomplete
+    assert incomplete.startswith(
+        "run cccc11112222: the stored record is damaged: spec.model: Field required; forget it"
+    )
 
 
 def test_check_recomputes_metrics_from_the_ranks(filled: Path, make_measured: MakeRecord) -> None:

@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from harness.analysis.friedman import Comparison, compare_ranks, needed
 from harness.analysis.hypotheses import ALPHA
 from harness.report.figure import Figure, seeds_text, sentences
 from harness.report.row_definitions import CriticalDifferenceDefinition
@@ -17,6 +14,8 @@ from harness.report.table import Column, Table, TableCell, TableRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
+
+    from harness.analysis.friedman import Comparison
 
 __all__ = ["CriticalDifference"]
 
@@ -45,6 +44,10 @@ class CriticalDifference(Figure):
     @cached_property
     def comparison(self) -> Comparison:
         """The comparison of the rows."""
+        import numpy as np  # other reports do without it
+
+        from harness.analysis.friedman import compare_ranks
+
         assert not self.why_empty
         values = np.array([[cell.value for cell in row.cells] for row in self.rows], dtype=float).T
         sign = 1 if self.data.columns[0].higher_is_better else -1
@@ -135,6 +138,8 @@ class CriticalDifference(Figure):
                 f"`harness run {suite}` runs the others, `datasets` leaves some out, and `harness "
                 "compare` compares two rows"
             )
+        from harness.analysis.friedman import needed
+
         least = needed(rows, self.definition.test)
         if len(datasets) < least:
             return (

@@ -225,3 +225,41 @@ def test_a_page_of_nothing_says_what_makes_something(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="holds no results to report"):
         invoke("--html", "--home", str(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
+
+
+# --- LaTeX ----------------------------------------------------------------------------------
+
+
+def test_options_of_latex(home: Path) -> None:
+    words = ["--table", "mine", "--format", "latex", "--home", str(home)]
+    made = invoke(
+        *words, "--width", "page", "--decimals", "1", "--caption", "Mine", "--label", "t:m"
+    )
+    assert r"\begin{table*}[t]" in made.stdout
+    assert r"\caption{Mine}" in made.stdout
+    assert r"\label{t:m}" in made.stdout
+    assert "12.3 " in made.stdout
+    assert r"\usepackage{booktabs,amssymb,siunitx}" in invoke(*words, "--siunitx").stdout
+
+
+def test_notes_that_do_not_fit_are_told_of_on_stderr(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.report.latex.HEIGHT", 10.0)
+    made = invoke("--table", "mine", "--format", "latex", "--home", str(home))
+    assert "mine: its notes stand behind the table" in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--width", "page"], "go with --format latex"),
+        (["--format", "latex", "--width", "pag"], "--width pag: unknown; did you mean 'page'?"),
+        (["--format", "latex", "--notes", "no"], "--notes no: unknown; did you mean 'none'?"),
+        (["--format", "latex", "--caption", "A"], "--caption and --label go with one --table"),
+    ],
+)
+def test_options_of_latex_that_make_no_sense(home: Path, words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        invoke(*words, "--home", str(home))
+    assert message in str(error.value)

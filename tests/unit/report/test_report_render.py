@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
+from harness.report.latex import LatexOptions
 from harness.report.latex_text import beyond_pdflatex, latex_escape, preamble_note
 from harness.report.layout import lay_out
 from harness.report.render import FORMATS, render, render_all
@@ -256,37 +257,45 @@ def test_latex_keeps_what_it_has_no_command_for_and_says_so(text: str) -> None:
 def test_latex_names_the_engines_for_other_scripts() -> None:
     table = replace(MADE_UP, title="模型")
     first, second, third, *_ = render(table, "latex").splitlines()
-    assert first == r"% Needs \usepackage{booktabs,graphicx,amssymb} in the preamble."
+    assert first == r"% Needs \usepackage{booktabs,amssymb} in the preamble."
     assert second == "% Needs XeLaTeX or LuaLaTeX for 模型 (U+6A21 U+578B),"
     assert third.startswith(r"% and in the preamble \usepackage{fontspec}\setmainfont{FONT}")
     assert "XeLaTeX" not in render(MADE_UP, "latex")
 
 
-def test_latex_rows_have_as_many_cells_as_columns() -> None:
-    rendered = render(MADE_UP, "latex")
-    spec = re.search(r"\\begin\{tabular\}\{(\w+)\}", rendered)
-    assert spec
-    for line in rendered.splitlines():
-        if line.endswith(r"\\") and "multicolumn" not in line:
-            assert len(re.findall(r"(?<!\\)&", line)) + 1 == len(spec[1])
+@pytest.mark.parametrize("siunitx", [False, True])
+def test_latex_rows_have_as_many_cells_as_columns(siunitx: bool) -> None:
+    rendered = render(MADE_UP, "latex", LatexOptions(siunitx=siunitx))
+    for body in rendered.split(r"\begin{tabular}")[1:]:
+        spec, *lines = body.splitlines()
+        columns = len(re.findall(r"[lrS]", re.sub(r"\[.*?\]|@\{\}", "", spec)))
+        for line in lines:
+            if line.endswith(r"\\") and "multicolumn" not in line:
+                assert len(re.findall(r"(?<!\\)&", line)) + 1 == columns
 
 
 def test_latex_splits_what_a_page_cannot_hold() -> None:
     columns = tuple(column(f"D{d}", f"m{m}", "MRR") for d in range(3) for m in range(8))
     row = TableRow("x", tuple(TableCell(float(i)) for i in range(24)))
-    rendered = render(Table("wide", "Wide", columns, (row,)), "latex")
+    said: list[str] = []
+    rendered = render(
+        Table("wide", "Wide", columns, (row,)), "latex", LatexOptions(say=said.append)
+    )
     assert rendered.count(r"\begin{table*}") == 2
     assert r"\caption{Wide: D0, D1}" in rendered
     assert r"\label{tab:wide-2}" in rendered
     assert all(f"{i}.00" in rendered for i in range(24))
+    assert said == [
+        r"wide: wider than a page at \footnotesize: printed as 2 floats; --compact and --decimals "
+        "make it narrower"
+    ]
 
 
 def test_latex_splits_a_dataset_that_a_page_cannot_hold() -> None:
     columns = tuple(column("D", f"m{m}", "MRR") for m in range(10))
-    row = TableRow("x", tuple(TableCell(float(i), sd=1.0) for i in range(10)))
+    row = TableRow("x", tuple(TableCell(10.0 + i, sd=1.0) for i in range(10)))
     rendered = render(Table("wide", "Wide", columns, (row,)), "latex")
-    # a number with its spread counts twice: eight of them fit
-    assert [line.count("&") for line in rendered.splitlines() if line.startswith("x &")] == [8, 2]
+    assert [line.count("&") for line in rendered.splitlines() if line.startswith("x &")] == [7, 3]
 
 
 # --- HTML -------------------------------------------------------------------------------
