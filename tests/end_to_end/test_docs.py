@@ -27,7 +27,7 @@ from harness.config.yaml_source import load_yaml
 from harness.model import MODELS
 from harness.plan.expand import expand
 from harness.plan.suite import read_suite
-from harness.report.files import load_definition
+from harness.report.files import load_any
 from harness.run.cluster.settings import ClusterSettings, RaySettings, SlurmSettings
 from harness.store import DATABASE, open_store, results_home
 from harness.store.archive.suite_file import read_suite_file
@@ -120,6 +120,7 @@ NOT_RUN = {
     "harness claims check results/claims.yaml": "test_claims.py checks these claims",
     "harness report --figure complexity --out complexity.pdf": "draws what was measured",
     "harness report --figure missing_modality --out missing_modality.pdf": "draws what was run",
+    "harness report --figure experts --out experts.pdf": "draws what was run",
     "harness bench import complexity.json": "the file that pytest wrote; test_bench.py imports one",
     "pytest tests/benchmarks/test_complexity_benchmark.py --benchmark-only "
     "--benchmark-json=complexity.json": "minutes",
@@ -321,7 +322,7 @@ def test_yaml_is_accepted(page: str, block: Block, desk: Path) -> None:
     if "suite:" in block.text and "metrics:" in block.text:
         path = desk / "reports" / "shown.yaml"
         path.write_text(block.text, encoding="utf-8")
-        assert load_definition(str(path)).title
+        assert load_any(str(path)).title
         return
     if block.file in ENGINES:
         path.write_text(block.text, encoding="utf-8")
