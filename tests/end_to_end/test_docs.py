@@ -26,7 +26,7 @@ from harness.cli.main import app
 from harness.model import MODELS
 from harness.plan.expand import expand
 from harness.plan.suite import read_suite
-from harness.report.files import load_definition
+from harness.report.files import load_any
 from harness.store import DATABASE, open_store, results_home
 from harness.store.archive.suite_file import read_suite_file
 from harness.store.files import write_whole
@@ -296,7 +296,7 @@ def test_yaml_is_accepted(page: str, block: Block, desk: Path) -> None:
     if "suite:" in block.text and "metrics:" in block.text:
         path = desk / "reports" / "shown.yaml"
         path.write_text(block.text, encoding="utf-8")
-        assert load_definition(str(path)).title
+        assert load_any(str(path)).title
         return
     if block.text.startswith("claims:"):
         path.write_text(block.text, encoding="utf-8")
