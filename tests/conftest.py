@@ -20,6 +20,7 @@ from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
 from harness.store.base import ResultStore
 from harness.store.records import Cell, MetricValue, RunRecord, TimingSample
 from tests import postgresql as postgresql_server
+from tests.cluster.engines import Slurm, missing_ray, missing_slurm, slurm_cluster
 
 if TYPE_CHECKING:
     from harness.index import Side
@@ -63,6 +64,29 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a cache and a results folder of its own."""
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HARNESS_HOME", str(tmp_path / "results"))
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    """A Slurm cluster of two nodes on loopback; skips where Slurm is not installed."""
+    if reason := missing_slurm():
+        pytest.skip(reason)
+    with slurm_cluster() as cluster, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    """Ray on this machine, with two processors; skips where it is not installed."""
+    if reason := missing_ray():
+        pytest.skip(reason)
+    from harness.run.cluster.ray import connect
+    from harness.run.cluster.settings import RaySettings
+
+    ray = connect(RaySettings(), at_once=2)
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

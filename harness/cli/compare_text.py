@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +11,8 @@ from harness.analysis.compare import MetricComparison, SideComparison
 from harness.analysis.hypotheses import ALPHA
 from harness.analysis.sides import Side
 from harness.analysis.significance import MOST_SEEDS, POWER, Finding
+from harness.cli import console
+from harness.cli.console import aligned
 from harness.evaluation.metrics import METRICS
 
 __all__ = ["as_values", "as_words", "headline", "shown_difference", "shown_p", "wrapped"]
@@ -122,18 +123,13 @@ def _compared_on(comparison: SideComparison) -> str:
 
 def _numbers(comparison: SideComparison) -> list[str]:
     """Return the table of metrics, with what its columns mean."""
-    from tabulate import tabulate
-
     head = ["", "A", "B", "A - B", "95 %", "p", "d_z", "won", "tied", "lost"]
     rows = [_row(compared) for compared in comparison.metrics]
-    table = tabulate(
-        [head, *rows], tablefmt="plain", colalign=["left", *["right"] * 9], disable_numparse=True
-    )
     meaning = (
         "p: of each line alone; d_z: mean over standard deviation of the triples' differences "
         "(Cohen 1988); won, tied, lost: % of the queries that A answers better, as well and worse."
     )
-    return [*(line.rstrip() for line in table.splitlines()), "", *wrapped(meaning)]
+    return [*aligned([head, *rows]), "", *wrapped(meaning)]
 
 
 def _row(compared: MetricComparison) -> list[str]:
@@ -152,8 +148,6 @@ def _row(compared: MetricComparison) -> list[str]:
 
 def _how_sure(compared: MetricComparison, seeds: int) -> list[str]:
     """Return what each test says of a metric, and which counts."""
-    from tabulate import tabulate
-
     tests = [("over triples: these models, other triples", compared.triples)]
     if compared.seeds and compared.both:
         tests += [
@@ -161,10 +155,9 @@ def _how_sure(compared: MetricComparison, seeds: int) -> list[str]:
             ("over both: trained again, other triples", compared.both),
         ]
     rows = [[name, shown_p(test.p), _interval(compared.metric, test)] for name, test in tests]
-    table = tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines()
     lines = [
         f"How sure, {METRICS[compared.metric].title}:",
-        *(f"  {row.rstrip()}" for row in table),
+        *(f"  {row}" for row in aligned(rows, text=None)),
     ]
     if compared.seeds_swapped is None:
         return lines
@@ -221,5 +214,5 @@ def _interval(metric: str, finding: Finding) -> str:
 def wrapped(text: str, indent: int = 0) -> list[str]:
     """Return lines of a text that fit a terminal; ``p = 0.042`` and ``± 0.2`` stay in one."""
     kept = re.sub(r" ([=<]) ", rf"{_NO_BREAK}\1{_NO_BREAK}", text).replace("± ", f"±{_NO_BREAK}")
-    lines = textwrap.wrap(kept, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
+    lines = console.wrapped(kept, indent, width=WIDTH)
     return [line.replace(_NO_BREAK, " ") for line in lines]

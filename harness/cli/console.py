@@ -11,8 +11,6 @@ from typing import Any
 
 import typer
 
-from harness.screen import SafeConsole
-
 __all__ = [
     "WIDTH",
     "aligned",
@@ -119,6 +117,8 @@ def folded_table(
         width: most columns of a line.
     """
     from rich.table import Table
+
+    from harness.screen import SafeConsole
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading, options in columns.items():

@@ -32,6 +32,9 @@ def describe(forecast: Forecast) -> str:
         *_notes(rows),
         *_broken(rows),
     ]
+    if forecast.arrays:
+        lines += ["", "on the cluster:"]
+        lines += [f"  {plural(count, 'run')}, each {needs}" for needs, count in forecast.arrays]
     if short := forecast.shortage:
         lines += ["", *short]
     if plan.excluded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,10 +18,14 @@ __all__ = [
     "MOST_SEED",
     "AllowNames",
     "AsJson",
+    "Detach",
     "Device",
     "Devices",
+    "Engine",
+    "Executor",
     "Home",
     "Models",
+    "OnInterrupt",
     "Only",
     "Probe",
     "SetValues",
@@ -34,6 +39,14 @@ MOST_SEED = 2**63 - 1
 """Greatest seed: databases have no greater integer."""
 MOST_SEEDS = 10_000
 """Longest range of --seeds; a slip of the finger must not fill the memory."""
+
+
+class InterruptChoice(StrEnum):
+    """What becomes of runs in Slurm when their command is stopped."""
+
+    leave = "leave"
+    cancel = "cancel"
+
 
 AllowNames = Annotated[
     str,
@@ -53,6 +66,22 @@ Devices = Annotated[
         "all.",
         metavar="DEVICES",
     ),
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Submit the runs to Slurm and leave.")]
+Engine = Annotated[
+    Path | None,
+    typer.Option("--engine", help="Engine file of a cluster: partition, needs.", metavar="FILE"),
+]
+Executor = Annotated[
+    str,
+    typer.Option(
+        help="inline, processes, slurm or ray; processes if --workers is more than 1, else inline.",
+        show_default=False,
+    ),
+]
+OnInterrupt = Annotated[
+    InterruptChoice | None,
+    typer.Option(help="What Ctrl-C does with runs in Slurm.", show_default=False),
 ]
 Home = Annotated[Path | None, typer.Option("--home", help="Results folder.")]
 Models = Annotated[
@@ -96,7 +125,15 @@ def chosen_seeds(text: str) -> frozenset[int] | None:
 
 
 def execution(
-    device: str, devices: str, threads: int, workers: int, models: Sequence[Path] | None
+    device: str,
+    devices: str,
+    threads: int,
+    workers: int,
+    models: Sequence[Path] | None,
+    executor: str = "",
+    engine: Path | None = None,
+    detach: bool = False,
+    on_interrupt: InterruptChoice | None = None,
 ) -> ExecutionOptions:
     """Return options as arguments of ``harness.run.run_suite``.
 
@@ -113,4 +150,8 @@ def execution(
         "threads": threads,
         "workers": workers,
         "model_folders": tuple(models or ()),
+        "executor": executor,
+        "engine": engine,
+        "detach": detach,
+        "on_interrupt": on_interrupt.value if on_interrupt else "",
     }

@@ -31,6 +31,7 @@ class Lines:
     def __init__(self, interval: float = LINES_S) -> None:
         self.interval, self.total, self.done = interval, 0, 0
         self._printed = 0.0
+        self._nodes: dict[str, str] = {}
 
     def on_event(self, event: Event) -> None:
         """Print what there is to say of an event."""
@@ -40,9 +41,13 @@ class Lines:
             self.done += 1
             self._print(f"[{self.done}/{self.total}] {event}")
         elif isinstance(event, RunProgress):
-            if event.kind == "epoch" and time.monotonic() - self._printed > self.interval:
+            if event.kind == "attempt":
+                self._nodes[event.job.run_id] = _node(event)
+                self._print(f"{event.job.title}: on {_node(event)}")
+            elif event.kind == "epoch" and time.monotonic() - self._printed > self.interval:
                 self._printed = time.monotonic()
-                self._print(f"{event.job.title}: {_epoch(event)}")
+                node = self._nodes.get(event.job.run_id, "")
+                self._print(f"{event.job.title}{f' on {node}' * bool(node)}: {_epoch(event)}")
         elif text := str(event):
             self._print(text)
 
@@ -115,13 +120,22 @@ class Bars:
             task = self.progress.add_task(event.job.title, total=0, note="starting")
             self._tasks[event.job.run_id] = task
         values = event.values
-        if event.kind == "stage":
+        if event.kind == "attempt":
+            title = f"{event.job.title} on {_node(event)}"
+            self.progress.update(task, description=title)
+        elif event.kind == "stage":
             note = _STAGES.get(values["stage"], values["stage"])
             self.progress.reset(task, total=values["total"], note=note)
         elif event.kind == "epoch":
             self.progress.update(task, completed=values["epoch"], note=_epoch(event))
         else:
             self.progress.advance(task, values["done"])
+
+
+def _node(event: RunProgress) -> str:
+    """Return the node of an attempt, and its number from the second on."""
+    number = event.values["number"]
+    return str(event.values["node"]) + (f" (attempt {number})" if number > 1 else "")
 
 
 def _epoch(event: RunProgress) -> str:

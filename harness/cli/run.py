@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import (
+    Detach,
     Device,
     Devices,
+    Engine,
+    Executor,
     Home,
     Models,
+    OnInterrupt,
     Probe,
     SetValues,
     Threads,
@@ -52,6 +56,10 @@ def run(
     threads: Threads = 0,
     device: Device = "auto",
     devices: Devices = "",
+    executor: Executor = "",
+    engine_file: Engine = None,
+    detach: Detach = False,
+    on_interrupt: OnInterrupt = None,
     models: Models = None,
     results: Home = None,
 ) -> None:
@@ -75,7 +83,9 @@ def run(
 
         complexity(str(stages), dry_run=dry_run, threads=threads, device=device, results=results)
         return
-    how = execution(device, devices, threads, workers, models)
+    how = execution(
+        device, devices, threads, workers, models, executor, engine_file, detach, on_interrupt
+    )
     plan = _plan(suite, spec, set_ or [], only or [], models or [])
     if dry_run or probe:
         from harness.cli.dry import describe

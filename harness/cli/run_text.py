@@ -11,9 +11,18 @@ from harness.cli.console import aligned, decimals, percent
 from harness.report.repeat import repeat_commands
 
 if TYPE_CHECKING:
+    from harness.run.logs import RunLog
     from harness.store.records import Cell, RunRecord
 
-__all__ = ["describe", "describe_difference", "difference", "print_list", "sparkline", "summary"]
+__all__ = [
+    "describe",
+    "describe_difference",
+    "describe_logs",
+    "difference",
+    "print_list",
+    "sparkline",
+    "summary",
+]
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
@@ -34,28 +43,41 @@ def summary(record: RunRecord) -> dict[str, Any]:
         "mrr_test": record.metric("mrr"),
         "mrr_valid": record.metric("mrr", "valid"),
         "epochs": len(record.history),
+        "node": record.provenance.get("execution", {}).get("node"),
+        "attempt": record.provenance.get("execution", {}).get("number"),
     }
 
 
-def print_list(records: Sequence[RunRecord]) -> None:
-    """Print one line per run; fits in 80 columns unless names are long."""
+def print_list(records: Sequence[RunRecord], *, nodes: bool = False) -> None:
+    """Print one line per run; fits in 80 columns unless names are long.
+
+    Args:
+        records: the runs.
+        nodes: instead of features and numbers show node and attempt; "-" for runs of the machine
+            of their command.
+    """
     from rich.table import Table
 
     from harness.screen import SafeConsole
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("run", "model", "dataset", "features"):
+    folded = ("dataset", "node") if nodes else ("dataset", "features")
+    numbers = ("attempt",) if nodes else ("test", "valid", "ep.")
+    for name in ("run", "model", "dataset", *(() if nodes else ("features",))):
         # A heading is never broken; a long name of a dataset or feature set is.
         narrowest = max(len(name), 7)
-        table.add_column(
-            name, no_wrap=name in ("run", "model"), overflow="fold", min_width=narrowest
-        )
-    for name in ("seed", "status", "test", "valid", "ep."):
-        table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
+        table.add_column(name, no_wrap=name not in folded, overflow="fold", min_width=narrowest)
+    for name in ("seed", "status", *(("node",) if nodes else ()), *numbers):
+        justify: Any = "left" if name in ("status", "node") else "right"
+        table.add_column(name, justify=justify, no_wrap=name not in folded, overflow="fold")
     for line in map(summary, records):
-        values = [percent(line[key]) for key in ("mrr_test", "mrr_valid")]
-        names = [str(line[key]) for key in ("run_id", "model", "dataset", "features", "seed")]
-        table.add_row(*names, line["status"], *values, str(line["epochs"]))
+        names = [str(line[key]) for key in ("run_id", "model", "dataset")]
+        ending = [str(line["seed"]), line["status"]]
+        if nodes:
+            table.add_row(*names, *ending, line["node"] or "-", str(line["attempt"] or "-"))
+        else:
+            values = [percent(line[key]) for key in ("mrr_test", "mrr_valid")]
+            table.add_row(*names, line["features"], *ending, *values, str(line["epochs"]))
     SafeConsole().print(table)
 
 
@@ -102,6 +124,15 @@ def difference(a: RunRecord, b: RunRecord) -> dict[str, Any]:
         },
         "provenance": differing(flat(a.provenance), flat(b.provenance)),
     }
+
+
+def describe_logs(logs: Sequence[RunLog]) -> str:
+    """Return the logs of a run, each below its title and its file."""
+    blocks = []
+    for log in logs:
+        text = log.path.read_text(errors="replace").rstrip()
+        blocks.append(f"== {log.title}: {log.path}\n{text or '(empty)'}")
+    return "\n\n".join(blocks)
 
 
 def describe_difference(a: RunRecord, b: RunRecord) -> str:

@@ -31,6 +31,9 @@ def list_runs(
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
     status: Annotated[Status | None, typer.Option(help="Only runs with this status.")] = None,
+    where: Annotated[
+        bool, typer.Option("--where", help="Show the nodes and attempts of runs on clusters.")
+    ] = False,
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -45,7 +48,7 @@ def list_runs(
     if as_json:
         print_json([summary(record) for record in records])
     elif records:
-        print_list(records)
+        print_list(records, nodes=where)
     if damage is not None:
         raise damage
 
@@ -63,6 +66,16 @@ def show(run: Run, results: Home = None, as_json: AsJson = False) -> None:
         print_json(record.model_dump(mode="json"))
     else:
         typer.echo(describe(record))
+
+
+@app.command()
+def log(run: Run, results: Home = None) -> None:
+    """Print the logs of a run: of its worker, and of each attempt on a cluster; also of a run that
+    left no record."""
+    from harness.cli.run_text import describe_logs
+    from harness.run.logs import run_logs
+
+    typer.echo(describe_logs(run_logs(run, results)))
 
 
 @app.command()

@@ -11,8 +11,11 @@ from harness.cli.options import (
     AsJson,
     Device,
     Devices,
+    Engine,
+    Executor,
     Home,
     Models,
+    OnInterrupt,
     Only,
     Probe,
     SetValues,
@@ -55,6 +58,9 @@ def run(
     threads: Threads = 0,
     device: Device = "auto",
     devices: Devices = "",
+    executor: Executor = "",
+    engine_file: Engine = None,
+    on_interrupt: OnInterrupt = None,
     models: Models = None,
     results: Home = None,
 ) -> None:
@@ -64,7 +70,16 @@ def run(
     from harness.run.forecast import dry_run_study
     from harness.run.study import load_study, run_study
 
-    how = execution(device, devices, threads, workers, models)
+    how = execution(
+        device,
+        devices,
+        threads,
+        workers,
+        models,
+        executor,
+        engine_file,
+        on_interrupt=on_interrupt,
+    )
     plan = load_study(file, set_ or [], only=only or [], trials=trials, model_folders=models or [])
     dry = dry_run or probe
     with show_events() as on_event, stop_on_signals(probe or not dry) as stop:
@@ -140,6 +155,9 @@ def promote(
     threads: Threads = 0,
     device: Device = "auto",
     devices: Devices = "",
+    executor: Executor = "",
+    engine_file: Engine = None,
+    on_interrupt: OnInterrupt = None,
     models: Models = None,
     results: Home = None,
 ) -> None:
@@ -148,7 +166,16 @@ def promote(
     from harness.cli.progress import show_events
     from harness.run.study import promote_trials
 
-    how = execution(device, devices, threads, workers, models)
+    how = execution(
+        device,
+        devices,
+        threads,
+        workers,
+        models,
+        executor,
+        engine_file,
+        on_interrupt=on_interrupt,
+    )
     with show_events() as on_event, stop_on_signals() as stop:
         result = promote_trials(
             study,

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis.statistics import paired_change
+from harness.cli.console import WIDTH, plural
 from harness.studies.results import SearchResult, TrialResult, importances
 
 __all__ = ["describe", "plain"]
 
-WIDTH = 80
 MOST_COLUMNS = 8
 """Distinct values of a setting above which a surface puts them into bins."""
 BINS = 5
@@ -73,8 +73,7 @@ def plain(found: Sequence[SearchResult]) -> dict[str, Any]:
 
 
 def _search(search: SearchResult, home: Path) -> Iterator[str]:
-    count = len(search.seeds)
-    yield f"{search.place}: {search.sampler}, {count} {'seed' if count == 1 else 'seeds'} a trial"
+    yield f"{search.place}: {search.sampler}, {plural(len(search.seeds), 'seed')} a trial"
     yield f"  {_states(search)}"
     for reason in dict.fromkeys(t.reason for t in search.having("invalid", "failed") if t.reason):
         yield from textwrap.wrap(

@@ -114,17 +114,25 @@ class CostTable:
         home: results folder; it need not exist.
         device: device that runs are planned for.
         threads: CPU threads of each run; 0 for the default of torch.
+        platform: hardware that runs are planned for, where it is not this machine's.
 
     Raises:
         ConfigError, MachineError: there is no such device.
     """
 
-    def __init__(self, home: Path, device: str = "auto", threads: int = 0) -> None:
+    def __init__(
+        self,
+        home: Path,
+        device: str = "auto",
+        threads: int = 0,
+        *,
+        platform: Platform | None = None,
+    ) -> None:
         import torch
 
         self.home, self.device = home, device
         self.threads = threads or torch.get_num_threads()
-        self.platform = Platform.current(device, self.threads)
+        self.platform = platform or Platform.current(device, self.threads)
         self._records: dict[tuple[str, str], list[tuple[str, RunRecord]]] = {}
         self._probes = list(_probes())
 

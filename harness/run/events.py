@@ -34,8 +34,8 @@ class RunProgress(Event):
 
     Attributes:
         job: the run.
-        kind: "stage" (values "stage", "total"), "epoch" (a row of the history) or "queries"
-            ("done").
+        kind: "stage" (values "stage", "total"), "epoch" (a row of the history), "queries"
+            ("done") or "attempt" ("node", "number": the run begins or continues on a cluster).
         values: numbers and names of that kind.
     """
 
@@ -60,6 +60,7 @@ class RunEnded(Event):
 
     def __str__(self) -> str:
         title, outcome = self.job.title, self.outcome
+        title += f" on {outcome.node}" if outcome.node else ""
         if outcome.status == "ok":
             value = "" if self.valid_mrr is None else f", valid MRR {100 * self.valid_mrr:.2f}"
             return f"done: {title}{value} ({self.job.run_id})"

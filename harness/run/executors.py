@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ from harness.run.inline import InlineExecutor
 from harness.run.jobs import Executor
 from harness.run.processes import ProcessExecutor
 
-__all__ = ["EXECUTORS", "Execution", "ExecutionOptions", "devices_of", "make_executor"]
+__all__ = ["CLUSTERS", "EXECUTORS", "Execution", "ExecutionOptions", "devices_of", "make_executor"]
 
 
 class Execution(Config):
@@ -33,6 +33,17 @@ class Execution(Config):
     """Devices that the runs are spread over, in place of ``device``."""
     model_folders: tuple[Path, ...] = ()
     """Folders with models of the user's own."""
+    engine: Path | None = None
+    """Engine file of a cluster."""
+    detach: bool = False
+    """Submit runs to a cluster and leave."""
+    on_interrupt: Literal["", "leave", "cancel"] = ""
+    """Whether a stop leaves runs in Slurm; "" for the engine file's choice."""
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether the runs are executed on other machines, by an engine with a queue."""
+        return self.executor in CLUSTERS
 
     @property
     def at_once(self) -> int:
@@ -43,6 +54,11 @@ class Execution(Config):
     def per_device(self) -> int:
         """Greatest number of runs at the same time on one device."""
         return math.ceil(self.at_once / max(1, len(self.devices)))
+
+    @property
+    def most_at_once(self) -> int:
+        """Most runs at the same time on a cluster; 0 for no limit but the cluster's own."""
+        return self.workers if self.workers > 1 else 0
 
     @property
     def first_device(self) -> str:
@@ -59,6 +75,9 @@ class ExecutionOptions(TypedDict, total=False):
     device: str
     devices: tuple[str, ...]
     model_folders: tuple[Path, ...]
+    engine: Path | None
+    detach: bool
+    on_interrupt: Literal["", "leave", "cancel"]
 
 
 def devices_of(text: str) -> tuple[str, ...]:
@@ -84,25 +103,60 @@ def devices_of(text: str) -> tuple[str, ...]:
     return names
 
 
-EXECUTORS: Mapping[str, Callable[[Execution], Executor]] = {
-    "inline": lambda settings: InlineExecutor(),
-    "processes": lambda settings: ProcessExecutor(
+def _slurm(settings: Execution, on_message: OnMessage) -> Executor:
+    from harness.run.cluster.settings import SlurmSettings, read_engine
+    from harness.run.cluster.slurm import SlurmExecutor
+
+    engine = read_engine(settings.engine, SlurmSettings)
+    if settings.on_interrupt:
+        engine = engine.model_copy(update={"on_interrupt": settings.on_interrupt})
+    return SlurmExecutor(
+        engine, at_once=settings.most_at_once, detach=settings.detach, on_message=on_message
+    )
+
+
+def _ray(settings: Execution, on_message: OnMessage) -> Executor:
+    from harness.run.cluster.ray import RayExecutor
+    from harness.run.cluster.settings import RaySettings, read_engine
+
+    if settings.detach or settings.on_interrupt:
+        raise ConfigError(
+            "--detach and --on-interrupt are for Slurm: Ray ends the runs of a command that is "
+            "gone; `ray job submit -- harness run ...` runs the command itself on the cluster"
+        )
+    engine = read_engine(settings.engine, RaySettings)
+    return RayExecutor(engine, at_once=settings.most_at_once, on_message=on_message)
+
+
+OnMessage = Callable[[str], None]
+EXECUTORS: Mapping[str, Callable[[Execution, OnMessage], Executor]] = {
+    "inline": lambda settings, on_message: InlineExecutor(),
+    "processes": lambda settings, on_message: ProcessExecutor(
         settings.at_once, settings.threads, settings.devices
     ),
+    "slurm": _slurm,
+    "ray": _ray,
 }
 """Name -> the executor with given settings."""
+CLUSTERS = ("slurm", "ray")
+"""Executors that run jobs on other machines."""
 
 
-def make_executor(name: str, settings: Execution) -> Executor:
+def make_executor(
+    name: str, settings: Execution, on_message: OnMessage = lambda text: None
+) -> Executor:
     """Return an executor.
 
     Args:
         name: one of ``EXECUTORS``; "" for processes if several runs are executed at once, or on
             devices of their own, else inline.
-        settings: workers, threads and devices.
+        settings: workers, threads, devices, engine file.
+        on_message: receives lines of a cluster that a person should read.
 
     Raises:
-        ConfigError: an unknown name, or several workers of an executor that has one.
+        ConfigError: an unknown name, several workers of an executor that has one, an option of
+            another executor, a wrong engine file, or an extra that is not installed.
+        MachineError: this machine does not reach the cluster.
     """
     several = settings.at_once > 1 or bool(settings.devices)
     name = name or ("processes" if several else "inline")
@@ -110,4 +164,13 @@ def make_executor(name: str, settings: Execution) -> Executor:
         raise ConfigError(f"unknown executor '{name}'{suggest(name, EXECUTORS)}")
     if name == "inline" and several:
         raise ConfigError("executor 'inline' runs one after the other on one device")
-    return EXECUTORS[name](settings)
+    if name in CLUSTERS and settings.devices:
+        raise ConfigError(
+            f"--devices names GPUs of this machine; executor '{name}' assigns them itself: "
+            "`needs: {gpus: 1}` in the engine file"
+        )
+    if name not in CLUSTERS and (settings.engine or settings.detach or settings.on_interrupt):
+        raise ConfigError(
+            "--engine, --detach and --on-interrupt are for clusters: --executor slurm or ray"
+        )
+    return EXECUTORS[name](settings, on_message)

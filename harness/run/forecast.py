@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from harness.environment import results_folder
 from harness.errors import ConfigError, MissingDataError, StoreError
@@ -27,11 +29,15 @@ from harness.run.costs import Cost, CostTable
 from harness.run.digests import UNKNOWN, known_digests
 from harness.run.events import RunEnded, RunProgress
 from harness.run.executors import Execution, ExecutionOptions
+from harness.run.jobs import Needs
 from harness.run.memory import MemoryNeed, shortage
 from harness.run.study import StudyPlan
 from harness.run.suite import Overrides, check_device, load_suite, nested, started
 from harness.store import read_home
 from harness.store.records import Status
+
+if TYPE_CHECKING:
+    from harness.run.cluster.settings import DefaultNeeds
 
 __all__ = [
     "Forecast",
@@ -105,6 +111,7 @@ class Forecast:
         workers: runs at the same time.
         limit: bytes of memory there are.
         searches: searches of a study, with the number of trials of each.
+        arrays: needs of pending runs on a cluster, with the number of runs.
     """
 
     plan: Plan
@@ -113,6 +120,7 @@ class Forecast:
     workers: int = 1
     limit: float = float("inf")
     searches: Sequence[tuple[Search, int]] = ()
+    arrays: Sequence[tuple[Needs, int]] = ()
 
     @property
     def shortage(self) -> list[str]:
@@ -162,7 +170,8 @@ def dry_run(
     plan = without_missing(plan, known_digests)
     progress = _progress(plan.runs, prober.home)
     rows = prober.rows(plan.runs, progress, probe=probe)
-    return Forecast(plan, rows, progress, settings.at_once, prober.limit)
+    arrays = prober.arrays(rows, progress)
+    return Forecast(plan, rows, progress, settings.at_once, prober.limit, arrays=arrays)
 
 
 def dry_run_study(
@@ -304,10 +313,43 @@ class _Prober:
         threads = self.settings.threads
         if self.settings.at_once > 1 and not threads:
             threads = max(1, (os.cpu_count() or 1) // self.settings.at_once)
+        self.defaults: DefaultNeeds | None = None
+        if self.settings.on_cluster:
+            self._plan_for_cluster()
+            return
         device = resolve_device(self.settings.first_device)
         self.device_type = device.type
-        self.limit = memory.memory_limit(device)
+        self.limit: float = memory.memory_limit(device)
         self.costs = CostTable(self.home, self.settings.first_device, threads)
+
+    def _plan_for_cluster(self) -> None:
+        """Ask nothing of this machine: its devices and memory are not those of the nodes."""
+        from harness.run.cluster.needs import cluster_costs, gpus_of
+        from harness.run.cluster.settings import engine_settings
+
+        settings = self.settings
+        self.defaults = engine_settings(settings.executor, settings.engine).needs
+        self.device_type = "cuda" if gpus_of(settings.device, self.defaults) else "cpu"
+        self.limit = math.inf
+        self.costs = cluster_costs(self.home, settings.device, self.defaults, settings.threads)
+
+    def arrays(
+        self, rows: Sequence[ForecastRow], progress: PlanProgress
+    ) -> Sequence[tuple[Needs, int]]:
+        """Return the needs of pending runs on a cluster, with their number; none elsewhere."""
+        from harness.run.cluster.needs import gpus_of, needs_of
+
+        if self.defaults is None:
+            return ()
+        gpus = gpus_of(self.settings.device, self.defaults)
+        cpus = self.settings.threads or self.defaults.cpus
+        counts: Counter[Needs] = Counter()
+        for row in rows:
+            spec = RunSpec.model_validate_json(row.runs[0])
+            bound = 0.0 if gpus or isinstance(row.bound, str) else row.bound.size
+            needs = needs_of(row.cost, spec, self.defaults, cpus, gpus, bound)
+            counts[needs] += len(progress.pending(row.runs))
+        return [(needs, count) for needs, count in counts.items() if count]
 
     def rows(
         self, runs: Sequence[Cell], progress: PlanProgress, *, probe: bool
@@ -331,6 +373,8 @@ class _Prober:
         """Measure two epochs of each run."""
         if not runs:
             return
+        if self.settings.on_cluster:
+            raise ConfigError("--probe measures on this machine: leave --executor out")
         number = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
         self.on_event(Message(f"measuring an epoch of {number}"))
         with started(len(runs), self.on_event):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
@@ -13,7 +13,37 @@ from harness.plan.spec import RunSpec
 from harness.store.base import STAGE
 from harness.store.records import Status
 
-__all__ = ["Executor", "Job", "OnProgress", "Outcome"]
+__all__ = ["Attempt", "Executor", "Job", "Needs", "OnProgress", "Outcome"]
+
+
+class Needs(Config):
+    """Resources that a cluster gives a run."""
+
+    cpus: Annotated[int, Field(ge=1)] = 1
+    gpus: Annotated[int, Field(ge=0)] = 0
+    memory: Annotated[int, Field(ge=0)] = 0
+    """MiB; 0 for the cluster's default."""
+    minutes: Annotated[int, Field(ge=0)] = 0
+    """Time limit; 0 for the cluster's default."""
+
+    def __str__(self) -> str:
+        texts = [f"{self.cpus} CPU{'s' * (self.cpus > 1)}"]
+        texts += [f"{self.gpus} GPU{'s' * (self.gpus > 1)}"] * bool(self.gpus)
+        texts += [f"{self.memory / 1024:g} GiB"] * bool(self.memory)
+        texts += [f"{self.minutes} min"] * bool(self.minutes)
+        return ", ".join(texts)
+
+
+class Attempt(Config):
+    """One execution of a run by a cluster."""
+
+    engine: str
+    """Name of the executor."""
+    node: str
+    number: int
+    """Counts the attempts at the run, from 1."""
+    task: str = ""
+    """The engine's id of it."""
 
 
 class Job(Config):
@@ -31,6 +61,10 @@ class Job(Config):
     """The last split that is ranked."""
     limits: dict[int, float] = Field(default_factory=dict)
     """Epoch -> validation MRR that must have been reached by then, or the run is pruned."""
+    needs: Needs = Needs()
+    """Resources; only clusters look at them."""
+    attempt: Attempt | None = None
+    """Execution that this is, on a cluster."""
 
     def portable(self) -> Job:
         """Return the job with absolute paths, for a process that may start in another folder."""
@@ -56,14 +90,19 @@ class Outcome(Config):
     """What became of a job; the record itself is the file ``record.json`` in the run's folder."""
 
     run_id: str
-    status: Literal["ok", "pruned", "failed", "interrupted", "elsewhere"]
-    """"elsewhere": another process is executing the run."""
+    status: Literal["ok", "pruned", "failed", "interrupted", "busy", "lost"]
+    """"busy": another process is executing the run; "lost": the cluster lost it, nothing is
+    recorded and the same command tries again."""
     message: str = ""
     """First line of the error."""
+    node: str = ""
+    """Node of a cluster that executed the run, "" on this machine."""
+    attempt: int = 0
+    """Number of the attempt on a cluster."""
 
 
 OnProgress = Callable[[Job, str, dict[str, Any]], None]
-"""Called with a job, "stage" | "epoch" | "queries", and its values."""
+"""Called with a job, "stage" | "epoch" | "queries" | "attempt", and its values."""
 
 
 class Executor(Protocol):

@@ -103,7 +103,7 @@ class _Child:
             errors = self.errors.open("wb")
         except OSError as error:
             raise disk_error(job.folder, error) from error
-        with errors:
+        with errors, _held_back():
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-m", "harness.run.processes", str(path)],
                 stdin=subprocess.PIPE,
@@ -161,13 +161,29 @@ class _Child:
         return f"the worker {how}" + (f": {tail[0]}" if tail else "")
 
 
+_STOPPING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2}
+"""Signals that ask a child to stop. Slurm sends its own to every process of a job."""
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Let a process that is started in the block receive ``_STOPPING`` only once it handles
+    them."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
 def _child(path: Path) -> int:
     # What a library or a model prints goes to stderr.log, not between the messages.
     messages = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPPING:
         signal.signal(number, lambda number, frame: stop.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
 
     def send(kind: str, values: Message) -> None:

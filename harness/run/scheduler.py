@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from harness.errors import StoreError
 from harness.events import Message, OnEvent, ShouldStop
@@ -16,12 +16,19 @@ from harness.run.memory import divide
 from harness.run.worker import is_executed
 from harness.store.archive.audit import read_audited
 from harness.store.base import ResultStore
+from harness.store.failures import TransientError
 from harness.store.files import RECORD
 
-__all__ = ["Pending", "Summary", "execute", "pending", "run_jobs"]
+__all__ = ["Pending", "Summary", "execute", "patiently", "pending", "run_jobs"]
 
 SECONDS_BETWEEN_LOOKS = 0.2
 """Between two looks at the locks of other processes."""
+SECONDS_BETWEEN_TRIES = 2.0
+"""Between two tries to reach the store."""
+PATIENCE_S = 900.0
+"""How long a store is waited for that cannot be reached."""
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -45,7 +52,7 @@ class Summary:
             self.finished.append(outcome.run_id)
         elif outcome.status == "pruned":
             self.pruned.append(outcome.run_id)
-        elif outcome.status == "failed":
+        elif outcome.status in ("failed", "lost"):
             self.failed.append(outcome)
 
 
@@ -120,25 +127,45 @@ def execute(
     if not jobs:
         return Summary()
 
+    def on_message(text: str) -> None:
+        on_event(Message(text))
+
     def on_outcome(job: Job, outcome: Outcome) -> None:
-        record = store.get(job.run_id) if outcome.status == "ok" else None
+        ok = outcome.status == "ok"
+        record = patiently(lambda: store.get(job.run_id), on_message, should_stop) if ok else None
         on_event(RunEnded(job, outcome, record.metric("mrr", "valid") if record else None))
 
-    able, refused = divide(jobs, settings.per_device, on_event)
+    executor = make_executor(settings.executor, settings, on_message)
+    able, refused = _prepared(jobs, settings, on_event)
     by_id = {job.run_id: job for job in jobs}
     for outcome in refused:
         on_outcome(by_id[outcome.run_id], outcome)
     summary = run_jobs(
         able,
         store,
-        make_executor(settings.executor, settings),
+        executor,
         on_event=lambda job, kind, values: on_event(RunProgress(job, kind, values)),
         on_outcome=on_outcome,
-        on_wait=lambda waiting: on_event(Message(_elsewhere(waiting))),
+        on_wait=lambda waiting: on_message(_elsewhere(waiting)),
+        on_message=on_message,
         should_stop=should_stop,
     )
     summary.failed[:0] = refused
     return summary
+
+
+def _prepared(
+    jobs: Sequence[Job], settings: Execution, on_event: OnEvent
+) -> tuple[list[Job], list[Outcome]]:
+    """Return the jobs to start, with their needs on a cluster, and those refused on this machine
+    for lack of memory."""
+    if not settings.on_cluster:
+        return divide(jobs, settings.per_device, on_event)
+    from harness.run.cluster.needs import with_needs
+    from harness.run.cluster.settings import engine_settings
+
+    engine = engine_settings(settings.executor, settings.engine)
+    return with_needs(jobs, engine.needs, settings.threads), []
 
 
 def _elsewhere(jobs: Sequence[Job]) -> str:
@@ -156,6 +183,7 @@ def run_jobs(
     on_outcome: Callable[[Job, Outcome], None],
     on_wait: Callable[[Sequence[Job]], None],
     should_stop: Callable[[], bool],
+    on_message: Callable[[str], None] = lambda text: None,
 ) -> Summary:
     """Execute jobs and keep their records; a failure is kept and the rest goes on.
 
@@ -170,6 +198,7 @@ def run_jobs(
         on_outcome: called when a job has ended.
         on_wait: called with the jobs of other processes before they are waited for.
         should_stop: asked between jobs, and while waiting.
+        on_message: told that the store cannot be reached.
     """
     summary = Summary()
 
@@ -177,20 +206,23 @@ def run_jobs(
         summary.add(outcome)
         on_outcome(job, outcome)
 
-    elsewhere = _execute(jobs, store, executor, on_event, end, should_stop)
+    def add(job: Job) -> Outcome | None:
+        return patiently(lambda: _add_record(job, store), on_message, should_stop)
+
+    elsewhere = _execute(jobs, add, executor, on_event, end, should_stop)
     if elsewhere:
         on_wait(elsewhere)
     while elsewhere and (released := _wait_for_some(elsewhere, should_stop)):
         elsewhere = [job for job in elsewhere if job not in released]
         to_run = _take_over(released, store, end)
-        elsewhere += _execute(to_run, store, executor, on_event, end, should_stop)
+        elsewhere += _execute(to_run, add, executor, on_event, end, should_stop)
     summary.interrupted = summary.ended < len(jobs) and should_stop()
     return summary
 
 
 def _execute(
     jobs: Sequence[Job],
-    store: ResultStore,
+    add: Callable[[Job], Outcome | None],
     executor: Executor,
     on_event: OnProgress,
     end: Callable[[Job, Outcome], None],
@@ -201,11 +233,41 @@ def _execute(
     elsewhere = []
     for outcome in executor.run(jobs, on_event, should_stop) if jobs else ():
         job = by_id[outcome.run_id]
-        if outcome.status == "elsewhere":
+        if outcome.status == "busy":
             elsewhere.append(job)
         else:
-            end(job, _add_record(job, store) or outcome)
+            end(job, add(job) or outcome)
     return elsewhere
+
+
+def patiently(
+    call: Callable[[], Result],
+    on_message: Callable[[str], None],
+    should_stop: Callable[[], bool],
+) -> Result:
+    """Return what a call returns, tried again while the store cannot be reached.
+
+    Runs go on in the meantime; their records are in their folders.
+
+    Args:
+        call: reads or writes the store.
+        on_message: told once that it is waited for.
+        should_stop: asked between two tries.
+
+    Raises:
+        TransientError: it could not be reached for ``PATIENCE_S`` seconds, or a stop came.
+    """
+    until = 0.0
+    while True:
+        try:
+            return call()
+        except TransientError as error:
+            if not until:
+                until = time.monotonic() + PATIENCE_S
+                on_message(f"{error}; waiting for it")
+            if time.monotonic() > until or should_stop():
+                raise
+            time.sleep(SECONDS_BETWEEN_TRIES)
 
 
 def _wait_for_some(jobs: Sequence[Job], should_stop: Callable[[], bool]) -> list[Job]:

@@ -16,7 +16,7 @@ from harness.data.load import source
 from harness.environment import results_folder
 from harness.errors import ConfigError
 from harness.events import Message, OnEvent, ShouldStop, ignore, never
-from harness.pipeline import has_checkpoint, resolve_device
+from harness.pipeline import has_checkpoint
 from harness.plan.cell import Cell
 from harness.plan.expand import Plan, expand, identify
 from harness.plan.search import Search, searches
@@ -29,7 +29,15 @@ from harness.run.executors import Execution, ExecutionOptions
 from harness.run.jobs import Job, Outcome
 from harness.run.rounds import Report, run_rounds
 from harness.run.scheduler import Summary, execute, pending
-from harness.run.suite import Overrides, SuiteResult, check_device, make_job, nested, started
+from harness.run.suite import (
+    Overrides,
+    SuiteResult,
+    check_device,
+    make_job,
+    nested,
+    started,
+    warn_of_cluster,
+)
 from harness.store import open_home
 from harness.store.failures import disk_error
 from harness.store.sql import SqlStore
@@ -158,6 +166,7 @@ def run_study(
     for text in dict.fromkeys(rows):
         on_event(Message(text))
     with _opened(folder, plan.suite, on_event) as store:
+        warn_of_cluster(folder, settings, on_event)
         work = _Work(folder, store, settings, on_event, should_stop)
         report = work.search(
             plan,
@@ -224,8 +233,7 @@ def promote_trials(
     """
     settings = Execution(**execution)
     load_all(settings.model_folders)
-    for device in settings.devices or (settings.device,):
-        resolve_device(device)  # or one that no run can be tested on
+    check_device(settings)
     folder, name = results_folder(home), study_name(study)
     selected = _selected(search_results(folder, name, variant), only, trials, on_event)
     with _opened(folder, name, on_event) as store:

@@ -29,7 +29,7 @@ from harness.store.records import RunRecord
 if TYPE_CHECKING:
     from harness.report.table import Table
 
-__all__ = ["SuiteResult", "check_device", "load_suite", "plan_run", "run_suite"]
+__all__ = ["SuiteResult", "check_device", "load_suite", "plan_run", "run_suite", "warn_of_cluster"]
 
 Overrides = Mapping[str, Any] | Sequence[str]
 """Settings: ``{"training.epochs": 20}``, also nested, or ``["training.epochs=20"]``."""
@@ -190,6 +190,7 @@ def run_suite(
             run_ids = {cell.key: cell.run_id for cell in identified}
             cells = list(table_cells(plan, available, run_ids, stored if only else ()))
             store.plan(plan.suite, plan.variant, with_external(cells, stored))
+        warn_of_cluster(folder, settings, on_event)
         summary = _execute(
             list(jobs.values()), store, settings, retry_failed, on_event, should_stop
         )
@@ -203,11 +204,17 @@ def check_device(settings: Execution) -> None:
 
     Raises:
         ConfigError: there is no such device or kernel.
-        MachineError: this machine lacks it.
+        MachineError: this machine lacks it; devices of a cluster are only known there.
     """
     from harness import kernels
     from harness.pipeline import resolve_device
 
+    if settings.on_cluster:
+        if settings.device not in ("auto", "cpu", "cuda"):
+            raise ConfigError(
+                f"--device {settings.device}: on a cluster auto, cpu or cuda; it numbers its GPUs"
+            )
+        return
     for device in settings.devices or (settings.device,):
         kernels.backend_name(resolve_device(device).type)
 
@@ -224,6 +231,15 @@ def make_job(cell: Cell, home: Path, settings: Execution, **fields: Any) -> Job:
         model_folders=settings.model_folders,
         **fields,
     )
+
+
+def warn_of_cluster(home: Path, settings: Execution, on_event: OnEvent) -> None:
+    """Report warnings about the results folder of runs on a cluster."""
+    if settings.on_cluster:
+        from harness.run.cluster.folder import warnings
+
+        for text in warnings(home):
+            on_event(Message(text))
 
 
 def _execute(

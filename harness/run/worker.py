@@ -38,6 +38,11 @@ LOCK = "lock"
 _TEMPORARY = r"\..+"
 """Names of temporary files in a run folder, whichever library made them."""
 
+NO_LOCKS = (
+    "its file system cannot lock files, so two commands could train one run at the same time; "
+    "mount it with locks (NFS: without nolock; Lustre: with flock), or set HARNESS_HOME"
+)
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 """Errors that no run can be blamed for, and after which nothing can be recorded."""
 
@@ -52,7 +57,7 @@ def execute_job(job: Job, on_event: OnProgress, should_stop: Callable[[], bool])
 
     Returns:
         ok, pruned, failed (the record holds the traceback), interrupted (no new record; it can
-        be resumed) or elsewhere (another process is executing the run).
+        be resumed) or busy (another process is executing the run).
 
     Raises:
         MachineError: the folder cannot be written; nothing can be recorded then.
@@ -60,8 +65,8 @@ def execute_job(job: Job, on_event: OnProgress, should_stop: Callable[[], bool])
     try:
         with _run_folder(job):
             return _execute(job, on_event, should_stop)
-    except _ElsewhereError:
-        return Outcome(run_id=job.run_id, status="elsewhere")
+    except _BusyError:
+        return Outcome(run_id=job.run_id, status="busy")
     except StoreError as error:  # the folder holds what cannot be used, and stays as it is
         return Outcome(run_id=job.run_id, status="failed", message=str(error))
 
@@ -122,11 +127,12 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
             raise MachineError(f"the machine lacks file descriptors ({error})") from error
         write_record(path, _failure(job, error))
         return Outcome(run_id=job.run_id, status="failed", message=_first_line(error))
-    write_record(path, record)
+    provenance = record.provenance | _execution(job)
+    write_record(path, record.model_copy(update={"provenance": provenance}))
     return Outcome(run_id=job.run_id, status="pruned" if record.status == "pruned" else "ok")
 
 
-class _ElsewhereError(Exception):
+class _BusyError(Exception):
     """Another process holds the lock of the run folder."""
 
 
@@ -140,7 +146,11 @@ def _run_folder(job: Job) -> Iterator[None]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise _ElsewhereError from None
+                raise _BusyError from None
+            except OSError as error:
+                if error.errno in _NO_LOCKS:
+                    raise MachineError(f"{job.folder}: {NO_LOCKS}") from error
+                raise
             remove_abandoned(job.folder, _TEMPORARY)
             (job.folder / "spec.json").write_text(job.model_dump_json(indent=2))
             yield
@@ -184,6 +194,11 @@ def _epoch(log: _Log, job: Job, on_event: OnProgress, row: dict[str, Any]) -> No
     on_event(job, "epoch", row)
 
 
+def _execution(job: Job) -> dict[str, Any]:
+    """Return the provenance of a run on a cluster: engine, node, attempt."""
+    return {} if job.attempt is None else {"execution": job.attempt.model_dump()}
+
+
 def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
@@ -206,6 +221,6 @@ def _failure(job: Job, error: BaseException) -> RunRecord:
         features=job.spec.data.features,
         seed=job.spec.seed,
         protocol=job.spec.protocol.key,
-        provenance=catalog.origin(job.spec),
+        provenance=catalog.origin(job.spec) | _execution(job),
         error=message,
     )

@@ -1,4 +1,4 @@
-"""Where results are kept: records of runs, and the suites that they belong to."""
+"""Stores of results: records of runs, and the cells of suites that they belong to."""
 
 from __future__ import annotations
 

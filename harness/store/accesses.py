@@ -1,4 +1,4 @@
-"""Who scored the test split of a run, and when: ``test_split.jsonl`` in its folder.
+"""Log of the times that a run's test split was scored: ``test_split.jsonl`` in its folder.
 
 A line is written before anything is scored, so an access counts also when the process dies in it.
 """
@@ -66,16 +66,16 @@ def read(folder: Path) -> Sequence[Access]:
     path = folder / ACCESSES
     if not path.is_file():
         return ()
-    found = []
+    accesses = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            found.append(Access.model_validate_json(line))
+            accesses.append(Access.model_validate_json(line))
         except ValidationError:
             raise StoreError(
                 f"{path}:{number}: not a line of this log; `harness runs rm {folder.name}` "
                 "forgets the run, which is then trained and tested anew"
             ) from None
-    return found
+    return accesses
 
 
 def scoring(accesses: Sequence[Access]) -> Access | None:
@@ -91,9 +91,9 @@ def summary(accesses: Sequence[Access]) -> dict[str, Any]:
 
 def _of_stage(accesses: Sequence[Access]) -> dict[str, Any]:
     reasons = list(dict.fromkeys(a.why for a in accesses if a.why))
-    found: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "count": len(accesses),
         "first": accesses[0].when,
         "last": accesses[-1].when,
     }
-    return {**found, "why": reasons} if reasons else found
+    return {**summary, "why": reasons} if reasons else summary

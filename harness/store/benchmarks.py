@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: samples of time and memory, with the machine they are from."""
+"""Record of a benchmark: samples of time and memory, with the machine they are from."""
 
 from __future__ import annotations
 

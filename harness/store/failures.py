@@ -1,4 +1,4 @@
-"""What to tell a person when the database or the disk refuses."""
+"""Errors of the database and the disk, as messages that name the next command."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ __all__ = [
     "ELSEWHERE",
     "WAIT",
     "EmptyDatabase",
+    "TransientError",
     "disk_error",
     "explain",
     "is_damaged",
@@ -22,7 +23,8 @@ __all__ = [
 
 
 class TransientError(StoreError):
-    """A server could not be reached or ended the transaction: the same may succeed later."""
+    """A server could not be reached or ended the transaction, or another process was writing: the
+    same may succeed later."""
 
 
 class EmptyDatabase(StoreError):  # noqa: N818 - nothing is wrong with it
@@ -46,8 +48,8 @@ def disk_error(path: Path, error: OSError, remedy: str = "") -> MachineError:
     """
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MachineError(f"{path}: the disk is full; nothing was stored")
-    said = f"{path}: cannot write here ({error.strerror or error})"
-    return MachineError(f"{said}; {remedy}" if remedy else said)
+    message = f"{path}: cannot write here ({error.strerror or error})"
+    return MachineError(f"{message}; {remedy}" if remedy else message)
 
 
 def make_folder(path: Path, remedy: str = "") -> None:
@@ -63,30 +65,31 @@ def make_folder(path: Path, remedy: str = "") -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        what = "is a file, not a folder"
+        problem = "is a file, not a folder"
     except OSError as error:
-        what = f"this folder cannot be made ({error.strerror})"
+        problem = f"this folder cannot be made ({error.strerror})"
     else:
         return
-    raise MachineError(f"{path}: {what}; {remedy}" if remedy else f"{path}: {what}")
+    raise MachineError(f"{path}: {problem}; {remedy}" if remedy else f"{path}: {problem}")
 
 
-def not_a_database(place: str) -> str:
-    """Return what to say of a file that SQLite did not write."""
-    return f"{place}: not a database; move it away, or {ELSEWHERE}"
+def not_a_database(database: str) -> str:
+    """Return the message on a file that SQLite did not write."""
+    return f"{database}: not a database; move it away, or {ELSEWHERE}"
 
 
-def is_damaged(place: str, error: BaseException, rebuild: str) -> str:
-    """Return what to say of a database that is damaged.
+def is_damaged(database: str, error: BaseException, rebuild: str) -> str:
+    """Return the message on a damaged database.
 
     Args:
-        place: its file.
+        database: its file or address.
         error: what a reader raised.
         rebuild: command that makes it again.
     """
     reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
     return (
-        f"{place}: the database is damaged ({reason}); move it away and rebuild it with: {rebuild}"
+        f"{database}: the database is damaged ({reason}); move it away and rebuild it with: "
+        f"{rebuild}"
     )
 
 
@@ -95,45 +98,46 @@ IMPORT = "harness db import results/records"
 
 
 def explain(
-    place: str, error: BaseException, *, rebuild: str = IMPORT
+    database: str, error: BaseException, *, rebuild: str = IMPORT
 ) -> MachineError | StoreError:
     """Return the error to raise for one of the database driver's.
 
     Args:
-        place: file or address of the database, without a password.
+        database: file or address of the database, without a password.
         error: error of the driver, which carries the name of SQLite's code or PostgreSQL's state.
         rebuild: command that makes the database again when it is lost.
     """
     if hasattr(error, "sqlstate"):
-        return _of_postgresql(place, error, rebuild)
+        return _of_postgresql(database, error, rebuild)
     code = getattr(error, "sqlite_errorname", "")
     if code == "SQLITE_FULL":
-        return MachineError(f"{place}: the disk is full; nothing was stored")
+        return MachineError(f"{database}: the disk is full; nothing was stored")
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return MachineError(f"{place}: cannot write here; {ELSEWHERE}")
+        return MachineError(f"{database}: cannot write here; {ELSEWHERE}")
     if code.startswith("SQLITE_IOERR"):
-        return MachineError(f"{place}: the disk is full or does not work ({error})")
+        return MachineError(f"{database}: the disk is full or does not work ({error})")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StoreError(f"{place}: another process has been writing for {WAIT} s; try again")
+        text = f"{database}: another process has been writing for {WAIT} s; try again"
+        return TransientError(text)
     if code == "SQLITE_NOTADB":
-        return StoreError(not_a_database(place))
+        return StoreError(not_a_database(database))
     if code.startswith("SQLITE_CORRUPT") or isinstance(error, UnicodeDecodeError):
-        return StoreError(is_damaged(place, error, rebuild))
-    return StoreError(f"{place}: {error}")
+        return StoreError(is_damaged(database, error, rebuild))
+    return StoreError(f"{database}: {error}")
 
 
-def _of_postgresql(place: str, error: BaseException, rebuild: str) -> MachineError | StoreError:
+def _of_postgresql(database: str, error: BaseException, rebuild: str) -> MachineError | StoreError:
     """Return the error to raise for one of PostgreSQL or its driver."""
     state, text = _state(error), " ".join(str(error).split())
     if state == "53100":
-        return MachineError(f"{place}: the server's disk is full; nothing was stored")
+        return MachineError(f"{database}: the server's disk is full; nothing was stored")
     if state.startswith("XX"):
-        return StoreError(is_damaged(place, error, rebuild))
+        return StoreError(is_damaged(database, error, rebuild))
     if state.startswith(TRANSIENT):
         advice = "is the server running there? Try: pg_isready -h HOST -p PORT"
-        return TransientError(f"{place}: {text}" + f"; {advice}" * (state not in CONFLICTS))
+        return TransientError(f"{database}: {text}" + f"; {advice}" * (state not in CONFLICTS))
     advice = next((a for prefix, a in ADVICE.items() if state.startswith(prefix)), "")
-    return StoreError(f"{place}: {text}" + f"; {advice}" * bool(advice))
+    return StoreError(f"{database}: {text}" + f"; {advice}" * bool(advice))
 
 
 def is_transient(error: BaseException | None) -> bool:

@@ -123,7 +123,7 @@ def run_ids(runs: Path) -> list[str]:
 
 
 def unreadable_records(runs: Path, ids: Iterable[str]) -> dict[str, str]:
-    """Return what is wrong with the records in run folders that cannot be read, by run id."""
+    """Return the problems of records in run folders that cannot be read, by run id."""
     unreadable = {}
     for run_id in ids:
         try:
@@ -138,13 +138,13 @@ def read_benchmark(path: Path) -> BenchmarkRecord:
     return read(path, BenchmarkRecord, BENCHMARK_VERSION)
 
 
-def read(path: Path, kind: type[Content], known: int = RECORD_VERSION) -> Content:
+def read(path: Path, kind: type[Content], layout: int = RECORD_VERSION) -> Content:
     """Read a file of this version of the harness.
 
     Args:
         path: a JSON file.
         kind: what it holds.
-        known: version of its layout.
+        layout: version of its layout.
 
     Raises:
         StoreError: the file is damaged, of another version, or a value is not valid.
@@ -158,11 +158,11 @@ def read(path: Path, kind: type[Content], known: int = RECORD_VERSION) -> Conten
         raise StoreError(f"{path}:{error.lineno}: not a record: {error.msg}") from None
     except (ValueError, RecursionError) as error:  # no text, or thousands of digits
         raise StoreError(f"{path}: not a record: {error}") from None
-    return validated(content, kind, str(path), known)
+    return validated(content, kind, str(path), layout)
 
 
 def validated(
-    content: object, kind: type[Content], source: str, known: int = RECORD_VERSION
+    content: object, kind: type[Content], source: str, layout: int = RECORD_VERSION
 ) -> Content:
     """Check the decoded content of a file of this version of the harness.
 
@@ -170,15 +170,16 @@ def validated(
         content: decoded JSON.
         kind: type that it becomes.
         source: file, with the line where it has several, for messages.
-        known: version of its layout.
+        layout: version of its layout.
 
     Raises:
         StoreError: it is of another version, or a value is not valid.
     """
     version = content.get("version") if isinstance(content, dict) else None
-    if version != known:
+    if version != layout:
         raise StoreError(
-            f"{source}: version: this harness reads records of version {known}, this is {version!r}"
+            f"{source}: version: this harness reads records of version {layout}, this is "
+            f"{version!r}"
         )
     try:
         return kind.model_validate(content)

@@ -33,8 +33,8 @@ class MemoryStore:
     def add(self, record: RunRecord) -> None:
         """Keep a record."""
         record = record.model_copy(update={"cells": ()})
-        known = self._records.get(record.run_id)
-        if known == record or (known is not None and not supersedes(record, known)):
+        stored = self._records.get(record.run_id)
+        if stored == record or (stored is not None and not supersedes(record, stored)):
             return
         self._records.pop(record.run_id, None)
         self._records[record.run_id] = record
@@ -56,14 +56,14 @@ class MemoryStore:
         numbers: Numbers | None = None,
     ) -> Sequence[RunRecord]:
         """Return matching records, oldest first."""
-        wanted = None if ids is None else frozenset(ids)
+        run_ids = None if ids is None else frozenset(ids)
         return [
             record if numbers is None else record.only(numbers)
             for record in self._records.values()
             if model in (None, record.model)
             and dataset in (None, record.dataset)
             and status in (None, record.status)
-            and (wanted is None or record.run_id in wanted)
+            and (run_ids is None or record.run_id in run_ids)
         ]
 
     def ids(self, prefix: str = "") -> Sequence[str]:
@@ -81,8 +81,8 @@ class MemoryStore:
     def plan(self, suite: str, variant: str, cells: Sequence[Cell]) -> None:
         """Replace the cells of a suite."""
         check_plan(suite, variant, cells)
-        kept = {k: c for k, c in self._cells.items() if k[:2] != (suite, variant)}
-        self._cells = kept | {cell.place: cell for cell in cells}
+        others = {k: c for k, c in self._cells.items() if k[:2] != (suite, variant)}
+        self._cells = others | {cell.place: cell for cell in cells}
 
     def add_cells(self, cells: Iterable[Cell]) -> Sequence[Cell]:
         """Put each cell where no run stands; return the runs that found another one there."""
@@ -96,12 +96,12 @@ class MemoryStore:
 
     def cells(self, suite: str | None = None, variant: str = "") -> Sequence[Cell]:
         """Return the cells of a suite in table order (of all suites and variants when None)."""
-        chosen = [
+        cells = [
             cell
             for cell in self._cells.values()
             if suite is None or (cell.suite, cell.variant) == (suite, variant)
         ]
-        return sorted(chosen, key=lambda cell: cell.order)
+        return sorted(cells, key=lambda cell: cell.order)
 
     def blocks(self) -> Sequence[tuple[str, str, str]]:
         """Return the suite, variant and dataset of all cells, each once, sorted."""
@@ -113,11 +113,12 @@ class MemoryStore:
 
     def benchmarks(self, suite: str | None = None) -> Sequence[BenchmarkRecord]:
         """Return the measurements of a suite (of all when None), oldest first."""
-        return [one for one in self._benchmarks.values() if suite in (None, one.suite)]
+        records = self._benchmarks.values()
+        return [record for record in records if suite in (None, record.suite)]
 
     def damaged(self, suites: Iterable[str] | None = None) -> Sequence[str]:
         """Return nothing: all cells and measurements were checked as they were made."""
         return ()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing."""

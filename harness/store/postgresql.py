@@ -14,7 +14,7 @@ from harness.errors import StoreError
 from harness.store.database import Database
 from harness.store.failures import WAIT
 
-__all__ = ["DRIVER", "PostgresDatabase", "connect_arguments", "shown", "with_driver"]
+__all__ = ["DRIVER", "PostgresDatabase", "connect_arguments", "public_name", "with_driver"]
 
 DRIVER = "postgresql+psycopg"
 WRITERS, MIGRATIONS = 0x6D6D6B67, 0x6D6D6B68
@@ -30,7 +30,7 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: URL) -> None:
         self.url = with_driver(url)
-        self.name = shown(url)
+        self.name = public_name(url)
         self.upgrade_command = "harness db upgrade"
         self.elsewhere = "set HARNESS_STORE to another database"
         self.reading = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -95,19 +95,19 @@ def with_driver(url: URL) -> URL:
     """
     if url.drivername not in ("postgresql", DRIVER):
         raise StoreError(
-            f"{shown(url)}: driver '{url.get_driver_name()}' is not supported; write {DRIVER}://..."
+            f"{public_name(url)}: driver '{url.get_driver_name()}' is not supported; write {DRIVER}://..."
         )
     try:
         import psycopg  # noqa: F401
     except ImportError:
         raise StoreError(
-            f"{shown(url)}: PostgreSQL needs the package psycopg; install it with: "
+            f"{public_name(url)}: PostgreSQL needs the package psycopg; install it with: "
             "pip install 'mmkgc-harness[postgres]'"
         ) from None
     return url.set(drivername=DRIVER)
 
 
-def shown(url: URL) -> str:
+def public_name(url: URL) -> str:
     """Return the address as messages show it: without password and further parameters."""
     return url.set(query={}).render_as_string(hide_password=True)
 
@@ -120,8 +120,8 @@ def connect_arguments(url: URL, schema: str = "") -> dict[str, Any]:
         schema: schema of the tables; that of the server or the address when empty.
     """
     options = f"-c lock_timeout={int(WAIT * 1000)}"
-    if given := url.query.get("options"):
-        options += f" {given if isinstance(given, str) else ' '.join(given)}"
+    if parameter := url.query.get("options"):
+        options += f" {parameter if isinstance(parameter, str) else ' '.join(parameter)}"
     if schema:
         options += f" -c search_path={schema}"
     defaults: dict[str, Any] = {

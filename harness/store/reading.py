@@ -107,8 +107,8 @@ def _tables_of(numbers: Numbers | None) -> Mapping[Any, Sequence[ColumnElement[b
 
 def _last_position() -> ScalarSelect[int]:
     """Return a subquery: the position of the last epoch of the run of a row of ``history``."""
-    others = aliased(Epoch)
-    last = select(func.max(others.position)).where(others.run_id == Epoch.run_id)
+    epochs = aliased(Epoch)
+    last = select(func.max(epochs.position)).where(epochs.run_id == Epoch.run_id)
     return last.correlate(Epoch).scalar_subquery()
 
 
@@ -137,20 +137,21 @@ def load_benchmarks(
 ) -> tuple[dict[int, BenchmarkRecord], dict[int, str]]:
     """Return matching measurements by number, oldest first, and what is wrong with the others."""
     statement = select(Benchmark.__table__).where(*conditions).order_by(Benchmark.number)
-    owners = [dict(row) for row in connection.execute(statement).mappings()]
+    rows = [dict(row) for row in connection.execute(statement).mappings()]
     samples: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    if owners:
-        of = BenchmarkSampleRow.benchmark_id
+    if rows:
+        owner = BenchmarkSampleRow.benchmark_id
         ids = select(Benchmark.benchmark_id).where(*conditions)
-        rows = select(BenchmarkSampleRow.__table__).where(of.in_(ids))
-        for row in connection.execute(rows.order_by(of, BenchmarkSampleRow.position)).mappings():
-            samples[row["benchmark_id"]].append(dict(row))
+        of_benchmarks = select(BenchmarkSampleRow.__table__).where(owner.in_(ids))
+        in_order = of_benchmarks.order_by(owner, BenchmarkSampleRow.position)
+        for sample in connection.execute(in_order).mappings():
+            samples[sample["benchmark_id"]].append(dict(sample))
     records, problems = {}, {}
-    for own in owners:
+    for row in rows:
         try:
-            records[own["number"]] = benchmark_of(own, samples[own["benchmark_id"]])
+            records[row["number"]] = benchmark_of(row, samples[row["benchmark_id"]])
         except StoreError as error:
-            problems[own["number"]] = f"{error}; {REPAIR}"
+            problems[row["number"]] = f"{error}; {REPAIR}"
     return records, problems
 
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind: plain frozen values, no SQL, no torch."""
+"""Records of runs and cells of suites: plain frozen values, no SQL, no torch."""
 
 from __future__ import annotations
 

@@ -107,21 +107,23 @@ def _epochs(numbers: Sequence[str]) -> Any:
 
 def benchmark_rows(record: BenchmarkRecord) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of a measurement by table name, ``benchmarks`` first."""
-    own = record.model_dump(mode="json", exclude={"samples"})
-    own["created"] = datetime.now(UTC).replace(tzinfo=None)
-    place = {"benchmark_id": record.benchmark_id}
+    columns = record.model_dump(mode="json", exclude={"samples"})
+    columns["created"] = datetime.now(UTC).replace(tzinfo=None)
+    key = {"benchmark_id": record.benchmark_id}
     samples = [
-        {**place, "position": i, **sample.model_dump(mode="json")}
+        {**key, "position": i, **sample.model_dump(mode="json")}
         for i, sample in enumerate(record.samples)
     ]
-    return {"benchmarks": [own], "benchmark_samples": samples}
+    return {"benchmarks": [columns], "benchmark_samples": samples}
 
 
-def benchmark_of(own: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> BenchmarkRecord:
+def benchmark_of(
+    columns: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]
+) -> BenchmarkRecord:
     """Return the measurement whose rows these are.
 
     Args:
-        own: the row of ``benchmarks``.
+        columns: the row of ``benchmarks``.
         samples: its rows of ``benchmark_samples``, in order of position.
 
     Raises:
@@ -130,12 +132,13 @@ def benchmark_of(own: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -
     fields = [name for name in BenchmarkRecord.model_fields if name != "samples"]
     try:
         return BenchmarkRecord(
-            **{name: own[name] for name in fields},
+            **{name: columns[name] for name in fields},
             samples=[{k: row[k] for k in BenchmarkSample.model_fields} for row in samples],
         )
     except ValidationError as error:
         raise StoreError(
-            f"benchmark {own['benchmark_id']}: the stored record is damaged: {first_problem(error)}"
+            f"benchmark {columns['benchmark_id']}: the stored record is damaged: "
+            f"{first_problem(error)}"
         ) from None
 
 
@@ -143,12 +146,12 @@ def first_problem(error: ValidationError) -> str:
     """Return the first problem of a validation as ``key: what is wrong``."""
     problem = error.errors()[0]
     keys = (*problem["loc"], *problem.get("ctx", {}).get("path", ()))
-    place = ".".join(_shown(str(key)) for key in keys)
-    said = problem["msg"].removeprefix("Value error, ")
-    return f"{place}: {said}" if place else said
+    path = ".".join(_printable(str(key)) for key in keys)
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{path}: {message}" if path else message
 
 
-def _shown(key: str) -> str:
+def _printable(key: str) -> str:
     """Return a key that a file may hold as it can be printed."""
     short = key if len(key) <= 60 else f"{key[:57]}..."
     return short if short.isprintable() else ascii(short)

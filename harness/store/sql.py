@@ -111,11 +111,11 @@ class SqlStore:
     def _add(self, record: RunRecord) -> None:
         record = record.model_copy(update={"cells": ()})
         with self._write() as connection:
-            same = Run.run_id == record.run_id
-            for _, known in load_runs(connection, [same]).records:
-                if known == record or not supersedes(record, known):
+            is_run = Run.run_id == record.run_id
+            for _, stored in load_runs(connection, [is_run]).records:
+                if stored == record or not supersedes(record, stored):
                     return
-            connection.execute(delete(Run).where(same))
+            connection.execute(delete(Run).where(is_run))
             for table, rows in rows_of(record).items():
                 if rows:
                     connection.execute(insert(Base.metadata.tables[table]), rows)
@@ -137,8 +137,8 @@ class SqlStore:
         numbers: Numbers | None = None,
     ) -> Sequence[RunRecord]:
         """Return matching records, oldest first, in six statements per 500 ids."""
-        wanted = {Run.model: model, Run.dataset: dataset, Run.status: status}
-        conditions = [_is(column, value) for column, value in wanted.items() if value is not None]
+        values = {Run.model: model, Run.dataset: dataset, Run.status: status}
+        conditions = [_is(column, value) for column, value in values.items() if value is not None]
         batches: list[list[ColumnElement[bool]]] = [[]]
         if ids is not None:
             storable = sorted(run_id for run_id in set(ids) if not text_problem(run_id))
@@ -177,9 +177,9 @@ class SqlStore:
     def plan(self, suite: str, variant: str, cells: Sequence[Cell]) -> None:
         """Replace the cells of a suite."""
         check_plan(suite, variant, cells)
-        place = (CellRow.suite == suite, CellRow.variant == variant)
+        of_suite = (CellRow.suite == suite, CellRow.variant == variant)
         with self._write() as connection:
-            connection.execute(delete(CellRow).where(*place))
+            connection.execute(delete(CellRow).where(*of_suite))
             if cells:
                 connection.execute(insert(CellRow), [cell.model_dump() for cell in cells])
 
@@ -187,13 +187,13 @@ class SqlStore:
         """Put each cell where no run stands; return the runs that found another one there."""
         refused = []
         with self._write() as connection:
-            held = {cell.place: cell for cell in load_cells(connection)[0]}
+            stored = {cell.place: cell for cell in load_cells(connection)[0]}
             for cell in cells:
-                if takes_place(cell, held.get(cell.place)):
+                if takes_place(cell, stored.get(cell.place)):
                     connection.execute(delete(CellRow).where(*_at(cell)))
                     connection.execute(insert(CellRow), [cell.model_dump()])
-                    held[cell.place] = cell
-                elif cell.run_id not in ("", held[cell.place].run_id):
+                    stored[cell.place] = cell
+                elif cell.run_id not in ("", stored[cell.place].run_id):
                     refused.append(cell)
         return refused
 
@@ -219,10 +219,10 @@ class SqlStore:
 
     def add_benchmark(self, record: BenchmarkRecord) -> None:
         """Keep a measurement."""
-        same = Benchmark.benchmark_id == record.benchmark_id
+        is_record = Benchmark.benchmark_id == record.benchmark_id
         with self._write() as connection:
-            if not load_benchmarks(connection, same)[0]:
-                connection.execute(delete(Benchmark).where(same))
+            if not load_benchmarks(connection, is_record)[0]:
+                connection.execute(delete(Benchmark).where(is_record))
                 for table, rows in benchmark_rows(record).items():
                     connection.execute(insert(Base.metadata.tables[table]), rows)
 
@@ -264,7 +264,10 @@ class SqlStore:
             nameless = {number: i for number, i in runs if not is_name(i, RUN_ID)}
             connection.execute(delete(Run).where(Run.number.in_(nameless)))
             lines += [f"run {run_id!r}: no id of a run" for run_id in nameless.values()]
-            for table, owner in ((BenchmarkSampleRow, Benchmark), *((part, Run) for part in PARTS)):
+            for table, owner in (
+                (BenchmarkSampleRow, Benchmark),
+                *((table, Run) for table in PARTS),
+            ):
                 column = next(iter(table.__table__.primary_key))
                 owners = select(owner.__table__.columns[column.name])
                 orphans = connection.execute(delete(table).where(column.not_in(owners))).rowcount

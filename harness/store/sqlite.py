@@ -103,9 +103,9 @@ class SqliteDatabase(Database):
         """Return a new engine, which connects when it is used."""
         if self.read_only:
             log = Path(f"{self.path}-wal")
-            # The database is whole unless a log lies beside it, which its writer has yet to add.
-            whole = not log.is_file() or not log.stat().st_size
-            address = f"{self.path.resolve().as_uri()}?mode=ro{'&immutable=1' * whole}"
+            # The database is complete unless a log lies beside it, which its writer has yet to add.
+            is_complete = not log.is_file() or not log.stat().st_size
+            address = f"{self.path.resolve().as_uri()}?mode=ro{'&immutable=1' * is_complete}"
             options["creator"] = lambda: _connected_to_read(address, log)
         return super().engine(migrating=migrating, **options)
 

@@ -224,6 +224,22 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+@app.command()
+def clusters(
+    jobs: Annotated[str, typer.Option(help="Numbers of trivial jobs.")] = "1,2,100",
+    waiting: Annotated[int, typer.Option(min=1, help="Jobs that wait in the queue.")] = 1000,
+    json_: Json = None,
+) -> None:
+    """Measure what processes, Slurm and Ray, started here, cost per job and per failure."""
+    from tests.benchmarks.clusters import clusters_text, measure
+
+    counts = [int(count) for count in jobs.split(",")]
+    parts: tuple[Any, Any, Any] = measure(counts, waiting, lambda text: typer.echo(text, err=True))
+    names = "jobs", "waiting", "failures"
+    content = {n: [asdict(row) for row in p] for n, p in zip(names, parts, strict=True)}
+    show(json_, clusters_text(*parts), content)
+
+
 if __name__ == "__main__":
     try:
         app(prog_name="python -m tests.benchmarks")

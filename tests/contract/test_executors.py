@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,26 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from harness import catalog
-from harness.data.load import load_graph
 from harness.model import MODELS
-from harness.plan.identity import run_id_of
-from harness.plan.spec import RunSpec
+from harness.run.cluster.ray import RayExecutor
+from harness.run.cluster.settings import RaySettings, SlurmSettings
+from harness.run.cluster.slurm import SlurmExecutor
 from harness.run.inline import InlineExecutor
 from harness.run.jobs import Executor, Job, Outcome
 from harness.run.processes import ProcessExecutor
-from harness.store.files import read_record
-from harness.store.records import RunRecord
+from tests.executing import Heard, make_job, record_of, result_of
 
 EXECUTORS: dict[str, Callable[[], Executor]] = {
     "inline": InlineExecutor,
     "processes": lambda: ProcessExecutor(workers=2, threads=1),
+    "slurm": lambda: SlurmExecutor(
+        SlurmSettings(poll=1, on_interrupt="cancel", needs={"memory": 500})
+    ),
+    "ray": lambda: RayExecutor(RaySettings()),
 }
+FIXTURES = {"slurm": "slurm", "ray": "ray_here"}
+"""Executor of a cluster -> fixture that starts the cluster."""
+ON_CLUSTERS = [pytest.param(name, marks=pytest.mark.cluster) for name in FIXTURES]
 
 OWN_MODELS = '''
 import sys
@@ -64,59 +70,6 @@ def _plain_kernels() -> Iterator[None]:
         yield
 
 
-def make_job(
-    home: Path, model: str = "transe", *, lr: float = 1e-3, epochs: int = 60, **more: Any
-) -> Job:
-    spec = RunSpec.model_validate(
-        {
-            "model": {"name": model, "dim": 8},
-            "data": {"dataset": "synthetic:entities=40,relations=4,train=200,valid=20,test=20"},
-            "negatives": {"count": 2},
-            "optimiser": {"lr": lr},
-            "training": {"epochs": epochs, "evaluate_every": 10, "patience": 0},
-        }
-    )
-    catalog.load_models()
-    run_id = run_id_of(spec, load_graph(spec.data.dataset).digest, "")
-    return Job(run_id=run_id, label=model, spec=spec, home=home, device="cpu", threads=1, **more)
-
-
-@dataclass
-class Heard:
-    """Runs jobs and keeps what the executor tells."""
-
-    executor: Executor
-    events: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
-    stop: bool = False
-    stop_at_first_epoch: bool = False
-    react: Callable[[Job], None] | None = None
-
-    def run(self, *jobs: Job) -> dict[str, Outcome]:
-        outcomes = list(self.executor.run(jobs, self._event, lambda: self.stop))
-        assert len({o.run_id for o in outcomes}) == len(outcomes)
-        return {outcome.run_id: outcome for outcome in outcomes}
-
-    def _event(self, job: Job, kind: str, values: dict[str, Any]) -> None:
-        self.events.append((job.run_id, kind, values))
-        if kind == "epoch":
-            self.stop = self.stop or self.stop_at_first_epoch
-            if self.react is not None:
-                self.react(job)
-
-
-def record_of(job: Job) -> RunRecord:
-    return read_record(job.folder / "record.json")
-
-
-def result_of(job: Job) -> dict[str, Any]:
-    """What a repetition must give again: everything but times and places."""
-    record = record_of(job).model_dump(exclude={"timings", "provenance", "history", "created"})
-    history = [
-        {k: v for k, v in row.items() if "seconds" not in k} for row in record_of(job).history
-    ]
-    return {**record, "history": history, "ranks": (job.folder / "ranks.npz").read_bytes()}
-
-
 @dataclass
 class Batch:
     """Two runs that succeed around three that do not."""
@@ -129,10 +82,12 @@ class Batch:
     heard: Heard
 
 
-@pytest.fixture(scope="module", params=list(EXECUTORS))
+@pytest.fixture(scope="module", params=["inline", "processes", *ON_CLUSTERS])
 def batch(
     request: pytest.FixtureRequest, own_models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Batch:
+    if request.param in FIXTURES:
+        request.getfixturevalue(FIXTURES[request.param])
     home = tmp_path_factory.mktemp(request.param)
     folders = (own_models,)
     first, last = make_job(home), make_job(home, "distmult")
@@ -206,7 +161,9 @@ def test_a_result_is_not_computed_twice(batch: Batch) -> None:
 
 
 in_processes_slow = pytest.mark.parametrize(
-    "batch", ["inline", pytest.param("processes", marks=pytest.mark.slow)], indirect=True
+    "batch",
+    ["inline", pytest.param("processes", marks=pytest.mark.slow), *ON_CLUSTERS],
+    indirect=True,
 )
 """For what starts workers several times: processes have their turn before a release."""
 
@@ -300,13 +257,18 @@ def test_no_job_is_started_after_a_stop(batch: Batch, tmp_path: Path) -> None:
     assert Heard(batch.heard.executor, stop=True).run(make_job(tmp_path)) == {}
 
 
-def test_executors_give_equal_results(tmp_path: Path) -> None:
-    found = []
-    for name, make in EXECUTORS.items():
-        job = make_job(tmp_path / name, "rotate", epochs=10)
-        Heard(make()).run(job)
-        found.append(result_of(job))
-    assert found[0] == found[1]
+@pytest.mark.parametrize("name", ["processes", *ON_CLUSTERS])
+def test_executors_give_equal_results(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if name in FIXTURES:
+        request.getfixturevalue(FIXTURES[name])
+    results = []
+    for executor in (InlineExecutor(), EXECUTORS[name]()):
+        job = make_job(tmp_path / type(executor).__name__, "rotate", epochs=10)
+        Heard(executor).run(job)
+        results.append(result_of(job))
+    assert results[0] == results[1]
 
 
 def test_a_killed_worker_fails_its_job_alone_and_a_locked_run_says_so(tmp_path: Path) -> None:
@@ -326,7 +288,7 @@ def test_a_killed_worker_fails_its_job_alone_and_a_locked_run_says_so(tmp_path: 
     assert "killed (SIGKILL)" in outcomes[victim.run_id].message
     assert not (victim.folder / "record.json").exists()
     assert outcomes[other.run_id].status == "ok"
-    assert at_once[0].status == "elsewhere"
+    assert at_once[0].status == "busy"
 
     assert Heard(InlineExecutor()).run(victim)[victim.run_id].status == "ok"
     straight = make_job(tmp_path / "straight", epochs=400)

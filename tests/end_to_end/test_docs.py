@@ -23,10 +23,12 @@ from harness.analysis import significance
 from harness.analysis.claims import load_claims
 from harness.catalog import load_models
 from harness.cli.main import app
+from harness.config.yaml_source import load_yaml
 from harness.model import MODELS
 from harness.plan.expand import expand
 from harness.plan.suite import read_suite
 from harness.report.files import load_any
+from harness.run.cluster.settings import ClusterSettings, RaySettings, SlurmSettings
 from harness.store import DATABASE, open_store, results_home
 from harness.store.archive.suite_file import read_suite_file
 from harness.store.files import write_whole
@@ -73,6 +75,25 @@ NOT_RUN = {
     "pytest tests/contract/test_models.py -k transe_text": "needs the file in the checkout",
     "pytest tests/benchmarks/test_kernels_benchmark.py --benchmark-only "
     "--benchmark-columns=min,median": "minutes",
+    **dict.fromkeys(
+        ["pip install -e '.[slurm]'", "pip install -e '.[ray]'"],
+        "needs the network; tests/cluster needs them",
+    ),
+    **dict.fromkeys(
+        [
+            *(
+                f"harness run suites/quickstart.yaml --executor slurm --engine slurm.yaml{more}"
+                for more in ("", " --detach", " --on-interrupt cancel")
+            ),
+            "harness run suites/quickstart.yaml --executor ray --engine ray.yaml",
+            "harness run suites/quickstart.yaml --executor ray --workers 2",
+            "harness study run suites/tuning.yaml --executor slurm --engine slurm.yaml --workers 4",
+            "harness runs log RUN",
+        ],
+        "needs a cluster; tests/cluster starts one",
+    ),
+    "python -m tests.benchmarks clusters": "half an hour, and a cluster",
+    "pytest -m cluster": "starts Slurm and Ray; half an hour",
     "pip install -e '.[peers]'": "needs the network; a peer that is missing is left out",
     **dict.fromkeys(
         [
@@ -99,6 +120,7 @@ NOT_RUN = {
     "harness claims check results/claims.yaml": "test_claims.py checks these claims",
     "harness report --figure complexity --out complexity.pdf": "draws what was measured",
     "harness report --figure missing_modality --out missing_modality.pdf": "draws what was run",
+    "harness report --figure experts --out experts.pdf": "draws what was run",
     "harness bench import complexity.json": "the file that pytest wrote; test_bench.py imports one",
     "pytest tests/benchmarks/test_complexity_benchmark.py --benchmark-only "
     "--benchmark-json=complexity.json": "minutes",
@@ -228,6 +250,7 @@ def prepare_features(_: Callable[..., RunRecord]) -> None:
 
 PREPARE = {
     "README.md": prepare_few_records,
+    "docs/clusters.md": prepare_database,
     "docs/database.md": prepare_database,
     "docs/features.md": prepare_features,
     "docs/statistics.md": prepare_main_table,
@@ -284,6 +307,9 @@ def test_nothing_is_excused_that_is_not_there() -> None:
     assert not set(SMALLER) & set(NOT_RUN)
 
 
+ENGINES: dict[str, type[ClusterSettings]] = {"slurm.yaml": SlurmSettings, "ray.yaml": RaySettings}
+"""Engine file -> what it holds."""
+
 # --- YAML ---------------------------------------------------------------------------------
 
 YAML = [(page, block) for page in PAGES for block in blocks(page) if block.language == "yaml"]
@@ -297,6 +323,10 @@ def test_yaml_is_accepted(page: str, block: Block, desk: Path) -> None:
         path = desk / "reports" / "shown.yaml"
         path.write_text(block.text, encoding="utf-8")
         assert load_any(str(path)).title
+        return
+    if block.file in ENGINES:
+        path.write_text(block.text, encoding="utf-8")
+        assert load_yaml(path, ENGINES[block.file]).needs.cpus
         return
     if block.text.startswith("claims:"):
         path.write_text(block.text, encoding="utf-8")

@@ -197,7 +197,7 @@ def executed_elsewhere(job: Job) -> Iterator[None]:
 def test_a_run_that_another_process_executes_is_said_to_be(tmp_path: Path) -> None:
     job = make_job(tmp_path)
     with executed_elsewhere(job):
-        assert execute(job).status == "elsewhere"
+        assert execute(job).status == "busy"
     assert not (job.folder / RECORD).exists()
 
 

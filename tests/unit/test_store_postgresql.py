@@ -18,7 +18,7 @@ from sqlalchemy import event, text
 from harness.errors import MachineError, StoreError
 from harness.store import migrations, open_store, read_home
 from harness.store.failures import TransientError, explain
-from harness.store.postgresql import shown
+from harness.store.postgresql import public_name
 from harness.store.records import Cell, RunRecord
 from harness.store.sql import SqlStore, database_of, upgrade_database
 from tests.postgresql import Server, running
@@ -65,7 +65,7 @@ def test_messages_show_neither_password_nor_parameters() -> None:
     url = database_of(
         f"postgresql://u:{SECRET}@h:5433/d?password={SECRET}&options=-csearch_path%3Dx"
     ).url
-    assert shown(url) == "postgresql+psycopg://u:***@h:5433/d"
+    assert public_name(url) == "postgresql+psycopg://u:***@h:5433/d"
 
 
 def test_a_missing_driver_is_named_with_the_command_that_installs_it(

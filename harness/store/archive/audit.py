@@ -76,7 +76,7 @@ def problems(record: RunRecord, files: RankFiles | None = None) -> list[str]:
 
 
 def _other_settings(record: RunRecord, spec: RunSpec) -> Iterator[str]:
-    """Yield what a record says beside its settings and they say otherwise."""
+    """Yield values of a record that differ from its settings."""
     pairs = {
         "model": (record.model, spec.model.name),
         "dataset": (record.dataset, spec.data.dataset),
@@ -84,9 +84,9 @@ def _other_settings(record: RunRecord, spec: RunSpec) -> Iterator[str]:
         "seed": (record.seed, spec.seed),
         "protocol": (record.protocol, spec.protocol.key),
     }
-    for name, (said, set_) in pairs.items():
-        if said != set_:
-            yield f"{name} is '{said}', in its settings '{set_}'"
+    for name, (value, setting) in pairs.items():
+        if value != setting:
+            yield f"{name} is '{value}', in its settings '{setting}'"
 
 
 def _other_id(record: RunRecord, spec: RunSpec) -> Iterator[str]:
@@ -155,7 +155,7 @@ def _other_ranks(numbers: Numbers, spec: RunSpec, ranks: Ranks, source: str) -> 
 def _other_epochs(
     record: RunRecord, spec: RunSpec, files: RankFiles, tested: Ranks | None
 ) -> Iterator[str]:
-    """Yield what is wrong with the test ranks after each epoch.
+    """Yield contradictions in the test ranks after each epoch.
 
     They are of epochs that were validated and of the triples that were tested, and those of the
     epoch that validation chose have the MRR of the test.

@@ -91,14 +91,14 @@ def export(
     return target.write()
 
 
-def _audited(store: ResultStore, wanted: Sequence[str], runs: Path) -> dict[str, RunRecord]:
+def _audited(store: ResultStore, run_ids: Sequence[str], runs: Path) -> dict[str, RunRecord]:
     """Return the records by id.
 
     Raises:
         StoreError: one is missing, or cannot be true.
     """
-    records = {record.run_id: record for record in store.find(ids=wanted)}
-    if missing := [run_id for run_id in wanted if run_id not in records]:
+    records = {record.run_id: record for record in store.find(ids=run_ids)}
+    if missing := [run_id for run_id in run_ids if run_id not in records]:
         raise StoreError(f"no record of {', '.join(missing)}; list them with: harness runs list")
     problems = []
     for run_id, record in records.items():
@@ -183,10 +183,10 @@ class _Folder:
 
     def write(self) -> Sequence[Path]:
         """Write the files that differ; return all that hold what was exported."""
-        written = []
+        paths: list[Path] = []
         for name in self.changed:
-            written += _write(self.folder, name, self.files[name], self.loaders)
-        return written
+            paths += _write(self.folder, name, self.files[name], self.loaders)
+        return paths
 
 
 def _write(folder: Path, name: str, file: SuiteFile, new: Mapping[str, Load]) -> list[Path]:

@@ -45,7 +45,8 @@ def redacted_benchmark(record: BenchmarkRecord) -> BenchmarkRecord:
 
 
 def _provenance(values: dict[str, Any]) -> dict[str, Any]:
-    short: dict[str, Any] = _each_text(values, _short)
+    public = {key: value for key, value in values.items() if key != "execution"}  # names a node
+    short: dict[str, Any] = _each_text(public, _short)
     if isinstance(folder := values.get("models"), str):  # a path as a whole, whatever it looks like
         short["models"] = PureWindowsPath(folder).name  # knows both kinds of slashes
     return short

@@ -31,12 +31,12 @@ def config(connection: Connection | None = None) -> Config:
     """Return Alembic's configuration for this folder."""
     from alembic.config import Config
 
-    made = Config()
-    made.set_main_option("script_location", _escaped(FOLDER))
-    made.set_main_option("path_separator", "newline")
-    made.set_main_option("version_locations", "\n".join(map(_escaped, VERSIONS)))
-    made.attributes["connection"] = connection
-    return made
+    settings = Config()
+    settings.set_main_option("script_location", _escaped(FOLDER))
+    settings.set_main_option("path_separator", "newline")
+    settings.set_main_option("version_locations", "\n".join(map(_escaped, VERSIONS)))
+    settings.attributes["connection"] = connection
+    return settings
 
 
 def _escaped(path: Path) -> str:
@@ -71,10 +71,12 @@ def stored_version(connection: Connection, elsewhere: str) -> str | None:
         listed = ", ".join(sorted(tables)[:5])
         raise StoreError(f"not a database of the harness (it holds {listed}); {elsewhere}")
     number: ColumnClause[str] = column("version_num")
-    found = connection.scalars(select(number).select_from(table(VERSION_TABLE))).all()
-    if len(found) != 1:
-        raise StoreError(f"the schema version is damaged: {VERSION_TABLE} holds {len(found)} rows")
-    return found[0]
+    versions = connection.scalars(select(number).select_from(table(VERSION_TABLE))).all()
+    if len(versions) != 1:
+        raise StoreError(
+            f"the schema version is damaged: {VERSION_TABLE} holds {len(versions)} rows"
+        )
+    return versions[0]
 
 
 def upgrade(connection: Connection) -> None:

@@ -1,0 +1,92 @@
+"""Entrance of a Slurm job: what submitit calls on the node.
+
+SIGTERM (preemption) and SIGUSR2 (the time limit is near) make the worker write its checkpoint; then
+the job requeues itself. SIGUSR1 (the command was stopped) makes it write its checkpoint and end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from typing import Any
+
+from harness.run.cluster.folder import sees
+from harness.run.cluster.mailbox import MailboxWriter
+from harness.run.cluster.relay import Assignment, Forward, relay
+from harness.run.jobs import Attempt, Outcome
+
+__all__ = ["execute"]
+
+SECONDS_TO_BE_REQUEUED = 60
+"""Time that Slurm has to end a job which it was asked to requeue."""
+
+
+class _Requests:
+    """Signals as requests."""
+
+    def __init__(self) -> None:
+        self.stop = self.requeue = ""
+        signal.signal(signal.SIGUSR1, lambda *_: setattr(self, "stop", "stopped"))
+        signal.signal(signal.SIGUSR2, lambda *_: setattr(self, "requeue", "time limit"))
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "requeue", "preempted"))
+
+    def any(self) -> bool:
+        """Return whether a signal came."""
+        return bool(self.stop or self.requeue)
+
+
+def execute(assignment_json: str) -> str:
+    """Execute an assignment; its messages and its outcome are in the run folder's mailbox.
+
+    Args:
+        assignment_json: an ``Assignment``.
+
+    Returns:
+        The outcome as JSON, for the log of submitit.
+    """
+    requests = _Requests()
+    assignment = Assignment.model_validate_json(assignment_json)
+    environment = os.environ
+    array, job_id = environment.get("SLURM_ARRAY_JOB_ID"), environment["SLURM_JOB_ID"]
+    task = f"{array}_{environment['SLURM_ARRAY_TASK_ID']}" if array else job_id
+    node = environment.get("SLURMD_NODENAME") or socket.gethostname()
+    attempt = Attempt(engine="slurm", node=node, number=1, task=task)
+    mailboxes: list[MailboxWriter] = []
+
+    def make_forward(first: dict[str, Any]) -> Forward:
+        mailboxes.append(MailboxWriter(assignment.job.folder, first))
+        return mailboxes[0].write
+
+    outcome = relay(assignment, attempt, make_forward, requests.any)
+    mailbox = mailboxes[0] if mailboxes else _reporting(assignment, attempt, outcome)
+    if outcome.status == "interrupted" and not requests.stop:
+        mailbox.write({"kind": "requeued", "reason": requests.requeue})
+        outcome = _requeue(job_id, outcome, requests)
+    mailbox.write({**outcome.model_dump(), "kind": "outcome"})
+    mailbox.close()
+    return outcome.model_dump_json()
+
+
+def _reporting(assignment: Assignment, attempt: Attempt, outcome: Outcome) -> MailboxWriter:
+    """Return a mailbox for the outcome of a relay that refused to begin."""
+    if not sees(assignment.job.home, assignment.submission, assignment.nonce):
+        raise SystemExit(outcome.message)  # what is written here, nobody reads
+    return MailboxWriter(assignment.job.folder, {"kind": "attempt", **attempt.model_dump()})
+
+
+def _requeue(job_id: str, outcome: Outcome, requests: _Requests) -> Outcome:
+    """Ask Slurm to run this job again, and wait to be ended; return why it did not."""
+    command = ["scontrol", "requeue", job_id]
+    try:
+        completed = subprocess.run(command, capture_output=True, text=True, timeout=60)  # noqa: S603
+        reason = completed.stderr.strip()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = str(error)
+    until = time.monotonic() + (0 if reason else SECONDS_TO_BE_REQUEUED)
+    while time.monotonic() < until:
+        time.sleep(0.5)
+    text = f"{requests.requeue}; Slurm did not requeue the job: {reason or 'nothing happened'}"
+    return outcome.model_copy(update={"status": "lost", "message": text})

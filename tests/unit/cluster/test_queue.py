@@ -1,0 +1,79 @@
+"""What squeue prints, and what becomes of a Slurm that does not answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import MachineError
+from harness.run.cluster import squeue
+from harness.run.cluster.squeue import parse_queue
+
+PRINTED = """\
+41_0|RUNNING|n1|None|harness-20261129-1-ab
+41_1|PENDING||Resources|harness-20261129-1-ab
+42|NODE_FAIL|n2|NodeDown|harness-20261129-2-cd
+43|PENDING||Dependency|a name | with a bar
+44_[2-9%2]|PENDING||Priority|harness-not-expanded
+slurm_load_jobs error: something else
+"""
+
+
+def test_jobs_are_read_by_id() -> None:
+    entries = parse_queue(PRINTED)
+    assert list(entries) == ["41_0", "41_1", "42", "43"]
+    assert entries["41_0"].node == "n1"
+    assert (entries["41_1"].array_index, entries["42"].array_index) == (1, 0)
+    assert entries["43"].name == "a name | with a bar"
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "COMPLETING", "REQUEUED", "SUSPENDED"])
+def test_jobs_that_have_not_ended_are_active(state: str) -> None:
+    assert parse_queue(f"1|{state}|||n")["1"].active
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "NODE_FAIL", "TIMEOUT", "PREEMPTED", "CANCELLED"])
+def test_jobs_that_have_ended_are_not(state: str) -> None:
+    assert not parse_queue(f"1|{state}|||n")["1"].active
+
+
+def command(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a command of this name before all others."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+def test_only_jobs_of_the_harness_are_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "printed").write_text(PRINTED)
+    command(tmp_path, "squeue", f"cat {tmp_path / 'printed'}", monkeypatch)
+    assert list(squeue.queue("harness-")) == ["41_0", "41_1", "42"]
+
+
+def test_a_controller_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1"
+    command(tmp_path, "squeue", text, monkeypatch)
+    with pytest.raises(MachineError, match=r"squeue: .*Unable to contact slurm controller"):
+        squeue.queue("harness-")
+
+
+def test_a_machine_without_slurm_is_told_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MachineError, match=r"no squeue here: .*login nodes"):
+        squeue.queue("harness-")
+
+
+def test_many_ids_are_cancelled_by_several_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command(tmp_path, "scancel", f'echo $# >> "{tmp_path / "counts"}"', monkeypatch)
+    squeue.cancel((str(i) for i in range(450)), pending=True)
+    assert (tmp_path / "counts").read_text().split() == ["202", "202", "52"]
