@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +66,25 @@ def both_nodes(cluster: Ray) -> Ray:
 def make_ray(told: list[str] | None = None, **changes: Any) -> RayExecutor:
     told = [] if told is None else told
     return RayExecutor(RaySettings.model_validate(changes), on_message=told.append)
+
+
+def test_a_run_is_executed_by_ray_as_on_one_machine(tmp_path: Path) -> None:
+    """The smoke test: a command line, a cluster of its own, a record."""
+    if reason := missing_ray():
+        pytest.skip(reason)
+    spec = (
+        "{model: {name: transe, dim: 8}, training: {epochs: 3}, data: {dataset: "
+        "'synthetic:entities=40,relations=4,train=200,valid=20,test=20'}}"
+    )
+    harness_command = [sys.executable, "-m", "harness"]
+    words = ["run", "--spec", spec, "--executor", "ray", "--workers", "2"]
+    home = ["--home", str(tmp_path)]
+    done = subprocess.run([*harness_command, *words, *home], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    listed = subprocess.run(
+        [*harness_command, "runs", "list", "--json", *home], capture_output=True, text=True
+    )
+    assert '"attempt": 1' in listed.stdout
 
 
 @pytest.mark.usefixtures("both_nodes")
@@ -341,11 +359,13 @@ def test_needs_that_no_node_has_are_told(
 ) -> None:
     monkeypatch.setattr("harness.run.cluster.ray.STARVED_S", 2.0)
     told: list[str] = []
-    heard = Heard(make_ray(told))
-    heard.stop = False
-    timer = threading.Timer(6, lambda: setattr(heard, "stop", True))
-    timer.start()
-    heard.run(make_job(tmp_path, needs=Needs(cpus=99)))
+
+    def on_message(text: str) -> None:
+        told.append(text)
+        heard.stop = True
+
+    heard = Heard(RayExecutor(RaySettings(), on_message=on_message))
+    assert heard.run(make_job(tmp_path, needs=Needs(cpus=99))) == {}
     assert told[0] == "no node of the Ray cluster has 99 CPUs; waiting for one"
 
 

@@ -111,8 +111,8 @@ def _output(words: list[str]) -> str:
         ) from error
     except subprocess.TimeoutExpired as error:
         raise MachineError(f"{words[0]}: no answer within {SECONDS} s") from error
-    if completed.returncode:
-        raise MachineError(
-            f"{words[0]}: {completed.stderr.strip() or f'exit code {completed.returncode}'}"
-        )
+    reason = completed.stderr.strip()
+    # scancel --quiet returns 1 without a word where some of the jobs have ended.
+    if completed.returncode and (reason or "--quiet" not in words):
+        raise MachineError(f"{words[0]}: {reason or f'exit code {completed.returncode}'}")
     return completed.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,12 @@ def test_many_ids_are_cancelled_by_several_commands(
     command(tmp_path, "scancel", f'echo $# >> "{tmp_path / "counts"}"', monkeypatch)
     squeue.cancel((str(i) for i in range(450)), pending=True)
     assert (tmp_path / "counts").read_text().split() == ["202", "202", "52"]
+
+
+@pytest.mark.parametrize(("message", "raises"), [("", False), ("cannot contact controller", True)])
+def test_jobs_that_have_ended_meanwhile_are_no_error(
+    message: str, raises: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command(tmp_path, "scancel", f'printf "{message}" >&2; exit 1', monkeypatch)
+    with pytest.raises(MachineError) if raises else contextlib.nullcontext():
+        squeue.signal(["41_0"], "USR1")
