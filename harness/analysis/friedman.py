@@ -1,4 +1,4 @@
-"""Comparison of several methods over several datasets by their ranks; pure functions of arrays.
+"""RankComparison of several methods over several datasets by their ranks; pure functions of arrays.
 
 Demsar 2006, "Statistical comparisons of classifiers over multiple data sets", JMLR 7: the test of
 Friedman whether all methods are alike, then tests of pairs. Benavoli, Corani and Mangili 2016,
@@ -23,7 +23,13 @@ from numpy.typing import NDArray
 from harness.analysis.hypotheses import ALPHA
 from harness.analysis.significance import holm
 
-__all__ = ["LEAST_DATASETS", "Comparison", "compare_ranks", "critical_difference", "needed"]
+__all__ = [
+    "LEAST_DATASETS",
+    "RankComparison",
+    "compare_ranks",
+    "critical_difference",
+    "minimum_datasets",
+]
 
 Values = NDArray[np.float64]
 PairTest = Literal["nemenyi", "wilcoxon"]
@@ -33,7 +39,7 @@ LEAST_DATASETS = 5
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RankComparison:
     """Methods compared over datasets.
 
     Attributes:
@@ -51,7 +57,7 @@ class Comparison:
     groups: tuple[tuple[int, ...], ...]
 
 
-def compare_ranks(values: Values, test: PairTest, alpha: float = ALPHA) -> Comparison:
+def compare_ranks(values: Values, test: PairTest, alpha: float = ALPHA) -> RankComparison:
     """Compare methods by their ranks on each dataset.
 
     Args:
@@ -69,13 +75,13 @@ def compare_ranks(values: Values, test: PairTest, alpha: float = ALPHA) -> Compa
     difference = None
     if test == "nemenyi":
         difference = critical_difference(methods, datasets, alpha)
-        apart = np.abs(mean_ranks[:, None] - mean_ranks) >= difference
+        differs = np.abs(mean_ranks[:, None] - mean_ranks) >= difference
     else:
-        apart = _wilcoxon(values, alpha)
+        differs = _wilcoxon(values, alpha)
     if p >= alpha:
-        apart = np.zeros_like(apart)  # the test of pairs is made after Friedman's has rejected
-    groups = tuple(_groups(order.tolist(), apart))
-    return Comparison(tuple(mean_ranks.tolist()), statistic, p, difference, groups)
+        differs = np.zeros_like(differs)  # the test of pairs is made after Friedman's has rejected
+    groups = tuple(_groups(order.tolist(), differs))
+    return RankComparison(tuple(mean_ranks.tolist()), statistic, p, difference, groups)
 
 
 def _friedman(ranks: Values) -> tuple[float, float]:
@@ -92,10 +98,10 @@ def _friedman(ranks: Values) -> tuple[float, float]:
         return 0.0, 1.0  # all methods are equal on all datasets
     deviations = float(((ranks.sum(0) - n * (k + 1) / 2) ** 2).sum())
     chi = (k - 1) * deviations / squares
-    rest = n * (k - 1) - chi
-    if rest <= 1e-9:
+    denominator = n * (k - 1) - chi
+    if denominator <= 1e-9:
         return math.inf, 0.0  # the same order on every dataset
-    statistic = (n - 1) * chi / rest
+    statistic = (n - 1) * chi / denominator
     return statistic, float(stats.f.sf(statistic, k - 1, (k - 1) * (n - 1)))
 
 
@@ -110,14 +116,14 @@ def critical_difference(methods: int, datasets: int, alpha: float = ALPHA) -> fl
     return q * math.sqrt(methods * (methods + 1) / (6 * datasets))
 
 
-def needed(methods: int, test: PairTest, alpha: float = ALPHA) -> int:
+def minimum_datasets(methods: int, test: PairTest, alpha: float = ALPHA) -> int:
     """Return the fewest datasets on which a test could tell a pair apart, were one always ahead."""
     if test == "wilcoxon":
         # The least p of n signed ranks is 2 / 2^n; Holm compares it with alpha over the pairs.
-        least = math.ceil(math.log2(2 * math.comb(methods, 2) / alpha))
+        minimum = math.ceil(math.log2(2 * math.comb(methods, 2) / alpha))
     else:
-        least = math.floor((critical_difference(methods, 1, alpha) / (methods - 1)) ** 2) + 1
-    return max(LEAST_DATASETS, least)
+        minimum = math.floor((critical_difference(methods, 1, alpha) / (methods - 1)) ** 2) + 1
+    return max(LEAST_DATASETS, minimum)
 
 
 def _wilcoxon(values: Values, alpha: float) -> NDArray[np.bool_]:
@@ -131,18 +137,20 @@ def _wilcoxon(values: Values, alpha: float) -> NDArray[np.bool_]:
         differences = values[:, a] - values[:, b]
         equal = not np.any(differences)
         p_values.append(1.0 if equal else float(stats.wilcoxon(differences).pvalue))
-    apart = np.zeros((methods, methods), dtype=bool)
+    differs = np.zeros((methods, methods), dtype=bool)
     for (a, b), p in zip(pairs, holm(p_values), strict=True):
-        apart[a, b] = apart[b, a] = p < alpha
-    return apart
+        differs[a, b] = differs[b, a] = p < alpha
+    return differs
 
 
-def _groups(order: list[int], apart: NDArray[Any]) -> Iterator[tuple[int, ...]]:
+def _groups(order: list[int], differs: NDArray[Any]) -> Iterator[tuple[int, ...]]:
     """Yield the longest runs of neighbours by rank of which no two are told apart."""
     last = 0
     for start in range(len(order)):
         end = start
-        while end < len(order) and not any(apart[order[i], order[end]] for i in range(start, end)):
+        while end < len(order) and not any(
+            differs[order[i], order[end]] for i in range(start, end)
+        ):
             end += 1
         if end - start > 1 and end > last:
             yield tuple(order[start:end])

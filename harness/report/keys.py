@@ -65,8 +65,8 @@ def _rows(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
         if not prefix and name == "name":
             continue  # set when the file is read
         key = f"{prefix}{name}"
-        shown = f"**`{key}`**" if field.is_required() else f"`{key}`"
-        yield f"| {shown} | {_value(field)} | {_plain(field.description or '')} |"
+        printed_key = f"**`{key}`**" if field.is_required() else f"`{key}`"
+        yield f"| {printed_key} | {_value(field)} | {_plain(field.description or '')} |"
         for inner, is_list in _models(field.annotation):
             yield from _rows(inner, f"{key}{'[]' if is_list else ''}.")
 
@@ -77,9 +77,9 @@ def _value(field: FieldInfo) -> str:
     default = None if field.is_required() else field.get_default(call_default_factory=True)
     if default in (None, "", (), {}) or isinstance(default, BaseModel):
         return text
-    shown = ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
-    shown = shown.lower() if isinstance(default, bool) else shown
-    return f"{text}; default `{shown}`"
+    text_of_default = ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    text_of_default = text_of_default.lower() if isinstance(default, bool) else text_of_default
+    return f"{text}; default `{text_of_default}`"
 
 
 def _type(annotation: object) -> str:

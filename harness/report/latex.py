@@ -42,7 +42,7 @@ NARROW, WIDE = set(".,:;!'|()[]ijlIft "), set("mwMW%@&+±→")
 
 @dataclass(frozen=True)
 class LatexOptions:
-    """How tables and figures are printed in LaTeX.
+    """Options of tables and figures in LaTeX.
 
     Attributes:
         width: of the float; "" for the narrowest that fits.
@@ -70,8 +70,8 @@ class LatexOptions:
             ("notes", self.notes, get_args(Notes)),
         ):
             if value not in choices:
-                known = [choice for choice in choices if choice]
-                raise ConfigError(f"--{name} {value}: unknown{suggest(value, known)}")
+                named_choices = [choice for choice in choices if choice]
+                raise ConfigError(f"--{name} {value}: unknown{suggest(value, named_choices)}")
         if re.search(r"[{}\\%#~,\s]", self.label):
             raise ConfigError(f"--label {self.label}: a key has no spaces, commas, braces or \\%#~")
 
@@ -144,8 +144,8 @@ def latex_figure(figure: Figure, options: LatexOptions = LatexOptions()) -> str:
 
 def _noted(source: str) -> str:
     """Return a LaTeX source, below its first comment the note on characters that it may need."""
-    first, rest = source.split("\n", 1)
-    return f"{first}\n{preamble_note(rest)}{rest}"
+    first, body = source.split("\n", 1)
+    return f"{first}\n{preamble_note(body)}{body}"
 
 
 def _packages(floats: Sequence[_Float], options: LatexOptions) -> str:
@@ -190,8 +190,8 @@ def _with_values(table: Table) -> Table:
     }
     if not datasets:
         return table
-    shown = [i for i, c in enumerate(table.columns) if c.dataset_title in datasets]
-    smaller = table.only(shown)
+    positions = [i for i, c in enumerate(table.columns) if c.dataset_title in datasets]
+    smaller = table.only(positions)
     rows = [row for row in smaller.rows if any(map(_has_value, row.cells))]
     return replace(smaller, rows=tuple(rows))
 
@@ -251,8 +251,8 @@ def _printed(layout: Layout, options: LatexOptions) -> Layout:
     return layout
 
 
-def _select(layout: Layout, shown: Sequence[bool]) -> Layout:
-    indices = [i for i, is_shown in enumerate(shown) if is_shown]
+def _select(layout: Layout, is_printed: Sequence[bool]) -> Layout:
+    indices = [i for i, printed in enumerate(is_printed) if printed]
     rows = [replace(row, cells=tuple(row.cells[i] for i in indices)) for row in layout.rows]
     columns = tuple(layout.columns[i] for i in indices)
     return replace(layout, columns=columns, rows=tuple(rows))
@@ -277,10 +277,10 @@ def _floats(layout: Layout, options: LatexOptions) -> Iterator[_Float]:
         f"{layout.table.name}: wider than a {width} at \\footnotesize: printed as {len(pieces)} "
         "floats; --compact and --decimals make it narrower"
     )
-    chosen = [next((w for w in widths if _size(piece, w)), width) for piece in pieces]
-    sizes = {_size(piece, of) for piece, of in zip(pieces, chosen, strict=True)}
+    float_widths = [next((w for w in widths if _size(piece, w)), width) for piece in pieces]
+    sizes = {_size(piece, of) for piece, of in zip(pieces, float_widths, strict=True)}
     size = "" if len(sizes) > 1 else sizes.pop()  # the same letters in all
-    for number, (piece, of) in enumerate(zip(pieces, chosen, strict=True), 1):
+    for number, (piece, of) in enumerate(zip(pieces, float_widths, strict=True), 1):
         titles = ", ".join(span.title for span in piece.datasets)
         yield _float(piece, of, options, f"{layout.table.title}: {titles}", number, size)
 
@@ -330,13 +330,13 @@ def _float(
 
 def _with_own_letters(layout: Layout) -> Layout:
     """Return a layout with the notes alone that its rows and cells have."""
-    used = {
+    used_letters = {
         letter
         for row in layout.rows
         for text in (row.letters, *(cell.letters for cell in row.cells))
         for letter in text.split(",")
     }
-    letters = {text: letter for text, letter in layout.letters.items() if letter in used}
+    letters = {text: letter for text, letter in layout.letters.items() if letter in used_letters}
     positions = layout.positions
     table = layout.table.only(positions) if positions else layout.table
     moved = {old: new for new, old in enumerate(positions)}
@@ -376,7 +376,9 @@ def _em(layout: Layout) -> float:
     """Return the width of a table in em, without the space between its columns."""
     label = max(map(_text_em, (layout.table.row_title, *(row.label for row in layout.rows))))
     attributes = [
-        max(map(_text_em, (heading.text, *(_shown(row.attributes[i]) for row in layout.rows))))
+        max(
+            [_text_em(heading.text), *(_text_em(_value_text(r.attributes[i])) for r in layout.rows)]
+        )
         for i, heading in enumerate(layout.table.headings)
     ]
     numbers = [
@@ -396,7 +398,7 @@ def _em(layout: Layout) -> float:
     return label + sum(attributes) + sum(numbers)
 
 
-def _shown(value: str | bool) -> str:
+def _value_text(value: str | bool) -> str:
     return CHECKS[value] if isinstance(value, bool) else value
 
 
@@ -440,16 +442,16 @@ def _s_column(layout: Layout, position: int) -> str:
     numbers = [cell.number.replace(",", "") for cell in cells if cell.number]
     if not numbers:
         return "c"
-    whole = max(len(number.partition(".")[0]) for number in numbers)
+    digits_before = max(len(number.partition(".")[0]) for number in numbers)
     decimals = max(len(number.partition(".")[2]) for number in numbers)
     spreads = [cell.spread for cell in cells if cell.spread]
     digits = max((len(spread.replace(".", "").lstrip("0")) for spread in spreads), default=0)
     spread = f"({max(digits, 1)})" if spreads else ""
     sign = "+" if any(number[0] in "+-" for number in numbers) else ""
-    whole -= bool(sign)
+    digits_before -= bool(sign)
     after = max((_after(cell) for cell in cells), key=len)
     post = f",table-space-text-post={{{after}}}" if after else ""
-    return f"S[table-format={sign}{max(whole, 1)}.{decimals}{spread}{post}]"
+    return f"S[table-format={sign}{max(digits_before, 1)}.{decimals}{spread}{post}]"
 
 
 def _after(cell: PrintedCell) -> str:

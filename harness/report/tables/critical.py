@@ -15,7 +15,7 @@ from harness.report.table import Column, Table, TableCell, TableRow
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-    from harness.analysis.friedman import Comparison
+    from harness.analysis.friedman import RankComparison
 
 __all__ = ["CriticalDifference"]
 
@@ -42,7 +42,7 @@ class CriticalDifference(Figure):
         return tuple(r for r in self.data.rows if all(c.value is not None for c in r.cells))
 
     @cached_property
-    def comparison(self) -> Comparison:
+    def comparison(self) -> RankComparison:
         """The comparison of the rows."""
         import numpy as np  # other reports do without it
 
@@ -138,9 +138,9 @@ class CriticalDifference(Figure):
                 f"`harness run {suite}` runs the others, `datasets` leaves some out, and `harness "
                 "compare` compares two rows"
             )
-        from harness.analysis.friedman import needed
+        from harness.analysis.friedman import minimum_datasets
 
-        least = needed(rows, self.definition.test)
+        least = minimum_datasets(rows, self.definition.test)
         if len(datasets) < least:
             return (
                 f"{len(datasets)} datasets ({', '.join(datasets)}) are too few for {rows} rows: "

@@ -124,7 +124,7 @@ class SweepFigure(Figure):
         yield from self._unmeasured()
 
     def _unmeasured(self) -> Iterator[str]:
-        """Yield what is published on datasets of which nothing is drawn."""
+        """Yield the published values of datasets of which nothing is drawn."""
         drawn = {self.table.columns[i].dataset_title for i in self.measured}
         published: dict[tuple[str, str], list[str]] = {}
         for i, column in enumerate(self.table.columns):

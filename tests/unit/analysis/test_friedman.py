@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.analysis.friedman import compare_ranks, critical_difference, needed
+from harness.analysis.friedman import compare_ranks, critical_difference, minimum_datasets
 
 # AUC of C4.5 with four settings on fourteen datasets: Demsar 2006, table 6.
 C45 = """
@@ -60,7 +60,7 @@ def test_methods_that_are_alike_form_one_group() -> None:
 @pytest.mark.parametrize("test", ["nemenyi", "wilcoxon"])
 @pytest.mark.parametrize("methods", [3, 4, 7])
 def test_the_needed_datasets_suffice_and_one_fewer_does_not(test: str, methods: int) -> None:
-    least = needed(methods, test)  # type: ignore[arg-type]
+    least = minimum_datasets(methods, test)  # type: ignore[arg-type]
 
     def best_case(datasets: int) -> np.ndarray:
         """One method ahead of all others, one behind, on every dataset."""
