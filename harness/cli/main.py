@@ -30,6 +30,8 @@ from harness.cli.encoding import show_encoding
 from harness.errors import HarnessError, MachineError, lacks_resources
 from harness.visible import visible_output
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """Errors of writing to where the output was sent."""
 
@@ -148,5 +150,9 @@ def _run() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(MachineError.exit_code)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # typer ends so after Ctrl-C, without a word
+            print("error: interrupted", file=sys.stderr)
+        raise
