@@ -376,10 +376,8 @@ def _em(layout: Layout) -> float:
     """Return the width of a table in em, without the space between its columns."""
     label = max(map(_text_em, (layout.table.row_title, *(row.label for row in layout.rows))))
     attributes = [
-        max(
-            [_text_em(heading.text), *(_text_em(_value_text(r.attributes[i])) for r in layout.rows)]
-        )
-        for i, heading in enumerate(layout.table.headings)
+        max(_text_em(text) for text in (heading.text, *(_value_text(v) for v in values)))
+        for heading, values in zip(layout.table.headings, _attribute_columns(layout), strict=True)
     ]
     numbers = [
         max((_cell_em(row.cells[i]) for row in layout.rows), default=0.0)
@@ -396,6 +394,12 @@ def _em(layout: Layout) -> float:
         headings = [_text_em(column.heading) for column in layout.columns]
         numbers = [max(pair) for pair in zip(numbers, headings, strict=True)]
     return label + sum(attributes) + sum(numbers)
+
+
+def _attribute_columns(layout: Layout) -> Iterator[list[str | bool]]:
+    """Yield the values of each attribute of the rows."""
+    for i in range(len(layout.table.headings)):
+        yield [row.attributes[i] for row in layout.rows]
 
 
 def _value_text(value: str | bool) -> str:
