@@ -481,6 +481,46 @@ def test_runs_that_need_different_things_are_different_arrays(tmp_path: Path, sl
     assert "3 runs submitted to Slurm" in told[0]
 
 
+def test_each_job_of_an_array_requeues_itself_alone(
+    slow_job: MakeJob, straight: Straight, slurm: Slurm
+) -> None:
+    """The last job of an array has the id of the whole array."""
+    jobs = slow_job(seconds=0.2), slow_job(seconds=0.2, lr=2e-3)
+
+    def preempt(job: Job) -> None:
+        slurm.command("scancel", "--signal=TERM", task_of(job))
+
+    heard = Heard(make_slurm(), react=at_epoch(20, preempt))
+    with soon_started(slurm):
+        outcomes = heard.run(*jobs)
+    assert [(o.status, o.attempt) for o in outcomes.values()] == [("ok", 2), ("ok", 2)]
+    for job in jobs:
+        assert result_of(job) == straight(job)
+
+
+def test_a_job_that_slurm_does_not_requeue_is_submitted_again(
+    slow_job: MakeJob, straight: Straight, slurm: Slurm
+) -> None:
+    job, told = slow_job(), list[str]()
+    executor = make_slurm(told, sbatch={"requeue": False, "no-requeue": True})
+
+    def preempt(job: Job) -> None:
+        slurm.command("scancel", "--signal=TERM", task_of(job))
+
+    outcome = Heard(executor, react=at_epoch(20, preempt)).run(job)[job.run_id]
+    assert (outcome.status, outcome.attempt) == ("ok", 2)
+    assert any("Slurm did not requeue the job" in text for text in told)
+    assert any("submitted again" in text for text in told)
+    assert result_of(job) == straight(job)
+
+
+def test_without_a_limit_the_partition_has_one(tmp_path: Path, slurm: Slurm) -> None:
+    told: list[str] = []
+    assert Heard(make_slurm(told, detach=True)).run(make_job(tmp_path, epochs=2)) == {}
+    number = told[0].rpartition(" ")[2]
+    assert "TimeLimit=01:00:00" in slurm.command("scontrol", "show", "job", number)
+
+
 def test_a_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.errors import ConfigError
 

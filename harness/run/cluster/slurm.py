@@ -170,6 +170,10 @@ class SlurmExecutor:
                 reason = f"{message['reason']}{node}, checkpoint written, waits to continue"
                 self.on_message(f"{task.job.title}: {reason}")
                 continue
+            if kind == "not requeued":  # the job ends, and is submitted again
+                text = f"Slurm did not requeue the job: {message['reason']}"
+                self.on_message(f"{task.job.title}: {text}")
+                continue
             if kind == "attempt":
                 task.node, task.attempt = message["node"], message["number"]
             on_event(task.job, kind, message)
@@ -332,18 +336,18 @@ def sbatch_parameters(settings: SlurmSettings, needs: Needs, name: str) -> dict[
     if needs.gpus:
         options["gpus-per-node"] = needs.gpus
     for key, value in settings.sbatch.items():
-        if value is not False:
-            options[key.replace("_", "-")] = value
+        options[key.replace("_", "-")] = value
+    options = {key: value for key, value in options.items() if value is not False}
     parameters: dict[str, Any] = {
         "job_name": name,
         "wckey": None,  # submitit's own; a site may refuse keys that it does not know
         "cpus_per_task": needs.cpus,
         "signal_delay_s": settings.signal_seconds,
         "setup": list(settings.setup),
+        # Without it submitit sets a limit of five minutes.
+        "time": None if settings.time else needs.minutes or None,
         "additional_parameters": options,
     }
-    if needs.minutes and not settings.time:
-        parameters["time"] = needs.minutes
     return parameters
 
 

@@ -64,8 +64,10 @@ def execute(assignment_json: str) -> str:
     mailbox = mailboxes[0] if mailboxes else _reporting(assignment, attempt, outcome)
     if outcome.status == "interrupted" and not requests.stop:
         mailbox.write({"kind": "requeued", "reason": requests.requeue})
-        outcome = _requeue(job_id, outcome, requests)
-    mailbox.write({**outcome.model_dump(), "kind": "outcome"})
+        problem = _requeue(task)
+        mailbox.write({"kind": "not requeued", "reason": problem})
+    else:
+        mailbox.write({**outcome.model_dump(), "kind": "outcome"})
     mailbox.close()
     return outcome.model_dump_json()
 
@@ -77,9 +79,13 @@ def _reporting(assignment: Assignment, attempt: Attempt, outcome: Outcome) -> Ma
     return MailboxWriter(assignment.job.folder, {"kind": "attempt", **attempt.model_dump()})
 
 
-def _requeue(job_id: str, outcome: Outcome, requests: _Requests) -> Outcome:
-    """Ask Slurm to run this job again, and wait to be ended; return why it did not."""
-    command = ["scontrol", "requeue", job_id]
+def _requeue(task: str) -> str:
+    """Ask Slurm to run this job again, and wait to be ended; return the reason why it did not.
+
+    Args:
+        task: "41_3" in an array: the last job of an array has the id of the whole one.
+    """
+    command = ["scontrol", "requeue", task]
     try:
         completed = subprocess.run(command, capture_output=True, text=True, timeout=60)  # noqa: S603
         reason = completed.stderr.strip()
@@ -88,5 +94,4 @@ def _requeue(job_id: str, outcome: Outcome, requests: _Requests) -> Outcome:
     until = time.monotonic() + (0 if reason else SECONDS_TO_BE_REQUEUED)
     while time.monotonic() < until:
         time.sleep(0.5)
-    text = f"{requests.requeue}; Slurm did not requeue the job: {reason or 'nothing happened'}"
-    return outcome.model_copy(update={"status": "lost", "message": text})
+    return reason or "nothing happened"

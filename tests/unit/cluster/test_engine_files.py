@@ -90,13 +90,13 @@ def test_needs_and_options_reach_sbatch() -> None:
 
 def test_a_fixed_time_limit_takes_the_place_of_the_estimate() -> None:
     parameters = sbatch_parameters(SlurmSettings(time="2:00:00"), Needs(minutes=60), "n")
-    assert "time" not in parameters
+    assert parameters["time"] is None
     assert parameters["additional_parameters"]["time"] == "2:00:00"
 
 
 def test_what_is_not_known_is_left_to_the_cluster() -> None:
     parameters = sbatch_parameters(SlurmSettings(), Needs(), "n")
-    assert "time" not in parameters
+    assert parameters["time"] is None
     assert parameters["additional_parameters"] == {"requeue": True}
 
 
