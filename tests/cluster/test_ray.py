@@ -323,6 +323,23 @@ def test_a_node_without_the_harness_is_refused_in_words(
     assert "harness" in outcome.message
 
 
+def test_what_ray_says_is_no_result(
+    both_nodes: Ray, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    worker = ray._private.worker
+    monkeypatch.setattr(worker, "print_to_stdstream", worker.print_to_stdstream)  # put back
+    connect(RaySettings())
+    said = {"lines": ["A worker died"], "pid": "raylet", "is_err": False}
+    worker.print_to_stdstream(said, ignore_prefix=False)
+    printed = capsys.readouterr()
+    assert "A worker died" in printed.err
+    assert printed.out == ""
+
+
 def test_other_versions_of_python_or_ray_are_told(
     both_nodes: Ray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,7 @@ def connect(settings: RaySettings, at_once: int = 0) -> Any:
         raise ConfigError("executor 'ray' needs Ray: pip install 'mmkgc-harness[ray]'") from None
     if ray.is_initialized():
         return ray
+    _print_on_stderr(ray)
     options: dict[str, Any] = {"address": settings.address, "log_to_driver": False}
     if settings.runtime_env:
         options["runtime_env"] = settings.runtime_env
@@ -139,6 +140,18 @@ def connect(settings: RaySettings, at_once: int = 0) -> Any:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise MachineError(_no_connection(settings.address, error)) from error
     return ray
+
+
+def _print_on_stderr(ray: Any) -> None:
+    """Send what Ray says of workers that died to stderr: stdout is for results."""
+    module = ray._private.worker
+    printed = getattr(module, "print_to_stdstream", None)
+    if printed is not None:  # it is not public, and may have another name tomorrow
+
+        def print_on_stderr(data: dict[str, Any], *rest: Any, **more: Any) -> None:
+            printed({**data, "is_err": True}, *rest, **more)
+
+        module.print_to_stdstream = print_on_stderr
 
 
 def _no_connection(address: str, error: Exception) -> str:
