@@ -19,6 +19,7 @@ __all__ = [
     "describe_difference",
     "describe_logs",
     "difference",
+    "execution",
     "print_list",
     "sparkline",
     "summary",
@@ -43,9 +44,13 @@ def summary(record: RunRecord) -> dict[str, Any]:
         "mrr_test": record.metric("mrr"),
         "mrr_valid": record.metric("mrr", "valid"),
         "epochs": len(record.history),
-        "node": record.provenance.get("execution", {}).get("node"),
-        "attempt": record.provenance.get("execution", {}).get("number"),
     }
+
+
+def execution(record: RunRecord) -> dict[str, Any]:
+    """Return node and attempt of a run on a cluster; None where it was the command's machine."""
+    values = record.provenance.get("execution", {})
+    return {"node": values.get("node"), "attempt": values.get("number")}
 
 
 def print_list(records: Sequence[RunRecord], *, nodes: bool = False) -> None:
@@ -70,7 +75,8 @@ def print_list(records: Sequence[RunRecord], *, nodes: bool = False) -> None:
     for name in ("seed", "status", *(("node",) if nodes else ()), *numbers):
         justify: Any = "left" if name in ("status", "node") else "right"
         table.add_column(name, justify=justify, no_wrap=name not in folded, overflow="fold")
-    for line in map(summary, records):
+    for record in records:
+        line = summary(record) | execution(record)
         names = [str(line[key]) for key in ("run_id", "model", "dataset")]
         ending = [str(line["seed"]), line["status"]]
         if nodes:

@@ -38,7 +38,7 @@ def list_runs(
     as_json: AsJson = False,
 ) -> None:
     """List runs, oldest first, with their MRR in percent; exit code 4 if some are damaged."""
-    from harness.cli.run_text import print_list, summary
+    from harness.cli.run_text import execution, print_list, summary
     from harness.run.runs import find_runs
 
     wanted = status.value if status else None
@@ -46,7 +46,7 @@ def list_runs(
     if hint:
         typer.echo(hint, err=True)
     if as_json:
-        print_json([summary(record) for record in records])
+        print_json([summary(r) | (execution(r) if where else {}) for r in records])
     elif records:
         print_list(records, nodes=where)
     if damage is not None:
