@@ -107,8 +107,6 @@ def test_list_as_json_is_filtered(filled: Path) -> None:
             "mrr_test": 0.4,
             "mrr_valid": None,
             "epochs": 100,
-            "node": None,
-            "attempt": None,
         }
     ]
     failed = json.loads(harness("runs", "list", "--status", "failed", "--json").stdout)
