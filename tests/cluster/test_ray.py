@@ -27,7 +27,13 @@ from harness.run.jobs import Job, Needs
 from harness.run.scheduler import run_jobs
 from harness.store import open_home
 from tests.cluster.engines import Ray, missing_ray, ray_cluster, wait_for
-from tests.cluster.test_slurm import SUITE, at_epoch, locked_later, workers_of
+from tests.cluster.test_slurm import (
+    SUITE,
+    at_epoch,
+    check_results,
+    locked_later,
+    workers_of,
+)
 from tests.executing import Heard, make_job, result_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -82,7 +88,7 @@ def test_a_run_is_executed_by_ray_as_on_one_machine(tmp_path: Path) -> None:
     done = subprocess.run([*harness_command, *words, *home], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     listed = subprocess.run(
-        [*harness_command, "runs", "list", "--where", "--json", *home],
+        [*harness_command, *listing, *home],
         capture_output=True,
         text=True,
     )
@@ -229,6 +235,7 @@ def test_runs_of_a_command_that_is_killed_continue_with_the_next(
     assert tried(tmp_path) == [2, 2]
     began = [attempts.read(path)[1].epoch for path in (tmp_path / "home" / "runs").glob("*")]
     assert min(began) > 0, "they continued from checkpoints"
+    check_results(tmp_path, slow_model)
 
 
 def test_a_study_runs_its_trials_in_ray(tmp_path: Path, slow_model: Path, both_nodes: Ray) -> None:

@@ -20,6 +20,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 import harness
+from harness import catalog
 from harness.data.load import load_graph
 from harness.plan.identity import run_id_of
 from harness.run.cluster import attempts
@@ -31,6 +32,7 @@ from harness.run.logs import run_logs
 from harness.run.runs import get_record
 from harness.run.scheduler import run_jobs
 from harness.store import DATABASE, open_home
+from harness.store.files import read_record
 from tests.cluster.engines import Slurm, wait_for
 from tests.executing import Heard, make_job, record_of, result_of
 
@@ -334,6 +336,20 @@ def tried(folder: Path) -> list[int]:
     return [len(attempts.read(path)) for path in (folder / "home" / "runs").glob("*")]
 
 
+def check_results(folder: Path, slow_model: Path) -> None:
+    """Compare the runs of the suite with those of one process."""
+    from harness.run.suite import run_suite
+
+    catalog.load_folder(slow_model)
+    suite = run_suite(folder / "suite.yaml", home=folder / "one", model_folders=(slow_model,))
+    assert len(suite.run_ids) == 2
+    for run_id in suite.run_ids:
+        one, other = (folder / home / "runs" / run_id for home in ("one", "home"))
+        assert (one / "ranks.npz").read_bytes() == (other / "ranks.npz").read_bytes()
+        records = [read_record(path / "record.json") for path in (one, other)]
+        assert records[0].metrics == records[1].metrics
+
+
 @pytest.mark.parametrize("ending", ["kill", "interrupt", "detach"])
 def test_runs_of_a_command_that_is_gone_are_adopted(
     ending: str, tmp_path: Path, slow_model: Path, slurm: Slurm
@@ -353,6 +369,7 @@ def test_runs_of_a_command_that_is_gone_are_adopted(
     assert "2 runs in Slurm already, submitted by an earlier command" in output
     assert "submitted to Slurm" not in output
     assert tried(tmp_path) == [1, 1], "no run is executed twice"
+    check_results(tmp_path, slow_model)
 
 
 def test_ctrl_c_may_cancel_runs_which_write_their_checkpoints(

@@ -93,7 +93,6 @@ NOT_RUN = {
         "needs a cluster; tests/cluster starts one",
     ),
     "python -m tests.benchmarks clusters": "half an hour, and a cluster",
-    "pytest -m cluster": "starts Slurm and Ray; half an hour",
     "pip install -e '.[peers]'": "needs the network; a peer that is missing is left out",
     **dict.fromkeys(
         [

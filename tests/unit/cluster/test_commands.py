@@ -88,9 +88,8 @@ def test_a_run_says_where_it_is_and_its_record_keeps_it(
     listed = CliRunner().invoke(app, ["runs", "list", "--where", "--home", str(tmp_path)])
     assert listed.stdout.splitlines()[0].split()[-2:] == ["node", "attempt"]
     assert listed.stdout.splitlines()[1].split()[-2:] == ["n7", "2"]
-    as_json = CliRunner().invoke(
-        app, ["runs", "list", "--where", "--json", "--home", str(tmp_path)]
-    )
+    words = ["runs", "list", "--where", "--json", "--home", str(tmp_path)]
+    as_json = CliRunner().invoke(app, words)
     assert json.loads(as_json.stdout)[0]["node"] == "n7"
 
 
