@@ -85,6 +85,7 @@ def test_a_run_is_executed_by_ray_as_on_one_machine(tmp_path: Path) -> None:
     harness_command = [sys.executable, "-m", "harness"]
     words = ["run", "--spec", spec, "--executor", "ray", "--workers", "2"]
     home = ["--home", str(tmp_path)]
+    listing = ["runs", "list", "--where", "--json"]
     done = subprocess.run([*harness_command, *words, *home], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     listed = subprocess.run(
