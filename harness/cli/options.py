@@ -43,7 +43,7 @@ MOST_SEEDS = 10_000
 
 
 class InterruptChoice(StrEnum):
-    """What becomes of runs in Slurm when their command is stopped."""
+    """Fate of runs in Slurm when their command is stopped."""
 
     leave = "leave"
     cancel = "cancel"
@@ -121,14 +121,14 @@ def chosen_seeds(text: str) -> frozenset[int] | None:
     if not text.strip():
         return None
     seeds: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
+    for item in text.split(","):
+        first, _, last = item.partition("-")
         try:
             among = range(int(first), int(last or first) + 1)
         except ValueError:
-            raise ConfigError(f"--seeds: '{part}' is not a seed; write 0,1,2 or 0-2") from None
+            raise ConfigError(f"--seeds: '{item}' is not a seed; write 0,1,2 or 0-2") from None
         if not 0 < len(among) <= MOST_SEEDS:
-            raise ConfigError(f"--seeds: '{part}' is no range of at most {MOST_SEEDS} seeds")
+            raise ConfigError(f"--seeds: '{item}' is no range of at most {MOST_SEEDS} seeds")
         seeds.update(among)
     return frozenset(seeds)
 

@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Execution(Config):
-    """How runs are executed; nothing in it changes a result."""
+    """Settings of the execution of runs; none changes a result."""
 
     executor: str = ""
     """Name of ``EXECUTORS``; "" for processes if several runs are executed at once, else inline."""
@@ -65,7 +65,7 @@ class Execution(Config):
 
     @property
     def on_cluster(self) -> bool:
-        """Whether the runs are executed on other machines, by an engine with a queue."""
+        """True if an engine with a queue executes the runs on other machines."""
         return self.executor in CLUSTERS
 
     @property

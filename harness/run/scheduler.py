@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class Summary:
-    """What became of a plan."""
+    """Outcome of a plan."""
 
     finished: list[str] = field(default_factory=list)
     pruned: list[str] = field(default_factory=list)
@@ -172,8 +172,8 @@ def _prepared(
 
 def _elsewhere(jobs: Sequence[Job]) -> str:
     """Return the line that says which runs another process is executing."""
-    more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
-    return f"being run elsewhere: {jobs[0].title} ({jobs[0].run_id}){more}; waiting for it"
+    remainder = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    return f"being run elsewhere: {jobs[0].title} ({jobs[0].run_id}){remainder}; waiting for it"
 
 
 def run_jobs(
@@ -247,7 +247,7 @@ def patiently(
     on_message: Callable[[str], None],
     should_stop: Callable[[], bool],
 ) -> Result:
-    """Return what a call returns, tried again while the store cannot be reached.
+    """Call a function, and call it again while the store cannot be reached.
 
     Runs go on in the meantime; their records are in their folders.
 

@@ -61,7 +61,7 @@ class SuiteResult:
 
     @property
     def interrupted(self) -> bool:
-        """Whether ``should_stop`` ended the call early; the same call resumes."""
+        """True if ``should_stop`` ended the call early; the same call resumes."""
         return self.summary.interrupted
 
     @cached_property

@@ -43,8 +43,8 @@ class DamagedRecords(StoreError):  # noqa: N818 - holds the others too
         }
         self.readable = readable
         lines = list(self.problems.values())
-        more = [f"{len(lines) - TOLD} more: harness db check"] if len(lines) > TOLD else []
-        super().__init__("\n".join(lines[:TOLD] + more))
+        remainder = [f"{len(lines) - TOLD} more: harness db check"] if len(lines) > TOLD else []
+        super().__init__("\n".join(lines[:TOLD] + remainder))
 
 
 def resolve_id(store: ResultStore, text: str, further: Iterable[str] = ()) -> str:
@@ -58,8 +58,8 @@ def resolve_id(store: ResultStore, text: str, further: Iterable[str] = ()) -> st
     Raises:
         ConfigError: no run, or several, have such an id.
     """
-    others = (run_id for run_id in further if run_id.startswith(text))
-    matching = list(dict.fromkeys((*store.ids(text), *others))) if text else []
+    matches = (run_id for run_id in further if run_id.startswith(text))
+    matching = list(dict.fromkeys((*store.ids(text), *matches))) if text else []
     if text in matching:
         return text
     if len(matching) > 1:

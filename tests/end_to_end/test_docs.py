@@ -74,6 +74,7 @@ NOT_RUN = {
     "pytest": "this is it",
     "pytest -m cuda": "needs a GPU",
     "pytest -m faults": "a quarter of an hour; it has tests of its own",
+    "pytest -m cluster": "half an hour; it starts Slurm and Ray",
     "harness run suites/main_table.yaml --only dataset=mkg-w,seed=0 --device cuda --workers 6 "
     "--threads 2": "needs a GPU",
     "pytest tests/contract/test_models.py -k transe_text": "needs the file in the checkout",

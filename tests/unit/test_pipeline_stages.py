@@ -21,7 +21,7 @@ from harness.pipeline import Workplace
 from harness.plan.spec import OptimiserSpec, RunSpec, TrainingSpec
 from harness.store import open_store
 from harness.store.records import RunRecord
-from harness.store.tables import Metric
+from harness.store.tables import MetricRow
 from harness.training.checkpoint import CheckpointFolder
 
 DATASET = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
@@ -145,7 +145,7 @@ def test_figures_are_stored_with_the_protocol_of_their_split(tmp_path: Path) -> 
     store = open_store(tmp_path / "harness.db")
     store.add(record)
     with store.engine.connect() as connection:
-        table = Metric.__table__
+        table = MetricRow.__table__
         stored = {tuple(row) for row in connection.execute(table.select().distinct()).all()}
     store.close()
     columns = list(table.columns.keys())
