@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.completion import complete_models
 from harness.cli.console import WIDTH, duration, print_json, readable_size, wrapped
 from harness.cli.options import AsJson, Device, Home, Models, SetValues
 from harness.errors import ConfigError, HarnessError, RunError
@@ -69,7 +70,7 @@ def check(
 
 @app.command()
 def show(
-    name: str,
+    name: Annotated[str, typer.Argument(autocompletion=complete_models)],
     dataset: Annotated[
         str | None, typer.Option(help="Show parameters, memory and time on this dataset too.")
     ] = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.completion import complete_runs
 from harness.cli.options import AsJson, Device, Home, Models
 from harness.errors import ConfigError
 
@@ -21,7 +22,12 @@ LEAST_LABEL = 8
 
 
 def predict(
-    run: Annotated[str, typer.Argument(help="Run id (a prefix will do): harness runs list")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="Run id (a prefix will do): harness runs list", autocompletion=complete_runs
+        ),
+    ],
     relation: Annotated[str, typer.Option(help="Name or identifier of the relation.")],
     head: Annotated[str | None, typer.Option(help="Head entity: predicts tails.")] = None,
     tail: Annotated[str | None, typer.Option(help="Tail entity: predicts heads.")] = None,

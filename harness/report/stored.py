@@ -157,16 +157,26 @@ class Reports:
             return protocols(self.results, self.home / "runs", suite=suite)
         return query.named_table(self.results, name)
 
-    def suite_table(self, suite: str, source: str = "", *, marked: bool = True) -> Table:
+    def suite_table(
+        self,
+        suite: str,
+        source: str = "",
+        *,
+        title: str = "",
+        run_ids: Collection[str] | None = None,
+        marked: bool = True,
+    ) -> Table:
         """Return the plain table of a suite.
 
         Args:
             suite: name of the suite.
             source: its file or name, for notes.
+            title: caption; the name of the suite when empty.
+            run_ids: runs to show; all when None.
             marked: whether paired tests mark the best values.
         """
         results = self.results if marked else replace(self.results, tests=None)
-        return plain_table(results, suite, source)
+        return plain_table(results, suite, source, title=title, run_ids=run_ids)
 
     def figure(self, name: str) -> Figure:
         """Return a figure; errors as ``load_figure``."""

@@ -60,6 +60,9 @@ SMALLER = {
     "harness run quickstart --only label=RotatE,seed=0 --log tensorboard,mlflow": (
         "--set training.epochs=1"
     ),
+    "harness run --model rotate --dataset atlas --seeds 3 --set optimiser.lr=1e-3,1e-2": (
+        "--set training.epochs=1 --only seed=0"
+    ),
     "harness runs rm 3f2a": "--yes",
     "harness study run suites/tuning.yaml": (
         "--set training.epochs=1 --trials 1 --only dataset=atlas,label=TransE"

@@ -37,7 +37,6 @@ ENGINE = {
     "contract",
     "data.audit_text",
     "data.datasets",
-    "data.progress",
     "errors",
     "evaluation.metrics",
     "events",
