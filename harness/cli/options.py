@@ -35,6 +35,7 @@ __all__ = [
     "chosen_seeds",
     "counted_seeds",
     "execution",
+    "numbers",
 ]
 
 MOST_SEED = 2**63 - 1
@@ -132,6 +133,18 @@ def chosen_seeds(text: str) -> frozenset[int] | None:
             raise ConfigError(f"--seeds: '{item}' is no range of at most {MOST_SEEDS} seeds")
         seeds.update(among)
     return frozenset(seeds)
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """Read numbers separated by commas.
+
+    Raises:
+        ConfigError: one is no number.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option} {text}: need numbers separated by commas") from None
 
 
 def counted_seeds(text: str) -> tuple[int, ...]:

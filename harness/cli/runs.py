@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -105,6 +106,19 @@ def diff(
         print_json(difference(a, b))
     else:
         typer.echo(describe_difference(a, b))
+
+
+@app.command()
+def card(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="New folder.")],
+    results: Home = None,
+) -> None:
+    """Write a model card: README.md with metrics and settings, the weights, the record."""
+    from harness.run.model_card import write_model_card
+
+    for path in write_model_card(run, out, results):
+        typer.echo(path)
 
 
 @app.command()

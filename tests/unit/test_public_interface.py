@@ -37,6 +37,7 @@ ENGINE = {
     "contract",
     "data.audit_text",
     "data.datasets",
+    "data.exchange",
     "errors",
     "evaluation.metrics",
     "events",
