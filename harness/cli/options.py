@@ -24,6 +24,7 @@ __all__ = [
     "Engine",
     "Executor",
     "Home",
+    "Log",
     "Models",
     "OnInterrupt",
     "Only",
@@ -84,6 +85,14 @@ OnInterrupt = Annotated[
     typer.Option(help="What Ctrl-C does with runs in Slurm.", show_default=False),
 ]
 Home = Annotated[Path | None, typer.Option("--home", help="Results folder.")]
+Log = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,...",
+        help="Log the runs: tensorboard, mlflow, wandb, or a logger of a plug-in.",
+        show_default=False,
+    ),
+]
 Models = Annotated[
     list[Path] | None, typer.Option("--models", help="Folder with models of your own.")
 ]
@@ -134,13 +143,14 @@ def execution(
     engine: Path | None = None,
     detach: bool = False,
     on_interrupt: InterruptChoice | None = None,
+    log: str = "",
 ) -> ExecutionOptions:
     """Return options as arguments of ``harness.run.run_suite``.
 
     Raises:
         ConfigError, MachineError: as ``harness.run.devices_of``; both --device and --devices.
     """
-    from harness.run.executors import devices_of
+    from harness.run.executors import devices_of, names_of
 
     if devices and device != "auto":
         raise ConfigError("--device and --devices: give one of the two")
@@ -153,5 +163,6 @@ def execution(
         "executor": executor,
         "engine": engine,
         "detach": detach,
+        "log": names_of(log),
         "on_interrupt": on_interrupt.value if on_interrupt else "",
     }

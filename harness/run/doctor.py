@@ -36,6 +36,9 @@ EXTRAS = {
     "ray": "ray",
     "dashboard": "optuna_dashboard",
     "browser": "playwright",
+    "tensorboard": "tensorboard",
+    "mlflow": "mlflow",
+    "wandb": "wandb",
 }
 """Extra of the distribution -> a module that it brings."""
 

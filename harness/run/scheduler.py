@@ -18,6 +18,7 @@ from harness.store.archive.audit import read_audited
 from harness.store.base import ResultStore
 from harness.store.failures import TransientError
 from harness.store.files import RECORD
+from harness.store.records import RunRecord
 
 __all__ = ["Pending", "Summary", "execute", "patiently", "pending", "run_jobs"]
 
@@ -131,9 +132,10 @@ def execute(
         on_event(Message(text))
 
     def on_outcome(job: Job, outcome: Outcome) -> None:
-        ok = outcome.status == "ok"
-        record = patiently(lambda: store.get(job.run_id), on_message, should_stop) if ok else None
-        on_event(RunEnded(job, outcome, record.metric("mrr", "valid") if record else None))
+        records: Sequence[RunRecord] = ()
+        if outcome.status in ("ok", "pruned", "failed"):
+            records = patiently(lambda: store.find(ids=[job.run_id]), on_message, should_stop)
+        on_event(RunEnded(job, outcome, next(iter(records), None)))
 
     executor = make_executor(settings.executor, settings, on_message)
     able, refused = _prepared(jobs, settings, on_event)

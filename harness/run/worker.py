@@ -23,6 +23,7 @@ from harness.errors import (
 from harness.run.jobs import Job, OnProgress, Outcome
 from harness.store.failures import ELSEWHERE, disk_error
 from harness.store.files import (
+    LOG,
     RECORD,
     check_run_folder,
     write_record,
@@ -89,7 +90,7 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
     from harness.training.checkpoint import CheckpointFolder
     from harness.unchanged import check_before
 
-    log, path = _Log(job.folder / "log.jsonl"), job.folder / RECORD
+    log, path = _Log(job.folder / LOG), job.folder / RECORD
     record = read_audited(job.folder)
     if record is not None and job.has_in(record.status):
         return Outcome(run_id=job.run_id, status="ok")
