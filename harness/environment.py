@@ -40,9 +40,9 @@ def cache_folder() -> Path:
     Raises:
         ConfigError: it names the home folder of a user that there is not.
     """
-    given = os.environ.get("HARNESS_CACHE")
-    if given:
-        return expanded(given, "HARNESS_CACHE")
+    folder = os.environ.get("HARNESS_CACHE")
+    if folder:
+        return expanded(folder, "HARNESS_CACHE")
     import platformdirs
 
     return platformdirs.user_cache_path("harness")

@@ -134,14 +134,14 @@ def suggest(name: str, choices: Iterable[str]) -> str:
         name: what the user wrote.
         choices: what would have been valid.
     """
-    known = sorted(choices)
-    close = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.6)
+    names = sorted(choices)
+    close = difflib.get_close_matches(name.lower(), [k.lower() for k in names], n=1, cutoff=0.6)
     if close:
-        match = next(k for k in known if k.lower() == close[0])
+        match = next(k for k in names if k.lower() == close[0])
         return f"; did you mean '{match}'?"
-    if not known:
+    if not names:
         return ""
-    return f"; choose from {', '.join(known)}"
+    return f"; choose from {', '.join(names)}"
 
 
 def lacks_resources(error: BaseException) -> bool:

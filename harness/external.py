@@ -56,7 +56,7 @@ NAMINGS: tuple[Naming, ...] = ("name", "id")
 
 @dataclass(frozen=True)
 class Given:
-    """What a file holds.
+    """Content of a file of scores or ranks.
 
     Attributes:
         kind: "ranks" that were made elsewhere, or "scores" that are ranked here.
@@ -103,18 +103,18 @@ def read(
     }
     if path.suffix not in kinds:
         raise ConfigError(f"{path}: a format '{path.suffix}' is not known: {', '.join(kinds)}")
-    held: Mapping[str, Any] = kinds[path.suffix](path)
-    if "rank" in held:
+    arrays: Mapping[str, Any] = kinds[path.suffix](path)
+    if "rank" in arrays:
         if entities is not None:
             raise ConfigError("--entities names the columns of scores; this file holds ranks")
-        rows = list(_rows(path, held, graph, naming))
+        rows = list(_rows(path, arrays, graph, naming))
         return Given("ranks", ranks_of_rows(rows, graph, protocol))
-    columns, said = None, f"the ids of the dataset, 0 to {graph.n_entities - 1}"
+    columns, order_note = None, f"the ids of the dataset, 0 to {graph.n_entities - 1}"
     if entities is not None:
         columns = permutation(read_lines(entities), graph.entities, str(entities))
-        said = f"as {entities.name} lists them"
-    scores = _by_side(path, held, len(graph.splits["test"]), protocol)
-    return Given("scores", ranks_of_scores(scores, graph, protocol, columns, str(path)), said)
+        order_note = f"as {entities.name} lists them"
+    scores = _by_side(path, arrays, len(graph.splits["test"]), protocol)
+    return Given("scores", ranks_of_scores(scores, graph, protocol, columns, str(path)), order_note)
 
 
 def judge(
@@ -151,15 +151,15 @@ def judge(
             f"split is scored once; `harness runs rm {run_id}` forgets it, --name and --seed tell "
             "runs apart"
         )
-    given = read(path, graph, protocol, naming=naming, entities=entities)
+    file_scores = read(path, graph, protocol, naming=naming, entities=entities)
     spec = RunSpec(
-        model=ModelSpec.model_validate({"name": EXTERNAL, "label": name, "kind": given.kind}),
+        model=ModelSpec.model_validate({"name": EXTERNAL, "label": name, "kind": file_scores.kind}),
         data=DataSpec(dataset=data.card.name, features=ELSEWHERE),
         protocol=protocol,
         seed=seed,
     )
-    made = provenance.describe(device="cpu", threads=1, kernels="reference")
-    source = {"file": path.name, "sha256": digest, "columns": given.columns}
+    environment = provenance.describe(device="cpu", threads=1, kernels="reference")
+    source = {"file": path.name, "sha256": digest, "columns": file_scores.columns}
     record = RunRecord(
         run_id=run_id,
         status="ok",
@@ -170,11 +170,11 @@ def judge(
         features=ELSEWHERE,
         seed=seed,
         protocol=protocol.key,
-        metrics=metrics_of(given.ranks, spec, "test"),
-        provenance={**made, **{key: value for key, value in source.items() if value}},
+        metrics=metrics_of(file_scores.ranks, spec, "test"),
+        provenance={**environment, **{key: value for key, value in source.items() if value}},
         notes=(*data.card.notes, *graph.notes),
     )
-    return record, given.ranks
+    return record, file_scores.ranks
 
 
 def keep(record: RunRecord, ranks: Ranks, runs: Path) -> RunRecord:
@@ -184,10 +184,10 @@ def keep(record: RunRecord, ranks: Ranks, runs: Path) -> RunRecord:
     if accesses.scoring(accesses.read(folder)) is None:
         queries = len(ranks.triples) * len(ranks.sides)
         accesses.note(folder, "test", queries, weights=record.provenance["sha256"])
-    kept = record.model_copy(update={"provenance": record.provenance | counted(folder)})
+    stored = record.model_copy(update={"provenance": record.provenance | counted(folder)})
     ranks.save(folder / RANKS)
-    write_record(folder / RECORD, kept)
-    return kept
+    write_record(folder / RECORD, stored)
+    return stored
 
 
 # --- formats --------------------------------------------------------------------------------
@@ -267,8 +267,8 @@ def _check_array(path: Path, name: str, values: Any, dimensions: int, *kinds: st
     allowed = {"f": "float16, float32 or float64", "i": "integers", "U": "text"}
     dtype = values.dtype
     if dtype.kind not in kinds or (dtype.kind == "f" and dtype.itemsize > 8):
-        needed = ", ".join(text for kind, text in allowed.items() if kind in kinds)
-        raise DataError(f"{path}: {name}: holds {dtype}; needs {needed}")
+        expected = ", ".join(text for kind, text in allowed.items() if kind in kinds)
+        raise DataError(f"{path}: {name}: holds {dtype}; needs {expected}")
     if not dtype.isnative:
         raise DataError(
             f"{path}: {name}: holds {dtype} in the byte order of another machine; save it again "
@@ -277,68 +277,70 @@ def _check_array(path: Path, name: str, values: Any, dimensions: int, *kinds: st
 
 
 def _rows(
-    path: Path, held: Mapping[str, Any], graph: KnowledgeGraph, naming: Naming
+    path: Path, columns: Mapping[str, Any], graph: KnowledgeGraph, naming: Naming
 ) -> Iterator[RankRow]:
     """Yield the answered questions of columns."""
-    if missing := [name for name in ROWS if name not in held]:
+    if missing := [name for name in ROWS if name not in columns]:
         raise DataError(f"{path}: ranks need {', '.join(ROWS)}; {', '.join(missing)} is missing")
-    if "line" not in held:  # arrays; a text file has text in all columns
+    if "line" not in columns:  # arrays; a text file has text in all columns
         for name, kinds in KINDS.items():
-            _check_array(path, name, held[name], 1, *kinds)
-    sizes = {name: len(held[name]) for name in ROWS}
+            _check_array(path, name, columns[name], 1, *kinds)
+    sizes = {name: len(columns[name]) for name in ROWS}
     if len(set(sizes.values())) > 1:
         raise DataError(f"{path}: columns of different lengths: {sizes}")
-    lines = held.get("line", [str(row) for row in range(sizes["rank"])])
-    sign = ":" if "line" in held else ": row "
-    where = [f"{path}{sign}{line}" for line in lines]
+    lines = columns.get("line", [str(row) for row in range(sizes["rank"])])
+    sign = ":" if "line" in columns else ": row "
+    positions = [f"{path}{sign}{line}" for line in lines]
     ids = [
-        _ids(held[name], known, what, where, naming)
-        for name, known, what in (
+        _ids(columns[name], names, noun, positions, naming)
+        for name, names, noun in (
             ("head", graph.entities, "entity"),
             ("relation", graph.relations, "relation"),
             ("tail", graph.entities, "entity"),
         )
     ]
-    for place, head, relation, tail, side, rank in zip(
-        where, *ids, held["side"], held["rank"], strict=True
+    for position, head, relation, tail, side, rank in zip(
+        positions, *ids, columns["side"], columns["rank"], strict=True
     ):
         if str(side) not in SIDES:
-            raise DataError(f"{place}: side is head or tail, whichever was predicted; not {side}")
+            raise DataError(
+                f"{position}: side is head or tail, whichever was predicted; not {side}"
+            )
         try:
             value = float(rank)
         except ValueError:
-            raise DataError(f"{place}: rank '{rank}' is no number") from None
+            raise DataError(f"{position}: rank '{rank}' is no number") from None
         answered: Side = "head" if str(side) == "head" else "tail"
-        yield RankRow(place, (int(head), int(relation), int(tail)), answered, value)
+        yield RankRow(position, (int(head), int(relation), int(tail)), answered, value)
 
 
 def _ids(
-    column: Any, known: Sequence[str], what: str, where: Sequence[str], naming: Naming
+    column: Any, valid_names: Sequence[str], noun: str, positions: Sequence[str], naming: Naming
 ) -> NDArray[np.int64]:
     values = np.asarray(column)
     if naming == "name" and values.dtype.kind not in "iu":
         names = [str(value) for value in values]
-        held = set(known)
-        wrong = next((i for i, name in enumerate(names) if name not in held), 0)
-        return ids_of(names, known, what, where[wrong] if names else "")
-    for place, value in zip(where, values, strict=True):
-        if not str(value).isdigit() or int(value) >= len(known):
-            raise DataError(f"{place}: {what} {value}: ids run from 0 to {len(known) - 1}")
+        known_names = set(valid_names)
+        wrong = next((i for i, name in enumerate(names) if name not in known_names), 0)
+        return ids_of(names, valid_names, noun, positions[wrong] if names else "")
+    for position, value in zip(positions, values, strict=True):
+        if not str(value).isdigit() or int(value) >= len(valid_names):
+            raise DataError(f"{position}: {noun} {value}: ids run from 0 to {len(valid_names) - 1}")
     return values.astype(np.int64)
 
 
 def _by_side(
-    path: Path, held: Mapping[str, Any], triples: int, protocol: Protocol
+    path: Path, arrays: Mapping[str, Any], triples: int, protocol: Protocol
 ) -> Mapping[Side, Any]:
     """Return scores by the side that is predicted; one array holds tail queries, then head."""
-    if set(held) <= set(SIDES):
-        return {side: _matrix(path, side, held[side]) for side in SIDES if side in held}
-    if set(held) != {"scores"}:
+    if set(arrays) <= set(SIDES):
+        return {side: _matrix(path, side, arrays[side]) for side in SIDES if side in arrays}
+    if set(arrays) != {"scores"}:
         raise DataError(
-            f"{path}: holds {', '.join(sorted(held)) or 'nothing'}; scores are arrays 'tail' and "
+            f"{path}: holds {', '.join(sorted(arrays)) or 'nothing'}; scores are arrays 'tail' and "
             f"'head', or one array 'scores'; ranks are {', '.join(ROWS)}"
         )
-    scores = _matrix(path, "scores", held["scores"])
+    scores = _matrix(path, "scores", arrays["scores"])
     order: list[Side] = [side for side in ("tail", "head") if side in protocol.sides]
     if len(scores) != triples * len(order):
         raise DataError(

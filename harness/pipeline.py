@@ -69,7 +69,7 @@ PEAK = "memory.peak"
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where a run is executed; not part of its identity.
+    """Folder, device and threads of a run; not part of its identity.
 
     Attributes:
         folder: the run's own folder (spec, checkpoints, log, ranks).
@@ -84,11 +84,11 @@ class Workplace:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the caller wants to hear, and whether to stop."""
+    """Callbacks of the caller for progress and for stopping."""
 
     on_epoch: Callable[[EpochReport], None] = lambda report: None
     on_stage: Callable[[str, int], None] = lambda stage, total: None
-    on_queries: Callable[[int], None] = lambda done: None
+    on_queries: Callable[[int], None] = lambda count: None
     should_stop: Callable[[], bool] = lambda: False
 
 
@@ -117,19 +117,21 @@ def resolve_device(wish: str) -> torch.device:
     return device
 
 
-def execute(run_id: str, spec: RunSpec, place: Workplace, hooks: Hooks | None = None) -> RunRecord:
+def execute(
+    run_id: str, spec: RunSpec, workplace: Workplace, hooks: Hooks | None = None
+) -> RunRecord:
     """Train (or resume), test, and return the record ("ok").
 
     Raises:
         Interrupted, NonFiniteError, DataError, ConfigError, MachineError: see the stages.
     """
-    return test(train(run_id, spec, place, hooks), place, hooks)
+    return test(train(run_id, spec, workplace, hooks), workplace, hooks)
 
 
 def train(
     run_id: str,
     spec: RunSpec,
-    place: Workplace,
+    workplace: Workplace,
     hooks: Hooks | None = None,
     limits: Mapping[int, float] | None = None,
 ) -> RunRecord:
@@ -142,7 +144,7 @@ def train(
     Args:
         run_id: identity of the run.
         spec: what to run.
-        place: where.
+        workplace: folder, device and threads of the run.
         hooks: progress and interruption.
         limits: epoch -> validation MRR that must have been reached by then.
 
@@ -156,20 +158,22 @@ def train(
         DataError, ConfigError, MachineError: of the dataset, the model, the device.
     """
     hooks = hooks or Hooks()
-    device = _prepare(place)
-    whole = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
-    known = whole.graph.filter_index(spec.protocol.filter_of("valid"))
-    dataset = replace(whole, graph=whole.graph.locked())
-    features = _corrupted(spec, whole, in_training(spec.data.corrupt))
+    device = _prepare(workplace)
+    full = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
+    filter_index = full.graph.filter_index(spec.protocol.filter_of("valid"))
+    dataset = replace(full, graph=full.graph.locked())
+    features = _corrupted(spec, full, in_training(spec.data.corrupt))
     model = _build(spec, dataset, features).to(device)
-    write_shadow = shadow_test_writer(model, spec, whole.graph, place.folder, device)
-    checkpoints = CheckpointFolder(place.folder)
-    split = dataset.graph, known, features
+    write_shadow = shadow_test_writer(model, spec, full.graph, workplace.folder, device)
+    checkpoints = CheckpointFolder(workplace.folder)
+    split = dataset.graph, filter_index, features
     result = _fit(model, spec, *split, device, checkpoints, write_shadow, hooks, limits)
     valid = None
     if not result.pruned:
         hooks.on_stage("valid", _queries(dataset.graph, "valid", spec))
-        valid = rank_split(model, spec, dataset.graph, "valid", known, device, hooks.on_queries)
+        valid = rank_split(
+            model, spec, dataset.graph, "valid", filter_index, device, hooks.on_queries
+        )
     epochs = (TimingSample(name="train.epoch", value=row["seconds"]) for row in result.history)
     return RunRecord(
         run_id=run_id,
@@ -188,14 +192,14 @@ def train(
         diagnostics=_diagnostics(model, result),
         timings=(*epochs, *_timings("valid", valid, device)),
         provenance=_provenance(device)
-        | {"data": dict(whole.graph.digests)}
+        | {"data": dict(full.graph.digests)}
         | origin(spec)
-        | counted(place.folder),
+        | counted(workplace.folder),
         notes=(*dataset.card.notes, *dataset.graph.notes),
     )
 
 
-def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> RunRecord:
+def test(record: RunRecord, workplace: Workplace, hooks: Hooks | None = None) -> RunRecord:
     """Rank the test split with the weights that training kept; keep the ranks in the folder.
 
     A record that has been tested is returned as it is. Where the split was scored already and the
@@ -204,7 +208,7 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
 
     Args:
         record: what ``train`` returned.
-        place: where; its folder holds the checkpoint.
+        workplace: device and threads; its folder holds the checkpoint.
         hooks: progress.
 
     Returns:
@@ -225,46 +229,46 @@ def test(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> Run
     if record.status != "validated":
         raise ConfigError(f"run {record.run_id} is {record.status}, there is nothing to test yet")
     hooks = hooks or Hooks()
-    device = _prepare(place)
+    device = _prepare(workplace)
     spec = record.spec
-    model, dataset = load_trained(record, place.folder, device)
-    earlier = accesses.scoring(accesses.read(place.folder))
-    weights = CheckpointFolder(place.folder).best_digest()
+    model, dataset = load_trained(record, workplace.folder, device)
+    earlier = accesses.scoring(accesses.read(workplace.folder))
+    weights = CheckpointFolder(workplace.folder).best_digest()
     if earlier is not None and earlier.weights != weights:
         raise ConfigError(
             f"run {record.run_id}: its test split was scored on {earlier.when} with other weights "
             f"and is not scored again; `harness runs rm {record.run_id}` forgets the run"
         )
-    ranks, lost = stored_ranks(spec, dataset.graph, place.folder)
+    ranks, lost = stored_ranks(spec, dataset.graph, workplace.folder)
     if earlier is not None and ranks is not None:
         outcome, access = SplitOutcome(ranks, metrics_of(ranks, spec, "test")), earlier
     else:
         outcome, access = _score(
-            model, spec, dataset, place.folder, device, hooks, lost if earlier else ""
+            model, spec, dataset, workplace.folder, device, hooks, lost if earlier else ""
         )
-        outcome.ranks.save(place.folder / RANKS)
+        outcome.ranks.save(workplace.folder / RANKS)
     before = [sample for sample in record.timings if sample.name != PEAK]
-    most = max((s.value for s in record.timings if s.name == PEAK), default=0.0)
+    peak_bytes = max((s.value for s in record.timings if s.name == PEAK), default=0.0)
     provenance = _with_test(record.provenance, access.provenance)
     # What the model says of its weights is said of the features that it was tested on.
-    said = model.diagnostics() if spec.trained_as != spec else {}
+    diagnostics = model.diagnostics() if spec.trained_as != spec else {}
     return record.model_copy(
         update={
             "status": "ok",
             "metrics": (*record.metrics, *outcome.metrics),
-            "diagnostics": {**record.diagnostics, **said},
-            "timings": (*before, *_timings("test", outcome, device, most)),
-            "provenance": provenance | counted(place.folder),
+            "diagnostics": {**record.diagnostics, **diagnostics},
+            "timings": (*before, *_timings("test", outcome, device, peak_bytes)),
+            "provenance": provenance | counted(workplace.folder),
         }
     )
 
 
-def retest(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> RunRecord:
+def retest(record: RunRecord, workplace: Workplace, hooks: Hooks | None = None) -> RunRecord:
     """Rank the test split of a tested run again, because its file of ranks is lost or damaged.
 
     Args:
         record: of a run that was tested ("ok").
-        place: where; its folder holds the checkpoint.
+        workplace: device and threads; its folder holds the checkpoint.
         hooks: progress.
 
     Returns:
@@ -280,27 +284,27 @@ def retest(record: RunRecord, place: Workplace, hooks: Hooks | None = None) -> R
     if record.status != "ok":
         raise ConfigError(f"run {record.run_id} is {record.status}, it was never tested")
     hooks = hooks or Hooks()
-    device = _prepare(place)
+    device = _prepare(workplace)
     spec = record.spec
-    model, dataset = load_trained(record, place.folder, device)
-    ranks, lost = stored_ranks(spec, dataset.graph, place.folder)
+    model, dataset = load_trained(record, workplace.folder, device)
+    ranks, lost = stored_ranks(spec, dataset.graph, workplace.folder)
     if ranks is not None:
         raise ConfigError(
-            f"run {record.run_id} has its ranks ({place.folder / RANKS}): the test split is scored "
-            "once, and again only when they are lost"
+            f"run {record.run_id} has its ranks ({workplace.folder / RANKS}): the test split is "
+            "scored once, and again only when they are lost"
         )
-    outcome, _ = _score(model, spec, dataset, place.folder, device, hooks, lost)
+    outcome, _ = _score(model, spec, dataset, workplace.folder, device, hooks, lost)
     for m in outcome.metrics:
-        said = record.metric(m.metric, "test", m.side, m.bucket)
-        if said is None or not math.isclose(said, m.value, rel_tol=1e-9, abs_tol=1e-9):
-            shown = "nothing" if said is None else f"{said:g}"
+        stored = record.metric(m.metric, "test", m.side, m.bucket)
+        if stored is None or not math.isclose(stored, m.value, rel_tol=1e-9, abs_tol=1e-9):
+            stored_text = "nothing" if stored is None else f"{stored:g}"
             raise RunError(
                 f"run {record.run_id}: scored again, test {m.side} {m.bucket} {m.metric} is "
-                f"{m.value:g}, the record says {shown}: another device, or other weights; the "
-                "ranks were not kept"
+                f"{m.value:g}, the record says {stored_text}: another device, or other weights; "
+                "the ranks were not kept"
             )
-    outcome.ranks.save(place.folder / RANKS)
-    return record.model_copy(update={"provenance": record.provenance | counted(place.folder)})
+    outcome.ranks.save(workplace.folder / RANKS)
+    return record.model_copy(update={"provenance": record.provenance | counted(workplace.folder)})
 
 
 def has_checkpoint(spec: RunSpec, folder: Path) -> bool:
@@ -360,10 +364,10 @@ def _require_tested(folder: Path) -> None:
         )
 
 
-def _prepare(place: Workplace) -> torch.device:
-    if place.threads:
-        torch.set_num_threads(place.threads)
-    device = resolve_device(place.device)
+def _prepare(workplace: Workplace) -> torch.device:
+    if workplace.threads:
+        torch.set_num_threads(workplace.threads)
+    device = resolve_device(workplace.device)
     kernels.prepare(device.type)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -381,15 +385,15 @@ def _provenance(device: torch.device) -> dict[str, Any]:
 
 def _with_test(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> dict[str, Any]:
     """Return the provenance of the training with what the test has otherwise, and its end."""
-    apart = ("finished", "load")  # of any two moments
-    other = {k: v for k, v in tested.items() if k not in apart and v != trained.get(k)}
-    if not other:
+    volatile = ("finished", "load")  # of any two moments
+    changed = {k: v for k, v in tested.items() if k not in volatile and v != trained.get(k)}
+    if not changed:
         return {**trained, "finished": tested["finished"]}
-    return {**trained, "tested": {**other, "finished": tested["finished"]}}
+    return {**trained, "tested": {**changed, "finished": tested["finished"]}}
 
 
-def _corrupted(spec: RunSpec, dataset: Dataset, how: Sequence[Corruption]) -> FeatureSet:
-    return corrupted(dataset.features, how, seed=spec.seed, dataset=dataset.graph.digest)
+def _corrupted(spec: RunSpec, dataset: Dataset, corruptions: Sequence[Corruption]) -> FeatureSet:
+    return corrupted(dataset.features, corruptions, seed=spec.seed, dataset=dataset.graph.digest)
 
 
 def _build(spec: RunSpec, dataset: Dataset, features: FeatureSet) -> Model:
@@ -406,7 +410,7 @@ def _fit(
     model: Model,
     spec: RunSpec,
     graph: KnowledgeGraph,
-    known: FilterIndex,
+    filter_index: FilterIndex,
     features: FeatureSet,
     device: torch.device,
     checkpoints: CheckpointFolder,
@@ -418,7 +422,7 @@ def _fit(
 
     Args:
         graph: its test split is locked.
-        known: the filter of validation ranks.
+        filter_index: filter of the validation ranks.
         features: those of the training.
         seal: called with each epoch that was validated.
     """
@@ -431,10 +435,10 @@ def _fit(
             raise DataError(f"dataset '{graph.name}': {split} has no triples, nothing {use}")
     hooks.on_stage("train", spec.training.epochs)
 
-    valid, known = graph.splits["valid"].to(device), known.to(device)
+    valid, filter_index = graph.splits["valid"].to(device), filter_index.to(device)
 
     def validate() -> Mapping[str, float]:
-        ranks = rank(model, valid, known, spec.protocol, device=device)
+        ranks = rank(model, valid, filter_index, spec.protocol, device=device)
         pooled = {m.metric: m.value for m in measure(ranks, spec.protocol) if m.side == "both"}
         return {**pooled, **model.diagnostics()}
 
@@ -468,7 +472,7 @@ def _score(
     folder: Path,
     device: torch.device,
     hooks: Hooks,
-    why: str,
+    reason: str,
 ) -> tuple[SplitOutcome, Access]:
     """Score the test split, again if there is a reason why."""
     hooks.on_stage("test", _queries(dataset.graph, "test", spec))
@@ -479,7 +483,7 @@ def _score(
         folder,
         device,
         hooks.on_queries,
-        reason=why,
+        reason=reason,
         provenance=_provenance(device),
     )
 
@@ -502,8 +506,8 @@ def _timings(
     split: str, outcome: SplitOutcome | None, device: torch.device, before: float = 0.0
 ) -> tuple[TimingSample, ...]:
     """Return the time of a ranking, and the process's peak of memory (``before``: an earlier)."""
-    taken = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak()
-    memory = TimingSample(name=PEAK, value=max(before, float(taken)), unit="bytes")
+    used_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak()
+    memory = TimingSample(name=PEAK, value=max(before, float(used_bytes)), unit="bytes")
     if outcome is None or outcome.seconds is None:
         return (memory,)
     return TimingSample(name=f"evaluate.{split}", value=outcome.seconds), memory

@@ -1,4 +1,4 @@
-"""What produced a number: code, versions, machine."""
+"""Code, versions and machine behind a number."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def git_state(folder: Path | None = None) -> tuple[str, bool] | None:
 
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603
-    return done.stdout.strip()
+    process = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603
+    return process.stdout.strip()
 
 
 @cache
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "harness": harness.__version__}
+    versions = {"python": platform.python_version(), "harness": harness.__version__}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 @cache

@@ -20,7 +20,7 @@ from harness.analysis.hypotheses import ALPHA
 from harness.analysis.query import parse_metric
 from harness.analysis.ranks import RankFiles, ties_of
 from harness.analysis.sides import RANKED, StoredSuites, find_sides
-from harness.analysis.significance import Finding, holm, verdict
+from harness.analysis.significance import DifferenceTest, holm, verdict
 from harness.config.base import Config
 from harness.config.yaml_source import Origin, read_yaml, validate
 from harness.errors import ConfigError, HarnessError, suggest
@@ -98,7 +98,7 @@ class Checked:
     line: int
     status: Status
     reason: str = ""
-    finding: Finding | None = None
+    finding: DifferenceTest | None = None
     adjusted: float = 1.0
     seeds: int = 0
     triples: int = 0
@@ -158,7 +158,7 @@ def _tested(
         return replace(open_, reason="one seed says nothing of training again")
     plain = verdict(d)
     against = verdict(d - _sign(claim) * claim.by) if claim.by else plain
-    finding = Finding(*map(float, (plain.difference, plain.low, plain.high, against.p)))
+    finding = DifferenceTest(*map(float, (plain.difference, plain.low, plain.high, against.p)))
     return replace(open_, finding=finding, seeds=len(d), triples=d.shape[1])
 
 

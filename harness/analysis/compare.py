@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from harness.analysis.significance import Effect, Finding
+    from harness.analysis.significance import DifferenceTest, Effect
 
 __all__ = [
     "MetricComparison",
@@ -82,11 +82,11 @@ class MetricComparison:
     metric: str
     first: float
     second: float
-    finding: Finding
-    triples: Finding
-    seeds: Finding | None
+    finding: DifferenceTest
+    triples: DifferenceTest
+    seeds: DifferenceTest | None
     seeds_swapped: float | None
-    both: Finding | None
+    both: DifferenceTest | None
     effect: Effect
     share: Share
     outlook: Outlook | None
@@ -228,7 +228,7 @@ def _per_triple(
     return d
 
 
-def _plain(finding: Finding) -> Finding:
+def _plain(finding: DifferenceTest) -> DifferenceTest:
     """Return a finding whose numbers are plain floats."""
     return type(finding)(*map(float, (finding.difference, finding.low, finding.high, finding.p)))
 

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from harness.analysis.statistics import CONFIDENCE
 
 __all__ = [
+    "DifferenceTest",
     "Effect",
-    "Finding",
     "effect",
     "half_of_triples",
     "holm",
@@ -51,7 +51,7 @@ AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
-class Finding:
+class DifferenceTest:
     """A two-sided test of "no difference" with the interval that belongs to it.
 
     Attributes:
@@ -82,7 +82,7 @@ class Effect:
     worse: float
 
 
-def over_seeds(d: Array) -> Finding:
+def over_seeds(d: Array) -> DifferenceTest:
     """Test over seeds on the test triples as they are: the paired t-test, seeds - 1 degrees.
 
     Answers "would A be ahead when both are trained again with other seeds?", on these triples.
@@ -99,7 +99,7 @@ def over_seeds(d: Array) -> Finding:
         interval = test.confidence_interval(CONFIDENCE)
     mean = seeds.mean(-1)
     constant = np.ptp(seeds, axis=-1) == 0
-    return Finding(
+    return DifferenceTest(
         mean,
         np.where(constant, mean, interval.low)[()],
         np.where(constant, mean, interval.high)[()],
@@ -107,7 +107,7 @@ def over_seeds(d: Array) -> Finding:
     )
 
 
-def over_both(d: Array) -> Finding:
+def over_both(d: Array) -> DifferenceTest:
     """Test over seeds and triples: both are samples, crossed with each other.
 
     Two-way analysis of variance of the differences with the mean squares MS of seeds S, triples T
@@ -134,10 +134,10 @@ def over_both(d: Array) -> Finding:
     p = np.where(variance > 0, 2 * stats.t.sf(t, degrees), mean == 0)[()].astype(float)
     critical = stats.t.ppf((1 + CONFIDENCE) / 2, degrees)
     half = np.where(variance > 0, critical * np.sqrt(variance), 0.0)[()]
-    return Finding(mean, mean - half, mean + half, p)
+    return DifferenceTest(mean, mean - half, mean + half, p)
 
 
-def verdict(d: Array) -> Finding:
+def verdict(d: Array) -> DifferenceTest:
     """Return the decisive test of a difference: the larger p and the wider interval of two tests.
 
     A difference has to be beyond the noise of seeds alone (:func:`over_seeds`) and of seeds and
@@ -148,7 +148,7 @@ def verdict(d: Array) -> Finding:
         d: [..., seeds, triples] with at least two of each.
     """
     first, second = over_seeds(d), over_both(d)
-    return Finding(
+    return DifferenceTest(
         second.difference,
         np.minimum(first.low, second.low),
         np.maximum(first.high, second.high),
@@ -156,7 +156,7 @@ def verdict(d: Array) -> Finding:
     )
 
 
-def over_triples(d: Array, *, seed: int = 0) -> Finding:
+def over_triples(d: Array, *, seed: int = 0) -> DifferenceTest:
     """Test over triples of the models as they were trained, the mean over their seeds.
 
     The p-value is that of the permutation test which swaps the models triple by triple (9999 times
@@ -172,7 +172,7 @@ def over_triples(d: Array, *, seed: int = 0) -> Finding:
     triples = np.asarray(d).mean(-2)
     mean = float(triples.mean())
     if np.ptp(triples) == 0:
-        return Finding(mean, mean, mean, float(mean == 0) if len(triples) > 1 else 1.0)
+        return DifferenceTest(mean, mean, mean, float(mean == 0) if len(triples) > 1 else 1.0)
     rng = np.random.default_rng(seed)
     batch = max(1, AT_ONCE // len(triples))
 
@@ -192,7 +192,7 @@ def over_triples(d: Array, *, seed: int = 0) -> Finding:
         method="percentile",
         rng=rng,
     ).confidence_interval
-    return Finding(mean, float(interval.low), float(interval.high), float(p))
+    return DifferenceTest(mean, float(interval.low), float(interval.high), float(p))
 
 
 def permuted_seeds(d: Array, *, seed: int = 0) -> float:
@@ -296,7 +296,7 @@ def half_of_triples(d: Array) -> float:
 def _power(mean: float, variance: float, degrees: float, alpha: float) -> float:
     """Return the chance that a two-sided t-test finds a difference whose estimate has a variance.
 
-    Finding that it goes the other way does not count (and is nan where it is next to impossible).
+    A difference in the other direction does not count (nan where it is next to impossible).
     """
     from statsmodels.stats.power import TTestPower
 

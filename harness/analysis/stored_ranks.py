@@ -13,7 +13,7 @@ from harness.store.records import RunRecord
 
 __all__ = [
     "Gathered",
-    "Needs",
+    "GeneralReason",
     "gather",
     "selected_datasets",
     "tested_suite",
@@ -23,7 +23,7 @@ NAMED = 3
 """Runs that a footnote names."""
 
 
-class Needs(str):
+class GeneralReason(str):
     """A reason that lies in a rule or a protocol, not in this run or that."""
 
     __slots__ = ()
@@ -48,7 +48,7 @@ class Gathered:
         """The problems in words, with the runs."""
         return tuple(
             str(problem)
-            if isinstance(problem, Needs) and not self.values
+            if isinstance(problem, GeneralReason) and not self.values
             else _with_runs(problem, runs)
             for problem, runs in self.problems.items()
         )

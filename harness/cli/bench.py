@@ -19,7 +19,7 @@ MOVED = ("ceilings", "kernels", "peers", "fusion", "growth", "quality")
 """Commands that are scripts of a checkout now; named in errors until the next version."""
 
 
-class _Group(TyperGroup):
+class _MovedCommands(TyperGroup):
     """Group whose former commands answer with the new ones."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -31,7 +31,7 @@ class _Group(TyperGroup):
         return super().get_command(ctx, cmd_name)
 
 
-app = typer.Typer(cls=_Group, no_args_is_help=True)
+app = typer.Typer(cls=_MovedCommands, no_args_is_help=True)
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write all measurements to this file.")]
 
@@ -63,8 +63,13 @@ def models(
     typer.echo(f"{machine_text(box)}\n\n{epochs_text(measured)}")
     if json_:
         content = [
-            {**asdict(one), "epoch": one.epoch, "least": one.minimum, "ratio": one.ratio}
-            for one in measured
+            {
+                **asdict(benchmark),
+                "epoch": benchmark.epoch,
+                "least": benchmark.minimum,
+                "ratio": benchmark.ratio,
+            }
+            for benchmark in measured
         ]
         write_json(json_, {"machine": box, "epochs": content})
 

@@ -76,30 +76,30 @@ def _told(subject: Subject) -> list[Result]:
         results.append(result)
         typer.echo(_line(result))
     counts = Counter(result.status for result in results)
-    told = ", ".join(f"{counts[s]} {s}" for s in STATUSES if counts[s] or s != "waiting")
-    typer.echo(f"\n{subject.name}: {told}\n")
+    summary = ", ".join(f"{counts[s]} {s}" for s in STATUSES if counts[s] or s != "waiting")
+    typer.echo(f"\n{subject.name}: {summary}\n")
     return results
 
 
 def _settings(subject: Subject) -> str:
     from harness.config.override import flatten
 
-    given = [f"{'.'.join(leaf.path)}={leaf.value}" for leaf in flatten(subject.overrides)]
-    return f"; {', '.join(given)}" if given else ""
+    overrides = [f"{'.'.join(leaf.path)}={leaf.value}" for leaf in flatten(subject.overrides)]
+    return f"; {', '.join(overrides)}" if overrides else ""
 
 
 def _line(result: Result) -> str:
-    """Return what is printed of a result: the demand, and why it is not met."""
+    """Return the printed lines of a result: the demand, and why it is not met."""
     name = result.check.name
-    said = result.check.demand
+    text = result.check.demand
     if result.status == "not applicable":
-        said = f"not applicable, {result.message}"
+        text = f"not applicable, {result.message}"
     if result.status == "waiting":
-        said = f"waits {result.message}"
-    lines = wrapped(f"{MARKS[result.status]:8s}{name:16s}{said}", 24)
+        text = f"waits {result.message}"
+    lines = wrapped(f"{MARKS[result.status]:8s}{name:16s}{text}", 24)
     if result.status == "failed":
-        for part in result.message.splitlines():
-            lines += wrapped(_short(part), 8, first=8)
+        for paragraph in result.message.splitlines():
+            lines += wrapped(_short(paragraph), 8, first=8)
     return "\n".join(lines)
 
 

@@ -43,13 +43,15 @@ def check(
 
     path, claims, checked = check_claims(file, results)
     if format_ is Format.json:
-        print_json({"correction": claims.correction, "claims": [_values(one) for one in checked]})
+        print_json(
+            {"correction": claims.correction, "claims": [_values(claim) for claim in checked]}
+        )
     else:
-        typer.echo("\n".join(_words(path, one) for one in checked))
-    counts = Counter(one.status for one in checked)
-    said = ", ".join(f"{n} {status}" for status, n in counts.items())
+        typer.echo("\n".join(_words(path, claim) for claim in checked))
+    counts = Counter(claim.status for claim in checked)
+    counted = ", ".join(f"{n} {status}" for status, n in counts.items())
     corrected = ", p after Holm's correction over all" * (claims.correction == "holm")
-    typer.echo(f"{path}: {said}{corrected}", err=True)
+    typer.echo(f"{path}: {counted}{corrected}", err=True)
     if counts.keys() != {"supported"}:
         raise typer.Exit(UNSUPPORTED)
 
@@ -61,17 +63,17 @@ def _words(path: Path, checked: Checked) -> str:
 
     claim, finding = checked.claim, checked.finding
     if finding is None:
-        said = checked.reason
+        sentence = checked.reason
     else:
         metric, bucket = claim.key.metric, claim.key.bucket
-        part = f" {bucket}" * (bucket != "all")
+        subset = f" {bucket}" * (bucket != "all")
         by = f", more than {claim.by:g}" * bool(claim.by)
-        said = (
-            f"{METRICS[metric].title}{part} {shown_difference(metric, finding)}{by}, "
+        sentence = (
+            f"{METRICS[metric].title}{subset} {shown_difference(metric, finding)}{by}, "
             f"{shown_p(checked.adjusted)}"
         )
-    place = f" [{path}:{checked.line}]" * (checked.status != "supported")
-    return "\n".join(wrapped(f"{checked.status}: {claim.claim}: {said}{place}", indent=2))
+    location = f" [{path}:{checked.line}]" * (checked.status != "supported")
+    return "\n".join(wrapped(f"{checked.status}: {claim.claim}: {sentence}{location}", indent=2))
 
 
 def _values(checked: Checked) -> dict[str, Any]:

@@ -16,7 +16,7 @@ METRICS = ("mrr", "hits@1", "hits@3", "hits@10")
 
 
 class Format(StrEnum):
-    """How the answer is printed."""
+    """Formats of the answer."""
 
     text = "text"
     json = "json"

@@ -10,7 +10,7 @@ from typing import Any
 from harness.analysis.compare import MetricComparison, SideComparison
 from harness.analysis.hypotheses import ALPHA
 from harness.analysis.sides import Side
-from harness.analysis.significance import MOST_SEEDS, POWER, Finding
+from harness.analysis.significance import MOST_SEEDS, POWER, DifferenceTest
 from harness.cli import console
 from harness.cli.console import aligned
 from harness.evaluation.metrics import METRICS
@@ -24,22 +24,22 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 def headline(comparison: SideComparison, compared: MetricComparison) -> str:
     """Return which side is better on a metric, by how much, and how sure that is."""
     first, second = _names(comparison)
-    said = {
+    phrases = {
         "better": f"{first} is better than {second}",
         "worse": f"{first} is worse than {second}",
         "open": f"{first} and {second} cannot be told apart",
     }[compared.answer]
-    part = f", {comparison.bucket} triples" * (comparison.bucket != "all")
+    subset = f", {comparison.bucket} triples" * (comparison.bucket != "all")
     alone = " (one seed)" * (len(comparison.seeds) == 1)
     title = METRICS[compared.metric].title
     return (
-        f"{said} on {comparison.dataset}{part}: {title} "
+        f"{phrases} on {comparison.dataset}{subset}: {title} "
         f"{shown_difference(compared.metric, compared.finding)}, {shown_p(compared.finding.p)}"
         f"{alone}"
     )
 
 
-def shown_difference(metric: str, finding: Finding) -> str:
+def shown_difference(metric: str, finding: DifferenceTest) -> str:
     """Return a difference with its interval: ``+0.38 (0.03 to 0.72)``."""
     return f"{_signed(metric, finding.difference)} ({_interval(metric, finding)})"
 
@@ -84,7 +84,7 @@ def _side_values(side: Side) -> dict[str, Any]:
         "source": side.source,
         "features": side.result.features,
         "runs": {str(seed): record.run_id for seed, record in side.tested.items()},
-        "lacking": {str(seed): why for seed, why in side.missing.items()},
+        "lacking": {str(seed): reason for seed, reason in side.missing.items()},
     }
 
 
@@ -105,8 +105,10 @@ def _sides(comparison: SideComparison) -> list[str]:
 
 
 def _seeds(side: Side) -> str:
-    said = _counted_seeds(tuple(side.tested))
-    return "; ".join([said, *(f"seed {seed}: {why}" for seed, why in side.missing.items())])
+    seeds_text = _counted_seeds(tuple(side.tested))
+    return "; ".join(
+        [seeds_text, *(f"seed {seed}: {reason}" for seed, reason in side.missing.items())]
+    )
 
 
 def _counted_seeds(seeds: Sequence[int]) -> str:
@@ -114,9 +116,9 @@ def _counted_seeds(seeds: Sequence[int]) -> str:
 
 
 def _compared_on(comparison: SideComparison) -> str:
-    part = f"{comparison.bucket} " * (comparison.bucket != "all")
+    subset = f"{comparison.bucket} " * (comparison.bucket != "all")
     return (
-        f"Compared query by query: {comparison.triples:,} {part}test triples "
+        f"Compared query by query: {comparison.triples:,} {subset}test triples "
         f"({comparison.queries:,} queries), {_counted_seeds(comparison.seeds)}."
     )
 
@@ -147,7 +149,7 @@ def _row(compared: MetricComparison) -> list[str]:
 
 
 def _how_sure(compared: MetricComparison, seeds: int) -> list[str]:
-    """Return what each test says of a metric, and which counts."""
+    """Return the tests of a metric as lines, and the one that counts."""
     tests = [("over triples: these models, other triples", compared.triples)]
     if compared.seeds and compared.both:
         tests += [
@@ -170,7 +172,7 @@ def _how_sure(compared: MetricComparison, seeds: int) -> list[str]:
 
 
 def _more_seeds(compared: MetricComparison, seeds: int) -> str:
-    """Return what more seeds would do."""
+    """Return a sentence on the effect of more seeds."""
     outlook, metric = compared.outlook, compared.metric
     if outlook is None:
         return (
@@ -189,9 +191,10 @@ def _more_seeds(compared: MetricComparison, seeds: int) -> str:
         )
     if outlook.seeds is None:
         return f"It would take more than {MOST_SEEDS:,} seeds to settle it."
-    more = max(outlook.seeds - seeds, 1)
+    missing_seeds = max(outlook.seeds - seeds, 1)
     return (
-        f"About {more} more seed{'s' * (more > 1)} of both ({seeds + more} in all) would settle it "
+        f"About {missing_seeds} more seed{'s' * (missing_seeds > 1)} of both "
+        f"({seeds + missing_seeds} in all) would settle it "
         f"with probability {POWER:g}, were the difference as large as it looks: an estimate from "
         f"{seeds} seeds."
     )
@@ -207,12 +210,14 @@ def _signed(metric: str, value: float) -> str:
     return text if text.strip("+-0.") else text[1:]
 
 
-def _interval(metric: str, finding: Finding) -> str:
+def _interval(metric: str, finding: DifferenceTest) -> str:
     return f"{_number(metric, finding.low)} to {_number(metric, finding.high)}"
 
 
 def wrapped(text: str, indent: int = 0) -> list[str]:
     """Return lines of a text that fit a terminal; ``p = 0.042`` and ``± 0.2`` stay in one."""
-    kept = re.sub(r" ([=<]) ", rf"{_NO_BREAK}\1{_NO_BREAK}", text).replace("± ", f"±{_NO_BREAK}")
-    lines = console.wrapped(kept, indent, width=WIDTH)
+    unbroken = re.sub(r" ([=<]) ", rf"{_NO_BREAK}\1{_NO_BREAK}", text).replace(
+        "± ", f"±{_NO_BREAK}"
+    )
+    lines = console.wrapped(unbroken, indent, width=WIDTH)
     return [line.replace(_NO_BREAK, " ") for line in lines]

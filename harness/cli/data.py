@@ -44,13 +44,13 @@ def list_datasets(as_json: AsJson = False) -> None:
     for column in counted:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("where", no_wrap=True)
-    places = ["built in" if row.built_in else row.folder or "not here" for row in listings]
-    for listing, place in zip(listings, places, strict=True):
+    locations = ["built in" if row.built_in else row.folder or "not here" for row in listings]
+    for listing, location in zip(listings, locations, strict=True):
         sizes = [str(listing.counts.get(column, "-")) for column in counted]
-        table.add_row(listing.name, *sizes, place)
+        table.add_row(listing.name, *sizes, location)
     # Paths and numbers stay whole, however narrow the terminal is.
     console = SafeConsole()
-    console.width = max(console.width, 200 + max(map(len, places)))
+    console.width = max(console.width, 200 + max(map(len, locations)))
     console.print(table, soft_wrap=True)
     if any(not row.built_in and row.folder is None for row in listings):
         typer.echo("get those that are not here: harness data fetch NAME", err=True)

@@ -53,8 +53,8 @@ def import_(
     from harness.run.database import import_results
 
     with show_events() as on_event:
-        taken = import_results(source, results, on_event)
-    _print_added(taken, as_json)
+        imported = import_results(source, results, on_event)
+    _print_added(imported, as_json)
 
 
 @app.command()
@@ -71,13 +71,13 @@ def merge(
     from harness.run.database import merge_results
 
     with show_events() as on_event:
-        taken = merge_results(other, results, on_event)
-    _print_added(taken, as_json)
+        imported = merge_results(other, results, on_event)
+    _print_added(imported, as_json)
 
 
-def _print_added(taken: Imported, as_json: bool) -> None:
+def _print_added(imported: Imported, as_json: bool) -> None:
     if as_json:
-        print_json({"added": list(taken.added), "kept": taken.kept})
+        print_json({"added": list(imported.added), "kept": imported.kept})
 
 
 @app.command()
@@ -101,14 +101,16 @@ def check(
 
     with show_events() as on_event:
         report = check_results(results, repair=repair, on_event=on_event)
-    problems, without = report.problems, report.without_ranks
+    problems, without_ranks = report.problems, report.without_ranks
     if as_json:
-        print_json({"runs": report.runs, "without_ranks": without, "problems": problems})
+        print_json({"runs": report.runs, "without_ranks": without_ranks, "problems": problems})
     else:
         for problem in problems:
             typer.echo(problem)
-    if without:
-        typer.echo(f"{without} of {report.finished} finished runs have no ranks here", err=True)
+    if without_ranks:
+        typer.echo(
+            f"{without_ranks} of {report.finished} finished runs have no ranks here", err=True
+        )
     if problems:
         raise StoreError(
             f"{len(problems)} problem{'s' * (len(problems) > 1)}; `harness runs rm RUN` forgets a "

@@ -147,8 +147,8 @@ def costs_text(costs: ModelCosts) -> str:
     modules = costs.parameters
     width = max(len("parameters"), *(2 + len(module) for module in modules), 0)
     span = f"  for {costs.epochs} epochs ({costs.loss}) and the ranking" if costs.epochs else ""
-    least = f"≥ {readable_size(costs.least_bytes)}"
-    memory = least if costs.bytes is None else readable_size(costs.bytes)
+    least_memory = f"≥ {readable_size(costs.least_bytes)}"
+    memory = least_memory if costs.bytes is None else readable_size(costs.bytes)
     time = "unknown" if costs.seconds is None else duration(costs.seconds)
     lines = [
         f"On {costs.dataset} ({costs.entities:,} entities, {costs.relations:,} relations)",

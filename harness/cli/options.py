@@ -25,6 +25,7 @@ __all__ = [
     "Executor",
     "Home",
     "Ids",
+    "Log",
     "Models",
     "OnInterrupt",
     "Only",
@@ -43,7 +44,7 @@ MOST_SEEDS = 10_000
 
 
 class InterruptChoice(StrEnum):
-    """What becomes of runs in Slurm when their command is stopped."""
+    """Fate of runs in Slurm when their command is stopped."""
 
     leave = "leave"
     cancel = "cancel"
@@ -88,6 +89,14 @@ Home = Annotated[Path | None, typer.Option("--home", help="Results folder.")]
 Ids = Annotated[
     str, typer.Option(help="Entities and relations of the file by name (identifier, label) or id.")
 ]
+Log = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,...",
+        help="Log the runs: tensorboard, mlflow, wandb, or a logger of a plug-in.",
+        show_default=False,
+    ),
+]
 Models = Annotated[
     list[Path] | None, typer.Option("--models", help="Folder with models of your own.")
 ]
@@ -116,14 +125,14 @@ def chosen_seeds(text: str) -> frozenset[int] | None:
     if not text.strip():
         return None
     seeds: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
+    for item in text.split(","):
+        first, _, last = item.partition("-")
         try:
             among = range(int(first), int(last or first) + 1)
         except ValueError:
-            raise ConfigError(f"--seeds: '{part}' is not a seed; write 0,1,2 or 0-2") from None
+            raise ConfigError(f"--seeds: '{item}' is not a seed; write 0,1,2 or 0-2") from None
         if not 0 < len(among) <= MOST_SEEDS:
-            raise ConfigError(f"--seeds: '{part}' is no range of at most {MOST_SEEDS} seeds")
+            raise ConfigError(f"--seeds: '{item}' is no range of at most {MOST_SEEDS} seeds")
         seeds.update(among)
     return frozenset(seeds)
 
@@ -138,13 +147,14 @@ def execution(
     engine: Path | None = None,
     detach: bool = False,
     on_interrupt: InterruptChoice | None = None,
+    log: str = "",
 ) -> ExecutionOptions:
     """Return options as arguments of ``harness.run.run_suite``.
 
     Raises:
         ConfigError, MachineError: as ``harness.run.devices_of``; both --device and --devices.
     """
-    from harness.run.executors import devices_of
+    from harness.run.executors import devices_of, names_of
 
     if devices and device != "auto":
         raise ConfigError("--device and --devices: give one of the two")
@@ -157,5 +167,6 @@ def execution(
         "executor": executor,
         "engine": engine,
         "detach": detach,
+        "log": names_of(log),
         "on_interrupt": on_interrupt.value if on_interrupt else "",
     }

@@ -173,10 +173,10 @@ def table(predictions: Predictions, width: int) -> Iterator[str]:
     from rich.cells import cell_len, set_cell_size
 
     weights = predictions.weights
-    given = next(name for name in predictions.query[::2] if name != "?")
+    entity = next(name for name in predictions.query[::2] if name != "?")
     rows = [["#", "answer", "score", "known", *weights]]
     if weights:
-        rows.append(["", f"{given} (asked)", "", "", *(f"{w:.2f}" for w in weights.values())])
+        rows.append(["", f"{entity} (asked)", "", "", *(f"{w:.2f}" for w in weights.values())])
     for rank, answer in enumerate(predictions.answers, 1):
         numbers = [f"{w:.2f}" for w in answer.weights.values()]
         rows.append([str(rank), answer.label, f"{answer.score:.3f}", answer.known or "", *numbers])

@@ -152,14 +152,14 @@ def _check_reranked(tables: Sequence[str], by: str, metric: str, suite: str, *, 
     """Refuse --by, --metric and --suite without their tables, and a table without its options."""
     from harness.report.stored import BREAKDOWN, RERANKED, subsets
 
-    named = [name for name in tables if name in RERANKED]
-    if html and named:
-        raise ConfigError(f"the page has no table '{named[0]}'; print it, or --format html")
+    reranked = [name for name in tables if name in RERANKED]
+    if html and reranked:
+        raise ConfigError(f"the page has no table '{reranked[0]}'; print it, or --format html")
     if BREAKDOWN in tables and not by:
         raise ConfigError(f"--table {BREAKDOWN} needs --by; choose from {', '.join(subsets())}")
     if BREAKDOWN not in tables and (by or metric != "mrr"):
         raise ConfigError(f"--by and --metric go with --table {BREAKDOWN}")
-    if not named and suite:
+    if not reranked and suite:
         raise ConfigError(
             f"--suite goes with --table {' or '.join(RERANKED)}; --table {suite} "
             "prints the suite's own"
@@ -171,7 +171,7 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def _check_latex(options: LatexOptions, form: str, named: int) -> None:
+def _check_latex(options: LatexOptions, form: str, table_count: int) -> None:
     """Refuse options of LaTeX for other formats, and one caption or label of several tables."""
     from harness.report.latex import LatexOptions
 
@@ -180,7 +180,7 @@ def _check_latex(options: LatexOptions, form: str, named: int) -> None:
             "--width, --compact, --notes, --decimals, --caption, --label and --siunitx go with "
             "--format latex"
         )
-    if (options.caption or options.label) and named != 1:
+    if (options.caption or options.label) and table_count != 1:
         raise ConfigError("--caption and --label go with one --table or --figure")
 
 
@@ -256,12 +256,12 @@ def _write_all(home: Path | None, out: Path, selection: Selection) -> None:
         raise typer.Exit(failed[0].exit_code)
 
 
-def _format(given: str, out: Path | None) -> str:
+def _format(choice: str, out: Path | None) -> str:
     """Return the format: as given, as the file's name says, or text."""
     from harness.report.render import FORMATS, PICTURES, SUFFIXES
 
-    if given or out is None:
-        return given or "text"
+    if choice or out is None:
+        return choice or "text"
     endings = {SUFFIXES.get(name, name): name for name in (*FORMATS, *PICTURES)}
     return endings.get(out.suffix.removeprefix("."), "text")
 

@@ -14,6 +14,7 @@ from harness.cli.options import (
     Engine,
     Executor,
     Home,
+    Log,
     Models,
     OnInterrupt,
     Probe,
@@ -60,6 +61,7 @@ def run(
     engine_file: Engine = None,
     detach: Detach = False,
     on_interrupt: OnInterrupt = None,
+    log: Log = "",
     models: Models = None,
     results: Home = None,
 ) -> None:
@@ -76,6 +78,7 @@ def run(
             "--retry-failed": retry_failed,
             "--models": models,
             "--probe": probe,
+            "--log": log,
         }
         if names := [name for name, value in given.items() if value]:
             raise ConfigError(f"{', '.join(names)}: for suites of runs; this one measures stages")
@@ -84,7 +87,16 @@ def run(
         complexity(str(stages), dry_run=dry_run, threads=threads, device=device, results=results)
         return
     how = execution(
-        device, devices, threads, workers, models, executor, engine_file, detach, on_interrupt
+        device,
+        devices,
+        threads,
+        workers,
+        models,
+        executor,
+        engine_file,
+        detach,
+        on_interrupt,
+        log,
     )
     plan = _plan(suite, spec, set_ or [], only or [], models or [])
     if dry_run or probe:

@@ -33,7 +33,7 @@ NOTE_WIDTH = 78
 
 
 def summary(record: RunRecord) -> dict[str, Any]:
-    """Return what one line of the list says, as plain values; MRR as a fraction."""
+    """Return one line of the list of runs as plain values; MRR as a fraction."""
     return {
         "run_id": record.run_id,
         "model": record.model,
@@ -111,7 +111,9 @@ def describe(record: RunRecord) -> str:
         "notes": [line for note in record.notes for line in textwrap.wrap(note, NOTE_WIDTH)],
         "error": (record.error or "").splitlines(),
         "in suites": [_cell(cell) for cell in record.cells],
-        "repeat it with": [line for told in repeat_commands(record) for line in told.split("\n")],
+        "repeat it with": [
+            line for command in repeat_commands(record) for line in command.split("\n")
+        ],
     }
     for title, content in sections.items():
         if content:
@@ -120,7 +122,7 @@ def describe(record: RunRecord) -> str:
 
 
 def difference(a: RunRecord, b: RunRecord) -> dict[str, Any]:
-    """Return what differs between two runs, as plain values: settings, metrics, provenance."""
+    """Return the differing settings, metrics and provenance of two runs as plain values."""
     return {
         "runs": [a.run_id, b.run_id],
         "settings": differing(_identity(a), _identity(b)),
@@ -171,12 +173,14 @@ def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
 
 def _metrics(record: RunRecord) -> list[str]:
     names = list(dict.fromkeys(m.metric for m in record.metrics))
-    places = dict.fromkeys((m.split, m.side, m.bucket) for m in record.metrics)
-    rows = [["split", "side", "part", *names, "queries"]] if places else []
-    for split, side, bucket in places:
-        own = [m for m in record.metrics if (m.split, m.side, m.bucket) == (split, side, bucket)]
+    subsets = dict.fromkeys((m.split, m.side, m.bucket) for m in record.metrics)
+    rows = [["split", "side", "part", *names, "queries"]] if subsets else []
+    for split, side, bucket in subsets:
+        subset_metrics = [
+            m for m in record.metrics if (m.split, m.side, m.bucket) == (split, side, bucket)
+        ]
         values = [_number(name, record.metric(name, split, side, bucket)) for name in names]
-        rows.append([split, side, bucket, *values, str(max(m.queries for m in own))])
+        rows.append([split, side, bucket, *values, str(max(m.queries for m in subset_metrics))])
     return aligned(rows, text=3)
 
 
@@ -197,9 +201,9 @@ def _diagnostics(values: Mapping[str, float]) -> list[str]:
     grouped: dict[str, list[str]] = {}
     for name, value in values.items():
         quantity, _, part = name.rpartition("/")
-        named = f"{part} " * bool(quantity and not part.isdigit())
-        shown = f"{value:.3f}" if quantity else decimals(value)
-        grouped.setdefault(quantity or name, []).append(named + shown)
+        prefix = f"{part} " * bool(quantity and not part.isdigit())
+        value_text = f"{value:.3f}" if quantity else decimals(value)
+        grouped.setdefault(quantity or name, []).append(prefix + value_text)
     return _pairs({quantity: "  ".join(parts) for quantity, parts in grouped.items()})
 
 

@@ -18,7 +18,7 @@ Run = Annotated[str, typer.Argument(help="Run id; its beginning will do.")]
 
 
 class Status(StrEnum):
-    """What became of a run."""
+    """Status of a run."""
 
     ok = "ok"
     validated = "validated"
@@ -41,8 +41,8 @@ def list_runs(
     from harness.cli.run_text import execution, print_list, summary
     from harness.run.runs import find_runs
 
-    wanted = status.value if status else None
-    records, damage, hint = find_runs(results, model=model, dataset=dataset, status=wanted)
+    status_name = status.value if status else None
+    records, damage, hint = find_runs(results, model=model, dataset=dataset, status=status_name)
     if hint:
         typer.echo(hint, err=True)
     if as_json:

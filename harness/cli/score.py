@@ -43,8 +43,8 @@ def score(
     )
     record = scored.record
     kind, columns = record.spec.model.options["kind"], record.provenance.get("columns")
-    said = f"; columns: {columns}" if columns else ""
-    typer.echo(f"{file}: {kind} of {scored.queries} questions{said}", err=True)
+    column_text = f"; columns: {columns}" if columns else ""
+    typer.echo(f"{file}: {kind} of {scored.queries} questions{column_text}", err=True)
     typer.echo(f"run {record.run_id}, suite {suite}", err=True)
     with show_events() as on_event:
         table = scored.make_table(on_event)

@@ -14,7 +14,7 @@ __all__ = ["Stop", "stop_on_signals"]
 
 
 class Stop:
-    """Whether a signal asked to stop, and which."""
+    """Signal that asked to stop, if any."""
 
     def __init__(self) -> None:
         self.number = 0

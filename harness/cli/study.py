@@ -14,6 +14,7 @@ from harness.cli.options import (
     Engine,
     Executor,
     Home,
+    Log,
     Models,
     OnInterrupt,
     Only,
@@ -61,6 +62,7 @@ def run(
     executor: Executor = "",
     engine_file: Engine = None,
     on_interrupt: OnInterrupt = None,
+    log: Log = "",
     models: Models = None,
     results: Home = None,
 ) -> None:
@@ -79,6 +81,7 @@ def run(
         executor,
         engine_file,
         on_interrupt=on_interrupt,
+        log=log,
     )
     plan = load_study(file, set_ or [], only=only or [], trials=trials, model_folders=models or [])
     dry = dry_run or probe
@@ -158,6 +161,7 @@ def promote(
     executor: Executor = "",
     engine_file: Engine = None,
     on_interrupt: OnInterrupt = None,
+    log: Log = "",
     models: Models = None,
     results: Home = None,
 ) -> None:
@@ -175,6 +179,7 @@ def promote(
         executor,
         engine_file,
         on_interrupt=on_interrupt,
+        log=log,
     )
     with show_events() as on_event, stop_on_signals() as stop:
         result = promote_trials(

@@ -20,22 +20,22 @@ BINS = 5
 BUDGETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
-def describe(found: Sequence[SearchResult], home: Path) -> str:
+def describe(searches: Sequence[SearchResult], home: Path) -> str:
     """Return everything a person wants to know about a study."""
-    first = found[0]
+    first = searches[0]
     title = f"{first.suite}: {first.title}" if first.title else first.suite
     with_set = f"\nwith --set (--variant {first.variant})" if first.variant else ""
     parts = [title + with_set]
-    parts += ["\n".join(_search(search, home)) for search in found]
-    if len(found) > 1:
-        parts.append("\n".join(_budgets(found)))
+    parts += ["\n".join(_search(search, home)) for search in searches]
+    if len(searches) > 1:
+        parts.append("\n".join(_budgets(searches)))
     parts.append("MRR of the validation split, in percent.")
     return "\n\n".join(parts)
 
 
-def plain(found: Sequence[SearchResult]) -> dict[str, Any]:
+def plain(searches: Sequence[SearchResult]) -> dict[str, Any]:
     """Return a study as plain values; MRR as fractions."""
-    first = found[0]
+    first = searches[0]
     return {
         "study": first.suite,
         "variant": first.variant,
@@ -64,7 +64,7 @@ def plain(found: Sequence[SearchResult]) -> dict[str, Any]:
                     for trial in search.trials
                 ],
             }
-            for search in found
+            for search in searches
         ],
     }
 
@@ -111,12 +111,12 @@ def _percent(trial: TrialResult) -> str:
 
 def _told_apart(search: SearchResult, best: TrialResult) -> Iterator[str]:
     """Yield how many trials may be as good as the best: the noise of a choice by validation."""
-    others = [trial for trial in search.having("complete") if trial.number != best.number]
-    if not others or len(search.seeds) < 2:
+    rivals = [trial for trial in search.having("complete") if trial.number != best.number]
+    if not rivals or len(search.seeds) < 2:
         return
-    apart = sum(_is_ahead(best, trial) for trial in others)
-    trials = "trial" if len(others) == 1 else "trials"
-    yield f"    beyond the noise of seeds ahead of {apart} of {len(others)} other {trials}"
+    behind = sum(_is_ahead(best, trial) for trial in rivals)
+    trials = "trial" if len(rivals) == 1 else "trials"
+    yield f"    beyond the noise of seeds ahead of {behind} of {len(rivals)} other {trials}"
 
 
 def _is_ahead(best: TrialResult, other: TrialResult) -> bool:
@@ -166,12 +166,12 @@ class _Bins:
 
     @classmethod
     def of(cls, search: SearchResult, key: str, trials: Iterable[TrialResult]) -> _Bins:
-        held = [trial.settings[key] for trial in trials]
+        values = [trial.settings[key] for trial in trials]
         domain = search.space[key]
-        listed = list(domain.choices) or sorted(set(held))
+        listed = list(domain.choices) or sorted(set(values))
         if len(listed) <= MOST_COLUMNS or domain.choices:
             return cls([_text(v) for v in listed], lambda t: listed.index(t.settings[key]))
-        ordered = sorted(held)
+        ordered = sorted(values)
         edges = [ordered[len(ordered) * i // BINS] for i in range(1, BINS)]
         names = [f"<{_short(edge)}" for edge in edges] + [f"≥{_short(edges[-1])}"]
         return cls(names, lambda t: sum(t.settings[key] >= edge for edge in edges))
@@ -184,25 +184,25 @@ def _short(value: Any) -> str:
 # --- budgets ------------------------------------------------------------------------------
 
 
-def _budgets(found: Sequence[SearchResult]) -> Iterator[str]:
+def _budgets(searches: Sequence[SearchResult]) -> Iterator[str]:
     """Yield a table: the best against the number of trials, a row per search."""
-    curves = {search.place: search.best_by_budget() for search in found}
+    curves = {search.place: search.best_by_budget() for search in searches}
     longest = max(map(len, curves.values()))
     if not longest:
         return
     counts = sorted({n for n in BUDGETS if n < longest} | {longest})
-    learned = any(search.sampler == "tpe" for search in found)
+    learned = any(search.sampler == "tpe" for search in searches)
     yield "Best MRR by number of trials" + ("" if learned else ", expected (Dodge et al. 2019)")
     width = max(map(len, curves))
     yield f"  {'':<{width}}" + "".join(f"{n:>8}" for n in counts)
-    for place, curve in curves.items():
+    for key, curve in curves.items():
         cells = (f"{100 * curve[n - 1]:8.2f}" if n <= len(curve) else f"{'':8}" for n in counts)
-        yield f"  {place:<{width}}" + "".join(cells)
+        yield f"  {key:<{width}}" + "".join(cells)
     if learned:
         yield from textwrap.wrap(
             "The best so far in the order of the trials: draws that learn from each other have no "
             "expectation over orders (sampler random has).",
             WIDTH,
         )
-    if any(search.having("pruned") for search in found):
+    if any(search.having("pruned") for search in searches):
         yield "A pruned trial counts with the MRR it had reached: at least that much."

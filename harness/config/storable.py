@@ -55,7 +55,7 @@ def text_problem(text: str, width: int | None = None) -> str:
 
 
 def plain_problems(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """Yield what a store cannot hold of a JSON value: keys from the top, and why.
+    """Yield the parts of a JSON value that a store cannot hold: keys from the top, and why.
 
     Args:
         value: made of dictionaries, lists, tuples, text, numbers, booleans and None.
@@ -66,8 +66,8 @@ def plain_problems(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tup
             yield from plain_problems(str(key), (*path, key))
             yield from plain_problems(item, (*path, key))
     elif isinstance(value, list | tuple):
-        for place, item in enumerate(value):
-            yield from plain_problems(item, (*path, place))
+        for index, item in enumerate(value):
+            yield from plain_problems(item, (*path, index))
     elif problem := _scalar_problem(value):
         yield path, problem
 

@@ -38,11 +38,13 @@ def load_subjects(
     options = group_of(settings, "model")
     fields = _option_names(names)
     _check_options(options, fields)
-    others = {group: values for group, values in settings.items() if group != "model"}
+    other_groups = {group: values for group, values in settings.items() if group != "model"}
     subjects = []
     for name in names:
-        own = {key: value for key, value in options.items() if key in fields[name]}
-        subjects.append(Subject(name, {**settings, "model": own} if own else others))
+        own_options = {key: value for key, value in options.items() if key in fields[name]}
+        subjects.append(
+            Subject(name, {**settings, "model": own_options} if own_options else other_groups)
+        )
     for subject in subjects:
         [result] = examine(subject, [declared])
         if settings and result.status == "ok":
@@ -57,8 +59,8 @@ def _option_names(names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
 
 
 def _check_options(options: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]]) -> None:
-    known = {key for names in fields.values() for key in names}
+    all_fields = {key for names in fields.values() for key in names}
     for key in options:
-        if key not in known:
-            near = suggest(key, known)
+        if key not in all_fields:
+            near = suggest(key, all_fields)
             raise ConfigError(f"--set model.{key}: {', '.join(fields)} has no such option{near}")

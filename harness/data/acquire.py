@@ -58,7 +58,7 @@ def fetch(
         card: the dataset.
         base_url: mirror that serves ``<base_url>/<owner>/<repository>/<commit>/<path>`` in place
             of the host of the card's URLs.
-        announce: told what happens, one line at a time.
+        announce: callback for messages, one line at a time.
 
     Returns:
         The dataset's folder.
@@ -73,12 +73,12 @@ def fetch(
     if not card.files:
         raise ConfigError(f"{card.title} needs no download: {card.source}")
     target = datasets_folder() / card.folder
-    wanted = [file for file in card.files if not _is_right(target / file.path, file)]
-    if not wanted:
+    missing = [file for file in card.files if not _is_right(target / file.path, file)]
+    if not missing:
         announce(f"{card.title}: all {len(card.files)} files are in {target}")
         return target
     with staging(target) as staged:
-        for file in wanted:
+        for file in missing:
             url = _mirrored(file.url, base_url)
             announce(f"{card.title}: {url}")
             try:
@@ -184,14 +184,14 @@ def store_source(source: FeatureSource, content: bytes) -> None:
 
 
 def identify(folder: Path, cards: Iterable[DatasetCard]) -> DatasetCard | None:
-    """Return the dataset that a folder holds: told by its content, else by its name."""
-    known = [card for card in cards if card.files]
-    for card in known:
+    """Return the dataset of a folder: recognised by its content, else by its name."""
+    pinned = [card for card in cards if card.files]
+    for card in pinned:
         required = [file for file in card.files if not file.optional]
         if all(_is_right(folder / file.path, file) for file in required):
             return card
     name = folder.resolve().name.lower()
-    return next((card for card in known if name in names_of(card)), None)
+    return next((card for card in pinned if name in names_of(card)), None)
 
 
 def import_folder(folder: Path, card: DatasetCard) -> Path:
@@ -225,11 +225,11 @@ def import_folder(folder: Path, card: DatasetCard) -> Path:
     ]
     if wrong:
         raise DataError(f"not the published {card.title}:\n" + "\n".join(wrong))
-    own = {file.path for file in card.files}
+    card_paths = {file.path for file in card.files}
     extra = [
         str(path.relative_to(folder))
         for path in readable
-        if path.suffix != ".txt" and str(path.relative_to(folder)) not in own
+        if path.suffix != ".txt" and str(path.relative_to(folder)) not in card_paths
         if path.parent != folder or not holds_arrays(path) or is_published(card, path)
     ]
     check_inside(folder, (folder / name for name in extra))
@@ -315,10 +315,10 @@ def _is_right(path: Path, file: FileCard | FeatureSource) -> bool:
 
 
 def _check(path: Path, file: FileCard, origin: str) -> None:
-    found = sha256_of(path)
-    if found != file.sha256:
+    digest = sha256_of(path)
+    if digest != file.sha256:
         raise DataError(
-            f"{origin}: the {path.stat().st_size} bytes that arrived have sha256 {found}, "
+            f"{origin}: the {path.stat().st_size} bytes that arrived have sha256 {digest}, "
             f"published is {file.sha256}; nothing was kept"
         )
 

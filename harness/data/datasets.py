@@ -402,5 +402,5 @@ def _announce_left_out(folder: Path, target: Path, announce: Announce) -> None:
         )
     if names:
         remaining = f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else ""
-        named = ", ".join(names[:SHOWN_FILES])
-        announce(f"{folder}: not copied, no part of a dataset: {named}{remaining}")
+        file_names = ", ".join(names[:SHOWN_FILES])
+        announce(f"{folder}: not copied, no part of a dataset: {file_names}{remaining}")

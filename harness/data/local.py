@@ -79,7 +79,7 @@ class LocalSource(DatasetSource):
     def unencoded(
         self, features: str, graph: KnowledgeGraph
     ) -> Mapping[str, tuple[int, float, int]]:
-        """Return what would have to be encoded first; see :class:`DatasetSource`."""
+        """Return the texts and images to encode first; see :class:`DatasetSource`."""
         from harness.data import feature_sets
 
         return feature_sets.unencoded(self.card, features, graph)
@@ -99,12 +99,12 @@ def find_local(name: str) -> LocalSource | None:
 
 def local_sources(taken: Collection[str] = ()) -> list[LocalSource]:
     """Return the datasets in the data folders whose names are not in ``taken`` (lower case)."""
-    found: dict[str, LocalSource] = {}
+    sources: dict[str, LocalSource] = {}
     for folder in filter(lambda folder: is_name(folder.name), _graph_folders()):
         name = folder.name.lower()
-        if name not in taken and name not in found:
-            found[name] = LocalSource(folder)
-    return list(found.values())
+        if name not in taken and name not in sources:
+            sources[name] = LocalSource(folder)
+    return list(sources.values())
 
 
 def misnamed() -> list[Path]:
@@ -147,13 +147,13 @@ def import_local(folder: Path, name: str, allowed: Sequence[NameKind] = ()) -> P
         raise DataError(f"{folder}: not imported; {advice(findings)}\n{listed}")
     target = folders.datasets_folder() / name
     feature_sets.check_own_files(LocalSource(target).card, graph, folder)
-    known = find_local(name)
-    if known is not None:
-        if read_folder(known.folder, known.card.name).digest == graph.digest:
-            _add_features(folder, files, known.folder)
-            return known.folder
+    source = find_local(name)
+    if source is not None:
+        if read_folder(source.folder, source.card.name).digest == graph.digest:
+            _add_features(folder, files, source.folder)
+            return source.folder
         raise DataError(
-            f"{known.folder}: holds another dataset; choose another --name, or remove that folder"
+            f"{source.folder}: holds another dataset; choose another --name, or remove that folder"
         )
     with acquire.staging(target) as staged:
         _copy(folder, [path.relative_to(folder) for path in files], staged)

@@ -90,7 +90,7 @@ class Cell(Config):
 
     @property
     def place(self) -> tuple[str, str, str, str, str, int]:
-        """What tells a cell from the others; ``position`` only orders them."""
+        """Key of the cell within all suites; ``position`` only orders cells."""
         return self.suite, self.variant, *self.key
 
     @property

@@ -1,6 +1,6 @@
 """The typed form of ``suites/complexity.yaml``: a suite that measures stages instead of models.
 
-It says ``measures: complexity``, by which it is told from a suite of runs.
+It says ``measures: complexity``, which distinguishes it from a suite of runs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Modalities = Annotated[int, Field(ge=2)]
 
 
 class Sizes(Config):
-    """What the cost of a stage may depend on."""
+    """Sizes on which the cost of a stage may depend."""
 
     d: Size
     """Complex components; a vector has D = 2 d numbers."""
@@ -109,16 +109,16 @@ class Vary(Config):
 
 
 class ComplexitySuite(Config):
-    """What is measured: stages at sizes that are varied one at a time."""
+    """Stages to measure, at sizes that are varied one at a time."""
 
     name: Annotated[str, Field(pattern=SUITE_NAME)]
     """Name under which measurements are kept and reported."""
     title: str = ""
-    """What it measures."""
+    """Title of its table."""
     measures: Literal["complexity"]
     """Tells such a suite from one of runs."""
     base: Sizes
-    """What the sizes are held at."""
+    """Fixed values of the sizes that do not vary."""
     vary: Vary
     """The values of each."""
     hold: dict[Stage, dict[Factor, Size]] = Field(default_factory=dict)
@@ -144,8 +144,8 @@ class ComplexitySuite(Config):
         for name, values in (("fusions", self.fusions), ("stages", self.stages)):
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} repeat: {', '.join(values)}")
-        for stage, held in self.hold.items():
-            if unknown := set(held) - set(DEPENDS_ON[stage]):
+        for stage, sizes in self.hold.items():
+            if unknown := set(sizes) - set(DEPENDS_ON[stage]):
                 raise ValueError(
                     f"hold: the stage '{stage}' does not depend on {', '.join(sorted(unknown))}"
                 )
@@ -167,9 +167,9 @@ class ComplexitySuite(Config):
         ways = dict.fromkeys((case.stage, case.name) for case in self.cases)
         for stage, name in ways:
             cases = [c for c in self.cases if (c.stage, c.name) == (stage, name)]
-            held = self.held(stage)
+            sizes = self.held(stage)
             for factor in DEPENDS_ON[stage]:
-                yield factor, tuple(c for c in cases if held.varies_only(c.sizes, factor))
+                yield factor, tuple(c for c in cases if sizes.varies_only(c.sizes, factor))
 
     def _cases(self) -> Iterator[Case]:
         for stage in self.stages:

@@ -236,12 +236,12 @@ def _distinct(suite: Suite, cells: Iterable[Cell]) -> tuple[Cell, ...]:
         ConfigError: two different runs would stand in one cell.
     """
     runs: dict[tuple[object, ...], Cell] = {}
-    kept: dict[tuple[object, ...], Cell] = {}
+    unique: dict[tuple[object, ...], Cell] = {}
     for cell in cells:
         if not cell.reason and runs.setdefault(cell.key, cell).spec != cell.spec:
             raise ConfigError(
                 f"{suite.origin(('datasets',))}: '{cell.dataset}' with features "
                 f"'{cell.features}' stands there twice with different settings"
             )
-        kept.setdefault((cell.key, cell.reason), cell)
-    return tuple(kept.values())
+        unique.setdefault((cell.key, cell.reason), cell)
+    return tuple(unique.values())

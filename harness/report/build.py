@@ -172,8 +172,8 @@ def row_table(definition: RowsDefinition, results: Results, metrics: Sequence[st
     table = _rows_definition(definition).model_copy(update={"metrics": tuple(metrics)})
     built = results_table(table, replace(results, tests=None))
     names = {dataset.name.lower() for dataset in definition.datasets}
-    shown = [i for i, c in enumerate(built.columns) if not names or c.dataset.lower() in names]
-    return without_empty(chosen_rows(built.only(shown), definition.rows, definition.name))
+    columns = [i for i, c in enumerate(built.columns) if not names or c.dataset.lower() in names]
+    return without_empty(chosen_rows(built.only(columns), definition.rows, definition.name))
 
 
 def _rows_definition(definition: RowsDefinition) -> Definition:
@@ -190,8 +190,8 @@ def _rows_definition(definition: RowsDefinition) -> Definition:
         rows = [r.model_copy(update={"published": "", "attributes": {}}) for r in source.rows]
         fields = {"rows": tuple(rows), "others": source.others, "datasets": tuple(plain)}
     if definition.datasets:
-        shown = (d.model_dump() for d in definition.datasets)
-        fields["datasets"] = tuple(DatasetSpec(**dataset) for dataset in shown)
+        dataset_columns = (d.model_dump() for d in definition.datasets)
+        fields["datasets"] = tuple(DatasetSpec(**dataset) for dataset in dataset_columns)
     return Definition(
         name=definition.name,
         title=definition.title,

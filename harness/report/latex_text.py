@@ -113,13 +113,13 @@ def beyond_pdflatex(source: str) -> str:
 
 def preamble_note(source: str) -> str:
     """Return comment lines on what a source needs to be compiled; "" where any LaTeX will do."""
-    beyond = beyond_pdflatex(source)
-    if not beyond:
+    exotic = beyond_pdflatex(source)
+    if not exotic:
         return ""
-    codes = " ".join(f"U+{ord(c):04X}" for c in beyond)
-    shown = "".join(c for c in beyond if c.isprintable())
+    codes = " ".join(f"U+{ord(c):04X}" for c in exotic)
+    characters = "".join(c for c in exotic if c.isprintable())
     return (
-        f"% Needs XeLaTeX or LuaLaTeX for {shown} ({codes}),\n"
+        f"% Needs XeLaTeX or LuaLaTeX for {characters} ({codes}),\n"
         r"% and in the preamble \usepackage{fontspec}\setmainfont{FONT}, a font that has them."
         "\n"
     )

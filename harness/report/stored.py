@@ -233,8 +233,10 @@ class Reports:
         """
         store, variant = self.results.store, self.results.selection.variant
         report_damaged(store, self.on_event)
-        named = [name for name in names if name not in RERANKED]
-        suites = {suite for name in named for suite in query.suites_of(store, name)} | {suite}
+        stored_names = [name for name in names if name not in RERANKED]
+        suites = {suite for name in stored_names for suite in query.suites_of(store, name)} | {
+            suite
+        }
         self._report_variants(suites - {""})
         variants = {variant for _, variant, _ in store.blocks()}
         if variant and variant not in variants:
@@ -257,10 +259,10 @@ class Reports:
 
     def _report_variants(self, suites: Collection[str]) -> None:
         """Report the other variants of suites, of all when empty."""
-        shown = ("", self.results.selection.variant)
+        selected = ("", self.results.selection.variant)
         blocks = self.results.store.blocks()
-        others = {(suite, variant) for suite, variant, _ in blocks if variant not in shown}
-        for suite, variant in sorted(others):
+        other_blocks = {(suite, variant) for suite, variant, _ in blocks if variant not in selected}
+        for suite, variant in sorted(other_blocks):
             if not suites or suite in suites:
                 text = f"not shown: suite {suite} with --set (--variant {variant})"
                 self.on_event(Message(text))

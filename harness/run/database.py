@@ -98,9 +98,9 @@ def import_results(
         raise ConfigError(f"{source}: no such file or folder")
     folder = results_folder(home)
     with opened(folder, create=True) as store:
-        taken = import_records(store, source, runs=folder / "runs")
-        _added(store, folder, taken, str(source), on_event)
-    for suite, count in sorted(Counter(cell.suite for cell in taken.absent).items()):
+        imported = import_records(store, source, runs=folder / "runs")
+        _added(store, folder, imported, str(source), on_event)
+    for suite, count in sorted(Counter(cell.suite for cell in imported.absent).items()):
         runs = f"suite {suite}: {count} {'runs of it are' if count > 1 else 'run of it is'}"
         if source.is_dir():
             text = f"{runs} in no file of {source}: that file is missing there"
@@ -110,7 +110,7 @@ def import_results(
                 "them"
             )
         on_event(Message(text))
-    return taken
+    return imported
 
 
 def merge_results(
@@ -131,27 +131,29 @@ def merge_results(
         opened(folder, create=True) as store,
     ):
         try:
-            taken = merge(store, source)
+            imported = merge(store, source)
         except StoreError as error:
             raise StoreError(f"{source.database.name}: {error}") from error
-        _added(store, folder, taken, source.database.name, on_event)
-    return taken
+        _added(store, folder, imported, source.database.name, on_event)
+    return imported
 
 
-def _added(store: ResultStore, home: Path, taken: Imported, source: str, on_event: OnEvent) -> None:
+def _added(
+    store: ResultStore, home: Path, imported: Imported, source: str, on_event: OnEvent
+) -> None:
     """Compare the rows of the new tables; report what was added and which cells stay."""
     prepare_tables(store, home, on_event=on_event)
     run_at = {cell.place: cell.run_id for cell in store.cells()}
-    for cell in taken.refused:
+    for cell in imported.refused:
         on_event(
             Message(
                 f"suite {cell.suite}, {cell.label} on {cell.dataset}, seed {cell.seed}: "
                 f"stays run {run_at[cell.place]}, not {cell.run_id}"
             )
         )
-    count = len(taken.added)
+    count = len(imported.added)
     records = f"{count} record{'' if count == 1 else 's'}"
-    on_event(Message(f"{source}: {records} added, {taken.kept} known already"))
+    on_event(Message(f"{source}: {records} added, {imported.kept} known already"))
 
 
 def check_results(
@@ -170,20 +172,20 @@ def check_results(
         for removed in store.repair() if repair else ():
             on_event(Message(f"removed: {removed.removesuffix(f'; {REPAIR}')}"))
         statuses = store.statuses()
-        done = 0
+        checked = 0
 
         def check(record: RunRecord) -> list[str]:
-            nonlocal done
-            done += 1
-            on_event(Step("runs", done, len(statuses)))
+            nonlocal checked
+            checked += 1
+            on_event(Step("runs", checked, len(statuses)))
             if record.run_id in unreadable:
                 return audit.problems(record)
             return audit.problems(record, run_files(runs / record.run_id))
 
         problems = [*store.check(check), *unreadable.values()]
     finished = [run_id for run_id, status in statuses.items() if status == "ok"]
-    without = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
-    return CheckReport(len(statuses), len(finished), without, problems)
+    without_ranks = sum(not (runs / run_id / RANKS).is_file() for run_id in finished)
+    return CheckReport(len(statuses), len(finished), without_ranks, problems)
 
 
 def export_results(

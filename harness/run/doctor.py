@@ -23,7 +23,7 @@ from harness.errors import HarnessError
 from harness.store import open_store, store_address
 from harness.store.sql import database_of
 
-__all__ = ["Finding", "diagnose"]
+__all__ = ["Diagnosis", "diagnose"]
 
 Status = Literal["ok", "missing", "problem"]
 
@@ -36,6 +36,9 @@ EXTRAS = {
     "ray": "ray",
     "dashboard": "optuna_dashboard",
     "browser": "playwright",
+    "tensorboard": "tensorboard",
+    "mlflow": "mlflow",
+    "wandb": "wandb",
 }
 """Extra of the distribution -> a module that it brings."""
 
@@ -44,7 +47,7 @@ LOW_SPACE = 2**30
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One line of a diagnosis.
 
     Attributes:
@@ -61,7 +64,7 @@ class Finding:
     remedy: str = ""
 
 
-def diagnose(home: Path | str | None = None) -> Iterator[Finding]:
+def diagnose(home: Path | str | None = None) -> Iterator[Diagnosis]:
     """Yield the state of an installation: versions, devices, folders, store, data and extras.
 
     Nothing is downloaded, created or changed, but for a file that is written and removed to find
@@ -78,30 +81,30 @@ def diagnose(home: Path | str | None = None) -> Iterator[Finding]:
     yield from _extras()
 
 
-def _versions() -> Iterator[Finding]:
+def _versions() -> Iterator[Diagnosis]:
     packages = ", ".join(f"{name} {version(name)}" for name in provenance.PACKAGES)
     text = f"{harness.__version__}, Python {sys.version.split()[0]}, {packages}"
-    yield Finding("harness", "ok", text)
+    yield Diagnosis("harness", "ok", text)
 
 
-def _devices() -> Iterator[Finding]:
+def _devices() -> Iterator[Diagnosis]:
     import torch
 
     machine = provenance.machine()
     bf16 = "with" if _multiplies_bf16() else "without"
     text = f"{machine['processor']}, {machine['cores']} cores, {bf16} products in bf16"
-    yield Finding("processor", "ok", text)
+    yield Diagnosis("processor", "ok", text)
     backend = kernels.backend_name("cpu")
     slow = "" if backend == "numba" else "pip install numba; unset HARNESS_KERNELS"
-    yield Finding("kernels", "ok" if not slow else "problem", f"{backend} on the processor", slow)
+    yield Diagnosis("kernels", "ok" if not slow else "problem", f"{backend} on the processor", slow)
     for i in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(i)
         text = f"cuda:{i}, {device.name}, {device.total_memory / 2**30:.0f} GiB"
-        yield Finding("GPU", "ok", text)
+        yield Diagnosis("GPU", "ok", text)
     if not torch.cuda.is_available():
         build = torch.version.cuda
         reason = f"torch for CUDA {build} found none" if build else "this torch is built for CPUs"
-        yield Finding("GPU", "missing", reason)
+        yield Diagnosis("GPU", "missing", reason)
 
 
 def _multiplies_bf16() -> bool:
@@ -112,7 +115,7 @@ def _multiplies_bf16() -> bool:
     return False
 
 
-def _folders(home: Path | str | None) -> Iterator[Finding]:
+def _folders(home: Path | str | None) -> Iterator[Diagnosis]:
     folders = {"results": results_folder(home and Path(home)), "cache": cache_folder()}
     for topic, folder in folders.items():
         variable = "--home or HARNESS_HOME" if topic == "results" else "HARNESS_CACHE"
@@ -120,11 +123,11 @@ def _folders(home: Path | str | None) -> Iterator[Finding]:
         free = shutil.disk_usage(existing).free
         text = f"{folder}, {free / 2**30:.1f} GiB free"
         if not _writable(existing):
-            yield Finding(topic, "problem", f"{folder} cannot be written to", f"set {variable}")
+            yield Diagnosis(topic, "problem", f"{folder} cannot be written to", f"set {variable}")
         elif free < LOW_SPACE:
-            yield Finding(topic, "problem", text, f"delete files, or set {variable}")
+            yield Diagnosis(topic, "problem", text, f"delete files, or set {variable}")
         else:
-            yield Finding(topic, "ok", text)
+            yield Diagnosis(topic, "ok", text)
 
 
 def _writable(folder: Path) -> bool:
@@ -135,12 +138,12 @@ def _writable(folder: Path) -> bool:
         return False
 
 
-def _store(home: Path | str | None) -> Iterator[Finding]:
+def _store(home: Path | str | None) -> Iterator[Diagnosis]:
     folder = results_folder(home and Path(home))
     address = store_address(folder)
     if isinstance(address, Path) and not address.exists():
         remedy = "harness run quickstart, or harness db import FOLDER"
-        yield Finding("store", "missing", f"{address}: no results yet", remedy)
+        yield Diagnosis("store", "missing", f"{address}: no results yet", remedy)
         return
     try:
         name = database_of(address).name
@@ -149,16 +152,16 @@ def _store(home: Path | str | None) -> Iterator[Finding]:
             damaged = store.damaged()
     except HarnessError as error:
         text, _, command = " ".join(str(error).split()).partition(": harness ")
-        yield Finding("store", "problem", text, command and f"harness {command}")
+        yield Diagnosis("store", "problem", text, command and f"harness {command}")
         return
     text = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
-    yield Finding("store", "ok", f"{name}: {text or 'empty'}")
+    yield Diagnosis("store", "ok", f"{name}: {text or 'empty'}")
     if damaged:
         text = f"{len(damaged)} damaged cells or measurements"
-        yield Finding("store", "problem", text, "harness db check --repair")
+        yield Diagnosis("store", "problem", text, "harness db check --repair")
 
 
-def _data() -> Iterator[Finding]:
+def _data() -> Iterator[Diagnosis]:
     folders = {listing.name: listing.folder for listing in list_datasets()}
     for source in sources():
         card = source.card
@@ -167,18 +170,22 @@ def _data() -> Iterator[Finding]:
         folder = folders.get(card.name)
         if folder is None:
             text = "not on this machine"
-            yield Finding(card.name, "missing", text, f"harness data fetch {card.name}")
+            yield Diagnosis(card.name, "missing", text, f"harness data fetch {card.name}")
             continue
-        lacking = [name for name in source.feature_sets if source.missing_originals(name)]
-        text = f"{folder}; without the files of {', '.join(lacking)}" if lacking else str(folder)
-        remedy = f"harness data fetch {card.name}" if lacking else ""
-        yield Finding(card.name, "missing" if lacking else "ok", text, remedy)
+        missing_sets = [name for name in source.feature_sets if source.missing_originals(name)]
+        text = (
+            f"{folder}; without the files of {', '.join(missing_sets)}"
+            if missing_sets
+            else str(folder)
+        )
+        remedy = f"harness data fetch {card.name}" if missing_sets else ""
+        yield Diagnosis(card.name, "missing" if missing_sets else "ok", text, remedy)
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[Diagnosis]:
     for extra, module in EXTRAS.items():
         if find_spec(module) is None:
             remedy = f"pip install 'mmkgc-harness[{extra}]'"
-            yield Finding(f"[{extra}]", "missing", "not installed", remedy)
+            yield Diagnosis(f"[{extra}]", "missing", "not installed", remedy)
         else:
-            yield Finding(f"[{extra}]", "ok", "installed")
+            yield Diagnosis(f"[{extra}]", "ok", "installed")

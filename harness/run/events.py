@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.events import Event
 from harness.run.jobs import Job, Outcome
+from harness.store.records import RunRecord
 
 __all__ = ["RunEnded", "RunProgress", "RunsEnded", "RunsStarted", "TrialEnded"]
 
@@ -51,12 +52,17 @@ class RunEnded(Event):
     Attributes:
         job: the run.
         outcome: how it ended.
-        valid_mrr: validation MRR as a fraction; None where there is none.
+        record: record of the run; None where there is none.
     """
 
     job: Job
     outcome: Outcome
-    valid_mrr: float | None = None
+    record: RunRecord | None = None
+
+    @property
+    def valid_mrr(self) -> float | None:
+        """Validation MRR as a fraction; None where there is none."""
+        return self.record.metric("mrr", "valid") if self.record else None
 
     def __str__(self) -> str:
         title, outcome = self.job.title, self.outcome

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harness.config.base import Config
 from harness.errors import ConfigError, MachineError, suggest
+from harness.loggers import check_logger
 from harness.run.inline import InlineExecutor
 from harness.run.jobs import Executor
 from harness.run.processes import ProcessExecutor
 
-__all__ = ["CLUSTERS", "EXECUTORS", "Execution", "ExecutionOptions", "devices_of", "make_executor"]
+__all__ = [
+    "CLUSTERS",
+    "EXECUTORS",
+    "Execution",
+    "ExecutionOptions",
+    "devices_of",
+    "make_executor",
+    "names_of",
+]
 
 
 class Execution(Config):
-    """How runs are executed; nothing in it changes a result."""
+    """Settings of the execution of runs; none changes a result."""
 
     executor: str = ""
     """Name of ``EXECUTORS``; "" for processes if several runs are executed at once, else inline."""
@@ -37,12 +46,26 @@ class Execution(Config):
     """Engine file of a cluster."""
     detach: bool = False
     """Submit runs to a cluster and leave."""
+    log: tuple[str, ...] = ()
+    """Loggers that receive the runs, see ``harness.loggers``; also "tensorboard,mlflow"."""
     on_interrupt: Literal["", "leave", "cancel"] = ""
     """Whether a stop leaves runs in Slurm; "" for the engine file's choice."""
 
+    @field_validator("log", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        return names_of(value) if isinstance(value, str) else value
+
+    @field_validator("log")
+    @classmethod
+    def _available(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            check_logger(name)
+        return names
+
     @property
     def on_cluster(self) -> bool:
-        """Whether the runs are executed on other machines, by an engine with a queue."""
+        """True if an engine with a queue executes the runs on other machines."""
         return self.executor in CLUSTERS
 
     @property
@@ -77,7 +100,14 @@ class ExecutionOptions(TypedDict, total=False):
     model_folders: tuple[Path, ...]
     engine: Path | None
     detach: bool
+    log: Sequence[str]
     on_interrupt: Literal["", "leave", "cancel"]
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """Read "tensorboard,mlflow": names separated by commas, each once."""
+    names = (name.strip() for name in text.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def devices_of(text: str) -> tuple[str, ...]:

@@ -109,25 +109,25 @@ def cell_of(store: ResultStore, record: RunRecord, name: str, suite: str) -> Cel
     except ValueError as error:
         raise ConfigError(f"--suite: {error}") from None
     cells = store.cells(suite)
-    others = store.find(ids={cell.run_id for cell in cells} - {"", record.run_id}, status="ok")
-    for other in others:
-        if other.protocol != record.protocol:
+    stored = store.find(ids={cell.run_id for cell in cells} - {"", record.run_id}, status="ok")
+    for earlier in stored:
+        if earlier.protocol != record.protocol:
             raise ConfigError(
-                f"--suite {suite}: its runs are ranked by {other.protocol}, this one by "
+                f"--suite {suite}: its runs are ranked by {earlier.protocol}, this one by "
                 f"{record.protocol}; one table never mixes them"
             )
-    same = [c for c in cells if c.label.lower() == name.lower() and c.dataset == record.dataset]
-    own = [c for c in same if c.features == record.features]
-    taken = any(c.seed == record.seed and c.run_id != record.run_id for c in own)
-    if taken or len(own) < len(same):
+    same_row = [c for c in cells if c.label.lower() == name.lower() and c.dataset == record.dataset]
+    same_features = [c for c in same_row if c.features == record.features]
+    occupied = any(c.seed == record.seed and c.run_id != record.run_id for c in same_features)
+    if occupied or len(same_features) < len(same_row):
         raise ConfigError(
             f"--suite {suite} has a row '{name}' on {record.dataset} already; give another --name"
         )
     last = max((c.position for c in cells), default=-1)
     return Cell(
         suite=suite,
-        position=own[0].position if own else last + 1,
-        label=own[0].label if own else name,
+        position=same_features[0].position if same_features else last + 1,
+        label=same_features[0].label if same_features else name,
         dataset=record.dataset,
         features=record.features,
         seed=record.seed,

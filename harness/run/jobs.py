@@ -78,7 +78,7 @@ class Job(Config):
 
     @property
     def title(self) -> str:
-        """What a person calls the run."""
+        """Label, dataset and seed of the run, for people."""
         return f"{self.label} on {self.spec.data.dataset}, seed {self.spec.seed}"
 
     def has_in(self, status: Status) -> bool:
@@ -87,7 +87,7 @@ class Job(Config):
 
 
 class Outcome(Config):
-    """What became of a job; the record itself is the file ``record.json`` in the run's folder."""
+    """Outcome of a job; the record itself is the file ``record.json`` in the run's folder."""
 
     run_id: str
     status: Literal["ok", "pruned", "failed", "interrupted", "busy", "lost"]

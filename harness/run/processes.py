@@ -129,7 +129,7 @@ class _Child:
         self.process.wait()
 
     def outcome(self) -> Outcome:
-        """Return what became of the job, once the child has ended."""
+        """Return the outcome of the job, once the child has ended."""
         if self._last.get("status") == "machine":
             raise MachineError(self._last["message"])
         if self._last:
@@ -156,9 +156,11 @@ class _Child:
         code = self.process.returncode
         if code == -signal.SIGKILL:
             return "the worker was killed (SIGKILL), by hand or for lack of memory"
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with code {code}"
+        ending = (
+            f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with code {code}"
+        )
         tail = self.errors.read_text(errors="replace").strip().splitlines()[-1:]
-        return f"the worker {how}" + (f": {tail[0]}" if tail else "")
+        return f"the worker {ending}" + (f": {tail[0]}" if tail else "")
 
 
 _STOPPING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2}

@@ -40,7 +40,7 @@ class _Begun:
 
 @dataclass
 class Report:
-    """What became of a study.
+    """Outcome of a call that runs a study.
 
     Attributes:
         interrupted: asked to stop before it was complete.
@@ -64,7 +64,7 @@ def run_rounds(
 ) -> Report:
     """Make the trials that the searches still want.
 
-    With a pruner the first seed of a trial goes ahead; the others follow if it is not pruned.
+    With a pruner the first seed of a trial runs first; the others follow if it is not pruned.
 
     Args:
         searches: their rounds run side by side.
@@ -109,17 +109,19 @@ def run_rounds(
 
 
 def _first(begun: Sequence[_Begun], store: ResultStore) -> list[Job]:
-    """Return what runs first: all seeds, or with a pruner the first one of each trial, unless it
-    has been pruned by the same limits before."""
-    found: list[Job] = []
+    """Return the jobs to run first: all seeds, or with a pruner the first seed of each trial.
+
+    A trial that the same limits have pruned before is left out.
+    """
+    first_jobs: list[Job] = []
     for item in begun:
         if not item.prunes:
-            found += item.jobs.values()
+            first_jobs += item.jobs.values()
             continue
-        limits, held = item.search.limits(), store.find(ids=[item.first.run_id])
-        if not any(r.status == "pruned" and falls_short(r.history, limits) for r in held):
-            found.append(item.first.model_copy(update={"limits": limits}))
-    return found
+        limits, stored = item.search.limits(), store.find(ids=[item.first.run_id])
+        if not any(r.status == "pruned" and falls_short(r.history, limits) for r in stored):
+            first_jobs.append(item.first.model_copy(update={"limits": limits}))
+    return first_jobs
 
 
 def _rest(begun: Sequence[_Begun], store: ResultStore) -> list[Job]:
@@ -135,8 +137,8 @@ def _rest(begun: Sequence[_Begun], store: ResultStore) -> list[Job]:
 
 def _end(item: _Begun, store: ResultStore, messages: Mapping[str, str], on_event: OnEvent) -> None:
     ids = [job.run_id for job in item.jobs.values()]
-    held = {record.run_id: record for record in store.find(ids=ids)}
-    records: list[RunRecord | None] = [held.get(run_id) for run_id in ids]
+    stored = {record.run_id: record for record in store.find(ids=ids)}
+    records: list[RunRecord | None] = [stored.get(run_id) for run_id in ids]
     message = next((messages[run_id] for run_id in ids if run_id in messages), "")
     item.search.end(item.trial, records, message)
     frozen = item.search.study.get_trials(deepcopy=False)[item.trial.number]

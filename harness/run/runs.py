@@ -255,7 +255,7 @@ def _why_none(store: ResultStore, model: str | None, dataset: str | None) -> str
 
 
 def failure_hint(run_id: str, home: Path | str | None, again: str) -> str:
-    """Return what helps with a failed run; "" where its message says so, of an unreadable record.
+    """Return the next step after a failed run; "" where its message already has it.
 
     Args:
         run_id: id of the run.

@@ -18,6 +18,7 @@ from harness.store.archive.audit import read_audited
 from harness.store.base import ResultStore
 from harness.store.failures import TransientError
 from harness.store.files import RECORD
+from harness.store.records import RunRecord
 
 __all__ = ["Pending", "Summary", "execute", "patiently", "pending", "run_jobs"]
 
@@ -33,7 +34,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class Summary:
-    """What became of a plan."""
+    """Outcome of a plan."""
 
     finished: list[str] = field(default_factory=list)
     pruned: list[str] = field(default_factory=list)
@@ -131,9 +132,10 @@ def execute(
         on_event(Message(text))
 
     def on_outcome(job: Job, outcome: Outcome) -> None:
-        ok = outcome.status == "ok"
-        record = patiently(lambda: store.get(job.run_id), on_message, should_stop) if ok else None
-        on_event(RunEnded(job, outcome, record.metric("mrr", "valid") if record else None))
+        records: Sequence[RunRecord] = ()
+        if outcome.status in ("ok", "pruned", "failed"):
+            records = patiently(lambda: store.find(ids=[job.run_id]), on_message, should_stop)
+        on_event(RunEnded(job, outcome, next(iter(records), None)))
 
     executor = make_executor(settings.executor, settings, on_message)
     able, refused = _prepared(jobs, settings, on_event)
@@ -170,8 +172,8 @@ def _prepared(
 
 def _elsewhere(jobs: Sequence[Job]) -> str:
     """Return the line that says which runs another process is executing."""
-    more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
-    return f"being run elsewhere: {jobs[0].title} ({jobs[0].run_id}){more}; waiting for it"
+    remainder = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    return f"being run elsewhere: {jobs[0].title} ({jobs[0].run_id}){remainder}; waiting for it"
 
 
 def run_jobs(
@@ -198,7 +200,7 @@ def run_jobs(
         on_outcome: called when a job has ended.
         on_wait: called with the jobs of other processes before they are waited for.
         should_stop: asked between jobs, and while waiting.
-        on_message: told that the store cannot be reached.
+        on_message: callback for the message that the store cannot be reached.
     """
     summary = Summary()
 
@@ -245,13 +247,13 @@ def patiently(
     on_message: Callable[[str], None],
     should_stop: Callable[[], bool],
 ) -> Result:
-    """Return what a call returns, tried again while the store cannot be reached.
+    """Call a function, and call it again while the store cannot be reached.
 
     Runs go on in the meantime; their records are in their folders.
 
     Args:
         call: reads or writes the store.
-        on_message: told once that it is waited for.
+        on_message: callback for one message while the call waits.
         should_stop: asked between two tries.
 
     Raises:

@@ -27,6 +27,7 @@ from harness.run.cells import with_external, with_left_out
 from harness.run.digests import digests, present
 from harness.run.executors import Execution, ExecutionOptions
 from harness.run.jobs import Job, Outcome
+from harness.run.logging import RunLogging, run_logging
 from harness.run.rounds import Report, run_rounds
 from harness.run.scheduler import Summary, execute, pending
 from harness.run.suite import (
@@ -167,15 +168,15 @@ def run_study(
         on_event(Message(text))
     with _opened(folder, plan.suite, on_event) as store:
         warn_of_cluster(folder, settings, on_event)
-        work = _Work(folder, store, settings, on_event, should_stop)
-        report = work.search(
-            plan,
-            searched,
-            (*available.excluded, *unsearched),
-            study.trials,
-            retry_failed=retry_failed,
-            restart=restart,
-        )
+        with run_logging(settings.log, folder, plan.suite, on_event) as logging:
+            report = _Work(folder, store, settings, logging, should_stop).search(
+                plan,
+                searched,
+                (*available.excluded, *unsearched),
+                study.trials,
+                retry_failed=retry_failed,
+                restart=restart,
+            )
         results = search_results(folder, plan.suite, plan.variant)
     return StudyResult(results, report.failed, report.interrupted, folder)
 
@@ -236,9 +237,11 @@ def promote_trials(
     check_device(settings)
     folder, name = results_folder(home), study_name(study)
     selected = _selected(search_results(folder, name, variant), only, trials, on_event)
-    with _opened(folder, name, on_event) as store:
-        work = _Work(folder, store, settings, on_event, should_stop)
-        run_ids, summary = work.test(selected)
+    with (
+        _opened(folder, name, on_event) as store,
+        run_logging(settings.log, folder, name, on_event) as logging,
+    ):
+        run_ids, summary = _Work(folder, store, settings, logging, should_stop).test(selected)
     return SuiteResult(Plan(name, "", variant, ()), folder, run_ids, summary, marked=False)
 
 
@@ -321,7 +324,7 @@ class _Work:
     home: Path
     store: SqlStore
     settings: Execution
-    on_event: OnEvent
+    logging: RunLogging
     should_stop: ShouldStop
 
     def search(
@@ -372,7 +375,7 @@ class _Work:
                 for study in searching:
                     study.retry_failed()
             total = sum(study.left * len(study.search.seeds) for study in searching)
-            with started(total, self.on_event):
+            with started(total, self.logging.on_event):
                 return run_rounds(
                     searching,
                     self.store,
@@ -381,7 +384,7 @@ class _Work:
                     width=self.settings.at_once,
                     should_stop=self.should_stop,
                     on_round=place_cells,
-                    on_event=self.on_event,
+                    on_event=self.logging.on_event,
                 )
 
     def test(self, selected: Selected) -> tuple[tuple[str, ...], Summary]:
@@ -391,7 +394,7 @@ class _Work:
             Their ids, and what became of them.
         """
         jobs = {job.run_id: job for pair in selected for job in self._jobs(*pair)}
-        with started(len(jobs), self.on_event):
+        with started(len(jobs), self.logging.on_event):
             return tuple(jobs), self._execute(list(jobs.values()), retry_failed=False)
 
     def _jobs(self, search: SearchResult, trial: TrialResult) -> Iterator[Job]:
@@ -418,11 +421,12 @@ class _Work:
 
     def _execute(self, jobs: Sequence[Job], *, retry_failed: bool) -> Summary:
         state = pending(jobs, self.store, retry_failed=retry_failed)
+        self.logging.log_stored([*state.finished, *state.failed], self.store)
         summary = execute(
             state.to_run,
             self.store,
             self.settings,
-            on_event=self.on_event,
+            on_event=self.logging.on_event,
             should_stop=self.should_stop,
         )
         summary.failed[:0] = state.unreadable

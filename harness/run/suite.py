@@ -21,6 +21,7 @@ from harness.run.digests import digests, present
 from harness.run.events import RunsEnded, RunsStarted
 from harness.run.executors import Execution, ExecutionOptions
 from harness.run.jobs import Job, Outcome
+from harness.run.logging import RunLogging, run_logging
 from harness.run.scheduler import Summary, execute, pending
 from harness.store import open_home
 from harness.store.base import ResultStore
@@ -60,7 +61,7 @@ class SuiteResult:
 
     @property
     def interrupted(self) -> bool:
-        """Whether ``should_stop`` ended the call early; the same call resumes."""
+        """True if ``should_stop`` ended the call early; the same call resumes."""
         return self.summary.interrupted
 
     @cached_property
@@ -166,7 +167,7 @@ def run_suite(
         retry_failed: execute runs again that failed earlier.
         on_event: receives the events of ``harness.run.events``; ``print`` will do.
         should_stop: asked after every epoch; True ends the call with checkpoints written.
-        execution: workers, threads, device, ...; see :class:`Execution`.
+        execution: workers, threads, device, loggers, ...; see :class:`Execution`.
 
     Raises:
         ConfigError, MissingDataError, MachineError, StoreError: nothing can be run. The failure of
@@ -191,9 +192,10 @@ def run_suite(
             cells = list(table_cells(plan, available, run_ids, stored if only else ()))
             store.plan(plan.suite, plan.variant, with_external(cells, stored))
         warn_of_cluster(folder, settings, on_event)
-        summary = _execute(
-            list(jobs.values()), store, settings, retry_failed, on_event, should_stop
-        )
+        with run_logging(settings.log, folder, plan.suite, on_event) as logging:
+            summary = _execute(
+                list(jobs.values()), store, settings, retry_failed, logging, should_stop
+            )
         if plan.source:
             prepare_tables(store, folder, [(plan.suite, plan.variant)], on_event)
     return SuiteResult(available, folder, tuple(jobs), summary)
@@ -247,11 +249,13 @@ def _execute(
     store: ResultStore,
     settings: Execution,
     retry_failed: bool,
-    on_event: OnEvent,
+    logging: RunLogging,
     should_stop: ShouldStop,
 ) -> Summary:
     """Execute the jobs whose results are not stored, after a message on those that are."""
+    on_event = logging.on_event
     state = pending(jobs, store, retry_failed=retry_failed)
+    logging.log_stored([*state.finished, *state.failed], store)
     if state.finished:
         on_event(Message(f"{len(state.finished)} of {len(jobs)} runs are finished already"))
     if state.failed:

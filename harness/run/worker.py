@@ -23,6 +23,7 @@ from harness.errors import (
 from harness.run.jobs import Job, OnProgress, Outcome
 from harness.store.failures import ELSEWHERE, disk_error
 from harness.store.files import (
+    LOG,
     RECORD,
     check_run_folder,
     write_record,
@@ -89,7 +90,7 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
     from harness.training.checkpoint import CheckpointFolder
     from harness.unchanged import check_before
 
-    log, path = _Log(job.folder / "log.jsonl"), job.folder / RECORD
+    log, path = _Log(job.folder / LOG), job.folder / RECORD
     record = read_audited(job.folder)
     if record is not None and job.has_in(record.status):
         return Outcome(run_id=job.run_id, status="ok")
@@ -106,14 +107,14 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
             on_queries=lambda done: on_event(job, "queries", {"done": done}),
             should_stop=should_stop,
         )
-        place = pipeline.Workplace(job.folder, job.device, job.threads)
+        workplace = pipeline.Workplace(job.folder, job.device, job.threads)
         CheckpointFolder(job.folder).clean()
         if record is None or not trained:
-            record = reuse.take_over(job.run_id, job.spec, place) or pipeline.train(
-                job.run_id, job.spec, place, hooks, job.limits
+            record = reuse.take_over(job.run_id, job.spec, workplace) or pipeline.train(
+                job.run_id, job.spec, workplace, hooks, job.limits
             )
         if job.stage == "test":
-            record = pipeline.test(record, place, hooks)
+            record = pipeline.test(record, workplace, hooks)
     except ChangedDataError as error:  # no result of this run: what is recorded of it stays
         return Outcome(run_id=job.run_id, status="failed", message=str(error))
     except Interrupted as error:
@@ -176,9 +177,9 @@ class _Log:
     def _remove_from(self, epoch: float) -> None:
         """Remove lines of this epoch and later ones, which a killed process left unsaved."""
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.is_file() else []
-        kept = [line for line in lines if _epoch_of(line) < epoch]
-        if kept != lines:
-            write_whole(self.path, b"".join(kept))
+        earlier_lines = [line for line in lines if _epoch_of(line) < epoch]
+        if earlier_lines != lines:
+            write_whole(self.path, b"".join(earlier_lines))
 
 
 def _epoch_of(line: bytes) -> float:

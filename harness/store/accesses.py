@@ -48,8 +48,8 @@ def note(folder: Path, stage: Stage, queries: int, **further: Any) -> Access:
     Raises:
         OSError: it cannot be written; nothing may be scored then.
     """
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    access = Access(stage=stage, when=when, queries=queries, **further)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    access = Access(stage=stage, when=now, queries=queries, **further)
     with (folder / ACCESSES).open("a", encoding="utf-8") as file:
         file.write(json.dumps(access.model_dump(mode="json")) + "\n")
         file.flush()

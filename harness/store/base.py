@@ -43,8 +43,8 @@ class DamagedRecords(StoreError):  # noqa: N818 - holds the others too
         }
         self.readable = readable
         lines = list(self.problems.values())
-        more = [f"{len(lines) - TOLD} more: harness db check"] if len(lines) > TOLD else []
-        super().__init__("\n".join(lines[:TOLD] + more))
+        remainder = [f"{len(lines) - TOLD} more: harness db check"] if len(lines) > TOLD else []
+        super().__init__("\n".join(lines[:TOLD] + remainder))
 
 
 def resolve_id(store: ResultStore, text: str, further: Iterable[str] = ()) -> str:
@@ -58,8 +58,8 @@ def resolve_id(store: ResultStore, text: str, further: Iterable[str] = ()) -> st
     Raises:
         ConfigError: no run, or several, have such an id.
     """
-    others = (run_id for run_id in further if run_id.startswith(text))
-    matching = list(dict.fromkeys((*store.ids(text), *others))) if text else []
+    matches = (run_id for run_id in further if run_id.startswith(text))
+    matching = list(dict.fromkeys((*store.ids(text), *matches))) if text else []
     if text in matching:
         return text
     if len(matching) > 1:
@@ -139,7 +139,7 @@ class ResultStore(Protocol):
     * A cell or measurement that cannot be read keeps no other suite from being read: ``cells`` and
       ``benchmarks`` of its suite raise StoreError, those of all suites leave it out, ``damaged``
       names it.
-    * ``add_benchmark`` is atomic; one that is held already is left as it is.
+    * ``add_benchmark`` is atomic; one that is stored already is unchanged.
     * Unknown ids: ``get`` returns None, ``remove`` returns False; neither raises.
     * StoreError is raised when the database is newer than the code, older (the message names
       ``harness db upgrade``), or not a harness database.

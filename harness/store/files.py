@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 RECORD = "record.json"
+LOG = "log.jsonl"
 RANKS = "ranks.npz"
 
 Content = TypeVar("Content", bound=Config)

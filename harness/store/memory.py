@@ -81,8 +81,8 @@ class MemoryStore:
     def plan(self, suite: str, variant: str, cells: Sequence[Cell]) -> None:
         """Replace the cells of a suite."""
         check_plan(suite, variant, cells)
-        others = {k: c for k, c in self._cells.items() if k[:2] != (suite, variant)}
-        self._cells = others | {cell.place: cell for cell in cells}
+        remaining = {k: c for k, c in self._cells.items() if k[:2] != (suite, variant)}
+        self._cells = remaining | {cell.place: cell for cell in cells}
 
     def add_cells(self, cells: Iterable[Cell]) -> Sequence[Cell]:
         """Put each cell where no run stands; return the runs that found another one there."""

@@ -25,9 +25,9 @@ from harness.store.tables import (
     CellRow,
     Diagnostic,
     Epoch,
-    Metric,
+    MetricRow,
     Note,
-    Run,
+    RunRow,
     Timing,
 )
 
@@ -44,7 +44,7 @@ __all__ = [
 
 REPAIR = "remove it with: harness db check --repair"
 """Advice against rows that belong to no run that could be removed."""
-PARTS = (Metric, Epoch, Timing, Diagnostic, Note)
+PARTS = (MetricRow, Epoch, Timing, Diagnostic, Note)
 """Tables that hold the parts of a run."""
 
 
@@ -62,13 +62,13 @@ def load_runs(
 ) -> LoadedRuns:
     """Return matching runs in order: one statement per table."""
     fields = [n for n in OWN if n != "provenance" or numbers is None or numbers.provenance]
-    columns = [Run.__table__.columns[name] for name in ("number", *fields)]
-    statement = select(*columns).where(*conditions).order_by(Run.number)
+    columns = [RunRow.__table__.columns[name] for name in ("number", *fields)]
+    statement = select(*columns).where(*conditions).order_by(RunRow.number)
     runs = [dict(row) for row in connection.execute(statement).mappings()]
     loaded = LoadedRuns([], {})
     if not runs:
         return loaded
-    matching = select(Run.run_id).where(*conditions)
+    matching = select(RunRow.run_id).where(*conditions)
     rows: dict[str, dict[str, list[Sequence[Any]]]] = defaultdict(lambda: defaultdict(list))
     for table, selecting in _tables_of(numbers).items():
         columns = [getattr(table, name) for name in COLUMNS[table.__tablename__]]
@@ -94,8 +94,8 @@ def _tables_of(numbers: Numbers | None) -> Mapping[Any, Sequence[ColumnElement[b
         return dict.fromkeys(PARTS, ())
     tables: dict[Any, Sequence[ColumnElement[bool]]] = {Note: ()}
     if numbers.metrics:
-        keys = tuple_(Metric.metric, Metric.bucket, Metric.split)
-        tables[Metric] = (Metric.side == "both", keys.in_(sorted(numbers.metrics)))
+        keys = tuple_(MetricRow.metric, MetricRow.bucket, MetricRow.split)
+        tables[MetricRow] = (MetricRow.side == "both", keys.in_(sorted(numbers.metrics)))
     if numbers.diagnostics:
         tables[Diagnostic] = (Diagnostic.name.in_(numbers.diagnostics),)
     if numbers.timings:

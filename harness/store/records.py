@@ -67,9 +67,9 @@ def check_value(metric: str, value: float) -> None:
         ValueError: it is outside of the metric's range.
     """
     share = (0.0, 1.0) if metric.startswith("hits@") else (-math.inf, math.inf)
-    least, most = _RANGES.get(metric, share)
-    if not least <= value <= most:
-        raise ValueError(f"{metric} is {least:g} to {most:g}, never {value:g}")
+    lowest, highest = _RANGES.get(metric, share)
+    if not lowest <= value <= highest:
+        raise ValueError(f"{metric} is {lowest:g} to {highest:g}, never {value:g}")
 
 
 class MetricKey(NamedTuple):
@@ -151,11 +151,11 @@ def _read(text: bytes) -> tuple[RunSpec, dict[str, Any]]:
 
 
 def _without_seed(values: dict[str, Any]) -> bytes:
-    rest = {key: value for key, value in values.items() if key != "seed"}
+    seedless = {key: value for key, value in values.items() if key != "seed"}
     try:
-        return to_json(rest, inf_nan_mode="constants")
+        return to_json(seedless, inf_nan_mode="constants")
     except ValueError:  # half of a surrogate pair
-        return json.dumps(rest).encode()
+        return json.dumps(seedless).encode()
 
 
 def _spec_of(values: Any) -> RunSpec:
@@ -200,12 +200,12 @@ class RunRecord(Config):
 
     @model_validator(mode="after")
     def _one_value_per_metric(self) -> RunRecord:
-        seen = set()
+        names = set()
         for m in self.metrics:
             key = (m.split, m.side, m.bucket, m.metric)
-            if key in seen:
+            if key in names:
                 raise ValueError(f"metric given twice: {' '.join(key)}")
-            seen.add(key)
+            names.add(key)
         return self
 
     _written: dict[str, Any] | None = PrivateAttr(default=None)
@@ -214,10 +214,10 @@ class RunRecord(Config):
     @classmethod
     def _keep_written(cls, values: Any, handler: ModelWrapValidatorHandler[RunRecord]) -> RunRecord:
         record = handler(values)
-        written = values.get("spec") if isinstance(values, dict) else None
-        if isinstance(written, dict):
-            plain = _read(_without_seed(written))[1] | {"seed": record.spec.seed}
-            record._written = {key: plain[key] for key in written}
+        spec_values = values.get("spec") if isinstance(values, dict) else None
+        if isinstance(spec_values, dict):
+            plain = _read(_without_seed(spec_values))[1] | {"seed": record.spec.seed}
+            record._written = {key: plain[key] for key in spec_values}
         return record
 
     @property
@@ -244,8 +244,8 @@ class RunRecord(Config):
         if not isinstance(other, RunRecord):
             return NotImplemented
         # As written: the same specification of an earlier version has other keys.
-        same = self.written_spec == other.written_spec
-        return same and self.__dict__ == other.__dict__
+        equal = self.written_spec == other.written_spec
+        return equal and self.__dict__ == other.__dict__
 
     def metric(
         self, metric: str, split: str = "test", side: str = "both", bucket: str = "all"

@@ -44,13 +44,13 @@ COLUMNS: Mapping[str, Sequence[str]] = {
 def rows_of(record: RunRecord) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of a record by table name, ``runs`` first."""
     run = {"run_id": record.run_id}
-    own = {name: getattr(record, name) for name in OWN}
-    own["spec"] = record.written_spec
-    own["modalities"] = list(record.modalities)
-    own["created"] = datetime.now(UTC).replace(tzinfo=None)
+    columns = {name: getattr(record, name) for name in OWN}
+    columns["spec"] = record.written_spec
+    columns["modalities"] = list(record.modalities)
+    columns["created"] = datetime.now(UTC).replace(tzinfo=None)
     protocols = _protocols(record)
     return {
-        "runs": [own],
+        "runs": [columns],
         "metrics": [
             {**run, "position": i, "protocol": protocols[m.split], **m.model_dump()}
             for i, m in enumerate(record.metrics)

@@ -35,7 +35,7 @@ from harness.store.reading import (
 from harness.store.records import RUN_ID, Cell, Numbers, RunRecord, Status
 from harness.store.rows import benchmark_rows, rows_of
 from harness.store.sqlite import SqliteDatabase
-from harness.store.tables import Base, Benchmark, BenchmarkSampleRow, CellRow, Run
+from harness.store.tables import Base, Benchmark, BenchmarkSampleRow, CellRow, RunRow
 
 __all__ = ["SqlStore", "database_of", "open_database", "upgrade_database"]
 
@@ -111,11 +111,11 @@ class SqlStore:
     def _add(self, record: RunRecord) -> None:
         record = record.model_copy(update={"cells": ()})
         with self._write() as connection:
-            is_run = Run.run_id == record.run_id
+            is_run = RunRow.run_id == record.run_id
             for _, stored in load_runs(connection, [is_run]).records:
                 if stored == record or not supersedes(record, stored):
                     return
-            connection.execute(delete(Run).where(is_run))
+            connection.execute(delete(RunRow).where(is_run))
             for table, rows in rows_of(record).items():
                 if rows:
                     connection.execute(insert(Base.metadata.tables[table]), rows)
@@ -137,12 +137,12 @@ class SqlStore:
         numbers: Numbers | None = None,
     ) -> Sequence[RunRecord]:
         """Return matching records, oldest first, in six statements per 500 ids."""
-        values = {Run.model: model, Run.dataset: dataset, Run.status: status}
+        values = {RunRow.model: model, RunRow.dataset: dataset, RunRow.status: status}
         conditions = [_is(column, value) for column, value in values.items() if value is not None]
         batches: list[list[ColumnElement[bool]]] = [[]]
         if ids is not None:
             storable = sorted(run_id for run_id in set(ids) if not text_problem(run_id))
-            batches = [[Run.run_id.in_(chunk)] for chunk in _chunks(storable)]
+            batches = [[RunRow.run_id.in_(chunk)] for chunk in _chunks(storable)]
         with self._read() as connection:
             loaded = [load_runs(connection, [*conditions, *batch], numbers) for batch in batches]
         numbered = sorted((pair for part in loaded for pair in part.records), key=itemgetter(0))
@@ -153,11 +153,11 @@ class SqlStore:
 
     def ids(self, prefix: str = "") -> Sequence[str]:
         """Return the ids that begin with ``prefix``, oldest first."""
-        statement = select(Run.run_id).order_by(Run.number)
+        statement = select(RunRow.run_id).order_by(RunRow.number)
         if text_problem(prefix):
             return []
         if prefix:
-            statement = statement.where(Run.run_id.startswith(prefix, autoescape=True))
+            statement = statement.where(RunRow.run_id.startswith(prefix, autoescape=True))
         with self._read() as connection:
             # LIKE ignores case in SQLite
             return [i for i in map(str, connection.scalars(statement)) if i.startswith(prefix)]
@@ -165,14 +165,14 @@ class SqlStore:
     def statuses(self) -> Mapping[str, Status]:
         """Return the status of every run by its id, oldest first."""
         with self._read() as connection:
-            rows = connection.execute(select(Run.run_id, Run.status).order_by(Run.number))
+            rows = connection.execute(select(RunRow.run_id, RunRow.status).order_by(RunRow.number))
             # One that was damaged counts as failed: nothing else is known of the run.
             return {i: cast("Status", s if s in STAGE else "failed") for i, s in rows}
 
     def remove(self, run_id: str) -> bool:
         """Forget a record; True when there was one."""
         with self._write() as connection:
-            return connection.execute(delete(Run).where(_is(Run.run_id, run_id))).rowcount > 0
+            return connection.execute(delete(RunRow).where(_is(RunRow.run_id, run_id))).rowcount > 0
 
     def plan(self, suite: str, variant: str, cells: Sequence[Cell]) -> None:
         """Replace the cells of a suite."""
@@ -260,13 +260,13 @@ class SqlStore:
             damaged = load_benchmarks(connection)[1]
             connection.execute(delete(Benchmark).where(Benchmark.number.in_(damaged)))
             lines += damaged.values()
-            runs = connection.execute(select(Run.number, Run.run_id)).all()
+            runs = connection.execute(select(RunRow.number, RunRow.run_id)).all()
             nameless = {number: i for number, i in runs if not is_name(i, RUN_ID)}
-            connection.execute(delete(Run).where(Run.number.in_(nameless)))
+            connection.execute(delete(RunRow).where(RunRow.number.in_(nameless)))
             lines += [f"run {run_id!r}: no id of a run" for run_id in nameless.values()]
             for table, owner in (
                 (BenchmarkSampleRow, Benchmark),
-                *((table, Run) for table in PARTS),
+                *((table, RunRow) for table in PARTS),
             ):
                 column = next(iter(table.__table__.primary_key))
                 owners = select(owner.__table__.columns[column.name])
@@ -277,7 +277,7 @@ class SqlStore:
     def check(
         self, look: Callable[[RunRecord], Iterable[str]] = lambda record: ()
     ) -> Sequence[str]:
-        """Return what is wrong with the database, one line each; nothing when all is well.
+        """Return the problems of the database, one line each; none when all is well.
 
         Args:
             look: is given every record that can be read; what it returns is wrong too.

@@ -22,9 +22,9 @@ __all__ = [
     "CellRow",
     "Diagnostic",
     "Epoch",
-    "Metric",
+    "MetricRow",
     "Note",
-    "Run",
+    "RunRow",
     "Timing",
 ]
 
@@ -36,7 +36,7 @@ class Base(DeclarativeBase):
     """Collects the tables."""
 
 
-class Run(Base):
+class RunRow(Base):
     """One run: a record without what the other tables hold."""
 
     __tablename__ = "runs"
@@ -71,7 +71,7 @@ def _run_id() -> Mapped[str]:
     )
 
 
-class Metric(Base):
+class MetricRow(Base):
     """One number; a run has each at most once."""
 
     __tablename__ = "metrics"
@@ -172,7 +172,7 @@ class Benchmark(Base):
 
 
 class BenchmarkSampleRow(Base):
-    """What a benchmark measured of one thing."""
+    """One measurement of a benchmark."""
 
     __tablename__ = "benchmark_samples"
     __table_args__ = (ROWS,)

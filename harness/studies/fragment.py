@@ -16,8 +16,8 @@ __all__ = ["fragment"]
 
 
 def fragment(
-    chosen: Sequence[tuple[SearchResult, TrialResult]],
-    found: Sequence[SearchResult],
+    promoted: Sequence[tuple[SearchResult, TrialResult]],
+    searches: Sequence[SearchResult],
     store: ResultStore,
     *,
     onto: str = "",
@@ -25,8 +25,8 @@ def fragment(
     """Return trials as items for the ``overrides`` of a suite.
 
     Args:
-        chosen: the trials.
-        found: all searches of the study: a row is named by its label where several have its model.
+        promoted: the trials.
+        searches: all searches; where several have one model, a row is named by its label.
         store: has the runs, whose specifications hold the values.
         onto: dataset that the settings are for, with the number of epochs that validation chose;
             the dataset of the search when "".
@@ -35,7 +35,7 @@ def fragment(
         ConfigError: trials of several datasets are to be for one; an epoch was chosen before the
             end of a learning-rate schedule; a trial's run is not in the store.
     """
-    datasets = dict.fromkeys(search.dataset for search, _ in chosen)
+    datasets = dict.fromkeys(search.dataset for search, _ in promoted)
     if onto and len(datasets) > 1:
         raise ConfigError(
             f"--onto {onto}: the trials are of {', '.join(datasets)}; choose one with "
@@ -47,16 +47,18 @@ def fragment(
     yaml = YAML()
     yaml.default_flow_style = None
     yaml.width = 100
-    for search, trial in chosen:
-        models = {s.label for s in found if (s.model, s.dataset) == (search.model, search.dataset)}
-        when: dict[str, Any] = {"dataset": onto or search.dataset, "model": search.model}
+    for search, trial in promoted:
+        models = {
+            s.label for s in searches if (s.model, s.dataset) == (search.model, search.dataset)
+        }
+        condition: dict[str, Any] = {"dataset": onto or search.dataset, "model": search.model}
         if len(models) > 1:
-            when["label"] = search.label
+            condition["label"] = search.label
         settings = _settings(trial, store)
         if onto:
             settings |= _last_epoch(search, trial, store)
         stream.write(_remark(search, trial))
-        yaml.dump([{"when": when, "set": settings}], stream)
+        yaml.dump([{"when": condition, "set": settings}], stream)
     return stream.getvalue()
 
 
@@ -68,15 +70,15 @@ def _remark(search: SearchResult, trial: TrialResult) -> str:
 
 
 def _settings(trial: TrialResult, store: ResultStore) -> dict[str, Any]:
-    """Return what a suite must set for a trial's runs to be its own."""
+    """Return the settings with which a suite repeats the runs of a trial."""
     record = next(iter(store.find(ids=trial.runs.values())), None)
     settings: dict[str, Any] = {}
     for key, value in trial.settings.items():
-        whole, _, last = key.rpartition(".")
+        parent, _, last = key.rpartition(".")
         if not last.isdecimal():
             settings[key] = value
         elif record is not None:  # an item of a list, which is written whole
-            settings[whole] = _value(record.written_spec, whole)
+            settings[parent] = _value(record.written_spec, parent)
     if record is not None and record.spec.protocol.valid_filter is not None:
         settings["protocol.valid_filter"] = list(record.spec.protocol.valid_filter)
     return settings
@@ -97,19 +99,19 @@ def _last_epoch(search: SearchResult, trial: TrialResult, store: ResultStore) ->
     epochs = [round(record.diagnostics["best_epoch"]) for record in records.values()]
     for record in records.values():
         schedule = _value(record.written_spec, "optimiser.schedule")
-        most = _value(record.written_spec, "training.epochs")
-        if schedule != "constant" and any(epoch < most for epoch in epochs):
+        max_epochs = _value(record.written_spec, "training.epochs")
+        if schedule != "constant" and any(epoch < max_epochs for epoch in epochs):
             raise ConfigError(
                 f"{search.place}: trial {trial.number}: validation chose epoch {min(epochs)} of "
-                f"{most} under optimiser.schedule={schedule}, which a training of so many epochs "
-                "does not repeat; search training.epochs with training.select=last, or with "
+                f"{max_epochs} under optimiser.schedule={schedule}, which a training of so many "
+                "epochs does not repeat; search training.epochs with training.select=last, or with "
                 "optimiser.schedule=constant"
             )
     return {"training.epochs": statistics.median_low(epochs), "training.select": "last"}
 
 
 def _value(spec: Mapping[str, Any], key: str) -> Any:
-    here: Any = spec
+    node: Any = spec
     for name in key.split("."):
-        here = here[name]
-    return here
+        node = node[name]
+    return node

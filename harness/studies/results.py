@@ -1,4 +1,4 @@
-"""What studies have found, as plain values: for the command line, figures and notebooks.
+"""Results of studies as plain values, for the command line, figures and notebooks.
 
 ::
 
@@ -72,8 +72,7 @@ class TrialResult:
 
     @property
     def reached(self) -> float:
-        """What the trial is known to be worth: its value; of a pruned one the best validation MRR
-        it came to, which it might have passed; 0 of one that failed."""
+        """Value of the trial; a pruned one has its best validation MRR, a failed one 0."""
         if self.state == "pruned":
             return max(self.curve.values(), default=0.0)
         return self.value or 0.0
@@ -127,14 +126,14 @@ class SearchResult:
         Raises:
             ConfigError: there is none, it has no runs, or one of them failed.
         """
-        found = next((trial for trial in self.trials if trial.number == number), None)
-        if found is None:
+        match = next((trial for trial in self.trials if trial.number == number), None)
+        if match is None:
             raise ConfigError(f"{self.place}: no trial {number}; there are {len(self.trials)}")
-        if found.state == "invalid":
-            raise ConfigError(f"{self.place}: trial {number} was not run: {found.reason}")
-        if found.state == "failed":
-            raise ConfigError(f"{self.place}: trial {number} failed: {found.reason}")
-        return found
+        if match.state == "invalid":
+            raise ConfigError(f"{self.place}: trial {number} was not run: {match.reason}")
+        if match.state == "failed":
+            raise ConfigError(f"{self.place}: trial {number} failed: {match.reason}")
+        return match
 
     def best_by_budget(self) -> list[float]:
         """Return the best validation MRR against the number of trials, from one on.
@@ -176,13 +175,13 @@ def search_results(home: Path, suite: str, variant: str = "") -> tuple[SearchRes
         if not mine:
             names = dict.fromkeys(a["suite"] for _, a in every)
             raise ConfigError(f"no study '{suite}'{suggest(suite, names)}")
-        found = [(name, a) for name, a in mine if a["variant"] == variant]
-        if not found:
+        matches = [(name, a) for name, a in mine if a["variant"] == variant]
+        if not matches:
             variants = sorted({a["variant"] for _, a in mine} - {""})
-            which = f"has no variant '{variant}'" if variant else "was run with --set alone"
+            reason = f"has no variant '{variant}'" if variant else "was run with --set alone"
             hint = f"; add --variant {variants[0]}" if variants else ""
-            raise ConfigError(f"study '{suite}' {which}{hint}")
-        ordered = sorted(found, key=lambda item: int(item[1]["place"]))
+            raise ConfigError(f"study '{suite}' {reason}{hint}")
+        ordered = sorted(matches, key=lambda item: int(item[1]["place"]))
         return tuple(_result(storage, name, attributes) for name, attributes in ordered)
 
 
@@ -209,8 +208,8 @@ def importances(home: Path, search: SearchResult) -> dict[str, float] | None:
     with explained(home), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental in some versions of Optuna
         study = optuna.load_study(study_name=search.name, storage=storage)
-        found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-    return found if any(found.values()) else None
+        importances = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+    return importances if any(importances.values()) else None
 
 
 def study_cells(results: Sequence[SearchResult]) -> list[Cell]:
@@ -255,9 +254,9 @@ def _result(storage: RDBStorage, name: str, attributes: Mapping[str, Any]) -> Se
     trials = study.get_trials(deepcopy=False)
     if [trial.number for trial in trials] != list(range(len(trials))):
         raise ValueError(f"study {name!r}: its trials are not numbered from 0 on")
-    own = ("suite", "variant", "title", "label", "model", "dataset", "features")
+    names = ("suite", "variant", "title", "label", "model", "dataset", "features")
     return SearchResult(
-        **{key: attributes[key] for key in own},
+        **{key: attributes[key] for key in names},
         sampler=definition["sampler"],
         space=space,
         seeds=tuple(definition["seeds"]),
@@ -266,9 +265,9 @@ def _result(storage: RDBStorage, name: str, attributes: Mapping[str, Any]) -> Se
     )
 
 
-def _by_seed(written: Mapping[str, Any], kind: Callable[[Any], T]) -> dict[int, T]:
-    """Return what Optuna keeps by seed; JSON has no numbers as keys."""
-    return {int(seed): kind(value) for seed, value in written.items()}
+def _by_seed(stored: Mapping[str, Any], kind: Callable[[Any], T]) -> dict[int, T]:
+    """Return values that Optuna stores by seed; JSON has no numbers as keys."""
+    return {int(seed): kind(value) for seed, value in stored.items()}
 
 
 def _mrr(stored: Any) -> float:

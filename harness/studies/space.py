@@ -79,7 +79,7 @@ def sampler(study: Study, space: Mapping[str, Domain], number: int, key: str = "
     """Return the sampler of one trial, for one searched key.
 
     Its seed is made from the study's, the number of the trial and the key, so that a study that was
-    interrupted goes on as if it had not been: no state of a generator is lost, not even in the
+    interrupted continues as if it had not been: no state of a generator is lost, not even in the
     middle of a point. A grid has one order for all trials.
     """
     if study.sampler == "grid":
@@ -102,11 +102,11 @@ def median_limits(study: Study, curves: Iterable[Curve]) -> dict[int, float]:
         study: startup trials and warm-up epochs.
         curves: of the first seed of every complete trial.
     """
-    held = list(curves)
-    if study.pruner == "none" or len(held) < study.startup_trials:
+    trained = list(curves)
+    if study.pruner == "none" or len(trained) < study.startup_trials:
         return {}
-    epochs = sorted({epoch for curve in held for epoch in curve if epoch >= study.warmup_epochs})
+    epochs = sorted({epoch for curve in trained for epoch in curve if epoch >= study.warmup_epochs})
     return {
-        epoch: float(np.nanpercentile([c[epoch] for c in held if epoch in c], 50))
+        epoch: float(np.nanpercentile([c[epoch] for c in trained if epoch in c], 50))
         for epoch in epochs
     }

@@ -1,8 +1,8 @@
 """The trials of a search, kept in an Optuna study that the same command resumes.
 
-Trials go in rounds. Those of a round know how the trials of earlier rounds ended, not of each
-other, and their ends are told in the order of their numbers: what a study finds depends neither on
-the number of workers nor on where it was interrupted.
+Trials run in rounds. The trials of a round know the results of earlier rounds, not of each other,
+and results are reported in the order of trial numbers: the outcome of a study depends neither on
+the number of workers nor on interruptions.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _on_server(database: PostgresDatabase, *, create: bool) -> RDBStorage:
 
 
 def study_name(suite: str, variant: str, label: str, dataset: str, features: str) -> str:
-    """Return what Optuna calls the study of a search."""
+    """Return the name of a search's study in Optuna."""
     with_set = f" (--set {variant})" if variant else ""
     return f"{suite}{with_set}: {label} on {dataset} [{features}]"
 
@@ -201,10 +201,10 @@ class SearchStudy:
             storage=storage, study_name=name, direction="maximize", load_if_exists=True
         )
         definition = _definition(search) | {DATA: base_id}
-        known = self.study.user_attrs.get("definition")
-        if known is not None and known != definition:
-            known = known if isinstance(known, dict) else {}  # of an edited database
-            changed = [key for key in definition if definition[key] != known.get(key)]
+        stored = self.study.user_attrs.get("definition")
+        if stored is not None and stored != definition:
+            stored = stored if isinstance(stored, dict) else {}  # of an edited database
+            changed = [key for key in definition if definition[key] != stored.get(key)]
             raise ConfigError(
                 f"study '{suite}', {search.title}: changed since it was begun: "
                 f"{', '.join(changed)}; give the changed study another name, or start over with "
@@ -228,16 +228,16 @@ class SearchStudy:
 
     @property
     def left(self) -> int:
-        """How many trials are still to be made or ended."""
-        held = self.study.get_trials(deepcopy=False)
+        """Number of trials still to be made or ended."""
+        trials = self.study.get_trials(deepcopy=False)
         if self.search.study.sampler == "grid":
             open_ = (TrialState.RUNNING, TrialState.WAITING)
             visited = self._visited()
             new = (p for p in self.search.points() if _key(encode(p)) not in visited)
             return sum(bool(self.search.valid_runs(p)) for p in new) + sum(
-                t.state in open_ for t in held
+                t.state in open_ for t in trials
             )
-        ended = sum(t.state.is_finished() and not _invalid(t) for t in held)
+        ended = sum(t.state.is_finished() and not _invalid(t) for t in trials)
         return max(0, self.budget - ended)
 
     # --- asking ---------------------------------------------------------------------------
@@ -255,12 +255,12 @@ class SearchStudy:
         Raises:
             ConfigError: hardly any point of the space is valid.
         """
-        held = self.study.get_trials(deepcopy=False)
-        running = (self._resume(t) for t in held if t.state == TrialState.RUNNING)
+        stored_trials = self.study.get_trials(deepcopy=False)
+        running = (self._resume(t) for t in stored_trials if t.state == TrialState.RUNNING)
         trials = [trial for trial in running if trial is not None]
-        held = self.study.get_trials(deepcopy=False)
-        begun = sum(t.state != TrialState.WAITING and not _invalid(t) for t in held)
-        waiting = sum(t.state == TrialState.WAITING for t in held)
+        stored_trials = self.study.get_trials(deepcopy=False)
+        begun = sum(t.state != TrialState.WAITING and not _invalid(t) for t in stored_trials)
+        waiting = sum(t.state == TrialState.WAITING for t in stored_trials)
         invalid = 0
         while not self._full(begun, len(trials), width) and (waiting or self._wants_more(begun)):
             trial = self._ask()
@@ -329,11 +329,11 @@ class SearchStudy:
     def retry_failed(self) -> int:
         """Ask again for the points whose trials failed; return how many."""
         trials = self.study.get_trials(deepcopy=False)
-        others = [t.params for t in trials if t.state != TrialState.FAIL]
+        earlier = [t.params for t in trials if t.state != TrialState.FAIL]
         failed = [t for t in trials if t.state == TrialState.FAIL and not _invalid(t)]
         again: list[dict[str, Any]] = []
         for trial in failed:
-            if trial.params not in others + again:
+            if trial.params not in earlier + again:
                 again.append(trial.params)
                 self.study.enqueue_trial(trial.params)
         return len(again)
@@ -359,9 +359,9 @@ class SearchStudy:
             message: what is said of a run that failed without a record.
         """
         handle = self._handle(trial)
-        told = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        reported = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
         for epoch, value in _curve(records[0]).items():
-            if epoch not in told:
+            if epoch not in reported:
                 handle.report(value, epoch)
         every = [(r.seed, r.metric("mrr", "valid")) for r in records if r]
         values = {seed: value for seed, value in every if value is not None}
@@ -411,7 +411,7 @@ def _curve(record: RunRecord | None) -> Curve:
 
 
 def _definition(search: Search) -> dict[str, Any]:
-    """Return what must be the same for trials to belong to one study, in words of the suite."""
+    """Return the settings that all trials of a study share, in words of the suite."""
     study = search.study
     return {
         "space": {key: domain.written() for key, domain in search.space.items()},

@@ -122,7 +122,7 @@ def fit(
             return FitResult(stopper.best_epoch, stopper.best, history, pruned=True)
         if stopping and not last:
             raise Interrupted(
-                f"stopped after epoch {epoch + 1}; the same command goes on from there"
+                f"stopped after epoch {epoch + 1}; the same command continues from there"
             )
     early = stopper.exhausted and len(history) < spec.epochs
     return FitResult(stopper.best_epoch, stopper.best, history, early)

@@ -57,6 +57,9 @@ SMALLER = {
         f"harness run suites/{suite}.yaml": "--only dataset=synthetic:signal,seed=0,label=RotatE"
         for suite in ("missing_modality", "noise")
     },
+    "harness run quickstart --only label=RotatE,seed=0 --log tensorboard,mlflow": (
+        "--set training.epochs=1"
+    ),
     "harness runs rm 3f2a": "--yes",
     "harness study run suites/tuning.yaml": (
         "--set training.epochs=1 --trials 1 --only dataset=atlas,label=TransE"
@@ -66,10 +69,12 @@ SMALLER = {
 
 NOT_RUN = {
     "pip install -e .": "needs the network; the wheel is installed by test_wheel.py",
+    "pip install 'mmkgc-harness[tensorboard,mlflow,wandb]'": "needs the network",
     "pip install -e '.[test]'": "needs the network; it is how these tests came here",
     "pytest": "this is it",
     "pytest -m cuda": "needs a GPU",
     "pytest -m faults": "a quarter of an hour; it has tests of its own",
+    "pytest -m cluster": "half an hour; it starts Slurm and Ray",
     "harness run suites/main_table.yaml --only dataset=mkg-w,seed=0 --device cuda --workers 6 "
     "--threads 2": "needs a GPU",
     "pytest tests/contract/test_models.py -k transe_text": "needs the file in the checkout",

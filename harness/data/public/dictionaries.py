@@ -23,7 +23,7 @@ from harness.data.public.joins import plain, read_pickle, rows_of
 from harness.data.sources import read_source
 from harness.errors import DataError
 
-__all__ = ["Entry", "cedict", "cedict_table", "entries", "gloss_table", "glosses"]
+__all__ = ["Sense", "cedict", "cedict_table", "entries", "gloss_table", "glosses"]
 
 _TAG = re.compile(r"<[^>]+>")
 _LABELS = re.compile(r"((?:\([^()]*\)\s*)+)(.*)")
@@ -32,7 +32,7 @@ _PINYIN = re.compile(r"\[[A-Za-z0-9:, ]+\]")
 _PARTS_OF_SPEECH = "noun", "verb", "adj", "adv"
 
 
-class Entry(NamedTuple):
+class Sense(NamedTuple):
     """One sense of a headword.
 
     Attributes:
@@ -48,7 +48,7 @@ class Entry(NamedTuple):
     gloss: str
 
 
-def entries(graph: KnowledgeGraph) -> list[list[Entry]]:
+def entries(graph: KnowledgeGraph) -> list[list[Sense]]:
     """Return each entity's entries, from the original files of three dictionaries."""
     wiktionary = _wiktionary(graph.entities)
     wordnet = [_wordnet(pos) for pos in _PARTS_OF_SPEECH]
@@ -148,14 +148,14 @@ def _entity(source: FeatureSource, graph: KnowledgeGraph, entity: str, name: str
     return int(entity)
 
 
-def _wiktionary(names: Sequence[str]) -> Mapping[str, list[Entry]]:
+def _wiktionary(names: Sequence[str]) -> Mapping[str, list[Sense]]:
     spellings = {spelling for name in names for spelling in (name, name.lower())}
-    senses: dict[str, list[Entry]] = {}
+    senses: dict[str, list[Sense]] = {}
     for source in originals.WIKTIONARY:
         for word, content in _json(source).items():
             if word in spellings:
                 senses[word] = [
-                    Entry("wiktionary", section["partOfSpeech"], *_parted(sense["sense"]))
+                    Sense("wiktionary", section["partOfSpeech"], *_parted(sense["sense"]))
                     for etymology in content["etymologies"]
                     for section in etymology["partsOfSpeech"]
                     for sense in section["senses"]
@@ -170,7 +170,7 @@ def _parted(sense: str) -> tuple[str, str]:
     return (match[1].strip(), match[2].strip()) if match else ("", text)
 
 
-def _wordnet(pos: str) -> Mapping[str, list[Entry]]:
+def _wordnet(pos: str) -> Mapping[str, list[Sense]]:
     """Read headword -> glosses of its synsets, the most frequent first."""
     data, index = (
         [line for line in _lines(kind, pos) if line and not line.startswith("  ")]
@@ -181,7 +181,7 @@ def _wordnet(pos: str) -> Mapping[str, list[Entry]]:
     for line in index:
         fields = line.split()
         synsets = fields[-int(fields[2]) :]
-        senses[fields[0]] = [Entry("wordnet31", pos, "", gloss[synset]) for synset in synsets]
+        senses[fields[0]] = [Sense("wordnet31", pos, "", gloss[synset]) for synset in synsets]
     return senses
 
 
@@ -190,13 +190,13 @@ def _lines(kind: str, pos: str) -> list[str]:
     return read_source(source).decode().split("\n")
 
 
-def _gcide(names: set[str]) -> Mapping[str, list[Entry]]:
-    senses: dict[str, list[Entry]] = {}
+def _gcide(names: set[str]) -> Mapping[str, list[Sense]]:
+    senses: dict[str, list[Sense]] = {}
     for source in originals.GCIDE:
         for word, content in _json(source).items():
             if word in names and word not in senses:
                 texts = (d["text"] for section in content["pos"] for d in section["definitions"])
-                senses[word] = [Entry("gcide", "", "", t) for t in map(_clean, texts) if t]
+                senses[word] = [Sense("gcide", "", "", t) for t in map(_clean, texts) if t]
     return senses
 
 

@@ -39,9 +39,9 @@ def critical_difference(figure: CriticalDifference) -> Picture:
     if comparison.difference is not None:
         _critical_bar(panel, comparison.difference)
     _groups(panel, [[comparison.mean_ranks[i] for i in group] for group in comparison.groups])
-    for place, i in enumerate(order):
-        left = place < half
-        depth = bars + LINE * (place if left else len(order) - 1 - place)
+    for position, i in enumerate(order):
+        left = position < half
+        depth = bars + LINE * (position if left else len(order) - 1 - position)
         end = 1 if left else len(labels)
         _name(panel, labels[i], comparison.mean_ranks[i], depth, end, left=left)
     return drawn

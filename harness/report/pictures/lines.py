@@ -54,16 +54,16 @@ def lines(figure: SweepFigure) -> Picture:
 
 def _metric_row(figure: SweepFigure, row: Sequence[Axes], places: Sequence[int | None]) -> None:
     """Fill the panels of a metric; a dataset without the metric has an empty one."""
-    used, lows, highs = [], [], []
+    panels, lows, highs = [], [], []
     for panel, position in zip(row, places, strict=True):
         if position is None:
             panel.axis("off")
             continue
         low, high = _panel(panel, figure, position)
-        used.append(panel)
+        panels.append(panel)
         lows.append(low)
         highs.append(high)
-    same_span(used, lows, highs)
+    same_span(panels, lows, highs)
 
 
 def _panel(panel: Axes, figure: SweepFigure, position: int) -> tuple[float, float]:

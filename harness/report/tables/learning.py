@@ -159,11 +159,13 @@ class Learning(Figure):
 
     def _cells(self, label: str, epoch: int) -> Iterator[TableCell]:
         for rows in self.panels.values():
-            found = [(r, p) for r in rows for p in r.points if (r.label, p.epoch) == (label, epoch)]
-            if not found:
+            at_epoch = [
+                (r, p) for r in rows for p in r.points if (r.label, p.epoch) == (label, epoch)
+            ]
+            if not at_epoch:
                 yield from [TableCell(reason="not validated after this epoch")] * 2
                 continue
-            row, point = found[0]
+            row, point = at_epoch[0]
             n = len(point.mrr)
             yield TableCell.of(summarise(point.mrr), planned=n, runs=row.runs)
             yield (

@@ -21,7 +21,7 @@ from harness.analysis.results import RowResult, SuiteResults
 from harness.analysis.statistics import paired_change
 from harness.analysis.stored_ranks import (
     Gathered,
-    Needs,
+    GeneralReason,
     gather,
     selected_datasets,
     tested_suite,
@@ -41,13 +41,13 @@ __all__ = ["RULES", "ProtocolRule", "protocols"]
 
 SHOWN = ("mrr", "hits@1", "hits@10")
 OWN = "as reported"
-NEEDS = Needs("needs audit.shadow_test: true when the run is trained")
-NEEDS_RAW = Needs(f"raw ranks do not follow from filtered ones: {NEEDS}")
-UNTRAINED = Needs("the model is not trained: there is no epoch to choose")
-UNTRAINED_RAW = Needs(
+NEEDS = GeneralReason("needs audit.shadow_test: true when the run is trained")
+NEEDS_RAW = GeneralReason(f"raw ranks do not follow from filtered ones: {NEEDS}")
+UNTRAINED = GeneralReason("the model is not trained: there is no epoch to choose")
+UNTRAINED_RAW = GeneralReason(
     "raw ranks do not follow from filtered ones, and no audit seals untrained ones"
 )
-ONE_SIDE = Needs("the run predicted one side alone")
+ONE_SIDE = GeneralReason("the run predicted one side alone")
 
 
 @dataclass(frozen=True)

@@ -155,19 +155,19 @@ class SweepFigure(Figure):
     def _noise_text(self) -> Iterator[str]:
         """Yield the noise of each panel, and whether something is best beyond it."""
         columns = [i for i in self.measured if self.table.columns[i].higher_is_better is not None]
-        known = [
+        finite = [
             f"{self.panel_title(i)} {noise:.{self.table.columns[i].decimals}f}"
             for i in columns
             if (noise := self.noise(i)) is not None
         ]
         if not columns:
             return
-        if not known:
+        if not finite:
             yield "one seed: the noise is unknown, so nothing is marked as best"
             return
         yield (
             "noise (half-width of the 95 % interval of a difference of two means, standard "
-            f"deviation pooled over cells): {', '.join(known)}; colours span at least as much"
+            f"deviation pooled over cells): {', '.join(finite)}; colours span at least as much"
         )
         boxed = any(self.best(i) for i in columns)
         yield (

@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from harness.config.base import Config
 from harness.run.jobs import Attempt, Job
 
-__all__ = ["ATTEMPTS", "Entry", "begin", "checkpoint_epoch", "read"]
+__all__ = ["ATTEMPTS", "AttemptEntry", "begin", "checkpoint_epoch", "read"]
 
 ATTEMPTS = "attempts.jsonl"
 
 
-class Entry(Config):
+class AttemptEntry(Config):
     """One attempt."""
 
     attempt: Attempt
@@ -40,13 +40,13 @@ def checkpoint_epoch(folder: Path) -> int:
         return 0
 
 
-def read(folder: Path) -> Sequence[Entry]:
+def read(folder: Path) -> Sequence[AttemptEntry]:
     """Return the attempts of a run folder, oldest first; a line that was cut off is left out."""
     path = folder / ATTEMPTS
     entries = []
     for line in path.read_bytes().splitlines() if path.is_file() else ():
         try:
-            entries.append(Entry.model_validate_json(line))
+            entries.append(AttemptEntry.model_validate_json(line))
         except ValidationError:
             continue
     return entries
@@ -71,7 +71,7 @@ def begin(job: Job, attempt: Attempt, submission: str) -> tuple[Attempt, int]:
             break
         fruitless += 1
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    entry = Entry(attempt=attempt, submission=submission, epoch=epoch, began=now)
+    entry = AttemptEntry(attempt=attempt, submission=submission, epoch=epoch, began=now)
     job.folder.mkdir(parents=True, exist_ok=True)
     with (job.folder / ATTEMPTS).open("a") as file:
         file.write(entry.model_dump_json() + "\n")

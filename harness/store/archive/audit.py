@@ -110,26 +110,26 @@ def _other_id(record: RunRecord, spec: RunSpec) -> Iterator[str]:
 
 def _other_parts(numbers: Numbers) -> Iterator[str]:
     """Yield numbers that are not the mean of their two sides, or of warm and cold triples."""
-    for (split, side, bucket, metric), whole in numbers.items():
+    for (split, side, bucket, metric), total in numbers.items():
         divided = {}
         if side == "both":
             divided["head and tail"] = [(split, s, bucket, metric) for s in ("head", "tail")]
         if bucket == "all":
             divided["warm and cold"] = [(split, side, b, metric) for b in ("warm", "cold")]
-        for names, places in divided.items():
-            parts = [numbers[place] for place in places if place in numbers]
-            if len(parts) == 2 and (wrong := _not_the_mean(whole, parts)):
+        for names, subsets in divided.items():
+            subset_values = [numbers[subset] for subset in subsets if subset in numbers]
+            if len(subset_values) == 2 and (wrong := _not_the_mean(total, subset_values)):
                 yield f"{split} {side} {bucket} {metric}: {names} together {wrong}"
 
 
-def _not_the_mean(whole: MetricValue, parts: list[MetricValue]) -> str:
+def _not_the_mean(total: MetricValue, subset_values: list[MetricValue]) -> str:
     """Return how two sides differ from the pooled value, "" where they agree."""
-    queries = sum(part.queries for part in parts)
-    if queries != whole.queries:
-        return f"have {queries} queries, not {whole.queries}"
-    mean = sum(part.value * part.queries for part in parts) / queries
-    if whole.metric != "amri" and not _same(mean, whole.value):  # amri is no mean over queries
-        return f"make {mean:g}, not {whole.value:g}"
+    queries = sum(subset.queries for subset in subset_values)
+    if queries != total.queries:
+        return f"have {queries} queries, not {total.queries}"
+    mean = sum(subset.value * subset.queries for subset in subset_values) / queries
+    if total.metric != "amri" and not _same(mean, total.value):  # amri is no mean over queries
+        return f"make {mean:g}, not {total.value:g}"
     return ""
 
 
@@ -142,14 +142,14 @@ def _other_ranks(numbers: Numbers, spec: RunSpec, ranks: Ranks, source: str) -> 
     for m in measure(ranks, spec.protocol):
         stored = numbers.get(("test", m.side, m.bucket, m.metric))
         if stored is None or stored.queries != m.queries or not _same(stored.value, m.value):
-            shown = "not there" if stored is None else f"{stored.value:g} of {stored.queries}"
+            stored_text = "not there" if stored is None else f"{stored.value:g} of {stored.queries}"
             wrong.append(
                 f"test {m.side} {m.bucket} {m.metric} is {m.value:g} of {m.queries} queries, "
-                f"in the record {shown}"
+                f"in the record {stored_text}"
             )
     if wrong:
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        yield f"{source}: other numbers follow from the ranks: {wrong[0]}{more}"
+        remainder = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        yield f"{source}: other numbers follow from the ranks: {wrong[0]}{remainder}"
 
 
 def _other_epochs(

@@ -172,14 +172,14 @@ class _Folder:
         """
         file = self.change(suite)
         variants = {cell.variant for cell in cells if cell.run_id in exported}
-        places = {
+        cell_keys = {
             cell.place: cell for cell in file.cells if cell.run_id or cell.variant not in variants
         }
         for cell in cells:
             reason = not cell.run_id and cell.variant in variants
-            if cell.run_id in exported or (reason and cell.place not in places):
-                places[cell.place] = cell
-        file.cells = tuple(places.values())
+            if cell.run_id in exported or (reason and cell.place not in cell_keys):
+                cell_keys[cell.place] = cell
+        file.cells = tuple(cell_keys.values())
 
     def write(self) -> Sequence[Path]:
         """Write the files that differ; return all that hold what was exported."""
@@ -193,12 +193,12 @@ def _write(folder: Path, name: str, file: SuiteFile, new: Mapping[str, Load]) ->
     """Write a suite's files unless they hold the same already; return them."""
     digests = file.digests()
     parts = list(file.archive.parts)
-    kept = kept_parts(folder, name)
-    if kept or set(digests) != set(file.archive.members):
+    stored_parts = kept_parts(folder, name)
+    if stored_parts or set(digests) != set(file.archive.members):
         loaders = file.archive.loaders(digests) | {d: new[d] for d in digests if d in new}
         contents = encode_parts(loaders)
         if file.text:
-            _keep(folder, name, [path for path in parts if path not in kept])
+            _keep(folder, name, [path for path in parts if path not in stored_parts])
         outdated = [*parts, *kept_parts(folder, name)]
         parts = [folder / part for part in part_names(name, len(contents))]
         for path, content in zip(parts, contents, strict=True):

@@ -26,8 +26,8 @@ class Imported:
     """Result of an import or a merge.
 
     Attributes:
-        added: ids of the records that the store lacked, or held from an earlier stage.
-        kept: number of records that it held already; they are left as they are.
+        added: ids of the records that the store lacked, or had from an earlier stage.
+        kept: number of records that it had already; they are unchanged.
         refused: cells of a suite that another run has in the store.
         absent: cells whose runs are in none of the imported files, nor in the store.
     """
@@ -71,25 +71,25 @@ def import_records(store: ResultStore, source: Path, *, runs: Path | None = None
     )
 
 
-def merge(store: ResultStore, other: ResultStore) -> Imported:
+def merge(store: ResultStore, source: ResultStore) -> Imported:
     """Add the records and cells of another store in one transaction.
 
     Args:
         store: gets them; its own results stay as they are.
-        other: the other store; its ranks are neither taken nor looked at.
+        source: the other store; its ranks are neither copied nor read.
 
     Raises:
         StoreError: a record or a cell cannot be read or cannot be true (``audit``); each is named,
             nothing is added.
     """
     finished = {run_id for run_id, status in store.statuses().items() if status == "ok"}
-    records = other.find(ids=set(other.ids()) - finished)
+    records = source.find(ids=set(source.ids()) - finished)
     problems = [problem for record in records for problem in audit.problems(record)]
-    if problems := [*other.damaged(), *problems]:
+    if problems := [*source.damaged(), *problems]:
         raise StoreError("nothing was merged:\n" + "\n".join(problems))
-    benchmarks = other.benchmarks()
-    imported = _add(store, records, benchmarks, other.cells())
-    kept = len(other.ids()) + len(benchmarks) - len(imported.added)
+    benchmarks = source.benchmarks()
+    imported = _add(store, records, benchmarks, source.cells())
+    kept = len(source.ids()) + len(benchmarks) - len(imported.added)
     return Imported(imported.added, kept, imported.refused)
 
 
@@ -132,24 +132,24 @@ def _add_content(store: ResultStore, content: Content, runs: Path) -> Imported:
 
     Nothing of it stays, not even ranks, when something cannot be added.
     """
-    written: list[Path] = []
+    paths: list[Path] = []
     try:
         for run in content.runs:
-            _write_ranks(run, runs / run.record.run_id, written)
+            _write_ranks(run, runs / run.record.run_id, paths)
         records = [run.record for run in content.runs]
         return _add(store, records, content.benchmarks, content.cells)
     except BaseException:
-        _remove(written, runs)
+        _remove(paths, runs)
         raise
 
 
-def _write_ranks(run: ArchivedRun, folder: Path, written: list[Path]) -> None:
+def _write_ranks(run: ArchivedRun, folder: Path, paths: list[Path]) -> None:
     """Write the files of ranks that a run folder lacks, and add them to ``written``."""
     check_run_folder(folder)
     for name, file in run.files.items():
         if not (folder / name).exists():
             content = file.content()
-            written.append(folder / name)
+            paths.append(folder / name)
             write_whole(folder / name, content)
 
 

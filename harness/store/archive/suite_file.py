@@ -131,7 +131,7 @@ class SuiteFile:
             header.model_dump(mode="json"),
             *({"cell": cell.model_dump(mode="json")} for cell in cells),
             *({"run": _dumped(self.runs[run_id])} for run_id in sorted(self.runs)),
-            *({"benchmark": one.model_dump(mode="json")} for one in benchmarks),
+            *({"benchmark": benchmark.model_dump(mode="json")} for benchmark in benchmarks),
         ]
         return "".join(map(_encoded, lines))
 

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from harness.analysis import significance
-from harness.analysis.significance import Finding, over_both, over_seeds, over_triples, verdict
+from harness.analysis.significance import (
+    DifferenceTest,
+    over_both,
+    over_seeds,
+    over_triples,
+    verdict,
+)
 
 Array = NDArray[np.float64]
 Events = NDArray[np.bool_]
@@ -85,7 +91,7 @@ def share_is_at_most(events: Events, level: float) -> bool:
     return bool(stats.binomtest(int(events.sum()), events.size).proportion_ci(SURE).low <= level)
 
 
-def covers(test: Finding) -> Events:
+def covers(test: DifferenceTest) -> Events:
     return np.asarray((test.low <= 0) & (test.high >= 0))
 
 

@@ -13,7 +13,7 @@ from statsmodels.stats.power import TTestPower
 
 from harness.analysis import significance
 from harness.analysis.significance import (
-    Finding,
+    DifferenceTest,
     effect,
     half_of_triples,
     holm,
@@ -39,7 +39,7 @@ def differences(
     return mean + of_seeds + of_triples + rng.normal(0, 1.0, (seeds, triples))
 
 
-def numbers(test: Finding) -> list[float]:
+def numbers(test: DifferenceTest) -> list[float]:
     return [float(x) for x in (test.difference, test.low, test.high, test.p)]
 
 

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from harness.cli.main import app
 from harness.run import doctor
-from harness.run.doctor import Finding, diagnose
+from harness.run.doctor import Diagnosis, diagnose
 from harness.store import DATABASE, open_store
 
 
-def findings(home: Path) -> dict[str, Finding]:
+def findings(home: Path) -> dict[str, Diagnosis]:
     return {finding.topic: finding for finding in diagnose(home)}
 
 
@@ -29,7 +29,7 @@ def test_a_new_results_folder_is_no_problem(tmp_path: Path) -> None:
 
 def test_a_store_is_counted(tmp_path: Path) -> None:
     open_store(tmp_path / DATABASE).close()
-    assert findings(tmp_path)["store"] == Finding("store", "ok", f"{tmp_path / DATABASE}: empty")
+    assert findings(tmp_path)["store"] == Diagnosis("store", "ok", f"{tmp_path / DATABASE}: empty")
 
 
 def test_a_store_of_an_older_schema_names_the_command_that_upgrades_it(tmp_path: Path) -> None:
