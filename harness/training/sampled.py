@@ -82,7 +82,7 @@ class SampledLoss:
         if self.strategy is not None:
             negatives = self.strategy.choose(batch, negatives)
         n_positives, n_negatives = negatives.candidates.shape  # B, n
-        # [1 + tables with substitutes, B, n]: the entities of the triples, then those of each table.
+        # [1 + tables with substitutes, B, n]: entities of the triples, then of each table.
         candidates = torch.stack([negatives.candidates, *negatives.substitutes.values()])
         # From here on ids are rows of the encoded tables: rows [B, 2] of heads and tails.
         entities, rows, candidates = self._local_rows(batch, candidates)
