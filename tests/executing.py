@@ -14,6 +14,7 @@ from harness.plan.spec import RunSpec
 from harness.run.jobs import Executor, Job, Outcome
 from harness.store.files import read_record
 from harness.store.records import RunRecord
+from tests.toys import SMALL
 
 SLOW_MODEL = '''
 import os
@@ -36,7 +37,7 @@ def make_job(
     spec = RunSpec.model_validate(
         {
             "model": {"name": model, "dim": 8},
-            "data": {"dataset": "synthetic:entities=40,relations=4,train=200,valid=20,test=20"},
+            "data": {"dataset": SMALL},
             "negatives": {"count": 2},
             "optimiser": {"lr": lr},
             "training": {"epochs": epochs, "evaluate_every": 10, "patience": 0},

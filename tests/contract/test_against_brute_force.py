@@ -23,6 +23,7 @@ from harness.index import FilterIndex, GraphIndex, Side
 from harness.model import Model, ModelConfig, Tables
 from harness.plan.spec import Protocol, RunSpec
 from harness.store.records import RunRecord
+from tests.toys import toy_graph
 
 SIDES: tuple[Side, ...] = ("head", "tail")
 TIES = ("realistic", "optimistic", "pessimistic")
@@ -142,13 +143,7 @@ score_seeds = st.tuples(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 4, 100
 
 
 def graph(train: list, valid: list, test: list) -> KnowledgeGraph:
-    splits = zip(("train", "valid", "test"), (train, valid, test), strict=True)
-    return KnowledgeGraph(
-        "random",
-        tuple(f"e{i}" for i in range(N)),
-        tuple(f"r{i}" for i in range(R)),
-        {name: torch.tensor(rows, dtype=torch.int64).reshape(-1, 3) for name, rows in splits},
-    )
+    return toy_graph(train, valid, test, entities=N, relations=R)
 
 
 def known_answers(data: KnowledgeGraph, protocol: Protocol) -> tuple[FilterIndex, list]:

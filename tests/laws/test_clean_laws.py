@@ -11,6 +11,7 @@ from harness.data.audit import audit
 from harness.data.derive import clean
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.data.leakage import Facts, find_rules
+from tests.toys import toy_graph
 
 N, R = 5, 3
 Triple = tuple[int, int, int]
@@ -28,12 +29,7 @@ def as_tensor(rows: list[Triple]) -> Tensor:
 
 
 graphs = st.tuples(triples, triples, triples).map(
-    lambda splits: KnowledgeGraph(
-        "toy",
-        tuple("abcde"),
-        tuple("rst"),
-        {name: as_tensor(rows) for name, rows in zip(SPLITS, splits, strict=True)},
-    )
+    lambda splits: toy_graph(*splits, entities="abcde", relations="rst")
 )
 
 

@@ -18,6 +18,7 @@ from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
 from harness.evaluation.ranks import Ranks
 from harness.plan.spec import Protocol
+from tests.toys import toy_graph
 
 N, R = 6, 2
 INF = torch.inf
@@ -59,12 +60,7 @@ def table(seed: int, levels: int = 4) -> Scored:
 
 
 def graph_of(train: list, test: list, n: int = N) -> KnowledgeGraph:
-    def tensor(rows: list) -> Tensor:
-        return torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
-
-    splits = {"train": tensor(train), "valid": tensor([]), "test": tensor(test)}
-    names = tuple(map(str, range(n)))
-    return KnowledgeGraph("toy", names, tuple(map(str, range(R))), splits)
+    return toy_graph(train, test=test, entities=n, relations=R)
 
 
 def ranked(model: Scored, graph: KnowledgeGraph, protocol: Protocol) -> Ranks:

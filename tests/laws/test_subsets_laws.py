@@ -18,6 +18,7 @@ from harness.evaluation.metrics import RANK_METRICS, compute
 from harness.evaluation.ranks import Ranks, SideCounts
 from harness.evaluation.subsets import MANY, SUBSETS, SubsetLabels, label, measure_subsets
 from harness.evaluation.ties import expected_hits, expected_reciprocal
+from tests.toys import toy_graph
 
 N, R = 6, 3
 triple = st.tuples(st.integers(0, N - 1), st.integers(0, R - 1), st.integers(0, N - 1))
@@ -25,11 +26,8 @@ counts = st.lists(st.tuples(*[st.integers(0, 9)] * 6), min_size=1, max_size=12)
 
 
 def graph_of(train: list, test: list, valid: list | None = None) -> KnowledgeGraph:
-    splits = {"train": train, "valid": valid or [], "test": test}
-    tensors = {
-        name: torch.tensor(rows, dtype=torch.int64).reshape(-1, 3) for name, rows in splits.items()
-    }
-    return KnowledgeGraph("toy", tuple("abcdef"), ("likes", "is near", "made"), tensors)
+    relations = ("likes", "is near", "made")
+    return toy_graph(train, valid or [], test, entities="abcdef", relations=relations)
 
 
 def features_of(masks: dict[str, list[bool]]) -> FeatureSet:

@@ -30,8 +30,8 @@ from harness.plan.spec import Protocol
 from harness.report.query import suite_table
 from harness.store import open_store
 from harness.store.records import EXTERNAL_ID
+from tests.toys import SMALL
 
-DATASET = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
 PROTOCOL = Protocol()
 N, ENTITIES = 20, 40
 
@@ -44,8 +44,8 @@ def _models() -> None:
 @pytest.fixture(scope="module")
 def scores() -> dict[str, np.ndarray]:
     """Of an untrained model, rounded so that some tie."""
-    model = build_model("distmult", {"dim": 4}, load_graph(DATASET).index, {}, seed=0)
-    head, relation, tail = load_graph(DATASET).splits["test"].unbind(1)
+    model = build_model("distmult", {"dim": 4}, load_graph(SMALL).index, {}, seed=0)
+    head, relation, tail = load_graph(SMALL).splits["test"].unbind(1)
     with torch.no_grad():
         tables = model.encode()
         found = {
@@ -56,7 +56,7 @@ def scores() -> dict[str, np.ndarray]:
 
 
 def judged(scores: Any, **options: Any) -> Ranks:
-    return ranks_of_scores(scores, load_graph(DATASET), PROTOCOL, **options)
+    return ranks_of_scores(scores, load_graph(SMALL), PROTOCOL, **options)
 
 
 def same(a: Ranks, b: Ranks) -> bool:
@@ -78,13 +78,13 @@ def test_scores_are_ranked_as_a_model_with_these_scores_is(scores: dict) -> None
             return {}
 
         def score_all(self, tables: Any, anchors: Any, relations: Any, side: str) -> torch.Tensor:
-            head, relation, tail = load_graph(DATASET).splits["test"].unbind(1)
+            head, relation, tail = load_graph(SMALL).splits["test"].unbind(1)
             own = head if side == "tail" else tail
             pairs = list(zip(anchors, relations, strict=True))
             place = [int(((own == a) & (relation == r)).nonzero()[0]) for a, r in pairs]
             return torch.from_numpy(scores[side])[place]
 
-    graph = load_graph(DATASET)
+    graph = load_graph(SMALL)
     expected = rank(Given(), graph.splits["test"], graph.filter_index(), PROTOCOL)  # type: ignore[arg-type]
     assert same(judged(scores), expected)
     assert any(counts.tied.any() for counts in expected.sides.values())
@@ -104,14 +104,14 @@ def test_every_format_of_scores_gives_the_same_ranks(
         np.save(path, both)
     else:
         save_file({side: torch.from_numpy(values) for side, values in scores.items()}, path)
-    given = external.read(path, load_graph(DATASET), PROTOCOL)
+    given = external.read(path, load_graph(SMALL), PROTOCOL)
     assert given.kind == "scores"
     assert given.columns == "the ids of the dataset, 0 to 39"
     assert same(given.ranks, judged(scores))
 
 
 def test_columns_in_another_order_are_named(scores: dict, tmp_path: Path) -> None:
-    graph = load_graph(DATASET)
+    graph = load_graph(SMALL)
     order = np.random.default_rng(1).permutation(ENTITIES)
     np.savez(tmp_path / "s.npz", **{side: values[:, order] for side, values in scores.items()})
     (tmp_path / "names.txt").write_text("\n".join(graph.entities[i] for i in order) + "\n")
@@ -139,7 +139,7 @@ def test_only_the_order_of_scores_matters(scores: dict, factor: float, shift: fl
 def test_minus_infinity_is_a_score(scores: dict) -> None:
     """Known answers are often masked so, and left out here anyway."""
     masked = {side: values.copy() for side, values in scores.items()}
-    graph = load_graph(DATASET)
+    graph = load_graph(SMALL)
     known = {tuple(row) for split in graph.splits.values() for row in split.tolist()}
     for row, (head, relation, tail) in enumerate(graph.splits["test"].tolist()):
         for entity in range(ENTITIES):
@@ -172,7 +172,7 @@ def test_scores_that_cannot_be_ranked_are_refused(
 ) -> None:
     np.savez(tmp_path / "s.npz", **change(scores))
     with pytest.raises(DataError, match=message):
-        external.read(tmp_path / "s.npz", load_graph(DATASET), PROTOCOL)
+        external.read(tmp_path / "s.npz", load_graph(SMALL), PROTOCOL)
 
 
 NO_NUMBERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -201,7 +201,7 @@ def test_arrays_that_hold_no_plain_numbers_are_refused(
     else:
         np.save(tmp_path / "s.npy", NO_NUMBERS[said](np.concatenate(list(scores.values()))))
     with pytest.raises(DataError, match=rf"s\.{form}: (head|scores): .*{said}"):
-        external.read(tmp_path / f"s.{form}", load_graph(DATASET), PROTOCOL)
+        external.read(tmp_path / f"s.{form}", load_graph(SMALL), PROTOCOL)
 
 
 @pytest.mark.parametrize("kind", [torch.complex64, torch.bool])
@@ -211,7 +211,7 @@ def test_tensors_that_hold_no_plain_numbers_are_refused(
     tensors = {side: torch.from_numpy(values) for side, values in scores.items()}
     save_file({**tensors, "head": tensors["head"].to(kind)}, tmp_path / "s.safetensors")
     with pytest.raises(DataError, match=r"s\.safetensors: (head: holds|cannot be read)"):
-        external.read(tmp_path / "s.safetensors", load_graph(DATASET), PROTOCOL)
+        external.read(tmp_path / "s.safetensors", load_graph(SMALL), PROTOCOL)
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float64, np.int32, np.int64])
@@ -220,7 +220,7 @@ def test_numbers_that_need_no_rounding_are_scores(
 ) -> None:
     whole = {side: values.clip(-1000, 1000) for side, values in scores.items()}
     np.savez(tmp_path / "s.npz", **{side: values.astype(kind) for side, values in whole.items()})
-    read = external.read(tmp_path / "s.npz", load_graph(DATASET), PROTOCOL)
+    read = external.read(tmp_path / "s.npz", load_graph(SMALL), PROTOCOL)
     assert same(read.ranks, judged(whole))
 
 
@@ -228,7 +228,7 @@ def test_an_archive_is_no_npy_file(scores: dict, tmp_path: Path) -> None:
     np.savez(tmp_path / "s.npz", **scores)
     (tmp_path / "s.npz").rename(tmp_path / "s.npy")
     with pytest.raises(DataError, match=r"s\.npy: scores: is no array in \.npy format"):
-        external.read(tmp_path / "s.npy", load_graph(DATASET), PROTOCOL)
+        external.read(tmp_path / "s.npy", load_graph(SMALL), PROTOCOL)
 
 
 def put(values: np.ndarray, bad: float) -> np.ndarray:
@@ -249,11 +249,11 @@ def test_a_list_of_columns_holds_every_entity_once(
     scores: dict, tmp_path: Path, change: Callable, message: str
 ) -> None:
     np.savez(tmp_path / "s.npz", **scores)
-    names = change(list(load_graph(DATASET).entities))
+    names = change(list(load_graph(SMALL).entities))
     (tmp_path / "names.txt").write_text("\n".join(names))
     with pytest.raises(DataError, match=message):
         external.read(
-            tmp_path / "s.npz", load_graph(DATASET), PROTOCOL, entities=tmp_path / "names.txt"
+            tmp_path / "s.npz", load_graph(SMALL), PROTOCOL, entities=tmp_path / "names.txt"
         )
 
 
@@ -262,7 +262,7 @@ def test_a_list_of_columns_holds_every_entity_once(
 
 def lines_of(ranks: Ranks) -> list[list[str]]:
     """Return the rows of a file of realistic ranks that have at most one tie."""
-    graph, found = load_graph(DATASET), []
+    graph, found = load_graph(SMALL), []
     for side, counts in ranks.sides.items():
         values = rank_of(counts.better, counts.tied, "realistic")
         for (head, relation, tail), value in zip(ranks.triples.tolist(), values, strict=True):
@@ -282,7 +282,7 @@ def test_ranks_are_taken_as_they_are_said(scores: dict, tmp_path: Path, form: st
     expected = judged(scores)
     rows = lines_of(expected)
     np.random.default_rng(0).shuffle(rows)
-    graph = load_graph(DATASET)
+    graph = load_graph(SMALL)
     if form in ("csv", "tsv"):
         path = written(tmp_path / f"r.{form}", rows, "," if form == "csv" else "\t")
     else:
@@ -326,12 +326,12 @@ def test_arrays_of_ranks_are_never_cast(
     columns[column] = change(columns[column])
     np.savez(tmp_path / "r.npz", **columns)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=message):
-        external.read(tmp_path / "r.npz", load_graph(DATASET), PROTOCOL)
+        external.read(tmp_path / "r.npz", load_graph(SMALL), PROTOCOL)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(scores: dict, tmp_path: Path) -> None:
     """Excel writes one before "CSV UTF-8"."""
-    graph, rows = load_graph(DATASET), lines_of(judged(scores))
+    graph, rows = load_graph(SMALL), lines_of(judged(scores))
     path = written(tmp_path / "r.csv", rows)
     path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
     read = external.read(path, graph, PROTOCOL).ranks
@@ -343,7 +343,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(scores: dict, tmp_path: Path) ->
 
 
 def test_ranks_by_id_in_a_text_file(scores: dict, tmp_path: Path) -> None:
-    graph, rows = load_graph(DATASET), lines_of(judged(scores))
+    graph, rows = load_graph(SMALL), lines_of(judged(scores))
     for row in rows:
         known = (graph.entities, graph.relations, graph.entities)
         row[:3] = [str(names.index(name)) for names, name in zip(known, row[:3], strict=True)]
@@ -382,7 +382,7 @@ def test_ranks_that_cannot_be_true_are_refused_by_line(
 ) -> None:
     path = written(tmp_path / "r.csv", edit(lines_of(judged(scores))))
     with pytest.raises(DataError, match=message):
-        external.read(path, load_graph(DATASET), PROTOCOL)
+        external.read(path, load_graph(SMALL), PROTOCOL)
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_files_that_cannot_be_read_are_refused(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(error, match=message):
-        external.read(tmp_path / name, load_graph(DATASET), PROTOCOL)
+        external.read(tmp_path / name, load_graph(SMALL), PROTOCOL)
 
 
 # --- the command ----------------------------------------------------------------------------
@@ -423,10 +423,10 @@ def test_an_external_run_stands_in_a_table_with_its_footnote(
     for seed in (0, 1):
         np.savez(tmp_path / f"s{seed}.npz", **{k: v + seed for k, v in better.items()})
         path = tmp_path / f"s{seed}.npz"
-        done = harness("score", path, "--dataset", DATASET, "--name", "Theirs", "--seed", seed)
+        done = harness("score", path, "--dataset", SMALL, "--name", "Theirs", "--seed", seed)
         assert done.exit_code == 0, done.output
         rows = written(tmp_path / f"r{seed}.csv", lines_of(judged(scores)))
-        done = harness("score", rows, "--dataset", DATASET, "--name", "Said", "--seed", seed)
+        done = harness("score", rows, "--dataset", SMALL, "--name", "Said", "--seed", seed)
         assert done.exit_code == 0, done.output
     assert "scored elsewhere, ranks not checked" in done.stdout
     assert "scored elsewhere; the scores were ranked here" in done.stdout.replace("\n   ", " ")
@@ -450,7 +450,7 @@ def test_an_external_run_stands_in_a_table_with_its_footnote(
 
 
 def test_a_seed_that_no_database_can_hold_is_refused(harness: Callable[..., Any]) -> None:
-    words = ["--dataset", DATASET, "--name", "Theirs", "--seed", 2**63]
+    words = ["--dataset", SMALL, "--name", "Theirs", "--seed", 2**63]
     assert harness("score", "s.npz", *words).exit_code == 2
 
 
@@ -460,7 +460,7 @@ def test_a_second_file_under_the_same_name_is_refused(
     """Trying files until the test split likes one leaves a trace."""
     for name, factor in (("a", 1), ("b", -1)):
         np.savez(tmp_path / f"{name}.npz", **{k: factor * v for k, v in scores.items()})
-    words = ["--dataset", DATASET, "--name", "Theirs"]
+    words = ["--dataset", SMALL, "--name", "Theirs"]
     assert harness("score", tmp_path / "a.npz", *words).exit_code == 0
     assert harness("score", tmp_path / "a.npz", *words).exit_code == 0  # the same file
     done = harness("score", tmp_path / "b.npz", *words)
@@ -473,10 +473,10 @@ def test_a_row_of_a_suite_is_not_taken(
     scores: dict, tmp_path: Path, harness: Callable[..., Any]
 ) -> None:
     suite = tmp_path / "own.yaml"
-    suite.write_text(f"name: own\ndatasets: ['{DATASET}']\nrows: [popularity]\nseeds: [0]\n")
+    suite.write_text(f"name: own\ndatasets: ['{SMALL}']\nrows: [popularity]\nseeds: [0]\n")
     np.savez(tmp_path / "s.npz", **scores)
     assert harness("run", suite).exit_code == 0
-    words = ["score", tmp_path / "s.npz", "--dataset", DATASET, "--suite", "own", "--name"]
+    words = ["score", tmp_path / "s.npz", "--dataset", SMALL, "--suite", "own", "--name"]
     done = harness(*words, "Popularity")
     assert isinstance(done.exception, ConfigError)
     assert "has a row 'Popularity' on" in str(done.exception)
@@ -497,7 +497,7 @@ def test_a_row_of_a_suite_is_not_taken(
 def test_a_name_that_no_store_can_hold_is_refused(
     harness: Callable[..., Any], tmp_path: Path, option: str, text: str, said: str
 ) -> None:
-    given = {"--dataset": DATASET, "--name": "Theirs", option: text}
+    given = {"--dataset": SMALL, "--name": "Theirs", option: text}
     words = [word for pair in given.items() for word in pair]
     refused = harness("score", tmp_path / "s.npz", *words)
     assert isinstance(refused.exception, ConfigError)
@@ -508,7 +508,7 @@ def test_external_runs_travel_with_their_ranks(
     scores: dict, tmp_path: Path, harness: Callable[..., Any]
 ) -> None:
     np.savez(tmp_path / "s.npz", **scores)
-    harness("score", tmp_path / "s.npz", "--dataset", DATASET, "--name", "Theirs")
+    harness("score", tmp_path / "s.npz", "--dataset", SMALL, "--name", "Theirs")
     assert harness("db", "export", "--out", tmp_path / "records").exit_code == 0
     runs = tmp_path / "there"
     store = open_store(tmp_path / "other.db")
@@ -529,12 +529,12 @@ def test_a_study_that_goes_on_keeps_the_row(
 ) -> None:
     suite = tmp_path / "searched.yaml"
     suite.write_text(
-        f"name: searched\ndatasets: ['{DATASET}']\nrows: [transe]\nseeds: [0]\n"
+        f"name: searched\ndatasets: ['{SMALL}']\nrows: [transe]\nseeds: [0]\n"
         "base: {training.epochs: 1, model.dim: 4, negatives.count: 2}\n"
         "study: {sampler: random, trials: 2, space: {optimiser.lr: {low: 0.001, high: 0.1}}}\n"
     )
     np.savez(tmp_path / "theirs.npz", **scores)
-    given = ("--dataset", DATASET, "--name", "theirs", "--suite", "searched")
+    given = ("--dataset", SMALL, "--name", "theirs", "--suite", "searched")
     for words in (
         ("study", "run", suite, "--trials", "1"),
         ("score", tmp_path / "theirs.npz", *given),

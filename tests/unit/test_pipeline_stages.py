@@ -23,8 +23,7 @@ from harness.store import open_store
 from harness.store.records import RunRecord
 from harness.store.tables import MetricRow
 from harness.training.checkpoint import CheckpointFolder
-
-DATASET = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
+from tests.toys import SMALL, toy_spec
 
 
 class NoTestSplit(Mapping[str, Tensor]):
@@ -45,15 +44,7 @@ class NoTestSplit(Mapping[str, Tensor]):
 
 
 def make_spec(**protocol: Any) -> RunSpec:
-    return RunSpec.model_validate(
-        {
-            "model": {"name": "transe", "dim": 8},
-            "data": {"dataset": DATASET},
-            "negatives": {"count": 2},
-            "training": {"epochs": 4, "evaluate_every": 2},
-            "protocol": protocol,
-        }
-    )
+    return toy_spec(protocol=protocol)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +55,7 @@ def _plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def hidden(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The dataset's test split cannot be read; its digests, which name the dataset, are known."""
-    graph = load_graph(DATASET)
+    graph = load_graph(SMALL)
     assert graph.digest
     assert graph.digests
     monkeypatch.setitem(graph.__dict__, "splits", NoTestSplit(graph.splits))
@@ -203,7 +194,7 @@ def test_stored_candidates_are_all_entities_but_the_other_known_answers(
 ) -> None:
     pipeline.test(train(tmp_path, filter=splits), Workplace(tmp_path, "cpu"))
     ranks = Ranks.load(tmp_path / "ranks.npz")
-    graph = load_graph(DATASET)
+    graph = load_graph(SMALL)
     known = {tuple(row) for split in splits for row in graph.splits[split].tolist()}
     for at, (head, relation, tail) in enumerate(ranks.triples.tolist()):
         entities = range(graph.index.n_entities)

@@ -9,11 +9,11 @@ import torch
 
 from harness.catalog import load_models
 from harness.data.features import FeatureSet, FeatureTable
-from harness.data.graph import KnowledgeGraph
 from harness.data.load import Dataset, source
 from harness.errors import ChangedDataError
 from harness.store.records import RunRecord
 from harness.unchanged import require_unchanged
+from tests.toys import toy_graph
 
 MakeRecord = Callable[..., RunRecord]
 Triples = Sequence[tuple[str, str, str]]
@@ -27,12 +27,11 @@ def dataset(
     relations: str = "rs",
     features: float | None = None,
 ) -> Dataset:
-    def ids(triples: Triples) -> torch.Tensor:
-        rows = [(entities.index(h), relations.index(r), entities.index(t)) for h, r, t in triples]
-        return torch.tensor(rows)
+    def ids(triples: Triples) -> list[tuple[int, int, int]]:
+        return [(entities.index(h), relations.index(r), entities.index(t)) for h, r, t in triples]
 
-    splits = {"train": ids(train), "valid": ids(TRAIN[:1]), "test": ids(TRAIN[1:2])}
-    graph = KnowledgeGraph("toy", tuple(entities), tuple(relations), splits)
+    splits = ids(train), ids(TRAIN[:1]), ids(TRAIN[1:2])
+    graph = toy_graph(*splits, entities=entities, relations=relations)
     if features is None:
         return Dataset(graph, FeatureSet(), source("atlas").card)
     n = len(entities)

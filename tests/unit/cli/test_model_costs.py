@@ -18,8 +18,7 @@ from harness.plan.single import plan_values
 from harness.run.forecast import ModelCosts
 from harness.run.inline import InlineExecutor
 from harness.run.memory import readable_size
-
-SMALL = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
+from tests.toys import SMALL
 
 
 @pytest.fixture(autouse=True)

@@ -30,13 +30,13 @@ from harness.store import open_home
 from harness.store.archive.redaction import redacted
 from harness.store.failures import TransientError
 from harness.store.records import RunRecord
+from tests.toys import SMALL
 
-TINY = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
 ATTEMPT = Attempt(engine="slurm", node="n7", number=2, task="41_3")
 
 
 def make_job(home: Path, run_id: str = "run1") -> Job:
-    spec = RunSpec.model_validate({"model": {"name": "random"}, "data": {"dataset": TINY}})
+    spec = RunSpec.model_validate({"model": {"name": "random"}, "data": {"dataset": SMALL}})
     return Job(run_id=run_id, label="Random", spec=spec, home=home, device="cpu", threads=1)
 
 
@@ -72,9 +72,8 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 
 
 def run_command(*words: str) -> Any:
-    spec = (
-        f"{{model: {{name: transe, dim: 4}}, training: {{epochs: 2}}, data: {{dataset: '{TINY}'}}}}"
-    )
+    groups = "model: {name: transe, dim: 4}, training: {epochs: 2}"
+    spec = f"{{{groups}, data: {{dataset: '{SMALL}'}}}}"
     return CliRunner().invoke(app, ["run", "--spec", spec, "--executor", "slurm", *words])
 
 
@@ -169,7 +168,7 @@ def test_lines_name_the_node_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     lines.on_event(RunProgress(job, "epoch", {"epoch": 1.0, "loss": 0.5}))
     lines.on_event(RunEnded(job, Outcome(run_id="run1", status="lost", message="gone", node="n7")))
     printed = capsys.readouterr().err.splitlines()
-    title = f"Random on {TINY}, seed 0"
+    title = f"Random on {SMALL}, seed 0"
     assert printed[0] == f"{title}: on n7"
     assert printed[1].startswith(f"{title} on n7: epoch 1/")
     assert printed[2] == f"[1/0] lost: {title} on n7 (run1): gone"

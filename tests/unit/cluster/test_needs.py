@@ -17,6 +17,7 @@ from harness.run.costs import Cost
 from harness.run.jobs import Job, Needs
 from harness.store import open_home
 from harness.store.records import RunRecord, TimingSample
+from tests.toys import SMALL
 
 GIB = 2**30
 UNKNOWN = DefaultNeeds(memory=3000, minutes=45)
@@ -26,7 +27,7 @@ def make_job(home: Path, run_id: str = "a", seed: int = 0, **more: Any) -> Job:
     spec = RunSpec.model_validate(
         {
             "model": {"name": "transe", "dim": 8},
-            "data": {"dataset": "synthetic:entities=40,relations=4,train=200,valid=20,test=20"},
+            "data": {"dataset": SMALL},
             "training": {"epochs": 100},
             "seed": seed,
         }

@@ -19,6 +19,7 @@ from harness.run.cluster.relay import Assignment, assignment_of, relay
 from harness.run.jobs import Attempt, Job, Outcome
 from harness.run.processes import ProcessExecutor
 from harness.store.files import read_record
+from tests.toys import SMALL
 
 ATTEMPT = Attempt(engine="slurm", node="n1", number=1, task="7")
 
@@ -27,7 +28,7 @@ def make_job(home: Path, epochs: int = 2, run_id: str = "") -> Job:
     spec = RunSpec.model_validate(
         {
             "model": {"name": "transe", "dim": 4},
-            "data": {"dataset": "synthetic:entities=40,relations=4,train=200,valid=20,test=20"},
+            "data": {"dataset": SMALL},
             "training": {"epochs": epochs},
         }
     )

@@ -34,6 +34,7 @@ from harness.data.load import source
 from harness.data.statements import named_in_texts
 from harness.errors import ConfigError, DataError, MissingDataError
 from harness.index import Side
+from tests.toys import toy_graph
 
 PEOPLE, CITIES = 120, 30
 SIZES = {"train": 60, "valid": 30, "test": 30}
@@ -53,9 +54,8 @@ def _graph(seed: int = 0, relations: int = 1) -> KnowledgeGraph:
             for _ in range(size):
                 rows[split].append([person, relation, people + int(rng.integers(CITIES))])
                 person += 1
-    splits = {split: torch.tensor(of) for split, of in rows.items()}
-    labels = tuple(f"bornIn{r}" for r in range(relations))
-    return KnowledgeGraph("toy", names, labels, splits, entity_names=names)
+    labels = [f"bornIn{r}" for r in range(relations)]
+    return toy_graph(*rows.values(), entities=names, relations=labels, entity_names=names)
 
 
 def _letters(number: int) -> str:
@@ -204,23 +204,23 @@ def test_rates_are_those_of_comparing_every_pair(seed: int) -> None:
     names = (*(f"name{_letters(i)}" for i in range(8)), "77", "")  # two cannot be named
     size = len(names)
 
-    def rows(count: int) -> torch.Tensor:
-        columns = (rng.integers(limit, size=count) for limit in (size, 3, size))
-        return torch.from_numpy(np.stack(list(columns), 1))
+    def rows(count: int) -> list[tuple[int, ...]]:
+        columns = (rng.integers(limit, size=count).tolist() for limit in (size, 3, size))
+        return list(zip(*columns, strict=True))
 
     splits = {split: rows(12) for split in SPLITS}
-    graph = KnowledgeGraph("toy", tuple(map(str, range(size))), ("a", "b", "c"), splits)
+    graph = toy_graph(*splits.values(), entities=size, relations="abc")
     texts = [" ".join(rng.choice(names, int(rng.integers(4)))) for _ in range(size)]
     leaks = _leaks_of(graph, texts, names)
     says = [set(text.split()) for text in texts]
     able = [bool(text.strip()) for text in texts]
     nameable = [i < 8 for i in range(size)]
-    facts = {tuple(row) for split in SPLITS for row in splits[split].tolist()}
+    facts = {tuple(row) for split in SPLITS for row in splits[split]}
     for first, second in ((0, 2), (2, 0)):
         for relation in range(3):
             every = sorted({f for f in facts if f[1] == relation})
             for split in SPLITS:
-                own = sorted({tuple(r) for r in splits[split].tolist() if r[1] == relation})
+                own = sorted({tuple(r) for r in splits[split] if r[1] == relation})
                 own = [r for r in own if able[r[first]] and nameable[r[second]] and r[0] != r[2]]
                 pairs = [
                     (a[first], b[second])
@@ -259,8 +259,7 @@ def _leaks_of(graph: KnowledgeGraph, texts: list[str], names: tuple[str, ...]) -
 
 def test_an_entity_that_is_linked_with_itself_is_not_counted() -> None:
     names = ("person", "city")
-    splits = {split: torch.tensor([[0, 0, 0]]) for split in SPLITS}
-    graph = KnowledgeGraph("toy", names, ("is",), splits)
+    graph = toy_graph(*[[(0, 0, 0)]] * 3, entities=names)
     assert (
         _of(_leaks_of(graph, ["the person", "city"], names), ALL_RELATIONS).splits["test"].triples
         == 0
@@ -319,13 +318,12 @@ def test_vectors_that_encode_the_answer_everywhere_are_told() -> None:
 def test_other_right_answers_are_not_held_against_vectors() -> None:
     # Everybody is linked with the same two cities, whose vectors are alike; a third is far.
     names = tuple(f"e{_letters(i)}" for i in range(33))
-    rows = torch.tensor([[head, 0, 30 + tail] for head in range(30) for tail in range(2)])
-    far = torch.tensor([[31, 0, 32]])
-    splits = {"train": far, "valid": far, "test": rows}
+    rows = [(head, 0, 30 + tail) for head in range(30) for tail in range(2)]
+    far = [(31, 0, 32)]
     matrix = torch.zeros(33, 2)
     matrix[:, 0], matrix[31, 1], matrix[32] = 1, 0.5, torch.tensor([0.0, 1.0])
     everybody = torch.ones(33, dtype=torch.bool)
-    graph = KnowledgeGraph("toy", names, ("r",), splits)
+    graph = toy_graph(far, far, rows, entities=names)
     leaks = vector_leaks(graph, FeatureTable("image", matrix, everybody))
     assert _of(leaks).splits["test"].linked == 1.0
 

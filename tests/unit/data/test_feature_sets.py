@@ -15,6 +15,7 @@ from harness.data.feature_sets import build, describe, entity_texts, modalities
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.errors import ConfigError, DataError, MissingDataError
+from tests.toys import toy_graph
 
 ENTITIES = (
     "Q42",
@@ -30,9 +31,7 @@ NAMES = ("", "", "", "", "", "", "", "Linda Darnell")
 
 
 def _graph(names: tuple[str, ...] = NAMES) -> KnowledgeGraph:
-    triple = torch.tensor([[0, 0, 1]])
-    splits = {"train": triple, "valid": triple[:0], "test": triple[:0]}
-    return KnowledgeGraph("toy", ENTITIES, ("r",), splits, names)
+    return toy_graph(entities=ENTITIES, entity_names=names)
 
 
 def _card(name: str = "toy", **counts: int) -> DatasetCard:
@@ -218,9 +217,7 @@ def test_a_wrong_published_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_graph_without_any_name_has_nothing_to_encode(tmp_path: Path) -> None:
-    triple = torch.tensor([[0, 0, 1]])
-    splits = {"train": triple, "valid": triple[:0], "test": triple[:0]}
-    graph = KnowledgeGraph("toy", ("Q1", "Q2"), ("r",), splits)
+    graph = toy_graph(entities=("Q1", "Q2"))
     with pytest.raises(MissingDataError, match="harness data fetch toy"):
         build(_card(), "names", graph, tmp_path)
 

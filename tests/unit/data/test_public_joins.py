@@ -17,15 +17,14 @@ from harness.data.public import dictionaries, joins, originals
 from harness.data.public.joins import Description
 from harness.data.public.sets import Join, PublicFeatures, VisualTokens, join_parts
 from harness.errors import DataError, MissingDataError
+from tests.toys import toy_graph
 
 ENTITIES = "Q1", "Q2", "Q3"
 NAMES = ["Ada Lovelace", "Jack E. Cox", "Nowhere"]
 
 
 def _graph(*entities: str) -> KnowledgeGraph:
-    triple = torch.tensor([[0, 0, 1]])
-    splits = {"train": triple, "valid": triple[:0], "test": triple[:0]}
-    return KnowledgeGraph("toy", entities or ENTITIES, ("r",), splits)
+    return toy_graph(entities=entities or ENTITIES)
 
 
 def _put(content: bytes | str, path: str = "file.txt") -> FeatureSource:

@@ -19,6 +19,7 @@ from harness.data.graph import KnowledgeGraph
 from harness.data.token_files import read_token_files, table_of
 from harness.errors import ConfigError, DataError, MissingDataError
 from harness.index import Tokens
+from tests.toys import toy_graph
 
 ENTITIES = ("Q42", "Q7", "Q99")
 CODEBOOK = torch.arange(10.0).view(5, 2)
@@ -49,9 +50,7 @@ def card(name: str = "toy") -> DatasetCard:
 
 
 def graph(*names: str) -> KnowledgeGraph:
-    triple = torch.tensor([[0, 0, 1]])
-    splits = {"train": triple, "valid": triple[:0], "test": triple[:0]}
-    return KnowledgeGraph("toy", ENTITIES, ("r",), splits, names)
+    return toy_graph(entities=ENTITIES, entity_names=names)
 
 
 def test_lists_are_read_by_identifier_and_by_number(files: tuple[Path, Path]) -> None:

@@ -26,8 +26,8 @@ from harness.store import open_store
 from harness.store.base import ResultStore
 from harness.store.memory import MemoryStore
 from harness.store.records import Cell, MetricValue, RunRecord
+from tests.toys import SMALL
 
-DATASET = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
 TITLE = "Synthetic"
 HISTORY = tuple({"epoch": e, "valid_mrr": m} for e, m in ((2.0, 0.1), (4.0, 0.3), (6.0, 0.2)))
 MakeRecord = Callable[..., RunRecord]
@@ -35,7 +35,7 @@ MakeRecord = Callable[..., RunRecord]
 
 def ranks_of(better: int, tied: int = 0, candidates: int = 40, **sides: int) -> Ranks:
     """Every query has these counts; ``head`` or ``tail`` gives another number of better ones."""
-    triples = load_graph(DATASET).splits["test"].numpy()
+    triples = load_graph(SMALL).splits["test"].numpy()
     n = len(triples)
 
     def side(count: int) -> SideCounts:
@@ -70,8 +70,8 @@ class Desk:
         self.store.add(
             self.make_record(
                 run_id,
-                dataset=DATASET,
-                dataset_digest=load_graph(DATASET).digest,
+                dataset=SMALL,
+                dataset_digest=load_graph(SMALL).digest,
                 features=features,
                 feature_digest="" if features == "none" else "f",
                 seed=seed,
@@ -87,7 +87,7 @@ class Desk:
             ranks.save(folder / "ranks.npz")
         for epoch, (filtered, raw) in (sealed or {}).items():
             shadow.write(folder / "shadow", epoch, filtered, raw)
-        place: dict[str, Any] = {"suite": suite, "label": label, "dataset": DATASET}
+        place: dict[str, Any] = {"suite": suite, "label": label, "dataset": SMALL}
         self.cells.append(
             Cell(**place, position=len(self.cells), features=features, seed=seed, run_id=run_id)
         )

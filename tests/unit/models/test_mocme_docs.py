@@ -14,7 +14,7 @@ from harness.config.yaml_source import parse_value
 from harness.plan.spec import RunSpec
 from models.mocme.config import MoCMEConfig
 
-PAGE = (Path(__file__).parents[2] / "docs" / "mocme.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "mocme.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (A\d+) \| (.+) \|$", PAGE, re.MULTILINE)
 NAMED = re.findall(r"`([a-z_]+(?:\.[A-Za-z_]+)+)(?:=([^`]+))?`", PAGE)
 TOGETHER: dict[str, dict[str, Any]] = {

@@ -27,15 +27,14 @@ from harness.training.checkpoint import CheckpointFolder
 from harness.training.loop import fit
 from harness.training.procedures import StandardProcedure
 from harness.training.sampled import SampledLoss
+from tests.toys import ring
 
 load_models()
 N, R, D, COUNT = 24, 2, 4, 6
 
 
 def graph() -> GraphIndex:
-    heads = torch.arange(N).repeat(R)
-    relations = torch.arange(R).repeat_interleave(N)
-    return GraphIndex(N, R, torch.stack([heads, relations, (heads + relations + 1) % N], 1), "d")
+    return ring(N, R)
 
 
 class TwoTables(Model):

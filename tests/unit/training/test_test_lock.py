@@ -27,21 +27,14 @@ from harness.store.archive.rank_files import run_files
 from harness.store.memory import MemoryStore
 from harness.store.records import RunRecord
 from harness.training.procedures import StandardProcedure
+from tests.toys import SMALL, toy_spec
 
-DATASET = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
 QUERIES = 40
 
 
 def make_spec(**changes: Any) -> RunSpec:
-    return RunSpec.model_validate(
-        {
-            "model": {"name": "transe", "dim": 8},
-            "data": {"dataset": DATASET},
-            "negatives": {"count": 2},
-            "training": {"epochs": 6, "evaluate_every": 2, "patience": 0},
-            **changes,
-        }
-    )
+    training = {"epochs": 6, "evaluate_every": 2, "patience": 0}
+    return toy_spec(training=training, **changes)
 
 
 AUDITED = make_spec(audit={"shadow_test": True})
@@ -84,7 +77,7 @@ def ranks_file(place: Workplace) -> Path:
 
 
 def test_a_locked_graph_is_the_graph_without_its_test_split() -> None:
-    graph = load_graph(DATASET)
+    graph = load_graph(SMALL)
     blind = graph.locked()
     assert (blind.digest, blind.entities) == (graph.digest, graph.entities)
     assert set(blind.splits) == set(SPLITS)
@@ -102,15 +95,15 @@ def test_a_locked_graph_is_the_graph_without_its_test_split() -> None:
 
 def test_what_trains_is_given_no_test_triple(place: Workplace) -> None:
     """Neither the model nor the procedure holds one, whatever they keep of the graph."""
-    index = load_graph(DATASET).index
-    assert torch.equal(index.train, load_graph(DATASET).splits["train"])
+    index = load_graph(SMALL).index
+    assert torch.equal(index.train, load_graph(SMALL).splits["train"])
     tensors = {name for name, value in vars(index).items() if torch.is_tensor(value)}
     assert tensors <= {"train", "seen_entities"}
     spec = make_spec()
     model = build_model("transe", {"dim": 8}, index, {}, seed=0)
     procedure = StandardProcedure(model, index, spec, torch.device("cpu"))
     known = {tuple(row) for row in index.train.tolist()}
-    test = {tuple(row) for row in load_graph(DATASET).splits["test"].tolist()} - known
+    test = {tuple(row) for row in load_graph(SMALL).splits["test"].tolist()} - known
     held = procedure.loss.sampler.filter_index  # type: ignore[attr-defined]
     for head, relation, tail in test:
         query = torch.tensor([head]), torch.tensor([relation])
@@ -231,7 +224,7 @@ def test_a_log_that_cannot_be_read_stops_the_test(place: Workplace) -> None:
 
 def test_the_command_makes_lost_ranks_again_and_only_then(tmp_path: Path) -> None:
     suite, home = tmp_path / "own.yaml", tmp_path / "home"
-    suite.write_text(f"name: own\ndatasets: ['{DATASET}']\nrows: [popularity]\nseeds: [0]\n")
+    suite.write_text(f"name: own\ndatasets: ['{SMALL}']\nrows: [popularity]\nseeds: [0]\n")
 
     def harness(*words: object) -> Any:
         return CliRunner().invoke(app, [*map(str, words), "--home", str(home)])
@@ -279,9 +272,9 @@ def test_an_audit_is_another_run_and_none_is_the_run_it_was() -> None:
 
 def test_an_audit_ranks_what_the_test_ranks() -> None:
     noise = {"kind": "noise", "scale": 1.0}
-    make_spec(audit={"shadow_test": True}, data={"dataset": DATASET, "corrupt": [noise]})
+    make_spec(audit={"shadow_test": True}, data={"dataset": SMALL, "corrupt": [noise]})
     for at in ("train", "test"):
-        data = {"dataset": DATASET, "corrupt": [{**noise, "at": at}]}
+        data = {"dataset": SMALL, "corrupt": [{**noise, "at": at}]}
         with pytest.raises(ValueError, match=r"and data\.corrupt gives the test others"):
             make_spec(audit={"shadow_test": True}, data=data)
 

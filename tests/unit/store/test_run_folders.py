@@ -27,6 +27,7 @@ from harness.store import open_store
 from harness.store.files import RECORD, read_own_record, write_record
 from harness.store.memory import MemoryStore
 from harness.store.records import RunRecord
+from tests.toys import SMALL
 
 pytestmark = pytest.mark.usefixtures("readable_ids")
 
@@ -52,7 +53,7 @@ def make_job(home: Path, run_id: str = "run", *, model: str = "random", epochs: 
     spec = RunSpec.model_validate(
         {
             "model": options,
-            "data": {"dataset": "synthetic:entities=40,relations=4,train=200,valid=20,test=20"},
+            "data": {"dataset": SMALL},
             "training": {"epochs": epochs, "evaluate_every": 1},
         }
     )

@@ -27,7 +27,7 @@ from models.mocme.information_config import Information
 from models.rotate import RotatE
 
 N, R, SEEN = 120, 4, 100
-PRESETS = Path(__file__).parents[2] / "suites" / "shared" / "mocme_presets.yaml"
+PRESETS = Path(__file__).parents[3] / "suites" / "shared" / "mocme_presets.yaml"
 ESTIMATORS = [
     "plugin",
     "mine_sep",

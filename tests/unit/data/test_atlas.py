@@ -22,7 +22,7 @@ from harness.data.load import load_dataset
 from harness.data.sets import atlas
 from harness.errors import ConfigError, DataError, MissingDataError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 FOLDER = REPOSITORY / "harness" / "data" / "sets" / "_atlas"
 EVALUATION = ("valid", "test")
 

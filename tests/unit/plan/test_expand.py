@@ -18,6 +18,7 @@ from harness.errors import ConfigError, MissingDataError, suggest
 from harness.plan.expand import Plan, expand, identify, without_missing
 from harness.plan.spec import DataSpec, RunSpec
 from harness.plan.suite import Suite, read_suite
+from tests.toys import toy_graph
 
 
 class Source(DatasetSource):
@@ -35,9 +36,7 @@ class Source(DatasetSource):
         )
 
     def graph(self) -> KnowledgeGraph:
-        triples = torch.zeros(1, 3, dtype=torch.long)
-        splits = {"train": triples, "valid": triples, "test": triples}
-        return KnowledgeGraph(self.card.name, ("a", "b"), ("r",), splits)
+        return toy_graph(*[[(0, 0, 0)]] * 3, name=self.card.name)
 
     @property
     def feature_sets(self) -> Mapping[str, str]:

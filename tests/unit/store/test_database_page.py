@@ -18,7 +18,7 @@ from harness.store.sql import SqlStore
 from harness.store.tables import Base
 from tests.postgresql import Server
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "database.md").read_text()
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "database.md").read_text()
 QUERIES = re.findall(r"```sql\n(.*?)```", PAGE, flags=re.DOTALL)
 ONE_DATABASE = re.compile("-- (SQLite|PostgreSQL)\n")
 """First line of a query that only one database understands."""

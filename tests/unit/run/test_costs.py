@@ -15,24 +15,17 @@ from harness.run.costs import CostTable, Platform, cost_of
 from harness.run.inline import InlineExecutor
 from harness.store import open_store
 from harness.store.records import RunRecord, TimingSample
+from tests.toys import SMALL, toy_spec
 
 load_models()
 
 HERE = {"processor": "P", "cores": 2, "system": "Linux"}
-DATASET = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
 MakeRecord = Callable[..., RunRecord]
 
 
 def spec(dim: int = 8, **parts: Any) -> RunSpec:
     training = {"epochs": 10, "evaluate_every": 5, **parts.pop("training", {})}
-    return RunSpec.model_validate(
-        {
-            "model": {"name": "transe", "dim": dim},
-            "data": {"dataset": "atlas"},
-            "training": training,
-            **parts,
-        }
-    )
+    return toy_spec(dataset="atlas", dim=dim, **{"negatives": {}, "training": training} | parts)
 
 
 def timings(*epochs: float, memory: float = 2.0**30) -> tuple[TimingSample, ...]:
@@ -201,7 +194,7 @@ def test_a_probe_measures_an_epoch_and_its_result_is_kept(
     monkeypatch.undo()  # the probe is a process of its own, on the real machine
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HARNESS_KERNELS", "reference")
-    run = spec(data={"dataset": DATASET}, negatives={"count": 2}, audit={"shadow_test": True})
+    run = spec(data={"dataset": SMALL}, negatives={"count": 2}, audit={"shadow_test": True})
     costs = CostTable(tmp_path / "home", "cpu", 1)
     assert probe(costs, run) == ["ok"]
     for known in (costs, CostTable(tmp_path / "home", "cpu", 1)):

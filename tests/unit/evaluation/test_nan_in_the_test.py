@@ -13,8 +13,8 @@ from harness.data.load import load_graph
 from harness.errors import RunError
 from harness.model import MODELS
 from harness.store import open_store
+from tests.toys import SMALL
 
-DATASET = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
 MODEL = '''
 """A model that counts, but for one entity."""
 import torch
@@ -48,7 +48,7 @@ def _models_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 def only_in_test() -> int:
     """Return an entity that is asked about in test and not in valid."""
     asked = {
-        split: {e for h, _, t in load_graph(DATASET).splits[split].tolist() for e in (h, t)}
+        split: {e for h, _, t in load_graph(SMALL).splits[split].tolist() for e in (h, t)}
         for split in ("valid", "test")
     }
     return min(asked["test"] - asked["valid"])
@@ -62,7 +62,7 @@ def test_a_score_that_is_no_score_fails_the_run_in_the_test_stage(
     (tmp_path / "mine" / "unsound.py").write_text(MODEL)
     suite = tmp_path / "small.yaml"
     suite.write_text(
-        f"name: small\ndatasets: ['{DATASET}']\nseeds: [0]\nrows:\n"
+        f"name: small\ndatasets: ['{SMALL}']\nseeds: [0]\nrows:\n"
         f"  - {{model: unsound, set: {{model: {{entity: {only_in_test()}, value: {value}}}}}}}\n"
     )
     home = tmp_path / "home"

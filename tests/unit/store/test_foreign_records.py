@@ -29,8 +29,7 @@ from harness.store.archive.redaction import redacted
 from harness.store.files import RANKS, RECORD, read_record, write_record
 from harness.store.memory import MemoryStore
 from harness.store.records import RunRecord
-
-DATA = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
+from tests.toys import SMALL
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +41,13 @@ def make_job(home: Path, *, dim: int = 4, seed: int = 0) -> Job:
     spec = RunSpec.model_validate(
         {
             "model": {"name": "transe", "dim": dim},
-            "data": {"dataset": DATA},
+            "data": {"dataset": SMALL},
             "training": {"epochs": 1, "evaluate_every": 1},
             "seed": seed,
         }
     )
     catalog.load_models()
-    run_id = run_id_of(spec, load_graph(DATA).digest, "")
+    run_id = run_id_of(spec, load_graph(SMALL).digest, "")
     return Job(run_id=run_id, label="row", spec=spec, home=home, device="cpu", threads=1)
 
 

@@ -8,14 +8,13 @@ from pydantic import ValidationError
 
 from harness.data.graph import KnowledgeGraph
 from harness.plan.spec import NUMERICS, Protocol, RunSpec
+from tests.toys import toy_graph
 
 SPEC = RunSpec.model_validate({"model": {"name": "rotate"}, "data": {"dataset": "d"}})
 
 
 def graph() -> KnowledgeGraph:
-    rows = {"train": [[0, 0, 1]], "valid": [[0, 0, 2]], "test": [[0, 0, 3]]}
-    splits = {name: torch.tensor(triples) for name, triples in rows.items()}
-    return KnowledgeGraph("toy", ("a", "b", "c", "d"), ("r",), splits)
+    return toy_graph([(0, 0, 1)], [(0, 0, 2)], [(0, 0, 3)], entities="abcd")
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from harness.data.load import load_dataset
 from harness.data.negatives import CorruptionSampler
 from harness.pipeline import Workplace
 from harness.plan.spec import RunSpec
+from tests.toys import SMALL
 
-DATASET = "synthetic:entities=40,relations=4,train=200,valid=20,test=20"
 Seen = list[tuple[Tensor, Tensor, Tensor]]
 
 
@@ -35,7 +35,7 @@ def seen_in_training(
     spec = RunSpec.model_validate(
         {
             "model": model,
-            "data": {"dataset": DATASET, "features": "all"},
+            "data": {"dataset": SMALL, "features": "all"},
             "negatives": {"count": 3},
             "training": {"epochs": 2, "batch_size": 64, "evaluate_every": 2},
             "seed": seed,
@@ -78,7 +78,7 @@ def test_epochs_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def entity_table(name: str, seed: int, **options: Any) -> Tensor:
-    dataset = load_dataset(DATASET, "all")
+    dataset = load_dataset(SMALL, "all")
     offered = dataset.features.modalities()
     model = build_model(name, options, dataset.graph.index, offered, seed=seed)
     return model.state_dict()["entity"]
