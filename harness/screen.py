@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import IO, Any, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from harness.visible import visible
+from harness.visible import unfiltered, visible
 
 __all__ = ["SafeConsole"]
 
@@ -22,6 +22,15 @@ class SafeConsole(Console):
     def __init__(self, **options: Any) -> None:
         plain = {"markup": False, "highlight": False, "emoji": False}
         super().__init__(**{**plain, **options})
+
+    @property
+    def file(self) -> IO[str]:
+        """The stream itself: the console has escaped the texts, and its own codes are for it."""
+        return unfiltered(cast("TextIO", super().file))
+
+    @file.setter
+    def file(self, stream: IO[str]) -> None:
+        self._file = stream
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

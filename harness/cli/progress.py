@@ -19,7 +19,6 @@ from harness.events import Event, OnEvent, Step, reporting
 from harness.run.events import RunEnded, RunProgress, RunsEnded, RunsSkipped, RunsStarted
 from harness.run.jobs import Job
 from harness.screen import SafeConsole
-from harness.visible import unfiltered
 
 __all__ = ["Bars", "Lines", "show_events"]
 
@@ -363,7 +362,7 @@ def show_events() -> Iterator[OnEvent]:
 
     Steps of encoders, kernels and readers inside the block are shown too.
     """
-    console = SafeConsole(file=unfiltered(sys.stderr))
+    console = SafeConsole(stderr=True)
     display = Bars(console) if console.is_terminal else Lines()
     # Off a terminal main's own display prints the steps.
     steps = reporting(display.on_event) if isinstance(display, Bars) else nullcontext()

@@ -131,7 +131,7 @@ def run(
         on_interrupt,
         log,
     )
-    line = _Line(model or [], dataset or [], seeds, name)
+    line = _OneLineSuite(model or [], dataset or [], seeds, name)
     make_plan = partial(_plan, suite, spec, line, set_ or [], only or [], models or [])
     if dry_run or probe:
         from harness.cli.dry import describe
@@ -176,7 +176,7 @@ def run(
     raise_failed(result.failed, results)
 
 
-class _Line(NamedTuple):
+class _OneLineSuite(NamedTuple):
     """Options of a suite that is written in one line."""
 
     models: Sequence[str]
@@ -188,7 +188,7 @@ class _Line(NamedTuple):
 def _plan(
     suite: str | None,
     spec: str | None,
-    line: _Line,
+    line: _OneLineSuite,
     overrides: Sequence[str],
     only: Sequence[str],
     models: Sequence[Path],

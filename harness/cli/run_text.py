@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.differing import differing, flat
-from harness.cli.console import aligned, decimals, percent
+from harness.cli.console import aligned, decimals, percent, wrapped
 from harness.report.repeat import repeat_commands
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ def describe(record: RunRecord) -> str:
         "diagnostics": _diagnostics(record.diagnostics),
         "timings": _timings(record),
         "provenance": _pairs(flat(record.provenance)),
-        "notes": [line for note in record.notes for line in textwrap.wrap(note, NOTE_WIDTH)],
+        "notes": [line for note in record.notes for line in wrapped(note, width=NOTE_WIDTH)],
         "error": (record.error or "").splitlines(),
         "in suites": [_cell(cell) for cell in record.cells],
         "repeat it with": [

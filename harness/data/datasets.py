@@ -256,7 +256,7 @@ class DatasetFiles:
 
 
 def dataset_files(name: str) -> DatasetFiles:
-    """Return what ``remove_dataset`` would delete.
+    """Return the files that ``remove_dataset`` would delete.
 
     Raises:
         ConfigError: an unknown name, a dataset without files of its own, or one in a folder that
