@@ -82,7 +82,7 @@ def pending(jobs: Sequence[Job], store: ResultStore, *, retry_failed: bool = Fal
                 (job.folder / RECORD).unlink()
             else:
                 unreadable[job.run_id] = problem
-    statuses = store.statuses()
+    statuses = store.statuses()  # again, with the records that were just added
     state = Pending([], [], [], list(unreadable.values()))
     for job in jobs:
         status = statuses.get(job.run_id)
