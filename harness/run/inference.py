@@ -19,6 +19,7 @@ from harness.data.graph import SPLITS
 from harness.environment import results_folder
 from harness.errors import ConfigError
 from harness.events import OnEvent, ignore
+from harness.frames import dataframe, html_table
 from harness.pipeline import load_trained, resolve_device
 from harness.run.embeddings import Embeddings, embeddings_of
 from harness.run.names import NameIndex
@@ -27,6 +28,8 @@ from harness.store import open_home
 from harness.store.base import resolve_id
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from harness.data.load import Dataset
     from harness.index import Side
     from harness.model import Model
@@ -78,8 +81,35 @@ class Predictions:
     weights: Mapping[str, float]
     answers: tuple[Prediction, ...]
 
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a data frame with a row per answer: identifier, label, score, known, weights.
 
-@dataclass(frozen=True)
+        Raises:
+            ImportError: pandas (extra ``[pandas]``) is not installed.
+        """
+        columns = ("identifier", "label", "score", "known")
+        rows = (
+            {**{name: getattr(answer, name) for name in columns}, **answer.weights}
+            for answer in self.answers
+        )
+        return dataframe(rows, (*columns, *self.weights))
+
+    def __str__(self) -> str:
+        lines = (
+            f"{a.score:8.3f}  {a.label}{f'  ({a.known})' * bool(a.known)}" for a in self.answers
+        )
+        return "\n".join([f"({', '.join(self.query)})", *lines])
+
+    def _repr_html_(self) -> str:
+        rows = (
+            (a.label, f"{a.score:.3f}", a.known or "", *(f"{w:.2f}" for w in a.weights.values()))
+            for a in self.answers
+        )
+        title = html_table([], [f"({', '.join(self.query)})"])
+        return title + html_table(rows, ("answer", "score", "known", *self.weights))
+
+
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished run; the model is loaded on its first use.
 
@@ -97,6 +127,16 @@ class Run:
     def spec(self) -> RunSpec:
         """Specification of the run."""
         return self.record.spec
+
+    def __str__(self) -> str:
+        """Return model, dataset, seed and MRR in percent on one line."""
+        record = self.record
+        values = {split: record.metric("mrr", split) for split in ("test", "valid")}
+        shown = [f"{split} MRR {100 * v:.2f}" for split, v in values.items() if v is not None]
+        title = f"{record.model} on {record.dataset}, seed {record.seed}"
+        return f"run {record.run_id}: {', '.join([title, *shown])}"
+
+    __repr__ = __str__
 
     @cached_property
     def _trained(self) -> tuple[Model, Dataset]:

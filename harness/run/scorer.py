@@ -14,19 +14,26 @@ from torch import Tensor
 from harness.data.graph import SPLITS
 from harness.errors import NonFiniteError
 from harness.events import OnEvent, Step, ignore
+from harness.frames import dataframe, html_table
 from harness.index import FilterIndex
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from harness.data.graph import KnowledgeGraph
     from harness.index import Side
     from harness.model import Model
 
-__all__ = ["BestTriples", "ScoredTriple", "ScoredTriples", "Scorer"]
+__all__ = ["SCORED", "BestTriples", "ScoredTriple", "ScoredTriples", "Scorer"]
 
 SCORES_AT_ONCE = 2**21
 """Scores of all entities in memory at once (8 MiB in float32)."""
 TRIPLES_AT_ONCE = 8192
 QUERIES_AT_ONCE = 1024
+SHOWN = 100
+"""Triples that a notebook shows."""
+SCORED = ("head", "relation", "tail", "score")
+"""Columns of triples with scores."""
 
 
 class ScoredTriple(NamedTuple):
@@ -74,6 +81,23 @@ class ScoredTriples(Sequence[ScoredTriple]):
         labels = graph.entity_label(h), graph.relation_label(r), graph.entity_label(t)
         names = graph.entities[h], graph.relations[r], graph.entities[t]
         return ScoredTriple(*names, labels, float(self.scores[index]))
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a data frame: head, relation, tail, their labels, score.
+
+        Raises:
+            ImportError: pandas (extra ``[pandas]``) is not installed.
+        """
+        columns = (*SCORED, "head_label", "relation_label", "tail_label")
+        rows = (dict(zip(columns, (*t[:3], t.score, *t.labels), strict=True)) for t in self)
+        return dataframe(rows, columns)
+
+    def __repr__(self) -> str:
+        return f"<ScoredTriples: {len(self)} triples>"
+
+    def _repr_html_(self) -> str:
+        rows = ((f"{triple.score:.3f}", *triple.labels) for triple in self[:SHOWN])
+        return html_table(rows, ("score", "head", "relation", "tail"))
 
     def __str__(self) -> str:
         return "\n".join(f"({', '.join(triple.labels)}) {triple.score:.3f}" for triple in self)

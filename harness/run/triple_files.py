@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from harness.errors import ConfigError, DataError, MissingDataError, suggest
 from harness.run.inference import MISSING, Prediction, Predictions, Run
+from harness.run.scorer import SCORED
 
 if TYPE_CHECKING:
     from harness.run.scorer import ScoredTriple
@@ -22,7 +23,6 @@ __all__ = ["NAMINGS", "answered_lines", "scored_lines", "triple_lines"]
 NAMINGS = ("name", "id")
 """How a file names entities and relations: by identifier or label, or by number."""
 
-SCORED = ("head", "relation", "tail", "score")
 ANSWERED = ("query", "rank", "head", "relation", "tail", "score", "known")
 
 Ids = tuple[int | None, int, int | None]
