@@ -55,9 +55,11 @@ __all__ = [
     "plain_table",
     "results_table",
     "robustness_figure",
+    "study_table",
     "sweep_figure",
 ]
 
+VALID_METRICS = ("valid:mrr", "valid:hits@1", "valid:hits@10")
 SUITE_METRICS = ("mrr", "hits@1", "hits@10")
 SPLIT_METRICS = ("mrr/warm", "mrr/cold")
 PLAIN_METRICS = (*SUITE_METRICS, *SPLIT_METRICS)
@@ -291,6 +293,20 @@ def plain_table(
     selected = _select(definition, results)
     test = results.test_of(selected.name, tested)
     return assemble(selected, _published(selected), tested, test)
+
+
+def study_table(results: Results, suite: str) -> Table:
+    """Return the validation of the trials of a study that were not tested.
+
+    Args:
+        results: stored results.
+        suite: name of the study.
+    """
+    every = results.suite(suite, VALID_METRICS)
+    rows = replace(every, results=tuple(r for r in every.results if r.untested))
+    datasets = tuple(DatasetSpec(name=d, metrics=VALID_METRICS) for d in rows.datasets)
+    title = f"Study {suite}: its trials on validation, none was tested"
+    return assemble(Definition(name=suite, title=title, suite=suite, datasets=datasets), None, rows)
 
 
 def _only_runs(results: SuiteResults, run_ids: Collection[str]) -> SuiteResults:

@@ -19,6 +19,7 @@ from harness.analysis.claims import Checked, check, load_claims
 from harness.analysis.query import Results, only_validated
 from harness.analysis.sides import StoredSuites
 from harness.errors import DataError, HarnessError
+from harness.report.build import study_table
 from harness.report.comparing import CLAIMS
 from harness.report.definition import DatasetsDefinition
 from harness.report.figure import Figure
@@ -189,9 +190,16 @@ class _Builder:
             tables = [named_table(self.results, name) for name in self.table_names]
         else:
             tables = sorted(all_tables(self.results), key=lambda table: _place(table.name))
+            tables += [study_table(self.results, suite) for suite in self.untested]
         drawn = [figure.table for figure in self.drawn]
         alone = [table for table in tables if table not in drawn]
         return [table_section(f"table-{i}", table) for i, table in enumerate(alone, 1)]
+
+    @cached_property
+    def untested(self) -> list[str]:
+        """Studies none of whose trials was tested."""
+        suites = sorted(self.suites)
+        return [name for name in suites if only_validated(self.results.suite(name, ()).results)]
 
     @cached_property
     def findings(self) -> Sequence[Checked]:
@@ -218,7 +226,7 @@ class _Builder:
         for i in sorted(columns.values()):
             column = table.columns[i]
             rows = [row for row in table.rows if row.cells[i].value is not None]
-            if len(rows) < 2 or column.higher_is_better is None:
+            if len(rows) < 3 or column.higher_is_better is None:
                 continue
             sign = 1 if column.higher_is_better else -1
             best = max(rows, key=lambda row: sign * (row.cells[i].value or 0.0))
@@ -394,12 +402,6 @@ class _Builder:
                 yield (
                     f"Runs of suite {suite} with --set: `harness report --html --variant {variant}`"
                     " shows them."
-                )
-        for suite in () if self.names else sorted(self.suites):
-            if only_validated(self.results.suite(suite, ()).results):
-                yield (
-                    f"Suite {suite}: its runs were validated and none was tested. `harness study "
-                    f"run` takes its trials over untrained, `harness study show` prints them."
                 )
         if len(self.groups) > FULL:
             yield (
