@@ -41,6 +41,10 @@ def test_a_file_says_where_runs_go_and_what_they_need(tmp_path: Path) -> None:
         ("on_interrupt: leaf\n", ":1: on_interrupt: 'leaf' is not a choice; did you mean 'leave'?"),
         ("sbatch: {array: 0-3}\n", ":1: sbatch: 'array' is set by the harness: arrays are made"),
         ("sbatch: {cpus_per_task: 4}\n", "'cpus_per_task' is set by the harness: write needs.cpus"),
+        ("sbatch: {ntasks: 4}\n", "'ntasks' is set by the harness: a run is one task on one node"),
+        ("sbatch: {wait: true}\n", "it reads what sbatch prints, and does not wait"),
+        ("needs: {minutes: 3}\n", "needs.minutes: 3 min leave no time before signal_seconds (120)"),
+        ("needs: {max_minutes: 2}\n", "needs.max_minutes: 2 min leave no time"),
         ("- partition\n", "needs a mapping"),
     ],
 )
