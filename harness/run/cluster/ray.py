@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -31,6 +32,8 @@ FORWARD_S = 0.5
 WAIT_S = 0.3
 STARVED_S = 60.0
 """Time without any run on a node after which the wait is worth a message."""
+CONNECT_S = 10.0
+"""Time that the head has to accept a connection."""
 OBJECT_STORE = 100 * 2**20
 """Bytes of the object store of a cluster on this machine; nothing large passes through it."""
 
@@ -140,11 +143,24 @@ def connect(settings: RaySettings, at_once: int = 0, cpus: int = 1) -> Any:
         # --threads may exceed the cores: Ray would wait for ever for a node that has as many.
         few = cpus > (os.cpu_count() or 1)
         options |= {"num_cpus": max(1, at_once) * cpus} if at_once or few else {}
+    else:
+        _check_reachable(settings.address)
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise MachineError(_no_connection(settings.address, error)) from error
     return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address that nothing listens on: Ray would try it for minutes, deaf to Ctrl-C."""
+    host, _, port = address.rpartition(":")
+    if not host:  # "auto"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise MachineError(_no_connection(address, error)) from error
 
 
 def _print_on_stderr(ray: Any) -> None:

@@ -131,6 +131,13 @@ class RaySettings(ClusterSettings):
     runtime_env: dict[str, Any] = Field(default_factory=dict)
     """Passed to ``ray.init``: {env_vars: {HARNESS_DATA: /data}}."""
 
+    @field_validator("address")
+    @classmethod
+    def _of_a_head(cls, value: str) -> str:
+        if value not in ("local", "auto") and not re.fullmatch(r"[^\s/]+:\d+", value):
+            raise ValueError(f"'{value}' is no address; write HOST:PORT of the head, auto or local")
+        return value
+
 
 Settings = TypeVar("Settings", bound=ClusterSettings)
 

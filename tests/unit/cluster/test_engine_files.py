@@ -56,6 +56,11 @@ def test_a_wrong_file_is_refused_with_line_key_and_nearest_choice(
     assert problem in str(refusal.value)
 
 
+def test_a_client_of_ray_is_no_machine_of_its_cluster(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'ray://h:10001' is no address; write HOST:PORT"):
+        read_engine(written(tmp_path, "address: ray://h:10001\n"), RaySettings)
+
+
 def test_a_key_of_the_other_engine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="partition: unknown key"):
         read_engine(written(tmp_path, "partition: gpu\n"), RaySettings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import types
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from harness.errors import ConfigError, MachineError
 from harness.plan.spec import RunSpec
+from harness.run.cluster import ray as ray_module
 from harness.run.cluster.ray import RayExecutor, connect
 from harness.run.cluster.settings import RaySettings
 from harness.run.jobs import Job, Needs
@@ -80,7 +82,18 @@ def test_the_cores_of_the_machine_are_left_to_ray(ray: StandIn) -> None:
     assert "num_cpus" not in ray.asked
 
 
-def test_a_wrong_token_is_told_in_a_line(ray: StandIn) -> None:
+def test_an_address_that_nothing_listens_on_is_told_at_once(ray: StandIn) -> None:
+    """Ray itself tries for minutes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    with pytest.raises(MachineError, match=f"no Ray cluster at '{address}': .*refused"):
+        connect(RaySettings(address=address))
+    assert ray.asked == {}
+
+
+def test_a_wrong_token_is_told_in_a_line(ray: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_module, "_check_reachable", lambda address: None)
     ray.refusal = RayError("InvalidAuthToken: Authentication token is missing\nor incorrect")
     with pytest.raises(
         MachineError, match=r"no Ray cluster at 'h:1': .*or incorrect; .*AUTH_TOKEN"
