@@ -176,7 +176,7 @@ def _print_on_stderr(ray: Any) -> None:
 
 
 def _no_connection(address: str, error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rstrip(".")
     if "ersion mismatch" in text:
         return (
             f"the Ray cluster at {address} has other versions than this machine; install the same "

@@ -124,7 +124,8 @@ def _output(words: list[str]) -> str:
         ) from error
     except subprocess.TimeoutExpired as error:
         raise MachineError(f"{words[0]}: no answer within {SECONDS} s") from error
-    reason = completed.stderr.strip()
+    *_, reason = "", *completed.stderr.splitlines()
+    reason = reason.strip().removeprefix(f"{words[0]}: ")
     # scancel --quiet returns 1 without a word where some of the jobs have ended.
     if completed.returncode and (reason or "--quiet" not in words):
         raise MachineError(f"{words[0]}: {reason or f'exit code {completed.returncode}'}")

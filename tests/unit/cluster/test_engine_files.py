@@ -9,7 +9,7 @@ import pytest
 from harness.errors import ConfigError
 from harness.run.cluster.settings import RaySettings, SlurmSettings, read_engine
 from harness.run.cluster.slurm import sbatch_parameters
-from harness.run.executors import Execution, make_executor
+from harness.run.executors import Execution, devices_of, make_executor
 from harness.run.jobs import Needs
 
 
@@ -125,3 +125,8 @@ def test_options_that_do_not_fit_an_executor_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=problem):
         make_executor(executor, Execution(executor=executor, **fields))
+
+
+def test_devices_of_a_login_node_are_not_looked_for() -> None:
+    with pytest.raises(ConfigError, match="--devices names GPUs of this machine"):
+        devices_of("cuda:0", "slurm")
