@@ -2,11 +2,11 @@
 
 The public interface; every name is imported when it is used (PEP 562)::
 
+    run = harness.train_model("rotate", "atlas", {"training.epochs": 20})
+    print(run.predict(head="France", relation="neighbour_of"))
     plan = harness.load_suite("quickstart", {"training.epochs": 20})
-    result = harness.run_suite(plan, on_event=print)
+    result = harness.run_suite(plan, on_event=harness.print_event)
     print(result.table)
-    run = harness.load_run(result.run_ids[0])
-    run.predict(head="Louvre", relation="located in")
 
 Further functions: ``harness.run.study`` (searches), ``harness.run.runs`` (stored runs),
 ``harness.run.database`` (import, export, merge, check), ``harness.report.comparing`` (comparisons,
@@ -24,20 +24,24 @@ if TYPE_CHECKING:
     from harness.catalog import create_model as create_model
     from harness.data.datasets import list_datasets as list_datasets
     from harness.data.load import load_dataset as load_dataset
+    from harness.events import print_event as print_event
     from harness.report.stored import list_reports as list_reports
     from harness.report.stored import load_figure as load_figure
     from harness.report.stored import load_table as load_table
     from harness.run.forecast import dry_run as dry_run
     from harness.run.inference import load_run as load_run
     from harness.run.models import list_models as list_models
+    from harness.run.runs import find_runs as find_runs
     from harness.run.runs import open_store as open_store
     from harness.run.suite import load_suite as load_suite
     from harness.run.suite import plan_run as plan_run
     from harness.run.suite import run_suite as run_suite
+    from harness.run.suite import train_model as train_model
 
 _MODULES = {
     "create_model": "harness.catalog",
     "dry_run": "harness.run.forecast",
+    "find_runs": "harness.run.runs",
     "list_datasets": "harness.data.datasets",
     "list_models": "harness.run.models",
     "list_reports": "harness.report.stored",
@@ -48,7 +52,9 @@ _MODULES = {
     "load_table": "harness.report.stored",
     "open_store": "harness.run.runs",
     "plan_run": "harness.run.suite",
+    "print_event": "harness.events",
     "run_suite": "harness.run.suite",
+    "train_model": "harness.run.suite",
 }
 __all__ = list(_MODULES)
 __version__ = "0.1.0"

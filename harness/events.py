@@ -1,7 +1,7 @@
 """Events of the engine: what a caller may show while a function works.
 
-``str(event)`` is one line of text, "" for an event that only moves a bar; so ``on_event=print``
-suits a notebook and :mod:`harness.cli.console` draws bars from the same events.
+``str(event)`` is one line of text, "" for an event that only moves a bar. ``print_event`` prints
+the lines in a notebook; :mod:`harness.cli.progress` draws bars from the same events.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Event", "Message", "OnEvent", "ShouldStop", "Step", "ignore", "never"]
+__all__ = ["Event", "Message", "OnEvent", "ShouldStop", "Step", "ignore", "never", "print_event"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,12 @@ class Step(Event):
 OnEvent = Callable[[Event], None]
 ShouldStop = Callable[[], bool]
 """Returns True when the work should end early; asked often."""
+
+
+def print_event(event: Event) -> None:
+    """Print the line of an event, nothing for one that only moves a bar."""
+    if text := str(event):
+        print(text, flush=True)
 
 
 def ignore(event: Event) -> None:

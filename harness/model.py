@@ -282,6 +282,11 @@ class Model(nn.Module):
         """Return modality -> [n] weight in each entity's vector, {} for models without fusion."""
         return {}
 
+    def modality_tables(self) -> Tables:
+        """Return modality -> [N, d] vectors of all entities that the model fuses; zero for entities
+        without the modality; {} for models without, or whose ``encode`` has them."""
+        return {}
+
     def modality_embeddings(self, entities: Tensor | None) -> ModalityEmbeddings:
         """Return the modality embeddings of entities ([n] ids, or None for all).
 
@@ -336,9 +341,14 @@ class Model(nn.Module):
         total = kernels.combined_score(scores, query.views)
         return total + query.offset if query.offset else total
 
-    def score_triples(self, triples: Tensor) -> Tensor:
-        """Return the scores [n] of triples [n, 3] (head, relation, tail); encodes all entities."""
-        tables = self.encode()
+    def score_triples(self, triples: Tensor, tables: Tables | None = None) -> Tensor:
+        """Return the scores [n] of triples [n, 3] (head, relation, tail).
+
+        Args:
+            triples: int64 ids.
+            tables: result of ``encode`` for all entities, which is called when None.
+        """
+        tables = self.encode() if tables is None else tables
         head, relation, tail = triples.unbind(1)
         if not self.decomposable:
             return self.score_all(tables, head, relation, "tail").gather(1, tail[:, None])[:, 0]

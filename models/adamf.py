@@ -109,6 +109,11 @@ class AdaMF(Model):
         weights = self._fused(None)[1].unbind(1)
         return mean_weights(dict(zip(self.names, weights, strict=True)))
 
+    def modality_tables(self) -> Tables:
+        vectors, present = self.modality_embeddings(None)
+        shown = torch.where(present[..., None], vectors, 0)
+        return dict(zip(self.names, shown.unbind(1), strict=True))
+
     # --- adversarial training -----------------------------------------------------------------
 
     def modality_embeddings(self, entities: Tensor | None) -> ModalityEmbeddings:

@@ -130,6 +130,11 @@ class NativE(Model):
         weights = masked_softmax(logits, logits > HIDDEN)
         return dict(zip(self.names, weights.unbind(1), strict=True))
 
+    def modality_tables(self) -> Tables:
+        vectors, present = self.modality_embeddings(None)
+        shown = torch.where(present[..., None], vectors, 0)
+        return dict(zip(self.names, shown.unbind(1), strict=True))
+
     # --- adversarial training -----------------------------------------------------------------
 
     def modality_embeddings(self, entities: Tensor | None) -> ModalityEmbeddings:

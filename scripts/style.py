@@ -1,4 +1,4 @@
-"""Count pronoun-like names, docstrings that are clauses, homonyms and long functions.
+"""Count code, pronoun-like names, clauses as docstrings, repeated class names, long functions.
 
     python scripts/style.py              # the table, for harness/ and models/
     python scripts/style.py --list names # every pronoun-like name with its place
@@ -50,6 +50,8 @@ class Count:
     """Counts of one package; names and docstrings come with file:line."""
 
     lines: int = 0
+    code: int = 0
+    """Lines that are not blank, a comment, a docstring, an import or a part of ``__all__``."""
     comments: int = 0
     bound: int = 0
     lengths: list[int] = field(default_factory=list)
@@ -59,6 +61,7 @@ class Count:
     def add(self, other: Count) -> None:
         """Add the counts of another package."""
         self.lines += other.lines
+        self.code += other.code
         self.comments += other.comments
         self.bound += other.bound
         self.lengths += other.lengths
@@ -105,6 +108,22 @@ def pronoun_like(name: str) -> bool:
     return name.strip("_") in PRONOUNS
 
 
+def code_lines(text: str, tree: ast.AST) -> int:
+    """Return the number of lines that are neither blank, comment, docstring, import nor export."""
+    outside: set[int] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())) | ast.Import() | ast.ImportFrom():
+                outside.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+            case ast.Assign(targets=[ast.Name(id="__all__")]):
+                outside.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    lines = enumerate(text.splitlines(), start=1)
+    return sum(
+        number not in outside and not line.lstrip().startswith("#") and bool(line.strip())
+        for number, line in lines
+    )
+
+
 def count(path: Path, classes: dict[str, list[str]]) -> Count:
     """Count one file; its classes are added to `classes`, by name."""
     text = path.read_text(encoding="utf-8")
@@ -112,7 +131,9 @@ def count(path: Path, classes: dict[str, list[str]]) -> Count:
     shown = path.relative_to(ROOT).as_posix()
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     result = Count(
-        lines=text.count("\n"), comments=sum(token.type == tokenize.COMMENT for token in tokens)
+        lines=text.count("\n"),
+        code=code_lines(text, tree),
+        comments=sum(token.type == tokenize.COMMENT for token in tokens),
     )
     for node in ast.walk(tree):
         if not isinstance(
@@ -149,13 +170,21 @@ def packages(folders: Sequence[str]) -> tuple[dict[str, Count], dict[str, list[s
 
 def table(counts: dict[str, Count]) -> Iterator[str]:
     """Yield the lines of the table."""
-    heads = (("names", 7), ("pron.", 6), ("%", 6), ("clauses", 9), ("p90", 5), ("max", 5))
+    heads = (
+        ("code", 7),
+        ("names", 7),
+        ("pron.", 6),
+        ("%", 6),
+        ("clauses", 9),
+        ("p90", 5),
+        ("max", 5),
+    )
     yield f"{'package':<22}{'lines':>7}{''.join(f'{h:>{w}}' for h, w in heads)}{'comments':>10}"
     for package, entry in sorted(counts.items()):
         lengths = sorted(entry.lengths) or [0]
         share = 100 * len(entry.names) / max(entry.bound, 1)
         yield (
-            f"{package:<22}{entry.lines:>7,}{entry.bound:>7,}{len(entry.names):>6}{share:>6.1f}"
+            f"{package:<22}{entry.lines:>7,}{entry.code:>7,}{entry.bound:>7,}{len(entry.names):>6}{share:>6.1f}"
             f"{len(entry.docstrings):>9}{lengths[int(0.9 * (len(lengths) - 1))]:>5}{lengths[-1]:>5}"
             f"{100 * entry.comments / max(entry.lines, 1):>9.1f}%"
         )

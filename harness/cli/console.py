@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "print_json",
     "readable_size",
     "wrapped",
+    "write_lines",
     "write_or_print",
 ]
 
@@ -143,3 +145,14 @@ def write_or_print(content: str | bytes, out: Path | None) -> None:
         typer.echo(content, nl=False)
     else:
         write_whole(out, content.encode() if isinstance(content, str) else content)
+
+
+def write_lines(lines: Iterable[str], out: Path | None) -> None:
+    """Write lines to a file, whole, or print each as it comes where no file is given."""
+    from harness.store.files import write_chunks
+
+    if out is None:
+        for line in lines:
+            sys.stdout.write(line)
+    else:
+        write_chunks(out, (line.encode() for line in lines))

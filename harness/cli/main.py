@@ -18,12 +18,14 @@ from harness.cli import (
     data,
     db,
     doctor,
+    export,
     models,
     predict,
     report,
     run,
     runs,
     score,
+    score_triples,
     study,
 )
 from harness.cli.encoding import show_encoding
@@ -69,6 +71,8 @@ app.command("compare")(compare.compare)
 app.add_typer(claims.app, name="claims", help="Sentences about results, checked by the results.")
 app.command("doctor")(doctor.doctor)
 app.command("predict")(predict.predict)
+app.command("score-triples")(score_triples.score_triples)
+app.add_typer(export.app, name="export", help="What a trained model has learned, as files.")
 app.command("score")(score.score)
 app.add_typer(models.app, name="models", help="What can be run.")
 app.add_typer(data.app, name="data", help="Datasets: list, fetch, import, verify, show.")

@@ -24,6 +24,7 @@ __all__ = [
     "Engine",
     "Executor",
     "Home",
+    "Ids",
     "Log",
     "Models",
     "OnInterrupt",
@@ -85,6 +86,9 @@ OnInterrupt = Annotated[
     typer.Option(help="What Ctrl-C does with runs in Slurm.", show_default=False),
 ]
 Home = Annotated[Path | None, typer.Option("--home", help="Results folder.")]
+Ids = Annotated[
+    str, typer.Option(help="Entities and relations of the file by name (identifier, label) or id.")
+]
 Log = Annotated[
     str,
     typer.Option(

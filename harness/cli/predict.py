@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import AsJson, Device, Home, Models
+from harness.cli.options import AsJson, Device, Home, Ids, Models
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harness.run.inference import Predictions
+    from harness.run.inference import Predictions, Run
+    from harness.run.scorer import ScoredTriples
+
+ONE = "one query"
+OPTIONS = {
+    ONE: ("--head", "--tail", "--relation", "--exclude-known"),
+    "--queries": ("--exclude-known", "--ids", "--out"),
+    "--novel": ("--relation", "--observed", "--out"),
+}
+"""Kind of prediction -> the options that it uses beside those of all."""
 
 GAP, LABEL, KNOWN = "  ", 1, 3
 """Between two columns; the columns of text."""
@@ -22,36 +33,134 @@ LEAST_LABEL = 8
 
 def predict(
     run: Annotated[str, typer.Argument(help="Run id (a prefix will do): harness runs list")],
-    relation: Annotated[str, typer.Option(help="Name or identifier of the relation.")],
+    relation: Annotated[
+        list[str] | None,
+        typer.Option(help="Name or identifier of the relation; several with --novel."),
+    ] = None,
     head: Annotated[str | None, typer.Option(help="Head entity: predicts tails.")] = None,
     tail: Annotated[str | None, typer.Option(help="Tail entity: predicts heads.")] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of queries: head, relation and tail, separated by tabs, with ? for the "
+            "missing entity; - is the standard input.",
+            allow_dash=True,
+        ),
+    ] = None,
+    novel: Annotated[
+        bool, typer.Option("--novel", help="The most plausible triples that the graph lacks.")
+    ] = False,
+    observed: Annotated[
+        bool,
+        typer.Option("--observed", help="Of --novel: heads and tails the relation has in train."),
+    ] = False,
     k: Annotated[int, typer.Option("--top", "-k", min=1, help="Answers to show.")] = 10,
+    exclude_known: Annotated[
+        bool, typer.Option("--exclude-known", help="Leave out answers that the graph has.")
+    ] = False,
+    ids: Ids = "name",
+    out: Annotated[
+        Path | None, typer.Option(help="Of --queries and --novel: write columns to this file.")
+    ] = None,
     device: Device = "auto",
     models: Models = None,
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the best answers of a trained model, with scores, known answers and fusion weights."""
-    if (head is None) == (tail is None):
-        raise ConfigError("give --head or --tail, one of them")
-    from harness.cli.console import print_json
+    """Print the best answers of a trained model, with scores, known answers and fusion weights.
+
+    One query (--relation with --head or --tail), a file of queries (--queries), or all triples that
+    the graph does not have (--novel). Any number of candidates is scored in bounded memory.
+    """
+    from harness.cli.console import write_lines
+    from harness.cli.progress import show_events
     from harness.run.inference import load_run
+    from harness.run.triple_files import answered_lines, triple_lines
+
+    relations = relation or []
+    given = {
+        "--head": head is not None,
+        "--tail": tail is not None,
+        "--relation": bool(relations),
+        "--observed": observed,
+        "--exclude-known": exclude_known,
+        "--ids": ids != "name",
+        "--out": out is not None,
+    }
+    mode = "--queries" if queries is not None else "--novel" if novel else ONE
+    if queries is not None and novel:
+        raise ConfigError("give --queries or --novel, one of them")
+    _check(mode, [name for name, is_given in given.items() if is_given])
+    if mode == ONE and ((head is None) == (tail is None) or len(relations) != 1):
+        raise ConfigError(
+            "give --relation and --head or --tail, one of them; or --queries FILE, or --novel"
+        )
+    trained = load_run(run, results, device=device, model_folders=models or [])
+    if queries is not None:
+        lines = answered_lines(
+            trained, queries, ids=ids, k=k, exclude_known=exclude_known, as_json=as_json
+        )
+        write_lines(lines, out)
+    elif novel:
+        with show_events() as on_event:
+            best = trained.novel(k, relations=relations, observed=observed, on_event=on_event)
+        in_words = out is None and not as_json
+        write_lines(
+            _novel_text(trained, best) if in_words else triple_lines(best, as_json=as_json), out
+        )
+    else:
+        answers = trained.predict(
+            relation=relations[0], head=head, tail=tail, k=k, exclude_known=exclude_known
+        )
+        _print(trained, answers, as_json=as_json)
+
+
+def _check(mode: str, given: Sequence[str]) -> None:
+    """Refuse options that the kind of prediction does not use."""
+    for name in given:
+        if name not in OPTIONS[mode]:
+            others = [other for other, options in OPTIONS.items() if name in options]
+            raise ConfigError(f"{name} goes with {' and '.join(others)}, not with {mode}")
+
+
+def _print(trained: Run, predictions: Predictions, *, as_json: bool) -> None:
+    from harness.cli.console import print_json
     from harness.screen import SafeConsole
 
-    trained = load_run(run, results, device=device, model_folders=models or [])
-    predictions = trained.predict(relation=relation, head=head, tail=tail, k=k)
     record = trained.record
     if as_json:
         source = {"run": record.run_id, "model": record.model, "dataset": record.dataset}
         print_json(source | asdict(predictions), ascii_only=False)
         return
-    print(f"({', '.join(predictions.query)})")
-    print(f"{record.model} trained on {record.dataset}, run {record.run_id}")
+    typer.echo(f"({', '.join(predictions.query)})")
+    typer.echo(_source(trained))
     if predictions.weights:
-        print("score, split that holds the triple, fusion weights by modality")
-    print()
+        typer.echo("score, split that holds the triple, fusion weights by modality")
+    typer.echo()
     for line in table(predictions, SafeConsole().width):
-        print(line)
+        typer.echo(line)
+
+
+def _source(trained: Run) -> str:
+    record = trained.record
+    return f"{record.model} trained on {record.dataset}, run {record.run_id}"
+
+
+def _novel_text(trained: Run, triples: ScoredTriples) -> Iterator[str]:
+    """Yield the lines of triples: score, head, relation and tail, in columns as wide as needed."""
+    from rich.cells import cell_len, set_cell_size
+
+    yield "Most plausible triples that the graph does not have\n"
+    yield f"{_source(trained)}\n\n"
+    widths = [4, 8, 4]
+    for triple in triples:
+        widths = [max(w, cell_len(label)) for w, label in zip(widths, triple.labels, strict=True)]
+    numbers = [f"{triple.score:.3f}" for triple in triples]
+    size = max([5, *map(len, numbers)])
+    rows = ((number, triple.labels) for number, triple in zip(numbers, triples, strict=True))
+    for number, labels in chain([("score", ("head", "relation", "tail"))], rows):
+        cells = [set_cell_size(text, w) for text, w in zip(labels, widths, strict=True)]
+        yield GAP.join([number.rjust(size), *cells]).rstrip() + "\n"
 
 
 def table(predictions: Predictions, width: int) -> Iterator[str]:

@@ -84,7 +84,7 @@ def problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
         path: KeyPath = item["loc"]
         inside = [i for i in items if i["loc"][: len(path)] == path and len(i["loc"]) > len(path)]
         if item["type"] == "too_short" and inside:
-            continue  # counted without the items that are wrong, and those are told
+            continue  # counted without the items that are wrong, and those are reported
         described.append(Problem(path, _message(item["type"], item, path, model)))
     return described
 

@@ -58,7 +58,7 @@ def fetch(
         card: the dataset.
         base_url: mirror that serves ``<base_url>/<owner>/<repository>/<commit>/<path>`` in place
             of the host of the card's URLs.
-        announce: told what happens, one line at a time.
+        announce: callback for messages, one line at a time.
 
     Returns:
         The dataset's folder.
@@ -184,7 +184,7 @@ def store_source(source: FeatureSource, content: bytes) -> None:
 
 
 def identify(folder: Path, cards: Iterable[DatasetCard]) -> DatasetCard | None:
-    """Return the dataset that a folder holds: told by its content, else by its name."""
+    """Return the dataset of a folder: recognised by its content, else by its name."""
     pinned = [card for card in cards if card.files]
     for card in pinned:
         required = [file for file in card.files if not file.optional]

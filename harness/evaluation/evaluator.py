@@ -55,7 +55,7 @@ def rank(
     model.eval()
     triples = triples.to(device)
     filter_index = filter_index.to(device)
-    tables = model.encode()
+    tables = model.encode()  # of all entities, once for the whole split
     sides: dict[Side, SideCounts] = {}
     for side in protocol.sides:
         queries = _Queries.of(triples, side, once=once)
@@ -100,7 +100,7 @@ class _Queries(NamedTuple):
         key, order = torch.sort(key, stable=True)
         _, sizes = torch.unique_consecutive(key, return_counts=True)
         targets = Pairs.from_sizes(sizes, target[order])
-        first = order[targets.indptr[:-1]]
+        first = order[targets.indptr[:-1]]  # one triple of each distinct query
         return cls(side, anchor[first], relation[first], targets, order)
 
 
@@ -164,4 +164,5 @@ def _count_chunk(
     )
     if progress is not None:
         progress(len(targets.indices))
+    # Known answers do not compete, but the target does with itself: N - (known - [target known]).
     return better, tied, model.n_entities - (answers.sizes[query_ids] - target_known.long())

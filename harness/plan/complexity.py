@@ -1,6 +1,6 @@
 """The typed form of ``suites/complexity.yaml``: a suite that measures stages instead of models.
 
-It says ``measures: complexity``, by which it is told from a suite of runs.
+It says ``measures: complexity``, which distinguishes it from a suite of runs.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class ComplexitySuite(Config):
     measures: Literal["complexity"]
     """Tells such a suite from one of runs."""
     base: Sizes
-    """What the sizes are held at."""
+    """Fixed values of the sizes that do not vary."""
     vary: Vary
     """The values of each."""
     hold: dict[Stage, dict[Factor, Size]] = Field(default_factory=dict)

@@ -97,7 +97,7 @@ class Study(Config):
     require: tuple[Requirement, ...] = ()
     """Comparisons that values must pass ("KEY < KEY"); points that do not are marked, not run."""
     pruner: Literal["none", "median"] = "none"
-    """median: the first seed of a trial goes ahead and is ended at a validation where its best MRR
+    """median: the first seed of a trial runs first and is ended at a validation where its best MRR
     so far is below the median of the earlier trials' first seeds at that epoch; the trial's other
     seeds are then not run."""
     startup_trials: Annotated[int, Field(ge=1)] = 5

@@ -1,4 +1,4 @@
-"""CSV and JSON: every number unrounded, for programs."""
+"""CSV, JSON and plain rows: every number unrounded, for programs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typing import Any
 from harness.report.layout import Layout, lay_out
 from harness.report.table import Column, Quantity, Table, TableCell, TableRow
 
-__all__ = ["as_json", "csv_table", "json_table"]
+__all__ = ["NUMBERS", "as_json", "csv_table", "json_table", "plain_rows"]
 
+NUMBERS = ("value", "sd", "half", "published", "difference", "change", "change_half")
+"""Columns of ``plain_rows`` that are numbers, or None."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -59,6 +61,44 @@ def as_json(table: Table) -> dict[str, Any]:
         "tests": {"count": table.tests, "against": table.signs_against},
         "notes": list(table.notes),
     }
+
+
+def plain_rows(table: Table) -> Iterator[dict[str, Any]]:
+    """Yield a flat row per row and column of a table: attributes of both, and the values.
+
+    Keys: "group", the row's heading ("method") and attributes; "dataset", "metric", "subset",
+    "split", "column" (as printed), "source"; "value", "sd", "half", "seeds", "planned",
+    "published", "difference", "change", "change_half", in the printed unit, None where there is no
+    value; "mark", "sign", "features", "note" and "runs" (ids).
+    """
+    for row in table.rows:
+        attributes = [heading.text.lower() for heading in table.headings]
+        described: dict[str, Any] = {"group": row.group, table.row_title.lower(): row.label}
+        described |= zip(attributes, row.attributes, strict=True)
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            yield {
+                **described,
+                "dataset": column.dataset,
+                "metric": column.metric,
+                "subset": column.bucket,
+                "split": column.split,
+                "column": column.title,
+                "source": column.source,
+                "value": cell.value,
+                "sd": cell.sd,
+                "half": cell.half,
+                "seeds": cell.n,
+                "planned": cell.planned,
+                "published": cell.published,
+                "difference": cell.difference,
+                "change": cell.change,
+                "change_half": cell.change_half,
+                "mark": str(cell.mark or ""),
+                "sign": str(cell.sign or ""),
+                "features": cell.features,
+                "note": "; ".join((*row.notes, *cell.footnotes)),
+                "runs": cell.runs,
+            }
 
 
 def _json_row(row: TableRow) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from harness.report.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
+
+    from harness.report.latex import LatexKeywords
 
 __all__ = ["Figure", "seeds_text", "sentences"]
 
@@ -49,16 +51,26 @@ class Figure(ABC):
             return self.table
         return replace(self.table, notes=(f"Picture: {self.legend}", *self.table.notes))
 
-    def render(self, format: str = "svg") -> bytes | str:  # noqa: A002 - as in ``harness report``
+    def render(
+        self,
+        format: str = "svg",  # noqa: A002 - as in ``harness report``
+        **latex: Unpack[LatexKeywords],
+    ) -> bytes | str:
         """Return the picture as png, pdf or svg, or its data in a format of tables.
 
+        Args:
+            format: name of the format.
+            latex: options of the float, as for ``Table.render``.
+
         Raises:
-            ConfigError: unknown format.
+            ConfigError: an unknown format or value, or options of LaTeX for another format.
             StoreError: there is nothing to draw; the message says why.
         """
-        from harness.report.render import PICTURES, render, render_picture
+        from harness.report.render import PICTURES, render_picture, render_with
 
-        return render_picture(self, format) if format in PICTURES else render(self, format)
+        if format in PICTURES and not latex:
+            return render_picture(self, format)
+        return render_with(self, format, latex)
 
     def __str__(self) -> str:
         return str(self.table)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import groupby
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import jinja2
 
@@ -24,7 +24,7 @@ from harness.report.latex_text import latex_escape, preamble_note
 from harness.report.layout import BESIDE, Layout, PrintedCell, lay_out, reference
 from harness.report.table import Quantity, Table, TableCell, TableRow
 
-__all__ = ["CHECKS", "LatexOptions", "Notes", "Width", "latex", "latex_figure"]
+__all__ = ["CHECKS", "LatexKeywords", "LatexOptions", "Notes", "Width", "latex", "latex_figure"]
 
 Width = Literal["column", "page"]
 Notes = Literal["none", "table", "text"]
@@ -38,6 +38,19 @@ SIZES = {"small": 10.0, "footnotesize": 9.0}
 GAP = 6.0
 """Space between columns in points: twice ``\\tabcolsep``."""
 NARROW, WIDE = set(".,:;!'|()[]ijlIft "), set("mwMW%@&+±→")
+
+
+class LatexKeywords(TypedDict, total=False):
+    """Keyword arguments with the options of LaTeX; see :class:`LatexOptions`."""
+
+    width: Width | Literal[""]
+    compact: bool
+    notes: Notes
+    decimals: int | None
+    caption: str
+    label: str
+    siunitx: bool
+    say: Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from harness.errors import ConfigError, StoreError, suggest
 from harness.report.data_formats import as_json, csv_table, json_table
 from harness.report.figure import Figure
-from harness.report.latex import LatexOptions, latex, latex_figure
+from harness.report.latex import LatexKeywords, LatexOptions, latex, latex_figure
 from harness.report.table import Table
 from harness.visible import visible
 
@@ -22,6 +22,7 @@ __all__ = [
     "render",
     "render_all",
     "render_picture",
+    "render_with",
 ]
 
 Format = Literal["text", "markdown", "latex", "html", "csv", "json"]
@@ -82,6 +83,23 @@ def render(
         ConfigError: unknown format.
     """
     return render_all([table], format, options)
+
+
+def render_with(table: Table | Figure, format: str, options: LatexKeywords) -> str:  # noqa: A002
+    """Return one table as ``render``, with the options of LaTeX as keywords.
+
+    Raises:
+        ConfigError: an unknown format or option, or options for another format than LaTeX.
+        StoreError: LaTeX of a figure that has nothing to draw.
+    """
+    if options and format != "latex":
+        raise ConfigError(f"{', '.join(options)}: options of LaTeX, not of {format}")
+    for name in options:
+        if name not in LatexKeywords.__annotations__:
+            raise ConfigError(
+                f"{name}: no option of LaTeX{suggest(name, LatexKeywords.__annotations__)}"
+            )
+    return render(table, format, LatexOptions(**options))
 
 
 def render_all(

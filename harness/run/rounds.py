@@ -64,7 +64,7 @@ def run_rounds(
 ) -> Report:
     """Make the trials that the searches still want.
 
-    With a pruner the first seed of a trial goes ahead; the others follow if it is not pruned.
+    With a pruner the first seed of a trial runs first; the others follow if it is not pruned.
 
     Args:
         searches: their rounds run side by side.

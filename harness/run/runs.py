@@ -7,12 +7,13 @@ import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.environment import results_folder
 from harness.errors import ConfigError, StoreError, suggest
 from harness.events import OnEvent, ignore
 from harness.report.stored import report_damaged
+from harness.run.frames import records_dataframe
 from harness.store import open_home
 from harness.store.base import DamagedRecords, ResultStore, resolve_id
 from harness.store.failures import disk_error
@@ -28,6 +29,9 @@ from harness.store.files import (
 )
 from harness.store.records import RunRecord
 from harness.store.sql import SqlStore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "Forgotten",
@@ -56,6 +60,10 @@ class FoundRuns(NamedTuple):
     records: Sequence[RunRecord]
     damage: DamagedRecords | None
     hint: str
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a data frame with a row per run: see ``harness.run.frames.records_dataframe``."""
+        return records_dataframe(self.records)
 
 
 class Forgotten(NamedTuple):

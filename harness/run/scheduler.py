@@ -85,7 +85,7 @@ def pending(jobs: Sequence[Job], store: ResultStore, *, retry_failed: bool = Fal
                 (job.folder / RECORD).unlink()
             else:
                 unreadable[job.run_id] = problem
-    statuses = store.statuses()
+    statuses = store.statuses()  # again, with the records that were just added
     state = Pending([], [], [], list(unreadable.values()))
     for job in jobs:
         status = statuses.get(job.run_id)
@@ -203,7 +203,7 @@ def run_jobs(
         on_outcome: called when a job has ended.
         on_wait: called with the jobs of other processes before they are waited for.
         should_stop: asked between jobs, and while waiting.
-        on_message: told that the store cannot be reached.
+        on_message: callback for the message that the store cannot be reached.
     """
     summary = Summary()
 
@@ -259,7 +259,7 @@ def patiently(
 
     Args:
         call: reads or writes the store.
-        on_message: told once that it is waited for.
+        on_message: callback for one message while the call waits.
         should_stop: asked between two tries.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from harness.environment import results_folder
-from harness.errors import ConfigError
+from harness.errors import ConfigError, Interrupted, RunError
 from harness.events import Message, OnEvent, ShouldStop, ignore, never
 from harness.plan.cell import Cell
 from harness.plan.expand import Plan, expand, identify
@@ -20,6 +20,7 @@ from harness.run.cells import table_cells, with_external
 from harness.run.digests import digests, present
 from harness.run.events import RunsEnded, RunsStarted
 from harness.run.executors import Execution, ExecutionOptions
+from harness.run.frames import records_dataframe
 from harness.run.jobs import Job, Outcome
 from harness.run.logging import RunLogging, run_logging
 from harness.run.scheduler import Summary, execute, pending
@@ -28,9 +29,20 @@ from harness.store.base import ResultStore
 from harness.store.records import RunRecord
 
 if TYPE_CHECKING:
-    from harness.report.table import Table
+    import pandas as pd
 
-__all__ = ["SuiteResult", "check_device", "load_suite", "plan_run", "run_suite", "warn_of_cluster"]
+    from harness.report.table import Table
+    from harness.run.inference import Run
+
+__all__ = [
+    "SuiteResult",
+    "check_device",
+    "load_suite",
+    "plan_run",
+    "run_suite",
+    "train_model",
+    "warn_of_cluster",
+]
 
 Overrides = Mapping[str, Any] | Sequence[str]
 """Settings: ``{"training.epochs": 20}``, also nested, or ``["training.epochs=20"]``."""
@@ -82,6 +94,10 @@ class SuiteResult:
 
         with open_reports(self.home, Selection(self.plan.variant), on_event) as reports:
             return reports.suite_table(self.plan.suite, self.plan.source, marked=self.marked)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a data frame with a row per run: see ``harness.run.frames.records_dataframe``."""
+        return records_dataframe(self.records)
 
     def _repr_html_(self) -> str:
         return self.table._repr_html_()
@@ -199,6 +215,66 @@ def run_suite(
         if plan.source:
             prepare_tables(store, folder, [(plan.suite, plan.variant)], on_event)
     return SuiteResult(available, folder, tuple(jobs), summary)
+
+
+def train_model(
+    model: str,
+    dataset: str,
+    settings: Overrides = (),
+    *,
+    features: str | None = None,
+    seed: int = 0,
+    home: Path | str | None = None,
+    on_event: OnEvent = ignore,
+    should_stop: ShouldStop = never,
+    **execution: Unpack[ExecutionOptions],
+) -> Run:
+    """Train a model on a dataset, evaluate it on the test split, and return the run.
+
+    A stored run with the same settings is returned at once, an interrupted one resumes, and a
+    failed one is executed again.
+
+    Args:
+        model: name of a model, see ``list_models``, or one of ``model_folders``.
+        dataset: name of a dataset, see ``list_datasets``.
+        settings: settings that differ from the defaults, ``{"training.epochs": 20}``.
+        features: feature set of the dataset; the default of ``data.features`` when None.
+        seed: random seed.
+        home, on_event, should_stop, execution: as for ``run_suite``.
+
+    Raises:
+        ConfigError, DataError, MachineError, StoreError: as ``plan_run`` and ``run_suite``.
+        RunError: the training failed; the message is its first line.
+        Interrupted: ``should_stop`` ended it; the same call resumes.
+    """
+    from harness.config.override import dotted
+    from harness.run.inference import load_run
+
+    values = dotted(nested(settings))
+    arguments = {"model.name": model, "data.dataset": dataset, "seed": seed}
+    if features is not None:
+        arguments["data.features"] = features
+    for key in (*arguments, "data.features"):
+        if key in values:
+            raise ConfigError(f"settings {key}: is an argument, {key.rpartition('.')[2]}=")
+    folders = tuple(execution.get("model_folders", ()))
+    plan = plan_run(values | arguments, model_folders=folders)
+    result = run_suite(
+        plan,
+        home=home,
+        retry_failed=True,
+        on_event=on_event,
+        should_stop=should_stop,
+        **execution,
+    )
+    (run_id,) = result.run_ids
+    if result.interrupted:
+        raise Interrupted(f"run {run_id} was interrupted; the same call resumes")
+    if result.failed:
+        outcome = result.failed[0]
+        raise RunError(f"run {run_id} {outcome.status}: {outcome.message}")
+    device = execution.get("device", "auto")
+    return load_run(run_id, home, device=device, model_folders=folders)
 
 
 def check_device(settings: Execution) -> None:

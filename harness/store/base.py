@@ -139,7 +139,7 @@ class ResultStore(Protocol):
     * A cell or measurement that cannot be read keeps no other suite from being read: ``cells`` and
       ``benchmarks`` of its suite raise StoreError, those of all suites leave it out, ``damaged``
       names it.
-    * ``add_benchmark`` is atomic; one that is held already is left as it is.
+    * ``add_benchmark`` is atomic; one that is stored already is unchanged.
     * Unknown ids: ``get`` returns None, ``remove`` returns False; neither raises.
     * StoreError is raised when the database is newer than the code, older (the message names
       ``harness db upgrade``), or not a harness database.

@@ -35,6 +35,7 @@ __all__ = [
     "unreadable_records",
     "validated",
     "write_below",
+    "write_chunks",
     "write_record",
     "write_whole",
 ]
@@ -211,13 +212,19 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         MachineError: the disk is full or the folder cannot be written; nothing is left behind.
     """
+    write_chunks(path, [content])
+
+
+def write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file whole from its parts; otherwise as ``write_whole``."""
     path = path.resolve()
     make_folder(path.parent)
     try:
         if path.exists() and not path.is_file():
-            path.write_bytes(content)
+            with path.open("wb") as device:
+                device.writelines(chunks)
             return
         with replacing(path) as file:
-            file.write(content)
+            file.writelines(chunks)
     except OSError as error:
         raise disk_error(path, error) from error

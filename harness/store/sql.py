@@ -109,12 +109,14 @@ class SqlStore:
             self._add(record)
 
     def _add(self, record: RunRecord) -> None:
-        record = record.model_copy(update={"cells": ()})
+        record = record.model_copy(update={"cells": ()})  # cells are stored by ``plan``
         with self._write() as connection:
             is_run = RunRow.run_id == record.run_id
+            # Compared inside the transaction: another process may have added the run meanwhile.
             for _, stored in load_runs(connection, [is_run]).records:
                 if stored == record or not supersedes(record, stored):
                     return
+            # Its metrics, epochs and timings are deleted by the foreign keys.
             connection.execute(delete(RunRow).where(is_run))
             for table, rows in rows_of(record).items():
                 if rows:
@@ -145,6 +147,7 @@ class SqlStore:
             batches = [[RunRow.run_id.in_(chunk)] for chunk in _chunks(storable)]
         with self._read() as connection:
             loaded = [load_runs(connection, [*conditions, *batch], numbers) for batch in batches]
+        # Batches are by id; numbers give the order in which runs were added.
         numbered = sorted((pair for part in loaded for pair in part.records), key=itemgetter(0))
         records = [record for _, record in numbered]
         if problems := {run_id: text for part in loaded for run_id, text in part.problems.items()}:

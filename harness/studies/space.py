@@ -79,7 +79,7 @@ def sampler(study: Study, space: Mapping[str, Domain], number: int, key: str = "
     """Return the sampler of one trial, for one searched key.
 
     Its seed is made from the study's, the number of the trial and the key, so that a study that was
-    interrupted goes on as if it had not been: no state of a generator is lost, not even in the
+    interrupted continues as if it had not been: no state of a generator is lost, not even in the
     middle of a point. A grid has one order for all trials.
     """
     if study.sampler == "grid":

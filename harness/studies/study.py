@@ -1,8 +1,8 @@
 """The trials of a search, kept in an Optuna study that the same command resumes.
 
-Trials go in rounds. Those of a round know how the trials of earlier rounds ended, not of each
-other, and their ends are told in the order of their numbers: what a study finds depends neither on
-the number of workers nor on where it was interrupted.
+Trials run in rounds. The trials of a round know the results of earlier rounds, not of each other,
+and results are reported in the order of trial numbers: the outcome of a study depends neither on
+the number of workers nor on interruptions.
 """
 
 from __future__ import annotations

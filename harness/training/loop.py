@@ -95,6 +95,7 @@ def fit(
     for epoch in range(start, spec.epochs):
         if stopper.exhausted:
             break
+        # A run that was pruned by these limits before is pruned again without another epoch.
         if epoch == start and falls_short(history, limits):
             return FitResult(stopper.best_epoch, stopper.best, history, pruned=True)
         row = _epoch(
@@ -111,7 +112,7 @@ def fit(
                 best = epoch + 1 == spec.epochs
         history.append(row)
         on_epoch(row)
-        stopping = should_stop()
+        stopping = should_stop()  # asked once, so that checkpoint and exception agree
         last = epoch + 1 == spec.epochs or stopper.exhausted
         pruned = not last and falls_short(history, limits)
         overdue = time.monotonic() - saved_at > SECONDS_BETWEEN_CHECKPOINTS
@@ -122,7 +123,7 @@ def fit(
             return FitResult(stopper.best_epoch, stopper.best, history, pruned=True)
         if stopping and not last:
             raise Interrupted(
-                f"stopped after epoch {epoch + 1}; the same command goes on from there"
+                f"stopped after epoch {epoch + 1}; the same command continues from there"
             )
     early = stopper.exhausted and len(history) < spec.epochs
     return FitResult(stopper.best_epoch, stopper.best, history, early)
@@ -158,6 +159,7 @@ def _epoch(
     began = time.perf_counter()
     model.train()
     procedure.start_epoch(epoch)
+    # Streams derive from the epoch's number, so a resumed run needs no state of a generator.
     torch.manual_seed(seed_for(seed, dataset, "dropout", epoch))
     generator = torch.Generator(device)
     generator.manual_seed(seed_for(seed, dataset, "negatives", epoch))

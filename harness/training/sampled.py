@@ -81,28 +81,34 @@ class SampledLoss:
         negatives = self.sampler.sample(batch, generator)
         if self.strategy is not None:
             negatives = self.strategy.choose(batch, negatives)
-        n_positives, n_negatives = negatives.candidates.shape
+        n_positives, n_negatives = negatives.candidates.shape  # B, n
+        # [1 + tables with substitutes, B, n]: entities of the triples, then of each table.
         candidates = torch.stack([negatives.candidates, *negatives.substitutes.values()])
+        # From here on ids are rows of the encoded tables: rows [B, 2] of heads and tails.
         entities, rows, candidates = self._local_rows(batch, candidates)
         relations = batch[:, 1]
         bf16 = self.spec.training.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             tables = (self.compiled or self.model.encode)(entities)
             check_tables(self.model, tables, entities)
+            # Anchors [2B] are read for the queries, whole tables for the candidates; both gradients
+            # are added in one pass.
             split_tables = {
                 name: anchors_apart(table, rows.flatten()) for name, table in tables.items()
             }
             anchors = {name: rows_of_anchors for name, (rows_of_anchors, _) in split_tables.items()}
+            # Positions among the anchors: heads 0, 2, 4, ..., tails 1, 3, 5, ...
             heads, tails = torch.arange(rows.numel(), device=self.device).view_as(rows).unbind(1)
             tail_query = self.model.queries(anchors, heads, relations, "tail")
             head_query = self.model.queries(anchors, tails, relations, "head")
         # Per row: the target tail and the tail corruptions, scored by the tail query, come first;
         # the head corruptions, scored by the head query, follow.
         query = _interleave(tail_query, head_query)
+        # The positive counts as a candidate of the tail query: 1 + tails, then n - tails.
         sizes = torch.stack([negatives.tails + 1, n_negatives - negatives.tails], 1).flatten()
         pairs = Pairs.from_sizes(sizes, torch.cat([rows[:, 1:], candidates[0]], 1).flatten())
         compared = {name: table for name, (_, table) in split_tables.items()}
-        drawn = candidates[1:]
+        drawn = candidates[1:]  # [tables with substitutes, B, n]
         if self.strategy is not None and self.strategy.compares:
             term_scores = self._by_term(compared, query, pairs, negatives)
             replaced = self.strategy.compare(batch, negatives, term_scores)
@@ -114,6 +120,7 @@ class SampledLoss:
         scores = self.model.score_pairs(compared, query, pairs, substitutes)
         scores = scores.view(n_positives, n_negatives + 1)
         if self.strategy is not None:
+            # Detached, or the graph of this step would live until the next one.
             self._last_batch = batch, negatives, scores[:, 1:].detach()
         importance = None if self.importance is None else self.importance(batch)
         loss, logs = contrast(

@@ -104,7 +104,7 @@ class WholeLoss:
             "tail": (of_tails[:, 0], of_tails[:, 1]),
             "head": (of_heads[:, 2], of_heads[:, 1]),
         }
-        targets = torch.cat([of_tails[:, 2], of_heads[:, 0]])
+        targets = torch.cat([of_tails[:, 2], of_heads[:, 0]])  # in the order of the queries
         products, _ = self._products(tables, queries)
         smoothing = self.spec.objective.softmax_smoothing
         losses = [
@@ -153,7 +153,7 @@ class WholeLoss:
         split_tables = {name: anchors_apart(table, anchors) for name, table in tables.items()}
         anchor_tables = {name: rows for name, (rows, _) in split_tables.items()}
         positions = torch.arange(len(anchors), device=anchors.device)
-        cuts = [len(anchor) for anchor, _ in queries.values()]
+        cuts = [len(anchor) for anchor, _ in queries.values()]  # queries per side
         side_queries: list[Query] = [
             self.model.queries(anchor_tables, rows, relation, side)
             for (side, (_, relation)), rows in zip(
@@ -166,6 +166,8 @@ class WholeLoss:
         ]
         compared = [split_tables[term.table][1] for term in side_queries[0].terms]
         products = list(zip(factors, compared, strict=True))
+        # A sum of inner products is one inner product of concatenated vectors; views stay apart,
+        # since each has a loss.
         if side_queries[0].views is None and len(products) > 1:
             products = [(torch.cat(factors, 1), torch.cat(compared, 1))]
         return products, side_queries[0].offset

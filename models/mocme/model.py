@@ -194,6 +194,11 @@ class MoCME(Model):
         """Return modality -> fusion weights [n]; {} for fusions without weights."""
         return self._shares(entities)
 
+    def modality_tables(self) -> Tables:
+        """Return modality -> weighted vectors, whose sum is the fused one; {} without weights."""
+        encoded = self._fuse(None, hide=False)
+        return {} if encoded.weights is None else self._by_modality(encoded)
+
     # --- separate stages, for measuring their costs ----------------------------------------
 
     def views(self, vectors: Sequence[Tensor]) -> list[Tensor]:

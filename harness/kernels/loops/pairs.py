@@ -55,11 +55,13 @@ def pair_scores(op, vectors, pairs, out, low, high):
     """Write the scores of the pairs of queries low:high to out [p]."""
     query, table, scale = vectors
     indptr, indices = pairs
+    # Unsigned indices: numba wraps negative ones, and that test keeps loops from vector registers.
     width = np.uint64(query.shape[1])
     half = np.uint64(width // 2)
     listed = np.uint64(len(indices))
     for i in range(np.uint64(low), np.uint64(high)):
         for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
+            # Rows are at random addresses; ask for one a few pairs before it is needed.
             if p + np.uint64(AHEAD) < listed:
                 prefetch_row(table, indices[p + np.uint64(AHEAD)])
             row = np.uint64(indices[p])
@@ -130,6 +132,8 @@ def table_gradient(op, vectors, by_row, gradient, to_table, low, high):
     unity = query.dtype.type(1)
     tiny = query.dtype.type(TINY)
     listed = np.uint64(len(query_ids))
+    # A row belongs to one thread, which sums its pairs in their order: no atomics, and the same
+    # bits with any number of threads.
     for row in range(np.uint64(low), np.uint64(high)):
         for k in range(width):
             to_table[row, k] = 0
@@ -167,9 +171,9 @@ def group_by_row(pairs, by_row):
     """
     indptr, indices = pairs
     row_indptr, pair_ids, query_ids = by_row
-    for p in range(len(indices)):
+    for p in range(len(indices)):  # sizes, one place to the right
         row_indptr[indices[p] + 1] += 1
-    for row in range(len(row_indptr) - 1):
+    for row in range(len(row_indptr) - 1):  # starts
         row_indptr[row + 1] += row_indptr[row]
     for i in range(len(indptr) - 1):
         for p in range(indptr[i], indptr[i + 1]):

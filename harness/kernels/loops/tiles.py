@@ -97,7 +97,7 @@ def target_scores(op, vectors, targets, out, low, high):
     for first in range(indptr[low], indptr[high], LANES):
         count = min(LANES, indptr[high] - first)
         _fill_tile(table, indices, first, count, tile)
-        scored = -1
+        scored = -1  # query whose scores are in ``block``; targets of one query follow each other
         for lane in range(count):
             i = np.searchsorted(indptr, first + lane, side="right") - 1
             if i != scored:
@@ -168,6 +168,7 @@ def count_tiles(op, vectors, targets, target_scores, excluded, counts, low, high
             for target in range(target_indptr[i], target_indptr[i + 1]):
                 target_score = target_scores[target]
                 better, tied = 0, 0
+                # Branch-free over all lanes, so that comparisons are done by vector instructions.
                 for lane in range(count):
                     better += block[lane] > target_score
                     tied += block[lane] == target_score

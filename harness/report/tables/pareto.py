@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Pareto", "ParetoPoint", "front"]
 
 LEAST = 3
-"""Rows of which a front says something."""
+"""Rows below which a front says nothing."""
 ON_FRONT = "no other row is better and cheaper"
 
 

@@ -26,8 +26,8 @@ class Imported:
     """Result of an import or a merge.
 
     Attributes:
-        added: ids of the records that the store lacked, or held from an earlier stage.
-        kept: number of records that it held already; they are left as they are.
+        added: ids of the records that the store lacked, or had from an earlier stage.
+        kept: number of records that it had already; they are unchanged.
         refused: cells of a suite that another run has in the store.
         absent: cells whose runs are in none of the imported files, nor in the store.
     """

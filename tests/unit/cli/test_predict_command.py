@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from harness.cli.main import app
 from harness.cli.predict import table
-from harness.errors import ConfigError
+from harness.errors import ConfigError, DataError
 from harness.run.inference import Prediction, Predictions
 
 SUITE = """
@@ -25,9 +25,9 @@ rows: [mocme]
 """
 
 
-def harness(*words: object) -> Result:
+def harness(*words: object, **options: Any) -> Result:
     """Run a command; errors are raised."""
-    result = CliRunner().invoke(app, [str(w) for w in words], env={"COLUMNS": "80"})
+    result = CliRunner().invoke(app, [str(w) for w in words], env={"COLUMNS": "80"}, **options)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -168,3 +168,104 @@ def test_head_or_tail_is_needed(trained: Path) -> None:
     for words in ((), ("--head", "a", "--tail", "b")):
         with pytest.raises(ConfigError, match="one of them"):
             harness("predict", "x", "--home", trained, "--relation", "r", *words)
+
+
+# --- files and all triples ----------------------------------------------------------------
+
+
+def predict(trained: Path, run_id: str, *words: object, **options: object) -> Result:
+    return harness("predict", run_id, "--home", trained, "--device", "cpu", *words, **options)
+
+
+def test_known_answers_can_be_left_out(trained: Path, run_id: str) -> None:
+    graph, train = triples()
+    words = ("--head", graph.entities[train[0][0]], "--relation", graph.relations[train[0][1]])
+    answers = predicted(trained, run_id, *words, "--exclude-known", "--top", 60)["answers"]
+    assert answers
+    assert {answer["known"] for answer in answers} == {None}
+
+
+def test_a_file_of_queries_is_answered_to_a_file_or_the_output(
+    trained: Path, run_id: str, tmp_path: Path
+) -> None:
+    graph, _ = triples()
+    file = tmp_path / "queries.tsv"
+    file.write_text(f"{graph.entities[0]}\t{graph.relations[0]}\t?\n")
+    shown = predict(trained, run_id, "--queries", file, "-k", 2).stdout
+    assert len(shown.splitlines()) == 3
+    out = tmp_path / "answers.tsv"
+    assert predict(trained, run_id, "--queries", file, "-k", 2, "--out", out).stdout == ""
+    assert out.read_text() == shown
+    (line,) = predict(trained, run_id, "--queries", file, "--json").stdout.splitlines()
+    assert len(json.loads(line)["answers"]) == 10
+
+
+def test_a_wrong_query_leaves_no_file(trained: Path, run_id: str, tmp_path: Path) -> None:
+    graph, _ = triples()
+    file, out = tmp_path / "queries.tsv", tmp_path / "answers.tsv"
+    good = f"{graph.entities[0]}\t{graph.relations[0]}\t?\n"
+    file.write_text(good * 2000 + "nobody\n")
+    with pytest.raises(DataError, match=r"queries\.tsv:2001: 1 columns"):
+        predict(trained, run_id, "--queries", file, "--out", out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["queries.tsv"]
+
+
+def test_triples_that_the_graph_lacks_are_printed_with_their_scores(
+    trained: Path, run_id: str, tmp_path: Path
+) -> None:
+    graph, _ = triples()
+    shown = predict(trained, run_id, "--novel", "-k", 4, "--relation", graph.relations[0]).stdout
+    assert len(shown.splitlines()) == 8
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    out = tmp_path / "novel.tsv"
+    relations = ("--relation", graph.relations[0], "--relation", graph.relations[1])
+    predict(trained, run_id, "--novel", "-k", 4, *relations, "--observed", "--out", out)
+    assert len(out.read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "or --queries FILE, or --novel"),
+        (("--relation", "r"), "one of them"),
+        (("--relation", "r", "--relation", "s", "--head", "h"), "give --relation and --head"),
+        (("--novel", "--head", "h"), "--head goes with one query, not with --novel"),
+        (("--novel", "--queries", "q"), "--queries or --novel, one of them"),
+        (("--queries", "q", "--observed"), "--observed goes with --novel, not with --queries"),
+        (
+            ("--relation", "r", "--head", "h", "--out", "o"),
+            "--out goes with --queries and --novel, not with one query",
+        ),
+        (("--relation", "r", "--head", "h", "--ids", "id"), "--ids goes with --queries"),
+    ],
+)
+def test_options_of_another_kind_of_prediction_are_refused(
+    trained: Path, words: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        predict(trained, "x", *words)
+
+
+def test_triples_are_scored_from_a_file_or_the_standard_input(
+    trained: Path, run_id: str, tmp_path: Path
+) -> None:
+    graph, train = triples()
+    text = "".join(
+        f"{graph.entities[h]}\t{graph.relations[r]}\t{graph.entities[t]}\n" for h, r, t in train
+    )
+    (tmp_path / "triples.tsv").write_text(text)
+    command = ("score-triples", run_id, "--home", trained, "--device", "cpu")
+    shown = harness(*command, tmp_path / "triples.tsv").stdout
+    assert len(shown.splitlines()) == 301
+    assert harness(*command, "-", input=text).stdout == shown
+
+
+def test_embeddings_are_exported_with_the_shapes_of_their_tables(
+    trained: Path, run_id: str, tmp_path: Path
+) -> None:
+    command = ("export", "embeddings", run_id, "--home", trained, "--device", "cpu")
+    result = harness(*command, "--out", tmp_path / "x.npz")
+    assert result.stdout == f"{tmp_path / 'x.npz'}\n"
+    assert "entity.text" in result.stderr
+    result = harness(*command, "--out", tmp_path / "x.npz", "--table", "relation")
+    assert "entity" not in result.stderr
