@@ -109,8 +109,12 @@ def soon_started(slurm: Slurm) -> contextlib.AbstractContextManager[None]:
     return watching()
 
 
-def test_a_run_is_executed_on_a_node_as_on_one_machine(tmp_path: Path) -> None:
-    """The smoke test: a command line, a node, a record."""
+def test_a_run_is_executed_on_a_node_as_on_one_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The smoke test: a command line, a node, a record. The command is in a job of an array."""
+    for name in ("JOB_ID", "ARRAY_JOB_ID", "ARRAY_TASK_ID", "MEM_PER_CPU"):
+        monkeypatch.setenv(f"SLURM_{name}", "7")
     from typer.testing import CliRunner
 
     from harness.cli.main import app
