@@ -326,7 +326,7 @@ class SlurmExecutor:
                 stages[name] = Submission(jobs[0].home, name).stages
             if entry.array_index < len(stages[name]):
                 run_id, stage = stages[name][entry.array_index]
-                if run_id in by_id:
+                if run_id in by_id and not _has_stopped(by_id[run_id]):
                     tasks[run_id] = _Task(by_id[run_id], slurm_id, stage)
         return tasks
 
@@ -409,6 +409,12 @@ def _outcome(task: _Task, status: Any, message: str) -> Outcome:
         node=task.node,
         attempt=task.attempt,
     )
+
+
+def _has_stopped(job: Job) -> bool:
+    """Tell whether a run ended without a result, whose job Slurm still shows for a moment."""
+    messages = MailboxReader(job.folder).read()
+    return any(m["kind"] == "outcome" and m["status"] not in ("ok", "pruned") for m in messages)
 
 
 def _runs(count: int) -> str:

@@ -345,6 +345,29 @@ def test_a_slurm_that_is_silent_at_ctrl_c_is_asked_again(
     assert (outcome.status, outcome.message) == ("interrupted", "ended by Slurm")
 
 
+@pytest.mark.parametrize(("status", "submitted"), [("interrupted", 1), ("ok", 0)])
+def test_a_run_that_has_just_stopped_is_submitted_again(
+    status: str,
+    submitted: int,
+    tmp_path: Path,
+    ends: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C and the same command again: Slurm still shows the job as it ends."""
+    job = make_job(tmp_path)
+    name = slurm.PREFIX + new_submission(tmp_path, [job]).name
+    mailbox = MailboxWriter(job.folder, {"kind": "attempt", "node": "n1", "number": 1})
+    mailbox.write({"kind": "outcome", "run_id": "run1", "status": status})
+    mailbox.close()
+    new_jobs = squeue.queue
+    completing = QueueEntry("COMPLETING", "n1", "", name, 0)
+    monkeypatch.setattr(squeue, "queue", lambda prefix: {"0": completing, **new_jobs(prefix)})
+    ends += ["CANCELLED"]
+    (outcome,), told = executed([job])
+    assert outcome.status == ("lost" if submitted else "ok")
+    assert sum("submitted to Slurm" in text for text in told) == submitted
+
+
 def test_messages_of_an_earlier_submission_are_not_taken_for_new_ones(
     tmp_path: Path, ends: list[str]
 ) -> None:
