@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -63,6 +62,8 @@ def _stored(home: Path, start: str) -> Iterator[str]:
     path = home / "harness.db"
     if os.environ.get("HARNESS_STORE") or not path.is_file():
         return
+    import sqlite3
+
     with (
         contextlib.suppress(sqlite3.Error),
         contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db,

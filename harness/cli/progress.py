@@ -35,6 +35,7 @@ _STAGES = {
     "valid": "ranking valid",
     "test": "ranking test",
 }
+_STARTING = "starting"
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _DONE = ("ok", "pruned", "failed")
 """Outcomes after which a run counts as done; others are run again by the same command."""
@@ -166,7 +167,9 @@ class Bars:
     def __init__(self, console: SafeConsole) -> None:
         self.console = console
         self._lock = threading.RLock()
-        self._step: tuple[Step, float] | None = (Step("starting", 0, 1), time.monotonic())
+        self._steps: dict[str, tuple[Step, float]] = {}
+        """Steps that have begun, by task; the newest is shown."""
+        self._steps[_STARTING] = Step(_STARTING, 0, 1), time.monotonic()
         self._runs: _Runs | None = None
         self._running: dict[str, _Run] = {}
         self._live = Live(
@@ -186,7 +189,7 @@ class Bars:
         if isinstance(event, RunsStarted):
             jobs = {job.run_id: job for job in event.jobs}
             self._runs = _Runs(event.title, event.total, event.at_once, jobs, now)
-            self._running, self._step = {}, None
+            self._running, self._steps = {}, {}
         elif isinstance(event, RunsSkipped) and self._runs:
             self._runs.total -= event.count
         elif isinstance(event, RunProgress):
@@ -196,9 +199,10 @@ class Bars:
         elif isinstance(event, RunsEnded):
             self._finish(now)
         elif isinstance(event, Step):
-            ended = 0 < event.total <= event.done
-            started = self._step[1] if self._step and self._step[0].task == event.task else now
-            self._step = None if ended else (event, started)
+            self._steps.pop(_STARTING, None)
+            _, started = self._steps.pop(event.task, (event, now))
+            if not 0 < event.total <= event.done:
+                self._steps[event.task] = event, started
 
     def _end(self, event: RunEnded, now: float) -> None:
         run = self._running.pop(event.job.run_id, None)
@@ -238,9 +242,9 @@ class Bars:
                     lines += self._run_lines(run, now, width)
                 if len(running) > room:
                     lines.append(Text(f"  and {len(running) - room} more", "dim"))
-            if self._step is not None and now - self._step[1] > QUIET_S:
-                step, started = self._step
-                lines.append(_activity((step.task, step.done, step.total), now - started))
+            for step, started in list(self._steps.values())[-1:]:
+                if now - started > QUIET_S:
+                    lines.append(_activity((step.task, step.done, step.total), now - started))
             for line in lines:
                 line.truncate(width, overflow="ellipsis")
             return Text("\n").join(lines)

@@ -193,6 +193,12 @@ def test_steps_without_runs_appear_when_they_take_time(bars: Bars, clock: Clock)
         clock.now += 1
         assert lines(bars)[0].endswith("1.0 s  reading the datasets")
     assert lines(bars) == []
+    with reporting(bars.on_event), doing("outer"):
+        clock.now += 1
+        with doing("inner"):
+            clock.now += 1
+            assert lines(bars)[0].endswith("1.0 s  inner")
+        assert lines(bars)[0].endswith("2.0 s  outer")
     bars.on_event(Step("comparing rows", 3, 12))
     clock.now += 1
     assert lines(bars)[0].endswith("comparing rows: 3 of 12")
