@@ -154,3 +154,9 @@ def test_no_command_is_suggested_for_what_is_no_commit(
     assert checkout_commands({"commit": "c0ffee", "dirty": True}) == [
         "git checkout c0ffee  # had uncommitted changes"
     ]
+
+
+def test_jupyter_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sets FORCE_COLOR for the commands of a cell."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert not SafeConsole(file=io.StringIO()).is_terminal
