@@ -71,7 +71,7 @@ NOT_RUN = {
     "pip install -e .": "needs the network; the wheel is installed by test_wheel.py",
     "pip install 'mmkgc-harness[tensorboard,mlflow,wandb]'": "needs the network",
     "pip install -e '.[test]'": "needs the network; it is how these tests came here",
-    "pytest": "this is it",
+    "pytest -n auto": "this is it",
     "pytest -m cuda": "needs a GPU",
     "pytest -m faults": "a quarter of an hour; it has tests of its own",
     "pytest -m cluster": "half an hour; it starts Slurm and Ray",
