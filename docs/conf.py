@@ -14,7 +14,7 @@ project_copyright = author
 release = version = harness.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",  # Markdown and notebooks
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -25,6 +25,8 @@ extensions = [
 exclude_patterns = ["_build", "_ext", "README.md"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
+nb_execution_mode = "off"  # outputs are stored: scripts/notebooks.py
+nb_number_source_lines = False
 suppress_warnings = ["myst.header"]
 smartquotes = False  # an option begins with two hyphens
 

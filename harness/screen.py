@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import IO, Any, TextIO, cast
 
@@ -17,10 +18,18 @@ class SafeConsole(Console):
     """A console of ``rich`` that escapes control characters in texts but not its own codes.
 
     Markup, highlighting and emoji codes are off, as labels and messages may have square brackets.
+    Only a terminal gets bars and colours.
     """
 
     def __init__(self, **options: Any) -> None:
-        plain = {"markup": False, "highlight": False, "emoji": False}
+        stream = options.get("file") or (sys.stderr if options.get("stderr") else sys.stdout)
+        # Jupyter sets FORCE_COLOR, for which rich would move the cursor in a cell's output.
+        plain = {
+            "markup": False,
+            "highlight": False,
+            "emoji": False,
+            "force_terminal": stream.isatty(),
+        }
         super().__init__(**{**plain, **options})
 
     @property

@@ -30,6 +30,8 @@ _LINK = re.compile(r"\[([^\]]+)\]\((?![a-z]+:)([^)#\s]*)(#[^)\s]*)?\)")
 def read(app: Sphinx, page: str, source: list[str]) -> None:
     """Bring in the file that a page stands for, and turn its links into the site's."""
     file = Path(app.srcdir, f"{page}.md")
+    if not file.exists():  # a notebook, whose links are relative to its own folder
+        return
     if match := _INCLUDE.fullmatch(source[0]):
         file = (file.parent / match[1]).resolve()
         app.env.note_dependency(file)

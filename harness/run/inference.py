@@ -67,7 +67,7 @@ class Prediction:
     weights: Mapping[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictions:
     """The best candidates for the missing entity of a query.
 
@@ -95,10 +95,13 @@ class Predictions:
         return dataframe(rows, (*columns, *self.weights))
 
     def __str__(self) -> str:
-        lines = (
-            f"{a.score:8.3f}  {a.label}{f'  ({a.known})' * bool(a.known)}" for a in self.answers
-        )
-        return "\n".join([f"({', '.join(self.query)})", *lines])
+        lines = [f"({', '.join(self.query)})"]
+        for answer in self.answers:
+            known = f"  ({answer.known})" if answer.known else ""
+            lines.append(f"{answer.score:8.3f}  {answer.label}{known}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         rows = (

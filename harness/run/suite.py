@@ -50,7 +50,7 @@ Overrides = Mapping[str, Any] | Sequence[str]
 """Settings: ``{"training.epochs": 20}``, also nested, or ``["training.epochs=20"]``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SuiteResult:
     """Result of ``run_suite``; records and table are read from the store.
 
@@ -112,6 +112,9 @@ class SuiteResult:
     def to_dataframe(self) -> pd.DataFrame:
         """Return a data frame with a row per run: see ``harness.run.frames.records_dataframe``."""
         return records_dataframe(self.records)
+
+    def __repr__(self) -> str:
+        return f"<SuiteResult: {len(self.run_ids)} runs of {self.plan.suite}>"
 
     def _repr_html_(self) -> str:
         return self.table._repr_html_()

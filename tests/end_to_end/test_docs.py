@@ -75,7 +75,7 @@ NOT_RUN = {
     "pip install 'mmkgc-harness[tensorboard,mlflow,wandb]'": "needs the network",
     "harness report --html --serve": "serves until Ctrl-C; test_serve.py asks it for pages",
     "pip install -e '.[test]'": "needs the network; it is how these tests came here",
-    "pytest": "this is it",
+    "pytest -n auto": "this is it",
     "pytest -m cuda": "needs a GPU",
     "pytest -m faults": "a quarter of an hour; it has tests of its own",
     "pytest -m cluster": "half an hour; it starts Slurm and Ray",
@@ -240,6 +240,14 @@ def prepare_few_records(_: Callable[..., RunRecord]) -> None:
             path.unlink()
 
 
+def prepare_figures(_: Callable[..., RunRecord]) -> None:
+    """Keep the records that the figures show."""
+    shown = ("clean", "complexity", "experts", "main_table", "missing_modality", "noise")
+    for path in Path("results/records").iterdir():
+        if path.name.partition(".")[0] not in (*shown, "thresholds"):
+            path.unlink()
+
+
 def prepare_main_table(_: Callable[..., RunRecord]) -> None:
     """The committed records that docs/statistics.md speaks of."""
     files = [read_suite_file(path) for path in Path("results/records").glob("*.jsonl.gz")]
@@ -265,6 +273,7 @@ PREPARE = {
     "docs/clusters.md": prepare_database,
     "docs/database.md": prepare_database,
     "docs/features.md": prepare_features,
+    "docs/gallery.md": prepare_figures,
     "docs/statistics.md": prepare_main_table,
     "reports/README.md": prepare_database,
 }
@@ -290,7 +299,7 @@ def _newest_run() -> str:
         return trained[-1].run_id
 
 
-LONG = ("docs/database.md", "docs/studies.md", "docs/suites.md")
+LONG = ("docs/database.md", "docs/gallery.md", "docs/studies.md", "docs/suites.md")
 
 
 @pytest.mark.parametrize(
@@ -331,7 +340,7 @@ YAML = [(page, block) for page in PAGES for block in blocks(page) if block.langu
 def test_yaml_is_accepted(page: str, block: Block, desk: Path) -> None:
     """Suites are expanded; a part of a suite stands in one that is otherwise as small as can be."""
     path = desk / "suites" / "shown.yaml"
-    if "suite:" in block.text and "metrics:" in block.text:
+    if "suite:" in block.text and re.search(r"^(metrics|figure):", block.text, re.MULTILINE):
         path = desk / "reports" / "shown.yaml"
         path.write_text(block.text, encoding="utf-8")
         assert load_any(str(path)).title

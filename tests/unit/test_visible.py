@@ -156,6 +156,12 @@ def test_no_command_is_suggested_for_what_is_no_commit(
     ]
 
 
+def test_jupyter_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sets FORCE_COLOR for the commands of a cell."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert not SafeConsole(file=io.StringIO()).is_terminal
+
+
 def test_commands_in_wrapped_texts_are_not_broken() -> None:
     command = "`harness data fetch a-dataset-with-a-long-name`"
     lines = wrap(f"It is not on this machine; get it: {command}, or else.", 40, later="  ")
