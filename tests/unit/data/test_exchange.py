@@ -310,6 +310,16 @@ def test_transductive_splits_have_every_name_in_train_and_no_pair_twice(seed: in
     assert f"{len(triples) - len(set(triples)):,} repeated triples were dropped" in result.report
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_in_a_sparse_graph_train_keeps_what_it_needs(seed: int) -> None:
+    triples = random_graph(seed, 100)  # most entities are in one or two triples
+    train, valid, test = (split_triples(triples, seed=seed).triples[split] for split in SPLITS)
+    assert entities_of(train) == entities_of(triples)
+    assert relations_of(train) == relations_of(triples)
+    assert valid
+    assert test
+
+
 def test_the_seed_alone_decides_not_the_order_of_the_lines() -> None:
     triples = random_graph(0)
     first = split_triples(triples, seed=3)
