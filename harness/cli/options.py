@@ -160,7 +160,7 @@ def execution(
         raise ConfigError("--device and --devices: give one of the two")
     return {
         "device": device,
-        "devices": devices_of(devices) if devices else (),
+        "devices": devices_of(devices, executor) if devices else (),
         "threads": threads,
         "workers": workers,
         "model_folders": tuple(models or ()),

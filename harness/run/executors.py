@@ -110,17 +110,23 @@ def names_of(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def devices_of(text: str) -> tuple[str, ...]:
+def devices_of(text: str, executor: str = "") -> tuple[str, ...]:
     """Read "cuda:0,cuda:1", or "auto" for all GPUs of this machine.
 
+    Args:
+        text: value of ``--devices``.
+        executor: name of the executor.
+
     Raises:
-        ConfigError: a device is named twice, or is no device.
+        ConfigError: a device is named twice, or is no device, or the executor is a cluster.
         MachineError: this machine lacks a device, or has no GPU for "auto".
     """
     import torch
 
     from harness.pipeline import resolve_device
 
+    if executor in CLUSTERS:  # before this machine, perhaps a login node, is looked at
+        raise ConfigError(_NO_DEVICES.format(executor))
     if text.strip() == "auto":
         if not torch.cuda.is_available():
             raise MachineError("devices 'auto': this machine has no GPU; leave the option out")
@@ -170,6 +176,10 @@ EXECUTORS: Mapping[str, Callable[[Execution, OnMessage], Executor]] = {
 """Name -> the executor with given settings."""
 CLUSTERS = ("slurm", "ray")
 """Executors that run jobs on other machines."""
+_NO_DEVICES = (
+    "--devices names GPUs of this machine; executor '{}' assigns them itself: "
+    "`needs: {{gpus: 1}}` in the engine file"
+)
 
 
 def make_executor(
@@ -195,10 +205,7 @@ def make_executor(
     if name == "inline" and several:
         raise ConfigError("executor 'inline' runs one after the other on one device")
     if name in CLUSTERS and settings.devices:
-        raise ConfigError(
-            f"--devices names GPUs of this machine; executor '{name}' assigns them itself: "
-            "`needs: {gpus: 1}` in the engine file"
-        )
+        raise ConfigError(_NO_DEVICES.format(name))
     if name not in CLUSTERS and (settings.engine or settings.detach or settings.on_interrupt):
         raise ConfigError(
             "--engine, --detach and --on-interrupt are for clusters: --executor slurm or ray"

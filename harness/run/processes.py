@@ -24,7 +24,7 @@ from typing import Any
 from harness.errors import HarnessError, MachineError
 from harness.run.jobs import Job, OnProgress, Outcome
 
-__all__ = ["ProcessExecutor"]
+__all__ = ["ProcessExecutor", "held_back"]
 
 Message = dict[str, Any]
 Messages = queue.Queue[tuple[str, Message | None]]
@@ -104,7 +104,7 @@ class _Child:
             errors = self.errors.open("wb")
         except OSError as error:
             raise disk_error(job.folder, error) from error
-        with errors, _held_back():
+        with errors, held_back():
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-m", "harness.run.processes", str(path)],
                 stdin=subprocess.PIPE,
@@ -169,7 +169,7 @@ _STOPPING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2}
 
 
 @contextlib.contextmanager
-def _held_back() -> Iterator[None]:
+def held_back() -> Iterator[None]:
     """Let a process that is started in the block receive ``_STOPPING`` only once it handles
     them."""
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)

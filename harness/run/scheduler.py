@@ -29,6 +29,9 @@ SECONDS_BETWEEN_TRIES = 2.0
 PATIENCE_S = 900.0
 """How long a store is waited for that cannot be reached."""
 
+STOPPED_ELSEWHERE = "stopped, and not by this command; it continues from its checkpoint"
+"""Message on a run that ended as interrupted while nothing asked this command to stop."""
+
 Result = TypeVar("Result")
 
 
@@ -205,6 +208,9 @@ def run_jobs(
     summary = Summary()
 
     def end(job: Job, outcome: Outcome) -> None:
+        if outcome.status == "interrupted" and not should_stop():
+            # By another command that follows the same run, or by a signal to the worker alone.
+            outcome = outcome.model_copy(update={"status": "lost", "message": STOPPED_ELSEWHERE})
         summary.add(outcome)
         on_outcome(job, outcome)
 

@@ -155,8 +155,13 @@ def run_study(
         on_event: receives the events of ``harness.run.events``.
         should_stop: asked after every epoch; True ends the call with checkpoints written.
         execution: workers, threads, device, ...; see ``harness.run.executors.Execution``.
+
+    Raises:
+        ConfigError: as ``load_study``; also with ``detach``.
     """
     settings = Execution(**execution)
+    if settings.detach:
+        raise ConfigError("detach is for suites: a study chooses its next trials by the results")
     if not isinstance(study, StudyPlan):
         study = load_study(study, model_folders=settings.model_folders)
     check_device(settings)

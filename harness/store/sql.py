@@ -405,6 +405,8 @@ def database_of(address: Path | str, *, write: bool = True) -> Database:
     if backend == "sqlite" and url.database:
         return SqliteDatabase(Path(url.database), write=write)
     if backend == "postgresql":
+        if "@" in (url.host or ""):  # messages would show the end of the password as a host
+            raise StoreError(f"HARNESS_STORE: write an @ in the password as %40; {EXAMPLE}")
         return PostgresDatabase(url)
     reason = REFUSED.get(backend, "results are stored in SQLite or PostgreSQL")
     raise StoreError(f"HARNESS_STORE: {backend}: {reason}; {EXAMPLE}")

@@ -191,6 +191,7 @@ def test_a_store_that_is_away_for_a_minute_loses_nothing(slow_job: MakeJob) -> N
             should_stop=lambda: False,
             on_message=told.append,
         )
+        assert summary.failed == []
         assert summary.finished == [job.run_id]
         assert store.statuses() == {job.run_id: "ok"}
     assert any("another process has been writing" in text for text in told), told
@@ -363,6 +364,7 @@ def test_other_versions_of_python_or_ray_are_told(
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr("harness.run.cluster.ray._check_reachable", lambda address: None)
     with pytest.raises(MachineError) as refusal:
         connect(RaySettings(address="10.0.0.1:6379"))
     assert "other versions than this machine; install the same Python and Ray" in str(refusal.value)

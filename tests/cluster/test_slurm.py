@@ -109,8 +109,12 @@ def soon_started(slurm: Slurm) -> contextlib.AbstractContextManager[None]:
     return watching()
 
 
-def test_a_run_is_executed_on_a_node_as_on_one_machine(tmp_path: Path) -> None:
-    """The smoke test: a command line, a node, a record."""
+def test_a_run_is_executed_on_a_node_as_on_one_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The smoke test: a command line, a node, a record. The command is in a job of an array."""
+    for name in ("JOB_ID", "ARRAY_JOB_ID", "ARRAY_TASK_ID", "MEM_PER_CPU"):
+        monkeypatch.setenv(f"SLURM_{name}", "7")
     from typer.testing import CliRunner
 
     from harness.cli.main import app
@@ -241,15 +245,22 @@ def test_a_run_that_makes_no_progress_is_given_up(slow_job: MakeJob, slurm: Slur
 def test_a_run_that_a_person_cancels_is_not_submitted_again(
     slow_job: MakeJob, slurm: Slurm
 ) -> None:
-    job = slow_job()
-    cancel = at_epoch(10, lambda job: slurm.command("scancel", "--signal=KILL", task_of(job)))
-    outcome = Heard(make_slurm(), react=cancel).run(job)[job.run_id]
-    assert outcome.status in ("lost", "ok")
-    job = slow_job(seconds=0.2, lr=3e-3)
+    """It gets SIGTERM and has time for a checkpoint; a requeue would undo the cancel."""
+    job, told = slow_job(seconds=0.2), list[str]()
     cancel = at_epoch(10, lambda job: slurm.command("scancel", task_of(job)))
-    outcome = Heard(make_slurm(), react=cancel).run(job)[job.run_id]
+    outcome = Heard(make_slurm(told), react=cancel).run(job)[job.run_id]
     assert outcome.status == "lost"
     assert "cancelled in Slurm" in outcome.message
+    assert any("checkpoint written" in text for text in told), told
+    assert attempts.checkpoint_epoch(job.folder) >= 10
+    assert slurm.command("squeue", "-h", "-t", "PD,R") == ""
+
+
+def test_a_job_that_is_killed_by_hand_is_submitted_again(slow_job: MakeJob, slurm: Slurm) -> None:
+    job = slow_job()
+    kill = at_epoch(10, lambda job: slurm.command("scancel", "--signal=KILL", task_of(job)))
+    outcome = Heard(make_slurm(), react=kill).run(job)[job.run_id]
+    assert (outcome.status, outcome.attempt) == ("ok", 2)
 
 
 def test_runs_end_while_the_controller_is_away(
@@ -298,6 +309,7 @@ def test_a_store_that_is_away_for_a_minute_loses_nothing(slow_job: MakeJob) -> N
             should_stop=lambda: False,
             on_message=told.append,
         )
+        assert summary.failed == []
         assert summary.finished == [job.run_id]
         assert store.statuses() == {job.run_id: "ok"}
     assert any("another process has been writing" in text for text in told), told

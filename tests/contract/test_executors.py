@@ -34,7 +34,9 @@ FIXTURES = {"slurm": "slurm", "ray": "ray_here"}
 ON_CLUSTERS = [pytest.param(name, marks=pytest.mark.cluster) for name in FIXTURES]
 
 OWN_MODELS = '''
+import os
 import sys
+import time
 from harness.model import MODELS, register_model
 
 @register_model("raising")
@@ -49,6 +51,13 @@ class Leaving(MODELS.get("transe")):
     """Ends the interpreter."""
     def encode(self, entities=None):
         sys.exit("good bye")
+
+@register_model("dawdling")
+class Dawdling(MODELS.get("transe")):
+    """Takes HARNESS_SLOW_S seconds for a step."""
+    def encode(self, entities=None):
+        time.sleep(float(os.environ.get("HARNESS_SLOW_S", "0")))
+        return super().encode(entities)
 '''
 
 
@@ -58,7 +67,7 @@ def own_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "own.py").write_text(OWN_MODELS)
     catalog.load_folder(folder)
     yield folder
-    for name in ("raising", "leaving"):  # other tests list the models
+    for name in ("raising", "leaving", "dawdling"):  # other tests list the models
         del MODELS._entries[name]
 
 
@@ -170,21 +179,27 @@ in_processes_slow = pytest.mark.parametrize(
 
 @in_processes_slow
 def test_a_stop_leaves_a_checkpoint_from_which_the_run_goes_on(
-    batch: Batch, tmp_path: Path
+    batch: Batch, own_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, later = make_job(tmp_path), make_job(tmp_path, "distmult")
+    job, later = (
+        make_job(tmp_path, "dawdling", lr=lr, model_folders=(own_models,)) for lr in (1e-3, 2e-3)
+    )
     job_again = job.model_copy()
+    monkeypatch.setenv("HARNESS_SLOW_S", "0.3")  # the stop takes its way through a busy cluster
     heard = Heard(batch.heard.executor, stop_at_first_epoch=True)
     outcomes = heard.run(job, later)
     assert outcomes[job.run_id].status == "interrupted"
     assert (job.folder / "state.json").is_file()
     assert not (job.folder / "record.json").exists()
     assert not (later.folder / "record.json").exists()
+    monkeypatch.setenv("HARNESS_SLOW_S", "0")
     resumed = Heard(batch.heard.executor)
     assert resumed.run(job_again)[job.run_id].status == "ok"
     epochs = [values["epoch"] for _, kind, values in resumed.events if kind == "epoch"]
     assert epochs[0] > 1
-    assert result_of(job) == result_of(batch.good[0])
+    straight = job.model_copy(update={"home": tmp_path / "straight"})
+    Heard(InlineExecutor()).run(straight)
+    assert result_of(job) == result_of(straight)
 
 
 def stages(heard: Heard) -> list[str]:

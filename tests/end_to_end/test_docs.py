@@ -85,6 +85,10 @@ NOT_RUN = {
         "needs the network; tests/cluster needs them",
     ),
     **dict.fromkeys(
+        ["ray get-auth-token --generate", "ray start --head", "ray start --address=HEAD:6379"],
+        "tests/cluster starts a cluster so",
+    ),
+    **dict.fromkeys(
         [
             *(
                 f"harness run suites/quickstart.yaml --executor slurm --engine slurm.yaml{more}"
@@ -154,7 +158,7 @@ NOT_RUN = {
 }
 """Commands that are not run, and why."""
 
-COMMANDS = ("harness", "python", "pip", "pytest")
+COMMANDS = ("harness", "python", "pip", "pytest", "ray")
 
 
 class Block(NamedTuple):

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from harness.run.jobs import Job
 from harness.run.worker import LOCK
-from harness.store.failures import disk_error
+from harness.store.failures import disk_error, make_folder
 
 __all__ = [
     "NETWORK_FILE_SYSTEMS",
@@ -88,7 +88,7 @@ def new_submission(home: Path, jobs: Sequence[Job]) -> Submission:
 @contextlib.contextmanager
 def submitting(home: Path) -> Iterator[None]:
     """Let one command at a time look for submitted runs and submit what is missing."""
-    (home / FOLDER).mkdir(parents=True, exist_ok=True)
+    make_folder(home / FOLDER)
     lock = FileLock(home / FOLDER / "lock")
     # Without locks, which are warned of, the queue still names what was submitted before.
     with contextlib.suppress(NotImplementedError, OSError):
@@ -104,7 +104,7 @@ def sees(home: Path, name: str, nonce: str) -> bool:
     submission = Submission(home, name)
     with contextlib.suppress(OSError):
         os.listdir(submission.folder.parent)  # what NFS remembers of the folder may be old
-    return submission.nonce == nonce
+    return bool(nonce) and submission.nonce == nonce
 
 
 def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:

@@ -1,6 +1,6 @@
 """Messages of a relay in a file of the run folder, read by the command that watches the run.
 
-A new attempt replaces the file; its reader starts again with the first line then.
+A new attempt replaces the file; its reader starts again when the first line is another one.
 """
 
 from __future__ import annotations
@@ -51,20 +51,26 @@ class MailboxReader:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / MAILBOX
-        self._inode, self._offset = 0, 0
+        self._first, self._offset = b"", 0
 
     def read(self) -> list[Message]:
         """Return the messages that were written since the last call."""
         try:
             # Opened anew each time: that is when NFS asks the server for the present content.
             with self.path.open("rb") as file:
-                inode = os.fstat(file.fileno()).st_ino
-                if inode != self._inode:
-                    self._inode, self._offset = inode, 0
+                # Not the inode: the file of the attempt after the next may have it again.
+                shorter = os.fstat(file.fileno()).st_size < self._offset
+                if (first := file.readline()) != self._first or shorter:
+                    self._first, self._offset = first, 0
                 file.seek(self._offset)
                 content = file.read()
         except FileNotFoundError:
             return []
-        complete = content[: content.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        return [json.loads(line) for line in complete.splitlines()]
+        messages = []
+        for line in content.splitlines(keepends=True):
+            try:
+                messages.append(json.loads(line[: line.index(b"\n")]))
+            except ValueError:  # not whole yet; NFS shows zeros where a write has not arrived
+                break
+            self._offset += len(line)
+        return messages

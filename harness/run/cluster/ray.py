@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from harness.errors import ConfigError, MachineError
+from harness.run.cluster.environment import for_nodes
 from harness.run.cluster.folder import new_submission
 from harness.run.cluster.locks import LockWatch
 from harness.run.cluster.relay import Assignment, Forward, assignment_of, relay
@@ -30,6 +32,8 @@ FORWARD_S = 0.5
 WAIT_S = 0.3
 STARVED_S = 60.0
 """Time without any run on a node after which the wait is worth a message."""
+CONNECT_S = 10.0
+"""Time that the head has to accept a connection."""
 OBJECT_STORE = 100 * 2**20
 """Bytes of the object store of a cluster on this machine; nothing large passes through it."""
 
@@ -108,12 +112,14 @@ def _execute(assignment_json: str, mailbox: Any, environment: dict[str, str]) ->
     return outcome.model_dump_json()
 
 
-def connect(settings: RaySettings, at_once: int = 0) -> Any:
+def connect(settings: RaySettings, at_once: int = 0, cpus: int = 1) -> Any:
     """Return the module of Ray, connected to the cluster; a connection that there is stays.
 
     Args:
         settings: the engine file.
-        at_once: CPUs of a cluster that is started here; 0 for all of the machine.
+        at_once: runs at the same time on a cluster that is started here; 0 for as many as the
+            machine has cores for.
+        cpus: CPUs of each.
 
     Raises:
         ConfigError: Ray is not installed.
@@ -134,12 +140,27 @@ def connect(settings: RaySettings, at_once: int = 0) -> Any:
         options["runtime_env"] = settings.runtime_env
     if settings.address == "local":
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
-        options |= {"num_cpus": at_once * settings.needs.cpus} if at_once else {}
+        # --threads may exceed the cores: Ray would wait for ever for a node that has as many.
+        few = cpus > (os.cpu_count() or 1)
+        options |= {"num_cpus": max(1, at_once) * cpus} if at_once or few else {}
+    else:
+        _check_reachable(settings.address)
     try:
         ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise MachineError(_no_connection(settings.address, error)) from error
     return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address that nothing listens on: Ray would try it for minutes, deaf to Ctrl-C."""
+    host, _, port = address.rpartition(":")
+    if not host:  # "auto"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise MachineError(_no_connection(address, error)) from error
 
 
 def _print_on_stderr(ray: Any) -> None:
@@ -155,13 +176,14 @@ def _print_on_stderr(ray: Any) -> None:
 
 
 def _no_connection(address: str, error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rstrip(".")
     if "ersion mismatch" in text:
         return (
             f"the Ray cluster at {address} has other versions than this machine; install the same "
             f"Python and Ray on both: {text}"
         )
-    return f"no Ray cluster at '{address}': {text}"
+    hint = "; is its head running, and RAY_AUTH_TOKEN (or ~/.ray/auth_token) the same there?"
+    return f"no Ray cluster at '{address}': {text}{hint * (address != 'local')}"
 
 
 class _Tasks:
@@ -225,6 +247,7 @@ class RayExecutor:
     ) -> None:
         self.settings, self.at_once, self.on_message = settings, at_once, on_message
         self.command = secrets.token_hex(8)
+        self._reported: set[Needs] = set()
 
     def run(
         self, jobs: Sequence[Job], on_event: OnProgress, should_stop: Callable[[], bool]
@@ -236,7 +259,7 @@ class RayExecutor:
         """
         if not jobs or should_stop():
             return
-        ray = connect(self.settings, self.at_once)
+        ray = connect(self.settings, self.at_once, max(job.needs.cpus for job in jobs))
         jobs = [job.portable() for job in jobs]
         mailbox = self._mailbox(ray)
         tasks = _Tasks(ray, self._submitter(ray, mailbox, jobs), jobs, self.at_once)
@@ -260,6 +283,11 @@ class RayExecutor:
                 if time.monotonic() - last_message > STARVED_S and not stopping:
                     last_message = time.monotonic()
                     self._report_starved(ray, tasks.running.values())
+        except ray.exceptions.RayError as error:
+            text = " ".join(str(error).split())[:300] or type(error).__name__
+            raise MachineError(
+                f"the Ray cluster is gone; the same command continues from the checkpoints: {text}"
+            ) from error
         finally:
             # Reached early by an error or a second Ctrl-C: checkpoints are whole at any moment.
             tasks.end()
@@ -276,7 +304,8 @@ class RayExecutor:
     def _submitter(self, ray: Any, mailbox: Any, jobs: Sequence[Job]) -> Callable[[Job], Any]:
         """Return a function that submits a job and returns the reference of its result."""
         function = ray.remote(_execute)
-        environment = {k: v for k, v in os.environ.items() if k.startswith("HARNESS_")}
+        visible = for_nodes(os.environ)
+        environment = {k: v for k, v in visible.items() if k.startswith("HARNESS_")}
         submission = new_submission(jobs[0].home, jobs)
 
         def submit(job: Job) -> Any:
@@ -313,7 +342,9 @@ class RayExecutor:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         for needs in dict.fromkeys(job.needs for job in jobs):
             required = _required(needs, self.settings)
-            if not any(all(node.get(k, 0) >= v for k, v in required.items()) for node in nodes):
+            able = any(all(node.get(k, 0) >= v for k, v in required.items()) for node in nodes)
+            if not able and needs not in self._reported:
+                self._reported.add(needs)
                 self.on_message(f"no node of the Ray cluster has {needs}; waiting for one")
 
 

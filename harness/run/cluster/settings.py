@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from harness.config.base import Config
 from harness.config.yaml_source import load_yaml
@@ -30,8 +30,16 @@ OWN_OPTIONS = {
     "cpus-per-task": "write needs.cpus",
     "gpus-per-node": "write needs.gpus",
     "mem": "write needs.memory",
+    **dict.fromkeys(
+        ("nodes", "ntasks", "ntasks-per-node"), "a run is one task on one node: write needs.cpus"
+    ),
+    **dict.fromkeys(
+        ("parsable", "test-only", "wait", "wrap"), "it reads what sbatch prints, and does not wait"
+    ),
 }
 """Option of sbatch that the harness sets itself -> why, or what to write."""
+EARLY_S = 60
+"""Slurm sends the signal before the time limit up to this many seconds early."""
 
 
 def _mebibytes(value: object) -> object:
@@ -100,6 +108,17 @@ class SlurmSettings(ClusterSettings):
                 raise ValueError(f"'{key}' is set by the harness: {reason}")
         return value
 
+    @model_validator(mode="after")
+    def _signal_before_the_end(self) -> SlurmSettings:
+        limits = {"minutes": self.needs.minutes, "max_minutes": self.needs.max_minutes}
+        for key, minutes in limits.items():
+            if minutes and not self.time and minutes * 60 <= self.signal_seconds + EARLY_S:
+                raise ValueError(
+                    f"needs.{key}: {minutes} min leave no time before signal_seconds "
+                    f"({self.signal_seconds}), which may come {EARLY_S} s early"
+                )
+        return self
+
 
 class RaySettings(ClusterSettings):
     """Engine file of ``--executor ray``."""
@@ -111,6 +130,13 @@ class RaySettings(ClusterSettings):
     """Custom resources of every run: {a100: 1}."""
     runtime_env: dict[str, Any] = Field(default_factory=dict)
     """Passed to ``ray.init``: {env_vars: {HARNESS_DATA: /data}}."""
+
+    @field_validator("address")
+    @classmethod
+    def _of_a_head(cls, value: str) -> str:
+        if value not in ("local", "auto") and not re.fullmatch(r"[^\s/]+:\d+", value):
+            raise ValueError(f"'{value}' is no address; write HOST:PORT of the head, auto or local")
+        return value
 
 
 Settings = TypeVar("Settings", bound=ClusterSettings)

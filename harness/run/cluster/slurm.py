@@ -11,14 +11,16 @@ import contextlib
 import os
 import secrets
 import shutil
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import ConfigError, MachineError
 from harness.run.cluster import squeue
 from harness.run.cluster.attempts import checkpoint_epoch
+from harness.run.cluster.environment import hidden_from_nodes
 from harness.run.cluster.folder import Submission, new_submission, submitting
 from harness.run.cluster.locks import LockWatch
 from harness.run.cluster.mailbox import MAILBOX, MailboxReader
@@ -27,6 +29,7 @@ from harness.run.cluster.relay import assignment_of, given_up
 from harness.run.cluster.settings import SlurmSettings
 from harness.run.cluster.squeue import QueueEntry
 from harness.run.jobs import Job, Needs, OnProgress, Outcome
+from harness.run.processes import held_back
 
 __all__ = ["SlurmExecutor", "sbatch_parameters"]
 
@@ -38,6 +41,10 @@ LOOKS_S = 0.2, 5.0
 """Shortest and longest sleep."""
 SLOW_S = 60.0
 """Time after which Slurm's silence is worth a message."""
+STOP_S = 5.0
+"""Time between two requests to stop: a job that was just starting has not received the first."""
+PATIENCE_S = 900.0
+"""How long the submission of a lost run is tried again."""
 
 
 @dataclass
@@ -49,6 +56,7 @@ class _Task:
         stage: last split that the submitted job ranks.
         fruitless: times in a row that it was lost with no further epoch in its checkpoint.
         missing: successful looks at the queue in a row that did not see it.
+        refused: when Slurm first refused to take it again; 0.0 if it did not.
     """
 
     job: Job
@@ -60,6 +68,7 @@ class _Task:
     fruitless: int = 0
     epoch: int = 0
     missing: int = 0
+    refused: float = 0.0
 
     def __post_init__(self) -> None:
         self.mailbox = MailboxReader(self.job.folder)
@@ -126,7 +135,9 @@ class SlurmExecutor:
             self.on_message(f"{_runs(len(submitted))} submitted to Slurm: {ids}")
         tasks = adopted | submitted
         if self.detach:
-            self.on_message("the same command shows how far they are, and collects their results")
+            self.on_message(
+                "the same command collects what has ended; without --detach it follows the others"
+            )
             return
         yield from self._follow(tasks, on_event, should_stop)
 
@@ -134,7 +145,8 @@ class SlurmExecutor:
         self, tasks: dict[str, _Task], on_event: OnProgress, should_stop: Callable[[], bool]
     ) -> Iterator[Outcome]:
         cancels = self.settings.on_interrupt == "cancel"
-        locks, stopping, next_look = LockWatch(self.on_message), False, 0.0
+        locks, stopping = LockWatch(self.on_message), False
+        next_look = next_stop = 0.0
         try:
             while tasks:
                 began = time.monotonic()
@@ -143,10 +155,12 @@ class SlurmExecutor:
                         yield from self._end(tasks, task, outcome)
                 if should_stop() and not stopping:
                     if not cancels:
-                        self.on_message(_farewell(tasks))
+                        self.on_message(_farewell(tasks.values()))
                         return
                     stopping, next_look = True, 0.0
+                if stopping and time.monotonic() > next_stop:
                     self._stop(tasks)
+                    next_stop = time.monotonic() + STOP_S
                 if time.monotonic() > next_look:
                     yield from self._look(tasks, stopping)
                     next_look = time.monotonic() + (1.0 if stopping else self.settings.poll)
@@ -165,9 +179,10 @@ class SlurmExecutor:
             kind = message.pop("kind")
             if kind == "outcome":
                 return Outcome.model_validate(message)
-            if kind == "requeued":
+            if kind in ("requeued", "ended"):
                 node = f" on {task.node}" if task.node else ""
-                reason = f"{message['reason']}{node}, checkpoint written, waits to continue"
+                reason = f"{message['reason']}{node}, checkpoint written"
+                reason += ", waits to continue" * (kind == "requeued")
                 self.on_message(f"{task.job.title}: {reason}")
                 continue
             if kind == "not requeued":  # the job ends, and is submitted again
@@ -182,12 +197,25 @@ class SlurmExecutor:
 
     def _end(self, tasks: dict[str, _Task], task: _Task, outcome: Outcome) -> Iterator[Outcome]:
         """Yield the outcome of a run, unless the job that was adopted ranked fewer splits."""
-        del tasks[task.job.run_id]
         if outcome.status == "ok" and (task.stage, task.job.stage) == ("valid", "test"):
-            for resubmitted in self._adopt_or_submit([task.job]):
-                tasks |= resubmitted
+            self._submit_again(tasks, task)
         else:
+            del tasks[task.job.run_id]
             yield outcome
+
+    def _submit_again(self, tasks: dict[str, _Task], task: _Task) -> str:
+        """Put a new task in the place of one whose job has ended.
+
+        Returns:
+            The reason why Slurm did not take it now, "" if it did; the old task stays then.
+        """
+        try:
+            adopted, submitted = self._adopt_or_submit([task.job])
+        except MachineError as error:
+            task.refused = task.refused or time.monotonic()
+            return str(error)
+        tasks |= adopted | submitted
+        return ""
 
     def _look(self, tasks: dict[str, _Task], stopping: bool) -> Iterator[Outcome]:
         """Look for runs that ended without a word; submit them again, or yield that they are lost.
@@ -200,8 +228,10 @@ class SlurmExecutor:
         lost = []
         for task in tasks.values():
             entry = entries.get(task.slurm_id)
+            if entry is not None:
+                task.node = entry.node or task.node
             if entry is not None and entry.active:
-                task.missing, task.node = 0, entry.node or task.node
+                task.missing = 0
                 self._tell_held(task, entry)
                 continue
             task.missing += 1
@@ -224,17 +254,23 @@ class SlurmExecutor:
         fruitless = task.fruitless + 1 if epoch == task.epoch else 1
         node = f" on {task.node}" if task.node else ""
         reason = f"ended{node} without a word{f' ({state})' if state else ''}"
-        del tasks[run_id]
-        if state.startswith("CANCELLED"):
+        if state == "CANCELLED":
+            del tasks[run_id]
             yield _outcome(task, "lost", f"cancelled in Slurm{node}")
         elif fruitless >= self.settings.attempts:
-            message = f"{reason}; {given_up(run_id, fruitless, epoch)}"
-            yield _outcome(task, "lost", message)
-        else:
-            self.on_message(f"{task.job.title}: {reason}; submitted again")
-            for resubmitted in self._adopt_or_submit([task.job]):
-                tasks |= resubmitted
+            del tasks[run_id]
+            begun = given_up(run_id, fruitless, epoch)
+            not_begun = _not_begun(task.job, fruitless)
+            yield _outcome(task, "lost", f"{reason}; {begun if task.attempt else not_begun}")
+        elif not (refusal := self._submit_again(tasks, task)):
             tasks[run_id].fruitless = fruitless
+            self.on_message(f"{task.job.title}: {reason}; submitted again")
+        elif time.monotonic() - task.refused > PATIENCE_S:
+            del tasks[run_id]
+            yield _outcome(task, "lost", f"{reason}; {refusal}")
+        elif run_id not in self._reported:
+            self._reported.add(run_id)
+            self.on_message(f"{task.job.title}: {reason}; {refusal}; trying again")
 
     def _tell_held(self, task: _Task, entry: QueueEntry) -> None:
         if entry.state in ("PENDING", "REQUEUE_HOLD") and entry.reason in squeue.NEVER:
@@ -246,22 +282,29 @@ class SlurmExecutor:
     def _stop(self, tasks: dict[str, _Task]) -> None:
         """Take waiting jobs out of the queue and ask running ones to write their checkpoints."""
         ids = [task.slurm_id for task in tasks.values()]
-        squeue.cancel(ids, pending=True)
-        squeue.signal(ids, "USR1")
+        try:
+            squeue.cancel(ids, pending=True)
+            squeue.signal(ids, "USR1")
+        except MachineError as error:
+            self._report_silence(error)
 
     def _queue(self) -> Any:
         """Return the queue; None, and once a message, while Slurm does not answer."""
         try:
             entries = squeue.queue(PREFIX)
         except MachineError as error:
-            now = time.monotonic()
-            self._silent_since = self._silent_since or now
-            if now - self._silent_since > SLOW_S:
-                self.on_message(f"{error}; runs go on, waiting for Slurm")
-                self._silent_since = now
+            self._report_silence(error)
             return None
         self._silent_since = None
         return entries
+
+    def _report_silence(self, error: MachineError) -> None:
+        """Say that Slurm does not answer, if it has not for a while."""
+        now = time.monotonic()
+        self._silent_since = self._silent_since or now
+        if now - self._silent_since > SLOW_S:
+            self.on_message(f"{error}; runs go on, waiting for Slurm")
+            self._silent_since = now
 
     def _adopt_or_submit(self, jobs: Sequence[Job]) -> tuple[dict[str, _Task], dict[str, _Task]]:
         """Return the tasks of jobs that are in the queue already, and those submitted here."""
@@ -283,18 +326,23 @@ class SlurmExecutor:
                 stages[name] = Submission(jobs[0].home, name).stages
             if entry.array_index < len(stages[name]):
                 run_id, stage = stages[name][entry.array_index]
-                if run_id in by_id:
+                if run_id in by_id and not _has_stopped(by_id[run_id]):
                     tasks[run_id] = _Task(by_id[run_id], slurm_id, stage)
         return tasks
 
     def _submit(self, jobs: Sequence[Job]) -> list[_Task]:
         """Submit jobs, an array for each group of equal needs."""
-        tasks = []
+        tasks: list[_Task] = []
         for needs, batch in groups(jobs, self.settings.array):
             for job in batch:
                 (job.folder / MAILBOX).unlink(missing_ok=True)  # of an earlier submission
             submission = new_submission(batch[0].home, batch)
-            ids = self._sbatch(needs, batch, submission)
+            try:
+                ids = self._sbatch(needs, batch, submission)
+            except MachineError:
+                if tasks:
+                    self.on_message(_farewell(tasks))
+                raise
             tasks += [_Task(job, i, job.stage) for job, i in zip(batch, ids, strict=True)]
         return tasks
 
@@ -313,7 +361,9 @@ class SlurmExecutor:
         try:
             executor = Submitit(submission.folder)
             executor.update_parameters(**parameters)
-            return [str(job.job_id) for job in executor.map_array(execute, texts)]
+            # Ctrl-C is for the harness: sbatch would end without the id of what it submitted.
+            with hidden_from_nodes(), held_back():
+                return [str(job.job_id) for job in executor.map_array(execute, texts)]
         except (FailedJobError, FailedSubmissionError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise MachineError(f"Slurm refuses the jobs ({needs}): {reason}") from error
@@ -361,6 +411,12 @@ def _outcome(task: _Task, status: Any, message: str) -> Outcome:
     )
 
 
+def _has_stopped(job: Job) -> bool:
+    """Tell whether a run ended without a result, whose job Slurm still shows for a moment."""
+    messages = MailboxReader(job.folder).read()
+    return any(m["kind"] == "outcome" and m["status"] not in ("ok", "pruned") for m in messages)
+
+
 def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
@@ -370,9 +426,17 @@ def _array(task: _Task) -> str:
     return task.slurm_id.partition("_")[0]
 
 
-def _farewell(tasks: dict[str, _Task]) -> str:
-    ids = " ".join(dict.fromkeys(_array(task) for task in tasks.values()))
+def _farewell(tasks: Collection[_Task]) -> str:
+    ids = " ".join(dict.fromkeys(_array(task) for task in tasks))
     return (
         f"{_runs(len(tasks))} left in Slurm; the same command follows them again, "
-        f"`--on-interrupt cancel` or `scancel {ids}` ends them"
+        f"`scancel {ids}` ends them"
+    )
+
+
+def _not_begun(job: Job, count: int) -> str:
+    """Return the message on a run that is given up because no job of it reached its folder."""
+    return (
+        f"given up: {count} jobs ended before the run began; all nodes must see {job.home} and "
+        f"have {sys.executable}; logs: `harness runs log {job.run_id}`"
     )

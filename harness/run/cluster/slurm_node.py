@@ -1,7 +1,9 @@
 """Entrance of a Slurm job: what submitit calls on the node.
 
 SIGTERM (preemption) and SIGUSR2 (the time limit is near) make the worker write its checkpoint; then
-the job requeues itself. SIGUSR1 (the command was stopped) makes it write its checkpoint and end.
+the job requeues itself, unless Slurm is ending it: SIGTERM also comes from scancel, and a requeue
+would undo what a person did. SIGUSR1 (the command was stopped) makes it write its checkpoint
+and end.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import subprocess
 import time
 from typing import Any
 
+from harness.run.cluster import squeue
 from harness.run.cluster.folder import sees
 from harness.run.cluster.mailbox import MailboxWriter
 from harness.run.cluster.relay import Assignment, Forward, relay
@@ -22,6 +25,7 @@ __all__ = ["execute"]
 
 SECONDS_TO_BE_REQUEUED = 60
 """Time that Slurm has to end a job which it was asked to requeue."""
+TIME_LIMIT = "time limit"
 
 
 class _Requests:
@@ -29,9 +33,16 @@ class _Requests:
 
     def __init__(self) -> None:
         self.stop = self.requeue = ""
-        signal.signal(signal.SIGUSR1, lambda *_: setattr(self, "stop", "stopped"))
-        signal.signal(signal.SIGUSR2, lambda *_: setattr(self, "requeue", "time limit"))
-        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "requeue", "preempted"))
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: object) -> None:
+        if number == signal.SIGUSR1:
+            self.stop = "stopped"
+        elif number == signal.SIGUSR2:
+            self.requeue = TIME_LIMIT
+        else:  # also comes at the time limit, when the epoch before it was too long
+            self.requeue = self.requeue or "preempted"
 
     def any(self) -> bool:
         """Return whether a signal came."""
@@ -63,13 +74,22 @@ def execute(assignment_json: str) -> str:
     outcome = relay(assignment, attempt, make_forward, requests.any)
     mailbox = mailboxes[0] if mailboxes else _reporting(assignment, attempt, outcome)
     if outcome.status == "interrupted" and not requests.stop:
-        mailbox.write({"kind": "requeued", "reason": requests.requeue})
-        problem = _requeue(task)
-        mailbox.write({"kind": "not requeued", "reason": problem})
+        _leave(mailbox, task, requests)
     else:
         mailbox.write({**outcome.model_dump(), "kind": "outcome"})
     mailbox.close()
     return outcome.model_dump_json()
+
+
+def _leave(mailbox: MailboxWriter, task: str, requests: _Requests) -> None:
+    """End an interrupted job, which is to run again unless a person or Slurm ends it for good."""
+    # After scancel, a requeue by Slurm itself, or the time limit: COMPLETING. A job that is
+    # preempted is RUNNING during its grace time. What becomes of it, squeue tells the command.
+    if squeue.state_of(task) == "COMPLETING" and requests.requeue != TIME_LIMIT:
+        mailbox.write({"kind": "ended", "reason": "ended by Slurm"})
+        return
+    mailbox.write({"kind": "requeued", "reason": requests.requeue})
+    mailbox.write({"kind": "not requeued", "reason": _requeue(task)})
 
 
 def _reporting(assignment: Assignment, attempt: Attempt, outcome: Outcome) -> MailboxWriter:

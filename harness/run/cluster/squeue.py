@@ -8,14 +8,15 @@ from typing import NamedTuple
 
 from harness.errors import MachineError
 
-__all__ = ["ACTIVE", "NEVER", "QueueEntry", "cancel", "parse_queue", "queue", "signal"]
+__all__ = ["FINAL", "NEVER", "QueueEntry", "cancel", "parse_queue", "queue", "signal", "state_of"]
 
 FORMAT = "%i|%T|%N|%r|%j"
-ACTIVE = {
-    *("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD"),
-    *("REQUEUE_FED", "RESIZING", "SIGNALING", "SPECIAL_EXIT", "STAGE_OUT", "STOPPED"),
+FINAL = {
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),
+    *("PREEMPTED", "REVOKED", "TIMEOUT"),
 }
-"""States of jobs that have not ended; the others are final."""
+"""States of jobs that have ended. Versions of Slurm add states, which are shown while a job has
+not: a job of an unknown one is followed, not submitted a second time."""
 NEVER = {
     *("JobHeldAdmin", "JobHeldUser", "PartitionTimeLimit", "BadConstraints", "InvalidAccount"),
     *("InvalidQOS", "PartitionDown", "AssocGrpCpuLimit", "AssocGrpMemLimit", "PartitionNodeLimit"),
@@ -48,7 +49,7 @@ class QueueEntry(NamedTuple):
     @property
     def active(self) -> bool:
         """True until it has ended."""
-        return self.state in ACTIVE
+        return self.state not in FINAL
 
 
 def queue(prefix: str) -> Mapping[str, QueueEntry]:
@@ -79,6 +80,14 @@ def _entries(text: str) -> Iterator[tuple[str, QueueEntry]]:
             yield job_id, QueueEntry(state, node, reason, name, int(index))
 
 
+def state_of(job_id: str) -> str:
+    """Return the state of a job, "" where Slurm does not answer or does not know it."""
+    try:
+        return _output(["squeue", "--noheader", f"--jobs={job_id}", "--format=%T"]).strip()
+    except MachineError:
+        return ""
+
+
 def cancel(ids: Iterable[str], *, pending: bool = False) -> None:
     """End jobs; with ``pending`` those alone that have not started.
 
@@ -103,7 +112,11 @@ def _scancel(options: list[str], ids: Iterable[str]) -> None:
 def _output(words: list[str]) -> str:
     try:
         completed = subprocess.run(  # noqa: S603 - fixed words and ids of jobs
-            words, capture_output=True, text=True, timeout=SECONDS
+            words,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            start_new_session=True,  # Ctrl-C is for the harness, which then asks Slurm
         )
     except FileNotFoundError as error:
         raise MachineError(
@@ -111,7 +124,8 @@ def _output(words: list[str]) -> str:
         ) from error
     except subprocess.TimeoutExpired as error:
         raise MachineError(f"{words[0]}: no answer within {SECONDS} s") from error
-    reason = completed.stderr.strip()
+    *_, reason = "", *completed.stderr.splitlines()
+    reason = reason.strip().removeprefix(f"{words[0]}: ")
     # scancel --quiet returns 1 without a word where some of the jobs have ended.
     if completed.returncode and (reason or "--quiet" not in words):
         raise MachineError(f"{words[0]}: {reason or f'exit code {completed.returncode}'}")

@@ -215,12 +215,16 @@ def test_a_run_without_logs_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("readable_ids")
-def test_a_lost_run_is_no_stored_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ended", "message"), [("lost", "gone"), ("interrupted", "stopped, and not by this command")]
+)
+def test_a_lost_run_is_no_stored_failure(ended: Any, message: str, tmp_path: Path) -> None:
+    """Nor is one that another command stopped: without a word a table would lack it."""
     job = make_job(tmp_path)
 
     class Losing:
         def run(self, *_: Any) -> Iterator[Outcome]:
-            yield Outcome(run_id=job.run_id, status="lost", message="gone")
+            yield Outcome(run_id=job.run_id, status=ended, message="gone")
 
     with contextlib.closing(open_home(tmp_path)) as store:
         ignored: Any = lambda *_: None  # noqa: E731
@@ -234,6 +238,7 @@ def test_a_lost_run_is_no_stored_failure(tmp_path: Path) -> None:
             should_stop=lambda: False,
         )
         assert [outcome.status for outcome in summary.failed] == ["lost"]
+        assert message in summary.failed[0].message
         assert store.statuses() == {}
 
 

@@ -9,7 +9,7 @@ import pytest
 from harness.errors import ConfigError
 from harness.run.cluster.settings import RaySettings, SlurmSettings, read_engine
 from harness.run.cluster.slurm import sbatch_parameters
-from harness.run.executors import Execution, make_executor
+from harness.run.executors import Execution, devices_of, make_executor
 from harness.run.jobs import Needs
 
 
@@ -41,6 +41,10 @@ def test_a_file_says_where_runs_go_and_what_they_need(tmp_path: Path) -> None:
         ("on_interrupt: leaf\n", ":1: on_interrupt: 'leaf' is not a choice; did you mean 'leave'?"),
         ("sbatch: {array: 0-3}\n", ":1: sbatch: 'array' is set by the harness: arrays are made"),
         ("sbatch: {cpus_per_task: 4}\n", "'cpus_per_task' is set by the harness: write needs.cpus"),
+        ("sbatch: {ntasks: 4}\n", "'ntasks' is set by the harness: a run is one task on one node"),
+        ("sbatch: {wait: true}\n", "it reads what sbatch prints, and does not wait"),
+        ("needs: {minutes: 3}\n", "needs.minutes: 3 min leave no time before signal_seconds (120)"),
+        ("needs: {max_minutes: 2}\n", "needs.max_minutes: 2 min leave no time"),
         ("- partition\n", "needs a mapping"),
     ],
 )
@@ -50,6 +54,11 @@ def test_a_wrong_file_is_refused_with_line_key_and_nearest_choice(
     with pytest.raises(ConfigError) as refusal:
         read_engine(written(tmp_path, text), SlurmSettings)
     assert problem in str(refusal.value)
+
+
+def test_a_client_of_ray_is_no_machine_of_its_cluster(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'ray://h:10001' is no address; write HOST:PORT"):
+        read_engine(written(tmp_path, "address: ray://h:10001\n"), RaySettings)
 
 
 def test_a_key_of_the_other_engine_is_refused(tmp_path: Path) -> None:
@@ -116,3 +125,8 @@ def test_options_that_do_not_fit_an_executor_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=problem):
         make_executor(executor, Execution(executor=executor, **fields))
+
+
+def test_devices_of_a_login_node_are_not_looked_for() -> None:
+    with pytest.raises(ConfigError, match="--devices names GPUs of this machine"):
+        devices_of("cuda:0", "slurm")

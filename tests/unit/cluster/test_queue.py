@@ -58,9 +58,9 @@ def test_only_jobs_of_the_harness_are_returned(
 def test_a_controller_that_does_not_answer_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1"
+    text = "printf 'squeue: retrying\\nsqueue: error: Unable to contact controller\\n' >&2; exit 1"
     command(tmp_path, "squeue", text, monkeypatch)
-    with pytest.raises(MachineError, match=r"squeue: .*Unable to contact slurm controller"):
+    with pytest.raises(MachineError, match=r"^squeue: error: Unable to contact controller$"):
         squeue.queue("harness-")
 
 

@@ -14,7 +14,7 @@ from harness.plan.identity import run_id_of
 from harness.plan.spec import RunSpec
 from harness.run.cluster import attempts
 from harness.run.cluster.folder import new_submission
-from harness.run.cluster.mailbox import MailboxReader, MailboxWriter
+from harness.run.cluster.mailbox import MAILBOX, MailboxReader, MailboxWriter
 from harness.run.cluster.relay import Assignment, assignment_of, relay
 from harness.run.jobs import Attempt, Job, Outcome
 from harness.run.processes import ProcessExecutor
@@ -175,6 +175,36 @@ def test_a_new_attempt_is_read_from_its_first_message(tmp_path: Path) -> None:
         writer.write({"more": "x" * (10 - attempt)})
         writer.close()
         assert reader.read()[0] == {"attempt": attempt}
+
+
+def test_an_attempt_that_nobody_read_does_not_hide_the_next(tmp_path: Path) -> None:
+    """The file system gives the file of the third attempt the number of the first one's."""
+    reader = MailboxReader(tmp_path)
+    MailboxWriter(tmp_path, {"attempt": 1, "more": "x" * 100}).close()
+    assert [message["attempt"] for message in reader.read()] == [1]
+    for attempt in (2, 3):
+        MailboxWriter(tmp_path, {"attempt": attempt, "more": "x" * 200}).close()
+    assert [message["attempt"] for message in reader.read()] == [3]
+
+
+def test_the_same_words_in_a_shorter_file_are_those_of_a_new_attempt(tmp_path: Path) -> None:
+    reader = MailboxReader(tmp_path)
+    writer = MailboxWriter(tmp_path, {"attempt": 1})
+    writer.write({"n": 1})
+    writer.close()
+    assert len(reader.read()) == 2
+    MailboxWriter(tmp_path, {"attempt": 1}).close()
+    assert reader.read() == [{"attempt": 1}]
+
+
+def test_a_message_of_which_a_network_disk_shows_zeros_is_read_later(tmp_path: Path) -> None:
+    reader = MailboxReader(tmp_path)
+    MailboxWriter(tmp_path, {"n": 0}).close()
+    path = tmp_path / MAILBOX
+    path.write_bytes(b'{"n": 0}\n' + bytes(8) + b'\n{"n": 2}\n')
+    assert reader.read() == [{"n": 0}]
+    path.write_bytes(b'{"n": 0}\n{"n": 1}\n{"n": 2}\n')
+    assert reader.read() == [{"n": 1}, {"n": 2}]
 
 
 def test_half_a_message_waits_for_its_other_half(tmp_path: Path) -> None:

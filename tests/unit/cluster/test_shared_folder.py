@@ -33,6 +33,7 @@ def test_a_submission_is_recognised_by_its_nonce(tmp_path: Path) -> None:
     assert sees(tmp_path, submission.name, submission.nonce)
     assert not sees(tmp_path / "another", submission.name, submission.nonce)
     assert not sees(tmp_path, submission.name, "another")
+    assert not sees(tmp_path, "removed", ""), "a text that could not be read is none"
 
 
 def test_what_is_damaged_of_a_submission_names_no_runs(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def without_delays(monkeypatch: pytest.MonkeyPatch) -> None:
         ("postgresql+psycopg2://u:correct-horse@h/d", r"driver 'psycopg2' is not supported"),
         ("://u:correct-horse@h", "no address of a database"),
         ("postgresql+psycopg://u:correct-horse@h:port/d", "no address of a database"),
+        ("postgresql+psycopg://u:battery@correct-horse@h/d", "write an @ in the password as %40"),
     ],
 )
 def test_other_addresses_are_refused_with_the_reason(address: str, words: str) -> None:
