@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import mean
 
@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from harness.cli.console import duration, percent, plural
+from harness.cli.stopping import STOPPING, showing_stops
 from harness.events import Event, OnEvent, Step, reporting
 from harness.run.events import RunEnded, RunProgress, RunsEnded, RunsSkipped, RunsStarted
 from harness.run.jobs import Job
@@ -24,6 +25,8 @@ __all__ = ["Bars", "Lines", "show_events"]
 
 LINES_S = 10.0
 """Seconds between two lines on the progress of runs where stderr is no terminal."""
+REDRAW_S = 0.2
+"""Seconds between two pictures on a terminal."""
 QUIET_S = 0.5
 """Seconds before a step that shows no runs appears on a terminal."""
 WIDEST = 100
@@ -172,18 +175,24 @@ class Bars:
         self._steps[_STARTING] = Step(_STARTING, 0, 1), time.monotonic()
         self._runs: _Runs | None = None
         self._running: dict[str, _Run] = {}
+        self._closed = threading.Event()
+        self._stopping = False
+        # Live's own thread may draw while a message is printed, which leaves lines behind; this one
+        # and the messages take turns.
         self._live = Live(
-            console=console, get_renderable=self.render, refresh_per_second=5, transient=True
+            console=console, get_renderable=self.render, auto_refresh=False, transient=True
         )
         self._live.start()
+        self._thread = threading.Thread(target=self._redraw, daemon=True)
+        self._thread.start()
 
     def on_event(self, event: Event) -> None:
         """Take an event; print what there is to say of it above the bars."""
         with self._lock:
             self._take(event, time.monotonic())
-        if text := str(event):
-            # The terminal wraps, not the console: a command can be copied in one piece.
-            self.console.print(text, soft_wrap=True)
+            if text := str(event):
+                # The terminal wraps, not the console: a command can be copied in one piece.
+                self.console.print(text, soft_wrap=True)
 
     def _take(self, event: Event, now: float) -> None:
         if isinstance(event, RunsStarted):
@@ -224,7 +233,18 @@ class Bars:
 
     def close(self) -> None:
         """Remove the bars."""
+        self._closed.set()
+        self._thread.join()
         self._live.stop()
+
+    def _redraw(self) -> None:
+        while not self._closed.wait(REDRAW_S):
+            with self._lock:
+                self._live.refresh()
+
+    def show_stop(self) -> None:
+        """Show that a stop was asked for, at the next picture."""
+        self._stopping = True
 
     # --- what is drawn ----------------------------------------------------------------------
 
@@ -245,6 +265,8 @@ class Bars:
             for step, started in list(self._steps.values())[-1:]:
                 if now - started > QUIET_S:
                     lines.append(_activity((step.task, step.done, step.total), now - started))
+            if self._stopping and self._runs is not None:
+                lines.append(Text(STOPPING, "yellow"))
             for line in lines:
                 line.truncate(width, overflow="ellipsis")
             return Text("\n").join(lines)
@@ -368,10 +390,11 @@ def show_events() -> Iterator[OnEvent]:
     """
     console = SafeConsole(stderr=True)
     display = Bars(console) if console.is_terminal else Lines()
-    # Off a terminal main's own display prints the steps.
-    steps = reporting(display.on_event) if isinstance(display, Bars) else nullcontext()
     try:
-        with steps:
+        if isinstance(display, Bars):
+            with reporting(display.on_event), showing_stops(display.show_stop):
+                yield display.on_event
+        else:  # main's own display prints the steps
             yield display.on_event
     finally:
         display.close()

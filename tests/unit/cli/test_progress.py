@@ -139,6 +139,15 @@ def test_interrupted_and_lost_runs_are_not_done(bars: Bars, stream: StringIO) ->
     assert "3 of 5 runs done, 1 failed in" in stream.getvalue()
 
 
+def test_a_stop_is_shown_below_the_runs(bars: Bars) -> None:
+    start(bars, 1)
+    train(bars, job(0))
+    bars.show_stop()
+    assert lines(bars)[-1] == "stopping after this epoch; the same again stops at once"
+    bars.on_event(RunsEnded())
+    assert lines(bars) == []
+
+
 def test_runs_that_a_study_skips_leave_the_total(bars: Bars) -> None:
     start(bars, 8)
     bars.on_event(RunsSkipped(3))

@@ -229,6 +229,23 @@ def test_rdf_has_triples_numbers_and_names(tmp_path: Path) -> None:
         read_triple_file(path)
 
 
+def test_rdf_in_xml_reads_no_other_file(tmp_path: Path) -> None:
+    pytest.importorskip("rdflib", reason="the extra [rdf] is not installed")
+    (tmp_path / "secret.txt").write_text("secret")
+    path = tmp_path / "graph.rdf"
+    path.write_text(
+        f"""<?xml version="1.0"?>
+<!DOCTYPE r [<!ENTITY x SYSTEM "file://{tmp_path}/secret.txt">]>
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:e="http://e/">
+<rdf:Description rdf:about="http://e/a"><e:p rdf:resource="http://e/b"/>
+<label xmlns="http://www.w3.org/2000/01/rdf-schema#">&x;</label></rdf:Description>
+</rdf:RDF>"""
+    )
+    content = read_triple_file(path)
+    assert content.triples == [("http://e/a", "http://e/p", "http://e/b")]
+    assert "secret" not in str(content)
+
+
 def test_without_rdflib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "rdflib", None)
     (tmp_path / "graph.nt").write_text("<a> <b> <c> .\n")
@@ -291,6 +308,16 @@ def test_transductive_splits_have_every_name_in_train_and_no_pair_twice(seed: in
     assert len(test) == pytest.approx(0.2 * len(set(triples)), abs=3)
     assert len(valid) == pytest.approx(0.1 * len(set(triples)), abs=3)
     assert f"{len(triples) - len(set(triples)):,} repeated triples were dropped" in result.report
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_in_a_sparse_graph_train_keeps_what_it_needs(seed: int) -> None:
+    triples = random_graph(seed, 100)  # most entities are in one or two triples
+    train, valid, test = (split_triples(triples, seed=seed).triples[split] for split in SPLITS)
+    assert entities_of(train) == entities_of(triples)
+    assert relations_of(train) == relations_of(triples)
+    assert valid
+    assert test
 
 
 def test_the_seed_alone_decides_not_the_order_of_the_lines() -> None:
