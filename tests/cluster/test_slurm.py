@@ -256,13 +256,6 @@ def test_a_run_that_a_person_cancels_is_not_submitted_again(
     assert slurm.command("squeue", "-h", "-t", "PD,R") == ""
 
 
-def test_a_job_that_is_killed_by_hand_is_submitted_again(slow_job: MakeJob, slurm: Slurm) -> None:
-    job = slow_job(seconds=0.2)
-    kill = at_epoch(10, lambda job: slurm.command("scancel", "--signal=KILL", task_of(job)))
-    outcome = Heard(make_slurm(), react=kill).run(job)[job.run_id]
-    assert (outcome.status, outcome.attempt) == ("ok", 2)
-
-
 def test_runs_end_while_the_controller_is_away(
     slow_job: MakeJob, straight: Straight, slurm: Slurm
 ) -> None:
