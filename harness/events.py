@@ -6,10 +6,23 @@ the lines in a notebook; :mod:`harness.cli.progress` draws bars from the same ev
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Event", "Message", "OnEvent", "ShouldStop", "Step", "ignore", "never", "print_event"]
+__all__ = [
+    "Event",
+    "Message",
+    "OnEvent",
+    "ShouldStop",
+    "Step",
+    "doing",
+    "ignore",
+    "never",
+    "print_event",
+    "report_step",
+    "reporting",
+]
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,8 @@ class Step(Event):
 
     Attributes:
         task: name of the task.
-        done, total: steps done, and their number.
+        done, total: steps done, and their number; the task has ended when they are equal and not
+            0. A total of 0 or 1 has no count to show.
     """
 
     task: str
@@ -62,3 +76,35 @@ def ignore(event: Event) -> None:
 def never() -> bool:
     """Return False: work to the end."""
     return False
+
+
+_listeners: list[OnEvent] = []
+
+
+@contextmanager
+def reporting(on_event: OnEvent) -> Iterator[None]:
+    """Pass the steps that are reported inside the block to a callback; the innermost one has them.
+
+    For code far below the functions that take ``on_event``: encoders, kernels, readers.
+    """
+    _listeners.append(on_event)
+    try:
+        yield
+    finally:
+        _listeners.remove(on_event)
+
+
+def report_step(task: str, done: int, total: int) -> None:
+    """Report progress to the innermost callback of ``reporting``; arguments as ``Step``."""
+    if _listeners:
+        _listeners[-1](Step(task, done, total))
+
+
+@contextmanager
+def doing(task: str) -> Iterator[None]:
+    """Report a task of unknown length for the block."""
+    report_step(task, 0, 1)
+    try:
+        yield
+    finally:
+        report_step(task, 1, 1)

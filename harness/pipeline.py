@@ -28,6 +28,7 @@ from harness.data.load import Dataset, load_dataset
 from harness.errors import ChangedDataError, ConfigError, DataError, MachineError, RunError
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
+from harness.events import report_step
 from harness.index import FilterIndex
 from harness.model import MODELS, Model
 from harness.peak import forget_peak, peak
@@ -438,7 +439,16 @@ def _fit(
     valid, filter_index = graph.splits["valid"].to(device), filter_index.to(device)
 
     def validate() -> Mapping[str, float]:
-        ranks = rank(model, valid, filter_index, spec.protocol, device=device)
+        total, done = _queries(graph, "valid", spec), 0
+
+        def on_queries(count: int) -> None:
+            nonlocal done
+            done += count
+            report_step("ranking valid", done, total)
+
+        report_step("ranking valid", 0, total)
+        ranks = rank(model, valid, filter_index, spec.protocol, device=device, progress=on_queries)
+        report_step("ranking valid", total, total)
         pooled = {m.metric: m.value for m in measure(ranks, spec.protocol) if m.side == "both"}
         return {**pooled, **model.diagnostics()}
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import IO, Any, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from harness.visible import visible
+from harness.visible import unfiltered, visible
 
 __all__ = ["SafeConsole"]
 
@@ -31,6 +31,15 @@ class SafeConsole(Console):
             "force_terminal": stream.isatty(),
         }
         super().__init__(**{**plain, **options})
+
+    @property
+    def file(self) -> IO[str]:
+        """The stream itself: the console has escaped the texts, and its own codes are for it."""
+        return unfiltered(cast("TextIO", super().file))
+
+    @file.setter
+    def file(self, stream: IO[str]) -> None:
+        self._file = stream
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
-__all__ = ["VisibleStream", "unfiltered", "visible", "visible_output"]
+__all__ = ["VisibleStream", "unfiltered", "visible", "visible_output", "wrap"]
 
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters except tab and line feed
@@ -21,9 +22,35 @@ _INVISIBLE = re.compile(
 )
 
 
+_COMMAND = re.compile("`[^`\n]+`")
+_NO_BREAK = "\ue000"
+"""A sign of the private use area, in place of the blanks of a command."""
+
+
 def visible(text: str) -> str:
     """Escape control characters as in JSON (``\\u001b``), except tabs and line feeds."""
     return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def wrap(text: str, width: int, *, first: str = "", later: str = "") -> list[str]:
+    """Return lines of a text; hyphens, long words and commands (in backticks) are not broken.
+
+    Args:
+        text: any text.
+        width: most columns of a line, unless a word or a command is longer.
+        first: put before the first line.
+        later: put before the others.
+    """
+    whole = _COMMAND.sub(lambda match: match[0].replace(" ", _NO_BREAK), text)
+    lines = textwrap.wrap(
+        whole,
+        width,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    return [line.replace(_NO_BREAK, " ") for line in lines]
 
 
 class VisibleStream:

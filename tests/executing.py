@@ -64,7 +64,9 @@ class Heard:
         return {outcome.run_id: outcome for outcome in outcomes}
 
     def _event(self, job: Job, kind: str, values: dict[str, Any]) -> None:
-        if kind == "attempt":  # of clusters, which tell where a run is
+        if kind in ("attempt", "activity"):  # of clusters, which tell where a run is; of steps
+            return
+        if kind == "stage" and values["stage"] in ("start", "load"):  # before there is work
             return
         self.events.append((job.run_id, kind, values))
         if kind == "epoch":

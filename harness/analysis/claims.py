@@ -20,11 +20,12 @@ from harness.analysis.hypotheses import ALPHA
 from harness.analysis.query import parse_metric
 from harness.analysis.ranks import RankFiles, ties_of
 from harness.analysis.sides import RANKED, StoredSuites, find_sides
-from harness.analysis.significance import DifferenceTest, holm, verdict
+from harness.analysis.significance import DifferenceTest, verdict
 from harness.config.base import Config
 from harness.config.yaml_source import Origin, read_yaml, validate
 from harness.errors import ConfigError, HarnessError, suggest
 from harness.evaluation.metrics import METRICS
+from harness.holm import holm
 from harness.store.records import MetricKey
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.hypotheses import ALPHA
-from harness.analysis.significance import holm
+from harness.holm import holm
 
 __all__ = [
     "LEAST_DATASETS",

@@ -18,6 +18,7 @@ from harness.analysis.ranks import RankFiles, common_seeds, ties_of
 from harness.analysis.results import RunValues
 from harness.errors import DataError
 from harness.evaluation.metrics import METRICS
+from harness.holm import holm
 
 __all__ = ["ALPHA", "Hypothesis", "HypothesisTest", "PairedTests", "closest_rival"]
 
@@ -103,8 +104,6 @@ class PairedTests:
         self, table: str, files: RankFiles, hypotheses: Sequence[Hypothesis]
     ) -> tuple[dict[int, Comparison], bool]:
         """Return the deciding comparisons by position, and whether every file could be used."""
-        from harness.analysis.significance import holm
-
         comparisons: dict[int, Comparison] = {}
         complete = True
         for i, hypothesis in enumerate(hypotheses):

@@ -155,7 +155,9 @@ class SuiteResults:
         """
         study = " study" if self.is_study else ""
         changed = " --set ..." if self.variant else ""
-        return f"harness{study} run {shlex.quote(self.source or self.suite)}{changed}"
+        # A suite that was written in one line has its options as its source.
+        source = self.source if self.source.startswith("--") else shlex.quote(self.source)
+        return f"harness{study} run {source if self.source else self.suite}{changed}"
 
     @property
     def test_command(self) -> str:

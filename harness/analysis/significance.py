@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import warnings
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +29,6 @@ __all__ = [
     "Effect",
     "effect",
     "half_of_triples",
-    "holm",
     "over_both",
     "over_seeds",
     "over_triples",
@@ -224,16 +222,6 @@ def effect(d: Array) -> Effect:
         better=float((triples > 0).mean()),
         worse=float((triples < 0).mean()),
     )
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for being a family (Holm 1979): each is compared with the level."""
-    if not p:
-        return []
-    from statsmodels.stats.multitest import multipletests
-
-    adjusted: list[float] = multipletests(p, method="holm")[1].tolist()
-    return adjusted
 
 
 def seeds_to_settle(d: Array, alpha: float = 0.05) -> int | None:

@@ -13,6 +13,7 @@ from harness.cli.options import Home, Only, SetValues
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
+    from harness.events import Event
     from harness.run.measuring import StagesEstimate
 
 MOVED = ("ceilings", "kernels", "peers", "fusion", "growth", "quality")
@@ -47,16 +48,15 @@ def models(
     """Measure an epoch of each row of a suite beside the minimum that its operations need."""
     from harness.bench.epochs import epochs_text
     from harness.bench.text import machine, machine_text, progress, write_json
-    from harness.cli.progress import show_events
     from harness.run.measuring import measure_epochs
 
-    with show_events() as on_event, progress() as on_progress:
+    with progress() as on_progress:
         measured = measure_epochs(
             suite,
             set_ or [],
             only=only or [],
             rounds=rounds,
-            on_event=on_event,
+            on_event=_print_event,
             on_progress=on_progress,
         )
     box = machine()
@@ -72,6 +72,11 @@ def models(
             for benchmark in measured
         ]
         write_json(json_, {"machine": box, "epochs": content})
+
+
+def _print_event(event: Event) -> None:
+    if text := str(event):
+        typer.echo(text, err=True)
 
 
 @app.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -12,9 +11,13 @@ from typing import Any
 
 import typer
 
+from harness.errors import Interrupted
+from harness.visible import wrap
+
 __all__ = [
     "WIDTH",
     "aligned",
+    "confirmed",
     "decimals",
     "duration",
     "folded_table",
@@ -68,11 +71,26 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+# --- questions ----------------------------------------------------------------------------
+
+
+def confirmed(question: str) -> bool:
+    """Ask on stderr whether to remove something.
+
+    Raises:
+        Interrupted: the input ended, or Ctrl-C was pressed.
+    """
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        raise Interrupted("no answer, nothing was removed; --yes does not ask") from None
+
+
 # --- text ---------------------------------------------------------------------------------
 
 
 def wrapped(text: str, indent: int = 0, *, first: int = 0, width: int = WIDTH) -> list[str]:
-    """Return lines of a text; hyphens and long words are not broken.
+    """Return lines of a text; hyphens, long words and `commands` are not broken.
 
     Args:
         text: any text.
@@ -80,14 +98,7 @@ def wrapped(text: str, indent: int = 0, *, first: int = 0, width: int = WIDTH) -
         first: blanks before the first.
         width: most columns of a line.
     """
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=" " * first,
-        subsequent_indent=" " * indent,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    return wrap(text, width, first=" " * first, later=" " * indent)
 
 
 def aligned(rows: Sequence[Sequence[str]], *, text: int | None = 1) -> list[str]:

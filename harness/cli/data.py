@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import print_json
+from harness.cli.completion import complete_datasets
+from harness.cli.console import confirmed, plural, print_json, readable_size
 from harness.cli.data_audit import audit
-from harness.cli.options import AllowNames, AsJson
+from harness.cli.options import AllowNames, AsJson, numbers
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True)
 app.command()(audit)
 
-Name = Annotated[str, typer.Argument(help="Dataset, by name or alias: `harness data list`.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="Dataset, by name or alias: `harness data list`.", autocompletion=complete_datasets
+    ),
+]
 
 
 @app.command("list")
@@ -117,7 +123,10 @@ def import_dataset(
 
 @app.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(help="Dataset, by name or alias.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Dataset, by name or alias.", autocompletion=complete_datasets),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every dataset on this machine.")] = False,
     features: Annotated[
         str | None,
@@ -165,6 +174,77 @@ def show(name: Name, as_json: AsJson = False) -> None:
     typer.echo("\nSome training triples:" if details.present else fetch_hint)
     for head, relation, tail in details.samples:
         typer.echo(f"  {head} | {relation} | {tail}")
+
+
+@app.command()
+def split(
+    file: Annotated[
+        Path,
+        typer.Argument(help="Triples: .tsv, .csv, .jsonl, .parquet, .nt, .ttl, .rdf, or PyKEEN's."),
+    ],
+    out: Annotated[Path, typer.Option(help="New folder of the three splits.")],
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    ratios: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = "0.8,0.1,0.1",
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="transductive: all entities in train; cold: some triples with a new entity; "
+            "inductive: no entity in two splits."
+        ),
+    ] = "transductive",
+    cold: Annotated[
+        float, typer.Option(help="Share of valid and test with a new entity (--kind cold).")
+    ] = 0.5,
+) -> None:
+    """Split one file of triples into train, valid and test, without leaks, and say what was moved.
+
+    Triples of the same two entities stay together, so none follows from train by an inverse or
+    duplicate relation. The same seed gives the same splits, whatever the order of the lines.
+    """
+    from harness.data.exchange import split_file
+
+    result = split_file(
+        file, out, seed=seed, ratios=numbers(ratios, "--ratios"), kind=kind, cold=cold
+    )
+    for sentence in result.report:
+        typer.echo(sentence)
+    typer.echo(f"{out} has the splits; harness data import {out} --name NAME", err=True)
+
+
+@app.command()
+def export(
+    name: Name,
+    out: Annotated[Path, typer.Option(help="New folder.")],
+    to: Annotated[
+        str, typer.Option(help="tsv (also for PyKEEN) or huggingface (folder for `datasets`).")
+    ] = "tsv",
+) -> None:
+    """Write the triples of a dataset with a dataset card (README.md)."""
+    from harness.data.exchange import export_dataset
+
+    for path in export_dataset(name, out, form=to):
+        typer.echo(path)
+
+
+@app.command()
+def rm(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete the files of a dataset on this machine; results stay.
+
+    Exit code 0 also when the answer is no; 130 when there is no answer.
+    """
+    from harness.data.datasets import dataset_files, remove_dataset
+
+    files = dataset_files(name)
+    text = f"{files.folder} ({plural(files.count, 'file')}, {readable_size(files.size)})"
+    if not yes and not confirmed(f"Delete {text}?"):
+        typer.echo(f"nothing was removed: {files.folder} stays", err=True)
+        return
+    remove_dataset(name)
+    again = f"; `harness data fetch {files.name}` gets it again" if files.can_be_fetched else ""
+    typer.echo(f"{text} removed{again}", err=True)
 
 
 def _print_event(event: Event) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.console import WIDTH, duration, folded_table, plural, readable_size, wrapped
+from harness.cli.console import duration, folded_table, plural, readable_size, wrapped
 
 if TYPE_CHECKING:
     from harness.plan.expand import Plan
@@ -50,8 +49,8 @@ def _broken(rows: Sequence[ForecastRow]) -> list[str]:
     reasons = [f"  {r.label} on {r.dataset}: {r.bound}" for r in rows if isinstance(r.bound, str)]
     if not reasons:
         return []
-    wrapped = [textwrap.fill(reason, WIDTH, subsequent_indent="    ") for reason in reasons]
-    return ["", "cannot be built:", *dict.fromkeys(wrapped)]
+    lines = ["\n".join(wrapped(reason, 4)) for reason in reasons]
+    return ["", "cannot be built:", *dict.fromkeys(lines)]
 
 
 def _table(rows: Sequence[ForecastRow]) -> str:
@@ -112,7 +111,7 @@ def _total(name: str, rows: Sequence[ForecastRow], workers: int) -> str:
     speed = "one at a time" if workers == 1 else f"{workers} at a time"
     subject = "the others " if len(times) < len(rows) else ""
     text += f", {subject}at most {duration(seconds)} {speed}, {readable_size(memory)} of memory"
-    return textwrap.fill(text, WIDTH, subsequent_indent="  ")
+    return "\n".join(wrapped(text, 2))
 
 
 def _notes(rows: Sequence[ForecastRow]) -> list[str]:
@@ -128,7 +127,7 @@ def _notes(rows: Sequence[ForecastRow]) -> list[str]:
     ]
     if any(row.cost is None for row in rows):
         notes += ["≥: least memory, by the size of the model and its features.", PROBE_HINT]
-    return [textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in notes]
+    return ["\n".join(wrapped(note, 2)) for note in notes]
 
 
 def _exclusions(plan: Plan) -> list[str]:
@@ -144,10 +143,8 @@ def _exclusions(plan: Plan) -> list[str]:
     return [
         "\n".join(
             [
-                *textwrap.wrap(
-                    f"{'; '.join(cells)}:", WIDTH, initial_indent="  ", subsequent_indent="  "
-                ),
-                *textwrap.wrap(reason, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4),
+                *wrapped(f"{'; '.join(cells)}:", 2, first=2),
+                *wrapped(reason, 4, first=4),
             ]
         )
         for reason, cells in reasons.items()

@@ -1,4 +1,5 @@
-"""Progress of encoders on stderr: a line that is updated on a terminal, lines elsewhere."""
+"""Steps of encoders, kernels and readers on stderr: a line that is updated on a terminal, lines
+elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from harness.data.progress import reporting
+from harness.events import Event, Step, reporting
 from harness.visible import unfiltered
 
 __all__ = ["INTERVAL_S", "LINES_S", "show_encoding"]
@@ -22,11 +23,11 @@ LINES_S = 10.0
 
 
 class _Display:
-    """Prints the state of an encoder from a thread of its own, as a batch may take long.
+    """Prints the state of a step from a thread of its own, as a batch may take long.
 
     Args:
         stream: where the lines are printed.
-        interval: seconds between two states; an encoder that is done in a third of it is quiet.
+        interval: seconds between two states; a step that is done in a third of it is quiet.
             Off a terminal a state whose count has not changed is not printed again.
     """
 
@@ -37,9 +38,12 @@ class _Display:
         self._finished = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def update(self, encoder: str, done: int, total: int) -> None:
-        """Take the progress of an encoder."""
-        self._state = encoder, done, total
+    def on_event(self, event: Event) -> None:
+        """Take the progress of a step."""
+        if not isinstance(event, Step):
+            return
+        done, total = event.done, event.total
+        self._state = event.task, done, total
         if self._thread is None and done < total:
             self._started = time.monotonic()
             self._printed = None
@@ -70,16 +74,17 @@ class _Display:
         if state == self._printed and not terminal:
             return
         self._printed = state
-        encoder, done, total = state
+        task, done, total = state
         seconds = time.monotonic() - self._started
-        text = f"encoding with '{encoder}': {done:,} of {total:,} ({seconds:.0f} s)"
+        count = f": {done:,} of {total:,}" if total > 1 else ""
+        text = f"{task}{count} ({seconds:.0f} s)"
         self._stream.write(f"\r\x1b[K{text}" if terminal else f"{text}\n")
         self._stream.flush()
 
 
 @contextmanager
 def show_encoding(stream: TextIO | None = None, interval: float | None = None) -> Iterator[None]:
-    """Show the progress of every encoder that computes inside the block; cached ones are quiet.
+    """Show the steps that are reported inside the block; short ones are quiet.
 
     Args:
         stream: where it is shown, stderr by default.
@@ -90,7 +95,7 @@ def show_encoding(stream: TextIO | None = None, interval: float | None = None) -
     if interval is None:
         interval = INTERVAL_S if stream.isatty() else LINES_S
     display = _Display(stream, interval)
-    with reporting(display.update):
+    with reporting(display.on_event):
         try:
             yield
         finally:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import WIDTH, duration, print_json, readable_size, wrapped
+from harness.cli.completion import complete_models
+from harness.cli.console import duration, print_json, readable_size, wrapped
 from harness.cli.options import AsJson, Device, Home, Models, SetValues
 from harness.errors import ConfigError, HarnessError, RunError
 
@@ -39,7 +39,7 @@ def list_models(folders: Models = None, as_json: AsJson = False) -> None:
         typer.echo(_entry(listing))
     typer.echo("\nstrategies of negatives (negatives.strategy.name)\n")
     for name, text in list_strategies().items():
-        typer.echo(textwrap.fill(f"{name:12s}{text}", WIDTH, subsequent_indent=" " * 14))
+        typer.echo("\n".join(wrapped(f"{name:12s}{text}", 14)))
     offering = ", ".join(listing.name for listing in listings if listing.adversarial)
     typer.echo()
     typer.echo(
@@ -69,7 +69,7 @@ def check(
 
 @app.command()
 def show(
-    name: str,
+    name: Annotated[str, typer.Argument(autocompletion=complete_models)],
     dataset: Annotated[
         str | None, typer.Option(help="Show parameters, memory and time on this dataset too.")
     ] = None,
@@ -185,7 +185,7 @@ def filled(text: str) -> str:
     return "\n\n".join(
         block
         if any(line.startswith(" ") for line in block.splitlines())
-        else textwrap.fill(block, WIDTH, break_on_hyphens=False)
+        else "\n".join(wrapped(block))
         for block in text.split("\n\n")
     )
 
@@ -207,5 +207,5 @@ def _print_options(schema: dict[str, Any], prefix: str, root: dict[str, Any] | N
         typer.echo(f"  {prefix}{key} = {default}" + (f"  one of {choices}" if choices else ""))
         text = " ".join((field.get("description") or target.get("description") or "").split())
         if text:
-            indent = " " * 6
-            typer.echo(textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent))
+            indent = 6
+            typer.echo("\n".join(wrapped(text, indent, first=indent)))

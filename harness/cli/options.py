@@ -34,7 +34,9 @@ __all__ = [
     "Threads",
     "Workers",
     "chosen_seeds",
+    "counted_seeds",
     "execution",
+    "numbers",
 ]
 
 MOST_SEED = 2**63 - 1
@@ -135,6 +137,31 @@ def chosen_seeds(text: str) -> frozenset[int] | None:
             raise ConfigError(f"--seeds: '{item}' is no range of at most {MOST_SEEDS} seeds")
         seeds.update(among)
     return frozenset(seeds)
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """Read numbers separated by commas.
+
+    Raises:
+        ConfigError: one is no number.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option} {text}: need numbers separated by commas") from None
+
+
+def counted_seeds(text: str) -> tuple[int, ...]:
+    """Read a number of seeds, ``3`` for 0, 1 and 2, or seeds as ``chosen_seeds``; seed 0 for "".
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text.strip().isdecimal():
+        if not 0 < int(text) <= MOST_SEEDS:
+            raise ConfigError(f"--seeds {text}: a number of seeds from 1 to {MOST_SEEDS}")
+        return tuple(range(int(text)))
+    return tuple(sorted(chosen_seeds(text.strip().removesuffix(",")) or {0}))
 
 
 def execution(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.completion import complete_runs
 from harness.cli.options import AsJson, Device, Home, Ids, Models
 from harness.errors import ConfigError
 
@@ -32,7 +33,12 @@ LEAST_LABEL = 8
 
 
 def predict(
-    run: Annotated[str, typer.Argument(help="Run id (a prefix will do): harness runs list")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="Run id (a prefix will do): harness runs list", autocompletion=complete_runs
+        ),
+    ],
     relation: Annotated[
         list[str] | None,
         typer.Option(help="Name or identifier of the relation; several with --novel."),

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import mean
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.live import Live
+from rich.text import Text
 
-from harness.cli.console import percent
-from harness.events import Event, OnEvent, Step
-from harness.run.events import RunEnded, RunProgress, RunsEnded, RunsStarted
+from harness.cli.console import duration, percent, plural
+from harness.cli.stopping import STOPPING, showing_stops
+from harness.events import Event, OnEvent, Step, reporting
+from harness.run.events import RunEnded, RunProgress, RunsEnded, RunsSkipped, RunsStarted
+from harness.run.jobs import Job
 from harness.screen import SafeConsole
 
 __all__ = ["Bars", "Lines", "show_events"]
 
 LINES_S = 10.0
 """Seconds between two lines on the progress of runs where stderr is no terminal."""
-_STAGES = {"train": "training", "valid": "ranking valid", "test": "ranking test"}
+REDRAW_S = 0.2
+"""Seconds between two pictures on a terminal."""
+QUIET_S = 0.5
+"""Seconds before a step that shows no runs appears on a terminal."""
+WIDEST = 100
+"""Columns of the bars on a wide terminal."""
+_STAGES = {
+    "start": "starting",
+    "load": "loading data and model",
+    "train": "training",
+    "valid": "ranking valid",
+    "test": "ranking test",
+}
+_STARTING = "starting"
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_DONE = ("ok", "pruned", "failed")
+"""Outcomes after which a run counts as done; others are run again by the same command."""
 
 
 class Lines:
@@ -30,36 +53,115 @@ class Lines:
 
     def __init__(self, interval: float = LINES_S) -> None:
         self.interval, self.total, self.done = interval, 0, 0
-        self._printed = 0.0
+        self._printed = time.monotonic()
         self._nodes: dict[str, str] = {}
 
     def on_event(self, event: Event) -> None:
         """Print what there is to say of an event."""
         if isinstance(event, RunsStarted):
             self.total, self.done = event.total, 0
+        elif isinstance(event, RunsSkipped):
+            self.total -= event.count
         elif isinstance(event, RunEnded):
-            self.done += 1
+            self.done += event.outcome.status in _DONE
             self._print(f"[{self.done}/{self.total}] {event}")
         elif isinstance(event, RunProgress):
-            if event.kind == "attempt":
-                self._nodes[event.job.run_id] = _node(event)
-                self._print(f"{event.job.title}: on {_node(event)}")
-            elif event.kind == "epoch" and time.monotonic() - self._printed > self.interval:
-                self._printed = time.monotonic()
-                node = self._nodes.get(event.job.run_id, "")
-                self._print(f"{event.job.title}{f' on {node}' * bool(node)}: {_epoch(event)}")
+            self._progress(event)
         elif text := str(event):
             self._print(text)
 
+    def _progress(self, event: RunProgress) -> None:
+        if event.kind == "attempt":
+            self._nodes[event.job.run_id] = _node(event)
+            self._print(f"{event.job.title}: on {_node(event)}")
+        elif (text := _line(event)) and time.monotonic() - self._printed > self.interval:
+            node = self._nodes.get(event.job.run_id, "")
+            self._print(f"{event.job.title}{f' on {node}' * bool(node)}: {text}")
+
     def _print(self, text: str) -> None:
+        self._printed = time.monotonic()
         print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Do nothing: lines stay."""
 
 
+@dataclass
+class _Run:
+    """State of a run in progress; times are those of a monotonic clock, in seconds."""
+
+    job: Job
+    started: float
+    stage: str = "start"
+    stage_started: float = 0.0
+    done: float = 0.0
+    total: float = 0.0
+    activity: tuple[str, int, int] | None = None
+    activity_started: float = 0.0
+    node: str = ""
+    epoch: int = 0
+    loss: float | None = None
+    best: float | None = None
+    first: tuple[float, int] | None = None
+    """Time and number of the epoch before the first one that was seen."""
+    last: float = 0.0
+    """Time of the last epoch."""
+
+    @property
+    def epochs(self) -> int:
+        return self.job.spec.training.epochs
+
+    def left(self, now: float) -> float | None:
+        """Seconds of the remaining epochs at the speed so far; None before the first epoch."""
+        if self.first is None or self.epoch <= self.first[1]:
+            return None
+        speed = (self.last - self.first[0]) / (self.epoch - self.first[1])
+        return max(0.0, speed * (self.epochs - self.epoch) - (now - self.last))
+
+
+@dataclass
+class _Runs:
+    """State of all runs: how many there are, and how long those that ended took."""
+
+    title: str
+    total: int
+    at_once: int
+    jobs: dict[str, Job]
+    started: float
+    done: int = 0
+    failed: int = 0
+    seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+
+    def learn(self, job: Job, seconds: float) -> None:
+        """Remember the time of a run that ended, by its row and dataset."""
+        self.jobs.pop(job.run_id, None)
+        self.seconds.setdefault(_row(job), []).append(seconds)
+
+    def left(self, running: Sequence[_Run], now: float) -> float | None:
+        """Seconds until all runs have ended, by the ended runs of the same rows, else of all; None
+        where nothing is known."""
+        remaining = [(run, run.left(now)) for run in running]
+        known = [x for xs in self.seconds.values() for x in xs]
+        known += [now - run.started + left for run, left in remaining if left is not None]
+        if not known:
+            return None
+        seconds = 0.0
+        for run, left in remaining:
+            usual = self.seconds.get(_row(run.job), known)
+            seconds += max(0.0, mean(usual) - (now - run.started)) if left is None else left
+        ids = {run.job.run_id for run in running}
+        waiting = [job for run_id, job in self.jobs.items() if run_id not in ids]
+        seconds += sum(mean(self.seconds.get(_row(job), known)) for job in waiting)
+        unnamed = self.total - self.done - len(running) - len(waiting)
+        seconds += max(0, unnamed) * mean(known)
+        longest = max((left for _, left in remaining if left is not None), default=0.0)
+        return max(longest, seconds / max(1, self.at_once))
+
+
 class Bars:
-    """Events as bars on a terminal: one for all runs, one for each run in progress.
+    """Events as bars on a terminal: a line for all runs, two for each run in progress.
+
+    A line never stands still: a thread redraws it with the time that has passed.
 
     Args:
         console: a console on stderr.
@@ -67,69 +169,194 @@ class Bars:
 
     def __init__(self, console: SafeConsole) -> None:
         self.console = console
-        self.progress = self._bars(transient=True)
-        self._total = self.progress.add_task("", visible=False)
-        self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.RLock()
+        self._steps: dict[str, tuple[Step, float]] = {}
+        """Steps that have begun, by task; the newest is shown."""
+        self._steps[_STARTING] = Step(_STARTING, 0, 1), time.monotonic()
+        self._runs: _Runs | None = None
+        self._running: dict[str, _Run] = {}
+        self._closed = threading.Event()
+        self._stopping = False
+        # Live's own thread may draw while a message is printed, which leaves lines behind; this one
+        # and the messages take turns.
+        self._live = Live(
+            console=console, get_renderable=self.render, auto_refresh=False, transient=True
+        )
+        self._live.start()
+        self._thread = threading.Thread(target=self._redraw, daemon=True)
+        self._thread.start()
 
     def on_event(self, event: Event) -> None:
-        """Move the bars; print what there is to say of an event above them."""
+        """Take an event; print what there is to say of it above the bars."""
+        with self._lock:
+            self._take(event, time.monotonic())
+            if text := str(event):
+                # The terminal wraps, not the console: a command can be copied in one piece.
+                self.console.print(text, soft_wrap=True)
+
+    def _take(self, event: Event, now: float) -> None:
         if isinstance(event, RunsStarted):
-            self._start("suite", event.total, transient=False)
-        elif isinstance(event, RunsEnded):
-            self.close()
+            jobs = {job.run_id: job for job in event.jobs}
+            self._runs = _Runs(event.title, event.total, event.at_once, jobs, now)
+            self._running, self._steps = {}, {}
+        elif isinstance(event, RunsSkipped) and self._runs:
+            self._runs.total -= event.count
         elif isinstance(event, RunProgress):
-            self._move(event)
-        elif isinstance(event, Step):
-            if not self.progress.live.is_started:
-                self._start(event.task, event.total, transient=True)
-            self.progress.update(
-                self._total, description=event.task, completed=event.done, total=event.total
-            )
+            self._move(event, now)
         elif isinstance(event, RunEnded):
-            if (task := self._tasks.pop(event.job.run_id, None)) is not None:
-                self.progress.remove_task(task)
-            self.progress.advance(self._total)
-        if text := str(event):
-            self.console.print(text)
+            self._end(event, now)
+        elif isinstance(event, RunsEnded):
+            self._finish(now)
+        elif isinstance(event, Step):
+            self._steps.pop(_STARTING, None)
+            _, started = self._steps.pop(event.task, (event, now))
+            if not 0 < event.total <= event.done:
+                self._steps[event.task] = event, started
+
+    def _end(self, event: RunEnded, now: float) -> None:
+        run = self._running.pop(event.job.run_id, None)
+        if self._runs is None:
+            return
+        self._runs.done += event.outcome.status in _DONE
+        self._runs.failed += event.outcome.status == "failed"
+        if event.outcome.status == "ok" and run is not None:
+            self._runs.learn(event.job, now - run.started)
+        else:
+            self._runs.jobs.pop(event.job.run_id, None)
+
+    def _finish(self, now: float) -> None:
+        runs, self._runs, self._running = self._runs, None, {}
+        if runs is not None:
+            text = f"{runs.done} of {plural(runs.total, 'run')} done"
+            text += f", {runs.failed} failed" * bool(runs.failed)
+            self.console.print(f"{text} in {duration(now - runs.started)}")
 
     def close(self) -> None:
-        """Stop the bars; those of steps disappear."""
-        self.progress.stop()
+        """Remove the bars."""
+        self._closed.set()
+        self._thread.join()
+        self._live.stop()
 
-    def _start(self, title: str, total: int, *, transient: bool) -> None:
-        self.close()
-        self.progress, self._tasks = self._bars(transient=transient), {}
-        self._total = self.progress.add_task(title, total=total, note="")
-        self.progress.start()
+    def _redraw(self) -> None:
+        while not self._closed.wait(REDRAW_S):
+            with self._lock:
+                self._live.refresh()
 
-    def _bars(self, *, transient: bool) -> Progress:
-        return Progress(
-            # No markup anywhere: labels and messages may hold square brackets.
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
-            *([] if transient else [TimeRemainingColumn()]),
-            console=self.console,
-            transient=transient,
+    def show_stop(self) -> None:
+        """Show that a stop was asked for, at the next picture."""
+        self._stopping = True
+
+    # --- what is drawn ----------------------------------------------------------------------
+
+    def render(self) -> Text:
+        """Return the lines of this moment."""
+        with self._lock:
+            now = time.monotonic()
+            width = min(self.console.width, WIDEST)
+            lines = []
+            if self._runs is not None:
+                lines.append(self._total_line(self._runs, now, width))
+                room = max(1, (self.console.height - 4) // 2)
+                running = list(self._running.values())
+                for run in running[:room]:
+                    lines += self._run_lines(run, now, width)
+                if len(running) > room:
+                    lines.append(Text(f"  and {len(running) - room} more", "dim"))
+            for step, started in list(self._steps.values())[-1:]:
+                if now - started > QUIET_S:
+                    lines.append(_activity((step.task, step.done, step.total), now - started))
+            if self._stopping and self._runs is not None:
+                lines.append(Text(STOPPING, "yellow"))
+            for line in lines:
+                line.truncate(width, overflow="ellipsis")
+            return Text("\n").join(lines)
+
+    def _total_line(self, runs: _Runs, now: float, width: int) -> Text:
+        left = runs.left(list(self._running.values()), now)
+        texts = [f"{runs.done} of {plural(runs.total, 'run')}"]
+        texts += [f"{runs.failed} failed"] * bool(runs.failed)
+        texts += [f"{duration(left)} left"] if left is not None and left >= 1 else []
+        texts += [_clock(now, now - runs.started)] if left is None or left < 1 else []
+        end = "  ".join(texts)
+        title = runs.title or "runs"
+        bar = max(8, min(30, width - len(title) - len(end) - 4))
+        title = title[: max(8, width - bar - len(end) - 4)]
+        # Runs in progress count by their epochs, so that the bar moves.
+        part = sum(run.epoch / max(1, run.epochs) for run in self._running.values())
+        line = Text.assemble((title, "bold"), "  ")
+        return line.append_text(self._bar((runs.done + part) / max(1, runs.total), bar)).append(
+            f"  {end}"
         )
 
-    def _move(self, event: RunProgress) -> None:
-        task = self._tasks.get(event.job.run_id)
-        if task is None:
-            task = self.progress.add_task(event.job.title, total=0, note="starting")
-            self._tasks[event.job.run_id] = task
+    def _run_lines(self, run: _Run, now: float, width: int) -> list[Text]:
+        title = Text(f"  {run.job.title}{f' on {run.node}' * bool(run.node)}")
+        if run.activity is not None:
+            return [title, Text("  ") + _activity(run.activity, now - run.activity_started)]
+        if run.stage != "train":
+            state = _STAGES.get(run.stage, run.stage)
+            if not run.total:
+                return [title, Text("  ") + _activity((state, 0, 0), now - run.stage_started)]
+            line = Text("  ") + self._bar(run.done / run.total, 20)
+            share, seconds = run.done / run.total, now - run.stage_started
+            return [title, line.append(f"  {state}  {100 * share:.0f}%  {_clock(now, seconds)}")]
+        texts = [f"epoch {run.epoch}/{run.epochs}"]
+        texts += [f"loss {run.loss:.4g}"] if run.loss is not None else []
+        texts += [f"best {percent(run.best)}"] if run.best is not None else []
+        left = run.left(now)
+        texts += [f"{duration(left)} left"] if left is not None and left >= 1 else []
+        fields = "  ".join(texts)
+        if left is None or left < 1:
+            fields += f"  {_clock(now, now - run.stage_started)}"
+        bar = max(6, min(20, width - len(fields) - 4))
+        return [title, Text("  ") + self._bar(run.epoch / max(1, run.epochs), bar) + f"  {fields}"]
+
+    def _bar(self, share: float, width: int) -> Text:
+        full, empty = ("━", "─") if self.console.encoding.startswith("utf") else ("#", ".")
+        filled = min(width, max(0, math.floor(share * width + 1e-9)))
+        return Text.assemble((full * filled, "green"), (empty * (width - filled), "dim"))
+
+    def _move(self, event: RunProgress, now: float) -> None:
+        run = self._running.get(event.job.run_id)
+        if run is None:
+            run = self._running[event.job.run_id] = _Run(event.job, now, stage_started=now)
         values = event.values
         if event.kind == "attempt":
-            title = f"{event.job.title} on {_node(event)}"
-            self.progress.update(task, description=title)
+            run.node = _node(event)
         elif event.kind == "stage":
-            note = _STAGES.get(values["stage"], values["stage"])
-            self.progress.reset(task, total=values["total"], note=note)
+            run.stage, run.total, run.done = values["stage"], values["total"], 0
+            run.stage_started, run.activity = now, None
+        elif event.kind == "activity":
+            task, done, total = values["task"], values["done"], values["total"]
+            if 0 < total <= done:
+                run.activity = None
+            else:
+                if run.activity is None or run.activity[0] != task:
+                    run.activity_started = now
+                run.activity = task, done, total
         elif event.kind == "epoch":
-            self.progress.update(task, completed=values["epoch"], note=_epoch(event))
+            run.epoch, run.loss, run.last = round(values["epoch"]), values["loss"], now
+            if run.first is None:
+                run.first = run.stage_started, run.epoch - 1
+            if "valid_mrr" in values:
+                run.best = max(values["valid_mrr"], run.best or 0.0)
         else:
-            self.progress.advance(task, values["done"])
+            run.done += values["done"]
+
+
+def _row(job: Job) -> tuple[str, str]:
+    return job.label, job.spec.data.dataset
+
+
+def _clock(now: float, seconds: float) -> str:
+    """Return a sign that turns, and the seconds that have passed."""
+    return f"{_SPINNER[int(8 * now) % len(_SPINNER)]} {duration(seconds)}"
+
+
+def _activity(activity: tuple[str, int, int], seconds: float) -> Text:
+    """Return the line of a step of unknown or known length, with the seconds it has taken."""
+    task, done, total = activity
+    count = f": {done:,} of {total:,}" if total > 1 else ""
+    return Text(f"{_clock(time.monotonic(), seconds)}  {task}{count}")
 
 
 def _node(event: RunProgress) -> str:
@@ -138,8 +365,17 @@ def _node(event: RunProgress) -> str:
     return str(event.values["node"]) + (f" (attempt {number})" if number > 1 else "")
 
 
-def _epoch(event: RunProgress) -> str:
-    values, epochs = event.values, event.job.spec.training.epochs
+def _line(event: RunProgress) -> str:
+    """Return the state of a run in one line, "" for events that only move a bar."""
+    values = event.values
+    if event.kind == "stage" and values["stage"] != "start":
+        return _STAGES.get(str(values["stage"]), "")
+    if event.kind == "activity" and values["done"] < values["total"]:
+        count = f": {values['done']:,} of {values['total']:,}" if values["total"] > 1 else ""
+        return f"{values['task']}{count}"
+    if event.kind != "epoch":
+        return ""
+    epochs = event.job.spec.training.epochs
     text = f"epoch {values['epoch']:.0f}/{epochs}, loss {values['loss']:.4f}"
     if "valid_mrr" in values:
         text += f", valid MRR {percent(values['valid_mrr'])}"
@@ -148,10 +384,17 @@ def _epoch(event: RunProgress) -> str:
 
 @contextmanager
 def show_events() -> Iterator[OnEvent]:
-    """Yield a callback that shows events on stderr: bars on a terminal, lines elsewhere."""
+    """Yield a callback that shows events on stderr: bars on a terminal, lines elsewhere.
+
+    Steps of encoders, kernels and readers inside the block are shown too.
+    """
     console = SafeConsole(stderr=True)
     display = Bars(console) if console.is_terminal else Lines()
     try:
-        yield display.on_event
+        if isinstance(display, Bars):
+            with reporting(display.on_event), showing_stops(display.show_stop):
+                yield display.on_event
+        else:  # main's own display prints the steps
+            yield display.on_event
     finally:
         display.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -69,6 +70,15 @@ def report(
             f"failures and the audit of the data: --out, else {PAGE} in the results folder.",
         ),
     ] = False,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Of --html: serve the page on this machine; reload it for new results."
+        ),
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --serve; 0: a free one.")] = (
+        8000
+    ),
     by: Annotated[
         str,
         typer.Option(
@@ -125,6 +135,11 @@ def report(
     options = LatexOptions(width, compact, notes, decimals, caption, label, siunitx, _say)  # type: ignore[arg-type]
     _check_latex(options, form, len(tables) + len(figures))
     _check_reranked(tables, by, metric, suite, html=html)
+    if serve:
+        if not html or out is not None:
+            raise ConfigError("--serve goes with --html and without --out")
+        _serve(results, selection, tables, figures, port)
+        return
     with show_events() as on_event, open_reports(results, selection, on_event) as reports:
         if html:
             _write_page(reports, tables, figures, suite, out or reports.home / PAGE)
@@ -235,6 +250,22 @@ def _write_page(
         f"{plural(page.runs, 'run')}, {len(content) / 1e6:.1f} MB",
         err=True,
     )
+
+
+def _serve(
+    home: Path | None,
+    selection: Selection,
+    tables: Sequence[str],
+    figures: Sequence[str],
+    port: int,
+) -> None:
+    """Serve the page until Ctrl-C."""
+    from harness.report.stored import page_server
+
+    server = page_server(home, selection, tables, figures, port=port)
+    typer.echo(f"{server.address} has the page of results; Ctrl-C stops", err=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
 
 
 def _write_all(home: Path | None, out: Path, selection: Selection) -> None:

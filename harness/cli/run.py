@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from harness.cli.completion import complete_datasets, complete_models, complete_suites
 from harness.cli.options import (
     Detach,
     Device,
@@ -21,22 +24,42 @@ from harness.cli.options import (
     SetValues,
     Threads,
     Workers,
+    counted_seeds,
     execution,
 )
 from harness.cli.stopping import stop_on_signals
 from harness.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from harness.plan.expand import Plan
     from harness.run.jobs import Outcome
 
 
 def run(
     suite: Annotated[
-        str | None, typer.Argument(help="A suite file, or the name of a shipped one.")
+        str | None,
+        typer.Argument(
+            help="A suite file, or the name of a shipped one.", autocompletion=complete_suites
+        ),
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="In place of a suite: a model (repeatable). --set KEY=A,B tries several values.",
+            autocompletion=complete_models,
+        ),
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="Dataset of --model (repeatable).", autocompletion=complete_datasets),
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option(help="Seeds of --model: how many (3), or which (0,2 or 1-4).")
+    ] = "",
+    name: Annotated[
+        str,
+        typer.Option(help="Suite that keeps the runs of --model; model and dataset if not given."),
+    ] = "",
     set_: SetValues = None,
     only: Annotated[
         list[str] | None,
@@ -65,10 +88,16 @@ def run(
     models: Models = None,
     results: Home = None,
 ) -> None:
-    """Execute a suite: what the store already holds is skipped, what was interrupted goes on."""
+    """Execute a suite: what the store already holds is skipped, what was interrupted goes on.
+
+    Without a file: harness run --model rotate --dataset atlas --seeds 3 --set
+    optimiser.lr=1e-3,1e-2
+    """
     from harness.cli.progress import show_events
-    from harness.run.measuring import stages_of
-    from harness.run.suite import run_suite
+
+    with show_events():  # the first import takes seconds
+        from harness.run.measuring import stages_of
+        from harness.run.suite import run_suite
 
     if suite is not None and (stages := stages_of(suite)) is not None:
         given = {
@@ -79,6 +108,10 @@ def run(
             "--models": models,
             "--probe": probe,
             "--log": log,
+            "--model": model,
+            "--dataset": dataset,
+            "--seeds": seeds,
+            "--name": name,
         }
         if names := [name for name, value in given.items() if value]:
             raise ConfigError(f"{', '.join(names)}: for suites of runs; this one measures stages")
@@ -98,12 +131,14 @@ def run(
         on_interrupt,
         log,
     )
-    plan = _plan(suite, spec, set_ or [], only or [], models or [])
+    line = _OneLineSuite(model or [], dataset or [], seeds, name)
+    make_plan = partial(_plan, suite, spec, line, set_ or [], only or [], models or [])
     if dry_run or probe:
         from harness.cli.dry import describe
         from harness.run.forecast import dry_run as forecast_of
 
         with show_events() as on_event, stop_on_signals(probe) as stop:
+            plan = make_plan()
             forecast = forecast_of(
                 plan,
                 home=results,
@@ -118,6 +153,7 @@ def run(
         print(describe(forecast))
         return
     with show_events() as on_event:
+        plan = make_plan()
         with stop_on_signals() as stop:
             result = run_suite(
                 plan,
@@ -128,8 +164,8 @@ def run(
                 should_stop=stop.asked,
                 **how,
             )
-        table = result.make_table(on_event).render() if suite is not None else ""
-    if suite is not None:
+        table = result.make_table(on_event).render() if spec is None else ""
+    if spec is None:
         print(table)
     else:
         from harness.cli.run_text import print_list
@@ -140,18 +176,42 @@ def run(
     raise_failed(result.failed, results)
 
 
+class _OneLineSuite(NamedTuple):
+    """Options of a suite that is written in one line."""
+
+    models: Sequence[str]
+    datasets: Sequence[str]
+    seeds: str
+    name: str
+
+
 def _plan(
     suite: str | None,
     spec: str | None,
+    line: _OneLineSuite,
     overrides: Sequence[str],
     only: Sequence[str],
     models: Sequence[Path],
 ) -> Plan:
-    """Return the plan of a suite, or of one run."""
-    from harness.run.suite import load_suite, plan_run
+    """Return the plan of a suite, of a line of models and datasets, or of one run."""
+    from harness.run.suite import load_suite, plan_line, plan_run
 
-    if (suite is None) == (spec is None):
-        raise ConfigError("give a suite, or the settings of one run with --spec; one of the two")
+    if (suite is not None) + (spec is not None) + bool(line.models) != 1:
+        raise ConfigError(
+            "give a suite, or --model and --dataset, or the settings of one run with --spec; "
+            "one of the three"
+        )
+    if line.models:
+        return plan_line(
+            line.models,
+            line.datasets,
+            seeds=counted_seeds(line.seeds),
+            settings=overrides,
+            name=line.name,
+            model_folders=models,
+        )
+    if line.datasets or line.seeds or line.name:
+        raise ConfigError("--dataset, --seeds and --name go with --model; a suite has its own")
     if suite is not None:
         return load_suite(suite, overrides, model_folders=models)
     if overrides or only:

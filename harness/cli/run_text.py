@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.differing import differing, flat
-from harness.cli.console import aligned, decimals, percent
+from harness.cli.console import aligned, decimals, percent, wrapped
 from harness.report.repeat import repeat_commands
 
 if TYPE_CHECKING:
@@ -53,11 +52,17 @@ def execution(record: RunRecord) -> dict[str, Any]:
     return {"node": values.get("node"), "attempt": values.get("number")}
 
 
-def print_list(records: Sequence[RunRecord], *, nodes: bool = False) -> None:
+def print_list(
+    records: Sequence[RunRecord],
+    labels: Mapping[str, Sequence[str]] | None = None,
+    *,
+    nodes: bool = False,
+) -> None:
     """Print one line per run; fits in 80 columns unless names are long.
 
     Args:
         records: the runs.
+        labels: run id -> labels of its rows; the model's name without.
         nodes: instead of features and numbers show node and attempt; "-" for runs of the machine
             of their command.
     """
@@ -66,9 +71,9 @@ def print_list(records: Sequence[RunRecord], *, nodes: bool = False) -> None:
     from harness.screen import SafeConsole
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    folded = ("dataset", "node") if nodes else ("dataset", "features")
+    folded = ("label", "dataset", "node") if nodes else ("label", "dataset", "features")
     numbers = ("attempt",) if nodes else ("test", "valid", "ep.")
-    for name in ("run", "model", "dataset", *(() if nodes else ("features",))):
+    for name in ("run", "label", "dataset", *(() if nodes else ("features",))):
         # A heading is never broken; a long name of a dataset or feature set is.
         narrowest = max(len(name), 7)
         table.add_column(name, no_wrap=name not in folded, overflow="fold", min_width=narrowest)
@@ -77,7 +82,7 @@ def print_list(records: Sequence[RunRecord], *, nodes: bool = False) -> None:
         table.add_column(name, justify=justify, no_wrap=name not in folded, overflow="fold")
     for record in records:
         line = summary(record) | execution(record)
-        names = [str(line[key]) for key in ("run_id", "model", "dataset")]
+        names = [record.run_id, _label(record, labels or {}), record.dataset]
         ending = [str(line["seed"]), line["status"]]
         if nodes:
             table.add_row(*names, *ending, line["node"] or "-", str(line["attempt"] or "-"))
@@ -108,7 +113,7 @@ def describe(record: RunRecord) -> str:
         "diagnostics": _diagnostics(record.diagnostics),
         "timings": _timings(record),
         "provenance": _pairs(flat(record.provenance)),
-        "notes": [line for note in record.notes for line in textwrap.wrap(note, NOTE_WIDTH)],
+        "notes": [line for note in record.notes for line in wrapped(note, width=NOTE_WIDTH)],
         "error": (record.error or "").splitlines(),
         "in suites": [_cell(cell) for cell in record.cells],
         "repeat it with": [
@@ -160,6 +165,13 @@ def describe_difference(a: RunRecord, b: RunRecord) -> str:
         ]
         lines += aligned([[*header, "difference"], *rows])
     return "\n".join(lines).rstrip()
+
+
+def _label(record: RunRecord, labels: Mapping[str, Sequence[str]]) -> str:
+    """Return the label of a run, with the number of further ones."""
+    own = labels.get(record.run_id, ())
+    more = f" (+{len(own) - 1})" if len(own) > 1 else ""
+    return f"{own[0]}{more}" if own else record.model
 
 
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:

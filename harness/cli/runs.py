@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.cli.console import print_json
+from harness.cli.completion import complete_datasets, complete_models, complete_runs
+from harness.cli.console import confirmed, print_json
 from harness.cli.options import AsJson, Device, Home, Models, Threads
-from harness.errors import Interrupted
 
 app = typer.Typer(no_args_is_help=True)
 
-Run = Annotated[str, typer.Argument(help="Run id; its beginning will do.")]
+Run = Annotated[
+    str,
+    typer.Argument(help="Run id; its beginning will do.", autocompletion=complete_runs),
+]
 
 
 class Status(StrEnum):
@@ -28,8 +32,12 @@ class Status(StrEnum):
 
 @app.command("list")
 def list_runs(
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Only this model.", autocompletion=complete_models)
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Only this dataset.", autocompletion=complete_datasets)
+    ] = None,
     status: Annotated[Status | None, typer.Option(help="Only runs with this status.")] = None,
     where: Annotated[
         bool, typer.Option("--where", help="Show the nodes and attempts of runs on clusters.")
@@ -42,13 +50,17 @@ def list_runs(
     from harness.run.runs import find_runs
 
     status_name = status.value if status else None
-    records, damage, hint = find_runs(results, model=model, dataset=dataset, status=status_name)
+    records, damage, hint, labels = find_runs(
+        results, model=model, dataset=dataset, status=status_name
+    )
     if hint:
         typer.echo(hint, err=True)
     if as_json:
-        print_json([summary(r) | (execution(r) if where else {}) for r in records])
+        more = [execution(record) if where else {} for record in records]
+        own = [{"labels": labels.get(record.run_id, ())} for record in records]
+        print_json([summary(r) | a | b for r, a, b in zip(records, own, more, strict=True)])
     elif records:
-        print_list(records, nodes=where)
+        print_list(records, labels, nodes=where)
     if damage is not None:
         raise damage
 
@@ -97,6 +109,19 @@ def diff(
 
 
 @app.command()
+def card(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="New folder.")],
+    results: Home = None,
+) -> None:
+    """Write a model card: README.md with metrics and settings, the weights, the record."""
+    from harness.run.model_card import write_model_card
+
+    for path in write_model_card(run, out, results):
+        typer.echo(path)
+
+
+@app.command()
 def rm(
     run: Run,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -109,7 +134,7 @@ def rm(
     from harness.run.runs import remove_run, resolve_run
 
     run_id, folder = resolve_run(run, results)
-    if not yes and not _confirmed(f"Delete the record of {run_id} and {folder}?"):
+    if not yes and not confirmed(f"Delete the record of {run_id} and {folder}?"):
         typer.echo(f"nothing was removed: {run_id} stays", err=True)
         return
     remove_run(run_id, results)
@@ -156,18 +181,6 @@ def retry(
     for run_id in forgotten.run_ids:
         typer.echo(run_id)
     typer.echo(_next_command(forgotten.run_ids, forgotten.suites), err=True)
-
-
-def _confirmed(question: str) -> bool:
-    """Ask on stderr.
-
-    Raises:
-        Interrupted: the input ended, or Ctrl-C was pressed.
-    """
-    try:
-        return typer.confirm(question, err=True)
-    except typer.Abort:
-        raise Interrupted("no answer, nothing was removed; --yes does not ask") from None
 
 
 def _next_command(run_ids: Sequence[str], suites: Sequence[str]) -> str:

@@ -6,11 +6,14 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from harness.errors import Interrupted
 
-__all__ = ["Stop", "stop_on_signals"]
+__all__ = ["STOPPING", "Stop", "showing_stops", "stop_on_signals"]
+
+STOPPING = "stopping after this epoch; the same again stops at once"
+_shown_by: list[Callable[[], None]] = []
 
 
 class Stop:
@@ -32,6 +35,20 @@ class Stop:
 
 
 @contextlib.contextmanager
+def showing_stops(show: Callable[[], None]) -> Iterator[None]:
+    """Let a display show in the block that a stop was asked for; else a line is printed.
+
+    Args:
+        show: called in a signal handler, which may neither write nor wait for a lock.
+    """
+    _shown_by.append(show)
+    try:
+        yield
+    finally:
+        _shown_by.remove(show)
+
+
+@contextlib.contextmanager
 def stop_on_signals(active: bool = True) -> Iterator[Stop]:
     """Turn the first Ctrl-C or SIGTERM into a request; the second ends the block at once.
 
@@ -50,9 +67,12 @@ def stop_on_signals(active: bool = True) -> Iterator[Stop]:
         if stop.number:
             raise KeyboardInterrupt
         stop.number = number
+        if _shown_by:
+            _shown_by[-1]()
+            return
         # Not print: a handler may come in the middle of another write to the same buffer.
-        text = "stopping after this epoch; the same again stops at once\n"
-        os.write(sys.stderr.fileno(), (os.linesep * sys.stderr.isatty() + text).encode())
+        text = f"{os.linesep * sys.stderr.isatty()}{STOPPING}\n"
+        os.write(sys.stderr.fileno(), text.encode())
 
     previous = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.completion import complete_suites
 from harness.cli.options import (
     AsJson,
     Device,
@@ -38,7 +39,12 @@ Variant = Annotated[str, typer.Option(help="Of a study with --set: the digest `r
 @app.command()
 def run(
     file: Annotated[
-        str, typer.Argument(metavar="SUITE", help="A suite file with a section 'study'.")
+        str,
+        typer.Argument(
+            metavar="SUITE",
+            help="A suite file with a section 'study'.",
+            autocompletion=complete_suites,
+        ),
     ],
     set_: SetValues = None,
     only: Only = None,
@@ -69,8 +75,10 @@ def run(
     """Search the settings of each row of a suite; what was interrupted goes on, and no run is done
     twice. The test split is never looked at."""
     from harness.cli.progress import show_events
-    from harness.run.forecast import dry_run_study
-    from harness.run.study import load_study, run_study
+
+    with show_events():  # the first import takes seconds
+        from harness.run.forecast import dry_run_study
+        from harness.run.study import load_study, run_study
 
     how = execution(
         device,
@@ -168,7 +176,9 @@ def promote(
     """Test the chosen trials, by default the best of each row: their runs, all seeds, are ranked on
     the test split with the checkpoints they have. Then print the table."""
     from harness.cli.progress import show_events
-    from harness.run.study import promote_trials
+
+    with show_events():
+        from harness.run.study import promote_trials
 
     how = execution(
         device,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.data import acquire, folders
 from harness.data.audit import ALLOWED, AuditReport, audit_source
-from harness.data.card import NAME_RULE, DatasetCard, DatasetSource, FeatureSource
+from harness.data.card import NAME_RULE, DatasetCard, DatasetSource, FeatureSource, base_of
 from harness.data.derive import CleanSource
 from harness.data.feature_leaks import SetLeaks, mention_leaks, set_leaks
 from harness.data.feature_sets import entity_texts
@@ -18,17 +20,20 @@ from harness.data.local import LocalSource, import_local, misnamed
 from harness.data.names import chosen_kinds
 from harness.data.sources import sources_folder
 from harness.data.verify import VerifyReport, verify
-from harness.errors import ConfigError, MissingDataError
+from harness.errors import ConfigError, MachineError, MissingDataError
 from harness.events import Message, OnEvent, ignore
 
 __all__ = [
     "DatasetDetails",
+    "DatasetFiles",
     "DatasetListing",
     "audit_datasets",
+    "dataset_files",
     "describe_dataset",
     "fetch_dataset",
     "import_dataset",
     "list_datasets",
+    "remove_dataset",
     "verify_datasets",
 ]
 
@@ -229,6 +234,73 @@ def _recognised(folder: Path, name: str | None) -> list[tuple[Path, DatasetCard]
             "import the original files of feature sets alone"
         )
     return [(folder, card)]
+
+
+@dataclass(frozen=True)
+class DatasetFiles:
+    """The files of a dataset on this machine.
+
+    Attributes:
+        name: name of the dataset.
+        folder: its folder, or the link to it.
+        count: number of files that are freed.
+        size: their bytes.
+        can_be_fetched: whether ``fetch_dataset`` gets them again.
+    """
+
+    name: str
+    folder: Path
+    count: int
+    size: int
+    can_be_fetched: bool
+
+
+def dataset_files(name: str) -> DatasetFiles:
+    """Return the files that ``remove_dataset`` would delete.
+
+    Raises:
+        ConfigError: an unknown name, a dataset without files of its own, or one in a folder that
+            ``$HARNESS_DATA`` names.
+        MissingDataError: the dataset is not on this machine.
+    """
+    entry = source(name)
+    if isinstance(entry, CleanSource):
+        raise ConfigError(f"{name} is made from {base_of(name)} and has no files of its own")
+    card, own = entry.card, isinstance(entry, LocalSource)
+    if not own and not card.files:
+        raise ConfigError(f"{card.name} is built in; it has no files to remove")
+    folder = entry.folder if isinstance(entry, LocalSource) else folders.find(card)
+    if folder is None:
+        raise MissingDataError(f"{card.name} is not on this machine; nothing to remove")
+    if not folder.absolute().is_relative_to(folders.datasets_folder().absolute()):
+        raise ConfigError(
+            f"{card.name} lies in {folder}, a folder of yours (HARNESS_DATA); remove it by hand: "
+            f"`rm -r {shlex.quote(str(folder))}`"
+        )
+    # Behind a link the files are somebody else's.
+    files = [] if folder.is_symlink() else [p for p in folder.rglob("*") if p.is_file()]
+    size = sum(path.lstat().st_size for path in files)
+    return DatasetFiles(card.name, folder, len(files), size, not own)
+
+
+def remove_dataset(name: str) -> DatasetFiles:
+    """Delete the files of a dataset on this machine, of a link the link alone; results stay.
+
+    Returns:
+        What was deleted.
+
+    Raises:
+        ConfigError, MissingDataError: as ``dataset_files``.
+        MachineError: a file cannot be deleted.
+    """
+    files = dataset_files(name)
+    try:
+        files.folder.unlink() if files.folder.is_symlink() else shutil.rmtree(files.folder)
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or files.folder}: cannot be removed ({error.strerror})"
+        ) from error
+    return files
 
 
 def verify_datasets(

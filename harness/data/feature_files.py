@@ -12,16 +12,19 @@ choice is recorded in the provenance.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from harness.data.feature_keys import nearest_entity
 from harness.data.feature_presence import presence
 from harness.data.feature_readers import ARRAY_SUFFIXES, file_sha256
 from harness.data.feature_rows import FeatureRows, read_only_array, read_rows
-from harness.data.feature_tables import TABLE_SUFFIXES
+from harness.data.feature_tables import TABLE_SUFFIXES, Literal, read_literals
 from harness.data.features import FeatureTable
 from harness.data.parsing import check_regular
 from harness.errors import DataError, MissingDataError
@@ -60,7 +63,8 @@ def read_feature_file(
     """Read one modality of a dataset.
 
     Args:
-        path: the file; its ending chooses the reader.
+        path: the file; its ending chooses the reader. A table with the columns entity, attribute
+            and value holds numeric literals, a row for each.
         modality: "text", "image", "numeric", "audio", "video" or any other name.
         n_entities: N, the required number of rows of a file without keys.
         entities: identifier of each entity, needed for a file with keys.
@@ -77,6 +81,8 @@ def read_feature_file(
             modality; the message names the file.
     """
     _require(path, SUFFIXES)
+    if (literals := read_literals(path)) is not None:
+        return _literal_table(path, modality, literals, entities)
     rows = read_rows(path, n_entities, entities)
     _check(path, rows, n_entities)
     matrix, pooling = _pool(rows.features)
@@ -103,6 +109,34 @@ def read_feature_file(
         provenance["rows"] = f"of the entities that the {rows.named_by.removeprefix('the ')} name"
         matrix, present = _in_order(matrix, present, rows.entity_ids, n_entities)
     return FeatureTable(modality, matrix, present, provenance)
+
+
+def _literal_table(
+    path: Path, modality: str, literals: Sequence[Literal], entities: Sequence[str]
+) -> FeatureTable:
+    """Return numeric literals as standardised columns (``harness.data.encoders.numeric``)."""
+    from harness.data.encoders.numeric import NumericLiterals
+
+    if modality != "numeric":
+        raise DataError(
+            f"{path}: holds entity, attribute, value; call the file numeric{path.suffix}"
+        )
+    ids = {entity: i for i, entity in enumerate(entities)}
+    rows: list[dict[str, float]] = [{} for _ in entities]
+    counts: list[Counter[str]] = [Counter() for _ in entities]
+    for literal in literals:
+        if literal.entity not in ids:
+            raise DataError(
+                f"{literal.location}: '{literal.entity}' is no entity of the dataset"
+                f"{nearest_entity(literal.entity, entities)}"
+            )
+        row, seen = rows[ids[literal.entity]], counts[ids[literal.entity]]
+        seen[literal.attribute] += 1  # several values of an attribute: their mean
+        mean = row.get(literal.attribute, 0.0)
+        row[literal.attribute] = mean + (literal.value - mean) / seen[literal.attribute]
+    table = NumericLiterals().table(rows)
+    origin = {"file": path.name, "sha256": file_sha256(path), "reader": "literals"}
+    return replace(table, provenance={**table.provenance, **origin})
 
 
 def read_tensor(path: Path) -> Tensor:

@@ -32,6 +32,7 @@ from harness.data.card import DatasetSource, FeatureLeak
 from harness.data.features import FeatureTable
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.data.statements import Statements, contains, named_in_texts
+from harness.holm import holm
 from harness.index import Side
 
 __all__ = [
@@ -644,8 +645,8 @@ def _modality(
 def _judge(leaks: Sequence[RelationLeak], kind: Kind) -> list[RelationLeak]:
     """Return the leaks with p-values of valid and test adjusted, and with verdicts."""
     cells = [(i, split) for i in range(len(leaks)) for split in ("valid", "test")]
-    adjusted = _holm([leaks[i].splits[split].p for i, split in cells])
-    adjusted_more = _holm([leaks[i].splits[split].p_more for i, split in cells])
+    adjusted = holm([leaks[i].splits[split].p for i, split in cells])
+    adjusted_more = holm([leaks[i].splits[split].p_more for i, split in cells])
     splits = [dict(leak.splits) for leak in leaks]
     for (i, split), p, p_more in zip(cells, adjusted, adjusted_more, strict=True):
         leak = replace(leaks[i].splits[split], p=float(p), p_more=float(p_more))
@@ -667,20 +668,6 @@ def _verdict(leak: SplitLeak, train: SplitLeak, kind: Kind, *, together: bool) -
         leak.p < LEVEL and leak.hits >= LEAST and leak.linked >= max(RATE, FACTOR * leak.shuffled)
     )
     return ("more" if above_train else "flagged") if flagged else ""
-
-
-def _holm(p: Sequence[float]) -> Floats:
-    """Return the p-values of a family, adjusted by Holm (1979).
-
-    Equal to ``statsmodels.stats.multitest.multipletests``, which runs the garbage collector in
-    every call: a third of a second each, most of an audit.
-    """
-    values = np.asarray(p, np.float64)
-    order = np.argsort(values)
-    steps = values[order] * np.arange(len(values), 0, -1)
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return adjusted
 
 
 def _rows(

@@ -4,6 +4,8 @@ The key column is called ``id``, ``entity`` or ``name`` (in any case), else it i
 other columns are numbers, one component of the vector each; a Parquet file may instead have one
 column of lists. A column ``present`` or ``mask`` of true and false (or 1 and 0) is the mask.
 
+A table whose columns are entity, attribute and value holds numeric literals, one per row.
+
 A text file begins with a header; without one the first column must not be numbers. ``.csv`` is
 comma separated and may quote; ``.tsv`` quotes nothing, like files of triples.
 """
@@ -11,6 +13,7 @@ comma separated and may quote; ``.tsv`` quotes nothing, like files of triples.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +28,7 @@ from harness.data.feature_readers import MASKS, complete
 from harness.data.parsing import read_lines
 from harness.errors import DataError, MissingDataError
 
-__all__ = ["TABLE_SUFFIXES", "FeatureColumns", "read_table"]
+__all__ = ["TABLE_SUFFIXES", "FeatureColumns", "Literal", "read_literals", "read_table"]
 
 _KEY_COLUMNS = ("id", "entity", "name")
 
@@ -33,6 +36,20 @@ _PANDAS_INDEX = "__index_level_0__"
 """Column under which pandas stores the index of a frame in Parquet files."""
 
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
+
+
+class Literal(NamedTuple):
+    """A numeric literal.
+
+    Attributes:
+        entity, attribute, value: the statement.
+        location: file and line, for messages.
+    """
+
+    entity: str
+    attribute: str
+    value: float
+    location: str
 
 
 class FeatureColumns(NamedTuple):
@@ -89,6 +106,64 @@ def read_table(path: Path, entities: Sequence[str]) -> FeatureColumns:
             message names file and line (in Parquet files the row, from 0).
     """
     return _READERS[path.suffix](path, entities)
+
+
+_LITERALS = ("entity", "attribute", "value")
+"""Columns of a table of numeric literals, in this order."""
+
+
+def read_literals(path: Path) -> list[Literal] | None:
+    """Return the numeric literals of a table with the columns entity, attribute and value.
+
+    Returns:
+        None for any other file.
+
+    Raises:
+        DataError: a value is not a finite number, or a line has other columns.
+    """
+    if path.suffix == ".parquet":
+        return _parquet_literals(path)
+    if path.suffix not in (".csv", ".tsv"):
+        return None
+    lines = read_lines(path)
+    separator = "," if path.suffix == ".csv" else "\t"
+    if tuple(name.strip().lower() for name in lines[0].split(separator)) != _LITERALS:
+        return None
+    quoting: Any = csv.QUOTE_MINIMAL if path.suffix == ".csv" else csv.QUOTE_NONE
+    reader = csv.reader(lines[1:], delimiter=separator, quoting=quoting)
+    literals = []
+    for number, fields in enumerate(reader, 2):
+        if len(fields) != len(_LITERALS):
+            raise DataError(f"{path}:{number}: has {len(fields)} columns, need entity, attribute, "
+                            "value")  # fmt: skip
+        entity, attribute, text = fields
+        literals.append(_literal(entity, attribute, _number(text), text, f"{path}:{number}"))
+    if not literals:
+        raise DataError(f"{path}: holds a header and no literal")
+    return literals
+
+
+def _parquet_literals(path: Path) -> list[Literal] | None:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError:
+        return None  # refused where the table is read
+    with complete(path, "Parquet"):
+        if tuple(name.lower() for name in pq.read_schema(path).names) != _LITERALS:
+            return None
+        columns = [column.to_pylist() for column in pq.read_table(path).columns]
+    return [
+        _literal(str(entity), str(attribute), _number(str(value)), str(value), f"{path}: row {i}")
+        for i, (entity, attribute, value) in enumerate(zip(*columns, strict=True))
+    ]
+
+
+def _literal(entity: str, attribute: str, value: float | None, text: str, location: str) -> Literal:
+    if not attribute.strip():
+        raise DataError(f"{location}: has no attribute")
+    if value is None or not math.isfinite(value):
+        raise DataError(f"{location}: '{attribute}' is {text[:40]!r}; need a number")
+    return Literal(entity, attribute, value, location)
 
 
 def _roles(path: Path, names: Sequence[str], first_row: Callable[[int], str]) -> _TableHeader:

@@ -93,15 +93,19 @@ def data_files(folder: Path) -> list[Path]:
     """
     from harness.data.feature_files import ARRAY_SUFFIXES, SUFFIXES, check_readable
     from harness.data.feature_sets import MODALITIES
+    from harness.data.readers import split_files
 
     endings = {*SUFFIXES, ".txt"}
+    records = set(split_files(folder))
     inside = [*folder.glob("[!.]*"), *(folder / "features").glob("[!.]*")]
+    inside = [path for path in inside if path not in records]
     tokens = [*(folder / "tokens").glob("[!.]*")]
     for path in (*inside, *tokens):
         if path.parent != folder or (not path.is_dir() and _FEATURE_WORD.search(path.stem)):
             check_readable(path, () if path.parent.name == "tokens" else MODALITIES)
     files = [path for path in inside if path.suffix in endings]
     files += [path for path in tokens if path.suffix in {*ARRAY_SUFFIXES, ".json"}]
+    files += records
     for path in files:
         check_regular(path)
     return sorted(files)

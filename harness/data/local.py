@@ -22,7 +22,7 @@ from harness.data.card import (
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.data.names import NameKind, advice, audit_names, excess_names
-from harness.data.readers import detect_layout, read_folder
+from harness.data.readers import detect_layout, read_folder, split_files
 from harness.errors import ConfigError, DataError
 
 __all__ = ["LocalSource", "find_local", "import_local", "local_sources", "misnamed"]
@@ -168,8 +168,9 @@ def _refuse_unread(folder: Path, files: Iterable[Path]) -> None:
     """Refuse features that lie beside the splits, where nobody reads those of an own dataset."""
     from harness.data.feature_files import holds_arrays
 
+    splits = split_files(folder)
     for path in files:
-        if path.parent == folder and holds_arrays(path):
+        if path.parent == folder and holds_arrays(path) and path not in splits:
             raise DataError(
                 f"{path}: features are read from features/<modality>.<ending>; move it there, or "
                 "take it away"

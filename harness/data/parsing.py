@@ -20,6 +20,7 @@ from harness.encoding import decoded, without_mark
 from harness.errors import DataError, MissingDataError
 
 __all__ = [
+    "HEADERS",
     "OPENKE",
     "check_name",
     "check_regular",
@@ -40,12 +41,13 @@ OPENKE = (
 """Hint for files of ids with the file names of another layout."""
 _ENTRY = re.compile(r"(.*\S)[ \t]+(\S+)[ \t]*", re.ASCII)
 """``name<whitespace>id``: names may have spaces, so the last whitespace separates."""
-_HEADERS = (
+HEADERS = (
     frozenset({"head", "subject", "subj", "source", "from", "head_entity", "head entity"}),
     frozenset({"relation", "rel", "predicate", "pred", "property", "edge", "relationship"}),
     frozenset({"tail", "object", "obj", "target", "to", "tail_entity", "tail entity"}),
 )
-"""Words of a header line; single letters also occur as names in toy graphs."""
+"""Words of a header line for head, relation and tail; single letters also occur as names in toy
+graphs."""
 _MOST_DIGITS = 18
 """Digits of numbers that always fit int64."""
 
@@ -172,7 +174,7 @@ def read_rows(path: Path, *, dotted: bool = False) -> list[list[str]]:
         for name in fields:
             check_name(name, f"{path}:{number}")
         rows.append(fields)
-    if not dotted and all(a.strip().lower() in b for a, b in zip(rows[0], _HEADERS, strict=True)):
+    if not dotted and all(a.strip().lower() in b for a, b in zip(rows[0], HEADERS, strict=True)):
         raise DataError(
             f"{path}:1: {_quote(' / '.join(rows[0]))} is a header; take the line out, every line "
             "is a triple"

@@ -11,7 +11,13 @@ layout       vocabularies                                 splits
              per line, id = line number from 0            ``head<TAB>relation<TAB>tail``
 ``tsv``      none: ids in the order in which names        ``train.tsv`` (or ``.txt``) ...:
              first occur in train, valid, test            ``head<TAB>relation<TAB>tail``
+``records``  none, likewise                               ``train.csv``, ``.jsonl``, ``.parquet``
+                                                          or RDF, also ``data/train-*`` as
+                                                          Hugging Face ``datasets``
+``pykeen``   ``training/entity_to_id.tsv.gz`` ...         ``training/numeric_triples.tsv.gz`` ...
 ===========  ===========================================  =============================
+
+The validation split may be called ``valid``, ``dev``, ``val`` or ``validation``.
 
 OpenKE, NATIVE, AdaMF-MAT and MANS share the first; **its third column is the relation**. MyGO and
 VISTA share the third.
@@ -20,10 +26,12 @@ VISTA share the third.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from types import MappingProxyType
+from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 
 from harness.data.graph import SPLITS, KnowledgeGraph
@@ -37,15 +45,33 @@ from harness.data.parsing import (
     read_rows,
     read_vocabulary,
 )
+from harness.data.triple_files import (
+    PYKEEN,
+    RDF_SUFFIXES,
+    RECORD_SUFFIXES,
+    read_pykeen,
+    read_triple_file,
+)
 from harness.errors import ConfigError, DataError, MissingDataError, suggest
 
-__all__ = ["Layout", "detect_layout", "read_folder"]
+__all__ = ["Layout", "detect_layout", "read_folder", "record_files", "split_files"]
 
-Layout = Literal["openke", "momok", "mygo", "tsv"]
+Layout = Literal["openke", "momok", "mygo", "tsv", "records", "pykeen"]
 
 Rows = Sequence[Sequence[str]]
 """Triples of names: head, relation, tail."""
-_Parts = tuple[tuple[str, ...], tuple[str, ...], dict[str, Ids]]
+
+
+class _Parts(NamedTuple):
+    entities: tuple[str, ...]
+    relations: tuple[str, ...]
+    splits: Mapping[str, Ids]
+    names: Mapping[str, str] = MappingProxyType({})
+    """Entity -> readable name."""
+
+
+ENTITY_NAMES = "entity_names.tsv"
+"""Optional file of a folder: ``entity<TAB>readable name``."""
 
 _MARKS: dict[Layout, tuple[str, ...]] = {
     "openke": ("entity2id.txt", "train2id.txt"),
@@ -71,8 +97,16 @@ def detect_layout(folder: Path) -> Layout:
             return layout
     if (folder / "train.txt").is_file():
         return "tsv"
+    if record_files(folder, "train"):
+        return "records"
+    if (folder / _PYKEEN_FOLDERS["train"] / PYKEEN).is_file():
+        return "pykeen"
     layouts = "; ".join(f"{layout}: {', '.join(files)}" for layout, files in _MARKS.items())
-    raise DataError(f"{folder}: holds no known layout (needed, {layouts}; or train.txt alone: tsv)")
+    raise DataError(
+        f"{folder}: holds no known layout (needed, {layouts}; or train.txt alone: tsv; or "
+        f"train with one of {', '.join((*RECORD_SUFFIXES, *RDF_SUFFIXES))}, also data/train-*; "
+        f"one file of all triples: `harness data split FILE --out DIR`)"
+    )
 
 
 def read_folder(folder: Path, name: str, layout: Layout | None = None) -> KnowledgeGraph:
@@ -93,17 +127,132 @@ def read_folder(folder: Path, name: str, layout: Layout | None = None) -> Knowle
         raise ConfigError(
             f"unknown layout '{actual_layout}'{suggest(actual_layout, get_args(Layout))}"
         )
-    entities, relations, splits = _READERS[actual_layout](folder)
-    tensors = {split: torch.from_numpy(rows) for split, rows in splits.items()}
-    return KnowledgeGraph(name, entities, relations, tensors)
+    parts = _READERS[actual_layout](folder)
+    tensors = {split: torch.from_numpy(rows) for split, rows in parts.splits.items()}
+    names = {**parts.names, **_read_entity_names(folder, parts.entities)}
+    named = tuple(names.get(entity, "") for entity in parts.entities) if names else ()
+    return KnowledgeGraph(name, parts.entities, parts.relations, tensors, entity_names=named)
+
+
+def _read_entity_names(folder: Path, entities: Sequence[str]) -> dict[str, str]:
+    """Return the readable names in ``entity_names.tsv``, {} without that file."""
+    path = folder / ENTITY_NAMES
+    if not path.exists():
+        return {}
+    known, names = set(entities), {}
+    for number, line in enumerate(read_lines(path), 1):
+        entity, tab, name = line.partition("\t")
+        if not tab or not name.strip() or "\t" in name:
+            raise DataError(f"{path}:{number}: need 'entity<TAB>name', got {line[:60]!r}")
+        if entity not in known:
+            raise DataError(f"{path}:{number}: {entity!r} is no entity of the graph")
+        names[entity] = name
+    return names
+
+
+_PYKEEN_FOLDERS = {"train": "training", "valid": "validation", "test": "testing"}
+_VALID = ("valid", "dev", "val", "validation")
+"""Names of the validation split, as other code bases call it."""
+
+
+def _split_file(folder: Path, split: str, ending: str) -> Path:
+    """Return the file of a split, also one of valid that is called dev, val or validation.
+
+    Raises:
+        DataError: there are several.
+    """
+    if split != "valid":
+        return folder / f"{split}{ending}"
+    paths = [folder / f"{name}{ending}" for name in _VALID]
+    existing = [path for path in paths if path.exists()]
+    if len(existing) > 1:
+        listed = ", ".join(path.name for path in existing)
+        raise DataError(f"{folder}: has several validation splits, keep one: {listed}")
+    return existing[0] if existing else paths[0]
+
+
+def record_files(folder: Path, split: str) -> list[Path]:
+    """Return the files of a split in the layout "records", [] without any.
+
+    Args:
+        folder: folder of the dataset; the files are in it or in its folder ``data``.
+        split: "train", "valid" or "test".
+
+    Raises:
+        DataError: the split is there in several formats or under several names.
+    """
+    kinds: dict[tuple[Path, str, str], list[Path]] = {}
+    for name in _VALID if split == "valid" else (split,):
+        for directory in (folder, folder / "data"):
+            for suffix in (*RECORD_SUFFIXES, *RDF_SUFFIXES):
+                single = directory / f"{name}{suffix}"
+                files = [single] if single.is_file() else []
+                files += sorted(directory.glob(f"{name}-[0-9]*{suffix}"))
+                if files:
+                    kinds[directory, name, suffix] = files
+    if len(kinds) > 1:
+        listed = ", ".join(str(files[0]) for files in kinds.values())
+        raise DataError(f"{folder}: the split {split} is there several times, keep one: {listed}")
+    return next(iter(kinds.values()), [])
+
+
+def split_files(folder: Path) -> list[Path]:
+    """Return the files of triples of a folder in the layouts "records" and "pykeen"."""
+    layout = next((mark for mark, files in _MARKS.items()
+                   if all((folder / file).is_file() for file in files)), None)  # fmt: skip
+    if layout is not None or (folder / "train.txt").is_file():
+        return []
+    records = [path for split in SPLITS for path in record_files(folder, split)]
+    return records or sorted(
+        path for name in _PYKEEN_FOLDERS.values() for path in (folder / name).glob("*.tsv.gz")
+    )
+
+
+def _read_records(folder: Path) -> _Parts:
+    rows: dict[str, list[tuple[str, str, str]]] = {}
+    names: dict[str, str] = {}
+    for split in SPLITS:
+        files = record_files(folder, split)
+        if not files:
+            raise MissingDataError(f"{folder}: has no file of the split {split}")
+        contents = [read_triple_file(path) for path in files]
+        rows[split] = [triple for content in contents for triple in content.triples]
+        names |= {entity: name for content in contents for entity, name in content.names.items()}
+    return _of_names(rows)._replace(names=names)
+
+
+def _read_pykeen(folder: Path) -> _Parts:
+    return _of_names(
+        {split: read_pykeen(folder / name / PYKEEN) for split, name in _PYKEEN_FOLDERS.items()}
+    )
+
+
+def _of_names(rows: Mapping[str, Rows]) -> _Parts:
+    """Return vocabularies in the order of first mention, and the splits as ids."""
+    entities: dict[str, int] = {}
+    relations: dict[str, int] = {}
+    splits = {}
+    for split in SPLITS:
+        ids = [
+            (
+                entities.setdefault(head, len(entities)),
+                relations.setdefault(relation, len(relations)),
+                entities.setdefault(tail, len(entities)),
+            )
+            for head, relation, tail in rows[split]
+        ]
+        splits[split] = np.array(ids, np.int64).reshape(-1, 3)
+    return _Parts(tuple(entities), tuple(relations), splits)
 
 
 def _read_openke(folder: Path) -> _Parts:
     entities = read_vocabulary(folder / "entity2id.txt", header=True)
     relations = read_vocabulary(folder / "relation2id.txt", header=True)
     sizes = len(entities), len(relations)
-    splits = {split: read_id_triples(folder / f"{split}2id.txt", *sizes) for split in SPLITS}
-    return entities, relations, splits
+    splits = {
+        split: read_id_triples(_split_file(folder, split, "2id.txt"), *sizes) for split in SPLITS
+    }
+    return _Parts(entities, relations, splits)
 
 
 def _read_momok(folder: Path) -> _Parts:
@@ -112,32 +261,24 @@ def _read_momok(folder: Path) -> _Parts:
         raise DataError(f"{folder / 'train.txt'}:1: {first!r} is no triple of names; {OPENKE}")
     entities = read_vocabulary(folder / "entity2id.txt", header=False)
     relations = read_vocabulary(folder / "relation2id.txt", header=False)
-    return entities, relations, _named_splits(folder, entities, relations, dotted=True)
+    splits = _named_splits(folder, entities, relations, dotted=True)
+    return _Parts(entities, relations, splits)
 
 
 def _read_mygo(folder: Path) -> _Parts:
     entities = _read_names(folder / "entities.txt")
     relations = _read_names(folder / "relations.txt")
-    return entities, relations, _named_splits(folder, entities, relations, dotted=False)
+    splits = _named_splits(folder, entities, relations, dotted=False)
+    return _Parts(entities, relations, splits)
 
 
 def _read_tsv(folder: Path) -> _Parts:
-    suffix = "tsv" if (folder / "train.tsv").is_file() else "txt"
-    entities: dict[str, int] = {}
-    relations: dict[str, int] = {}
-    rows = {split: read_rows(folder / f"{split}.{suffix}") for split in SPLITS}
+    ending = ".tsv" if (folder / "train.tsv").is_file() else ".txt"
+    files = {split: _split_file(folder, split, ending) for split in SPLITS}
+    rows = {split: read_rows(path) for split, path in files.items()}
     for split in ("valid", "test"):
-        _refuse_other_order(folder / f"{split}.{suffix}", rows[split], rows["train"])
-    for split in SPLITS:
-        for head, relation, tail in rows[split]:
-            entities.setdefault(head, len(entities))
-            relations.setdefault(relation, len(relations))
-            entities.setdefault(tail, len(entities))
-    splits = {
-        split: read_name_triples(folder / f"{split}.{suffix}", entities, relations)
-        for split in SPLITS
-    }
-    return tuple(entities), tuple(relations), splits
+        _refuse_other_order(files[split], rows[split], rows["train"])
+    return _of_names(rows)
 
 
 def _refuse_other_order(path: Path, rows: Rows, train: Rows) -> None:
@@ -162,7 +303,9 @@ def _named_splits(
     entity_ids = {name: i for i, name in enumerate(entities)}
     relation_ids = {name: i for i, name in enumerate(relations)}
     return {
-        split: read_name_triples(folder / f"{split}.txt", entity_ids, relation_ids, dotted=dotted)
+        split: read_name_triples(
+            _split_file(folder, split, ".txt"), entity_ids, relation_ids, dotted=dotted
+        )
         for split in SPLITS
     }
 
@@ -186,4 +329,6 @@ _READERS: dict[Layout, Callable[[Path], _Parts]] = {
     "momok": _read_momok,
     "mygo": _read_mygo,
     "tsv": _read_tsv,
+    "records": _read_records,
+    "pykeen": _read_pykeen,
 }

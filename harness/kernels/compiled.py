@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.environment import cache_folder
+from harness.events import report_step
 from harness.index import Pairs
 
 __all__ = ["Array", "array", "arrays", "check_pairs", "grouped_by_row", "loops", "widest"]
 
 Array = NDArray[Any]
+_TASK = "compiling kernels, once on this machine"
 
 
 @cache
@@ -30,7 +32,30 @@ def loops(name: str) -> ModuleType:
     import numba
 
     numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]  # type: ignore[attr-defined]
+    _report_compilation()
     return import_module(f"harness.kernels.loops.{name}")
+
+
+@cache
+def _report_compilation() -> None:
+    """Report the time in which numba compiles; kernels from its cache are not compiled."""
+    from numba.core import event
+
+    class Compilation(event.Listener):
+        depth = 0
+        """Functions in progress: one that is called by another is compiled within it."""
+
+        def on_start(self, event: Any) -> None:
+            self.depth += 1
+            if self.depth == 1:
+                report_step(_TASK, 0, 1)
+
+        def on_end(self, event: Any) -> None:
+            self.depth -= 1
+            if self.depth == 0:
+                report_step(_TASK, 1, 1)
+
+    event.register("numba:compile", Compilation())  # type: ignore[no-untyped-call]
 
 
 def array(tensor: Tensor) -> Array:

@@ -39,6 +39,7 @@ __all__ = [
     "Variation",
     "find_suite",
     "read_suite",
+    "shipped_suites",
 ]
 
 Settings = dict[str, Any]
@@ -241,7 +242,7 @@ def find_suite(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    shipped = {file.stem: file for file in sorted(shipped_folder().glob("*.yaml"))}
+    shipped = shipped_suites()
     if str(name) in shipped:
         return shipped[str(name)]
     local = Path(f"{name}.yaml")
@@ -253,6 +254,11 @@ def find_suite(name: str | Path) -> Path:
         f"there is no suite file {name} and no shipped suite of that name"
         f"{suggest(path.stem, shipped)}"
     )
+
+
+def shipped_suites() -> dict[str, Path]:
+    """Return the files of the shipped suites by name, sorted."""
+    return {file.stem: file for file in sorted(shipped_folder().glob("*.yaml"))}
 
 
 def shipped_folder() -> Path:

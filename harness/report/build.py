@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,10 +26,11 @@ from harness.report.definition import (
     Published,
     ReportDefinition,
     RobustnessDefinition,
+    RowSpec,
     SourceSpec,
 )
 from harness.report.figure import Figure
-from harness.report.files import load_definition, load_published
+from harness.report.files import available, load_any, load_definition, load_published
 from harness.report.kinds import plugin_kinds
 from harness.report.row_definitions import (
     CriticalDifferenceDefinition,
@@ -55,9 +56,11 @@ __all__ = [
     "plain_table",
     "results_table",
     "robustness_figure",
+    "study_table",
     "sweep_figure",
 ]
 
+VALID_METRICS = ("valid:mrr", "valid:hits@1", "valid:hits@10")
 SUITE_METRICS = ("mrr", "hits@1", "hits@10")
 SPLIT_METRICS = ("mrr/warm", "mrr/cold")
 PLAIN_METRICS = (*SUITE_METRICS, *SPLIT_METRICS)
@@ -252,28 +255,86 @@ BUILDERS: Mapping[type[ReportDefinition], Callable[[Any, Results], Table | Figur
 """Builder of each kind of definition."""
 
 
-def plain_table(results: Results, suite: str, source: str = "") -> Table:
+def plain_table(
+    results: Results,
+    suite: str,
+    source: str = "",
+    *,
+    title: str = "",
+    run_ids: Collection[str] | None = None,
+) -> Table:
     """Return the table of a suite without a definition: its rows by its datasets.
 
-    Columns are MRR, Hit@1 and Hit@10; MRR of warm and cold queries where there are any.
+    Columns are MRR, Hit@1 and Hit@10; MRR of warm and cold queries where there are any; the
+    published figures and the differences from them where a definition names some for this suite.
 
     Args:
         results: stored results.
         suite: name of the suite.
         source: name of the suite in notes, the file or name that the user gave.
+        title: caption; the name of the suite when empty.
+        run_ids: runs to show; all when None.
 
     Raises:
         StoreError: the runs cannot stand in one table.
     """
     every = results.suite(suite, PLAIN_METRICS, source)
+    if run_ids is not None:
+        every = _only_runs(every, run_ids)
     # Trials of a study that were not chosen to be tested have nothing to show here.
     tested = replace(every, results=tuple(r for r in every.results if not r.untested))
     datasets = [DatasetSpec(name=d, metrics=_present(tested, d)) for d in tested.datasets]
     variant = results.selection.variant
-    title = f"Suite {suite}" + (f", variant {variant}" if variant else "")
+    title = (title or f"Suite {suite}") + (f", variant {variant}" if variant else "")
     definition = Definition(name=suite, title=title, suite=suite, datasets=tuple(datasets))
+    if (known := _published_definition(suite)) is not None:
+        rows = [
+            RowSpec(label=row.label, published=row.published)
+            for row in known.rows
+            if row.published and row.label.lower() in {label.lower() for label in tested.labels}
+        ]
+        update = {"published": known.published, "rows": tuple(rows)}
+        definition = definition.model_copy(update=update)
     selected = _select(definition, results)
-    return assemble(selected, None, tested, results.test_of(selected.name, tested))
+    test = results.test_of(selected.name, tested)
+    return assemble(selected, _published(selected), tested, test)
+
+
+def study_table(results: Results, suite: str) -> Table:
+    """Return the validation of the trials of a study that were not tested.
+
+    Args:
+        results: stored results.
+        suite: name of the study.
+    """
+    every = results.suite(suite, VALID_METRICS)
+    rows = replace(every, results=tuple(r for r in every.results if r.untested))
+    datasets = tuple(DatasetSpec(name=d, metrics=VALID_METRICS) for d in rows.datasets)
+    title = f"Study {suite}: its trials on validation, none was tested"
+    return assemble(Definition(name=suite, title=title, suite=suite, datasets=datasets), None, rows)
+
+
+def _only_runs(results: SuiteResults, run_ids: Collection[str]) -> SuiteResults:
+    """Keep some runs, and the rows that have any of them."""
+    kept = [
+        replace(row, runs=tuple(run for run in row.runs if run.run_id in run_ids))
+        for row in results.results
+    ]
+    return replace(results, results=tuple(row for row in kept if row.runs))
+
+
+def _published_definition(suite: str) -> Definition | None:
+    """Return the first table of a suite alone that shows published figures."""
+    for name in available():
+        definition = load_any(name)
+        if (
+            isinstance(definition, Definition)
+            and definition.suite == suite
+            and definition.published
+            and not definition.sources
+        ):
+            return definition
+    return None
 
 
 def _published(definition: Definition | FigureDefinition) -> Published | None:

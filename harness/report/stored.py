@@ -31,6 +31,7 @@ from harness.store.base import ResultStore
 if TYPE_CHECKING:
     from harness.report.everything import Artefact
     from harness.report.page import Page
+    from harness.report.serve import PageServer
 
 __all__ = [
     "RERANKED",
@@ -40,6 +41,7 @@ __all__ = [
     "load_figure",
     "load_table",
     "open_reports",
+    "page_server",
     "prepare_tables",
     "report_damaged",
     "subsets",
@@ -157,16 +159,26 @@ class Reports:
             return protocols(self.results, self.home / "runs", suite=suite)
         return query.named_table(self.results, name)
 
-    def suite_table(self, suite: str, source: str = "", *, marked: bool = True) -> Table:
+    def suite_table(
+        self,
+        suite: str,
+        source: str = "",
+        *,
+        title: str = "",
+        run_ids: Collection[str] | None = None,
+        marked: bool = True,
+    ) -> Table:
         """Return the plain table of a suite.
 
         Args:
             suite: name of the suite.
             source: its file or name, for notes.
+            title: caption; the name of the suite when empty.
+            run_ids: runs to show; all when None.
             marked: whether paired tests mark the best values.
         """
         results = self.results if marked else replace(self.results, tests=None)
-        return plain_table(results, suite, source)
+        return plain_table(results, suite, source, title=title, run_ids=run_ids)
 
     def figure(self, name: str) -> Figure:
         """Return a figure; errors as ``load_figure``."""
@@ -272,6 +284,41 @@ class Reports:
         self.on_event(
             Message(f"not shown: study {study}, none of whose trials was tested; {command}")
         )
+
+
+def page_server(
+    home: Path | str | None = None,
+    selection: Selection | None = None,
+    tables: Sequence[str] = (),
+    figures: Sequence[str] = (),
+    *,
+    port: int = 0,
+    on_event: OnEvent = ignore,
+) -> PageServer:
+    """Return a server of the page of results, which is made again when a run has ended.
+
+    Args:
+        home, selection, on_event: see ``open_reports``.
+        tables, figures: names; all when both are empty.
+        port: port of this machine; 0 for a free one.
+
+    Raises:
+        MachineError: the port is taken.
+    """
+    from harness.report.serve import PageServer
+
+    def make() -> str:
+        with open_reports(home, selection, on_event) as reports:
+            page = reports.page(tables, figures)
+            reports.check_shown([*tables, *figures], "", shown=page is not None)
+            assert page is not None
+            return page.html
+
+    def version() -> tuple[tuple[str, str], ...]:
+        with contextlib.closing(read_home(results_folder(home))) as store:
+            return tuple(sorted(store.statuses().items()))
+
+    return PageServer(make, version, port)
 
 
 def report_damaged(store: ResultStore, on_event: OnEvent) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "html_environment",
     "html_fragment",
     "html_note",
+    "typeset",
 ]
 
 CONSTANTS = {"BESIDE": BESIDE, "CHECKS": CHECKS}
@@ -76,6 +77,16 @@ def _with_links(text: str, failed: Mapping[str, str]) -> Markup:
     )
 
 
+def typeset(text: str) -> Markup:
+    """Return a heading as HTML: ``x^a`` and ``L_gc`` get raised and lowered letters."""
+    pieces = re.split(r"(?<=\w)([\^_])(\w+)\b", text)
+    parts = [escape(pieces[0])]
+    for sign, letters, rest in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
+        element = Markup("<sup>{}</sup>") if sign == "^" else Markup("<sub>{}</sub>")
+        parts += [element.format(letters), escape(rest)]
+    return Markup().join(parts)
+
+
 @cache
 def html_environment() -> jinja2.Environment:
     """Return the environment of the HTML templates; every text is escaped."""
@@ -89,4 +100,5 @@ def html_environment() -> jinja2.Environment:
     environment.globals.update(CONSTANTS)
     environment.filters["note"] = html_note
     environment.filters["counted"] = counted
+    environment.filters["typeset"] = typeset
     return environment

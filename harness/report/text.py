@@ -8,6 +8,7 @@ from itertools import groupby, zip_longest
 
 from harness.report.layout import BESIDE, Layout, PrintedCell, PrintedRow, lay_out
 from harness.report.table import Heading, Mark, Quantity, Table
+from harness.visible import wrap
 
 __all__ = ["WIDTH", "text"]
 
@@ -183,10 +184,4 @@ def _notes(layout: Layout) -> Iterator[tuple[str, str]]:
 
 def _wrapped(letter: str, note: str) -> list[str]:
     lead = f"{letter}  " if letter else ""
-    return textwrap.wrap(
-        note,
-        WIDTH,
-        initial_indent=lead,
-        subsequent_indent=" " * len(lead),
-        break_on_hyphens=False,
-    )
+    return wrap(note, WIDTH, first=lead, later=" " * len(lead))

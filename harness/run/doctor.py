@@ -36,6 +36,7 @@ EXTRAS = {
     "pandas": "pandas",
     "parquet": "pyarrow",
     "postgres": "psycopg",
+    "rdf": "rdflib",
     "slurm": "submitit",
     "ray": "ray",
     "dashboard": "optuna_dashboard",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from harness.events import Event
 from harness.run.jobs import Job, Outcome
 from harness.store.records import RunRecord
 
-__all__ = ["RunEnded", "RunProgress", "RunsEnded", "RunsStarted", "TrialEnded"]
+__all__ = ["RunEnded", "RunProgress", "RunsEnded", "RunsSkipped", "RunsStarted", "TrialEnded"]
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,26 @@ class RunsStarted(Event):
 
     Attributes:
         total: their number.
+        title: name of the suite or study.
+        jobs: the runs, as far as they are known; a study makes them as it goes on.
+        at_once: greatest number of runs at the same time.
     """
 
     total: int
+    title: str = ""
+    jobs: Sequence[Job] = ()
+    at_once: int = 1
+
+
+@dataclass(frozen=True)
+class RunsSkipped(Event):
+    """Runs of the total are not executed: they are stored, or their trial was pruned.
+
+    Attributes:
+        count: their number.
+    """
+
+    count: int
 
 
 @dataclass(frozen=True)
@@ -35,8 +52,10 @@ class RunProgress(Event):
 
     Attributes:
         job: the run.
-        kind: "stage" (values "stage", "total"), "epoch" (a row of the history), "queries"
-            ("done") or "attempt" ("node", "number": the run begins or continues on a cluster).
+        kind: "stage" (values "stage": start, load, train, valid or test, and "total"), "epoch" (a
+            row of the history), "queries" ("done"), "activity" ("task", "done", "total": a
+            step of the stage, as ``harness.events.Step``) or "attempt" ("node", "number": the run
+            begins or continues on a cluster).
         values: numbers and names of that kind.
     """
 

@@ -102,7 +102,7 @@ class Outcome(Config):
 
 
 OnProgress = Callable[[Job, str, dict[str, Any]], None]
-"""Called with a job, "stage" | "epoch" | "queries" | "attempt", and its values."""
+"""Called with a job, a kind of progress (``harness.run.events.RunProgress``), and its values."""
 
 
 class Executor(Protocol):

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.config.override import dotted
 from harness.errors import ConfigError
-from harness.events import Event, Message, OnEvent
+from harness.events import Event, Message, OnEvent, doing, reporting
 from harness.loggers import LoggedRun, Logger, epoch_values, make_logger
 from harness.loggers.base import EndStatus
 from harness.run.events import RunEnded, RunProgress
@@ -178,7 +178,8 @@ def run_logging(
     loggers: dict[str, Logger] = {}
     for name in names:
         try:
-            loggers[name] = make_logger(name, home / LOGS / name)
+            with reporting(on_event), doing(f"opening logger {name}"):
+                loggers[name] = make_logger(name, home / LOGS / name)
         except ConfigError:
             raise
         except (Exception, SystemExit) as error:

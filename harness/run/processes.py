@@ -62,6 +62,7 @@ class ProcessExecutor:
                 while waiting and len(running) < self.workers and not should_stop():
                     job = self._placed(waiting.pop(), [child.job for child in running.values()])
                     running[job.run_id] = _Child(job, messages)
+                    on_event(job, "stage", {"stage": "start", "total": 0})
                 if should_stop():
                     for child in running.values():
                         child.ask_to_stop()

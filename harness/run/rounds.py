@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.events import OnEvent
-from harness.run.events import TrialEnded
+from harness.run.events import RunsSkipped, TrialEnded
 from harness.run.jobs import Job, Outcome
 from harness.run.scheduler import Summary
 from harness.store.base import ResultStore
@@ -75,7 +75,7 @@ def run_rounds(
             there are workers, so that trials end as the study goes on.
         should_stop: asked between rounds.
         on_round: called when a round's trials are known, and when they have ended.
-        on_event: receives TrialEnded.
+        on_event: receives TrialEnded and RunsSkipped.
     """
     report = Report()
     while not should_stop():
@@ -91,14 +91,21 @@ def run_rounds(
             item.search.begin(item.trial, ids)
         on_round()
         messages: dict[str, str] = {}
+        executed: set[str] = set()
         for stage in (_first, _rest):
             jobs = {job.run_id: job for job in stage(begun, store)}
+            executed |= set(jobs)
             summary = execute(list(jobs.values()))
             report.failed += summary.failed
             messages |= {outcome.run_id: outcome.message for outcome in summary.failed}
             if summary.interrupted or should_stop():
                 break
         else:
+            skipped = sum(
+                job.run_id not in executed for item in begun for job in item.jobs.values()
+            )
+            if skipped:
+                on_event(RunsSkipped(skipped))
             for item in begun:
                 _end(item, store, messages, on_event)
             on_round()

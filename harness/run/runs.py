@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,11 +55,13 @@ class FoundRuns(NamedTuple):
         records: readable records, oldest first.
         damage: error with the unreadable ones, None without any.
         hint: why there are none, "" where there are some.
+        labels: run id -> labels of the rows that show the run, each once.
     """
 
     records: Sequence[RunRecord]
     damage: DamagedRecords | None
     hint: str
+    labels: Mapping[str, Sequence[str]]
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a data frame with a row per run: see ``harness.run.frames.records_dataframe``."""
@@ -123,7 +125,10 @@ def find_runs(
         except DamagedRecords as error:
             records, damage = error.readable, error
         hint = "" if records or damage else _why_none(store, model, dataset)
-    return FoundRuns(records, damage, hint)
+        labels: dict[str, dict[str, None]] = {}
+        for cell in store.cells():
+            labels.setdefault(cell.run_id, {})[cell.label] = None
+    return FoundRuns(records, damage, hint, {run_id: tuple(x) for run_id, x in labels.items()})
 
 
 def get_record(

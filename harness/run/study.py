@@ -25,6 +25,7 @@ from harness.plan.study import trial_label
 from harness.plan.suite import Suite, find_suite, read_suite
 from harness.run.cells import with_external, with_left_out
 from harness.run.digests import digests, present
+from harness.run.events import RunsSkipped
 from harness.run.executors import Execution, ExecutionOptions
 from harness.run.jobs import Job, Outcome
 from harness.run.logging import RunLogging, run_logging
@@ -380,7 +381,8 @@ class _Work:
                 for study in searching:
                     study.retry_failed()
             total = sum(study.left * len(study.search.seeds) for study in searching)
-            with started(total, self.logging.on_event):
+            at_once = self.settings.at_once
+            with started(total, self.logging.on_event, plan.suite, at_once=at_once):
                 return run_rounds(
                     searching,
                     self.store,
@@ -399,7 +401,8 @@ class _Work:
             Their ids, and what became of them.
         """
         jobs = {job.run_id: job for pair in selected for job in self._jobs(*pair)}
-        with started(len(jobs), self.logging.on_event):
+        title, at_once = selected[0][0].suite, self.settings.at_once
+        with started(len(jobs), self.logging.on_event, title, list(jobs.values()), at_once):
             return tuple(jobs), self._execute(list(jobs.values()), retry_failed=False)
 
     def _jobs(self, search: SearchResult, trial: TrialResult) -> Iterator[Job]:
@@ -427,6 +430,8 @@ class _Work:
     def _execute(self, jobs: Sequence[Job], *, retry_failed: bool) -> Summary:
         state = pending(jobs, self.store, retry_failed=retry_failed)
         self.logging.log_stored([*state.finished, *state.failed], self.store)
+        if stored := len(state.finished) + len(state.failed) + len(state.unreadable):
+            self.logging.on_event(RunsSkipped(stored))
         summary = execute(
             state.to_run,
             self.store,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from harness.environment import results_folder
 from harness.errors import ConfigError, Interrupted, RunError
-from harness.events import Message, OnEvent, ShouldStop, ignore, never
+from harness.events import Message, OnEvent, ShouldStop, Step, doing, ignore, never, reporting
 from harness.plan.cell import Cell
 from harness.plan.expand import Plan, expand, identify
 from harness.plan.single import plan_single, plan_values
-from harness.plan.suite import find_suite, read_suite
+from harness.plan.suite import find_suite, read_suite, shipped_suites
 from harness.run.cells import table_cells, with_external
 from harness.run.digests import digests, present
 from harness.run.events import RunsEnded, RunsStarted
@@ -38,6 +39,7 @@ __all__ = [
     "SuiteResult",
     "check_device",
     "load_suite",
+    "plan_line",
     "plan_run",
     "run_suite",
     "train_model",
@@ -58,6 +60,7 @@ class SuiteResult:
         run_ids: ids of the runs, in the order of the plan, each once.
         summary: runs that this call executed, and how they ended.
         marked: whether paired tests mark the best values of the table.
+        part: whether the runs are a part of the suite (``only``); the table shows these alone.
     """
 
     plan: Plan
@@ -65,6 +68,7 @@ class SuiteResult:
     run_ids: tuple[str, ...]
     summary: Summary = field(repr=False)
     marked: bool = True
+    part: bool = False
 
     @property
     def failed(self) -> Sequence[Outcome]:
@@ -84,7 +88,7 @@ class SuiteResult:
 
     @cached_property
     def table(self) -> Table:
-        """Table of the suite with all its stored runs."""
+        """Table of the suite with all its stored runs, of the part that ``only`` names."""
         return self.make_table()
 
     def make_table(self, on_event: OnEvent = ignore) -> Table:
@@ -92,8 +96,18 @@ class SuiteResult:
         from harness.analysis.query import Selection
         from harness.report.stored import open_reports
 
-        with open_reports(self.home, Selection(self.plan.variant), on_event) as reports:
-            return reports.suite_table(self.plan.suite, self.plan.source, marked=self.marked)
+        with (
+            reporting(on_event),
+            doing("making the table"),
+            open_reports(self.home, Selection(self.plan.variant), on_event) as reports,
+        ):
+            return reports.suite_table(
+                self.plan.suite,
+                self.plan.source,
+                title=self.plan.title,
+                run_ids=self.run_ids if self.part else None,
+                marked=self.marked,
+            )
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a data frame with a row per run: see ``harness.run.frames.records_dataframe``."""
@@ -130,9 +144,48 @@ def load_suite(
     return replace(expand(content, nested(overrides)), source=str(suite))
 
 
-def _study_command(suite: str | Path) -> str:
-    import shlex
+def plan_line(
+    models: Sequence[str],
+    datasets: Sequence[str],
+    *,
+    seeds: Sequence[int] = (0,),
+    settings: Sequence[str] = (),
+    name: str = "",
+    model_folders: Sequence[Path] = (),
+) -> Plan:
+    """Return the runs of a suite that is written in one line.
 
+    Args:
+        models, datasets: names.
+        seeds: random seeds.
+        settings: ``["optimiser.lr=1e-3,1e-2"]``; a list of values gives a row for each.
+        name: name of the suite that keeps the runs; models and datasets when empty.
+        model_folders: folders with models of the user's own.
+
+    Raises:
+        ConfigError: an unknown name or key, or a bad value.
+        DataError: a feature set that must be looked at is wrong.
+    """
+    from harness.catalog import load_all
+    from harness.plan.line import line_suite
+
+    load_all(model_folders)
+    suite = line_suite(models, datasets, seeds=seeds, settings=settings, name=name)
+    if suite.name in shipped_suites():
+        raise ConfigError(f"--name {suite.name}: a shipped suite has that name; choose another one")
+    options = [
+        ("--model", models),
+        ("--dataset", datasets),
+        ("--set", settings),
+        ("--name", [name]),
+    ]
+    words = [word for option, values in options for value in values if value
+             for word in (option, value)]  # fmt: skip
+    words += ["--seeds", ",".join(map(str, seeds)) + "," * (len(seeds) == 1)]
+    return replace(expand(suite), source=shlex.join(words))
+
+
+def _study_command(suite: str | Path) -> str:
     return f"harness study run {shlex.quote(str(suite))}"
 
 
@@ -201,9 +254,11 @@ def run_suite(
     folder = results_folder(home)
     selected = plan.select(only) if only else plan
     check_device(settings)
-    available = present(selected, on_event)
-    identified = identify(available.runs, digests)
+    with reporting(on_event), doing("reading the datasets"):
+        available = present(selected, on_event)
+        identified = identify(available.runs, digests)
     jobs = {cell.run_id: make_job(cell, folder, settings) for cell in identified}
+    on_event(Step("opening the results", 0, 1))  # until the runs start
     with contextlib.closing(open_home(folder)) as store:
         if plan.source:
             stored = store.cells(plan.suite, plan.variant)
@@ -213,11 +268,12 @@ def run_suite(
         warn_of_cluster(folder, settings, on_event)
         with run_logging(settings.log, folder, plan.suite, on_event) as logging:
             summary = _execute(
-                list(jobs.values()), store, settings, retry_failed, logging, should_stop
+                plan.suite, list(jobs.values()), store, settings, retry_failed, logging, should_stop
             )
         if plan.source:
-            prepare_tables(store, folder, [(plan.suite, plan.variant)], on_event)
-    return SuiteResult(available, folder, tuple(jobs), summary)
+            with reporting(on_event), doing("comparing rows"):
+                prepare_tables(store, folder, [(plan.suite, plan.variant)], on_event)
+    return SuiteResult(available, folder, tuple(jobs), summary, part=bool(only))
 
 
 def train_model(
@@ -324,6 +380,7 @@ def warn_of_cluster(home: Path, settings: Execution, on_event: OnEvent) -> None:
 
 
 def _execute(
+    title: str,
     jobs: Sequence[Job],
     store: ResultStore,
     settings: Execution,
@@ -344,7 +401,7 @@ def _execute(
         on_event(Message(f"{damaged}: skipped (--retry-failed runs again)"))
     summary = Summary()
     if state.to_run:
-        with started(len(state.to_run), on_event):
+        with started(len(state.to_run), on_event, title, state.to_run, settings.at_once):
             summary = execute(
                 state.to_run, store, settings, on_event=on_event, should_stop=should_stop
             )
@@ -353,9 +410,11 @@ def _execute(
 
 
 @contextlib.contextmanager
-def started(total: int, on_event: OnEvent) -> Iterator[None]:
-    """Report the start and the end of the execution of ``total`` runs."""
-    on_event(RunsStarted(total))
+def started(
+    total: int, on_event: OnEvent, title: str = "", jobs: Sequence[Job] = (), at_once: int = 1
+) -> Iterator[None]:
+    """Report the start and the end of the execution of runs; arguments as ``RunsStarted``."""
+    on_event(RunsStarted(total, title, jobs, at_once))
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import math
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from harness.errors import (
     StoreError,
     lacks_descriptors,
 )
+from harness.events import Event, Step, reporting
 from harness.run.jobs import Job, OnProgress, Outcome
 from harness.store.failures import ELSEWHERE, disk_error
 from harness.store.files import (
@@ -36,6 +38,8 @@ __all__ = ["execute_job", "is_executed"]
 
 LOCK = "lock"
 """File of a run folder that the process that executes the run has locked."""
+SECONDS_BETWEEN_STEPS = 0.5
+"""Between two reports on a step of a stage."""
 _TEMPORARY = r"\..+"
 """Names of temporary files in a run folder, whichever library made them."""
 
@@ -64,7 +68,7 @@ def execute_job(job: Job, on_event: OnProgress, should_stop: Callable[[], bool])
         MachineError: the folder cannot be written; nothing can be recorded then.
     """
     try:
-        with _run_folder(job):
+        with _run_folder(job), reporting(_Activities(job, on_event).on_event):
             return _execute(job, on_event, should_stop)
     except _BusyError:
         return Outcome(run_id=job.run_id, status="busy")
@@ -84,6 +88,29 @@ def is_executed(job: Job) -> bool:
     return False
 
 
+class _Activities:
+    """Passes steps of encoders, kernels and rankings on as progress of a job.
+
+    Args:
+        job: the run.
+        on_event: receives "activity".
+    """
+
+    def __init__(self, job: Job, on_event: OnProgress) -> None:
+        self._job, self._pass_on = job, on_event
+        self._last: tuple[str, float] = "", 0.0
+
+    def on_event(self, event: Event) -> None:
+        """Pass a step on, those in the middle of a task every ``SECONDS_BETWEEN_STEPS``."""
+        if isinstance(event, Step):
+            now, ended = time.monotonic(), 0 < event.total <= event.done
+            task, passed_on = self._last
+            if ended or event.task != task or now - passed_on > SECONDS_BETWEEN_STEPS:
+                self._last = event.task, now
+                values = {"task": event.task, "done": event.done, "total": event.total}
+                self._pass_on(self._job, "activity", values)
+
+
 def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) -> Outcome:
     from harness import catalog, pipeline, reuse
     from harness.store.archive.audit import read_audited
@@ -96,6 +123,7 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
         return Outcome(run_id=job.run_id, status="ok")
     if record is not None and record.status == "failed":
         path.unlink()
+    on_event(job, "stage", {"stage": "load", "total": 0})
     try:
         catalog.load_all(job.model_folders)
         validated = record is not None and record.status == "validated"

@@ -64,7 +64,7 @@
     const box = document.querySelector(".filter");
     if (!box) return;
     box.hidden = false;
-    const groups = [...document.querySelectorAll("#runs > details, #runs tr[id]")];
+    const groups = [...document.querySelectorAll("#runs .list > details, #runs tr[id]")];
     const texts = groups.map((group) => group.textContent.toLowerCase());
     const input = box.querySelector("input");
     const status = box.querySelector("[role=status]");
@@ -87,6 +87,8 @@
     for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) {
       fold.open = true;
     }
+    const own = target.querySelector(":scope > details.fold");
+    if (own) own.open = true;
     target.scrollIntoView();
     target.querySelector(":scope > summary")?.focus({ preventScroll: true });
   }

@@ -60,6 +60,9 @@ SMALLER = {
     "harness run quickstart --only label=RotatE,seed=0 --log tensorboard,mlflow": (
         "--set training.epochs=1"
     ),
+    "harness run --model rotate --dataset atlas --seeds 3 --set optimiser.lr=1e-3,1e-2": (
+        "--set training.epochs=1 --only seed=0"
+    ),
     "harness runs rm 3f2a": "--yes",
     "harness study run suites/tuning.yaml": (
         "--set training.epochs=1 --trials 1 --only dataset=atlas,label=TransE"
@@ -70,9 +73,10 @@ SMALLER = {
 NOT_RUN = {
     "pip install -e .": "needs the network; the wheel is installed by test_wheel.py",
     "pip install 'mmkgc-harness[tensorboard,mlflow,wandb]'": "needs the network",
+    "harness report --html --serve": "serves until Ctrl-C; test_serve.py asks it for pages",
     "pip install -e '.[test]'": "needs the network; it is how these tests came here",
     "pip install examples/harness_plugin": "test_plugin.py installs it",
-    "pytest": "this is it",
+    "pytest -n auto": "this is it",
     "pytest -m cuda": "needs a GPU",
     "pytest -m faults": "a quarter of an hour; it has tests of its own",
     "pytest -m cluster": "half an hour; it starts Slurm and Ray",

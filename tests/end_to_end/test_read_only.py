@@ -138,7 +138,7 @@ def test_changes_that_a_killed_process_left_are_read_or_named(
     assert (home / "harness.db-wal").stat().st_size
     if not index:
         (home / "harness.db-shm").unlink()
-    ended = harness("runs", "list", **sealed)
+    ended = harness("runs", "list", "--json", **sealed)
     if index:
         assert (ended.code, "of the log" in ended.out) == (0, True), ended.err
     else:

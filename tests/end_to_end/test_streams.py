@@ -85,7 +85,8 @@ def test_a_terminal_shows_bars_and_stdout_still_holds_the_table_alone(
     ended = harness("run", suite, terminal=terminal.name, TERM="xterm-256color", NO_COLOR=None)
     assert ended.code == 0
     assert "━" in terminal.text
-    assert "suite" in terminal.text
+    assert "tiny" in terminal.text
+    assert "epoch" in terminal.text
     assert COLOUR.search(terminal.text)
     assert "\x1b" not in ended.out
     assert ended.out.startswith("Suite tiny\n")

@@ -37,7 +37,7 @@ ENGINE = {
     "contract",
     "data.audit_text",
     "data.datasets",
-    "data.progress",
+    "data.exchange",
     "errors",
     "evaluation.metrics",
     "events",

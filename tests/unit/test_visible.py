@@ -16,12 +16,12 @@ from rich.progress import Progress, TextColumn
 
 from harness.cli.encoding import show_encoding
 from harness.cli.main import main
-from harness.data.progress import report_progress
+from harness.events import report_step
 from harness.report.repeat import checkout_commands, repeat_commands
 from harness.screen import SafeConsole
 from harness.store import open_store
 from harness.store.records import Cell, RunRecord
-from harness.visible import visible, visible_output
+from harness.visible import visible, visible_output, wrap
 
 CLEAR = "\x1b[2J\x1b]0;title\x07"
 HOSTILE = {
@@ -66,9 +66,9 @@ def test_progress_of_encoders_still_rewrites_its_line(monkeypatch: pytest.Monkey
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stderr", terminal)
     with visible_output(), show_encoding(interval=0.01):
-        report_progress("use", 0, 2)
+        report_step("encoding with 'use'", 0, 2)
         time.sleep(0.05)
-        report_progress("use", 2, 2)
+        report_step("encoding with 'use'", 2, 2)
     assert terminal.getvalue().startswith("\r\x1b[Kencoding with 'use'")
 
 
@@ -160,3 +160,13 @@ def test_jupyter_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """It sets FORCE_COLOR for the commands of a cell."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert not SafeConsole(file=io.StringIO()).is_terminal
+
+
+def test_commands_in_wrapped_texts_are_not_broken() -> None:
+    command = "`harness data fetch a-dataset-with-a-long-name`"
+    lines = wrap(f"It is not on this machine; get it: {command}, or else.", 40, later="  ")
+    assert [line for line in lines if command in line]
+    assert all(len(line) <= 40 for line in lines if command not in line)
+    assert " ".join(line.strip() for line in lines).endswith(f"get it: {command}, or else.")
+    long = f"`{'harness ' * 12}`"
+    assert f"  {long}" in wrap(f"see {long} now", 40, later="  ")

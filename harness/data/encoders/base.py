@@ -16,8 +16,8 @@ from torch import Tensor
 
 from harness import environment
 from harness.data.features import FeatureTable
-from harness.data.progress import report_progress
 from harness.errors import DataError, MachineError
+from harness.events import report_step
 from harness.registry import Registry
 from harness.writing import remove_abandoned, replacing
 
@@ -105,8 +105,8 @@ class Encoder(ABC, Generic[Raw]):
         return encoded
 
     def report(self, encoded: int, total: int) -> None:
-        """Report how many inputs are encoded (:mod:`harness.data.progress`)."""
-        report_progress(self.name, encoded, total)
+        """Report how many inputs are encoded (:mod:`harness.events`)."""
+        report_step(f"encoding with '{self.name}'", encoded, total)
 
     def table(self, inputs: Sequence[Raw]) -> FeatureTable:
         """Encode one input per entity into a feature table.

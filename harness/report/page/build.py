@@ -15,11 +15,15 @@ from pathlib import Path
 from markupsafe import Markup
 
 import harness
+from harness.analysis.claims import Checked, check, load_claims
 from harness.analysis.query import Results, only_validated
-from harness.errors import DataError
+from harness.analysis.sides import StoredSuites
+from harness.errors import DataError, HarnessError
+from harness.report.build import study_table
+from harness.report.comparing import CLAIMS
 from harness.report.definition import DatasetsDefinition
 from harness.report.figure import Figure
-from harness.report.files import available, load_any, shipped_folder
+from harness.report.files import available, load_any, shipped_folder, suites_by_table
 from harness.report.page.data import DataAudit, audit
 from harness.report.page.measurements import MeasurementDetails, describe_measurement
 from harness.report.page.runs import Failure, Location, RunGroup, describe, describe_failure
@@ -35,6 +39,13 @@ FULL = 300
 """Numbers whose runs are described in full, at about 30 kB each; further ones are listed."""
 FAILURES = 200
 """Failed runs whose messages are printed; a traceback takes some kB."""
+
+ORDER = (
+    *("main", "main_own", "main_native", "all_models", "quickstart", "ablation", "backbone"),
+    *("fusion", "experts", "thresholds", "complexity", "missing_modality", "noise", "costs"),
+    *("learning", "pareto", "critical_difference", "clean"),
+)
+"""Names of tables and figures in the order of a paper; others follow."""
 
 RunIds = tuple[str, ...]
 
@@ -78,6 +89,25 @@ def page(
 
 
 @dataclass(frozen=True)
+class Leader:
+    """The best row of the first table on a dataset.
+
+    Attributes:
+        dataset, label, metric, value: what is the best, and its value as printed.
+        rows: number of rows with a value.
+        table, anchor: the table.
+    """
+
+    dataset: str
+    label: str
+    metric: str
+    value: str
+    rows: int
+    table: str
+    anchor: str
+
+
+@dataclass(frozen=True)
 class _Group:
     """The runs behind a number, before they are described."""
 
@@ -117,6 +147,9 @@ class _Builder:
                 style=_asset("page.css"),
                 script=script,
                 script_hash=_sha256(script),
+                findings=self.findings,
+                supported=sum(finding.status == "supported" for finding in self.findings),
+                leaders=self.leaders,
                 tables=self.tables,
                 figures=self.figures,
                 statistics=self.statistics,
@@ -156,17 +189,58 @@ class _Builder:
         if self.names:
             tables = [named_table(self.results, name) for name in self.table_names]
         else:
-            tables = all_tables(self.results)
+            tables = sorted(all_tables(self.results), key=lambda table: _place(table.name))
+            tables += [study_table(self.results, suite) for suite in self.untested]
         drawn = [figure.table for figure in self.drawn]
         alone = [table for table in tables if table not in drawn]
         return [table_section(f"table-{i}", table) for i, table in enumerate(alone, 1)]
+
+    @cached_property
+    def untested(self) -> list[str]:
+        """Studies none of whose trials was tested."""
+        suites = sorted(self.suites)
+        return [name for name in suites if only_validated(self.results.suite(name, ()).results)]
+
+    @cached_property
+    def findings(self) -> Sequence[Checked]:
+        """Checks of the claims of the results folder; none where tables are asked for by name."""
+        path = self.runs.parent / CLAIMS
+        if self.names or not path.is_file():
+            return ()
+        self.say("checking the claims")
+        with suppress(HarnessError):  # `harness claims check` says what is wrong
+            claims, origins = load_claims(path)
+            suites = StoredSuites(self.store, suites_by_table)
+            return check(suites, self.runs, claims, [origin.line for origin in origins])
+        return ()
+
+    @cached_property
+    def leaders(self) -> list[Leader]:
+        """The best row of each dataset of the first table, in its first metric."""
+        if self.names or not self.tables:
+            return []
+        section = self.tables[0]
+        table = section.layout.table
+        columns = {column.dataset: i for i, column in reversed([*enumerate(table.columns)])}
+        leaders = []
+        for i in sorted(columns.values()):
+            column = table.columns[i]
+            rows = [row for row in table.rows if row.cells[i].value is not None]
+            if len(rows) < 3 or column.higher_is_better is None:
+                continue
+            sign = 1 if column.higher_is_better else -1
+            best = max(rows, key=lambda row: sign * (row.cells[i].value or 0.0))
+            value = f"{best.cells[i].value:.2f}"
+            names = column.dataset_title, best.label, column.title, value
+            leaders.append(Leader(*names, len(rows), section.title, section.anchor))
+        return leaders
 
     @cached_property
     def drawn(self) -> list[Figure]:
         self.say("reading the figures")
         if self.names:
             return [named_figure(self.results, name) for name in self.figure_names]
-        return all_figures(self.results)
+        return sorted(all_figures(self.results), key=lambda figure: _place(figure.table.name))
 
     @cached_property
     def figures(self) -> list[Section]:
@@ -329,12 +403,6 @@ class _Builder:
                     f"Runs of suite {suite} with --set: `harness report --html --variant {variant}`"
                     " shows them."
                 )
-        for suite in () if self.names else sorted(self.suites):
-            if only_validated(self.results.suite(suite, ()).results):
-                yield (
-                    f"Suite {suite}: its runs were validated and none was tested. `harness study "
-                    f"run` takes its trials over untrained, `harness study show` prints them."
-                )
         if len(self.groups) > FULL:
             yield (
                 f"Curves, settings and ranks of the runs behind {len(self.groups) - FULL} of "
@@ -346,6 +414,11 @@ class _Builder:
                 f"Messages of {len(self.failed) - FAILURES} of {len(self.failed)} failed runs: "
                 "`harness runs list --status failed` lists all."
             )
+
+
+def _place(name: str) -> int:
+    """Return the place of a table or figure on the page."""
+    return ORDER.index(name) if name in ORDER else len(ORDER)
 
 
 def _anchors(groups: Iterable[RunIds]) -> dict[RunIds, str]:

@@ -11,8 +11,9 @@ from harness.analysis.claims import Checked, Claim, Claims, check, load_claims
 from harness.analysis.compare import differences
 from harness.analysis.ranks import RankFiles
 from harness.analysis.sides import StoredSuites, find_sides
-from harness.analysis.significance import holm, verdict
+from harness.analysis.significance import verdict
 from harness.errors import ConfigError
+from harness.holm import holm
 from harness.store.memory import MemoryStore
 
 Row = Callable[..., list[str]]

@@ -13,10 +13,11 @@ from harness.analysis import hypotheses
 from harness.analysis.hypotheses import Hypothesis, PairedTests, closest_rival
 from harness.analysis.ranks import RankFiles
 from harness.analysis.results import RunValues
-from harness.analysis.significance import holm, verdict
+from harness.analysis.significance import verdict
 from harness.errors import DataError
 from harness.evaluation.metrics import METRICS, RANK_METRICS
 from harness.evaluation.ranks import Ranks, SideCounts
+from harness.holm import holm
 from harness.index import Side
 
 PROTOCOL = "realistic/train+valid+test/head+tail/all"

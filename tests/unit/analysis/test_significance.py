@@ -16,7 +16,6 @@ from harness.analysis.significance import (
     DifferenceTest,
     effect,
     half_of_triples,
-    holm,
     over_both,
     over_seeds,
     over_triples,
@@ -25,6 +24,7 @@ from harness.analysis.significance import (
     triples_suffice,
     verdict,
 )
+from harness.holm import holm
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from harness.cli.data import app
 from harness.data.card import FeatureSource
 from harness.data.load import source
 from harness.data.sources import source_path
-from harness.errors import ConfigError, DataError, MissingDataError
+from harness.errors import ConfigError, DataError, Interrupted, MissingDataError
 
 FIVE = {"mkg-w", "mkg-y", "db15k", "tiva", "kvc16k"}
 
@@ -187,3 +187,61 @@ def test_help_has_no_line_that_ends_early(command: str, monkeypatch: pytest.Monk
     for line, following in itertools.pairwise(lines):
         if line and following:
             assert len(f"{line} {following.split()[0]}") > 78, line
+
+
+def test_rm_asks_says_what_it_frees_and_keeps_what_is_not_its_own(
+    nothing_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    graph = tmp_path / "graph"
+    graph.mkdir()
+    for split in ("train", "valid", "test"):
+        (graph / f"{split}.txt").write_text("a\tr\tb\n")
+    _call("import", str(graph), "--name", "mine")
+    folder = tmp_path / "cache" / "datasets" / "mine"
+    asked = CliRunner().invoke(app, ["rm", "mine"], input="n\n")
+    assert asked.exit_code == 0
+    assert f"Delete {folder} (3 files, " in asked.stderr
+    assert "nothing was removed" in asked.stderr
+    with pytest.raises(Interrupted, match="--yes does not ask"):
+        _call("rm", "mine")
+    assert folder.is_dir()
+    assert "removed" in _call("rm", "mine", "--yes").stderr
+    assert not folder.exists()
+    assert len(list(graph.iterdir())) == 3
+
+
+def test_rm_refuses_what_has_no_files_here_or_lies_in_a_folder_of_the_user(
+    nothing_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(ConfigError, match="built in"):
+        _call("rm", "atlas", "--yes")
+    with pytest.raises(ConfigError, match="made from tiva"):
+        _call("rm", "tiva@clean", "--yes")
+    with pytest.raises(MissingDataError, match="not on this machine"):
+        _call("rm", "tiva", "--yes")
+    own = tmp_path / "data" / "mine"
+    own.mkdir(parents=True)
+    for split in ("train", "valid", "test"):
+        (own / f"{split}.txt").write_text("a\tr\tb\n")
+    monkeypatch.setenv("HARNESS_DATA", str(own.parent))
+    with pytest.raises(ConfigError, match=r"HARNESS_DATA.*`rm -r "):
+        _call("rm", "mine", "--yes")
+    assert len(list(own.iterdir())) == 3
+
+
+def test_rm_of_a_link_removes_the_link_alone(
+    nothing_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    own = tmp_path / "own"
+    own.mkdir()
+    for split in ("train", "valid", "test"):
+        (own / f"{split}.txt").write_text("a\tr\tb\n")
+    link = tmp_path / "cache" / "datasets" / "mine"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(own)
+    _call("rm", "mine", "--yes")
+    assert not link.exists()
+    assert len(list(own.iterdir())) == 3

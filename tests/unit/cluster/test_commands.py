@@ -171,7 +171,7 @@ def test_lines_name_the_node_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     title = f"Random on {SMALL}, seed 0"
     assert printed[0] == f"{title}: on n7"
     assert printed[1].startswith(f"{title} on n7: epoch 1/")
-    assert printed[2] == f"[1/0] lost: {title} on n7 (run1): gone"
+    assert printed[2] == f"[0/0] lost: {title} on n7 (run1): gone"
 
 
 # --- logs ---------------------------------------------------------------------------------

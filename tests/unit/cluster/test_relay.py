@@ -61,7 +61,10 @@ def test_a_run_is_executed_and_says_where(tmp_path: Path) -> None:
     job = make_job(tmp_path)
     outcome, messages = executed(make_assignment(job))
     assert (outcome.status, outcome.node, outcome.attempt) == ("ok", "n1", 1)
-    assert [m["kind"] for m in messages[:3]] == ["attempt", "stage", "epoch"]
+    kinds = [m["kind"] for m in messages if m["kind"] != "activity"]
+    assert kinds[:5] == ["attempt", "stage", "stage", "stage", "epoch"]
+    stages = [m["stage"] for m in messages if m["kind"] == "stage"]
+    assert stages[:3] == ["start", "load", "train"]
     record = read_record(job.folder / "record.json")
     assert record.provenance["execution"] == ATTEMPT.model_dump()
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from statsmodels.stats.multitest import multipletests
 from typer.testing import CliRunner, Result
 
 from harness.cli.data import app
@@ -24,7 +23,6 @@ from harness.data.feature_leaks import (
     LEVEL,
     ModalityLeaks,
     RelationLeak,
-    _holm,
     mention_leaks,
     vector_leaks,
 )
@@ -499,9 +497,3 @@ def test_tables_need_one_dataset_and_a_file(folder: Path) -> None:
         _call("toy", "atlas", "--texts", folder / "texts.tsv")
     with pytest.raises(MissingDataError, match=r"none\.tsv"):
         _call("toy", "--types", folder / "none.tsv")
-
-
-@settings(max_examples=20, deadline=None)  # statsmodels takes 60 ms a call
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_corrected_p_values_are_those_of_statsmodels(p: list[float]) -> None:
-    assert _holm(p) == pytest.approx(multipletests(p, method="holm")[1])

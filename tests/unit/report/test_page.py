@@ -24,6 +24,7 @@ from harness.evaluation.ranks import Ranks, SideCounts
 from harness.plan.spec import DataSpec, ModelSpec, OptimiserSpec, RunSpec
 from harness.report.page import build, page
 from harness.report.repeat import repeat_commands
+from harness.report.templates import typeset
 from harness.store import open_store
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
 from harness.store.memory import MemoryStore
@@ -358,13 +359,54 @@ def test_variants_that_are_not_shown_are_told(fill: Fill, show: Callable[..., Do
     assert "20.00" in show(selection=Selection("beef")).html
 
 
-def test_suites_of_which_nothing_was_tested_are_told(
+def test_trials_of_which_none_was_tested_are_shown_on_validation(
     store: MemoryStore, fill: Fill, show: Callable[..., Document]
 ) -> None:
     fill("toy").row("A", [0.2])
     fill("search").row("A trial 0", [0.3])
-    changed(store, "sea000", status="validated", metrics=())
-    assert "Suite search: its runs were validated and none was tested." in show().text("about")
+    record = store.get("sea000")
+    valid = tuple(m.model_copy(update={"split": "valid"}) for m in record.metrics)
+    changed(store, "sea000", status="validated", metrics=valid)
+    document = show()
+    (section,) = [name for name in document.ids if name.endswith("-search")]
+    text = document.text(section)
+    assert text.startswith("Study search: its trials on validation, none was tested")
+    assert "A trial 0" in text
+    assert "30.00" in text
+
+
+def test_findings_and_the_main_table_are_first_and_the_rest_is_folded(
+    fill: Fill, show: Callable[..., Document]
+) -> None:
+    fill("ablation").row("MoCME", [0.2])
+    fill("quickstart").row("A", [0.2]).row("B", [0.3]).row("C", [0.1])
+    document = show()
+    sections = [own["id"] for tag, own in document.tags if tag == "section" and "id" in own]
+    assert sections[:3] == ["findings", "tables", "table-1-quickstart"]
+    assert "atlas: B, MRR 30.00, the best of 3 rows" in document.text("findings")
+    folds = [own for tag, own in document.tags if tag == "details" and own.get("class") == "fold"]
+    assert len(folds) > 3
+    assert ["open" in fold for fold in folds].count(True) == 1
+    assert "open" in folds[0]
+
+
+def test_claims_of_the_results_folder_are_findings(
+    fill: Fill, show: Callable[..., Document], tmp_path: Path
+) -> None:
+    fill().row("A", [0.2]).row("B", [0.3])
+    (tmp_path / "claims.yaml").write_text(
+        "claims:\n  - {claim: B beats A, better: 'toy:B', than: 'toy:A'}\n"
+    )
+    text = show().text("findings")
+    assert "0 of 1 statement supported by the runs" in text
+    assert "B beats A cannot be decided" in text
+
+
+def test_headings_have_raised_and_lowered_letters() -> None:
+    assert typeset("ω^a") == "ω<sup>a</sup>"
+    assert typeset("δ_gc") == "δ<sub>gc</sub>"
+    assert typeset("a < b") == "a &lt; b"
+    assert typeset("Modality") == "Modality"
 
 
 def test_figures_are_pictures_that_the_page_holds(

@@ -12,7 +12,7 @@ from harness.analysis.hypotheses import Hypothesis, PairedTests
 from harness.analysis.query import Results, Selection
 from harness.errors import ConfigError, StoreError
 from harness.plan.spec import Protocol
-from harness.report.build import build
+from harness.report.build import build, plain_table
 from harness.report.definition import (
     Definition,
     Published,
@@ -299,6 +299,29 @@ def test_a_variant_is_another_table(store: MemoryStore, fill: Fill) -> None:
     other = suite_table(store, "toy", "beef")
     assert "beef" in other.title
     assert cell(other, "A").value == pytest.approx(40.0)
+
+
+def test_a_part_of_a_suite_is_a_table_of_its_runs(store: MemoryStore, fill: Fill) -> None:
+    filler = fill().row("A", [0.2, 0.4]).row("B", [0.3, 0.3])
+    wanted = {c.run_id for c in filler.cells if c.label == "A" and c.seed == 1}
+    table = plain_table(Results(store), "toy", title="Two rows", run_ids=wanted)
+    assert table.title == "Two rows"
+    assert [row.label for row in table.rows] == ["A"]
+    assert table.rows[0].cells[0].value == pytest.approx(40.0)
+    assert "Test split; one seed (1)." in table.notes
+
+
+def test_a_suite_with_published_figures_shows_them_without_a_definition(
+    store: MemoryStore, fill: Fill
+) -> None:
+    fill(suite="main_table").row("RotatE", [0.35], dataset="mkg-w").row(
+        "Mine", [0.4], dataset="mkg-w"
+    )
+    table = plain_table(Results(store), "main_table")
+    rotate, mine = table.rows
+    assert rotate.cells[0].published == pytest.approx(33.67)
+    assert mine.cells[0].published is None
+    assert "+1.33" in render(table, "text")
 
 
 # --- why a cell is empty ----------------------------------------------------------------

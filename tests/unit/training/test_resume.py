@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -92,21 +94,35 @@ def numbers(result: FitResult) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k not in clocks} for row in result.history]
 
 
+@pytest.fixture(scope="module")
+def straight(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], tuple[FitResult, dict[str, torch.Tensor]]]:
+    """Uninterrupted training with the settings of a name; each is done once."""
+
+    @cache
+    def trained(name: str) -> tuple[FitResult, dict[str, torch.Tensor]]:
+        settings = {"": {}, "mi": {"model": {"mi": MI}}, **SETTINGS}[name]
+        return train(tmp_path_factory.mktemp("straight"), settings)
+
+    return trained
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_resumed_training_equals_straight_training_whatever_the_options(
-    name: str, tmp_path: Path
+    name: str, straight: Callable[[str], Any], tmp_path: Path
 ) -> None:
-    straight, weights = train(tmp_path / "straight", SETTINGS[name])
+    result, weights = straight(name)
     with pytest.raises(Interrupted):
         train(tmp_path / "broken", SETTINGS[name], stop_after=2)
     resumed, again = train(tmp_path / "broken", SETTINGS[name])
-    assert numbers(resumed)[2:] == numbers(straight)[2:]
+    assert numbers(resumed)[2:] == numbers(result)[2:]
     assert weights.keys() == again.keys()
     assert all(torch.equal(weights[key], again[key]) for key in weights)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_every_option_does_something(name: str, tmp_path: Path) -> None:
-    default = {"model": {"mi": MI}} if "mi" in SETTINGS[name].get("model", {}) else {}
-    (usual, _), (changed, _) = train(tmp_path / "a", default), train(tmp_path / "b", SETTINGS[name])
+def test_every_option_does_something(name: str, straight: Callable[[str], Any]) -> None:
+    default = "mi" if "mi" in SETTINGS[name].get("model", {}) else ""
+    (usual, _), (changed, _) = straight(default), straight(name)
     assert numbers(usual)[-1]["loss"] != numbers(changed)[-1]["loss"]

@@ -15,8 +15,8 @@ from harness.data.encoders.use import (
     UniversalSentenceEncoder,
     sentence_pieces,
 )
-from harness.data.progress import reporting
 from harness.errors import MissingDataError
+from harness.events import Event, Step, reporting
 
 TEXTS = ["a physician", "a doctor of medicine", "厦门大学", "Xiamen University", "", "a physician"]
 
@@ -61,10 +61,13 @@ def test_batches_and_order_change_rounding_alone(encoder: UniversalSentenceEncod
 
 
 def test_every_batch_is_reported(encoder: UniversalSentenceEncoder) -> None:
-    reports: list[tuple[str, int, int]] = []
-    with reporting(lambda *report: reports.append(report)):
+    reports: list[Event] = []
+    with reporting(reports.append):
         encoder.encode(["one", "two", "three", "four", ""])
-        assert reports == [("use", 0, 5), ("use", 0, 4), ("use", 2, 4), ("use", 5, 5)]
+        assert reports == [
+            Step("encoding with 'use'", done, total)
+            for done, total in ((0, 5), (0, 4), (2, 4), (5, 5))
+        ]
         encoder.encode(["one", "two", "three", "four", ""])  # from the cache
     assert len(reports) == 4
 

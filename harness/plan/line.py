@@ -1,0 +1,127 @@
+"""A suite from the command line: models, datasets, a number of seeds, and values to try."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from harness.config.base import SUITE_NAME
+from harness.config.override import parse_overrides
+from harness.errors import ConfigError
+from harness.plan.suite import Suite
+
+__all__ = ["default_name", "line_suite", "split_values"]
+
+MOST_ROWS = 1000
+"""Rows of a line; more values are a slip, or a study (``harness study run``)."""
+_LONGEST_NAME = 64
+
+
+def line_suite(
+    models: Sequence[str],
+    datasets: Sequence[str],
+    *,
+    seeds: Sequence[int] = (0,),
+    settings: Sequence[str] = (),
+    name: str = "",
+) -> Suite:
+    """Return a suite with a row for each model and each combination of values.
+
+    Args:
+        models: names of models.
+        datasets: names of datasets.
+        seeds: random seeds.
+        settings: ``["optimiser.lr=1e-3,1e-2", "training.epochs=20"]``; a list of values gives a row
+            for each, in a label such as "RotatE, lr=1e-3".
+        name: name of the suite; ``default_name`` when empty.
+
+    Raises:
+        ConfigError: no model or dataset, a setting that is not KEY=VALUE, or too many rows.
+    """
+    if not models or not datasets:
+        raise ConfigError(
+            "give --model and --dataset: harness run --model rotate --dataset atlas --seeds 3"
+        )
+    choices = [_choices(setting) for setting in settings]
+    points = list(itertools.product(*choices))
+    if len(points) * len(models) > MOST_ROWS:
+        raise ConfigError(
+            f"--set: {len(points) * len(models)} rows, more than {MOST_ROWS}; "
+            "`harness study run` searches many values"
+        )
+    varied = [i for i, values in enumerate(choices) if len(values) > 1]
+    short = _shortener([choices[i][0].partition("=")[0] for i in varied])
+    rows: list[dict[str, Any]] = []
+    for model in models:
+        for point in points:
+            row: dict[str, Any] = {"model": model, "set": parse_overrides(point)}
+            if varied:
+                row["label"] = ", ".join([_title(model), *(short(point[i]) for i in varied)])
+            rows.append(row)
+    content = {
+        "name": name or default_name(models, datasets),
+        "title": f"{', '.join(_title(m) for m in models)} on {', '.join(datasets)}",
+        "datasets": list(datasets),
+        "seeds": list(seeds),
+        "rows": rows,
+    }
+    if not re.fullmatch(SUITE_NAME, str(content["name"])):
+        raise ConfigError(
+            f"--name {name}: 1 to {_LONGEST_NAME} of a to z, 0 to 9, '_' and '-', the first no mark"
+        )
+    return Suite.model_validate(content)
+
+
+def default_name(models: Sequence[str], datasets: Sequence[str]) -> str:
+    """Return models and datasets as the name of a suite: "rotate-atlas"."""
+    text = "-".join([*models, *datasets]).lower()
+    name = re.sub(r"[^a-z0-9_-]+", "-", text)[:_LONGEST_NAME].strip("-_")
+    return name if re.fullmatch(SUITE_NAME, name) else "runs"
+
+
+def _shortener(keys: Sequence[str]) -> Callable[[str], str]:
+    """Return a function that writes ``optimiser.lr=1`` as ``lr=1``, if no other key ends so."""
+    ends = [key.rpartition(".")[2] for key in keys]
+
+    def short(setting: str) -> str:
+        key, _, value = setting.partition("=")
+        end = key.rpartition(".")[2]
+        return f"{end if ends.count(end) == 1 else key}={value}"
+
+    return short
+
+
+def _choices(setting: str) -> list[str]:
+    """Return ``KEY=VALUE`` for each value of a setting."""
+    key, equals, values = setting.partition("=")
+    if not equals:
+        return [setting]  # refused when it is read
+    return [f"{key.strip()}={value}" for value in split_values(values)]
+
+
+def split_values(text: str) -> list[str]:
+    """Split values at commas outside of brackets and quotes: "1e-3,[1,2]" is two values."""
+    values, depth, quote = [""], 0, ""
+    for sign in text:
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "'\"":
+            quote = sign
+        elif sign in "[{":
+            depth += 1
+        elif sign in "]}":
+            depth -= 1
+        elif sign == "," and depth == 0:
+            values.append("")
+            continue
+        values[-1] += sign
+    return [value.strip() for value in values]
+
+
+def _title(model: str) -> str:
+    """Return the title of a model, its name where there is no such model (reported later)."""
+    from harness.model import MODELS
+
+    return MODELS.get(model).capabilities.title if model in MODELS else model
