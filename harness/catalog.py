@@ -16,7 +16,6 @@ import pkgutil
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +29,7 @@ from harness.index import GraphIndex, Modality
 from harness.model import MODELS, Model, ModelConfig
 from harness.plan.identity import code_of, registered
 from harness.plan.spec import RunSpec
+from harness.plugins import load_plugins
 from harness.seeding import seed_for
 
 __all__ = [
@@ -58,8 +58,7 @@ def load_models() -> None:
         _import_folder(sibling, "models")
     else:
         _import_modules(importlib.import_module("harness.models"))
-    for entry_point in entry_points(group="harness.models"):
-        entry_point.load()
+    load_plugins("harness.models")
 
 
 def load_all(folders: Iterable[Path] = ()) -> None:

@@ -356,7 +356,7 @@ class Model(nn.Module):
         return self.score_pairs(tables, query, Pairs.one_each(tail))
 
 
-MODELS: Registry[type[Model]] = Registry("model")
+MODELS: Registry[type[Model]] = Registry("model", "harness.models")
 
 
 def register_model(name: str) -> Callable[[type[Model]], type[Model]]:

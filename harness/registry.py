@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from harness.errors import ConfigError, suggest
+from harness.plugins import plugin_problem
 
 __all__ = ["Registry"]
 
@@ -18,10 +19,11 @@ class Registry(Generic[T]):
 
     Args:
         kind: noun for an entry in messages, such as ``"model"``.
+        group: group of entry points whose plug-ins register entries, "" for none.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, group: str = "") -> None:
+        self.kind, self.group = kind, group
         self._entries: dict[str, T] = {}
         self._frozen = False
 
@@ -50,13 +52,15 @@ class Registry(Generic[T]):
         """Return the entry called ``name``.
 
         Raises:
-            ConfigError: there is none; the message suggests the nearest name.
+            ConfigError: there is none; the message suggests the nearest name, or says why its
+                plug-in could not be loaded.
         """
         try:
             return self._entries[name]
         except KeyError:
+            problem = plugin_problem(self.group, name)
             raise ConfigError(
-                f"unknown {self.kind} '{name}'{suggest(name, self._entries)}"
+                problem or f"unknown {self.kind} '{name}'{suggest(name, self._entries)}"
             ) from None
 
     def origin(self, name: str) -> str:

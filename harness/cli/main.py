@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+import warnings
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -30,6 +31,7 @@ from harness.cli import (
 )
 from harness.cli.encoding import show_encoding
 from harness.errors import HarnessError, MachineError, lacks_resources
+from harness.plugins import PluginWarning
 from harness.visible import visible_output
 
 INTERRUPTED = 130
@@ -132,7 +134,26 @@ def main() -> None:
         _run()
 
 
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print what a plug-in lacks as a line, any other warning as Python does."""
+    if issubclass(category, PluginWarning):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        _python_warning(message, category, filename, lineno, file, line)
+
+
+_python_warning = warnings.showwarning
+
+
 def _run() -> None:
+    warnings.showwarning = _show_warning
     try:
         with show_encoding():
             app()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from harness.config.base import Config
@@ -12,6 +12,7 @@ from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.data.parsing import read_packaged
 from harness.errors import ConfigError, suggest
+from harness.plugins import plugin_problem
 from harness.registry import Registry
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "check_name",
     "feature_leaks",
     "is_name",
+    "unknown_feature_set",
 ]
 
 NO_LICENCE = "none stated; fetched from its origin by you, not redistributed"
@@ -292,10 +294,19 @@ class DatasetSource(ABC):
             ConfigError: it has none of that name; the message offers the nearest.
         """
         if name not in self.feature_sets:
-            raise ConfigError(
-                f"dataset '{self.card.name}' has no feature set '{name}'"
-                f"{suggest(name, self.feature_sets)}"
-            )
+            raise ConfigError(unknown_feature_set(self.card.name, name, self.feature_sets))
 
 
-DATASETS: Registry[DatasetSource] = Registry("dataset")
+def unknown_feature_set(dataset: str, name: str, offered: Iterable[str]) -> str:
+    """Return the message on a feature set that a dataset does not have.
+
+    Args:
+        dataset: name of the dataset.
+        name: feature set, perhaps of an encoder whose plug-in was left out.
+        offered: feature sets of the dataset.
+    """
+    problem = plugin_problem("harness.encoders", name.removesuffix("-names"))
+    return problem or f"dataset '{dataset}' has no feature set '{name}'{suggest(name, offered)}"
+
+
+DATASETS: Registry[DatasetSource] = Registry("dataset", "harness.datasets")

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from harness.data.card import DatasetCard
+from harness.data.card import DatasetCard, unknown_feature_set
 from harness.data.encoders import ENCODERS, Encoder
 from harness.data.encoders.text import SentenceEncoder, word_pieces
 from harness.data.feature_files import (
@@ -36,6 +36,7 @@ from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
 from harness.data.token_files import find_token_files, read_token_files
 from harness.errors import ConfigError, DataError, MissingDataError, suggest
+from harness.plugins import load_plugins
 
 __all__ = [
     "build",
@@ -51,6 +52,8 @@ __all__ = [
 MODALITIES = ("text", "image", "numeric", "audio", "video")
 
 _NAMES = ("names", "hashed-names", "use-names")
+
+_PLUGINS = "harness.encoders"
 
 _HASHED = frozenset({"kvc16k"})
 """Datasets whose names are outside the sentence encoder's vocabulary (74 % of the tokens)."""
@@ -79,6 +82,7 @@ def describe(card: DatasetCard) -> Mapping[str, str]:
         "tokens": "image, text: the tokens of MyGO, put into the folder tokens",
         "published": f"{modalities}: the files of the papers, put into the dataset's folder",
         "files": "your own files: features/<modality>.<ending> in the dataset's folder",
+        **{name: f"text: entity names by the plug-in {name[:-6]}" for name in _plugin_sets()},
     }
 
 
@@ -102,7 +106,7 @@ def build(card: DatasetCard, name: str, graph: KnowledgeGraph, folder: Path) -> 
         return FeatureSet()
     if name == "name-tokens":
         return FeatureSet(name, {"text": word_pieces(_texts(card, graph))})
-    if name in _NAMES:
+    if name in _name_sets():
         return FeatureSet(name, {"text": _encoder(card, name).table(_texts(card, graph))})
     if name == "tokens":
         token_files = find_token_files(card, folder).items()
@@ -150,7 +154,7 @@ def modalities(card: DatasetCard, name: str, folder: Path) -> tuple[str, ...]:
     _require(card, name)
     if name == "none":
         return ()
-    if name in (*_NAMES, "name-tokens"):
+    if name in (*_name_sets(), "name-tokens"):
         (SentenceEncoder() if name == "name-tokens" else _encoder(card, name)).require()
         return ("text",)
     return tuple(find_token_files(card, folder) if name == "tokens" else _files(card, name, folder))
@@ -167,7 +171,7 @@ def unencoded(
     Raises:
         MissingDataError: the encoder's package is missing, or no entity has a name.
     """
-    if name not in _NAMES:
+    if name not in _name_sets():
         return {}
     encoder = _encoder(card, name)
     encoder.require()
@@ -181,7 +185,7 @@ def unencoded(
 def name_texts(card: DatasetCard, name: str, graph: KnowledgeGraph) -> dict[str, list[str]]:
     """Return the texts of a set made from entity names; {} for any other set."""
     _require(card, name)
-    return {"text": _texts(card, graph)} if name in (*_NAMES, "name-tokens") else {}
+    return {"text": _texts(card, graph)} if name in (*_name_sets(), "name-tokens") else {}
 
 
 def entity_texts(graph: KnowledgeGraph) -> list[str]:
@@ -209,7 +213,19 @@ def _readable(identifier: str) -> str:
     return "" if _BARE_IDENTIFIER.fullmatch(text) else text.replace("_", " ").strip()
 
 
+def _plugin_sets() -> list[str]:
+    """Return the feature set "<encoder>-names" of each text encoder of a plug-in."""
+    names = load_plugins(_PLUGINS)
+    return [f"{n}-names" for n in names if n in ENCODERS and ENCODERS.get(n).modality == "text"]
+
+
+def _name_sets() -> tuple[str, ...]:
+    return (*_NAMES, *_plugin_sets())
+
+
 def _encoder(card: DatasetCard, name: str) -> Encoder[str]:
+    if name in _plugin_sets():
+        return ENCODERS.get(name.removesuffix("-names"))()
     if name == "use-names":
         return ENCODERS.get("use")()
     hashed = name == "hashed-names" or card.name in _HASHED
@@ -235,9 +251,7 @@ def _files(card: DatasetCard, name: str, folder: Path) -> dict[str, Path]:
 def _require(card: DatasetCard, name: str) -> None:
     offered = describe(card)
     if name not in offered:
-        raise ConfigError(
-            f"dataset '{card.name}' has no feature set '{name}'{suggest(name, offered)}"
-        )
+        raise ConfigError(unknown_feature_set(card.name, name, offered))
 
 
 def _published_modalities(card: DatasetCard) -> tuple[str, ...]:

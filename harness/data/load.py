@@ -16,6 +16,7 @@ from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.data.local import find_local, local_sources
 from harness.errors import ConfigError, suggest
+from harness.plugins import load_plugins, plugin_problem
 
 __all__ = ["Dataset", "load_dataset", "load_graph", "source", "sources", "unencoded"]
 
@@ -33,6 +34,7 @@ class Dataset:
 def _discover() -> None:
     for module in pkgutil.iter_modules(sets.__path__):
         importlib.import_module(f"{sets.__name__}.{module.name}")
+    load_plugins("harness.datasets")
 
 
 def source(name: str) -> DatasetSource:
@@ -62,7 +64,8 @@ def source(name: str) -> DatasetSource:
         return DATASETS.get(base)
     local = find_local(base)
     if local is None:
-        raise ConfigError(f"unknown dataset '{name}'{suggest(base, _names())}")
+        problem = plugin_problem("harness.datasets", base)
+        raise ConfigError(problem or f"unknown dataset '{name}'{suggest(base, _names())}")
     return local
 
 

@@ -12,12 +12,18 @@ from pathlib import Path
 
 from harness.data import acquire, folders
 from harness.data.audit import count_splits, facts_of, rules_of, sentences
-from harness.data.card import DatasetCard, DatasetSource, check_name, is_name
+from harness.data.card import (
+    DatasetCard,
+    DatasetSource,
+    check_name,
+    is_name,
+    unknown_feature_set,
+)
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
 from harness.data.names import NameKind, advice, audit_names, excess_names
 from harness.data.readers import detect_layout, read_folder, split_files
-from harness.errors import ConfigError, DataError, suggest
+from harness.errors import ConfigError, DataError
 
 __all__ = ["LocalSource", "find_local", "import_local", "local_sources", "misnamed"]
 
@@ -86,10 +92,7 @@ class LocalSource(DatasetSource):
 
     def _require(self, features: str) -> None:
         if features not in self.feature_sets:
-            raise ConfigError(
-                f"dataset '{self.card.name}' has no feature set '{features}'"
-                f"{suggest(features, self.feature_sets)}"
-            )
+            raise ConfigError(unknown_feature_set(self.card.name, features, self.feature_sets))
 
 
 def find_local(name: str) -> LocalSource | None:

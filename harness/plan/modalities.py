@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.config.override import Setting
-from harness.data.card import DatasetSource
+from harness.data.card import DatasetSource, unknown_feature_set
 from harness.errors import ConfigError, MissingDataError, suggest
 from harness.plan.resolve import SuiteRow
 from harness.plan.settings import origin_of
@@ -39,10 +39,8 @@ def choose_data(
     features, strategy = data.features, spec.negatives.strategy.name
     if features not in source.feature_sets:
         origin = origin_of(layers, ("data", "features"))
-        raise ConfigError(
-            f"{origin}: dataset '{source.card.name}' has no feature set "
-            f"'{features}'{suggest(features, source.feature_sets)}"
-        )
+        reason = unknown_feature_set(source.card.name, features, source.feature_sets)
+        raise ConfigError(f"{origin}: {reason}")
     strategic = bool(strategy) and STRATEGIES.get(strategy).uses_modalities
     if not (capabilities.reads_features or strategic):
         if row.drop:

@@ -31,6 +31,7 @@ from harness.report.definition import (
 )
 from harness.report.figure import Figure
 from harness.report.files import available, load_any, load_definition, load_published
+from harness.report.kinds import plugin_kinds
 from harness.report.row_definitions import (
     CriticalDifferenceDefinition,
     LearningDefinition,
@@ -73,7 +74,11 @@ def build(definition: ReportDefinition, results: Results) -> Table | Figure:
         ConfigError: a dataset is not in the table, or a key of the definition has no effect.
         StoreError: the runs cannot stand in one table.
     """
-    return BUILDERS[type(definition)](definition, results)
+    kind = type(definition)
+    if kind in BUILDERS:
+        return BUILDERS[kind](definition, results)
+    builder = next(k.build for k in plugin_kinds().values() if k.definition is kind)
+    return builder(definition, results)
 
 
 def results_table(

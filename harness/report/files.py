@@ -21,6 +21,7 @@ from harness.report.definition import (
     ReportDefinition,
     RobustnessDefinition,
 )
+from harness.report.kinds import plugin_kinds, report_problem
 from harness.report.row_definitions import (
     CriticalDifferenceDefinition,
     LearningDefinition,
@@ -162,12 +163,13 @@ def _kind(document: Document) -> type[ReportDefinition]:
     keys = document.data if isinstance(document.data, dict) else {}
     if "figure" in keys:
         figure = str(keys["figure"])
-        if figure not in FIGURES:
-            raise ConfigError(
-                f"{document.origin(('figure',))}: figure: unknown kind '{figure}'"
-                f"{suggest(figure, FIGURES)}"
-            )
-        return FIGURES[figure]
+        if figure in FIGURES:
+            return FIGURES[figure]
+        kinds = plugin_kinds()
+        if figure in kinds:
+            return kinds[figure].definition
+        problem = report_problem(figure) or f"unknown kind '{figure}'{suggest(figure, FIGURES)}"
+        raise ConfigError(f"{document.origin(('figure',))}: figure: {problem}")
     return next((kind for kind in KINDS if kind.key in keys), Definition)
 
 

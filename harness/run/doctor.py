@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import sys
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from typing import Literal
 
 import harness
 from harness import kernels, provenance
+from harness.catalog import load_models
 from harness.data.datasets import list_datasets
 from harness.data.load import sources
 from harness.environment import cache_folder, results_folder
 from harness.errors import HarnessError
+from harness.plugins import GROUPS, PluginWarning, load_plugins, plugin_problem, plugins
 from harness.store import open_store, store_address
 from harness.store.sql import database_of
 
@@ -67,7 +70,7 @@ class Diagnosis:
 
 
 def diagnose(home: Path | str | None = None) -> Iterator[Diagnosis]:
-    """Yield the state of an installation: versions, devices, folders, store, data and extras.
+    """Yield the state of an installation: versions, devices, folders, data, plug-ins, extras.
 
     Nothing is downloaded, created or changed, but for a file that is written and removed to find
     out whether a folder can be written to.
@@ -80,6 +83,7 @@ def diagnose(home: Path | str | None = None) -> Iterator[Diagnosis]:
     yield from _folders(home)
     yield from _store(home)
     yield from _data()
+    yield from _plugins()
     yield from _extras()
 
 
@@ -182,6 +186,19 @@ def _data() -> Iterator[Diagnosis]:
         )
         remedy = f"harness data fetch {card.name}" if missing_sets else ""
         yield Diagnosis(card.name, "missing" if missing_sets else "ok", text, remedy)
+
+
+def _plugins() -> Iterator[Diagnosis]:
+    """Load every plug-in, as the commands that use them do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PluginWarning)
+        load_models()  # built-in models have their names first
+        for group in GROUPS:
+            load_plugins(group)
+            for plugin in plugins(group):
+                problem = plugin_problem(group, plugin.name)
+                text = f"{group.removeprefix('harness.')}: '{plugin.name}', {plugin.origin}"
+                yield Diagnosis("plug-in", "problem" if problem else "ok", problem or text)
 
 
 def _extras() -> Iterator[Diagnosis]:

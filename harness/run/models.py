@@ -13,6 +13,7 @@ from harness.config.search import Domain, declared
 from harness.errors import ConfigError, suggest
 from harness.model import MODELS, Capabilities, Model
 from harness.plan.spec import RunSpec
+from harness.plugins import plugin_problem
 from harness.procedure import STRATEGIES
 
 __all__ = ["ModelDetails", "ModelListing", "describe_model", "list_models", "list_strategies"]
@@ -112,7 +113,8 @@ def describe_model(name: str, model_folders: Iterable[Path] = ()) -> ModelDetail
         )
     if name not in MODELS:
         near = suggest(name, [*MODELS, *STRATEGIES])
-        raise ConfigError(f"unknown model or strategy '{name}'{near}")
+        problem = plugin_problem(MODELS.group, name)
+        raise ConfigError(problem or f"unknown model or strategy '{name}'{near}")
     model = MODELS.get(name)
     trained = model.capabilities.trainable
     return ModelDetails(

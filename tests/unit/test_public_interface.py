@@ -41,6 +41,7 @@ ENGINE = {
     "errors",
     "evaluation.metrics",
     "events",
+    "plugins",
     "report",
     "run",
     "screen",

@@ -150,7 +150,7 @@ def check_known(encoder: str, unknown_share: float) -> None:
         )
 
 
-ENCODERS: Registry[type[Encoder[Any]]] = Registry("encoder")
+ENCODERS: Registry[type[Encoder[Any]]] = Registry("encoder", "harness.encoders")
 
 
 def cache_folder() -> Path:

@@ -8,11 +8,19 @@ from collections.abc import Iterator, Mapping
 
 __all__ = ["for_nodes", "hidden_from_nodes"]
 
-SECRET = ("HARNESS_STORE", "PGPASSWORD")
+SECRET = frozenset({"HARNESS_STORE", "PGPASSWORD"})
 """Only the command opens the database, whose address may hold a password. An engine keeps the
 environment of its jobs, and shows it to administrators and accounting."""
-OF_THE_SITE = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
+OF_THE_SITE = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"})
 """Variables of Slurm that are not those of a job."""
+OVERRULING = frozenset(
+    f"SBATCH_{name}"
+    for name in (
+        *("ARRAY_INX", "CPUS_PER_TASK", "ERROR", "JOB_NAME", "MEM_PER_CPU", "MEM_PER_GPU"),
+        *("MEM_PER_NODE", "NO_REQUEUE", "OPEN_MODE", "OUTPUT", "REQUEUE", "SIGNAL", "WAIT"),
+    )
+)
+"""Defaults of a user for sbatch that would overrule what the harness sets itself."""
 
 
 def for_nodes(variables: Mapping[str, str]) -> dict[str, str]:
@@ -24,7 +32,8 @@ def for_nodes(variables: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in variables.items()
-        if name not in SECRET and (not name.startswith("SLURM_") or name in OF_THE_SITE)
+        if name not in SECRET | OVERRULING
+        and (not name.startswith("SLURM_") or name in OF_THE_SITE)
     }
 
 

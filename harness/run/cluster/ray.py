@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -146,10 +148,22 @@ def connect(settings: RaySettings, at_once: int = 0, cpus: int = 1) -> Any:
     else:
         _check_reachable(settings.address)
     try:
-        ray.init(**options)
+        with _own_sigterm():
+            ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise MachineError(_no_connection(settings.address, error)) from error
     return ray
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the handler of SIGTERM, which asks the runs for checkpoints: Ray's exits at once."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # in others Ray sets none
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _check_reachable(address: str) -> None:

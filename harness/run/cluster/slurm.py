@@ -273,7 +273,7 @@ class SlurmExecutor:
             self.on_message(f"{task.job.title}: {reason}; {refusal}; trying again")
 
     def _tell_held(self, task: _Task, entry: QueueEntry) -> None:
-        if entry.state in ("PENDING", "REQUEUE_HOLD") and entry.reason in squeue.NEVER:
+        if entry.held:
             array = _array(task)
             if array not in self._reported:
                 self._reported.add(array)

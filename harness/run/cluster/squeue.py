@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from harness.errors import MachineError
 
-__all__ = ["FINAL", "NEVER", "QueueEntry", "cancel", "parse_queue", "queue", "signal", "state_of"]
+__all__ = ["FINAL", "QueueEntry", "cancel", "parse_queue", "queue", "signal", "state_of"]
 
 FORMAT = "%i|%T|%N|%r|%j"
 FINAL = {
@@ -17,14 +18,17 @@ FINAL = {
 }
 """States of jobs that have ended. Versions of Slurm add states, which are shown while a job has
 not: a job of an unknown one is followed, not submitted a second time."""
+HELD = {"REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 NEVER = {
     *("JobHeldAdmin", "JobHeldUser", "PartitionTimeLimit", "BadConstraints", "InvalidAccount"),
     *("InvalidQOS", "PartitionDown", "AssocGrpCpuLimit", "AssocGrpMemLimit", "PartitionNodeLimit"),
-    *("QOSMaxWallDurationPerJobLimit", "AccountNotAllowed", "launch failed requeued held"),
+    *("AccountNotAllowed", "DependencyNeverSatisfied", "launch failed requeued held"),
 }
-"""Reasons of waiting jobs that only a person can remove."""
+"""Reasons of waiting jobs that only a person can remove; so are limits of a single job."""
 SECONDS = 60
 """Time that a command has; a busy controller takes its time."""
+DEFAULTS = ("SQUEUE_", "SCANCEL_")
+"""Beginnings of variables with a user's defaults: a job that they hide would be taken for lost."""
 AT_ONCE = 200
 """Ids on one command line."""
 
@@ -50,6 +54,13 @@ class QueueEntry(NamedTuple):
     def active(self) -> bool:
         """True until it has ended."""
         return self.state not in FINAL
+
+    @property
+    def held(self) -> bool:
+        """True if it waits for a person."""
+        reason = self.reason.replace("_", " ")  # as some versions write it
+        never = reason in NEVER or "PerJob" in reason
+        return self.state in HELD or (self.state == "PENDING" and never)
 
 
 def queue(prefix: str) -> Mapping[str, QueueEntry]:
@@ -116,6 +127,8 @@ def _output(words: list[str]) -> str:
             capture_output=True,
             text=True,
             timeout=SECONDS,
+            stdin=subprocess.DEVNULL,
+            env={k: v for k, v in os.environ.items() if not k.startswith(DEFAULTS)},
             start_new_session=True,  # Ctrl-C is for the harness, which then asks Slurm
         )
     except FileNotFoundError as error:

@@ -39,6 +39,33 @@ def test_jobs_that_have_ended_are_not(state: str) -> None:
     assert not parse_queue(f"1|{state}|||n")["1"].active
 
 
+@pytest.mark.parametrize(
+    ("state", "reason", "held"),
+    [
+        ("PENDING", "JobHeldUser", True),
+        ("PENDING", "launch_failed_requeued_held", True),
+        ("PENDING", "QOSMaxMemoryPerJob", True),
+        ("REQUEUE_HOLD", "job requeued in held state", True),
+        ("PENDING", "Resources", False),
+        ("PENDING", "QOSMaxJobsPerUserLimit", False),
+        ("RUNNING", "None", False),
+    ],
+)
+def test_jobs_that_wait_for_a_person_are_known(state: str, reason: str, held: bool) -> None:
+    assert parse_queue(f"1|{state}||{reason}|n")["1"].held is held
+
+
+@pytest.mark.parametrize("name", ["SQUEUE_PARTITION", "SQUEUE_STATES", "SCANCEL_INTERACTIVE"])
+def test_a_users_defaults_hide_no_job(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that squeue does not show would be submitted a second time."""
+    monkeypatch.setenv(name, "gpu")
+    script = f'[ -z "${name}" ] && echo "41|RUNNING|n1||h-1"; exit 0'
+    command(tmp_path, "squeue", script, monkeypatch)
+    assert list(squeue.queue("h-")) == ["41"]
+
+
 def command(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a command of this name before all others."""
     path = folder / name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import types
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.cli.stopping import stop_on_signals
 from harness.errors import ConfigError, MachineError
 from harness.plan.spec import RunSpec
 from harness.run.cluster import ray as ray_module
@@ -41,6 +43,7 @@ class StandIn(types.ModuleType):
 
     def init(self, **options: Any) -> None:
         self.asked = options
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))  # as Ray does
         if self.refusal:
             raise self.refusal
 
@@ -75,6 +78,13 @@ def test_a_cluster_started_here_has_room_for_the_runs(
     """``--threads`` sets the CPUs of a run, whatever the engine file has."""
     connect(RaySettings(), at_once, cpus)
     assert ray.asked["num_cpus"] == asked
+
+
+def test_sigterm_still_asks_the_runs_to_stop(ray: StandIn) -> None:
+    with stop_on_signals() as stop:
+        connect(RaySettings())
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.asked()
 
 
 def test_the_cores_of_the_machine_are_left_to_ray(ray: StandIn) -> None:

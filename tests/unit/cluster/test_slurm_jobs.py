@@ -165,11 +165,15 @@ def test_nodes_get_neither_passwords_nor_the_job_of_the_command(
     monkeypatch.setenv("PGPASSWORD", "secret")
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    monkeypatch.setenv("SBATCH_JOB_NAME", "mine")  # jobs are recognised by their names
+    monkeypatch.setenv("SBATCH_ACCOUNT", "group")
     command("sbatch", f"env > {tmp_path}/env; echo Submitted batch job 8")
     executed([make_job(tmp_path / "home")], detach=True)
     exported = (tmp_path / "env").read_text()
     assert "secret" not in exported
     assert "SLURM_ARRAY_JOB_ID" not in exported
+    assert "SBATCH_JOB_NAME" not in exported
+    assert "SBATCH_ACCOUNT=group" in exported
     assert "HARNESS_DATA=/data" in exported
     assert "SLURM_CONF=/etc/slurm.conf" in exported
     assert os.environ["PGPASSWORD"] == "secret"
