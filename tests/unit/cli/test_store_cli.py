@@ -85,10 +85,10 @@ def test_list_fits_in_80_columns(filled: Path) -> None:
     result = harness("runs", "list")
     lines = [line.split() for line in result.stdout.splitlines()]
     assert lines == [
-        ["run", "model", "dataset", "features", "seed", "status", "test", "valid", "ep."],
-        ["aaaa11112222", "rotate", "atlas", "names", "0", "ok", "33.67", "33.67", "2"],
-        ["bbbb11112222", "mocme", "MKG-W", "names", "1", "ok", "40.00", "-", "100"],
-        ["cccc11112222", "rotate", "atlas", "names", "0", "failed", "-", "-", "2"],
+        ["run", "label", "dataset", "features", "seed", "status", "test", "valid", "ep."],
+        ["aaaa11112222", "RotatE", "atlas", "names", "0", "ok", "33.67", "33.67", "2"],
+        ["bbbb11112222", "RotatE", "MKG-W", "names", "1", "ok", "40.00", "-", "100"],
+        ["cccc11112222", "RotatE", "atlas", "names", "0", "failed", "-", "-", "2"],
     ]
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert result.stderr == ""
@@ -107,6 +107,7 @@ def test_list_as_json_is_filtered(filled: Path) -> None:
             "mrr_test": 0.4,
             "mrr_valid": None,
             "epochs": 100,
+            "labels": ["RotatE"],
         }
     ]
     failed = json.loads(harness("runs", "list", "--status", "failed", "--json").stdout)
