@@ -1,8 +1,8 @@
 """Processor time of trainings: to the best epoch, in all, per epoch, to a published MRR.
 
-A record holds the seconds of each epoch and of each validation, and how many threads computed.
-Processor time is their product, an upper bound of the time that the threads were busy; on an
-accelerator it is the time of the device.
+A record holds the wall time and the processor time of each epoch and of each validation. Older
+records have wall time alone: its product with the number of threads is an upper bound. On an
+accelerator it is the wall time that counts, the time of the device.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ def cost(record: RunRecord, name: str, target: float | None = None) -> float | N
         name: one of ``COSTS``.
         target: MRR in percent whose first validation ends the time of "cost.published".
     """
-    seconds = COSTS[name](record, target) if is_timed(record) else None
-    return None if seconds is None else seconds * processors(record)
+    return COSTS[name](record, target) if is_timed(record) else None
 
 
 def is_timed(record: RunRecord) -> bool:
@@ -93,16 +92,17 @@ def leaked_validation(dataset: str) -> str:
 
 def _to_best(record: RunRecord, _: float | None) -> float | None:
     best = round(record.diagnostics.get("best_epoch", len(record.history)))
-    return sum(_with_validation(record, row) for row in record.history[:best])
+    return sum(_processor_seconds(record, row) for row in record.history[:best])
 
 
 def _in_all(record: RunRecord, _: float | None) -> float | None:
-    epochs = sum(_with_validation(record, row) for row in record.history)
-    return epochs + sum((record.timing(name) or 0.0) for name in TIMINGS)
+    epochs = sum(_processor_seconds(record, row) for row in record.history)
+    ranking = sum((record.timing(name) or 0.0) for name in TIMINGS)
+    return epochs + ranking * processors(record)
 
 
 def _per_epoch(record: RunRecord, _: float | None) -> float | None:
-    return mean(row["seconds"] for row in record.history)
+    return mean(_processor_seconds(record, row, validation=False) for row in record.history)
 
 
 def _to_target(record: RunRecord, target: float | None) -> float | None:
@@ -110,7 +110,7 @@ def _to_target(record: RunRecord, target: float | None) -> float | None:
         return None
     seconds = 0.0
     for row in record.history:
-        seconds += _with_validation(record, row)
+        seconds += _processor_seconds(record, row)
         if 100 * row.get("valid_mrr", -1.0) >= target:
             return seconds
     return None
@@ -147,13 +147,24 @@ def _with_validation(record: RunRecord, row: Mapping[str, float]) -> float:
     return row["seconds"] + row.get("valid_seconds", ranking)
 
 
+def _processor_seconds(
+    record: RunRecord, row: Mapping[str, float], *, validation: bool = True
+) -> float:
+    """Return the processor time of an epoch, with the validation after it."""
+    on_cpu = record.provenance.get("device", "cpu") == "cpu"
+    if on_cpu and "processor_seconds" in row:
+        return row["processor_seconds"] + validation * row.get("valid_processor_seconds", 0.0)
+    wall = _with_validation(record, row) if validation else row["seconds"]
+    return wall * processors(record)
+
+
 COSTS: Mapping[str, Callable[[RunRecord, float | None], float | None]] = {
     "cost.best": _to_best,
     "cost.total": _in_all,
     "cost.epoch": _per_epoch,
     "cost.published": _to_target,
 }
-"""Metric -> seconds of a run that has a history, before they are multiplied by threads."""
+"""Metric -> processor seconds of a run that has a history."""
 
 
 # --- what must be known to read them ----------------------------------------------------------
@@ -170,7 +181,12 @@ def load_note(records: Sequence[RunRecord]) -> str:
 
 
 def _other_load(record: RunRecord) -> float | None:
-    """Return the load average beyond the run's own threads, None when it was not recorded."""
+    """Return the load average beyond the run's own threads, None when it was not recorded.
+
+    It is 0 where processor time was measured, which does not count other work.
+    """
+    if record.history and all("processor_seconds" in row for row in record.history):
+        return 0.0
     load = record.provenance.get("load")
     return load - processors(record) if isinstance(load, int | float) else None
 
@@ -178,8 +194,9 @@ def _other_load(record: RunRecord) -> float | None:
 def notes(records: Collection[RunRecord]) -> Iterator[str]:
     """Yield notes on the time counted and on the machines."""
     yield (
-        "CPU h, CPU s: wall time x threads of a run. To best: epochs and validations up to the "
-        "epoch whose weights were kept; all: every epoch and validation, and the final rankings; "
+        "CPU h, CPU s: processor time of a run (older records: wall time x threads). To best: "
+        "epochs and validations up to the epoch whose weights were kept; all: every epoch and "
+        "validation, and the final rankings; "
         "s/epoch: training alone; to paper: until the validation MRR first reached the published "
         "(test) MRR. Loading, encoding of features and search of settings are not counted."
     )

@@ -27,7 +27,8 @@ from harness.training.stopping import Stopper
 __all__ = ["EpochReport", "FitResult", "falls_short", "fit"]
 
 EpochReport = Mapping[str, float]
-"""epoch, loss, seconds, logged values, and validation metrics if the epoch was validated."""
+"""epoch, loss, seconds (wall), processor_seconds (of all threads), logged values; validation
+metrics and times (valid_...) if the epoch was validated."""
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 
@@ -103,9 +104,9 @@ def fit(
         )
         best = False
         if (epoch + 1) % spec.evaluate_every == 0 or epoch + 1 == spec.epochs:
-            began = time.perf_counter()
+            clock = _Clock()
             row |= {f"valid_{k}": v for k, v in validate().items()}
-            row["valid_seconds"] = time.perf_counter() - began
+            row |= {f"valid_{k}": v for k, v in clock.read().items()}
             on_validated(epoch + 1)
             best = stopper.update(row["valid_mrr"], epoch + 1)
             if spec.select == "last":  # weights of earlier epochs are never read again
@@ -156,7 +157,7 @@ def _epoch(
     dataset: str,
     epoch: int,
 ) -> dict[str, float]:
-    began = time.perf_counter()
+    clock = _Clock()
     model.train()
     procedure.start_epoch(epoch)
     # Streams derive from the epoch's number, so a resumed run needs no state of a generator.
@@ -178,7 +179,20 @@ def _epoch(
             f"the loss of epoch {epoch + 1} is {means['loss']}; try a lower optimiser.lr "
             "or optimiser.clip=1"
         )
-    return {"epoch": float(epoch + 1), **means, "seconds": time.perf_counter() - began}
+    return {"epoch": float(epoch + 1), **means, **clock.read()}
+
+
+class _Clock:
+    """Wall time and processor time of this process since its creation."""
+
+    def __init__(self) -> None:
+        self.wall, self.processor = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        return {
+            "seconds": time.perf_counter() - self.wall,
+            "processor_seconds": time.process_time() - self.processor,
+        }
 
 
 def _save(

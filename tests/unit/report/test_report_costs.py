@@ -93,6 +93,21 @@ def test_time_is_counted_with_validations_and_times_threads(store: MemoryStore, 
     assert cost(made, "cost.published") is None
 
 
+def test_measured_processor_time_counts_as_it_is(store: MemoryStore, fill: Fill) -> None:
+    history = epochs(10, [0.2, 0.31])
+    for row in history:
+        row["processor_seconds"] = 7.0
+        if "valid_mrr" in row:
+            row["valid_processor_seconds"] = 0.5
+    made = run(fill, store, history, best=2)
+    assert cost(made, "cost.epoch") == 7.0
+    assert cost(made, "cost.best") == 2 * 7.0 + 0.5
+    assert cost(made, "cost.published", target=31.0) == 4 * 7.0 + 2 * 0.5
+    assert cost(made, "cost.total") == 4 * 7.0 + 2 * 0.5 + 2 * (3 + 5)
+    busy = made.model_copy(update={"provenance": machine(2, load=9.0)})
+    assert load_note([busy]) == ""
+
+
 def test_a_validation_without_a_time_takes_as_long_as_the_last(
     store: MemoryStore, fill: Fill
 ) -> None:
@@ -222,7 +237,7 @@ def test_an_empty_cell_says_why(table: Table, label: str, metric: str, reason: s
 
 def test_the_table_says_what_is_counted_on_which_machines_and_beside_what(table: Table) -> None:
     notes = "\n".join(table.notes)
-    assert "CPU h, CPU s: wall time x threads of a run." in notes
+    assert "CPU h, CPU s: processor time of a run (older records: wall time x threads)." in notes
     assert "Measured on Made-up 9000, 8 cores, 2 threads: 2 runs." in notes
     assert "Measured on Made-up 9000, 8 cores, 1 thread: 2 runs." in notes
     assert "2 of 4 runs do not say whether the machine did other work meanwhile." in notes
