@@ -84,6 +84,10 @@ def test_elsewhere_than_on_a_terminal_there_are_plain_lines(
 def test_a_terminal_shows_bars_and_stdout_still_holds_the_table_alone(
     harness: Callable[..., Any], suite: Path, terminal: Terminal
 ) -> None:
+    # Seconds, for a bar that moves and has its colour.
+    suite.write_text(
+        SUITE.replace("epochs: 3, evaluate_every: 1", "epochs: 300, evaluate_every: 60")
+    )
     ended = harness("run", suite, terminal=terminal.name, TERM="xterm-256color", NO_COLOR=None)
     assert ended.code == 0
     assert BAR.search(terminal.text)
