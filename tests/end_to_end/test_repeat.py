@@ -137,8 +137,8 @@ def test_a_run_that_failed_is_run_again_once_it_is_removed(
 def test_what_the_command_is_told_beside_the_settings(harness: Run, suite: Path) -> None:
     spec = "{model: {name: popularity}, data: {dataset: atlas}}"
     for words, message in (
-        ((), "give a suite, or the settings of one run with --spec"),
-        ((suite, "--spec", spec), "one of the two"),
+        ((), "give a suite, or --model and --dataset, or the settings of one run with --spec"),
+        ((suite, "--spec", spec), "one of the three"),
         (("--spec", spec, "--set", "seed=1"), "--set and --only are for suites"),
         (("--spec", spec, "--only", "seed=1"), "--set and --only are for suites"),
         (("--spec", "{model: {name: populatiry}, data: {dataset: atlas}}"), "mean 'popularity'"),
