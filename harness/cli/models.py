@@ -175,7 +175,7 @@ def _print_details(details: ModelDetails) -> None:
     typer.echo(f"\nOptions ({details.setting}.<name> in a suite):")
     _print_options(dict(details.options), "")
     if details.space:
-        typer.echo("\nSearched by a study without a space of its own, where a run looks at it:")
+        typer.echo("\nSearched by a study without a space of its own, if the run uses the option:")
     for key, domain in details.space.items():
         typer.echo(f"  {key}: {json.dumps(domain.written())}")
 

@@ -182,7 +182,7 @@ def table(predictions: Predictions, width: int) -> Iterator[str]:
     entity = next(name for name in predictions.query[::2] if name != "?")
     rows = [["#", "answer", "score", "known", *weights]]
     if weights:
-        rows.append(["", f"{entity} (asked)", "", "", *(f"{w:.2f}" for w in weights.values())])
+        rows.append(["", f"{entity} (query)", "", "", *(f"{w:.2f}" for w in weights.values())])
     for rank, answer in enumerate(predictions.answers, 1):
         numbers = [f"{w:.2f}" for w in answer.weights.values()]
         rows.append([str(rank), answer.label, f"{answer.score:.3f}", answer.known or "", *numbers])

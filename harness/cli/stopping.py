@@ -12,7 +12,7 @@ from harness.errors import Interrupted
 
 __all__ = ["STOPPING", "Stop", "showing_stops", "stop_on_signals"]
 
-STOPPING = "stopping after this epoch; the same again stops at once"
+STOPPING = "stopping after this epoch; a second Ctrl-C stops at once"
 _shown_by: list[Callable[[], None]] = []
 
 
@@ -29,9 +29,7 @@ class Stop:
 
     def error(self) -> Interrupted:
         """Return the error to end with: exit code 130 after Ctrl-C, 143 after SIGTERM."""
-        return Interrupted(
-            "stopped; the same command goes on from here", exit_code=128 + self.number
-        )
+        return Interrupted("stopped; the same command resumes", exit_code=128 + self.number)
 
 
 @contextlib.contextmanager

@@ -276,7 +276,7 @@ class Reports:
         other_blocks = {(suite, variant) for suite, variant, _ in blocks if variant not in selected}
         for suite, variant in sorted(other_blocks):
             if not suites or suite in suites:
-                text = f"not shown: suite {suite} with --set (--variant {variant})"
+                text = f"not shown: suite {suite} with --set; --variant {variant} shows it"
                 self.on_event(Message(text))
 
     def _report_untested(self, study: str) -> None:

@@ -101,13 +101,14 @@ def import_results(
         imported = import_records(store, source, runs=folder / "runs")
         _added(store, folder, imported, str(source), on_event)
     for suite, count in sorted(Counter(cell.suite for cell in imported.absent).items()):
-        runs = f"suite {suite}: {count} {'runs of it are' if count > 1 else 'run of it is'}"
         if source.is_dir():
-            text = f"{runs} in no file of {source}: that file is missing there"
+            runs = f"{count} runs" if count > 1 else "1 run"
+            text = f"suite {suite}: {source} has no record of {runs}, whose cells stay empty"
         else:
+            runs = f"{count} runs of it are" if count > 1 else "1 run of it is"
             text = (
-                f"{runs} in another file; `harness db import {source.parent}` takes over all of "
-                "them"
+                f"suite {suite}: {runs} in another file; `harness db import {source.parent}` "
+                "takes over all of them"
             )
         on_event(Message(text))
     return imported

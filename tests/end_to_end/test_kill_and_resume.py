@@ -67,7 +67,7 @@ def test_the_first_ctrl_c_ends_the_epoch_and_the_run_goes_on(
     ended = command.wait()
     assert ended.code == 130, ended.err
     assert "stopping after this epoch" in ended.err
-    assert ended.err.endswith("error: stopped; the same command goes on from here\n")
+    assert ended.err.endswith("error: stopped; the same command resumes\n")
     assert not list(home.glob("runs/*/record.json"))
     # Text is wrapped at 80 columns; the suite is called what the user calls it.
     assert f"`harness run {suite}`" in " ".join(ended.out.split())

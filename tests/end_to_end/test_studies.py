@@ -336,7 +336,7 @@ def test_ctrl_c_is_no_end(start: Run, until: Any, home: Path, tmp_path: Path) ->
     command.send(signal.SIGINT)
     ended = command.wait()
     assert ended.code == 130, ended.err
-    assert ended.err.endswith("error: stopped; the same command goes on from here\n")
+    assert ended.err.endswith("error: stopped; the same command resumes\n")
     assert start("study", "run", suite).wait().code == 0
     for run_id in stored(home):
         assert epochs(home, run_id) == list(range(1, 41))  # none was repeated

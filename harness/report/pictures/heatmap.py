@@ -178,9 +178,26 @@ def _cells(panel: Axes, figure: SweepFigure, position: int) -> None:
             _write(panel, i, j, texts.get((x, y), "\N{EN DASH}"), _ink(colour), letters)
     _frames(panel, figure, position, xs, ys)
     panel.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(ys) - 0.5), aspect="equal")
-    panel.set_xticks(range(len(xs)), map(value_text, xs))
-    panel.set_yticks(range(len(ys)), map(value_text, ys))
+    panel.set_xticks(range(len(xs)), _tick_texts(xs))
+    panel.set_yticks(range(len(ys)), _tick_texts(ys))
     panel.tick_params(length=0)
+
+
+def _tick_texts(values: Sequence[AxisValue]) -> list[str]:
+    """Return the values of an axis with the fewest digits, at least three, that tell them apart."""
+    texts = [value_text(value) for value in values]
+    for digits in range(3, 6):
+        short = [_rounded(value, digits) for value in values]
+        if len(set(short)) == len(texts):
+            return short
+    return texts
+
+
+def _rounded(value: AxisValue, digits: int) -> str:
+    """Return a value with so many significant digits; whole numbers keep all."""
+    if isinstance(value, str) or value == int(value):
+        return value_text(value)
+    return f"{value:.{digits}g}"
 
 
 def _texts(figure: SweepFigure, position: int) -> Mapping[Point, str]:

@@ -182,7 +182,7 @@ class Complexity(Figure):
     @cached_property
     def table(self) -> Table:
         """The table."""
-        base = f"One go at {self.suite.base}" if self.suite else "One go"
+        base = f"Single run, {self.suite.base}" if self.suite else "Single run"
         columns = [
             _column("cost", base, "seconds", "ms", 1),
             _column("cost", base, "peak", "MiB", 0),

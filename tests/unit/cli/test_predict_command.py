@@ -96,7 +96,7 @@ def test_the_table_fits_in_80_columns(trained: Path, run_id: str) -> None:
     shown = harness("predict", run_id, "--home", trained, *words, "-k", 4).stdout
     lines = shown.splitlines()
     assert max(map(len, lines)) <= 80
-    assert "(asked)" in shown
+    assert "(query)" in shown
     assert [line.split()[0] for line in lines[-4:]] == ["1", "2", "3", "4"]
 
 
@@ -119,7 +119,7 @@ MANY = Predictions(
 def test_many_answers_cut_labels_and_never_numbers() -> None:
     head, asked, *lines = list(table(MANY, 80))
     assert head.split() == ["#", "answer", "score", "known", "structure", "text", "image"]
-    assert asked.split() == ["Paris", "(asked)", "0.50", "0.50", "0.50"]
+    assert asked.split() == ["Paris", "(query)", "0.50", "0.50", "0.50"]
     assert len(lines) == 1200
     for i, line in enumerate(lines):
         place, *_, score, known, structure, text, image = line.split()

@@ -143,7 +143,7 @@ def test_a_stop_is_shown_below_the_runs(bars: Bars) -> None:
     start(bars, 1)
     train(bars, job(0))
     bars.show_stop()
-    assert lines(bars)[-1] == "stopping after this epoch; the same again stops at once"
+    assert lines(bars)[-1] == "stopping after this epoch; a second Ctrl-C stops at once"
     bars.on_event(RunsEnded())
     assert lines(bars) == []
 

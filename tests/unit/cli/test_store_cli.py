@@ -336,7 +336,7 @@ def test_import_of_a_folder_says_that_the_file_of_a_suites_other_runs_is_missing
     for path in folder.glob("main.*"):
         path.unlink()
     result = harness("db", "import", folder, "--home", tmp_path / "new")
-    expected = f"suite zeta: 1 run of it is in no file of {folder}: that file is missing there"
+    expected = f"suite zeta: {folder} has no record of 1 run, whose cells stay empty"
     assert expected in result.stderr
     assert "harness db import" not in result.stderr
 

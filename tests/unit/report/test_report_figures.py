@@ -19,7 +19,7 @@ from harness.analysis.query import Selection
 from harness.errors import ConfigError, StoreError
 from harness.report.definition import FigureDefinition, Published
 from harness.report.pictures import draw, picture
-from harness.report.pictures.heatmap import BEST, INVALID, LANDMARK
+from harness.report.pictures.heatmap import BEST, INVALID, LANDMARK, _tick_texts
 from harness.report.render import check_format, render, render_picture
 from harness.report.tables.sweep_figure import SweepFigure
 from harness.store.memory import MemoryStore
@@ -477,6 +477,21 @@ def test_a_grid_with_a_scale_stands_at_its_values(store: MemoryStore, fill: Fill
         (0.1, 0.5),
         (0.1, 0.9),
     }
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0.00174399, 0.0158675], ["0.00174", "0.0159"]),
+        ([0.034101, 0.034102], ["0.034101", "0.034102"]),  # alike with three digits
+        ([1000.0, 1024.0], ["1000", "1024"]),
+        (["mean", 2.0], ["mean", "2"]),
+    ],
+)
+def test_labels_of_drawn_values_are_short_and_distinct(
+    values: list[float | str], texts: list[str]
+) -> None:
+    assert _tick_texts(values) == texts
 
 
 def test_words_stand_in_cells_and_have_no_scale(store: MemoryStore, fill: Fill) -> None:
