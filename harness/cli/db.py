@@ -77,7 +77,7 @@ def merge(
 
 def _print_added(imported: Imported, as_json: bool) -> None:
     if as_json:
-        print_json({"added": list(imported.added), "kept": imported.kept})
+        print_json({"added": list(imported.added), "kept": imported.already_stored})
 
 
 @app.command()

@@ -52,19 +52,19 @@ class Lines:
     """
 
     def __init__(self, interval: float = LINES_S) -> None:
-        self.interval, self.total, self.done = interval, 0, 0
+        self.interval, self.total, self.completed = interval, 0, 0
         self._printed = time.monotonic()
         self._nodes: dict[str, str] = {}
 
     def on_event(self, event: Event) -> None:
         """Print what there is to say of an event."""
         if isinstance(event, RunsStarted):
-            self.total, self.done = event.total, 0
+            self.total, self.completed = event.total, 0
         elif isinstance(event, RunsSkipped):
             self.total -= event.count
         elif isinstance(event, RunEnded):
-            self.done += event.outcome.status in _DONE
-            self._print(f"[{self.done}/{self.total}] {event}")
+            self.completed += event.outcome.status in _DONE
+            self._print(f"[{self.completed}/{self.total}] {event}")
         elif isinstance(event, RunProgress):
             self._progress(event)
         elif text := str(event):
@@ -94,7 +94,7 @@ class _Run:
     started: float
     stage: str = "start"
     stage_started: float = 0.0
-    done: float = 0.0
+    completed: float = 0.0
     total: float = 0.0
     activity: tuple[str, int, int] | None = None
     activity_started: float = 0.0
@@ -128,7 +128,7 @@ class _Runs:
     at_once: int
     jobs: dict[str, Job]
     started: float
-    done: int = 0
+    completed: int = 0
     failed: int = 0
     seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
 
@@ -152,7 +152,7 @@ class _Runs:
         ids = {run.job.run_id for run in running}
         waiting = [job for run_id, job in self.jobs.items() if run_id not in ids]
         seconds += sum(mean(self.seconds.get(_row(job), known)) for job in waiting)
-        unnamed = self.total - self.done - len(running) - len(waiting)
+        unnamed = self.total - self.completed - len(running) - len(waiting)
         seconds += max(0, unnamed) * mean(known)
         longest = max((left for _, left in remaining if left is not None), default=0.0)
         return max(longest, seconds / max(1, self.at_once))
@@ -217,7 +217,7 @@ class Bars:
         run = self._running.pop(event.job.run_id, None)
         if self._runs is None:
             return
-        self._runs.done += event.outcome.status in _DONE
+        self._runs.completed += event.outcome.status in _DONE
         self._runs.failed += event.outcome.status == "failed"
         if event.outcome.status == "ok" and run is not None:
             self._runs.learn(event.job, now - run.started)
@@ -227,7 +227,7 @@ class Bars:
     def _finish(self, now: float) -> None:
         runs, self._runs, self._running = self._runs, None, {}
         if runs is not None:
-            text = f"{runs.done} of {plural(runs.total, 'run')} done"
+            text = f"{runs.completed} of {plural(runs.total, 'run')} done"
             text += f", {runs.failed} failed" * bool(runs.failed)
             self.console.print(f"{text} in {duration(now - runs.started)}")
 
@@ -273,7 +273,7 @@ class Bars:
 
     def _total_line(self, runs: _Runs, now: float, width: int) -> Text:
         left = runs.left(list(self._running.values()), now)
-        texts = [f"{runs.done} of {plural(runs.total, 'run')}"]
+        texts = [f"{runs.completed} of {plural(runs.total, 'run')}"]
         texts += [f"{runs.failed} failed"] * bool(runs.failed)
         texts += [f"{duration(left)} left"] if left is not None and left >= 1 else []
         texts += [_clock(now, now - runs.started)] if left is None or left < 1 else []
@@ -284,9 +284,9 @@ class Bars:
         # Runs in progress count by their epochs, so that the bar moves.
         part = sum(run.epoch / max(1, run.epochs) for run in self._running.values())
         line = Text.assemble((title, "bold"), "  ")
-        return line.append_text(self._bar((runs.done + part) / max(1, runs.total), bar)).append(
-            f"  {end}"
-        )
+        return line.append_text(
+            self._bar((runs.completed + part) / max(1, runs.total), bar)
+        ).append(f"  {end}")
 
     def _run_lines(self, run: _Run, now: float, width: int) -> list[Text]:
         title = Text(f"  {run.job.title}{f' on {run.node}' * bool(run.node)}")
@@ -296,8 +296,8 @@ class Bars:
             state = _STAGES.get(run.stage, run.stage)
             if not run.total:
                 return [title, Text("  ") + _activity((state, 0, 0), now - run.stage_started)]
-            line = Text("  ") + self._bar(run.done / run.total, 20)
-            share, seconds = run.done / run.total, now - run.stage_started
+            line = Text("  ") + self._bar(run.completed / run.total, 20)
+            share, seconds = run.completed / run.total, now - run.stage_started
             return [title, line.append(f"  {state}  {100 * share:.0f}%  {_clock(now, seconds)}")]
         texts = [f"epoch {run.epoch}/{run.epochs}"]
         texts += [f"loss {run.loss:.4g}"] if run.loss is not None else []
@@ -323,16 +323,16 @@ class Bars:
         if event.kind == "attempt":
             run.node = _node(event)
         elif event.kind == "stage":
-            run.stage, run.total, run.done = values["stage"], values["total"], 0
+            run.stage, run.total, run.completed = values["stage"], values["total"], 0
             run.stage_started, run.activity = now, None
         elif event.kind == "activity":
-            task, done, total = values["task"], values["done"], values["total"]
-            if 0 < total <= done:
+            task, count, total = values["task"], values["done"], values["total"]
+            if 0 < total <= count:
                 run.activity = None
             else:
                 if run.activity is None or run.activity[0] != task:
                     run.activity_started = now
-                run.activity = task, done, total
+                run.activity = task, count, total
         elif event.kind == "epoch":
             run.epoch, run.loss, run.last = round(values["epoch"]), values["loss"], now
             if run.first is None:
@@ -340,7 +340,7 @@ class Bars:
             if "valid_mrr" in values:
                 run.best = max(values["valid_mrr"], run.best or 0.0)
         else:
-            run.done += values["done"]
+            run.completed += values["done"]
 
 
 def _row(job: Job) -> tuple[str, str]:
@@ -354,8 +354,8 @@ def _clock(now: float, seconds: float) -> str:
 
 def _activity(activity: tuple[str, int, int], seconds: float) -> Text:
     """Return the line of a step of unknown or known length, with the seconds it has taken."""
-    task, done, total = activity
-    count = f": {done:,} of {total:,}" if total > 1 else ""
+    task, completed, total = activity
+    count = f": {completed:,} of {total:,}" if total > 1 else ""
     return Text(f"{_clock(time.monotonic(), seconds)}  {task}{count}")
 
 

@@ -77,17 +77,17 @@ def split_triples(
     if repeated := len(triples) - len(distinct):
         report.append(f"{repeated:,} repeated triples were dropped")
     splitter = _Splitter(distinct, shares, np.random.default_rng(seed), report)
-    parts = splitter.inductive() if kind == "inductive" else splitter.split(
+    splits = splitter.inductive() if kind == "inductive" else splitter.split(
         cold if kind == "cold" else 0.0
     )  # fmt: skip
     for split in SPLITS:
-        if not parts[split]:
+        if not splits[split]:
             raise DataError(
                 f"{len(distinct):,} triples: none is left for {split}; the graph is too small or "
                 "too sparse for this kind of split, or the ratio too low"
             )
-    report += _sizes(parts, shares)
-    return SplitGraph({split: sorted(parts[split]) for split in SPLITS}, tuple(report))
+    report += _sizes(splits, shares)
+    return SplitGraph({split: sorted(splits[split]) for split in SPLITS}, tuple(report))
 
 
 def _shares(ratios: Sequence[float]) -> tuple[float, float, float]:
@@ -97,12 +97,12 @@ def _shares(ratios: Sequence[float]) -> tuple[float, float, float]:
     return train, valid, test
 
 
-def _sizes(parts: dict[str, list[Triple]], shares: Sequence[float]) -> Iterator[str]:
-    total = sum(map(len, parts.values()))
+def _sizes(splits: dict[str, list[Triple]], shares: Sequence[float]) -> Iterator[str]:
+    total = sum(map(len, splits.values()))
     for split, share in zip(SPLITS, shares, strict=True):
-        actual = len(parts[split]) / total
+        actual = len(splits[split]) / total
         wanted = f", {share:.1%} was asked for" if abs(actual - share) > 0.01 else ""
-        yield f"{split}: {len(parts[split]):,} triples ({actual:.1%}{wanted})"
+        yield f"{split}: {len(splits[split]):,} triples ({actual:.1%}{wanted})"
 
 
 class _Splitter:
@@ -128,30 +128,30 @@ class _Splitter:
             split: round(share * len(self.triples))
             for split, share in zip(SPLITS[1:], self.shares[1:], strict=True)
         }
-        parts: dict[str, list[Triple]] = {split: [] for split in SPLITS}
+        splits: dict[str, list[Triple]] = {split: [] for split in SPLITS}
         rest = list(self.triples)
         if cold:
             for split in ("test", "valid"):
-                taken, entities = self._unseen(rest, round(cold * quotas[split]))
-                parts[split] += taken
-                removed = set(taken)
+                drawn, entities = self._unseen(rest, round(cold * quotas[split]))
+                splits[split] += drawn
+                removed = set(drawn)
                 rest = [triple for triple in rest if triple not in removed]
                 self.report.append(
-                    f"{split}: {len(taken):,} triples have one of {entities:,} entities that "
+                    f"{split}: {len(drawn):,} triples have one of {entities:,} entities that "
                     "are in no other split"
                 )
         grouped = sum(len(group) for group in self._groups(rest) if len(group) > 1)
         needed, free = self._needed(rest)
         for split in ("test", "valid"):
-            room = quotas[split] - len(parts[split])
+            room = quotas[split] - len(splits[split])
             while free and room > 0:
                 group = free.pop()
                 if len(group) <= room:
-                    parts[split] += group
+                    splits[split] += group
                     room -= len(group)
                 else:
                     needed.append(group)
-        parts["train"] = [triple for group in (*needed, *free) for triple in group]
+        splits["train"] = [triple for group in (*needed, *free) for triple in group]
         self.report.append(
             f"{grouped:,} triples share their two entities with another one and stay with it, so "
             "none follows from an inverse or duplicate relation"
@@ -160,7 +160,7 @@ class _Splitter:
             f"{sum(map(len, needed)):,} triples were kept in train, which would lack an entity or "
             "a relation without them"
         )
-        return parts
+        return splits
 
     def _groups(self, triples: Iterable[Triple]) -> list[list[Triple]]:
         """Return the triples by their two entities, in a random order."""
@@ -198,13 +198,13 @@ class _Splitter:
                 incident[entity].append(triple)
                 left["entity", entity] += 1
         names = sorted(incident)
-        taken: list[Triple] = []
+        drawn: list[Triple] = []
         n_entities = 0
         for i in self.random.permutation(len(names)):
             entity, mine = names[i], incident[names[i]]
-            if len(taken) >= quota:
+            if len(drawn) >= quota:
                 break
-            if entity in self._seen_ends or len(taken) + len(mine) > 1.1 * quota + 1:
+            if entity in self._seen_ends or len(drawn) + len(mine) > 1.1 * quota + 1:
                 continue
             neighbours = {e for h, _, t in mine for e in (h, t)} - {entity}
             uses = Counter(("entity", e) for h, _, t in mine for e in {h, t} - {entity})
@@ -216,9 +216,9 @@ class _Splitter:
             left -= uses
             self._unseen_entities.add(entity)
             self._seen_ends |= neighbours
-            taken += mine
+            drawn += mine
             n_entities += 1
-        return taken, n_entities
+        return drawn, n_entities
 
     # --- inductive --------------------------------------------------------------------------
 
@@ -231,25 +231,25 @@ class _Splitter:
         split_of: dict[str, str] = {}
         for split, share in (("test", self.shares[2]), ("valid", self.shares[1])):
             self._grow(split, share, neighbours, split_of)
-        parts: dict[str, list[Triple]] = {split: [] for split in SPLITS}
+        splits: dict[str, list[Triple]] = {split: [] for split in SPLITS}
         crossing = 0
         for triple in self.triples:
             head, tail = (split_of.get(entity, "train") for entity in (triple[0], triple[2]))
             if head == tail:
-                parts[head].append(triple)
+                splits[head].append(triple)
             else:
                 crossing += 1
-        known = {relation for _, relation, _ in parts["train"]}
+        known = {relation for _, relation, _ in splits["train"]}
         unknown = 0
         for split in SPLITS[1:]:
-            kept = [triple for triple in parts[split] if triple[1] in known]
-            unknown += len(parts[split]) - len(kept)
-            parts[split] = kept
+            kept = [triple for triple in splits[split] if triple[1] in known]
+            unknown += len(splits[split]) - len(kept)
+            splits[split] = kept
         self.report.append(
             f"{crossing:,} triples between entities of two splits were dropped, and "
             f"{unknown:,} with a relation that train lacks"
         )
-        return parts
+        return splits
 
     def _grow(
         self, split: str, share: float, neighbours: dict[str, set[str]], split_of: dict[str, str]

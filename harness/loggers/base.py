@@ -104,10 +104,10 @@ def record_values(record: RunRecord) -> dict[str, float]:
     """
     values = {}
     for metric in record.metrics:
-        parts: list[str] = ["best" if metric.split == "valid" else metric.split]
-        parts += [metric.bucket] * (metric.bucket != "all")
-        parts += [metric.side] * (metric.side != "both")
-        values["/".join([*parts, metric.metric])] = metric.value
+        segments: list[str] = ["best" if metric.split == "valid" else metric.split]
+        segments += [metric.bucket] * (metric.bucket != "all")
+        segments += [metric.side] * (metric.side != "both")
+        values["/".join([*segments, metric.metric])] = metric.value
     values |= {f"diagnostics/{name}": value for name, value in record.diagnostics.items()}
     samples: dict[str, list[float]] = {}
     for timing in record.timings:

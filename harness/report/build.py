@@ -227,8 +227,8 @@ def learning_figure(definition: LearningDefinition, results: Results) -> Learnin
     """Return the validations of a suite's rows."""
     suite = results.suite(definition.suite, ("mrr", "valid:mrr", "cost.total"))
     table = _rows_definition(definition)
-    every = table if definition.datasets else _with_datasets(table, suite.datasets)
-    datasets = _select(every, results).datasets
+    with_columns = table if definition.datasets else _with_datasets(table, suite.datasets)
+    datasets = _select(with_columns, results).datasets
     names = {spec.name.lower() for spec in datasets}
     rows = tuple(result for result in suite.results if result.dataset.lower() in names)
     labels = {row.label.lower(): row.title or row.label for row in table.rows}
@@ -278,11 +278,11 @@ def plain_table(
     Raises:
         StoreError: the runs cannot stand in one table.
     """
-    every = results.suite(suite, PLAIN_METRICS, source)
+    all_results = results.suite(suite, PLAIN_METRICS, source)
     if run_ids is not None:
-        every = _only_runs(every, run_ids)
+        all_results = _only_runs(all_results, run_ids)
     # Trials of a study that were not chosen to be tested have nothing to show here.
-    tested = replace(every, results=tuple(r for r in every.results if not r.untested))
+    tested = replace(all_results, results=tuple(r for r in all_results.results if not r.untested))
     datasets = [DatasetSpec(name=d, metrics=_present(tested, d)) for d in tested.datasets]
     variant = results.selection.variant
     title = (title or f"Suite {suite}") + (f", variant {variant}" if variant else "")
@@ -307,8 +307,8 @@ def study_table(results: Results, suite: str) -> Table:
         results: stored results.
         suite: name of the study.
     """
-    every = results.suite(suite, VALID_METRICS)
-    rows = replace(every, results=tuple(r for r in every.results if r.untested))
+    all_results = results.suite(suite, VALID_METRICS)
+    rows = replace(all_results, results=tuple(r for r in all_results.results if r.untested))
     datasets = tuple(DatasetSpec(name=d, metrics=VALID_METRICS) for d in rows.datasets)
     title = f"Study {suite}: its trials on validation, none was tested"
     return assemble(Definition(name=suite, title=title, suite=suite, datasets=datasets), None, rows)
@@ -316,11 +316,11 @@ def study_table(results: Results, suite: str) -> Table:
 
 def _only_runs(results: SuiteResults, run_ids: Collection[str]) -> SuiteResults:
     """Keep some runs, and the rows that have any of them."""
-    kept = [
+    selected = [
         replace(row, runs=tuple(run for run in row.runs if run.run_id in run_ids))
         for row in results.results
     ]
-    return replace(results, results=tuple(row for row in kept if row.runs))
+    return replace(results, results=tuple(row for row in selected if row.runs))
 
 
 def _published_definition(suite: str) -> Definition | None:

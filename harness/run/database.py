@@ -154,7 +154,7 @@ def _added(
         )
     count = len(imported.added)
     records = f"{count} record{'' if count == 1 else 's'}"
-    on_event(Message(f"{source}: {records} added, {imported.kept} known already"))
+    on_event(Message(f"{source}: {records} added, {imported.already_stored} known already"))
 
 
 def check_results(

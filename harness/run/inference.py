@@ -135,9 +135,9 @@ class Run:
         """Return model, dataset, seed and MRR in percent on one line."""
         record = self.record
         values = {split: record.metric("mrr", split) for split in ("test", "valid")}
-        shown = [f"{split} MRR {100 * v:.2f}" for split, v in values.items() if v is not None]
+        metrics = [f"{split} MRR {100 * v:.2f}" for split, v in values.items() if v is not None]
         title = f"{record.model} on {record.dataset}, seed {record.seed}"
-        return f"run {record.run_id}: {', '.join([title, *shown])}"
+        return f"run {record.run_id}: {', '.join([title, *metrics])}"
 
     __repr__ = __str__
 
@@ -245,11 +245,11 @@ class Run:
             answers: dict[int, Predictions] = {}
             sides: tuple[Side, Side] = ("tail", "head")
             for side in sides:
-                places = [i for i, (_, _, of) in enumerate(ids) if of == side]
-                if places:
-                    pairs = torch.tensor([ids[i][:2] for i in places], device=self.device)
-                    shown = self._answers(pairs, side, k, exclude_known, weights)
-                    answers |= zip(places, shown, strict=True)
+                positions = [i for i, (_, _, of) in enumerate(ids) if of == side]
+                if positions:
+                    pairs = torch.tensor([ids[i][:2] for i in positions], device=self.device)
+                    predictions = self._answers(pairs, side, k, exclude_known, weights)
+                    answers |= zip(positions, predictions, strict=True)
             yield from (answers[i] for i in range(len(ids)))
 
     def novel(
@@ -318,9 +318,9 @@ class Run:
         scorer, graph = self._scorer, self.dataset.graph
         entities, scores = scorer.best(anchors, relations, side, k, exclude_known=exclude_known)
         splits = scorer.splits_of(anchors, relations, entities, side)
-        shown = torch.cat([anchors[:, None], entities], 1)
-        fused = scorer.model.fusion_weights(shown.flatten()) if weights else {}
-        by_place = {name: w.reshape(shown.shape).tolist() for name, w in fused.items()}
+        ids = torch.cat([anchors[:, None], entities], 1)
+        fused = scorer.model.fusion_weights(ids.flatten()) if weights else {}
+        by_place = {name: w.reshape(ids.shape).tolist() for name, w in fused.items()}
         for i, (anchor, relation) in enumerate(pairs.tolist()):
             answers = [
                 Prediction(

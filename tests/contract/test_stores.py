@@ -399,7 +399,7 @@ def test_measurements_travel_as_files_and_between_stores(
     export(store, [], folder, runs=tmp_path, benchmarks=store.benchmarks())
     files, merged = MemoryStore(), MemoryStore()
     assert import_records(files, folder, runs=tmp_path).added == [record.benchmark_id]
-    assert import_records(files, folder, runs=tmp_path).kept == 1
+    assert import_records(files, folder, runs=tmp_path).already_stored == 1
     assert merge(merged, store).added == [record.benchmark_id]
     assert files.benchmarks() == merged.benchmarks() == [record]
 

@@ -58,11 +58,11 @@ def pair_scores(op, vectors, pairs, out, low, high):
     # Unsigned indices: numba wraps negative ones, and that test keeps loops from vector registers.
     width = np.uint64(query.shape[1])
     half = np.uint64(width // 2)
-    listed = np.uint64(len(indices))
+    n_pairs = np.uint64(len(indices))
     for i in range(np.uint64(low), np.uint64(high)):
         for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
             # Rows are at random addresses; ask for one a few pairs before it is needed.
-            if p + np.uint64(AHEAD) < listed:
+            if p + np.uint64(AHEAD) < n_pairs:
                 prefetch_row(table, indices[p + np.uint64(AHEAD)])
             row = np.uint64(indices[p])
             total = query.dtype.type(0)
@@ -90,10 +90,10 @@ def query_gradient(op, vectors, pairs, gradient, to_query, to_scale, low, high):
     half = np.uint64(width // 2)
     unity = query.dtype.type(1)
     tiny = query.dtype.type(TINY)
-    listed = np.uint64(len(indices))
+    n_pairs = np.uint64(len(indices))
     for i in range(np.uint64(low), np.uint64(high)):
         for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
-            if p + np.uint64(AHEAD) < listed:
+            if p + np.uint64(AHEAD) < n_pairs:
                 prefetch_row(table, indices[p + np.uint64(AHEAD)])
             row = np.uint64(indices[p])
             g = gradient[p]
@@ -131,14 +131,14 @@ def table_gradient(op, vectors, by_row, gradient, to_table, low, high):
     half = np.uint64(width // 2)
     unity = query.dtype.type(1)
     tiny = query.dtype.type(TINY)
-    listed = np.uint64(len(query_ids))
+    n_pairs = np.uint64(len(query_ids))
     # A row belongs to one thread, which sums its pairs in their order: no atomics, and the same
     # bits with any number of threads.
     for row in range(np.uint64(low), np.uint64(high)):
         for k in range(width):
             to_table[row, k] = 0
         for position in range(np.uint64(row_indptr[row]), np.uint64(row_indptr[row + 1])):
-            if position + np.uint64(AHEAD) < listed:
+            if position + np.uint64(AHEAD) < n_pairs:
                 prefetch_row(query, query_ids[position + np.uint64(AHEAD)])
             i = np.uint64(query_ids[position])
             g = gradient[np.uint64(pair_ids[position])]

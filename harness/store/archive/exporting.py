@@ -192,30 +192,30 @@ class _Folder:
 def _write(folder: Path, name: str, file: SuiteFile, new: Mapping[str, Load]) -> list[Path]:
     """Write a suite's files unless they hold the same already; return them."""
     digests = file.digests()
-    parts = list(file.archive.parts)
+    rank_files = list(file.archive.parts)
     stored_parts = kept_parts(folder, name)
     if stored_parts or set(digests) != set(file.archive.members):
         loaders = file.archive.loaders(digests) | {d: new[d] for d in digests if d in new}
         contents = encode_parts(loaders)
         if file.text:
-            _keep(folder, name, [path for path in parts if path not in stored_parts])
-        outdated = [*parts, *kept_parts(folder, name)]
-        parts = [folder / part for part in part_names(name, len(contents))]
-        for path, content in zip(parts, contents, strict=True):
+            _keep(folder, name, [path for path in rank_files if path not in stored_parts])
+        outdated = [*rank_files, *kept_parts(folder, name)]
+        rank_files = [folder / file_name for file_name in part_names(name, len(contents))]
+        for path, content in zip(rank_files, contents, strict=True):
             write_whole(path, content)
     else:
         outdated = []
-    text, path = file.lines(len(parts)), folder / f"{name}{SUFFIX}"
+    text, path = file.lines(len(rank_files)), folder / f"{name}{SUFFIX}"
     if text != file.text:
         write_whole(path, compressed(text))
-    for part in outdated:
-        if part not in parts:
-            part.unlink(missing_ok=True)
-    return [path, *parts]
+    for rank_file in outdated:
+        if rank_file not in rank_files:
+            rank_file.unlink(missing_ok=True)
+    return [path, *rank_files]
 
 
-def _keep(folder: Path, name: str, parts: Iterable[Path]) -> None:
+def _keep(folder: Path, name: str, rank_files: Iterable[Path]) -> None:
     """Keep copies of an archive's parts, which the old lines need until the new are written."""
-    for part in parts:
-        content = part.read_bytes()
+    for rank_file in rank_files:
+        content = rank_file.read_bytes()
         write_whole(folder / kept_name(name, content), content)

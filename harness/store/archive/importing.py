@@ -27,13 +27,13 @@ class Imported:
 
     Attributes:
         added: ids of the records that the store lacked, or had from an earlier stage.
-        kept: number of records that it had already; they are unchanged.
+        already_stored: number of records that it had already; they are unchanged.
         refused: cells of a suite that another run has in the store.
         absent: cells whose runs are in none of the imported files, nor in the store.
     """
 
     added: Sequence[str]
-    kept: int
+    already_stored: int
     refused: Sequence[Cell] = ()
     absent: Sequence[Cell] = ()
 
@@ -61,12 +61,14 @@ def import_records(store: ResultStore, source: Path, *, runs: Path | None = None
         problems += [f"{run.source}: {text}" for text in audit.problems(run.record, run.files)]
     if problems:
         raise StoreError("\n".join(problems))
-    parts = [_add_content(store, content, runs or results_home() / "runs") for content in contents]
+    suite_results = [
+        _add_content(store, content, runs or results_home() / "runs") for content in contents
+    ]
     stored = set(store.ids())
     return Imported(
-        [run_id for part in parts for run_id in part.added],
-        sum(part.kept for part in parts),
-        [cell for part in parts for cell in part.refused],
+        [run_id for result in suite_results for run_id in result.added],
+        sum(result.already_stored for result in suite_results),
+        [cell for result in suite_results for cell in result.refused],
         [c for content in contents for c in content.cells if c.run_id and c.run_id not in stored],
     )
 
@@ -89,8 +91,8 @@ def merge(store: ResultStore, source: ResultStore) -> Imported:
         raise StoreError("nothing was merged:\n" + "\n".join(problems))
     benchmarks = source.benchmarks()
     imported = _add(store, records, benchmarks, source.cells())
-    kept = len(source.ids()) + len(benchmarks) - len(imported.added)
-    return Imported(imported.added, kept, imported.refused)
+    already_stored = len(source.ids()) + len(benchmarks) - len(imported.added)
+    return Imported(imported.added, already_stored, imported.refused)
 
 
 def _contents(source: Path, problems: list[str]) -> Iterator[Content]:
@@ -169,22 +171,22 @@ def _add(
     cells: Iterable[Cell],
 ) -> Imported:
     """Add records that the store lacks, or holds from an earlier stage, in one transaction."""
-    added, kept = [], 0
+    added, already_stored = [], 0
     with store.transaction():
         statuses = store.statuses()
         for record in records:
             status = statuses.get(record.run_id)
             if status is not None and STAGE[record.status] <= STAGE[status]:
-                kept += 1
+                already_stored += 1
                 continue
             store.add(record)
             added.append(record.run_id)
         measured = {benchmark.benchmark_id for benchmark in store.benchmarks()}
         for benchmark in benchmarks:
             if benchmark.benchmark_id in measured:
-                kept += 1
+                already_stored += 1
                 continue
             store.add_benchmark(benchmark)
             added.append(benchmark.benchmark_id)
         refused = store.add_cells(cells)
-    return Imported(added, kept, refused)
+    return Imported(added, already_stored, refused)

@@ -92,3 +92,16 @@ def rotated(x: Vector, phase: Vector) -> Vector:
     real, imaginary = np.split(x, 2)
     turned = (real + 1j * imaginary) * np.exp(1j * phase)
     return np.concatenate([turned.real, turned.imag])
+
+
+ESTIMATORS = [
+    "plugin",
+    "mine_sep",
+    "mine_cat",
+    "mine_on_heads",
+    "club",
+    "club_momok",
+    "infonce",
+    "cosine",
+]
+"""Estimators of MoCME's mutual information."""

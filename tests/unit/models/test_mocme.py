@@ -25,19 +25,10 @@ from models.mocme.estimators import build_estimator
 from models.mocme.information import ComplementarityWeights
 from models.mocme.information_config import Information
 from models.rotate import RotatE
+from tests.unit.models.conftest import ESTIMATORS
 
 N, R, SEEN = 120, 4, 100
 PRESETS = Path(__file__).parents[3] / "suites" / "shared" / "mocme_presets.yaml"
-ESTIMATORS = [
-    "plugin",
-    "mine_sep",
-    "mine_cat",
-    "mine_on_heads",
-    "club",
-    "club_momok",
-    "infonce",
-    "cosine",
-]
 CONTROLS = ["uniform", "random", "learned"]
 KINDS = ["complementarity", "mean", "concat", "product", "gate", "attention", "self_attention"]
 

@@ -16,17 +16,8 @@ from models.mocme.estimators import bounded
 from models.mocme.fusion import Inputs, build_fusion
 from models.mocme.information import ComplementarityWeights
 from models.mocme.information_config import Information
+from tests.unit.models.conftest import ESTIMATORS
 
-ESTIMATORS = [
-    "plugin",
-    "mine_sep",
-    "mine_cat",
-    "mine_on_heads",
-    "club",
-    "club_momok",
-    "infonce",
-    "cosine",
-]
 ALL, ONE = torch.ones(2, 8, dtype=torch.bool), torch.arange(8) == 3
 
 

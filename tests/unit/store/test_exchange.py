@@ -591,7 +591,7 @@ def test_import_keeps_results_and_cells_that_are_there(
     store.add(make_record("r3", status="failed", error="killed"))
     store.plan("main", "", [cell("r5", seed=1), cell("r6", seed=2)])
     taken = import_records(store, tmp_path)
-    assert (list(taken.added), taken.kept) == (["r2", "r3"], 1)
+    assert (list(taken.added), taken.already_stored) == (["r2", "r3"], 1)
     assert store.get("r1") == make_record("r1")
     assert store.get("r3") == make_record("r3")
     assert list(taken.refused) == [cell("r2", seed=1)]

@@ -131,7 +131,7 @@ def test_merge_adds_what_only_the_other_has(make_record: MakeRecord) -> None:
     theirs.add(make_record("r3", status="failed", error="no memory"))
     theirs.plan("main", "", [cell("r1"), cell("r2", seed=1)])
     taken = merge(mine, theirs)
-    assert (list(taken.added), taken.kept) == (["r2", "r3"], 1)
+    assert (list(taken.added), taken.already_stored) == (["r2", "r3"], 1)
     assert mine.get("r1") == make_record("r1", provenance={"machine": "mine"})
     assert mine.get("r2") == make_record("r2")
     assert [c.run_id for c in mine.cells("main")] == ["r1", "r2"]
