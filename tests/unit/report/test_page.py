@@ -513,3 +513,9 @@ def test_measurements_stand_once_and_lead_to_their_samples(
     assert "measured-abc123" in show("complexity").ids
     store.add_benchmark(record.model_copy(update={"benchmark_id": "newer"}))
     assert "measured-abc123" not in show().ids
+
+
+def test_no_rule_of_the_style_is_written_twice() -> None:
+    style = Path(__file__).parents[3] / "reports" / "templates" / "page.css"
+    rules = Counter(line for line in style.read_text().splitlines() if "{" in line)
+    assert [rule for rule, count in rules.items() if count > 1] == []
