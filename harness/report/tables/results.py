@@ -333,7 +333,7 @@ class _Assembly:
         if self.common_features:
             return [f"Measured with {self.common_features}."]
         if any(result.features == NO_FEATURES for result in self.measured_results):
-            return [f"Without a footnote on features: measured with {NO_FEATURE_TEXT}."]
+            return [f"Rows without a footnote on features use {NO_FEATURE_TEXT}."]
         return []
 
     def source(self) -> str:
