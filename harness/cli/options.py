@@ -152,16 +152,17 @@ def numbers(text: str, option: str) -> list[float]:
 
 
 def counted_seeds(text: str) -> tuple[int, ...]:
-    """Read a number of seeds, ``3`` for 0, 1 and 2, or seeds as ``chosen_seeds``; seed 0 for "".
+    """Read a number of seeds, ``3`` for 0, 1 and 2, or seeds as ``chosen_seeds`` (``4-4`` for one);
+    seed 0 for "".
 
     Raises:
         ConfigError: it is neither.
     """
     if text.strip().isdecimal():
         if not 0 < int(text) <= MOST_SEEDS:
-            raise ConfigError(f"--seeds {text}: a number of seeds from 1 to {MOST_SEEDS}")
+            raise ConfigError(f"--seeds {text}: a number of seeds, 1 to {MOST_SEEDS}; 1 is seed 0")
         return tuple(range(int(text)))
-    return tuple(sorted(chosen_seeds(text.strip().removesuffix(",")) or {0}))
+    return tuple(sorted(chosen_seeds(text) or {0}))
 
 
 def execution(

@@ -54,7 +54,7 @@ def run(
         typer.Option(help="Dataset of --model (repeatable).", autocompletion=complete_datasets),
     ] = None,
     seeds: Annotated[
-        str, typer.Option(help="Seeds of --model: how many (3), or which (0,2 or 1-4).")
+        str, typer.Option(help="Seeds of --model: how many (3), or which (0,2 or 1-4; 4-4 is one).")
     ] = "",
     name: Annotated[
         str,

@@ -166,7 +166,7 @@ def plan_line(
         DataError: a feature set that must be looked at is wrong.
     """
     from harness.catalog import load_all
-    from harness.plan.line import line_suite
+    from harness.plan.line import line_suite, seeds_text
 
     load_all(model_folders)
     suite = line_suite(models, datasets, seeds=seeds, settings=settings, name=name)
@@ -180,7 +180,7 @@ def plan_line(
     ]
     words = [word for option, values in options for value in values if value
              for word in (option, value)]  # fmt: skip
-    words += ["--seeds", ",".join(map(str, seeds)) + "," * (len(seeds) == 1)]
+    words += [word for word in ("--seeds", seeds_text(seeds)) if tuple(seeds) != (0,)]
     return replace(expand(suite), source=shlex.join(words))
 
 
