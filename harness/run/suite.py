@@ -55,7 +55,7 @@ class SuiteResult:
     """Result of ``run_suite``; records and table are read from the store.
 
     Attributes:
-        plan: the runs.
+        plan: the runs, with their ids.
         home: results folder.
         run_ids: ids of the runs, in the order of the plan, each once.
         summary: runs that this call executed, and how they ended.
@@ -274,7 +274,8 @@ def run_suite(
         if plan.source:
             with reporting(on_event), doing("comparing rows"):
                 prepare_tables(store, folder, [(plan.suite, plan.variant)], on_event)
-    return SuiteResult(available, folder, tuple(jobs), summary, part=bool(only))
+    planned = replace(available, cells=(*identified, *available.excluded))
+    return SuiteResult(planned, folder, tuple(jobs), summary, part=bool(only))
 
 
 def train_model(
