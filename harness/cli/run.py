@@ -167,6 +167,9 @@ def run(
         table = result.make_table(on_event).render() if spec is None else ""
     if spec is None:
         print(table)
+        if plan.variant:
+            again = f"harness report --table {plan.suite} --variant {plan.variant}"
+            typer.echo(f"`{again}` shows it again", err=True)
     else:
         from harness.cli.run_text import print_list
 

@@ -17,7 +17,7 @@ from harness.plan.cell import Cell
 from harness.plan.expand import Plan, expand, identify
 from harness.plan.single import plan_single, plan_values
 from harness.plan.suite import find_suite, read_suite, shipped_suites
-from harness.run.cells import table_cells, with_external
+from harness.run.cells import stored_suite, table_cells, with_external
 from harness.run.digests import digests, present
 from harness.run.events import RunsEnded, RunsStarted
 from harness.run.executors import Execution, ExecutionOptions
@@ -104,7 +104,6 @@ class SuiteResult:
             return reports.suite_table(
                 self.plan.suite,
                 self.plan.source,
-                title=self.plan.title,
                 run_ids=self.run_ids if self.part else None,
                 marked=self.marked,
             )
@@ -264,7 +263,9 @@ def run_suite(
             stored = store.cells(plan.suite, plan.variant)
             run_ids = {cell.key: cell.run_id for cell in identified}
             cells = list(table_cells(plan, available, run_ids, stored if only else ()))
-            store.plan(plan.suite, plan.variant, with_external(cells, stored))
+            with store.transaction():
+                store.add_suite(stored_suite(plan))
+                store.plan(plan.suite, plan.variant, with_external(cells, stored))
         warn_of_cluster(folder, settings, on_event)
         with run_logging(settings.log, folder, plan.suite, on_event) as logging:
             summary = _execute(
