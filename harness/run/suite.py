@@ -55,7 +55,7 @@ class SuiteResult:
     """Result of ``run_suite``; records and table are read from the store.
 
     Attributes:
-        plan: the runs.
+        plan: the runs, with their ids.
         home: results folder.
         run_ids: ids of the runs, in the order of the plan, each once.
         summary: runs that this call executed, and how they ended.
@@ -166,7 +166,7 @@ def plan_line(
         DataError: a feature set that must be looked at is wrong.
     """
     from harness.catalog import load_all
-    from harness.plan.line import line_suite
+    from harness.plan.line import line_suite, seeds_text
 
     load_all(model_folders)
     suite = line_suite(models, datasets, seeds=seeds, settings=settings, name=name)
@@ -180,7 +180,7 @@ def plan_line(
     ]
     words = [word for option, values in options for value in values if value
              for word in (option, value)]  # fmt: skip
-    words += ["--seeds", ",".join(map(str, seeds)) + "," * (len(seeds) == 1)]
+    words += [word for word in ("--seeds", seeds_text(seeds)) if tuple(seeds) != (0,)]
     return replace(expand(suite), source=shlex.join(words))
 
 
@@ -274,7 +274,8 @@ def run_suite(
         if plan.source:
             with reporting(on_event), doing("comparing rows"):
                 prepare_tables(store, folder, [(plan.suite, plan.variant)], on_event)
-    return SuiteResult(available, folder, tuple(jobs), summary, part=bool(only))
+    planned = replace(available, cells=(*identified, *available.excluded))
+    return SuiteResult(planned, folder, tuple(jobs), summary, part=bool(only))
 
 
 def train_model(

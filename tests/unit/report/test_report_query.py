@@ -448,14 +448,22 @@ def test_the_note_of_a_dataset_stands_below_tables_that_show_it(
     assert "Atlas: At half the width." in report_table(store, noted).notes
 
 
-@pytest.mark.parametrize("status", ["validated", "pruned"])
-def test_what_a_study_left_untested_says_so(store: MemoryStore, fill: Fill, status: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("validated", "validated and not tested: `harness run toy` tests it"),
+        ("pruned", "pruned: it fell behind, see `harness study show`"),
+    ],
+)
+def test_what_a_study_left_untested_says_so(
+    store: MemoryStore, fill: Fill, status: str, reason: str
+) -> None:
     fill().row("A", [0.2]).row("B", [0.3])
     untested = store.get("toy001").model_copy(update={"status": status, "metrics": ()})
     store.remove("toy001")
     store.add(untested)
     table = report_table(store, define())
-    assert cell(table, "B").reason == "validated and not tested: `harness run toy` tests it"
+    assert cell(table, "B").reason == reason
     assert cell(table, "A").value == pytest.approx(20.0)
 
 
