@@ -11,7 +11,7 @@ from functools import cached_property
 from harness.analysis.costs import cost
 from harness.errors import ConfigError, StoreError
 from harness.evaluation.metrics import METRICS
-from harness.plan.suite import find_suite, read_suite
+from harness.plan.suite import find_suite, read_suite, shipped_suites
 from harness.store.records import MetricKey, RunRecord, StoredSuite
 
 __all__ = ["RowResult", "RunValues", "SeedRun", "SuiteResults", "refuse_mixtures"]
@@ -161,8 +161,10 @@ class SuiteResults:
 
     @property
     def title(self) -> str:
-        """Title from its file, or its name."""
-        return self._stored.caption
+        """Title as it was stored, or of the shipped suite, else its name."""
+        if self._stored.title or self.suite not in shipped_suites():
+            return self._stored.caption
+        return read_suite(find_suite(self.suite)).title or self._stored.caption
 
     @property
     def set_phrase(self) -> str:

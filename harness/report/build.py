@@ -102,7 +102,11 @@ def results_table(
 
 
 def _side_by_side(definition: Definition, results: Results, published: Published | None) -> Table:
-    suites = [_of_source(source, definition, results) for source in definition.sources]
+    pairs = [(source, _of_source(source, definition, results)) for source in definition.sources]
+    if results.selection.variant:  # it is of one suite: the others would have empty columns
+        pairs = [(source, suite) for source, suite in pairs if suite.results] or pairs
+    suites = [suite for _, suite in pairs]
+    definition = definition.model_copy(update={"sources": tuple(source for source, _ in pairs)})
     check_models(definition, suites)
     # A study tries settings where nobody is to read a result: its datasets join once tested.
     further = dict.fromkeys(

@@ -139,7 +139,7 @@ def test_the_notes_of_several_floats_stand_with_the_last_alone() -> None:
     first, last = inside.split(r"\end{table}")[:2]
     assert r"Notes: Table~\ref{tab:toy-2}." in first
     assert "Test split." in last
-    assert r"Tables~\ref{tab:toy-1} to \ref{tab:toy-2}." in behind
+    assert r"Tables~\ref{tab:toy-1} and \ref{tab:toy-2}." in behind
     assert "Notes:" not in behind
 
 

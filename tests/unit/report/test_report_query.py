@@ -310,6 +310,8 @@ def test_a_plain_table_has_the_title_and_the_settings_of_its_suite(
     settings = {"data.features": "my texts", "training.epochs": 2}
     store.add_suite(StoredSuite(suite="toy", variant="beef", title="Of my own", settings=settings))
     assert suite_table(store, "toy").title == "Of my own"
+    fill("settings").row("A", [0.2])  # shipped; stored before titles were
+    assert suite_table(store, "settings").title == "Settings tried on MKG-W"
     with_set = suite_table(store, "toy", "beef")
     assert with_set.title == "Of my own, with data.features=my texts, training.epochs=2"
     command = "harness run toy --set 'data.features=my texts' --set training.epochs=2"
