@@ -7,10 +7,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.main
+import typer.testing
 
+from harness.report import files
 from harness.store.records import RunRecord
 from tests import postgresql as postgresql_server
 from tests.cluster.engines import Slurm, missing_ray, missing_slurm, slurm_cluster
@@ -47,6 +51,14 @@ def _compiled_kernels(
         for name, variable in (("numba", "NUMBA_CACHE_DIR"), ("torch", "TORCHINDUCTOR_CACHE_DIR")):
             folder = cache.mkdir(name) if cache else tmp_path_factory.mktemp(name)
             patch.setenv(variable, os.environ.get(variable) or str(folder))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _built_command_line() -> Iterator[None]:
+    """The command line is built once, as in a process, and not in every call of ``invoke``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", cache(typer.main.get_command))
         yield
 
 
@@ -95,6 +107,16 @@ def server_store(postgresql: postgresql_server.Server) -> Iterator[str]:
     url = postgresql.create_store()
     yield url
     postgresql.drop(url)
+
+
+@pytest.fixture
+def few_definitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report of everything has one shipped table, one shipped figure and those of the folder."""
+    others = {file.stem for file in files.shipped_folder().glob("*.yaml")} - {"main", "experts"}
+    monkeypatch.setattr(
+        "harness.report.everything.available",
+        lambda: {name: file for name, file in files.available().items() if name not in others},
+    )
 
 
 @pytest.fixture

@@ -286,8 +286,14 @@ def test_executors_give_equal_results(
     assert results[0] == results[1]
 
 
-def test_a_killed_worker_fails_its_job_alone_and_a_locked_run_says_so(tmp_path: Path) -> None:
-    victim, other = make_job(tmp_path, epochs=400), make_job(tmp_path, "distmult", epochs=400)
+def test_a_killed_worker_fails_its_job_alone_and_a_locked_run_says_so(
+    own_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim, other = (
+        make_job(tmp_path, "dawdling", lr=lr, epochs=20, model_folders=(own_models,))
+        for lr in (1e-3, 2e-3)
+    )
+    monkeypatch.setenv("HARNESS_SLOW_S", "0.1")  # until the victim is killed, the other asked for
     at_once: list[Outcome] = []
 
     def react(job: Job) -> None:
@@ -305,8 +311,9 @@ def test_a_killed_worker_fails_its_job_alone_and_a_locked_run_says_so(tmp_path: 
     assert outcomes[other.run_id].status == "ok"
     assert at_once[0].status == "busy"
 
+    monkeypatch.setenv("HARNESS_SLOW_S", "0")
     assert Heard(InlineExecutor()).run(victim)[victim.run_id].status == "ok"
-    straight = make_job(tmp_path / "straight", epochs=400)
+    straight = victim.model_copy(update={"home": tmp_path / "straight"})
     Heard(InlineExecutor()).run(straight)
     assert result_of(victim) == result_of(straight)
 

@@ -50,6 +50,7 @@ SMALLER = {
     "harness run quickstart --set training.epochs=5": (
         "--set training.epochs=1 --only seed=0,label=RotatE"
     ),
+    "harness run quickstart --only label=RotatE,seed=0": "--set training.epochs=1",
     "harness run my_suite.yaml --models my_models": "--set training.epochs=1 --only seed=0",
     "harness run my_suite.yaml --models my_models --set training.epochs=1": "--only seed=0",
     "harness run my_run.yaml": "--only seed=0,model=rotate",
