@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -54,11 +55,31 @@ def _compiled_kernels(
         yield
 
 
+def pytest_collection_finish() -> None:
+    """Collections of garbage look at what tests make, not at the modules and the tests again."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _built_command_line() -> Iterator[None]:
-    """The command line is built once, as in a process, and not in every call of ``invoke``."""
+def _made_once() -> Iterator[None]:
+    """What is the same in every command is made once, as in one process.
+
+    That is the command line of ``invoke``, and the version of the tables of studies, for which
+    Optuna reads its migrations whenever a study is opened.
+    """
+    from optuna.storages._rdb.storage import _VersionManager
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.testing, "_get_command", cache(typer.main.get_command))
+        read_version = _VersionManager.get_head_version
+        versions: list[str] = []
+
+        def head_version(manager: _VersionManager) -> str:
+            if not versions:
+                versions.append(read_version(manager))
+            return versions[0]
+
+        patch.setattr(_VersionManager, "get_head_version", head_version)
         yield
 
 

@@ -21,15 +21,18 @@ from typing import Any
 import pytest
 
 FORKER = """
-import ctypes, json, os, resource, signal, sys, time, traceback
+import ctypes, functools, gc, json, os, resource, signal, sys, time, traceback
 from pathlib import Path
-import alembic.command, torch
+import alembic.command, torch, typer.main
 import harness.cli.main, harness.cli.progress, harness.run.worker
 import harness.run.processes, harness.pipeline, harness.plan.expand, harness.report.query
 import harness.studies.results, harness.run.rounds
 import harness.report.render, harness.store.sql
 torch.set_num_threads(1)
+typer.main.get_command = functools.cache(typer.main.get_command)
+typer.main.get_command(harness.cli.main.app)
 exec(sys.argv[1])
+gc.freeze()  # a fork that collects garbage would copy the memory of the modules
 
 def mount(source, target, flags):
     encoded = source and source.encode()
