@@ -27,7 +27,7 @@ from harness.errors import ConfigError
 from harness.model import ModalityEmbeddings, Model
 from harness.plan.spec import RunSpec
 from harness.procedure import Learner
-from harness.seeding import seed_for
+from harness.seeding import seed_for, seed_torch
 
 __all__ = ["Adversary"]
 
@@ -52,7 +52,7 @@ class Adversary:
         self.model, self.spec, self.options = model, spec, spec.adversary
         self.dataset, self.device = dataset, device
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(seed_for(spec.seed, dataset, "adversary"))
+            seed_torch(seed_for(spec.seed, dataset, "adversary"))
             vectors, _ = model.modality_embeddings(torch.zeros(1, dtype=torch.long, device=device))
             self.generator = self._build(vectors.shape[1] - 1, vectors.shape[2]).to(device)
         self.learner = Learner(self.generator, self.options.lr)
