@@ -30,7 +30,7 @@ from harness.model import MODELS, Model, ModelConfig
 from harness.plan.identity import code_of, registered
 from harness.plan.spec import RunSpec
 from harness.plugins import load_plugins
-from harness.seeding import seed_for
+from harness.seeding import seed_for, seed_torch
 
 __all__ = [
     "build_model",
@@ -257,7 +257,7 @@ def build_model(
             f"the feature set offers {', '.join(offered) or 'nothing'}"
         )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(seed, index.dataset, "init"))
+        seed_torch(seed_for(seed, index.dataset, "init"))
         return model_class(config, index, offered)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.config.base import Config
+from harness.eager import Adam
 from harness.index import GraphIndex, Modality
 from harness.model import Model, Term
 from harness.registry import Registry
@@ -74,7 +75,7 @@ class Learner:
     def __init__(self, network: nn.Module, lr: float, weight_decay: float = 0.0) -> None:
         self.network = network
         self.parameters = list(network.parameters())
-        self.optimiser = torch.optim.Adam(self.parameters, lr=lr, weight_decay=weight_decay)
+        self.optimiser = Adam(self.parameters, lr=lr, weight_decay=weight_decay)
 
     def step(self, loss: Tensor) -> None:
         """Take one step on a loss; only the network's parameters get gradients."""

@@ -8,9 +8,10 @@ the negatives, and differ by the variant alone.
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import Literal
 
-__all__ = ["Stream", "seed_for"]
+__all__ = ["Stream", "seed_for", "seed_torch"]
 
 Stream = Literal[
     "init",
@@ -38,3 +39,24 @@ def seed_for(seed: int, dataset: str, stream: Stream, step: int = 0) -> int:
     """
     text = f"{seed}/{dataset}/{stream}/{step}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def seed_torch(seed: int) -> None:
+    """Seed torch's global generators, as ``torch.manual_seed`` does.
+
+    On a machine without an accelerator that function takes a millisecond: it keeps the seed, with
+    the stack, for every accelerator that might still be found.
+    """
+    import torch
+
+    if _accelerated():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
+@cache
+def _accelerated() -> bool:
+    import torch
+
+    return torch.accelerator.is_available()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.main
+import typer.testing
 
+from harness.report import files
 from harness.store.records import RunRecord
 from tests import postgresql as postgresql_server
 from tests.cluster.engines import Slurm, missing_ray, missing_slurm, slurm_cluster
@@ -47,6 +52,34 @@ def _compiled_kernels(
         for name, variable in (("numba", "NUMBA_CACHE_DIR"), ("torch", "TORCHINDUCTOR_CACHE_DIR")):
             folder = cache.mkdir(name) if cache else tmp_path_factory.mktemp(name)
             patch.setenv(variable, os.environ.get(variable) or str(folder))
+        yield
+
+
+def pytest_collection_finish() -> None:
+    """Collections of garbage look at what tests make, not at the modules and the tests again."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _made_once() -> Iterator[None]:
+    """What is the same in every command is made once, as in one process.
+
+    That is the command line of ``invoke``, and the version of the tables of studies, for which
+    Optuna reads its migrations whenever a study is opened.
+    """
+    from optuna.storages._rdb.storage import _VersionManager
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", cache(typer.main.get_command))
+        read_version = _VersionManager.get_head_version
+        versions: list[str] = []
+
+        def head_version(manager: _VersionManager) -> str:
+            if not versions:
+                versions.append(read_version(manager))
+            return versions[0]
+
+        patch.setattr(_VersionManager, "get_head_version", head_version)
         yield
 
 
@@ -95,6 +128,16 @@ def server_store(postgresql: postgresql_server.Server) -> Iterator[str]:
     url = postgresql.create_store()
     yield url
     postgresql.drop(url)
+
+
+@pytest.fixture
+def few_definitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report of everything has one shipped table, one shipped figure and those of the folder."""
+    others = {file.stem for file in files.shipped_folder().glob("*.yaml")} - {"main", "experts"}
+    monkeypatch.setattr(
+        "harness.report.everything.available",
+        lambda: {name: file for name, file in files.available().items() if name not in others},
+    )
 
 
 @pytest.fixture

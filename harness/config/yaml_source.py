@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -147,7 +148,7 @@ class _Reader:
 
     def text(self, text: str, source: str) -> _Node:
         try:
-            root = _parser().compose(text)
+            root = _composed(text)
         except MaxDepthExceededError as error:
             line = error.problem_mark.line + 1
             raise ConfigError(f"{source}:{line}: nested deeper than {MAX_DEPTH}") from None
@@ -235,6 +236,12 @@ class _Reader:
             near = suggest(path.name, [p.name for p in path.parent.glob("*.yaml")])
             raise ConfigError(f"{prefix} there is no file {path}{near}")
         return path
+
+
+@lru_cache(maxsize=64)
+def _composed(text: str) -> Any:
+    """Compose a text into nodes, which are only read: one command reads a suite many times."""
+    return _parser().compose(text)
 
 
 def _parser() -> YAML:

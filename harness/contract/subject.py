@@ -21,6 +21,7 @@ from harness.model import MODELS, Capabilities, Model
 from harness.plan.possible import usual_loss
 from harness.plan.settings import build_spec
 from harness.plan.spec import RunSpec
+from harness.seeding import seed_torch
 from harness.training.procedures import StandardProcedure
 
 __all__ = ["SIDES", "N", "R", "Subject", "make_graph"]
@@ -180,7 +181,7 @@ class Subject:
         ``keywords``: as for ``procedure``.
         """
         procedure = self.procedure(model.train(), **keywords)
-        torch.manual_seed(0)
+        seed_torch(0)
         return float(procedure.step(procedure.rows, torch.Generator().manual_seed(0)).loss)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from harness.contract.core import check, trained
 from harness.contract.scoring import batch_size, views
 from harness.contract.state import deterministic, gradients
 from harness.contract.subject import N, R, Subject
+from harness.errors import Interrupted
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
 from harness.index import FilterIndex, GraphIndex
@@ -26,7 +28,7 @@ EPOCHS = 100
 SETTINGS = {
     "negatives.count": 16,
     "training.epochs": EPOCHS,
-    "training.evaluate_every": EPOCHS,
+    "training.evaluate_every": 10,
     "training.batch_size": 64,
 }
 ENOUGH = 0.5
@@ -61,7 +63,7 @@ def fixed_sizes(subject: Subject) -> None:
 
 
 class Learned(NamedTuple):
-    """Epochs; train MRR before and after training, and MRR on held-out triples."""
+    """Maximum of epochs; train MRR before and after training, and MRR on held-out triples."""
 
     epochs: int
     before: float
@@ -70,8 +72,13 @@ class Learned(NamedTuple):
 
 
 @cache
-def planted(subject: Subject) -> Learned:
-    """Train a model on the circle, with every 6th triple held out."""
+def planted(subject: Subject, enough: float = ENOUGH) -> Learned:
+    """Train a model on the circle, with every 6th triple held out.
+
+    Args:
+        subject: model to train.
+        enough: train MRR above which training stops.
+    """
     triples = subject.index.train
     held_out = torch.arange(len(triples)) % 6 == 0
     train, test = triples[~held_out], triples[held_out]
@@ -86,18 +93,24 @@ def planted(subject: Subject) -> Learned:
         measurements = measure(rank(model, of, filter_index, spec.protocol), spec.protocol)
         return next(m.value for m in measurements if m.metric == "mrr")
 
-    before = mrr(train)
+    train_mrrs = [before := mrr(train)]
+
+    def validate() -> dict[str, float]:
+        train_mrrs.append(mrr(train))
+        return {"mrr": train_mrrs[-1]}
+
     procedure = subject.procedure(model, index=train_index, settings=settings)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, suppress(Interrupted):
         fit(
             model,
             procedure,
             procedure.rows,
             spec.training,
             CheckpointFolder(Path(folder)),
-            lambda: {"mrr": mrr(train)},
+            validate,
             seed=0,
             dataset=train_index.dataset,
+            should_stop=lambda: len(train_mrrs) > 1 and train_mrrs[-1] > enough,
         )
     return Learned(spec.training.epochs, before, mrr(train), mrr(test))
 

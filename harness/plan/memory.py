@@ -23,6 +23,7 @@ from harness.data.load import load_dataset, load_graph, unencoded
 from harness.index import GraphIndex, Modality, Tokens
 from harness.model import MODELS, Model
 from harness.plan.spec import DataSpec, ModelSpec, RunSpec
+from harness.seeding import seed_torch
 
 __all__ = [
     "DataSize",
@@ -218,7 +219,7 @@ def _model_sizes(model: str, features: tuple[tuple[str, FeatureSize], ...]) -> l
     """Return the sizes of a model (as JSON) on the small graphs, entities varying fastest."""
     spec = ModelSpec.model_validate_json(model)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        seed_torch(0)
         return [
             _model_size(small_model(spec, dict(features), entities, relations), entities, relations)
             for relations in RELATIONS

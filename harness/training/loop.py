@@ -20,7 +20,7 @@ from harness.errors import Interrupted, NonFiniteError
 from harness.model import Model
 from harness.plan.spec import TrainingSpec
 from harness.procedure import Procedure
-from harness.seeding import seed_for
+from harness.seeding import seed_for, seed_torch
 from harness.training.checkpoint import CheckpointFolder
 from harness.training.stopping import Stopper
 
@@ -161,7 +161,7 @@ def _epoch(
     model.train()
     procedure.start_epoch(epoch)
     # Streams derive from the epoch's number, so a resumed run needs no state of a generator.
-    torch.manual_seed(seed_for(seed, dataset, "dropout", epoch))
+    seed_torch(seed_for(seed, dataset, "dropout", epoch))
     generator = torch.Generator(device)
     generator.manual_seed(seed_for(seed, dataset, "negatives", epoch))
     sums: dict[str, Tensor] = {}

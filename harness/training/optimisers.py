@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 
+from harness.eager import SGD, Adagrad, Adam, AdamW
 from harness.plan.spec import OptimiserSpec
 
 __all__ = ["LazyAdam", "build_optimiser", "learning_rate"]

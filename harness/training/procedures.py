@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.eager import Adam
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality
 from harness.kernels.rows import sparse_rows
@@ -85,9 +86,7 @@ class StandardProcedure:
         self.dataset = index.dataset
         self.auxiliary_generator = torch.Generator(device)
         self.draws = model.draws = torch.Generator(device)
-        self.auxiliary = (
-            torch.optim.Adam(auxiliary, lr=spec.optimiser.auxiliary_lr) if auxiliary else None
-        )
+        self.auxiliary = Adam(auxiliary, lr=spec.optimiser.auxiliary_lr) if auxiliary else None
 
     @property
     def rows(self) -> Tensor:

@@ -161,20 +161,21 @@ def test_a_failure_is_replaced_by_the_next_attempt(batch: Batch, tmp_path: Path)
     assert result_of(job)["metrics"] == result_of(batch.good[0])["metrics"]
 
 
-def test_a_result_is_not_computed_twice(batch: Batch) -> None:
-    """Another command may have finished the run between planning and executing."""
-    heard, before = Heard(batch.heard.executor), record_of(batch.good[0])
-    assert heard.run(batch.good[0])[batch.good[0].run_id].status == "ok"
-    assert heard.events == []
-    assert record_of(batch.good[0]) == before
-
-
 in_processes_slow = pytest.mark.parametrize(
     "batch",
     ["inline", pytest.param("processes", marks=pytest.mark.slow), *ON_CLUSTERS],
     indirect=True,
 )
 """For what starts workers several times: processes have their turn before a release."""
+
+
+@in_processes_slow
+def test_a_result_is_not_computed_twice(batch: Batch) -> None:
+    """Another command may have finished the run between planning and executing."""
+    heard, before = Heard(batch.heard.executor), record_of(batch.good[0])
+    assert heard.run(batch.good[0])[batch.good[0].run_id].status == "ok"
+    assert heard.events == []
+    assert record_of(batch.good[0]) == before
 
 
 @in_processes_slow
@@ -272,22 +273,21 @@ def test_no_job_is_started_after_a_stop(batch: Batch, tmp_path: Path) -> None:
     assert Heard(batch.heard.executor, stop=True).run(make_job(tmp_path)) == {}
 
 
-@pytest.mark.parametrize("name", ["processes", *ON_CLUSTERS])
-def test_executors_give_equal_results(
-    name: str, tmp_path: Path, request: pytest.FixtureRequest
+def test_executors_give_equal_results(batch: Batch, tmp_path: Path) -> None:
+    for job in batch.good:
+        straight = job.model_copy(update={"home": tmp_path})
+        Heard(InlineExecutor()).run(straight)
+        assert result_of(job) == result_of(straight)
+
+
+def test_a_killed_worker_fails_its_job_alone_and_a_locked_run_says_so(
+    own_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if name in FIXTURES:
-        request.getfixturevalue(FIXTURES[name])
-    results = []
-    for executor in (InlineExecutor(), EXECUTORS[name]()):
-        job = make_job(tmp_path / type(executor).__name__, "rotate", epochs=10)
-        Heard(executor).run(job)
-        results.append(result_of(job))
-    assert results[0] == results[1]
-
-
-def test_a_killed_worker_fails_its_job_alone_and_a_locked_run_says_so(tmp_path: Path) -> None:
-    victim, other = make_job(tmp_path, epochs=400), make_job(tmp_path, "distmult", epochs=400)
+    victim, other = (
+        make_job(tmp_path, "dawdling", lr=lr, epochs=20, model_folders=(own_models,))
+        for lr in (1e-3, 2e-3)
+    )
+    monkeypatch.setenv("HARNESS_SLOW_S", "0.1")  # until the victim is killed, the other asked for
     at_once: list[Outcome] = []
 
     def react(job: Job) -> None:
@@ -305,8 +305,9 @@ def test_a_killed_worker_fails_its_job_alone_and_a_locked_run_says_so(tmp_path: 
     assert outcomes[other.run_id].status == "ok"
     assert at_once[0].status == "busy"
 
+    monkeypatch.setenv("HARNESS_SLOW_S", "0")
     assert Heard(InlineExecutor()).run(victim)[victim.run_id].status == "ok"
-    straight = make_job(tmp_path / "straight", epochs=400)
+    straight = victim.model_copy(update={"home": tmp_path / "straight"})
     Heard(InlineExecutor()).run(straight)
     assert result_of(victim) == result_of(straight)
 

@@ -60,7 +60,7 @@ def test_models_are_exempt_from_checks_that_exist() -> None:
 @pytest.mark.parametrize("name", ROTATING)
 def test_a_rule_of_rotations_is_generalised_by_models_that_rotate(name: str) -> None:
     """From few triples, each of whose answers is one of 29."""
-    assert planted(SUBJECTS[name]).unseen > 0.2
+    assert planted(SUBJECTS[name], enough=0.99).unseen > 0.2
 
 
 def test_a_model_that_scores_nan_is_refused() -> None:

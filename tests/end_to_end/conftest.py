@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,18 @@ from typing import Any
 import pytest
 
 FORKER = """
-import ctypes, json, os, resource, signal, sys, time, traceback
+import ctypes, functools, gc, json, os, resource, signal, sys, time, traceback
 from pathlib import Path
-import alembic.command, torch
+import alembic.command, torch, typer.main
 import harness.cli.main, harness.cli.progress, harness.run.worker
 import harness.run.processes, harness.pipeline, harness.plan.expand, harness.report.query
 import harness.studies.results, harness.run.rounds
 import harness.report.render, harness.store.sql
-from harness import catalog
-catalog.load_models()
 torch.set_num_threads(1)
+typer.main.get_command = functools.cache(typer.main.get_command)
+typer.main.get_command(harness.cli.main.app)
 exec(sys.argv[1])
+gc.freeze()  # a fork that collects garbage would copy the memory of the modules
 
 def mount(source, target, flags):
     encoded = source and source.encode()
@@ -141,6 +143,41 @@ class Forker:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
+    def start(
+        self,
+        words: Sequence[object],
+        out: Path,
+        err: Path,
+        *,
+        environment: Mapping[str, str | None],
+        first: str = "",
+        largest_file: int = 0,
+        user: int = 0,
+        read_only: str = "",
+    ) -> Command:
+        """Start a command.
+
+        Args:
+            words: its arguments.
+            out, err: files of its output.
+            environment: its variables; None removes one.
+            first: program that its process runs before it.
+            largest_file: limit of the size of its files, in bytes; 0: none.
+            user: number of its user; 0: this one.
+            read_only: folder that it cannot write to; "": none.
+        """
+        order = {
+            "words": [str(word) for word in words],
+            "environment": dict(environment),
+            "largest_file": largest_file,
+            "user": user,
+            "read_only": read_only,
+            "first": first,
+            "out": str(out),
+            "err": str(err),
+        }
+        return Command(self, self.ask(order), out, err)
+
     def ask(self, order: Mapping[str, Any]) -> int:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -149,17 +186,33 @@ class Forker:
         return int(self._process.stdout.readline())
 
 
-@pytest.fixture(scope="session")
-def _forker() -> Iterator[Forker]:
-    environment = dict(os.environ, OMP_NUM_THREADS="1", HARNESS_KERNELS="reference")
+WITH_MODELS = "from harness import catalog; catalog.load_models()"
+
+
+@contextmanager
+def forking(first: str = WITH_MODELS, **environment: str) -> Iterator[Forker]:
+    """Start an interpreter that forks for every command.
+
+    Args:
+        first: program that is run before the first fork.
+        environment: variables beside those of this process.
+    """
+    settings = {"OMP_NUM_THREADS": "1", "HARNESS_KERNELS": "reference"}
     with subprocess.Popen(
-        [sys.executable, "-c", FORKER, ""],
+        [sys.executable, "-c", FORKER, first],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
+        env={**os.environ, **settings, **environment},
     ) as process:
         yield Forker(process)
+        process.kill()  # it would take seconds to end
+
+
+@pytest.fixture(scope="session")
+def _forker() -> Iterator[Forker]:
+    with forking() as forker:
+        yield forker
 
 
 @pytest.fixture
@@ -189,17 +242,15 @@ def start(
             for parent in (folder, *folder.parents[:2]):
                 parent.chmod(parent.stat().st_mode | 0o011)
         own = ("HARNESS_HOME", "HARNESS_CACHE", "HARNESS_DATA", "NUMBA_CACHE_DIR")
-        order = {
-            "words": [str(word) for word in words],
-            "environment": {name: os.environ.get(name) for name in own} | environment,
-            "largest_file": largest_file,
-            "user": user,
-            "read_only": read_only,
-            "first": "",
-            "out": str(out),
-            "err": str(err),
-        }
-        return Command(_forker, _forker.ask(order), out, err)
+        return _forker.start(
+            words,
+            out,
+            err,
+            environment={name: os.environ.get(name) for name in own} | environment,
+            largest_file=largest_file,
+            user=user,
+            read_only=read_only,
+        )
 
     return start
 

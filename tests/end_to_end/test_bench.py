@@ -21,7 +21,8 @@ def test_a_command_that_moved_names_the_new_one(command: str, options: list[str]
     assert f"`python -m tests.benchmarks {command}`" in str(result.exception)
 
 
-def test_models(tmp_path: Path) -> None:
+def test_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.bench.epochs.SIDE", 64)
     file = tmp_path / "epochs.json"
     narrow = ["--set", "model.dim=8", "--only", "model=transe,model=lookup"]
     words = ["bench", "models", "quickstart", *narrow, "--rounds", "1", "--json", str(file)]

@@ -25,6 +25,7 @@ from harness.catalog import load_models
 from harness.cli.main import app
 from harness.config.yaml_source import load_yaml
 from harness.model import MODELS
+from harness.plan import suite as suites
 from harness.plan.expand import expand
 from harness.plan.suite import read_suite
 from harness.report.files import load_any
@@ -209,6 +210,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "desk"
     for name in ("suites", "reports", "results/records"):
         shutil.copytree(REPOSITORY / name, folder / name)
+    settings = folder / "suites/shared/atlas_settings.yaml"  # of the suites that pages run whole
+    settings.write_text(re.sub(r"epochs: \d+", "epochs: 1", settings.read_text()))
+    monkeypatch.setattr(suites, "shipped_folder", lambda: folder / "suites")
     monkeypatch.chdir(folder)
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(MODELS, "_entries", dict(MODELS._entries))  # a page adds a model

@@ -122,11 +122,13 @@ def test_output_that_finds_no_room_is_an_error_of_the_machine() -> None:
 def test_a_reader_that_goes_changes_no_exit_code(suite: Path, tmp_path: Path) -> None:
     """``harness run x | head -1``: the run ends stored; ``harness runs show x | true``."""
     home = ["--home", str(tmp_path / "home")]
-    for words in (["run", str(suite), *home], ["runs", "list", *home], ["data", "show", "atlas"]):
+    environment = {**os.environ, "HARNESS_KERNELS": "reference"}  # nothing needs compiling
+    for words in (["run", str(suite), *home], ["runs", "list", *home]):
         process = subprocess.Popen(
             [sys.executable, "-m", "harness", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=environment,
         )
         assert process.stdout is not None
         process.stdout.close()

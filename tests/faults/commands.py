@@ -31,17 +31,8 @@ class Commands:
         """
         self._number += 1
         out, err = self._folder / f"{self._number}.out", self._folder / f"{self._number}.err"
-        order = {
-            "words": [str(word) for word in words],
-            "environment": {**place.environment, **environment},
-            "largest_file": 0,
-            "user": 0,
-            "read_only": "",
-            "first": first,
-            "out": str(out),
-            "err": str(err),
-        }
-        return Command(self._forker, self._forker.ask(order), out, err)
+        variables = {**place.environment, **environment}
+        return self._forker.start(words, out, err, environment=variables, first=first)
 
     def run(self, place: Place, *words: object, **options: Any) -> Ended:
         """Run a command to its end, which comes within a minute."""

@@ -5,9 +5,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.end_to_end.conftest import FORKER, Forker
+from tests.end_to_end.conftest import WITH_MODELS, Forker, forking
 from tests.faults import films
 from tests.faults.commands import Commands
 from tests.faults.families import FAMILIES, Cases, Count, is_whole, write_table
@@ -57,24 +54,9 @@ def cases(pytestconfig: pytest.Config) -> MakeCases:
 
 @pytest.fixture(scope="session")
 def _warm_forker() -> Iterator[Forker]:
-    environment = dict(
-        os.environ,
-        OMP_NUM_THREADS="1",
-        HARNESS_KERNELS="reference",
-        PYTHONPATH=str(REPOSITORY),
-        NO_PROXY="127.0.0.1",
-    )
-    environment.pop("HARNESS_DATA", None)
-    first = "from tests.faults import inside; inside.warm()"
-    with subprocess.Popen(
-        [sys.executable, "-c", FORKER, first],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as process:
-        yield Forker(process)
-        process.kill()  # it would take seconds to end
+    first = f"{WITH_MODELS}; from tests.faults import inside; inside.warm()"
+    with forking(first, PYTHONPATH=str(REPOSITORY), NO_PROXY="127.0.0.1") as forker:
+        yield forker
 
 
 @pytest.fixture

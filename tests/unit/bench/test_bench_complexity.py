@@ -198,7 +198,7 @@ class FakeWork:
 
 def precise(**changes: object) -> ComplexitySuite:
     changes = {"stages": ["fusion"], "fusions": ["mean", "gate"], "minutes": 1e6} | changes
-    return suite(precision=0.15, **changes)
+    return suite(**{"precision": 0.15} | changes)
 
 
 def measured(one: ComplexitySuite) -> tuple[BenchmarkSample, ...]:
@@ -209,15 +209,15 @@ def test_noisy_exponents_are_measured_until_they_are_precise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     work = FakeWork(monkeypatch, noisy="gate")
-    one = precise(most_rounds=10_000)
+    one = precise(precision=0.3, most_rounds=10_000)
     samples = {Case(stage=s.stage, name=s.name, sizes=s.sizes): s for s in measured(one)}
     rounds = {name: {n for c, n in work.rounds.items() if c.name == name} for name in one.fusions}
     assert rounds["mean"] == {2}  # precise after the first rounds
-    assert min(rounds["gate"]) > 50
+    assert min(rounds["gate"]) > 12
     for factor, cases in one.series():
         exponent = fit_all({getattr(c.sizes, factor): samples[c].seconds for c in cases})
         assert exponent is not None
-        assert exponent.half < 0.15
+        assert exponent.half < 0.3
 
 
 def test_further_rounds_end_at_the_most(monkeypatch: pytest.MonkeyPatch) -> None:

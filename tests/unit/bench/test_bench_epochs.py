@@ -31,6 +31,12 @@ def run(model: str, seed: int = 0, **settings: Any) -> Cell:
     return Cell.of(RunSpec.model_validate(spec | settings), model)
 
 
+@pytest.fixture(autouse=True)
+def _small_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product that is timed beside a step takes microseconds."""
+    monkeypatch.setattr(epochs, "SIDE", 64)
+
+
 def test_comparisons_are_measured_alone() -> None:
     (one,) = measure([run("rotate")], rounds=1)
     assert one.products == 0

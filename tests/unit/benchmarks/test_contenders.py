@@ -46,7 +46,8 @@ def test_one_step_counts_at_least() -> None:
     assert clock.trained == Trained(5, 10, 1.0)
 
 
-def test_a_contender_in_a_process_trains_and_ranks() -> None:
+def test_a_contender_in_a_process_trains_and_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_KERNELS", "reference")  # nothing needs compiling
     with contextlib.closing(Child("ours", "transe", "synthetic")) as child:
         assert child.rankings == [EVERY_QUERY, ONCE]
         ranked, peak = child.rank(EVERY_QUERY)

@@ -54,7 +54,9 @@ LONG = ("missing_modality", "noise")
 def test_the_printed_command_of_every_shipped_run_describes_that_run(
     make_record: MakeRecord, file: Path
 ) -> None:
-    for run in expand(read_suite(file)).runs:
+    runs = expand(read_suite(file)).runs
+    last_seed = {run.spec.model_copy(update={"seed": 0}).model_dump_json(): run for run in runs}
+    for run in last_seed.values():
         record = make_record("aaaa", spec=run.spec.model_dump(mode="json"))
         *command, text = words(RunRecord.model_validate_json(record.model_dump_json()))
         assert command == ["harness", "run", "--spec"]

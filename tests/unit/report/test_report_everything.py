@@ -16,6 +16,9 @@ from tests.unit.report.conftest import Filler
 DATA = ("txt", "md", "html", "csv", "json")
 
 
+pytestmark = pytest.mark.usefixtures("few_definitions")
+
+
 def by_name(store: MemoryStore, selection: Selection = Selection()) -> dict[str, Artefact]:  # noqa: B008 - frozen
     return {artefact.name: artefact for artefact in artefacts(Results(store, selection))}
 

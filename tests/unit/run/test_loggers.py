@@ -285,7 +285,8 @@ def test_a_run_that_is_resumed_is_logged_once(
         assert shown.info.status == "FINISHED"
 
 
-def test_several_runs_at_once_do_not_mix(tmp_path: Path) -> None:
+def test_several_runs_at_once_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_KERNELS", "reference")  # no process needs to compile
     pytest.importorskip("tensorboard", reason="the extra [tensorboard] is not installed")
     pytest.importorskip("wandb", reason="the extra [wandb] is not installed")
     (tmp_path / "small.yaml").write_text(SUITE.replace("seeds: [0]", "seeds: [0, 1]"))

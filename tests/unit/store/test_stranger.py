@@ -83,16 +83,17 @@ def test_an_imported_record_cannot_name_another_file(
     assert list(store.ids()) == []
 
 
-@pytest.mark.usefixtures("readable_ids")
-@pytest.mark.parametrize("column", ["suite", "variant"])
-@pytest.mark.parametrize("table", ["cells", "benchmarks", "suites"])
+@pytest.mark.usefixtures("readable_ids", "few_definitions")
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("cells", "suite"), ("cells", "variant"), ("benchmarks", "suite"), ("suites", "suite")],
+)
 def test_a_database_with_such_a_name_is_not_merged_and_the_rest_of_it_reported(
-    column: str, table: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: str, column: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README.txt").write_text("precious")
     (tmp_path / "out" / "suite-x").mkdir(parents=True)
-    column = "suite" if table == "benchmarks" else column
     edit(home / "harness.db", f"UPDATE {table} SET {column} = ? WHERE suite = 'toy'", ESCAPE)
     message = f"{column}: '{ESCAPE}' is no name"
     merged = invoke("db", "merge", home / "harness.db", "--home", tmp_path / "other")

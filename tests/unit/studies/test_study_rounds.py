@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from harness.catalog import load_models
 from harness.plan.expand import expand
-from harness.plan.search import searches
+from harness.plan.search import Search, searches
 from harness.plan.suite import read_suite
 from harness.store.records import MetricValue, RunRecord
 from harness.studies.space import suggest
@@ -39,14 +40,18 @@ def begin(tmp_path: Path) -> Open:
     """Return ``begin(study, home)``: a command that has opened a study, maybe not the first."""
 
     def begin(text: str, home: str = "home") -> SearchStudy:
+        storage = open_storage(tmp_path / home)
+        return SearchStudy(
+            search_of(text), suite="trial", variant="", title="", base_id="0", storage=storage
+        )
+
+    @cache
+    def search_of(text: str) -> Search:
         path = tmp_path / "trial.yaml"
         path.write_text(f"{HEAD}  {{{text}}}\n")
         suite = read_suite(path)
         (search,), _ = searches(suite, {}, expand(suite))
-        storage = open_storage(tmp_path / home)
-        return SearchStudy(
-            search, suite="trial", variant="", title="", base_id="0", storage=storage
-        )
+        return search
 
     return begin
 

@@ -20,7 +20,7 @@ from harness.training.procedures import StandardProcedure
 
 N = 60
 DRAW = torch.Generator().manual_seed(1)
-TRAIN = torch.stack([torch.randint(n, (90,), generator=DRAW) for n in (N, 3, N)], 1)
+TRAIN = torch.stack([torch.randint(n, (40,), generator=DRAW) for n in (N, 3, N)], 1)
 INDEX = GraphIndex(N, 3, TRAIN, "digest")
 PRESENT = torch.rand(N, generator=DRAW) < 0.7
 TEXT = Modality("text", torch.randn(N, 5, generator=DRAW) * PRESENT[:, None], PRESENT)

@@ -78,6 +78,7 @@ def trained(spec: RunSpec, folder: Path) -> tuple[Model, float]:
 
 @pytest.mark.parametrize("loss", ["one_vs_all", "k_vs_all"])
 @pytest.mark.parametrize("reciprocal", [False, True])
+@pytest.mark.parametrize("blocks", [7], indirect=True)
 def test_a_model_learns_a_rule(tmp_path: Path, loss: str, reciprocal: bool) -> None:
     spec = spec_of("complex", loss, dim=16, reciprocal=reciprocal, l3=1e-4)
     assert trained(spec, tmp_path)[1] > 0.9

