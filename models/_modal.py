@@ -121,13 +121,16 @@ class ModalityTable(nn.Module):
     def mapped(self, layer: Callable[[Tensor], Tensor], entities: Tensor | None) -> Tensor:
         """Return ``layer`` of the features of entities (None: all), float32 [n, k].
 
-        Rows of entities without the modality are arbitrary.
+        Rows of entities without the modality are arbitrary. When more entities are asked for than
+        have the modality, the layer maps each row of the table once. Which of the two is done
+        depends on the number of entities alone, never on which they are.
         """
-        if entities is not None:
+        if entities is not None and len(entities) < len(self.matrix):
             return layer(self.rows(entities)).float()
         mapped = layer(self.matrix).float()
-        everyone = len(self.matrix) == len(self.slot)
-        return mapped if everyone else rows_of(mapped, self.slot)
+        if entities is None and len(self.matrix) == len(self.slot):
+            return mapped
+        return rows_of(mapped, selected(self.slot, entities))
 
 
 def side_by_side(

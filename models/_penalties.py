@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import torch
 from torch import Tensor
 
-__all__ = ["cubic", "modulus"]
+__all__ = ["cubic", "cubic_of_views", "modulus"]
 
 
 def cubic(entities: Tensor, relations: Tensor) -> Tensor:
@@ -21,6 +24,16 @@ def cubic(entities: Tensor, relations: Tensor) -> Tensor:
     share = relations.shape[1] if relations.ndim == 3 else 1
     total = (entities**3).sum() + (relations**3).sum() / share
     return total / len(entities)
+
+
+def cubic_of_views(views: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return the mean over views of their cubic penalties.
+
+    Args:
+        views: of each view the vectors [b, 2, k] of head and tail, and those [b, 2, k] of the
+            relation and its reverse.
+    """
+    return torch.stack([cubic(of_both.abs(), by.abs()) for of_both, by in views]).mean()
 
 
 def modulus(x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from harness.kernels import dropout
 from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
 
 from ._init import rows_of
+from ._penalties import cubic_of_views
 from ._scorers import normalise
 from ._tucker import FusionDropout, QueryGroups, TuckER
 from ._views import ViewVectors, normal_xavier_table
@@ -40,6 +41,10 @@ class IMFConfig(ModelConfig):
         "probabilities"
     )
     """Quantity of the views that is averaged for the score; probabilities as published."""
+    l3: Annotated[float, Field(ge=0), between(1e-4, 1e-1, log=True)] = 0.0
+    """Weight of the cubes of the views' vectors, summed over head, relation and tail, with the mean
+    of a relation and its reverse, and averaged over views and batch (N3, Lacroix et al. 2018). The
+    released code has no such penalty."""
     dropout: FusionDropout = FusionDropout()
     """FusionDropout in training."""
 
@@ -101,13 +106,11 @@ class IMF(Model):
         groups = QueryGroups.by_relation(
             relations if side == "tail" else relations + self.n_relations
         )
-        of_relations = {name: rows_of(self.relation[name], groups.relations) for name in self.names}
-        if self.fuses:
-            of_relations[FUSED] = self.fuse_relations(list(of_relations.values()))
+        by = self._relations(groups.relations)
         terms = [
             Term(
                 "dot",
-                self.decoder[name](rows_of(tables[name], anchors), of_relations[name], groups),
+                self.decoder[name](rows_of(tables[name], anchors), by[name], groups),
                 name,
             )
             for name in self.views
@@ -115,11 +118,27 @@ class IMF(Model):
         return Query(tuple(terms), views=self.config.average)
 
     def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
-        weight: float = self.config.contrastive
-        if self.config.variant == "released" or not weight or not self.fuses:
-            return None
-        entities = torch.unique(rows)
-        return weight * contrast([rows_of(tables[name], entities) for name in self.names])
+        parts = []
+        if self.config.l3:
+            parts.append(self.config.l3 * self._cubes(tables, rows, relations))
+        if self.config.variant == "paper" and self.config.contrastive and self.fuses:
+            entities = torch.unique(rows)
+            similar = contrast([rows_of(tables[name], entities) for name in self.names])
+            parts.append(self.config.contrastive * similar)
+        return torch.stack(parts).sum() if parts else None
+
+    def _relations(self, ids: Tensor) -> dict[str, Tensor]:
+        """Return the vectors [n, width] of relations by view."""
+        vectors = {name: rows_of(self.relation[name], ids) for name in self.names}
+        if self.fuses:
+            vectors[FUSED] = self.fuse_relations(list(vectors.values()))
+        return vectors
+
+    def _cubes(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor:
+        by = self._relations(torch.cat([relations, relations + self.n_relations]))
+        return cubic_of_views(
+            (rows_of(tables[name], rows), torch.stack(by[name].chunk(2), 1)) for name in self.views
+        )
 
 
 class Mutan(nn.Module):

@@ -44,6 +44,10 @@ class MMKRLConfig(ModelConfig):
     """Factor of the alignment losses (1 in the released class)."""
     normalise: Annotated[Literal["none", "l2"], one_of("none", "l2")] = "none"
     """l2 divides rows of features by their Euclidean norms; the released class does not."""
+    shift: Annotated[float, Field(ge=0), between(1e-2, 1.0, log=True)] = 1.0
+    """Standard deviation of the initial b_h, b_r and b_t, 1 in the released class. Their norms,
+    shift * sqrt(dim), then exceed those of A h and A r many times, so that divided by their norms
+    all relations begin as nearly the same vector."""
     variant: Literal["paper", "released"] = "paper"
     """paper: features are constants. released (the class in NativE's repository): features are
     fine-tuned."""
@@ -81,7 +85,7 @@ class MMKRL(Model):
         self.entity = xavier_table(index.n_entities, config.dim)
         self.relation = xavier_table(index.n_relations, config.dim)
         self.shared = nn.Linear(config.dim, config.dim, bias=False)
-        self.shifts = normal_table(3, config.dim, 1.0)  # of head, relation and tail
+        self.shifts = normal_table(3, config.dim, config.shift)  # of head, relation and tail
         self.to_modal = nn.Linear(config.dim, config.dim, bias=False)
         self.modal = Concatenation(
             offered(modalities),

@@ -25,6 +25,7 @@ from harness.model import (
 )
 
 from ._init import normal_table, rows_of
+from ._penalties import cubic_of_views
 from ._tucker import FusionDropout, QueryGroups, TuckER
 from ._views import ViewVectors, normal_xavier_table
 from .mocme.backbones import LinearExperts
@@ -56,6 +57,10 @@ class MoMoKConfig(ModelConfig):
         "probabilities"
     )
     """Quantity of the views that is averaged for the score; probabilities as published."""
+    l3: Annotated[float, Field(ge=0), between(1e-4, 1e-1, log=True)] = 0.0
+    """Weight of the cubes of the views' vectors, summed over head, relation and tail, with the mean
+    of a relation and its reverse, and averaged over views and batch (N3, Lacroix et al. 2018). The
+    released code has no such penalty."""
     dropout: FusionDropout = FusionDropout()
     """FusionDropout in training."""
 
@@ -133,10 +138,9 @@ class MoMoK(Model):
             for name in self.names
         }
         groups = QueryGroups.by_relation(ids)
-        by = {name: rows_of(self.relation[name], groups.relations) for name in self.names}
+        by = self._relations(groups.relations)
         if self.fuses:
             mixed[FUSED] = self.fuse_entities(list(mixed.values()))
-            by[FUSED] = self.fuse_relations(list(by.values()))
         terms = [
             Term("dot", self.decoder[name](mixed[name], by[name], groups), name)
             for name in self.views
@@ -144,8 +148,28 @@ class MoMoK(Model):
         return Query(tuple(terms), views=self.config.average)
 
     def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
-        if not self.estimators or not self.training:
-            return None
+        parts = []
+        if self.config.l3:
+            parts.append(self.config.l3 * self._cubes(tables, rows, relations))
+        if self.estimators and self.training:
+            parts.append(self.config.information * self._shared_information(tables, rows))
+        return torch.stack(parts).sum() if parts else None
+
+    def _relations(self, ids: Tensor) -> dict[str, Tensor]:
+        """Return the vectors [n, width] of relations by view."""
+        vectors = {name: rows_of(self.relation[name], ids) for name in self.names}
+        if self.fuses:
+            vectors[FUSED] = self.fuse_relations(list(vectors.values()))
+        return vectors
+
+    def _cubes(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor:
+        by = self._relations(torch.cat([relations, relations + self.n_relations]))
+        return cubic_of_views(
+            (rows_of(tables[name], rows), torch.stack(by[name].chunk(2), 1)) for name in self.views
+        )
+
+    def _shared_information(self, tables: Tables, rows: Tensor) -> Tensor:
+        """Return the mean information that a view's experts share, of entities of the batch."""
         entities = torch.unique(rows)
         order = torch.randperm(len(entities), generator=self.draws, device=entities.device)
         sample = entities[order[:ENTITIES_AT_ONCE]]
@@ -156,8 +180,7 @@ class MoMoK(Model):
             )
             for name, estimator in self._estimators()
         ]
-        weight: float = self.config.information
-        return weight * torch.stack(shared).mean()
+        return torch.stack(shared).mean()
 
     def auxiliary_parameters(self) -> Sequence[nn.Parameter]:
         return list(self.estimators.parameters())

@@ -12,7 +12,7 @@ from harness.analysis.hypotheses import HypothesisTest, PairedTests
 from harness.analysis.results import RowResult, SeedRun, SuiteResults
 from harness.errors import suggest
 from harness.evaluation.metrics import METRICS
-from harness.store.base import ResultStore, readable_records
+from harness.store.base import ResultStore, readable_records, suite_of
 from harness.store.records import Cell, MetricKey, Numbers
 
 __all__ = [
@@ -134,7 +134,8 @@ class Results:
             RowResult(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))
             for (label, dataset, features), runs in grouped.items()
         ]
-        return SuiteResults(name, variant, tuple(results), source)
+        stored = suite_of(self.store, name, variant)
+        return SuiteResults(name, variant, tuple(results), source, stored=stored)
 
     def test_of(self, table: str, results: SuiteResults) -> HypothesisTest | None:
         """Return the test of a table's hypotheses, None where nothing is to be tested."""

@@ -11,8 +11,8 @@ from functools import cached_property
 from harness.analysis.costs import cost
 from harness.errors import ConfigError, StoreError
 from harness.evaluation.metrics import METRICS
-from harness.plan.suite import find_suite, read_suite
-from harness.store.records import MetricKey, RunRecord
+from harness.plan.suite import find_suite, read_suite, shipped_suites
+from harness.store.records import MetricKey, RunRecord, StoredSuite
 
 __all__ = ["RowResult", "RunValues", "SeedRun", "SuiteResults", "refuse_mixtures"]
 
@@ -131,6 +131,7 @@ class SuiteResults:
         source: file or name of the suite on the command line; "" when not known.
         unplaced: dataset (lower case) -> why runs of the suite on it have no place in a figure.
         searched: it is known to be a study.
+        stored: its title and the settings of ``--set``, as far as the store knows them.
 
     Raises:
         StoreError: the runs were ranked under different protocols, on different versions of a
@@ -143,21 +144,36 @@ class SuiteResults:
     source: str = ""
     unplaced: Mapping[str, str] = field(default_factory=dict)
     searched: bool = False
+    stored: StoredSuite | None = None
 
     def __post_init__(self) -> None:
         self._refuse_mixtures()
 
     @property
     def command(self) -> str:
-        """The command that runs the suite; by its name it is found if shipped or in the folder.
-
-        Of a variant's settings the store knows the digest alone.
-        """
+        """The command that runs the suite; by its name it is found if shipped or in the folder."""
         study = " study" if self.is_study else ""
-        changed = " --set ..." if self.variant else ""
         # A suite that was written in one line has its options as its source.
         source = self.source if self.source.startswith("--") else shlex.quote(self.source)
-        return f"harness{study} run {source if self.source else self.suite}{changed}"
+        return (
+            f"harness{study} run {source if self.source else self.suite}{self._stored.set_options}"
+        )
+
+    @property
+    def title(self) -> str:
+        """Title as it was stored, or of the shipped suite, else its name."""
+        if self._stored.title or self.suite not in shipped_suites():
+            return self._stored.caption
+        return read_suite(find_suite(self.suite)).title or self._stored.caption
+
+    @property
+    def set_phrase(self) -> str:
+        """Settings of ``--set`` behind a title; "" without."""
+        return self._stored.set_phrase
+
+    @property
+    def _stored(self) -> StoredSuite:
+        return self.stored or StoredSuite(suite=self.suite, variant=self.variant)
 
     @property
     def test_command(self) -> str:

@@ -20,7 +20,7 @@ from harness.analysis.query import BUCKETS, Results, Selection, numbers_of
 from harness.analysis.results import RowResult, RunValues, SeedRun, SuiteResults
 from harness.errors import ConfigError, suggest
 from harness.evaluation.metrics import METRICS
-from harness.store.base import ResultStore, readable_records, resolve_id
+from harness.store.base import ResultStore, readable_records, resolve_id, suite_of
 from harness.store.records import Cell, RunRecord
 
 __all__ = ["RANKED", "Side", "StoredSuites", "find_sides"]
@@ -136,7 +136,7 @@ def _row(
     name = _suite(suites, text, name, variant)
     results = suites.read(name, variant)
     label = _label(text, row, results.results)
-    source = f"suite {name}" + f" with --set (variant {variant})" * bool(variant)
+    source = f"suite {name}{suite_of(suites.store, name, variant).set_options}"
     return {r.dataset: Side(text, source, _with_seeds(r, seeds)) for r in results.row(label)}
 
 

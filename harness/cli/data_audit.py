@@ -69,19 +69,22 @@ def audit(
     identifiers are easily confused and neither the card nor --allow-names says that they are meant.
     """
     from harness.cli.console import write_or_print
+    from harness.cli.progress import show_events
     from harness.data.audit_text import AUDIT_FORMATS
     from harness.data.datasets import audit_datasets
 
     if form not in AUDIT_FORMATS:
         raise ConfigError(f"--format {form}: unknown{suggest(form, AUDIT_FORMATS)}")
-    reports = audit_datasets(
-        places or (),
-        features=features,
-        texts=texts or (),
-        types=types or (),
-        allowed=allowed,
-        allow_names=allow_names,
-    )
+    with show_events() as on_event:
+        reports = audit_datasets(
+            places or (),
+            features=features,
+            texts=texts or (),
+            types=types or (),
+            allowed=allowed,
+            allow_names=allow_names,
+            on_event=on_event,
+        )
     write_or_print(AUDIT_FORMATS[form](reports), out)
     if any(r.excess or r.feature_excess or r.name_excess for r in reports):
         raise typer.Exit(3)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from harness.errors import ConfigError
-
-if TYPE_CHECKING:
-    from harness.run.executors import ExecutionOptions
 
 __all__ = [
     "MOST_SEED",
@@ -35,7 +31,6 @@ __all__ = [
     "Workers",
     "chosen_seeds",
     "counted_seeds",
-    "execution",
     "numbers",
 ]
 
@@ -152,48 +147,14 @@ def numbers(text: str, option: str) -> list[float]:
 
 
 def counted_seeds(text: str) -> tuple[int, ...]:
-    """Read a number of seeds, ``3`` for 0, 1 and 2, or seeds as ``chosen_seeds``; seed 0 for "".
+    """Read a number of seeds, ``3`` for 0, 1 and 2, or seeds as ``chosen_seeds`` (``4-4`` for one);
+    seed 0 for "".
 
     Raises:
         ConfigError: it is neither.
     """
     if text.strip().isdecimal():
         if not 0 < int(text) <= MOST_SEEDS:
-            raise ConfigError(f"--seeds {text}: a number of seeds from 1 to {MOST_SEEDS}")
+            raise ConfigError(f"--seeds {text}: a number of seeds, 1 to {MOST_SEEDS}; 1 is seed 0")
         return tuple(range(int(text)))
-    return tuple(sorted(chosen_seeds(text.strip().removesuffix(",")) or {0}))
-
-
-def execution(
-    device: str,
-    devices: str,
-    threads: int,
-    workers: int,
-    models: Sequence[Path] | None,
-    executor: str = "",
-    engine: Path | None = None,
-    detach: bool = False,
-    on_interrupt: InterruptChoice | None = None,
-    log: str = "",
-) -> ExecutionOptions:
-    """Return options as arguments of ``harness.run.run_suite``.
-
-    Raises:
-        ConfigError, MachineError: as ``harness.run.devices_of``; both --device and --devices.
-    """
-    from harness.run.executors import devices_of, names_of
-
-    if devices and device != "auto":
-        raise ConfigError("--device and --devices: give one of the two")
-    return {
-        "device": device,
-        "devices": devices_of(devices, executor) if devices else (),
-        "threads": threads,
-        "workers": workers,
-        "model_folders": tuple(models or ()),
-        "executor": executor,
-        "engine": engine,
-        "detach": detach,
-        "log": names_of(log),
-        "on_interrupt": on_interrupt.value if on_interrupt else "",
-    }
+    return tuple(sorted(chosen_seeds(text) or {0}))

@@ -240,9 +240,7 @@ def _write_page(
     """Write the page, and say how large it is."""
     from harness.cli.console import plural, write_or_print
 
-    page = reports.page(tables, figures)
-    reports.check_shown([*tables, *figures], suite, shown=page is not None)
-    assert page is not None
+    page = reports.check_page(reports.page(tables, figures), [*tables, *figures], suite)
     content = page.html.encode()
     write_or_print(content, out)
     typer.echo(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,31 +12,18 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from harness.cli.completion import complete_datasets, complete_models, complete_suites
-from harness.cli.options import (
-    Detach,
-    Device,
-    Devices,
-    Engine,
-    Executor,
-    Home,
-    Log,
-    Models,
-    OnInterrupt,
-    Probe,
-    SetValues,
-    Threads,
-    Workers,
-    counted_seeds,
-    execution,
-)
+from harness.cli.execution import DetachableOptions, with_option_groups
+from harness.cli.options import Home, Probe, SetValues, counted_seeds
 from harness.cli.stopping import stop_on_signals
 from harness.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from harness.plan.expand import Plan
     from harness.run.jobs import Outcome
+    from harness.run.suite import SuiteResult
 
 
+@with_option_groups
 def run(
     suite: Annotated[
         str | None,
@@ -54,7 +43,7 @@ def run(
         typer.Option(help="Dataset of --model (repeatable).", autocompletion=complete_datasets),
     ] = None,
     seeds: Annotated[
-        str, typer.Option(help="Seeds of --model: how many (3), or which (0,2 or 1-4).")
+        str, typer.Option(help="Seeds of --model: how many (3), or which (0,2 or 1-4; 4-4 is one).")
     ] = "",
     name: Annotated[
         str,
@@ -76,17 +65,9 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run again what failed earlier.")
     ] = False,
-    workers: Workers = 1,
-    threads: Threads = 0,
-    device: Device = "auto",
-    devices: Devices = "",
-    executor: Executor = "",
-    engine_file: Engine = None,
-    detach: Detach = False,
-    on_interrupt: OnInterrupt = None,
-    log: Log = "",
-    models: Models = None,
     results: Home = None,
+    *,
+    how: DetachableOptions,
 ) -> None:
     """Execute a suite: what the store already holds is skipped, what was interrupted goes on.
 
@@ -105,9 +86,9 @@ def run(
             "--only": only,
             "--spec": spec,
             "--retry-failed": retry_failed,
-            "--models": models,
+            "--models": how.models,
             "--probe": probe,
-            "--log": log,
+            "--log": how.log,
             "--model": model,
             "--dataset": dataset,
             "--seeds": seeds,
@@ -117,22 +98,13 @@ def run(
             raise ConfigError(f"{', '.join(names)}: for suites of runs; this one measures stages")
         from harness.cli.bench import complexity
 
-        complexity(str(stages), dry_run=dry_run, threads=threads, device=device, results=results)
+        complexity(
+            str(stages), dry_run=dry_run, threads=how.threads, device=how.device, results=results
+        )
         return
-    how = execution(
-        device,
-        devices,
-        threads,
-        workers,
-        models,
-        executor,
-        engine_file,
-        detach,
-        on_interrupt,
-        log,
-    )
+    execution = how.keywords()
     line = _OneLineSuite(model or [], dataset or [], seeds, name)
-    make_plan = partial(_plan, suite, spec, line, set_ or [], only or [], models or [])
+    make_plan = partial(_plan, suite, spec, line, set_ or [], only or [], how.models or [])
     if dry_run or probe:
         from harness.cli.dry import describe
         from harness.run.forecast import dry_run as forecast_of
@@ -146,7 +118,7 @@ def run(
                 probe=probe,
                 on_event=on_event,
                 should_stop=stop.asked,
-                **how,
+                **execution,
             )
         if stop.asked():
             raise stop.error()
@@ -162,18 +134,43 @@ def run(
                 retry_failed=retry_failed,
                 on_event=on_event,
                 should_stop=stop.asked,
-                **how,
+                **execution,
             )
-        table = result.make_table(on_event).render() if spec is None else ""
-    if spec is None:
+        is_table = spec is None and bool(result.records or not how.detach)
+        table = result.make_table(on_event).render() if is_table else ""
+    if is_table:
         print(table)
-    else:
+        if plan.variant:
+            again = f"harness report --table {plan.suite} --variant {plan.variant}"
+            typer.echo(f"`{again}` shows it again", err=True)
+    elif result.records:
         from harness.cli.run_text import print_list
 
         print_list(result.records)
+    if how.detach:
+        print(_submitted(result))
     if result.interrupted:
         raise stop.error()
     raise_failed(result.failed, results)
+
+
+def _submitted(result: SuiteResult) -> str:
+    """Return the runs that are left to the cluster, and the command that follows them."""
+    from harness.cli.console import aligned, plural
+
+    ended = {record.run_id for record in result.records}
+    runs = [run for run in result.plan.runs if run.run_id not in ended]
+    if not runs:
+        return "Every run has ended."
+    rows = [[run.run_id, run.label, run.dataset, f"seed {run.seed}"] for run in runs]
+    words = [word for word in sys.argv[1:] if word != "--detach"]
+    return "\n".join(
+        [
+            f"{plural(len(runs), 'run')} in Slurm:",
+            *(f"  {line}" for line in aligned(rows, text=None)),
+            f"Follow them with: {shlex.join(['harness', *words])}",
+        ]
+    )
 
 
 class _OneLineSuite(NamedTuple):

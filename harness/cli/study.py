@@ -8,22 +8,13 @@ from typing import Annotated
 import typer
 
 from harness.cli.completion import complete_suites
+from harness.cli.execution import RunOptions, with_option_groups
 from harness.cli.options import (
     AsJson,
-    Device,
-    Devices,
-    Engine,
-    Executor,
     Home,
-    Log,
-    Models,
-    OnInterrupt,
     Only,
     Probe,
     SetValues,
-    Threads,
-    Workers,
-    execution,
 )
 from harness.cli.run import raise_failed
 from harness.cli.stopping import stop_on_signals
@@ -37,6 +28,7 @@ Variant = Annotated[str, typer.Option(help="Of a study with --set: the digest `r
 
 
 @app.command()
+@with_option_groups
 def run(
     file: Annotated[
         str,
@@ -61,16 +53,9 @@ def run(
     restart: Annotated[
         bool, typer.Option("--restart", help="Forget earlier trials; their runs stay.")
     ] = False,
-    workers: Workers = 1,
-    threads: Threads = 0,
-    device: Device = "auto",
-    devices: Devices = "",
-    executor: Executor = "",
-    engine_file: Engine = None,
-    on_interrupt: OnInterrupt = None,
-    log: Log = "",
-    models: Models = None,
     results: Home = None,
+    *,
+    how: RunOptions,
 ) -> None:
     """Search the settings of each row of a suite; what was interrupted goes on, and no run is done
     twice. The test split is never looked at."""
@@ -80,18 +65,10 @@ def run(
         from harness.run.forecast import dry_run_study
         from harness.run.study import load_study, run_study
 
-    how = execution(
-        device,
-        devices,
-        threads,
-        workers,
-        models,
-        executor,
-        engine_file,
-        on_interrupt=on_interrupt,
-        log=log,
+    execution = how.keywords()
+    plan = load_study(
+        file, set_ or [], only=only or [], trials=trials, model_folders=how.models or []
     )
-    plan = load_study(file, set_ or [], only=only or [], trials=trials, model_folders=models or [])
     dry = dry_run or probe
     with show_events() as on_event, stop_on_signals(probe or not dry) as stop:
         if dry:
@@ -103,7 +80,7 @@ def run(
                 probe=probe,
                 on_event=on_event,
                 should_stop=stop.asked,
-                **how,
+                **execution,
             )
         else:
             result = run_study(
@@ -113,7 +90,7 @@ def run(
                 restart=restart,
                 on_event=on_event,
                 should_stop=stop.asked,
-                **how,
+                **execution,
             )
     if dry:
         if stop.asked():
@@ -155,6 +132,7 @@ def show(
 
 
 @app.command()
+@with_option_groups
 def promote(
     study: Study,
     trial: Annotated[
@@ -162,16 +140,9 @@ def promote(
     ] = None,
     only: Only = None,
     variant: Variant = "",
-    workers: Workers = 1,
-    threads: Threads = 0,
-    device: Device = "auto",
-    devices: Devices = "",
-    executor: Executor = "",
-    engine_file: Engine = None,
-    on_interrupt: OnInterrupt = None,
-    log: Log = "",
-    models: Models = None,
     results: Home = None,
+    *,
+    how: RunOptions,
 ) -> None:
     """Test the chosen trials, by default the best of each row: their runs, all seeds, are ranked on
     the test split with the checkpoints they have. Then print the table."""
@@ -180,17 +151,7 @@ def promote(
     with show_events():
         from harness.run.study import promote_trials
 
-    how = execution(
-        device,
-        devices,
-        threads,
-        workers,
-        models,
-        executor,
-        engine_file,
-        on_interrupt=on_interrupt,
-        log=log,
-    )
+    execution = how.keywords()
     with show_events() as on_event, stop_on_signals() as stop:
         result = promote_trials(
             study,
@@ -200,7 +161,7 @@ def promote(
             variant=variant,
             on_event=on_event,
             should_stop=stop.asked,
-            **how,
+            **execution,
         )
     print(result.make_table().render())
     if result.interrupted:

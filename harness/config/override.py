@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from harness.config.yaml_source import parse_value
 from harness.errors import ConfigError
 
-__all__ = ["Path", "Setting", "dotted", "flatten", "group_of", "nest", "parse_overrides"]
+__all__ = [
+    "Path",
+    "Setting",
+    "assignments",
+    "dotted",
+    "flatten",
+    "group_of",
+    "nest",
+    "parse_overrides",
+]
 
 
 Path = tuple[str, ...]
@@ -76,6 +87,23 @@ def flatten(
 def dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a nested mapping by dotted key."""
     return {".".join(setting.path): setting.value for setting in flatten(settings)}
+
+
+def assignments(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as ``KEY=VALUE``, which ``parse_overrides`` reads.
+
+    Args:
+        settings: values by dotted key.
+    """
+    return [f"{key}={_written(value)}" for key, value in settings.items()]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, str):
+        with suppress(ConfigError):  # a text like "[" is no YAML
+            if parse_value(value, "") == value:
+                return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def nest(leaves: Mapping[Path, Any], *, source: str = "") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from harness.config.base import Config
-from harness.data.features import FeatureSet
+from harness.data.features import FeatureSet, combined_digest
 from harness.data.graph import KnowledgeGraph
 from harness.data.parsing import read_packaged
 from harness.errors import ConfigError, suggest
@@ -25,6 +25,7 @@ __all__ = [
     "FeatureLeak",
     "FeatureSource",
     "FileCard",
+    "LeakAudit",
     "base_of",
     "check_name",
     "feature_leaks",
@@ -136,6 +137,31 @@ class FeatureLeak(Config):
     """Leaked rows of valid and test, as ``harness data audit --features`` counts them."""
     more: tuple[str, ...] = ()
     """Splits, of valid and test, that leak more than train."""
+
+
+class LeakAudit(Config):
+    """Audit of a feature set for leaks."""
+
+    leaks: Mapping[str, FeatureLeak]
+    """Modality ("text", "text vectors") -> leak; those without one are missing."""
+    dataset_digest: str = ""
+    """Digest of the graph that was audited; "" where the card pins it, or of a cleaned variant."""
+    feature_digests: Mapping[str, str] = {}
+    """Modality -> digest of the table that was audited; {} where the card pins them."""
+
+    def covers(self, dataset_digest: str, feature_digest: str, modalities: Iterable[str]) -> bool:
+        """Tell whether a run read what was audited.
+
+        Args:
+            dataset_digest, feature_digest: digests of the run's graph and features.
+            modalities: modalities that it read.
+        """
+        if self.dataset_digest not in ("", dataset_digest):
+            return False
+        if not self.feature_digests:
+            return True
+        audited = {name: self.feature_digests.get(name, "") for name in modalities}
+        return combined_digest(audited) == feature_digest
 
 
 def feature_leaks(dataset: str) -> dict[str, dict[str, FeatureLeak]]:

@@ -15,8 +15,9 @@ from harness.data.derive import CleanSource
 from harness.data.feature_leaks import SetLeaks, mention_leaks, set_leaks
 from harness.data.feature_sets import entity_texts
 from harness.data.graph import KnowledgeGraph
+from harness.data.leak_audits import audit_of, write_audit
 from harness.data.load import load_dataset, source, sources
-from harness.data.local import LocalSource, import_local, misnamed
+from harness.data.local import LocalSource, folder_of, import_local, misnamed
 from harness.data.names import chosen_kinds
 from harness.data.sources import sources_folder
 from harness.data.verify import VerifyReport, verify
@@ -96,10 +97,7 @@ def list_datasets(on_event: OnEvent = ignore) -> list[DatasetListing]:
 
 def _listing(entry: DatasetSource) -> DatasetListing:
     card = entry.card
-    if isinstance(entry, LocalSource):
-        folder: Path | None = entry.folder
-    else:
-        folder = folders.find(card) if card.files else None
+    folder = folder_of(entry)
     return DatasetListing(
         name=card.name,
         title=card.title,
@@ -269,7 +267,7 @@ def dataset_files(name: str) -> DatasetFiles:
     card, own = entry.card, isinstance(entry, LocalSource)
     if not own and not card.files:
         raise ConfigError(f"{card.name} is built in; it has no files to remove")
-    folder = entry.folder if isinstance(entry, LocalSource) else folders.find(card)
+    folder = folder_of(entry)
     if folder is None:
         raise MissingDataError(f"{card.name} is not on this machine; nothing to remove")
     if not folder.absolute().is_relative_to(folders.datasets_folder().absolute()):
@@ -339,6 +337,7 @@ def audit_datasets(
     types: Sequence[str] = (),
     allowed: float | None = None,
     allow_names: str = "",
+    on_event: OnEvent = ignore,
 ) -> list[AuditReport]:
     """Count repeats, leaks, unseen entities and filler features of datasets.
 
@@ -348,6 +347,7 @@ def audit_datasets(
         texts, types: tables by entity ("FILE:COLUMN,COLUMN") of one dataset to audit for leaks.
         allowed: accepted share of valid or test that train implies; None for one per cent.
         allow_names: kinds of easily confused identifiers to accept.
+        on_event: receives a message where the audit of features was stored with a dataset.
 
     Raises:
         ConfigError: an unknown name, or tables for several datasets.
@@ -360,9 +360,45 @@ def audit_datasets(
     reports = []
     for entry in entries:
         report = audit_source(entry, features, share, names)
+        if report.leaks and features:
+            _store_audit(entry, features, report.leaks[0], _announcer(on_event))
         leaks = (*report.leaks, *_table_leaks(entry, tables))
         reports.append(replace(report, leaks=leaks))
     return reports
+
+
+def _store_audit(
+    entry: DatasetSource, features: str, leaks: SetLeaks, announce: Callable[[str], None]
+) -> None:
+    """Store the audit of a feature set with its dataset, for the notes of tables.
+
+    A card that has the audit stays what tables quote, and a folder that is no dataset by its name
+    has no tables.
+    """
+    folder = folder_of(entry)
+    if folder is None or features in entry.card.feature_leaks or not _is_named(entry):
+        return
+    graph = entry.graph()
+    audit = audit_of(leaks, graph, entry.features(features, graph).tables)
+    try:
+        path = write_audit(folder, features, audit)
+    except OSError as error:
+        announce(
+            f"{folder}: the audit is not stored ({error.strerror}); tables will say that "
+            f"features '{features}' were not audited"
+        )
+    else:
+        announce(f"stored for the notes of tables: {path}")
+
+
+def _is_named(entry: DatasetSource) -> bool:
+    """Tell whether a dataset is the one that its name stands for, and no cleaned variant."""
+    try:
+        named = source(entry.card.name)
+    except ConfigError:
+        return False
+    folder, named_folder = folder_of(entry), folder_of(named)
+    return folder is not None and named_folder is not None and folder.samefile(named_folder)
 
 
 def _table_leaks(entry: DatasetSource, tables: Sequence[tuple[str, str]]) -> Iterator[SetLeaks]:

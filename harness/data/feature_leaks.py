@@ -174,6 +174,11 @@ class ModalityLeaks:
         return self.modality if self.modality == self.kind else f"{self.modality} {self.kind}"
 
     @property
+    def leak(self) -> FeatureLeak:
+        """The leak as cards and stored audits have it."""
+        return FeatureLeak(rows=self.rows, more=self.more)
+
+    @property
     def flagged(self) -> tuple[RelationLeak, ...]:
         """Flagged leaks."""
         return tuple(leak for leak in self.relations if leak.flagged)

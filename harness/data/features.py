@@ -14,7 +14,19 @@ from torch import Tensor
 from harness.errors import ConfigError, DataError, suggest
 from harness.index import Modality, Tokens
 
-__all__ = ["FeatureSet", "FeatureTable"]
+__all__ = ["FeatureSet", "FeatureTable", "combined_digest"]
+
+
+def combined_digest(digests: Mapping[str, str]) -> str:
+    """Return the digest of a feature set, 16 hex digits; "" without modalities.
+
+    Args:
+        digests: modality -> digest of its table.
+    """
+    if not digests:
+        return ""
+    text = "".join(f"{modality}:{digests[modality]};" for modality in sorted(digests))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -85,10 +97,7 @@ class FeatureSet:
     @cached_property
     def digest(self) -> str:
         """sha256 over the tables' digests, 16 hex digits; "" without tables."""
-        if not self.tables:
-            return ""
-        digests = "".join(f"{k}:{self.tables[k].digest};" for k in sorted(self.tables))
-        return hashlib.sha256(digests.encode()).hexdigest()[:16]
+        return combined_digest({name: table.digest for name, table in self.tables.items()})
 
     def select(self, names: Iterable[str] | None) -> FeatureSet:
         """Return the set with only the named modalities (all for None), in the given order.

@@ -105,7 +105,7 @@ def data_files(folder: Path) -> list[Path]:
             check_readable(path, () if path.parent.name == "tokens" else MODALITIES)
     files = [path for path in inside if path.suffix in endings]
     files += [path for path in tokens if path.suffix in {*ARRAY_SUFFIXES, ".json"}]
-    files += records
+    files += [*(folder / "audits").glob("[!.]*.json"), *records]
     for path in files:
         check_regular(path)
     return sorted(files)

@@ -25,7 +25,7 @@ from harness.data.names import NameKind, advice, audit_names, excess_names
 from harness.data.readers import detect_layout, read_folder, split_files
 from harness.errors import ConfigError, DataError
 
-__all__ = ["LocalSource", "find_local", "import_local", "local_sources", "misnamed"]
+__all__ = ["LocalSource", "find_local", "folder_of", "import_local", "local_sources", "misnamed"]
 
 
 class LocalSource(DatasetSource):
@@ -57,9 +57,13 @@ class LocalSource(DatasetSource):
     def feature_sets(self) -> Mapping[str, str]:
         """Name -> description; see :class:`DatasetSource`."""
         from harness.data import feature_sets
+        from harness.data.token_files import has_token_lists
 
+        absent = {"published"}
+        if not has_token_lists(self.card, self.folder):
+            absent.add("tokens")
         described = feature_sets.describe(self.card)
-        return {name: text for name, text in described.items() if name != "published"}
+        return {name: text for name, text in described.items() if name not in absent}
 
     def features(self, name: str, graph: KnowledgeGraph) -> FeatureSet:
         """Build or read a feature set; see :class:`DatasetSource`."""
@@ -91,13 +95,24 @@ class LocalSource(DatasetSource):
         return feature_sets.unencoded(self.card, features, graph)
 
     def _require(self, features: str) -> None:
+        from harness.data.token_files import find_token_files
+
         if features not in self.feature_sets:
+            if features == "tokens":
+                find_token_files(self.card, self.folder)  # says which files are missing
             raise ConfigError(unknown_feature_set(self.card.name, features, self.feature_sets))
 
 
 def find_local(name: str) -> LocalSource | None:
     """Return the dataset whose folder bears ``name`` (in any case), None when there is none."""
     return next((s for s in local_sources() if s.card.name == name.lower()), None)
+
+
+def folder_of(source: DatasetSource) -> Path | None:
+    """Return the folder of a dataset's files; None for built-in ones, and those not here."""
+    if isinstance(source, LocalSource):
+        return source.folder
+    return folders.find(source.card) if source.card.files else None
 
 
 def local_sources(taken: Collection[str] = ()) -> list[LocalSource]:

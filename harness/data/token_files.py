@@ -28,7 +28,7 @@ from harness.data.parsing import read_lines
 from harness.errors import DataError, MissingDataError
 from harness.index import Tokens
 
-__all__ = ["find_token_files", "read_token_files", "table_of"]
+__all__ = ["find_token_files", "has_token_lists", "read_token_files", "table_of"]
 
 _CODEBOOKS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "image": {"visual": ("visual",), "visual-vqgan": ("visual_vqgan",)},
@@ -42,6 +42,21 @@ _CODEBOOKS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 """Modality -> word in ``<D>-<word>.json`` of MyGO's repository -> stems of its codebook."""
 
 
+def has_token_lists(card: DatasetCard, folder: Path) -> bool:
+    """Tell whether some file of lists is there; arguments as ``find_token_files``."""
+    return any(
+        (directory / f"{name}-{word}.json").is_file()
+        for directory in _directories(folder)
+        for name in (card.folder, card.title)
+        for words in _CODEBOOKS.values()
+        for word in words
+    )
+
+
+def _directories(folder: Path) -> tuple[Path, Path]:
+    return folder / "tokens", folder.parent / "tokens"
+
+
 def find_token_files(card: DatasetCard, folder: Path) -> dict[str, tuple[Path, Path]]:
     """Return modality -> file of token lists, file of their codebook.
 
@@ -53,7 +68,7 @@ def find_token_files(card: DatasetCard, folder: Path) -> dict[str, tuple[Path, P
         MissingDataError: a modality has no file of lists or no codebook.
         DataError: a modality has several.
     """
-    directories = folder / "tokens", folder.parent / "tokens"
+    directories = _directories(folder)
     names = dict.fromkeys((card.folder, card.title))
     files = {}
     for modality, words in _CODEBOOKS.items():

@@ -47,6 +47,9 @@ class Logger(Protocol):
 
     An error of any method stops the logger, never a run. Values and texts of an epoch and a record
     come from ``epoch_values``, ``record_values`` and ``record_texts``.
+
+    A logger may have an attribute ``opened_by``: the command or the address that shows the log,
+    which is printed when the logger is opened.
     """
 
     def start(self, run: LoggedRun) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 import warnings
 from collections.abc import Mapping
@@ -44,6 +45,9 @@ class MLflowLogger:
         if not address:
             self.folder.mkdir(parents=True, exist_ok=True)
             address = f"sqlite:///{self.folder}/mlflow.db"
+        is_server = address.startswith(("http:", "https:"))
+        self.opened_by = "" if is_server else "mlflow ui --backend-store-uri "
+        self.opened_by += shlex.quote(address)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow's own use of SQLAlchemy
             self._client = MlflowClient(address)

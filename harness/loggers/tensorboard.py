@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ class TensorBoardLogger:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.opened_by = f"tensorboard --logdir {shlex.quote(str(folder))}"
         self._writers: dict[str, SummaryWriter] = {}
         self._last: dict[str, int] = {}
 

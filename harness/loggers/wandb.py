@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ class WandbLogger:
         self.folder = Path(os.environ.get("WANDB_DIR") or folder).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.mode: Any = os.environ.get("WANDB_MODE", "offline")
+        files = f"{shlex.quote(str(self.folder))}/wandb/offline-run-*"
+        self.opened_by = f"wandb sync {files}" if self.mode == "offline" else ""
         self._runs: dict[str, Any] = {}
 
     def start(self, run: LoggedRun) -> None:

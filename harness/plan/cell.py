@@ -10,7 +10,7 @@ from harness.config.base import Config, SuiteName, check_suite_name
 from harness.config.storable import Int32, Int64, Label, Name, Text
 from harness.plan.spec import RunSpec
 
-__all__ = ["RUN_ID", "Cell", "RunId"]
+__all__ = ["RUN_ID", "Cell", "RunId", "VariantName"]
 
 RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 RunId = Annotated[str, Field(pattern=RUN_ID, max_length=64)]
@@ -19,6 +19,10 @@ RunId = Annotated[str, Field(pattern=RUN_ID, max_length=64)]
 
 def _variant(text: str) -> str:
     return check_suite_name(text) if text else text
+
+
+VariantName = Annotated[str, AfterValidator(_variant)]
+"""Digest of ``--set`` overrides ("" for the suite as it is in its file)."""
 
 
 class Cell(Config):
@@ -30,8 +34,7 @@ class Cell(Config):
 
     suite: SuiteName
     """Name of the suite."""
-    variant: Annotated[str, AfterValidator(_variant)] = ""
-    """Digest of ``--set`` overrides ("" for the suite as it is in its file)."""
+    variant: VariantName = ""
     position: Int32
     """Orders the rows of a table, dataset by dataset; the seeds of a row share one."""
     label: Label

@@ -9,10 +9,11 @@ the row's ``set``, the variant's ``set``, ``--set``. A ``model.x`` among ``base`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
+from harness.config.override import dotted
 from harness.data.card import DatasetSource
 from harness.data.load import source as dataset_source
 from harness.errors import ConfigError, MissingDataError, suggest
@@ -38,6 +39,7 @@ class Plan:
         variant: digest of the ``--set`` settings ("" without).
         cells: by dataset, row, seed.
         source: file or name that the suite was read by; "" for one run outside of any suite.
+        settings: the ``--set`` settings by dotted key.
     """
 
     suite: str
@@ -45,6 +47,7 @@ class Plan:
     variant: str
     cells: tuple[Cell, ...]
     source: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def runs(self) -> tuple[Cell, ...]:
@@ -106,6 +109,7 @@ def expand(
         suite.title,
         resolved.variant,
         _distinct(suite, (cell for group in groups for cell in group)),
+        settings=dotted(overrides),
     )
     if not plan.runs:
         reason = plan.excluded[0].reason if plan.excluded else "it has no seed"

@@ -81,6 +81,14 @@ def default_name(models: Sequence[str], datasets: Sequence[str]) -> str:
     return name if re.fullmatch(SUITE_NAME, name) else "runs"
 
 
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Return seeds as ``--seeds`` reads them: "3" for 0, 1 and 2, "4-4" for 4, "2,5"."""
+    first, last = min(seeds), max(seeds)
+    if len(seeds) != last - first + 1:
+        return ",".join(map(str, seeds))
+    return f"{first}-{last}" if first else str(last + 1)
+
+
 def _shortener(keys: Sequence[str]) -> Callable[[str], str]:
     """Return a function that writes ``optimiser.lr=1`` as ``lr=1``, if no other key ends so."""
     ends = [key.rpartition(".")[2] for key in keys]

@@ -102,7 +102,11 @@ def results_table(
 
 
 def _side_by_side(definition: Definition, results: Results, published: Published | None) -> Table:
-    suites = [_of_source(source, definition, results) for source in definition.sources]
+    pairs = [(source, _of_source(source, definition, results)) for source in definition.sources]
+    if results.selection.variant:  # it is of one suite: the others would have empty columns
+        pairs = [(source, suite) for source, suite in pairs if suite.results] or pairs
+    suites = [suite for _, suite in pairs]
+    definition = definition.model_copy(update={"sources": tuple(source for source, _ in pairs)})
     check_models(definition, suites)
     # A study tries settings where nobody is to read a result: its datasets join once tested.
     further = dict.fromkeys(
@@ -260,7 +264,6 @@ def plain_table(
     suite: str,
     source: str = "",
     *,
-    title: str = "",
     run_ids: Collection[str] | None = None,
 ) -> Table:
     """Return the table of a suite without a definition: its rows by its datasets.
@@ -272,7 +275,6 @@ def plain_table(
         results: stored results.
         suite: name of the suite.
         source: name of the suite in notes, the file or name that the user gave.
-        title: caption; the name of the suite when empty.
         run_ids: runs to show; all when None.
 
     Raises:
@@ -284,9 +286,7 @@ def plain_table(
     # Trials of a study that were not chosen to be tested have nothing to show here.
     tested = replace(all_results, results=tuple(r for r in all_results.results if not r.untested))
     datasets = [DatasetSpec(name=d, metrics=_present(tested, d)) for d in tested.datasets]
-    variant = results.selection.variant
-    title = (title or f"Suite {suite}") + (f", variant {variant}" if variant else "")
-    definition = Definition(name=suite, title=title, suite=suite, datasets=tuple(datasets))
+    definition = Definition(name=suite, title=tested.title, suite=suite, datasets=tuple(datasets))
     if (known := _published_definition(suite)) is not None:
         rows = [
             RowSpec(label=row.label, published=row.published)
@@ -310,7 +310,7 @@ def study_table(results: Results, suite: str) -> Table:
     all_results = results.suite(suite, VALID_METRICS)
     rows = replace(all_results, results=tuple(r for r in all_results.results if r.untested))
     datasets = tuple(DatasetSpec(name=d, metrics=VALID_METRICS) for d in rows.datasets)
-    title = f"Study {suite}: its trials on validation, none was tested"
+    title = f"{rows.title}: trials on validation, none was tested"
     return assemble(Definition(name=suite, title=title, suite=suite, datasets=datasets), None, rows)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import groupby
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, NamedTuple, TypedDict, get_args
 
 import jinja2
 
@@ -99,7 +99,9 @@ class _Float:
         is_wide: as wide as a page.
         size: command of the size of letters, without its backslash.
         shrunk: the table is wider than the float at ``\footnotesize`` and cannot be split.
+        notes: layout whose notes stand with the float; None for all but the last of several.
         notes_as_text: the notes stand behind the float.
+        last_label: label of the float that has the notes.
     """
 
     layout: Layout
@@ -108,7 +110,9 @@ class _Float:
     is_wide: bool
     size: str
     shrunk: bool
+    notes: Layout | None
     notes_as_text: bool
+    last_label: str
 
 
 def latex(table: Table, options: LatexOptions = LatexOptions()) -> str:
@@ -124,6 +128,7 @@ def latex(table: Table, options: LatexOptions = LatexOptions()) -> str:
         .get_template("tables.tex.j2")
         .render(
             floats=floats,
+            first_label=floats[0].label,
             options=options,
             packages=_packages(floats, options),
             columns=_columns,
@@ -279,66 +284,84 @@ def _floats(layout: Layout, options: LatexOptions) -> Iterator[_Float]:
     widths = [options.width] if options.width else get_args(Width)
     for width in widths:
         if _size(layout, width):
-            yield _float(layout, width, options, layout.table.title)
+            yield _float(layout, width, options)
             return
     width = widths[-1]
-    pieces = list(_pieces(layout, width))
+    pieces = _pieces(layout, width)
+    _say_too_wide(layout, width, options, pieces)
     if len(pieces) == 1:
-        yield _float(layout, width, options, layout.table.title)
+        yield _float(layout, width, options)
         return
-    options.say(
-        f"{layout.table.name}: wider than a {width} at \\footnotesize: printed as {len(pieces)} "
-        "floats; --compact and --decimals make it narrower"
-    )
     float_widths = [next((w for w in widths if _size(piece, w)), width) for piece in pieces]
     sizes = {_size(piece, of) for piece, of in zip(pieces, float_widths, strict=True)}
     size = "" if len(sizes) > 1 else sizes.pop()  # the same letters in all
     for number, (piece, of) in enumerate(zip(pieces, float_widths, strict=True), 1):
-        titles = ", ".join(span.title for span in piece.datasets)
-        yield _float(piece, of, options, f"{layout.table.title}: {titles}", number, size)
+        yield _float(layout, of, options, _Part(piece, number, len(pieces), size))
 
 
-def _float(
-    layout: Layout,
-    width: str,
-    options: LatexOptions,
-    title: str,
-    number: int = 0,
-    size: str | None = None,
-) -> _Float:
-    """Return a float.
+class _Part(NamedTuple):
+    """One of several floats that a table is printed as: its columns, number and size of letters."""
 
-    Args:
-        layout: its columns and rows.
-        width: column or page.
-        options: as given.
-        title: caption, where the options have none.
-        number: of several floats, from 1.
-        size: of its letters; None for the largest that fits.
-    """
-    fitting = _size(layout, width)
-    if not fitting:
-        options.say(
-            f"{layout.table.name}: wider than a {width} at \\footnotesize and shrunk to fit; "
-            "--compact, --decimals or --dataset make it narrower"
-        )
-    name = layout.table.name
-    moved = options.notes == "table" and _height(layout, width) > HEIGHT
+    layout: Layout
+    number: int
+    total: int
+    size: str
+
+
+def _float(whole: Layout, width: str, options: LatexOptions, part: _Part | None = None) -> _Float:
+    """Return the float of a table, or of a part of it; the last part has the notes of all."""
+    layout = part.layout if part else whole
+    fitting, name = _size(layout, width), whole.table.name
+    label = options.label or f"tab:{reference(name)}"
+    caption, last_label = options.caption or whole.table.title, label
+    notes = _with_own_letters(whole) if part is None or part.number == part.total else None
+    if part:
+        titles = ", ".join(span.title for span in layout.datasets)
+        caption = f"{caption} ({titles})" if options.caption else f"{caption}: {titles}"
+        label, last_label = f"{label}-{part.number}", f"{label}-{part.total}"
+    moved = notes and options.notes == "table" and _height(layout, notes, width) > HEIGHT
     if moved:
         options.say(f"{name}: its notes stand behind the table, which would be higher than a page")
-    label = options.label or f"tab:{reference(name)}"
-    caption = options.caption or title
-    if number and options.caption:
-        caption = f"{caption} ({', '.join(span.title for span in layout.datasets)})"
     return _Float(
         layout=_with_own_letters(layout),
         caption=caption,
-        label=f"{label}-{number}" if number else label,
+        label=label,
         is_wide=width == "page",
-        size=(fitting if size is None else size) or "footnotesize",
+        size=(part.size if part else fitting) or "footnotesize",
         shrunk=not fitting,
-        notes_as_text=moved or options.notes == "text",
+        notes=notes,
+        notes_as_text=bool(moved) or options.notes == "text",
+        last_label=last_label,
     )
+
+
+def _say_too_wide(
+    layout: Layout, width: str, options: LatexOptions, pieces: Sequence[Layout]
+) -> None:
+    """Say that a table is split or shrunk, and which options help."""
+    done = []
+    if len(pieces) > 1:
+        with_last = ", the notes with the last" if options.notes == "table" else ""
+        done.append(f"printed as {len(pieces)} floats{with_last}")
+    if shrunk := sum(not _size(piece, width) for piece in pieces):
+        done.append("shrunk to fit" if len(pieces) == 1 else f"{shrunk} of them shrunk to fit")
+    changes = {
+        "--compact": LatexOptions(compact=True),
+        "--decimals 1": LatexOptions(decimals=1),
+        "--compact --decimals 1": LatexOptions(compact=True, decimals=1),
+    }
+    helpful = [o for o, c in changes.items() if _pages(layout, width, c) < (shrunk, len(pieces))]
+    if not helpful and len({column.dataset for column in layout.table.columns}) > 1:
+        helpful = ["--dataset NAME"]
+    hint = f"; narrower with {helpful[0]}" if helpful else ""
+    text = f"{layout.table.name}: wider than a {width} at \\footnotesize: {', '.join(done)}{hint}"
+    options.say(text)
+
+
+def _pages(layout: Layout, width: str, options: LatexOptions) -> tuple[int, int]:
+    """Return how many floats are shrunk, and how many there are, with other options."""
+    pieces = _pieces(_printed(lay_out(_published_form(layout.table, options)), options), width)
+    return sum(not _size(piece, width) for piece in pieces), len(pieces)
 
 
 def _with_own_letters(layout: Layout) -> Layout:
@@ -357,18 +380,21 @@ def _with_own_letters(layout: Layout) -> Layout:
     return replace(layout, table=table, columns=tuple(columns), letters=letters)
 
 
-def _pieces(layout: Layout, width: str) -> Iterator[Layout]:
-    """Yield whole datasets side by side, or of a wide one the metrics, as far as they fit."""
+def _pieces(layout: Layout, width: str) -> list[Layout]:
+    """Return whole datasets side by side, or of a wide one the metrics, as far as they fit."""
+    if _size(layout, width):
+        return [layout]
+    pieces: list[Layout] = []
     blocks: list[Layout] = []
     for block in layout.blocks():
         blocks += [block] if _size(block, width) else _by_measure(block)
     panel: list[int] = []
     for block in blocks:
         if panel and not _size(layout.at({*panel, *block.positions}), width):
-            yield layout.at(panel)
+            pieces.append(layout.at(panel))
             panel = []
         panel += block.positions
-    yield layout.at(panel)
+    return [*pieces, layout.at(panel)]
 
 
 def _by_measure(block: Layout) -> list[Layout]:
@@ -432,11 +458,11 @@ def _text_em(text: str) -> float:
     )
 
 
-def _height(layout: Layout, width: str) -> float:
-    """Return the approximate height of a table and its notes in points."""
+def _height(layout: Layout, notes: Layout, width: str) -> float:
+    """Return the approximate height of a table and of the notes of a layout in points."""
     line = 1.2 * SIZES["footnotesize"]
     room = (COLUMN if width == "column" else PAGE) / SIZES["footnotesize"]
-    texts = [*layout.table.notes, *layout.letters, layout.table.source, layout.legend("", "")]
+    texts = [*notes.table.notes, *notes.letters, notes.table.source, notes.legend("", "")]
     lines = sum(1 + int(_text_em(text) / room) for text in texts if text)
     groups = sum(1 for title, _ in layout.groups() if title)
     return line * (len(layout.rows) + groups + 4 + lines)

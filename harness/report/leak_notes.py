@@ -1,4 +1,5 @@
-"""Notes below tables with the verdict of the feature leak audit, read from dataset cards."""
+"""Notes below tables with the verdict of the feature leak audit: from the card of a dataset, or
+from the folder of the user's own."""
 
 from __future__ import annotations
 
@@ -8,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from harness.analysis.results import RowResult
 from harness.errors import ConfigError
-from harness.store.records import EXTERNAL
+from harness.store.records import EXTERNAL, RunRecord
 
 if TYPE_CHECKING:
-    from harness.data.card import DatasetCard, FeatureLeak
+    from harness.data.card import FeatureLeak, LeakAudit
 
 __all__ = ["leak_notes", "titled_leak_notes"]
 
@@ -23,20 +24,24 @@ def leak_notes(dataset: str, results: Iterable[RowResult]) -> Iterator[str]:
         dataset: name of the dataset.
         results: results in the table; those of other datasets and other code bases are skipped.
     """
-    feature_sets = _feature_sets(dataset, results)
-    card = (
-        _card(dataset) if feature_sets else None
-    )  # importing cards imports torch, which takes seconds
-    for name, read in feature_sets.items():
-        audited = card.feature_leaks.get(name) if card else None
-        if audited is None:
+    audited = dataset.partition("@")[0]  # a cleaned variant has the features of the official splits
+    for name, records in _records_by_features(dataset, results).items():
+        audit = _audit(dataset, name)  # imports torch, which takes seconds
+        covered = audit is not None and all(
+            audit.covers(r.dataset_digest, r.feature_digest, r.modalities) for r in records
+        )
+        if audit is None or not covered:
+            files = "" if audit is None else " in the files that these runs read"
             yield (
-                f"features '{name}' were not audited for leaks: "
-                f"`harness data audit {shlex.quote(dataset)} --features {shlex.quote(name)}`."
+                f"features '{name}' were not audited for leaks{files}: "
+                f"`harness data audit {shlex.quote(audited)} --features {shlex.quote(name)}`."
             )
             continue
+        read = {modality for record in records for modality in record.modalities}
         leaks = [
-            _leak_clause(label, leak) for label, leak in audited.items() if label.split()[0] in read
+            _leak_clause(label, leak)
+            for label, leak in audit.leaks.items()
+            if label.split()[0] in read
         ]
         suffix = " of the official splits" if "@" in dataset and leaks else ""
         verdict = "; ".join(leaks) or "no leak is flagged"
@@ -48,23 +53,21 @@ def titled_leak_notes(dataset: str, title: str, results: Iterable[RowResult]) ->
     yield from (f"{title or dataset}: {note}" for note in leak_notes(dataset, results))
 
 
-def _feature_sets(dataset: str, results: Iterable[RowResult]) -> dict[str, set[str]]:
-    """Map each feature set of the results to the modalities that at least one run reads."""
-    read: dict[str, set[str]] = {}
+def _records_by_features(dataset: str, results: Iterable[RowResult]) -> dict[str, list[RunRecord]]:
+    """Return the runs of the results by feature set."""
+    records: dict[str, list[RunRecord]] = {}
     for result in results:
-        records = [record for record in result.records if record.model != EXTERNAL]
-        if records and result.dataset.lower() == dataset.lower() and result.features != "none":
-            read.setdefault(result.features, set()).update(
-                modality for record in records for modality in record.modalities
-            )
-    return read
+        own = [record for record in result.records if record.model != EXTERNAL]
+        if own and result.dataset.lower() == dataset.lower() and result.features != "none":
+            records.setdefault(result.features, []).extend(own)
+    return records
 
 
-def _card(dataset: str) -> DatasetCard | None:
-    from harness.data.load import source
+def _audit(dataset: str, features: str) -> LeakAudit | None:
+    from harness.data.leak_audits import leak_audit
 
     try:
-        return source(dataset).card
+        return leak_audit(dataset, features)
     except ConfigError:  # the dataset was removed, its results remain
         return None
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from harness.analysis.hypotheses import PairedTests
 from harness.analysis.query import Results, Selection, only_validated
 from harness.errors import ConfigError, HarnessError, suggest
-from harness.report.build import build, plain_table
+from harness.report.build import build, plain_table, study_table
 from harness.report.definition import ComplexityDefinition, SuiteDefinition
 from harness.report.figure import Figure
 from harness.report.files import available, load_any, load_definition, load_figure, load_published
@@ -28,6 +28,7 @@ __all__ = [
     "prepare_tables",
     "suite_table",
     "suites_of",
+    "variant_tables",
 ]
 
 
@@ -111,6 +112,26 @@ def all_tables(
             on_untested(suite)
         tables += of_suite
     return [*tables, *(figure.table for figure in _newest_measurements(results))]
+
+
+def variant_tables(results: Results) -> list[Table]:
+    """Return the tables of suites with ``--set``, whose titles name the settings.
+
+    None where one variant is selected: ``all_tables`` has its tables.
+    """
+    selection = results.selection
+    datasets: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for suite, variant, dataset in results.store.blocks():
+        datasets[suite, variant].add(dataset.lower())
+    tables = []
+    for (suite, variant), stored in datasets.items():
+        names = tuple(name for name in selection.datasets if name.lower() in stored)
+        if selection.variant or not variant or (selection.datasets and not names):
+            continue
+        of_suite = replace(results, selection=replace(selection, variant=variant, datasets=names))
+        untested = only_validated(of_suite.suite(suite, ()).results)
+        tables.append((study_table if untested else plain_table)(of_suite, suite))
+    return tables
 
 
 def all_figures(results: Results) -> list[Figure]:

@@ -31,7 +31,7 @@ def missing_reason(
     if result is None:
         return _not_planned(definition, spec, column, results)
     failed = [run for run in result.runs if run.failure]
-    if result.untested and column.split == "test":
+    if result.untested and result.records and column.split == "test":
         return f"validated and not tested: `{results.test_command}` tests it"
     if result.records and METRICS[column.metric].source == "costs":
         return _no_cost(result, column, target)

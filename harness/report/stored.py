@@ -26,7 +26,7 @@ from harness.report.figure import Figure
 from harness.report.files import available, load_any
 from harness.report.table import Table
 from harness.store import read_home
-from harness.store.base import ResultStore
+from harness.store.base import ResultStore, suite_of
 
 if TYPE_CHECKING:
     from harness.report.everything import Artefact
@@ -164,7 +164,6 @@ class Reports:
         suite: str,
         source: str = "",
         *,
-        title: str = "",
         run_ids: Collection[str] | None = None,
         marked: bool = True,
     ) -> Table:
@@ -173,12 +172,11 @@ class Reports:
         Args:
             suite: name of the suite.
             source: its file or name, for notes.
-            title: caption; the name of the suite when empty.
             run_ids: runs to show; all when None.
             marked: whether paired tests mark the best values.
         """
         results = self.results if marked else replace(self.results, tests=None)
-        return plain_table(results, suite, source, title=title, run_ids=run_ids)
+        return plain_table(results, suite, source, run_ids=run_ids)
 
     def figure(self, name: str) -> Figure:
         """Return a figure; errors as ``load_figure``."""
@@ -231,13 +229,28 @@ class Reports:
                     written.append(name)
             yield artefact, written, errors
 
-    def check_shown(self, names: Iterable[str], suite: str, *, shown: bool) -> None:
+    def check_page(self, page: Page | None, names: Sequence[str], suite: str = "") -> Page:
+        """Return the page that ``page`` made of the tables and figures ``names``.
+
+        Raises:
+            ConfigError, StoreError: as ``check_shown``.
+        """
+        # A page of everything has the variants too.
+        of_part = bool(names or self.results.selection.variant)
+        self.check_shown(names, suite, shown=page is not None, all_variants=not of_part)
+        assert page is not None
+        return page
+
+    def check_shown(
+        self, names: Iterable[str], suite: str, *, shown: bool, all_variants: bool = False
+    ) -> None:
         """Report variants that are not shown.
 
         Args:
             names: names of the tables and figures that were asked for.
             suite: suite that was asked for, "" for none.
             shown: whether there is anything to show.
+            all_variants: whether the variants are shown too.
 
         Raises:
             ConfigError: no run has the variant.
@@ -249,7 +262,8 @@ class Reports:
         suites = {suite for name in stored_names for suite in query.suites_of(store, name)} | {
             suite
         }
-        self._report_variants(suites - {""})
+        if not all_variants:
+            self._report_variants(suites - {""})
         variants = {variant for _, variant, _ in store.blocks()}
         if variant and variant not in variants:
             near = suggest(variant, variants - {""})
@@ -276,7 +290,8 @@ class Reports:
         other_blocks = {(suite, variant) for suite, variant, _ in blocks if variant not in selected}
         for suite, variant in sorted(other_blocks):
             if not suites or suite in suites:
-                text = f"not shown: suite {suite} with --set; --variant {variant} shows it"
+                options = suite_of(self.results.store, suite, variant).set_options
+                text = f"not shown: suite {suite} with{options}; --variant {variant} shows it"
                 self.on_event(Message(text))
 
     def _report_untested(self, study: str) -> None:
@@ -309,10 +324,8 @@ def page_server(
 
     def make() -> str:
         with open_reports(home, selection, on_event) as reports:
-            page = reports.page(tables, figures)
-            reports.check_shown([*tables, *figures], "", shown=page is not None)
-            assert page is not None
-            return page.html
+            names = [*tables, *figures]
+            return reports.check_page(reports.page(tables, figures), names).html
 
     def version() -> tuple[tuple[str, str], ...]:
         with contextlib.closing(read_home(results_folder(home))) as store:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.plan.cell import Cell
 from harness.plan.expand import Plan
-from harness.store.records import EXTERNAL_ID
+from harness.store.records import EXTERNAL_ID, StoredSuite
 
-__all__ = ["table_cells", "with_external", "with_left_out"]
+__all__ = ["stored_suite", "table_cells", "with_external", "with_left_out"]
 
 
 def table_cells(
@@ -34,6 +34,13 @@ def table_cells(
         reason = cell.reason or reasons.get(cell.key) or (old.reason if old else "")
         if run_id or reason:
             yield cell.stored(run_id, reason)
+
+
+def stored_suite(plan: Plan) -> StoredSuite:
+    """Return title and settings of a suite as the store keeps them."""
+    return StoredSuite(
+        suite=plan.suite, variant=plan.variant, title=plan.title, settings=dict(plan.settings)
+    )
 
 
 def with_left_out(

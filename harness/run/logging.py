@@ -184,6 +184,9 @@ def run_logging(
             raise
         except (Exception, SystemExit) as error:
             on_event(_failed(name, error))
+        else:
+            if command := getattr(loggers[name], "opened_by", ""):
+                on_event(Message(f"{name}: open the log with: {command}"))
     logging = RunLogging(loggers, home, suite, on_event)
     try:
         yield logging

@@ -23,7 +23,7 @@ from harness.plan.search import Search, searches
 from harness.plan.select import canonical, matches, parse_only
 from harness.plan.study import trial_label
 from harness.plan.suite import Suite, find_suite, read_suite
-from harness.run.cells import with_external, with_left_out
+from harness.run.cells import stored_suite, with_external, with_left_out
 from harness.run.digests import digests, present
 from harness.run.events import RunsSkipped
 from harness.run.executors import Execution, ExecutionOptions
@@ -358,7 +358,9 @@ class _Work:
             cells = with_left_out(
                 study_cells(search_results(self.home, *table)), left_out, plan, stored
             )
-            self.store.plan(*table, with_external(cells, stored))
+            with self.store.transaction():
+                self.store.add_suite(stored_suite(plan))
+                self.store.plan(*table, with_external(cells, stored))
 
         storage = open_storage(self.home)
         with explained(self.home):

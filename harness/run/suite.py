@@ -17,7 +17,7 @@ from harness.plan.cell import Cell
 from harness.plan.expand import Plan, expand, identify
 from harness.plan.single import plan_single, plan_values
 from harness.plan.suite import find_suite, read_suite, shipped_suites
-from harness.run.cells import table_cells, with_external
+from harness.run.cells import stored_suite, table_cells, with_external
 from harness.run.digests import digests, present
 from harness.run.events import RunsEnded, RunsStarted
 from harness.run.executors import Execution, ExecutionOptions
@@ -55,7 +55,7 @@ class SuiteResult:
     """Result of ``run_suite``; records and table are read from the store.
 
     Attributes:
-        plan: the runs.
+        plan: the runs, with their ids.
         home: results folder.
         run_ids: ids of the runs, in the order of the plan, each once.
         summary: runs that this call executed, and how they ended.
@@ -104,7 +104,6 @@ class SuiteResult:
             return reports.suite_table(
                 self.plan.suite,
                 self.plan.source,
-                title=self.plan.title,
                 run_ids=self.run_ids if self.part else None,
                 marked=self.marked,
             )
@@ -167,7 +166,7 @@ def plan_line(
         DataError: a feature set that must be looked at is wrong.
     """
     from harness.catalog import load_all
-    from harness.plan.line import line_suite
+    from harness.plan.line import line_suite, seeds_text
 
     load_all(model_folders)
     suite = line_suite(models, datasets, seeds=seeds, settings=settings, name=name)
@@ -181,7 +180,7 @@ def plan_line(
     ]
     words = [word for option, values in options for value in values if value
              for word in (option, value)]  # fmt: skip
-    words += ["--seeds", ",".join(map(str, seeds)) + "," * (len(seeds) == 1)]
+    words += [word for word in ("--seeds", seeds_text(seeds)) if tuple(seeds) != (0,)]
     return replace(expand(suite), source=shlex.join(words))
 
 
@@ -264,7 +263,9 @@ def run_suite(
             stored = store.cells(plan.suite, plan.variant)
             run_ids = {cell.key: cell.run_id for cell in identified}
             cells = list(table_cells(plan, available, run_ids, stored if only else ()))
-            store.plan(plan.suite, plan.variant, with_external(cells, stored))
+            with store.transaction():
+                store.add_suite(stored_suite(plan))
+                store.plan(plan.suite, plan.variant, with_external(cells, stored))
         warn_of_cluster(folder, settings, on_event)
         with run_logging(settings.log, folder, plan.suite, on_event) as logging:
             summary = _execute(
@@ -273,7 +274,8 @@ def run_suite(
         if plan.source:
             with reporting(on_event), doing("comparing rows"):
                 prepare_tables(store, folder, [(plan.suite, plan.variant)], on_event)
-    return SuiteResult(available, folder, tuple(jobs), summary, part=bool(only))
+    planned = replace(available, cells=(*identified, *available.excluded))
+    return SuiteResult(planned, folder, tuple(jobs), summary, part=bool(only))
 
 
 def train_model(

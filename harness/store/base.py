@@ -9,7 +9,7 @@ from typing import Protocol
 
 from harness.errors import ConfigError, StoreError
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.records import Cell, Numbers, RunRecord, Status
+from harness.store.records import Cell, Numbers, RunRecord, Status, StoredSuite
 
 __all__ = [
     "STAGE",
@@ -19,6 +19,7 @@ __all__ = [
     "check_plan",
     "readable_records",
     "resolve_id",
+    "suite_of",
     "supersedes",
     "takes_place",
 ]
@@ -86,6 +87,12 @@ def readable_records(
     except DamagedRecords as error:
         records, problems = error.readable, error.problems
     return {record.run_id: record for record in records}, problems
+
+
+def suite_of(store: ResultStore, suite: str, variant: str = "") -> StoredSuite:
+    """Return title and settings of a suite; without both where none are stored."""
+    stored = store.suites().get((suite, variant))
+    return stored or StoredSuite(suite=suite, variant=variant)
 
 
 STAGE: Mapping[Status, int] = {"failed": 0, "pruned": 0, "validated": 1, "ok": 2}
@@ -211,6 +218,17 @@ class ResultStore(Protocol):
         """Return the cells of a suite in table order (of all suites and variants when None)."""
         ...
 
+    def add_suite(self, suite: StoredSuite) -> None:
+        """Keep the title and the settings of a suite, in place of earlier ones."""
+        ...
+
+    def suites(self) -> Mapping[tuple[str, str], StoredSuite]:
+        """Return title and settings of suites by name and variant; earlier schemas stored none.
+
+        One that cannot be read is left out.
+        """
+        ...
+
     def blocks(self) -> Sequence[tuple[str, str, str]]:
         """Return the suite, variant and dataset of all cells, each once, sorted (fast)."""
         ...
@@ -224,7 +242,7 @@ class ResultStore(Protocol):
         ...
 
     def damaged(self, suites: Iterable[str] | None = None) -> Sequence[str]:
-        """Return the cells and measurements of suites (of all when None) that cannot be read.
+        """Return the rows on suites (on all when None) that cannot be read, without the runs.
 
         Returns:
             what is wrong with each and which command helps, one line each.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from harness.store.base import check_plan, supersedes, takes_place
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.records import Cell, Numbers, RunRecord, Status
+from harness.store.records import Cell, Numbers, RunRecord, Status, StoredSuite
 
 __all__ = ["MemoryStore"]
 
@@ -18,6 +18,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._records: dict[str, RunRecord] = {}
         self._cells: dict[tuple[object, ...], Cell] = {}
+        self._suites: dict[tuple[str, str], StoredSuite] = {}
         self._benchmarks: dict[str, BenchmarkRecord] = {}
 
     @contextmanager
@@ -102,6 +103,14 @@ class MemoryStore:
             if suite is None or (cell.suite, cell.variant) == (suite, variant)
         ]
         return sorted(cells, key=lambda cell: cell.order)
+
+    def add_suite(self, suite: StoredSuite) -> None:
+        """Keep the title and the settings of a suite, in place of earlier ones."""
+        self._suites[suite.suite, suite.variant] = suite
+
+    def suites(self) -> Mapping[tuple[str, str], StoredSuite]:
+        """Return title and settings of suites by name and variant."""
+        return dict(self._suites)
 
     def blocks(self) -> Sequence[tuple[str, str, str]]:
         """Return the suite, variant and dataset of all cells, each once, sorted."""

@@ -17,7 +17,7 @@ from sqlalchemy.orm import aliased
 from harness.config.base import SUITE_NAME
 from harness.errors import StoreError
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.records import Cell, Numbers, RunRecord
+from harness.store.records import Cell, Numbers, RunRecord, StoredSuite
 from harness.store.rows import COLUMNS, OWN, benchmark_of, first_problem, record_of
 from harness.store.tables import (
     Benchmark,
@@ -28,6 +28,7 @@ from harness.store.tables import (
     MetricRow,
     Note,
     RunRow,
+    StoredSuiteRow,
     Timing,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "load_benchmarks",
     "load_cells",
     "load_runs",
+    "load_suites",
     "names_suite",
 ]
 
@@ -130,6 +132,22 @@ def load_cells(
                 + REPAIR
             )
     return cells, problems
+
+
+def load_suites(
+    connection: Connection, *conditions: ColumnElement[bool]
+) -> tuple[list[StoredSuite], list[str]]:
+    """Return title and settings of matching suites, and the problems of unreadable rows."""
+    suites, problems = [], []
+    for row in connection.execute(select(StoredSuiteRow.__table__).where(*conditions)).mappings():
+        try:
+            suites.append(StoredSuite(**row))
+        except ValidationError as error:
+            problems.append(
+                f"suite {row['suite']}: its stored title is damaged: {first_problem(error)}; "
+                + REPAIR
+            )
+    return suites, problems
 
 
 def load_benchmarks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from functools import lru_cache
 from statistics import mean
@@ -20,9 +21,10 @@ from pydantic import (
 )
 from pydantic_core import to_json
 
-from harness.config.base import Config
+from harness.config.base import Config, SuiteName
+from harness.config.override import assignments
 from harness.config.storable import Int32, Int64, Key, Name, Plain, Text, as_plain
-from harness.plan.cell import RUN_ID, Cell, RunId
+from harness.plan.cell import RUN_ID, Cell, RunId, VariantName
 from harness.plan.spec import IS_PLAIN, RunSpec
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "RunId",
     "RunRecord",
     "Status",
+    "StoredSuite",
     "TimingSample",
     "check_value",
     "external_id",
@@ -130,6 +133,39 @@ class TimingSample(Config):
     """"train.epoch", "evaluate.test", "memory.peak", ..."""
     value: float
     unit: Literal["s", "bytes"] = "s"
+
+
+class StoredSuite(Config):
+    """Title of a suite, and the settings that it was run with."""
+
+    suite: SuiteName
+    """Name of the suite."""
+    variant: VariantName = ""
+    title: Text = ""
+    """Caption from the suite's file; "" when it has none."""
+    settings: Plain = Field(default_factory=dict)
+    """The ``--set`` overrides that ``variant`` is the digest of, by dotted key; {} when unknown."""
+
+    @property
+    def caption(self) -> str:
+        """Title, or the suite's name."""
+        return self.title or f"Suite {self.suite}"
+
+    @property
+    def set_phrase(self) -> str:
+        """Settings of ``--set`` behind a caption: ", with KEY=VALUE, ..."; "" without."""
+        settings = ", ".join(assignments(self.settings))
+        return (
+            f", with {settings}" if settings else f", variant {self.variant}" * bool(self.variant)
+        )
+
+    @property
+    def set_options(self) -> str:
+        """Options of `harness run` that give the settings: " --set KEY=VALUE ..."; "" without."""
+        if not self.variant:
+            return ""
+        settings = [shlex.quote(text) for text in assignments(self.settings)] or ["..."]
+        return "".join(f" --set {text}" for text in settings)
 
 
 def external_id(name: str, seed: int, dataset_digest: str, protocol: str) -> str:

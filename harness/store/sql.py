@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute
 
+from harness.config.base import Config
 from harness.config.storable import text_problem
 from harness.errors import StoreError
 from harness.store import migrations
@@ -30,12 +31,20 @@ from harness.store.reading import (
     load_benchmarks,
     load_cells,
     load_runs,
+    load_suites,
     names_suite,
 )
-from harness.store.records import RUN_ID, Cell, Numbers, RunRecord, Status
+from harness.store.records import RUN_ID, Cell, Numbers, RunRecord, Status, StoredSuite
 from harness.store.rows import benchmark_rows, rows_of
 from harness.store.sqlite import SqliteDatabase
-from harness.store.tables import Base, Benchmark, BenchmarkSampleRow, CellRow, RunRow
+from harness.store.tables import (
+    Base,
+    Benchmark,
+    BenchmarkSampleRow,
+    CellRow,
+    RunRow,
+    StoredSuiteRow,
+)
 
 __all__ = ["SqlStore", "database_of", "open_database", "upgrade_database"]
 
@@ -211,6 +220,19 @@ class SqlStore:
             raise StoreError("\n".join(problems[:TOLD]))
         return sorted(cells, key=lambda cell: cell.order)
 
+    def add_suite(self, suite: StoredSuite) -> None:
+        """Keep the title and the settings of a suite, in place of earlier ones."""
+        is_suite = (StoredSuiteRow.suite == suite.suite, StoredSuiteRow.variant == suite.variant)
+        with self._write() as connection:
+            connection.execute(delete(StoredSuiteRow).where(*is_suite))
+            connection.execute(insert(StoredSuiteRow), [suite.model_dump()])
+
+    def suites(self) -> Mapping[tuple[str, str], StoredSuite]:
+        """Return title and settings of suites by name and variant."""
+        with self._read() as connection:
+            suites, _ = load_suites(connection)
+        return {(suite.suite, suite.variant): suite for suite in suites}
+
     def blocks(self) -> Sequence[tuple[str, str, str]]:
         """Return the suite, variant and dataset of all cells, each once, sorted."""
         columns = (CellRow.suite, CellRow.variant, CellRow.dataset)
@@ -240,26 +262,31 @@ class SqlStore:
         return list(records.values())
 
     def damaged(self, suites: Iterable[str] | None = None) -> Sequence[str]:
-        """Return the cells and measurements of suites (of all when None) that cannot be read."""
+        """Return the rows on suites (on all when None) that cannot be read, without the runs."""
         names = None if suites is None else list(suites)
-        of_cells, of_benchmarks = (
-            [] if names is None else [table.suite.in_(names)] for table in (CellRow, Benchmark)
+        of_suites, of_cells, of_benchmarks = (
+            [] if names is None else [table.suite.in_(names)]
+            for table in (StoredSuiteRow, CellRow, Benchmark)
         )
         with self._read() as connection:
-            problems = load_cells(connection, *of_cells)[1]
+            problems = [*load_suites(connection, *of_suites)[1]]
+            problems += load_cells(connection, *of_cells)[1]
             return [*problems, *load_benchmarks(connection, *of_benchmarks)[1].values()]
 
     def repair(self) -> Sequence[str]:
         """Remove every row that no other command removes; return them, one line each.
 
-        These are cells and measurements that cannot be read, rows that belong to no run, and runs
-        whose id is none.
+        These are suites, cells and measurements that cannot be read, rows that belong to no run,
+        and runs whose id is none.
         """
         with self._write() as connection:
             cells, lines = load_cells(connection)
-            if lines:  # a value that is no text cannot be looked for: all are written anew
-                connection.execute(delete(CellRow))
-                connection.execute(insert(CellRow), [cell.model_dump() for cell in cells])
+            if lines:
+                _write_anew(connection, CellRow, cells)
+            suites, damaged_suites = load_suites(connection)
+            if damaged_suites:
+                _write_anew(connection, StoredSuiteRow, suites)
+            lines += damaged_suites
             damaged = load_benchmarks(connection)[1]
             connection.execute(delete(Benchmark).where(Benchmark.number.in_(damaged)))
             lines += damaged.values()
@@ -318,6 +345,13 @@ def _is(column: InstrumentedAttribute[Any], text: str) -> ColumnElement[bool]:
 def _at(cell: Cell) -> list[ColumnElement[bool]]:
     """Return the conditions that find what stands in a cell's place."""
     return [column == getattr(cell, column.name) for column in CellRow.__table__.primary_key]
+
+
+def _write_anew(connection: Connection, table: type[Base], rows: Sequence[Config]) -> None:
+    """Replace the rows of a table: one whose key is no text cannot be looked for."""
+    connection.execute(delete(table))
+    if rows:
+        connection.execute(insert(table), [row.model_dump() for row in rows])
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -25,6 +25,7 @@ __all__ = [
     "MetricRow",
     "Note",
     "RunRow",
+    "StoredSuiteRow",
     "Timing",
 ]
 
@@ -152,6 +153,19 @@ class CellRow(Base):
     """"" when no run is planned."""
     reason: Mapped[str] = mapped_column(Text)
     """Why none is planned."""
+
+
+class StoredSuiteRow(Base):
+    """Title and settings of a suite; one that an earlier schema stored has no row."""
+
+    __tablename__ = "suites"
+    __table_args__ = (ROWS,)
+
+    suite: Mapped[str] = mapped_column(String(NAME), primary_key=True)
+    variant: Mapped[str] = mapped_column(String(KEY), primary_key=True)
+    title: Mapped[str] = mapped_column(Text)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """What ``variant`` is the digest of: dotted key -> value."""
 
 
 class Benchmark(Base):

@@ -50,12 +50,13 @@ class Adversary:
 
     def __init__(self, model: Model, spec: RunSpec, device: torch.device, dataset: str) -> None:
         self.model, self.spec, self.options = model, spec, spec.adversary
-        self.dataset = dataset
+        self.dataset, self.device = dataset, device
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             seed_torch(seed_for(spec.seed, dataset, "adversary"))
             vectors, _ = model.modality_embeddings(torch.zeros(1, dtype=torch.long, device=device))
             self.generator = self._build(vectors.shape[1] - 1, vectors.shape[2]).to(device)
         self.learner = Learner(self.generator, self.options.lr)
+        self.bf16 = spec.training.precision == "bf16"
         self.draws = torch.Generator(device)
 
     def _build(self, modalities: int, width: int) -> nn.ModuleList:
@@ -104,7 +105,8 @@ class Adversary:
 
     def _ends(self, batch: Tensor) -> tuple[ModalityEmbeddings, ModalityEmbeddings]:
         """Return the embeddings of heads and tails of triples [B, 3], computed in one call."""
-        vectors, present = self.model.modality_embeddings(torch.cat([batch[:, 0], batch[:, 2]]))
+        with self._autocast():
+            vectors, present = self.model.modality_embeddings(torch.cat([batch[:, 0], batch[:, 2]]))
         (head, tail), (has_head, has_tail) = vectors.chunk(2), present.chunk(2)
         return (head, has_head), (tail, has_tail)
 
@@ -127,7 +129,7 @@ class Adversary:
         vectors, present = embeddings
         n, width = len(vectors), self.options.noise
         noise = torch.randn(n, width, generator=self.draws, device=vectors.device)
-        with torch.set_grad_enabled(learn):
+        with torch.set_grad_enabled(learn), self._autocast():
             if self.options.kind == "wasserstein":
                 inputs = (vectors * present[:, :, None]).flatten(1)
             else:
@@ -135,8 +137,12 @@ class Adversary:
             fabricated = torch.cat(
                 [network(torch.cat([noise, inputs], 1)) for network in self.generator], 1
             )
-        fabricated = fabricated.view(n, vectors.shape[1] - 1, -1)
+        fabricated = fabricated.float().view(n, vectors.shape[1] - 1, -1)
         return torch.cat([vectors[:, :1], fabricated], 1), torch.ones_like(present)
+
+    def _autocast(self) -> torch.autocast:
+        """Return the context of matrix products; scores and losses are float32 outside it."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generator and its optimiser."""

@@ -10,10 +10,10 @@ import pytest
 from harness.errors import ConfigError
 from harness.store import open_store
 from harness.store.archive import export, import_records, merge
-from harness.store.base import ResultStore, resolve_id
+from harness.store.base import ResultStore, resolve_id, suite_of
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identified
 from harness.store.memory import MemoryStore
-from harness.store.records import Cell, MetricKey, MetricValue, Numbers, RunRecord
+from harness.store.records import Cell, MetricKey, MetricValue, Numbers, RunRecord, StoredSuite
 
 MakeRecord = Callable[..., RunRecord]
 
@@ -342,6 +342,37 @@ def test_of_two_reasons_the_first_stays(store: ResultStore) -> None:
 def test_a_cell_has_a_run_or_a_reason(run_id: str, reason: str) -> None:
     with pytest.raises(ValueError, match="either a run or the reason"):
         cell(run_id, reason=reason)
+
+
+def test_a_suite_keeps_its_title_and_the_settings_of_each_variant(store: ResultStore) -> None:
+    plain = StoredSuite(suite="main", title="Größen")
+    with_set = StoredSuite(
+        suite="main", variant="beef", title="Größen", settings={"training.epochs": 2, "a.b": ["x"]}
+    )
+    for suite in (plain.model_copy(update={"title": "earlier"}), plain, with_set):
+        store.add_suite(suite)
+    assert store.suites() == {("main", ""): plain, ("main", "beef"): with_set}
+    assert suite_of(store, "main", "beef") == with_set
+    assert suite_of(store, "other") == StoredSuite(suite="other")
+
+
+@pytest.mark.usefixtures("readable_ids")
+def test_titles_travel_as_files_and_between_stores(
+    store: ResultStore, make_record: MakeRecord, tmp_path: Path
+) -> None:
+    store.add(make_record("r1"))
+    store.plan("main", "beef", [cell("r1", variant="beef")])
+    stored = StoredSuite(suite="main", variant="beef", title="Sizes", settings={"a.b": 1})
+    store.add_suite(stored)
+    store.add_suite(StoredSuite(suite="main", title="a suite without an exported run"))
+    export(store, ["r1"], tmp_path / "records", runs=tmp_path)
+    files, merged = MemoryStore(), MemoryStore()
+    import_records(files, tmp_path / "records", runs=tmp_path)
+    assert files.suites() == {("main", "beef"): stored}
+    own = stored.model_copy(update={"title": "my own"})
+    merged.add_suite(own)
+    merge(merged, store)
+    assert merged.suites()["main", "beef"] == own
 
 
 def test_a_wrong_plan_changes_nothing(store: ResultStore) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import sysconfig
 import venv
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -129,7 +131,8 @@ def test_it_runs_in_a_folder_that_has_a_package_called_models(
     small = ("--set", "training.epochs=1", "--only", "seed=0,label=RotatE")
     table = call(installed, "run", "quickstart", *small, cwd=folder, **surroundings)
     assert "RotatE" in table
-    variant = table.split("variant ")[1].split()[0]
+    with closing(sqlite3.connect(folder / "results" / "harness.db")) as database:
+        ((variant,),) = database.execute("SELECT variant FROM suites").fetchall()
     reported = call(installed, "report", "--variant", variant, cwd=folder, **surroundings)
     row = next(line for line in table.splitlines() if line.startswith("RotatE"))
     assert row.split() in [line.split() for line in reported.splitlines()]

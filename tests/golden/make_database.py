@@ -14,12 +14,16 @@ from pathlib import Path
 from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
 from harness.store import migrations, open_store
 from harness.store.files import write_record
-from harness.store.records import Cell, MetricValue, RunRecord, TimingSample
+from harness.store.records import Cell, MetricValue, RunRecord, StoredSuite, TimingSample
 
 HERE = Path(__file__).parent
 
 
 DATA = DataSpec(dataset="atlas", features="names")
+
+
+SUITE = StoredSuite(suite="main", title="Rücken und Kanten", settings={"training.epochs": 20})
+"""Title and settings that are stored; databases before version 5 have none."""
 
 
 def record(run_id: str, status: str, seed: int) -> RunRecord:
@@ -77,6 +81,7 @@ def main() -> None:
             none = {**cells[0].model_dump(), "dataset": "mkg-w", "run_id": ""}
             cells.append(Cell(**none | {"reason": "needs image: feature set 'names' has text"}))
             store.plan("main", "", cells)
+            store.add_suite(SUITE)
             for one in store.find():
                 placed = tuple(cell for cell in store.cells() if cell.run_id == one.run_id)
                 path = HERE / name / f"{one.run_id}.json"

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from harness.store import migrations, open_store
+from harness.store.base import suite_of
 from harness.store.files import read_record
+from harness.store.records import StoredSuite
 from harness.store.sql import upgrade_database
+from tests.golden.make_database import SUITE
 
 HERE = Path(__file__).parent
 
@@ -39,6 +42,7 @@ def test_an_old_database_is_upgraded_and_read(name: str, tmp_path: Path) -> None
             cell for record in expected for cell in record.cells
         ]
         assert [cell.run_id for cell in planned][-1] == "cccc00000000"
+        assert suite_of(store, "main") == (SUITE if before >= "0005" else StoredSuite(suite="main"))
         store.remove("bbbb00000000")
         store.add(expected[1])
         assert store.get("bbbb") == expected[1].model_copy(update={"cells": ()})

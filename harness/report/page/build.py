@@ -28,9 +28,16 @@ from harness.report.page.data import DataAudit, audit
 from harness.report.page.measurements import MeasurementDetails, describe_measurement
 from harness.report.page.runs import Failure, Location, RunGroup, describe, describe_failure
 from harness.report.page.sections import Section, figure_section, table_section
-from harness.report.query import all_figures, all_tables, named_figure, named_table, suites_of
+from harness.report.query import (
+    all_figures,
+    all_tables,
+    named_figure,
+    named_table,
+    suites_of,
+    variant_tables,
+)
 from harness.report.templates import html_environment
-from harness.store.base import ResultStore, readable_records
+from harness.store.base import ResultStore, readable_records, suite_of
 from harness.store.records import Cell, Numbers, RunRecord
 
 __all__ = ["FAILURES", "FULL", "Page", "page"]
@@ -191,6 +198,7 @@ class _Builder:
         else:
             tables = sorted(all_tables(self.results), key=lambda table: _place(table.name))
             tables += [study_table(self.results, suite) for suite in self.untested]
+            tables += variant_tables(self.results)
         drawn = [figure.table for figure in self.drawn]
         alone = [table for table in tables if table not in drawn]
         return [table_section(f"table-{i}", table) for i, table in enumerate(alone, 1)]
@@ -397,11 +405,13 @@ class _Builder:
     def left_out(self) -> Iterator[str]:
         """Yield notes on results that are not on the page."""
         variants = {(c.suite, c.variant) for c in self.cells if c.suite in self.suites}
-        for suite, variant in sorted(variants):
-            if variant not in ("", self.results.selection.variant):
+        shown = {"", self.results.selection.variant}
+        if self.names or self.results.selection.variant:
+            for suite, variant in sorted(pair for pair in variants if pair[1] not in shown):
+                options = suite_of(self.store, suite, variant).set_options
                 yield (
-                    f"Runs of suite {suite} with --set: `harness report --html --variant {variant}`"
-                    " shows them."
+                    f"Runs of suite {suite} with{options}: `harness report --html --variant "
+                    f"{variant}` shows them."
                 )
         if len(self.groups) > FULL:
             yield (

@@ -9,17 +9,26 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure as Picture
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from harness.report.definition import Axis, AxisValue, Landmark
-from harness.report.pictures.style import LETTERS, distinct, new_picture, text_inches, width_of
+from harness.report.pictures.style import (
+    LETTERS,
+    distinct,
+    legend_columns,
+    new_picture,
+    text_inches,
+    width_of,
+)
 from harness.report.tables.sweep import Point, value_text
-from harness.report.tables.sweep_figure import SweepFigure
+from harness.report.tables.sweep_figure import LACKING, SweepFigure
 
 __all__ = ["BEST", "INVALID", "LANDMARK", "heatmap"]
 
@@ -47,7 +56,7 @@ def heatmap(figure: SweepFigure) -> Picture:
 
     The colours of a metric span at least the noise, shares have one scale. Invalid pairs are
     hatched, and what is ahead of all others by more than the noise is boxed. Means over some of the
-    seeds have no colour.
+    seeds have no colour. A sign says why a cell has no value.
     """
     layout = _layout(figure)
     width = width_of(figure)
@@ -66,7 +75,9 @@ def heatmap(figure: SweepFigure) -> Picture:
     _shared_bar(drawn, figure, panels, layout)
     keys = _keys(figure)
     if keys:
-        drawn.legend(handles=keys, loc="outside lower center", ncols=len(keys))
+        labels = [str(key.get_label()) for key in keys]
+        columns = legend_columns(labels, width, handle=2.4)
+        drawn.legend(handles=keys, loc="outside lower center", ncols=columns)
     return drawn
 
 
@@ -161,21 +172,23 @@ def _ink(colour: Any) -> str:
 
 def _cells(panel: Axes, figure: SweepFigure, position: int) -> None:
     """Fill a panel with the cells of one column of the table."""
-    definition = figure.definition
     xs = distinct(x for x, _ in figure.points)
     ys = distinct(y for _, y in figure.points if y is not None)
     complete, norm = figure.complete(position), _norm(figure, position)
     texts = _texts(figure, position)
     letters = _letters(figure, max(len(xs), len(ys)), texts.values())
+    lacking = figure.lacking(position)
     for (i, x), (j, y) in product(enumerate(xs), enumerate(ys)):
         colour: Any = "white"
         if (x, y) in complete:
             colour = _map()(norm(complete[x, y].mean))
             _square(panel, i, j, facecolor=colour, linewidth=0)
-        if definition.invalid(x, y) and (x, y) not in texts:
+        if (x, y) in lacking:
+            _write(panel, i, j, LACKING[lacking[x, y]], "black", max(letters, SMALLEST))
+        elif (x, y) not in texts:
             _square(panel, i, j, **INVALID)
         elif letters >= SMALLEST:
-            _write(panel, i, j, texts.get((x, y), "\N{EN DASH}"), _ink(colour), letters)
+            _write(panel, i, j, texts[x, y], _ink(colour), letters)
     _frames(panel, figure, position, xs, ys)
     panel.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(ys) - 0.5), aspect="equal")
     panel.set_xticks(range(len(xs)), _tick_texts(xs))
@@ -254,11 +267,11 @@ def _write(panel: Axes, i: int, j: int, text: str, colour: str, size: float) -> 
     panel.text(i, j, text, ha="center", va="center", fontsize=size, color=colour, zorder=5)
 
 
-def _keys(figure: SweepFigure) -> list[Rectangle]:
+def _keys(figure: SweepFigure) -> list[Artist]:
     """Return the entries of the legend: of marks that the picture has."""
     definition = figure.definition
     assert definition.y is not None
-    keys = []
+    keys: list[Artist] = []
     if any(figure.best(i) for i in figure.measured):
         keys.append(Rectangle((0, 0), 1, 1, label="best", **BEST))
     marks = definition.landmarks if figure.continuous else _landmarks(figure)
@@ -266,7 +279,14 @@ def _keys(figure: SweepFigure) -> list[Rectangle]:
     if definition.ascending:
         label = f"{definition.x.printed} \N{GREATER-THAN OR EQUAL TO} {definition.y.printed}"
         keys.append(Rectangle((0, 0), 1, 1, label=label, **INVALID))
+    keys += [Line2D([], [], label=kind, **_sign(kind)) for kind in figure.kinds_lacking]
     return keys
+
+
+def _sign(kind: str) -> dict[str, Any]:
+    """Return the style of the mark that is the sign of a cell without a value."""
+    style = {"linestyle": "none", "color": "black", "markersize": 4, "markeredgewidth": 0.6}
+    return {"marker": f"${LACKING[kind]}$", **style}
 
 
 # --- points of continuous axes ----------------------------------------------------------------
@@ -284,6 +304,10 @@ def _points(panel: Axes, figure: SweepFigure, position: int) -> None:
     panel.scatter(*_coordinates(order), c=colours, zorder=3, **style)
     partial = [point for point in figure.values(position) if point not in complete]
     panel.scatter(*_coordinates(partial), c="white", zorder=2, **style)
+    lacking = figure.lacking(position)
+    for kind in figure.kinds_lacking:
+        xs, ys = _coordinates([point for point in lacking if lacking[point] == kind])
+        panel.plot(xs, ys, zorder=2, **_sign(kind))
     if (best := figure.best(position)) is not None:
         rim = {"facecolors": "none", "edgecolors": "black", "linewidths": BEST["linewidth"]}
         panel.scatter(*_coordinates([best]), s=70, marker="s", zorder=4, **rim)

@@ -34,6 +34,7 @@ __all__ = [
     "grid",
     "label_ticks",
     "legend_above",
+    "legend_columns",
     "line_style",
     "new_picture",
     "same_span",
@@ -179,7 +180,7 @@ def label_ticks(panel: Axes, values: Sequence[float], inches: float) -> None:
 
 
 def legend_above(drawn: Picture, panels: Sequence[Axes], handle: float = 2.4) -> None:
-    """Draw one legend for all panels above them, each label once, in as many columns as fit.
+    """Draw one legend for all panels above them, each label once, in few lines of like length.
 
     Args:
         drawn: picture.
@@ -191,7 +192,7 @@ def legend_above(drawn: Picture, panels: Sequence[Axes], handle: float = 2.4) ->
         for artist, label in zip(*panel.get_legend_handles_labels(), strict=True):
             by_label.setdefault(label, artist)
     if by_label:
-        columns = _fitting(list(by_label), drawn.get_figwidth(), handle)
+        columns = legend_columns(list(by_label), drawn.get_figwidth(), handle)
         drawn.legend(
             by_label.values(),
             by_label,
@@ -201,15 +202,31 @@ def legend_above(drawn: Picture, panels: Sequence[Axes], handle: float = 2.4) ->
         )
 
 
-def _fitting(labels: Sequence[str], inches: float, handle: float) -> int:
-    """Return the number of columns in which labels fit into a width, at least one."""
+def legend_columns(labels: Sequence[str], inches: float, handle: float) -> int:
+    """Return the number of columns of a legend that fits into a width, at least one.
+
+    No label stands alone on the last line, if that can be; then lines are few, then of like length.
+
+    Args:
+        labels: labels of the entries.
+        inches: width.
+        handle: width of a handle in letters.
+    """
+
+    def unevenness(columns: int) -> tuple[bool, int, int]:
+        n_lines, missing = -(-len(labels) // columns), -len(labels) % columns
+        return n_lines > 1 and missing == columns - 1, n_lines, missing
+
+    fitting = [n for n in range(2, len(labels) + 1) if _fits(labels, n, inches, handle)]
+    return min(fitting, key=unevenness, default=1)
+
+
+def _fits(labels: Sequence[str], columns: int, inches: float, handle: float) -> bool:
+    """Tell whether a legend of so many columns fits into a width."""
     widths = [text_inches(label) * 72 / LETTERS for label in labels]
-    for columns in range(len(labels), 1, -1):
-        widest = [max(column) for column in np.array_split(widths, columns)]  # as matplotlib does
-        letters = sum(widest) + columns * (handle + 0.4) + (columns - 1) * 0.9 + 0.2
-        if letters * LETTERS <= 72 * inches:
-            return columns
-    return 1
+    widest = [max(column) for column in np.array_split(widths, columns)]  # as matplotlib does
+    letters = sum(widest) + columns * (handle + 0.4) + (columns - 1) * 0.9 + 0.2
+    return bool(letters * LETTERS <= 72 * inches)
 
 
 def text_inches(text: str) -> float:

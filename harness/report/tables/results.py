@@ -97,7 +97,7 @@ class _Assembly:
         headings = [Heading(a.title or a.name, a.latex) for a in self.definition.attributes]
         return Table(
             name=self.definition.name,
-            title=self.definition.title,
+            title=self.definition.title + self.results.set_phrase,
             columns=columns,
             rows=tuple(rows),
             headings=tuple(headings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +18,15 @@ from harness.report.tables.sweep import Point, value_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-__all__ = ["SweepFigure"]
+__all__ = ["LACKING", "SweepFigure"]
 
+LACKING = {
+    "pruned": "\N{MULTIPLICATION SIGN}",
+    "failed": "!",
+    "not tested": "o",
+    "not run": "\N{EN DASH}",
+}
+"""Why a cell of a heat map has no value -> the sign that stands in it."""
 ACROSS = {"lines": 3, "heatmap": 2}
 """Panels side by side in a column."""
 
@@ -75,6 +83,23 @@ class SweepFigure(Figure):
         """Return the means of a column by point."""
         pairs = zip(self.points, self._cells(position), strict=True)
         return {point: cell.value for point, cell in pairs if cell.value is not None}
+
+    def lacking(self, position: int) -> dict[Point, str]:
+        """Return why points of a column have no value, as a key of ``LACKING``.
+
+        Pairs of a grid that are no point were not run; pairs that are not valid are left out.
+        """
+        pairs = zip(self.points, self._cells(position), strict=True)
+        kinds = {p: _kind(cell.reason) for p, cell in pairs if cell.value is None}
+        if not self.continuous:
+            xs, ys = ({point[i] for point in self.points} for i in (0, 1))
+            others = {*itertools.product(xs, ys)} - {*self.points}
+            kinds |= {(x, y): "not run" for x, y in others if x is not None}
+        return {
+            (x, y): kind
+            for (x, y), kind in kinds.items()
+            if y is None or not self.definition.invalid(x, y)
+        }
 
     def complete(self, position: int) -> dict[Point, SeedSummary]:
         """Return the summaries over all planned seeds; others do not compare with them."""
@@ -151,6 +176,15 @@ class SweepFigure(Figure):
         cells = (cell for i in self.measured for cell in self._cells(i))
         if any(cell.value is not None and cell.n < cell.planned for cell in cells):
             yield "without colour: not all seeds"
+        if signs := [f"{LACKING[kind]} {kind}" for kind in self.kinds_lacking]:
+            yield f"without a value: {', '.join(signs)}"
+
+    @property
+    def kinds_lacking(self) -> list[str]:
+        """Keys of ``LACKING`` with a sign in the picture: on continuous axes of points tried."""
+        kinds = {kind for i in self.measured for kind in self.lacking(i).values()}
+        shown = [kind for kind in LACKING if not self.continuous or kind != "not run"]
+        return [kind for kind in shown if kind in kinds]
 
     def _noise_text(self) -> Iterator[str]:
         """Yield the noise of each panel, and whether something is best beyond it."""
@@ -204,3 +238,11 @@ class SweepFigure(Figure):
         from harness.report.pictures.heatmap import heatmap
 
         return heatmap(self)
+
+
+def _kind(reason: str) -> str:
+    """Return the key of ``LACKING`` of a cell's reason."""
+    if reason.startswith("validated and not tested"):
+        return "not tested"
+    kind = reason.partition(":")[0]
+    return kind if kind in LACKING else "not run"

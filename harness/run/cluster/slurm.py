@@ -135,9 +135,6 @@ class SlurmExecutor:
             self.on_message(f"{_runs(len(submitted))} submitted to Slurm: {ids}")
         tasks = adopted | submitted
         if self.detach:
-            self.on_message(
-                "the same command collects what has ended; without --detach it follows the others"
-            )
             return
         yield from self._follow(tasks, on_event, should_stop)
 

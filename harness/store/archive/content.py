@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.store.archive.rank_files import RankFiles
 from harness.store.benchmarks import BenchmarkRecord
-from harness.store.records import Cell, RunRecord
+from harness.store.records import Cell, RunRecord, StoredSuite
 
 __all__ = ["ArchivedRun", "Content"]
 
@@ -35,8 +35,10 @@ class Content:
         runs: exported runs.
         cells: cells of suites.
         benchmarks: measurements.
+        suites: titles and settings of suites.
     """
 
     runs: list[ArchivedRun] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
     benchmarks: list[BenchmarkRecord] = field(default_factory=list)
+    suites: list[StoredSuite] = field(default_factory=list)

@@ -31,7 +31,7 @@ from harness.store.archive.suite_file import (
 from harness.store.base import ResultStore, supersedes
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.files import RANKS, check_run_folder, write_whole
-from harness.store.records import Cell, RunRecord
+from harness.store.records import Cell, RunRecord, StoredSuite
 
 __all__ = ["export"]
 
@@ -84,6 +84,7 @@ def export(
         target.add(record, runs / run_id, min(suites_of[run_id], default=""))
     for suite in sorted(suites):
         target.place_cells(suite, [c for c in cells if c.suite == suite], records)
+    target.add_suites(stored for stored in store.suites().values() if stored.suite in suites)
     for benchmark in benchmarks:
         target.change(benchmark.suite).benchmarks[benchmark.benchmark_id] = redacted_benchmark(
             benchmark
@@ -180,6 +181,13 @@ class _Folder:
             if cell.run_id in exported or (reason and cell.place not in cell_keys):
                 cell_keys[cell.place] = cell
         file.cells = tuple(cell_keys.values())
+
+    def add_suites(self, stored: Iterable[StoredSuite]) -> None:
+        """Add or renew titles and settings of suites that have cells in the folder."""
+        for suite in stored:
+            file = self.files.get(file_name(suite.suite))
+            if file is not None and suite.variant in {cell.variant for cell in file.cells}:
+                self.change(suite.suite).suites[suite.variant] = suite
 
     def write(self) -> Sequence[Path]:
         """Write the files that differ; return all that hold what was exported."""

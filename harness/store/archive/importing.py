@@ -16,7 +16,7 @@ from harness.store.archive.suite_file import SUFFIX, read_suite_file
 from harness.store.base import STAGE, ResultStore
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.files import check_run_folder, write_whole
-from harness.store.records import Cell, RunRecord
+from harness.store.records import Cell, RunRecord, StoredSuite
 
 __all__ = ["Imported", "import_records", "merge"]
 
@@ -90,7 +90,7 @@ def merge(store: ResultStore, source: ResultStore) -> Imported:
     if problems := [*source.damaged(), *problems]:
         raise StoreError("nothing was merged:\n" + "\n".join(problems))
     benchmarks = source.benchmarks()
-    imported = _add(store, records, benchmarks, source.cells())
+    imported = _add(store, records, benchmarks, source.cells(), source.suites().values())
     already_stored = len(source.ids()) + len(benchmarks) - len(imported.added)
     return Imported(imported.added, already_stored, imported.refused)
 
@@ -139,7 +139,7 @@ def _add_content(store: ResultStore, content: Content, runs: Path) -> Imported:
         for run in content.runs:
             _write_ranks(run, runs / run.record.run_id, paths)
         records = [run.record for run in content.runs]
-        return _add(store, records, content.benchmarks, content.cells)
+        return _add(store, records, content.benchmarks, content.cells, content.suites)
     except BaseException:
         _remove(paths, runs)
         raise
@@ -169,6 +169,7 @@ def _add(
     records: Iterable[RunRecord],
     benchmarks: Iterable[BenchmarkRecord],
     cells: Iterable[Cell],
+    suites: Iterable[StoredSuite],
 ) -> Imported:
     """Add records that the store lacks, or holds from an earlier stage, in one transaction."""
     added, already_stored = [], 0
@@ -189,4 +190,8 @@ def _add(
             store.add_benchmark(benchmark)
             added.append(benchmark.benchmark_id)
         refused = store.add_cells(cells)
+        titled = store.suites()
+        for suite in suites:
+            if (suite.suite, suite.variant) not in titled:
+                store.add_suite(suite)
     return Imported(added, already_stored, refused)

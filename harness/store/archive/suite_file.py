@@ -1,7 +1,8 @@
 """``<suite>.jsonl.gz``: the cells, runs and measurements of a suite, a JSON object per line.
 
-The first line is the header; then come the cells in table order, the runs sorted by id, and the
-measurements. The file is gzip without a date, so equal content makes equal bytes.
+The first line is the header; then come title and settings by variant, the cells in table order, the
+runs sorted by id, and the measurements. The file is gzip without a date, so equal content makes
+equal bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from harness.store.archive.rank_archive import RankArchive, kept_parts, part_nam
 from harness.store.archive.rank_files import RankFiles
 from harness.store.benchmarks import BENCHMARK_VERSION, BenchmarkRecord
 from harness.store.files import RANKS, validated
-from harness.store.records import Cell, RunRecord
+from harness.store.records import Cell, RunRecord, StoredSuite
 from harness.store.rows import first_problem
 
 __all__ = [
@@ -55,6 +56,8 @@ class _Header(Config):
     version: int = VERSION
     suite: Name
     """Name of the suite; "" in the file of runs that belong to none."""
+    suites: int = 0
+    """Number of lines with a title and settings; not written when there are none."""
     cells: int
     """Number of lines that are cells."""
     runs: int
@@ -90,6 +93,7 @@ class SuiteFile:
         cells: cells of the suite.
         runs: runs by id.
         benchmarks: measurements by id.
+        suites: title and settings of the suite by variant.
         archive: the arrays that the runs' ranks refer to.
         text: decompressed content of the file when it was read, "" for a new one.
     """
@@ -98,13 +102,15 @@ class SuiteFile:
     cells: Sequence[Cell] = ()
     runs: dict[str, StoredRun] = field(default_factory=dict)
     benchmarks: dict[str, BenchmarkRecord] = field(default_factory=dict)
+    suites: dict[str, StoredSuite] = field(default_factory=dict)
     archive: RankArchive = field(default_factory=RankArchive)
     text: str = ""
 
     def content(self, path: Path) -> Content:
         """Return the content to import, given the file that it was read from."""
         runs = [ArchivedRun(path, run.record, self._files(run)) for run in self.runs.values()]
-        return Content(runs, list(self.cells), list(self.benchmarks.values()))
+        benchmarks, suites = list(self.benchmarks.values()), list(self.suites.values())
+        return Content(runs, list(self.cells), benchmarks, suites)
 
     def _files(self, run: StoredRun) -> RankFiles:
         members = {RANKS: run.ranks} if run.ranks else {}
@@ -120,6 +126,7 @@ class SuiteFile:
         """Return the decompressed content, given how many files hold the ranks."""
         header = _Header(
             suite=self.suite,
+            suites=len(self.suites),
             cells=len(self.cells),
             runs=len(self.runs),
             benchmarks=len(self.benchmarks),
@@ -128,7 +135,8 @@ class SuiteFile:
         cells = sorted(self.cells, key=lambda cell: cell.order)
         benchmarks = sorted(self.benchmarks.values(), key=_when)
         lines = [
-            header.model_dump(mode="json"),
+            header.model_dump(mode="json", exclude=None if self.suites else {"suites"}),
+            *({"suite": self.suites[v].model_dump(mode="json")} for v in sorted(self.suites)),
             *({"cell": cell.model_dump(mode="json")} for cell in cells),
             *({"run": _dumped(self.runs[run_id])} for run_id in sorted(self.runs)),
             *({"benchmark": benchmark.model_dump(mode="json")} for benchmark in benchmarks),
@@ -185,6 +193,7 @@ def read_suite_file(path: Path) -> SuiteFile:
         _add(content, cells, _decoded(path, number, line), f"{path}:{number}")
     content.cells = tuple(cells)
     counts = {
+        "suites": (header.suites, len(content.suites)),
         "cells": (header.cells, len(cells)),
         "runs": (header.runs, len(content.runs)),
         "benchmarks": (header.benchmarks, len(content.benchmarks)),
@@ -204,6 +213,11 @@ def read_suite_file(path: Path) -> SuiteFile:
 def _add(content: SuiteFile, cells: list[Cell], line: dict[str, Any], source: str) -> None:
     """Add the content of a line."""
     match line:
+        case {"suite": values, **rest} if not rest:
+            suite = _checked(values, StoredSuite, source)
+            if suite.suite != content.suite:
+                raise StoreError(f"{source}: title of suite '{suite.suite}' in '{content.suite}'")
+            content.suites[suite.variant] = suite
         case {"cell": values, **rest} if not rest:
             cell = _checked(values, Cell, source)
             if cell.suite != content.suite:
@@ -224,7 +238,7 @@ def _add(content: SuiteFile, cells: list[Cell], line: dict[str, Any], source: st
             benchmark = validated(values, BenchmarkRecord, source, BENCHMARK_VERSION)
             content.benchmarks[benchmark.benchmark_id] = benchmark
         case _:
-            raise StoreError(f"{source}: not a record: needs one of cell, run, benchmark")
+            raise StoreError(f"{source}: not a record: needs one of suite, cell, run, benchmark")
 
 
 def _checked(values: object, kind: type[Line], source: str) -> Line:

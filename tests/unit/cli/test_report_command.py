@@ -196,14 +196,16 @@ def test_one_page_goes_to_the_results_folder_or_where_it_is_told(
     result = invoke("--html", "--home", str(home))
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert f"{home / 'report.html'}: 1 table, 0 figures, 1 run, " in result.stderr
-    assert "--variant beef" in result.stderr
+    assert f"{home / 'report.html'}: 2 tables, 0 figures, 1 run, " in result.stderr
+    assert "--variant beef" not in result.stderr
     page = (home / "report.html").read_text(encoding="utf-8")
     assert "12.35" in page
     assert 'href="#runs-0a1b2c3d4e5f"' in page
     other = tmp_path / "deep" / "page.html"
     invoke("--html", "--home", str(home), "--out", str(other), "--table", "fusion")
     assert "39.62" in other.read_text(encoding="utf-8")
+    of_part = invoke("--html", "--home", str(home), "--out", str(other), "--table", "mine")
+    assert "suite mine with --set ...; --variant beef shows it" in of_part.stderr
 
 
 def test_a_suite_without_a_definition_is_shown_by_its_name(home: Path, tmp_path: Path) -> None:

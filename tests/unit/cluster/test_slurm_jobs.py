@@ -14,6 +14,9 @@ import pytest
 
 pytest.importorskip("submitit")
 
+from typer.testing import CliRunner
+
+from harness.cli.main import app
 from harness.errors import MachineError
 from harness.plan.spec import RunSpec
 from harness.run.cluster import slurm, slurm_node, squeue
@@ -179,6 +182,29 @@ def test_nodes_get_neither_passwords_nor_the_job_of_the_command(
     assert os.environ["PGPASSWORD"] == "secret"
     for path in (tmp_path / "home" / "cluster").rglob("*"):
         assert path.is_dir() or b"secret" not in path.read_bytes()
+
+
+def test_a_command_that_leaves_prints_its_runs_and_how_to_follow_them(
+    tmp_path: Path, command: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("sbatch", "echo Submitted batch job 8")
+    (tmp_path / "engine.yaml").write_text("partition: all\n")
+    suite = f"{{name: small, datasets: ['{SMALL}'], seeds: [0, 1], rows: [random]}}"
+    (tmp_path / "my suite.yaml").write_text(suite)
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "my suite.yaml", "--executor", "slurm", "--engine", "engine.yaml", "--detach"]
+    monkeypatch.setattr("sys.argv", ["harness", *words])
+    called = CliRunner().invoke(app, words)
+    assert called.exit_code == 0, called.output
+    heading, *runs, again = called.stdout.splitlines()
+    assert heading == "2 runs in Slurm:"
+    assert [run.split()[1:] for run in runs] == [
+        ["Random", SMALL, "seed", "0"],
+        ["Random", SMALL, "seed", "1"],
+    ]
+    follow = "harness run 'my suite.yaml' --executor slurm --engine engine.yaml"
+    assert again == f"Follow them with: {follow}"
+    assert "2 runs submitted to Slurm: 8" in called.stderr
 
 
 def test_ctrl_c_does_not_end_sbatch_before_it_says_what_it_submitted(

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from harness.analysis.results import RowResult, SeedRun
 from harness.cli.data import app
 from harness.data import folders
 from harness.data.load import load_dataset, source, sources
 from harness.data.local import LocalSource, find_local, import_local
 from harness.data.verify import verify
 from harness.errors import ConfigError, DataError, MissingDataError
+from harness.report.leak_notes import leak_notes
+from harness.store.records import RunRecord
 
 TRIPLES = "freon\tis a\torganic compound\ncoolant\tused for\tice\n"
 
@@ -218,6 +222,72 @@ def test_an_own_dataset_has_no_published_features(downloads: Path) -> None:
         own.features("published", own.graph())
     with pytest.raises(ConfigError, match="has no feature set 'published'"):
         own.modalities("published")
+
+
+def test_token_files_make_the_set_of_an_own_dataset(downloads: Path) -> None:
+    import_local(downloads, "mine")
+    own = find_local("mine")
+    assert own is not None
+    assert "tokens" not in own.feature_sets
+    with pytest.raises(MissingDataError, match=r"mine-visual\.json"):
+        own.features("tokens", own.graph())
+    (own.folder / "tokens").mkdir()
+    (own.folder / "tokens" / "mine-visual.json").write_text("{}")
+    assert "tokens" in own.feature_sets
+
+
+def test_the_audit_of_own_features_is_stored_for_the_notes_of_tables(
+    downloads: Path, make_record: Callable[..., RunRecord]
+) -> None:
+    folder = import_local(downloads, "mine")
+    loaded = load_dataset("mine", "files")
+
+    def note(**changes: object) -> str:
+        values = {
+            "dataset": "mine",
+            "dataset_digest": loaded.graph.digest,
+            "features": "files",
+            "feature_digest": loaded.features.digest,
+            "modalities": ("image",),
+            **changes,
+        }
+        record = make_record("r1", **values)
+        run = SeedRun(0, "r1", record)
+        row = RowResult("Row", record.dataset, "files", (run,))
+        return next(leak_notes(record.dataset, [row]))
+
+    command = "`harness data audit mine --features files`."
+    assert note() == f"features 'files' were not audited for leaks: {command}"
+    audited = CliRunner().invoke(app, ["audit", "mine", "--features", "files"])
+    assert f"stored for the notes of tables: {folder / 'audits' / 'files.json'}" in audited.stderr
+    assert note() == "features 'files', audited for leaks: no leak is flagged."
+    other = (
+        f"features 'files' were not audited for leaks in the files that these runs read: {command}"
+    )
+    assert note(feature_digest="another") == note(dataset_digest="another") == other
+    cleaned = {"dataset": "mine@clean", "dataset_digest": "another"}
+    assert note(**cleaned) == note()
+    assert note(**cleaned, feature_digest="another") == other
+    (folder / "audits" / "files.json").write_text("{")
+    assert note() == f"features 'files' were not audited for leaks: {command}"
+
+
+def test_an_audit_that_cannot_be_stored_is_still_printed(downloads: Path) -> None:
+    folder = import_local(downloads, "mine")
+    (folder / "audits").touch()
+    audited = CliRunner().invoke(app, ["audit", "mine", "--features", "files"])
+    assert "the audit is not stored (File exists)" in audited.stderr
+    assert "image vectors" in audited.stdout
+
+
+def test_only_what_is_a_dataset_by_name_gets_a_stored_audit(downloads: Path) -> None:
+    CliRunner().invoke(app, ["audit", str(downloads), "--features", "files"])
+    assert not (downloads / "audits").exists()
+    folder = import_local(downloads, "mine")
+    CliRunner().invoke(app, ["audit", "mine@clean", "--features", "files"])
+    assert not (folder / "audits").exists()
+    CliRunner().invoke(app, ["audit", str(folder), "--features", "files"])
+    assert (folder / "audits" / "files.json").is_file()
 
 
 def test_the_commands_treat_an_own_dataset_like_any_other(downloads: Path) -> None:

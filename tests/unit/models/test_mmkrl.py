@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from harness.catalog import build_model
+from harness.index import GraphIndex, Modality
 from harness.model import Model
 from tests.unit.models.conftest import (
     TRIPLES,
+    N,
     Vector,
     features,
     has_any,
@@ -75,3 +78,18 @@ def test_alignment_draws_structure_to_the_shared_space_and_to_what_features_say(
     penalty = model.penalty(model.encode(entities), rows, torch.tensor(triples[:, 1]))
     assert float(penalty.detach()) == pytest.approx(0.5 * expected, abs=1e-4)
     assert model.eval().penalty(model.encode(), rows, torch.tensor(triples[:, 1])) is None
+
+
+@pytest.mark.parametrize(("shift", "alike"), [(1.0, True), (0.05, False)])
+def test_large_initial_shifts_hide_what_tells_relations_apart(shift: float, alike: bool) -> None:
+    torch.manual_seed(0)
+    image = Modality("image", torch.ones(N, 4), torch.ones(N, dtype=torch.bool))
+    index = GraphIndex(N, 20, torch.tensor(TRIPLES))
+    model = build_model("mmkrl", {"dim": 64, "shift": shift}, index, {"image": image})
+    query = (
+        model.queries(model.encode(), torch.tensor([0, 0]), torch.tensor([3, 7]), "tail")
+        .terms[0]
+        .query.detach()
+    )
+    # The queries are h' + r' of one head, so they differ as the relations do.
+    assert (float((query[0] - query[1]).norm()) < 0.3) == alike

@@ -177,6 +177,23 @@ def test_the_generator_raises_the_scores_of_what_it_fabricates(name: str, kind: 
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [("native", "wasserstein"), ("native", "logistic"), ("adamf", "logistic")]
+)
+def test_in_bf16_products_are_rounded_and_losses_are_not(name: str, kind: str) -> None:
+    def loss(precision: str) -> Tensor:
+        model = build_model(name, {"dim": D}, graph(), modalities(), seed=0)
+        adversary = procedure(model, spec_of(kind, mu=1.0, precision=precision)).adversary
+        adversary.step(graph().train[:16])
+        return adversary.loss(graph().train[:16]).detach()
+
+    exact, rounded = loss("fp32"), loss("bf16")
+    assert rounded.dtype == torch.float32
+    assert rounded != rounded.bfloat16()
+    assert rounded != exact
+    assert torch.allclose(rounded, exact, rtol=0.02, atol=0.02)
+
+
 def test_a_model_compares_the_parts_of_triples_as_it_scores_them() -> None:
     model = build_model("adamf", {"dim": D}, graph(), modalities(), seed=0)
     heads, relations, tails = graph().train.unbind(1)

@@ -25,7 +25,7 @@ def made(name: str, **options: Any) -> Model:
         torch.tensor(FEATURES["image"] * PRESENT["image"][:, None], dtype=torch.float),
         torch.tensor(PRESENT["image"]),
     )
-    features = {"image": image} if name in {"rsme", "otkge"} else {}
+    features = {"image": image} if name in {"rsme", "otkge", "imf", "momok"} else {}
     model = build_model(name, {"dim": DIM, **options}, GraphIndex(N, R, BATCH), features)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():  # of one size, so that no part is lost in another
@@ -92,6 +92,43 @@ def test_the_code_of_otkge_divides_by_the_rank_and_so_grows_with_the_batch() -> 
         for f in factor:
             total += WEIGHT * (f**3).sum() / f.shape[0]
     assert float(added.detach()) == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize(("name", "other"), [("imf", "contrastive"), ("momok", "information")])
+def test_l3_of_decoders_of_views_is_the_mean_over_views(name: str, other: str) -> None:
+    model = made(name, l3=WEIGHT, **{other: 0.0}).eval()
+    tables = model.encode()
+    added = model.penalty(tables, BATCH[:, ::2], BATCH[:, 1])
+    assert added is not None
+
+    views = ("structure", "image", "fused")
+    relation = {view: model.get_parameter(f"relation.{view}") for view in views[:2]}
+    fuse = model.get_submodule("fuse_relations")
+    relation["fused"] = fuse(list(relation.values()))
+    total = 0.0
+    for view in views:
+        entity, by = (x.detach().double().abs().numpy() for x in (tables[view], relation[view]))
+        for h, r, t in TRIPLES:
+            total += (entity[h] ** 3).sum() + (entity[t] ** 3).sum()
+            total += ((by[r] ** 3).sum() + (by[r + R] ** 3).sum()) / 2
+    expected = WEIGHT * total / len(TRIPLES) / len(views)
+    assert float(added.detach()) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("name", "other"), [("imf", "contrastive"), ("momok", "information")])
+def test_l3_of_decoders_of_views_is_added_to_their_own_penalty(name: str, other: str) -> None:
+    values = []
+    for options in (
+        {"l3": WEIGHT, other: 0.0},
+        {"l3": 0.0, other: 0.5},
+        {"l3": WEIGHT, other: 0.5},
+    ):
+        model = made(name, dropout={"fusion": 0.0}, **options).train()
+        model.draws = torch.Generator().manual_seed(0)
+        added = model.penalty(model.encode(), BATCH[:, ::2], BATCH[:, 1])
+        assert added is not None
+        values.append(float(added.detach()))
+    assert values[2] == pytest.approx(values[0] + values[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["distmult", "complex", "rsme", "otkge"])

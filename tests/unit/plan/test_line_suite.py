@@ -10,7 +10,7 @@ from harness.analysis.query import Results
 from harness.catalog import load_models
 from harness.cli.options import counted_seeds
 from harness.errors import ConfigError
-from harness.plan.line import default_name, line_suite, split_values
+from harness.plan.line import default_name, line_suite, seeds_text, split_values
 from harness.run.suite import plan_line, run_suite
 from harness.store import open_home
 
@@ -57,10 +57,13 @@ def test_commas_in_brackets_and_quotes_do_not_separate_values() -> None:
 def test_a_number_of_seeds_counts_and_a_list_names_them() -> None:
     assert counted_seeds("") == (0,)
     assert counted_seeds("3") == (0, 1, 2)
-    assert counted_seeds("3,") == (3,)
+    assert counted_seeds("3-3") == (3,)
     assert counted_seeds("5,2") == (2, 5)
     assert counted_seeds("1-3") == (1, 2, 3)
-    for wrong in ("0", "x"):
+    for seeds in ((0,), (3,), (0, 1, 2), (2, 5), (1, 2, 3), (0, 2)):
+        assert counted_seeds(seeds_text(seeds)) == seeds
+        assert not seeds_text(seeds).endswith(",")
+    for wrong in ("0", "x", "3,"):
         with pytest.raises(ConfigError, match="--seeds"):
             counted_seeds(wrong)
 
@@ -99,5 +102,5 @@ def test_the_runs_are_stored_under_the_suite_and_its_command_repeats_them(tmp_pa
         store.close()
     assert command == (
         f"harness run --model transe --dataset {DATASET} --set optimiser.lr=1e-3,1e-2 "
-        "--set training.epochs=1 --set model.dim=8 --name mine --seeds 1,"
+        "--set training.epochs=1 --set model.dim=8 --name mine --seeds 1-1"
     )

@@ -28,7 +28,7 @@ from harness.report.templates import typeset
 from harness.store import open_store
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
 from harness.store.memory import MemoryStore
-from harness.store.records import Cell, RunRecord
+from harness.store.records import Cell, RunRecord, StoredSuite
 
 Fill = Callable[..., Any]
 
@@ -351,12 +351,39 @@ def test_beyond_a_limit_runs_and_failures_are_listed_and_that_is_said(
     assert {link for link in document.links if link.removeprefix("#") not in document.ids} == set()
 
 
-def test_variants_that_are_not_shown_are_told(fill: Fill, show: Callable[..., Document]) -> None:
+def test_variants_that_are_not_shown_are_told(
+    store: MemoryStore, fill: Fill, show: Callable[..., Document]
+) -> None:
     fill().row("A", [0.1])
     fill("toy", "beef").row("A", [0.2])
-    about = show().text("about")
-    assert "suite toy with --set: harness report --html --variant beef" in about
+    store.add_suite(StoredSuite(suite="toy", variant="beef", settings={"training.epochs": 2}))
+    about = show("toy").text("about")
+    command = "harness report --html --variant beef"
+    assert f"suite toy with --set training.epochs=2: {command}" in about
     assert "20.00" in show(selection=Selection("beef")).html
+
+
+def test_a_variant_is_a_table_that_names_its_settings(
+    store: MemoryStore, fill: Fill, show: Callable[..., Document]
+) -> None:
+    fill().row("A", [0.1])
+    fill("toy", "beef").row("A", [0.2])
+    fill("toy", "cafe").row("A", [0.3], dataset="tiva")
+    settings = {"training.epochs": 2, "model.name": "x"}
+    for variant, values in (("", {}), ("beef", settings)):
+        stored = StoredSuite(suite="toy", variant=variant, title="Of my own", settings=values)
+        store.add_suite(stored)
+    document = show()
+    headings = [document.text(name) for name in document.ids if name.startswith("table-")]
+    assert [text.partition(" atlas ")[0].partition(" tiva ")[0] for text in headings] == [
+        "Of my own",
+        "Of my own, with training.epochs=2, model.name=x",
+        "Suite toy, variant cafe",
+    ]
+    assert "20.00" in headings[1]
+    assert "--set" not in document.text("about")
+    on_atlas = show(selection=Selection(datasets=("atlas",)))
+    assert len([name for name in on_atlas.ids if name.startswith("table-")]) == 2
 
 
 def test_trials_of_which_none_was_tested_are_shown_on_validation(
@@ -370,7 +397,7 @@ def test_trials_of_which_none_was_tested_are_shown_on_validation(
     document = show()
     (section,) = [name for name in document.ids if name.endswith("-search")]
     text = document.text(section)
-    assert text.startswith("Study search: its trials on validation, none was tested")
+    assert text.startswith("Suite search: trials on validation, none was tested")
     assert "A trial 0" in text
     assert "30.00" in text
 

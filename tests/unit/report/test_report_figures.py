@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from harness.errors import ConfigError, StoreError
 from harness.report.definition import FigureDefinition, Published
 from harness.report.pictures import draw, picture
 from harness.report.pictures.heatmap import BEST, INVALID, LANDMARK, _tick_texts
+from harness.report.pictures.style import legend_columns
 from harness.report.render import check_format, render, render_picture
 from harness.report.tables.sweep_figure import SweepFigure
 from harness.store.memory import MemoryStore
@@ -433,7 +435,40 @@ def test_a_mean_over_some_of_the_seeds_has_no_colour_and_is_not_the_best(
     assert [text.get_text() for text in axes.texts] == ["27.5", "55.0", "\N{EN DASH}"]
     filled = [p for p in axes.patches if p.get_fill() and not p.get_hatch()]
     assert len(filled) == 1
-    assert figure.legend.endswith("Without colour: not all seeds.")
+    end = "Without colour: not all seeds. Without a value: \N{EN DASH} not run."
+    assert figure.legend.endswith(end)
+
+
+def change(store: MemoryStore, run_id: str, **fields: Any) -> None:
+    record = store.get(run_id)
+    assert record is not None
+    store.remove(run_id)
+    store.add(record.model_copy(update=fields))
+
+
+def test_a_cell_without_a_value_says_by_a_sign_whether_it_was_tried(
+    store: MemoryStore, fill: Fill
+) -> None:
+    filler = fill().row("a", [0.2, 0.3], **thresholds(0.1, 0.5, 0.7))
+    filler.row("b", [0.5, 0.4], **thresholds(0.1, 0.9, 0.6))
+    filler.row("c", ["broken"], **thresholds(0.2, 0.9, 0.6))
+    filler.row("d", [0.3], **thresholds(0.3, 0.9, 0.6))
+    (last,) = (cell.run_id for cell in filler.cells if cell.label == "d")
+    valid = tuple(m.model_copy(update={"split": "valid"}) for m in store.get(last).metrics)
+    change(store, last, status="validated", metrics=valid)
+    for run_id in (cell.run_id for cell in filler.cells if cell.label == "b"):
+        change(store, run_id, status="pruned", metrics=())
+    figure = report_figure(store, heatmap(metrics=["mrr"]))
+    shown = draw(figure)
+    signs = Counter(text.get_text() for text in panel(shown).texts)
+    times, dash = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
+    assert {sign: signs[sign] for sign in (times, "!", "o")} == {times: 1, "!": 1, "o": 1}
+    assert signs[dash] == 3  # (0.2, 0.5), (0.3, 0.5) and the landmark (0.5, 0.9)
+    labels = [text.get_text() for text in shown.legends[0].get_texts()]
+    assert labels[-4:] == ["pruned", "failed", "not tested", "not run"]
+    assert figure.legend.endswith(
+        f"Without a value: {times} pruned, ! failed, o not tested, {dash} not run."
+    )
 
 
 # --- continuous axes ------------------------------------------------------------------------
@@ -463,6 +498,18 @@ def test_points_that_a_study_drew_stand_at_their_values(store: MemoryStore, fill
         (3e-2, 7.1),
         (5e-4, 9),
     }
+
+
+def test_pruned_trials_have_a_sign_where_they_were_tried(store: MemoryStore, fill: Fill) -> None:
+    study(store, fill)
+    for seed in (0, 1):
+        change(store, f"toy{6 + seed:03d}", status="pruned", metrics=())
+    axes = {"x": {"key": "optimiser.lr"}, "y": {"key": "model.margin"}}
+    fields = {"ascending": False, "landmarks": [], "metrics": ["mrr"]}
+    shown = drawn(store, heatmap(**axes, **fields))
+    (line,) = panel(shown).lines
+    assert np.array_equal(line.get_xydata(), [[5e-4, 9.0]])
+    assert [text.get_text() for text in shown.legends[0].get_texts()][-1] == "pruned"
 
 
 def test_a_scale_is_as_defined(store: MemoryStore, fill: Fill) -> None:
@@ -513,6 +560,16 @@ def test_a_heat_map_whose_every_mean_lacks_seeds_is_drawn(store: MemoryStore, fi
     axes = panel(draw(report_figure(store, heatmap())))
     assert axes.texts[0].get_text() == "22.00"  # the noise is unknown: as in the table
     assert rectangles(axes, BEST) == []
+
+
+def test_no_label_of_a_legend_stands_alone_on_the_last_line() -> None:
+    def lengths(n: int, inches: float) -> list[int]:
+        columns = legend_columns([f"method {i}" for i in range(n)], inches, 2.4)
+        return [len(range(i, n, -(-n // columns))) for i in range(-(-n // columns))]
+
+    assert lengths(5, 3.9) == [3, 2]
+    assert lengths(6, 3.9) == [3, 3]
+    assert lengths(2, 0.5) == [1, 1]
 
 
 def test_values_can_be_read_on_their_colour(store: MemoryStore, fill: Fill) -> None:

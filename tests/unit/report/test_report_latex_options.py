@@ -127,6 +127,42 @@ def test_notes_stand_in_the_table_behind_it_or_nowhere() -> None:
     assert "Test split." not in without
 
 
+def test_the_notes_of_several_floats_stand_with_the_last_alone() -> None:
+    noted = table(5, notes=("Test split.",))
+    row = replace(noted.rows[0], notes=("a note on the row",))
+    noted = replace(noted, rows=(row, *noted.rows[1:]))
+    inside, behind = (latex(noted, width="column", notes=n) for n in ("table", "text"))
+    for rendered in (inside, behind):
+        assert rendered.count(r"\begin{table}") == 2
+        assert rendered.count("Test split.") == rendered.count("a note on the row") == 1
+        assert rendered.count(r"method 0\textsuperscript{a}") == 2
+    first, last = inside.split(r"\end{table}")[:2]
+    assert r"Notes: Table~\ref{tab:toy-2}." in first
+    assert "Test split." in last
+    assert r"Tables~\ref{tab:toy-1} and \ref{tab:toy-2}." in behind
+    assert "Notes:" not in behind
+
+
+def test_options_that_make_a_table_narrower_are_named_if_they_do() -> None:
+    def said(of: Table, **options: Any) -> str:
+        texts: list[str] = []
+        latex(of, say=texts.append, **{"width": "column", **options})
+        (text,) = texts
+        return text.partition("footnotesize: ")[2]
+
+    split = "printed as 2 floats, the notes with the last"
+    changed = TableCell(31.416, sd=0.25, n=3, planned=3, change=1.25, change_half=0.1)
+    wide = table(3)
+    compared = replace(wide, rows=tuple(replace(r, cells=(changed,) * 3) for r in wide.rows))
+    assert said(compared) == f"{split.replace('2', '3')}; narrower with --compact"
+    assert said(table(8), width="page") == f"{split}; narrower with --decimals 1"
+    assert said(table(5)) == f"{split}; narrower with --dataset NAME"
+    assert said(table(5), notes="none") == "printed as 2 floats; narrower with --dataset NAME"
+    long = table(1)
+    long = replace(long, rows=tuple(replace(row, label="m" * 80) for row in long.rows))
+    assert said(long) == "shrunk to fit"
+
+
 def test_without_notes_no_letter_refers_to_one() -> None:
     assert r"\textsuperscript{b}" in latex(MADE_UP)
     rendered = latex(MADE_UP, notes="none")

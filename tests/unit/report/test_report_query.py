@@ -23,7 +23,7 @@ from harness.report.query import all_tables, named_table, suite_table
 from harness.report.render import render
 from harness.report.table import Mark, Quantity, Sign, Table, TableCell, TableRow
 from harness.store.memory import MemoryStore
-from harness.store.records import EXTERNAL
+from harness.store.records import EXTERNAL, StoredSuite
 from tests.unit.report.conftest import report_table
 
 Fill = Callable[..., Any]
@@ -297,15 +297,31 @@ def test_a_variant_is_another_table(store: MemoryStore, fill: Fill) -> None:
     fill(variant="beef").row("A", [0.4])
     assert cell(suite_table(store, "toy"), "A").value == pytest.approx(20.0)
     other = suite_table(store, "toy", "beef")
-    assert "beef" in other.title
+    assert other.title == "Suite toy, variant beef"
     assert cell(other, "A").value == pytest.approx(40.0)
+
+
+def test_a_plain_table_has_the_title_and_the_settings_of_its_suite(
+    store: MemoryStore, fill: Fill
+) -> None:
+    fill().row("A", [0.2])
+    fill(variant="beef").row("A", [None, 0.3]).row("B", [None])
+    store.add_suite(StoredSuite(suite="toy", title="Of my own"))
+    settings = {"data.features": "my texts", "training.epochs": 2}
+    store.add_suite(StoredSuite(suite="toy", variant="beef", title="Of my own", settings=settings))
+    assert suite_table(store, "toy").title == "Of my own"
+    fill("settings").row("A", [0.2])  # shipped; stored before titles were
+    assert suite_table(store, "settings").title == "Settings tried on MKG-W"
+    with_set = suite_table(store, "toy", "beef")
+    assert with_set.title == "Of my own, with data.features=my texts, training.epochs=2"
+    command = "harness run toy --set 'data.features=my texts' --set training.epochs=2"
+    assert command in cell(with_set, "B").reason
 
 
 def test_a_part_of_a_suite_is_a_table_of_its_runs(store: MemoryStore, fill: Fill) -> None:
     filler = fill().row("A", [0.2, 0.4]).row("B", [0.3, 0.3])
     wanted = {c.run_id for c in filler.cells if c.label == "A" and c.seed == 1}
-    table = plain_table(Results(store), "toy", title="Two rows", run_ids=wanted)
-    assert table.title == "Two rows"
+    table = plain_table(Results(store), "toy", run_ids=wanted)
     assert [row.label for row in table.rows] == ["A"]
     assert table.rows[0].cells[0].value == pytest.approx(40.0)
     assert "Test split; one seed (1)." in table.notes
@@ -434,14 +450,22 @@ def test_the_note_of_a_dataset_stands_below_tables_that_show_it(
     assert "Atlas: At half the width." in report_table(store, noted).notes
 
 
-@pytest.mark.parametrize("status", ["validated", "pruned"])
-def test_what_a_study_left_untested_says_so(store: MemoryStore, fill: Fill, status: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("validated", "validated and not tested: `harness run toy` tests it"),
+        ("pruned", "pruned: it fell behind, see `harness study show`"),
+    ],
+)
+def test_what_a_study_left_untested_says_so(
+    store: MemoryStore, fill: Fill, status: str, reason: str
+) -> None:
     fill().row("A", [0.2]).row("B", [0.3])
     untested = store.get("toy001").model_copy(update={"status": status, "metrics": ()})
     store.remove("toy001")
     store.add(untested)
     table = report_table(store, define())
-    assert cell(table, "B").reason == "validated and not tested: `harness run toy` tests it"
+    assert cell(table, "B").reason == reason
     assert cell(table, "A").value == pytest.approx(20.0)
 
 

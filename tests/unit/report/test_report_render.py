@@ -286,8 +286,8 @@ def test_latex_splits_what_a_page_cannot_hold() -> None:
     assert r"\label{tab:wide-2}" in rendered
     assert all(f"{i}.00" in rendered for i in range(24))
     assert said == [
-        r"wide: wider than a page at \footnotesize: printed as 2 floats; --compact and --decimals "
-        "make it narrower"
+        r"wide: wider than a page at \footnotesize: printed as 2 floats, the notes with the last; "
+        "narrower with --dataset NAME"
     ]
 
 

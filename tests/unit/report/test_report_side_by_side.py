@@ -21,6 +21,7 @@ from harness.report.render import FORMATS, render
 from harness.report.table import Quantity, Table, TableCell
 from harness.report.tables.sources import Source, side_by_side
 from harness.store.memory import MemoryStore
+from harness.store.records import StoredSuite
 from tests.unit.report.conftest import report_table
 
 Fill = Callable[..., Any]
@@ -110,6 +111,19 @@ def test_the_best_trial_untested_is_not_replaced_by_one_that_was(
     found = cell(report_table(store, define()), "A", "budget")
     assert found.value is None
     assert found.reason == "validated and not tested: `harness study promote quest` tests it"
+
+
+def test_a_variant_shows_the_sources_that_have_it(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.3])
+    study(fill, ([0.2], 1.0))
+    fill(variant="beef").row("A", [0.4])
+    stored = StoredSuite(suite="toy", variant="beef", settings={"training.epochs": 2})
+    store.add_suite(stored)
+    table = report_table(store, define(), selection=Selection("beef"))
+    assert table.title == "T, with training.epochs=2"
+    assert {column.source for column in table.columns} == {"own"}
+    assert cell(table, "A", "own").value == pytest.approx(40.0)
+    assert not [note for note in table.notes if "budget" in note]
 
 
 def test_a_study_without_a_complete_trial_says_so(store: MemoryStore, fill: Fill) -> None:

@@ -308,6 +308,26 @@ def test_several_runs_at_once_do_not_mix(tmp_path: Path, monkeypatch: pytest.Mon
         assert losses == pytest.approx([row["loss"] for row in record.history])
 
 
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow", "wandb"])
+def test_the_command_that_opens_the_log_is_printed_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(name)
+    for variable in ("MLFLOW_TRACKING_URI", "WANDB_DIR", "WANDB_MODE"):
+        monkeypatch.delenv(variable, raising=False)
+    messages: list[str] = []
+    run(tmp_path, log=name, on_event=lambda event: messages.append(str(event)))
+    folder = tmp_path / "home" / "logs" / name
+    commands = {
+        "tensorboard": f"tensorboard --logdir {folder}",
+        "mlflow": f"mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db",
+        "wandb": f"wandb sync {folder}/wandb/offline-run-*",
+    }
+    assert [text for text in messages if "open the log" in text] == [
+        f"{name}: open the log with: {commands[name]}"
+    ]
+
+
 # --- loggers of plug-ins, and the calls that every logger gets --------------------------------
 
 

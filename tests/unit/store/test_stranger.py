@@ -21,7 +21,7 @@ from harness.store.archive import import_records
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.files import run_folder, write_below
 from harness.store.memory import MemoryStore
-from harness.store.records import Cell, RunRecord
+from harness.store.records import Cell, RunRecord, StoredSuite
 
 ESCAPE = "x/../../README"
 NAMES = [ESCAPE, "/etc/passwd", "..", "", "a b", "Suite", "a\n", "a\x1b[2J", "x" * 65]
@@ -48,6 +48,7 @@ def home(tmp_path: Path, make_record: MakeRecord) -> Path:
         store.plan("toy", "", [cell()])
         store.plan("sound", "", [cell(suite="sound", run_id="bbbb")])
         store.add_benchmark(BenchmarkRecord(benchmark_id="b", suite="toy", samples=(SAMPLE,)))
+        store.add_suite(StoredSuite(suite="toy", title="Toys"))
     return tmp_path / "results"
 
 
@@ -84,7 +85,8 @@ def test_an_imported_record_cannot_name_another_file(
 
 @pytest.mark.usefixtures("readable_ids", "few_definitions")
 @pytest.mark.parametrize(
-    ("table", "column"), [("cells", "suite"), ("cells", "variant"), ("benchmarks", "suite")]
+    ("table", "column"),
+    [("cells", "suite"), ("cells", "variant"), ("benchmarks", "suite"), ("suites", "suite")],
 )
 def test_a_database_with_such_a_name_is_not_merged_and_the_rest_of_it_reported(
     table: str, column: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -117,6 +119,9 @@ def test_a_database_with_such_a_name_is_not_merged_and_the_rest_of_it_reported(
         "UPDATE cells SET dataset = x'ff' WHERE suite = 'toy'",
         "UPDATE cells SET label = CAST(x'ff' AS TEXT) WHERE suite = 'toy'",
         "UPDATE cells SET seed = 'one', run_id = '../x' WHERE suite = 'toy'",
+        f"UPDATE suites SET suite = '{ESCAPE}'",
+        "UPDATE suites SET title = x'ff'",
+        "UPDATE suites SET settings = '{'",
         f"UPDATE benchmarks SET suite = '{ESCAPE}'",
         "UPDATE benchmark_samples SET seconds = '{'",
         "UPDATE benchmark_samples SET benchmark_id = 'nobody'",
