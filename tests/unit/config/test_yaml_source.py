@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from ruamel.yaml import YAML
 
 from harness.config import yaml_source
 from harness.config.base import Config
@@ -49,8 +50,14 @@ def test_values_are_plain_and_know_their_lines(tmp_path: Path) -> None:
 def test_equal_texts_are_parsed_once_and_a_changed_file_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parser, made = yaml_source._parser, []
-    monkeypatch.setattr(yaml_source, "_parser", lambda: made.append(1) or parser())
+    made: list[YAML] = []
+    parser = yaml_source._parser
+
+    def counted() -> YAML:
+        made.append(parser())
+        return made[-1]
+
+    monkeypatch.setattr(yaml_source, "_parser", counted)
     first, second = (write(tmp_path / name, "deep: [once, and, no, more]\n") for name in "ab")
     assert read_yaml(first).data == read_yaml(second).data
     assert (len(made), str(read_yaml(second).origin(()))) == (1, f"{second}:1")
