@@ -128,6 +128,7 @@ def latex(table: Table, options: LatexOptions = LatexOptions()) -> str:
         .get_template("tables.tex.j2")
         .render(
             floats=floats,
+            label=_label(table, options),
             first_label=floats[0].label,
             options=options,
             packages=_packages(floats, options),
@@ -164,6 +165,10 @@ def _noted(source: str) -> str:
     """Return a LaTeX source, below its first comment the note on characters that it may need."""
     first, body = source.split("\n", 1)
     return f"{first}\n{preamble_note(body)}{body}"
+
+
+def _label(table: Table, options: LatexOptions) -> str:
+    return options.label or f"tab:{reference(table.name)}"
 
 
 def _packages(floats: Sequence[_Float], options: LatexOptions) -> str:
@@ -312,7 +317,7 @@ def _float(whole: Layout, width: str, options: LatexOptions, part: _Part | None 
     """Return the float of a table, or of a part of it; the last part has the notes of all."""
     layout = part.layout if part else whole
     fitting, name = _size(layout, width), whole.table.name
-    label = options.label or f"tab:{reference(name)}"
+    label = _label(whole.table, options)
     caption, last_label = options.caption or whole.table.title, label
     notes = _with_own_letters(whole) if part is None or part.number == part.total else None
     if part:

@@ -141,6 +141,7 @@ def test_the_notes_of_several_floats_stand_with_the_last_alone() -> None:
     assert "Test split." in last
     assert r"Tables~\ref{tab:toy-1} and \ref{tab:toy-2}." in behind
     assert "Notes:" not in behind
+    assert r"\label{tab:toy-1}\label{tab:toy}" in first  # \ref{tab:toy} leads to the first
 
 
 def test_options_that_make_a_table_narrower_are_named_if_they_do() -> None:

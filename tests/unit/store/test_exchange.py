@@ -444,7 +444,10 @@ def test_ranks_of_another_run_are_refused(exported: Path, tmp_path: Path) -> Non
         (lambda header, rest: [header | {"version": 2}, *rest], "gz:1: version: this harness rea"),
         (lambda header, rest: [header | {"content": "x"}, *rest], "gz:1: content: "),
         (lambda header, rest: [header | {"suite": "x"}, *rest], "gz:2: cell of suite 'main' in"),
-        (lambda header, rest: [header, {"row": 1}, *rest], "gz:2: not a record: needs one of cell"),
+        (
+            lambda header, rest: [header, {"row": 1}, *rest],
+            "gz:2: not a record: needs one of suite",
+        ),
         (lambda header, rest: [header, [1], *rest], r"gz:2: not a record: \[1\]"),
         (lambda header, rest: [header, {"run": 1}, *rest], "gz:2: version: "),
         (lambda header, rest: [header, {"cell": {}}, *rest], "gz:2: suite: "),
