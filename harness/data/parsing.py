@@ -253,9 +253,10 @@ def _integer(path: Path, line: int, text: str) -> int:
 
 
 def _count(path: Path, line: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,18}", line.strip()):
+    number = line.strip(" \t\r")  # ``strip`` alone takes characters that ``int`` refuses
+    if not re.fullmatch(r"[0-9]{1,18}", number):
         raise DataError(f"{path}:1: need the number of rows, got {_quote(line)}")
-    return int(line)
+    return int(number)
 
 
 def _check_count(path: Path, expected: int, n_rows: int) -> None:

@@ -63,6 +63,11 @@ def test_a_rule_of_rotations_is_generalised_by_models_that_rotate(name: str) -> 
     assert planted(SUBJECTS[name], enough=0.99).unseen > 0.2
 
 
+def test_training_ends_once_the_rule_is_learned() -> None:
+    early, late = (planted(SUBJECTS["complex"], enough=enough).after for enough in (0.5, 0.99))
+    assert 0.5 < early < 0.99 < late
+
+
 def test_a_model_that_scores_nan_is_refused() -> None:
     subject = SUBJECTS["rotate"]
     model, train = subject.make(), subject.index.train

@@ -51,7 +51,10 @@ def child(order):
     os.setsid()
     if order["read_only"]:
         mount_read_only(order["read_only"])
-    # As from a terminal, also where the tests run in the background, which ignores Ctrl-C.
+    # As from a terminal, also where the tests run in the background, which ignores Ctrl-C. One that
+    # came first ends the process here.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, path in ((0, os.devnull), (1, order["out"]), (2, order["err"])):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -93,9 +96,11 @@ for line in sys.stdin:
             ended, status = os.waitpid(number, os.WNOHANG)
         print(os.waitstatus_to_exitcode(status), flush=True)
         continue
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     number = os.fork()
     if number == 0:
         child(order)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     print(number, flush=True)
 """
 

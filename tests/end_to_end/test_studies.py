@@ -445,7 +445,7 @@ def test_two_workers_find_what_one_finds(start: Run, until: Any, tmp_path: Path)
 def test_a_second_command_on_a_study_waits_for_the_first(
     start: Run, until: Any, home: Path, tmp_path: Path
 ) -> None:
-    suite = write(tmp_path, GRID, epochs=100)
+    suite = write(tmp_path, GRID, epochs=40)
     first = start("study", "run", suite)
     until(lambda: list(home.glob("runs/*/log.jsonl")))
     second = start("study", "run", suite)

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from ruamel.yaml import YAML
 
+from harness.config import yaml_source
 from harness.config.base import Config
 from harness.config.yaml_source import load_yaml, read_yaml
 from harness.errors import ConfigError
@@ -43,6 +45,25 @@ def test_values_are_plain_and_know_their_lines(tmp_path: Path) -> None:
     assert document.data == {"rate": 1e-4, "list": ["yes", {"deep": 16, "none": None}]}
     assert str(document.origin(("list", 1, "deep"))) == f"{file}:4"
     assert document.origin(("list", 1, "no such key")).line == 4
+
+
+def test_equal_texts_are_parsed_once_and_a_changed_file_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[YAML] = []
+    parser = yaml_source._parser
+
+    def counted() -> YAML:
+        made.append(parser())
+        return made[-1]
+
+    monkeypatch.setattr(yaml_source, "_parser", counted)
+    first, second = (write(tmp_path / name, "deep: [once, and, no, more]\n") for name in "ab")
+    assert read_yaml(first).data == read_yaml(second).data
+    assert (len(made), str(read_yaml(second).origin(()))) == (1, f"{second}:1")
+    write(first, "deep: [twice]\n")
+    assert read_yaml(first).data == {"deep": ["twice"]}
+    assert len(made) == 2
 
 
 def test_an_unknown_key_gets_the_nearest_valid_one(tmp_path: Path) -> None:

@@ -188,6 +188,7 @@ BAD_VOCABULARIES: dict[str, tuple[str | bytes, str]] = {
     ),
     "count too small": ("1\na 0\nb 1\n", ":1: the header says 1 rows, the file holds 2"),
     "no count": ("a 0\nb 1\n", ":1: need the number of rows, got 'a 0'"),
+    "a control character": ("1\x1c\na 0\n", r":1: need the number of rows, got '1\x1c'"),
     "no id": ("2\na 0\nb\n", ":3: need 'name id', got 'b'"),
     "no name": ("2\na 0\n 1\n", ":3: need 'name id', got ' 1'"),
     "id no integer": ("2\na 0\nb one\n", ":3: 'one' is not an integer id"),

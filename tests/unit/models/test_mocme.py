@@ -389,14 +389,14 @@ def gaussian_information(kind: str, rho: float, steps: int, rows: int = 256) -> 
 def test_gradients_of_an_estimator_are_the_same_each_time(kind: str) -> None:
     """To the bit: threads must not add up what several pairs give one view in any order."""
     torch.manual_seed(0)
-    rows = 2048
+    rows = 1024
     estimator = build_estimator(4, 64, Information.model_validate({"estimator": kind}), rows)
     start = deepcopy(estimator.state_dict())
     present = torch.rand(4, rows) < 0.8
     views = torch.randn(4, rows, 64, requires_grad=True)
     inputs = [views, *estimator.parameters()]
     first: list[Tensor] = []
-    for _ in range(8):
+    for _ in range(4):
         estimator.load_state_dict(start)
         measured = estimator(views, present)
         total = measured.loss + measured.matrix.sum()

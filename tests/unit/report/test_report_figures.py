@@ -508,7 +508,7 @@ def test_pruned_trials_have_a_sign_where_they_were_tried(store: MemoryStore, fil
     fields = {"ascending": False, "landmarks": [], "metrics": ["mrr"]}
     shown = drawn(store, heatmap(**axes, **fields))
     (line,) = panel(shown).lines
-    assert (list(line.get_xdata()), list(line.get_ydata())) == ([5e-4], [9.0])
+    assert np.array_equal(line.get_xydata(), [[5e-4, 9.0]])
     assert [text.get_text() for text in shown.legends[0].get_texts()][-1] == "pruned"
 
 

@@ -38,16 +38,19 @@ Open = Callable[..., SearchStudy]
 @pytest.fixture
 def begin(tmp_path: Path) -> Open:
     """Return ``begin(study, home)``: a command that has opened a study, maybe not the first."""
+    return opener(tmp_path)
 
+
+def opener(folder: Path) -> Open:
     def begin(text: str, home: str = "home") -> SearchStudy:
-        storage = open_storage(tmp_path / home)
+        storage = open_storage(folder / home)
         return SearchStudy(
             search_of(text), suite="trial", variant="", title="", base_id="0", storage=storage
         )
 
     @cache
     def search_of(text: str) -> Search:
-        path = tmp_path / "trial.yaml"
+        path = folder / "trial.yaml"
         path.write_text(f"{HEAD}  {{{text}}}\n")
         suite = read_suite(path)
         (search,), _ = searches(suite, {}, expand(suite))
@@ -91,6 +94,12 @@ def points(begin: Open, text: str, home: str, width: int = 1) -> list[Any]:
     return found
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Any]]:
+    """Points of an uninterrupted study; each study is run once."""
+    return cache(lambda text: points(opener(tmp_path_factory.mktemp("straight")), text, "home"))
+
+
 @pytest.mark.parametrize("text", [GRID, RANDOM])
 def test_a_round_is_as_wide_as_there_are_workers_where_trials_do_not_look_at_each_other(
     begin: Open, text: str
@@ -113,11 +122,13 @@ def test_a_round_of_trials_that_learn_has_the_width_that_the_study_says(begin: O
 
 
 @pytest.mark.parametrize("text", [GRID, RANDOM, REQUIRED, TPE])
-def test_the_points_do_not_depend_on_the_width(begin: Open, text: str) -> None:
-    straight = points(begin, text, "one")
-    assert points(begin, text, "four", width=4) == straight
-    assert len({tuple(point.values()) for _, point in straight}) == len(straight)
-    assert len(straight) == {GRID: 6, TPE: 15}.get(text, 5)
+def test_the_points_do_not_depend_on_the_width(
+    begin: Open, straight: Callable[[str], list[Any]], text: str
+) -> None:
+    one = straight(text)
+    assert points(begin, text, "four", width=4) == one
+    assert len({tuple(point.values()) for _, point in one}) == len(one)
+    assert len(one) == {GRID: 6, TPE: 15}.get(text, 5)
 
 
 @pytest.mark.parametrize(
@@ -126,9 +137,12 @@ def test_the_points_do_not_depend_on_the_width(begin: Open, text: str) -> None:
 )
 @pytest.mark.parametrize("after", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_command_killed_while_it_draws_a_point_leaves_the_same_point(
-    begin: Open, monkeypatch: pytest.MonkeyPatch, text: str, after: int
+    begin: Open,
+    straight: Callable[[str], list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    after: int,
 ) -> None:
-    straight = points(begin, text, "straight")
     drawn = iter(range(100))
 
     def killed(*words: Any) -> None:
@@ -140,7 +154,7 @@ def test_a_command_killed_while_it_draws_a_point_leaves_the_same_point(
         patch.setattr("harness.studies.study.suggest", killed)
         with pytest.raises(KeyboardInterrupt):
             begin(text, "killed").next_round()
-    assert points(begin, text, "killed") == straight
+    assert points(begin, text, "killed") == straight(text)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +172,9 @@ def test_what_is_left_counts_no_point_that_is_not_valid(
 
 
 @pytest.mark.parametrize("text", [RANDOM, TPE])
-def test_the_values_of_a_point_are_drawn_apart(begin: Open, text: str) -> None:
-    for _, point in points(begin, text, "home"):
+def test_the_values_of_a_point_are_drawn_apart(
+    straight: Callable[[str], list[Any]], text: str
+) -> None:
+    for _, point in straight(text):
         first, second = (point["optimiser.lr"] - 0.1) / 0.9, (point["model.margin"] - 1) / 8
         assert first != pytest.approx(second)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.catalog import build_model
+from harness.eager import Adam
 from harness.index import GraphIndex, Modality
 from harness.kernels import backends
 from harness.model import Model
@@ -133,7 +134,7 @@ def test_a_step_is_the_same_whether_its_shapes_are_static_or_not(name: str) -> N
 def step_without_waiting(network: Model, procedure: StandardProcedure, batch: int) -> None:
     auxiliary = list(network.auxiliary_parameters())
     if auxiliary:  # plain Adam reads its step counter, which is never on the device
-        procedure.auxiliary = torch.optim.Adam(auxiliary, fused=True)
+        procedure.auxiliary = Adam(auxiliary, fused=True)
     generator = torch.Generator().manual_seed(0)
     with NoWaiting():
         procedure.step(TRAIN[:batch], generator)
