@@ -55,9 +55,9 @@ def test_a_new_run_is_on_the_page_after_a_reload(tmp_path: Path) -> None:
             get(address)
         assert "holds no results to report" in empty.value.read().decode()
         run("random")
-        assert "Suite random" in get(address)
+        assert "Random on atlas" in get(address)
         run("popularity")
-        assert "Suite popularity" in get(address)
+        assert "Popularity on atlas" in get(address)
 
 
 def test_a_port_that_is_taken_is_named() -> None:
