@@ -124,3 +124,16 @@ def test_there_may_be_no_information_to_lower(options: dict[str, Any]) -> None:
     model = made(**options).train()
     assert model.penalty(model.encode(), TRAIN[:, [0, 2]], TRAIN[:, 1]) is None
     assert not model.auxiliary_parameters()
+
+
+def test_dropout_is_drawn_for_fused_entities_before_fused_relations() -> None:
+    """Another order would change the numbers of stored runs."""
+    model = made()
+    order: list[str] = []
+    for name in ("fuse_entities", "fuse_relations"):
+        fusion = model.get_submodule(name)
+        fusion.register_forward_hook(lambda *_, name=name: order.append(name))
+    tables = model.encode()
+    order.clear()
+    model.queries(tables, TRAIN[:, 0], TRAIN[:, 1], "tail")
+    assert order == ["fuse_entities", "fuse_relations"]
