@@ -138,9 +138,10 @@ class MoMoK(Model):
             for name in self.names
         }
         groups = QueryGroups.by_relation(ids)
-        by = self._relations(groups.relations)
+        # Entities first: the order of the dropout's draws is part of the numbers of stored runs.
         if self.fuses:
             mixed[FUSED] = self.fuse_entities(list(mixed.values()))
+        by = self._relations(groups.relations)
         terms = [
             Term("dot", self.decoder[name](mixed[name], by[name], groups), name)
             for name in self.views

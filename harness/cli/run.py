@@ -67,7 +67,7 @@ def run(
     ] = False,
     results: Home = None,
     *,
-    how: DetachableOptions,
+    options: DetachableOptions,
 ) -> None:
     """Execute a suite: what the store already holds is skipped, what was interrupted goes on.
 
@@ -86,9 +86,9 @@ def run(
             "--only": only,
             "--spec": spec,
             "--retry-failed": retry_failed,
-            "--models": how.models,
+            "--models": options.models,
             "--probe": probe,
-            "--log": how.log,
+            "--log": options.log,
             "--model": model,
             "--dataset": dataset,
             "--seeds": seeds,
@@ -99,12 +99,16 @@ def run(
         from harness.cli.bench import complexity
 
         complexity(
-            str(stages), dry_run=dry_run, threads=how.threads, device=how.device, results=results
+            str(stages),
+            dry_run=dry_run,
+            threads=options.threads,
+            device=options.device,
+            results=results,
         )
         return
-    execution = how.keywords()
+    execution = options.keywords()
     line = _OneLineSuite(model or [], dataset or [], seeds, name)
-    make_plan = partial(_plan, suite, spec, line, set_ or [], only or [], how.models or [])
+    make_plan = partial(_plan, suite, spec, line, set_ or [], only or [], options.models or [])
     if dry_run or probe:
         from harness.cli.dry import describe
         from harness.run.forecast import dry_run as forecast_of
@@ -136,7 +140,7 @@ def run(
                 should_stop=stop.asked,
                 **execution,
             )
-        is_table = spec is None and bool(result.records or not how.detach)
+        is_table = spec is None and bool(result.records or not options.detach)
         table = result.make_table(on_event).render() if is_table else ""
     if is_table:
         print(table)
@@ -147,7 +151,7 @@ def run(
         from harness.cli.run_text import print_list
 
         print_list(result.records)
-    if how.detach:
+    if options.detach:
         print(_submitted(result))
     if result.interrupted:
         raise stop.error()

@@ -55,7 +55,7 @@ def run(
     ] = False,
     results: Home = None,
     *,
-    how: RunOptions,
+    options: RunOptions,
 ) -> None:
     """Search the settings of each row of a suite; what was interrupted goes on, and no run is done
     twice. The test split is never looked at."""
@@ -65,9 +65,9 @@ def run(
         from harness.run.forecast import dry_run_study
         from harness.run.study import load_study, run_study
 
-    execution = how.keywords()
+    execution = options.keywords()
     plan = load_study(
-        file, set_ or [], only=only or [], trials=trials, model_folders=how.models or []
+        file, set_ or [], only=only or [], trials=trials, model_folders=options.models or []
     )
     dry = dry_run or probe
     with show_events() as on_event, stop_on_signals(probe or not dry) as stop:
@@ -142,7 +142,7 @@ def promote(
     variant: Variant = "",
     results: Home = None,
     *,
-    how: RunOptions,
+    options: RunOptions,
 ) -> None:
     """Test the chosen trials, by default the best of each row: their runs, all seeds, are ranked on
     the test split with the checkpoints they have. Then print the table."""
@@ -151,7 +151,7 @@ def promote(
     with show_events():
         from harness.run.study import promote_trials
 
-    execution = how.keywords()
+    execution = options.keywords()
     with show_events() as on_event, stop_on_signals() as stop:
         result = promote_trials(
             study,

@@ -393,6 +393,8 @@ def _store_audit(
 
 def _is_named(entry: DatasetSource) -> bool:
     """Tell whether a dataset is the one that its name stands for, and no cleaned variant."""
+    if isinstance(entry, CleanSource):  # of a public dataset it has the folder of the original
+        return False
     try:
         named = source(entry.card.name)
     except ConfigError:

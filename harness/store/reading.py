@@ -143,9 +143,10 @@ def load_suites(
         try:
             suites.append(StoredSuite(**row))
         except ValidationError as error:
+            variant = f", variant {row['variant']}" if row["variant"] else ""
             problems.append(
-                f"suite {row['suite']}: its stored title is damaged: {first_problem(error)}; "
-                + REPAIR
+                f"suite {row['suite']}{variant}: stored title or settings are damaged: "
+                f"{first_problem(error)}; {REPAIR}"
             )
     return suites, problems
 

@@ -285,8 +285,8 @@ def _keys(figure: SweepFigure) -> list[Artist]:
 
 def _sign(kind: str) -> dict[str, Any]:
     """Return the style of the mark that is the sign of a cell without a value."""
-    style = {"linestyle": "none", "color": "black", "markersize": 4, "markeredgewidth": 0.6}
-    return {"marker": f"${LACKING[kind]}$", **style}
+    style = {"linestyle": "none", "color": "black", "markersize": 4, "markeredgewidth": 0}
+    return {"marker": rf"$\mathrm{{{LACKING[kind]}}}$", **style}
 
 
 # --- points of continuous axes ----------------------------------------------------------------

@@ -14,11 +14,11 @@ def call(group: type[RunOptions], *words: str) -> RunOptions:
     """Return the options that a command receives."""
     received: list[RunOptions] = []
 
-    def command(name: str = "", *, how: RunOptions) -> None:
-        received.append(how)
+    def command(name: str = "", *, options: RunOptions) -> None:
+        received.append(options)
         assert name == "x"
 
-    command.__annotations__["how"] = group
+    command.__annotations__["options"] = group
     app = typer.Typer()
     app.command()(with_option_groups(command))
     result = CliRunner().invoke(app, ["--name", "x", *words])

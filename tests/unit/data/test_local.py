@@ -290,6 +290,17 @@ def test_only_what_is_a_dataset_by_name_gets_a_stored_audit(downloads: Path) -> 
     assert (folder / "audits" / "files.json").is_file()
 
 
+def test_a_cleaned_variant_does_not_replace_the_audit_of_its_original(
+    downloads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card of a public dataset's variant has the files, so the folder, of the original."""
+    folder = import_local(downloads, "mine")
+    monkeypatch.setattr("harness.data.datasets.folder_of", lambda entry: folder)
+    for name, stored in (("mine@clean", False), ("mine", True)):
+        CliRunner().invoke(app, ["audit", name, "--features", "files"])
+        assert (folder / "audits" / "files.json").is_file() == stored
+
+
 def test_the_commands_treat_an_own_dataset_like_any_other(downloads: Path) -> None:
     runner = CliRunner()
     result = runner.invoke(app, ["import", str(downloads), "--name", "mine"])

@@ -119,8 +119,34 @@ def test_information_is_lowered_by_the_experts_and_read_by_the_estimators() -> N
     assert not any("estimators" in name for name in moved)
 
 
+def test_information_is_added_with_its_weight() -> None:
+    penalties = []
+    for weight in (0.5, 1.0):
+        model = made(information=weight).train()
+        model.draws = torch.Generator().manual_seed(0)
+        model.auxiliary_loss(torch.Generator().manual_seed(0))
+        added = model.penalty(model.encode(), TRAIN[:, [0, 2]], TRAIN[:, 1])
+        assert added is not None
+        penalties.append(float(added.detach()))
+    assert penalties[0] != 0
+    assert penalties[1] == pytest.approx(2 * penalties[0], rel=1e-5)
+
+
 @pytest.mark.parametrize("options", [{"experts": 1}, {"information": 0.0}])
 def test_there_may_be_no_information_to_lower(options: dict[str, Any]) -> None:
     model = made(**options).train()
     assert model.penalty(model.encode(), TRAIN[:, [0, 2]], TRAIN[:, 1]) is None
     assert not model.auxiliary_parameters()
+
+
+def test_dropout_is_drawn_for_fused_entities_before_fused_relations() -> None:
+    """Another order would change the numbers of stored runs."""
+    model = made()
+    order: list[str] = []
+    for name in ("fuse_entities", "fuse_relations"):
+        fusion = model.get_submodule(name)
+        fusion.register_forward_hook(lambda *_, name=name: order.append(name))
+    tables = model.encode()
+    order.clear()
+    model.queries(tables, TRAIN[:, 0], TRAIN[:, 1], "tail")
+    assert order == ["fuse_entities", "fuse_relations"]

@@ -181,13 +181,18 @@ def test_the_generator_raises_the_scores_of_what_it_fabricates(name: str, kind: 
     ("name", "kind"), [("native", "wasserstein"), ("native", "logistic"), ("adamf", "logistic")]
 )
 def test_in_bf16_products_are_rounded_and_losses_are_not(name: str, kind: str) -> None:
+    products: dict[str, set[torch.dtype]] = {"fp32": set(), "bf16": set()}
+
     def loss(precision: str) -> Tensor:
         model = build_model(name, {"dim": D}, graph(), modalities(), seed=0)
         adversary = procedure(model, spec_of(kind, mu=1.0, precision=precision)).adversary
+        for network in adversary.generator:
+            network.register_forward_hook(lambda *hooked: products[precision].add(hooked[2].dtype))
         adversary.step(graph().train[:16])
         return adversary.loss(graph().train[:16]).detach()
 
     exact, rounded = loss("fp32"), loss("bf16")
+    assert products == {"fp32": {torch.float32}, "bf16": {torch.bfloat16}}
     assert rounded.dtype == torch.float32
     assert rounded != rounded.bfloat16()
     assert rounded != exact

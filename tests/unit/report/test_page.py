@@ -384,22 +384,30 @@ def test_a_variant_is_a_table_that_names_its_settings(
     assert "--set" not in document.text("about")
     on_atlas = show(selection=Selection(datasets=("atlas",)))
     assert len([name for name in on_atlas.ids if name.startswith("table-")]) == 2
+    alone = show(selection=Selection("beef"))
+    assert len([name for name in alone.ids if name.startswith("table-")]) == 1
 
 
 def test_trials_of_which_none_was_tested_are_shown_on_validation(
     store: MemoryStore, fill: Fill, show: Callable[..., Document]
 ) -> None:
     fill("toy").row("A", [0.2])
-    fill("search").row("A trial 0", [0.3])
-    record = store.get("sea000")
-    valid = tuple(m.model_copy(update={"split": "valid"}) for m in record.metrics)
-    changed(store, "sea000", status="validated", metrics=valid)
+    cells = [
+        *fill("search").row("A trial 0", [0.3]).cells,
+        *fill("search", "beef").row("A trial 0", [0.4]).cells,
+    ]
+    for cell in cells:
+        record = store.get(cell.run_id)
+        valid = tuple(m.model_copy(update={"split": "valid"}) for m in record.metrics)
+        changed(store, cell.run_id, status="validated", metrics=valid)
     document = show()
-    (section,) = [name for name in document.ids if name.endswith("-search")]
-    text = document.text(section)
-    assert text.startswith("Suite search: trials on validation, none was tested")
-    assert "A trial 0" in text
-    assert "30.00" in text
+    sections = [name for name in document.ids if name.endswith("-search")]
+    for section, variant, mrr in zip(sections, ("", ", variant beef"), (30, 40), strict=True):
+        text = document.text(section)
+        title = f"Suite search: trials on validation, none was tested{variant}"
+        assert text.startswith(f"{title} atlas")
+        assert "A trial 0" in text
+        assert f"{mrr}.00" in text
 
 
 def test_findings_and_the_main_table_are_first_and_the_rest_is_folded(

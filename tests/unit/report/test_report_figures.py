@@ -564,11 +564,13 @@ def test_a_heat_map_whose_every_mean_lacks_seeds_is_drawn(store: MemoryStore, fi
 
 def test_no_label_of_a_legend_stands_alone_on_the_last_line() -> None:
     def lengths(n: int, inches: float) -> list[int]:
-        columns = legend_columns([f"method {i}" for i in range(n)], inches, 2.4)
-        return [len(range(i, n, -(-n // columns))) for i in range(-(-n // columns))]
+        count = legend_columns([f"method {i}" for i in range(n)], inches, 2.4)
+        columns = np.array_split(range(n), count)  # as matplotlib does
+        return [sum(len(column) > line for column in columns) for line in range(len(columns[0]))]
 
     assert lengths(5, 3.9) == [3, 2]
     assert lengths(6, 3.9) == [3, 3]
+    assert lengths(10, 2.7) == [2, 2, 2, 2, 2]  # not 3, 3, 3, 1
     assert lengths(2, 0.5) == [1, 1]
 
 

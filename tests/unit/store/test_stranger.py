@@ -153,6 +153,16 @@ def test_every_row_that_blocks_others_can_be_removed_with_the_command_that_is_na
         assert [cell.run_id for cell in store.cells("sound")] == ["bbbb"]
 
 
+@pytest.mark.usefixtures("readable_ids")
+def test_damaged_settings_are_named_with_their_variant(home: Path) -> None:
+    with closing(open_store(home / "harness.db")) as store:
+        store.add_suite(StoredSuite(suite="toy", variant="beef"))
+    edit(home / "harness.db", "UPDATE suites SET settings = '[1]' WHERE variant = 'beef'")
+    checked = invoke("db", "check", "--home", home)
+    message = "suite toy, variant beef: stored title or settings are damaged: settings: "
+    assert message in checked.stdout
+
+
 def test_a_run_whose_id_is_none_is_removed_by_a_repair(home: Path) -> None:
     edit(home / "harness.db", "UPDATE runs SET run_id = x'ff' WHERE run_id = 'aaaa'")
     repaired = invoke("db", "check", "--repair", "--home", home)
