@@ -46,8 +46,9 @@ class MLflowLogger:
             self.folder.mkdir(parents=True, exist_ok=True)
             address = f"sqlite:///{self.folder}/mlflow.db"
         is_server = address.startswith(("http:", "https:"))
-        self.opened_by = "" if is_server else "mlflow ui --backend-store-uri "
-        self.opened_by += shlex.quote(address)
+        # The extra is mlflow-skinny, whose `mlflow ui` lacks the server's packages.
+        show = "" if is_server else "pip install mlflow && mlflow ui --backend-store-uri "
+        self.opened_by = show + shlex.quote(address)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow's own use of SQLAlchemy
             self._client = MlflowClient(address)

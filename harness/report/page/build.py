@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -162,6 +162,7 @@ class _Builder:
                 statistics=self.statistics,
                 links=self.links,
                 groups=self.described,
+                repeated=self.repeated,
                 listed=[group for group in self.groups if group.anchor not in described],
                 measurements=self.measurements,
                 failures=self.failures,
@@ -337,6 +338,13 @@ class _Builder:
                     describe(group.anchor, group.locations, records, group.notes, self.runs)
                 )
         return described
+
+    @property
+    def repeated(self) -> set[tuple[str, str]]:
+        """Labels and datasets of several numbers, which the titles of their tables tell apart."""
+        firsts = (group.locations[0] for group in self.groups)
+        counts = Counter((first.label, first.dataset) for first in firsts)
+        return {number for number, count in counts.items() if count > 1}
 
     @cached_property
     def run_ids(self) -> set[str]:

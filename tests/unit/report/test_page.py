@@ -382,6 +382,9 @@ def test_a_variant_is_a_table_that_names_its_settings(
     ]
     assert "20.00" in headings[1]
     assert "--set" not in document.text("about")
+    runs = document.text("runs")
+    assert "A atlas, features none; Of my own, with training.epochs=2, model.name=x" in runs
+    assert "A tiva, features none MRR" in runs  # the one with this label and dataset
     on_atlas = show(selection=Selection(datasets=("atlas",)))
     assert len([name for name in on_atlas.ids if name.startswith("table-")]) == 2
     alone = show(selection=Selection("beef"))

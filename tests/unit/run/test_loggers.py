@@ -320,7 +320,7 @@ def test_the_command_that_opens_the_log_is_printed_once(
     folder = tmp_path / "home" / "logs" / name
     commands = {
         "tensorboard": f"tensorboard --logdir {folder}",
-        "mlflow": f"mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db",
+        "mlflow": f"pip install mlflow && mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db",
         "wandb": f"wandb sync {folder}/wandb/offline-run-*",
     }
     assert [text for text in messages if "open the log" in text] == [
