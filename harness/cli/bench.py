@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from harness.cli.console import plural
 from harness.cli.options import Home, Only, SetValues
 from harness.errors import ConfigError
 
@@ -118,7 +119,8 @@ def complexity(
 def _print_estimate(estimate: StagesEstimate) -> None:
     typer.echo(
         f"{estimate.suite}: {estimate.cases} cases, {estimate.time}, "
-        f"on {estimate.device} with {estimate.threads} threads, {estimate.bytes / 2**30:.1f} GiB",
+        f"on {estimate.device} with {plural(estimate.threads, 'thread')}, "
+        f"{estimate.bytes / 2**30:.1f} GiB",
         err=True,
     )
 

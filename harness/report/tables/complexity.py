@@ -365,9 +365,11 @@ def _machine(record: BenchmarkRecord) -> str:
     box = provenance.get("machine", {})
     torch = provenance.get("versions", {}).get("torch", "?")
     source = "" if record.source == "harness" else f" by {record.source}"
+    threads = provenance.get("threads", "?")
     return (
         f"Measured{source} on {box.get('processor', '?')} ({provenance.get('device', '?')}), "
-        f"{provenance.get('threads', '?')} threads, torch {torch}, fp32: {record.benchmark_id}, "
+        f"{threads} {'thread' if threads == 1 else 'threads'}, torch {torch}, fp32: "
+        f"{record.benchmark_id}, "
         f"{str(provenance.get('finished', '?'))[:10]}."
     )
 
