@@ -283,7 +283,7 @@ rows: [transe]
 
 
 def test_a_terminal_gets_bars_that_disappear(tmp_path: Path) -> None:
-    (tmp_path / "small.yaml").write_text(SUITE.replace("epochs: 3", "epochs: 300"))
+    (tmp_path / "small.yaml").write_text(SUITE.replace("epochs: 3", "epochs: 1000"))
     parent, child = pty.openpty()
     environment = os.environ | {"COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
     environment["HARNESS_KERNELS"] = "reference"  # nothing needs compiling
