@@ -9,13 +9,17 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d
 
 from harness.index import Modality
-from harness.model import STRUCTURE
+from harness.model import STRUCTURE, Model, Tables
 
 from ._fusion import features_of
 from ._init import rows_of
 from ._modal import offered
+from ._penalties import cubic_of_views
 
-__all__ = ["FeatureVectors", "ViewVectors", "normal_xavier_table", "pooled"]
+__all__ = ["FUSED", "FeatureVectors", "FusedViews", "ViewVectors", "normal_xavier_table", "pooled"]
+
+FUSED = "fused"
+"""Name of the view that fuses the others."""
 
 POOLS = {
     4096: ((64, 64), (16, 16)),
@@ -104,3 +108,36 @@ class ViewVectors(nn.Module):
         structure = self.structure if entities is None else rows_of(self.structure, entities)
         modal = {name: vectors(entities) for name, vectors in self.features.items()}
         return {STRUCTURE: structure, **modal}
+
+
+class FusedViews(Model):
+    """Base of IMF and MoMoK: a relation vector in each view, and a fusion of them.
+
+    Attributes:
+        names: structure and modalities.
+        views: ``names``, and ``FUSED`` where there are several.
+        fuses: True if there are several.
+        relation: vectors [2R, width] by name, the reverse relations last.
+        fuse_relations: fusion of the vectors by name; only where ``fuses``.
+    """
+
+    names: list[str]
+    views: list[str]
+    fuses: bool
+    relation: nn.ParameterDict
+    fuse_relations: nn.Module
+
+    def relation_vectors(self, ids: Tensor) -> dict[str, Tensor]:
+        """Return the vectors [n, width] of relations by view."""
+        vectors = {name: rows_of(self.relation[name], ids) for name in self.names}
+        if self.fuses:
+            vectors[FUSED] = self.fuse_relations(list(vectors.values()))
+        return vectors
+
+    def cubes(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor:
+        """Return the mean over views of the cubic penalty; arguments as ``penalty``."""
+        by_view = self.relation_vectors(torch.cat([relations, relations + self.n_relations]))
+        return cubic_of_views(
+            (rows_of(tables[name], rows), torch.stack(by_view[name].chunk(2), 1))
+            for name in self.views
+        )

@@ -13,17 +13,14 @@ from torch.nn.functional import softplus
 from harness.config.search import between, one_of
 from harness.index import GraphIndex, Modality, Side
 from harness.kernels import dropout
-from harness.model import Capabilities, Model, ModelConfig, Query, Tables, Term, register_model
+from harness.model import Capabilities, ModelConfig, Query, Tables, Term, register_model
 
 from ._init import rows_of
-from ._penalties import cubic_of_views
 from ._scorers import normalise
 from ._tucker import FusionDropout, QueryGroups, TuckER
-from ._views import ViewVectors, normal_xavier_table
+from ._views import FUSED, FusedViews, ViewVectors, normal_xavier_table
 
 __all__ = ["IMF"]
-
-FUSED = "fused"
 
 
 class IMFConfig(ModelConfig):
@@ -50,7 +47,7 @@ class IMFConfig(ModelConfig):
 
 
 @register_model("imf")
-class IMF(Model):
+class IMF(FusedViews):
     """p(h, r, t) = mean_m sigmoid(q_m(h, r) . e_m(t)), m: structure, modalities, fused.
 
     Li et al., IMF: Interactive Multimodal Fusion Model for Link Prediction (2023). q_m is TuckER's
@@ -106,7 +103,7 @@ class IMF(Model):
         groups = QueryGroups.by_relation(
             relations if side == "tail" else relations + self.n_relations
         )
-        by = self._relations(groups.relations)
+        by = self.relation_vectors(groups.relations)
         terms = [
             Term(
                 "dot",
@@ -120,25 +117,12 @@ class IMF(Model):
     def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
         parts = []
         if self.config.l3:
-            parts.append(self.config.l3 * self._cubes(tables, rows, relations))
+            parts.append(self.config.l3 * self.cubes(tables, rows, relations))
         if self.config.variant == "paper" and self.config.contrastive and self.fuses:
             entities = torch.unique(rows)
             similar = contrast([rows_of(tables[name], entities) for name in self.names])
             parts.append(self.config.contrastive * similar)
         return torch.stack(parts).sum() if parts else None
-
-    def _relations(self, ids: Tensor) -> dict[str, Tensor]:
-        """Return the vectors [n, width] of relations by view."""
-        vectors = {name: rows_of(self.relation[name], ids) for name in self.names}
-        if self.fuses:
-            vectors[FUSED] = self.fuse_relations(list(vectors.values()))
-        return vectors
-
-    def _cubes(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor:
-        by = self._relations(torch.cat([relations, relations + self.n_relations]))
-        return cubic_of_views(
-            (rows_of(tables[name], rows), torch.stack(by[name].chunk(2), 1)) for name in self.views
-        )
 
 
 class Mutan(nn.Module):

@@ -16,7 +16,6 @@ from harness.kernels import dropout
 from harness.model import (
     STRUCTURE,
     Capabilities,
-    Model,
     ModelConfig,
     Query,
     Tables,
@@ -25,16 +24,14 @@ from harness.model import (
 )
 
 from ._init import normal_table, rows_of
-from ._penalties import cubic_of_views
 from ._tucker import FusionDropout, QueryGroups, TuckER
-from ._views import ViewVectors, normal_xavier_table
+from ._views import FUSED, FusedViews, ViewVectors, normal_xavier_table
 from .mocme.backbones import LinearExperts
 from .mocme.information import ComplementarityWeights
 from .mocme.information_config import Critic, Information
 
 __all__ = ["MoMoK"]
 
-FUSED = "fused"
 ENTITIES_AT_ONCE = 1024
 """Entities per estimate of information, the released batch size."""
 
@@ -66,7 +63,7 @@ class MoMoKConfig(ModelConfig):
 
 
 @register_model("momok")
-class MoMoK(Model):
+class MoMoK(FusedViews):
     """p(h, r, t) = mean_m sigmoid(q_m(h, r) . v_m(t)), m: structure, modalities, fused.
 
     Zhang et al., Multiple Heads are Better than One: Mixture of Modality Knowledge Experts (2025).
@@ -141,7 +138,7 @@ class MoMoK(Model):
         # Entities first: the order of the dropout's draws is part of the numbers of stored runs.
         if self.fuses:
             mixed[FUSED] = self.fuse_entities(list(mixed.values()))
-        by = self._relations(groups.relations)
+        by = self.relation_vectors(groups.relations)
         terms = [
             Term("dot", self.decoder[name](mixed[name], by[name], groups), name)
             for name in self.views
@@ -151,23 +148,10 @@ class MoMoK(Model):
     def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
         parts = []
         if self.config.l3:
-            parts.append(self.config.l3 * self._cubes(tables, rows, relations))
+            parts.append(self.config.l3 * self.cubes(tables, rows, relations))
         if self.estimators and self.training:
             parts.append(self.config.information * self._shared_information(tables, rows))
         return torch.stack(parts).sum() if parts else None
-
-    def _relations(self, ids: Tensor) -> dict[str, Tensor]:
-        """Return the vectors [n, width] of relations by view."""
-        vectors = {name: rows_of(self.relation[name], ids) for name in self.names}
-        if self.fuses:
-            vectors[FUSED] = self.fuse_relations(list(vectors.values()))
-        return vectors
-
-    def _cubes(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor:
-        by = self._relations(torch.cat([relations, relations + self.n_relations]))
-        return cubic_of_views(
-            (rows_of(tables[name], rows), torch.stack(by[name].chunk(2), 1)) for name in self.views
-        )
 
     def _shared_information(self, tables: Tables, rows: Tensor) -> Tensor:
         """Return the mean information that a view's experts share, of entities of the batch."""

@@ -313,5 +313,5 @@ def _in_words(differences: Mapping[str, Sequence[object]]) -> str:
 
 
 def _list(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:LISTED]) + (", ..." if len(listed) > LISTED else "")
+    every_name = list(names)
+    return ", ".join(every_name[:LISTED]) + (", ..." if len(every_name) > LISTED else "")

@@ -141,7 +141,7 @@ def numbers(text: str, option: str) -> list[float]:
         ConfigError: one is no number.
     """
     try:
-        return [float(part) for part in text.split(",")]
+        return [float(number) for number in text.split(",")]
     except ValueError:
         raise ConfigError(f"{option} {text}: need numbers separated by commas") from None
 

@@ -227,11 +227,11 @@ def _contents(
         raise ConfigError("a picture holds one figure; name it with --figure")
     by, metric, suite = reranked
     pictures = [reports.figure(name) for name in figures]
-    shown = [reports.table(name, by=by, metric=metric, suite=suite) for name in tables]
+    chosen = [reports.table(name, by=by, metric=metric, suite=suite) for name in tables]
     if not (tables or figures):
-        shown = reports.tables()
-    reports.check_shown([*tables, *figures], suite, shown=bool(shown or pictures))
-    return pictures[0].render(form) if drawn else render_all([*shown, *pictures], form, options)
+        chosen = reports.tables()
+    reports.check_shown([*tables, *figures], suite, shown=bool(chosen or pictures))
+    return pictures[0].render(form) if drawn else render_all([*chosen, *pictures], form, options)
 
 
 def _write_page(
@@ -295,6 +295,6 @@ def _format(choice: str, out: Path | None) -> str:
     return endings.get(out.suffix.removeprefix("."), "text")
 
 
-def _names(given: list[str]) -> list[str]:
-    """Return names given one by one or separated by commas."""
-    return [name.strip() for text in given for name in text.split(",") if name.strip()]
+def _names(texts: list[str]) -> list[str]:
+    """Return names, one by one or separated by commas."""
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]

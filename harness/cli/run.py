@@ -81,7 +81,7 @@ def run(
         from harness.run.suite import run_suite
 
     if suite is not None and (stages := stages_of(suite)) is not None:
-        given = {
+        line_options = {
             "--set": set_,
             "--only": only,
             "--spec": spec,
@@ -94,7 +94,7 @@ def run(
             "--seeds": seeds,
             "--name": name,
         }
-        if names := [name for name, value in given.items() if value]:
+        if names := [name for name, value in line_options.items() if value]:
             raise ConfigError(f"{', '.join(names)}: for suites of runs; this one measures stages")
         from harness.cli.bench import complexity
 

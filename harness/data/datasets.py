@@ -264,8 +264,8 @@ def dataset_files(name: str) -> DatasetFiles:
     entry = source(name)
     if isinstance(entry, CleanSource):
         raise ConfigError(f"{name} is made from {base_of(name)} and has no files of its own")
-    card, own = entry.card, isinstance(entry, LocalSource)
-    if not own and not card.files:
+    card, is_own = entry.card, isinstance(entry, LocalSource)
+    if not is_own and not card.files:
         raise ConfigError(f"{card.name} is built in; it has no files to remove")
     folder = folder_of(entry)
     if folder is None:
@@ -278,7 +278,7 @@ def dataset_files(name: str) -> DatasetFiles:
     # Behind a link the files are somebody else's.
     files = [] if folder.is_symlink() else [p for p in folder.rglob("*") if p.is_file()]
     size = sum(path.lstat().st_size for path in files)
-    return DatasetFiles(card.name, folder, len(files), size, not own)
+    return DatasetFiles(card.name, folder, len(files), size, not is_own)
 
 
 def remove_dataset(name: str) -> DatasetFiles:

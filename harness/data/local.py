@@ -115,12 +115,12 @@ def folder_of(source: DatasetSource) -> Path | None:
     return folders.find(source.card) if source.card.files else None
 
 
-def local_sources(taken: Collection[str] = ()) -> list[LocalSource]:
-    """Return the datasets in the data folders whose names are not in ``taken`` (lower case)."""
+def local_sources(reserved: Collection[str] = ()) -> list[LocalSource]:
+    """Return the datasets in the data folders whose names are not in ``reserved`` (lower case)."""
     sources: dict[str, LocalSource] = {}
     for folder in filter(lambda folder: is_name(folder.name), _graph_folders()):
         name = folder.name.lower()
-        if name not in taken and name not in sources:
+        if name not in reserved and name not in sources:
             sources[name] = LocalSource(folder)
     return list(sources.values())
 
@@ -161,8 +161,8 @@ def import_local(folder: Path, name: str, allowed: Sequence[NameKind] = ()) -> P
     _refuse_unread(folder, files)
     graph = read_folder(folder, name)
     if findings := excess_names(audit_names(graph), {}, allowed):
-        listed = "\n".join(map(str, findings))
-        raise DataError(f"{folder}: not imported; {advice(findings)}\n{listed}")
+        text = "\n".join(map(str, findings))
+        raise DataError(f"{folder}: not imported; {advice(findings)}\n{text}")
     target = folders.datasets_folder() / name
     feature_sets.check_own_files(LocalSource(target).card, graph, folder)
     source = find_local(name)
@@ -210,9 +210,9 @@ def _add_features(folder: Path, files: Iterable[Path], dataset: Path) -> None:
             )
     _refuse_second_files(folder, missing, dataset)
     if missing and dataset.parent != folders.datasets_folder():
-        listed = ", ".join(map(str, missing))
+        absent_files = ", ".join(map(str, missing))
         raise DataError(
-            f"{dataset}: lacks {listed} of {folder}; copy it there, or choose another --name"
+            f"{dataset}: lacks {absent_files} of {folder}; copy it there, or choose another --name"
         )
     if missing:
         with acquire.staging(dataset) as staged:
@@ -226,8 +226,8 @@ def _refuse_second_files(folder: Path, names: Iterable[Path], dataset: Path) -> 
 
     for name in names:
         if name.parts[0] == "features" and name.suffix in SUFFIXES:
-            others = (dataset / name.with_suffix(suffix) for suffix in SUFFIXES)
-            only_file(name.stem, (folder / name, *others))
+            same_stem = (dataset / name.with_suffix(suffix) for suffix in SUFFIXES)
+            only_file(name.stem, (folder / name, *same_stem))
 
 
 def _copy(folder: Path, names: Iterable[Path], staged: Path) -> None:

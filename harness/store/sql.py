@@ -157,9 +157,11 @@ class SqlStore:
         with self._read() as connection:
             loaded = [load_runs(connection, [*conditions, *batch], numbers) for batch in batches]
         # Batches are by id; numbers give the order in which runs were added.
-        numbered = sorted((pair for part in loaded for pair in part.records), key=itemgetter(0))
+        numbered = sorted((pair for block in loaded for pair in block.records), key=itemgetter(0))
         records = [record for _, record in numbered]
-        if problems := {run_id: text for part in loaded for run_id, text in part.problems.items()}:
+        if problems := {
+            run_id: text for block in loaded for run_id, text in block.problems.items()
+        }:
             raise DamagedRecords(problems, records)
         return records
 

@@ -165,7 +165,7 @@ class StoredSuiteRow(Base):
     variant: Mapped[str] = mapped_column(String(KEY), primary_key=True)
     title: Mapped[str] = mapped_column(Text)
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
-    """What ``variant`` is the digest of: dotted key -> value."""
+    """Settings of ``--set``, of which ``variant`` is the digest: dotted key -> value."""
 
 
 class Benchmark(Base):
