@@ -2,7 +2,7 @@
 
 Queries are scored in blocks. The forward pass computes a block's loss and gradients and then drops
 its scores: three matrix products per block, as many as with all scores in memory. Scores are inner
-products; the products follow autocast, everything else is float32.
+products in the type of autocast, and so are their gradients; losses are float32.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
 from harness.index import Pairs
+from harness.kernels import _threads as threads
+from harness.kernels.backends import kernel
+from harness.kernels.compiled import arrays, loops
 
-__all__ = ["SCORES_AT_ONCE", "binary_loss", "softmax_loss"]
+__all__ = ["SCORES_AT_ONCE", "binary_loss", "softmax_gradient", "softmax_loss"]
 
 SCORES_AT_ONCE = 2**23
 """Number of scores of a block (32 MiB in float32)."""
 
-Block = Callable[[Tensor, int, int], Tensor]
-"""Given the scores [high - low, n] of queries low:high, overwrites them with their gradients and
-returns their summed loss."""
+Block = Callable[[Tensor, int, int], tuple[Tensor, Tensor]]
+"""Given the scores [high - low, n] of queries low:high, which it may overwrite, returns their
+summed loss and their gradients in the same type."""
 
 
 def softmax_loss(
@@ -42,23 +45,55 @@ def softmax_loss(
         targets: [q] rows of the true answers.
         smoothing: e, in [0, 1).
     """
-    share = 1.0 - smoothing
 
-    def block(scores: Tensor, low: int, high: int) -> Tensor:
-        rows = targets[low:high, None]
-        largest, target = scores.amax(1, keepdim=True), scores.gather(1, rows)
-        if smoothing:
-            target = share * target + smoothing * scores.mean(1, keepdim=True)
-        torch.softmax(scores, 1, out=scores)
-        # log sum exp(scores) from the largest probability, at least 1 / n: log never underflows.
-        total = largest - scores.amax(1, keepdim=True).log()
-        # ``scores`` holds the softmax: subtract the target distribution to get the gradient.
-        if smoothing:
-            scores.sub_(smoothing / scores.shape[1])
-        scores.scatter_add_(1, rows, scores.new_full((len(rows), 1), -share))
-        return (total - target).sum()
+    def block(scores: Tensor, low: int, high: int) -> tuple[Tensor, Tensor]:
+        return softmax_gradient(scores, targets[low:high], smoothing)
 
     return _loss(query, table, block) / max(1, len(query))
+
+
+@kernel
+def softmax_gradient(scores: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Return the summed cross entropy of ``softmax_loss`` and the gradients of the scores.
+
+    Args:
+        scores: [q, n], may be overwritten.
+        targets: [q] columns of the true answers.
+        smoothing: e, in [0, 1).
+
+    Returns:
+        the loss, float32, and the gradients [q, n] in the type of the scores.
+    """
+    share, rows = 1.0 - smoothing, targets[:, None]
+    gradient = scores.float()
+    largest, target = gradient.amax(1, keepdim=True), gradient.gather(1, rows)
+    if smoothing:
+        target = share * target + smoothing * gradient.mean(1, keepdim=True)
+    torch.softmax(gradient, 1, out=gradient)
+    # log sum exp(scores) from the largest probability, at least 1 / n: log never underflows.
+    total = largest - gradient.amax(1, keepdim=True).log()
+    # ``gradient`` holds the softmax: subtract the target distribution.
+    if smoothing:
+        gradient.sub_(smoothing / gradient.shape[1])
+    gradient.scatter_add_(1, rows, gradient.new_full((len(rows), 1), -share))
+    return (total - target).sum(), gradient.to(scores.dtype)
+
+
+@softmax_gradient.register("numba")
+def _softmax_gradient_numba(
+    scores: Tensor, targets: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """Overwrite bfloat16 scores row by row, computing in float32; torch computes other types."""
+    if scores.dtype != torch.bfloat16:
+        return softmax_gradient.reference(scores, targets, smoothing)
+    if int(targets.min()) < 0 or int(targets.max()) >= scores.shape[1]:
+        raise IndexError(f"targets outside of {scores.shape[1]} rows")
+    losses = scores.new_empty(len(scores), dtype=torch.float32)
+    threads.over(
+        threads.even_parts(len(scores), scores.numel()), loops("softmax").replace,
+        *arrays(scores.view(torch.int16), targets, losses), smoothing,
+    )  # fmt: skip
+    return losses.sum(), scores
 
 
 def binary_loss(
@@ -81,19 +116,21 @@ def binary_loss(
     floor = 1.0 / n if smoothing else 0.0
     indptr = answers.indptr.tolist()
 
-    def block(scores: Tensor, low: int, high: int) -> Tensor:
+    def block(scores: Tensor, low: int, high: int) -> tuple[Tensor, Tensor]:
         rows = answers.indices[indptr[low] : indptr[high]]
         query_ids = torch.repeat_interleave(answers.sizes[low:high], output_size=len(rows))
+        gradient = scores.float()
         if offset:
-            scores.add_(offset)
-        loss = softplus(scores).sum() - (1.0 - smoothing) * scores[query_ids, rows].sum()
+            gradient.add_(offset)
+        loss = softplus(gradient).sum() - (1.0 - smoothing) * gradient[query_ids, rows].sum()
         if floor:
-            loss = loss - floor * scores.sum()
-        scores.sigmoid_()
+            loss = loss - floor * gradient.sum()
+        gradient.sigmoid_()
         if floor:
-            scores.sub_(floor)
-        scores.index_put_((query_ids, rows), scores.new_tensor(smoothing - 1.0), accumulate=True)
-        return loss
+            gradient.sub_(floor)
+        known = gradient.new_tensor(smoothing - 1.0)
+        gradient.index_put_((query_ids, rows), known, accumulate=True)
+        return loss, gradient.to(scores.dtype)
 
     return _loss(query, table, block) / max(1, len(query) * n)
 
@@ -106,18 +143,25 @@ def _loss(query: Tensor, table: Tensor, block: Block) -> Tensor:
 class _AgainstAll(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, table: Tensor, block: Block) -> Tensor:
+        device = query.device.type
+        dtype = torch.promote_types(query.dtype, table.dtype)
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
         at_once = max(1, SCORES_AT_ONCE // max(1, len(table)))
         loss = torch.zeros((), device=query.device)
         to_query = torch.empty(query.shape, device=query.device) if query.requires_grad else None
         to_table = torch.zeros(table.shape, device=table.device) if table.requires_grad else None
-        for low in range(0, len(query), at_once):
-            rows = query[low : low + at_once]
-            gradient = (rows @ table.T).float()
-            loss += block(gradient, low, low + len(rows))
-            if to_query is not None:
-                to_query[low : low + at_once] = gradient @ table
-            if to_table is not None:
-                _add_product(to_table, gradient, rows)
+        # Cast once, not once per block and product as autocast would.
+        query, table = query.to(dtype), table.to(dtype)
+        with torch.autocast(device, enabled=False):
+            for low in range(0, len(query), at_once):
+                rows = query[low : low + at_once]
+                of_block, gradient = block(rows @ table.T, low, low + len(rows))
+                loss += of_block
+                if to_query is not None:
+                    to_query[low : low + at_once] = gradient @ table
+                if to_table is not None:
+                    _add_product(to_table, gradient, rows)
         ctx.save_for_backward(to_query, to_table)
         return loss
 
@@ -133,8 +177,8 @@ class _AgainstAll(torch.autograd.Function):
 
 
 def _add_product(total: Tensor, gradient: Tensor, query: Tensor) -> None:
-    """Add ``gradient.T @ query`` to ``total``, without a copy where the product is fp32."""
-    if torch.is_autocast_enabled(total.device.type) or query.dtype != total.dtype:
-        total += gradient.T @ query
-    else:
+    """Add ``gradient.T @ query`` to ``total``, without a copy where the product has its type."""
+    if query.dtype == total.dtype:
         total.addmm_(gradient.T, query)
+    else:
+        total += gradient.T @ query

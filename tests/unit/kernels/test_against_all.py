@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.kernels import Pairs, against_all
-from harness.kernels.against_all import binary_loss, softmax_loss
+from harness.kernels import Backend, Pairs, against_all
+from harness.kernels.against_all import binary_loss, softmax_gradient, softmax_loss
 
 N, D = 41, 8
 
@@ -77,3 +77,66 @@ def test_no_gradient_is_made_that_nobody_wants() -> None:
 def test_a_score_that_is_not_finite_makes_a_loss_that_is_not() -> None:
     query, table = vectors(5, 0).detach().fill_(torch.nan), vectors(N, 1)
     assert softmax_loss(query, table, torch.arange(5)).isnan()
+
+
+def scores(queries: int, columns: int, spread: float) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(7)
+    made = spread * torch.randn(queries, columns, generator=generator)
+    return made.bfloat16(), torch.randint(columns, (queries,), generator=generator)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("spread", [0.01, 3.0, 40.0])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (37, 4001)])
+def test_the_compiled_softmax_is_that_of_plain_torch(
+    shape: tuple[int, int], spread: float, smoothing: float
+) -> None:
+    made, targets = scores(*shape, spread)
+    loss, gradient = softmax_gradient.reference(made.clone(), targets, smoothing)
+    loss_on_cpu, on_cpu = softmax_gradient.version("numba")(made.clone(), targets, smoothing)
+    assert torch.allclose(loss_on_cpu, loss, rtol=1e-6, atol=1e-5)
+    # Nearly all are equal to the bit; others differ by one unit in the last place of bfloat16.
+    assert torch.allclose(on_cpu.float(), gradient.float(), rtol=2**-7, atol=1e-30)
+    assert on_cpu.dtype == gradient.dtype == torch.bfloat16
+
+
+def test_the_compiled_softmax_does_not_depend_on_the_number_of_threads() -> None:
+    made, targets = scores(37, 4001, 3.0)
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            results.append(softmax_gradient.version("numba")(made.clone(), targets, 0.1))
+    finally:
+        torch.set_num_threads(before)
+    assert all(map(torch.equal, *results))
+
+
+@pytest.mark.parametrize("version", ["reference", "numba"])
+@pytest.mark.parametrize("value", [torch.nan, -torch.nan, torch.inf])
+@pytest.mark.parametrize("column", [0, 2])
+def test_the_softmax_of_a_score_that_is_not_finite_is_not(
+    version: Backend, value: float, column: int
+) -> None:
+    row = torch.zeros(1, 5).bfloat16()
+    row[0, column] = value
+    loss, _ = softmax_gradient.version(version)(row, torch.tensor([0]), 0.0)
+    assert not loss.isfinite()
+
+
+def test_targets_are_columns() -> None:
+    made, _ = scores(2, 5, 1.0)
+    for wrong in ([0, 5], [-1, 0]):
+        with pytest.raises(IndexError):
+            softmax_gradient.version("numba")(made, torch.tensor(wrong), 0.0)
+
+
+def test_in_bfloat16_losses_and_gradients_are_near_those_in_float32() -> None:
+    query, table, targets = vectors(19, 0), vectors(N, 1), torch.arange(19) * 2
+    exact = softmax_loss(query, table, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = softmax_loss(query, table, targets)
+    assert torch.allclose(rounded, exact, rtol=1e-2)
+    pairs = zip(gradients(rounded, query, table), gradients(exact, query, table), strict=True)
+    assert all(torch.allclose(a, b, atol=5e-3) for a, b in pairs)
