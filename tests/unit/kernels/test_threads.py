@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from harness.kernels import _threads as threads
+from harness.kernels import prepare
 
 Seen = list[tuple[int, int, int]]
 
@@ -95,3 +96,27 @@ def test_one_part_is_done_here() -> None:
     threads.over([0, 7], noted(seen))
     assert seen == [(0, 7, threading.get_ident())]
     assert threads.even_parts(100, work=10) == [0, 100]
+
+
+def test_training_has_no_numbers_that_are_slow_because_they_are_tiny() -> None:
+    """Neither on the thread that prepares nor on those that it starts then."""
+    products: list[float] = []
+    meeting = threading.Barrier(2, timeout=20)
+
+    def multiply(low: int, high: int) -> None:
+        meeting.wait()
+        products.append(float(torch.tensor(1e-30) * 1e-10))
+
+    def both() -> list[float]:
+        threads._pool.cache_clear()
+        products.clear()
+        threads.over([0, 1, 2], multiply)
+        return sorted(products)
+
+    torch.set_flush_denormal(False)
+    assert all(product > 0 for product in both())
+    prepare("cpu")
+    try:
+        assert both() == [0, 0]
+    finally:
+        torch.set_flush_denormal(False)
