@@ -113,6 +113,7 @@ class SamplerContext:
         epochs: number of training epochs.
         device: device of all tensors.
         seed: seed of the strategy's draws by epoch, counted from 1; 0 seeds initial values.
+        bf16: True for the matrix products of the strategy's networks in bfloat16.
     """
 
     model: Model
@@ -122,6 +123,11 @@ class SamplerContext:
     epochs: int
     device: torch.device
     seed: Callable[[int], int]
+    bf16: bool = False
+
+    def autocast(self) -> torch.autocast:
+        """Return the context of the networks' matrix products (``bf16``)."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
 
 class Strategy:

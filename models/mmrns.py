@@ -220,7 +220,8 @@ class MMRNS(Strategy):
             self.context.index.n_entities, generator=self.draws, device=batch.device
         )
         pool = everyone[: self.config.pool]
-        cosines = self._cosines(answer, relation, pool)
+        with self.context.autocast():
+            cosines = self._cosines(answer, relation, pool)
         true = self._true(anchor, relation, side, pool)
         tau = self.config.temperature / (1 + math.log(self.steps + 1))
         chances = torch.zeros_like(cosines[0])
@@ -268,7 +269,8 @@ class MMRNS(Strategy):
         of_answers = self.attention.modalities(answer, positive=True)
         of_pool = self.attention.modalities(pool)
         for (answer_vectors, has), (pool_vectors, have) in zip(of_answers, of_pool, strict=True):
-            cosines.append((answer_vectors @ pool_vectors.T) * has[:, None] * have)
+            cosine = (answer_vectors @ pool_vectors.T).float()
+            cosines.append(cosine * has[:, None] * have)
         # Sorted by relation and concatenated: in-place writes would copy the result each time.
         order = relation.argsort(stable=True)
         distinct, group_of, sizes = torch.unique_consecutive(

@@ -204,7 +204,8 @@ def _strategy(
         return seed_for(spec.seed, index.dataset, "strategy", epoch)
 
     sizes = spec.negatives.count, spec.training.epochs
-    context = SamplerContext(model, index, modalities, *sizes, device, seed)
+    bf16 = spec.training.precision == "bf16"
+    context = SamplerContext(model, index, modalities, *sizes, device, seed, bf16)
     strategy_class = STRATEGIES.get(strategy.name)
     return strategy_class(strategy_class.Config.model_validate(strategy.options), context)
 

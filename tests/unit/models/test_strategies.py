@@ -527,9 +527,11 @@ def features() -> dict[str, Modality]:
     }
 
 
-def mmrns(**options: Any) -> tuple[StandardProcedure, Any]:
+def mmrns(*, precision: str = "fp32", **options: Any) -> tuple[StandardProcedure, Any]:
     model = build_model("rotate", {"dim": D}, graph(), {}, seed=0)
     spec = spec_of("mmrns", **{"pool": 4 * N, **options})
+    training = spec.training.model_copy(update={"precision": precision})
+    spec = spec.model_copy(update={"training": training})
     procedure = StandardProcedure(model, graph(), spec, torch.device("cpu"), modalities=features())
     procedure.start_epoch(0)
     return procedure, procedure.loss.strategy  # type: ignore[attr-defined]
@@ -625,6 +627,17 @@ def test_cosines_do_not_depend_on_the_relations_at_once(
     expected = strategy._cosines(*given)[-1]
     monkeypatch.setattr("models.mmrns.GATES_AT_ONCE", at_once)
     torch.testing.assert_close(strategy._cosines(*given)[-1], expected)
+
+
+def test_cosines_in_bfloat16_are_near_those_in_float32() -> None:
+    (_, exact), (_, rounding) = mmrns(), mmrns(precision="bf16")
+    given = torch.tensor([4, 9, 2]), torch.tensor([1, 0, 1]), torch.arange(N)
+    with rounding.context.autocast():
+        rounded = rounding._cosines(*given)
+    for ours, right in zip(rounded, exact._cosines(*given), strict=True):
+        assert ours.dtype == torch.float32
+        assert not torch.equal(ours, right)
+        torch.testing.assert_close(ours, right, rtol=0, atol=0.05)
 
 
 def test_who_lacks_a_modality_is_compared_without_it() -> None:
