@@ -20,7 +20,7 @@ MATRICES_BYTES = 2**26
 """Bytes of relation matrices that a decoder keeps for its gradients; with more, matrices are made
 in chunks of this size, and again in the backward pass."""
 PADDED_BYTES = 2**28
-"""Largest bytes of queries padded to groups of equal size, on accelerators."""
+"""Largest bytes of queries padded to groups of equal size; above, groups are multiplied singly."""
 
 
 class DecoderDropout(Config):
@@ -126,8 +126,7 @@ class TuckER(nn.Module):
         matrices = dropout(matrices, self.options.matrix, self.training)
         if single:
             return torch.bmm(rows[:, None], matrices)[:, 0]
-        padded_rows = len(sizes) * max(sizes)
-        if rows.device.type != "cpu" and 4 * width * padded_rows <= PADDED_BYTES:
+        if 4 * width * len(sizes) * max(sizes) <= PADDED_BYTES:
             return padded_products(rows, matrices, sizes)
         pairs = zip(rows.split(sizes), matrices, strict=True)
         return torch.cat([mine @ matrix for mine, matrix in pairs])
