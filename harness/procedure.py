@@ -113,7 +113,7 @@ class SamplerContext:
         epochs: number of training epochs.
         device: device of all tensors.
         seed: seed of the strategy's draws by epoch, counted from 1; 0 seeds initial values.
-        bf16: True for the matrix products of the strategy's networks in bfloat16.
+        bf16: whether the strategy's networks multiply matrices in bfloat16.
     """
 
     model: Model

@@ -20,7 +20,11 @@ MATRICES_BYTES = 2**26
 """Bytes of relation matrices that a decoder keeps for its gradients; with more, matrices are made
 in chunks of this size, and again in the backward pass."""
 PADDED_BYTES = 2**28
-"""Largest bytes of queries padded to groups of equal size; above, groups are multiplied singly."""
+"""Largest bytes of queries padded to groups of equal size; with more, groups are multiplied one by
+one."""
+PADDED_ON_CPU = 64
+"""Largest group for which queries are padded on CPUs, where a product of one row takes about as
+long as one of 64."""
 
 
 class DecoderDropout(Config):
@@ -126,7 +130,9 @@ class TuckER(nn.Module):
         matrices = dropout(matrices, self.options.matrix, self.training)
         if single:
             return torch.bmm(rows[:, None], matrices)[:, 0]
-        if 4 * width * len(sizes) * max(sizes) <= PADDED_BYTES:
+        largest = max(sizes)
+        small = rows.device.type != "cpu" or largest <= PADDED_ON_CPU
+        if small and 4 * width * len(sizes) * largest <= PADDED_BYTES:
             return padded_products(rows, matrices, sizes)
         pairs = zip(rows.split(sizes), matrices, strict=True)
         return torch.cat([mine @ matrix for mine, matrix in pairs])

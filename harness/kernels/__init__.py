@@ -56,9 +56,10 @@ __all__ = [
 def prepare(device: str) -> None:
     """Prepare this process for training on a device type, before large tensors are allocated.
 
-    On CPUs, from then on, the process keeps freed memory (see ``_heap``), and numbers below 1.2e-38
-    are zero. Weights of easy negatives are that small, and a product with such a number takes an
-    Intel core a hundred cycles: TBKGC's training step took 0.70 s instead of 0.25 s.
+    On CPUs, from then on, the process keeps freed memory (see ``_heap``), and this thread, with
+    those that it starts later, replaces results of a magnitude below 1.2e-38 (2.2e-308 in double
+    precision) by zero. Weights of easy negatives are that small, and arithmetic with such numbers
+    is a hundred times slower on some processors.
     """
     if device == "cpu":
         keep_freed_memory()

@@ -2,7 +2,8 @@
 
 Queries are scored in blocks. The forward pass computes a block's loss and gradients and then drops
 its scores: three matrix products per block, as many as with all scores in memory. Scores are inner
-products in the type of autocast, and so are their gradients; losses are float32.
+products; they and their gradients have the type of autocast, or else of the arguments. Losses are
+float32.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def softmax_loss(
 
 @kernel
 def softmax_gradient(scores: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Return the summed cross entropy of ``softmax_loss`` and the gradients of the scores.
+    """Compute the cross entropy of ``softmax_loss``, summed over queries, and its gradients.
 
     Args:
         scores: [q, n], may be overwritten.
@@ -63,7 +64,11 @@ def softmax_gradient(scores: Tensor, targets: Tensor, smoothing: float) -> tuple
 
     Returns:
         the loss, float32, and the gradients [q, n] in the type of the scores.
+
+    Raises:
+        ValueError: not as many targets as rows.
     """
+    _check_targets(scores, targets)
     share, rows = 1.0 - smoothing, targets[:, None]
     gradient = scores.float()
     largest, target = gradient.amax(1, keepdim=True), gradient.gather(1, rows)
@@ -79,15 +84,21 @@ def softmax_gradient(scores: Tensor, targets: Tensor, smoothing: float) -> tuple
     return (total - target).sum(), gradient.to(scores.dtype)
 
 
+def _check_targets(scores: Tensor, targets: Tensor) -> None:
+    if targets.shape != scores.shape[:1]:
+        raise ValueError(f"scores of {tuple(scores.shape)} and targets of {tuple(targets.shape)}")
+
+
 @softmax_gradient.register("numba")
 def _softmax_gradient_numba(
     scores: Tensor, targets: Tensor, smoothing: float
 ) -> tuple[Tensor, Tensor]:
     """Overwrite bfloat16 scores row by row, computing in float32; torch computes other types."""
-    if scores.dtype != torch.bfloat16:
+    _check_targets(scores, targets)
+    columns = (targets >= 0) & (targets < scores.shape[1])
+    if scores.dtype != torch.bfloat16 or not columns.all():  # torch has an error for these
         return softmax_gradient.reference(scores, targets, smoothing)
-    if int(targets.min()) < 0 or int(targets.max()) >= scores.shape[1]:
-        raise IndexError(f"targets outside of {scores.shape[1]} rows")
+    scores = scores.contiguous()
     losses = scores.new_empty(len(scores), dtype=torch.float32)
     threads.over(
         threads.even_parts(len(scores), scores.numel()), loops("softmax").replace,
@@ -128,8 +139,8 @@ def binary_loss(
         gradient.sigmoid_()
         if floor:
             gradient.sub_(floor)
-        known = gradient.new_tensor(smoothing - 1.0)
-        gradient.index_put_((query_ids, rows), known, accumulate=True)
+        answer = gradient.new_tensor(smoothing - 1.0)
+        gradient.index_put_((query_ids, rows), answer, accumulate=True)
         return loss, gradient.to(scores.dtype)
 
     return _loss(query, table, block) / max(1, len(query) * n)
@@ -156,8 +167,8 @@ class _AgainstAll(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             for low in range(0, len(query), at_once):
                 rows = query[low : low + at_once]
-                of_block, gradient = block(rows @ table.T, low, low + len(rows))
-                loss += of_block
+                block_loss, gradient = block(rows @ table.T, low, low + len(rows))
+                loss += block_loss
                 if to_query is not None:
                     to_query[low : low + at_once] = gradient @ table
                 if to_table is not None:

@@ -18,7 +18,7 @@ def _ordered(bits):
     """Return an integer that grows with the number; the same function maps it back.
 
     Negative numbers have descending bits. Integers, because the compiler does not use vector
-    registers for a maximum of floats that may be NaN; a NaN comes out as the largest or smallest.
+    registers for a maximum of floats that may be NaN; a NaN is above or below all numbers.
     """
     return np.int16(bits ^ ((bits >> np.int16(15)) & np.int16(0x7FFF)))
 
@@ -56,14 +56,14 @@ def replace(scores, targets, losses, smoothing, low, high):
         for j in range(n):
             largest = max(largest, _ordered(row[j]))
         top, true = _wide(_ordered(largest)), _wide(row[target])
-        total, mean = np.float32(0), np.float32(0)
+        total, sum_of_scores = np.float32(0), np.float32(0)
         for j in range(n):
             score = _wide(row[j])
             power = exp(score - top)
             powers[j] = power
             total += power
-            mean += score
-        expected = share * true + floor * mean if smoothing else true
+            sum_of_scores += score
+        expected = share * true + floor * sum_of_scores if smoothing else true
         losses[i] = (top - expected) + np.log(total)
         scale = np.float32(1) / total
         for j in range(n):

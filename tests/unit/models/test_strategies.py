@@ -630,14 +630,17 @@ def test_cosines_do_not_depend_on_the_relations_at_once(
 
 
 def test_cosines_in_bfloat16_are_near_those_in_float32() -> None:
-    (_, exact), (_, rounding) = mmrns(), mmrns(precision="bf16")
-    given = torch.tensor([4, 9, 2]), torch.tensor([1, 0, 1]), torch.arange(N)
-    with rounding.context.autocast():
-        rounded = rounding._cosines(*given)
-    for ours, right in zip(rounded, exact._cosines(*given), strict=True):
-        assert ours.dtype == torch.float32
-        assert not torch.equal(ours, right)
-        torch.testing.assert_close(ours, right, rtol=0, atol=0.05)
+    batch = graph().train[:5]
+    tails = Negatives(torch.zeros(5, 1, dtype=torch.long), torch.ones(5).long())
+    cosines = []
+    for precision in ("fp32", "bf16"):
+        _, strategy = mmrns(precision=precision)
+        strategy.choose(batch, tails)
+        cosines.append(strategy._drawn[0])
+    for exact, rounded in zip(*cosines, strict=True):
+        assert rounded.dtype == torch.float32
+        assert not torch.equal(rounded, exact)
+        torch.testing.assert_close(rounded, exact, rtol=0, atol=0.05)
 
 
 def test_who_lacks_a_modality_is_compared_without_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,24 @@ def test_products_of_padded_groups_are_those_of_the_groups() -> None:
         found.append((made, *torch.autograd.grad(made.square().sum(), (rows, matrices))))
     for padded, expected in zip(*found, strict=True):
         torch.testing.assert_close(padded, expected)
+
+
+@pytest.mark.parametrize(("limit", "calls"), [("PADDED_BYTES", 0), ("PADDED_ON_CPU", 0), ("", 1)])
+def test_large_groups_are_not_padded_and_give_the_same(
+    monkeypatch: pytest.MonkeyPatch, limit: str, calls: int
+) -> None:
+    expected = asked_of(decoder())
+    if limit:
+        monkeypatch.setattr(_tucker, limit, 0)
+    paddings = []
+
+    def padded(rows: torch.Tensor, *others: Any) -> torch.Tensor:
+        paddings.append(len(rows))
+        return padded_products(rows, *others)
+
+    monkeypatch.setattr(_tucker, "padded_products", padded)
+    torch.testing.assert_close(asked_of(decoder()), expected)
+    assert paddings == [len(ASKED)] * calls
 
 
 def test_queries_with_relations_of_their_own_are_asked_one_by_one() -> None:
