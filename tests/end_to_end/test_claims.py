@@ -77,6 +77,13 @@ def test_the_table_of_the_first_run_is_that_of_the_records(
     assert shown.splitlines() == render(table).rstrip().splitlines()
 
 
+def test_the_main_table_is_that_of_the_records(store: MemoryStore, runs: Path) -> None:
+    """Write it anew by ``harness report --table main_own --out results/main_table.md``."""
+    table = named_table(Results(store, tests=PairedTests(runs)), "main_own")
+    page = (REPOSITORY / "results" / "main_table.md").read_text(encoding="utf-8")
+    assert page.splitlines() == render(table, "markdown").splitlines()
+
+
 def without_resampling(text: str) -> list[str]:
     """Return lines without what depends on how often triples are drawn again."""
     return [line for line in text.splitlines() if "over triples" not in line]
