@@ -8,6 +8,9 @@ definition. ``HARNESS_KERNELS`` (``auto`` or ``reference``) and the device selec
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from harness.index import Pairs
@@ -50,17 +53,30 @@ __all__ = [
     "score_all",
     "score_pairs",
     "tanh_dot",
+    "without_denormals",
 ]
 
 
 def prepare(device: str) -> None:
     """Prepare this process for training on a device type, before large tensors are allocated.
 
-    On CPUs, from then on, the process keeps freed memory (see ``_heap``), and this thread, with
-    those that it starts later, replaces results of a magnitude below 1.2e-38 (2.2e-308 in double
-    precision) by zero. Weights of easy negatives are that small, and arithmetic with such numbers
-    is a hundred times slower on some processors.
+    On CPUs the process keeps freed memory from then on (see ``_heap``).
     """
     if device == "cpu":
         keep_freed_memory()
-        torch.set_flush_denormal(True)
+
+
+@contextmanager
+def without_denormals() -> Iterator[None]:
+    """Replace results of a magnitude below 1.2e-38 by zero (2.2e-308 in double precision).
+
+    Weights of easy negatives are that small, and arithmetic with such numbers is a hundred times
+    slower on some processors. The setting is this thread's, and that of threads that it starts
+    meanwhile.
+    """
+    before = bool(torch.tensor(1e-30) * 1e-10 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)

@@ -16,6 +16,7 @@ from torch import Tensor
 from harness.eager import Adam
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality
+from harness.kernels import without_denormals
 from harness.kernels.rows import sparse_rows
 from harness.model import Model
 from harness.plan.possible import impossible
@@ -105,6 +106,7 @@ class StandardProcedure:
         if self.adversary is not None:
             self.adversary.start_epoch(epoch)
 
+    @without_denormals()
     def step(self, batch: Tensor, generator: torch.Generator) -> StepReport:
         """Take one optimisation step on a batch [B, 3] of ``rows``."""
         loss, logs = self.loss(batch, generator)
