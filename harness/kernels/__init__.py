@@ -57,6 +57,10 @@ __all__ = [
 ]
 
 
+_SMALL = 1e-300
+"""Times 1e-10 it is denormal. It has a name because Python multiplies constants at compile time."""
+
+
 def prepare(device: str) -> None:
     """Prepare this process for training on a device type, before large tensors are allocated.
 
@@ -74,7 +78,7 @@ def without_denormals() -> Iterator[None]:
     slower on some processors. The setting is this thread's, and that of threads that it starts
     meanwhile.
     """
-    before = bool(torch.tensor(1e-30) * 1e-10 == 0)
+    before = _SMALL * 1e-10 == 0
     torch.set_flush_denormal(True)
     try:
         yield
