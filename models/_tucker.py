@@ -135,7 +135,7 @@ class TuckER(nn.Module):
         if small and 4 * width * len(sizes) * largest <= PADDED_BYTES:
             return padded_products(rows, matrices, sizes)
         pairs = zip(rows.split(sizes), matrices, strict=True)
-        return torch.cat([mine @ matrix for mine, matrix in pairs])
+        return torch.cat([group @ matrix for group, matrix in pairs])
 
 
 def padded_products(rows: Tensor, matrices: Tensor, sizes: list[int]) -> Tensor:

@@ -258,9 +258,9 @@ class MMRNS(Strategy):
         column[pool] = torch.arange(len(pool), device=pool.device)
         true = torch.zeros(len(anchor), len(pool) + 1, dtype=torch.bool, device=pool.device)
         sides: tuple[tuple[Side, Tensor], ...] = ("tail", side), ("head", ~side)
-        for name, mine in sides:
-            answers = self.train_filter.lookup(anchor[mine], relation[mine], name)
-            true[mine.nonzero()[:, 0][answers.query_ids], column[answers.indices]] = True
+        for name, on_side in sides:
+            answers = self.train_filter.lookup(anchor[on_side], relation[on_side], name)
+            true[on_side.nonzero()[:, 0][answers.query_ids], column[answers.indices]] = True
         return true[:, :-1]  # the last column stands for entities outside the pool
 
     def _cosines(self, answer: Tensor, relation: Tensor, pool: Tensor) -> list[Tensor]:

@@ -95,8 +95,8 @@ def _softmax_gradient_numba(
 ) -> tuple[Tensor, Tensor]:
     """Overwrite bfloat16 scores row by row, computing in float32; torch computes other types."""
     _check_targets(scores, targets)
-    columns = (targets >= 0) & (targets < scores.shape[1])
-    if scores.dtype != torch.bfloat16 or not columns.all():  # torch has an error for these
+    in_range = (targets >= 0) & (targets < scores.shape[1])
+    if scores.dtype != torch.bfloat16 or not in_range.all():  # torch has an error for these
         return softmax_gradient.reference(scores, targets, smoothing)
     scores = scores.contiguous()
     losses = scores.new_empty(len(scores), dtype=torch.float32)

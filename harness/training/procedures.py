@@ -147,7 +147,8 @@ class StandardProcedure:
         state: dict[str, Any] = {"optimiser": optimiser_state(self.optimiser)}
         if self.auxiliary is not None:
             state["auxiliary"] = optimiser_state(self.auxiliary)
-        state |= {"loss": mine} if (mine := self.loss.state_dict()) else {}
+        if loss_state := self.loss.state_dict():
+            state["loss"] = loss_state
         if self.adversary is not None:
             state["adversary"] = self.adversary.state_dict()
         return state

@@ -93,7 +93,7 @@ def test_products_of_padded_groups_are_those_of_the_groups() -> None:
     matrices = torch.randn(4, D, D, requires_grad=True)
     sizes = [2, 1, 5, 1]
     groups = zip(rows.split(sizes), matrices, strict=True)
-    one_by_one = torch.cat([mine @ matrix for mine, matrix in groups])
+    one_by_one = torch.cat([group @ matrix for group, matrix in groups])
     found = []
     for made in (padded_products(rows, matrices, sizes), one_by_one):
         found.append((made, *torch.autograd.grad(made.square().sum(), (rows, matrices))))
