@@ -44,7 +44,7 @@ __all__ = [
 
 NUMERICS = {"training": 1, "negatives": 1, "objective": 1, "evaluation": 1}
 """Version of the numbers each part of the harness produces; raised when a fix changes them."""
-OPTIONAL_NUMERICS = {"strategy": 1, "adversary": 1, "corruption": 1}
+OPTIONAL_NUMERICS = {"strategy": 1, "adversary": 1, "corruption": 1, "shared_negatives": 2}
 """The same of parts that few runs have; in the identity of those runs alone, from version 2 on."""
 
 
@@ -410,6 +410,7 @@ class RunSpec(Config):
             "strategy": bool(self.negatives.strategy.name),
             "adversary": self.adversary.kind != "none",
             "corruption": bool(self.data.corrupt),
+            "shared_negatives": self.negatives.sampler == "shared",
         }
         versions = OPTIONAL_NUMERICS.items()
         return NUMERICS | {name: version for name, version in versions if in_use[name]}

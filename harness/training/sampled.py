@@ -61,6 +61,9 @@ class SampledLoss:
         # A compiled program has fixed sizes, so that a resumed run uses the same one.
         model.static_shapes = static_shapes or compiles
         self.strategy = _strategy(model, index, modalities or {}, spec, device)
+        # Positives with the same draws; a strategy draws its own.
+        shares = spec.negatives.sampler == "shared" and self.strategy is None
+        self.share = spec.negatives.share if shares else 1
         subsamples = spec.objective.subsampling
         self.importance = PairFrequency(self.rows, index.n_relations) if subsamples else None
         self._last_batch: tuple[Tensor, Negatives, Tensor] | None = None
@@ -168,14 +171,16 @@ class SampledLoss:
 
         Every entity is encoded once per step. With more than 2N draws almost every entity occurs,
         and finding the distinct ones costs more than it saves, so all N are encoded; lazy Adam
-        still needs the touched rows. With static sizes there are as many rows as draws, or all N
-        entities if these are not more than the draws.
+        still needs the touched rows. Positives that share their negatives draw them once, but for
+        the few that would make a known triple. With static sizes there are as many rows as draws,
+        or all N entities if these are not more than the draws.
         """
         ends = batch[:, ::2]  # not [0, 2]: copying a list to the device synchronises
         drawn = ends.numel() + candidates.numel()
         static = self.model.static_shapes
         limit = self.model.n_entities if static else 2 * self.model.n_entities + 1
-        if not self.lazy and (self.model.free_encoding or drawn >= limit):
+        different = drawn if static else ends.numel() + candidates.numel() // self.share
+        if not self.lazy and (self.model.free_encoding or different >= limit):
             return None, ends, candidates
         ids = torch.cat([ends.flatten(), candidates.flatten()])
         if self.static_shapes:  # the number of distinct entities is unknown on the host
