@@ -17,6 +17,7 @@ from harness.kernels import backends
 from harness.model import Model
 from harness.plan.spec import RunSpec
 from harness.training.procedures import StandardProcedure
+from harness.training.sampled import SampledLoss
 
 N, R, FEW = 90, 3, 6
 DRAW = torch.Generator().manual_seed(1)
@@ -171,6 +172,38 @@ def test_one_row_is_encoded_per_draw_while_draws_are_fewer_than_entities() -> No
         [asked] = encoded(network, lambda: procedure.step(TRAIN[:batch], generator))  # noqa: B023
         assert (asked is not None) == per_draw
         assert asked is None or len(asked) == 4 * batch
+
+
+def test_a_step_encodes_the_distinct_entities_of_positives_that_share_negatives() -> None:
+    shared: dict[str, Any] = {"sampler": "shared", "share": 60}
+    batch = TRAIN[:60]  # 60 positives with 2 negatives each: 240 of the 90 entities
+    generator = torch.Generator().manual_seed(0)
+    network, procedure = start({}, static=False, **shared)
+    [few] = encoded(network, lambda: procedure.step(batch, generator))
+    assert few is not None
+    assert set(batch[:, ::2].flatten().tolist()) < set(few.tolist())
+    assert few.tolist() == sorted(set(few.tolist()))
+    network, procedure = start({}, static=False)
+    assert encoded(network, lambda: procedure.step(batch, generator)) == [None]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_step_is_the_same_whether_all_or_distinct_entities_are_encoded(name: str) -> None:
+    found = []
+    for share in (60, 1):
+        network, procedure = start(VARIANTS[name], static=False, sampler="shared", share=60)
+        loss = procedure.loss
+        assert isinstance(loss, SampledLoss)
+        assert loss.share == 60
+        loss.share = share  # the same draws; 1: so many are expected that all are encoded
+        generator = torch.Generator().manual_seed(0)
+        torch.manual_seed(0)
+        value = float(procedure.step(TRAIN[:60], generator).loss)
+        gradients = {k: p.grad.clone() for k, p in network.named_parameters() if p.grad is not None}
+        found.append((value, gradients))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    for key, expected in found[1][1].items():
+        torch.testing.assert_close(found[0][1][key], expected, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["rotate", "pairre"])
