@@ -189,7 +189,14 @@ STUDIES = [
 
 
 def test_the_shipped_studies() -> None:
-    assert set(STUDIES) == {"thresholds", "trials", "trials_db15k", "trials_sharing", "tuning"}
+    assert set(STUDIES) == {
+        "thresholds",
+        "trials",
+        "trials_db15k",
+        "trials_mkg_y",
+        "trials_sharing",
+        "tuning",
+    }
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -210,7 +217,7 @@ def test_every_shipped_study_is_as_it_says(name: str) -> None:
         assert search.trials == 25
         assert sum(bool(search.valid_runs(point)) for point in search.points()) == 24
         assert search.seeds == (0, 1, 2)
-    elif name in {"trials", "trials_db15k", "trials_sharing"}:
+    elif name in {"trials", "trials_db15k", "trials_mkg_y", "trials_sharing"}:
         # Each row is one setting.
         assert {search.trials for search in found} <= {1}
     else:
