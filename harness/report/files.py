@@ -151,7 +151,7 @@ def _definition(resolved: Path, path: Path) -> ReportDefinition:
         _check_claims(path, definition)
     elif isinstance(definition, Definition | FigureDefinition):
         _check_published(path, definition)
-    return definition.model_copy(update={"name": path.stem})
+    return definition.of_file(path.stem, document)
 
 
 def _kind(document: Document) -> type[ReportDefinition]:
