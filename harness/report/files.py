@@ -26,6 +26,7 @@ from harness.report.row_definitions import (
     CriticalDifferenceDefinition,
     LearningDefinition,
     ParetoDefinition,
+    TuningEffortDefinition,
 )
 
 __all__ = [
@@ -47,6 +48,7 @@ KINDS: tuple[type[ReportDefinition], ...] = (
     DatasetsDefinition,
     ComplexityDefinition,
     RobustnessDefinition,
+    TuningEffortDefinition,
 )
 """Kinds of definitions that have a key of their own, beside those with the key ``figure``; all
 others are a :class:`Definition`."""
