@@ -37,6 +37,7 @@ from harness.report.row_definitions import (
     LearningDefinition,
     ParetoDefinition,
     RowsDefinition,
+    TuningEffortDefinition,
 )
 from harness.report.table import Table
 from harness.report.tables.complexity import Complexity, newest
@@ -192,12 +193,7 @@ def _rows_definition(definition: RowsDefinition) -> Definition:
     """Return the table that a figure of rows is drawn from: titles, groups and order alone."""
     fields: dict[str, Any] = {}
     if definition.rows_from:
-        source = load_definition(definition.rows_from)
-        if not isinstance(source, Definition):
-            raise ConfigError(
-                f"figure '{definition.name}': rows_from: '{definition.rows_from}' is no table of "
-                "results"
-            )
+        source = _rows_from(definition)
         plain = [d.model_copy(update={"metrics": ()}) for d in source.datasets if not d.against]
         rows = [r.model_copy(update={"published": "", "attributes": {}}) for r in source.rows]
         fields = {"rows": tuple(rows), "others": source.others, "datasets": tuple(plain)}
@@ -211,6 +207,19 @@ def _rows_definition(definition: RowsDefinition) -> Definition:
         footnotes=definition.footnotes,
         **fields,
     )
+
+
+def _rows_from(definition: RowsDefinition | TuningEffortDefinition) -> Definition:
+    """Return the table whose rows a definition shows.
+
+    Raises:
+        ConfigError: there is none, or it is no table of results.
+    """
+    source = load_definition(definition.rows_from)
+    if not isinstance(source, Definition):
+        origin = definition.origin(("rows_from",))
+        raise ConfigError(f"{origin}: '{definition.rows_from}' is no table of results")
+    return source
 
 
 def pareto_figure(definition: ParetoDefinition, results: Results) -> Pareto:
@@ -246,6 +255,15 @@ def datasets_table(definition: DatasetsDefinition, results: Results) -> Table:
     return datasets.datasets_table(definition, load_published(), results.selection.datasets)
 
 
+def tuning_effort_table(definition: TuningEffortDefinition, results: Results) -> Table:
+    """Return the settings that the stored studies tried for each row of a table."""
+    from harness.report.tables import tuning_effort  # torch takes seconds to import
+
+    rows = _rows_from(definition)
+    selected = _select(rows.model_copy(update={"name": definition.name}), results).datasets
+    return tuning_effort.tuning_effort_table(definition, rows, selected, results)
+
+
 BUILDERS: Mapping[type[ReportDefinition], Callable[[Any, Results], Table | Figure]] = {
     Definition: results_table,
     FigureDefinition: sweep_figure,
@@ -255,6 +273,7 @@ BUILDERS: Mapping[type[ReportDefinition], Callable[[Any, Results], Table | Figur
     CriticalDifferenceDefinition: critical_figure,
     ComplexityDefinition: complexity_figure,
     DatasetsDefinition: datasets_table,
+    TuningEffortDefinition: tuning_effort_table,
 }
 """Builder of each kind of definition."""
 

@@ -26,6 +26,7 @@ from harness.report.row_definitions import (
     CriticalDifferenceDefinition,
     LearningDefinition,
     ParetoDefinition,
+    TuningEffortDefinition,
 )
 
 __all__ = [
@@ -47,6 +48,7 @@ KINDS: tuple[type[ReportDefinition], ...] = (
     DatasetsDefinition,
     ComplexityDefinition,
     RobustnessDefinition,
+    TuningEffortDefinition,
 )
 """Kinds of definitions that have a key of their own, beside those with the key ``figure``; all
 others are a :class:`Definition`."""
@@ -151,7 +153,7 @@ def _definition(resolved: Path, path: Path) -> ReportDefinition:
         _check_claims(path, definition)
     elif isinstance(definition, Definition | FigureDefinition):
         _check_published(path, definition)
-    return definition.model_copy(update={"name": path.stem})
+    return definition.of_file(path.stem, document)
 
 
 def _kind(document: Document) -> type[ReportDefinition]:

@@ -25,7 +25,8 @@ HEAD = """\
 
 A report definition is a YAML file in `reports/`, or anywhere: `harness report --table FILE` and
 `--figure FILE` read it. Its kind follows from its keys: `figure` names a kind of figure,
-`conditions`, `benchmark` and `statistics` make the kinds below, all others are tables of results.
+`conditions`, `benchmark`, `statistics` and `studies` make the kinds below, all others are tables of
+results.
 [reports/README.md](../reports/README.md) has examples. A key that a kind does not have, or that
 would have no effect, is refused with file and line. Keys in bold are required.
 
@@ -36,6 +37,7 @@ TITLES = {
     "conditions": "Curves by corruption: `conditions`",
     "benchmark": "Growth of time: `benchmark`",
     "statistics": "Statistics of datasets: `statistics`",
+    "studies": "Tuning effort: `studies`",
 }
 
 

@@ -8,7 +8,10 @@ from harness.evaluation.metrics import METRICS
 from harness.report.definition import Definition, RowSpec
 from harness.report.table import Column
 
-__all__ = ["missing_reason"]
+__all__ = ["NOTHING_TO_SEARCH", "NO_TIMES", "missing_reason"]
+
+NOTHING_TO_SEARCH = "learns nothing: there is nothing to search"
+NO_TIMES = "the runs hold no times of epochs"
 
 
 def missing_reason(
@@ -51,7 +54,7 @@ def missing_reason(
 def _no_cost(result: RowResult, column: Column, target: float | None) -> str:
     """Return why no processor time can be counted of runs that succeeded."""
     if not any(map(is_timed, result.records)):
-        return "the runs hold no times of epochs"
+        return NO_TIMES
     if reason := leaked_validation(column.dataset):
         return reason
     if target is None:
@@ -73,7 +76,7 @@ def _not_planned(
     if missing:
         return f"not run: {missing}"
     if results.is_study and spec.label.lower() in map(str.lower, definition.floors):
-        return "learns nothing: there is nothing to search"
+        return NOTHING_TO_SEARCH
     if not results.results or results.is_study:  # a study does not plan its next trials
         return _not_run(results, "")
     return f"not planned when suite '{definition.suite}' was last run"

@@ -1,15 +1,15 @@
-"""Definitions of figures of a suite's rows: quality against cost, learning curves, mean ranks."""
+"""Definitions of a suite's rows: quality against cost, learning, mean ranks, tuning effort."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from harness.analysis.query import parse_metric
-from harness.config.base import Config
+from harness.config.base import Config, SuiteName
 from harness.evaluation.metrics import METRICS
-from harness.report.definition import MetricName, SuiteDefinition, refuse_doubles
+from harness.report.definition import MetricName, ReportDefinition, SuiteDefinition, refuse_doubles
 
 __all__ = [
     "Cost",
@@ -18,6 +18,7 @@ __all__ = [
     "ParetoDefinition",
     "RowsDefinition",
     "ShownDataset",
+    "TuningEffortDefinition",
 ]
 
 Cost = Literal["cost.best", "cost.total", "cost.epoch", "train.epoch", "memory.peak", "parameters"]
@@ -104,6 +105,29 @@ class CriticalDifferenceDefinition(RowsDefinition):
     @model_validator(mode="after")
     def _has_direction(self) -> CriticalDifferenceDefinition:
         _check_direction(self.metric)
+        return self
+
+
+class TuningEffortDefinition(ReportDefinition):
+    """A table of tuning effort: for each row of another table the settings that studies tried, and
+    their processor hours."""
+
+    key = "studies"
+
+    studies: Annotated[tuple[SuiteName, ...], Field(min_length=1)]
+    """Names of the studies whose trials are counted."""
+    rows_from: str
+    """Table (a name of ``harness report --list`` or a file) whose rows and datasets are shown. What
+    its rows train is read from the file of its suite."""
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """Names of the studies whose trials are counted."""
+        return self.studies
+
+    @model_validator(mode="after")
+    def _distinct(self) -> TuningEffortDefinition:
+        refuse_doubles("study", list(self.studies))
         return self
 
 

@@ -32,6 +32,7 @@ from harness.report.row_definitions import (
     CriticalDifferenceDefinition,
     LearningDefinition,
     ParetoDefinition,
+    TuningEffortDefinition,
 )
 from harness.report.table import Table
 from harness.store.memory import MemoryStore
@@ -116,6 +117,7 @@ ROWS: dict[str, Any] = {
     "footnotes": ["a note"],
 }
 SIZES: Document = {"title": "Toy", "statistics": ["entities"], "datasets": ["atlas"]}
+EFFORT: Document = {"title": "Toy", "studies": ["tuning"], "rows_from": "main"}
 
 CHANGES: list[tuple[type[BaseModel], Document, dict[str, Any]]] = [
     (
@@ -274,6 +276,17 @@ CHANGES: list[tuple[type[BaseModel], Document, dict[str, Any]]] = [
             "title": "Other",
             "statistics": ["relations"],
             "datasets": ["synthetic"],
+            "footnotes": ["a note"],
+        },
+    ),
+    (
+        TuningEffortDefinition,
+        EFFORT,
+        {
+            "name": "other",
+            "title": "Other",
+            "studies": ["trials"],
+            "rows_from": "ablation",
             "footnotes": ["a note"],
         },
     ),
