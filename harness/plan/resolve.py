@@ -120,6 +120,7 @@ def resolve(suite: Suite, overrides: Mapping[str, Any], source_of: SourceOf) -> 
     layers.append(tuple(errors.collect(lambda key: searched_setting(suite, key), searched)))
     if len(rows) == len(changes):
         _check_options([s for layer in layers for s in layer if not s.strict], rows, errors)
+        _check_named_rows(suite, rows, errors)
     errors.check()
     return ResolvedSuite(
         suite,
@@ -231,6 +232,20 @@ def _check_labels(
                 f"{origin}: two rows are called '{row.label}'; give one of them another label"
             )
         labels.add(row.label)
+
+
+def _check_named_rows(suite: Suite, rows: Iterable[SuiteRow], errors: Errors) -> None:
+    """Refuse labels that no row has; included files are shared by suites with other rows."""
+    labels = {row.label for row in rows}
+    scopes: list[tuple[KeyPath, Scope]] = [
+        *((("overrides", i, "when"), override.when) for i, override in enumerate(suite.overrides)),
+        *((("exclude", i), exclusion) for i, exclusion in enumerate(suite.exclude)),
+    ]
+    for path, scope in scopes:
+        for label in set(scope.label) - labels:
+            if not suite.is_included(path):
+                origin = suite.origin((*path, "label"))
+                errors.add(f"{origin}: no row is called '{label}'{suggest(label, labels)}")
 
 
 def _check_options(settings: Iterable[Setting], rows: Iterable[SuiteRow], errors: Errors) -> None:

@@ -214,6 +214,12 @@ class Suite(Config):
         key = show_path(path)
         return key if self._document is None else f"{self._document.origin(path)}: {key}"
 
+    def is_included(self, path: KeyPath) -> bool:
+        """Tell whether a value stands in another file, which the suite includes."""
+        if self._document is None:
+            return False
+        return self._document.origin(path).file != self._document.origin(("name",)).file
+
 
 def read_suite(path: Path) -> Suite:
     """Read a suite.

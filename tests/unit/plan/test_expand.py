@@ -145,6 +145,18 @@ def test_every_error_has_its_line_and_all_are_listed(tmp_path: Path) -> None:
     assert len(lines) == 2
 
 
+def test_a_shared_file_may_name_rows_that_a_suite_lacks(tmp_path: Path) -> None:
+    shared = "- {when: {label: PairRE}, set: {model.margin: 3}}\n"
+    (tmp_path / "shared.yaml").write_text(shared)
+    text = "name: s\nrows: [rotate]\ndatasets: [one]\noverrides:\n"
+    file = tmp_path / "s.yaml"
+    file.write_text(f"{text}  - include: shared.yaml\n")
+    assert expand(read_suite(file), source_of=source_of).runs
+    file.write_text(f"{text}  {shared}")
+    with pytest.raises(ConfigError, match=r"s\.yaml:5: overrides\[0\]\.when\.label: no row is"):
+        expand(read_suite(file), source_of=source_of)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -165,6 +177,14 @@ def test_every_error_has_its_line_and_all_are_listed(tmp_path: Path) -> None:
         ({"base": {"seed": 1}}, "base.seed: is an axis of the suite; use its 'seeds' or --only"),
         ({"base": {"a.b": 1, "a": {"b": 2}}}, "base.a.b: is given twice"),
         ({"rows": ["rotate", "rotate"]}, "rows[1]: two rows are called 'RotatE'"),
+        (
+            {"overrides": [{"when": {"label": ["RotatE", "RotetE"]}, "set": {}}]},
+            "overrides[0].when.label: no row is called 'RotetE'; did you mean 'RotatE'?",
+        ),
+        (
+            {"exclude": [{"label": "RotatD", "seed": 1}]},
+            "exclude[0].label: no row is called 'RotatD'; did you mean 'RotatE'?",
+        ),
         ({"exclude": [{}]}, "all of its cells are excluded"),
         (
             {"base": {"objective.egns.delta": [0.9, 0.1]}},
