@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Home, chosen_seeds
-from harness.errors import ConfigError, HarnessError
+from harness.errors import ConfigError, HarnessError, suggest
 
 if TYPE_CHECKING:
     from harness.analysis.query import Selection
@@ -131,7 +131,7 @@ def report(
     if html and format_:
         raise ConfigError(f"--html is a format of its own; leave out --format {format_}")
     tables, figures = _names(table or []), _names(figure or [])
-    form = _format(format_, out)
+    form = _format(format_, None if html else out)
     options = LatexOptions(width, compact, notes, decimals, caption, label, siunitx, _say)  # type: ignore[arg-type]
     _check_latex(options, form, len(tables) + len(figures))
     _check_reranked(tables, by, metric, suite, html=html)
@@ -286,13 +286,21 @@ def _write_all(home: Path | None, out: Path, selection: Selection) -> None:
 
 
 def _format(choice: str, out: Path | None) -> str:
-    """Return the format: as given, as the file's name says, or text."""
+    """Return the format: as given, as the file's name says, or text for a name without an ending.
+
+    Raises:
+        ConfigError: no format has the ending of the file's name.
+    """
     from harness.report.render import FORMATS, PICTURES, SUFFIXES
 
     if choice or out is None:
         return choice or "text"
     endings = {SUFFIXES.get(name, name): name for name in (*FORMATS, *PICTURES)}
-    return endings.get(out.suffix.removeprefix("."), "text")
+    ending = out.suffix.removeprefix(".")
+    if ending and ending not in endings:
+        hint = suggest(ending, endings)
+        raise ConfigError(f"--out {out}: no format has the ending '{ending}'{hint} (or --format)")
+    return endings.get(ending, "text")
 
 
 def _names(texts: list[str]) -> list[str]:

@@ -154,6 +154,15 @@ def test_several_tables_and_a_wrong_format(home: Path) -> None:
         invoke("--home", str(home), "--format", "txt")
 
 
+def test_a_file_with_the_ending_of_no_format(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.htm"
+    with pytest.raises(ConfigError, match="no format has the ending 'htm'; did you mean 'html'"):
+        invoke("--home", str(home), "--table", "fusion", "--out", str(out))
+    assert not out.exists()
+    invoke("--home", str(home), "--table", "fusion", "--out", str(out), "--format", "html")
+    assert out.read_text().startswith("<!DOCTYPE html>")
+
+
 def test_reports_need_no_heavy_library(home: Path) -> None:
     code = (
         "import sys, typer\n"
