@@ -296,10 +296,12 @@ def _format(choice: str, out: Path | None) -> str:
     if choice or out is None:
         return choice or "text"
     endings = {SUFFIXES.get(name, name): name for name in (*FORMATS, *PICTURES)}
-    ending = out.suffix.removeprefix(".")
+    ending = out.suffix.removeprefix(".").lower()
     if ending and ending not in endings:
         hint = suggest(ending, endings)
-        raise ConfigError(f"--out {out}: no format has the ending '{ending}'{hint} (or --format)")
+        raise ConfigError(
+            f"--out {out}: no format has the ending '{ending}'{hint}; or give --format"
+        )
     return endings.get(ending, "text")
 
 

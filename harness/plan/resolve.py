@@ -241,11 +241,15 @@ def _check_named_rows(suite: Suite, rows: Iterable[SuiteRow], errors: Errors) ->
         *((("overrides", i, "when"), override.when) for i, override in enumerate(suite.overrides)),
         *((("exclude", i), exclusion) for i, exclusion in enumerate(suite.exclude)),
     ]
-    for path, scope in scopes:
-        for label in set(scope.label) - labels:
-            if not suite.is_included(path):
-                origin = suite.origin((*path, "label"))
-                errors.add(f"{origin}: no row is called '{label}'{suggest(label, labels)}")
+    for scope_path, scope in scopes:
+        path = (*scope_path, "label")
+        if suite.is_included(path):
+            continue
+        for label in scope.label:
+            if label not in labels:
+                errors.add(
+                    f"{suite.origin(path)}: no row is called '{label}'{suggest(label, labels)}"
+                )
 
 
 def _check_options(settings: Iterable[Setting], rows: Iterable[SuiteRow], errors: Errors) -> None:

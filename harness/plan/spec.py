@@ -45,7 +45,9 @@ __all__ = [
 NUMERICS = {"training": 1, "negatives": 1, "objective": 1, "evaluation": 1}
 """Version of the numbers each part of the harness produces; raised when a fix changes them."""
 OPTIONAL_NUMERICS = {"strategy": 1, "adversary": 1, "corruption": 1, "shared_negatives": 2}
-"""The same of parts that few runs have; in the identity of those runs alone, from version 2 on."""
+"""The same of parts that few runs have; in the identity of those runs alone, from version 2 on.
+Shared negatives have 2 since a step encodes the distinct entities alone, which changes the random
+numbers of models that draw some per entity; the others' ids change with them."""
 
 
 class ModelSpec(Config):

@@ -218,7 +218,7 @@ class Suite(Config):
         """Tell whether a value stands in another file, which the suite includes."""
         if self._document is None:
             return False
-        return self._document.origin(path).file != self._document.origin(("name",)).file
+        return self._document.origin(path).file != self._document.origin(()).file
 
 
 def read_suite(path: Path) -> Suite:

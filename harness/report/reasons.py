@@ -79,7 +79,7 @@ def _not_planned(
         return NOTHING_TO_SEARCH
     if not results.results or results.is_study:  # a study does not plan its next trials
         return _not_run(results, "")
-    return f"not planned by any run of suite '{definition.suite}'"
+    return f"not in the stored plan of suite '{definition.suite}'"
 
 
 def _dataset_reason(definition: Definition, name: str) -> str:

@@ -109,25 +109,27 @@ class CriticalDifferenceDefinition(RowsDefinition):
 
 
 class TuningEffortDefinition(ReportDefinition):
-    """A table of tuning effort: for each row of another table the settings that studies tried, and
+    """A table of tuning effort: for each row of another table the settings that were tried, and
     their processor hours."""
 
     key = "studies"
 
     studies: Annotated[tuple[SuiteName, ...], Field(min_length=1)]
     """Names of the studies whose trials are counted."""
+    settings_suites: tuple[SuiteName, ...] = ()
+    """Names of suites whose rows are settings that were tried, without a study."""
     rows_from: str
-    """Table (a name of ``harness report --list`` or a file) whose rows and datasets are shown. What
-    its rows train is read from the file of its suite."""
+    """Table (a name of ``harness report --list`` or a file) whose rows and datasets are shown. The
+    file of its suite says which method each row trains."""
 
     @property
     def suites(self) -> tuple[str, ...]:
-        """Names of the studies whose trials are counted."""
-        return self.studies
+        """Names of the studies and suites whose runs are counted."""
+        return self.studies + self.settings_suites
 
     @model_validator(mode="after")
     def _distinct(self) -> TuningEffortDefinition:
-        refuse_doubles("study", list(self.studies))
+        refuse_doubles("study or suite", list(self.suites))
         return self
 
 

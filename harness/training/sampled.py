@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,7 +62,7 @@ class SampledLoss:
         # A compiled program has fixed sizes, so that a resumed run uses the same one.
         model.static_shapes = static_shapes or compiles
         self.strategy = _strategy(model, index, modalities or {}, spec, device)
-        # Positives with the same draws; a strategy draws its own.
+        # Positives with the same draws. Of a strategy's draws the chosen ones differ by positive.
         shares = spec.negatives.sampler == "shared" and self.strategy is None
         self.share = spec.negatives.share if shares else 1
         subsamples = spec.objective.subsampling
@@ -176,20 +177,22 @@ class SampledLoss:
         or all N entities if these are not more than the draws.
         """
         ends = batch[:, ::2]  # not [0, 2]: copying a list to the device synchronises
-        drawn = ends.numel() + candidates.numel()
+        n_draws = n_distinct = ends.numel() + candidates.numel()
         static = self.model.static_shapes
         limit = self.model.n_entities if static else 2 * self.model.n_entities + 1
-        different = drawn if static else ends.numel() + candidates.numel() // self.share
-        if not self.lazy and (self.model.free_encoding or different >= limit):
+        if not static:
+            groups = math.ceil(len(batch) / self.share)
+            n_distinct = ends.numel() + candidates.numel() * groups // len(batch)
+        if not self.lazy and (self.model.free_encoding or n_distinct >= limit):
             return None, ends, candidates
         ids = torch.cat([ends.flatten(), candidates.flatten()])
         if self.static_shapes:  # the number of distinct entities is unknown on the host
-            entities, rows = ids, torch.arange(drawn, device=ids.device)
+            entities, rows = ids, torch.arange(n_draws, device=ids.device)
         else:
             entities, rows = torch.unique(ids, return_inverse=True)
             # Padding rows are never indexed. Without them, compiled on the CPU, the gradients of an
             # entity that occurs several times would be summed in any order.
-            entities = pad(entities, (0, drawn - len(entities))) if static else entities
+            entities = pad(entities, (0, n_draws - len(entities))) if static else entities
         split = ends.numel()
         return entities, rows[:split].view_as(ends), rows[split:].view_as(candidates)
 

@@ -1,4 +1,4 @@
-"""The table of tuning effort: settings that studies tried for each method, and their cost."""
+"""The table of tuning effort: settings that were tried for each method, and their cost."""
 
 from __future__ import annotations
 
@@ -95,38 +95,44 @@ def tuning_effort_table(
     """Return the number of settings and the processor hours of the trials of each method.
 
     Args:
-        definition: the studies.
+        definition: the studies, and the suites of settings.
         shown: the table whose rows are shown.
         selected: its datasets that are shown, as far as they have trials.
         results: stored results.
 
     Raises:
-        ConfigError: there is no such study, or the suite of ``shown`` has no file.
+        ConfigError: there is no such study or suite, or the suite of ``shown`` has no file.
     """
-    _check_studies(definition, {suite for suite, _, _ in results.store.blocks()})
+    _check_suites(definition, {suite for suite, _, _ in results.store.blocks()})
     try:
         path = find_suite(shown.suite)
     except ConfigError as error:
         raise ConfigError(f"{definition.origin(('rows_from',))}: {error}") from None
     # A trial is compared over all of its seeds, whichever are shown.
     all_seeds = replace(results, selection=replace(results.selection, seeds=None))
-    studies = tuple(all_seeds.suite(name, (COST,)) for name in definition.studies)
+    studies = tuple(all_seeds.suite(name, (COST,)) for name in definition.suites)
     return _EffortTable(definition, shown, selected, methods_by_row(path), studies).table
 
 
-def _check_studies(definition: TuningEffortDefinition, stored: Collection[str]) -> None:
-    """Refuse names of no study; the store may have some whose files are elsewhere."""
-    for position, name in enumerate(definition.studies):
-        origin = definition.origin(("studies", position))
-        try:
-            path = find_suite(name)
-        except ConfigError:
-            if name not in stored:
-                near = suggest(name, {*stored, *shipped_suites()})
-                raise ConfigError(f"{origin}: no study '{name}'{near}") from None
-            continue
-        if read_suite(path).study is None:
-            raise ConfigError(f"{origin}: suite '{name}' is no study: it has no section 'study'")
+def _check_suites(definition: TuningEffortDefinition, stored: Collection[str]) -> None:
+    """Refuse names of no study and of no suite; the store may have some without files here."""
+    for key, kind in (("studies", "study"), ("settings_suites", "suite")):
+        for position, name in enumerate(getattr(definition, key)):
+            origin = definition.origin((key, position))
+            try:
+                path = find_suite(name)
+            except ConfigError:
+                if name not in stored:
+                    near = suggest(name, {*stored, *shipped_suites()})
+                    raise ConfigError(f"{origin}: no {kind} '{name}'{near}") from None
+                continue
+            searches = read_suite(path).study is not None
+            if kind == "study" and not searches:
+                raise ConfigError(
+                    f"{origin}: suite '{name}' is no study: it has no section 'study'"
+                )
+            if kind == "suite" and searches:
+                raise ConfigError(f"{origin}: suite '{name}' is a study: name it in 'studies'")
 
 
 @dataclass(frozen=True)
@@ -160,10 +166,15 @@ class _EffortTable:
         """Methods of each row by its label in lower case."""
         return {label.lower(): methods for label, methods in self.methods_by_row.items()}
 
+    def is_tried(self, study: SuiteResults, row: RowResult) -> bool:
+        """Tell whether a row is a setting: a study's trial, or any row of a suite of settings."""
+        return study.suite in self.definition.settings_suites or trial_of(row.label) is not None
+
     @cached_property
     def trials(self) -> Mapping[tuple[Method, str], tuple[RunRecord, ...]]:
-        """Runs of trials by method and dataset; a run of several studies stands there once."""
-        runs = [run for s in self.studies for r in s.results if trial_of(r.label) for run in r.runs]
+        """Runs of trials by method and dataset, each once, also where several studies share it."""
+        rows = [row for study in self.studies for row in study.results if self.is_tried(study, row)]
+        runs = [run for row in rows for run in row.runs]
         records = {run.run_id: run.record for run in runs if run.record}
         grouped: dict[tuple[Method, str], list[RunRecord]] = defaultdict(list)
         for record in records.values():
@@ -205,9 +216,9 @@ class _EffortTable:
 
     def notes(self) -> Iterator[str]:
         yield (
-            "Settings: different settings of finished and pruned trials, whatever their seeds; "
-            "failed trials are not counted. A trial of several studies counts once, a trial on "
-            "NAME@clean for NAME."
+            "Settings: different settings of finished and pruned trials, whatever their seeds "
+            "(mostly one); failed trials are not counted. A trial of several studies counts once, "
+            "a trial on NAME@clean for NAME."
         )
         yield (
             "CPU h: processor time of their runs (older records: wall time x threads), validations "
@@ -218,7 +229,7 @@ class _EffortTable:
             "(`harness study promote`)."
         )
         if stored := [study.suite for study in self.studies if study.results]:
-            yield f"Studies: {', '.join(stored)}."
+            yield f"Studies and suites: {', '.join(stored)}."
         if missing := [f"`{study.command}`" for study in self.studies if not study.results]:
             yield f"Not run, and not counted: {', '.join(missing)}."
         yield from self.left_out()

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from harness.data.graph import KnowledgeGraph
-from harness.plan.spec import NUMERICS, Protocol, RunSpec
+from harness.plan.spec import NUMERICS, OPTIONAL_NUMERICS, Protocol, RunSpec
 from tests.toys import toy_graph
 
 SPEC = RunSpec.model_validate({"model": {"name": "rotate"}, "data": {"dataset": "d"}})
@@ -53,6 +53,20 @@ def test_a_fix_that_changes_numbers_changes_the_identity_of_runs(
         with monkeypatch.context() as patched:
             patched.setitem(NUMERICS, part, NUMERICS[part] + 1)
             assert identity() != before, part
+
+
+def test_only_runs_with_shared_negatives_have_the_version_of_their_draws(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def identity(sampler: str) -> str:
+        negatives = SPEC.negatives.model_copy(update={"sampler": sampler})
+        spec = SPEC.model_copy(update={"negatives": negatives})
+        return spec.run_id(dataset_digest="d", feature_digest="", model_numerics=1)
+
+    before = {sampler: identity(sampler) for sampler in ("uniform", "shared")}
+    monkeypatch.setitem(OPTIONAL_NUMERICS, "shared_negatives", 1)
+    assert identity("uniform") == before["uniform"]
+    assert identity("shared") != before["shared"]
 
 
 def test_the_validation_split_can_have_a_filter_of_its_own() -> None:

@@ -286,6 +286,7 @@ CHANGES: list[tuple[type[BaseModel], Document, dict[str, Any]]] = [
             "name": "other",
             "title": "Other",
             "studies": ["trials"],
+            "settings_suites": ["settings"],
             "rows_from": "ablation",
             "footnotes": ["a note"],
         },

@@ -390,7 +390,7 @@ def test_seeds_that_agree_exactly_are_said_to(store: MemoryStore, fill: Fill) ->
 def test_not_in_the_suite(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2])
     table = report_table(store, define(rows=[{"label": "B", "model": "rotate"}]))
-    assert cell(table, "B").reason.startswith("not planned by any run of suite 'toy'")
+    assert cell(table, "B").reason.startswith("not in the stored plan of suite 'toy'")
 
 
 def test_not_in_the_suite_for_a_reason(store: MemoryStore, fill: Fill) -> None:

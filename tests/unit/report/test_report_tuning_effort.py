@@ -206,7 +206,7 @@ def test_a_row_that_learns_nothing_and_one_that_the_suite_lacks_say_so(
 def test_a_study_that_was_not_run_is_named_with_its_command(store: MemoryStore, fill: Fill) -> None:
     trial(fill("first"), 0)
     notes = table(store).notes
-    assert "Studies: first." in notes
+    assert "Studies and suites: first." in notes
     assert "Not run, and not counted: `harness study run second`." in notes
 
 
@@ -236,6 +236,37 @@ def test_a_suite_that_searches_nothing_is_refused(store: MemoryStore, folder: Pa
     (folder / "effort.yaml").write_text(EFFORT.replace("second", "toy"), encoding="utf-8")
     (folder / "first.yaml").write_text(STUDY.replace("second", "first"), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"studies\[1\]: suite 'toy' is no study"):
+        table(store)
+
+
+def no_trial(filler: Filler) -> None:
+    settings = {"model": {"margin": 7.0}}
+    filler.row("any row", [0.1], model="transe", dataset="mkg-w", settings=settings)
+
+
+def test_a_row_of_a_study_that_is_no_trial_is_not_counted(store: MemoryStore, fill: Fill) -> None:
+    filler = fill("first")
+    trial(filler, 0)
+    no_trial(filler)
+    assert values(table(store), "TransE")[0] == 1
+
+
+def test_every_row_of_a_suite_of_settings_is_one(
+    store: MemoryStore, fill: Fill, folder: Path
+) -> None:
+    text = EFFORT.replace("studies: [first, second]", "studies: [second]\nsettings_suites: [first]")
+    (folder / "effort.yaml").write_text(text, encoding="utf-8")
+    filler = fill("first")
+    trial(filler, 0)
+    no_trial(filler)
+    assert values(table(store), "TransE")[0] == 2
+
+
+def test_a_study_is_no_suite_of_settings(store: MemoryStore, folder: Path) -> None:
+    text = EFFORT.replace("studies: [first, second]", "studies: [first]\nsettings_suites: [second]")
+    (folder / "effort.yaml").write_text(text, encoding="utf-8")
+    (folder / "first.yaml").write_text(STUDY.replace("second", "first"), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"settings_suites\[0\]: suite 'second' is a study"):
         table(store)
 
 

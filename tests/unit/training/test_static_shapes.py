@@ -187,6 +187,23 @@ def test_a_step_encodes_the_distinct_entities_of_positives_that_share_negatives(
     assert encoded(network, lambda: procedure.step(batch, generator)) == [None]
 
 
+@pytest.mark.parametrize(
+    ("batch", "negatives", "static"),
+    [
+        pytest.param(60, {"share": 1}, False, id="nothing shared"),
+        pytest.param(60, {"share": 60}, True, id="static shapes"),
+        pytest.param(60, {"share": 60, "count": 120}, False, id="more than 2N, shared"),
+        pytest.param(60, {"share": 60, "strategy": {"name": "kbgan"}}, False, id="a strategy"),
+    ],
+)
+def test_a_step_of_many_different_draws_encodes_all(
+    batch: int, negatives: dict[str, Any], static: bool
+) -> None:
+    network, procedure = start({}, static=static, sampler="shared", **negatives)
+    generator = torch.Generator().manual_seed(0)
+    assert encoded(network, lambda: procedure.step(TRAIN[:batch], generator)) == [None]
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_step_is_the_same_whether_all_or_distinct_entities_are_encoded(name: str) -> None:
     found = []
