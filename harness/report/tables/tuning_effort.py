@@ -232,22 +232,26 @@ class _EffortTable:
             yield f"Studies and suites: {', '.join(stored)}."
         if missing := [f"`{study.command}`" for study in self.studies if not study.results]:
             yield f"Not run, and not counted: {', '.join(missing)}."
-        yield from self.left_out()
+        yield from self.other_trials()
         damages = [d for study in self.studies for row in study.results for d in row.damages]
         yield from dict.fromkeys(damages)
         yield from self.definition.footnotes
 
-    def left_out(self) -> Iterator[str]:
+    def other_trials(self) -> Iterator[str]:
         """Yield notes on the trials of methods and of datasets that the table does not have."""
         methods = set[Method]().union(*self.methods.values())
-        listed = {_official(dataset.name) for dataset in self.shown.datasets}
-        of_no_row, elsewhere = Counter[str](), Counter[str]()
+        in_table = {_official(dataset.name) for dataset in self.shown.datasets}
+        is_whole = len(self.selected) >= len(self.shown.datasets)
+        other_methods, other_datasets = Counter[str](), Counter[str]()
         for (method, dataset), runs in self.trials.items():
-            if dataset not in listed:
-                elsewhere[dataset] += _n_settings(runs)
+            if dataset not in in_table:
+                other_datasets[dataset] += _n_settings(runs) * is_whole
             elif dataset in self.datasets and method not in methods:
-                of_no_row[f"{method} on {self.datasets[dataset]}"] += _n_settings(runs)
-        kinds = {"of methods that are no row": of_no_row, "on other datasets": elsewhere}
+                other_methods[f"{method} on {self.datasets[dataset]}"] += _n_settings(runs)
+        kinds = {
+            "of methods that are no row": other_methods,
+            "on other datasets": +other_datasets,
+        }
         for kind, counts in kinds.items():
             if counts:
                 items = ", ".join(f"{name} ({n})" for name, n in sorted(counts.items()))

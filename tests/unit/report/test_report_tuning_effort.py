@@ -192,6 +192,7 @@ def test_trials_without_a_row_or_a_dataset_are_in_the_notes(store: MemoryStore, 
     notes = " ".join(effort.notes)
     assert "Not in the table: 1 setting of methods that are no row: native on MKG-W (1)." in notes
     assert "Not in the table: 1 setting on other datasets: atlas (1)." in notes
+    assert "on other datasets" not in " ".join(table(store, "mkg-w").notes)  # it was asked for
 
 
 def test_a_row_that_learns_nothing_and_one_that_the_suite_lacks_say_so(
