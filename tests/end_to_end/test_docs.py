@@ -128,6 +128,13 @@ NOT_RUN = {
         ],
         "wants the machine for itself; test_benchmarks.py runs it small",
     ),
+    **dict.fromkeys(
+        [
+            f"harness bench models main_table --only dataset=mkg-w,label=MoCME{more}"
+            for more in ("", " --set negatives.sampler=shared")
+        ],
+        "needs MKG-W and its public features",
+    ),
     "harness bench models main_table_native --only dataset=mkg-w,label=NativE,label=MoMoK --set "
     "data.features=files": "files of the reader; test_bench.py runs it small",
     "harness compare quickstart:mocme quickstart:rotate": "needs the whole quickstart",
