@@ -227,11 +227,11 @@ def _contents(
         raise ConfigError("a picture holds one figure; name it with --figure")
     by, metric, suite = reranked
     pictures = [reports.figure(name) for name in figures]
-    chosen = [reports.table(name, by=by, metric=metric, suite=suite) for name in tables]
+    printed = [reports.table(name, by=by, metric=metric, suite=suite) for name in tables]
     if not (tables or figures):
-        chosen = reports.tables()
-    reports.check_shown([*tables, *figures], suite, shown=bool(chosen or pictures))
-    return pictures[0].render(form) if drawn else render_all([*chosen, *pictures], form, options)
+        printed = reports.tables()
+    reports.check_shown([*tables, *figures], suite, shown=bool(printed or pictures))
+    return pictures[0].render(form) if drawn else render_all([*printed, *pictures], form, options)
 
 
 def _write_page(

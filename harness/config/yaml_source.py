@@ -18,18 +18,26 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PrivateAttr, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from harness.config.base import KeyPath, problems, show_path
+from harness.config.base import Config, KeyPath, problems, show_path
 from harness.config.storable import text_problem
 from harness.encoding import decoded
 from harness.errors import ConfigError, suggest
 
-__all__ = ["Document", "Origin", "load_yaml", "parse_value", "read_yaml", "validate"]
+__all__ = [
+    "Document",
+    "Origin",
+    "SourcedConfig",
+    "load_yaml",
+    "parse_value",
+    "read_yaml",
+    "validate",
+]
 
 MAX_BYTES = 256 * 1024
 """Largest file that is read; the shipped suites have a few kilobytes."""
@@ -68,6 +76,17 @@ class Document:
         while path and path not in self.origins:
             path = path[:-1]
         return self.origins[path]
+
+
+class SourcedConfig(Config):
+    """A configuration that knows the lines of its file."""
+
+    _document: Document | None = PrivateAttr(default=None)
+
+    def origin(self, path: KeyPath) -> str:
+        """Return ``file:line: key`` of a value (``key`` for a configuration without a file)."""
+        key = show_path(path)
+        return key if self._document is None else f"{self._document.origin(path)}: {key}"
 
 
 def load_yaml(path: Path, model: type[T]) -> T:

@@ -70,5 +70,5 @@ def past_ids(
             feature_digest=feature_digest,
             model_numerics=versions[0],
             code=code,
-            parts=dict(zip(current, versions[1:], strict=True)),
+            part_versions=dict(zip(current, versions[1:], strict=True)),
         )

@@ -424,7 +424,7 @@ class RunSpec(Config):
         feature_digest: str,
         model_numerics: int,
         code: str = "",
-        parts: Mapping[str, int] | None = None,
+        part_versions: Mapping[str, int] | None = None,
     ) -> str:
         """Return the run's identity: 12 hex digits.
 
@@ -434,12 +434,12 @@ class RunSpec(Config):
             model_numerics: ``Capabilities.numerics`` of the model.
             code: digest of the source of a user's own model and strategy; "" for those of the
                 package, whose changes raise ``numerics``.
-            parts: ``numerics`` of the parts of the harness; those of this version when None.
+            part_versions: ``numerics`` of the parts of the harness; this version's when None.
 
         ``model.options`` must hold only values that differ from the model's defaults, and options
         without effect must have their default (``harness.plan.settings`` does both).
         """
-        versions = self.numerics if parts is None else parts
+        versions = self.numerics if part_versions is None else part_versions
         content = {
             "values": changed_values(self),
             "model": self.model.name,

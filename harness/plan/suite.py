@@ -13,15 +13,14 @@ from typing import Annotated, Any
 from pydantic import (
     BeforeValidator,
     Field,
-    PrivateAttr,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 
-from harness.config.base import SUITE_NAME, Config, KeyPath, show_path
+from harness.config.base import SUITE_NAME, Config, KeyPath
 from harness.config.storable import Text
-from harness.config.yaml_source import Document, read_yaml, validate
+from harness.config.yaml_source import SourcedConfig, read_yaml, validate
 from harness.errors import ConfigError, suggest
 from harness.plan.study import Study
 
@@ -168,7 +167,7 @@ class DatasetChoice(Config):
         return {"dataset": value} if isinstance(value, str) else value
 
 
-class Suite(Config):
+class Suite(SourcedConfig):
     """A suite of runs: rows x datasets x seeds, less exclusions."""
 
     name: Annotated[str, Field(pattern=SUITE_NAME)]
@@ -194,8 +193,6 @@ class Suite(Config):
     study: Study | None = None
     """Settings to search for each row on each dataset: ``harness study run``."""
 
-    _document: Document | None = PrivateAttr(default=None)
-
     @model_validator(mode="after")
     def _consistent(self) -> Suite:
         if not self.rows and self.ablation is None:
@@ -208,11 +205,6 @@ class Suite(Config):
         if len(set(seeds)) < len(seeds):
             raise ValueError(f"repeats a seed: {list(seeds)}")
         return seeds
-
-    def origin(self, path: KeyPath) -> str:
-        """Return ``file:line: key`` of a value (``key`` for a suite that is not from a file)."""
-        key = show_path(path)
-        return key if self._document is None else f"{self._document.origin(path)}: {key}"
 
     def is_included(self, path: KeyPath) -> bool:
         """Tell whether a value stands in another file, which the suite includes."""

@@ -306,13 +306,13 @@ def plain_table(
     tested = replace(all_results, results=tuple(r for r in all_results.results if not r.untested))
     datasets = [DatasetSpec(name=d, metrics=_present(tested, d)) for d in tested.datasets]
     definition = Definition(name=suite, title=tested.title, suite=suite, datasets=tuple(datasets))
-    if (known := _published_definition(suite)) is not None:
+    if (definition_of_suite := _published_definition(suite)) is not None:
         rows = [
             RowSpec(label=row.label, published=row.published)
-            for row in known.rows
+            for row in definition_of_suite.rows
             if row.published and row.label.lower() in {label.lower() for label in tested.labels}
         ]
-        update = {"published": known.published, "rows": tuple(rows)}
+        update = {"published": definition_of_suite.published, "rows": tuple(rows)}
         definition = definition.model_copy(update=update)
     selected = _select(definition, results)
     test = results.test_of(selected.name, tested)
@@ -362,8 +362,8 @@ def _published(definition: Definition | FigureDefinition) -> Published | None:
 
 def _with_datasets(definition: Definition, stored: Sequence[str]) -> Definition:
     """Add the datasets that there are results of beside the listed ones."""
-    listed = {dataset.name.lower() for dataset in definition.datasets}
-    further = [DatasetSpec(name=d) for d in stored if d.lower() not in listed]
+    own_names = {dataset.name.lower() for dataset in definition.datasets}
+    further = [DatasetSpec(name=d) for d in stored if d.lower() not in own_names]
     return definition.model_copy(update={"datasets": (*definition.datasets, *further)})
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from harness.analysis.query import parse_metric
-from harness.config.base import Config, KeyPath, show_path
-from harness.config.yaml_source import Document
+from harness.config.base import Config
+from harness.config.yaml_source import Document, SourcedConfig
 from harness.errors import suggest
 from harness.plan.complexity import Factor, Stage
 
@@ -120,7 +120,7 @@ class SourceSpec(Config):
         return self
 
 
-class ReportDefinition(Config):
+class ReportDefinition(SourcedConfig):
     """A table, a figure, or a figure with its table: a file of ``reports/``."""
 
     key: ClassVar[str] = ""
@@ -135,8 +135,6 @@ class ReportDefinition(Config):
     footnotes: tuple[str, ...] = ()
     """Printed below the table or with the figure."""
 
-    _document: Document | None = PrivateAttr(default=None)
-
     @property
     def suites(self) -> tuple[str, ...]:
         """Names of the suites and studies whose cells are shown."""
@@ -147,11 +145,6 @@ class ReportDefinition(Config):
         definition = self.model_copy(update={"name": name})
         definition._document = document
         return definition
-
-    def origin(self, path: KeyPath) -> str:
-        """Return ``file:line: key`` of a value (``key`` for a definition without a file)."""
-        key = show_path(path)
-        return key if self._document is None else f"{self._document.origin(path)}: {key}"
 
 
 class SuiteDefinition(ReportDefinition):

@@ -344,12 +344,12 @@ def _say_too_wide(
     layout: Layout, width: str, options: LatexOptions, pieces: Sequence[Layout]
 ) -> None:
     """Say that a table is split or shrunk, and which options help."""
-    done = []
+    measures = []
     if len(pieces) > 1:
         with_last = ", the notes with the last" if options.notes == "table" else ""
-        done.append(f"printed as {len(pieces)} floats{with_last}")
+        measures.append(f"printed as {len(pieces)} floats{with_last}")
     if shrunk := sum(not _size(piece, width) for piece in pieces):
-        done.append("shrunk to fit" if len(pieces) == 1 else f"{shrunk} of them shrunk to fit")
+        measures.append("shrunk to fit" if len(pieces) == 1 else f"{shrunk} of them shrunk to fit")
     changes = {
         "--compact": LatexOptions(compact=True),
         "--decimals 1": LatexOptions(decimals=1),
@@ -359,7 +359,9 @@ def _say_too_wide(
     if not helpful and len({column.dataset for column in layout.table.columns}) > 1:
         helpful = ["--dataset NAME"]
     hint = f"; narrower with {helpful[0]}" if helpful else ""
-    text = f"{layout.table.name}: wider than a {width} at \\footnotesize: {', '.join(done)}{hint}"
+    text = (
+        f"{layout.table.name}: wider than a {width} at \\footnotesize: {', '.join(measures)}{hint}"
+    )
     options.say(text)
 
 

@@ -88,7 +88,7 @@ def methods_by_row(path: Path) -> dict[str, set[Method]]:
 
 def tuning_effort_table(
     definition: TuningEffortDefinition,
-    shown: Definition,
+    rows_source: Definition,
     selected: Sequence[DatasetSpec],
     results: Results,
 ) -> Table:
@@ -96,22 +96,22 @@ def tuning_effort_table(
 
     Args:
         definition: the studies, and the suites of settings.
-        shown: the table whose rows are shown.
+        rows_source: the table whose rows are shown.
         selected: its datasets that are shown, as far as they have trials.
         results: stored results.
 
     Raises:
-        ConfigError: there is no such study or suite, or the suite of ``shown`` has no file.
+        ConfigError: there is no such study or suite, or the suite of ``rows_source`` has no file.
     """
     _check_suites(definition, {suite for suite, _, _ in results.store.blocks()})
     try:
-        path = find_suite(shown.suite)
+        path = find_suite(rows_source.suite)
     except ConfigError as error:
         raise ConfigError(f"{definition.origin(('rows_from',))}: {error}") from None
     # A trial is compared over all of its seeds, whichever are shown.
     all_seeds = replace(results, selection=replace(results.selection, seeds=None))
     studies = tuple(all_seeds.suite(name, (COST,)) for name in definition.suites)
-    return _EffortTable(definition, shown, selected, methods_by_row(path), studies).table
+    return _EffortTable(definition, rows_source, selected, methods_by_row(path), studies).table
 
 
 def _check_suites(definition: TuningEffortDefinition, stored: Collection[str]) -> None:
@@ -140,7 +140,7 @@ class _EffortTable:
     """The table, made from the rows of another one and the results of studies."""
 
     definition: TuningEffortDefinition
-    shown: Definition
+    rows_source: Definition
     selected: Sequence[DatasetSpec]
     methods_by_row: Mapping[str, Collection[Method]]
     studies: Sequence[SuiteResults]
@@ -148,7 +148,7 @@ class _EffortTable:
     @property
     def table(self) -> Table:
         planned = tuple(RowResult(label, "", "", ()) for label in self.methods_by_row)
-        specs = row_specs(self.shown, SuiteResults(self.shown.suite, "", planned))
+        specs = row_specs(self.rows_source, SuiteResults(self.rows_source.suite, "", planned))
         return Table(
             name=self.definition.name,
             title=self.definition.title,
@@ -158,7 +158,7 @@ class _EffortTable:
                 for spec in specs
             ),
             notes=tuple(self.notes()),
-            row_title=self.shown.row_title,
+            row_title=self.rows_source.row_title,
         )
 
     @cached_property
@@ -204,7 +204,9 @@ class _EffortTable:
     def cells(self, spec: RowSpec) -> Iterator[TableCell]:
         methods = self.methods.get(spec.label.lower())
         if not methods:
-            reason = f"not in suite '{self.shown.suite}'" if methods is None else NOTHING_TO_SEARCH
+            reason = (
+                f"not in suite '{self.rows_source.suite}'" if methods is None else NOTHING_TO_SEARCH
+            )
             yield from [TableCell(reason=reason)] * (2 * len(self.blocks))
             return
         for block in self.blocks:
@@ -240,17 +242,18 @@ class _EffortTable:
     def other_trials(self) -> Iterator[str]:
         """Yield notes on the trials of methods and of datasets that the table does not have."""
         methods = set[Method]().union(*self.methods.values())
-        in_table = {_official(dataset.name) for dataset in self.shown.datasets}
-        is_whole = len(self.selected) >= len(self.shown.datasets)
+        in_table = {_official(dataset.name) for dataset in self.rows_source.datasets}
+        is_whole = len(self.selected) >= len(self.rows_source.datasets)
         other_methods, other_datasets = Counter[str](), Counter[str]()
         for (method, dataset), runs in self.trials.items():
             if dataset not in in_table:
-                other_datasets[dataset] += _n_settings(runs) * is_whole
+                if is_whole:
+                    other_datasets[dataset] += _n_settings(runs)
             elif dataset in self.datasets and method not in methods:
                 other_methods[f"{method} on {self.datasets[dataset]}"] += _n_settings(runs)
         kinds = {
             "of methods that are no row": other_methods,
-            "on other datasets": +other_datasets,
+            "on other datasets": other_datasets,
         }
         for kind, counts in kinds.items():
             if counts:
