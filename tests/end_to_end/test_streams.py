@@ -36,6 +36,17 @@ def suite(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def long_suite(tmp_path: Path) -> Path:
+    """The suite with a second of training or more: bars are drawn ten times a second, so a fast
+    run may end before its first."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        SUITE.replace("epochs: 3, evaluate_every: 1", "epochs: 1500, evaluate_every: 300")
+    )
+    return path
+
+
 @dataclass
 class Terminal:
     """A pseudo-terminal and what was written to it."""
@@ -82,13 +93,9 @@ def test_elsewhere_than_on_a_terminal_there_are_plain_lines(
 
 
 def test_a_terminal_shows_bars_and_stdout_still_holds_the_table_alone(
-    harness: Callable[..., Any], suite: Path, terminal: Terminal
+    harness: Callable[..., Any], long_suite: Path, terminal: Terminal
 ) -> None:
-    # Seconds, for a bar that moves and has its colour.
-    suite.write_text(
-        SUITE.replace("epochs: 3, evaluate_every: 1", "epochs: 300, evaluate_every: 60")
-    )
-    ended = harness("run", suite, terminal=terminal.name, TERM="xterm-256color", NO_COLOR=None)
+    ended = harness("run", long_suite, terminal=terminal.name, TERM="xterm-256color", NO_COLOR=None)
     assert ended.code == 0
     assert BAR.search(terminal.text)
     assert "tiny" in terminal.text
@@ -99,9 +106,9 @@ def test_a_terminal_shows_bars_and_stdout_still_holds_the_table_alone(
 
 
 def test_no_color_is_respected(
-    harness: Callable[..., Any], suite: Path, terminal: Terminal
+    harness: Callable[..., Any], long_suite: Path, terminal: Terminal
 ) -> None:
-    harness("run", suite, terminal=terminal.name, TERM="xterm-256color", NO_COLOR="1")
+    harness("run", long_suite, terminal=terminal.name, TERM="xterm-256color", NO_COLOR="1")
     assert BAR.search(terminal.text)
     assert not COLOUR.search(terminal.text)
 
