@@ -96,9 +96,11 @@ def _versions() -> Iterator[Diagnosis]:
 def _devices() -> Iterator[Diagnosis]:
     import torch
 
+    from harness.precision import multiplies_bf16
+
     machine = provenance.machine()
-    bf16 = "with" if _multiplies_bf16() else "without"
-    text = f"{machine['processor']}, {machine['cores']} cores, {bf16} products in bf16"
+    products = {True: ", with products in bf16", False: ", without products in bf16", None: ""}
+    text = f"{machine['processor']}, {machine['cores']} cores{products[multiplies_bf16('cpu')]}"
     yield Diagnosis("processor", "ok", text)
     backend = kernels.backend_name("cpu")
     slow = "" if backend == "numba" else "pip install numba; unset HARNESS_KERNELS"
@@ -111,14 +113,6 @@ def _devices() -> Iterator[Diagnosis]:
         build = torch.version.cuda
         reason = f"torch for CUDA {build} found none" if build else "this torch is built for CPUs"
         yield Diagnosis("GPU", "missing", reason)
-
-
-def _multiplies_bf16() -> bool:
-    """Return whether the processor multiplies bf16 numbers, as Linux describes it."""
-    with contextlib.suppress(OSError):
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(text.split()))
-    return False
 
 
 def _folders(home: Path | str | None) -> Iterator[Diagnosis]:

@@ -31,6 +31,7 @@ from harness.run.events import RunEnded, RunProgress
 from harness.run.executors import Execution, ExecutionOptions
 from harness.run.jobs import Needs
 from harness.run.memory import MemoryNeed, shortage
+from harness.run.products import emulated_products
 from harness.run.study import StudyPlan
 from harness.run.suite import Overrides, check_device, load_suite, nested, started
 from harness.store import read_home
@@ -110,6 +111,7 @@ class Forecast:
         progress: runs that earlier commands executed.
         workers: runs at the same time.
         limit: bytes of memory there are.
+        emulated: note on pending runs with products in bf16 that the device lacks.
         searches: searches of a study, with the number of trials of each.
         arrays: needs of pending runs on a cluster, with the number of runs.
     """
@@ -119,6 +121,7 @@ class Forecast:
     progress: PlanProgress = PlanProgress()
     workers: int = 1
     limit: float = float("inf")
+    emulated: str = ""
     searches: Sequence[tuple[Search, int]] = ()
     arrays: Sequence[tuple[Needs, int]] = ()
 
@@ -170,8 +173,15 @@ def dry_run(
     plan = without_missing(plan, known_digests)
     progress = _progress(plan.runs, prober.home)
     rows = prober.rows(plan.runs, progress, probe=probe)
-    arrays = prober.arrays(rows, progress)
-    return Forecast(plan, rows, progress, settings.at_once, prober.limit, arrays=arrays)
+    return Forecast(
+        plan,
+        rows,
+        progress,
+        settings.at_once,
+        prober.limit,
+        prober.emulated(rows, progress),
+        arrays=prober.arrays(rows, progress),
+    )
 
 
 def dry_run_study(
@@ -204,12 +214,14 @@ def dry_run_study(
         for search, runs in zip(searched, trial_runs, strict=True)
         for row in prober.rows(search.base, PlanProgress(), probe=probe)
     ]
+    progress = PlanProgress(finished=frozenset().union(*finished))
     return Forecast(
         replace(available, cells=(*searched_cells, *unsearched)),
         rows,
-        PlanProgress(finished=frozenset().union(*finished)),
+        progress,
         settings.at_once,
         prober.limit,
+        prober.emulated(rows, progress),
         tuple(zip(searched, counts, strict=True)),
     )
 
@@ -332,6 +344,15 @@ class _Prober:
         self.device_type = "cuda" if gpus_of(settings.device, self.defaults) else "cpu"
         self.limit = math.inf
         self.costs = cluster_costs(self.home, settings.device, self.defaults, settings.threads)
+
+    def emulated(self, rows: Sequence[ForecastRow], progress: PlanProgress) -> str:
+        """Return the note on pending runs with products in bf16 that the device lacks; "" on a
+        cluster, whose devices are not known."""
+        if self.settings.on_cluster:
+            return ""
+        pending = progress.pending([run for row in rows for run in row.runs])
+        specs = map(RunSpec.model_validate_json, dict.fromkeys(pending))
+        return emulated_products(specs, self.settings.first_device)
 
     def arrays(
         self, rows: Sequence[ForecastRow], progress: PlanProgress

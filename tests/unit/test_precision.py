@@ -1,8 +1,10 @@
-"""Devices without double precision: nothing that trains or ranks makes a float64 tensor."""
+"""Devices without double precision: nothing that trains or ranks makes a float64 tensor; devices
+with products in bf16."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ from harness.index import FilterIndex, GraphIndex, Modality
 from harness.kernels import backends
 from harness.model import MODELS
 from harness.plan.spec import RunSpec
-from harness.precision import widest_float
+from harness.precision import multiplies_bf16, widest_float
 from harness.training.procedures import StandardProcedure
 
 load_models()
@@ -64,6 +66,31 @@ def _no_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_double_precision_wherever_there_is_any() -> None:
     kinds = {name: widest_float(name) for name in ("cpu", "cuda", "cuda:1", "mps", "mps:0")}
     assert [name for name, kind in kinds.items() if kind == torch.float32] == ["mps", "mps:0"]
+
+
+@pytest.mark.parametrize(
+    ("line", "able"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 amx_tile\n", True),
+        ("Features\t: fp asimd bf16 i8mm\n", True),
+        ("flags\t\t: fpu avx512f avx512bw avx512_vnni\n", False),
+    ],
+    ids=["x86", "Arm", "neither"],
+)
+def test_products_in_bf16_as_linux_describes_the_processor(
+    monkeypatch: pytest.MonkeyPatch, line: str, able: bool
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path, **how: f"processor\t: 0\n{line}\n")
+    assert multiplies_bf16("cpu") is able
+
+
+def test_elsewhere_products_in_bf16_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **how: str) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert multiplies_bf16("cpu") is None
+    assert multiplies_bf16("mps") is None
 
 
 @pytest.mark.usefixtures("_no_float64")
