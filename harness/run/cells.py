@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from harness.plan.cell import Cell
 from harness.plan.expand import Plan
+from harness.plan.study import trial_of
 from harness.store.records import EXTERNAL_ID, StoredSuite
 
 __all__ = ["stored_suite", "table_cells", "with_external", "with_left_out"]
@@ -44,25 +45,37 @@ def stored_suite(plan: Plan) -> StoredSuite:
 
 
 def with_left_out(
-    trials: Sequence[Cell], excluded: Iterable[Cell], plan: Plan, stored: Iterable[Cell]
+    trials: Sequence[Cell],
+    searched: Collection[tuple[str, str, str]],
+    excluded: Iterable[Cell],
+    plan: Plan,
+    stored: Iterable[Cell],
 ) -> list[Cell]:
     """Return the cells of a study's trials, and below them those of rows that are not searched.
 
     Args:
         trials: cells of the trials.
+        searched: label, dataset and features of the searches whose trials these are, also of those
+            without any.
         excluded: planned cells that are not searched now.
         plan: the rows' own runs.
-        stored: the study's cells so far; reasons stay of rows that this command says nothing of.
+        stored: the study's cells so far. Reasons stay of rows that this command says nothing of,
+            and trials of searches that were imported: their studies are in another home.
     """
     reasons: dict[tuple[str, str], Cell] = {}
     for cell in sorted(excluded, key=lambda cell: cell.seed):
         reasons.setdefault((cell.label, cell.dataset), cell.stored("", cell.reason))
     planned = {(run.label, run.dataset) for run in plan.runs}
+    imported = []
     for cell in stored:
         key = (cell.label, cell.dataset)
-        if not cell.run_id and key not in planned:
+        trial = trial_of(cell.label)
+        if trial and (trial[0], cell.dataset, cell.features) not in searched:
+            imported.append(cell)
+        elif not cell.run_id and key not in planned:
             reasons.setdefault(key, cell)
-    return [*trials, *_below(trials, reasons.values())]
+    cells = [*trials, *_rows_below(trials, imported)]
+    return [*cells, *_below(cells, reasons.values())]
 
 
 def with_external(cells: Sequence[Cell], stored: Iterable[Cell]) -> list[Cell]:
@@ -73,13 +86,19 @@ def with_external(cells: Sequence[Cell], stored: Iterable[Cell]) -> list[Cell]:
         stored: the suite's cells so far; those that ``harness score --suite`` added stay.
     """
     external = [cell for cell in stored if cell.run_id.startswith(EXTERNAL_ID)]
+    return [*cells, *_rows_below(cells, external)]
+
+
+def _rows_below(cells: Sequence[Cell], others: Sequence[Cell]) -> Iterator[Cell]:
+    """Yield other cells at positions below the last of ``cells``, those of one position at one."""
     last = max((cell.position for cell in cells), default=-1)
-    after = {old: last + 1 + i for i, old in enumerate(sorted({c.position for c in external}))}
-    return [*cells, *(c.model_copy(update={"position": after[c.position]}) for c in external)]
+    below = {old: last + 1 + i for i, old in enumerate(sorted({c.position for c in others}))}
+    for cell in others:
+        yield cell.model_copy(update={"position": below[cell.position]})
 
 
 def _below(cells: Sequence[Cell], others: Iterable[Cell]) -> Iterator[Cell]:
-    """Yield other cells at positions below the last of ``cells``."""
+    """Yield other cells at positions below the last of ``cells``, each at its own."""
     last = max((cell.position for cell in cells), default=-1)
     for position, cell in enumerate(others, last + 1):
         yield cell.model_copy(update={"position": position})

@@ -354,10 +354,9 @@ class _Work:
 
         def place_cells() -> None:
             table = plan.suite, plan.variant
-            stored = self.store.cells(*table)
-            cells = with_left_out(
-                study_cells(search_results(self.home, *table)), left_out, plan, stored
-            )
+            stored, results = self.store.cells(*table), search_results(self.home, *table)
+            searched = {(result.label, result.dataset, result.features) for result in results}
+            cells = with_left_out(study_cells(results), searched, left_out, plan, stored)
             with self.store.transaction():
                 self.store.add_suite(stored_suite(plan))
                 self.store.plan(*table, with_external(cells, stored))

@@ -95,13 +95,34 @@ def trial(label: str, run_id: str, position: int = 0, reason: str = "") -> Cell:
     return planned(label, position).stored(run_id, reason)
 
 
+def search(label: str) -> tuple[str, str, str]:
+    """Return the key of a row's search."""
+    cell = trial(f"{label} trial 0", "x")
+    return label, cell.dataset, cell.features
+
+
 def test_rows_that_a_study_leaves_out_stand_below_its_trials_once() -> None:
-    cells = with_left_out([trial("A trial 0", "a")], B, WHOLE, [])
+    cells = with_left_out([trial("A trial 0", "a")], [search("A")], B, WHOLE, [])
     assert shown(cells) == [("A trial 0", 0, "a", ""), ("B", 0, "", "needs image")]
     assert [cell.position for cell in cells] == [0, 1]
 
 
 def test_a_study_keeps_reasons_of_rows_that_this_command_says_nothing_of() -> None:
     stored = [trial("D", "", 4, "no files"), trial("A", "", 5, "no files"), trial("C trial 0", "c")]
-    cells = with_left_out([trial("A trial 0", "a")], [], WHOLE, stored)
+    searched = [search("A"), search("C")]
+    cells = with_left_out([trial("A trial 0", "a")], searched, [], WHOLE, stored)
     assert [(cell.label, cell.reason) for cell in cells] == [("A trial 0", ""), ("D", "no files")]
+
+
+def test_trials_that_were_imported_stay_below_those_made_here() -> None:
+    """Their searches are in another home; those of a search that is here are its trials now."""
+    seeds = [planned("C trial 0", 3, seed).stored(f"c{seed}") for seed in (0, 1)]
+    stored = [trial("A trial 0", "old"), trial("A trial 1", "gone", 1), *seeds]
+    made = [trial("A trial 0", "a")]
+    cells = with_left_out(made, [search("A")], B, WHOLE, stored)
+    assert [(cell.label, cell.position, cell.run_id) for cell in cells] == [
+        ("A trial 0", 0, "a"),
+        ("C trial 0", 1, "c0"),
+        ("C trial 0", 1, "c1"),
+        ("B", 2, ""),
+    ]
