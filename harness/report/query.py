@@ -42,13 +42,15 @@ def named_figure(results: Results, name: str) -> Figure:
 def named_table(results: Results, name: str) -> Table:
     """Return the table of ``reports/<name>.yaml``, of a file, or the plain one of a suite.
 
+    A study none of whose trials was tested has a table of their validation.
+
     Raises:
         ConfigError: there is no such definition and no such suite in the store, the definition
             holds a mistake, or a dataset is not in it.
         StoreError: the runs cannot stand in one table.
     """
     if _is_suite(results.store, name):
-        return plain_table(results, name)
+        return _suite_table(results, name)
     return _table(build(load_definition(name), results))
 
 
@@ -129,9 +131,14 @@ def variant_tables(results: Results) -> list[Table]:
         if selection.variant or not variant or (selection.datasets and not names):
             continue
         of_suite = replace(results, selection=replace(selection, variant=variant, datasets=names))
-        untested = only_validated(of_suite.suite(suite, ()).results)
-        tables.append((study_table if untested else plain_table)(of_suite, suite))
+        tables.append(_suite_table(of_suite, suite))
     return tables
+
+
+def _suite_table(results: Results, suite: str) -> Table:
+    """Return the plain table of a suite; of a study without tests that of its validation."""
+    untested = only_validated(results.suite(suite, ()).results)
+    return (study_table if untested else plain_table)(results, suite)
 
 
 def all_figures(results: Results) -> list[Figure]:

@@ -469,6 +469,21 @@ def test_what_a_study_left_untested_says_so(
     assert cell(table, "A").value == pytest.approx(20.0)
 
 
+def test_a_study_without_tests_is_shown_by_its_name_as_it_was_validated(
+    store: MemoryStore, fill: Fill
+) -> None:
+    fill().row("A trial 0", [0.2]).row("A trial 1", [0.3])
+    for run_id in ("toy000", "toy001"):
+        record = store.get(run_id)
+        store.remove(run_id)
+        kept = tuple(m for m in record.metrics if m.split == "valid")
+        store.add(record.model_copy(update={"status": "validated", "metrics": kept}))
+    table = named_table(Results(store), "toy")
+    assert table.title.endswith("trials on validation, none was tested")
+    assert [row.label for row in table.rows] == ["A trial 0", "A trial 1"]
+    assert "None of the 2 runs was tested." in table.notes
+
+
 def test_partly_done_says_how_much_and_why(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2, "no memory", 0.3]).row("B", [0.2, 0.3, 0.4])
     table = report_table(store, define())
