@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
-from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from matplotlib.transforms import Bbox
 
+from harness.report.pictures.names import write_names
 from harness.report.pictures.style import (
     COLOURS,
     MARKERS,
@@ -24,20 +23,14 @@ from harness.report.tables.pareto import Pareto, ParetoPoint
 
 __all__ = ["pareto"]
 
-ABOVE = ((-4, 3), (-4, -2.5), (0, 4), (4, -8), (0, -9))
-AROUND = ((4, -2.5), (-4, -2.5), (0, 4), (0, -9), (4, 3), (-4, 3), (4, -8), (-4, -8))
-"""Where a name may stand, in points from its mark; the first that is free is taken. Those of the
-front keep off its line, which comes from the left below and goes to the right."""
-SIDES = {4: "left", -4: "right", 0: "center"}
-
 
 def pareto(figure: Pareto) -> Picture:
     """Draw a panel per dataset; marks of the front are filled and joined by steps.
 
-    Names stand beside their marks as far as they do not touch, those of the front first.
+    Names stand beside their marks, or further off with a line to them.
     """
     across = len(figure.panels)
-    drawn = new_picture(width_of(figure), 2.5)
+    drawn = new_picture(width_of(figure), 3.2)
     panels = list(drawn.subplots(1, across, squeeze=False)[0])
     groups = distinct(p.group for points in figure.panels.values() for p in points)
     for panel, (title, points) in zip(panels, figure.panels.items(), strict=True):
@@ -52,7 +45,8 @@ def pareto(figure: Pareto) -> Picture:
         legend_above(drawn, panels, handle=1.0)
     drawn.draw_without_rendering()  # fixes the places of the marks
     for panel, points in zip(panels, figure.panels.values(), strict=True):
-        _names(panel, points)
+        front = panel.lines[0].get_xydata()
+        write_names(panel, [(p.cost, p.quality) for p in points], [p.label for p in points], front)
     return drawn
 
 
@@ -85,7 +79,7 @@ def _panel(panel: Axes, points: Sequence[ParetoPoint], groups: Sequence[str]) ->
         panel.errorbar(point.cost, point.quality, yerr=half, fmt="none", **_BAR)
         panel.plot(point.cost, point.quality, linestyle="none", zorder=3, **style)
     panel.set_xscale("log")
-    panel.margins(x=0.1, y=0.12)
+    panel.margins(x=0.1, y=0.15)
     low, high = panel.get_xlim()
     # One power of ten alone would not tell the scale.
     panel.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
@@ -106,34 +100,3 @@ def _mark(order: int, *, filled: bool) -> dict[str, Any]:
         "markeredgewidth": 0.9,
         "markersize": 4.5,
     }
-
-
-def _names(panel: Axes, points: Sequence[ParetoPoint]) -> None:
-    """Write the names that fit."""
-    marks = [panel.transData.transform((p.cost, p.quality)) for p in points]
-    pixels = panel.figure.dpi / 72
-    taken = [
-        Bbox.from_extents(x - m, y - m, x + m, y + m) for x, y in marks for m in [2.2 * pixels]
-    ]
-    inside = panel.get_window_extent()
-    for point in sorted(points, key=lambda p: (not p.on_front, -p.quality)):
-        for name in _candidates(panel, point):
-            box = name.get_window_extent()
-            free = not any(box.overlaps(other) for other in taken)
-            if free and inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0:
-                taken.append(box)
-                break
-            name.remove()
-
-
-def _candidates(panel: Axes, point: ParetoPoint) -> Iterator[Annotation]:
-    for dx, dy in ABOVE if point.on_front else AROUND:
-        name = panel.annotate(
-            point.label,
-            (point.cost, point.quality),
-            (dx, dy),
-            textcoords="offset points",
-            ha=SIDES[dx],
-        )
-        name.set_in_layout(False)
-        yield name
