@@ -33,6 +33,19 @@ def stored(home: Path) -> dict[str, Any]:
         return {record.run_id: measured(record) for record in store.find()}
 
 
+def kept(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Tell whether all that was stored before is there after; a trial may have been tested since,
+    and then holds what was measured on the validation split all the same."""
+    return all(run in after and _is_kept(old, after[run]) for run, old in before.items())
+
+
+def _is_kept(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    if (old["status"], new["status"]) != ("validated", "ok"):
+        return old == new
+    same = all(old[key] == new[key] for key in ("run_id", "spec", "history"))
+    return same and all(value in new["metrics"] for value in old["metrics"])
+
+
 def results(home: Path) -> dict[str, Any]:
     """Return records, cells, ranks, epochs and checkpoints of a results folder."""
     records = stored(home)
