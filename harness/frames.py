@@ -34,7 +34,7 @@ def dataframe(
         import pandas as pd
     except ImportError as error:
         raise ImportError(
-            "data frames need pandas, which is not installed: pip install 'mmkgc-harness[pandas]'"
+            "data frames need pandas, which is not installed: pip install -e '.[pandas]'"
         ) from error
     listed = list(rows)
     names = list(dict.fromkeys(name for row in listed for name in row))

@@ -39,7 +39,7 @@ def missing() -> str:
     try:
         import psycopg  # noqa: F401
     except ImportError:
-        return "psycopg is not installed (pip install 'mmkgc-harness[postgres]')"
+        return "psycopg is not installed (pip install -e '.[postgres]')"
     return "" if programs() else "PostgreSQL is not installed (apt-get install postgresql)"
 
 

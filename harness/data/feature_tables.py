@@ -319,7 +319,7 @@ def _read_parquet(path: Path, entities: Sequence[str]) -> FeatureColumns:
     except ImportError as error:
         raise MissingDataError(
             f"{path}: Parquet files are read by pyarrow, which is not installed; get it with\n"
-            "  pip install 'mmkgc-harness[parquet]'\n"
+            "  pip install -e '.[parquet]'\n"
             "or save the table as .csv",
             brief="pyarrow, which reads Parquet files, was not installed",
         ) from error

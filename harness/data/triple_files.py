@@ -144,7 +144,7 @@ def _read_parquet(path: Path) -> TripleFile:
     except ImportError as error:
         raise MissingDataError(
             f"{path}: Parquet files are read by pyarrow, which is not installed; get it with\n"
-            "  pip install 'mmkgc-harness[parquet]'"
+            "  pip install -e '.[parquet]'"
         ) from error
     try:
         table = pq.read_table(path)
@@ -194,7 +194,7 @@ def _read_rdf(path: Path) -> TripleFile:
     except ImportError as error:
         raise MissingDataError(
             f"{path}: RDF is read by rdflib, which is not installed; get it with\n"
-            "  pip install 'mmkgc-harness[rdf]'"
+            "  pip install -e '.[rdf]'"
         ) from error
     graph = rdflib.Graph()
     try:

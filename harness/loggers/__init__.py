@@ -60,7 +60,7 @@ def check_logger(name: str) -> None:
     if name in LOGGERS and find_spec(LOGGERS[name].package) is None:
         raise ConfigError(
             f"logger '{name}': package {LOGGERS[name].package} is not installed; "
-            f"pip install 'mmkgc-harness[{name}]'"
+            f"pip install -e '.[{name}]'"
         )
     _plugin(name)
 

@@ -198,7 +198,7 @@ def _plugins() -> Iterator[Diagnosis]:
 def _extras() -> Iterator[Diagnosis]:
     for extra, module in EXTRAS.items():
         if find_spec(module) is None:
-            remedy = f"pip install 'mmkgc-harness[{extra}]'"
+            remedy = f"pip install -e '.[{extra}]'"
             yield Diagnosis(f"[{extra}]", "missing", "not installed", remedy)
         else:
             yield Diagnosis(f"[{extra}]", "ok", "installed")

@@ -102,7 +102,7 @@ def with_driver(url: URL) -> URL:
     except ImportError:
         raise StoreError(
             f"{public_name(url)}: PostgreSQL needs the package psycopg; install it with: "
-            "pip install 'mmkgc-harness[postgres]'"
+            "pip install -e '.[postgres]'"
         ) from None
     return url.set(drivername=DRIVER)
 

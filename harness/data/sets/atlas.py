@@ -146,7 +146,7 @@ class AtlasSource(DatasetSource):
     def _file(self, name: str) -> Path:
         """Return the path of a shipped file after a check of its sha256."""
         path = self._folder / name
-        remedy = "reinstall with 'pip install --force-reinstall mmkgc-harness'"
+        remedy = f"restore it ('git -C {self._folder} restore {name}') or reinstall the package"
         if not path.is_file():
             raise MissingDataError(f"{path}: missing from the installed package; {remedy}")
         sha256 = file_sha256(path)

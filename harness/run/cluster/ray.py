@@ -133,7 +133,7 @@ def connect(settings: RaySettings, at_once: int = 0, cpus: int = 1) -> Any:
     try:
         import ray
     except ImportError:
-        raise ConfigError("executor 'ray' needs Ray: pip install 'mmkgc-harness[ray]'") from None
+        raise ConfigError("executor 'ray' needs Ray: pip install -e '.[ray]'") from None
     if ray.is_initialized():
         return ray
     _print_on_stderr(ray)

@@ -101,7 +101,7 @@ class SlurmExecutor:
             import submitit  # noqa: F401
         except ImportError:
             raise ConfigError(
-                "executor 'slurm' needs submitit: pip install 'mmkgc-harness[slurm]'"
+                "executor 'slurm' needs submitit: pip install -e '.[slurm]'"
             ) from None
         if shutil.which("sbatch") is None:
             raise MachineError(

@@ -249,7 +249,7 @@ def test_rdf_in_xml_reads_no_other_file(tmp_path: Path) -> None:
 def test_without_rdflib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "rdflib", None)
     (tmp_path / "graph.nt").write_text("<a> <b> <c> .\n")
-    with pytest.raises(MissingDataError, match=r"pip install 'mmkgc-harness\[rdf\]'"):
+    with pytest.raises(MissingDataError, match=r"pip install -e '\.\[rdf\]'"):
         read_triple_file(tmp_path / "graph.nt")
 
 

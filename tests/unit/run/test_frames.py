@@ -142,7 +142,7 @@ def test_predictions_are_frames(run: Run) -> None:
 
 def test_without_pandas_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r"pip install 'mmkgc-harness\[pandas\]'"):
+    with pytest.raises(ImportError, match=r"pip install -e '\.\[pandas\]'"):
         dataframe([{"a": 1}])
 
 

