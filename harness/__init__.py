@@ -3,7 +3,7 @@
 The public interface; every name is imported when it is used (PEP 562)::
 
     run = harness.train_model("rotate", "atlas", {"training.epochs": 20})
-    print(run.predict(head="France", relation="neighbour_of"))
+    print(run.predict(head="Germany", relation="spoken_language"))
     plan = harness.load_suite("quickstart", {"training.epochs": 20})
     result = harness.run_suite(plan, on_event=harness.print_event)
     print(result.table)

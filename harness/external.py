@@ -261,7 +261,7 @@ def _check_array(path: Path, name: str, values: Any, dimensions: int, *kinds: st
     """
     if not isinstance(values, np.ndarray):
         raise DataError(f"{path}: {name}: is no array in .npy format")
-    shape = "[questions, entities]" if dimensions == 2 else "a value per question, [questions]"
+    shape = "[queries, entities]" if dimensions == 2 else "a value per query, [queries]"
     if values.ndim != dimensions:
         raise DataError(f"{path}: {name}: needs {shape}, has shape {values.shape}")
     allowed = {"f": "float16, float32 or float64", "i": "integers", "U": "text"}
@@ -279,7 +279,7 @@ def _check_array(path: Path, name: str, values: Any, dimensions: int, *kinds: st
 def _rows(
     path: Path, columns: Mapping[str, Any], graph: KnowledgeGraph, naming: Naming
 ) -> Iterator[RankRow]:
-    """Yield the answered questions of columns."""
+    """Yield the answered queries of columns."""
     if missing := [name for name in ROWS if name not in columns]:
         raise DataError(f"{path}: ranks need {', '.join(ROWS)}; {', '.join(missing)} is missing")
     if "line" not in columns:  # arrays; a text file has text in all columns
@@ -345,7 +345,7 @@ def _by_side(
     if len(scores) != triples * len(order):
         raise DataError(
             f"{path}: {triples} test triples need {triples * len(order)} rows, those of all "
-            f"{' questions, then of all '.join(order)} questions; found {len(scores)}"
+            f"{' queries, then of all '.join(order)} queries; found {len(scores)}"
         )
     return {side: scores[i * triples : (i + 1) * triples] for i, side in enumerate(order)}
 

@@ -329,7 +329,7 @@ def load_trained(record: RunRecord, folder: Path, device: torch.device) -> tuple
         DataError: the folder holds no checkpoint of a validated model.
     """
     if record.model == EXTERNAL:
-        raise ConfigError(f"run {folder.name} was scored elsewhere: its model is not here")
+        raise ConfigError(f"run {folder.name} was evaluated from an external file: it has no model")
     spec = record.spec
     dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
     require_unchanged(record, dataset)

@@ -183,7 +183,7 @@ def _paired(
         for seed in common_seeds(a, b):
             if not files.have({seed: entry[seed]}):
                 raise MissingDataError(
-                    f"{files.runs / entry[seed][0]}: the ranks of this run are not here; "
+                    f"{files.runs / entry[seed][0]}: these ranks are not on this machine; "
                     "`harness db import DIR` brings those of exported records"
                 )
     pair = files.queries(a, b, metric, bucket)

@@ -43,10 +43,10 @@ def models(
     suite: Annotated[str, typer.Argument(help="A suite file, or the name of a shipped one.")],
     set_: SetValues = None,
     only: Only = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Measured repeats of each step.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of measurements of each step.")] = 3,
     json_: Json = None,
 ) -> None:
-    """Measure an epoch of each row of a suite beside the minimum that its operations need."""
+    """Measure an epoch of each row of a suite against the minimum that its operations need."""
     from harness.bench.epochs import epochs_text
     from harness.bench.text import machine, machine_text, progress, write_json
     from harness.run.measuring import measure_epochs
@@ -93,7 +93,7 @@ def complexity(
     json_: Json = None,
     results: Home = None,
 ) -> None:
-    """Measure how time and memory of fusion grow with each size; store and print the result."""
+    """Measure how time and memory of fusion grow with size; store and print the result."""
     from harness.bench.text import progress, write_json
     from harness.report.render import render_all
     from harness.run.measuring import measure_stages, measurement_tables

@@ -26,19 +26,19 @@ UNSUPPORTED = 5
 
 @app.callback()
 def _claims() -> None:
-    """Sentences about results, checked by the results."""
+    """Check sentences about results against the results."""
 
 
 @app.command()
 def check(
     file: Annotated[
         Path | None,
-        typer.Argument(help=f"File of claims; {FILE} of the results folder if not given."),
+        typer.Argument(help=f"File of claims; {FILE} of the results folder by default."),
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.text,
+    format_: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.text,
     results: Home = None,
 ) -> None:
-    """Say of each claim whether the results support it; exit code 5 if one is not supported."""
+    """Check that the results support each claim; exit code 5 if one is not supported."""
     from harness.report.comparing import check_claims
 
     path, claims, checked = check_claims(file, results)

@@ -35,29 +35,27 @@ SIDE = "SUITE:ROW or RUN[,RUN...]: a row of a suite by label or model, or runs b
 
 def compare(
     a: Annotated[str, typer.Argument(help=SIDE)],
-    b: Annotated[str, typer.Argument(help="The other side, likewise.")],
-    dataset: Annotated[
-        str, typer.Option(help="Dataset, where both sides have more than one.")
-    ] = "",
+    b: Annotated[str, typer.Argument(help="The other side, in the same form.")],
+    dataset: Annotated[str, typer.Option(help="Dataset, if both sides have more than one.")] = "",
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            help="Metric (repeatable); the first line is about the first. "
+            help="Metric (repeatable); the first line of the output is about the first. "
             f"Default: {', '.join(METRICS)}.",
             autocompletion=lambda: list(_ranked()),
         ),
     ] = None,
     bucket: Annotated[
         Bucket,
-        typer.Option(help="Part of the test triples: cold ones hold an entity new to train."),
+        typer.Option(help="Part of the test triples; cold: with an entity that is not in train."),
     ] = Bucket.all,
     seeds: Annotated[
-        str, typer.Option(help="Use these seeds alone: 0,1,2 or 0-2", metavar="SEEDS")
+        str, typer.Option(help="Use only these seeds: 0,1,2 or 0-2", metavar="SEEDS")
     ] = "",
-    format_: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.text,
+    format_: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.text,
     results: Home = None,
 ) -> None:
-    """Say which of two sides is better, by how much, how sure, and what more seeds would do.
+    """Compare two rows: which is better, by how much, how certain, and what more seeds would add.
 
     A side: main:mocme, quickstart:RotatE, quickstart@VARIANT:RotatE, 3f2a or 3f2a,91bc.
 

@@ -176,8 +176,8 @@ def _more_seeds(compared: MetricComparison, seeds: int) -> str:
     outlook, metric = compared.outlook, compared.metric
     if outlook is None:
         return (
-            "One seed: this holds for these two trained models. What training again would change "
-            "is not known; a second seed of both says it."
+            "One seed: this holds for these two trained models. The effect of training again is "
+            "unknown; run a second seed of both."
         )
     if compared.answer != "open":
         return f"More seeds are not needed: {seeds} tell them apart at the level {ALPHA:g}."

@@ -1,4 +1,4 @@
-"""``harness data``: list, fetch, import, verify, audit, show."""
+"""``harness data``: list, fetch, import, verify, audit, show, split, export, rm."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Name = Annotated[
 
 @app.command("list")
 def list_datasets(as_json: AsJson = False) -> None:
-    """List the datasets: published sizes, and where they lie or how to get them."""
+    """List the datasets with their published sizes and folders, or how to get them."""
     from rich.table import Table
 
     from harness.data.datasets import list_datasets
@@ -50,7 +50,7 @@ def list_datasets(as_json: AsJson = False) -> None:
     for column in counted:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("where", no_wrap=True)
-    locations = ["built in" if row.built_in else row.folder or "not here" for row in listings]
+    locations = ["built in" if row.built_in else row.folder or "not downloaded" for row in listings]
     for listing, location in zip(listings, locations, strict=True):
         sizes = [str(listing.counts.get(column, "-")) for column in counted]
         table.add_row(listing.name, *sizes, location)
@@ -59,7 +59,7 @@ def list_datasets(as_json: AsJson = False) -> None:
     console.width = max(console.width, 200 + max(map(len, locations)))
     console.print(table, soft_wrap=True)
     if any(not row.built_in and row.folder is None for row in listings):
-        typer.echo("get those that are not here: harness data fetch NAME", err=True)
+        typer.echo("download one: harness data fetch NAME", err=True)
     for message in messages:
         typer.echo(message, err=True)
 
@@ -69,20 +69,18 @@ def fetch(
     name: Name,
     base_url: Annotated[
         str | None,
-        typer.Option(
-            "--base-url", help="Mirror that serves <owner>/<repository>/<commit>/<path> below it."
-        ),
+        typer.Option("--base-url", help="Mirror that serves <owner>/<repository>/<commit>/<path>."),
     ] = None,
     features: Annotated[
         bool,
         typer.Option(
-            "--features/--no-features", help="Also the original files of its feature sets."
+            "--features/--no-features", help="Download the original files of its feature sets too."
         ),
     ] = True,
 ) -> None:
     """Download a dataset at its pinned revision and check every file's sha256.
 
-    With it come the files that its feature sets are made from (`harness data show NAME`).
+    Also downloads the files that its feature sets are made from (`harness data show NAME`).
 
     Files that are already there are not downloaded again.
     """
@@ -95,25 +93,25 @@ def fetch(
 def import_dataset(
     folder: Annotated[
         Path,
-        typer.Argument(help="Folder of one dataset, or of several datasets' folders."),
+        typer.Argument(help="Folder of a dataset, or of several dataset folders."),
     ],
     name: Annotated[
         str | None,
         typer.Option(
             "--name",
-            help="What the folder holds, told by its content when not given; a new name takes a "
+            help="Dataset in the folder. Default: recognised by content. A new name imports a "
             "graph of your own.",
         ),
     ] = None,
     allow_names: AllowNames = "",
 ) -> None:
-    """Copy a local copy of a dataset to the data folder, after checking every file's sha256.
+    """Import a local copy of a dataset into the data folder after checking every file's sha256.
 
-    Originals of feature sets are told by their content, also compressed (.gz) or in folders below.
+    Files of feature sets are recognised by content, also compressed (.gz) or in subfolders.
 
-    With a new --name: a graph of your own, in any layout that is read (OpenKE, MoMoK, MyGO, TSV).
+    A new --name imports a graph of your own in a supported layout (OpenKE, MoMoK, MyGO, TSV).
 
-    Exit code 3 where identifiers of your own graph are easily confused; see --allow-names.
+    Exit code 3 if identifiers of your own graph are easily confused; see --allow-names.
     """
     from harness.data.datasets import import_dataset
 
@@ -135,10 +133,10 @@ def verify(
     allow_names: AllowNames = "",
     as_json: AsJson = False,
 ) -> None:
-    """Print published sizes beside what the files hold.
+    """Compare published sizes with the files.
 
-    Exit code 3 when a file is wrong, or when identifiers are easily confused (in blanks, case, ...)
-    and neither the card nor --allow-names says that they are meant.
+    Exit code 3 if a file is wrong, or if identifiers are easily confused (in blanks, case, ...)
+    and neither the card nor --allow-names accepts them.
     """
     from harness.data.datasets import verify_datasets
 
@@ -196,10 +194,10 @@ def split(
         float, typer.Option(help="Share of valid and test with a new entity (--kind cold).")
     ] = 0.5,
 ) -> None:
-    """Split one file of triples into train, valid and test, without leaks, and say what was moved.
+    """Split one file of triples into train, valid and test without leaks; report moved triples.
 
     Triples of the same two entities stay together, so none follows from train by an inverse or
-    duplicate relation. The same seed gives the same splits, whatever the order of the lines.
+    duplicate relation. The splits depend on the seed, not on the order of the lines.
     """
     from harness.data.exchange import split_file
 
@@ -231,9 +229,9 @@ def rm(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete the files of a dataset on this machine; results stay.
+    """Delete the files of a dataset on this machine, but keep its results.
 
-    Exit code 0 also when the answer is no; 130 when there is no answer.
+    Exit code 0 also if the answer is no; 130 if there is no answer.
     """
     from harness.data.datasets import dataset_files, remove_dataset
 

@@ -18,14 +18,14 @@ def audit(
         list[str] | None,
         typer.Argument(
             metavar="[NAME|DIR]...",
-            help="Datasets, by name, or folders of triples; all that are here when not given.",
+            help="Datasets by name, or folders of triples. Default: all datasets on this machine.",
         ),
     ] = None,
     features: Annotated[
         str | None,
         typer.Option(
             "--features",
-            help="Feature set whose rows are counted and that is audited for leaks ('names').",
+            help="Feature set ('names') to count and to audit for leaks.",
         ),
     ] = None,
     texts: Annotated[
@@ -33,7 +33,7 @@ def audit(
         typer.Option(
             "--texts",
             metavar="FILE[:COLUMN,...]",
-            help="Table of texts by entity ('id' and columns, parted by tabs) to audit for leaks.",
+            help="Texts of entities to audit for leaks: tab-separated, with a column 'id'.",
         ),
     ] = None,
     types: Annotated[
@@ -41,7 +41,7 @@ def audit(
         typer.Option(
             "--types",
             metavar="FILE[:COLUMN,...]",
-            help="Table of types by entity, a type per line, to audit for leaks.",
+            help="Types of entities to audit for leaks: tab-separated, a type per line.",
         ),
     ] = None,
     allowed: Annotated[
@@ -51,7 +51,7 @@ def audit(
             metavar="SHARE",
             min=0.0,
             max=1.0,
-            help="Share of valid or test that train may give away; one per cent when not given.",
+            help="Share of valid or test that train may give away. Default: 0.01.",
         ),
     ] = None,
     allow_names: AllowNames = "",
@@ -59,14 +59,14 @@ def audit(
         str, typer.Option("--format", metavar="FORMAT", help="text, markdown or json.")
     ] = "text",
     out: Annotated[
-        Path | None, typer.Option("--out", help="File to write; what is there is replaced.")
+        Path | None, typer.Option("--out", help="File to write; an existing file is replaced.")
     ] = None,
 ) -> None:
     """Count repeats, leaks, unseen entities and filler features.
 
-    Exit code 3 when train gives away more of valid or test than the dataset's card says and more
-    than --allow-leakage, when features tell more answers than the card acknowledges, or when
-    identifiers are easily confused and neither the card nor --allow-names says that they are meant.
+    Exit code 3 if train gives away more of valid or test than the dataset's card states and more
+    than --allow-leakage, if features give away more answers than the card states, or if
+    identifiers are easily confused and neither the card nor --allow-names accepts them.
     """
     from harness.cli.console import write_or_print
     from harness.cli.progress import show_events

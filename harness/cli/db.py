@@ -21,11 +21,13 @@ app = typer.Typer(no_args_is_help=True)
 def upgrade(
     database: Annotated[
         str | None,
-        typer.Argument(help="A file or an address; the store of the results folder if not given."),
+        typer.Argument(
+            help="File or address of a database. Default: the store of the results folder."
+        ),
     ] = None,
     results: Home = None,
 ) -> None:
-    """Bring a database that an older harness wrote to the current schema; all of it or nothing."""
+    """Upgrade a database of an earlier version to the current schema, all of it or nothing."""
     from harness.run.database import upgrade_results
 
     name, before, after = upgrade_results(database, results)
@@ -38,7 +40,7 @@ def import_(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Folder of exported records, or one file of it (SUITE.jsonl.gz; RUN.json of an "
+            help="Folder of exported records, or one of its files (SUITE.jsonl.gz; RUN.json of an "
             "earlier version)."
         ),
     ],
@@ -47,7 +49,7 @@ def import_(
 ) -> None:
     """Add exported records, the suites they belong to and their ranks; never replaces a result.
 
-    Nothing is added when a record or its ranks are damaged (exit code 4).
+    Nothing is added if a record or its ranks are damaged (exit code 4).
     """
     from harness.cli.progress import show_events
     from harness.run.database import import_results
@@ -65,7 +67,7 @@ def merge(
 ) -> None:
     """Add the records and suites of another database; never replaces a result.
 
-    Nothing is added when a record cannot be read or cannot be true (exit code 4).
+    Nothing is added if a record is unreadable or inconsistent (exit code 4).
     """
     from harness.cli.progress import show_events
     from harness.run.database import merge_results
@@ -86,13 +88,13 @@ def check(
         bool,
         typer.Option(
             "--repair",
-            help="Remove damaged rows that are no run's: places in suites, measurements.",
+            help="Remove damaged rows that belong to no run: cells of suites, measurements.",
         ),
     ] = False,
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check the database, every record in it, and that its metrics follow from its ranks.
+    """Check the database, every record, and that the metrics follow from the ranks.
 
     Exit code 4 if something is wrong.
     """
@@ -109,7 +111,8 @@ def check(
             typer.echo(problem)
     if without_ranks:
         typer.echo(
-            f"{without_ranks} of {report.finished} finished runs have no ranks here", err=True
+            f"{without_ranks} of {report.finished} finished runs have no ranks on this machine",
+            err=True,
         )
     if problems:
         raise StoreError(
@@ -121,9 +124,13 @@ def check(
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Option(help="Folder that gets SUITE.jsonl.gz and SUITE.ranks.npz.")],
-    run: Annotated[list[str] | None, typer.Option(help="This run (repeatable).")] = None,
-    suite: Annotated[list[str] | None, typer.Option(help="This suite's runs or stages.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for SUITE.jsonl.gz and SUITE.ranks.npz.")],
+    run: Annotated[
+        list[str] | None, typer.Option(help="Export only this run (repeatable).")
+    ] = None,
+    suite: Annotated[
+        list[str] | None, typer.Option(help="Export only this suite (repeatable).")
+    ] = None,
     results: Home = None,
 ) -> None:
     """Write records and ranks as files that can be committed; all but failed runs by default."""

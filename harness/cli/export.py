@@ -1,4 +1,4 @@
-"""``harness export``: what a trained model has learned, as files."""
+"""``harness export``: write the vectors of a trained model to files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def _export() -> None:
-    """Write what a trained model has learned to files."""
+    """Write the vectors of a trained model to files."""
 
 
 @app.command("embeddings")
 def embeddings(
-    run: Annotated[str, typer.Argument(help="Run id (a prefix will do): harness runs list")],
+    run: Annotated[str, typer.Argument(help="Run id or its beginning: harness runs list")],
     out: Annotated[
         Path,
         typer.Option(

@@ -42,8 +42,9 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 app = typer.Typer(
     name="harness",
     help="Run, store and report multi-modal knowledge graph completion experiments.\n\n"
-    "Exit codes: 0 ok, 1 a run failed, 2 wrong use or suite, 3 wrong or missing data, "
-    "4 the machine cannot, 5 a claim is not supported, 130 and 143 interrupted.",
+    "Exit codes: 0 success, 1 a run failed, 2 wrong option, name or suite, 3 wrong or missing "
+    "data, 4 a problem of the machine or the database, 5 a claim is not supported, "
+    "130 and 143 interrupted.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -70,18 +71,28 @@ def _main(
 app.command("run")(run.run)
 report.register(app)
 app.command("compare")(compare.compare)
-app.add_typer(claims.app, name="claims", help="Sentences about results, checked by the results.")
+app.add_typer(claims.app, name="claims", help="Check sentences about results against the results.")
 app.command("doctor")(doctor.doctor)
 app.command("predict")(predict.predict)
 app.command("score-triples")(score_triples.score_triples)
-app.add_typer(export.app, name="export", help="What a trained model has learned, as files.")
+app.add_typer(export.app, name="export", help="Write the vectors of a trained model to files.")
 app.command("score")(score.score)
-app.add_typer(models.app, name="models", help="What can be run.")
-app.add_typer(data.app, name="data", help="Datasets: list, fetch, import, verify, show.")
-app.add_typer(runs.app, name="runs", help="Finished and failed runs.")
-app.add_typer(db.app, name="db", help="The result database.")
-app.add_typer(study.app, name="study", help="Searches for settings: run, show, promote, export.")
-app.add_typer(bench.app, name="bench", help="Time and memory of fusion and of training steps.")
+app.add_typer(models.app, name="models", help="List, describe and check models.")
+app.add_typer(
+    data.app,
+    name="data",
+    help="List, fetch, import, verify, audit, show, split, export and remove datasets.",
+)
+app.add_typer(runs.app, name="runs", help="List, show, compare, repeat and remove runs.")
+app.add_typer(
+    db.app, name="db", help="Check, upgrade, import, merge and export the result database."
+)
+app.add_typer(
+    study.app, name="study", help="Search settings by validation: run, show, promote, export."
+)
+app.add_typer(
+    bench.app, name="bench", help="Measure time and memory of fusion and of training steps."
+)
 
 
 class _Pipe(io.FileIO):

@@ -37,14 +37,12 @@ def list_models(folders: Models = None, as_json: AsJson = False) -> None:
     typer.echo(f"{_COLUMNS.format('name', 'modalities', 'reference')}\n  score\n")
     for listing in listings:
         typer.echo(_entry(listing))
-    typer.echo("\nstrategies of negatives (negatives.strategy.name)\n")
+    typer.echo("\nnegative sampling strategies (negatives.strategy.name)\n")
     for name, text in list_strategies().items():
         typer.echo("\n".join(wrapped(f"{name:12s}{text}", 14)))
     offering = ", ".join(listing.name for listing in listings if listing.adversarial)
     typer.echo()
-    typer.echo(
-        filled(f"models that can be trained against an adversary (adversary.kind): {offering}")
-    )
+    typer.echo(filled(f"models that support adversarial training (adversary.kind): {offering}"))
 
 
 def _entry(listing: ModelListing) -> str:
@@ -56,11 +54,11 @@ def _entry(listing: ModelListing) -> str:
 @app.command()
 def check(
     path: Annotated[Path, typer.Argument(help="File or folder with models of your own.")],
-    model: Annotated[str | None, typer.Option(help="Check this one of its models only.")] = None,
+    model: Annotated[str | None, typer.Option(help="Check only this model.")] = None,
     set_: SetValues = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check that models of your own keep the contract; exit code 1 when one does not."""
+    """Check that models of your own meet the contract; exit code 1 if one does not."""
     from harness.cli.checking import check_models
 
     if not check_models(path, model, set_ or [], as_json=as_json):
@@ -69,9 +67,15 @@ def check(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(autocompletion=complete_models)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Model or negative sampling strategy: `harness models list`.",
+            autocompletion=complete_models,
+        ),
+    ],
     dataset: Annotated[
-        str | None, typer.Option(help="Show parameters, memory and time on this dataset too.")
+        str | None, typer.Option(help="Also show parameters, memory and time on this dataset.")
     ] = None,
     features: Annotated[str | None, typer.Option(help="Feature set of the dataset.")] = None,
     set_: SetValues = None,
@@ -83,14 +87,14 @@ def show(
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the formula, options with defaults and meaning, and the file of a model or strategy."""
+    """Show the formula, the options with defaults, and the source file of a model or strategy."""
     from harness.run.models import describe_model
 
     if dataset is None and (features or set_ or probe):
         raise ConfigError("--features, --set and --probe: give a --dataset too")
     details = describe_model(name, folders or ())
     if dataset is not None and details.kind == "strategy":
-        raise ConfigError(f"--dataset: '{name}' is a strategy of negatives, no model")
+        raise ConfigError(f"--dataset: '{name}' is a negative sampling strategy, not a model")
     costs = None
     if dataset:
         costs = _costs(name, dataset, features, set_ or [], results, device, probe, folders or [])

@@ -52,8 +52,8 @@ AllowNames = Annotated[
     typer.Option(
         "--allow-names",
         metavar="KIND,...",
-        help="Kinds of easily confused identifiers that are meant: blanks, invisible, unicode, "
-        "case, header, order.",
+        help="Accepted kinds of easily confused identifiers: blanks, invisible, unicode, case, "
+        "header, order.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -61,26 +61,28 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps")]
 Devices = Annotated[
     str,
     typer.Option(
-        help="Spread the runs over several GPUs, in place of --device: cuda:0,cuda:1 or auto for "
+        help="Spread the runs over several GPUs, instead of --device: cuda:0,cuda:1, or auto for "
         "all.",
         metavar="DEVICES",
     ),
 ]
-Detach = Annotated[bool, typer.Option("--detach", help="Submit the runs to Slurm and leave.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Submit the runs to Slurm and exit.")]
 Engine = Annotated[
     Path | None,
-    typer.Option("--engine", help="Engine file of a cluster: partition, needs.", metavar="FILE"),
+    typer.Option(
+        "--engine", help="File of cluster settings: partition, resources.", metavar="FILE"
+    ),
 ]
 Executor = Annotated[
     str,
     typer.Option(
-        help="inline, processes, slurm or ray; processes if --workers is more than 1, else inline.",
+        help="inline, processes, slurm or ray. Default: processes if --workers > 1, else inline.",
         show_default=False,
     ),
 ]
 OnInterrupt = Annotated[
     InterruptChoice | None,
-    typer.Option(help="What Ctrl-C does with runs in Slurm.", show_default=False),
+    typer.Option(help="What Ctrl-C does to runs in Slurm.", show_default=False),
 ]
 Home = Annotated[Path | None, typer.Option("--home", help="Results folder.")]
 Ids = Annotated[
@@ -99,7 +101,7 @@ Models = Annotated[
 ]
 Only = Annotated[
     list[str] | None,
-    typer.Option(help="A part: --only model=rotate,dataset=atlas", metavar="K=V"),
+    typer.Option(help="Only a part: --only model=rotate,dataset=atlas", metavar="K=V"),
 ]
 Probe = Annotated[
     bool,
@@ -110,7 +112,7 @@ SetValues = Annotated[
     typer.Option("--set", help="Override a value: --set training.epochs=20", metavar="K=V"),
 ]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads per run; 0: all.")]
-Workers = Annotated[int, typer.Option(min=1, help="Runs at the same time.")]
+Workers = Annotated[int, typer.Option(min=1, help="Number of runs at the same time.")]
 
 
 def chosen_seeds(text: str) -> frozenset[int] | None:

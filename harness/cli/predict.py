@@ -36,7 +36,7 @@ def predict(
     run: Annotated[
         str,
         typer.Argument(
-            help="Run id (a prefix will do): harness runs list", autocompletion=complete_runs
+            help="Run id or its beginning: harness runs list", autocompletion=complete_runs
         ),
     ],
     relation: Annotated[
@@ -54,19 +54,23 @@ def predict(
         ),
     ] = None,
     novel: Annotated[
-        bool, typer.Option("--novel", help="The most plausible triples that the graph lacks.")
+        bool,
+        typer.Option("--novel", help="Predict the most plausible triples that the graph lacks."),
     ] = False,
     observed: Annotated[
         bool,
-        typer.Option("--observed", help="Of --novel: heads and tails the relation has in train."),
+        typer.Option(
+            "--observed", help="With --novel: only heads and tails that the relation has in train."
+        ),
     ] = False,
-    k: Annotated[int, typer.Option("--top", "-k", min=1, help="Answers to show.")] = 10,
+    k: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of answers.")] = 10,
     exclude_known: Annotated[
-        bool, typer.Option("--exclude-known", help="Leave out answers that the graph has.")
+        bool, typer.Option("--exclude-known", help="Leave out answers that are in the graph.")
     ] = False,
     ids: Ids = "name",
     out: Annotated[
-        Path | None, typer.Option(help="Of --queries and --novel: write columns to this file.")
+        Path | None,
+        typer.Option(help="With --queries and --novel: write tab-separated columns to this file."),
     ] = None,
     device: Device = "auto",
     models: Models = None,
@@ -76,7 +80,7 @@ def predict(
     """Print the best answers of a trained model, with scores, known answers and fusion weights.
 
     One query (--relation with --head or --tail), a file of queries (--queries), or all triples that
-    the graph does not have (--novel). Any number of candidates is scored in bounded memory.
+    the graph lacks (--novel). Any number of candidates is scored in bounded memory.
     """
     from harness.cli.console import write_lines
     from harness.cli.progress import show_events

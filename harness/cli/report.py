@@ -56,11 +56,12 @@ def report(
         bool, typer.Option("--all", help="Write every table and figure in every format.")
     ] = False,
     seeds: Annotated[
-        str, typer.Option(help="Average over these seeds alone: 0,1,2 or 0-2", metavar="SEEDS")
+        str, typer.Option(help="Average over only these seeds: 0,1,2 or 0-2", metavar="SEEDS")
     ] = "",
     dataset: Annotated[list[str] | None, typer.Option(help="Show only this dataset.")] = None,
     variant: Annotated[
-        str, typer.Option(help="Runs of the suite with --set: the digest `harness run` printed.")
+        str,
+        typer.Option(help="Results of the suite with --set: the id that `harness run` printed."),
     ] = "",
     html: Annotated[
         bool,
@@ -73,7 +74,8 @@ def report(
     serve: Annotated[
         bool,
         typer.Option(
-            "--serve", help="Of --html: serve the page on this machine; reload it for new results."
+            "--serve",
+            help="With --html: serve the page on this machine; reload it for new results.",
         ),
     ] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --serve; 0: a free one.")] = (
@@ -82,36 +84,39 @@ def report(
     by: Annotated[
         str,
         typer.Option(
-            help="Of --table breakdown: leak, side, relation, cardinality, seen, degree, modality."
+            help="For --table breakdown: leak, side, relation, cardinality, seen, degree, modality."
         ),
     ] = "",
-    metric: Annotated[str, typer.Option(help="Of --table breakdown.")] = "mrr",
+    metric: Annotated[str, typer.Option(help="Metric of --table breakdown.")] = "mrr",
     suite: Annotated[
-        str, typer.Option(help="Of --table breakdown and protocols, where several were tested.")
+        str, typer.Option(help="Suite of --table breakdown and protocols, if several were tested.")
     ] = "",
     width: Annotated[
         str,
-        typer.Option(help="Of LaTeX: column or page. Default: the narrowest that fits."),
+        typer.Option(
+            help="Width of a LaTeX table: column or page. Default: the narrowest that fits."
+        ),
     ] = "",
     compact: Annotated[
         bool,
         typer.Option("--compact", help="LaTeX without differences, changes and row attributes."),
     ] = False,
     notes: Annotated[
-        str, typer.Option(help="Notes of LaTeX: in the table, as text behind it, or none.")
+        str, typer.Option(help="Notes in LaTeX: table (inside it), text (after it) or none.")
     ] = "table",
     decimals: Annotated[
-        int | None, typer.Option(min=0, max=6, help="Digits behind the point in LaTeX.")
+        int | None, typer.Option(min=0, max=6, help="Digits after the decimal point in LaTeX.")
     ] = None,
     caption: Annotated[str, typer.Option(help="Caption in LaTeX. Default: the title.")] = "",
     label: Annotated[str, typer.Option(help="Label in LaTeX. Default: tab:NAME, fig:NAME.")] = "",
     siunitx: Annotated[
-        bool, typer.Option("--siunitx", help="Align LaTeX numbers at the point, by siunitx.")
+        bool,
+        typer.Option("--siunitx", help="Align LaTeX numbers at the decimal point with siunitx."),
     ] = False,
     list_: Annotated[bool, typer.Option("--list", help="List tables and figures.")] = False,
     results: Home = None,
 ) -> None:
-    """Print tables of results, published figures beside measured ones; all seeds by default."""
+    """Print tables of results beside published figures; all seeds by default."""
     from harness.analysis.query import Selection
     from harness.cli.console import write_or_print
     from harness.cli.progress import show_events

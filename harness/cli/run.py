@@ -34,7 +34,7 @@ def run(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="In place of a suite: a model (repeatable). --set KEY=A,B tries several values.",
+            help="Model to run without a suite file (repeatable). --set KEY=A,B tries values.",
             autocompletion=complete_models,
         ),
     ] = None,
@@ -47,29 +47,32 @@ def run(
     ] = "",
     name: Annotated[
         str,
-        typer.Option(help="Suite that keeps the runs of --model; model and dataset if not given."),
+        typer.Option(help="Suite name for the runs of --model. Default: model and dataset."),
     ] = "",
     set_: SetValues = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Run a part: --only model=rotate,dataset=atlas,seed=0", metavar="K=V"),
+        typer.Option(
+            help="Run only a part: --only model=rotate,dataset=atlas,seed=0", metavar="K=V"
+        ),
     ] = None,
     spec: Annotated[
         str | None,
-        typer.Option(help="Instead of a suite the settings of one run: see `harness runs show`."),
+        typer.Option(help="Settings of one run, instead of a suite: see `harness runs show`."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan, its time and memory; run nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print the plan with its time and memory; run nothing."),
     ] = False,
     probe: Probe = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Run again what failed earlier.")
+        bool, typer.Option("--retry-failed", help="Repeat runs that failed earlier.")
     ] = False,
     results: Home = None,
     *,
     options: DetachableOptions,
 ) -> None:
-    """Execute a suite: what the store already holds is skipped, what was interrupted goes on.
+    """Run a suite: finished runs are skipped and interrupted runs resume.
 
     Without a file: harness run --model rotate --dataset atlas --seeds 3 --set
     optimiser.lr=1e-3,1e-2

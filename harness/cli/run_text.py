@@ -62,7 +62,7 @@ def print_list(
 
     Args:
         records: the runs.
-        labels: run id -> labels of its rows; the model's name without.
+        labels: run id -> labels of its rows; runs without one have the model's title.
         nodes: instead of features and numbers show node and attempt; "-" for runs of the machine
             of their command.
     """
@@ -95,10 +95,12 @@ def print_list(
 def describe(record: RunRecord) -> str:
     """Return everything a person wants to know about a run."""
     features = record.features + (f" ({', '.join(record.modalities)})" * bool(record.modalities))
+    settings = flat(record.written_spec)
     lines = [
         f"run {record.run_id}: {record.status}",
         f"  model     {record.model}",
-        f"  dataset   {record.dataset}, digest {record.dataset_digest}",
+        f"  dataset   {record.dataset}"
+        + f", digest {record.dataset_digest}" * bool(record.dataset_digest),
         f"  features  {features}"
         + (
             f", digest {record.feature_digest}" * bool(features != "none" and record.feature_digest)
@@ -109,7 +111,7 @@ def describe(record: RunRecord) -> str:
     sections = {
         "metrics (MRR, Hits and AMRI in percent)": _metrics(record),
         "history": _history(record.history, record.diagnostics),
-        "settings": _pairs(flat(record.written_spec)),
+        "settings": _pairs({k: v if v != "" else "none" for k, v in settings.items()}),
         "diagnostics": _diagnostics(record.diagnostics),
         "timings": _timings(record),
         "provenance": _pairs(flat(record.provenance)),
@@ -155,7 +157,7 @@ def describe_difference(a: RunRecord, b: RunRecord) -> str:
     lines: list[str] = []
     for title in ("settings", "provenance"):
         rows = [[key, *map(decimals, pair)] for key, pair in found[title].items()]
-        lines += [f"{title} that differ" if rows else f"{title}: no difference"]
+        lines += [f"differing {title}" if rows else f"{title}: no difference"]
         lines += [*aligned([header, *rows]), ""] if rows else [""]
     if found["metrics"]:
         lines += ["metrics (MRR, Hits and AMRI in percent)"]
@@ -171,7 +173,16 @@ def _label(record: RunRecord, labels: Mapping[str, Sequence[str]]) -> str:
     """Return the label of a run, with the number of further ones."""
     own = labels.get(record.run_id, ())
     more = f" (+{len(own) - 1})" if len(own) > 1 else ""
-    return f"{own[0]}{more}" if own else record.model
+    return f"{own[0]}{more}" if own else _title(record.model)
+
+
+def _title(model: str) -> str:
+    """Return the title of a model; its name if it is not registered."""
+    from harness.catalog import load_models
+    from harness.model import MODELS
+
+    load_models()
+    return MODELS.get(model).capabilities.title if model in MODELS else model
 
 
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:

@@ -10,14 +10,14 @@ from typing import Annotated
 import typer
 
 from harness.cli.completion import complete_datasets, complete_models, complete_runs
-from harness.cli.console import confirmed, print_json
+from harness.cli.console import confirmed, plural, print_json
 from harness.cli.options import AsJson, Device, Home, Models, Threads
 
 app = typer.Typer(no_args_is_help=True)
 
 Run = Annotated[
     str,
-    typer.Argument(help="Run id; its beginning will do.", autocompletion=complete_runs),
+    typer.Argument(help="Run id or its beginning.", autocompletion=complete_runs),
 ]
 
 
@@ -82,8 +82,8 @@ def show(run: Run, results: Home = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def log(run: Run, results: Home = None) -> None:
-    """Print the logs of a run: of its worker, and of each attempt on a cluster; also of a run that
-    left no record."""
+    """Print the logs of a run: of its worker, and of each attempt on a cluster. Runs without a
+    record have logs too."""
     from harness.cli.run_text import describe_logs
     from harness.run.logs import run_logs
 
@@ -97,7 +97,7 @@ def diff(
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two runs: settings that differ, metrics side by side, differing provenance."""
+    """Compare two runs: their metrics, and the settings and provenance that differ."""
     from harness.cli.run_text import describe_difference, difference
     from harness.run.runs import get_record
 
@@ -129,7 +129,7 @@ def rm(
 ) -> None:
     """Forget a run and delete its folder (checkpoints, ranks, log).
 
-    Exit code 0 also when the answer is no; 130 when there is no answer.
+    Exit code 0 also if the answer is no; 130 if there is no answer.
     """
     from harness.run.runs import remove_run, resolve_run
 
@@ -149,10 +149,10 @@ def retest(
     models: Models = None,
     results: Home = None,
 ) -> None:
-    """Rank the test split of a run again, with its checkpoint, because its ranks are lost.
+    """Rank the test split of a run again with its checkpoint, if its ranks were lost.
 
-    Refused while the ranks are there: the test split is scored once. The same numbers must come
-    out (exit code 1 otherwise); the repetition is recorded with the run.
+    Refused while the ranks exist: the test split is scored once. The metrics must be the same
+    (exit code 1 otherwise); the repetition is recorded with the run.
     """
     from harness.run.runs import retest_run
 
@@ -166,12 +166,10 @@ def retest(
 
 @app.command()
 def retry(
-    runs: Annotated[
-        list[str] | None, typer.Argument(help="Failed runs; all of them if none is given.")
-    ] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="Failed runs. Default: all.")] = None,
     results: Home = None,
 ) -> None:
-    """Forget that runs failed, so that the next `harness run SUITE` executes them again.
+    """Forget failures, so that the next `harness run SUITE` repeats these runs.
 
     A record in a run folder that cannot be read is removed likewise.
     """
@@ -187,4 +185,5 @@ def _next_command(run_ids: Sequence[str], suites: Sequence[str]) -> str:
     if not run_ids:
         return "no run has failed"
     commands = " and ".join(f"harness run {suite}" for suite in suites or ["SUITE"])
-    return f"{len(run_ids)} failure(s) forgotten; {commands} executes the run(s) again"
+    failures = plural(len(run_ids), "failure")
+    return f"{failures} forgotten; to repeat: {commands}"

@@ -1,4 +1,4 @@
-"""``harness score``: results of another code base, judged by this evaluator."""
+"""``harness score``: evaluate the results of another code base."""
 
 from __future__ import annotations
 
@@ -15,23 +15,21 @@ def score(
         Path, typer.Argument(help="Ranks (.csv, .tsv, .npz) or scores (.npz, .npy, .safetensors).")
     ],
     dataset: Annotated[str, typer.Option(help="Dataset whose test split was predicted.")],
-    name: Annotated[str, typer.Option(help="What the row is called.")],
+    name: Annotated[str, typer.Option(help="Name of the row.")],
     seed: Annotated[
-        int, typer.Option(min=0, max=MOST_SEED, help="Of the run that made the file.")
+        int, typer.Option(min=0, max=MOST_SEED, help="Seed of the run that made the file.")
     ] = 0,
     entities: Annotated[
         Path | None,
-        typer.Option(help="Scores: a file with the identifier of each column, one a line."),
+        typer.Option(help="For scores: file with the identifier of each column, one per line."),
     ] = None,
     ids: Annotated[
-        str, typer.Option(help="Ranks: entities and relations by name (identifier) or by id.")
+        str, typer.Option(help="For ranks: entities and relations by name (identifier) or by id.")
     ] = "name",
-    suite: Annotated[
-        str, typer.Option(help="Put the row into this suite's table, beside its own rows.")
-    ] = "external",
+    suite: Annotated[str, typer.Option(help="Suite whose table gets the row.")] = "external",
     results: Home = None,
 ) -> None:
-    """Judge ranks or scores of another code base and keep them as a run, marked as such.
+    """Evaluate ranks or scores of another code base and store them as an external run.
 
     The test split is scored once: another file under the same name and seed is refused.
     """
@@ -44,7 +42,7 @@ def score(
     record = scored.record
     kind, columns = record.spec.model.options["kind"], record.provenance.get("columns")
     column_text = f"; columns: {columns}" if columns else ""
-    typer.echo(f"{file}: {kind} of {scored.queries} questions{column_text}", err=True)
+    typer.echo(f"{file}: {kind} of {scored.queries} queries{column_text}", err=True)
     typer.echo(f"run {record.run_id}, suite {suite}", err=True)
     with show_events() as on_event:
         table = scored.make_table(on_event)

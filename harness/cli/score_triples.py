@@ -11,7 +11,7 @@ from harness.cli.options import Device, Home, Ids, Models
 
 
 def score_triples(
-    run: Annotated[str, typer.Argument(help="Run id (a prefix will do): harness runs list")],
+    run: Annotated[str, typer.Argument(help="Run id or its beginning: harness runs list")],
     file: Annotated[
         Path,
         typer.Argument(

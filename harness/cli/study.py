@@ -24,7 +24,9 @@ app = typer.Typer(no_args_is_help=True)
 Study = Annotated[
     str, typer.Argument(metavar="STUDY", help="A suite file with a study, or the study's name.")
 ]
-Variant = Annotated[str, typer.Option(help="Of a study with --set: the digest `run` printed.")]
+Variant = Annotated[
+    str, typer.Option(help="Results of a study with --set: the id that `run` printed.")
+]
 
 
 @app.command()
@@ -41,24 +43,25 @@ def run(
     set_: SetValues = None,
     only: Only = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials in all, in place of the suite's number.")
+        int | None, typer.Option(min=1, help="Total number of trials, instead of the suite's.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan, its time and memory; run nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print the plan with its time and memory; run nothing."),
     ] = False,
     probe: Probe = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try the points of failed trials again.")
+        bool, typer.Option("--retry-failed", help="Repeat failed trials.")
     ] = False,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Forget earlier trials; their runs stay.")
+        bool, typer.Option("--restart", help="Forget earlier trials, but keep their runs.")
     ] = False,
     results: Home = None,
     *,
     options: RunOptions,
 ) -> None:
-    """Search the settings of each row of a suite; what was interrupted goes on, and no run is done
-    twice. The test split is never looked at."""
+    """Search the settings of each row of a suite. Interrupted searches resume, and no run is
+    repeated. The test split is not used."""
     from harness.cli.progress import show_events
 
     with show_events():  # the first import takes seconds
@@ -108,14 +111,15 @@ def run(
 @app.command()
 def show(
     study: Annotated[
-        str | None, typer.Argument(help="A suite file, or a name; all names if none is given.")
+        str | None,
+        typer.Argument(help="A suite file or the name of a study. Default: list all studies."),
     ] = None,
     variant: Variant = "",
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the best trial of each row, which settings matter, the surface, and what a budget of
-    trials is expected to find; all of it on the validation split."""
+    """Show the best trial of each row, the importance of each setting, the response surface, and
+    the expected best of a number of trials; all on the validation split."""
     from harness.cli import study_text
     from harness.cli.console import print_json
     from harness.run.study import list_studies, load_study_results
@@ -136,7 +140,8 @@ def show(
 def promote(
     study: Study,
     trial: Annotated[
-        list[int] | None, typer.Option(help="This trial (repeatable); the best if not given.")
+        list[int] | None,
+        typer.Option(help="Number of a trial (repeatable). Default: the best of each row."),
     ] = None,
     only: Only = None,
     variant: Variant = "",
@@ -144,8 +149,8 @@ def promote(
     *,
     options: RunOptions,
 ) -> None:
-    """Test the chosen trials, by default the best of each row: their runs, all seeds, are ranked on
-    the test split with the checkpoints they have. Then print the table."""
+    """Test the chosen trials, by default the best of each row, with all seeds: rank the test split
+    with the checkpoints of their runs, then print the table."""
     from harness.cli.progress import show_events
 
     with show_events():
@@ -173,7 +178,7 @@ def promote(
 def export(
     study: Study,
     trial: Annotated[
-        int | None, typer.Option(help="This trial of each row; the best if not given.")
+        int | None, typer.Option(help="Number of the trial of each row. Default: the best.")
     ] = None,
     only: Only = None,
     variant: Variant = "",
@@ -181,7 +186,7 @@ def export(
         str | None,
         typer.Option(
             metavar="DATASET",
-            help="Write them for this dataset, with the number of epochs that validation chose.",
+            help="Dataset to write the settings for, with the epochs that validation chose.",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
@@ -189,9 +194,8 @@ def export(
 ) -> None:
     """Print the best settings of each row as a fragment for the `overrides` of a suite.
 
-    With --onto what was chosen on one dataset is for another: settings and number of epochs chosen
-    on db15k@clean, to train on db15k and to keep the weights after the last epoch
-    (training.select: last).
+    --onto writes them for another dataset: settings and number of epochs chosen on db15k@clean, for
+    training on db15k with the weights after the last epoch (training.select: last).
     """
     from harness.cli.console import write_or_print
     from harness.cli.progress import show_events

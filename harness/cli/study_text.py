@@ -116,7 +116,7 @@ def _told_apart(search: SearchResult, best: TrialResult) -> Iterator[str]:
         return
     behind = sum(_is_ahead(best, trial) for trial in rivals)
     trials = "trial" if len(rivals) == 1 else "trials"
-    yield f"    beyond the noise of seeds ahead of {behind} of {len(rivals)} other {trials}"
+    yield f"    better than {behind} of {len(rivals)} other {trials} beyond the noise of seeds"
 
 
 def _is_ahead(best: TrialResult, other: TrialResult) -> bool:

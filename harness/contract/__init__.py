@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from harness.contract.checking import load_subjects
 from harness.contract.core import Broken, Check, NotApplicable, Result, examine
-from harness.contract.declaring import declared, described, needs_said
+from harness.contract.declaring import declared, declared_needs, described
 from harness.contract.features import (
     features_count,
     fusion_weights,
@@ -17,7 +17,7 @@ from harness.contract.features import (
     other_features,
     structure_alone,
 )
-from harness.contract.scoring import batch_size, numbering, ranks, shapes, some_rows, views
+from harness.contract.scoring import batch_size, encode_rows, numbering, ranks, shapes, views
 from harness.contract.state import deterministic, gradients, resume, save_load, seeds
 from harness.contract.subject import Subject
 from harness.contract.training import bf16, fixed_sizes, learns
@@ -37,11 +37,11 @@ __all__ = [
 CHECKS: tuple[Check, ...] = (
     declared,
     described,
-    needs_said,
+    declared_needs,
     shapes,
     batch_size,
     views,
-    some_rows,
+    encode_rows,
     numbering,
     ranks,
     seeds,

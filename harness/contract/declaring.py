@@ -10,7 +10,7 @@ from harness.contract.subject import Subject
 from harness.errors import ConfigError
 from harness.model import Capabilities, Model, ModelConfig
 
-__all__ = ["declared", "described", "needs_said"]
+__all__ = ["declared", "declared_needs", "described"]
 
 
 @check()
@@ -49,7 +49,7 @@ def described(subject: Subject) -> None:
 
 
 @check(declared, kind=fusing)
-def needs_said(subject: Subject) -> None:
+def declared_needs(subject: Subject) -> None:
     """Without features, built or refused as declared."""
     capabilities = subject.capabilities
     needs = capabilities.missing(())

@@ -19,7 +19,7 @@ from harness.kernels import Op
 from harness.model import Tables, Term
 from harness.plan.spec import Protocol
 
-__all__ = ["batch_size", "numbering", "ranks", "shapes", "some_rows", "views"]
+__all__ = ["batch_size", "encode_rows", "numbering", "ranks", "shapes", "views"]
 
 OPS: tuple[str, ...] = get_args(Op)
 MARGIN = 1e-4
@@ -57,8 +57,8 @@ def shapes(subject: Subject) -> None:
             expected = (len(anchors), N)
             demand(
                 scores.shape == expected,
-                f"score_all of {len(anchors)} questions for the {side} has the shape "
-                f"{tuple(scores.shape)}; (questions, entities) = {expected} was expected",
+                f"score_all of {len(anchors)} queries for the {side} has the shape "
+                f"{tuple(scores.shape)}; (queries, entities) = {expected} was expected",
             )
             if not torch.isfinite(scores).all():
                 q, entity = (int(i) for i in (~torch.isfinite(scores)).nonzero()[0])
@@ -91,7 +91,7 @@ def batch_size(subject: Subject) -> None:
             agree(
                 torch.cat(alone),
                 together,
-                ("a score asked for alone", f"among {len(anchors)} questions"),
+                ("the score of a single query", f"among {len(anchors)} queries"),
                 lambda position, side=side: (  # type: ignore[misc]
                     f"entity {position[1]} for "
                     f"{query_text(int(anchors[position[0]]), int(relations[position[0]]), side)}"
@@ -125,7 +125,7 @@ def views(subject: Subject) -> None:
 
 
 @check(shapes)
-def some_rows(subject: Subject) -> None:
+def encode_rows(subject: Subject) -> None:
     """encode(ids) equals the rows ids of encode()."""
     model = subject.make().eval()
     ids = torch.tensor([3, 17, 4, 0])

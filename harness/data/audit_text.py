@@ -36,13 +36,13 @@ def verdict(report: AuditReport) -> str:
     """Return the last line, the comparison of leaks with the acknowledged ones."""
     if not report.excess:
         acknowledged = any(report.acknowledged.values())
-        return "ok: what is given away is on the dataset's card" if acknowledged else "ok"
+        return "ok: the dataset's card states what train gives away" if acknowledged else "ok"
     shares = " and ".join(
         f"{_percent(report.found.splits[split].share)} of {split}" for split in report.excess
     )
     return (
         f"wrong: train gives away {shares}, {_percent(report.allowed)} is allowed "
-        f"(--allow-leakage); `{report.found.name}@clean` goes without"
+        f"(--allow-leakage); `{report.found.name}@clean` does not have them"
     )
 
 
@@ -61,13 +61,22 @@ def leaks_verdict(report: AuditReport) -> Iterator[str]:
         if excess:
             cells = ", ".join(f"{label} of {split}" for label, split in excess)
             yield (
-                f"wrong: features '{leaks.feature_set}' tell more than the dataset's card "
-                f"acknowledges: {cells}"
+                f"wrong: features '{leaks.feature_set}' give away more than the dataset's card "
+                f"states: {cells}"
             )
         elif any(modality.flagged for modality in leaks.modalities):
-            yield f"ok: what features '{leaks.feature_set}' tell is on the dataset's card"
+            yield f"ok: the dataset's card states what features '{leaks.feature_set}' give away"
         else:
             yield f"ok: no leak in features '{leaks.feature_set}' is flagged"
+
+
+def _all_verdicts(report: AuditReport) -> Iterator[str]:
+    """Yield a line per problem, then one "ok" line for everything without a problem."""
+    lines = [*leaks_verdict(report), *_verdicts(report)]
+    yield from (line for line in lines if not line.startswith("ok"))
+    passed = [line.removeprefix("ok").removeprefix(": ") for line in lines if line.startswith("ok")]
+    if passed:
+        yield ": ".join(filter(None, ("ok", "; ".join(filter(None, passed)))))
 
 
 def splits_table(report: AuditReport) -> AuditTable:
@@ -177,8 +186,7 @@ def text(reports: Sequence[AuditReport]) -> str:
         for table, sentence in leak_tables(report):
             sections += [_plain(table), _wrap(sentence)]
         sections += [_wrap(line) for line in _clean(report)]
-        sections += [_wrap(line) for line in leaks_verdict(report)]
-        sections += [_wrap(line) for line in _verdicts(report)]
+        sections += [_wrap(line) for line in _all_verdicts(report)]
     return "\n\n".join(sections) + "\n"
 
 

@@ -323,7 +323,7 @@ def verify_datasets(
     for entry in sources():
         if entry.card.files and folders.find(entry.card) is None:
             title, name = entry.card.title, entry.card.name
-            on_event(Message(f"{title}: not here; harness data fetch {name}"))
+            on_event(Message(f"{title}: not downloaded; harness data fetch {name}"))
             continue
         reports.append(verify(entry, features, kinds))
     return reports

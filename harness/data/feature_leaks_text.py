@@ -29,7 +29,7 @@ __all__ = ["VERBS", "AuditTable", "as_in_train", "leak_sentence", "leak_tables"]
 VERBS: Mapping[Kind, str] = {
     "text": "names the other end",
     "types": "hold the other end",
-    "vectors": "tell the other end from other answers",
+    "vectors": "identify the answer among the relation's answers",
 }
 """Kind of evidence -> verb of a modality that leaks."""
 _MARKS = {"": "", "flagged": "*", "more": "!"}

@@ -101,7 +101,7 @@ def _sizes(splits: dict[str, list[Triple]], shares: Sequence[float]) -> Iterator
     total = sum(map(len, splits.values()))
     for split, share in zip(SPLITS, shares, strict=True):
         actual = len(splits[split]) / total
-        wanted = f", {share:.1%} was asked for" if abs(actual - share) > 0.01 else ""
+        wanted = f", requested: {share:.1%}" if abs(actual - share) > 0.01 else ""
         yield f"{split}: {len(splits[split]):,} triples ({actual:.1%}{wanted})"
 
 

@@ -33,7 +33,7 @@ def render(report: VerifyReport) -> str:
         ids = f"entities up to {highest['entity']}, relations up to {highest['relation']}"
         sections.append(f"ids in use: {ids}")
     if report.published_modalities or report.modalities:
-        heading = f"in '{report.feature_set}'" if report.feature_set else "features not here"
+        heading = f"in '{report.feature_set}'" if report.feature_set else "features not downloaded"
         title = "entities with"
         sections.append(_counts(title, report.published_modalities, report.modalities, heading))
     acknowledged = [f"{f}" for f in report.names if f not in report.warnings]

@@ -132,7 +132,7 @@ def ranks_of_rows(rows: Sequence[RankRow], graph: KnowledgeGraph, protocol: Prot
         if missing := [triple for triple, positions in open_.items() if positions]:
             count = sum(len(positions) for positions in open_.values())
             raise DataError(
-                f"{count} of {len(triples)} {side} questions are not answered, that of "
+                f"{count} of {len(triples)} {side} queries are not answered, that of "
                 f"{_triple_text(missing[0], graph)} first"
             )
     queries = _TestQueries(graph, protocol)

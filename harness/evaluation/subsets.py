@@ -78,7 +78,7 @@ def by_side(graph: KnowledgeGraph) -> SubsetLabels:
     """Label queries by the predicted side."""
     n = len(graph.splits["test"])
     of: dict[Side, Ids] = {"head": np.zeros(n, np.int64), "tail": np.ones(n, np.int64)}
-    return SubsetLabels(("head", "tail"), of, "By the side that is asked for.")
+    return SubsetLabels(("head", "tail"), of, "By the predicted side.")
 
 
 def by_relation(graph: KnowledgeGraph) -> SubsetLabels:

@@ -50,7 +50,7 @@ __all__ = [
 BREAKDOWN, PROTOCOLS = "breakdown", "protocols"
 RERANKED = {
     BREAKDOWN: "A metric by parts of the test split (--by), from stored ranks",
-    PROTOCOLS: "The same runs under other rules, and what each is worth",
+    PROTOCOLS: "The same runs under other evaluation rules, and the effect of each rule",
 }
 """Tables that are computed from stored ranks each time, with their titles."""
 

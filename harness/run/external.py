@@ -58,7 +58,7 @@ def score_file(
     suite: str = "external",
     home: Path | str | None = None,
 ) -> ScoredFile:
-    """Judge ranks or scores of another code base and keep them as a run.
+    """Evaluate ranks or scores of another code base and store them as a run.
 
     Args:
         file: ranks (.csv, .tsv, .npz) or scores (.npz, .npy, .safetensors) of the test split.

@@ -365,7 +365,7 @@ def load_run(
         model_folders: folders with models of the user's own.
 
     Raises:
-        ConfigError: no run, or several, begin so; it has not finished; there is no such device.
+        ConfigError: not exactly one run id begins with it; it has not finished; no such device.
         StoreError: there is no database, or the record is damaged.
     """
     folder = results_folder(home)

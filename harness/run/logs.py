@@ -38,7 +38,7 @@ def run_logs(run_id: str, home: Path | str | None = None) -> Sequence[RunLog]:
         home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
 
     Raises:
-        ConfigError: no run, or several, begin so, or it has no log.
+        ConfigError: not exactly one run id begins with it, or it has no log.
     """
     results = results_folder(home)
     run_id, folder = _resolved(run_id, results)

@@ -142,7 +142,7 @@ def get_record(
         on_event: receives messages on damaged cells.
 
     Raises:
-        ConfigError: no run, or several, begin so.
+        ConfigError: not exactly one run id begins with it.
     """
     with opened(home) as store:
         record = _record(store, resolve_id(store, run_id))

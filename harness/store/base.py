@@ -65,7 +65,7 @@ def resolve_id(store: ResultStore, text: str, further: Iterable[str] = ()) -> st
         return text
     if len(matching) > 1:
         listed = ", ".join(matching[:5]) + (", ..." if len(matching) > 5 else "")
-        raise ConfigError(f"run '{text}': {len(matching)} ids begin so: {listed}")
+        raise ConfigError(f"run '{text}': {len(matching)} run ids begin with it: {listed}")
     if not matching:
         raise ConfigError(f"no run '{text}'; list them with: harness runs list")
     return matching[0]

@@ -123,9 +123,7 @@ def fit(
         if pruned:
             return FitResult(stopper.best_epoch, stopper.best, history, pruned=True)
         if stopping and not last:
-            raise Interrupted(
-                f"stopped after epoch {epoch + 1}; the same command continues from there"
-            )
+            raise Interrupted(f"stopped after epoch {epoch + 1}; the same command resumes")
     early = stopper.exhausted and len(history) < spec.epochs
     return FitResult(stopper.best_epoch, stopper.best, history, early)
 

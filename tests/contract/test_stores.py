@@ -251,7 +251,7 @@ def test_what_a_person_types_becomes_an_id(store: ResultStore, make_record: Make
         store.add(make_record(run_id))
     assert resolve_id(store, "abc") == "abc1"
     assert resolve_id(store, "abd") == "abd"
-    with pytest.raises(ConfigError, match="run 'ab': 3 ids begin so: abc1, abd2, abd"):
+    with pytest.raises(ConfigError, match="run 'ab': 3 run ids begin with it: abc1, abd2, abd"):
         resolve_id(store, "ab")
     for text in ("x", ""):
         with pytest.raises(ConfigError, match="harness runs list"):

@@ -158,8 +158,8 @@ def test_minus_infinity_is_a_score(scores: dict) -> None:
         (lambda s: {"tail": s["tail"]}, "has scores of tail, the protocol needs head and tail"),
         (lambda s: {**s, "head": put(s["head"], np.nan)}, "head: row 3, entity 5: nan is no score"),
         (lambda s: {**s, "head": put(s["head"], np.inf)}, "head: row 3, entity 5: inf is no score"),
-        (lambda s: {**s, "tail": s["tail"].ravel()}, r"tail: needs \[questions, entities\]"),
-        (lambda s: {"scores": s["tail"]}, "need 40 rows, those of all tail questions, then of all"),
+        (lambda s: {**s, "tail": s["tail"].ravel()}, r"tail: needs \[queries, entities\]"),
+        (lambda s: {"scores": s["tail"]}, "need 40 rows, those of all tail queries, then of all"),
         (lambda s: {"left": s["tail"]}, "holds left; scores are arrays 'tail' and 'head'"),
         (
             lambda s: {"rank": s["tail"][0]},
@@ -311,7 +311,7 @@ def test_ranks_are_taken_as_they_are_said(scores: dict, tmp_path: Path, form: st
         (
             "rank",
             lambda a: a[0],
-            r"rank: needs a value per question, \[questions\], has shape \(\)",
+            r"rank: needs a value per query, \[queries\], has shape \(\)",
         ),
         ("side", lambda a: a.astype("S4"), r"side: holds \|S4; needs text"),
         ("head", lambda a: np.zeros(len(a)), "head: holds float64; needs integers, text"),
@@ -363,7 +363,7 @@ def edited(place: int, column: int, value: str) -> Callable[[list], list]:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda rows: rows[1:], r"1 of 20 head questions are not answered, that of \("),
+        (lambda rows: rows[1:], r"1 of 20 head queries are not answered, that of \("),
         (lambda rows: [*rows, rows[0]], r"r.csv:42: the head of \(.* is answered once more than"),
         (edited(0, 0, "nobody"), "r.csv:2: the dataset has no entity 'nobody'"),
         (edited(4, 1, "owns"), "r.csv:6: the dataset has no relation 'owns'"),
@@ -446,7 +446,7 @@ def test_an_external_run_stands_in_a_table_with_its_footnote(
         ["predict", run_id, "--relation", "x", "--head", "y"],
     ):
         done = harness(*words)
-        assert "was scored elsewhere: its model is not here" in str(done.exception)
+        assert "was evaluated from an external file: it has no model" in str(done.exception)
 
 
 def test_a_seed_that_no_database_can_hold_is_refused(harness: Callable[..., Any]) -> None:

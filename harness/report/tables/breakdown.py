@@ -108,7 +108,7 @@ class _Breakdown:
             columns=tuple(column for division in divisions for column in self.columns(division)),
             rows=tuple(row.with_shared_notes() for row in rows),
             notes=(
-                f"{title}, {mean_over(seeds)}; questions in brackets.",
+                f"{title}, {mean_over(seeds)}; number of queries in brackets.",
                 *rules,
                 f"Protocol: {self.results.protocol}.",
                 *leak_notes_of(datasets, self.results.results),

@@ -151,7 +151,9 @@ def test_ranks_that_are_not_here_are_named_with_what_helps(
     row("A", 4.0)
     gone = row("B", 4.0)[1]
     (files.runs / gone / "ranks.npz").unlink()
-    with pytest.raises(MissingDataError, match=f"{gone}: the ranks .* not here; `harness db imp"):
+    with pytest.raises(
+        MissingDataError, match=f"{gone}.*: these ranks are not on this machine; `harness"
+    ):
         compare()
 
 

@@ -89,7 +89,7 @@ BROKEN = {
     "what else is asked": (
         {"point, \"entity\"": "point - point.mean(0), \"entity\""},
         "batch_size",
-        r"a score asked for alone and among 18 questions differ by [\d.]+ at entity \d+ for "
+        r"the score of a single query and among 18 queries differ by [\d.]+ at entity \d+ for "
         r"\(\?, \d, \d+\)",
     ),
     "draws of the system": (
@@ -217,7 +217,7 @@ def test_a_table_may_be_the_parameter_itself(desk: Path, recwarn: pytest.Warning
         SOUND.replace("rows_of(vectors, entities), text[entities]", "vectors[:4], text[:4]")
         .replace("vectors + self.project(text)", "vectors")
     )  # fmt: skip
-    assert found["some_rows"][1].startswith("'entity' of encode(ids) and of encode() differ by")
+    assert found["encode_rows"][1].startswith("'entity' of encode(ids) and of encode() differ by")
     assert not recwarn.list
 
 

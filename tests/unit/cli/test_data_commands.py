@@ -40,7 +40,8 @@ def _lines(text: str) -> list[list[str]]:
 def test_list_shows_sizes_and_how_to_get_what_is_not_here(nothing_here: None) -> None:
     result = _call("list")
     assert result.exit_code == 0
-    assert ["tiva", "11858", "16", "20071", "2000", "2000", "not", "here"] in _lines(result.stdout)
+    row = ["tiva", "11858", "16", "20071", "2000", "2000", "not", "downloaded"]
+    assert row in _lines(result.stdout)
     assert "harness data fetch NAME" in result.stderr
     assert max(map(len, result.stdout.splitlines())) <= 80
 
@@ -89,7 +90,7 @@ def test_verify_all_passes_over_what_is_not_here(nothing_here: None) -> None:
     result = _call("verify", "--all", "--json")
     assert result.exit_code == 0
     assert not FIVE & {report["name"] for report in json.loads(result.stdout)}
-    assert "TIVA: not here; harness data fetch tiva" in result.stderr
+    assert "TIVA: not downloaded; harness data fetch tiva" in result.stderr
     with pytest.raises(MissingDataError, match="harness data fetch tiva"):
         _call("verify", "tiva")
 

@@ -205,7 +205,7 @@ def test_an_unknown_or_ambiguous_id_is_an_error(filled: Path) -> None:
         found = store.get("aaaa11112222")
         assert found is not None
         store.add(found.model_copy(update={"run_id": "aaaa33334444"}))
-    with pytest.raises(ConfigError, match="2 ids begin so: aaaa11112222, aaaa33334444"):
+    with pytest.raises(ConfigError, match="2 run ids begin with it: aaaa11112222, aaaa33334444"):
         harness("runs", "show", "aaaa")
 
 
@@ -356,7 +356,8 @@ def test_merge_adds_another_database(filled: Path, tmp_path: Path, make_record: 
 def test_check_is_quiet_on_a_sound_database(filled: Path) -> None:
     result = harness("db", "check")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "2 of 2 finished runs have no ranks here\n3 runs, no problems" in result.stderr
+    expected = "2 of 2 finished runs have no ranks on this machine\n3 runs, no problems"
+    assert expected in result.stderr
 
 
 def test_check_lists_all_that_is_wrong(filled: Path) -> None:

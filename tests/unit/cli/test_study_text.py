@@ -65,7 +65,7 @@ def test_the_best_is_compared_with_the_others_seed_by_seed(
 ) -> None:
     text = describe([search((0.20, 0.30, 0.40), *others)], Path())
     assert "best: trial 0, validation MRR 30.00±10.00\n" in text
-    assert f"    beyond the noise of seeds ahead of {ahead}\n" in text
+    assert f"    better than {ahead} beyond the noise of seeds\n" in text
 
 
 def test_with_one_seed_nothing_is_known_of_its_noise() -> None:

@@ -394,7 +394,7 @@ def test_changed_features_are_refused(tmp_path: Path, graph: KnowledgeGraph) -> 
 
 
 def test_a_missing_file_names_the_way_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match="git -C .* restore .* or reinstall the package"):
+    with pytest.raises(MissingDataError, match=r"git -C .* restore .* or reinstall the package"):
         atlas.AtlasSource(tmp_path).graph()
 
 

@@ -398,7 +398,7 @@ def test_a_table_that_names_test_answers_ends_with_exit_code_3(folder: Path) -> 
         "relation; more than in train: test." in printed
     )
     assert (
-        "wrong: features 'texts.tsv' tell more than the dataset's card acknowledges: text of test"
+        "wrong: features 'texts.tsv' give away more than the dataset's card states: text of test"
         in printed
     )
     assert (

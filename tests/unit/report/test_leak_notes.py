@@ -47,12 +47,12 @@ def test_what_is_told_stands_there_by_modality_and_beside_train(
     (note,) = notes("told", modalities=("text", "image"))
     assert note == (
         "features 'told', audited for leaks: text names the other end in 30 test and 3 valid "
-        "rows, more than in train: test; text vectors tell the other end from other answers in 5 "
-        "test and 4 valid rows, no more than in train; image vectors tell the other end from "
-        "other answers in 7 test and 6 valid rows, no more than in train."
+        "rows, more than in train: test; text vectors identify the answer among the relation's "
+        "answers in 5 test and 4 valid rows, no more than in train; image vectors identify the "
+        "answer among the relation's answers in 7 test and 6 valid rows, no more than in train."
     )
     (note,) = notes("told", modalities=("image",))
-    assert note.startswith("features 'told', audited for leaks: image vectors tell")
+    assert note.startswith("features 'told', audited for leaks: image vectors identify")
 
 
 def test_the_cleaned_variant_quotes_the_official_splits(notes: Callable[..., list[str]]) -> None:
