@@ -104,7 +104,7 @@ def describe_model(name: str, model_folders: Iterable[Path] = ()) -> ModelDetail
         return ModelDetails(
             kind="strategy",
             name=name,
-            title=f"a strategy of negatives ({setting}.name: {name})",
+            title=f"a negative sampling strategy ({setting}.name: {name})",
             origin=STRATEGIES.origin(name),
             description=inspect.cleandoc(strategy.__doc__ or ""),
             setting=setting,

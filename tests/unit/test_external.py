@@ -307,7 +307,7 @@ def test_ranks_are_taken_as_they_are_said(scores: dict, tmp_path: Path, form: st
         ("rank", lambda a: a + 0j, "rank: holds complex128"),
         ("rank", lambda a: a.astype("U8"), "rank: holds <U8; needs float16, float32 or float64"),
         ("rank", lambda a: a.astype(">f8"), "rank: holds >f8 in the byte order of another"),
-        ("rank", lambda a: a[:, None], r"rank: needs a value per question, .* \(40, 1\)"),
+        ("rank", lambda a: a[:, None], r"rank: needs a value per query, .* \(40, 1\)"),
         (
             "rank",
             lambda a: a[0],

@@ -56,7 +56,7 @@ def test_list_keeps_numbers_and_paths_whole(
     monkeypatch.setenv("HARNESS_CACHE", str(cache))
     lines = _lines(_call("list").stdout)
     assert ["mine", *"-----", str(mine)] in lines
-    assert ["kvc16k", "16015", "4", "180190", "22523", "22525", "not", "here"] in lines
+    assert ["kvc16k", "16015", "4", "180190", "22523", "22525", "not", "downloaded"] in lines
 
 
 def test_list_as_json_holds_every_dataset(nothing_here: None) -> None:

@@ -108,7 +108,7 @@ def test_the_text_fits_eighty_columns_and_adds_up() -> None:
     [
         (["rotate", "--features", "names"], "give a --dataset too"),
         (["rotate", "--probe"], "give a --dataset too"),
-        (["twins", "--dataset", "atlas"], "is a strategy of negatives, no model"),
+        (["twins", "--dataset", "atlas"], "is a negative sampling strategy, not a model"),
         (["rotate", "--dataset", "atlsa"], "did you mean 'atlas'"),
         (["mocme", "--dataset", "atlas", "--features", "nmaes"], "no feature set 'nmaes'"),
         (["rotate", "--dataset", "atlas", "--set", "model.dmi=8"], "--set model.dmi: .*'dim'"),

@@ -37,7 +37,7 @@ def test_the_list_names_them_for_people_and_for_programs() -> None:
     shown = CliRunner().invoke(app, ["models", "list"], env={"COLUMNS": "200"}).stdout
     [line] = [line for line in shown.splitlines() if line.split()[:1] == ["mocme"]]
     assert " any " in line
-    assert "strategies of negatives" in shown
+    assert "negative sampling strategies" in shown
 
 
 def test_what_a_model_is_fits_eighty_columns() -> None:

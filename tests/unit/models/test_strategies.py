@@ -850,7 +850,7 @@ def test_strategies_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     for name in STRATEGIES:
         show(name)
         text = capsys.readouterr().out
-        assert f"{name}: a strategy of negatives" in text
+        assert f"{name}: a negative sampling strategy" in text
         if name != "twins":
             assert "variant = \"paper\"  one of ['paper', 'released']" in text
     with pytest.raises(ConfigError, match="did you mean 'kbgan'"):
