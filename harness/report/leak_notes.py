@@ -14,22 +14,7 @@ from harness.store.records import EXTERNAL, RunRecord
 if TYPE_CHECKING:
     from harness.data.card import FeatureLeak, LeakAudit
 
-__all__ = ["current_note", "leak_notes", "titled_leak_notes"]
-
-_REWORDED = {
-    "atlas: 299 of the 670 test triples place a city that train never mentions (cold); figures on "
-    "them and on the others (warm) are told apart.": (
-        "atlas: 299 of the 670 test triples locate a city that does not occur in train (cold); "
-        "their metrics and those of the other triples (warm) are listed separately."
-    ),
-}
-"""Note on a dataset as earlier records store it -> the same note today."""
-
-
-def current_note(note: str) -> str:
-    """Return the present wording of a note that a record stores."""
-    # Else a table of earlier and later runs would print the note twice.
-    return _REWORDED.get(note, note)
+__all__ = ["leak_notes", "titled_leak_notes"]
 
 
 def leak_notes(dataset: str, results: Iterable[RowResult]) -> Iterator[str]:

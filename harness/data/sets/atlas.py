@@ -63,8 +63,9 @@ _CARD = DatasetCard(
         "svg-country-flags 1.2.10"
     ),
     notes=(
-        "atlas: 299 of the 670 test triples locate a city that does not occur in train (cold); "
-        "their metrics and those of the other triples (warm) are listed separately.",
+        # Records store this sentence: another wording would stand beside theirs in tables.
+        "atlas: 299 of the 670 test triples place a city that train never mentions (cold); "
+        "figures on them and on the others (warm) are told apart.",
     ),
 )
 

@@ -10,7 +10,6 @@ from typing import Any
 from harness.analysis.statistics import summarise
 from harness.evaluation.metrics import METRICS
 from harness.plan.spec import changed_values
-from harness.report.leak_notes import current_note
 from harness.report.page.charts import Chart, Series, lines
 from harness.report.page.facts import FactTable, Pairs, flat, pairs, plain
 from harness.report.page.ranks import RankSummary, rank_summary
@@ -139,9 +138,7 @@ def describe(
         features=_features(first),
         model=first.model,
         headline=tuple(_headline(records)),
-        notes=tuple(
-            dict.fromkeys((*notes, *(current_note(n) for record in records for n in record.notes)))
-        ),
+        notes=tuple(dict.fromkeys((*notes, *(n for record in records for n in record.notes)))),
         measures=tuple(title for title, _ in measures),
         seeds=tuple(
             Seed(

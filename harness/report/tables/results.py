@@ -20,7 +20,7 @@ from harness.analysis.statistics import (
 )
 from harness.evaluation.metrics import METRICS
 from harness.report.definition import DatasetSpec, Definition, Published, RowSpec
-from harness.report.leak_notes import current_note, leak_notes
+from harness.report.leak_notes import leak_notes
 from harness.report.marks import MarkedCells, mark
 from harness.report.reasons import missing_reason
 from harness.report.table import Column, Heading, Table, TableCell, TableRow
@@ -303,12 +303,7 @@ class _Assembly:
             remarks = dict.fromkeys(
                 [
                     *notes_of_dataset,
-                    *(
-                        current_note(n)
-                        for r in measured
-                        for record in r.records
-                        for n in record.notes
-                    ),
+                    *(note for r in measured for record in r.records for note in record.notes),
                     *leak_notes(dataset.name, measured),
                 ]
             )
