@@ -158,7 +158,7 @@ def run(
         print(_submitted(result))
     if result.interrupted:
         raise stop.error()
-    raise_failed(result.failed, results)
+    raise_failed(result.failed, results, earlier=result.failed_earlier)
 
 
 def _submitted(result: SuiteResult) -> str:
@@ -224,24 +224,31 @@ def _plan(
 
 
 def raise_failed(
-    failed: Sequence[Outcome], home: Path | None, again: str = "the same command tries again"
+    failed: Sequence[Outcome],
+    home: Path | None,
+    again: str = "the same command tries again",
+    *,
+    earlier: Sequence[Outcome] = (),
 ) -> None:
     """Raise an error that says how many runs failed, and what can be done about the first.
 
     Args:
-        failed: any number of outcomes.
+        failed: runs that failed in this call.
         home: value of ``--home``.
         again: how a run that left no record is tried again.
+        earlier: runs that failed in an earlier call and were not tried again.
 
     Raises:
         RunError: some run failed.
     """
-    if failed:
+    if failed or earlier:
+        from harness.cli.console import plural
         from harness.run.runs import failure_hint
 
-        first, count = failed[0], len(failed)
+        first, count = (*failed, *earlier)[0], len(failed) + len(earlier)
         hint = failure_hint(first.run_id, home, again)
+        when = f", {len(earlier)} of them earlier" if failed else " earlier"
         raise RunError(
-            f"{count} {'run' if count == 1 else 'runs'} failed; the first: {first.run_id}: "
+            f"{plural(count, 'run')} failed{when * bool(earlier)}; the first: {first.run_id}: "
             f"{first.message}{f' ({hint})' * bool(hint)}"
         )

@@ -105,7 +105,9 @@ def run(
     print(study_text.describe(result.searches, result.home))
     if result.interrupted:
         raise stop.error()
-    raise_failed(result.failed, results, "--retry-failed tries again")
+    raise_failed(
+        result.failed, results, "--retry-failed tries again", earlier=result.failed_earlier
+    )
 
 
 @app.command()
@@ -171,7 +173,7 @@ def promote(
     print(result.make_table().render())
     if result.interrupted:
         raise stop.error()
-    raise_failed(result.failed, results)
+    raise_failed(result.failed, results, earlier=result.failed_earlier)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -21,7 +21,7 @@ from harness.store.failures import TransientError
 from harness.store.files import RECORD
 from harness.store.records import RunRecord
 
-__all__ = ["Pending", "Summary", "execute", "patiently", "pending", "run_jobs"]
+__all__ = ["Pending", "Summary", "execute", "failures", "patiently", "pending", "run_jobs"]
 
 SECONDS_BETWEEN_LOOKS = 0.2
 """Between two looks at the locks of other processes."""
@@ -43,6 +43,8 @@ class Summary:
     finished: list[str] = field(default_factory=list)
     pruned: list[str] = field(default_factory=list)
     failed: list[Outcome] = field(default_factory=list)
+    failed_earlier: list[Outcome] = field(default_factory=list)
+    """Runs of the plan that an earlier call stored as failed, and that were not tried again."""
     interrupted: bool = False
     """Asked to stop before everything had ended."""
 
@@ -99,6 +101,17 @@ def pending(jobs: Sequence[Job], store: ResultStore, *, retry_failed: bool = Fal
         else:
             state.to_run.append(job)
     return state
+
+
+def failures(run_ids: Collection[str], store: ResultStore) -> list[Outcome]:
+    """Return the failures that the store holds of some runs, with the first line of the error."""
+    return [
+        Outcome(
+            run_id=record.run_id, status="failed", message=(record.error or "").partition("\n")[0]
+        )
+        for record in store.find(ids=run_ids)
+        if record.status == "failed"
+    ]
 
 
 def _add_record(job: Job, store: ResultStore) -> Outcome | None:
@@ -297,10 +310,7 @@ def _take_over(
     state = pending(jobs, store)
     for job in state.finished:
         end(job, Outcome(run_id=job.run_id, status="ok"))
-    for record in store.find(ids=[job.run_id for job in state.failed]):
-        message = (record.error or "").partition("\n")[0]
-        job = next(job for job in state.failed if job.run_id == record.run_id)
-        end(job, Outcome(run_id=job.run_id, status="failed", message=message))
-    for outcome in state.unreadable:
+    failed = failures([job.run_id for job in state.failed], store)
+    for outcome in (*failed, *state.unreadable):
         end(next(job for job in jobs if job.run_id == outcome.run_id), outcome)
     return state.to_run

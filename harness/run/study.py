@@ -30,7 +30,7 @@ from harness.run.executors import Execution, ExecutionOptions
 from harness.run.jobs import Job, Outcome
 from harness.run.logging import RunLogging, run_logging
 from harness.run.rounds import Report, run_rounds
-from harness.run.scheduler import Summary, execute, pending
+from harness.run.scheduler import Summary, execute, failures, pending
 from harness.run.suite import (
     Overrides,
     SuiteResult,
@@ -94,6 +94,7 @@ class StudyResult:
     Attributes:
         searches: rows on datasets, with their trials.
         failed: runs that failed in this call.
+        failed_earlier: a run of each trial that failed in an earlier call and was not tried again.
         interrupted: whether ``should_stop`` ended the call early; the same call resumes.
         home: results folder.
     """
@@ -102,6 +103,7 @@ class StudyResult:
     failed: Sequence[Outcome]
     interrupted: bool
     home: Path
+    failed_earlier: Sequence[Outcome] = ()
 
 
 def load_study(
@@ -184,7 +186,30 @@ def run_study(
                 restart=restart,
             )
         results = search_results(folder, plan.suite, plan.variant)
-    return StudyResult(results, report.failed, report.interrupted, folder)
+        earlier = _failed_earlier(results, searched, report, store)
+    return StudyResult(results, report.failed, report.interrupted, folder, earlier)
+
+
+def _failed_earlier(
+    results: Sequence[SearchResult],
+    searched: Sequence[Search],
+    report: Report,
+    store: SqlStore,
+) -> list[Outcome]:
+    """Return the failures of earlier calls: of each failed trial a run that still has no result."""
+    rows = {(s.label, s.spec.data.dataset, s.spec.data.features) for s in searched}
+    failed, statuses = {outcome.run_id for outcome in report.failed}, store.statuses()
+    outcomes = {}
+    for result in results:
+        if (result.label, result.dataset, result.features) not in rows:
+            continue
+        for trial in result.having("failed"):
+            missing = [i for i in trial.runs.values() if statuses.get(i) not in ("ok", "validated")]
+            if missing and not failed & set(missing):
+                outcomes[missing[0]] = Outcome(
+                    run_id=missing[0], status="failed", message=trial.reason
+                )
+    return list(outcomes.values())
 
 
 def list_studies(home: Path | str | None = None) -> dict[str, str]:
@@ -441,4 +466,5 @@ class _Work:
             should_stop=self.should_stop,
         )
         summary.failed[:0] = state.unreadable
+        summary.failed_earlier = failures([job.run_id for job in state.failed], self.store)
         return summary

@@ -24,7 +24,7 @@ from harness.run.executors import Execution, ExecutionOptions
 from harness.run.frames import records_dataframe
 from harness.run.jobs import Job, Outcome
 from harness.run.logging import RunLogging, run_logging
-from harness.run.scheduler import Summary, execute, pending
+from harness.run.scheduler import Summary, execute, failures, pending
 from harness.store import open_home
 from harness.store.base import ResultStore
 from harness.store.records import RunRecord
@@ -74,6 +74,11 @@ class SuiteResult:
     def failed(self) -> Sequence[Outcome]:
         """Runs that failed in this call."""
         return self.summary.failed
+
+    @property
+    def failed_earlier(self) -> Sequence[Outcome]:
+        """Runs that failed in an earlier call and were not tried again (``retry_failed``)."""
+        return self.summary.failed_earlier
 
     @property
     def interrupted(self) -> bool:
@@ -242,7 +247,7 @@ def run_suite(
 
     Raises:
         ConfigError, MissingDataError, MachineError, StoreError: nothing can be run. The failure of
-            a run raises nothing: see ``SuiteResult.failed``.
+            a run raises nothing: see ``SuiteResult.failed`` and ``failed_earlier``.
     """
     from harness.report.stored import prepare_tables
 
@@ -397,7 +402,8 @@ def _execute(
     if state.finished:
         on_event(Message(f"{len(state.finished)} of {len(jobs)} runs are finished already"))
     if state.failed:
-        on_event(Message(f"{len(state.failed)} failed earlier and are skipped (--retry-failed)"))
+        are = "is" if len(state.failed) == 1 else "are"
+        on_event(Message(f"{len(state.failed)} failed earlier and {are} skipped (--retry-failed)"))
     if state.unreadable:
         damaged = f"{len(state.unreadable)} with a record that cannot be read"
         on_event(Message(f"{damaged}: skipped (--retry-failed runs again)"))
@@ -408,6 +414,7 @@ def _execute(
                 state.to_run, store, settings, on_event=on_event, should_stop=should_stop
             )
     summary.failed[:0] = state.unreadable
+    summary.failed_earlier = failures([job.run_id for job in state.failed], store)
     return summary
 
 

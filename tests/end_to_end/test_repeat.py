@@ -128,7 +128,9 @@ def test_a_run_that_failed_is_run_again_once_it_is_removed(
     (run_id,) = listed(harness)
     words = command(harness, run_id)
     again = harness(*words)
-    assert "1 failed earlier" in again.err
+    assert again.code == 1
+    assert "1 failed earlier and is skipped (--retry-failed)" in again.err
+    assert f"error: 1 run failed earlier; the first: {run_id}: RuntimeError: not today" in again.err
     assert harness("runs", "rm", run_id, "--yes").code == 0
     assert harness(*words).code == 1
     assert list(listed(harness)) == [run_id]

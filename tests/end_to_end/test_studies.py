@@ -392,7 +392,8 @@ def test_failed_trials_are_kept_and_tried_again_when_asked(
     (models / "broken").unlink()
     before = written(home)
     again = harness(*words)
-    assert again.code == 0
+    assert again.code == 1
+    assert "1 run failed earlier; the first: " in again.err
     assert written(home) == before  # a failed trial has ended
 
     retried = harness(*words, "--retry-failed")

@@ -94,6 +94,10 @@ def test_a_trial_that_cannot_fit_fails_and_the_study_goes_on(
     assert "(--retry-failed tries again)" in str(result.exception)
     assert "of memory" in result.stdout, "the list of trials says why"
 
+    again = CliRunner().invoke(app, ["study", "run", str(suite)])
+    assert isinstance(again.exception, RunError), "it fails until its trials are complete"
+    assert str(again.exception).startswith("1 run failed earlier; the first: ")
+
 
 def test_runs_that_fit_alone_but_not_together_are_started_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
