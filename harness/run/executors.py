@@ -22,6 +22,7 @@ __all__ = [
     "Execution",
     "ExecutionOptions",
     "devices_of",
+    "executor_name",
     "make_executor",
     "names_of",
 ]
@@ -182,21 +183,12 @@ _NO_DEVICES = (
 )
 
 
-def make_executor(
-    name: str, settings: Execution, on_message: OnMessage = lambda text: None
-) -> Executor:
-    """Return an executor.
-
-    Args:
-        name: one of ``EXECUTORS``; "" for processes if several runs are executed at once, or on
-            devices of their own, else inline.
-        settings: workers, threads, devices, engine file.
-        on_message: receives lines of a cluster that a person should read.
+def executor_name(name: str, settings: Execution) -> str:
+    """Return the name of the executor that settings ask for; arguments as ``make_executor``.
 
     Raises:
-        ConfigError: an unknown name, several workers of an executor that has one, an option of
-            another executor, a wrong engine file, or an extra that is not installed.
-        MachineError: this machine does not reach the cluster.
+        ConfigError: an unknown name, several workers of an executor that has one, or an option of
+            another executor.
     """
     several = settings.at_once > 1 or bool(settings.devices)
     name = name or ("processes" if several else "inline")
@@ -210,4 +202,22 @@ def make_executor(
         raise ConfigError(
             "--engine, --detach and --on-interrupt are for clusters: --executor slurm or ray"
         )
-    return EXECUTORS[name](settings, on_message)
+    return name
+
+
+def make_executor(
+    name: str, settings: Execution, on_message: OnMessage = lambda text: None
+) -> Executor:
+    """Return an executor.
+
+    Args:
+        name: one of ``EXECUTORS``; "" for processes if several runs are executed at once, or on
+            devices of their own, else inline.
+        settings: workers, threads, devices, engine file.
+        on_message: receives lines of a cluster that a person should read.
+
+    Raises:
+        ConfigError: as ``executor_name``; a wrong engine file, or an extra that is not installed.
+        MachineError: this machine does not reach the cluster.
+    """
+    return EXECUTORS[executor_name(name, settings)](settings, on_message)

@@ -33,8 +33,8 @@ from harness.run.jobs import Needs
 from harness.run.memory import MemoryNeed, shortage
 from harness.run.products import emulated_products
 from harness.run.study import StudyPlan
-from harness.run.suite import Overrides, check_device, load_suite, nested, started
-from harness.store import read_home
+from harness.run.suite import Overrides, check_execution, load_suite, nested, started
+from harness.store import check_home, read_home
 from harness.store.records import Status
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def dry_run(
 
     Args:
         suite, only, execution: as for ``run_suite``.
-        home: results folder with earlier runs; it need not exist.
+        home: results folder with earlier runs; it need not exist, but it must be possible to make
+            it.
         probe: train rows of unknown time for two epochs first.
         on_event: receives the events of probes.
         should_stop: asked during probes.
@@ -162,14 +163,17 @@ def dry_run(
         ConfigError: as ``run_suite``.
         MissingDataError: no dataset of the plan is on this machine.
         StoreError: the database cannot be read.
+        MachineError: ``home`` is no folder, and none can be made there.
     """
     settings = Execution(**execution)
     plan = suite if isinstance(suite, Plan) else load_suite(suite)
     plan = plan.select(only) if only else plan
-    check_device(settings)
+    check_execution(settings)
     datasets = {run.spec.data.dataset for run in plan.runs}
     on_event(Message(f"reading {', '.join(sorted(datasets))}"))
-    prober = _Prober(settings, results_folder(home), on_event, should_stop)
+    folder = results_folder(home)
+    check_home(folder)
+    prober = _Prober(settings, folder, on_event, should_stop)
     plan = without_missing(plan, known_digests)
     progress = _progress(plan.runs, prober.home)
     rows = prober.rows(plan.runs, progress, probe=probe)
@@ -195,8 +199,10 @@ def dry_run_study(
 ) -> Forecast:
     """Return the time and memory of the trials of a study, at most; arguments as ``dry_run``."""
     settings = Execution(**execution)
-    check_device(settings)
-    prober = _Prober(settings, results_folder(home), on_event, should_stop)
+    check_execution(settings)
+    folder = results_folder(home)
+    check_home(folder)
+    prober = _Prober(settings, folder, on_event, should_stop)
     available = without_missing(study.plan, known_digests)
     searched, unsearched = searches(study.suite, study.overrides, available)
     idle = {cell.key for cell in unsearched}

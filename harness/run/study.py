@@ -34,7 +34,7 @@ from harness.run.scheduler import Summary, execute, failures, pending
 from harness.run.suite import (
     Overrides,
     SuiteResult,
-    check_device,
+    check_execution,
     make_job,
     nested,
     started,
@@ -167,7 +167,7 @@ def run_study(
         raise ConfigError("detach is for suites: a study chooses its next trials by the results")
     if not isinstance(study, StudyPlan):
         study = load_study(study, model_folders=settings.model_folders)
-    check_device(settings)
+    check_execution(settings)
     folder, plan = results_folder(home), study.plan
     available = present(plan, on_event)
     searched, unsearched = searches(study.suite, study.overrides, available)
@@ -265,7 +265,7 @@ def promote_trials(
     """
     settings = Execution(**execution)
     load_all(settings.model_folders)
-    check_device(settings)
+    check_execution(settings)
     folder, name = results_folder(home), study_name(study)
     selected = _selected(search_results(folder, name, variant), only, trials, on_event)
     with (

@@ -20,7 +20,7 @@ from harness.plan.suite import find_suite, read_suite, shipped_suites
 from harness.run.cells import stored_suite, table_cells, with_external
 from harness.run.digests import digests, present
 from harness.run.events import RunsEnded, RunsStarted
-from harness.run.executors import Execution, ExecutionOptions
+from harness.run.executors import Execution, ExecutionOptions, executor_name
 from harness.run.frames import records_dataframe
 from harness.run.jobs import Job, Outcome
 from harness.run.logging import RunLogging, run_logging
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SuiteResult",
-    "check_device",
+    "check_execution",
     "load_suite",
     "plan_line",
     "plan_run",
@@ -257,7 +257,7 @@ def run_suite(
     )  # fmt: skip
     folder = results_folder(home)
     selected = plan.select(only) if only else plan
-    check_device(settings)
+    check_execution(settings)
     with reporting(on_event), doing("reading the datasets"):
         available = present(selected, on_event)
         identified = identify(available.runs, digests)
@@ -343,16 +343,17 @@ def train_model(
     return load_run(run_id, home, device=device, model_folders=folders)
 
 
-def check_device(settings: Execution) -> None:
-    """Refuse devices and kernels that no run can be executed with.
+def check_execution(settings: Execution) -> None:
+    """Refuse executors, devices and kernels that no run can be executed with.
 
     Raises:
-        ConfigError: there is no such device or kernel.
+        ConfigError: there is no such executor, device or kernel, or options exclude each other.
         MachineError: this machine lacks it; devices of a cluster are only known there.
     """
     from harness import kernels
     from harness.pipeline import resolve_device
 
+    executor_name(settings.executor, settings)
     if settings.on_cluster:
         if settings.device not in ("auto", "cpu", "cuda"):
             raise ConfigError(

@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.environment import results_folder
-from harness.store.failures import ELSEWHERE, EmptyDatabase, make_folder
+from harness.store.failures import ELSEWHERE, EmptyDatabase, check_folder, make_folder
 
 if TYPE_CHECKING:
     from harness.store.base import ResultStore
     from harness.store.sql import SqlStore
 
-__all__ = ["DATABASE", "open_home", "open_store", "read_home", "results_home", "store_address"]
+__all__ = [
+    "DATABASE",
+    "check_home",
+    "open_home",
+    "open_store",
+    "read_home",
+    "results_home",
+    "store_address",
+]
 
 DATABASE = "harness.db"
 """File name of the result database in a results folder."""
@@ -41,6 +49,15 @@ def open_home(home: Path, *, create: bool = True, write: bool = True) -> SqlStor
     if create:
         make_folder(home, ELSEWHERE)
     return open_store(store_address(home), create=create, write=write)
+
+
+def check_home(home: Path) -> None:
+    """Check that a results folder is there or can be made; nothing is kept.
+
+    Raises:
+        MachineError: it cannot be made, or a file has the name.
+    """
+    check_folder(home, ELSEWHERE)
 
 
 def read_home(home: Path) -> ResultStore:

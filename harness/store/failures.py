@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +15,7 @@ __all__ = [
     "WAIT",
     "EmptyDatabase",
     "TransientError",
+    "check_folder",
     "disk_error",
     "explain",
     "is_damaged",
@@ -71,6 +74,20 @@ def make_folder(path: Path, remedy: str = "") -> None:
     else:
         return
     raise MachineError(f"{path}: {problem}; {remedy}" if remedy else f"{path}: {problem}")
+
+
+def check_folder(path: Path, remedy: str = "") -> None:
+    """Check that a folder is there or can be made; arguments and errors as ``make_folder``.
+
+    Permissions do not tell (root may write in /proc, and cannot), so it is made and removed again.
+    """
+    missing = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
+    try:
+        make_folder(path, remedy)
+    finally:
+        for folder in missing:
+            with contextlib.suppress(OSError):  # another process may be using it by now
+                folder.rmdir()
 
 
 def not_a_database(database: str) -> str:

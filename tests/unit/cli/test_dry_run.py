@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from harness.catalog import load_models
 from harness.cli.dry import describe
 from harness.cli.main import app
+from harness.errors import ConfigError, MachineError
 from harness.plan import memory
 from harness.plan.cell import Cell
 from harness.plan.expand import Plan
@@ -251,3 +252,27 @@ def test_names_are_not_encoded_for_a_dry_run(
     data = DataSpec(dataset="mkg-w", features="hashed-names")
     assert known_digests(data)[1] == "?"
     assert memory.data_size(data).features
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse(tmp_path: Path) -> None:
+    suite, file = tmp_path / "small.yaml", tmp_path / "file"
+    suite.write_text(SUITE)
+    file.touch()
+    for words, error, message in (
+        (["--executor", "process"], ConfigError, "unknown executor 'process'; did you mean"),
+        (["--executor", "inline", "--workers", "2"], ConfigError, "executor 'inline' runs one"),
+        (["--home", str(file)], MachineError, f"{file}: is a file, not a folder"),
+        (["--home", "/proc/x"], MachineError, "/proc/x: this folder cannot be made"),
+    ):
+        for dry in (["--dry-run"], []):
+            result = CliRunner().invoke(app, ["run", str(suite), *words, *dry])
+            assert isinstance(result.exception, error), result.output
+            assert message in str(result.exception)
+
+
+def test_a_dry_run_leaves_no_results_folder(tmp_path: Path) -> None:
+    suite = tmp_path / "small.yaml"
+    suite.write_text(SUITE)
+    words = ["run", str(suite), "--dry-run", "--home", str(tmp_path / "new" / "results")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert not (tmp_path / "new").exists()

@@ -24,7 +24,7 @@ from harness.run.executors import Execution
 from harness.run.jobs import Attempt, Job, OnProgress, Outcome
 from harness.run.logs import run_logs
 from harness.run.scheduler import Summary, patiently, run_jobs
-from harness.run.suite import check_device
+from harness.run.suite import check_execution
 from harness.run.worker import execute_job
 from harness.store import open_home
 from harness.store.archive.redaction import redacted
@@ -123,11 +123,11 @@ def test_needs_take_the_place_of_the_checks_of_this_machine(
 @pytest.mark.parametrize("device", ["cuda:1", "mps", "gpu"])
 def test_a_cluster_numbers_its_gpus_itself(device: str) -> None:
     with pytest.raises(ConfigError, match="on a cluster auto, cpu or cuda"):
-        check_device(Execution(executor="slurm", device=device))
+        check_execution(Execution(executor="slurm", device=device))
 
 
 def test_a_gpu_that_is_not_here_may_be_there() -> None:
-    check_device(Execution(executor="slurm", device="cuda"))
+    check_execution(Execution(executor="slurm", device="cuda"))
 
 
 def test_a_dry_run_tells_needs_and_asks_nothing_of_this_machine(tmp_path: Path) -> None:
