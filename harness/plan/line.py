@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.config.base import SUITE_NAME
+from harness.config.base import SUITE_NAME, KeyPath, show_path
 from harness.config.override import parse_overrides
+from harness.data.card import base_of
 from harness.errors import ConfigError
 from harness.plan.suite import Suite
 
@@ -17,6 +18,19 @@ __all__ = ["default_name", "line_suite", "split_values"]
 MOST_ROWS = 1000
 """Rows of a line; more values are a slip, or a study (``harness study run``)."""
 _LONGEST_NAME = 64
+
+_OPTIONS = {"datasets": "--dataset", "seeds": "--seeds", "name": "--name"}
+
+
+class _LineSuite(Suite):
+    """A suite whose messages name the options of the line."""
+
+    def origin(self, path: KeyPath) -> str:
+        """Return the option that a value is from, of a setting with its key."""
+        if path[0] == "rows":
+            key = path[path.index("set") + 1 :] if "set" in path else ()
+            return f"--set {show_path(key)}" if key else "--model"
+        return _OPTIONS.get(str(path[0]), super().origin(path))
 
 
 def line_suite(
@@ -38,12 +52,16 @@ def line_suite(
         name: name of the suite; ``default_name`` when empty.
 
     Raises:
-        ConfigError: no model or dataset, a setting that is not KEY=VALUE, or too many rows.
+        ConfigError: no model or dataset, several in one text, a setting that is not KEY=VALUE or
+            lacks a value, or too many rows.
     """
     if not models or not datasets:
         raise ConfigError(
             "give --model and --dataset: harness run --model rotate --dataset atlas --seeds 3"
         )
+    _refuse_lists("--model", {model: model for model in models})
+    # Options of a dataset ("synthetic:entities=60,train=300") hold commas.
+    _refuse_lists("--dataset", {dataset: base_of(dataset) for dataset in datasets})
     choices = [_choices(setting) for setting in settings]
     points = list(itertools.product(*choices))
     if len(points) * len(models) > MOST_ROWS:
@@ -71,7 +89,20 @@ def line_suite(
         raise ConfigError(
             f"--name {name}: 1 to {_LONGEST_NAME} of a to z, 0 to 9, '_' and '-', the first no mark"
         )
-    return Suite.model_validate(content)
+    return _LineSuite.model_validate(content)
+
+
+def _refuse_lists(option: str, names: Mapping[str, str]) -> None:
+    """Refuse several names in one text.
+
+    Args:
+        option: the option of the names.
+        names: text -> its name without options.
+    """
+    for text, name in names.items():
+        if "," in name:
+            repeated = " ".join(f"{option} {part.strip()}" for part in name.split(","))
+            raise ConfigError(f"{option} {text}: repeat the option for several: {repeated}")
 
 
 def default_name(models: Sequence[str], datasets: Sequence[str]) -> str:
@@ -106,7 +137,10 @@ def _choices(setting: str) -> list[str]:
     key, equals, values = setting.partition("=")
     if not equals:
         return [setting]  # refused when it is read
-    return [f"{key.strip()}={value}" for value in split_values(values)]
+    choices = split_values(values)
+    if len(choices) > 1 and "" in choices:
+        raise ConfigError(f"--set {setting}: a value is missing at a comma (null is a value)")
+    return [f"{key.strip()}={value}" for value in choices]
 
 
 def split_values(text: str) -> list[str]:

@@ -74,8 +74,20 @@ def test_the_name_of_the_suite_is_made_of_models_and_datasets() -> None:
 
 
 def test_what_is_wrong_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'rotate'"):
+    with pytest.raises(ConfigError, match=r"^--model: unknown model .*did you mean 'rotate'"):
         plan_line(["rotatE_"], ["atlas"])
+    with pytest.raises(ConfigError, match=r"^--dataset: .*did you mean 'atlas'"):
+        plan_line(["rotate"], ["atls"])
+    with pytest.raises(ConfigError, match=r"^--model transe,rotate: repeat the option for several"):
+        plan_line(["transe,rotate"], ["atlas"])
+    with pytest.raises(ConfigError, match=r"several: --dataset atlas --dataset mkg-w$"):
+        plan_line(["transe"], ["atlas,mkg-w"])
+    with pytest.raises(ConfigError, match=r"^--set optimiser.lr: input should be a valid number"):
+        plan_line(["rotate"], ["atlas"], settings=["optimiser.lr=fast"])
+    with pytest.raises(ConfigError, match=r"^--set optimiser.lr=1e-3,: a value is missing"):
+        plan_line(["rotate"], ["atlas"], settings=["optimiser.lr=1e-3,"])
+    with pytest.raises(ConfigError, match=r"^--set model.dims: .*'dim'"):
+        plan_line(["rotate"], ["atlas"], settings=["model.dims=8"])
     with pytest.raises(ConfigError, match="give --model and --dataset"):
         plan_line(["rotate"], [])
     with pytest.raises(ConfigError, match="write KEY=VALUE"):
