@@ -23,6 +23,7 @@ from harness.errors import ConfigError, DataError, MachineError, MissingDataErro
 from harness.writing import staging_folder, synchronise, use_umask
 
 __all__ = [
+    "dataset_of",
     "fetch",
     "fetch_sources",
     "identify",
@@ -186,12 +187,19 @@ def store_source(source: FeatureSource, content: bytes) -> None:
 def identify(folder: Path, cards: Iterable[DatasetCard]) -> DatasetCard | None:
     """Return the dataset of a folder: recognised by its content, else by its name."""
     pinned = [card for card in cards if card.files]
-    for card in pinned:
-        required = [file for file in card.files if not file.optional]
-        if all(_is_right(folder / file.path, file) for file in required):
-            return card
+    if card := dataset_of(folder, pinned):
+        return card
     name = folder.resolve().name.lower()
     return next((card for card in pinned if name in names_of(card)), None)
+
+
+def dataset_of(folder: Path, cards: Iterable[DatasetCard]) -> DatasetCard | None:
+    """Return the dataset whose required files a folder holds, each with the right SHA-256."""
+    for card in cards:
+        required = [file for file in card.files if not file.optional]
+        if required and all(_is_right(folder / file.path, file) for file in required):
+            return card
+    return None
 
 
 def import_folder(folder: Path, card: DatasetCard) -> Path:

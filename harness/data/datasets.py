@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from harness.data.feature_sets import entity_texts
 from harness.data.graph import KnowledgeGraph
 from harness.data.leak_audits import audit_of, write_audit
 from harness.data.load import load_dataset, source, sources
-from harness.data.local import LocalSource, folder_of, import_local, misnamed
+from harness.data.local import LocalSource, folder_of, holds_a_graph, import_local, misnamed
 from harness.data.names import chosen_kinds
 from harness.data.sources import sources_folder
 from harness.data.verify import VerifyReport, verify
@@ -164,7 +165,7 @@ def import_dataset(
     """Copy datasets, or originals of their feature sets, to the data folder; check every SHA-256.
 
     Args:
-        folder: folder of a dataset, or of several datasets' folders.
+        folder: folder of a dataset, or of several datasets' folders, one or two levels below.
         name: name of the dataset, recognised by its content if None; a new name imports the user's
             own graph in any supported layout.
         allow_names: kinds of easily confused identifiers to accept ("case,blanks").
@@ -186,6 +187,8 @@ def import_dataset(
         _announce_left_out(folder, target, announce)
         return [target]
     matches = _recognised(folder, name)
+    if name is None:
+        _announce_graphs(folder, [path for path, _ in matches], announce)
     originals = {s: None for entry in sources() for s in entry.card.feature_sources}
     recognised = acquire.import_sources(folder, originals)
     if recognised and name is None:
@@ -221,9 +224,11 @@ def _recognised(folder: Path, name: str | None) -> list[tuple[Path, DatasetCard]
     """Return the folders of datasets: the named one, or those recognised by their content."""
     if name is None:
         cards = [entry.card for entry in sources()]
-        inside = (folder, *sorted(path for path in folder.iterdir() if path.is_dir()))
+        inside = (folder, *_folders(folder, "*"))
         candidates = [(path, acquire.identify(path, cards)) for path in inside]
-        return [(path, card) for path, card in candidates if card is not None]
+        # Two levels below a name may be that of anything: only the content counts.
+        deeper = [(path, acquire.dataset_of(path, cards)) for path in _folders(folder, "*/*")]
+        return [(path, card) for path, card in (*candidates, *deeper) if card is not None]
     card = source(name).card
     if absent := folders.missing_files(card, folder):
         raise MissingDataError(
@@ -232,6 +237,20 @@ def _recognised(folder: Path, name: str | None) -> list[tuple[Path, DatasetCard]
             "import the original files of feature sets alone"
         )
     return [(folder, card)]
+
+
+def _folders(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if path.is_dir())
+
+
+def _announce_graphs(folder: Path, imported: Sequence[Path], announce: Announce) -> None:
+    """Announce the graphs one or two levels below a folder that are no known dataset."""
+    for path in (*_folders(folder, "*"), *_folders(folder, "*/*")):
+        if not any(path.is_relative_to(other) for other in imported) and holds_a_graph(path):
+            announce(
+                f"{path}: not imported, no dataset that is known here; "
+                f"harness data import {shlex.quote(str(path))} --name NAME"
+            )
 
 
 @dataclass(frozen=True)
@@ -472,9 +491,12 @@ def _announce_features(recognised: Sequence[FeatureSource], announce: Announce) 
     """Announce the licences of imported originals, and the completeness of feature sets."""
     for licence in dict.fromkeys(f"{s.repository}: licence {s.licence}" for s in recognised):
         announce(licence)
-    for entry in sources():
-        if any(original in recognised for original in entry.card.feature_sources):
-            announce(_completeness(entry))
+    used = {entry: set(entry.card.feature_sources) & set(recognised) for entry in sources()}
+    users = Counter(original for originals in used.values() for original in originals)
+    # Originals that datasets share lie in the folder of each: they alone do not make it theirs.
+    own = [entry for entry, originals in used.items() if any(users[s] == 1 for s in originals)]
+    for entry in own or [entry for entry, originals in used.items() if originals]:
+        announce(_completeness(entry))
 
 
 def _completeness(entry: DatasetSource) -> str:

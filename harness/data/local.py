@@ -25,7 +25,15 @@ from harness.data.names import NameKind, advice, audit_names, excess_names
 from harness.data.readers import detect_layout, read_folder, split_files
 from harness.errors import ConfigError, DataError
 
-__all__ = ["LocalSource", "find_local", "folder_of", "import_local", "local_sources", "misnamed"]
+__all__ = [
+    "LocalSource",
+    "find_local",
+    "folder_of",
+    "holds_a_graph",
+    "import_local",
+    "local_sources",
+    "misnamed",
+]
 
 
 class LocalSource(DatasetSource):
@@ -239,11 +247,12 @@ def _copy(folder: Path, names: Iterable[Path], staged: Path) -> None:
 def _graph_folders() -> Iterator[Path]:
     for root in folders.roots():
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
-            if not folder.name.startswith(".") and folder.is_dir() and _holds_a_graph(folder):
+            if not folder.name.startswith(".") and folder.is_dir() and holds_a_graph(folder):
                 yield folder
 
 
-def _holds_a_graph(folder: Path) -> bool:
+def holds_a_graph(folder: Path) -> bool:
+    """Tell whether a folder holds splits in a layout that is read."""
     try:
         detect_layout(folder)
     except DataError:

@@ -13,9 +13,11 @@ from typer.testing import CliRunner, Result
 
 from harness.cli.data import app
 from harness.data.card import FeatureSource
-from harness.data.load import source
+from harness.data.datasets import _announce_features, import_dataset
+from harness.data.load import source, sources
 from harness.data.sources import source_path
 from harness.errors import ConfigError, DataError, Interrupted, MissingDataError
+from harness.events import Event
 
 FIVE = {"mkg-w", "mkg-y", "db15k", "tiva", "kvc16k"}
 
@@ -122,12 +124,40 @@ def test_verify_prints_table_1_beside_the_files(published: Path) -> None:
     assert ["valid", "9902", "9904", "differs"] in _lines(result.stdout)
 
 
+def test_graphs_below_an_imported_folder_that_are_not_known_are_named(tmp_path: Path) -> None:
+    folders = [tmp_path / "near", tmp_path / "data" / "a far"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for split in ("train", "valid", "test"):
+            (folder / f"{split}.tsv").write_text("a\tr\tb\n")
+    messages: list[Event] = []
+    with pytest.raises(ConfigError, match="holds no dataset that is known here"):
+        import_dataset(tmp_path, on_event=messages.append)
+    assert [str(message).partition("; ")[2] for message in messages] == [
+        f"harness data import {folders[0]} --name NAME",
+        f"harness data import '{folders[1]}' --name NAME",
+    ]
+
+
+def test_originals_that_datasets_share_do_not_make_a_folder_all_of_theirs() -> None:
+    originals = {entry.card.name: entry.card.feature_sources for entry in sources()}
+    messages: list[str] = []
+    _announce_features(originals["mkg-w"], messages.append)
+    titles = [text.partition(": complete:")[0] for text in messages if ": complete:" in text]
+    assert titles == ["MKG-W"]
+    messages.clear()
+    shared = set(originals["mkg-w"]) & set(originals["mkg-y"])
+    _announce_features(list(shared), messages.append)
+    assert {"MKG-W", "MKG-Y"} <= {text.partition(": complete:")[0] for text in messages}
+
+
 @pytest.mark.data
+@pytest.mark.parametrize("below", ["copies", "copies/data"])
 def test_a_folder_of_datasets_is_imported_and_then_used(
-    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    below: str, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("TIVA", "MKG-Y"):
-        shutil.copytree(published / name, tmp_path / "copies" / f"my {name}")
+        shutil.copytree(published / name, tmp_path / below / f"my {name}")
     monkeypatch.delenv("HARNESS_DATA")
     result = _call("import", str(tmp_path / "copies"))
     assert [Path(line).name for line in result.stdout.splitlines()] == ["MKG-Y", "TIVA"]
