@@ -26,6 +26,7 @@ import difflib
 import errno
 import os
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -44,9 +45,15 @@ __all__ = [
     "StoreError",
     "lacks_descriptors",
     "lacks_resources",
+    "nearest",
     "raised_at",
     "suggest",
 ]
+
+SIMILARITY = 0.7
+"""Least ratio of equal letters (difflib) of a name to the one suggested: "nope" is no "noise"."""
+SIMILARITY_OF_KIN = 0.6
+"""The same for names that begin alike, or of which one has all letters of the other."""
 
 
 class HarnessError(Exception):
@@ -135,13 +142,29 @@ def suggest(name: str, choices: Iterable[str]) -> str:
         choices: what would have been valid.
     """
     names = sorted(choices)
-    close = difflib.get_close_matches(name.lower(), [k.lower() for k in names], n=1, cutoff=0.6)
-    if close:
-        match = next(k for k in names if k.lower() == close[0])
-        return f"; did you mean '{match}'?"
+    if close := nearest(name, names):
+        return f"; did you mean '{close}'?"
     if not names:
         return ""
     return f"; choose from {', '.join(names)}"
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that a name is a misspelling of, in any case; None when none is close."""
+    by_lower = {choice.lower(): choice for choice in sorted(choices)}
+    name = name.lower()
+    close = difflib.get_close_matches(name, by_lower, n=1, cutoff=SIMILARITY)
+    if not close:
+        similar = difflib.get_close_matches(name, by_lower, cutoff=SIMILARITY_OF_KIN)
+        close = [choice for choice in similar if _are_kin(name, choice)]
+    return by_lower[close[0]] if close else None
+
+
+def _are_kin(name: str, choice: str) -> bool:
+    """Tell whether names begin alike ("leaf", "leave"), or one has all letters of the other ("dmi",
+    "dim"; "sede", "seeds")."""
+    letters, others = Counter(name), Counter(choice)
+    return name[:3] == choice[:3] or letters <= others or letters >= others
 
 
 def lacks_resources(error: BaseException) -> bool:

@@ -276,3 +276,11 @@ def test_the_schema_refuses_what_the_harness_refuses(change: dict[str, object]) 
         validator.validate(data | change)
     with pytest.raises((ConfigError, ValueError)):
         expand(Suite.model_validate(data | change))
+
+
+def test_a_name_unlike_all_suites_gets_no_suggestion() -> None:
+    for name in ("nope", "/nope.yaml"):
+        with pytest.raises(ConfigError, match="no shipped suite of that name; choose from"):
+            find_suite(name)
+    with pytest.raises(ConfigError, match="did you mean 'noise'"):
+        find_suite("nois")
