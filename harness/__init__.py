@@ -9,9 +9,8 @@ The public interface; every name is imported when it is used (PEP 562)::
     print(result.table)
 
 Further functions: ``harness.run.study`` (searches), ``harness.run.runs`` (stored runs),
-``harness.run.database`` (import, export, merge, check), ``harness.report.comparing`` (comparisons,
-claims), ``harness.report.stored`` (pages, all tables), ``harness.data.datasets`` (fetch, import,
-verify, audit).
+``harness.run.database`` (import, export, merge, check), ``harness.report.stored`` (pages, all
+tables), ``harness.data.datasets`` (fetch, import, verify, audit).
 """
 
 from __future__ import annotations
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from harness.data.datasets import list_datasets as list_datasets
     from harness.data.load import load_dataset as load_dataset
     from harness.events import print_event as print_event
+    from harness.report.comparing import check_claims as check_claims
+    from harness.report.comparing import compare as compare
     from harness.report.stored import list_reports as list_reports
     from harness.report.stored import load_figure as load_figure
     from harness.report.stored import load_table as load_table
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from harness.run.suite import train_model as train_model
 
 _MODULES = {
+    "check_claims": "harness.report.comparing",
+    "compare": "harness.report.comparing",
     "create_model": "harness.catalog",
     "dry_run": "harness.run.forecast",
     "find_runs": "harness.run.runs",
@@ -73,4 +76,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    """List the public names; submodules that happen to be imported are none."""
+    return sorted([*__all__, "__version__"])

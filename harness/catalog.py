@@ -23,8 +23,9 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from harness.config.base import problems, show_path
 from harness.data.load import Dataset
-from harness.errors import ConfigError, raised_at, suggest
+from harness.errors import ConfigError, raised_at
 from harness.index import GraphIndex, Modality
 from harness.model import MODELS, Model, ModelConfig
 from harness.plan.identity import code_of, registered
@@ -219,15 +220,10 @@ def model_config(name: str, options: Mapping[str, Any]) -> ModelConfig:
     try:
         return config_class.model_validate(dict(options))
     except ValidationError as error:
-        messages = []
-        for item in error.errors():
-            key = ".".join(str(name_part) for name_part in item["loc"])
-            hint = (
-                suggest(str(item["loc"][-1]), config_class.model_fields)
-                if item["type"] == "extra_forbidden"
-                else ""
-            )
-            messages.append(f"model.{key}: {item['msg']}{hint}")
+        messages = [
+            f"model.{show_path(problem.path)}: {problem.message}"
+            for problem in problems(error, config_class)
+        ]
         raise ConfigError(f"model '{name}': " + "; ".join(messages)) from error
 
 

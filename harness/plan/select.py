@@ -47,15 +47,16 @@ def canonical(scope: S, source_of: SourceOf) -> S:
     return scope.model_copy(update={"dataset": names})
 
 
-def parse_only(texts: Sequence[str]) -> Selector:
+def parse_only(texts: Sequence[str] | str) -> Selector:
     """Turn ``["model=rotate,dataset=mkg-w", "seed=0", "seed=1"]`` into a selector.
 
-    A key that is given several times matches any of its values.
+    A single text is a list of one. A key that is given several times matches any of its values.
 
     Raises:
         ConfigError: not of the form KEY=VALUE, an unknown key, a seed that is not a number, or
             a text that cannot name a dataset.
     """
+    texts = [texts] if isinstance(texts, str) else texts
     values: dict[str, list[str]] = {}
     for pair in (pair for text in texts for pair in _NEXT_KEY.split(text)):
         key, equals, value = (piece.strip() for piece in pair.partition("="))

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
-from harness.config.base import Config
+from harness.config.base import Config, problems, show_path
 from harness.errors import ConfigError, MachineError, suggest
 from harness.loggers import check_logger
 from harness.run.inline import InlineExecutor
@@ -25,6 +25,7 @@ __all__ = [
     "executor_name",
     "make_executor",
     "names_of",
+    "read_execution",
 ]
 
 
@@ -88,6 +89,19 @@ class Execution(Config):
     def first_device(self) -> str:
         """Device of the first run."""
         return self.devices[0] if self.devices else self.device
+
+
+def read_execution(options: ExecutionOptions) -> Execution:
+    """Return settings of an execution.
+
+    Raises:
+        ConfigError: an unknown option, or a value out of its bounds.
+    """
+    try:
+        return Execution(**options)
+    except ValidationError as error:
+        found = problems(error, Execution)
+        raise ConfigError("\n".join(f"{show_path(p.path)}: {p.message}" for p in found)) from None
 
 
 class ExecutionOptions(TypedDict, total=False):

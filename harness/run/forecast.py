@@ -28,7 +28,7 @@ from harness.plan.spec import RunSpec
 from harness.run.costs import Cost, CostTable
 from harness.run.digests import UNKNOWN, known_digests
 from harness.run.events import RunEnded, RunProgress
-from harness.run.executors import Execution, ExecutionOptions
+from harness.run.executors import Execution, ExecutionOptions, read_execution
 from harness.run.jobs import Needs
 from harness.run.memory import MemoryNeed, shortage
 from harness.run.products import emulated_products
@@ -165,7 +165,7 @@ def dry_run(
         StoreError: the database cannot be read.
         MachineError: ``home`` is no folder, and none can be made there.
     """
-    settings = Execution(**execution)
+    settings = read_execution(execution)
     plan = suite if isinstance(suite, Plan) else load_suite(suite)
     plan = plan.select(only) if only else plan
     check_execution(settings)
@@ -198,7 +198,7 @@ def dry_run_study(
     **execution: Unpack[ExecutionOptions],
 ) -> Forecast:
     """Return the time and memory of the trials of a study, at most; arguments as ``dry_run``."""
-    settings = Execution(**execution)
+    settings = read_execution(execution)
     check_execution(settings)
     folder = results_folder(home)
     check_home(folder)
@@ -289,7 +289,7 @@ def model_costs(
         MissingDataError: the dataset is not on this machine.
         Exception: whatever the model raises when it is built or run.
     """
-    settings = Execution(**execution)
+    settings = read_execution(execution)
     run = _default_run(name, dataset, features, nested(overrides))
     spec, size = run.spec, data_size(run.spec.data)
     prober = _Prober(settings, results_folder(home), on_event, should_stop)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -179,7 +179,7 @@ class Run:
             triples: (head, relation, tail), each an id or a name; higher scores are more plausible.
 
         Raises:
-            ConfigError: an unknown name; the nearest is offered.
+            ConfigError: an unknown name (the nearest is offered), or a triple without three parts.
             NonFiniteError: a score is NaN.
         """
         return np.array(list(self.score_many(triples)), dtype=np.float32)
@@ -190,7 +190,10 @@ class Run:
         Args and errors as ``score``; a batch is scored when its first score is read.
         """
         for batch in _batches(triples, self._scorer.triples_at_once):
-            ids = [(self.entity_id(h), self.relation_id(r), self.entity_id(t)) for h, r, t in batch]
+            checked = (_parts(triple, "triple") for triple in batch)
+            ids = [
+                (self.entity_id(h), self.relation_id(r), self.entity_id(t)) for h, r, t in checked
+            ]
             yield from self._scorer.triples(torch.tensor(ids, dtype=torch.long)).tolist()
 
     def predict(
@@ -241,7 +244,7 @@ class Run:
         """
         check_count(k)
         for batch in _batches(queries, self._scorer.queries_at_once):
-            ids = [self._query(*query) for query in batch]
+            ids = [self._query(*_parts(query, "query")) for query in batch]
             answers: dict[int, Predictions] = {}
             sides: tuple[Side, Side] = ("tail", "head")
             for side in sides:
@@ -385,6 +388,21 @@ def check_count(k: int) -> None:
     """
     if k < 1:
         raise ConfigError(f"k {k}: at least 1")
+
+
+def _parts(item: Any, kind: str) -> tuple[Any, Any, Any]:
+    """Return head, relation and tail of a triple or query.
+
+    Raises:
+        ConfigError: it has not three parts.
+    """
+    single = isinstance(item, str) or not isinstance(item, Iterable)
+    parts = (item,) if single else tuple(item)
+    if len(parts) != 3:
+        raise ConfigError(
+            f"{kind} {item!r}: has {len(parts)} of 3 parts; write (head, relation, tail)"
+        )
+    return parts
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

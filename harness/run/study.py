@@ -26,7 +26,7 @@ from harness.plan.suite import Suite, find_suite, read_suite
 from harness.run.cells import stored_suite, with_external, with_left_out
 from harness.run.digests import digests, present
 from harness.run.events import RunsSkipped
-from harness.run.executors import Execution, ExecutionOptions
+from harness.run.executors import Execution, ExecutionOptions, read_execution
 from harness.run.jobs import Job, Outcome
 from harness.run.logging import RunLogging, run_logging
 from harness.run.rounds import Report, run_rounds
@@ -162,7 +162,7 @@ def run_study(
     Raises:
         ConfigError: as ``load_study``; also with ``detach``.
     """
-    settings = Execution(**execution)
+    settings = read_execution(execution)
     if settings.detach:
         raise ConfigError("detach is for suites: a study chooses its next trials by the results")
     if not isinstance(study, StudyPlan):
@@ -263,7 +263,7 @@ def promote_trials(
     Raises:
         ConfigError: there is no such study or trial, or none is complete.
     """
-    settings = Execution(**execution)
+    settings = read_execution(execution)
     load_all(settings.model_folders)
     check_execution(settings)
     folder, name = results_folder(home), study_name(study)

@@ -20,7 +20,7 @@ from harness.plan.suite import find_suite, read_suite, shipped_suites
 from harness.run.cells import stored_suite, table_cells, with_external
 from harness.run.digests import digests, present
 from harness.run.events import RunsEnded, RunsStarted
-from harness.run.executors import Execution, ExecutionOptions, executor_name
+from harness.run.executors import Execution, ExecutionOptions, executor_name, read_execution
 from harness.run.frames import records_dataframe
 from harness.run.jobs import Job, Outcome
 from harness.run.logging import RunLogging, run_logging
@@ -251,7 +251,7 @@ def run_suite(
     """
     from harness.report.stored import prepare_tables
 
-    settings = Execution(**execution)
+    settings = read_execution(execution)
     plan = suite if isinstance(suite, Plan) else load_suite(
         suite, model_folders=settings.model_folders
     )  # fmt: skip

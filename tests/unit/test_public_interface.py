@@ -126,7 +126,7 @@ def test_importing_the_package_takes_no_time() -> None:
 
 
 def test_every_public_name_can_be_imported() -> None:
-    assert set(harness.__all__) <= set(dir(harness))
+    assert set(dir(harness)) == {*harness.__all__, "__version__"}
     for name in harness.__all__:
         assert callable(getattr(harness, name)), name
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
@@ -215,6 +215,46 @@ def test_overrides_are_dotted_nested_or_texts(home: Path, result: SuiteResult) -
     ]
     assert {run.spec.training.epochs for plan in plans for run in plan.runs} == {7}
     assert len({plan.variant for plan in plans}) == 1
+
+
+def test_a_part_of_a_suite_is_one_text_or_several(home: Path, result: SuiteResult) -> None:
+    for only in ("label=TransE", ["label=TransE"]):
+        plan = result.plan.select(only)
+        assert [run.label for run in plan.runs] == ["TransE"]
+        assert [run.label for run in harness.dry_run(plan, home=home, only=only).plan.runs] == [
+            "TransE"
+        ]
+
+
+def test_options_of_an_execution_are_refused_by_name(result: SuiteResult) -> None:
+    bound = "^workers: input should be greater than or equal to 1, got 0$"
+    for function in (harness.run_suite, harness.dry_run):
+        with pytest.raises(ConfigError, match=bound):
+            function(result.plan, workers=0)
+        with pytest.raises(ConfigError, match=r"^worker: unknown key; did you mean 'workers'"):
+            function(result.plan, worker=2)  # type: ignore[call-overload,call-arg]
+
+
+def test_triples_and_queries_have_three_parts(run: Run) -> None:
+    with pytest.raises(ConfigError, match=r"triple \('a', 'b'\): has 2 of 3 parts"):
+        run.score([("a", "b")])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match=r"triple 'abc': has 1 of 3 parts"):
+        run.score(["abc"])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match=r"query \('a',\): has 1 of 3 parts"):
+        list(run.predict_many([("a",)]))  # type: ignore[list-item]
+
+
+@pytest.mark.usefixtures("result")
+def test_rows_are_compared(home: Path) -> None:
+    comparison = harness.compare("small:MoCME", "small:TransE", home)
+    assert (comparison.first.label, comparison.second.label) == ("MoCME", "TransE")
+    assert [metric.metric for metric in comparison.metrics[:2]] == ["mrr", "hits@1"]
+
+
+def test_options_of_a_model_are_refused_with_the_nearest() -> None:
+    dataset = harness.load_dataset(DATASET)
+    with pytest.raises(ConfigError, match=r"model\.dims: unknown key; did you mean 'dim'"):
+        harness.create_model("mocme", dataset, dims=8)
 
 
 def test_a_model_is_built_for_a_dataset() -> None:
