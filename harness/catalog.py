@@ -71,16 +71,21 @@ def load_all(folders: Iterable[Path] = ()) -> None:
 
 @cache
 def load_folder(folder: Path) -> None:
-    """Register the models of a user's folder (every ``*.py`` without a leading underscore).
+    """Register the models of a user's folder (every ``*.py`` without a leading underscore), or of
+    a single file.
 
     Raises:
-        ConfigError: the folder does not exist, or a file in it cannot be imported; names file and
-            line.
+        ConfigError: there is no such folder or Python file, or a file cannot be imported; names
+            file and line.
     """
     load_models()
-    if not folder.is_dir():
-        raise ConfigError(f"--models {folder}: no such folder")
-    _import_folder(folder.resolve(), _users_package(folder.resolve()))
+    MODELS.hint = ""  # on --models, which is in use
+    if folder.is_dir():
+        _import_folder(folder.resolve(), _users_package(folder.resolve()))
+    elif folder.is_file():
+        _import_file(folder.resolve())
+    else:
+        raise ConfigError(f"--models {folder}: no such folder or file")
 
 
 def load_path(path: Path) -> list[str]:
@@ -97,12 +102,7 @@ def load_path(path: Path) -> list[str]:
     before = set(MODELS)
     # Files of the package are loaded already and would not register again.
     if all(MODELS.get(name).__module__.startswith(_USERS) for name in _models_of(path)):
-        if path.is_dir():
-            load_folder(path)
-        elif path.suffix == ".py":
-            _import_file(path)
-        else:
-            raise ConfigError(f"{path}: a model is a Python file (*.py)")
+        load_folder(path)
     models = sorted(set(MODELS) - before) or _models_of(path)
     if not models:
         raise ConfigError(
@@ -139,7 +139,13 @@ def _users_package(folder: Path) -> str:
 
 
 def _import_file(file: Path) -> None:
-    """Import one file as a module of its folder's package, for its relative imports."""
+    """Import one file as a module of its folder's package, for its relative imports.
+
+    Raises:
+        ConfigError: it is no Python file, or cannot be imported.
+    """
+    if file.suffix != ".py":
+        raise ConfigError(f"{file}: a model is a Python file (*.py)")
     package = _package(file.parent, _users_package(file.parent))
     _import_module(package, file.stem)
 

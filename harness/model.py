@@ -356,7 +356,9 @@ class Model(nn.Module):
         return self.score_pairs(tables, query, Pairs.one_each(tail))
 
 
-MODELS: Registry[type[Model]] = Registry("model", "harness.models")
+MODELS: Registry[type[Model]] = Registry(
+    "model", "harness.models", hint="own models need --models FOLDER"
+)
 
 
 def register_model(name: str) -> Callable[[type[Model]], type[Model]]:

@@ -20,10 +20,11 @@ class Registry(Generic[T]):
     Args:
         kind: noun for an entry in messages, such as ``"model"``.
         group: group of entry points whose plug-ins register entries, "" for none.
+        hint: further way to get entries, for the message on an unknown name; "" for none.
     """
 
-    def __init__(self, kind: str, group: str = "") -> None:
-        self.kind, self.group = kind, group
+    def __init__(self, kind: str, group: str = "", hint: str = "") -> None:
+        self.kind, self.group, self.hint = kind, group, hint
         self._entries: dict[str, T] = {}
         self._frozen = False
 
@@ -59,8 +60,9 @@ class Registry(Generic[T]):
             return self._entries[name]
         except KeyError:
             problem = plugin_problem(self.group, name)
+            hint = f" ({self.hint})" if self.hint else ""
             raise ConfigError(
-                problem or f"unknown {self.kind} '{name}'{suggest(name, self._entries)}"
+                problem or f"unknown {self.kind} '{name}'{suggest(name, self._entries)}{hint}"
             ) from None
 
     def origin(self, name: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from harness import catalog
 from harness.errors import ConfigError
+from harness.model import MODELS
 
 BROKEN = {
     "syntax": ("import math\nclass Model(:\n", r"own\.py:2: .*invalid syntax"),
@@ -42,3 +43,37 @@ def test_a_folder_whose_init_fails(tmp_path: Path) -> None:
     (tmp_path / "__init__.py").write_text("raise RuntimeError('not today')\n")
     with pytest.raises(ConfigError, match=r"__init__\.py:1: .*not today"):
         catalog.load_folder(tmp_path)
+
+
+OWN = """\
+from harness.model import MODELS, register_model
+
+
+@register_model("{name}")
+class Own(MODELS.get("transe")):
+    \"\"\"TransE again.\"\"\"
+"""
+
+
+def test_a_file_is_loaded_without_the_others_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODELS, "hint", "own models need --models FOLDER")
+    catalog.load_models()
+    with pytest.raises(ConfigError, match=r"'single'.*\(own models need --models FOLDER\)$"):
+        MODELS.get("single")
+    (tmp_path / "single.py").write_text(OWN.format(name="single"))
+    (tmp_path / "other.py").write_text("1 / 0\n")
+    catalog.load_folder(tmp_path / "single.py")
+    assert "single" in MODELS
+    with pytest.raises(ConfigError, match="unknown model 'nowhere'") as refused:
+        MODELS.get("nowhere")
+    assert "--models" not in str(refused.value)
+
+
+def test_models_are_in_folders_and_python_files(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ConfigError, match=r"notes\.txt: a model is a Python file"):
+        catalog.load_folder(tmp_path / "notes.txt")
+    with pytest.raises(ConfigError, match=r"--models .*absent: no such folder or file$"):
+        catalog.load_folder(tmp_path / "absent")
