@@ -61,7 +61,8 @@ class Lines:
         if isinstance(event, RunsStarted):
             self.total, self.completed = event.total, 0
         elif isinstance(event, RunsSkipped):
-            self.total -= event.count
+            self.completed += event.count
+            self._print(f"[{self.completed}/{self.total}] {event}")
         elif isinstance(event, RunEnded):
             self.completed += event.outcome.status in _DONE
             self._print(f"[{self.completed}/{self.total}] {event}")
@@ -200,7 +201,7 @@ class Bars:
             self._runs = _Runs(event.title, event.total, event.at_once, jobs, now)
             self._running, self._steps = {}, {}
         elif isinstance(event, RunsSkipped) and self._runs:
-            self._runs.total -= event.count
+            self._runs.completed += event.count
         elif isinstance(event, RunProgress):
             self._move(event, now)
         elif isinstance(event, RunEnded):

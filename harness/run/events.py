@@ -32,13 +32,18 @@ class RunsStarted(Event):
 
 @dataclass(frozen=True)
 class RunsSkipped(Event):
-    """Runs of the total are not executed: they are stored, or their trial was pruned.
+    """Runs of the total are not executed; they count as done.
 
     Attributes:
         count: their number.
+        reason: reason why they are not executed.
     """
 
     count: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"skipped: {self.count} {'run' if self.count == 1 else 'runs'} ({self.reason})"
 
 
 @dataclass(frozen=True)

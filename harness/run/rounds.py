@@ -101,11 +101,9 @@ def run_rounds(
             if summary.interrupted or should_stop():
                 break
         else:
-            skipped = sum(
-                job.run_id not in executed for item in begun for job in item.jobs.values()
-            )
-            if skipped:
-                on_event(RunsSkipped(skipped))
+            # Counted without ids: two trials of a round may share a run.
+            if skipped := sum(len(item.jobs) for item in begun) - len(executed):
+                on_event(RunsSkipped(skipped, "of trials that were pruned or failed"))
             for item in begun:
                 _end(item, store, messages, on_event)
             on_round()

@@ -457,7 +457,7 @@ class _Work:
         state = pending(jobs, self.store, retry_failed=retry_failed)
         self.logging.log_stored([*state.finished, *state.failed], self.store)
         if stored := len(state.finished) + len(state.failed) + len(state.unreadable):
-            self.logging.on_event(RunsSkipped(stored))
+            self.logging.on_event(RunsSkipped(stored, "stored already"))
         summary = execute(
             state.to_run,
             self.store,

@@ -148,10 +148,20 @@ def test_a_stop_is_shown_below_the_runs(bars: Bars) -> None:
     assert lines(bars) == []
 
 
-def test_runs_that_a_study_skips_leave_the_total(bars: Bars) -> None:
+def test_runs_that_a_study_skips_count_as_done(
+    bars: Bars, capsys: pytest.CaptureFixture[str]
+) -> None:
     start(bars, 8)
-    bars.on_event(RunsSkipped(3))
-    assert "0 of 5 runs" in lines(bars)[0]
+    bars.on_event(RunsSkipped(3, "stored already"))
+    assert "3 of 8 runs" in lines(bars)[0]
+
+    printed = Lines()
+    printed.on_event(RunsStarted(4))
+    for number, status in enumerate(("ok", "pruned")):
+        printed.on_event(RunEnded(job(number), Outcome(run_id=str(number), status=status)))
+    printed.on_event(RunsSkipped(2, "of a pruned trial"))
+    counts = [line.partition(" ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert counts == ["[1/4]", "[2/4]", "[4/4]"]
 
 
 def test_what_a_run_does_before_and_after_its_epochs_is_shown(bars: Bars, clock: Clock) -> None:
