@@ -63,6 +63,8 @@ class Job(Config):
     """Epoch -> validation MRR that must have been reached by then, or the run is pruned."""
     needs: Needs = Needs()
     """Resources; only clusters look at them."""
+    names_features: bool = False
+    """Whether the title names the feature set: the row runs with several on this dataset."""
     attempt: Attempt | None = None
     """Execution that this is, on a cluster."""
 
@@ -78,8 +80,10 @@ class Job(Config):
 
     @property
     def title(self) -> str:
-        """Label, dataset and seed of the run, for people."""
-        return f"{self.label} on {self.spec.data.dataset}, seed {self.spec.seed}"
+        """Label, dataset, seed and, where it tells runs apart, feature set, for people."""
+        data = self.spec.data
+        features = f" [{data.features}]" if self.names_features else ""
+        return f"{self.label} on {data.dataset}{features}, seed {self.spec.seed}"
 
     def has_in(self, status: Status) -> bool:
         """Tell whether a run of this status has come as far as this job would take it."""

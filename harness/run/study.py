@@ -451,7 +451,8 @@ class _Work:
             yield job
 
     def _job(self, cell: Cell, stage: str) -> Job:
-        return make_job(cell, self.home, self.settings, stage=stage)
+        named = cell.features != "none"  # as the search is named
+        return make_job(cell, self.home, self.settings, stage=stage, names_features=named)
 
     def _execute(self, jobs: Sequence[Job], *, retry_failed: bool) -> Summary:
         state = pending(jobs, self.store, retry_failed=retry_failed)

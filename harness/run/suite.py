@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -261,7 +262,13 @@ def run_suite(
     with reporting(on_event), doing("reading the datasets"):
         available = present(selected, on_event)
         identified = identify(available.runs, digests)
-    jobs = {cell.run_id: make_job(cell, folder, settings) for cell in identified}
+    several = several_features((cell.label, cell.dataset, cell.features) for cell in plan.runs)
+    jobs = {
+        cell.run_id: make_job(
+            cell, folder, settings, names_features=(cell.label, cell.dataset) in several
+        )
+        for cell in identified
+    }
     on_event(Step("opening the results", 0, 1))  # until the runs start
     with contextlib.closing(open_home(folder)) as store:
         if plan.source:
@@ -376,6 +383,16 @@ def make_job(cell: Cell, home: Path, settings: Execution, **fields: Any) -> Job:
         model_folders=settings.model_folders,
         **fields,
     )
+
+
+def several_features(cells: Iterable[tuple[str, str, str]]) -> set[tuple[str, str]]:
+    """Return the rows on datasets that have several feature sets, as (label, dataset).
+
+    Args:
+        cells: label, dataset and feature set of cells.
+    """
+    rows = Counter((label, dataset) for label, dataset, _ in set(cells))
+    return {row for row, count in rows.items() if count > 1}
 
 
 def warn_of_cluster(home: Path, settings: Execution, on_event: OnEvent) -> None:

@@ -20,6 +20,7 @@ from harness.events import Message, Step, doing, reporting
 from harness.plan.spec import DataSpec, ModelSpec, RunSpec, TrainingSpec
 from harness.run.events import RunEnded, RunProgress, RunsEnded, RunsSkipped, RunsStarted
 from harness.run.jobs import Job, Outcome
+from harness.run.suite import several_features
 from harness.screen import SafeConsole
 
 WIDTH = 80
@@ -85,6 +86,15 @@ def train(bars: Bars, run: Job) -> None:
 
 def end(bars: Bars, run: Job, status: Any = "ok") -> None:
     bars.on_event(RunEnded(run, Outcome(run_id=run.run_id, status=status)))
+
+
+def test_a_run_names_its_features_where_the_row_has_several() -> None:
+    cells = [("MoCME", "my", "files"), ("MoCME", "my", "all"), ("TransE", "my", "none")]
+    assert several_features([*cells, cells[0]]) == {("MoCME", "my")}
+    run = job(0)
+    assert run.title == "RotatE on atlas, seed 0"
+    named = run.model_copy(update={"names_features": True})
+    assert named.title == "RotatE on atlas [none], seed 0"
 
 
 # --- lines that move ------------------------------------------------------------------------
