@@ -11,7 +11,7 @@ for the test, with the features of the test and the weights of the training."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -196,7 +196,11 @@ def train(
         | {"data": dict(full.graph.digests)}
         | origin(spec)
         | counted(workplace.folder),
-        notes=(*dataset.card.notes, *dataset.graph.notes),
+        notes=(
+            *dataset.card.notes,
+            *dataset.graph.notes,
+            *_divergence(run_id, spec, result.history),
+        ),
     )
 
 
@@ -510,6 +514,22 @@ def _diagnostics(model: Model, result: FitResult) -> dict[str, float]:
         "epochs": float(len(result.history)),
         **model.diagnostics(),
     }
+
+
+def _divergence(
+    run_id: str, spec: RunSpec, history: Sequence[Mapping[str, float]]
+) -> Iterator[str]:
+    """Yield a note if training diverged: its last epoch has a larger loss than its first.
+
+    A loss that is not finite ends a run; one that only grows does not.
+    """
+    losses = [row["loss"] for row in history]
+    if losses and losses[-1] > losses[0]:
+        title = MODELS.get(spec.model.name).capabilities.title
+        yield (
+            f"Run {run_id} ({title}, seed {spec.seed}) diverged: its loss rose from "
+            f"{losses[0]:.3g} in the first epoch to {losses[-1]:.3g} in the last."
+        )
 
 
 def _timings(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from harness import pipeline
+from harness.cli.run_text import describe
 from harness.data.load import load_graph
 from harness.errors import ConfigError
 from harness.evaluation.ranks import Ranks
@@ -202,3 +203,17 @@ def test_stored_candidates_are_all_entities_but_the_other_known_answers(
         tails = [e for e in entities if e == tail or (head, relation, e) not in known]
         assert ranks.sides["head"].candidates[at] == len(heads)
         assert ranks.sides["tail"].candidates[at] == len(tails)
+
+
+def test_a_run_whose_loss_rises_is_stored_with_a_note(tmp_path: Path) -> None:
+    for lr, diverges in ((1e30, True), (0.01, False)):
+        spec = toy_spec(optimiser={"lr": lr})
+        record = pipeline.execute("aaaa", spec, Workplace(tmp_path / str(lr), "cpu"))
+        assert record.status == "ok"
+        losses = [row["loss"] for row in record.history]
+        assert (losses[-1] > losses[0]) is diverges
+        notes = [note for note in record.notes if "diverged" in note]
+        assert len(notes) == diverges
+        for note in notes:
+            assert note.startswith("Run aaaa (TransE, seed 0) diverged: its loss rose from ")
+            assert note in describe(record).replace("\n  ", " ")
