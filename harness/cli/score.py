@@ -36,9 +36,18 @@ def score(
     from harness.cli.progress import show_events
     from harness.run.external import score_file
 
-    scored = score_file(
-        file, dataset, name, seed=seed, entities=entities, ids=ids, suite=suite, home=results
-    )
+    with show_events() as on_event:
+        scored = score_file(
+            file,
+            dataset,
+            name,
+            seed=seed,
+            entities=entities,
+            ids=ids,
+            suite=suite,
+            home=results,
+            on_event=on_event,
+        )
     record = scored.record
     kind, columns = record.spec.model.options["kind"], record.provenance.get("columns")
     column_text = f"; columns: {columns}" if columns else ""

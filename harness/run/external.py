@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from harness.config.base import check_suite_name
 from harness.config.storable import LABEL, NAME, text_problem
 from harness.environment import results_folder
-from harness.errors import ConfigError, suggest
-from harness.events import OnEvent, ignore
+from harness.errors import ConfigError, nearest, suggest
+from harness.events import Message, OnEvent, ignore
 from harness.external import NAMINGS, Naming, judge, keep
 from harness.store import open_home
 from harness.store.base import ResultStore
@@ -57,6 +57,7 @@ def score_file(
     ids: str = "name",
     suite: str = "external",
     home: Path | str | None = None,
+    on_event: OnEvent = ignore,
 ) -> ScoredFile:
     """Evaluate ranks or scores of another code base and store them as a run.
 
@@ -69,6 +70,7 @@ def score_file(
         ids: of ranks, whether entities and relations stand by "name" or by "id".
         suite: suite whose table gets the row.
         home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
+        on_event: receives a message where no suite of that name is stored yet.
 
     Raises:
         ConfigError: an argument is wrong, or another file was scored under this name and seed.
@@ -92,6 +94,11 @@ def score_file(
             runs=folder / "runs",
         )
         cell = cell_of(store, record, name, suite)
+        names = {cell.suite for cell in store.cells()}
+        if suite not in names:
+            close = nearest(suite, names)
+            hint = f"; the nearest stored one is '{close}'" if close else ""
+            on_event(Message(f"no suite '{suite}' is stored: a new one is begun{hint}"))
         record = keep(record, ranks, folder / "runs")
         store.add(record)
         store.add_cells([cell])
