@@ -88,7 +88,8 @@ def mark(
             _write(marked, candidate, comparison, rival, columns[candidate.column], labels)
     for column_index in range(len(columns)):
         _second_needs_best(marked, column_index)
-    notes = _notes(marked, tests, len(testable), len(candidates))
+    has_signs = any(isinstance(candidate.role, Sign) for candidate in testable)
+    notes = _notes(marked, tests, len(testable), len(candidates), has_signs=has_signs)
     return MarkedCells(marked, tests, tuple(notes))
 
 
@@ -186,7 +187,12 @@ def _rival_test(
 
 
 def _notes(
-    rows: Sequence[Sequence[TableCell]], tests: int, testable: int, candidates: int
+    rows: Sequence[Sequence[TableCell]],
+    tests: int,
+    testable: int,
+    candidates: int,
+    *,
+    has_signs: bool,
 ) -> Iterator[str]:
     """Yield why cells that might have been marked are not."""
     if testable < candidates:
@@ -194,4 +200,10 @@ def _notes(
     if tests < testable:
         yield "No marks in columns where the ranks of runs are not there to be compared."
     if tests and not any(cell.mark or cell.sign for row in rows for cell in row):
-        yield f"No difference is significant (p < {ALPHA:g}, Holm over {tests} tests)."
+        # Not "no difference is significant": a second that is ahead of the rest has no mark either.
+        against = ", nor any row better or worse than the one it is compared with" * has_signs
+        yield (
+            f"In no column is the best row ahead of all others{against}, beyond the noise of seeds "
+            f"and of test triples (p < {ALPHA:g}, Holm over {tests} test{'s' * (tests != 1)}). Two "
+            "rows may differ all the same: `harness compare` tests a pair."
+        )

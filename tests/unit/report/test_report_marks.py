@@ -106,6 +106,18 @@ def test_no_second_below_a_best_that_is_not_marked() -> None:
     assert marks(found) == [None, None, None]
 
 
+def test_the_note_on_a_table_without_marks_says_no_more_than_was_tested() -> None:
+    # Rows 0 and 1 are level, and both are clearly ahead of row 2.
+    found = marked([30.0, 29.9, 10.0], oracle({(0, 1): 0.4, (0, 2): 0.01, (1, 2): 0.01}))
+    assert found.notes == (
+        "In no column is the best row ahead of all others, beyond the noise of seeds and of test "
+        "triples (p < 0.05, Holm over 2 tests). Two rows may differ all the same: `harness "
+        "compare` tests a pair.",
+    )
+    (note,) = marked([30.0, 10.0], oracle(0.2), baseline=1).notes
+    assert "nor any row better or worse than the one it is compared with" in note
+
+
 def test_no_second_among_equals() -> None:
     found = marked([30.0, 20.0, 19.9], oracle({(0, 1): 0.01, (0, 2): 0.01, (1, 2): 0.6}))
     assert marks(found) == [Mark.BEST, None, None]
