@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pydantic import BaseModel
 
 from harness.data.audit import CONSTANT, AuditReport, sentences
-from harness.data.feature_leaks_text import AuditTable, leak_tables
+from harness.data.feature_leaks_text import AuditTable, leak_tables, too_few
 from harness.data.leakage import CONFIDENCE, SUPPORT
 from harness.data.names import advice
 
@@ -58,16 +58,23 @@ def leaks_verdict(report: AuditReport) -> Iterator[str]:
     """Yield a line per feature set that compares its leaks with the acknowledged ones."""
     for leaks in report.leaks:
         excess = leaks.excess
+        lacking = [modality.label for modality in leaks.modalities if not modality.enough]
+        remark = f"; {too_few(lacking)}" * bool(lacking)
         if excess:
             cells = ", ".join(f"{label} of {split}" for label, split in excess)
             yield (
                 f"wrong: features '{leaks.feature_set}' give away more than the dataset's card "
-                f"states: {cells}"
+                f"states: {cells}{remark}"
             )
+        elif lacking and len(lacking) == len(leaks.modalities):
+            yield f"features '{leaks.feature_set}' are not audited{remark}"
         elif any(modality.flagged for modality in leaks.modalities):
-            yield f"ok: the dataset's card states what features '{leaks.feature_set}' give away"
+            yield (
+                f"ok: the dataset's card states what features '{leaks.feature_set}' give away"
+                f"{remark}"
+            )
         else:
-            yield f"ok: no leak in features '{leaks.feature_set}' is flagged"
+            yield f"ok: no leak in features '{leaks.feature_set}' is flagged{remark}"
 
 
 def _all_verdicts(report: AuditReport) -> Iterator[str]:

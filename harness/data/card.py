@@ -144,6 +144,9 @@ class LeakAudit(Config):
 
     leaks: Mapping[str, FeatureLeak]
     """Modality ("text", "text vectors") -> leak; those without one are missing."""
+    enough: Mapping[str, bool] = {}
+    """Modality ("text", "text vectors") -> whether there are enough triples to say that nothing is
+    flagged; {} where the card pins the audit."""
     dataset_digest: str = ""
     """Digest of the graph that was audited; "" where the card pins it, or of a cleaned variant."""
     feature_digests: Mapping[str, str] = {}

@@ -41,7 +41,7 @@ __all__ = [
     "AUC_MORE",
     "FACTOR",
     "LEAST",
-    "LEAST_VECTORS",
+    "LEAST_TRIPLES",
     "LEVEL",
     "MORE",
     "RATE",
@@ -70,8 +70,8 @@ AUC = 0.9
 """Minimum AUC of vectors that encode the other end."""
 AUC_MORE = 0.05
 """Minimum difference of AUC in test (or valid) to train's for the verdict "more"."""
-LEAST_VECTORS = 20
-"""Minimum number of triples for a test of vectors."""
+LEAST_TRIPLES = 20
+"""Minimum number of triples for a test of vectors, and for saying that nothing is flagged."""
 LEVEL = 0.01
 """Significance level after Holm's correction over relations, directions and splits."""
 
@@ -156,9 +156,9 @@ class ModalityLeaks:
     kind: Kind
     speakers: int
     """Number of entities with the modality."""
-    random: float
+    random: float | None
     """Share of hits among random pairs (text, types); AUC against random pairs over the triples of
-    both directions (vectors)."""
+    both directions (vectors); None without such pairs."""
     relations: tuple[RelationLeak, ...]
     """Flagged leaks first, then by hits or triples; the leak over all relations is the first of
     each direction."""
@@ -182,6 +182,22 @@ class ModalityLeaks:
     def flagged(self) -> tuple[RelationLeak, ...]:
         """Flagged leaks."""
         return tuple(leak for leak in self.relations if leak.flagged)
+
+    @property
+    def most_triples(self) -> int:
+        """Largest number of test triples that a verdict is over: of one relation for vectors, of
+        all together for text and types."""
+        judged = [
+            leak
+            for leak in self.relations
+            if self.kind != "vectors" or leak.relation_id != ALL_RELATIONS
+        ]
+        return max((leak.splits["test"].triples for leak in judged), default=0)
+
+    @property
+    def enough(self) -> bool:
+        """True if there are enough triples to say that nothing is flagged, or if some is."""
+        return bool(self.flagged) or self.most_triples >= LEAST_TRIPLES
 
     @property
     def more(self) -> tuple[str, ...]:
@@ -282,13 +298,14 @@ def mention_leaks(
     """
     counted = [_count_side(graph, statements, *side) for side in _SIDES]
     leaks = [leak for side in counted for leak in side.relation_leaks(graph)]
+    rate = _random(statements)
     return _modality(
         graph,
         leaks,
         modality=modality,
         kind=kind,
         speakers=int(statements.speakers.sum()),
-        random=_random(statements).share,
+        random=rate.share if rate.pairs else None,
         hit_rows={side.side: side.hit_rows for side in counted},
     )
 
@@ -297,7 +314,7 @@ def vector_leaks(graph: KnowledgeGraph, table: FeatureTable) -> ModalityLeaks:
     """Measure the AUC of ranking targets among answers by cosine, and flag relations.
 
     A relation is flagged in valid or test, in one direction, where the AUC over at least
-    :data:`LEAST_VECTORS` triples is at least :data:`AUC`, and more than half of them are nearer
+    :data:`LEAST_TRIPLES` triples is at least :data:`AUC`, and more than half of them are nearer
     than half of their shuffled pairs with p < :data:`LEVEL` (sign test, one-sided; Holm over
     relations, directions and both splits). The verdict is *more* if the AUC exceeds train's by
     :data:`AUC_MORE` with p < :data:`LEVEL` (Mann and Whitney's test of the triples' shares,
@@ -311,13 +328,14 @@ def vector_leaks(graph: KnowledgeGraph, table: FeatureTable) -> ModalityLeaks:
     norms = np.linalg.norm(matrix, axis=1, keepdims=True)
     unit = np.divide(matrix, norms, out=np.zeros_like(matrix), where=norms > 0)
     compared = [_compare_side(graph, unit, present, *side) for side in _SIDES]
+    random = np.concatenate([side.random for side in compared])
     return _modality(
         graph,
         [leak for side in compared for leak in side.relation_leaks(graph)],
         modality=table.name,
         kind="vectors",
         speakers=int(present.sum()),
-        random=_mean(np.concatenate([side.random for side in compared])),
+        random=_mean(random) if len(random) else None,
         hit_rows={
             side: {split: np.ones(len(graph.splits[split]), np.bool_) for split in SPLITS}
             for side, *_ in _SIDES
@@ -621,11 +639,11 @@ def _auc_leak(shares: Floats, train: Floats, *, judged: bool = False) -> SplitLe
     mean = _mean(shares)
     half = float(t.ppf(0.975, n - 1) * shares.std(ddof=1) / np.sqrt(n)) if n > 1 else 1.0
     p = p_more = 1.0
-    if judged and n >= LEAST_VECTORS:
+    if judged and n >= LEAST_TRIPLES:
         above, below = int((shares > 0.5).sum()), int((shares < 0.5).sum())
         if above + below:
             p = float(binomtest(above, above + below, alternative="greater").pvalue)
-        if len(train) >= LEAST_VECTORS:
+        if len(train) >= LEAST_TRIPLES:
             p_more = float(mannwhitneyu(shares, train, alternative="greater").pvalue)
     low, high = max(mean - half, 0.0), min(mean + half, 1.0)
     return SplitLeak(n, 0, mean, low, high, 0.5, p, p_more, verdict="")
@@ -638,7 +656,7 @@ def _modality(
     modality: str,
     kind: Kind,
     speakers: int,
-    random: float,
+    random: float | None,
     hit_rows: Mapping[Side, Mapping[str, Mask]],
     both_ends: Mask | None = None,
 ) -> ModalityLeaks:

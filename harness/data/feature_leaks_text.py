@@ -11,7 +11,7 @@ from harness.data.feature_leaks import (
     AUC_MORE,
     FACTOR,
     LEAST,
-    LEAST_VECTORS,
+    LEAST_TRIPLES,
     LEVEL,
     MORE,
     RATE,
@@ -24,7 +24,7 @@ from harness.data.feature_leaks import (
 if TYPE_CHECKING:
     from harness.data.audit import AuditReport
 
-__all__ = ["VERBS", "AuditTable", "as_in_train", "leak_sentence", "leak_tables"]
+__all__ = ["VERBS", "AuditTable", "as_in_train", "leak_sentence", "leak_tables", "too_few"]
 
 VERBS: Mapping[Kind, str] = {
     "text": "names the other end",
@@ -59,6 +59,12 @@ def leak_sentence(leaks: ModalityLeaks, rows: Mapping[str, int]) -> str:
         leaks: audit of the modality.
         rows: number of rows of each split.
     """
+    if not leaks.enough:
+        scope = " of a relation" * (leaks.kind == "vectors")
+        return (
+            f"{too_few([leaks.label]).capitalize()}: at most {leaks.most_triples}{scope} in test, "
+            f"{LEAST_TRIPLES} are needed."
+        )
     if not leaks.flagged:
         return f"No relation is flagged for {leaks.label}."
     row_counts = " and ".join(
@@ -73,6 +79,11 @@ def leak_sentence(leaks: ModalityLeaks, rows: Mapping[str, int]) -> str:
     return f"{sentence}; {as_in_train(leaks.more)}."
 
 
+def too_few(labels: Sequence[str]) -> str:
+    """Return that modalities, by label, have too few triples for an audit."""
+    return f"too few triples to audit {', '.join(labels)}"
+
+
 def as_in_train(splits: Sequence[str]) -> str:
     """Return the comparison of valid and test with train; ``splits`` leak more than train."""
     if not splits:
@@ -82,13 +93,14 @@ def as_in_train(splits: Sequence[str]) -> str:
 
 def _mentions_table(name: str, leaks: ModalityLeaks) -> AuditTable:
     verb = "name" if leaks.kind == "text" else "state as a type"
+    random = "-" if leaks.random is None else f"{100 * leaks.random:.3f} %"
     leaks_shown = [leak for leak in leaks.relations if _notable(leak)]
     rows = tuple(
         (
             _label(leak),
             *(_share(leak.splits[split]) for split in ("train", "valid", "test")),
             f"{leak.splits['test'].hits}/{leak.splits['test'].triples}",
-            f"{100 * leak.splits['test'].shuffled:.1f}",
+            f"{100 * leak.splits['test'].shuffled:.1f}" if leak.splits["test"].triples else "-",
         )
         for leak in leaks_shown
     )
@@ -98,7 +110,7 @@ def _mentions_table(name: str, leaks: ModalityLeaks) -> AuditTable:
         rows,
         f"Percentage of a split's distinct triples in which the features of one end {verb} the "
         "other end (the target). Triples: hits and triples of test. Shuffled: percentage of the "
-        f"shuffled pairs of the relation; of random pairs, {100 * leaks.random:.3f} %. Shown: "
+        f"shuffled pairs of the relation; of random pairs, {random}. Shown: "
         f"flagged relations and those with {LEAST} hits in test. * flagged: {LEAST} hits, "
         f"{100 * RATE:.0f} %, {FACTOR:g} times shuffled, p < {LEVEL:g}; ! also {MORE:g} times "
         f"train, p < {LEVEL:g}.",
@@ -106,12 +118,13 @@ def _mentions_table(name: str, leaks: ModalityLeaks) -> AuditTable:
 
 
 def _vectors_table(name: str, leaks: ModalityLeaks) -> AuditTable:
+    random = "-" if leaks.random is None else f"{leaks.random:.2f}"
     leaks_shown = [leak for leak in leaks.relations if _notable(leak)]
     rows = tuple(
         (
             _label(leak),
             *(_auc(leak.splits[split]) for split in ("train", "valid", "test")),
-            f"{leak.splits['test'].low:.2f}-{leak.splits['test'].high:.2f}",
+            _interval(leak.splits["test"]),
             f"{leak.splits['test'].triples}",
         )
         for leak in leaks_shown
@@ -123,8 +136,8 @@ def _vectors_table(name: str, leaks: ModalityLeaks) -> AuditTable:
         "AUC of telling the target from other answers of the relation by its cosine to the vector "
         "of the other end. Interval (95 %) and number of compared triples are those of test. "
         "Against random "
-        f"entities: {leaks.random:.2f}. Shown: flagged relations. * flagged: AUC {AUC:g} over "
-        f"{LEAST_VECTORS} triples, p < {LEVEL:g}; ! {AUC_MORE:g} above train, p < {LEVEL:g}.",
+        f"entities: {random}. Shown: flagged relations. * flagged: AUC {AUC:g} over "
+        f"{LEAST_TRIPLES} triples, p < {LEVEL:g}; ! {AUC_MORE:g} above train, p < {LEVEL:g}.",
     )
 
 
@@ -142,3 +155,7 @@ def _share(leak: SplitLeak) -> str:
 
 def _auc(leak: SplitLeak) -> str:
     return f"{leak.linked:.2f}{_MARKS[leak.verdict]}" if leak.triples else "-"
+
+
+def _interval(leak: SplitLeak) -> str:
+    return f"{leak.low:.2f}-{leak.high:.2f}" if leak.triples else "-"

@@ -34,6 +34,7 @@ def audit_of(
     """Return the verdict of an audit on the files that it saw."""
     return LeakAudit(
         leaks={m.label: m.leak for m in leaks.modalities if any(m.rows.values())},
+        enough={m.label: m.enough for m in leaks.modalities},
         dataset_digest=graph.digest,
         feature_digests={name: table.digest for name, table in tables.items()},
     )

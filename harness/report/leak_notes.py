@@ -4,7 +4,7 @@ from the folder of the user's own."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from harness.analysis.results import RowResult
@@ -38,14 +38,8 @@ def leak_notes(dataset: str, results: Iterable[RowResult]) -> Iterator[str]:
             )
             continue
         read = {modality for record in records for modality in record.modalities}
-        leaks = [
-            _leak_clause(label, leak)
-            for label, leak in audit.leaks.items()
-            if label.split()[0] in read
-        ]
-        suffix = " of the official splits" if "@" in dataset and leaks else ""
-        verdict = "; ".join(leaks) or "no leak is flagged"
-        yield f"features '{name}', audited for leaks: {verdict}{suffix}."
+        leaks = {label: leak for label, leak in audit.leaks.items() if label.split()[0] in read}
+        yield f"features '{name}', audited for leaks: {_verdict(audit, leaks, read, dataset)}."
 
 
 def titled_leak_notes(dataset: str, title: str, results: Iterable[RowResult]) -> Iterator[str]:
@@ -70,6 +64,28 @@ def _audit(dataset: str, features: str) -> LeakAudit | None:
         return leak_audit(dataset, features)
     except ConfigError:  # the dataset was removed, its results remain
         return None
+
+
+def _verdict(
+    audit: LeakAudit, leaks: Mapping[str, FeatureLeak], read: Collection[str], dataset: str
+) -> str:
+    """Return what an audit says of the modalities that were read.
+
+    Args:
+        audit: the audit.
+        leaks: leaks of these modalities.
+        read: names of the modalities.
+        dataset: name of the dataset.
+    """
+    from harness.data.feature_leaks_text import too_few
+
+    enough = {label: value for label, value in audit.enough.items() if label.split()[0] in read}
+    lacking = [label for label, value in enough.items() if not value]
+    clauses = [_leak_clause(label, leak) for label, leak in leaks.items()]
+    if not leaks and (not enough or any(enough.values())):
+        clauses.append("no leak is flagged")
+    clauses += [too_few(lacking)] if lacking else []
+    return "; ".join(clauses) + " of the official splits" * bool("@" in dataset and leaks)
 
 
 def _leak_clause(label: str, leak: FeatureLeak) -> str:

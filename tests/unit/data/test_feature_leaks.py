@@ -19,13 +19,14 @@ from harness.data.feature_leaks import (
     ALL_RELATIONS,
     FACTOR,
     LEAST,
-    LEAST_VECTORS,
+    LEAST_TRIPLES,
     LEVEL,
     ModalityLeaks,
     RelationLeak,
     mention_leaks,
     vector_leaks,
 )
+from harness.data.feature_leaks_text import leak_sentence
 from harness.data.features import FeatureTable
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.data.load import source
@@ -192,6 +193,7 @@ def test_texts_that_name_answers_of_the_relation_but_not_its_own_flag_nothing(
     texts = [" and ".join(rng.choice(cities, mentions)) for _ in range(graph.n_entities)]
     leaks = _leaks(graph, texts)
     assert not _verdicts(leaks)
+    assert leaks.random is not None
     assert _of(leaks).splits["test"].shuffled > 10 * leaks.random / 4
 
 
@@ -330,14 +332,14 @@ def test_too_few_vectors_are_not_judged() -> None:
     graph = _graph()
     table = _table(graph, SPLITS)
     heads = graph.splits["test"][:, 0]
-    for count in (LEAST_VECTORS - 1, LEAST_VECTORS):
+    for count in (LEAST_TRIPLES - 1, LEAST_TRIPLES):
         present = torch.ones(graph.n_entities, dtype=torch.bool)
         present[heads[count:]] = False
         matrix = torch.where(present[:, None], table.matrix, 0.0)
         leaks = vector_leaks(graph, FeatureTable("image", matrix, present))
         assert _of(leaks).splits["test"].triples == count
-        assert bool(_of(leaks).splits["test"].verdict) == (count == LEAST_VECTORS)
-        assert leaks.rows["test"] == (count if count == LEAST_VECTORS else 0)
+        assert bool(_of(leaks).splits["test"].verdict) == (count == LEAST_TRIPLES)
+        assert leaks.rows["test"] == (count if count == LEAST_TRIPLES else 0)
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)
@@ -349,7 +351,37 @@ def test_random_vectors_flag_nothing(seed: int) -> None:
     matrix[~present] = 0
     leaks = vector_leaks(graph, FeatureTable("numeric", matrix, present))
     assert not _verdicts(leaks)
+    assert leaks.random is not None
     assert 0.4 < leaks.random < 0.6
+
+
+@pytest.mark.parametrize("count", [0, LEAST_TRIPLES - 1, LEAST_TRIPLES])
+def test_too_few_triples_are_not_an_audit_without_a_leak(count: int) -> None:
+    graph = _graph()
+    heads = graph.splits["test"][:count, 0]
+    present = torch.zeros(graph.n_entities, dtype=torch.bool)
+    present[heads] = True
+    present[-CITIES:] = count > 0
+    matrix = torch.randn(graph.n_entities, 4, generator=torch.Generator().manual_seed(0))
+    leaks = vector_leaks(graph, FeatureTable("image", matrix * present[:, None], present))
+    assert leaks.most_triples == count
+    assert leaks.enough == (count == LEAST_TRIPLES)
+    assert (leaks.random is None) == (count == 0)
+    expected = {
+        True: "No relation is flagged for image vectors.",
+        False: f"Too few triples to audit image vectors: at most {count} of a relation in test, "
+        "20 are needed.",
+    }
+    assert leak_sentence(leaks, {}) == expected[leaks.enough]
+
+
+def test_texts_that_few_triples_were_compared_by_are_not_an_audit_without_a_leak() -> None:
+    graph = _graph()
+    texts = ["" for _ in graph.entities]
+    for head in graph.splits["test"][: LEAST_TRIPLES - 1, 0].tolist():
+        texts[head] = "a person"
+    assert not _leaks(graph, texts).enough
+    assert _leaks(graph, ["a person" for _ in graph.entities]).enough
 
 
 def test_vectors_that_all_entities_share_tell_nothing() -> None:

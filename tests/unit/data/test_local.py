@@ -260,7 +260,10 @@ def test_the_audit_of_own_features_is_stored_for_the_notes_of_tables(
     assert note() == f"features 'files' were not audited for leaks: {command}"
     audited = CliRunner().invoke(app, ["audit", "mine", "--features", "files"])
     assert f"stored for the notes of tables: {folder / 'audits' / 'files.json'}" in audited.stderr
-    assert note() == "features 'files', audited for leaks: no leak is flagged."
+    assert "features 'files' are not audited; too few triples to audit image" in audited.stdout
+    assert note() == (
+        "features 'files', audited for leaks: too few triples to audit image vectors."
+    )
     other = (
         f"features 'files' were not audited for leaks in the files that these runs read: {command}"
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.analysis.results import RowResult, SeedRun
-from harness.data.card import DATASETS, FeatureLeak
+from harness.data.card import DATASETS, FeatureLeak, LeakAudit
 from harness.data.load import source
 from harness.report.leak_notes import leak_notes, titled_leak_notes
 from harness.store.records import EXTERNAL, RunRecord
@@ -66,6 +66,33 @@ def test_a_set_without_leaks_and_one_that_nobody_audited(notes: Callable[..., li
         "features 'files' were not audited for leaks: `harness data audit atlas --features files`."
     ]
     assert notes("files", "a-dataset-that-is-gone")[0].startswith("features 'files' were not")
+
+
+@pytest.mark.parametrize(
+    ("enough", "verdict"),
+    [
+        ({"text": True, "image vectors": False}, "no leak is flagged"),
+        (
+            {"text": True, "text vectors": False},
+            "no leak is flagged; too few triples to audit text vectors",
+        ),
+        (
+            {"text": False, "text vectors": False},
+            "too few triples to audit text, text vectors",
+        ),
+    ],
+)
+def test_what_too_few_triples_speak_of_is_not_said_to_be_harmless(
+    notes: Callable[..., list[str]],
+    enough: dict[str, bool],
+    verdict: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    audit = LeakAudit(leaks={}, enough=enough)
+    monkeypatch.setattr("harness.data.leak_audits.leak_audit", lambda *names: audit)
+    assert notes("files", modalities=("text",)) == [
+        f"features 'files', audited for leaks: {verdict}."
+    ]
 
 
 def test_runs_without_features_and_those_made_elsewhere_say_nothing(
