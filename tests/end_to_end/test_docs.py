@@ -389,6 +389,15 @@ TEXT = {
 }
 
 
+EXAMPLE = "docs/adding_a_model.md"
+
+
+def test_the_example_model_is_given_the_text_that_it_reads_and_no_more() -> None:
+    (example,) = re.findall(r"capabilities = Capabilities\(.*?\n    \)", TEXT[EXAMPLE], re.DOTALL)
+    assert 'requires=frozenset({"text"})' in example
+    assert "uses_modalities" not in example
+
+
 def known_commands() -> set[str]:
     def below(command: Any, path: str) -> Iterator[str]:
         if not hasattr(command, "commands"):
