@@ -124,7 +124,7 @@ def report(
     from harness.report.stored import list_reports, open_reports
 
     if list_:
-        for listing in list_reports():
+        for listing in list_reports(lambda message: _say(str(message))):
             typer.echo(f"{listing.name:<12} {listing.kind:<7} {listing.title}")
         return
     selection = Selection(variant, chosen_seeds(seeds), tuple(_names(dataset or [])))
@@ -148,12 +148,22 @@ def report(
     with show_events() as on_event, open_reports(results, selection, on_event) as reports:
         if html:
             _write_page(reports, tables, figures, suite, out or reports.home / PAGE)
+            _fail_for(reports.mistakes)
             return
         with _collecting_nothing():
             contents = _contents(reports, tables, figures, form, (by, metric, suite), options)
     if out is None and isinstance(contents, bytes):
         raise ConfigError(f"a {form} goes to a file: --out NAME.{form}")
     write_or_print(contents, out)
+    _fail_for(reports.mistakes)
+
+
+def _fail_for(mistakes: Sequence[ConfigError]) -> None:
+    """Print the mistakes of definitions that were left out, and exit with their code."""
+    for mistake in mistakes:
+        _say(f"left out: {mistake}")
+    if mistakes:
+        raise typer.Exit(mistakes[0].exit_code)
 
 
 @contextmanager

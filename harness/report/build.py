@@ -30,7 +30,7 @@ from harness.report.definition import (
     SourceSpec,
 )
 from harness.report.figure import Figure
-from harness.report.files import available, load_any, load_definition, load_published
+from harness.report.files import load_definition, load_published, readable_definitions
 from harness.report.kinds import plugin_kinds
 from harness.report.row_definitions import (
     CriticalDifferenceDefinition,
@@ -344,8 +344,7 @@ def _only_runs(results: SuiteResults, run_ids: Collection[str]) -> SuiteResults:
 
 def _published_definition(suite: str) -> Definition | None:
     """Return the first table of a suite alone that shows published figures."""
-    for name in available():
-        definition = load_any(name)
+    for _, definition in readable_definitions():
         if (
             isinstance(definition, Definition)
             and definition.suite == suite

@@ -7,6 +7,7 @@ In a checkout they lie in ``reports/`` beside the package; an installed package 
 from __future__ import annotations
 
 import importlib.resources
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +39,7 @@ __all__ = [
     "load_definition",
     "load_figure",
     "load_published",
+    "readable_definitions",
     "shipped_folder",
     "suites_by_table",
 ]
@@ -85,7 +87,7 @@ def available() -> dict[str, Path]:
 
 def suites_by_table() -> dict[str, str]:
     """Return the suite of each table and figure by name, the first of several, "" without one."""
-    return {name: getattr(load_any(name), "suite", "") for name in available()}
+    return {name: getattr(definition, "suite", "") for name, definition in readable_definitions()}
 
 
 def find(name: str) -> Path:
@@ -113,6 +115,23 @@ def load_any(name: str) -> ReportDefinition:
     """
     path = find(name)
     return _definition(path.resolve(), path)
+
+
+def readable_definitions(
+    on_error: Callable[[ConfigError], None] = lambda error: None,
+) -> Iterator[tuple[str, ReportDefinition]]:
+    """Yield all definitions with their names, sorted, without those that hold a mistake.
+
+    Args:
+        on_error: receives the mistake of each definition that is left out.
+    """
+    for name in available():
+        try:
+            definition = load_any(name)
+        except ConfigError as error:
+            on_error(error)
+        else:
+            yield name, definition
 
 
 def load_definition(name: str) -> ReportDefinition:

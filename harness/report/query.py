@@ -13,7 +13,14 @@ from harness.errors import ConfigError, HarnessError, suggest
 from harness.report.build import build, plain_table, study_table
 from harness.report.definition import ComplexityDefinition, SuiteDefinition
 from harness.report.figure import Figure
-from harness.report.files import available, load_any, load_definition, load_figure, load_published
+from harness.report.files import (
+    available,
+    load_any,
+    load_definition,
+    load_figure,
+    load_published,
+    readable_definitions,
+)
 from harness.report.table import Table
 from harness.report.tables.complexity import Complexity
 from harness.store.base import ResultStore
@@ -90,8 +97,14 @@ def suite_table(
     return plain_table(Results(store, Selection(variant), tests), suite, source)
 
 
+def _raise(error: ConfigError) -> None:
+    raise error
+
+
 def all_tables(
-    results: Results, on_untested: Callable[[str], None] = lambda suite: None
+    results: Results,
+    on_untested: Callable[[str], None] = lambda suite: None,
+    on_error: Callable[[ConfigError], None] = _raise,
 ) -> list[Table]:
     """Return the tables of all suites in the store: those of definitions, or a plain one.
 
@@ -101,16 +114,18 @@ def all_tables(
     Args:
         results: stored results.
         on_untested: receives each study that has no table, for none of its trials was tested.
+        on_error: receives the mistake of each definition, whose table is left out; raises it by
+            default.
 
     Raises:
-        ConfigError: a definition holds a mistake, or no table has the datasets.
+        ConfigError: no table has the datasets.
         StoreError: the runs of a suite cannot stand in one table.
     """
-    names = _table_names()
+    names = _table_names(on_error)
     tables: list[Table] = []
     for suite, selected in _suites(results).items():
-        of_suite = list(_tables(selected, suite, names[suite]))
-        if not of_suite:
+        of_suite = list(_tables(selected, suite, names[suite], on_error))
+        if not (of_suite or names[suite]):
             on_untested(suite)
         tables += of_suite
     return [*tables, *(figure.table for figure in _newest_measurements(results))]
@@ -141,16 +156,20 @@ def _suite_table(results: Results, suite: str) -> Table:
     return (study_table if untested else plain_table)(results, suite)
 
 
-def all_figures(results: Results) -> list[Figure]:
+def all_figures(results: Results, on_error: Callable[[ConfigError], None] = _raise) -> list[Figure]:
     """Return the figures of all suites in the store, and of benchmarks; as ``all_tables``."""
     suites = _suites(results)
-    figures = [
-        named_figure(suites[definition.suite], name)
-        for name in available()
-        if isinstance(definition := load_any(name), SuiteDefinition)
-        and definition.is_figure
-        and definition.suite in suites
-    ]
+    figures = []
+    for name, definition in readable_definitions(on_error):
+        if (
+            isinstance(definition, SuiteDefinition)
+            and definition.is_figure
+            and definition.suite in suites
+        ):
+            try:
+                figures.append(named_figure(suites[definition.suite], name))
+            except ConfigError as error:
+                on_error(error)
     return [*figures, *_newest_measurements(results)]
 
 
@@ -194,7 +213,7 @@ def measurement_tables(record: BenchmarkRecord) -> list[Table]:
 
 def _figures_of(record: BenchmarkRecord) -> Iterator[Complexity]:
     published = load_published()
-    for definition in map(load_any, available()):
+    for _, definition in readable_definitions():
         if isinstance(definition, ComplexityDefinition) and definition.benchmark == record.suite:
             yield Complexity(definition, published, record)
 
@@ -209,27 +228,33 @@ def prepare_tables(
         tests: keeps the comparisons.
         suites: names and variants; all of the store when empty.
     """
-    names = _table_names()
+    names = _table_names(lambda error: None)
     stored = dict.fromkeys((suite, variant) for suite, variant, _ in store.blocks())
     for suite, variant in tuple(suites) or stored:
         # The error of a suite whose table cannot be made is raised by its report.
         with contextlib.suppress(HarnessError):
-            list(_tables(Results(store, Selection(variant), tests), suite, names[suite]))
+            list(_tables(Results(store, Selection(variant), tests), suite, names[suite], _raise))
 
 
-def _table_names() -> Mapping[str, list[str]]:
+def _table_names(on_error: Callable[[ConfigError], None]) -> Mapping[str, list[str]]:
     """Return the names of the tables of each suite."""
     names: dict[str, list[str]] = defaultdict(list)
-    for name in available():
-        definition = load_any(name)
+    for name, definition in readable_definitions(on_error):
         if isinstance(definition, SuiteDefinition) and definition.is_table:
             names[definition.suite].append(name)
     return names
 
 
-def _tables(results: Results, suite: str, names: Sequence[str]) -> Iterator[Table]:
+def _tables(
+    results: Results, suite: str, names: Sequence[str], on_error: Callable[[ConfigError], None]
+) -> Iterator[Table]:
     """Yield the tables of a suite: those of definitions, or a plain one when some run is tested."""
     for name in names:
-        yield named_table(results, name)
+        try:
+            table = named_table(results, name)
+        except ConfigError as error:
+            on_error(error)
+        else:
+            yield table
     if not names and not only_validated(results.suite(suite, ()).results):
         yield plain_table(results, suite)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,7 +23,7 @@ from harness.events import Message, OnEvent, Step, ignore
 from harness.report import query
 from harness.report.build import plain_table
 from harness.report.figure import Figure
-from harness.report.files import available, load_any
+from harness.report.files import readable_definitions
 from harness.report.table import Table
 from harness.store import read_home
 from harness.store.base import ResultStore, suite_of
@@ -69,11 +69,18 @@ class ReportListing(NamedTuple):
     title: str
 
 
-def list_reports() -> list[ReportListing]:
-    """Return all tables and figures by name, those of the user's own in ``reports/`` too."""
+def list_reports(on_event: OnEvent = ignore) -> list[ReportListing]:
+    """Return all tables and figures by name, those of the user's own in ``reports/`` too.
+
+    Args:
+        on_event: receives messages on definitions that are left out for a mistake.
+    """
+
+    def leave_out(mistake: ConfigError) -> None:
+        on_event(Message(f"left out: {mistake}"))
+
     listings = [ReportListing(name, "table", title) for name, title in RERANKED.items()]
-    for name in available():
-        definition = load_any(name)
+    for name, definition in readable_definitions(leave_out):
         kind = "figure" if definition.is_figure else "table"
         kind = "both" if definition.is_figure and definition.is_table else kind
         listings.append(ReportListing(name, kind, definition.title))
@@ -141,11 +148,13 @@ class Reports:
         home: results folder.
         results: stored results with their paired tests.
         on_event: receives progress and messages.
+        mistakes: mistakes of the definitions that ``tables`` and ``page`` left out.
     """
 
     home: Path
     results: Results
     on_event: OnEvent
+    mistakes: list[ConfigError] = field(default_factory=list)
 
     def table(self, name: str, *, by: str = "", metric: str = "mrr", suite: str = "") -> Table:
         """Return a table; arguments and errors as ``load_table``."""
@@ -184,7 +193,7 @@ class Reports:
 
     def tables(self) -> list[Table]:
         """Return the tables of all suites that have runs, then those of benchmarks."""
-        return query.all_tables(self.results, self._report_untested)
+        return query.all_tables(self.results, self._report_untested, self.mistakes.append)
 
     def page(self, tables: Sequence[str] = (), figures: Sequence[str] = ()) -> Page | None:
         """Return the HTML page with tables, figures, runs, failures and the audit of the data.
@@ -197,7 +206,7 @@ class Reports:
         """
         from harness.report.page import page
 
-        return page(
+        made = page(
             self.results,
             tables,
             figures,
@@ -205,6 +214,8 @@ class Reports:
             created=datetime.now().astimezone(),
             say=lambda task: self.on_event(Step(task, 0, 0)),
         )
+        self.mistakes.extend(made.mistakes if made else ())
+        return made
 
     def write_all(self, folder: Path) -> Iterator[tuple[Artefact, list[str], list[HarnessError]]]:
         """Write every table in every format and every figure.

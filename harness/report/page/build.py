@@ -18,12 +18,12 @@ import harness
 from harness.analysis.claims import Checked, check, load_claims
 from harness.analysis.query import Results, only_validated
 from harness.analysis.sides import StoredSuites
-from harness.errors import DataError, HarnessError
+from harness.errors import ConfigError, DataError, HarnessError
 from harness.report.build import study_table
 from harness.report.comparing import CLAIMS
 from harness.report.definition import DatasetsDefinition
 from harness.report.figure import Figure
-from harness.report.files import available, load_any, shipped_folder, suites_by_table
+from harness.report.files import readable_definitions, shipped_folder, suites_by_table
 from harness.report.page.data import DataAudit, audit
 from harness.report.page.measurements import MeasurementDetails, describe_measurement
 from harness.report.page.runs import Failure, Location, RunGroup, describe, describe_failure
@@ -59,12 +59,13 @@ RunIds = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Page:
-    """A page, and how much is on it."""
+    """A page, how much is on it, and the mistakes of definitions that are left out."""
 
     html: str
     tables: int
     figures: int
     runs: int
+    mistakes: tuple[ConfigError, ...] = ()
 
 
 def page(
@@ -88,7 +89,7 @@ def page(
         say: receives a description of each step.
 
     Raises:
-        ConfigError: there is no such table, a definition holds a mistake, or no table has the
+        ConfigError: there is no such table, its definition holds a mistake, or no table has the
             datasets.
         StoreError: the runs of a suite cannot stand in one table.
     """
@@ -134,6 +135,8 @@ class _Builder:
     say: Callable[[str], None]
     problems: dict[str, str] = field(default_factory=dict)
     """What is wrong with the records that were read for a description, by run."""
+    mistakes: dict[str, ConfigError] = field(default_factory=dict)
+    """Mistakes of definitions that are left out, by message."""
 
     @property
     def store(self) -> ResultStore:
@@ -174,7 +177,11 @@ class _Builder:
                 left_out=list(self.left_out()),
             )
         )
-        return Page(html + "\n", len(self.tables), len(self.figures), len(self.run_ids))
+        mistakes = tuple(self.mistakes.values())
+        return Page(html + "\n", len(self.tables), len(self.figures), len(self.run_ids), mistakes)
+
+    def _leave_out(self, mistake: ConfigError) -> None:
+        self.mistakes[str(mistake)] = mistake
 
     # --- tables and figures ----------------------------------------------------------------------
 
@@ -197,7 +204,10 @@ class _Builder:
         if self.names:
             tables = [named_table(self.results, name) for name in self.table_names]
         else:
-            tables = sorted(all_tables(self.results), key=lambda table: _place(table.name))
+            tables = sorted(
+                all_tables(self.results, on_error=self._leave_out),
+                key=lambda table: _place(table.name),
+            )
             tables += [study_table(self.results, suite) for suite in self.untested]
             tables += variant_tables(self.results)
         drawn = [figure.table for figure in self.drawn]
@@ -249,7 +259,8 @@ class _Builder:
         self.say("reading the figures")
         if self.names:
             return [named_figure(self.results, name) for name in self.figure_names]
-        return sorted(all_figures(self.results), key=lambda figure: _place(figure.table.name))
+        figures = all_figures(self.results, self._leave_out)
+        return sorted(figures, key=lambda figure: _place(figure.table.name))
 
     @cached_property
     def figures(self) -> list[Section]:
@@ -265,7 +276,8 @@ class _Builder:
         if self.names:
             return []
         self.say("reading the datasets")
-        names = [n for n in available() if isinstance(load_any(n), DatasetsDefinition)]
+        definitions = readable_definitions()
+        names = [name for name, d in definitions if isinstance(d, DatasetsDefinition)]
         sections = []
         for i, name in enumerate(names, 1):
             # A dataset that is damaged has its error in the audit.
@@ -412,6 +424,8 @@ class _Builder:
 
     def left_out(self) -> Iterator[str]:
         """Yield notes on results that are not on the page."""
+        for message in self.mistakes:
+            yield f"A table or figure whose definition holds a mistake: {message}"
         variants = {(c.suite, c.variant) for c in self.cells if c.suite in self.suites}
         shown = {"", self.results.selection.variant}
         if self.names or self.results.selection.variant:

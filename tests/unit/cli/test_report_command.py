@@ -274,3 +274,48 @@ def test_options_of_latex_that_make_no_sense(home: Path, words: list[str], messa
     with pytest.raises(ConfigError) as error:
         invoke(*words, "--home", str(home))
     assert message in str(error.value)
+
+
+@pytest.fixture
+def with_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The mistake of a definition among those of the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports").mkdir()
+    text = "title: Wrong\nsuite: other\nmetrics: [mrr/cld]\n"
+    (tmp_path / "reports" / "mistaken.yaml").write_text(text)
+    return "reports/mistaken.yaml:3: metrics[0]: unknown bucket 'cld'; did you mean 'cold'?"
+
+
+def test_a_definition_with_a_mistake_does_not_stop_the_others(
+    home: Path, tmp_path: Path, with_mistake: str
+) -> None:
+    result = invoke("--home", str(home))
+    assert "12.35" in result.stdout
+    assert f"left out: {with_mistake}" in " ".join(result.stderr.split())
+    assert result.exit_code == 2
+    alone = invoke("--home", str(home), "--table", "mine")
+    assert ("12.35" in alone.stdout, alone.exit_code) == (True, 0)
+    listed = invoke("--list")
+    assert (with_mistake in listed.stderr, listed.exit_code) == (True, 0)
+    assert "quickstart" in listed.stdout
+
+
+def test_the_page_names_a_definition_with_a_mistake(
+    home: Path, tmp_path: Path, with_mistake: str
+) -> None:
+    result = invoke("--home", str(home), "--html", "--out", str(tmp_path / "page.html"))
+    assert result.exit_code == 2
+    assert result.stderr.count(with_mistake) == 1
+    page = (tmp_path / "page.html").read_text()
+    assert "A table or figure whose definition holds a mistake: reports/mistaken.yaml:3" in page
+
+
+def test_all_artefacts_but_that_of_a_definition_with_a_mistake(
+    home: Path, tmp_path: Path, with_mistake: str
+) -> None:
+    result = invoke("--home", str(home), "--all", "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert [line for line in result.stderr.splitlines() if with_mistake in line] == [
+        f"mistaken: {with_mistake}"
+    ]
+    assert (tmp_path / "out" / "suite-mine.txt").is_file()
