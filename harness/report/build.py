@@ -374,7 +374,7 @@ def _select(definition: Definition, results: Results) -> Definition:
         matches = [d for d in definition.datasets if name.lower() in (d.name, d.title.lower())]
         if not matches:
             raise ConfigError(
-                f"table '{definition.name}' has no dataset '{name}'"
+                f"'{definition.name}' has no dataset '{name}'"
                 f"{suggest(name, [dataset.name for dataset in definition.datasets])}"
             )
         selected += matches
