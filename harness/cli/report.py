@@ -17,7 +17,7 @@ from harness.errors import ConfigError, HarnessError, suggest
 if TYPE_CHECKING:
     from harness.analysis.query import Selection
     from harness.report.latex import LatexOptions
-    from harness.report.stored import Reports
+    from harness.report.stored import ReportListing, Reports
 
 __all__ = ["register", "report"]
 
@@ -124,8 +124,7 @@ def report(
     from harness.report.stored import list_reports, open_reports
 
     if list_:
-        for listing in list_reports(lambda message: _say(str(message))):
-            typer.echo(f"{listing.name:<12} {listing.kind:<7} {listing.title}")
+        typer.echo(_listing(list_reports(lambda message: _say(str(message)))))
         return
     selection = Selection(variant, chosen_seeds(seeds), tuple(_names(dataset or [])))
     if all_:
@@ -164,6 +163,21 @@ def _fail_for(mistakes: Sequence[ConfigError]) -> None:
         _say(f"left out: {mistake}")
     if mistakes:
         raise typer.Exit(mistakes[0].exit_code)
+
+
+def _listing(listings: Sequence[ReportListing]) -> str:
+    """Return names, kinds and titles in columns, at most 80 wide unless names are long."""
+    from harness.cli.console import WIDTH
+    from harness.visible import wrap
+
+    start = max(len(listing.name) for listing in listings) + 2
+    lines: list[str] = []
+    for listing in listings:
+        first = f"{listing.name:<{start}}{listing.kind:<8}"
+        lines += wrap(
+            listing.title or "-", max(WIDTH, len(first) + 20), first=first, later=" " * len(first)
+        )
+    return "\n".join(lines)
 
 
 @contextmanager

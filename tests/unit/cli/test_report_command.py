@@ -100,10 +100,14 @@ def test_an_empty_store_names_the_next_command(tmp_path: Path) -> None:
 
 
 def test_list(home: Path) -> None:
-    listed = [line.split()[0] for line in invoke("--list").stdout.splitlines()]
+    lines = invoke("--list").stdout.splitlines()
+    listed = [line.split()[0] for line in lines if not line.startswith(" ")]
     assert listed == sorted(listed)
     assert {"main", "ablation", "fusion", "backbone", "quickstart"} <= set(listed)
     assert "published" not in listed
+    kinds = {line.find(kind) for line in lines for kind in ("table  ", "figure ") if kind in line}
+    assert len(kinds) == 1
+    assert max(map(len, lines)) <= 80
 
 
 def test_out_is_written_whole(home: Path, tmp_path: Path) -> None:

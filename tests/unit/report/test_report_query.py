@@ -288,7 +288,7 @@ def test_datasets_can_be_chosen_by_name_or_title(store: MemoryStore, fill: Fill)
     assert [column.dataset for column in both.columns] == ["mkg-w", "atlas"]
     one = report_table(store, definition, selection=Selection(datasets=("WIKI",)))
     assert [column.dataset for column in one.columns] == ["mkg-w"]
-    with pytest.raises(ConfigError, match="^'.*' has no dataset 'atlass'; did you mean 'atlas'"):
+    with pytest.raises(ConfigError, match=r"^'.*' has no dataset 'atlass'; did you mean 'atlas'"):
         report_table(store, definition, selection=Selection(datasets=("atlass",)))
 
 
