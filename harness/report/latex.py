@@ -489,7 +489,7 @@ def _columns(layout: Layout, options: LatexOptions) -> str:
 def _s_column(layout: Layout, position: int) -> str:
     """Return an S column as wide as its numbers."""
     cells = [row.cells[position] for row in layout.rows]
-    numbers = [cell.number.replace(",", "") for cell in cells if cell.number]
+    numbers = [cell.number.replace(",", "").lstrip("<") for cell in cells if cell.number]
     if not numbers:
         return "c"
     digits_before = max(len(number.partition(".")[0]) for number in numbers)
@@ -515,7 +515,8 @@ def _number(cell: PrintedCell) -> str:
     if cell.missing:
         return f"--{_after(cell)}"
     spread = rf" $\pm$ {cell.spread}" if cell.spread else ""
-    return f"{_marked(cell, cell.number.replace('-', '$-$') + spread)}{_after(cell)}"
+    number = cell.number.replace("-", "$-$").replace("<", "$<$")
+    return f"{_marked(cell, number + spread)}{_after(cell)}"
 
 
 def _siunitx_number(cell: PrintedCell) -> str:
@@ -524,7 +525,7 @@ def _siunitx_number(cell: PrintedCell) -> str:
         return f"{{--{_after(cell)}}}"
     if not cell.number:
         return f"{{{_after(cell)}}}" if _after(cell) else ""
-    if cell.mark == "second":
+    if cell.mark == "second" or cell.number.startswith("<"):
         return f"{{{_number(cell)}}}"
     spread = f" +- {cell.spread}" if cell.spread else ""
     bold = r"\bfseries " if cell.mark == "best" else ""

@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import groupby
 
 from harness.analysis.hypotheses import ALPHA
+from harness.evaluation.metrics import METRICS
 from harness.report.table import Column, Mark, Quantity, Sign, Table, TableCell
 
 __all__ = [
@@ -333,13 +334,16 @@ def _cell(cell: TableCell, printed: PrintedColumn, letters: dict[str, str]) -> P
             half = _number(cell.change_half, decimals)
             return PrintedCell(_signed(cell.change, decimals), half, runs=cell.runs)
         case Quantity.MEASURED:
-            return _measured(cell, decimals, letters)
+            return _measured(cell, printed.column, letters)
 
 
-def _measured(cell: TableCell, decimals: int, letters: dict[str, str]) -> PrintedCell:
+def _measured(cell: TableCell, column: Column, letters: dict[str, str]) -> PrintedCell:
+    number, spread = _number(cell.value, column.decimals), _number(cell.sd or None, column.decimals)
+    if column.metric in METRICS and METRICS[column.metric].source == "costs":
+        number, spread = _above_zero(cell.value, number, spread)
     return PrintedCell(
-        number=_number(cell.value, decimals),
-        spread=_number(cell.sd or None, decimals),
+        number=number,
+        spread=spread,
         mark=cell.mark,
         sign=SIGNS[cell.sign] if cell.sign else "",
         letters=_join(cell.footnotes, letters),
@@ -352,6 +356,13 @@ def _measured(cell: TableCell, decimals: int, letters: dict[str, str]) -> Printe
 def _number(value: float | None, decimals: int) -> str:
     """Return a number; counts have commas between thousands."""
     return "" if value is None else f"{value:{'' if decimals else ','}.{decimals}f}"
+
+
+def _above_zero(value: float | None, number: str, spread: str) -> tuple[str, str]:
+    """Return number and spread of a cost; one that would be printed as zero is below a bound."""
+    if not value or float(number.replace(",", "")):
+        return number, spread
+    return f"<{number[:-1]}1", ""
 
 
 def _signed(value: float | None, decimals: int) -> str:

@@ -15,7 +15,7 @@ from harness.analysis.query import numbers_of
 from harness.report.definition import Definition, Published
 from harness.report.files import load_definition
 from harness.report.render import FORMATS, SUFFIXES, render
-from harness.report.table import Table, TableCell
+from harness.report.table import Column, Table, TableCell, TableRow
 from harness.store.memory import MemoryStore
 from tests.unit.report.conftest import report_table
 
@@ -267,3 +267,24 @@ def test_the_shipped_table_has_the_rows_of_the_main_table() -> None:
         (r.label, r.published, r.model) for r in main.rows
     ]
     assert [d.name for d in costs.datasets] == [d.name for d in main.datasets]
+
+
+@pytest.mark.parametrize(
+    ("format_", "printed"),
+    [
+        ("text", "<0.001"),
+        ("markdown", " <0.001 |"),
+        ("html", "&lt;0.001"),
+        ("latex", "$<$0.001"),
+    ],
+)
+def test_a_cost_is_never_printed_as_zero(format_: str, printed: str) -> None:
+    column = Column.of_metric("cost.best", dataset="atlas", dataset_title="atlas")
+    cells = (TableCell(0.0002, 0.0001, 3), TableCell(0.5, 0.1, 3))
+    rows = tuple(TableRow(label, (cell,)) for label, cell in zip("ab", cells, strict=True))
+    rendered = render(Table("costs", "Costs", (column,), rows), format_)
+    assert printed in rendered
+    assert "0.000" not in rendered
+    siunitx = Table("costs", "Costs", (column,), rows).render("latex", siunitx=True)
+    assert "{$<$0.001}" in siunitx
+    assert "S[table-format=1.3(3)]" in siunitx
