@@ -11,7 +11,7 @@ from functools import cached_property
 from harness.analysis.costs import cost
 from harness.errors import ConfigError, StoreError
 from harness.evaluation.metrics import METRICS
-from harness.plan.suite import find_suite, read_suite, shipped_suites
+from harness.plan.suite import Suite, find_suite, read_suite, shipped_suites
 from harness.store.records import MetricKey, RunRecord, StoredSuite
 
 __all__ = ["RowResult", "RunValues", "SeedRun", "SuiteResults", "refuse_mixtures"]
@@ -188,10 +188,35 @@ class SuiteResults:
         """True for a study: known to search settings, or by its file, shipped or in the folder."""
         if self.searched:
             return True
+        return self.file is not None and self.file.study is not None
+
+    @cached_property
+    def file(self) -> Suite | None:
+        """The suite's file, shipped or in the folder; None where there is none to read."""
         try:
-            return read_suite(find_suite(self.source or self.suite)).study is not None
+            return read_suite(find_suite(self.source or self.suite))
         except ConfigError:
+            return None
+
+    def is_listed(self, label: str, dataset: str = "") -> bool:
+        """Tell whether the suite's file lists a row; False without a file.
+
+        Args:
+            label: label of the row, perhaps with its feature set ("RotatE [all]").
+            dataset: dataset that must be listed too, with that feature set; any when empty.
+        """
+        if self.file is None:
             return False
+        row_label, _, features = label.lower().removesuffix("]").partition(" [")
+        ablation = self.file.ablation
+        rows = (*self.file.rows, *((ablation.base,) if ablation else ()))
+        labels = [row.label or row.model for row in rows]
+        labels += [variant.label for variant in ablation.variants] if ablation else []
+        return _letters(row_label) in map(_letters, labels) and any(
+            not dataset
+            or (choice.dataset.lower() == dataset.lower() and features in ("", choice.features))
+            for choice in self.file.datasets
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -271,6 +296,15 @@ def refuse_mixtures(table: str, sources: Sequence[SuiteResults]) -> None:
                 f"{value or 'none'} (suite {suite})" for value, suite in suites.items()
             )
             raise StoreError(f"table '{table}': {problem}: {listing}; one table never mixes them")
+
+
+def _letters(label: str) -> str:
+    """Return the letters and digits of a label, lower case.
+
+    A row without a label has its model's title, which importing the model alone would tell: it
+    mostly differs from the name by other characters ("TransE + text", transe_text).
+    """
+    return "".join(filter(str.isalnum, label.lower()))
 
 
 def _values(

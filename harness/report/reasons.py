@@ -79,7 +79,9 @@ def _not_planned(
         return NOTHING_TO_SEARCH
     if not results.results or results.is_study:  # a study does not plan its next trials
         return _not_run(results, "")
-    return f"not in the stored plan of suite '{definition.suite}'"
+    # The file may have changed since the suite was run.
+    plan = "the stored plan of " * results.is_listed(spec.label, column.dataset)
+    return f"not in {plan}suite '{definition.suite}'"
 
 
 def _dataset_reason(definition: Definition, name: str) -> str:

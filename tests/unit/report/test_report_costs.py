@@ -232,9 +232,7 @@ def test_the_time_to_the_published_mrr_is_that_of_the_seeds_that_reach_it(table:
 def test_an_empty_cell_says_why(table: Table, label: str, metric: str, reason: str) -> None:
     empty = cell(table, label, metric)
     assert empty.value is None
-    assert reason in empty.reason or (
-        label == "Absent" and "not in the stored plan" in empty.reason
-    )
+    assert reason in empty.reason or (label == "Absent" and "not in suite" in empty.reason)
 
 
 def test_the_table_says_what_is_counted_on_which_machines_and_beside_what(table: Table) -> None:

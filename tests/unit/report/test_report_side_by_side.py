@@ -173,7 +173,7 @@ def test_rows_of_one_source_stand_in_the_table_and_say_what_the_other_lacks(
     study(fill, ([0.2], 1.0), row="B")
     table = report_table(store, define())
     assert [row.label for row in table.rows] == ["A", "Lookup", "B"]
-    assert cell(table, "B", "own").reason == "not in the stored plan of suite 'toy'"
+    assert cell(table, "B", "own").reason == "not in suite 'toy'"
     assert cell(table, "B", "budget").value == pytest.approx(20.0)
     assert not cell(table, "A", "budget").runs
 
