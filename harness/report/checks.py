@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,9 +53,16 @@ def absent_rows(definition: Definition, sources: Sequence[SuiteResults]) -> Iter
     for key, names in references.items():
         for name in filter(None, names):
             if ran and name.lower() not in labels.keys() | plain:
-                near = suggest(name, labels.values())
-                hint = near if near.startswith("; did") else "."
-                yield f"Nothing is compared with {key} '{name}': there is no such row{hint}"
+                reason = _why_absent(name, labels, sources)
+                yield f"Nothing is compared with {key} '{name}': {reason}"
+
+
+def _why_absent(name: str, labels: Mapping[str, str], sources: Sequence[SuiteResults]) -> str:
+    """Return why a table has no row of a name: it was not run, or is in no suite."""
+    if suite := next((results for results in sources if results.is_listed(name)), None):
+        return f"it was not run: `{suite.command}`."
+    near = suggest(name, labels.values())
+    return f"there is no such row{near if near.startswith('; did') else '.'}"
 
 
 def _is_row(label: str, row_label: str) -> bool:

@@ -390,7 +390,42 @@ def test_seeds_that_agree_exactly_are_said_to(store: MemoryStore, fill: Fill) ->
 def test_not_in_the_suite(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2])
     table = report_table(store, define(rows=[{"label": "B", "model": "rotate"}]))
-    assert cell(table, "B").reason.startswith("not in the stored plan of suite 'toy'")
+    assert cell(table, "B").reason == "not in suite 'toy'"
+
+
+@pytest.fixture
+def in_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of the suite, with a row that was not run."""
+    monkeypatch.chdir(tmp_path)
+    text = "name: toy\ndatasets: [{dataset: atlas, features: all}]\nrows: [rotate, transe_text]\n"
+    (tmp_path / "toy.yaml").write_text(text)
+
+
+@pytest.mark.usefixtures("in_file")
+def test_a_row_of_the_file_that_the_stored_plan_does_not_have(
+    store: MemoryStore, fill: Fill
+) -> None:
+    fill().row("RotatE", [0.2], model="rotate")
+    rows = [
+        {"label": "TransE + text", "model": "transe"},
+        {"label": "TransE + text [names]", "model": "transe"},
+        {"label": "TransE", "model": "transe"},
+    ]
+    table = report_table(store, define(rows=rows))
+    assert cell(table, "TransE + text").reason == "not in the stored plan of suite 'toy'"
+    assert cell(table, "TransE + text [names]").reason == "not in suite 'toy'"
+    assert cell(table, "TransE").reason == "not in suite 'toy'"
+
+
+@pytest.mark.usefixtures("in_file")
+def test_a_row_to_compare_with_that_was_not_run_is_said_to_be_of_the_suite(
+    store: MemoryStore, fill: Fill
+) -> None:
+    fill().row("RotatE", [0.2], model="rotate")
+    definition = Definition(title="T", suite="toy", proposed=("TransE + text",))
+    assert report_table(store, definition).notes[-1] == (
+        "Nothing is compared with proposed 'TransE + text': it was not run: `harness run toy`."
+    )
 
 
 def test_not_in_the_suite_for_a_reason(store: MemoryStore, fill: Fill) -> None:
