@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from harness.analysis.costs import TIMINGS
 from harness.analysis.hypotheses import HypothesisTest, PairedTests
@@ -14,6 +15,7 @@ from harness.errors import suggest
 from harness.evaluation.metrics import METRICS
 from harness.store.base import ResultStore, readable_records, suite_of
 from harness.store.records import Cell, MetricKey, Numbers
+from harness.training.state_file import has_state
 
 __all__ = [
     "ALL",
@@ -95,11 +97,13 @@ class Results:
         store: any store.
         selection: runs and datasets to show.
         tests: paired tests behind the marks of tables; nothing is marked without.
+        runs: folder of the run folders, which hold checkpoints; None where not known.
     """
 
     store: ResultStore
     selection: Selection = ALL
     tests: PairedTests | None = None
+    runs: Path | None = None
 
     def suite(
         self,
@@ -120,7 +124,8 @@ class Results:
             StoreError: the runs cannot stand in one table (see :class:`SuiteResults`).
         """
         seeds, variant = self.selection.seeds, self.selection.variant
-        cells = [c for c in self.store.cells(name, variant) if seeds is None or c.seed in seeds]
+        all_cells = self.store.cells(name, variant)
+        cells = [c for c in all_cells if seeds is None or c.seed in seeds]
         numbers = numbers_of(metrics)
         numbers = numbers._replace(diagnostics=numbers.diagnostics | set(diagnostics))
         run_ids = {cell.run_id for cell in cells} - {""}
@@ -128,14 +133,34 @@ class Results:
         grouped: dict[tuple[str, str, str], dict[int, SeedRun]] = defaultdict(dict)
         for cell, label in zip(cells, _labels(cells), strict=True):
             record, problem = records.get(cell.run_id), problems.get(cell.run_id, "")
-            run = SeedRun(cell.seed, cell.run_id, record, cell.reason, problem)
+            resumable = not (record or problem) and self._has_checkpoint(cell.run_id)
+            run = SeedRun(cell.seed, cell.run_id, record, cell.reason, problem, resumable)
             grouped[label, cell.dataset, cell.features][cell.seed] = run
         results = [
             RowResult(label, dataset, features, tuple(runs[seed] for seed in sorted(runs)))
             for (label, dataset, features), runs in grouped.items()
         ]
         stored = suite_of(self.store, name, variant)
-        return SuiteResults(name, variant, tuple(results), source, stored=stored)
+        left_out = "" if cells else self._left_out(name, all_cells)
+        return SuiteResults(name, variant, tuple(results), source, stored=stored, left_out=left_out)
+
+    def _has_checkpoint(self, run_id: str) -> bool:
+        return self.runs is not None and bool(run_id) and has_state(self.runs / run_id)
+
+    def _left_out(self, name: str, cells: Sequence[Cell]) -> str:
+        """Return which runs of a suite are stored, of other seeds or with ``--set``."""
+        statuses = self.store.statuses() if cells else {}
+        stored = sorted({cell.seed for cell in cells if cell.run_id in statuses})
+        if stored:
+            return f"no run has {_seeds(sorted(self.selection.seeds or ()))}, only {_seeds(stored)}"
+        variants = {v for suite, v, _ in self.store.blocks() if suite == name} - {""}
+        if self.selection.variant or not variants:
+            return ""
+        options = (
+            f"--variant {variant} shows those with{suite_of(self.store, name, variant).set_options}"
+            for variant in sorted(variants)
+        )
+        return f"all runs are with --set; {', '.join(options)}"
 
     def test_of(self, table: str, results: SuiteResults) -> HypothesisTest | None:
         """Return the test of a table's hypotheses, None where nothing is to be tested."""
@@ -143,6 +168,10 @@ class Results:
             return None
         name = f"{table} {self.selection}".strip()
         return partial(self.tests.test, name, results.records[0].protocol)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def only_validated(results: Sequence[RowResult]) -> bool:

@@ -29,6 +29,7 @@ class SeedRun:
         record: its record; None when it was not run, or cannot be read.
         reason: why none is planned.
         damage: error of a record that cannot be read, with the command that helps.
+        resumable: it has no record, and a checkpoint.
     """
 
     seed: int
@@ -36,6 +37,7 @@ class SeedRun:
     record: RunRecord | None
     reason: str = ""
     damage: str = ""
+    resumable: bool = False
 
     @property
     def ok(self) -> RunRecord | None:
@@ -132,6 +134,7 @@ class SuiteResults:
         unplaced: dataset (lower case) -> why runs of the suite on it have no place in a figure.
         searched: it is known to be a study.
         stored: its title and the settings of ``--set``, as far as the store knows them.
+        left_out: where the stored runs are when the selection has none of them; "" otherwise.
 
     Raises:
         StoreError: the runs were ranked under different protocols, on different versions of a
@@ -145,6 +148,7 @@ class SuiteResults:
     unplaced: Mapping[str, str] = field(default_factory=dict)
     searched: bool = False
     stored: StoredSuite | None = None
+    left_out: str = ""
 
     def __post_init__(self) -> None:
         self._refuse_mixtures()

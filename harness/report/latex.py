@@ -236,7 +236,13 @@ COMMAND = re.compile(r"[:;,]?\s*(see )?\(?`harness[^`]*`[^;.)]*\)?")
 """A command of the harness in a sentence, with the words that lead to it and what it does."""
 
 
-TO_DO = ("Nothing run", "No two amounts were run", "Nothing is compared with")
+TO_DO = (
+    "Nothing run",
+    "Nothing shown",
+    "Nothing is shown",
+    "No two amounts were run",
+    "Nothing is compared with",
+)
 """Phrases of notes on what has not been run."""
 
 
@@ -254,6 +260,8 @@ def _published_note(note: str) -> str:
 def _reason(reason: str) -> str:
     """Return why a cell is empty, as a reader of a paper has to know it."""
     if reason.startswith(("not in the stored plan of suite ", "not in suite ")):
+        return "not run"
+    if reason.startswith(("not shown: ", "interrupted, ")):
         return "not run"
     return "failed" if reason.startswith("failed: ") else _without_commands(reason)
 

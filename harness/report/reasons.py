@@ -48,6 +48,8 @@ def missing_reason(
         return result.damages[0]
     if not result.planned:
         return f"not run: {'; '.join(result.reasons)}"
+    if any(run.resumable for run in result.runs):
+        return f"interrupted, or still running: `{results.command}` resumes it"
     return _not_run(results, _model_of(spec, results) if results.records else "")
 
 
@@ -89,6 +91,8 @@ def _dataset_reason(definition: Definition, name: str) -> str:
 
 
 def _not_run(results: SuiteResults, model: str) -> str:
+    if results.left_out:
+        return f"not shown: {results.left_out}"
     only = f" --only model={model}" if model else ""
     return f"not run: `{results.command}{only}`"
 

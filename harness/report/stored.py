@@ -364,7 +364,8 @@ def open_reports(
     """
     folder = results_folder(home)
     with contextlib.closing(read_home(folder)) as store, _tests(folder, on_event) as tests:
-        yield Reports(folder, Results(store, selection or Selection(), tests), on_event)
+        results = Results(store, selection or Selection(), tests, folder / "runs")
+        yield Reports(folder, results, on_event)
 
 
 def prepare_tables(

@@ -27,12 +27,12 @@ from torch import Tensor
 
 from harness.config.base import Config, problems, show_path
 from harness.errors import DataError, MachineError
+from harness.training.state_file import STATE
 from harness.writing import replacing, synchronise, use_umask
 
 __all__ = ["CheckpointFolder", "flatten", "unflatten"]
 
 FORMAT = 1
-STATE = "state.json"
 
 TensorFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\.safetensors$")]
 """Name of a file in the folder of the checkpoint, never a path: these files are deleted."""

@@ -284,8 +284,10 @@ class _Assembly:
     def notes(self) -> tuple[str, ...]:
         """Return the footnotes of the whole table: seeds, protocol, features, data, own."""
         notes: list[str] = []
-        if not self.results.results and not self.definition.rows:
-            notes.append(f"Nothing was run: `{self.results.command}` fills this table.")
+        if not self.results.results and not (self.definition.rows and self.columns):
+            left_out, command = self.results.left_out, self.results.command
+            todo = f"shown: {left_out}" if left_out else f"run: `{command}` fills this table"
+            notes.append(f"Nothing {'is' if left_out else 'was'} {todo}.")
         if self.measured_results:
             splits = dict.fromkeys(SPLITS[c.split] for c in self.columns if c.split)
             phrases = [f"{' and '.join(splits)} split"] if splits else []

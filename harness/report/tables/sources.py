@@ -124,6 +124,8 @@ def _notes(sources: Sequence[Source], tables: Sequence[Table]) -> Iterator[str]:
 def _why_nothing(table: Table, results: SuiteResults) -> str:
     if any(result.untested for result in _of(table, results)):
         return f"Nothing tested: `{results.test_command}`."
+    if results.left_out:
+        return f"Nothing shown: {results.left_out}."
     return f"Nothing run: `{results.command}`."
 
 

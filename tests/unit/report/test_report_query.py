@@ -24,7 +24,8 @@ from harness.report.render import render
 from harness.report.table import Mark, Quantity, Sign, Table, TableCell, TableRow
 from harness.store.memory import MemoryStore
 from harness.store.records import EXTERNAL, StoredSuite
-from tests.unit.report.conftest import report_table
+from harness.training.state_file import STATE
+from tests.unit.report.conftest import Filler, report_table
 
 Fill = Callable[..., Any]
 
@@ -426,6 +427,42 @@ def test_a_row_to_compare_with_that_was_not_run_is_said_to_be_of_the_suite(
     assert report_table(store, definition).notes[-1] == (
         "Nothing is compared with proposed 'TransE + text': it was not run: `harness run toy`."
     )
+
+
+def test_a_table_of_other_seeds_than_those_that_were_run(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2, 0.3])
+    reason = "no run has seed 7, only seeds 0, 1"
+    selection = Selection(seeds={7})
+    assert suite_table(store, "toy").rows
+    plain = plain_table(Results(store, selection), "toy")
+    assert plain.notes == (f"Nothing is shown: {reason}.",)
+    definition = define(rows=[{"label": "A", "model": "rotate"}], datasets=[{"name": "atlas"}])
+    table = report_table(store, definition, selection=selection)
+    assert cell(table, "A").reason == f"not shown: {reason}"
+
+
+def test_a_table_of_a_suite_that_was_run_with_set_alone(store: MemoryStore) -> None:
+    Filler(store, "toy", variant="beef").row("A", [0.2])
+    settings = StoredSuite(suite="toy", variant="beef", settings={"training.epochs": 5})
+    store.add_suite(settings)
+    (note,) = plain_table(Results(store), "toy").notes
+    assert note == (
+        "Nothing is shown: all runs are with --set; --variant beef shows those with --set "
+        "training.epochs=5."
+    )
+
+
+def test_a_run_with_a_checkpoint_and_no_record_is_not_said_to_be_not_run(
+    store: MemoryStore, fill: Fill, tmp_path: Path
+) -> None:
+    fill().row("A", [None]).row("B", [None])
+    (tmp_path / "toy000").mkdir()
+    (tmp_path / "toy000" / STATE).touch()
+    table = plain_table(Results(store, runs=tmp_path), "toy")
+    assert cell(table, "A").reason == (
+        "interrupted, or still running: `harness run toy` resumes it"
+    )
+    assert cell(table, "B").reason == "not run: `harness run toy`"
 
 
 def test_not_in_the_suite_for_a_reason(store: MemoryStore, fill: Fill) -> None:
