@@ -69,7 +69,7 @@ def _audit(dataset: str, features: str) -> LeakAudit | None:
 def _verdict(
     audit: LeakAudit, leaks: Mapping[str, FeatureLeak], read: Collection[str], dataset: str
 ) -> str:
-    """Return what an audit says of the modalities that were read.
+    """Return the verdict of an audit on the modalities that were read.
 
     Args:
         audit: the audit.
