@@ -77,7 +77,7 @@ def write_names(
 
 @dataclass(frozen=True)
 class _Places:
-    """Where a name may stand, the best place first; all in points.
+    """Possible places of a name, the best first; all in points.
 
     Attributes:
         centres: [c, 2] middles of the name.
