@@ -150,12 +150,12 @@ def suggest(name: str, choices: Iterable[str]) -> str:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choice that a name is a misspelling of, in any case; None when none is close."""
+    """Return the choice that a name is a misspelling of, ignoring case; None when none is close."""
     by_lower = {choice.lower(): choice for choice in sorted(choices)}
     name = name.lower()
     close = difflib.get_close_matches(name, by_lower, n=1, cutoff=SIMILARITY)
     if not close:
-        similar = difflib.get_close_matches(name, by_lower, cutoff=SIMILARITY_OF_KIN)
+        similar = difflib.get_close_matches(name, by_lower, len(by_lower) or 1, SIMILARITY_OF_KIN)
         close = [choice for choice in similar if _are_kin(name, choice)]
     return by_lower[close[0]] if close else None
 

@@ -357,7 +357,7 @@ class Model(nn.Module):
 
 
 MODELS: Registry[type[Model]] = Registry(
-    "model", "harness.models", hint="own models need --models FOLDER"
+    "model", "harness.models", hint="own models need --models PATH"
 )
 
 

@@ -34,7 +34,8 @@ def multiplies_bf16(device: torch.device | str) -> bool | None:
     """
     device = torch.device(device)
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):  # the question is of the current one
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         with contextlib.suppress(OSError):
             text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

@@ -240,7 +240,12 @@ def _recognised(folder: Path, name: str | None) -> list[tuple[Path, DatasetCard]
 
 
 def _folders(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if path.is_dir())
+    """Return the folders of a pattern; hidden ones, such as .git, hold no datasets."""
+    return sorted(
+        path
+        for path in folder.glob(pattern)
+        if path.is_dir() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    )
 
 
 def _announce_graphs(folder: Path, imported: Sequence[Path], announce: Announce) -> None:

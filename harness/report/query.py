@@ -233,7 +233,8 @@ def prepare_tables(
     for suite, variant in tuple(suites) or stored:
         # The error of a suite whose table cannot be made is raised by its report.
         with contextlib.suppress(HarnessError):
-            list(_tables(Results(store, Selection(variant), tests), suite, names[suite], _raise))
+            selected = Results(store, Selection(variant), tests)
+            list(_tables(selected, suite, names[suite], lambda error: None))
 
 
 def _table_names(on_error: Callable[[ConfigError], None]) -> Mapping[str, list[str]]:

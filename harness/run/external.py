@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoredFile", "score_file"]
 
+SUITE = "external"
+"""Suite that rows stand in where none is named."""
+
 
 @dataclass(frozen=True)
 class ScoredFile:
@@ -55,7 +58,7 @@ def score_file(
     seed: int = 0,
     entities: Path | None = None,
     ids: str = "name",
-    suite: str = "external",
+    suite: str = SUITE,
     home: Path | str | None = None,
     on_event: OnEvent = ignore,
 ) -> ScoredFile:
@@ -95,13 +98,13 @@ def score_file(
         )
         cell = cell_of(store, record, name, suite)
         names = {cell.suite for cell in store.cells()}
-        if suite not in names:
-            close = nearest(suite, names)
-            hint = f"; the nearest stored one is '{close}'" if close else ""
-            on_event(Message(f"no suite '{suite}' is stored: a new one is begun{hint}"))
         record = keep(record, ranks, folder / "runs")
         store.add(record)
         store.add_cells([cell])
+        if suite not in {*names, SUITE}:
+            close = nearest(suite, names)
+            hint = f"; the nearest stored one is '{close}'" if close else ""
+            on_event(Message(f"no suite '{suite}' was stored: a new one is begun{hint}"))
     return ScoredFile(record, 2 * len(ranks.triples), suite, folder)
 
 

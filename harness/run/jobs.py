@@ -64,7 +64,8 @@ class Job(Config):
     needs: Needs = Needs()
     """Resources; only clusters look at them."""
     names_features: bool = False
-    """Whether the title names the feature set: the row runs with several on this dataset."""
+    """Whether the title names the feature set: of a suite where the row runs with several on this
+    dataset, of a study where there are features."""
     attempt: Attempt | None = None
     """Execution that this is, on a cluster."""
 

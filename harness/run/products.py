@@ -26,5 +26,6 @@ def emulated_products(specs: Iterable[RunSpec], device: str) -> str:
     # 4.3 times as long.
     return (
         f"{count} {'run multiplies' if count == 1 else 'runs multiply'} in bf16, which this device "
-        "emulates: steps take up to four times as long as with --set training.precision=fp32"
+        "emulates: --set training.precision=fp32 is faster (on a CPU up to four times), but makes "
+        "other runs, which its table shows apart"
     )

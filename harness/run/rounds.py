@@ -103,7 +103,7 @@ def run_rounds(
         else:
             # Counted without ids: two trials of a round may share a run.
             if skipped := sum(len(item.jobs) for item in begun) - len(executed):
-                on_event(RunsSkipped(skipped, "of trials that were pruned or failed"))
+                on_event(RunsSkipped(skipped, "of trials pruned, failed or run by another"))
             for item in begun:
                 _end(item, store, messages, on_event)
             on_round()

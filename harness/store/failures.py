@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -77,17 +76,20 @@ def make_folder(path: Path, remedy: str = "") -> None:
 
 
 def check_folder(path: Path, remedy: str = "") -> None:
-    """Check that a folder is there or can be made; arguments and errors as ``make_folder``.
+    """Check that a folder can be made and written to; arguments and errors as ``make_folder``.
 
-    Permissions do not tell (root may write in /proc, and cannot), so it is made and removed again.
+    Permissions do not tell (root may write in /proc, and cannot), so another folder is made in the
+    nearest one that is there, and removed again.
     """
-    missing = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if existing == path:
+        make_folder(path, remedy)  # refuses a file
     try:
-        make_folder(path, remedy)
-    finally:
-        for folder in missing:
-            with contextlib.suppress(OSError):  # another process may be using it by now
-                folder.rmdir()
+        Path(tempfile.mkdtemp(dir=existing)).rmdir()
+    except OSError as error:
+        what = "written to" if existing == path else "made"
+        problem = f"{path}: this folder cannot be {what} ({error.strerror})"
+        raise MachineError(f"{problem}; {remedy}" if remedy else problem) from None
 
 
 def not_a_database(database: str) -> str:

@@ -58,9 +58,9 @@ class Own(MODELS.get("transe")):
 def test_a_file_is_loaded_without_the_others_of_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MODELS, "hint", "own models need --models FOLDER")
+    monkeypatch.setattr(MODELS, "hint", "own models need --models PATH")
     catalog.load_models()
-    with pytest.raises(ConfigError, match=r"'single'.*\(own models need --models FOLDER\)$"):
+    with pytest.raises(ConfigError, match=r"'single'.*\(own models need --models PATH\)$"):
         MODELS.get("single")
     (tmp_path / "single.py").write_text(OWN.format(name="single"))
     (tmp_path / "other.py").write_text("1 / 0\n")

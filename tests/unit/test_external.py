@@ -461,12 +461,10 @@ def test_a_second_file_under_the_same_name_is_refused(
     for name, factor in (("a", 1), ("b", -1)):
         np.savez(tmp_path / f"{name}.npz", **{k: factor * v for k, v in scores.items()})
     words = ["--dataset", SMALL, "--name", "Theirs"]
-    begun = harness("score", tmp_path / "a.npz", *words)
-    assert begun.exit_code == 0
-    assert "no suite 'external' is stored: a new one is begun\n" in begun.stderr
-    same = harness("score", tmp_path / "a.npz", *words)
-    assert same.exit_code == 0
-    assert "a new one is begun" not in same.stderr
+    for _ in range(2):
+        begun = harness("score", tmp_path / "a.npz", *words)
+        assert begun.exit_code == 0
+        assert "a new one is begun" not in begun.stderr
     other = harness("score", tmp_path / "a.npz", *words, "--suite", "externals")
     assert "a new one is begun; the nearest stored one is 'external'" in other.stderr
     done = harness("score", tmp_path / "b.npz", *words)

@@ -24,11 +24,11 @@ ANGLES = (
     *(side + turn for turn in (45, 20, 70, 10, 60, 80) for side in (0, 90, 180, 270)),
 )
 """Directions of a name from its mark in degrees, the first ones preferred."""
-MARK, ALONE = 3.5, 6.0
+MARK, ALONE, EDGE = 3.5, 6.0, 5.0
 """Points around the middle of a mark that names keep free: all, and those near another mark, which
-would be taken for that one's."""
-ROUNDS = 200
-"""Times that the names are placed, each time in another order."""
+would be taken for that one's; and where lines to marks end."""
+ROUNDS, PATIENCE = 200, 40
+"""Times that the names are placed, each time in another order: in all, and without a gain."""
 LEADER: dict[str, Any] = {
     "arrowstyle": "-",
     "linewidth": 0.4,
@@ -116,7 +116,8 @@ def _places(i: int, middles: Array, half: Array, frame: Array, corners: Array) -
     offsets = np.array((NEAR, *FAR))[ranks, None] * towards + half * np.clip(2 * towards, -1, 1)
     centres = middles[i] + offsets
     boxes = np.hstack([centres - half, centres + half])
-    leaders = np.hstack([np.broadcast_to(middles[i], centres.shape), centres])
+    # From the edge of the mark: another may stand at the same place.
+    leaders = np.hstack([middles[i] + EDGE * towards, centres])
     others = np.delete(middles, i, axis=0)
     fits = (boxes[:, :2] >= frame[:2]).all(1) & (boxes[:, 2:] <= frame[2:]).all(1)
     fits &= ~_overlap(boxes, _around(others, MARK)).any(1)
@@ -130,7 +131,7 @@ def _best(places: Sequence[_Places]) -> list[int | None]:
     """Return the place of each name that leaves out fewest names and keeps them nearest."""
     draw = np.random.default_rng(0)
     order: Sequence[int] = range(len(places))
-    fewest = (len(places) + 1, 0)
+    fewest, without_gain = (len(places) + 1, 0), 0
     best: list[int | None] = []
     for _ in range(ROUNDS):
         boxes = leaders = np.zeros((0, 4))
@@ -144,7 +145,10 @@ def _best(places: Sequence[_Places]) -> list[int | None]:
                     leaders = np.vstack([leaders, places[i].leaders[place]])
         distance = sum(int(places[i].ranks[p]) for i, p in enumerate(chosen) if p is not None)
         if (chosen.count(None), distance) < fewest:
-            fewest, best = (chosen.count(None), distance), chosen
+            fewest, best, without_gain = (chosen.count(None), distance), chosen, 0
+        without_gain += 1
+        if fewest == (0, 0) or without_gain > PATIENCE:
+            break
         # Those that were left out have the first choice in the next round.
         order = sorted(draw.permutation(len(places)), key=lambda i: chosen[i] is not None)
     return best

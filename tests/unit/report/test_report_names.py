@@ -82,11 +82,14 @@ def test_a_name_without_a_line_is_nearest_to_its_own_mark(seed: int) -> None:
         assert np.linalg.norm(gaps, axis=1).argmin() == i
 
 
-def test_two_marks_at_one_place_have_lines_to_their_names() -> None:
-    marks = [(5.0, 5.0), (5.05, 5.0)]
+@pytest.mark.parametrize("apart", [0.0, 0.05, 0.1])
+def test_two_marks_at_one_place_have_lines_to_their_names(apart: float) -> None:
+    marks = [(5.0, 5.0), (5.0 + apart, 5.0)]
     axes = panel(marks)
     write_names(axes, marks, ["AdaMF", "AdaMF-MAT"], NO_LINE)
-    assert all(has_line(text) for text in named(axes).values())
+    texts = named(axes)
+    assert set(texts) == {"AdaMF", "AdaMF-MAT"}
+    assert all(has_line(text) for text in texts.values())
 
 
 def test_names_keep_off_a_line() -> None:
