@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -207,7 +207,7 @@ def import_dataset(
         _warn_of_copy(card, target, announce)
         targets.append(target)
     if recognised:
-        _announce_features(recognised, announce)
+        _announce_features(recognised, {card.name for _, card in matches}, announce)
         targets.append(sources_folder())
     return targets
 
@@ -492,14 +492,21 @@ def _holds_any(folder: Path, card: DatasetCard) -> bool:
     return any((folder / file.path).is_file() for file in card.files if not file.optional)
 
 
-def _announce_features(recognised: Sequence[FeatureSource], announce: Announce) -> None:
-    """Announce the licences of imported originals, and the completeness of feature sets."""
+def _announce_features(
+    recognised: Sequence[FeatureSource], imported: Collection[str], announce: Announce
+) -> None:
+    """Announce the licences of imported originals, and the completeness of the feature sets of the
+    datasets that were imported and of those that the originals are of."""
     for licence in dict.fromkeys(f"{s.repository}: licence {s.licence}" for s in recognised):
         announce(licence)
     used = {entry: set(entry.card.feature_sources) & set(recognised) for entry in sources()}
     users = Counter(original for originals in used.values() for original in originals)
     # Originals that datasets share lie in the folder of each: they alone do not make it theirs.
-    own = [entry for entry, originals in used.items() if any(users[s] == 1 for s in originals)]
+    own = [
+        entry
+        for entry, originals in used.items()
+        if entry.card.name in imported or any(users[s] == 1 for s in originals)
+    ]
     for entry in own or [entry for entry, originals in used.items() if originals]:
         announce(_completeness(entry))
 

@@ -142,12 +142,12 @@ def test_graphs_below_an_imported_folder_that_are_not_known_are_named(tmp_path: 
 def test_originals_that_datasets_share_do_not_make_a_folder_all_of_theirs() -> None:
     originals = {entry.card.name: entry.card.feature_sources for entry in sources()}
     messages: list[str] = []
-    _announce_features(originals["mkg-w"], messages.append)
+    _announce_features(originals["mkg-w"], set(), messages.append)
     titles = [text.partition(": complete:")[0] for text in messages if ": complete:" in text]
     assert titles == ["MKG-W"]
     messages.clear()
     shared = set(originals["mkg-w"]) & set(originals["mkg-y"])
-    _announce_features(list(shared), messages.append)
+    _announce_features(list(shared), set(), messages.append)
     assert {"MKG-W", "MKG-Y"} <= {text.partition(": complete:")[0] for text in messages}
 
 
