@@ -339,7 +339,9 @@ def test_statuses_of_10_000_runs_are_read_fast(
         began = time.process_time()
         assert len(store.statuses()) == 10_000
         seconds.append(time.process_time() - began)
-    assert min(seconds) < 0.050
+    began = time.process_time()
+    assert len(store.find()) == 10_000
+    assert min(seconds) < 0.1 * (time.process_time() - began), "as long as reading the records"
 
 
 def test_find_returns_every_one_of_many(
