@@ -62,7 +62,7 @@ def print_list(
 
     Args:
         records: the runs.
-        labels: run id -> labels of its rows; runs without one have the model's title.
+        labels: run id -> labels of its rows; the model's name without.
         nodes: instead of features and numbers show node and attempt; "-" for runs of the machine
             of their command.
     """
@@ -173,16 +173,7 @@ def _label(record: RunRecord, labels: Mapping[str, Sequence[str]]) -> str:
     """Return the label of a run, with the number of further ones."""
     own = labels.get(record.run_id, ())
     more = f" (+{len(own) - 1})" if len(own) > 1 else ""
-    return f"{own[0]}{more}" if own else _title(record.model)
-
-
-def _title(model: str) -> str:
-    """Return the title of a model; its name if it is not registered."""
-    from harness.catalog import load_models
-    from harness.model import MODELS
-
-    load_models()
-    return MODELS.get(model).capabilities.title if model in MODELS else model
+    return f"{own[0]}{more}" if own else record.model
 
 
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
