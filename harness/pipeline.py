@@ -443,12 +443,12 @@ def _fit(
     valid, filter_index = graph.splits["valid"].to(device), filter_index.to(device)
 
     def validate() -> Mapping[str, float]:
-        total, done = _queries(graph, "valid", spec), 0
+        total, n_ranked = _queries(graph, "valid", spec), 0
 
         def on_queries(count: int) -> None:
-            nonlocal done
-            done += count
-            report_step("ranking valid", done, total)
+            nonlocal n_ranked
+            n_ranked += count
+            report_step("ranking valid", n_ranked, total)
 
         report_step("ranking valid", 0, total)
         ranks = rank(model, valid, filter_index, spec.protocol, device=device, progress=on_queries)

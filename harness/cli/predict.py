@@ -88,7 +88,7 @@ def predict(
     from harness.run.triple_files import answered_lines, triple_lines
 
     relations = relation or []
-    given = {
+    is_given_by_option = {
         "--head": head is not None,
         "--tail": tail is not None,
         "--relation": bool(relations),
@@ -100,7 +100,7 @@ def predict(
     mode = "--queries" if queries is not None else "--novel" if novel else ONE
     if queries is not None and novel:
         raise ConfigError("give --queries or --novel, one of them")
-    _check(mode, [name for name, is_given in given.items() if is_given])
+    _check(mode, [name for name, is_given in is_given_by_option.items() if is_given])
     if mode == ONE and ((head is None) == (tail is None) or len(relations) != 1):
         raise ConfigError(
             "give --relation and --head or --tail, one of them; or --queries FILE, or --novel"
@@ -125,12 +125,12 @@ def predict(
         _print(trained, answers, as_json=as_json)
 
 
-def _check(mode: str, given: Sequence[str]) -> None:
+def _check(mode: str, option_names: Sequence[str]) -> None:
     """Refuse options that the kind of prediction does not use."""
-    for name in given:
+    for name in option_names:
         if name not in OPTIONS[mode]:
-            others = [other for other, options in OPTIONS.items() if name in options]
-            raise ConfigError(f"{name} goes with {' and '.join(others)}, not with {mode}")
+            allowed_modes = [mode_name for mode_name, options in OPTIONS.items() if name in options]
+            raise ConfigError(f"{name} goes with {' and '.join(allowed_modes)}, not with {mode}")
 
 
 def _print(trained: Run, predictions: Predictions, *, as_json: bool) -> None:
@@ -191,8 +191,8 @@ def table(predictions: Predictions, width: int) -> Iterator[str]:
         numbers = [f"{w:.2f}" for w in answer.weights.values()]
         rows.append([str(rank), answer.label, f"{answer.score:.3f}", answer.known or "", *numbers])
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-    others = sum(widths) - widths[LABEL] + len(GAP) * (len(widths) - 1)
-    widths[LABEL] = min(widths[LABEL], max(LEAST_LABEL, width - others))
+    other_width = sum(widths) - widths[LABEL] + len(GAP) * (len(widths) - 1)
+    widths[LABEL] = min(widths[LABEL], max(LEAST_LABEL, width - other_width))
     for row in rows:
         if cell_len(row[LABEL]) > widths[LABEL]:
             row[LABEL] = f"{set_cell_size(row[LABEL], widths[LABEL] - 1)}…"

@@ -142,19 +142,19 @@ class _Runs:
         """Seconds until all runs have ended, by the ended runs of the same rows, else of all; None
         where nothing is known."""
         remaining = [(run, run.left(now)) for run in running]
-        known = [x for xs in self.seconds.values() for x in xs]
-        known += [now - run.started + left for run, left in remaining if left is not None]
-        if not known:
+        run_seconds = [x for xs in self.seconds.values() for x in xs]
+        run_seconds += [now - run.started + left for run, left in remaining if left is not None]
+        if not run_seconds:
             return None
         seconds = 0.0
         for run, left in remaining:
-            usual = self.seconds.get(_row(run.job), known)
+            usual = self.seconds.get(_row(run.job), run_seconds)
             seconds += max(0.0, mean(usual) - (now - run.started)) if left is None else left
         ids = {run.job.run_id for run in running}
         waiting = [job for run_id, job in self.jobs.items() if run_id not in ids]
-        seconds += sum(mean(self.seconds.get(_row(job), known)) for job in waiting)
+        seconds += sum(mean(self.seconds.get(_row(job), run_seconds)) for job in waiting)
         unnamed = self.total - self.completed - len(running) - len(waiting)
-        seconds += max(0, unnamed) * mean(known)
+        seconds += max(0, unnamed) * mean(run_seconds)
         longest = max((left for _, left in remaining if left is not None), default=0.0)
         return max(longest, seconds / max(1, self.at_once))
 

@@ -25,12 +25,12 @@ def describe(searches: Sequence[SearchResult], home: Path) -> str:
     first = searches[0]
     title = f"{first.suite}: {first.title}" if first.title else first.suite
     with_set = f"\nwith --set (--variant {first.variant})" if first.variant else ""
-    parts = [title + with_set]
-    parts += ["\n".join(_search(search, home)) for search in searches]
+    paragraphs = [title + with_set]
+    paragraphs += ["\n".join(_search(search, home)) for search in searches]
     if len(searches) > 1:
-        parts.append("\n".join(_budgets(searches)))
-    parts.append("MRR of the validation split, in percent.")
-    return "\n\n".join(parts)
+        paragraphs.append("\n".join(_budgets(searches)))
+    paragraphs.append("MRR of the validation split, in percent.")
+    return "\n\n".join(paragraphs)
 
 
 def plain(searches: Sequence[SearchResult]) -> dict[str, Any]:

@@ -129,29 +129,31 @@ class _Splitter:
             for split, share in zip(SPLITS[1:], self.shares[1:], strict=True)
         }
         splits: dict[str, list[Triple]] = {split: [] for split in SPLITS}
-        rest = list(self.triples)
+        remaining_triples = list(self.triples)
         if cold:
             for split in ("test", "valid"):
-                drawn, entities = self._unseen(rest, round(cold * quotas[split]))
+                drawn, entities = self._unseen(remaining_triples, round(cold * quotas[split]))
                 splits[split] += drawn
                 removed = set(drawn)
-                rest = [triple for triple in rest if triple not in removed]
+                remaining_triples = [
+                    triple for triple in remaining_triples if triple not in removed
+                ]
                 self.report.append(
                     f"{split}: {len(drawn):,} triples have one of {entities:,} entities that "
                     "are in no other split"
                 )
-        grouped = sum(len(group) for group in self._groups(rest) if len(group) > 1)
-        needed, free = self._needed(rest)
+        grouped = sum(len(group) for group in self._groups(remaining_triples) if len(group) > 1)
+        needed, free_groups = self._needed(remaining_triples)
         for split in ("test", "valid"):
             room = quotas[split] - len(splits[split])
-            while free and room > 0:
-                group = free.pop()
+            while free_groups and room > 0:
+                group = free_groups.pop()
                 if len(group) <= room:
                     splits[split] += group
                     room -= len(group)
                 else:
                     needed.append(group)
-        splits["train"] = [triple for group in (*needed, *free) for triple in group]
+        splits["train"] = [triple for group in (*needed, *free_groups) for triple in group]
         self.report.append(
             f"{grouped:,} triples share their two entities with another one and stay with it, so "
             "none follows from an inverse or duplicate relation"
@@ -173,15 +175,15 @@ class _Splitter:
 
     def _needed(self, triples: list[Triple]) -> tuple[list[list[Triple]], list[list[Triple]]]:
         """Return the groups that train needs to have each entity and relation, and the others."""
-        seen: set[tuple[str, str]] = set()
+        covered_names: set[tuple[str, str]] = set()
         needed: list[list[Triple]] = []
-        free: list[list[Triple]] = []
+        free_groups: list[list[Triple]] = []
         for group in self._groups(triples):
             names = {("entity", e) for h, _, t in group for e in (h, t)}
             names |= {("relation", r) for _, r, _ in group}
-            (free if names <= seen else needed).append(group)
-            seen |= names
-        return needed, free
+            (free_groups if names <= covered_names else needed).append(group)
+            covered_names |= names
+        return needed, free_groups
 
     def _unseen(self, triples: list[Triple], quota: int) -> tuple[list[Triple], int]:
         """Take all triples of some entities, so that the other ends and the relations stay.

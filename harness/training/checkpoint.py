@@ -115,18 +115,24 @@ class CheckpointFolder:
             folder.mkdir(parents=True, exist_ok=True)
 
     def save(
-        self, model: Mapping[str, Tensor], rest: Mapping[str, Any], *, epoch: int, best: bool
+        self,
+        model: Mapping[str, Tensor],
+        training_state: Mapping[str, Any],
+        *,
+        epoch: int,
+        best: bool,
     ) -> None:
         """Write the state after ``epoch`` epochs.
 
         Args:
             model: the model's state dict.
-            rest: nested dictionaries of tensors and plain values (optimisers, history, stopper).
+            training_state: nested dictionaries of tensors and plain values (optimisers, history,
+                stopper).
             epoch: epochs done.
             best: keep this model as the best too.
         """
         previous = self._read()
-        tensors, plain = flatten(rest)
+        tensors, plain = flatten(training_state)
         last, best_file = f"last-{epoch}.safetensors", previous.best if previous else None
         with _machine_errors(self.folder):
             if best:
@@ -157,7 +163,7 @@ class CheckpointFolder:
             if file.name not in names:
                 file.unlink(missing_ok=True)
 
-    def progress(self, epoch: int, rest: Mapping[str, Any]) -> Progress:
+    def progress(self, epoch: int, training_state: Mapping[str, Any]) -> Progress:
         """Check what ``load`` returned beside tensors.
 
         Raises:
@@ -165,7 +171,7 @@ class CheckpointFolder:
         """
         try:
             progress = Progress.model_validate(
-                {k: rest[k] for k in Progress.model_fields if k in rest}
+                {k: training_state[k] for k in Progress.model_fields if k in training_state}
             )
         except ValidationError as error:
             key, message = problems(error, Progress)[0]
@@ -176,7 +182,7 @@ class CheckpointFolder:
         return progress
 
     def load(self) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
-        """Return (epochs done, model state, rest) of the last checkpoint, None when there is none.
+        """Return (epochs done, model state, training state) of the last checkpoint; None without.
 
         Raises:
             DataError: the checkpoint is damaged or of a newer format.
@@ -186,9 +192,9 @@ class CheckpointFolder:
             return None
         tensors = self._read_tensors(state.last)
         model = {k[6:]: v for k, v in tensors.items() if k.startswith("model/")}
-        rest = {k[5:]: v for k, v in tensors.items() if k.startswith("rest/")}
+        training_state = {k[5:]: v for k, v in tensors.items() if k.startswith("rest/")}
         try:
-            return state.epoch, model, unflatten(rest, state.plain)
+            return state.epoch, model, unflatten(training_state, state.plain)
         except (AttributeError, TypeError) as error:  # a value that is also a folder of values
             raise self._damaged(f"plain: {error}") from None
 

@@ -118,11 +118,11 @@ def _places(i: int, middles: Array, half: Array, frame: Array, corners: Array) -
     boxes = np.hstack([centres - half, centres + half])
     # From the edge of the mark: another may stand at the same place.
     leaders = np.hstack([middles[i] + EDGE * towards, centres])
-    others = np.delete(middles, i, axis=0)
+    other_marks = np.delete(middles, i, axis=0)
     fits = (boxes[:, :2] >= frame[:2]).all(1) & (boxes[:, 2:] <= frame[2:]).all(1)
-    fits &= ~_overlap(boxes, _around(others, MARK)).any(1)
-    fits &= (ranks > 0) | ~_overlap(boxes, _around(others, ALONE)).any(1)
-    fits &= ~_cross(leaders, _around(others, MARK)).any(1)
+    fits &= ~_overlap(boxes, _around(other_marks, MARK)).any(1)
+    fits &= (ranks > 0) | ~_overlap(boxes, _around(other_marks, ALONE)).any(1)
+    fits &= ~_cross(leaders, _around(other_marks, MARK)).any(1)
     fits &= ~_cross(np.hstack([corners[:-1], corners[1:]]), boxes).any(0)
     return _Places(centres[fits], boxes[fits], leaders[fits], ranks[fits])
 
@@ -159,9 +159,9 @@ def _around(middles: Array, margin: float) -> Array:
     return np.hstack([middles - margin, middles + margin])
 
 
-def _overlap(boxes: Array, others: Array) -> Array:
+def _overlap(boxes: Array, other_boxes: Array) -> Array:
     """Return which boxes [n, 4] and [m, 4] overlap, bool [n, m]."""
-    a, b = boxes[:, None], others[None]
+    a, b = boxes[:, None], other_boxes[None]
     return np.asarray((a[..., :2] < b[..., 2:]).all(-1) & (b[..., :2] < a[..., 2:]).all(-1))
 
 
