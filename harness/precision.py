@@ -1,4 +1,4 @@
-"""Floating-point types by device."""
+"""Floating-point types by device and processor."""
 
 from __future__ import annotations
 
@@ -24,20 +24,9 @@ def widest_float(device: torch.device | str) -> torch.dtype:
     return torch.float32 if torch.device(device).type in WITHOUT_FLOAT64 else torch.float64
 
 
-def multiplies_bf16(device: torch.device | str) -> bool | None:
-    """Return whether a device has instructions for products in bf16; None if that is not known.
-
-    torch computes such products on every processor, but slower than in fp32 without them.
-
-    Args:
-        device: a device or its name.
-    """
-    device = torch.device(device)
-    if device.type == "cuda":
-        with torch.cuda.device(device):  # the question is of the current one
-            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        with contextlib.suppress(OSError):
-            text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-            return not BF16_FLAGS.isdisjoint(text.split())
+def multiplies_bf16() -> bool | None:
+    """Return whether this processor multiplies in bf16; None if that is not known (no Linux)."""
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        return not BF16_FLAGS.isdisjoint(text.split())
     return None

@@ -131,10 +131,17 @@ def square_product(precision: str) -> Task:
     """Return a product of two ``SIDE`` x ``SIDE`` matrices at a precision."""
     import torch
 
+    from harness.kernels.products import bf16_products
+
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.randn(SIDE, SIDE, generator=generator).to(dtype) for _ in range(2))
-    return lambda: first @ second
+
+    def multiply() -> None:
+        with bf16_products(torch.device("cpu")):  # as a training step does
+            _ = first @ second
+
+    return multiply
 
 
 def _training(spec: RunSpec) -> tuple[Task, int, list[Task]]:

@@ -34,8 +34,6 @@ def describe(forecast: Forecast) -> str:
     if forecast.arrays:
         lines += ["", "on the cluster:"]
         lines += [f"  {plural(count, 'run')}, each {needs}" for needs, count in forecast.arrays]
-    if forecast.emulated:
-        lines += ["", *wrapped(forecast.emulated, 2)]
     if short := forecast.shortage:
         lines += ["", *short]
     if plan.excluded:

@@ -100,7 +100,7 @@ def _devices() -> Iterator[Diagnosis]:
 
     machine = provenance.machine()
     products = {True: ", with products in bf16", False: ", without products in bf16", None: ""}
-    text = f"{machine['processor']}, {machine['cores']} cores{products[multiplies_bf16('cpu')]}"
+    text = f"{machine['processor']}, {machine['cores']} cores{products[multiplies_bf16()]}"
     yield Diagnosis("processor", "ok", text)
     backend = kernels.backend_name("cpu")
     slow = "" if backend == "numba" else "pip install numba; unset HARNESS_KERNELS"

@@ -31,7 +31,6 @@ from harness.run.events import RunEnded, RunProgress
 from harness.run.executors import Execution, ExecutionOptions, read_execution
 from harness.run.jobs import Needs
 from harness.run.memory import MemoryNeed, shortage
-from harness.run.products import emulated_products
 from harness.run.study import StudyPlan
 from harness.run.suite import Overrides, check_execution, load_suite, nested, started
 from harness.store import check_home, read_home
@@ -111,7 +110,6 @@ class Forecast:
         progress: runs that earlier commands executed.
         workers: runs at the same time.
         limit: bytes of memory there are.
-        emulated: note on pending runs with products in bf16 that the device lacks.
         searches: searches of a study, with the number of trials of each.
         arrays: needs of pending runs on a cluster, with the number of runs.
     """
@@ -121,7 +119,6 @@ class Forecast:
     progress: PlanProgress = PlanProgress()
     workers: int = 1
     limit: float = float("inf")
-    emulated: str = ""
     searches: Sequence[tuple[Search, int]] = ()
     arrays: Sequence[tuple[Needs, int]] = ()
 
@@ -183,7 +180,6 @@ def dry_run(
         progress,
         settings.at_once,
         prober.limit,
-        prober.emulated(rows, progress),
         arrays=prober.arrays(rows, progress),
     )
 
@@ -227,7 +223,6 @@ def dry_run_study(
         progress,
         settings.at_once,
         prober.limit,
-        prober.emulated(rows, progress),
         tuple(zip(searched, counts, strict=True)),
     )
 
@@ -350,15 +345,6 @@ class _Prober:
         self.device_type = "cuda" if gpus_of(settings.device, self.defaults) else "cpu"
         self.limit = math.inf
         self.costs = cluster_costs(self.home, settings.device, self.defaults, settings.threads)
-
-    def emulated(self, rows: Sequence[ForecastRow], progress: PlanProgress) -> str:
-        """Return the note on pending runs with products in bf16 that the device lacks; "" on a
-        cluster, whose devices are not known."""
-        if self.settings.on_cluster:
-            return ""
-        pending = progress.pending([run for row in rows for run in row.runs])
-        specs = map(RunSpec.model_validate_json, dict.fromkeys(pending))
-        return emulated_products(specs, self.settings.first_device)
 
     def arrays(
         self, rows: Sequence[ForecastRow], progress: PlanProgress

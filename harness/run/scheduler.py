@@ -13,7 +13,6 @@ from harness.run.events import RunEnded, RunProgress
 from harness.run.executors import Execution, make_executor
 from harness.run.jobs import Executor, Job, OnProgress, Outcome
 from harness.run.memory import divide
-from harness.run.products import emulated_products
 from harness.run.worker import is_executed
 from harness.store.archive.audit import read_audited
 from harness.store.base import ResultStore
@@ -179,8 +178,6 @@ def _prepared(
     """Return the jobs to start, with their needs on a cluster, and those refused on this machine
     for lack of memory."""
     if not settings.on_cluster:
-        if note := emulated_products((job.spec for job in jobs), jobs[0].device):
-            on_event(Message(note))
         return divide(jobs, settings.per_device, on_event)
     from harness.run.cluster.needs import with_needs
     from harness.run.cluster.settings import engine_settings

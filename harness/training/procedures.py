@@ -7,6 +7,7 @@ adversarial training.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from harness.eager import Adam
 from harness.errors import ConfigError
 from harness.index import GraphIndex, Modality
 from harness.kernels import without_denormals
+from harness.kernels.products import bf16_products
 from harness.kernels.rows import sparse_rows
 from harness.model import Model
 from harness.plan.possible import impossible
@@ -88,6 +90,9 @@ class StandardProcedure:
         self.auxiliary_generator = torch.Generator(device)
         self.draws = model.draws = torch.Generator(device)
         self.auxiliary = Adam(auxiliary, lr=spec.optimiser.auxiliary_lr) if auxiliary else None
+        # A compiled program has its products built in; torch runs it uncompiled in such a context.
+        eager = spec.training.precision == "bf16" and not spec.training.compile
+        self.products = bf16_products(device) if eager else nullcontext()
 
     @property
     def rows(self) -> Tensor:
@@ -106,9 +111,12 @@ class StandardProcedure:
         if self.adversary is not None:
             self.adversary.start_epoch(epoch)
 
-    @without_denormals()
     def step(self, batch: Tensor, generator: torch.Generator) -> StepReport:
         """Take one optimisation step on a batch [B, 3] of ``rows``."""
+        with without_denormals(), self.products:
+            return self._step(batch, generator)
+
+    def _step(self, batch: Tensor, generator: torch.Generator) -> StepReport:
         loss, logs = self.loss(batch, generator)
         if self.adversary is not None:
             added = self.adversary.loss(batch)

@@ -1,5 +1,5 @@
-"""Devices without double precision: nothing that trains or ranks makes a float64 tensor; devices
-with products in bf16."""
+"""Devices without double precision: nothing that trains or ranks makes a float64 tensor;
+processors with products in bf16."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_products_in_bf16_as_linux_describes_the_processor(
     monkeypatch: pytest.MonkeyPatch, line: str, able: bool
 ) -> None:
     monkeypatch.setattr(Path, "read_text", lambda path, **how: f"processor\t: 0\n{line}\n")
-    assert multiplies_bf16("cpu") is able
+    assert multiplies_bf16() is able
 
 
 def test_elsewhere_products_in_bf16_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +89,7 @@ def test_elsewhere_products_in_bf16_are_not_known(monkeypatch: pytest.MonkeyPatc
         raise FileNotFoundError(path)
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    assert multiplies_bf16("cpu") is None
-    assert multiplies_bf16("mps") is None
+    assert multiplies_bf16() is None
 
 
 @pytest.mark.usefixtures("_no_float64")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from harness import precision
 from harness.catalog import load_models
 from harness.cli.main import app
 from harness.errors import RunError
@@ -120,31 +119,3 @@ def test_a_run_that_fits_is_started_without_a_word(
     assert "memory" not in start(suite).stderr
     have(monkeypatch, 1.0)
     assert start(suite).exit_code == 0, "a finished run needs none"
-
-
-IN_BF16 = SUITE.replace("negatives.count: 2}", "negatives.count: 2, training.precision: bf16}")
-
-
-@pytest.mark.parametrize("arguments", [[], ["--dry-run"]], ids=["run", "dry run"])
-def test_products_that_the_device_emulates_are_named_with_the_setting_that_helps(
-    suite: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
-) -> None:
-    suite.write_text(IN_BF16)
-    monkeypatch.setattr(precision, "multiplies_bf16", lambda device: False)
-    result = CliRunner().invoke(app, ["run", str(suite), *arguments])
-    shown = " ".join((result.stderr + result.stdout).split())
-    assert "1 run multiplies in bf16, which this device emulates" in shown
-    assert "--set training.precision=fp32" in shown
-
-
-@pytest.mark.parametrize(
-    ("text", "able"),
-    [(IN_BF16, True), (IN_BF16, None), (SUITE, False)],
-    ids=["able", "not known", "fp32"],
-)
-def test_nothing_is_said_where_products_are_not_emulated(
-    suite: Path, monkeypatch: pytest.MonkeyPatch, text: str, able: bool | None
-) -> None:
-    suite.write_text(text)
-    monkeypatch.setattr(precision, "multiplies_bf16", lambda device: able)
-    assert "bf16" not in start(suite).stderr
