@@ -50,7 +50,8 @@ class RowsDefinition(SuiteDefinition):
     datasets: tuple[ShownDataset, ...] = ()
     """Datasets to show, in order. Default: all."""
     width: Literal["column", "page"] = "column"
-    """Width of the picture: 3.3 or 7 inches."""
+    """Width of the picture: 3.3 or 7 inches. Pareto fronts of several datasets, and fronts and
+    ranks of more than 12 rows, always take 7."""
 
     @model_validator(mode="after")
     def _without_doubles(self) -> RowsDefinition:

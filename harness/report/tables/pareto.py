@@ -19,6 +19,8 @@ __all__ = ["Pareto", "ParetoPoint", "front"]
 
 LEAST = 3
 """Rows below which a front says nothing."""
+MOST_IN_COLUMN = 12
+"""Names for which a picture as wide as a column has room."""
 ON_FRONT = "no other row is better and cheaper"
 
 
@@ -123,8 +125,9 @@ class Pareto(Figure):
 
     @property
     def wide(self) -> bool:
-        """True for a picture as wide as a page: as defined, or for several datasets."""
-        return self.definition.width == "page" or len(self.panels) > 1
+        """True for a picture as wide as a page: as defined, for several datasets, for many rows."""
+        most = max(map(len, self.panels.values()), default=0)
+        return self.definition.width == "page" or len(self.panels) > 1 or most > MOST_IN_COLUMN
 
     @property
     def legend(self) -> str:

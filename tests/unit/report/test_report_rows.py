@@ -95,6 +95,18 @@ def test_the_front_is_filled_and_named(rows: MemoryStore) -> None:
     assert axes.get_xlabel() == "Processor hours to the best epoch"
 
 
+@pytest.mark.parametrize(("count", "inches"), [(12, 3.3), (13, 7.0)])
+def test_many_names_make_a_picture_as_wide_as_a_page(
+    store: MemoryStore, fill: Fill, count: int, inches: float
+) -> None:
+    filler = fill()
+    for i in range(count):
+        filler.row(f"row {i}", [0.2 + i / 100], **trained(i + 1, 0.2))
+    figure = pareto(store)
+    assert len(figure.panels["atlas"]) == count
+    assert draw(figure).get_figwidth() == inches
+
+
 def test_the_front_has_a_footnote_in_the_data(rows: MemoryStore) -> None:
     noted = [row.label for row in pareto(rows).table.rows
              if "no other row is better and cheaper" in row.cells[0].notes]  # fmt: skip
