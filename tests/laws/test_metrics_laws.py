@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.evaluation.metrics import RANK_METRICS, amri, compute
 from harness.evaluation.ranks import rank_of
+from harness.store.records import MetricValue
 
 outcomes = st.lists(
     st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=60
@@ -43,11 +44,22 @@ def test_realistic_rank_lies_midway_between_best_and_worst(rows: list) -> None:
 @given(outcomes)
 def test_every_metric_lies_in_its_range(rows: list) -> None:
     better, tied, candidates = arrays(rows)
-    values = compute(rank_of(better, tied, "realistic"), candidates.astype(float))
+    check_ranges(rank_of(better, tied, "realistic"), candidates)
+
+
+@given(st.lists(st.integers(2, 1_000_000), min_size=1, max_size=60))
+@example([2, 3, 9])
+def test_every_metric_of_the_worst_ranks_lies_in_its_range(candidates: list[int]) -> None:
+    check_ranges(np.array(candidates, float), np.array(candidates))
+
+
+def check_ranges(ranks: np.ndarray, candidates: np.ndarray) -> None:
+    values = compute(ranks, candidates.astype(float))
     assert set(values) == set(RANK_METRICS) == set(RANGES)
     for name, value in values.items():
         low, high = RANGES[name]
-        assert low - 1e-12 <= value <= high + 1e-12, name
+        assert low <= value <= high, name
+        MetricValue(split="test", side="both", metric=name, value=value, queries=len(ranks))
 
 
 @given(outcomes, st.integers(0, 59))
