@@ -129,9 +129,11 @@ class _Child:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+        self._close_input()
 
     def outcome(self) -> Outcome:
         """Return the outcome of the job, once the child has ended."""
+        self._close_input()
         if self._last.get("status") == "machine":
             raise MachineError(self._last["message"])
         if self._last:
@@ -141,18 +143,25 @@ class _Child:
 
     def _read(self, messages: Messages) -> None:
         assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            for line in lines:
-                message = json.loads(line)
-                if message["kind"] == "outcome":
-                    self._last = message
-                else:
-                    messages.put((self.job.run_id, message))
-        self.process.wait()  # ``outcome`` reads the exit code
+        try:
+            with self.process.stdout as lines:
+                for line in lines:
+                    if not line.endswith(b"\n"):  # the child was killed while it wrote it
+                        break
+                    message = json.loads(line)
+                    if message["kind"] == "outcome":
+                        self._last = message
+                    else:
+                        messages.put((self.job.run_id, message))
+        finally:  # without its end the executor would wait for the child for ever
+            self.process.wait()  # ``outcome`` reads the exit code
+            messages.put((self.job.run_id, None))
+
+    def _close_input(self) -> None:
+        # Not in the reading thread: ``ask_to_stop`` may write until the main thread knows the end.
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # of a byte that nobody read
             self.process.stdin.close()
-        messages.put((self.job.run_id, None))
 
     def _how_it_died(self) -> str:
         code = self.process.returncode
