@@ -125,13 +125,17 @@ def _chunks(
     size, low = _queries_at_once(model), 0
     while low < len(queries.anchors):
         try:
-            yield _count_chunk(model, tables, queries, low, low + size, filter_index, progress)
-            low += size
+            counts = _count_chunk(model, tables, queries, low, low + size, filter_index, progress)
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
-            size = max(1, size // 2)
+            counts = None
+        if counts is None:  # below the handler, whose exception holds the tensors of the chunk
+            size //= 2
             torch.cuda.empty_cache()  # no effect without CUDA
+            continue
+        yield counts
+        low += size
 
 
 def _count_chunk(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +97,26 @@ def limited(monkeypatch: pytest.MonkeyPatch, model: Model, most: int) -> list[in
 
     monkeypatch.setattr(model, "queries", queries)
     return tried
+
+
+def test_the_tensors_of_a_chunk_that_does_not_fit_are_freed_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = make("rotate")
+    whole, alive, emptied = model.queries, [], []
+
+    def queries(tables: dict[str, Tensor], anchors: Tensor, *rest: object) -> Query:
+        intermediate = anchors.clone()
+        alive.append(weakref.ref(intermediate))
+        if len(anchors) > 50:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(tables, anchors, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(model, "queries", queries)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(alive[-1]()))
+    ranks(model)
+    assert emptied
+    assert all(tensor is None for tensor in emptied)
 
 
 def test_fewer_queries_are_tried_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
