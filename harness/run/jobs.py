@@ -86,8 +86,8 @@ class Job(Config):
         features = f" [{data.features}]" if self.names_features else ""
         return f"{self.label} on {data.dataset}{features}, seed {self.spec.seed}"
 
-    def has_in(self, status: Status) -> bool:
-        """Tell whether a run of this status has come as far as this job would take it."""
+    def is_complete_at(self, status: Status) -> bool:
+        """Return True if a run of this status has ranked the last split of the job."""
         return STAGE[status] >= STAGE["ok" if self.stage == "test" else "validated"]
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from harness.errors import HarnessError, MachineError
 from harness.run.jobs import Job, OnProgress, Outcome
 
-__all__ = ["ProcessExecutor", "held_back"]
+__all__ = ["ProcessExecutor", "stop_signals_blocked"]
 
 Message = dict[str, Any]
 Messages = queue.Queue[tuple[str, Message | None]]
@@ -105,7 +105,7 @@ class _Child:
             errors = self.errors.open("wb")
         except OSError as error:
             raise disk_error(job.folder, error) from error
-        with errors, held_back():
+        with errors, stop_signals_blocked():
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-m", "harness.run.processes", str(path)],
                 stdin=subprocess.PIPE,
@@ -114,13 +114,13 @@ class _Child:
                 env=environment,
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which then asks nicely
             )
-        self._asked = False
+        self._stop_requested = False
         self._last: Message = {}
         threading.Thread(target=self._read, args=(messages,), daemon=True).start()
 
     def ask_to_stop(self) -> None:
-        if not self._asked:
-            self._asked = True
+        if not self._stop_requested:
+            self._stop_requested = True
             assert self.process.stdin is not None
             with contextlib.suppress(BrokenPipeError):  # it has just ended
                 self.process.stdin.write(b"s")
@@ -179,7 +179,7 @@ _STOPPING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2}
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[None]:
+def stop_signals_blocked() -> Iterator[None]:
     """Let a process that is started in the block receive ``_STOPPING`` only once it handles
     them."""
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)

@@ -81,7 +81,7 @@ def pending(jobs: Sequence[Job], store: ResultStore, *, retry_failed: bool = Fal
     statuses = store.statuses()
     unreadable: dict[str, Outcome] = {}
     for job in jobs:
-        stored = job.run_id in statuses and job.has_in(statuses[job.run_id])
+        stored = job.run_id in statuses and job.is_complete_at(statuses[job.run_id])
         if not stored and (problem := _add_record(job, store)):
             if retry_failed:
                 (job.folder / RECORD).unlink()
@@ -91,7 +91,7 @@ def pending(jobs: Sequence[Job], store: ResultStore, *, retry_failed: bool = Fal
     state = Pending([], [], [], list(unreadable.values()))
     for job in jobs:
         status = statuses.get(job.run_id)
-        if status is not None and job.has_in(status):
+        if status is not None and job.is_complete_at(status):
             state.finished.append(job)
         elif job.run_id in unreadable:
             continue

@@ -119,7 +119,7 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
 
     log, path = _Log(job.folder / LOG), job.folder / RECORD
     record = read_audited(job.folder)
-    if record is not None and job.has_in(record.status):
+    if record is not None and job.is_complete_at(record.status):
         return Outcome(run_id=job.run_id, status="ok")
     if record is not None and record.status == "failed":
         path.unlink()

@@ -13,7 +13,7 @@ from harness.store.records import Cell, Numbers, RunRecord, Status, StoredSuite
 
 __all__ = [
     "STAGE",
-    "TOLD",
+    "LISTED_AT_MOST",
     "DamagedRecords",
     "ResultStore",
     "check_plan",
@@ -24,8 +24,8 @@ __all__ = [
     "takes_place",
 ]
 
-TOLD = 5
-"""Damaged rows that one message names."""
+LISTED_AT_MOST = 5
+"""Maximum number of damaged rows that a message lists."""
 
 
 class DamagedRecords(StoreError):  # noqa: N818 - holds the others too
@@ -44,8 +44,8 @@ class DamagedRecords(StoreError):  # noqa: N818 - holds the others too
         }
         self.readable = readable
         lines = list(self.problems.values())
-        remainder = [f"{len(lines) - TOLD} more: harness db check"] if len(lines) > TOLD else []
-        super().__init__("\n".join(lines[:TOLD] + remainder))
+        remainder = [f"{len(lines) - LISTED_AT_MOST} more: harness db check"] if len(lines) > LISTED_AT_MOST else []
+        super().__init__("\n".join(lines[:LISTED_AT_MOST] + remainder))
 
 
 def resolve_id(store: ResultStore, text: str, further: Iterable[str] = ()) -> str:

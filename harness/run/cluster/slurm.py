@@ -29,7 +29,7 @@ from harness.run.cluster.relay import assignment_of, given_up
 from harness.run.cluster.settings import SlurmSettings
 from harness.run.cluster.squeue import QueueEntry
 from harness.run.jobs import Job, Needs, OnProgress, Outcome
-from harness.run.processes import held_back
+from harness.run.processes import stop_signals_blocked
 
 __all__ = ["SlurmExecutor", "sbatch_parameters"]
 
@@ -359,7 +359,7 @@ class SlurmExecutor:
             executor = Submitit(submission.folder)
             executor.update_parameters(**parameters)
             # Ctrl-C is for the harness: sbatch would end without the id of what it submitted.
-            with hidden_from_nodes(), held_back():
+            with hidden_from_nodes(), stop_signals_blocked():
                 return [str(job.job_id) for job in executor.map_array(execute, texts)]
         except (FailedJobError, FailedSubmissionError) as error:
             reason = str(error).strip().splitlines()[-1]
