@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from harness.run.events import RunEnded, RunProgress
 from harness.run.executors import Execution, ExecutionOptions, read_execution
 from harness.run.jobs import Needs
 from harness.run.memory import MemoryNeed, shortage
+from harness.run.processes import threads_per_worker
 from harness.run.study import StudyPlan
 from harness.run.suite import Overrides, check_execution, load_suite, nested, started
 from harness.store import check_home, read_home
@@ -325,7 +325,7 @@ class _Prober:
     def __post_init__(self) -> None:
         threads = self.settings.threads
         if self.settings.at_once > 1 and not threads:
-            threads = max(1, (os.cpu_count() or 1) // self.settings.at_once)
+            threads = threads_per_worker(self.settings.at_once)
         self.defaults: DefaultNeeds | None = None
         if self.settings.on_cluster:
             self._plan_for_cluster()

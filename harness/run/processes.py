@@ -24,11 +24,20 @@ from typing import Any
 from harness.errors import HarnessError, MachineError
 from harness.run.jobs import Job, OnProgress, Outcome
 
-__all__ = ["ProcessExecutor", "stop_signals_blocked"]
+__all__ = ["ProcessExecutor", "stop_signals_blocked", "threads_per_worker"]
 
 Message = dict[str, Any]
 Messages = queue.Queue[tuple[str, Message | None]]
 """(run id, message), and (run id, None) when the child has ended."""
+
+
+def threads_per_worker(workers: int) -> int:
+    """Divide the cores that this process may use (``taskset``, Slurm, cpuset) between workers."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, cores // workers)
 
 
 class ProcessExecutor:
@@ -43,7 +52,7 @@ class ProcessExecutor:
 
     def __init__(self, workers: int, threads: int = 0, devices: Sequence[str] = ()) -> None:
         self.workers = workers
-        self.threads = threads or max(1, (os.cpu_count() or 1) // workers)
+        self.threads = threads or threads_per_worker(workers)
         self.devices = tuple(devices)
 
     def run(

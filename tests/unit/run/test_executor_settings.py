@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,6 +30,15 @@ def test_one_worker_is_inline_and_several_are_processes() -> None:
     executor = make_executor("", Execution(workers=3, threads=2))
     assert isinstance(executor, ProcessExecutor)
     assert (executor.workers, executor.threads) == (3, 2)
+
+
+def test_workers_share_the_cores_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 128)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
+    assert ProcessExecutor(2).threads == 2
+    assert ProcessExecutor(8).threads == 1
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    assert ProcessExecutor(2).threads == 64
 
 
 def test_an_unknown_executor_is_refused_with_the_nearest() -> None:
