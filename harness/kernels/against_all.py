@@ -139,7 +139,7 @@ def binary_loss(
         gradient.sigmoid_()
         if floor:
             gradient.sub_(floor)
-        answer = gradient.new_tensor(smoothing - 1.0)
+        answer = gradient.new_full((), smoothing - 1.0)  # new_tensor would wait for a copy
         gradient.index_put_((query_ids, rows), answer, accumulate=True)
         return loss, gradient.to(scores.dtype)
 

@@ -69,6 +69,13 @@ def test_k_against_all_is_torchs_binary_cross_entropy(smoothing: float) -> None:
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
 
 
+def test_no_loss_waits_for_a_copy_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tensor, "new_tensor", None)
+    query, table = vectors(19, 0), vectors(N, 1)
+    softmax_loss(query, table, torch.arange(19))
+    binary_loss(query, table, answers_of(19)[0])
+
+
 def test_no_gradient_is_made_that_nobody_wants() -> None:
     query, table = vectors(5, 0), vectors(N, 1).detach()
     softmax_loss(query, table, torch.arange(5)).backward()
