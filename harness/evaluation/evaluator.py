@@ -15,7 +15,7 @@ from harness.index import FilterIndex, Pairs, Side
 from harness.model import Model, Tables
 from harness.plan.spec import Protocol
 
-__all__ = ["rank"]
+__all__ = ["queries_at_once", "rank"]
 
 QUERIES_AT_ONCE = 1024
 SCORE_BUDGET = 2 * 2**20
@@ -104,10 +104,9 @@ class _Queries(NamedTuple):
         return cls(side, anchor[first], relation[first], targets, order)
 
 
-def _queries_at_once(model: Model) -> int:
-    if model.decomposable:
-        return QUERIES_AT_ONCE
-    return max(1, min(QUERIES_AT_ONCE, SCORE_BUDGET // model.n_entities))
+def queries_at_once(n_entities: int) -> int:
+    """Return the number of queries whose score matrix is within ``SCORE_BUDGET``, at least 1."""
+    return max(1, min(QUERIES_AT_ONCE, SCORE_BUDGET // n_entities))
 
 
 Counts = tuple[Tensor, Tensor, Tensor]
@@ -122,7 +121,8 @@ def _chunks(
     progress: Progress | None,
 ) -> Iterator[Counts]:
     """Yield the counts of successive chunks of queries, halving chunks that do not fit."""
-    size, low = _queries_at_once(model), 0
+    size = QUERIES_AT_ONCE if model.decomposable else queries_at_once(model.n_entities)
+    low = 0
     while low < len(queries.anchors):
         try:
             counts = _count_chunk(model, tables, queries, low, low + size, filter_index, progress)

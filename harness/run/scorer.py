@@ -13,6 +13,7 @@ from torch import Tensor
 
 from harness.data.graph import SPLITS
 from harness.errors import NonFiniteError
+from harness.evaluation.evaluator import queries_at_once
 from harness.events import OnEvent, Step, ignore
 from harness.frames import dataframe, html_table
 from harness.index import FilterIndex
@@ -26,10 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCORED", "BestTriples", "ScoredTriple", "ScoredTriples", "Scorer"]
 
-SCORES_AT_ONCE = 2**21
-"""Scores of all entities in memory at once (8 MiB in float32)."""
 TRIPLES_AT_ONCE = 8192
-QUERIES_AT_ONCE = 1024
 SHOWN = 100
 """Triples that a notebook shows."""
 SCORED = ("head", "relation", "tail", "score")
@@ -130,7 +128,7 @@ class Scorer:
     @property
     def queries_at_once(self) -> int:
         """Number of queries whose scores of all entities are in memory together."""
-        return max(1, min(QUERIES_AT_ONCE, SCORES_AT_ONCE // self.graph.n_entities))
+        return queries_at_once(self.graph.n_entities)
 
     @property
     def triples_at_once(self) -> int:
@@ -192,8 +190,8 @@ class Scorer:
     ) -> ScoredTriples:
         """Return the k best triples that the graph does not have, of equal scores the lowest ids.
 
-        Scores are those of ``triples``. In memory are at most ``SCORES_AT_ONCE`` scores and 3 k
-        triples, whatever the number of candidates.
+        Scores are those of ``triples``. In memory are the scores of ``queries_at_once`` queries
+        and 3 k triples, whatever the number of candidates.
 
         Args:
             k: number of triples.
@@ -204,44 +202,43 @@ class Scorer:
         graph = self.graph
         best = BestTriples(k)
         chunks = list(self._novel_queries(sorted(set(relations)), observed=observed))
-        total, done = sum(len(heads) for _, heads in chunks), 0
-        for relation, heads in chunks:
+        total, done = sum(len(heads) for _, heads, _ in chunks), 0
+        for relation, heads, tails in chunks:
             on_event(Step("scoring queries", done, total))
-            scores = self._novel_scores(relation, heads, observed=observed)
+            scores = self._novel_scores(relation, heads, tails)
             best.add((relation * graph.n_entities + heads.cpu()) * graph.n_entities, scores)
             done += len(heads)
         on_event(Step("scoring queries", done, total))
         keys, values = best.sorted()
-        query, tails = keys // graph.n_entities, keys % graph.n_entities
-        ids = np.stack([query % graph.n_entities, query // graph.n_entities, tails], 1)
+        query, tail = keys // graph.n_entities, keys % graph.n_entities
+        ids = np.stack([query % graph.n_entities, query // graph.n_entities, tail], 1)
         return ScoredTriples(graph, ids, values)
 
     def _novel_queries(
         self, relations: Sequence[int], *, observed: bool
-    ) -> Iterator[tuple[int, Tensor]]:
-        """Yield relations and heads in ascending order, as many as are scored at once."""
+    ) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Yield relations, heads in ascending order, as many as are scored at once, and tails."""
         train = self.graph.splits["train"]
+        heads = tails = torch.arange(self.graph.n_entities)
         for relation in relations:
-            heads = torch.arange(self.graph.n_entities)
             if observed:
-                heads = train[train[:, 1] == relation, 0].unique()
+                triples = train[train[:, 1] == relation]
+                heads, tails = triples[:, 0].unique(), triples[:, 2].unique()
+            tails = tails.to(self.device)
             for chunk in heads.split(self.queries_at_once):
-                yield relation, chunk.to(self.device)
+                yield relation, chunk.to(self.device), tails
 
-    def _novel_scores(self, relation: int, heads: Tensor, *, observed: bool) -> Tensor:
-        """Return the scores [q, N] of the tails of (head, relation); -inf for no candidate."""
+    def _novel_scores(self, relation: int, heads: Tensor, tails: Tensor) -> Tensor:
+        """Return the scores [q, N] of (head, relation, ?); -inf for no candidate."""
         relations = torch.full_like(heads, relation)
         scores = self.entities(heads, relations, "tail")
         known = self.known.lookup(heads, relations, "tail")
         scores[known.query_ids, known.indices] = -torch.inf
         if relation not in self._loops:
             scores[torch.arange(len(heads), device=heads.device), heads] = -torch.inf
-        if observed:
-            train = self.graph.splits["train"]
-            absent = torch.ones(scores.shape[1], dtype=torch.bool)
-            absent[train[train[:, 1] == relation, 2]] = False
-            scores[:, absent.to(scores.device)] = -torch.inf
-        return scores
+        excluded = torch.ones(scores.shape[1], dtype=torch.bool, device=scores.device)
+        excluded[tails] = False
+        return scores.masked_fill_(excluded, -torch.inf)
 
     @cached_property
     def _loops(self) -> frozenset[int]:

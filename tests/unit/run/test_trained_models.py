@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import harness
 from harness.catalog import build_model, load_models
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.errors import ConfigError, DataError, MissingDataError, NonFiniteError
+from harness.evaluation import evaluator
 from harness.model import MODELS
 from harness.run import scorer as scoring
 from harness.run.inference import Run
@@ -48,7 +50,7 @@ def run(home: Path, request: pytest.FixtureRequest) -> Run:
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of 7 queries and 11 triples."""
-    monkeypatch.setattr(scoring, "SCORES_AT_ONCE", 7 * 60)
+    monkeypatch.setattr(evaluator, "SCORE_BUDGET", 7 * 60)
     monkeypatch.setattr(scoring, "TRIPLES_AT_ONCE", 11)
 
 
@@ -178,6 +180,22 @@ def test_novel_triples_are_the_best_of_all_that_the_graph_lacks(
     assert set(found) <= set(candidates)
     if run.record.model == "popularity":  # the others' scores are rounded differently in batches
         assert found == candidates[:k]
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_train_is_searched_once_per_relation(run: Run) -> None:
+    train = run.dataset.graph.splits["train"]
+    searches = 0
+
+    class Searches(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            nonlocal searches
+            searches += func is torch.ops.aten.eq.Scalar and args[0].shape == train.shape[:1]
+            return func(*args, **(kwargs or {}))
+
+    with Searches():
+        run.novel(5, observed=True)
+    assert searches == run.dataset.graph.n_relations
 
 
 def test_of_equal_scores_the_lowest_ids_are_kept() -> None:
