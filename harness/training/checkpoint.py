@@ -297,7 +297,13 @@ class CheckpointFolder:
 
     def _write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         temporary = self.folder / f".{name}.tmp"
-        plain = {k: v.detach().to("cpu", copy=False).contiguous() for k, v in tensors.items()}
+        plain, storages = {}, set()
+        for key, value in tensors.items():
+            tensor = value.detach().to("cpu", copy=False).contiguous()
+            storage = tensor.untyped_storage().data_ptr()
+            # safetensors refuses tensors that share memory, such as tied weights.
+            plain[key] = tensor.clone() if storage in storages else tensor
+            storages.add(storage)
         try:
             save_file(plain, temporary)
         except SafetensorError as error:

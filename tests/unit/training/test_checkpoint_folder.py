@@ -36,6 +36,15 @@ def test_a_state_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert rest == {"best": -math.inf, "history": [{"epoch": 1.0}]}
 
 
+def test_weights_that_share_memory_are_saved(tmp_path: Path) -> None:
+    weight = torch.arange(6.0)
+    state = {"weight": weight, "tied": weight, "view": weight[2:], "other": torch.ones(2)}
+    CheckpointFolder(tmp_path).save(state, {}, epoch=1, best=True)
+    _, model, _ = CheckpointFolder(tmp_path).load()
+    assert model.keys() == state.keys()
+    assert all(torch.equal(model[key], state[key]) for key in state)
+
+
 @pytest.mark.parametrize("key", ["last", "best"])
 @pytest.mark.parametrize("name", ["{outside}", "../outside.safetensors", "a/b.safetensors", "x", 3])
 def test_a_state_that_names_another_file_deletes_nothing(
