@@ -12,8 +12,8 @@ from harness.store.benchmarks import BenchmarkRecord
 from harness.store.records import Cell, Numbers, RunRecord, Status, StoredSuite
 
 __all__ = [
+    "MAX_LISTED",
     "STAGE",
-    "LISTED_AT_MOST",
     "DamagedRecords",
     "ResultStore",
     "check_plan",
@@ -24,7 +24,7 @@ __all__ = [
     "takes_place",
 ]
 
-LISTED_AT_MOST = 5
+MAX_LISTED = 5
 """Maximum number of damaged rows that a message lists."""
 
 
@@ -44,8 +44,9 @@ class DamagedRecords(StoreError):  # noqa: N818 - holds the others too
         }
         self.readable = readable
         lines = list(self.problems.values())
-        remainder = [f"{len(lines) - LISTED_AT_MOST} more: harness db check"] if len(lines) > LISTED_AT_MOST else []
-        super().__init__("\n".join(lines[:LISTED_AT_MOST] + remainder))
+        more = len(lines) - MAX_LISTED
+        remainder = [f"{more} more: harness db check"] if more > 0 else []
+        super().__init__("\n".join(lines[:MAX_LISTED] + remainder))
 
 
 def resolve_id(store: ResultStore, text: str, further: Iterable[str] = ()) -> str:

@@ -19,7 +19,14 @@ from harness.config.base import Config
 from harness.config.storable import text_problem
 from harness.errors import StoreError
 from harness.store import migrations
-from harness.store.base import STAGE, LISTED_AT_MOST, DamagedRecords, check_plan, supersedes, takes_place
+from harness.store.base import (
+    MAX_LISTED,
+    STAGE,
+    DamagedRecords,
+    check_plan,
+    supersedes,
+    takes_place,
+)
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.database import Database
 from harness.store.failures import TransientError, is_transient
@@ -219,7 +226,7 @@ class SqlStore:
         with self._read() as connection:
             cells, problems = load_cells(connection, *conditions)
         if problems and suite is not None:
-            raise StoreError("\n".join(problems[:LISTED_AT_MOST]))
+            raise StoreError("\n".join(problems[:MAX_LISTED]))
         return sorted(cells, key=lambda cell: cell.order)
 
     def add_suite(self, suite: StoredSuite) -> None:
@@ -260,7 +267,7 @@ class SqlStore:
                 return list(load_benchmarks(connection)[0].values())
             records, problems = load_benchmarks(connection, _is(Benchmark.suite, suite))
         if problems:
-            raise StoreError("\n".join([*problems.values()][:LISTED_AT_MOST]))
+            raise StoreError("\n".join([*problems.values()][:MAX_LISTED]))
         return list(records.values())
 
     def damaged(self, suites: Iterable[str] | None = None) -> Sequence[str]:
