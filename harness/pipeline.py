@@ -73,7 +73,7 @@ class Workplace:
     """Folder, device and threads of a run; not part of its identity.
 
     Attributes:
-        folder: the run's own folder (spec, checkpoints, log, ranks).
+        folder: the run's own folder (record, checkpoints, log, ranks).
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         threads: CPU threads; 0 leaves torch's choice.
     """
@@ -432,7 +432,7 @@ def _fit(
         seal: called with each epoch that was validated.
     """
     if not model.capabilities.trainable:
-        return FitResult(best_epoch=0, best_value=float("nan"))
+        return FitResult(best_epoch=0)
     chooses = spec.training.select == "validation"
     by = "to choose the epoch by" if chooses else "to validate on"
     for split, use in (("train", "to learn from"), ("valid", by)):
@@ -462,7 +462,6 @@ def _fit(
     result = fit(
         model,
         procedure,
-        procedure.rows,
         spec.training,
         checkpoints,
         validate,

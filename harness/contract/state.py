@@ -71,7 +71,6 @@ def train(
     result = fit(
         model,
         procedure,
-        procedure.rows,
         # ``fixed``: the length of this training must not depend on the user's settings.
         subject.spec(fixed=SETTINGS).training,
         CheckpointFolder(folder),

@@ -104,7 +104,6 @@ def planted(subject: Subject, enough: float = ENOUGH) -> Learned:
         fit(
             model,
             procedure,
-            procedure.rows,
             spec.training,
             CheckpointFolder(Path(folder)),
             validate,

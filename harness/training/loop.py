@@ -1,7 +1,6 @@
 """Training loop: epochs, validation, early stopping, checkpoints, interruption.
 
-It gets triples, a procedure and a validation function, and never the store, the test split or a
-report.
+It gets a procedure and a validation function, and never the store, the test split or a report.
 """
 
 from __future__ import annotations
@@ -39,13 +38,10 @@ class FitResult:
 
     Attributes:
         best_epoch: epoch of the selected weights; the last one with ``select`` "last".
-        best_value: validation MRR of that epoch.
     """
 
     best_epoch: int
-    best_value: float
     history: list[dict[str, float]] = field(default_factory=list)
-    stopped_early: bool = False
     pruned: bool = False
     """True if ``limits`` ended the run; the same call without them resumes it."""
 
@@ -53,7 +49,6 @@ class FitResult:
 def fit(
     model: Model,
     procedure: Procedure,
-    triples: Tensor,
     spec: TrainingSpec,
     checkpoints: CheckpointFolder,
     validate: Callable[[], Mapping[str, float]],
@@ -68,9 +63,8 @@ def fit(
     """Train a model, or resume from the folder's checkpoint.
 
     Args:
-        model: model on the device of ``triples``.
-        procedure: training procedure with the optimisers.
-        triples: training triples int64 [n, 3] on the device.
+        model: model on the device of the procedure's rows.
+        procedure: training procedure with the optimisers and the rows of an epoch.
         spec: epochs, batch size, validation interval, patience, rule of selection.
         checkpoints: folder of the state.
         validate: function that returns metrics of the validation split, including "mrr".
@@ -92,16 +86,14 @@ def fit(
     start = _resume(model, procedure, checkpoints, stopper, history)
     limits = limits or {}
     saved_at = time.monotonic()
-    batches = batches_of(triples, spec.traversal)
+    batches = batches_of(procedure.rows, spec.traversal)
     for epoch in range(start, spec.epochs):
         if stopper.exhausted:
             break
         # A run that was pruned by these limits before is pruned again without another epoch.
         if epoch == start and falls_short(history, limits):
-            return FitResult(stopper.best_epoch, stopper.best, history, pruned=True)
-        row = _epoch(
-            model, procedure, batches, spec, triples.device, seed=seed, dataset=dataset, epoch=epoch
-        )
+            return FitResult(stopper.best_epoch, history, pruned=True)
+        row = _epoch(model, procedure, batches, spec, seed=seed, dataset=dataset, epoch=epoch)
         best = False
         if (epoch + 1) % spec.evaluate_every == 0 or epoch + 1 == spec.epochs:
             clock = _Clock()
@@ -121,11 +113,10 @@ def fit(
             _save(model, procedure, checkpoints, stopper, history, epoch + 1, best)
             saved_at = time.monotonic()
         if pruned:
-            return FitResult(stopper.best_epoch, stopper.best, history, pruned=True)
+            return FitResult(stopper.best_epoch, history, pruned=True)
         if stopping and not last:
             raise Interrupted(f"stopped after epoch {epoch + 1}; the same command resumes")
-    early = stopper.exhausted and len(history) < spec.epochs
-    return FitResult(stopper.best_epoch, stopper.best, history, early)
+    return FitResult(stopper.best_epoch, history)
 
 
 def falls_short(history: Sequence[Mapping[str, float]], limits: Mapping[int, float]) -> bool:
@@ -149,7 +140,6 @@ def _epoch(
     procedure: Procedure,
     batches: Batches,
     spec: TrainingSpec,
-    device: torch.device,
     *,
     seed: int,
     dataset: str,
@@ -160,7 +150,7 @@ def _epoch(
     procedure.start_epoch(epoch)
     # Streams derive from the epoch's number, so a resumed run needs no state of a generator.
     seed_torch(seed_for(seed, dataset, "dropout", epoch))
-    generator = torch.Generator(device)
+    generator = torch.Generator(procedure.rows.device)
     generator.manual_seed(seed_for(seed, dataset, "negatives", epoch))
     sums: dict[str, Tensor] = {}
     steps = 0

@@ -258,7 +258,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(tmp_path: Path) -> None:
             model, spec = native(), spec_of("wasserstein", epochs=last)
             made = StandardProcedure(model, graph(), spec, torch.device("cpu"))
             fit(
-                model, made, made.rows, spec.training, CheckpointFolder(folder),
+                model, made, spec.training, CheckpointFolder(folder),
                 lambda: {"mrr": 0.0}, seed=0, dataset="d",
             )  # fmt: skip
         return model

@@ -801,7 +801,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(
             )
             training = spec.training.model_copy(update={"epochs": last})
             fit(
-                model, procedure, procedure.rows, training, CheckpointFolder(folder),
+                model, procedure, training, CheckpointFolder(folder),
                 lambda: {"mrr": 0.0}, seed=0, dataset="d",
             )  # fmt: skip
         return model

@@ -58,7 +58,6 @@ def train(
     result = fit(
         network,
         procedure,
-        TRAIN,
         spec.training,
         CheckpointFolder(folder),
         lambda: {"mrr": float(network.eval().encode()["entity"].detach().abs().sum())},

@@ -77,7 +77,6 @@ def train(
     result = fit(
         model,
         StandardProcedure(model, INDEX, spec, torch.device("cpu")),
-        TRAIN,
         spec.training,
         CheckpointFolder(folder),
         lambda: {"mrr": float(model.entity.detach().abs().sum()), **model.eval().diagnostics()},

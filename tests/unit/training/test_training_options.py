@@ -103,7 +103,7 @@ def trained(folder: Path, spec: RunSpec, *epochs: int) -> tuple[Model, list[int]
 
         procedure.step = counted  # type: ignore[method-assign]
         fit(
-            model, procedure, procedure.rows, spec.training.model_copy(update={"epochs": last}),
+            model, procedure, spec.training.model_copy(update={"epochs": last}),
             CheckpointFolder(folder), lambda: {"mrr": 0.0}, seed=0, dataset="d",
         )  # fmt: skip
     return model, sizes
