@@ -26,18 +26,15 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, group: str = "", hint: str = "") -> None:
         self.kind, self.group, self.hint = kind, group, hint
         self._entries: dict[str, T] = {}
-        self._frozen = False
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers an object as ``name``.
 
         Raises:
-            ConfigError: the name is taken (names both files), or the registry is frozen.
+            ConfigError: the name is taken (names both files).
         """
 
         def add(entry: T) -> T:
-            if self._frozen:
-                raise ConfigError(f"{self.kind} '{name}': the registry is frozen")
             registered = self._entries.get(name)
             if registered is not None and registered is not entry:
                 raise ConfigError(
@@ -68,14 +65,6 @@ class Registry(Generic[T]):
     def origin(self, name: str) -> str:
         """Return ``file:line`` of the entry's definition."""
         return _origin(self.get(name))
-
-    def freeze(self) -> None:
-        """Refuse further registrations."""
-        self._frozen = True
-
-    def thaw(self) -> None:
-        """Allow registrations again, for a user's folder of models."""
-        self._frozen = False
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

@@ -55,10 +55,8 @@ _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 def execute_job(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) -> Outcome:
     """Execute a job and leave ``record.json`` in its folder, also when it fails.
 
-    A result that another process left there in the meantime is taken as it is; one of an earlier
-    stage is gone on from.
-
-    What a killed process left in the folder is removed first.
+    A result that another process left there in the meantime is returned as it is; a record of an
+    earlier stage is resumed from. Temporary files of a killed process are removed first.
 
     Returns:
         ok, pruned, failed (the record holds the traceback), interrupted (no new record; it can
@@ -181,7 +179,6 @@ def _run_folder(job: Job) -> Iterator[None]:
                     raise MachineError(f"{job.folder}: {NO_LOCKS}") from error
                 raise
             remove_abandoned(job.folder, _TEMPORARY)
-            (job.folder / "spec.json").write_text(job.model_dump_json(indent=2))
             yield
     except OSError as error:
         raise disk_error(Path(error.filename or job.folder), error, ELSEWHERE) from error

@@ -87,7 +87,7 @@ def test_the_second_ctrl_c_stops_within_an_epoch(
     suite = write_suite(tmp_path, rows="transe", seeds="0", train=2400, batch=1, epochs=2)
     home = tmp_path / "home"
     command = start("run", suite, "--home", home)
-    until(lambda: list(home.glob("runs/*/spec.json")))
+    until(lambda: list(home.glob("runs/*/lock")))
     command.send(signal.SIGINT)
     until(lambda: "stopping after this epoch" in command.err)
     command.send(signal.SIGINT)

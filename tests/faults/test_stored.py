@@ -79,7 +79,6 @@ def _gone(path: Path, draw: random.Random) -> None:
 RUN_FILES: dict[str, Callable[[Path, random.Random], None]] = {
     "record.json": _json(mutate.value),
     "state.json": _json(mutate.value),
-    "spec.json": _json(mutate.value),
     "ranks.npz": _bytes,
     "best": _bytes,
     "last": _bytes,

@@ -20,7 +20,7 @@ def test_known_answers_are_copied_to_the_device_once() -> None:
             copies.append(device)
             return index.train_filter
 
-    model.train_filter = OnHost()
+    model.train_filter = OnHost()  # type: ignore[assignment]
     for anchor, answer in ((0, 1), (2, 3)):
         queries = torch.tensor([anchor]), torch.tensor([0])
         assert model.score_all({}, *queries, "tail").argmax() == answer

@@ -153,7 +153,7 @@ def test_commands_know_runs_whose_record_cannot_be_read(
 # --- links ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["", LOCK, "spec.json", "log.jsonl", RECORD, "state.json"])
+@pytest.mark.parametrize("name", ["", LOCK, "log.jsonl", RECORD, "state.json"])
 def test_a_run_does_not_write_through_a_link(name: str, tmp_path: Path) -> None:
     job, outside = make_job(tmp_path / "home"), tmp_path / "outside"
     if name:
