@@ -38,19 +38,22 @@ def rank(
 ) -> Ranks:
     """Count the competitors that beat and tie the target of every query of ``triples``.
 
+    The compiled kernels of CPUs score each query alone, so counts do not depend on the size of a
+    chunk. Matrix products (inner products on a GPU, or within a model) can round differently with
+    the number of queries, and then break or make ties.
+
     Args:
         model: model on ``device``; it is put into evaluation mode.
         triples: int64 [n, 3].
         filter_index: known answers, which do not compete (``graph.filter_index(protocol.filter)``).
         protocol: protocol with the predicted sides.
         progress: callback with the number of queries since the last call.
-        once: True to score triples with equal anchor and relation once; the counts are equal either
-            way, since equal queries have equal scores.
+        once: True to score triples with equal anchor and relation once, which changes a count only
+            where the number of queries changes the rounding of a score.
 
     Raises:
         NonFiniteError: a score is NaN or plus infinity.
-        torch.OutOfMemoryError: a single query does not fit; before that, chunks are halved, which
-            changes no count.
+        torch.OutOfMemoryError: a single query does not fit; before that, chunks are halved.
     """
     model.eval()
     triples = triples.to(device)

@@ -73,7 +73,9 @@ def count_competitors(
 ) -> Counts:
     """Count per target the rows with a higher and with an equal combined score (filtered setting).
 
-    Equal rows tie exactly, whatever their position in the table.
+    Equal rows tie exactly, whatever their position in the table, unless "dot" is computed by a
+    matrix product (reference and "chunked"): products can round equal rows differently, by position
+    and by number of queries.
 
     Args:
         terms: comparisons of the same q queries and n rows, combined by ``combined_score``.

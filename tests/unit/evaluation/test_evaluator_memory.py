@@ -54,7 +54,9 @@ def test_counts_do_not_depend_on_the_queries_at_once(
     assert_equal(ranks(model), expected)
 
 
-@pytest.mark.parametrize("name", ["transe", "rotate", "pairre", "popularity"])
+@pytest.mark.parametrize(
+    "name", ["transe", "rotate", "pairre", "distmult", "complex", "popularity"]
+)
 def test_scoring_equal_queries_once_changes_no_count(name: str) -> None:
     model = make(name)
     assert len(torch.unique(TRIPLES[:, :2], dim=0)) < len(TRIPLES), "some tail queries are equal"

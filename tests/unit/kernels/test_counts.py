@@ -20,6 +20,8 @@ from harness.kernels.backends import Backend
 OPS: tuple[Op, ...] = ("dot", "l1", "modulus")
 FAST: tuple[Backend, ...] = ("numba", "chunked")
 BACKENDS: tuple[Backend, ...] = ("reference", *FAST)
+BY_PRODUCTS = (("dot", "reference"), ("dot", "chunked"))
+"""Computed by matrix products, which can round equal rows differently."""
 
 
 def count(
@@ -58,16 +60,20 @@ def test_a_small_example_by_hand(backend):
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize(
+    ("op", "backend"),
+    [(op, backend) for op in OPS for backend in BACKENDS if (op, backend) not in BY_PRODUCTS],
+)
+@pytest.mark.parametrize("queries", [1, 40])
 @pytest.mark.parametrize("width", [2, 8, 130, 512])
-def test_equal_rows_tie_wherever_they_stand(width, op, scaled):
+def test_equal_rows_tie_wherever_they_stand(width, queries, op, backend, scaled):
     generator = torch.Generator().manual_seed(width)
     rows = torch.randn(5, width, generator=generator)
     owner = torch.randint(5, (301,), generator=generator)
-    query = torch.randn(40, width, generator=generator)
-    scale = torch.randn(40, width, generator=generator) if scaled else None
-    targets = torch.randint(301, (40,), generator=generator)
-    _, tied = count("numba", VectorComparison(op, query, rows[owner], scale), targets.tolist())
+    query = torch.randn(queries, width, generator=generator)
+    scale = torch.randn(queries, width, generator=generator) if scaled else None
+    targets = torch.randint(301, (queries,), generator=generator)
+    _, tied = count(backend, VectorComparison(op, query, rows[owner], scale), targets.tolist())
     copies = torch.bincount(owner, minlength=5)[owner[targets]] - 1
     assert tied == copies.tolist()
 
