@@ -10,24 +10,25 @@ from torch import Tensor
 
 __all__ = ["Batches", "batches_of", "drawn_batches", "epoch_batches", "steps_per_epoch"]
 
+Traversal = Literal["pass", "draws"]
 Batches = Callable[[int, int], Iterator[Tensor]]
 """Batch size and seed -> batches int64 [B, 3] of an epoch."""
 
 
-def steps_per_epoch(n_rows: int, batch_size: int, epoch: Literal["pass", "draws"] = "pass") -> int:
+def steps_per_epoch(n_rows: int, batch_size: int, traversal: Traversal = "pass") -> int:
     """Return the number of batches of an epoch.
 
     Args:
         n_rows: rows of train; for ``draws``, distinct rows.
         batch_size: rows of a batch; the last batch of a pass may be smaller.
-        epoch: option ``epoch`` of ``TrainingSpec``.
+        traversal: option of ``TrainingSpec``.
     """
-    return max(1, n_rows // batch_size) if epoch == "draws" else -(-n_rows // batch_size)
+    return max(1, n_rows // batch_size) if traversal == "draws" else -(-n_rows // batch_size)
 
 
-def batches_of(triples: Tensor, epoch: Literal["pass", "draws"]) -> Batches:
-    """Return the function that batches ``triples`` [n, 3] by ``epoch`` of ``TrainingSpec``."""
-    if epoch == "pass":
+def batches_of(triples: Tensor, traversal: Traversal) -> Batches:
+    """Return the function that batches ``triples`` [n, 3] by option ``traversal``."""
+    if traversal == "pass":
         return lambda batch_size, seed: epoch_batches(triples, batch_size, seed)
     distinct = torch.unique(triples, dim=0)
     return lambda batch_size, seed: drawn_batches(distinct, batch_size, seed)

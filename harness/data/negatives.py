@@ -44,8 +44,8 @@ class CorruptionSampler:
         n_entities: number of entities, N.
         count: negatives per positive, n.
         tail_shares: probability [R] of replacing the tail.
-        known: filter; entities that form a known triple are never drawn (exactly, not by
-            rejection). None draws from all entities.
+        filter_index: known triples, whose entities are never drawn (exactly, not by rejection).
+            None draws from all entities.
         share: number of consecutive positives with the same draws; 1 for independent draws.
         one_side: True if all negatives of a positive replace the same side.
     """

@@ -117,11 +117,12 @@ class NegativesSpec(Config):
     a fair coin, and ``share`` positives are corrupted with the same entities."""
     share: Annotated[int, Field(ge=1)] = 64
     """Positives that share their ``count`` entities; where one of these would make a known triple,
-    that positive gets another. Ignored but by the sampler "shared"."""
+    that positive gets another. Used only by the sampler "shared"."""
     count: Annotated[int, Field(ge=1)] = 64
-    """Independent negatives per positive."""
+    """Negatives per positive: independent draws, or, with the sampler "shared", those of
+    ``share`` positives; a strategy chooses as many."""
     filter: Literal["none", "train"] = "train"
-    """Draw again when the corruption is a training triple."""
+    """train: never draw a corruption that is a training triple."""
     strategy: StrategySpec = StrategySpec()
     """Strategy that chooses among the corruptions, by scores of the model or of a generator."""
 
@@ -169,7 +170,7 @@ class ObjectiveSpec(Config):
     margin: Annotated[float, Field(ge=0), between(1.0, 12.0, log=True)] = 5.0
     """m of the margin loss. Ignored by the others."""
     smoothing: Annotated[float, Field(ge=0, lt=1), between(0.0, 0.3)] = 0.1
-    """Of the targets of k_vs_all: 1 - smoothing + 1 / N of an answer, 1 / N of any other entity
+    """Label smoothing of k_vs_all: 1 - smoothing + 1 / N for an answer, 1 / N for any other entity
     (ConvE, IMF and MoMoK); 0: 1 and 0. Ignored by the other losses."""
     softmax_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Label smoothing e of one_vs_all: the target is 1 - e + e / N for the answer and e / N for any
@@ -194,7 +195,7 @@ class ObjectiveSpec(Config):
     """Parameters of the "egns" weightings. Ignored by the others."""
     reduction: Literal["mean", "sum", "weights"] = "mean"
     """Over a positive's negatives: mean, sum (the paper's formula read literally), or divided by
-    the sum of their weights. Ignored but by "uniform" and "egns": self-adversarial weights sum to
+    the sum of their weights. Used only by "uniform" and "egns": self-adversarial weights sum to
     one before they are multiplied by anything."""
 
     @property
