@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -109,23 +108,3 @@ def test_a_step_of_static_shapes_has_the_loss_of_the_usual_one(
         generator = torch.Generator(gpu).manual_seed(0)
         losses.append(float(procedure.step(batch, generator).loss))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-
-
-def test_a_rotate_step_at_full_size_is_timed(gpu: torch.device) -> None:
-    dataset = load_dataset("synthetic:mkg-w", "none")
-    index = dataset.graph.index
-    spec = RunSpec.model_validate({"model": {"name": "rotate"}, "data": {"dataset": "x"}})
-    model = build_model("rotate", {}, index).to(gpu)
-    procedure = StandardProcedure(model, index, spec, gpu)
-    generator = torch.Generator(gpu).manual_seed(0)
-    batch = index.train[:1024].to(gpu)
-    for _ in range(3):
-        procedure.step(batch, generator)
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(10):
-        procedure.step(batch, generator)
-    torch.cuda.synchronize()
-    seconds = (time.perf_counter() - began) / 10
-    print(f"RotatE step on {torch.cuda.get_device_name(gpu)}: {1000 * seconds:.1f} ms")
-    assert seconds < 1.0
