@@ -35,7 +35,7 @@ from harness.evaluation.foreign import (
 from harness.evaluation.ranks import Ranks
 from harness.index import Side
 from harness.plan.spec import DataSpec, ModelSpec, Protocol, RunSpec
-from harness.splits import counted, metrics_of
+from harness.splits import metrics_of, test_access_summary
 from harness.store import accesses
 from harness.store.files import RANKS, RECORD, write_record
 from harness.store.records import EXTERNAL, RunRecord, external_id
@@ -184,7 +184,9 @@ def keep(record: RunRecord, ranks: Ranks, runs: Path) -> RunRecord:
     if accesses.scoring(accesses.read(folder)) is None:
         queries = len(ranks.triples) * len(ranks.sides)
         accesses.note(folder, "test", queries, weights=record.provenance["sha256"])
-    stored = record.model_copy(update={"provenance": record.provenance | counted(folder)})
+    stored = record.model_copy(
+        update={"provenance": record.provenance | test_access_summary(folder)}
+    )
     ranks.save(folder / RANKS)
     write_record(folder / RECORD, stored)
     return stored

@@ -1,12 +1,14 @@
-"""One run, in two stages: ``train`` ends with a checkpoint, chosen on validation or of the last
-epoch (``training.select``); ``test`` scores the test split with it, once. A study stops after the
-first.
+"""One run, in two stages.
 
-The test split is locked while a run is trained (``KnowledgeGraph.locked``), and each time that it
-is scored stands in the run's folder (``harness.store.accesses``).
+``train`` ends with a checkpoint, that of the best validation or of the last epoch
+(``training.select``); ``test`` scores the test split with it, once. A study trains only.
 
-Features may be corrupted in one stage alone (``DataSpec.corrupt``). The model is then built anew
-for the test, with the features of the test and the weights of the training."""
+The test split is locked during training (``KnowledgeGraph.locked``). Every access to it is logged
+in the run's folder (``harness.store.accesses``).
+
+Features may be corrupted in one of the stages (``DataSpec.corrupt``). The test then builds the
+model with its own features and loads the trained weights.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,12 @@ from harness.peak import forget_peak, peak
 from harness.plan.spec import RunSpec
 from harness.splits import (
     SplitOutcome,
-    counted,
     metrics_of,
     rank_split,
     score_test,
     shadow_test_writer,
     stored_ranks,
+    test_access_summary,
 )
 from harness.store import accesses
 from harness.store.accesses import Access
@@ -136,11 +138,11 @@ def train(
     hooks: Hooks | None = None,
     limits: Mapping[int, float] | None = None,
 ) -> RunRecord:
-    """Train, or go on from the folder's checkpoint, and rank the validation split.
+    """Train, or resume from the folder's checkpoint, and rank the validation split.
 
-    The test split is read for one thing alone, to filter validation ranks where the protocol says
-    so (``Protocol.valid_filter``), and locked from then on. With ``audit.shadow_test`` it is ranked
-    beside each validation; those ranks are sealed in the folder and nothing here looks at them.
+    The test split is read only to filter validation ranks (``Protocol.valid_filter``) and is locked
+    afterwards. With ``audit.shadow_test`` it is ranked at each validation; these held-out ranks are
+    stored in the folder and not read here.
 
     Args:
         run_id: identity of the run.
@@ -150,13 +152,13 @@ def train(
         limits: epoch -> validation MRR that must have been reached by then.
 
     Returns:
-        A record without figures of the test split: "validated", or, where a limit was not met,
-        "pruned"; then without figures but the history's.
+        A record without test metrics: "validated", or, if a limit was not met, "pruned", which has
+        a history but no metrics.
 
     Raises:
-        Interrupted: ``hooks.should_stop`` said so; the checkpoint is written.
+        Interrupted: ``hooks.should_stop`` returned True; the checkpoint is written.
         NonFiniteError: a loss or a score is not finite.
-        DataError, ConfigError, MachineError: of the dataset, the model, the device.
+        DataError, ConfigError, MachineError: the dataset, the model or the device is unusable.
     """
     hooks = hooks or Hooks()
     device = _prepare(workplace)
@@ -167,8 +169,18 @@ def train(
     model = _build(spec, dataset, features).to(device)
     write_shadow = shadow_test_writer(model, spec, full.graph, workplace.folder, device)
     checkpoints = CheckpointFolder(workplace.folder)
-    split = dataset.graph, filter_index, features
-    result = _fit(model, spec, *split, device, checkpoints, write_shadow, hooks, limits)
+    result = _fit(
+        model,
+        spec,
+        dataset.graph,
+        filter_index,
+        features,
+        device,
+        checkpoints,
+        write_shadow,
+        hooks,
+        limits,
+    )
     valid = None
     if not result.pruned:
         hooks.on_stage("valid", _queries(dataset.graph, "valid", spec))
@@ -195,7 +207,7 @@ def train(
         provenance=_provenance(device)
         | {"data": dict(full.graph.digests)}
         | origin(spec)
-        | counted(workplace.folder),
+        | test_access_summary(workplace.folder),
         notes=(
             *dataset.card.notes,
             *dataset.graph.notes,
@@ -207,24 +219,23 @@ def train(
 def test(record: RunRecord, workplace: Workplace, hooks: Hooks | None = None) -> RunRecord:
     """Rank the test split with the weights that training kept; keep the ranks in the folder.
 
-    A record that has been tested is returned as it is. Where the split was scored already and the
-    process died before there was a record, the ranks that it left are taken; only where these are
-    lost is it scored again.
+    The record of a tested run is returned unchanged. If the split was scored but the process died
+    before the record was written, its stored ranks are used; the split is scored again only if
+    these are lost.
 
     Args:
-        record: what ``train`` returned.
+        record: record that ``train`` returned.
         workplace: device and threads; its folder holds the checkpoint.
         hooks: progress.
 
     Returns:
-        The record with the figures of the test split ("ok"); what was different of the execution
-        (commit, machine, ...) stands in its provenance under "tested", and how often the split was
-        scored, when and why under "test_split".
+        The record with the test metrics ("ok"). Its provenance has the differences to the training
+        (commit, machine, ...) under "tested" and the accesses to the split under "test_split".
 
     Raises:
         ConfigError: the run was not validated, or its test split was scored with other weights.
         StoreError: its settings, or the log of accesses, cannot be read.
-        ChangedDataError: the data or the model are not those of the training.
+        ChangedDataError: the data or the model differ from those of the training.
         DataError: the folder holds no checkpoint.
         NonFiniteError: a score is NaN or infinite.
         MachineError: no such device, or the folder cannot be written.
@@ -255,7 +266,7 @@ def test(record: RunRecord, workplace: Workplace, hooks: Hooks | None = None) ->
     before = [sample for sample in record.timings if sample.name != PEAK]
     peak_bytes = max((s.value for s in record.timings if s.name == PEAK), default=0.0)
     provenance = _with_test(record.provenance, access.provenance)
-    # What the model says of its weights is said of the features that it was tested on.
+    # Diagnostics of a model built with other features describe those of the test.
     diagnostics = model.diagnostics() if spec.trained_as != spec else {}
     return record.model_copy(
         update={
@@ -263,7 +274,7 @@ def test(record: RunRecord, workplace: Workplace, hooks: Hooks | None = None) ->
             "metrics": (*record.metrics, *outcome.metrics),
             "diagnostics": {**record.diagnostics, **diagnostics},
             "timings": (*before, *_timings("test", outcome, device, peak_bytes)),
-            "provenance": provenance | counted(workplace.folder),
+            "provenance": provenance | test_access_summary(workplace.folder),
         }
     )
 
@@ -272,7 +283,7 @@ def retest(record: RunRecord, workplace: Workplace, hooks: Hooks | None = None) 
     """Rank the test split of a tested run again, because its file of ranks is lost or damaged.
 
     Args:
-        record: of a run that was tested ("ok").
+        record: record of a tested run ("ok").
         workplace: device and threads; its folder holds the checkpoint.
         hooks: progress.
 
@@ -281,9 +292,9 @@ def retest(record: RunRecord, workplace: Workplace, hooks: Hooks | None = None) 
 
     Raises:
         ConfigError: the run was not tested, or its ranks are there.
-        ChangedDataError: the data or the model are not those of the run.
+        ChangedDataError: the data or the model differ from those of the run.
         DataError: the folder holds no checkpoint.
-        RunError: other numbers came out than the record has; the ranks are not kept.
+        RunError: the metrics differ from those of the record; the ranks are not stored.
         StoreError, NonFiniteError, MachineError: as ``test``.
     """
     if record.status != "ok":
@@ -309,11 +320,13 @@ def retest(record: RunRecord, workplace: Workplace, hooks: Hooks | None = None) 
                 "the ranks were not kept"
             )
     outcome.ranks.save(workplace.folder / RANKS)
-    return record.model_copy(update={"provenance": record.provenance | counted(workplace.folder)})
+    return record.model_copy(
+        update={"provenance": record.provenance | test_access_summary(workplace.folder)}
+    )
 
 
 def has_checkpoint(spec: RunSpec, folder: Path) -> bool:
-    """Tell whether ``load_trained`` finds what it needs in a folder."""
+    """Return True if ``load_trained`` finds the checkpoint that it needs in a folder."""
     trains = MODELS.get(spec.model.name).capabilities.trainable and spec.training.epochs
     return not trains or (folder.is_dir() and CheckpointFolder(folder).has_best())
 
@@ -321,15 +334,14 @@ def has_checkpoint(spec: RunSpec, folder: Path) -> bool:
 def load_trained(record: RunRecord, folder: Path, device: torch.device) -> tuple[Model, Dataset]:
     """Return the model of a finished run with its best weights, and its dataset.
 
-    The model holds the features of the test; what it fitted to those of the training, if anything,
-    is in its state.
+    The model holds the features of the test; parameters fitted to the features of the training are
+    in its state.
 
     Raises:
         ConfigError: the run was made by another code base.
-        StoreError: its settings or the log of accesses cannot be read, or the folder leads
-            elsewhere.
-        ChangedDataError: the dataset, the features, a user's own model or the weights are not those
-            of the run.
+        StoreError: its settings or the log of accesses cannot be read, or the folder is a link.
+        ChangedDataError: the dataset, the features, a user's own model or the weights differ from
+            those of the run.
         DataError: the folder holds no checkpoint of a validated model.
     """
     if record.model == EXTERNAL:
@@ -356,7 +368,7 @@ def load_trained(record: RunRecord, folder: Path, device: torch.device) -> tuple
 
 
 def _require_tested(folder: Path) -> None:
-    """Refuse the checkpoint of a tested run when it is not the one that was tested.
+    """Check that the checkpoint of a tested run is the one that was tested.
 
     Raises:
         ChangedDataError: it is another one.
@@ -389,8 +401,8 @@ def _provenance(device: torch.device) -> dict[str, Any]:
 
 
 def _with_test(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the provenance of the training with what the test has otherwise, and its end."""
-    volatile = ("finished", "load")  # of any two moments
+    """Return the provenance of the training with the differences and the end of the test."""
+    volatile = ("finished", "load")  # differ between any two moments
     changed = {k: v for k, v in tested.items() if k not in volatile and v != trained.get(k)}
     if not changed:
         return {**trained, "finished": tested["finished"]}
@@ -423,13 +435,19 @@ def _fit(
     hooks: Hooks,
     limits: Mapping[int, float] | None,
 ) -> FitResult:
-    """Fit the model and leave it with the weights that are kept (``training.select``).
+    """Fit the model and load the selected weights (``training.select``) into it.
 
     Args:
-        graph: its test split is locked.
+        model: model on ``device``.
+        spec: the run.
+        graph: graph with a locked test split.
         filter_index: filter of the validation ranks.
-        features: those of the training.
-        seal: called with each epoch that was validated.
+        features: features of the training.
+        device: device of the training.
+        checkpoints: folder of the state.
+        write_shadow: callback with each validated epoch.
+        hooks: progress and interruption.
+        limits: epoch -> minimum validation MRR.
     """
     if not model.capabilities.trainable:
         return FitResult(best_epoch=0)
@@ -487,7 +505,7 @@ def _score(
     hooks: Hooks,
     reason: str,
 ) -> tuple[SplitOutcome, Access]:
-    """Score the test split, again if there is a reason why."""
+    """Score the test split; ``reason`` says why it is scored again, "" the first time."""
     hooks.on_stage("test", _queries(dataset.graph, "test", spec))
     return score_test(
         model,
@@ -534,7 +552,7 @@ def _divergence(
 def _timings(
     split: str, outcome: SplitOutcome | None, device: torch.device, before: float = 0.0
 ) -> tuple[TimingSample, ...]:
-    """Return the time of a ranking, and the process's peak of memory (``before``: an earlier)."""
+    """Return the time of a ranking and the peak memory, at least ``before`` bytes."""
     used_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak()
     memory = TimingSample(name=PEAK, value=max(before, float(used_bytes)), unit="bytes")
     if outcome is None or outcome.seconds is None:

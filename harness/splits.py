@@ -29,12 +29,12 @@ from harness.training.checkpoint import CheckpointFolder
 __all__ = [
     "Split",
     "SplitOutcome",
-    "counted",
     "metrics_of",
     "rank_split",
     "score_test",
     "shadow_test_writer",
     "stored_ranks",
+    "test_access_summary",
 ]
 
 Split = Literal["valid", "test"]
@@ -134,7 +134,7 @@ def stored_ranks(spec: RunSpec, graph: KnowledgeGraph, folder: Path) -> tuple[Ra
     return ranks, ""
 
 
-def counted(folder: Path) -> dict[str, Any]:
+def test_access_summary(folder: Path) -> dict[str, Any]:
     """Return the provenance entry with the accesses to the test split, {} if there are none."""
     summary = accesses.summary(accesses.read(folder))
     return {"test_split": summary} if summary else {}

@@ -70,12 +70,12 @@ def execute_job(job: Job, on_event: OnProgress, should_stop: Callable[[], bool])
             return _execute(job, on_event, should_stop)
     except _BusyError:
         return Outcome(run_id=job.run_id, status="busy")
-    except StoreError as error:  # the folder holds what cannot be used, and stays as it is
+    except StoreError as error:  # unusable files in the folder stay as they are
         return Outcome(run_id=job.run_id, status="failed", message=str(error))
 
 
 def is_executed(job: Job) -> bool:
-    """Tell whether some process is executing a job."""
+    """Return True if a process is executing a job."""
     try:
         with (job.folder / LOCK).open("r+") as lock:  # network disks lock no file that is only read
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,7 +141,7 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
             )
         if job.stage == "test":
             record = pipeline.test(record, workplace, hooks)
-    except ChangedDataError as error:  # no result of this run: what is recorded of it stays
+    except ChangedDataError as error:  # not a result of this run, so its record stays
         return Outcome(run_id=job.run_id, status="failed", message=str(error))
     except Interrupted as error:
         return Outcome(run_id=job.run_id, status="interrupted", message=str(error))
@@ -150,7 +150,7 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
     except (Exception, SystemExit) as error:  # a model of the user's own may call sys.exit
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             raise disk_error(Path(error.filename or job.folder), error, ELSEWHERE) from error
-        if lacks_descriptors(error):  # nothing is wrong with the run, which would be skipped then
+        if lacks_descriptors(error):  # the machine's fault; a failed run would be skipped
             raise MachineError(f"the machine lacks file descriptors ({error})") from error
         write_record(path, _failure(job, error))
         return Outcome(run_id=job.run_id, status="failed", message=_first_line(error))
