@@ -232,6 +232,19 @@ class Model(nn.Module):
         """
         return cls.capabilities
 
+    @classmethod
+    def numerics_of(cls, options: Mapping[str, Any], *, bf16: bool) -> int:
+        """Return the version of a run's results, by default ``capabilities.numerics``.
+
+        Overridden by models with a fix that changes the results of some runs only: the others keep
+        their ids.
+
+        Args:
+            options: values that differ from the defaults of ``Config``.
+            bf16: True if the run is trained in bf16.
+        """
+        return cls.capabilities.numerics
+
     # --- defined by models ----------------------------------------------------------------
 
     def encode(self, entities: Tensor | None = None) -> Tables:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -91,6 +91,11 @@ class MoMoK(FusedViews):
         uses_modalities=True,
     )
     reciprocal = True
+
+    @classmethod
+    def numerics_of(cls, options: Mapping[str, Any], *, bf16: bool) -> int:
+        """Return 2 for bf16 runs, whose gate and attention logits were once bf16."""
+        return 2 if bf16 else cls.capabilities.numerics
 
     def __init__(
         self, config: MoMoKConfig, index: GraphIndex, modalities: Mapping[str, Modality]
@@ -250,9 +255,11 @@ class GatedExperts(nn.Module):
             sharpness: divisor [n, 1] of the gate logits, None for 1.
             draws: random stream of the noise.
         """
-        logits = (x @ self.gate).float()
-        if self.training:
-            size = softplus((x @ self.noise).float()) + 0.01
+        with torch.autocast(x.device.type, enabled=False):
+            exact = x.float()
+            logits = exact @ self.gate
+            size = softplus(exact @ self.noise) + 0.01 if self.training else None
+        if size is not None:
             logits = logits + size * torch.randn(
                 logits.shape, generator=draws, device=logits.device
             )
@@ -287,7 +294,8 @@ class AttentionFusion(nn.Module):
                 for layer, x in zip(self.layers, vectors, strict=True)
             ]
         )  # [M, branches, n, width]
-        attention = self.score(hidden).float().softmax(0)
+        with torch.autocast(hidden.device.type, enabled=False):
+            attention = self.score(hidden.float()).softmax(0)
         fused: Tensor = (attention * hidden).sum((0, 1))
         return fused
 

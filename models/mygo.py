@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -122,6 +122,11 @@ class MyGO(Model):
                  "tucker": {"input": 0.0, "matrix": 0.0, "output": 0.0}},
         lr=5e-3,  # at the usual rate transformers learn nothing here
     )  # fmt: skip
+
+    @classmethod
+    def numerics_of(cls, options: Mapping[str, Any], *, bf16: bool) -> int:
+        """Return 2 for bf16 runs, whose contrastive loss once had bf16 cosines."""
+        return 2 if bf16 else cls.capabilities.numerics
 
     def __init__(
         self, config: MyGOConfig, index: GraphIndex, modalities: Mapping[str, Modality]
@@ -294,8 +299,15 @@ def _mean(outputs: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _info_nce(first: Tensor, second: Tensor, has: Tensor, temperature: float) -> Tensor:
-    """Return the mean of -log softmax_j(cos(first_i, second_j) / temperature)_i among ``has``."""
-    logits = normalize(first, dim=1) @ normalize(second, dim=1).T / temperature
+    """Return the mean of -log softmax_j(cos(first_i, second_j) / temperature)_i among ``has``.
+
+    Args:
+        first, second: vectors [n, width].
+        has: mask bool [n].
+        temperature: divisor of the cosines.
+    """
+    with torch.autocast(first.device.type, enabled=False):
+        logits = normalize(first.float(), dim=1) @ normalize(second.float(), dim=1).T / temperature
     logits = logits.masked_fill(~has, torch.finfo(logits.dtype).min)
     labels = torch.arange(len(first), device=first.device)
     losses = torch.where(has, cross_entropy(logits, labels, reduction="none"), 0.0)

@@ -30,7 +30,7 @@ def run_id_of(spec: RunSpec, dataset_digest: str, feature_digest: str) -> str:
     return spec.run_id(
         dataset_digest=dataset_digest,
         feature_digest=feature_digest,
-        model_numerics=MODELS.get(spec.model.name).capabilities.numerics,
+        model_numerics=_model_numerics(spec),
         code=code_of(spec),
     )
 
@@ -61,7 +61,7 @@ def past_ids(
     """
     name = spec.model.name
     shipped = name in MODELS and is_shipped(MODELS.get(name))
-    newest = MODELS.get(name).capabilities.numerics if shipped else FOREIGN_NUMERICS
+    newest = _model_numerics(spec) if shipped else FOREIGN_NUMERICS
     models = range(newest, 0, -1) if shipped else range(1, newest + 1)
     current = spec.numerics
     for versions in product(models, *(range(version, 0, -1) for version in current.values())):
@@ -72,3 +72,8 @@ def past_ids(
             code=code,
             part_versions=dict(zip(current, versions[1:], strict=True)),
         )
+
+
+def _model_numerics(spec: RunSpec) -> int:
+    bf16 = spec.training.precision == "bf16"
+    return MODELS.get(spec.model.name).numerics_of(spec.model.options, bf16=bf16)

@@ -18,10 +18,12 @@ from harness.index import GraphIndex, Modality
 from harness.plan.spec import RunSpec
 from harness.plan.suite import find_suite, read_suite
 from harness.training.procedures import StandardProcedure
+from models._fusion import SparseRows, masked_softmax
 from models.mocme import MoCME
 from models.mocme.backbones import Backbone, LinearExperts, MLPExperts, build_backbone
 from models.mocme.config import MoCMEConfig
 from models.mocme.estimators import build_estimator
+from models.mocme.fusion import Attention, Fused, Inputs
 from models.mocme.information import ComplementarityWeights
 from models.mocme.information_config import Information
 from models.rotate import RotatE
@@ -1003,6 +1005,36 @@ def test_half_precision_gives_nearly_the_same_fp32_table(kind: str) -> None:
         model.auxiliary_loss(torch.Generator().manual_seed(0))
     assert table.dtype == torch.float32
     assert torch.allclose(table, exact, atol=float(exact.detach().abs().max()) * 0.05)
+
+
+def test_attention_weights_of_vectors_in_bf16_are_those_of_fp32() -> None:
+    width = 512
+    attention = Attention(width)
+    with torch.no_grad():
+        attention.query.mul_(20)  # large logits, where bf16 products are far off
+    vectors = [torch.randn(40, width).bfloat16() for _ in range(3)]
+    available = torch.ones(40, 3, dtype=torch.bool)
+
+    def weights(dtype: torch.dtype) -> Tensor:
+        embeddings = [SparseRows(x.to(dtype), None) for x in vectors]
+        fused: Fused = attention(Inputs(embeddings, available, torch.zeros(40, width)))
+        assert fused.weights is not None
+        return fused.weights
+
+    exact = weights(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.allclose(weights(torch.bfloat16), exact, atol=1e-4)
+
+
+def test_attention_in_fp32_is_to_the_bit_the_plain_product() -> None:
+    attention, vectors = Attention(64), [torch.randn(40, 64) for _ in range(3)]
+    available = torch.ones(40, 3, dtype=torch.bool)
+    fused: Fused = attention(
+        Inputs([SparseRows(x, None) for x in vectors], available, torch.zeros(40, 64))
+    )
+    logits = torch.stack([x.tanh() @ attention.query for x in vectors], 1)
+    assert fused.weights is not None
+    assert torch.equal(fused.weights, masked_softmax(logits, available))
 
 
 @pytest.mark.cuda

@@ -150,3 +150,33 @@ def test_dropout_is_drawn_for_fused_entities_before_fused_relations() -> None:
     order.clear()
     model.queries(tables, TRAIN[:, 0], TRAIN[:, 1], "tail")
     assert order == ["fuse_entities", "fuse_relations"]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_gates_of_vectors_in_bf16_are_those_of_fp32(training: bool) -> None:
+    width = 512
+    gated = GatedExperts(3, width).train(training)
+    seen: list[torch.Tensor] = []
+    gated.linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    with torch.no_grad():
+        gated.gate.normal_()
+        gated.noise.normal_()
+    x, sharpness = torch.randn(40, width).bfloat16(), torch.full((40, 1), 0.5)
+    gated(x.float(), sharpness, torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        gated(x, sharpness, torch.Generator().manual_seed(0))
+    assert torch.allclose(*seen, atol=1e-4)
+
+
+def test_attention_of_hidden_vectors_in_bf16_is_that_of_fp32() -> None:
+    width = 512
+    fusion = AttentionFusion(3, width, MoMoKConfig(dim=width)).eval()
+    seen: list[torch.Tensor] = []
+    fusion.score.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]) or output)
+    with torch.no_grad():
+        fusion.score.weight.normal_()
+    with torch.autocast("cpu", torch.bfloat16):
+        fused = fusion([torch.randn(40, width) for _ in range(3)])
+    hidden = seen[0].float()
+    attention = fusion.score(hidden).softmax(0)
+    assert torch.allclose(fused, (attention * hidden).sum((0, 1)), atol=1e-4, rtol=1e-4)

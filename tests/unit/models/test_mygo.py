@@ -15,7 +15,7 @@ from harness.index import GraphIndex, Modality, Side, Tokens
 from harness.model import Model
 from models._transformer import output_at
 from models._transformer import transformer as torch_transformer
-from models.mygo import MyGO, TokenTable, most_frequent
+from models.mygo import MyGO, TokenTable, _info_nce, most_frequent
 from tests.unit.models.attention import Weights, layer_norm, state_of, transformer
 
 load_models()
@@ -251,3 +251,11 @@ def test_a_model_of_vectors_reads_the_vectors_of_what_has_tokens() -> None:
     index = GraphIndex(N, R, torch.tensor([[0, 0, 1]]))
     model: Model = build_model("vista", {"dim": 8, "heads": 2}, index, modalities())
     assert torch.isfinite(model.encode()["entity"]).all()
+
+
+def test_contrastive_losses_have_fp32_cosines_under_autocast() -> None:
+    first, second = torch.randn(2, 40, 64, generator=torch.Generator().manual_seed(0))
+    everyone = torch.ones(40, dtype=torch.bool)
+    exact = _info_nce(first, second, everyone, 0.01)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(_info_nce(first, second, everyone, 0.01), exact)

@@ -72,6 +72,35 @@ def test_ids_of_earlier_numerics_are_still_ids(make: Make) -> None:
     assert [audit.problems(renamed(record, run_id)) for run_id in earlier] == [[]]
 
 
+@pytest.mark.parametrize(
+    ("options", "precision", "version"),
+    [
+        ({"name": "mocme"}, "fp32", 2),
+        ({"name": "mocme"}, "bf16", 2),
+        ({"name": "mocme", "fusion": {"kind": "attention"}}, "fp32", 2),
+        ({"name": "mocme", "fusion": {"kind": "attention"}}, "bf16", 3),
+        ({"name": "momok"}, "fp32", 1),
+        ({"name": "momok"}, "bf16", 2),
+        ({"name": "mygo"}, "bf16", 2),
+    ],
+)
+def test_only_bf16_runs_with_attention_gates_or_contrast_have_the_version_of_their_logits(
+    make: Make, options: dict[str, Any], precision: str, version: int
+) -> None:
+    record = make(model=options["name"])
+    spec = record.spec.model_copy(
+        update={
+            "model": ModelSpec.model_validate(options),
+            "training": record.spec.training.model_copy(update={"precision": precision}),
+        }
+    )
+    data = {"dataset_digest": "d1", "feature_digest": "f1"}
+    run_id = run_id_of(spec, *data.values())
+    assert run_id == spec.run_id(**data, model_numerics=version)
+    ids = [spec.run_id(**data, model_numerics=number) for number in range(version, 0, -1)]
+    assert list(past_ids(spec, *data.values())) == ids
+
+
 def test_a_record_of_a_model_that_is_not_here_is_looked_at_with_its_recorded_code(
     make_record: Make,
 ) -> None:
