@@ -38,6 +38,7 @@ class ComplementarityWeights(nn.Module):
     """
 
     information: Tensor
+    counts: Tensor
     steps: Tensor
     pointwise: Tensor
     visits: Tensor
@@ -77,15 +78,21 @@ class ComplementarityWeights(nn.Module):
         self.register_buffer("reliable", reliable)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.register_buffer("information", torch.zeros(n_views, n_views))
+        self.register_buffer("counts", torch.zeros(n_views, n_views, dtype=torch.long))
         if options.granularity == "pointwise":
             self.register_buffer("pointwise", torch.zeros(n_entities, n_views, n_views))
-            self.register_buffer("visits", torch.zeros(n_entities, dtype=torch.long))
+            self.register_buffer("visits", torch.zeros_like(self.pointwise, dtype=torch.long))
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any, **keywords: Any
     ) -> None:
-        if self.measures:  # missing in checkpoints of earlier versions
+        if self.measures:  # checkpoints of earlier versions lack masks and counts of pairs
             state_dict.setdefault(f"{prefix}reliable", self.reliable)
+            if (steps := state_dict.get(f"{prefix}steps")) is not None:
+                state_dict.setdefault(f"{prefix}counts", steps.expand_as(self.counts))
+            visits = state_dict.get(f"{prefix}visits")
+            if visits is not None and visits.dim() == 1:
+                state_dict[f"{prefix}visits"] = visits[:, None, None].expand_as(self.visits)
         super()._load_from_state_dict(state_dict, prefix, *arguments, **keywords)
 
     def forward(
@@ -134,12 +141,16 @@ class ComplementarityWeights(nn.Module):
         measured: Measured = self.estimator(views, present)
         with torch.no_grad():
             self.steps += 1
-            gain = self._gain(self.steps)
+            self.counts += measured.estimated
+            # Powers of one and of many elements are rounded differently; stored runs have the
+            # former, and all their pairs are estimated in every batch.
+            is_in_every_batch = self.counts == self.steps
+            gain = torch.where(is_in_every_batch, self._gain(self.steps), self._gain(self.counts))
             change = measured.matrix - self.information
             self.information += gain * torch.where(measured.estimated, change, 0.0)
             if measured.rows is not None and self.options.granularity == "pointwise":
-                self.visits[entities] += 1
-                gain = self._gain(self.visits[entities])[:, None, None]
+                self.visits[entities] += measured.estimated
+                gain = self._gain(self.visits[entities])
                 old = self.pointwise[entities]
                 change = torch.where(measured.estimated, measured.rows - old, 0.0)
                 self.pointwise[entities] = old + gain * change
@@ -196,7 +207,7 @@ class ComplementarityWeights(nn.Module):
 
     def _gain(self, count: Tensor) -> Tensor:
         """Return the weight of the count-th value in a bias-corrected exponential average."""
-        return (1 - self.options.ema) / (1 - self.options.ema ** count.float())
+        return (1 - self.options.ema) / (1 - self.options.ema ** count.clamp(min=1).float())
 
 
 class RelevanceWeights(ComplementarityWeights):

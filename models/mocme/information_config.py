@@ -104,7 +104,8 @@ class Information(Options):
     """Bound of an entity's absolute pointwise information. Ignored except with granularity
     "pointwise"."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """Decay of the running averages of estimates (bias-corrected). Ignored by the controls."""
+    """Decay of a pair's running average, bias-corrected by the number of its estimates. Ignored by
+    the controls."""
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     """Initial steps with uniform weights, in which the estimators train. Ignored by the
     controls."""

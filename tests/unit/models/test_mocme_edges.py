@@ -64,9 +64,57 @@ def test_a_batch_without_a_pair_leaves_the_averages_of_the_pair_alone(
     before = {name: value.clone() for name, value in weights.state_dict().items()}
     assert weights.information[0, 1] != 0
     weights.observe(views, torch.stack([ALL[0], ONE]), torch.arange(8))
-    counters = ("steps", "visits")
     for name, value in weights.state_dict().items():
-        assert torch.equal(value, before[name]) == (name not in counters), name
+        assert torch.equal(value, before[name]) == (name != "steps"), name
+
+
+def test_a_pair_of_few_batches_has_the_mean_of_its_own_estimates() -> None:
+    weights, views = weights_of("cosine", "pointwise"), torch.randn(1, 8, 4).expand(2, -1, -1)
+    for batch in range(50):
+        present = ALL if batch % 10 == 9 else torch.stack([ALL[0], ONE])
+        weights.observe(views, present, torch.arange(8))
+    assert float(weights.information[0, 1]) == pytest.approx(1.0, abs=1e-5)
+    assert weights.pointwise[:, 0, 1].tolist() == pytest.approx([1.0] * 8, abs=1e-5)
+    assert weights.counts[0, 1] == weights.visits[3, 0, 1] == 5
+
+
+@pytest.mark.parametrize("n_views", [2, 7])
+def test_pairs_of_every_batch_are_averaged_to_the_bit_as_with_one_count(n_views: int) -> None:
+    torch.manual_seed(0)
+    weights = ComplementarityWeights(
+        n_views,
+        4,
+        Information(estimator="cosine", ema=0.999, min_overlap=2),
+        temperature=1.0,
+        n_rows=8,
+        overlap=torch.full((n_views, n_views), 8),
+        n_entities=8,
+    )
+    assert weights.estimator is not None
+    everyone = torch.ones(n_views, 8, dtype=torch.bool)
+    average, count = torch.zeros(n_views, n_views), torch.zeros((), dtype=torch.long)
+    for _ in range(500):
+        views = torch.randn(n_views, 8, 4)
+        count += 1
+        gain = (1 - 0.999) / (1 - 0.999 ** count.float())
+        average += gain * (weights.estimator(views, everyone).matrix - average)
+        weights.observe(views, everyone, torch.arange(8))
+    assert torch.equal(weights.information, average)
+
+
+def test_weights_of_a_checkpoint_with_one_count_for_all_pairs_are_restored() -> None:
+    weights, views = weights_of("cosine", "pointwise"), torch.randn(2, 8, 4)
+    for _ in range(3):
+        weights.observe(views, ALL, torch.arange(8))
+    earlier = dict(weights.state_dict())
+    del earlier["counts"]
+    earlier["visits"] = torch.full((8,), 3)
+    other = weights_of("cosine", "pointwise")
+    other.load_state_dict(earlier)
+    for made in (weights, other):
+        made.observe(2 * views.flip(1), ALL, torch.arange(8))
+    assert torch.equal(other.information, weights.information)
+    assert torch.equal(other.pointwise, weights.pointwise)
 
 
 def test_of_an_estimate_beyond_its_bounds_only_the_way_back_has_a_gradient() -> None:
