@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.errors import ConfigError, DataError, suggest
 from harness.index import Modality, Tokens
 
 __all__ = ["FeatureSet", "FeatureTable", "combined_digest"]
+
+RESERVED = frozenset({"structure", "fused", *dir(nn.ModuleDict())})
+"""Names of the models' own embeddings, and those that no module can be stored under."""
 
 
 def combined_digest(digests: Mapping[str, str]) -> str:
@@ -34,7 +38,8 @@ class FeatureTable:
     """One modality of a dataset.
 
     Attributes:
-        name: modality ("text", "image", "numeric", "audio", "video").
+        name: modality ("text", "image", "numeric", "audio", "video"), or another identifier in lower
+            case.
         matrix: float16, bfloat16 or float32 [N, d], finite; zero rows where absent.
         present: bool [N], True for entities with the modality.
         provenance: plain JSON values such as file sha256, encoder and pooling. ``identity``, if
@@ -51,6 +56,7 @@ class FeatureTable:
     tokens: Tokens | None = None
 
     def __post_init__(self) -> None:
+        _check_name(self.name)
         if self.matrix.ndim != 2 or not self.matrix.is_floating_point():
             raise DataError(f"modality '{self.name}': need a floating point matrix [N, d]")
         if self.present.shape != self.matrix.shape[:1] or self.present.dtype != torch.bool:
@@ -144,3 +150,15 @@ def _check_tokens(name: str, tokens: Tokens, present: Tensor) -> None:
             f"modality '{name}': row {int(wrong[0])} must have tokens where it is present, and "
             "there alone"
         )
+
+
+def _check_name(name: str) -> None:
+    if re.fullmatch("[a-z][a-z0-9_]*", name) is None:
+        words = re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
+        valid = words if words[:1].isalpha() else f"modality_{words}".rstrip("_")
+        problem = "has lower-case letters, digits and _, and starts with a letter"
+    elif name in RESERVED:
+        valid, problem = f"{name}_features", "is not one that models use themselves"
+    else:
+        return
+    raise DataError(f"modality '{name}': a name {problem}; for example '{valid}'")

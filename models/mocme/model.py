@@ -170,22 +170,22 @@ class MoCME(Model):
     def diagnostics(self) -> dict[str, float]:
         """Return weights, their entropies in bits, the information, and the size of the backbones.
 
-        ``omega_a/<modality>/<view>`` and ``omega_b/<modality>`` are means over the entities with
-        the modality; ``entropy_a/<modality>`` and ``entropy_b`` are means over entities;
-        ``backbone_parameters`` is the number of parameters of all backbones.
+        ``omega_a/<modality>/<view>``, ``entropy_a/<modality>`` and ``omega_b/<modality>`` are means
+        over the entities with the modality, ``entropy_b`` over all; ``backbone_parameters`` is the
+        number of parameters of all backbones.
         """
         of_backbones = (p for branch in self._branches for p in branch.backbone.parameters())
         numbers = {"backbone_parameters": float(sum(p.numel() for p in of_backbones))}
-        for branch in self._branches:
+        owners = self.available[:, self.first :].unbind(1)
+        for branch, has in zip(self._branches, owners, strict=True):
             if branch.weights.n_views > 1 and not self.all_views:
-                omega = branch.weights().reshape(-1, branch.weights.n_views)
+                omega = branch.weights()
+                omega = omega[None] if omega.dim() == 1 else omega[has]
                 for view, share in enumerate(omega.mean(0).tolist()):
                     numbers[f"omega_a/{branch.name}/{view}"] = share
                 numbers[f"entropy_a/{branch.name}"] = _entropy(omega)
         shares = self._shares(None)
-        for (name, share), has in zip(
-            shares.items(), self.available[:, self.first :].unbind(1), strict=False
-        ):
+        for (name, share), has in zip(shares.items(), owners, strict=False):
             numbers[f"omega_b/{name}"] = float(share[has].mean()) if has.any() else 0.0
         if shares:
             numbers["entropy_b"] = _entropy(torch.stack(list(shares.values()), 1))

@@ -594,6 +594,17 @@ def test_batch_weights_are_one_per_view_and_pointwise_weights_one_per_entity() -
     assert rows.std(0).max() > 1e-4
 
 
+def test_weights_of_views_are_reported_over_the_entities_with_the_modality() -> None:
+    model = make(rare_image(30), mi=quick(estimator="infonce", granularity="pointwise"))
+    train(model)
+    branch = next(branch for branch in model.branches if branch.name == "image")
+    weights, numbers = branch.weights()[:30], model.diagnostics()
+    for view, share in enumerate(weights.mean(0).tolist()):
+        assert numbers[f"omega_a/image/{view}"] == pytest.approx(share, rel=1e-6)
+    entropy = float(-(weights * weights.log2()).sum(1).mean())
+    assert numbers["entropy_a/image"] == pytest.approx(entropy, rel=1e-5)
+
+
 def test_pointwise_information_moves_only_for_the_entities_of_the_batch() -> None:
     model = make(mi=quick(granularity="pointwise", batch=10))
     model.auxiliary_loss(torch.Generator().manual_seed(0))
