@@ -245,6 +245,14 @@ class Model(nn.Module):
         """
         return cls.capabilities.numerics
 
+    def directed(self, relations: Tensor, side: Side) -> Tensor:
+        """Return the ids [q] of the relations that predict a side.
+
+        With ``reciprocal``, r + R for heads, the reverse relation of r; otherwise r itself.
+        """
+        reverse = self.reciprocal and side == "head"
+        return relations + self.n_relations if reverse else relations
+
     # --- defined by models ----------------------------------------------------------------
 
     def encode(self, entities: Tensor | None = None) -> Tables:

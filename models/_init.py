@@ -8,6 +8,7 @@ from torch import nn
 from harness.kernels.rows import rows_of
 
 __all__ = [
+    "linear_row",
     "normal_or_xavier_table",
     "normal_table",
     "rows_of",
@@ -20,6 +21,11 @@ __all__ = [
 def uniform_table(rows: int, width: int, bound: float) -> nn.Parameter:
     """Return a [rows, width] parameter, uniform in [-bound, bound]."""
     return nn.Parameter(nn.init.uniform_(torch.empty(rows, width), -bound, bound))
+
+
+def linear_row(width: int) -> nn.Parameter:
+    """Return a [width] parameter with the initial weights of ``nn.Linear(width, 1)``."""
+    return nn.Parameter(torch.empty(width).uniform_(-(width**-0.5), width**-0.5))
 
 
 def xavier_table(rows: int, width: int) -> nn.Parameter:

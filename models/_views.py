@@ -136,7 +136,7 @@ class FusedViews(Model):
 
     def cubes(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor:
         """Return the mean over views of the cubic penalty; arguments as ``penalty``."""
-        by_view = self.relation_vectors(torch.cat([relations, relations + self.n_relations]))
+        by_view = self.relation_vectors(torch.cat([relations, self.directed(relations, "head")]))
         return cubic_of_views(
             (rows_of(tables[name], rows), torch.stack(by_view[name].chunk(2), 1))
             for name in self.views

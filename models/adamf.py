@@ -25,7 +25,7 @@ from harness.model import (
 )
 
 from ._fusion import SparseRows, masked_softmax, mean_weights, weighted_sum
-from ._init import rows_of, uniform_table
+from ._init import linear_row, rows_of, uniform_table
 from ._modal import ModalityTable, offered, side_by_side
 from ._scorers import rotate_query
 
@@ -80,8 +80,7 @@ class AdaMF(Model):
         self.entity = uniform_table(index.n_entities, width, bound / 2)
         self.relation = uniform_table(index.n_relations, config.dim, bound)
         self.phase_per_unit = math.pi / bound
-        # Initial values of torch.nn.Linear(width, 1), as in the authors' code.
-        self.attention = nn.Parameter(torch.empty(width).uniform_(-(width**-0.5), width**-0.5))
+        self.attention = linear_row(width)  # as in the authors' code
         present = offered(modalities)
         unit, trainable = config.normalise == "l2", config.variant == "released"
         self.names = ("structure", *(m.name for m in present))

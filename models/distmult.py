@@ -2,83 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+from harness.model import Capabilities, register_model
 
-import torch
-from pydantic import Field
-from torch import Tensor
-
-from harness.config.search import between
-from harness.index import GraphIndex, Modality, Side
-from harness.kernels import dropout
-from harness.model import Capabilities, Query, Tables, Term, register_model
-
-from ._init import normal_or_xavier_table as _table
-from ._init import rows_of
-from ._penalties import cubic
-from ._residual import ResidualModel, StructuralConfig
-
-
-class DistMultConfig(StructuralConfig):
-    """Options of DistMult."""
-
-    dim: Annotated[int, Field(ge=1)] = 256
-    """Width of entity and relation vectors."""
-    l3: Annotated[float, Field(ge=0), between(1e-6, 1e-1, log=True)] = 0.0
-    """Weight of the cubic penalty on a batch's positives (N3, Lacroix et al. 2018)."""
-    reciprocal: bool = False
-    """Predict a head as the tail of the reverse relation, which has its own vector (Lacroix et al.
-    2018; they train with objective.loss=one_vs_all, l3=5e-2 on FB15k-237 and optimiser adagrad with
-    lr=0.1)."""
-    scale: Annotated[float, Field(ge=0)] = 0.0
-    """Standard deviation of the normal initial values (1e-3 in Lacroix et al.'s repository, kbc);
-    0: Glorot's uniform values."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Dropout of the anchor's vector in training; candidates have none."""
+from ._bilinear import BilinearConfig, StructuralBilinear
 
 
 @register_model("distmult")
-class DistMult(ResidualModel):
+class DistMult(StructuralBilinear):
     """score(h, r, t) = sum_k h_k r_k t_k, symmetric in head and tail.
 
     Yang et al., Embedding Entities and Relations for Learning and Inference in Knowledge Bases
     (2015).
     """
 
-    Config = DistMultConfig
+    Config = BilinearConfig
     capabilities = Capabilities(
         title="DistMult",
         reference="Yang et al. 2015",
         formula="sum h r t",
     )
-    free_encoding = True
-
-    def __init__(
-        self, config: DistMultConfig, index: GraphIndex, modalities: Mapping[str, Modality]
-    ) -> None:
-        super().__init__(config, index, modalities)
-        self.reciprocal = config.reciprocal
-        relations = index.n_relations * (2 if self.reciprocal else 1)
-        self.entity = _table(index.n_entities, config.dim, config.scale)
-        self.relation = _table(relations, config.dim, config.scale)
-        self.add_features(index, modalities)
-
-    def encode(self, entities: Tensor | None = None) -> Tables:
-        return {"entity": self.entity_vectors(entities)}
-
-    def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
-        reverse = self.reciprocal and side == "head"
-        ids = relations + self.n_relations if reverse else relations
-        anchor = dropout(rows_of(tables["entity"], anchors), self.config.dropout, self.training)
-        query = anchor * rows_of(self.relation, ids)
-        return Query((Term("dot", query, "entity"),))
-
-    def penalty(self, tables: Tables, rows: Tensor, relations: Tensor) -> Tensor | None:
-        if not self.config.l3:
-            return None
-        entities = rows_of(tables["entity"], rows)
-        weight: float = self.config.l3
-        if self.reciprocal:
-            relations = torch.stack([relations, relations + self.n_relations], 1)
-        return weight * cubic(entities.abs(), rows_of(self.relation, relations).abs())
+    is_complex = False

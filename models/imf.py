@@ -100,9 +100,7 @@ class IMF(FusedViews):
         return tables | {FUSED: self.fuse_entities(list(tables.values()))} if self.fuses else tables
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
-        groups = QueryGroups.by_relation(
-            relations if side == "tail" else relations + self.n_relations
-        )
+        groups = QueryGroups.by_relation(self.directed(relations, side))
         by = self.relation_vectors(groups.relations)
         terms = [
             Term(

@@ -133,7 +133,7 @@ class MoMoK(FusedViews):
         return mixed | {_before(name): vectors[name] for name in self.names}
 
     def queries(self, tables: Tables, anchors: Tensor, relations: Tensor, side: Side) -> Query:
-        ids = relations if side == "tail" else relations + self.n_relations
+        ids = self.directed(relations, side)
         sharpness = rows_of(self.sharpness, ids).sigmoid()
         mixed = {
             name: self._mixed(name, rows_of(tables[_before(name)], anchors), sharpness)

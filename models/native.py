@@ -26,7 +26,7 @@ from harness.model import (
 )
 
 from ._fusion import masked_softmax, mean_weights
-from ._init import rows_of, uniform_table
+from ._init import linear_row, rows_of, uniform_table
 from ._modal import ModalityTable, offered, side_by_side
 from ._scorers import rotate_query
 
@@ -93,7 +93,7 @@ class NativE(Model):
         self.names = ("structure", *(modality.name for modality in present))
         self.features = nn.ModuleList(ModalityTable(m, unit=False) for m in present)
         self.maps = nn.ModuleList(_mlp(m.matrix.shape[1], width) for m in present)
-        self.attention = nn.Parameter(torch.empty(width).uniform_(-(width**-0.5), width**-0.5))
+        self.attention = linear_row(width)
 
     # --- model interface --------------------------------------------------------------------
 

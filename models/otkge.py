@@ -15,10 +15,10 @@ from harness.config.search import between, one_of
 from harness.index import GraphIndex, Modality
 from harness.model import Capabilities, ModelConfig, Tables, register_model
 
+from ._bilinear import Bilinear
 from ._fusion import features_of
 from ._init import rows_of, xavier_table
 from ._modal import offered
-from ._reverse import ReverseComplEx
 
 __all__ = ["OTKGE", "transport"]
 
@@ -79,7 +79,7 @@ class OTKGEConfig(ModelConfig):
 
 
 @register_model("otkge")
-class OTKGE(ReverseComplEx):
+class OTKGE(Bilinear):
     """score(h, r, t) = Re(sum z_h r conj(z_t)), z = w_0 e + sum_m w_m x_m (D P_m + W_m).
 
     Cao et al., OTKGE: Multi-modal Knowledge Graph Embeddings via Optimal Transport (2022). Features
@@ -104,6 +104,7 @@ class OTKGE(ReverseComplEx):
         formula="Re sum z_h r conj(z_t), z = w0 e + sum_m w_m x_m (D P_m + W_m)",
         uses_modalities=True,
     )
+    reciprocal = True
 
     def __init__(
         self, config: OTKGEConfig, index: GraphIndex, modalities: Mapping[str, Modality]

@@ -14,9 +14,9 @@ from harness.config.search import between, one_of
 from harness.index import GraphIndex, Modality, Side
 from harness.model import Capabilities, ModelConfig, Query, Tables, Term, register_model
 
+from ._bilinear import Bilinear
 from ._fusion import features_of
 from ._init import rows_of, xavier_table
-from ._reverse import ReverseComplEx
 
 __all__ = ["RSME", "mean_rank_percentage"]
 
@@ -48,7 +48,7 @@ class RSMEConfig(ModelConfig):
 
 
 @register_model("rsme")
-class RSME(ReverseComplEx):
+class RSME(Bilinear):
     """score(h, r, t) = beta Re(sum z_h r conj(z_t)) + (1 - beta) g_r cos(x_h, x_t).
 
     z = (1 - alpha) e + alpha x W with frozen image features x; the forget gate g_r is 1 for
@@ -68,6 +68,7 @@ class RSME(ReverseComplEx):
         formula="b Re sum z_h r conj(z_t) + (1-b) g_r cos(x_h, x_t), z = (1-a) e + a x W",
         requires=frozenset({"image"}),
     )
+    reciprocal = True
 
     features: Tensor
     gate: Tensor

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, relu
 
+from .._modal import dense
 from .config import MoCMEConfig, Projection
 
 __all__ = ["Backbone", "Identity", "LinearExperts", "MLPExperts", "build_backbone", "projection"]
@@ -128,9 +129,7 @@ def projection(n_features: int, width: int, options: Projection) -> nn.Sequentia
     sizes = [n_features, *[width] * options.layers]
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
-        layer = nn.Linear(n_in, n_out)
-        nn.init.xavier_uniform_(layer.weight)
-        nn.init.zeros_(layer.bias)
+        layer = dense(n_in, n_out)
         layers += [nn.ReLU(), layer] if layers else [layer]
     return nn.Sequential(*layers)
 

@@ -16,6 +16,8 @@ from torch.nn.functional import layer_norm, scaled_dot_product_attention
 from harness.kernels import tanh_dot
 
 from .._fusion import SparseRows, masked_softmax, to_dense, weighted_sum
+from .._init import linear_row
+from .._modal import dense
 from .config import INFORMED, MoCMEConfig
 from .information import ComplementarityWeights
 
@@ -93,7 +95,7 @@ class Attention(ModalityFusion):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.query = nn.Parameter(torch.empty(width).uniform_(-(width**-0.5), width**-0.5))
+        self.query = linear_row(width)
 
     def forward(self, inputs: Inputs) -> Fused:
         n = len(inputs.available)
@@ -114,7 +116,7 @@ class Gate(ModalityFusion):
 
     def __init__(self, n_parts: int, width: int) -> None:
         super().__init__()
-        self.gates = nn.ModuleList(_xavier_linear(2 * width, width) for _ in range(n_parts))
+        self.gates = nn.ModuleList(dense(2 * width, width) for _ in range(n_parts))
 
     def forward(self, inputs: Inputs) -> Fused:
         joint: Tensor | None = None
@@ -137,7 +139,7 @@ class Concat(ModalityFusion):
 
     def __init__(self, n_parts: int, width: int) -> None:
         super().__init__()
-        self.map = _xavier_linear(n_parts * width, width)
+        self.map = dense(n_parts * width, width)
 
     def forward(self, inputs: Inputs) -> Fused:
         return Fused(self.map(_dense(inputs).flatten(1)), None)
@@ -167,7 +169,7 @@ class SelfAttention(ModalityFusion):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.qkv = _xavier_linear(width, 3 * width)
+        self.qkv = dense(width, 3 * width)
 
     def forward(self, inputs: Inputs) -> Fused:
         tokens, available = _dense(inputs), inputs.available
@@ -212,10 +214,3 @@ def _dense(inputs: Inputs) -> Tensor:
     n = len(inputs.available)
     stacked = torch.stack([to_dense(embedding, n).float() for embedding in inputs.embeddings], 1)
     return stacked * inputs.available[..., None]
-
-
-def _xavier_linear(n_in: int, n_out: int) -> nn.Linear:
-    layer = nn.Linear(n_in, n_out)
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
