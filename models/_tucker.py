@@ -51,34 +51,36 @@ class QueryGroups(NamedTuple):
     Attributes:
         relations: distinct relation ids [u].
         order: query ids [q], sorted by relation.
-        sizes: number of queries of each of the u relations.
+        counts: number [u] of queries of each relation.
+        sizes: the same numbers on the host.
         single: True if each group is one query by construction.
     """
 
     relations: Tensor
     order: Tensor
+    counts: Tensor
     sizes: list[int]
     single: bool = False
 
     @classmethod
     def by_relation(cls, relations: Tensor) -> QueryGroups:
         """Group queries by their relation ids [q]."""
-        distinct, sizes = torch.unique(relations, return_counts=True)
-        return cls(distinct, relations.argsort(stable=True), sizes.tolist())
+        distinct, counts = torch.unique(relations, return_counts=True)
+        return cls(distinct, relations.argsort(stable=True), counts, counts.tolist())
 
     @classmethod
     def ungrouped(cls, count: int, device: torch.device) -> QueryGroups:
         """Return ``count`` groups of one query, each with its own relation matrix."""
         ids = torch.arange(count, device=device)
-        return cls(ids, ids, [1] * count, single=True)
+        return cls(ids, ids, torch.ones_like(ids), [1] * count, single=True)
 
 
 class TuckER(nn.Module):
     """q(e, r) = D_3 BN(D_1 BN(e) D_2(sum_k r_k W_k)), with dropouts D (Balazevic et al. 2019).
 
     The matrix of a relation is made once for all its queries in a batch, so they share its dropout.
-    In the released codes each query has its own matrix, [q, d, d] numbers, as here for where its
-    relation's vector is its own (``QueryGroups.each``).
+    In the released codes each query has its own matrix, [q, d, d] numbers, as here only ungrouped
+    queries have (``QueryGroups.ungrouped``).
 
     Args:
         width: width of entity vectors, d.
@@ -108,22 +110,27 @@ class TuckER(nn.Module):
         width = x.shape[1]
         at_once = max(1, MATRICES_BYTES // (4 * width * width))
         products, low = [], 0
-        for chunk, sizes in zip(
-            relations.split(at_once), _split(groups.sizes, at_once), strict=True
+        for chunk, counts, sizes in zip(
+            relations.split(at_once),
+            groups.counts.split(at_once),
+            _split(groups.sizes, at_once),
+            strict=True,
         ):
             rows = sorted_rows[low : low + sum(sizes)]
             low += len(rows)
+            arguments = rows, chunk, counts, sizes, groups.single
             if torch.is_grad_enabled() and len(relations) > at_once:
-                arguments = rows, chunk, sizes, groups.single
                 products.append(checkpoint(self._products, *arguments, use_reentrant=False))
             else:
-                products.append(self._products(rows, chunk, sizes, groups.single))
+                products.append(self._products(*arguments))
         back = torch.empty_like(groups.order)
         back[groups.order] = torch.arange(len(back), device=back.device)
         queries = torch.cat(products)[back]
         return dropout(self.norm_out(queries), self.options.output, self.training)
 
-    def _products(self, rows: Tensor, relations: Tensor, sizes: list[int], single: bool) -> Tensor:
+    def _products(
+        self, rows: Tensor, relations: Tensor, counts: Tensor, sizes: list[int], single: bool
+    ) -> Tensor:
         """Return the products [n, d] of rows [n, d], sorted by relation, and matrices of [u, k]."""
         width = rows.shape[1]
         matrices = (relations @ self.core.flatten(1)).view(-1, width, width)
@@ -133,26 +140,26 @@ class TuckER(nn.Module):
         largest = max(sizes)
         small = rows.device.type != "cpu" or largest <= PADDED_ON_CPU
         if small and 4 * width * len(sizes) * largest <= PADDED_BYTES:
-            return padded_products(rows, matrices, sizes)
+            return padded_products(rows, matrices, counts, largest)
         pairs = zip(rows.split(sizes), matrices, strict=True)
         return torch.cat([group @ matrix for group, matrix in pairs])
 
 
-def padded_products(rows: Tensor, matrices: Tensor, sizes: list[int]) -> Tensor:
+def padded_products(rows: Tensor, matrices: Tensor, counts: Tensor, largest: int) -> Tensor:
     """Multiply each group of rows by its matrix, padded to the largest group for one kernel launch.
 
     Args:
         rows: rows [n, d], sorted by group.
         matrices: matrix [u, d, d] of each group.
-        sizes: number of rows of each of the u groups.
+        counts: number [u] of rows of each group.
+        largest: number of rows of the largest group.
 
     Returns:
         products [n, d].
     """
-    counts = torch.tensor(sizes).to(rows.device, non_blocking=True)
     group = torch.repeat_interleave(counts, output_size=len(rows))
     position = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[group]
-    padded = rows.new_zeros(len(sizes), max(sizes), rows.shape[1])
+    padded = rows.new_zeros(len(counts), largest, rows.shape[1])
     return torch.bmm(padded.index_put_((group, position), rows), matrices)[group, position]
 
 

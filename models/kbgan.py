@@ -139,7 +139,7 @@ class KBGAN(Strategy):
 
     def learn(self, batch: Tensor, negatives: Negatives, scores: Tensor) -> None:
         self.rewards = self.rewards + torch.stack(
-            [scores.sum(), scores.new_tensor(float(scores.numel()))]
+            [scores.sum(), scores.new_full((), scores.numel())]
         )
         if self._log_p is None:
             return

@@ -1,4 +1,4 @@
-"""NativE: modalities fused by attention that the relation sharpens; RotatE on what comes out."""
+"""NativE: modalities fused by attention that the relation sharpens; RotatE on the fused vectors."""
 
 from __future__ import annotations
 

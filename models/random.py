@@ -52,7 +52,10 @@ class Random(Model):
 
 
 def _hash(x: Tensor) -> Tensor:
-    """Mix int64 values into 24 bits (multiply-xorshift, constants of splitmix64 cut to 31 bits)."""
+    """Mix int64 values into 24 bits with prospector32, cut to 31 bits.
+
+    Wellons, Prospecting for Hash Functions (2018), https://nullprogram.com/blog/2018/07/31/.
+    """
     x = (x ^ (x >> 15)) * 0x2C1B3C6D & 0x7FFFFFFF
     x = (x ^ (x >> 12)) * 0x297A2D39 & 0x7FFFFFFF
     return (x ^ (x >> 15)) & 0xFFFFFF

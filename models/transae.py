@@ -123,7 +123,7 @@ class TransAE(Model):
         for side in rows.unbind(1):
             codes, ids = rows_of(tables["entity"], side), tables["ids"][side, 0]
             for coder in self._coders:
-                total = total + coder.lost(codes, ids)
+                total = total + coder.reconstruction_loss(codes, ids)
         return total * float(self.config.reconstruction)
 
     @property
@@ -171,7 +171,7 @@ class Coder(nn.Module):
 
         return torch.where(self.table.has(entities), self.table.mapped(into, entities), 0.0)
 
-    def lost(self, codes: Tensor, entities: Tensor) -> Tensor:
+    def reconstruction_loss(self, codes: Tensor, entities: Tensor) -> Tensor:
         """Return the mean squared error of reconstructed features, over entities with the modality.
 
         Args:

@@ -83,7 +83,7 @@ class VISTA(Model):
     capabilities = Capabilities(
         title="VISTA",
         reference="Lee et al. 2023",
-        formula="decoder(h, r, blank) . t, entities out of a transformer over modalities",
+        formula="decoder(h, r, blank) . t, entities encoded by a transformer over modalities",
         uses_modalities=True,
         needs_features=True,
     )
