@@ -110,7 +110,9 @@ class MyGO(Model):
     capabilities = Capabilities(
         title="MyGO",
         reference="Zhang et al. 2025",
-        formula="TuckER(decoder(h, r, blank), r) . t, entities encoded by a transformer over tokens",
+        formula=(
+            "TuckER(decoder(h, r, blank), r) . t, entities encoded by a transformer over tokens"
+        ),
         uses_modalities=True,
         needs_features=True,
     )

@@ -38,8 +38,8 @@ class FeatureTable:
     """One modality of a dataset.
 
     Attributes:
-        name: modality ("text", "image", "numeric", "audio", "video"), or another identifier in lower
-            case.
+        name: modality ("text", "image", "numeric", "audio", "video"), or another lower-case
+            identifier.
         matrix: float16, bfloat16 or float32 [N, d], finite; zero rows where absent.
         present: bool [N], True for entities with the modality.
         provenance: plain JSON values such as file sha256, encoder and pooling. ``identity``, if

@@ -94,11 +94,12 @@ def test_only_bf16_runs_with_attention_gates_or_contrast_have_the_version_of_the
             "training": record.spec.training.model_copy(update={"precision": precision}),
         }
     )
-    data = {"dataset_digest": "d1", "feature_digest": "f1"}
-    run_id = run_id_of(spec, *data.values())
-    assert run_id == spec.run_id(**data, model_numerics=version)
-    ids = [spec.run_id(**data, model_numerics=number) for number in range(version, 0, -1)]
-    assert list(past_ids(spec, *data.values())) == ids
+    ids = [
+        spec.run_id(dataset_digest="d1", feature_digest="f1", model_numerics=number)
+        for number in range(version, 0, -1)
+    ]
+    assert run_id_of(spec, "d1", "f1") == ids[0]
+    assert list(past_ids(spec, "d1", "f1")) == ids
 
 
 def test_a_record_of_a_model_that_is_not_here_is_looked_at_with_its_recorded_code(

@@ -21,6 +21,7 @@ from harness.kernels import backends
 from harness.model import MODELS, Model
 from harness.plan.possible import usual_loss
 from harness.plan.spec import RunSpec
+from harness.procedure import STRATEGIES
 from harness.training.procedures import StandardProcedure
 from harness.training.sampled import SampledLoss
 
@@ -35,8 +36,10 @@ KNOWN_WAITS = {
     "momok": 5,
     # A test of convergence per Sinkhorn iteration, in each of two modalities.
     "otkge": 2,
+    # Known answers in the pool, by a filter of variable length, and groups of equal relations.
+    "mmrns": 11,
 }
-"""Model -> waits of a step that cannot be avoided without other numbers; 0 for the others."""
+"""Model or strategy -> waits of a step, unavoidable without other numbers; the others have none."""
 N, R, FEW = 90, 3, 6
 DRAW = torch.Generator().manual_seed(1)
 TRAIN = torch.stack([torch.randint(n, (200,), generator=DRAW) for n in (N, R, N)], 1)
@@ -257,6 +260,17 @@ def test_steps_of_a_model_wait_no_more_than_they_must(name: str) -> None:
     objective = {"loss": usual_loss(kind, options)}
     network, procedure = start(options, static=True, model=name, objective=objective)
     places = waits_of_step(network, procedure, FEW)
+    assert len(places) == KNOWN_WAITS.get(name, 0), places
+
+
+@pytest.mark.usefixtures("_kernels_of_accelerators")
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_negatives_of_a_strategy_wait_no_more_than_they_must(name: str) -> None:
+    network, procedure = start({}, static=True, strategy={"name": name})
+    procedure.start_epoch(0)
+    places = waits_of_step(network, procedure, FEW)
+    # The strategy's Adam counts its steps on the host.
+    places = [place for place in places if "procedure.py" not in place]
     assert len(places) == KNOWN_WAITS.get(name, 0), places
 
 
