@@ -92,6 +92,11 @@ class RunGroup:
     environment: FactTable
 
     @property
+    def curve_names(self) -> tuple[str, ...]:
+        """Legend of the curves, which the template of the page writes."""
+        return tuple(f"seed {seed.seed}" for seed in self.seeds)
+
+    @property
     def label(self) -> str:
         """Label of the row in the first table."""
         return self.locations[0].label
