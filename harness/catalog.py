@@ -175,6 +175,9 @@ def _package(folder: Path, name: str) -> ModuleType:
     if spec.loader is not None:
         try:
             spec.loader.exec_module(package)
+        except ConfigError:  # a duplicate name; the message has the location
+            del sys.modules[name]
+            raise
         except Exception as error:
             del sys.modules[name]
             raise _unloadable(error, folder, init) from error
@@ -191,6 +194,8 @@ def _import_module(package: ModuleType, name: str) -> None:
     folder = Path(next(iter(package.__path__)))
     try:
         importlib.import_module(f"{package.__name__}.{name}")
+    except ConfigError:  # a duplicate name; the message has the location
+        raise
     except (Exception, SystemExit) as error:  # scripts may call sys.exit()
         raise _unloadable(error, folder, folder / f"{name}.py") from error
 
@@ -203,8 +208,6 @@ def _unloadable(error: BaseException, folder: Path, file: Path) -> ConfigError:
         folder: folder of the models; the message names the innermost line in it.
         file: file to name where no line in ``folder`` raised.
     """
-    if isinstance(error, ConfigError):  # a duplicate name; the message has the location
-        return error
     location = str(file)
     if isinstance(error, SyntaxError) and error.filename:
         message = f"{error.msg}"

@@ -188,7 +188,9 @@ def lacks_descriptors(error: BaseException) -> bool:
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:  # an error can be its own cause
+        seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__
 

@@ -285,8 +285,9 @@ class Model(nn.Module):
         return ()
 
     def auxiliary_loss(self, generator: torch.Generator) -> Tensor | None:
-        """Return the loss of the auxiliary parameters after the main step, or None.
+        """Return the loss of ``auxiliary_parameters`` after the main step, or None.
 
+        Other parameters get no gradient from it: their losses belong to ``penalty``.
         Called once per training step even without auxiliary parameters, so that models can update
         running averages here.
 

@@ -87,4 +87,4 @@ def _of_code(record: RunRecord) -> list[str]:
     # Not recorded by earlier versions, nor for models of the package, whose ids do not need it.
     if recorded is None or recorded == code_of(record.spec):
         return []
-    return ["the model's source (--models) is not that of the run"]
+    return ["the model's source is not that of the run, or --models does not name its folder"]

@@ -16,7 +16,7 @@ __all__ = ["describe"]
 
 PROBE_HINT = "unknown: --probe trains these rows for two epochs and keeps time and memory."
 STUDY_NOTES = (
-    "Time and memory are those of the suite's own settings; what is searched may change them.",
+    "Time and memory are for the suite's own settings; the search may change them.",
     "A trial that is pruned takes less, and so do trials that describe the same run.",
 )
 

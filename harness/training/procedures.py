@@ -133,7 +133,13 @@ class StandardProcedure:
             self.adversary.step(batch)
         # Also called without auxiliary parameters, since it updates running averages.
         auxiliary_loss = self.model.auxiliary_loss(self.auxiliary_generator)
-        if auxiliary_loss is not None and self.auxiliary is not None:
+        if auxiliary_loss is not None:
+            if self.auxiliary is None:
+                raise ConfigError(
+                    f"{type(self.model).__name__}: auxiliary_loss returns a loss, but "
+                    "auxiliary_parameters names no parameter that it trains; name them there, or "
+                    "return the loss from penalty"
+                )
             self.auxiliary.zero_grad(set_to_none=True)
             auxiliary_loss.backward()
             self.auxiliary.step()

@@ -188,6 +188,9 @@ def test_an_edited_model_of_the_users_own_is_another_run(
     assert "1 of 1 runs are finished already" in harness("run", suite, "--models", first).stderr
     second = own_model("2")
     query = ("predict", before, "--head", "c1", "--relation", "near", "--models", second)
-    assert "the model's source (--models) is not that of the run" in refused(*query)
+    assert (
+        "the model's source is not that of the run, or --models does not name its folder"
+        in refused(*query)
+    )
     assert "finished already" not in harness("run", suite, "--models", second).stderr
     assert len(json.loads(harness("runs", "list", "--model", "own", "--json").stdout)) == 2

@@ -27,8 +27,9 @@ BROKEN = {
 def test_a_model_file_that_cannot_be_imported(tmp_path: Path, case: str) -> None:
     text, said = BROKEN[case]
     (tmp_path / "own.py").write_text(text)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=said) as caught:
         catalog.load_folder(tmp_path)
+    assert caught.value.__cause__ is not caught.value  # who follows causes would never end
 
 
 def test_the_line_of_a_model_file_that_another_one_imports(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from harness.catalog import build_model, load_models
 from harness.config.override import Setting
 from harness.data.batches import batches_of, drawn_batches, epoch_batches, steps_per_epoch
+from harness.errors import ConfigError
 from harness.index import GraphIndex
 from harness.model import MODELS, Model
 from harness.plan.settings import build_spec
@@ -271,3 +272,19 @@ def test_defaults_are_those_of_existing_runs() -> None:
         False,
     )
     assert (optimiser.warmup, training.traversal) == (0, "pass")
+
+
+# --- auxiliary losses ---------------------------------------------------------------------
+
+
+def test_an_auxiliary_loss_that_trains_no_parameter_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = build_model("complex", {"dim": 4}, INDEX, {})
+    procedure = StandardProcedure(model, INDEX, spec_of(), torch.device("cpu"))
+    procedure.start_epoch(0)
+    monkeypatch.setattr(type(model), "auxiliary_loss", lambda self, draw: self.entity.sum())
+    with pytest.raises(
+        ConfigError, match=r"ComplEx: auxiliary_loss .* return the loss from penalty"
+    ):
+        procedure.step(TRAIN[:5], torch.Generator())
