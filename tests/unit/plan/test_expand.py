@@ -283,7 +283,8 @@ def test_a_model_of_one_modality_is_given_that_alone_and_says_when_it_is_not_the
     [run] = plan.runs
     assert run.spec.data == DataSpec(dataset="one", features="all", modalities=("image",))
     assert [e.reason for e in plan.excluded] == [
-        "needs image: feature set 'none' has no modality",
+        "needs image: feature set 'none' has no modality; data.features can be names, all, "
+        "published",
         "needs image: feature set 'names' has text",
     ]
     variants = [{"label": f"w/o {name}", "drop": name} for name in ("image", "text")]
