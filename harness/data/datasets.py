@@ -20,6 +20,7 @@ from harness.data.leak_audits import audit_of, write_audit
 from harness.data.load import load_dataset, source, sources
 from harness.data.local import LocalSource, folder_of, holds_a_graph, import_local, misnamed
 from harness.data.names import chosen_kinds
+from harness.data.readers import ENTITY_NAMES, graph_files
 from harness.data.sources import sources_folder
 from harness.data.verify import VerifyReport, verify
 from harness.errors import ConfigError, MachineError, MissingDataError
@@ -185,6 +186,7 @@ def import_dataset(
     if name is not None and _is_own(name):
         target = import_local(folder, name, chosen_kinds(allow_names))
         _announce_left_out(folder, target, announce)
+        _announce_unread(folder, target, announce)
         return [target]
     matches = _recognised(folder, name)
     if name is None:
@@ -545,6 +547,21 @@ def _announce_left_out(folder: Path, target: Path, announce: Announce) -> None:
             f"{folder / name}: not copied; features are read from features/<modality>.<ending>"
         )
     if names:
-        remaining = f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else ""
-        file_names = ", ".join(names[:SHOWN_FILES])
-        announce(f"{folder}: not copied, no part of a dataset: {file_names}{remaining}")
+        announce(f"{folder}: not copied, no part of a dataset: {_shown(names)}")
+
+
+def _announce_unread(folder: Path, target: Path, announce: Announce) -> None:
+    """Announce the files beside the splits of an own graph that were copied but are never read."""
+    read = {path.name for path in graph_files(target)}
+    copied = (path.name for path in folders.data_files(folder) if path.parent == folder)
+    if names := [name for name in copied if name not in read and (target / name).exists()]:
+        announce(
+            f"{folder}: copied, but not read: {_shown(names)} (names of entities are read from "
+            f"{ENTITY_NAMES}, features from features/<modality>.<ending>)"
+        )
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Return the first names, and the number of the others."""
+    remaining = f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else ""
+    return ", ".join(names[:SHOWN_FILES]) + remaining

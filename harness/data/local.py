@@ -190,10 +190,14 @@ def import_local(folder: Path, name: str, allowed: Sequence[NameKind] = ()) -> P
 def _refuse_unread(folder: Path, files: Iterable[Path]) -> None:
     """Refuse features that lie beside the splits, where nobody reads those of an own dataset."""
     from harness.data.feature_files import holds_arrays
+    from harness.data.feature_sets import MODALITIES
+    from harness.data.feature_tables import TABLE_SUFFIXES
 
     splits = split_files(folder)
     for path in files:
-        if path.parent == folder and holds_arrays(path) and path not in splits:
+        of_modality = path.name.partition(".")[0].lower() in MODALITIES
+        features = holds_arrays(path) or (of_modality and path.suffix in TABLE_SUFFIXES)
+        if path.parent == folder and features and path not in splits:
             raise DataError(
                 f"{path}: features are read from features/<modality>.<ending>; move it there, or "
                 "take it away"

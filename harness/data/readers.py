@@ -54,7 +54,7 @@ from harness.data.triple_files import (
 )
 from harness.errors import ConfigError, DataError, MissingDataError, suggest
 
-__all__ = ["Layout", "detect_layout", "read_folder", "record_files", "split_files"]
+__all__ = ["Layout", "detect_layout", "graph_files", "read_folder", "record_files", "split_files"]
 
 Layout = Literal["openke", "momok", "mygo", "tsv", "records", "pykeen"]
 
@@ -81,6 +81,14 @@ _MARKS: dict[Layout, tuple[str, ...]] = {
 }
 """Files that identify a layout, in the order of the search: NATIVE's DB15K also has ``train.txt``,
 and MyGO's folders also have ``entity2id.txt``."""
+
+
+_VOCABULARIES: dict[Layout, tuple[str, str]] = {
+    "openke": ("entity2id.txt", "relation2id.txt"),
+    "momok": ("entity2id.txt", "relation2id.txt"),
+    "mygo": ("entities.txt", "relations.txt"),
+}
+"""Files of the identifiers of entities and relations, in layouts that have them."""
 
 
 def detect_layout(folder: Path) -> Layout:
@@ -206,6 +214,26 @@ def split_files(folder: Path) -> list[Path]:
     return records or sorted(
         path for name in _PYKEEN_FOLDERS.values() for path in (folder / name).glob("*.tsv.gz")
     )
+
+
+def graph_files(folder: Path) -> set[Path]:
+    """Return the files that :func:`read_folder` reads in a folder.
+
+    Raises:
+        MissingDataError: the folder does not exist.
+        DataError: its files match no layout, or a split is there several times.
+    """
+    names = folder / ENTITY_NAMES
+    if splits := split_files(folder):
+        return {*splits, names}
+    layout = detect_layout(folder)
+    vocabularies = _VOCABULARIES.get(layout, ())
+    if layout == "openke":
+        ending = "2id.txt"
+    else:
+        ending = ".tsv" if layout == "tsv" and (folder / "train.tsv").is_file() else ".txt"
+    files = (_split_file(folder, split, ending) for split in SPLITS)
+    return {*files, *(folder / name for name in vocabularies), names}
 
 
 def _read_records(folder: Path) -> _Parts:

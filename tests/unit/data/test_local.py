@@ -111,6 +111,10 @@ def test_a_second_file_of_a_modality_does_not_reach_an_imported_dataset(download
     ("name", "message"),
     [
         ("extra.npz", "features are read from features/<modality>"),
+        ("text.csv", "features are read from features/<modality>"),
+        ("numeric.tsv", "features are read from features/<modality>"),
+        ("Image.parquet", "features are read from features/<modality>"),
+        ("text.ids.tsv", "features are read from features/<modality>"),
         ("vectors.csv.gz", "unpack it to vectors.csv"),
         ("text.npz.gz", "unpack it to text.npz"),
         ("features/text.npz.gz", "unpack it to text.npz"),
@@ -139,6 +143,19 @@ def test_arrays_in_other_folders_are_named_one_by_one_when_they_are_not_copied(
     for name in names:
         assert f"{downloads / name}: not copied; features are read from" in told
     assert "no part of a dataset: notes.md, sub/\n" in told
+
+
+def test_files_that_are_copied_but_never_read_are_named(downloads: Path) -> None:
+    for name in ("names.tsv", "entity2text.txt", "entity_names.tsv"):
+        (downloads / name).write_text("ice\tfrozen water\n")
+    result = CliRunner().invoke(app, ["import", str(downloads), "--name", "mine"])
+    assert result.exit_code == 0
+    assert "copied, but not read: entity2text.txt, names.tsv (names of entities" in result.stderr
+    assert "are read from entity_names.tsv" in result.stderr
+    for name in ("names.tsv", "entity2text.txt"):
+        (downloads / name).unlink()
+    result = CliRunner().invoke(app, ["import", str(downloads), "--name", "mine"])
+    assert "not read" not in result.stderr
 
 
 @pytest.mark.parametrize("name", ["valid.tsv", "notes.txt", "features/text.npy", "tokens"])

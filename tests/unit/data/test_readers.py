@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.data.readers import Layout, detect_layout, read_folder
+from harness.data.readers import Layout, detect_layout, graph_files, read_folder
 from harness.errors import ConfigError, DataError, MissingDataError
 
 ENTITIES = ("freon", "organic compound", "coolant", "ice")
@@ -72,6 +72,8 @@ LAYOUTS: dict[Layout, Callable[[Path], None]] = {
 def test_every_layout_holds_the_same_graph(layout: Layout, tmp_path: Path) -> None:
     LAYOUTS[layout](tmp_path)
     assert detect_layout(tmp_path) == layout
+    written = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert written <= graph_files(tmp_path)
     graph = read_folder(tmp_path, "toy")
     assert [name.replace("_", " ") for name in graph.entities] == list(ENTITIES)
     assert [name.replace("_", " ") for name in graph.relations] == list(RELATIONS)
