@@ -35,8 +35,11 @@ def headline(report: AuditReport) -> str:
 def verdict(report: AuditReport) -> str:
     """Return the last line, the comparison of leaks with the acknowledged ones."""
     if not report.excess:
-        acknowledged = any(report.acknowledged.values())
-        return "ok: the dataset's card states what train gives away" if acknowledged else "ok"
+        if any(report.acknowledged.values()):
+            return "ok: the dataset's card states what train gives away"
+        if any(report.found.splits[split].leaked for split in ("valid", "test")):
+            return f"ok: train gives away no more than the {_percent(report.allowed)} allowed"
+        return "ok: train gives nothing of valid and test away"
     shares = " and ".join(
         f"{_percent(report.found.splits[split].share)} of {split}" for split in report.excess
     )
@@ -62,10 +65,15 @@ def leaks_verdict(report: AuditReport) -> Iterator[str]:
         remark = f"; {too_few(lacking)}" * bool(lacking)
         if excess:
             cells = ", ".join(f"{label} of {split}" for label, split in excess)
-            yield (
-                f"wrong: features '{leaks.feature_set}' give away more than the dataset's card "
-                f"states: {cells}{remark}"
-            )
+            if leaks.acknowledged:
+                problem = f"give away more than the dataset's card states: {cells}"
+            else:
+                tables = " (tables of runs do)" * (leaks.feature_set == report.feature_set)
+                problem = (
+                    f"give answers away, which no card acknowledges: {cells}; correct the "
+                    f"features, or state this beside the figures{tables}"
+                )
+            yield f"wrong: features '{leaks.feature_set}' {problem}{remark}"
         elif lacking and len(lacking) == len(leaks.modalities):
             yield f"features '{leaks.feature_set}' are not audited{remark}"
         elif any(modality.flagged for modality in leaks.modalities):
@@ -81,9 +89,8 @@ def _all_verdicts(report: AuditReport) -> Iterator[str]:
     """Yield a line per problem, then one "ok" line for everything without a problem."""
     lines = [*leaks_verdict(report), *_verdicts(report)]
     yield from (line for line in lines if not line.startswith("ok"))
-    passed = [line.removeprefix("ok").removeprefix(": ") for line in lines if line.startswith("ok")]
-    if passed:
-        yield ": ".join(filter(None, ("ok", "; ".join(filter(None, passed)))))
+    if passed := [line.removeprefix("ok: ") for line in lines if line.startswith("ok: ")]:
+        yield f"ok: {'; '.join(passed)}"
 
 
 def splits_table(report: AuditReport) -> AuditTable:

@@ -128,7 +128,7 @@ def test_more_than_the_card_or_the_option_allows_is_an_error(leaky: Path) -> Non
     assert _call(leaky, "--allow-leakage", "0.74").exit_code == 3
     allowed = _call(leaky, "--allow-leakage", "0.75")
     assert allowed.exit_code == 0
-    assert allowed.stdout.endswith("\nok\n")
+    assert allowed.stdout.endswith("\nok: train gives away no more than the 75.0 % allowed\n")
 
 
 def test_what_a_card_acknowledges_is_no_error_but_one_row_more_is(

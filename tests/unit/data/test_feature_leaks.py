@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from harness.cli.data import app
 from harness.data.audit import audit_source
+from harness.data.audit_text import leaks_verdict
 from harness.data.card import FeatureLeak
 from harness.data.feature_leaks import (
     ALL_RELATIONS,
@@ -430,8 +431,8 @@ def test_a_table_that_names_test_answers_ends_with_exit_code_3(folder: Path) -> 
         "relation; more than in train: test." in printed
     )
     assert (
-        "wrong: features 'texts.tsv' give away more than the dataset's card states: text of test"
-        in printed
+        "wrong: features 'texts.tsv' give answers away, which no card acknowledges: text of test; "
+        "correct the features, or state this beside the figures ok: " in printed
     )
     assert (
         "Percentage of a split's distinct triples in which the features of one end name the other "
@@ -479,7 +480,25 @@ def test_what_the_card_acknowledges_is_no_error_but_a_row_or_a_verdict_more_is(
         leak = FeatureLeak(rows=rows, more=more)
         card = {"feature_leaks": {"files": {"image vectors": leak}}}
         entry.card = entry.card.model_copy(update=card)
-        assert audit_source(entry, "files", 1.0).feature_excess == excess
+        report = audit_source(entry, "files", 1.0)
+        assert report.feature_excess == excess
+        (verdict,) = leaks_verdict(report)
+        assert ("give away more than the dataset's card states: image" in verdict) == bool(excess)
+
+
+def test_leaks_of_own_features_are_judged_without_a_card(folder: Path) -> None:
+    entry = source("toy")
+    matrix = _table(entry.graph(), ("test",)).matrix.numpy()
+    (entry.folder / "features").mkdir()  # type: ignore[attr-defined]
+    np.save(entry.folder / "features" / "image.npy", matrix)  # type: ignore[attr-defined]
+    result = _call("toy", "--features", "files", "--allow-leakage", 1)
+    assert result.exit_code == 3
+    printed = " ".join(result.stdout.split())
+    assert (
+        "wrong: features 'files' give answers away, which no card acknowledges: image vectors of "
+        "test; correct the features, or state this beside the figures (tables of runs do)"
+    ) in printed
+    assert printed.endswith("ok: train gives nothing of valid and test away")
 
 
 def test_without_a_feature_set_nothing_is_audited_for_leaks(folder: Path) -> None:
