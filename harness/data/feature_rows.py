@@ -54,6 +54,7 @@ class FeatureRows:
         keys_in_file: True if the feature file itself has the keys.
         ordered: False for the arrays of a dictionary, which have no order.
         location: row -> location for messages.
+        columns: name of each component; () where the file names none.
         extra: further provenance.
     """
 
@@ -64,6 +65,7 @@ class FeatureRows:
     keys_in_file: bool = False
     ordered: bool = True
     location: Callable[[int], str] = str
+    columns: Sequence[str] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -87,7 +89,12 @@ def read_rows(path: Path, n_entities: int, entities: Sequence[str]) -> FeatureRo
         table = read_table(path, entities)
         rows = _keyed(
             path,
-            FeatureRows(table.features, masks=table.masks, location=table.keys.location),
+            FeatureRows(
+                table.features,
+                masks=table.masks,
+                location=table.keys.location,
+                columns=table.columns,
+            ),
             [table.keys],
             ids_file,
             n_entities,

@@ -59,11 +59,13 @@ class FeatureColumns(NamedTuple):
         features: vectors [n, d] in the order of the lines.
         keys: key of each row.
         masks: label -> mask bool [n].
+        columns: name of each component; () where one column holds the vectors.
     """
 
     features: Tensor
     keys: Keys
     masks: Mapping[str, Tensor]
+    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -262,7 +264,8 @@ def _from_text(path: Path, reader: Any, separator: str, entities: Sequence[str])
         numbers=header.numbers,
         map_file=f"{path.stem}.ids.tsv",
     )
-    return FeatureColumns(torch.from_numpy(matrix), keys, masks)
+    columns = [header.names[i] for i in header.values]
+    return FeatureColumns(torch.from_numpy(matrix), keys, masks, columns)
 
 
 def _refuse_text(path: Path, number: int, fields: Sequence[str], header: _TableHeader) -> NoReturn:
@@ -350,6 +353,7 @@ def _read_parquet(path: Path, entities: Sequence[str]) -> FeatureColumns:
             f"{path}: column '{names[header.key]}' is {key_type}; need strings or integers"
         )
     matrix = _parquet_values(path, table, header)
+    columns = [names[i] for i in header.values]
     return FeatureColumns(
         torch.from_numpy(matrix),
         Keys(
@@ -360,6 +364,7 @@ def _read_parquet(path: Path, entities: Sequence[str]) -> FeatureColumns:
             map_file=f"{path.stem}.ids.tsv",
         ),
         masks,
+        columns if len(columns) == matrix.shape[1] else (),
     )
 
 

@@ -100,7 +100,11 @@ def test_a_table_has_a_column_of_entities_and_the_others_are_absent(
         ("entity,x\nanna,one\n", ":2: column 2 ('x') holds 'one'; need a number"),
         ("entity,x\nanna,\n", ":2: column 2 ('x') holds ''; need a number"),
         ("entity,x\nanna,1_0\n", ":2: column 2 ('x') holds '1_0'"),
-        ("entity,x\nanna,nan\n", ":2 holds NaN or infinity"),
+        ("entity,x\nanna,nan\n", ":2: column 'x' holds NaN or infinity"),
+        (
+            "entity,x,mask,y\nanna,1,1,2\nbert,3,1,inf\ncarla,nan,1,nan\n",
+            ":3: column 'y' holds NaN or infinity (2 such rows)",
+        ),
         ("entity,x\nanna,1e300\n", ":2 holds what float32 cannot"),
         ("entity,x\nanna,1,2\n", ":2: has 3 columns, the first line 2"),
         ("entity,x\n\nanna,1\n", ":2: "),
@@ -371,6 +375,9 @@ def test_a_parquet_file_that_is_wrong_is_refused_by_name(tmp_path: Path) -> None
     assert "row 1: 'brt' is no entity" in message(entity=["anna", "brt"], x=[1, 2])
     assert "row 1: 'anna' is there twice" in message(entity=["anna", "anna"], x=[1, 2])
     assert "row 1 holds 1 numbers" in message(entity=["anna", "bert"], v=[[1.0, 2.0], [1.0]])
+    nan = float("nan")
+    assert "row 0: column 'y' holds NaN" in message(entity=["anna"], x=[1.0], y=[nan])
+    assert "row 0 holds NaN or infinity" in message(entity=["anna"], v=[[1.0, nan]])
     assert "column 'mask' is int64; need bool" in message(entity=["anna"], mask=[1], x=[1])
     assert "column 'entity' is double" in message(entity=[1.0], x=[1])
     assert "has no name of its own" in message(entity=["anna"], x=[1], __index_level_0__=[7])

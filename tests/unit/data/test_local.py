@@ -83,7 +83,7 @@ def test_a_folder_that_does_not_read_is_not_imported(downloads: Path) -> None:
             {"text.csv": "entity,x\nice,1\n", "text.tsv": "entity\tx\nice\t1\n"},
             "modality 'text' has several files, keep one",
         ),
-        ({"text.csv": "entity,x\nice,nan\n"}, r"text\.csv:2 holds NaN"),
+        ({"text.csv": "entity,x\nice,nan\n"}, r"text\.csv:2: column 'x' holds NaN or infinity$"),
         ({"txt.csv": "entity,x\nice,1\n"}, r"txt\.csv: 'txt' is no modality"),
         ({"audio.present.npy": ""}, r"audio\.present\.npy: lies beside no feature file"),
     ],
