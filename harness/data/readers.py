@@ -167,16 +167,28 @@ def _split_file(folder: Path, split: str, ending: str) -> Path:
     """Return the file of a split, also one of valid that is called dev, val or validation.
 
     Raises:
+        MissingDataError: there is none.
         DataError: there are several.
     """
-    if split != "valid":
-        return folder / f"{split}{ending}"
-    paths = [folder / f"{name}{ending}" for name in _VALID]
+    paths = [folder / f"{name}{ending}" for name in _names_of(split)]
     existing = [path for path in paths if path.exists()]
     if len(existing) > 1:
         listed = ", ".join(path.name for path in existing)
         raise DataError(f"{folder}: has several validation splits, keep one: {listed}")
-    return existing[0] if existing else paths[0]
+    if not existing:
+        raise MissingDataError(f"{paths[0]}: no such file; {_advice(split)}")
+    return existing[0]
+
+
+def _names_of(split: str) -> tuple[str, ...]:
+    """Return the names that the files of a split may have."""
+    return _VALID if split == "valid" else (split,)
+
+
+def _advice(split: str) -> str:
+    """Return how to get a split that is missing."""
+    names = f"it may also be called {', '.join(_VALID[1:])}; " if split == "valid" else ""
+    return f"{names}`harness data split FILE --out DIR` splits one file of triples"
 
 
 def record_files(folder: Path, split: str) -> list[Path]:
@@ -190,7 +202,7 @@ def record_files(folder: Path, split: str) -> list[Path]:
         DataError: the split is there in several formats or under several names.
     """
     kinds: dict[tuple[Path, str, str], list[Path]] = {}
-    for name in _VALID if split == "valid" else (split,):
+    for name in _names_of(split):
         for directory in (folder, folder / "data"):
             for suffix in (*RECORD_SUFFIXES, *RDF_SUFFIXES):
                 single = directory / f"{name}{suffix}"
@@ -242,7 +254,7 @@ def _read_records(folder: Path) -> _Parts:
     for split in SPLITS:
         files = record_files(folder, split)
         if not files:
-            raise MissingDataError(f"{folder}: has no file of the split {split}")
+            raise MissingDataError(f"{folder}: has no file of the split {split}; {_advice(split)}")
         contents = [read_triple_file(path) for path in files]
         rows[split] = [triple for content in contents for triple in content.triples]
         names |= {entity: name for content in contents for entity, name in content.names.items()}

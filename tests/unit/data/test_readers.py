@@ -269,6 +269,22 @@ def test_an_absent_split_file_is_named(tmp_path: Path) -> None:
         read_folder(tmp_path, "toy")
 
 
+@pytest.mark.parametrize("ending", ["tsv", "csv"])
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_an_absent_split_comes_with_its_names_and_the_command_that_splits_a_file(
+    split: str, ending: str, tmp_path: Path
+) -> None:
+    for name in {"train", "valid", "test"} - {split}:
+        header = "head,relation,tail\n" if ending == "csv" else ""
+        row = "ice,is a,solid\n" if ending == "csv" else "ice\tis a\tsolid\n"
+        _write(tmp_path, f"{name}.{ending}", header + row)
+    with pytest.raises(MissingDataError) as caught:
+        read_folder(tmp_path, "toy")
+    assert split in str(caught.value)
+    assert "`harness data split FILE --out DIR` splits one file of triples" in str(caught.value)
+    assert ("called dev, val, validation" in str(caught.value)) == (split == "valid")
+
+
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
 @pytest.mark.parametrize("layout", LAYOUTS)
