@@ -81,7 +81,7 @@ app.add_typer(models.app, name="models", help="List, describe and check models."
 app.add_typer(
     data.app,
     name="data",
-    help="List, fetch, import, verify, audit, show, split, export and remove datasets.",
+    help="List, fetch, import, verify, audit, show, split, export and delete (rm) datasets.",
 )
 app.add_typer(runs.app, name="runs", help="List, show, compare, repeat and remove runs.")
 app.add_typer(

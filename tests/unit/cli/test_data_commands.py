@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from harness.cli.data import app
+from harness.cli.main import app as main_app
 from harness.data.card import FeatureSource
 from harness.data.datasets import _announce_features, import_dataset
 from harness.data.load import source, sources
@@ -28,6 +30,14 @@ def _call(*arguments: str) -> Result:
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
+
+
+def test_the_summary_of_the_group_has_the_word_of_every_command() -> None:
+    printed = CliRunner().invoke(main_app, ["data", "--help"]).stdout
+    summary, _, commands = printed.partition("Options")
+    words = set(re.findall(r"\w+", summary.lower()))
+    names = set(re.findall(r"^\W*([a-z]+)  ", commands.partition("Commands")[2], re.MULTILINE))
+    assert {"list", "import", "rm"} <= names <= words
 
 
 @pytest.fixture
