@@ -14,7 +14,7 @@ import importlib.machinery
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from harness.config.base import problems, show_path
 from harness.data.load import Dataset
+from harness.environment import Folders, folder_paths
 from harness.errors import ConfigError, raised_at
 from harness.index import GraphIndex, Modality
 from harness.model import MODELS, Model, ModelConfig
@@ -62,10 +63,10 @@ def load_models() -> None:
     load_plugins("harness.models")
 
 
-def load_all(folders: Iterable[Path] = ()) -> None:
+def load_all(folders: Folders = ()) -> None:
     """Call ``load_models``, then ``load_folder`` for each folder; with the same errors."""
     load_models()
-    for folder in folders:
+    for folder in folder_paths(folders):
         load_folder(folder)
 
 
@@ -271,7 +272,7 @@ def create_model(
     dataset: Dataset,
     *,
     seed: int = 0,
-    model_folders: Iterable[Path] = (),
+    model_folders: Folders = (),
     **options: Any,
 ) -> Model:
     """Build an untrained model for a dataset, on the CPU.
@@ -280,7 +281,7 @@ def create_model(
         name: name of the model, see ``list_models``.
         dataset: graph and features.
         seed: random seed of the initial values.
-        model_folders: folders with models of the user's own.
+        model_folders: folder or folders with models of the user's own.
         options: options of the model, ``dim=256``.
 
     Raises:

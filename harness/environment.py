@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.errors import ConfigError
 
-__all__ = ["cache_folder", "expanded", "results_folder"]
+__all__ = ["Folders", "cache_folder", "expanded", "folder_paths", "results_folder"]
+
+Folders = Path | str | Iterable[Path | str]
+"""One folder or several."""
 
 
 def results_folder(given: Path | str | None = None) -> Path:
@@ -46,6 +50,12 @@ def cache_folder() -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("harness")
+
+
+def folder_paths(folders: Folders) -> tuple[Path, ...]:
+    """Return one folder or several as paths."""
+    several = (folders,) if isinstance(folders, Path | str) else folders
+    return tuple(Path(folder) for folder in several)
 
 
 def expanded(path: Path | str, name: str) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from harness.environment import cache_folder
+from harness.environment import Folders, cache_folder, folder_paths
 from harness.errors import StoreError
 from harness.model import MODELS
 from harness.plan.cell import Cell
@@ -157,7 +157,7 @@ class CostTable:
         self,
         runs: Iterable[Cell],
         *,
-        model_folders: Sequence[Path] = (),
+        model_folders: Folders = (),
         on_event: OnProgress = lambda job, kind, values: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[tuple[Job, Outcome]]:
@@ -168,12 +168,15 @@ class CostTable:
 
         Args:
             runs: what to measure.
-            model_folders: folders with models of the user's own.
+            model_folders: folder or folders with models of the user's own.
             on_event: called with progress.
             should_stop: asked between and during runs.
         """
         with tempfile.TemporaryDirectory() as folder:
-            jobs = {job.run_id: job for job in self._jobs(runs, Path(folder), model_folders)}
+            jobs = {
+                job.run_id: job
+                for job in self._jobs(runs, Path(folder), folder_paths(model_folders))
+            }
             executor = make_executor("processes", Execution(threads=self.threads))
             for outcome in executor.run(list(jobs.values()), on_event, should_stop):
                 job = jobs[outcome.run_id]
@@ -182,7 +185,7 @@ class CostTable:
                 yield job, outcome
 
     def _jobs(
-        self, runs: Iterable[Cell], home: Path, model_folders: Sequence[Path]
+        self, runs: Iterable[Cell], home: Path, model_folders: tuple[Path, ...]
     ) -> Iterator[Job]:
         distinct = {_digest(_work(run.spec)): run for run in runs}
         for run in distinct.values():
@@ -196,7 +199,7 @@ class CostTable:
                 home=home,
                 device=self.device,
                 threads=self.threads,
-                model_folders=tuple(model_folders),
+                model_folders=model_folders,
                 stage="valid",
             )
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypedDict
 from pydantic import Field, ValidationError, field_validator
 
 from harness.config.base import Config, problems, show_path
+from harness.environment import Folders
 from harness.errors import ConfigError, MachineError, suggest
 from harness.loggers import check_logger
 from harness.run.inline import InlineExecutor
@@ -52,6 +53,11 @@ class Execution(Config):
     """Loggers that receive the runs, see ``harness.loggers``; also "tensorboard,mlflow"."""
     on_interrupt: Literal["", "leave", "cancel"] = ""
     """Whether a stop leaves runs in Slurm; "" for the engine file's choice."""
+
+    @field_validator("model_folders", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, Path | str) else value
 
     @field_validator("log", mode="before")
     @classmethod
@@ -112,7 +118,7 @@ class ExecutionOptions(TypedDict, total=False):
     threads: int
     device: str
     devices: tuple[str, ...]
-    model_folders: tuple[Path, ...]
+    model_folders: Folders
     engine: Path | None
     detach: bool
     log: Sequence[str]

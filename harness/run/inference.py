@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from harness.catalog import load_all
 from harness.data.graph import SPLITS
-from harness.environment import results_folder
+from harness.environment import Folders, results_folder
 from harness.errors import ConfigError
 from harness.events import OnEvent, ignore
 from harness.frames import dataframe, html_table
@@ -357,7 +357,7 @@ def load_run(
     home: Path | str | None = None,
     *,
     device: str = "auto",
-    model_folders: Sequence[Path] = (),
+    model_folders: Folders = (),
 ) -> Run:
     """Return a finished run of a results folder.
 
@@ -365,7 +365,7 @@ def load_run(
         run_id: id of the run, or its beginning.
         home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
         device: device for the model.
-        model_folders: folders with models of the user's own.
+        model_folders: folder or folders with models of the user's own.
 
     Raises:
         ConfigError: not exactly one run id begins with it; it has not finished; no such device.

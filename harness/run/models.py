@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from harness.catalog import load_all
 from harness.config.search import Domain, declared
+from harness.environment import Folders
 from harness.errors import ConfigError, suggest
 from harness.model import MODELS, Capabilities, Model
 from harness.plan.spec import RunSpec
@@ -66,7 +66,7 @@ class ModelDetails:
     space: Mapping[str, Domain]
 
 
-def list_models(model_folders: Iterable[Path] = ()) -> list[ModelListing]:
+def list_models(model_folders: Folders = ()) -> list[ModelListing]:
     """Return every registered model by name; ``model_folders`` hold models of the user's own."""
     load_all(model_folders)
     return [
@@ -92,7 +92,7 @@ def list_strategies() -> dict[str, str]:
     }
 
 
-def describe_model(name: str, model_folders: Iterable[Path] = ()) -> ModelDetails:
+def describe_model(name: str, model_folders: Folders = ()) -> ModelDetails:
     """Return the details of a model or a negative sampler.
 
     Raises:

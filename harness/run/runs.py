@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.environment import results_folder
+from harness.environment import Folders, results_folder
 from harness.errors import ConfigError, StoreError, suggest
 from harness.events import OnEvent, ignore
 from harness.report.stored import report_damaged
@@ -189,7 +189,7 @@ def retest_run(
     *,
     device: str = "auto",
     threads: int = 0,
-    model_folders: Sequence[Path] = (),
+    model_folders: Folders = (),
 ) -> tuple[RunRecord, Path]:
     """Rank the test split of a run again with its checkpoint, because its ranks are lost.
 

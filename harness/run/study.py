@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from harness.catalog import load_all
 from harness.data.load import source
-from harness.environment import results_folder
+from harness.environment import Folders, results_folder
 from harness.errors import ConfigError
 from harness.events import Message, OnEvent, ShouldStop, ignore, never
 from harness.pipeline import has_checkpoint
@@ -112,7 +112,7 @@ def load_study(
     *,
     only: Sequence[str] = (),
     trials: int | None = None,
-    model_folders: Sequence[Path] = (),
+    model_folders: Folders = (),
 ) -> StudyPlan:
     """Read a suite with a section ``study`` and return its searches, every setting checked.
 
@@ -121,7 +121,7 @@ def load_study(
         overrides: settings that win over the suite's.
         only: search a part, ``["model=rotate,dataset=atlas"]``.
         trials: number of trials of each row, in place of the suite's.
-        model_folders: folders with models of the user's own.
+        model_folders: folder or folders with models of the user's own.
 
     Raises:
         ConfigError: the suite is wrong or no study; all problems at once, with file and line.

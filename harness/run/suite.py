@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from harness.environment import results_folder
+from harness.environment import Folders, folder_paths, results_folder
 from harness.errors import ConfigError, Interrupted, RunError
 from harness.events import Message, OnEvent, ShouldStop, Step, doing, ignore, never, reporting
 from harness.plan.cell import Cell
@@ -126,14 +126,14 @@ class SuiteResult:
 
 
 def load_suite(
-    suite: str | Path, overrides: Overrides = (), *, model_folders: Sequence[Path] = ()
+    suite: str | Path, overrides: Overrides = (), *, model_folders: Folders = ()
 ) -> Plan:
     """Read a suite and return its runs, every setting checked.
 
     Args:
         suite: a YAML file, or the name of a shipped suite.
         overrides: settings that win over the suite's, ``{"training.epochs": 20}``.
-        model_folders: folders with models of the user's own.
+        model_folders: folder or folders with models of the user's own.
 
     Raises:
         ConfigError: the suite is wrong (all problems at once, with file and line), or it is a
@@ -156,7 +156,7 @@ def plan_line(
     seeds: Sequence[int] = (0,),
     settings: Sequence[str] = (),
     name: str = "",
-    model_folders: Sequence[Path] = (),
+    model_folders: Folders = (),
 ) -> Plan:
     """Return the runs of a suite that is written in one line.
 
@@ -165,7 +165,7 @@ def plan_line(
         seeds: random seeds.
         settings: ``["optimiser.lr=1e-3,1e-2"]``; a list of values gives a row for each.
         name: name of the suite that keeps the runs; models and datasets when empty.
-        model_folders: folders with models of the user's own.
+        model_folders: folder or folders with models of the user's own.
 
     Raises:
         ConfigError: an unknown name or key, or a bad value.
@@ -207,13 +207,13 @@ def nested(overrides: Overrides) -> dict[str, Any]:
     return parse_overrides(overrides)
 
 
-def plan_run(settings: Mapping[str, Any] | str, *, model_folders: Sequence[Path] = ()) -> Plan:
+def plan_run(settings: Mapping[str, Any] | str, *, model_folders: Folders = ()) -> Plan:
     """Return the plan of one run outside of any suite.
 
     Args:
         settings: ``{"model.name": "rotate", "data.dataset": "atlas", "seed": 1}``, also nested, or
             the same as YAML text; defaults hold otherwise.
-        model_folders: folders with models of the user's own.
+        model_folders: folder or folders with models of the user's own.
 
     Raises:
         ConfigError: no model or dataset, an unknown name or key, or a bad value.
@@ -330,7 +330,7 @@ def train_model(
     for key in (*arguments, "data.features"):
         if key in values:
             raise ConfigError(f"settings {key}: is an argument, {key.rpartition('.')[2]}=")
-    folders = tuple(execution.get("model_folders", ()))
+    folders = execution["model_folders"] = folder_paths(execution.get("model_folders", ()))
     plan = plan_run(values | arguments, model_folders=folders)
     result = run_suite(
         plan,

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.environment import Folders
 from harness.errors import ConfigError, Interrupted, RunError
 from harness.events import Message, Step
 from harness.frames import dataframe, html_table
 from harness.model import MODELS
 from harness.report.stored import load_table
+from harness.run.executors import read_execution
 from harness.run.inference import Run
 from tests.unit.run.test_trained_models import DATASET
 
@@ -78,6 +80,30 @@ def test_a_failure_and_a_stop_are_errors(home: Path, monkeypatch: pytest.MonkeyP
         harness.train_model("transe", DATASET, {"model.dim": 4}, home=home, device="cpu")
     monkeypatch.undo()
     assert harness.train_model("transe", DATASET, {"model.dim": 4}, home=home, device="cpu")
+
+
+def test_a_folder_of_models_is_a_text_or_a_path_one_or_several(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from harness.model import MODELS, register_model\n\n\n"
+        "@register_model('foldered')\nclass Own(MODELS.get('transe')):\n"
+        '    """TransE again."""\n'
+    )
+    folder, ids = str(tmp_path), set()
+    spellings: list[Folders] = [folder, tmp_path, [folder], (tmp_path,), iter([folder])]
+    for folders in spellings:
+        run = harness.train_model(
+            "foldered", DATASET, SETTINGS, home=home, device="cpu", model_folders=folders
+        )
+        ids.add(run.record.run_id)
+    assert len(ids) == 1
+    (run_id,) = ids
+    settings = {"model.name": "foldered", "data.dataset": DATASET}
+    for folders in spellings[:4]:
+        assert harness.load_run(run_id, home, device="cpu", model_folders=folders).model
+        assert "foldered" in {model.name for model in harness.list_models(folders)}
+        plan = harness.plan_run(settings, model_folders=folders)
+        assert harness.dry_run(plan, home=home, model_folders=folders).plan.runs
+        assert read_execution({"model_folders": folders}).model_folders == (tmp_path,)
 
 
 def test_events_without_a_line_print_nothing(capsys: pytest.CaptureFixture) -> None:
