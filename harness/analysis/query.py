@@ -14,7 +14,7 @@ from harness.analysis.results import RowResult, SeedRun, SuiteResults
 from harness.errors import suggest
 from harness.evaluation.metrics import METRICS
 from harness.store.base import ResultStore, readable_records, suite_of
-from harness.store.records import Cell, MetricKey, Numbers
+from harness.store.records import BUCKETS, Cell, MetricKey, Numbers
 from harness.training.state_file import has_state
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "parse_metric",
 ]
 
-BUCKETS = ("all", "warm", "cold")
 SPLITS = ("test", "valid")
 
 

@@ -11,7 +11,7 @@ from harness.report.repeat import repeat_commands
 
 if TYPE_CHECKING:
     from harness.run.logs import RunLog
-    from harness.store.records import Cell, RunRecord
+    from harness.store.records import Cell, MetricValue, RunRecord
 
 __all__ = [
     "describe",
@@ -251,11 +251,15 @@ def _identity(record: RunRecord) -> dict[str, Any]:
 
 
 def _metric_keys(record: RunRecord) -> list[tuple[str, str, str, str]]:
-    return [(m.metric, m.split, m.side, m.bucket) for m in record.metrics]
+    return [_key(m) for m in record.metrics]
+
+
+def _key(metric: MetricValue) -> tuple[str, str, str, str]:
+    return metric.metric, metric.split, metric.side, metric.bucket
 
 
 def _value(record: RunRecord, key: tuple[str, str, str, str]) -> float | None:
-    return record.metric(*key)
+    return next((m.value for m in record.metrics if _key(m) == key), None)
 
 
 def _number(metric: str, value: float | None) -> str:

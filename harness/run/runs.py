@@ -7,7 +7,7 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from harness.environment import Folders, results_folder
 from harness.errors import ConfigError, StoreError, suggest
@@ -27,7 +27,7 @@ from harness.store.files import (
     unreadable_records,
     write_record,
 )
-from harness.store.records import RunRecord
+from harness.store.records import RunRecord, Status
 from harness.store.sql import SqlStore
 
 if TYPE_CHECKING:
@@ -117,7 +117,12 @@ def find_runs(
     Args:
         home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
         model, dataset, status: keep only these.
+
+    Raises:
+        ConfigError: there is no such status; the nearest is offered.
     """
+    if status is not None and status not in get_args(Status):
+        raise ConfigError(f"no status '{status}'{suggest(status, get_args(Status))}")
     damage: DamagedRecords | None = None
     with opened(home) as store:
         try:

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping
 from functools import lru_cache
 from statistics import mean
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import (
     Field,
@@ -24,10 +24,13 @@ from pydantic_core import to_json
 from harness.config.base import Config, SuiteName
 from harness.config.override import assignments
 from harness.config.storable import Int32, Int64, Key, Name, Plain, Text, as_plain
+from harness.errors import ConfigError, suggest
+from harness.evaluation.metrics import RANK_METRICS
 from harness.plan.cell import RUN_ID, Cell, RunId, VariantName
 from harness.plan.spec import IS_PLAIN, RunSpec
 
 __all__ = [
+    "BUCKETS",
     "EXTERNAL",
     "EXTERNAL_ID",
     "RECORD_VERSION",
@@ -57,6 +60,9 @@ EXTERNAL_ID = "ext-"
 _RANGES = {"mrr": (0.0, 1.0), "amri": (-1.0, 1.0), "mr": (1.0, math.inf)}
 """Metric -> the least and the greatest value it can have; ``hits@k`` are shares, 0 to 1."""
 
+
+BUCKETS = ("all", "warm", "cold")
+"""Parts of a split."""
 
 Status = Literal["ok", "validated", "pruned", "failed"]
 """What became of a run: tested; trained and validated, not tested; ended by a study when it fell
@@ -124,6 +130,15 @@ class MetricValue(Config):
     def _possible(self) -> MetricValue:
         check_value(self.metric, self.value)
         return self
+
+
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "metric": tuple(RANK_METRICS),
+    "split": get_args(MetricValue.model_fields["split"].annotation),
+    "side": get_args(MetricValue.model_fields["side"].annotation),
+    "bucket": BUCKETS,
+}
+"""What a metric value can be of, by its field."""
 
 
 class TimingSample(Config):
@@ -286,10 +301,19 @@ class RunRecord(Config):
     def metric(
         self, metric: str, split: str = "test", side: str = "both", bucket: str = "all"
     ) -> float | None:
-        """Return one value, or None when the record does not hold it."""
+        """Return one value, or None when the record does not hold it.
+
+        Raises:
+            ConfigError: there is no such metric, split, side or bucket; the nearest is offered.
+        """
         for m in self.metrics:
             if (m.metric, m.split, m.side, m.bucket) == (metric, split, side, bucket):
                 return m.value
+        asked = {"metric": metric, "split": split, "side": side, "bucket": bucket}
+        for kind, name in asked.items():
+            names = {*_NAMES[kind], *(getattr(m, kind) for m in self.metrics)}
+            if name not in names:
+                raise ConfigError(f"no {kind} '{name}'{suggest(name, names)}")
         return None
 
     def timing(self, name: str) -> float | None:

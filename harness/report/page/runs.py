@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis.statistics import summarise
-from harness.evaluation.metrics import METRICS
+from harness.evaluation.metrics import METRICS, RANK_METRICS
 from harness.plan.spec import changed_values
 from harness.report.page.charts import Chart, Series, lines
 from harness.report.page.facts import FactTable, Pairs, flat, pairs, plain
@@ -196,7 +196,7 @@ def _measures(records: Sequence[RunRecord]) -> list[tuple[str, Callable[[RunReco
         return lambda record: _count(record.diagnostics.get(name))
 
     columns = [
-        *((METRICS[name].title, metric(name, "test")) for name in METRICS),
+        *((METRICS[name].title, metric(name, "test")) for name in RANK_METRICS),
         ("valid MRR", metric("mrr", "valid")),
         ("best epoch", diagnostic("best_epoch")),
         ("epochs", lambda record: _count(float(len(record.history)) or None)),

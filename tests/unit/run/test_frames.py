@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -41,6 +42,33 @@ def test_a_trained_model_is_a_stored_run(run: Run, home: Path) -> None:
     assert f"{100 * run.record.metric('mrr'):.2f}" in str(run)
     stored = harness.load_run(run.record.run_id, home, device="cpu")
     assert stored.record == run.record
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"metric": "hit@10"}, "no metric 'hit@10'; did you mean 'hits@10'?"),
+        ({"metric": "parameters"}, "no metric 'parameters'; choose from amri, hits@1, "),
+        ({"metric": "mrr", "split": "tset"}, "no split 'tset'; did you mean 'test'?"),
+        ({"metric": "mrr", "side": "heads"}, "no side 'heads'; did you mean 'head'?"),
+        ({"metric": "mrr", "bucket": "cald"}, "no bucket 'cald'; did you mean 'cold'?"),
+    ],
+)
+def test_a_metric_that_there_is_not_is_refused(
+    run: Run, names: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+        run.record.metric(**names)
+
+
+def test_a_metric_that_the_record_lacks_is_none(run: Run) -> None:
+    untested = run.record.model_copy(update={"metrics": ()})
+    assert untested.metric("hits@10", "valid", "tail", "cold") is None
+
+
+def test_a_status_that_there_is_not_is_refused(home: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^no status 'okay'; did you mean 'ok'\?$"):
+        harness.find_runs(home, status="okay")
 
 
 def test_the_same_call_returns_the_stored_run(
