@@ -82,17 +82,21 @@ class Predictions:
     answers: tuple[Prediction, ...]
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return a data frame with a row per answer: identifier, label, score, known, weights.
+        """Return a data frame with a row per answer; those of several queries can be concatenated.
+
+        Columns: rank (from 1), head, relation and tail of the query, identifier, label, score,
+        known, and a column per fusion weight.
 
         Raises:
             ImportError: pandas (extra ``[pandas]``) is not installed.
         """
         columns = ("identifier", "label", "score", "known")
+        query = dict(zip(("head", "relation", "tail"), self.query, strict=True))
         rows = (
-            {**{name: getattr(answer, name) for name in columns}, **answer.weights}
-            for answer in self.answers
+            {"rank": rank, **query, **{n: getattr(answer, n) for n in columns}, **answer.weights}
+            for rank, answer in enumerate(self.answers, 1)
         )
-        return dataframe(rows, (*columns, *self.weights))
+        return dataframe(rows, ("rank", *query, *columns, *self.weights))
 
     def __str__(self) -> str:
         lines = [f"({', '.join(self.query)})"]

@@ -194,6 +194,20 @@ def test_predictions_are_frames(run: Run) -> None:
     assert list(novel.to_dataframe()["score"]) == [t.score for t in novel]
 
 
+def test_predictions_of_many_queries_are_one_frame(run: Run) -> None:
+    pandas = pytest.importorskip("pandas", reason="needs pandas (extra [pandas])")
+    many = list(run.predict_many([(0, 0, "?"), ("?", 1, 5)], k=3))
+    frame = pandas.concat([answers.to_dataframe() for answers in many], ignore_index=True)
+    assert list(frame) == [
+        "rank", "head", "relation", "tail", "identifier", "label", "score", "known",
+    ]  # fmt: skip
+    assert list(frame["rank"]) == [1, 2, 3] * 2
+    for answers in many:
+        head, relation, tail = answers.query
+        mine = (frame["head"] == head) & (frame["relation"] == relation) & (frame["tail"] == tail)
+        assert list(frame[mine]["score"]) == [answer.score for answer in answers.answers]
+
+
 def test_without_pandas_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"pip install -e '\.\[pandas\]'"):
