@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.analysis.significance import DifferenceTest, Effect
+from harness.analysis.verdict import headline
 
 __all__ = [
     "MetricComparison",
@@ -100,7 +101,7 @@ class MetricComparison:
         return "better" if ahead else "worse"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SideComparison:
     """Two sides on a dataset.
 
@@ -124,6 +125,13 @@ class SideComparison:
     def dataset(self) -> str:
         """The dataset of both."""
         return self.first.result.dataset
+
+    def __str__(self) -> str:
+        """Return which side is better on the first metric, by how much, and how sure that is."""
+        return headline(self, self.metrics[0])
+
+    def __repr__(self) -> str:
+        return f"<SideComparison: {self}>"
 
 
 def check_names(metrics: Sequence[str], bucket: str) -> None:

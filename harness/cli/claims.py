@@ -58,7 +58,8 @@ def check(
 
 def _words(path: Path, checked: Checked) -> str:
     """Return a claim's line, folded where it is long."""
-    from harness.cli.compare_text import shown_difference, shown_p, wrapped
+    from harness.analysis.verdict import shown_difference, shown_p
+    from harness.cli.compare_text import wrapped
     from harness.evaluation.metrics import METRICS
 
     claim, finding = checked.claim, checked.finding

@@ -10,43 +10,23 @@ from typing import Any
 from harness.analysis.compare import MetricComparison, SideComparison
 from harness.analysis.hypotheses import ALPHA
 from harness.analysis.sides import Side
-from harness.analysis.significance import MOST_SEEDS, POWER, DifferenceTest
+from harness.analysis.significance import MOST_SEEDS, POWER
+from harness.analysis.verdict import (
+    headline,
+    shown_interval,
+    shown_number,
+    shown_p,
+    shown_sign,
+    side_names,
+)
 from harness.cli import console
 from harness.cli.console import aligned
 from harness.evaluation.metrics import METRICS
 
-__all__ = ["as_values", "as_words", "headline", "shown_difference", "shown_p", "wrapped"]
+__all__ = ["as_values", "as_words", "wrapped"]
 
 WIDTH = 79
 _NO_BREAK = "\N{NO-BREAK SPACE}"
-
-
-def headline(comparison: SideComparison, compared: MetricComparison) -> str:
-    """Return which side is better on a metric, by how much, and how sure that is."""
-    first, second = _names(comparison)
-    phrases = {
-        "better": f"{first} is better than {second}",
-        "worse": f"{first} is worse than {second}",
-        "open": f"{first} and {second} cannot be told apart",
-    }[compared.answer]
-    subset = f", {comparison.bucket} triples" * (comparison.bucket != "all")
-    alone = " (one seed)" * (len(comparison.seeds) == 1)
-    title = METRICS[compared.metric].title
-    return (
-        f"{phrases} on {comparison.dataset}{subset}: {title} "
-        f"{shown_difference(compared.metric, compared.finding)}, {shown_p(compared.finding.p)}"
-        f"{alone}"
-    )
-
-
-def shown_difference(metric: str, finding: DifferenceTest) -> str:
-    """Return a difference with its interval: ``+0.38 (0.03 to 0.72)``."""
-    return f"{_signed(metric, finding.difference)} ({_interval(metric, finding)})"
-
-
-def shown_p(p: float) -> str:
-    """Return ``p = 0.042``; very small ones as a bound."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.995 else "p = 1"
 
 
 def as_words(comparison: SideComparison) -> str:
@@ -88,16 +68,10 @@ def _side_values(side: Side) -> dict[str, Any]:
     }
 
 
-def _names(comparison: SideComparison) -> tuple[str, str]:
-    """Return the labels of the sides, what the user called them where these are the same."""
-    labels = comparison.first.label, comparison.second.label
-    return labels if labels[0] != labels[1] else (comparison.first.text, comparison.second.text)
-
-
 def _sides(comparison: SideComparison) -> list[str]:
     lines = []
     for letter, name, side in zip(
-        "AB", _names(comparison), (comparison.first, comparison.second), strict=True
+        "AB", side_names(comparison), (comparison.first, comparison.second), strict=True
     ):
         text = f"{letter}  {name}: {side.source}, features {side.result.features}, {_seeds(side)}"
         lines += wrapped(text, indent=3)
@@ -139,9 +113,9 @@ def _row(compared: MetricComparison) -> list[str]:
     p = shown_p(finding.p).removeprefix("p ").removeprefix("= ").replace("< ", "<")
     return [
         METRICS[name].title,
-        *(_number(name, value) for value in (compared.first, compared.second)),
-        _signed(name, finding.difference),
-        _interval(name, finding),
+        *(shown_number(name, value) for value in (compared.first, compared.second)),
+        shown_sign(name, finding.difference),
+        shown_interval(name, finding),
         p,
         f"{compared.effect.dz:z.2f}",
         *(f"{100 * value:.1f}" for value in (share.won, share.tied, share.lost)),
@@ -156,7 +130,7 @@ def _how_sure(compared: MetricComparison, seeds: int) -> list[str]:
             ("over seeds: trained again, these triples", compared.seeds),
             ("over both: trained again, other triples", compared.both),
         ]
-    rows = [[name, shown_p(test.p), _interval(compared.metric, test)] for name, test in tests]
+    rows = [[name, shown_p(test.p), shown_interval(compared.metric, test)] for name, test in tests]
     lines = [
         f"How sure, {METRICS[compared.metric].title}:",
         *(f"  {row}" for row in aligned(rows, text=None)),
@@ -184,7 +158,7 @@ def _more_seeds(compared: MetricComparison, seeds: int) -> str:
     if compared.finding.difference == 0:
         return "There is no difference that more seeds could settle."
     if not outlook.triples_suffice:
-        half = _number(metric, outlook.half_of_triples)
+        half = shown_number(metric, outlook.half_of_triples)
         return (
             "More seeds are unlikely to settle it: the noise of the test triples alone leaves "
             f"± {half}, however many seeds there are."
@@ -198,20 +172,6 @@ def _more_seeds(compared: MetricComparison, seeds: int) -> str:
         f"with probability {POWER:g}, were the difference as large as it looks: an estimate from "
         f"{seeds} seeds."
     )
-
-
-def _number(metric: str, value: float, sign: str = "") -> str:
-    """Return a value in points with two decimals; ranks, which are large, with one."""
-    return f"{value:{sign}z.{2 if METRICS[metric].factor > 1 else 1}f}"
-
-
-def _signed(metric: str, value: float) -> str:
-    text = _number(metric, value, "+")
-    return text if text.strip("+-0.") else text[1:]
-
-
-def _interval(metric: str, finding: DifferenceTest) -> str:
-    return f"{_number(metric, finding.low)} to {_number(metric, finding.high)}"
 
 
 def wrapped(text: str, indent: int = 0) -> list[str]:

@@ -21,7 +21,7 @@ __all__ = ["SPLITS", "KnowledgeGraph"]
 SPLITS = ("train", "valid", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KnowledgeGraph:
     """Entities, relations and the three splits.
 
@@ -63,6 +63,17 @@ class KnowledgeGraph:
                         f"{self.name}: split '{split}' has {column_name} id {bad}, "
                         f"but ids run from 0 to {limit - 1}"
                     )
+
+    def __str__(self) -> str:
+        """Return name and size on one line."""
+        triples = " / ".join(f"{len(self.splits[split]):,}" for split in SPLITS)
+        return (
+            f"{self.name}: {self.n_entities:,} entities, {self.n_relations:,} relations, "
+            f"{triples} triples"
+        )
+
+    def __repr__(self) -> str:
+        return f"<KnowledgeGraph {self}>"
 
     @property
     def n_entities(self) -> int:

@@ -21,13 +21,18 @@ from harness.plugins import load_plugins, plugin_problem
 __all__ = ["Dataset", "load_dataset", "load_graph", "source", "sources", "unencoded"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A graph, the features of a run, and the dataset's card."""
 
     graph: KnowledgeGraph
     features: FeatureSet
     card: DatasetCard
+
+    def __repr__(self) -> str:
+        modalities = ", ".join(self.features.tables)
+        features = self.features.name + (f" ({modalities})" if modalities else "")
+        return f"<Dataset {self.graph}, features {features}>"
 
 
 @cache

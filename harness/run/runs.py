@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
@@ -48,6 +49,10 @@ __all__ = [
 ]
 
 
+SHOWN = 8
+"""Models and datasets that found runs show."""
+
+
 class FoundRuns(NamedTuple):
     """Records that match a filter.
 
@@ -66,6 +71,18 @@ class FoundRuns(NamedTuple):
     def to_dataframe(self) -> pd.DataFrame:
         """Return a data frame with a row per run: see ``harness.run.frames.records_dataframe``."""
         return records_dataframe(self.records)
+
+    def __repr__(self) -> str:
+        """Return how many there are of each model and dataset, in a few lines."""
+        counts = Counter((record.model, record.dataset) for record in self.records)
+        lines = [f"{count} of {model} on {dataset}" for (model, dataset), count in counts.items()]
+        if len(lines) > SHOWN:
+            lines = [*lines[:SHOWN], "..."]
+        lines += [self.hint] * bool(self.hint)
+        if self.damage is not None:
+            lines.append(f"damaged: {len(self.damage.problems)}")
+        runs = f"{len(self.records)} run{'s' * (len(self.records) != 1)}"
+        return "\n  ".join([f"<FoundRuns: {runs}", *lines]) + ">"
 
 
 class Forgotten(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -249,6 +250,8 @@ def test_rows_are_compared(home: Path) -> None:
     comparison = harness.compare("small:MoCME", "small:TransE", home)
     assert (comparison.first.label, comparison.second.label) == ("MoCME", "TransE")
     assert [metric.metric for metric in comparison.metrics[:2]] == ["mrr", "hits@1"]
+    assert re.search(r"^MoCME .* TransE .*: MRR .*, p [=<] \S+ \(one seed\)$", str(comparison))
+    assert repr(comparison) == f"<SideComparison: {comparison}>"
 
 
 def test_options_of_a_model_are_refused_with_the_nearest() -> None:

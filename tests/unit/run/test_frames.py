@@ -222,6 +222,33 @@ def test_a_notebook_shows_predictions_as_a_table(run: Run) -> None:
     assert repr(run.novel(2)) == "<ScoredTriples: 2 triples>"
 
 
+# --- values at a prompt -----------------------------------------------------------------------
+
+
+def test_found_runs_are_a_few_lines(run: Run, home: Path) -> None:
+    found = harness.find_runs(home, model="transe")
+    same = [r for r in found.records if r.dataset == run.record.dataset]
+    lines = repr(found).splitlines()
+    assert lines[0].startswith(f"<FoundRuns: {len(found.records)} run")
+    assert f"{len(same)} of transe on {run.record.dataset}" in lines[1]
+    assert len(lines) <= 10
+    nothing = repr(harness.find_runs(home, model="trnase"))
+    assert nothing.startswith("<FoundRuns: 0 runs\n  no run has model 'trnase'; did you mean 'tran")
+    many = [run.record.model_copy(update={"dataset": f"d{i}"}) for i in range(40)]
+    assert len(repr(found._replace(records=many)).splitlines()) == 10
+
+
+def test_a_dataset_is_one_line() -> None:
+    dataset = harness.load_dataset(DATASET, "all")
+    graph = dataset.graph
+    size = f"{graph.name}: {graph.n_entities} entities, {graph.n_relations} relations, "
+    assert repr(graph).startswith(f"<KnowledgeGraph {size}")
+    assert repr(dataset).startswith(f"<Dataset {size}")
+    assert "triples, features all (" in repr(dataset)
+    assert "\n" not in repr(dataset)
+    assert repr(harness.load_dataset(DATASET)).endswith("triples, features none>")
+
+
 # --- LaTeX ------------------------------------------------------------------------------------
 
 
