@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import harness
+from harness import errors
 from harness.errors import ConfigError
 from harness.events import Event
 from harness.report.stored import load_table
@@ -132,6 +133,17 @@ def test_every_public_name_can_be_imported() -> None:
         assert callable(getattr(harness, name)), name
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = harness.nonsense
+
+
+def test_the_page_lists_the_errors_and_how_to_catch_them() -> None:
+    page = (REPOSITORY / "docs/api.md").read_text(encoding="utf-8")
+    assert "except HarnessError as error:" in page
+    table = page.partition("| class | what is wrong |")[2].partition("\n\n")[0]
+    named = set(re.findall(r"`(\w+)`", table))
+    assert named <= set(errors.__all__)
+    for name in errors.__all__:
+        if errors.HarnessError in getattr(getattr(errors, name), "__bases__", ()):
+            assert name in named
 
 
 # --- results --------------------------------------------------------------------------------
