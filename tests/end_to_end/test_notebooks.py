@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+import harness
+
 REASON = "needs the extra [notebooks]"
 nbformat = pytest.importorskip("nbformat", reason=REASON)
 pytest.importorskip("nbclient", reason=REASON)
@@ -67,6 +69,14 @@ def test_outputs_are_stored_in_order_and_without_errors(path: Path) -> None:
     for private in ("/tmp/", str(Path.home()), str(REPOSITORY), "\\u001b"):
         assert private not in text
     assert len(text) < 200_000
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_functions_have_their_public_names(path: Path) -> None:
+    text = "".join(cell.source for cell in read(path).cells)
+    for name in harness.__all__:
+        module = getattr(harness, name).__module__
+        assert f"{module}.{name}" not in text, f"harness.{name}"
 
 
 @pytest.mark.slow
