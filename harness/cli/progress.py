@@ -283,10 +283,10 @@ class Bars:
         bar = max(8, min(30, width - len(title) - len(end) - 4))
         title = title[: max(8, width - bar - len(end) - 4)]
         # Runs in progress count by their epochs, so that the bar moves.
-        part = sum(run.epoch / max(1, run.epochs) for run in self._running.values())
+        running = sum(run.epoch / max(1, run.epochs) for run in self._running.values())
         line = Text.assemble((title, "bold"), "  ")
         return line.append_text(
-            self._bar((runs.completed + part) / max(1, runs.total), bar)
+            self._bar((runs.completed + running) / max(1, runs.total), bar)
         ).append(f"  {end}")
 
     def _run_lines(self, run: _Run, now: float, width: int) -> list[Text]:

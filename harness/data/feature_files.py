@@ -240,12 +240,12 @@ def _check(path: Path, rows: FeatureRows, n_entities: int) -> None:
     if not bool(finite.all()):
         bad = int((~finite).sum())
         row = int((~finite).nonzero()[0])
-        place = rows.location(row)
+        location = rows.location(row)
         if rows.columns:
             column = int((~torch.isfinite(features[row])).nonzero()[0])
-            place += f": column '{rows.columns[column]}'"
+            location += f": column '{rows.columns[column]}'"
         others = f" ({bad} such rows)" if bad > 1 else ""
-        raise DataError(f"{place} holds NaN or infinity{others}")
+        raise DataError(f"{location} holds NaN or infinity{others}")
 
 
 def _check_range(rows: FeatureRows, matrix: Tensor) -> None:

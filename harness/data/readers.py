@@ -173,8 +173,8 @@ def _split_file(folder: Path, split: str, ending: str) -> Path:
     paths = [folder / f"{name}{ending}" for name in _names_of(split)]
     existing = [path for path in paths if path.exists()]
     if len(existing) > 1:
-        listed = ", ".join(path.name for path in existing)
-        raise DataError(f"{folder}: has several validation splits, keep one: {listed}")
+        file_names = ", ".join(path.name for path in existing)
+        raise DataError(f"{folder}: has several validation splits, keep one: {file_names}")
     if not existing:
         raise MissingDataError(f"{paths[0]}: no such file; {_advice(split)}")
     return existing[0]
@@ -211,8 +211,10 @@ def record_files(folder: Path, split: str) -> list[Path]:
                 if files:
                     kinds[directory, name, suffix] = files
     if len(kinds) > 1:
-        listed = ", ".join(str(files[0]) for files in kinds.values())
-        raise DataError(f"{folder}: the split {split} is there several times, keep one: {listed}")
+        file_names = ", ".join(str(files[0]) for files in kinds.values())
+        raise DataError(
+            f"{folder}: the split {split} is there several times, keep one: {file_names}"
+        )
     return next(iter(kinds.values()), [])
 
 

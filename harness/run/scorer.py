@@ -165,8 +165,8 @@ class Scorer:
         """
         scores = self.entities(anchors, relations, side)
         if exclude_known:
-            known = self.known.lookup(anchors, relations, side)
-            scores[known.query_ids, known.indices] = -torch.inf
+            answers = self.known.lookup(anchors, relations, side)
+            scores[answers.query_ids, answers.indices] = -torch.inf
         values, indices = torch.topk(scores, min(k, scores.shape[1]))
         return indices, values
 
@@ -202,13 +202,13 @@ class Scorer:
         graph = self.graph
         best = BestTriples(k)
         chunks = list(self._novel_queries(sorted(set(relations)), observed=observed))
-        total, done = sum(len(heads) for _, heads, _ in chunks), 0
+        total, n_scored = sum(len(heads) for _, heads, _ in chunks), 0
         for relation, heads, tails in chunks:
-            on_event(Step("scoring queries", done, total))
+            on_event(Step("scoring queries", n_scored, total))
             scores = self._novel_scores(relation, heads, tails)
             best.add((relation * graph.n_entities + heads.cpu()) * graph.n_entities, scores)
-            done += len(heads)
-        on_event(Step("scoring queries", done, total))
+            n_scored += len(heads)
+        on_event(Step("scoring queries", n_scored, total))
         keys, values = best.sorted()
         query, tail = keys // graph.n_entities, keys % graph.n_entities
         ids = np.stack([query % graph.n_entities, query // graph.n_entities, tail], 1)
@@ -232,8 +232,8 @@ class Scorer:
         """Return the scores [q, N] of (head, relation, ?); -inf for no candidate."""
         relations = torch.full_like(heads, relation)
         scores = self.entities(heads, relations, "tail")
-        known = self.known.lookup(heads, relations, "tail")
-        scores[known.query_ids, known.indices] = -torch.inf
+        answers = self.known.lookup(heads, relations, "tail")
+        scores[answers.query_ids, answers.indices] = -torch.inf
         if relation not in self._loops:
             scores[torch.arange(len(heads), device=heads.device), heads] = -torch.inf
         excluded = torch.ones(scores.shape[1], dtype=torch.bool, device=scores.device)

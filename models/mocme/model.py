@@ -385,8 +385,8 @@ class MoCME(Model):
         dropout = self.config.modality_dropout
         if hide and self.static_shapes:
             # Ids may repeat: all occurrences of an entity must hide the same modalities.
-            every = drop_modalities(self.available, dropout)
-            return every if entities is None else every[entities]
+            kept = drop_modalities(self.available, dropout)
+            return kept if entities is None else kept[entities]
         available = self.available if entities is None else self.available[entities]
         return drop_modalities(available, dropout) if hide else available
 
@@ -418,9 +418,9 @@ class MoCME(Model):
     # --- information ----------------------------------------------------------------------
 
     def _measuring(self) -> list[ComplementarityWeights]:
-        every = [branch.weights for branch in self._branches]
-        every += [] if self.inter is None else [self.inter]
-        return [weights for weights in every if weights.measures]
+        layers = [branch.weights for branch in self._branches]
+        layers += [] if self.inter is None else [self.inter]
+        return [weights for weights in layers if weights.measures]
 
     def _batch(self, generator: torch.Generator | None) -> Tensor:
         """Draw entities for one estimate, without replacement."""
