@@ -163,13 +163,16 @@ _VALID = ("valid", "dev", "val", "validation")
 """Names of the validation split, as other code bases call it."""
 
 
-def _split_file(folder: Path, split: str, ending: str) -> Path:
+def _split_file(folder: Path, split: str, layout: Layout) -> Path:
     """Return the file of a split, also one of valid that is called dev, val or validation.
 
     Raises:
         MissingDataError: there is none.
         DataError: there are several.
     """
+    ending = "2id.txt" if layout == "openke" else ".txt"
+    if layout == "tsv" and (folder / "train.tsv").is_file():
+        ending = ".tsv"
     paths = [folder / f"{name}{ending}" for name in _names_of(split)]
     existing = [path for path in paths if path.exists()]
     if len(existing) > 1:
@@ -242,11 +245,7 @@ def graph_files(folder: Path) -> set[Path]:
         return {*splits, names}
     layout = detect_layout(folder)
     vocabularies = _VOCABULARIES.get(layout, ())
-    if layout == "openke":
-        ending = "2id.txt"
-    else:
-        ending = ".tsv" if layout == "tsv" and (folder / "train.tsv").is_file() else ".txt"
-    files = (_split_file(folder, split, ending) for split in SPLITS)
+    files = (_split_file(folder, split, layout) for split in SPLITS)
     return {*files, *(folder / name for name in vocabularies), names}
 
 
@@ -292,7 +291,7 @@ def _read_openke(folder: Path) -> _Parts:
     relations = read_vocabulary(folder / "relation2id.txt", header=True)
     sizes = len(entities), len(relations)
     splits = {
-        split: read_id_triples(_split_file(folder, split, "2id.txt"), *sizes) for split in SPLITS
+        split: read_id_triples(_split_file(folder, split, "openke"), *sizes) for split in SPLITS
     }
     return _Parts(entities, relations, splits)
 
@@ -303,21 +302,23 @@ def _read_momok(folder: Path) -> _Parts:
         raise DataError(f"{folder / 'train.txt'}:1: {first!r} is no triple of names; {OPENKE}")
     entities = read_vocabulary(folder / "entity2id.txt", header=False)
     relations = read_vocabulary(folder / "relation2id.txt", header=False)
-    splits = _named_splits(folder, entities, relations, dotted=True)
+    splits = _named_splits(folder, entities, relations, "momok")
     return _Parts(entities, relations, splits)
 
 
 def _read_mygo(folder: Path) -> _Parts:
     entities = _read_names(folder / "entities.txt")
     relations = _read_names(folder / "relations.txt")
-    splits = _named_splits(folder, entities, relations, dotted=False)
+    splits = _named_splits(folder, entities, relations, "mygo")
     return _Parts(entities, relations, splits)
 
 
 def _read_tsv(folder: Path) -> _Parts:
-    ending = ".tsv" if (folder / "train.tsv").is_file() else ".txt"
-    files = {split: _split_file(folder, split, ending) for split in SPLITS}
-    rows = {split: read_rows(path) for split, path in files.items()}
+    # One split after the other: a malformed train says more than that valid is missing.
+    files, rows = {}, {}
+    for split in SPLITS:
+        files[split] = _split_file(folder, split, "tsv")
+        rows[split] = read_rows(files[split])
     for split in ("valid", "test"):
         _refuse_other_order(files[split], rows[split], rows["train"])
     return _of_names(rows)
@@ -340,13 +341,14 @@ def _refuse_other_order(path: Path, rows: Rows, train: Rows) -> None:
 
 
 def _named_splits(
-    folder: Path, entities: tuple[str, ...], relations: tuple[str, ...], *, dotted: bool
+    folder: Path, entities: tuple[str, ...], relations: tuple[str, ...], layout: Layout
 ) -> dict[str, Ids]:
+    dotted = layout == "momok"
     entity_ids = {name: i for i, name in enumerate(entities)}
     relation_ids = {name: i for i, name in enumerate(relations)}
     return {
         split: read_name_triples(
-            _split_file(folder, split, ".txt"), entity_ids, relation_ids, dotted=dotted
+            _split_file(folder, split, layout), entity_ids, relation_ids, dotted=dotted
         )
         for split in SPLITS
     }
