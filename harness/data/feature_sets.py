@@ -17,6 +17,7 @@ name and the share of tokens of the names that the sentence encoder does not kno
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -289,6 +290,15 @@ def _published_stems(card: DatasetCard, modality: str) -> list[str]:
     return stems + ([_MOMOK_STEM[modality]] if modality in _MOMOK_STEM else [])
 
 
+def _modality_of(stem: str) -> str | None:
+    """Return the modality of a file named as published files of any dataset; None for others."""
+    for modality in MODALITIES:
+        word = _PUBLISHED_WORD.get(modality, modality)
+        if stem.endswith(f"-{word}") or stem == _MOMOK_STEM.get(modality):
+            return modality
+    return None
+
+
 def _own_files(card: DatasetCard, folder: Path) -> dict[str, Path]:
     directory = folder / "features"
     files = _modality_files(card, folder)
@@ -314,16 +324,20 @@ def _modality_files(card: DatasetCard, folder: Path) -> dict[str, Path]:
 def _refuse_unknown(card: DatasetCard, directory: Path) -> None:
     """Refuse a file that looks like a feature file or its mask but would be ignored.
 
-    Published files may be in the same folder; files with other endings are the user's.
+    Files that the set "published" reads may be in the same folder; files with other endings are the
+    user's.
     """
-    stems = {*MODALITIES, *(stem for m in MODALITIES for stem in _published_stems(card, m))}
+    published = (_published_stems(card, m) for m in _published_modalities(card))
+    stems = {*MODALITIES, *itertools.chain.from_iterable(published)}
     for path in sorted(directory.glob("[!.]*")):
         companion = next((end for end in COMPANIONS if path.name.endswith(end)), "")
         stem = path.name.removesuffix(companion) if companion else path.stem
         if path.suffix in SUFFIXES and stem not in stems:
+            modality = _modality_of(stem)
+            ending = companion or path.suffix
+            hint = f"; rename it to {modality}{ending}" if modality else suggest(stem, MODALITIES)
             raise DataError(
-                f"{path}: '{stem}' is no modality, so the file would be passed over"
-                f"{suggest(stem, MODALITIES)}"
+                f"{path}: '{stem}' is no modality, so the file would be passed over{hint}"
             )
         if companion and not any((directory / f"{stem}{suffix}").exists() for suffix in SUFFIXES):
             raise DataError(

@@ -190,6 +190,8 @@ def test_two_files_of_one_modality_are_refused_and_both_named(tmp_path: Path) ->
         ("image.present.npy", r"lies beside no feature file image\.<ending>"),
         ("audio.ids.tsv", r"lies beside no feature file audio\.<ending>"),
         ("imgae.ids.tsv", "'imgae' is no modality.*did you mean 'image'"),
+        ("TOY-audio.npy", r"'TOY-audio' is no modality.*rename it to audio\.npy"),
+        ("MKG-W-visual.npy", r"'MKG-W-visual' is no modality.*rename it to image\.npy"),
     ],
 )
 def test_a_feature_file_that_would_be_passed_over_is_refused(

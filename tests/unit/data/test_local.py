@@ -241,6 +241,19 @@ def test_an_own_dataset_has_no_published_features(downloads: Path) -> None:
         own.modalities("published")
 
 
+@pytest.mark.parametrize(
+    ("name", "modality"),
+    [("mine-visual", "image"), ("mine-textual", "text"), ("img_features", "image")],
+)
+def test_published_file_names_are_refused_in_an_own_dataset(
+    downloads: Path, name: str, modality: str
+) -> None:
+    features = downloads / "features"
+    (features / "image.npy").rename(features / f"{name}.npy")
+    with pytest.raises(DataError, match=rf"{name}\.npy: .*rename it to {modality}\.npy"):
+        import_local(downloads, "mine")
+
+
 def test_token_files_make_the_set_of_an_own_dataset(downloads: Path) -> None:
     import_local(downloads, "mine")
     own = find_local("mine")
