@@ -11,7 +11,7 @@ from functools import cached_property
 from harness.analysis.costs import cost
 from harness.errors import ConfigError, StoreError
 from harness.evaluation.metrics import METRICS
-from harness.plan.suite import Suite, find_suite, read_suite, shipped_suites
+from harness.plan.suite import Suite, find_suite, read_suite, shipped_suites, suite_argument
 from harness.store.records import MetricKey, RunRecord, StoredSuite
 
 __all__ = ["RowResult", "RunValues", "SeedRun", "SuiteResults", "refuse_mixtures"]
@@ -155,13 +155,13 @@ class SuiteResults:
 
     @property
     def command(self) -> str:
-        """The command that runs the suite; by its name it is found if shipped or in the folder."""
+        """The command that runs the suite."""
         study = " study" if self.is_study else ""
-        # A suite that was written in one line has its options as its source.
-        source = self.source if self.source.startswith("--") else shlex.quote(self.source)
-        return (
-            f"harness{study} run {source if self.source else self.suite}{self._stored.set_options}"
-        )
+        if self.source.startswith("--"):  # a suite without a file has its options as its source
+            argument = self.source
+        else:
+            argument = shlex.quote(self.source) if self.source else suite_argument(self.suite)
+        return f"harness{study} run {argument}{self._stored.set_options}"
 
     @property
     def title(self) -> str:

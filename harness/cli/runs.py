@@ -184,6 +184,9 @@ def retry(
 def _next_command(run_ids: Sequence[str], suites: Sequence[str]) -> str:
     if not run_ids:
         return "no run has failed"
-    commands = " and ".join(f"harness run {suite}" for suite in suites or ["SUITE"])
-    failures = plural(len(run_ids), "failure")
-    return f"{failures} forgotten; to repeat: {commands}"
+    from harness.plan.suite import suite_argument
+
+    of_suites = f" of {', '.join(suites)}" if suites else ""
+    arguments = dict.fromkeys(map(suite_argument, suites)) or ["SUITE"]
+    commands = " and ".join(f"harness run {argument}" for argument in arguments)
+    return f"{plural(len(run_ids), 'failure')}{of_suites} forgotten; to repeat: {commands}"

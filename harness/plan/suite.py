@@ -7,6 +7,7 @@ models and the datasets; both name file and line.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,7 @@ __all__ = [
     "find_suite",
     "read_suite",
     "shipped_suites",
+    "suite_argument",
 ]
 
 Settings = dict[str, Any]
@@ -252,6 +254,21 @@ def find_suite(name: str | Path) -> Path:
         f"there is no suite file {name} and no shipped suite of that name"
         f"{suggest(path.stem, shipped)}"
     )
+
+
+def suite_argument(name: str) -> str:
+    """Return the argument of ``harness run`` for a stored suite, for printed commands.
+
+    Returns:
+        The name, quoted, if it finds the suite's file from the current folder; else the placeholder
+        "SUITE": the store does not keep where a suite's file was.
+    """
+    try:
+        path = find_suite(name)
+        is_found = name in shipped_suites() or read_suite(path).name == name
+    except ConfigError:
+        return "SUITE"
+    return shlex.quote(name) if is_found else "SUITE"
 
 
 def shipped_suites() -> dict[str, Path]:

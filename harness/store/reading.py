@@ -16,6 +16,7 @@ from sqlalchemy.orm import aliased
 
 from harness.config.base import SUITE_NAME
 from harness.errors import StoreError
+from harness.plan.suite import suite_argument
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.records import Cell, Numbers, RunRecord, StoredSuite
 from harness.store.rows import COLUMNS, OWN, benchmark_of, first_problem, record_of
@@ -123,13 +124,14 @@ def load_cells(
         try:
             cells.append(Cell(**row))
         except ValidationError as error:
-            anew = f"plan it anew with: harness run {row['suite']}"
-            anew += " --set ..." * bool(row["variant"])
+            anew = ""
+            if names_suite((row["suite"], row["variant"])):
+                options = " --set ..." * bool(row["variant"])
+                argument = suite_argument(row["suite"])
+                anew = f"plan it anew with: harness run {argument}{options}, or "
             problems.append(
                 f"suite {row['suite']}, row {row['label']} on {row['dataset']}: the stored place "
-                f"is damaged: {first_problem(error)}; "
-                + (f"{anew}, or " if names_suite((row["suite"], row["variant"])) else "")
-                + REPAIR
+                f"is damaged: {first_problem(error)}; {anew}{REPAIR}"
             )
     return cells, problems
 

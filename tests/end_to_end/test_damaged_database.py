@@ -154,7 +154,7 @@ def test_a_damaged_place_of_a_suite_is_named_with_what_plans_it_anew(
     harness: Run, damaged: Callable[[str], None]
 ) -> None:
     damaged("UPDATE cells SET run_id = '../x' WHERE seed = 1")
-    message = "suite toy, row RotatE on atlas: the stored place is damaged: .*harness run toy"
+    message = "suite toy, row RotatE on atlas: the stored place is damaged: .*harness run SUITE"
     assert_told(harness("report"), message)
     shown = harness("runs", "show", SOUND)
     assert shown.code == 0

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from harness.analysis.hypotheses import ALPHA
+from harness.plan.suite import suite_argument
 from harness.report.figure import Figure, seeds_text, sentences
 from harness.report.row_definitions import CriticalDifferenceDefinition
 from harness.report.table import Column, Table, TableCell, TableRow
@@ -135,8 +136,8 @@ class CriticalDifference(Figure):
             return (
                 f"{rows} rows of suite '{suite}' have a value on all of {len(datasets)} datasets "
                 f"({', '.join(datasets) or 'none'}), at least {LEAST_ROWS} are ranked; "
-                f"`harness run {suite}` runs the others, `datasets` leaves some out, and `harness "
-                "compare` compares two rows"
+                f"`harness run {suite_argument(suite)}` runs the others, `datasets` leaves some "
+                "out, and `harness compare` compares two rows"
             )
         from harness.analysis.friedman import minimum_datasets
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from harness.analysis.query import parse_metric
+from harness.plan.suite import suite_argument
 from harness.report.figure import Figure, seeds_text, sentences
 from harness.report.row_definitions import ParetoDefinition
 from harness.report.table import Column, Table, TableRow
@@ -155,7 +156,8 @@ class Pareto(Figure):
         metric = parse_metric(self.definition.metric).metric
         return (
             f"no {LEAST} rows of suite '{self.definition.suite}' have {metric} and "
-            f"{self.definition.cost} on a dataset; `harness run {self.definition.suite}` makes some"
+            f"{self.definition.cost} on a dataset; "
+            f"`harness run {suite_argument(self.definition.suite)}` makes some"
         )
 
     def draw(self) -> Picture:

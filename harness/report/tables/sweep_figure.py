@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.analysis.statistics import SeedSummary, difference_half_width
 from harness.evaluation.metrics import METRICS
+from harness.plan.suite import suite_argument
 from harness.report.definition import FigureDefinition
 from harness.report.figure import Figure, seeds_text, sentences
 from harness.report.table import Table, TableCell
@@ -227,7 +228,8 @@ class SweepFigure(Figure):
             return ""
         cells = (cell for row in self.table.rows for cell in row.cells)
         reasons = dict.fromkeys(cell.reason for cell in cells if cell.reason)
-        return "; ".join(reasons) or f"not run: `harness run {self.definition.suite}`"
+        command = f"harness run {suite_argument(self.definition.suite)}"
+        return "; ".join(reasons) or f"not run: `{command}`"
 
     def draw(self) -> Picture:
         """Draw the lines or the heat maps."""

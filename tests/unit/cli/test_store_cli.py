@@ -257,7 +257,7 @@ def test_rm_forgets_the_record_and_deletes_the_folder(filled: Path) -> None:
 def test_retry_forgets_failures_but_not_their_checkpoints(filled: Path) -> None:
     result = harness("runs", "retry")
     assert result.stdout == "cccc11112222\n"
-    assert "harness run main" in result.stderr
+    assert "1 failure of main forgotten; to repeat: harness run SUITE" in result.stderr
     assert stored() == ["aaaa11112222", "bbbb11112222"]
     folder = filled / "runs" / "cccc11112222"
     assert [path.name for path in folder.iterdir()] == ["best.safetensors"]
@@ -373,7 +373,7 @@ def test_check_lists_all_that_is_wrong(filled: Path) -> None:
     place, unreadable, incomplete = json.loads(result.stdout)["problems"]
     assert "suite main, row RotatE on atlas: the stored place is damaged: " in place
     assert place.endswith(
-        "plan it anew with: harness run main, or remove it with: harness db check --repair"
+        "plan it anew with: harness run SUITE, or remove it with: harness db check --repair"
     )
     assert unreadable == (
         "run bbbb11112222: the stored record is damaged: spec: Input should be a valid dictionary "

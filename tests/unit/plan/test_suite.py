@@ -17,7 +17,15 @@ from harness.plan.complexity import measures
 from harness.plan.expand import expand
 from harness.plan.schema import render, suite_schema
 from harness.plan.settings import from_overrides
-from harness.plan.suite import DatasetChoice, Row, Suite, find_suite, read_suite, shipped_folder
+from harness.plan.suite import (
+    DatasetChoice,
+    Row,
+    Suite,
+    find_suite,
+    read_suite,
+    shipped_folder,
+    suite_argument,
+)
 
 SHIPPED = sorted(file for file in shipped_folder().glob("*.yaml") if not measures(file))
 
@@ -105,6 +113,20 @@ def test_a_suite_is_found_by_its_name_in_the_folder_it_lies_in(
     assert find_suite("quickstart") == shipped_folder() / "quickstart.yaml"
     with pytest.raises(ConfigError, match=r"folder\.yaml is a folder"):
         find_suite("folder.yaml")
+
+
+def test_printed_commands_name_a_suite_only_where_the_name_finds_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = "name: mine\ndatasets: [synthetic]\nrows: [rotate]\n"
+    Path("other_name.yaml").write_text(content)
+    assert suite_argument("quickstart") == "quickstart"
+    assert suite_argument("mine") == "SUITE"
+    Path("mine.yaml").write_text(content.replace("mine", "yours"))
+    assert suite_argument("mine") == "SUITE"
+    Path("mine.yaml").write_text(content)
+    assert suite_argument("mine") == "mine"
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)

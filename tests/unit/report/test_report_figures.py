@@ -110,7 +110,7 @@ def test_a_figure_shows_the_runs_of_its_model_alone(store: MemoryStore, fill: Fi
 def test_a_model_that_was_not_run_has_an_empty_figure(store: MemoryStore, fill: Fill) -> None:
     fill().row("RotatE", [0.4], model="rotate")
     figure = report_figure(store, lines(datasets=[{"name": "atlas"}]))
-    assert figure.why_empty == "not run: `harness run toy`"
+    assert figure.why_empty == "not run: `harness run SUITE`"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_run_without_a_record_stands_where_its_row_does(store: MemoryStore, fi
 def test_points_that_were_not_run_say_why(store: MemoryStore, fill: Fill) -> None:
     fill().row("two", [0.2], **experts(2)).row("one", [None])
     reason = report_figure(store, lines()).table.rows[0].cells[0].reason
-    assert reason == "not run: `harness run toy`"
+    assert reason == "not run: `harness run SUITE`"
 
 
 def test_a_failed_run_says_so_at_its_point(store: MemoryStore, fill: Fill) -> None:
@@ -252,7 +252,7 @@ def test_a_figure_of_the_test_split_has_no_value_of_what_was_only_validated(
     validate_only(store, "toy000")
     (cell,) = report_figure(store, heatmap(metrics=["mrr"])).table.rows[0].cells
     assert cell.value is None
-    assert cell.reason == "validated and not tested: `harness run toy` tests it"
+    assert cell.reason == "validated and not tested: `harness run SUITE` tests it"
 
 
 def test_published_values_stand_at_their_point(store: MemoryStore) -> None:

@@ -315,7 +315,7 @@ def test_a_plain_table_has_the_title_and_the_settings_of_its_suite(
     assert suite_table(store, "settings").title == "Settings tried on MKG-W"
     with_set = suite_table(store, "toy", "beef")
     assert with_set.title == "Of my own, with data.features=my texts, training.epochs=2"
-    command = "harness run toy --set 'data.features=my texts' --set training.epochs=2"
+    command = "harness run SUITE --set 'data.features=my texts' --set training.epochs=2"
     assert command in cell(with_set, "B").reason
 
 
@@ -460,9 +460,9 @@ def test_a_run_with_a_checkpoint_and_no_record_is_not_said_to_be_not_run(
     (tmp_path / "toy000" / STATE).touch()
     table = plain_table(Results(store, runs=tmp_path), "toy")
     assert cell(table, "A").reason == (
-        "interrupted, or still running: `harness run toy` resumes it"
+        "interrupted, or still running: `harness run SUITE` resumes it"
     )
-    assert cell(table, "B").reason == "not run: `harness run toy`"
+    assert cell(table, "B").reason == "not run: `harness run SUITE`"
 
 
 def test_not_in_the_suite_for_a_reason(store: MemoryStore, fill: Fill) -> None:
@@ -474,20 +474,20 @@ def test_not_in_the_suite_for_a_reason(store: MemoryStore, fill: Fill) -> None:
 def test_not_run_names_the_command(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2], model="rotate").row("A", [None], dataset="db15k")
     table = report_table(store, define())
-    assert cell(table, "A", 1).reason == "not run: `harness run toy --only model=rotate`"
+    assert cell(table, "A", 1).reason == "not run: `harness run SUITE --only model=rotate`"
 
 
 def test_a_suite_that_never_ran_names_its_command(store: MemoryStore) -> None:
     rows = [{"label": "A", "model": "rotate"}, {"label": "B"}]
     table = report_table(store, define(rows=rows, datasets=[{"name": "atlas"}]))
-    assert cell(table, "A").reason == "not run: `harness run toy`"
+    assert cell(table, "A").reason == "not run: `harness run SUITE`"
     assert cell(table, "B").reason == "not implemented"
 
 
 def test_an_empty_table_names_its_command(store: MemoryStore) -> None:
     table = report_table(store, define(datasets=[{"name": "atlas"}]))
     assert table.rows == ()
-    assert "`harness run toy`" in table.notes[0]
+    assert "`harness run SUITE`" in table.notes[0]
 
 
 def test_a_suite_is_called_what_the_user_calls_it(store: MemoryStore, fill: Fill) -> None:
@@ -525,7 +525,7 @@ def test_the_note_of_a_dataset_stands_below_tables_that_show_it(
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        ("validated", "validated and not tested: `harness run toy` tests it"),
+        ("validated", "validated and not tested: `harness run SUITE` tests it"),
         ("pruned", "pruned: it fell behind, see `harness study show`"),
     ],
 )

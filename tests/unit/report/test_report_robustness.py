@@ -103,7 +103,7 @@ def test_a_model_without_features_is_the_same_at_all_amounts(shown: Robustness) 
 
 def test_curves_that_lack_runs_say_so(shown: Robustness) -> None:
     assert cell(shown, "mean", "always", "0.5").notes == ("1 of 2 seeds",)
-    assert cell(shown, "mean", "always", "0.9").reason == "not run: `harness run toy`"
+    assert cell(shown, "mean", "always", "0.9").reason == "not run: `harness run SUITE`"
     assert cell(shown, "mean", "always", "mean").value is None
 
 
@@ -194,9 +194,9 @@ def test_rows_are_told_apart_without_colours(shown: Robustness) -> None:
 
 def test_nothing_to_draw_is_said(store: MemoryStore) -> None:
     empty = robustness_figure(TOY, Results(store))
-    with pytest.raises(StoreError, match="nothing to draw: not run: `harness run toy`"):
+    with pytest.raises(StoreError, match="nothing to draw: not run: `harness run SUITE`"):
         render_picture(empty, "png")
-    assert "No two amounts were run: `harness run toy` fills this table." in render(empty.table)
+    assert "No two amounts were run: `harness run SUITE` fills this table." in render(empty.table)
 
 
 def test_datasets_are_chosen(store: MemoryStore, fill: Fill, shown: Robustness) -> None:

@@ -202,7 +202,7 @@ def test_rows_that_cannot_be_told_apart_are_refused(store: MemoryStore, fill: Fi
 
 def test_a_suite_without_validations_says_so(store: MemoryStore, fill: Fill) -> None:
     fill().row("Lookup", [0.2])
-    with pytest.raises(StoreError, match="no row has two validations: `harness run toy`"):
+    with pytest.raises(StoreError, match="no row has two validations: `harness run SUITE`"):
         render_picture(learning(store), "svg")
 
 

@@ -196,7 +196,7 @@ def test_where_one_source_has_numbers_their_notes_are_its_own(
 ) -> None:
     study(fill, ([0.2], 1.0))
     own, budget = report_table(store, define()).notes
-    assert own == "own: Own settings (suite toy). Nothing run: `harness run toy`."
+    assert own == "own: Own settings (suite toy). Nothing run: `harness run SUITE`."
     assert "Best by validation of 1 trial. Protocol: " in budget
 
 
@@ -223,7 +223,7 @@ def test_a_source_without_runs_says_what_would_fill_it(store: MemoryStore, fill:
     notes = report_table(store, define()).notes
     assert (
         notes[1]
-        == "budget: Three trials each (study quest). Nothing run: `harness study run quest`."
+        == "budget: Three trials each (study quest). Nothing run: `harness study run SUITE`."
     )
 
 
