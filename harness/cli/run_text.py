@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.differing import differing, flat
-from harness.cli.console import aligned, decimals, percent, wrapped
+from harness.cli.console import aligned, decimals, percent, plural, wrapped
 from harness.report.repeat import repeat_commands
 
 if TYPE_CHECKING:
     from harness.run.logs import RunLog
+    from harness.run.runs import UnfinishedRun
     from harness.store.records import Cell, MetricValue, RunRecord
 
 __all__ = [
     "describe",
     "describe_difference",
     "describe_logs",
+    "describe_unfinished",
     "difference",
     "execution",
     "print_list",
@@ -27,6 +29,8 @@ __all__ = [
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
 """Characters of a sparkline."""
+SHOWN = 8
+"""Unfinished runs that are named for each command."""
 NOTE_WIDTH = 78
 """Characters of a note's line; it is indented by two."""
 
@@ -90,6 +94,22 @@ def print_list(
             values = [percent(line[key]) for key in ("mrr_test", "mrr_valid")]
             table.add_row(*names, line["features"], *ending, *values, str(line["epochs"]))
     SafeConsole().print(table)
+
+
+def describe_unfinished(runs: Sequence[UnfinishedRun]) -> str:
+    """Return the runs that can be resumed, below the command that resumes them."""
+    by_command: dict[str, list[UnfinishedRun]] = {}
+    for run in runs:
+        by_command.setdefault(run.command, []).append(run)
+    lines: list[str] = []
+    for command, resumed in by_command.items():
+        count = plural(len(resumed), "run")
+        lines += wrapped(f"{count} interrupted, or still running; `{command}` resumes:")
+        rows = [[r.run_id, r.label, r.dataset, f"seed {r.seed}"] for r in resumed[:SHOWN]]
+        lines += [f"  {line}" for line in aligned(rows, text=None)]
+        if len(resumed) > SHOWN:
+            lines.append(f"  and {len(resumed) - SHOWN} more")
+    return "\n".join(lines)
 
 
 def describe(record: RunRecord) -> str:

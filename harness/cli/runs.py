@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.completion import complete_datasets, complete_models, complete_runs
 from harness.cli.console import confirmed, plural, print_json
 from harness.cli.options import AsJson, Device, Home, Models, Threads
+
+if TYPE_CHECKING:
+    from harness.run.runs import Forgotten
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -45,22 +47,27 @@ def list_runs(
     results: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """List runs, oldest first, with their MRR in percent; exit code 4 if some are damaged."""
-    from harness.cli.run_text import execution, print_list, summary
+    """List runs, oldest first, with their MRR in percent; exit code 4 if some are damaged.
+
+    Runs that were interrupted, or are still running, have no record yet: without --model and
+    --status they are named below, with the command that resumes them.
+    """
+    from harness.cli.run_text import describe_unfinished, execution, print_list, summary
     from harness.run.runs import find_runs
 
     status_name = status.value if status else None
-    records, damage, hint, labels = find_runs(
-        results, model=model, dataset=dataset, status=status_name
-    )
-    if hint:
-        typer.echo(hint, err=True)
+    found = find_runs(results, model=model, dataset=dataset, status=status_name)
+    records, damage, labels = found.records, found.damage, found.labels
+    if found.hint:
+        typer.echo(found.hint, err=True)
     if as_json:
         more = [execution(record) if where else {} for record in records]
         own = [{"labels": labels.get(record.run_id, ())} for record in records]
         print_json([summary(r) | a | b for r, a, b in zip(records, own, more, strict=True)])
     elif records:
         print_list(records, labels, nodes=where)
+    if found.unfinished:
+        typer.echo(describe_unfinished(found.unfinished), err=True)
     if damage is not None:
         raise damage
 
@@ -178,15 +185,14 @@ def retry(
     forgotten = forget_failures(runs or (), results)
     for run_id in forgotten.run_ids:
         typer.echo(run_id)
-    typer.echo(_next_command(forgotten.run_ids, forgotten.suites), err=True)
+    typer.echo(_next_command(forgotten), err=True)
 
 
-def _next_command(run_ids: Sequence[str], suites: Sequence[str]) -> str:
-    if not run_ids:
+def _next_command(forgotten: Forgotten) -> str:
+    if not forgotten.run_ids:
         return "no run has failed"
-    from harness.plan.suite import suite_argument
-
-    of_suites = f" of {', '.join(suites)}" if suites else ""
-    arguments = dict.fromkeys(map(suite_argument, suites)) or ["SUITE"]
-    commands = " and ".join(f"harness run {argument}" for argument in arguments)
-    return f"{plural(len(run_ids), 'failure')}{of_suites} forgotten; to repeat: {commands}"
+    of_suites = f" of {', '.join(forgotten.suites)}" if forgotten.suites else ""
+    commands = " and ".join(forgotten.commands or ["harness run SUITE"])
+    return (
+        f"{plural(len(forgotten.run_ids), 'failure')}{of_suites} forgotten; to repeat: {commands}"
+    )

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
+from harness.analysis.results import SuiteResults
 from harness.environment import Folders, results_folder
 from harness.errors import ConfigError, StoreError, suggest
 from harness.events import OnEvent, ignore
 from harness.report.stored import report_damaged
 from harness.run.frames import records_dataframe
 from harness.store import open_home
-from harness.store.base import DamagedRecords, ResultStore, resolve_id
+from harness.store.base import DamagedRecords, ResultStore, resolve_id, suite_of
 from harness.store.failures import disk_error
 from harness.store.files import (
     RANKS,
@@ -28,8 +29,9 @@ from harness.store.files import (
     unreadable_records,
     write_record,
 )
-from harness.store.records import RunRecord, Status
+from harness.store.records import Cell, RunRecord, Status
 from harness.store.sql import SqlStore
+from harness.training.state_file import has_state
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Forgotten",
     "FoundRuns",
+    "UnfinishedRun",
     "failure_hint",
     "find_runs",
     "forget_failures",
@@ -53,6 +56,21 @@ SHOWN = 8
 """Models and datasets that found runs show."""
 
 
+class UnfinishedRun(NamedTuple):
+    """A run with a checkpoint and no record: interrupted, or still running.
+
+    Attributes:
+        run_id, label, dataset, seed: the run and its row.
+        command: the command that resumes it.
+    """
+
+    run_id: str
+    label: str
+    dataset: str
+    seed: int
+    command: str
+
+
 class FoundRuns(NamedTuple):
     """Records that match a filter.
 
@@ -61,12 +79,15 @@ class FoundRuns(NamedTuple):
         damage: error with the unreadable ones, None without any.
         hint: why there are none, "" where there are some.
         labels: run id -> labels of the rows that show the run, each once.
+        unfinished: runs that can be resumed; none where a model or status is asked for, which only
+            records have.
     """
 
     records: Sequence[RunRecord]
     damage: DamagedRecords | None
     hint: str
     labels: Mapping[str, Sequence[str]]
+    unfinished: Sequence[UnfinishedRun] = ()
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a data frame with a row per run: see ``harness.run.frames.records_dataframe``."""
@@ -79,6 +100,8 @@ class FoundRuns(NamedTuple):
         if len(lines) > SHOWN:
             lines = [*lines[:SHOWN], "..."]
         lines += [self.hint] * bool(self.hint)
+        if self.unfinished:
+            lines.append(f"interrupted, or still running: {len(self.unfinished)}")
         if self.damage is not None:
             lines.append(f"damaged: {len(self.damage.problems)}")
         runs = f"{len(self.records)} run{'s' * (len(self.records) != 1)}"
@@ -91,10 +114,12 @@ class Forgotten(NamedTuple):
     Attributes:
         run_ids: ids of the runs.
         suites: names of the suites that they belong to.
+        commands: commands that run these suites.
     """
 
     run_ids: Sequence[str]
     suites: Sequence[str]
+    commands: Sequence[str]
 
 
 def open_store(
@@ -146,11 +171,37 @@ def find_runs(
             records = store.find(model=model, dataset=dataset, status=status)
         except DamagedRecords as error:
             records, damage = error.readable, error
-        hint = "" if records or damage else _why_none(store, model, dataset)
-        labels: dict[str, dict[str, None]] = {}
-        for cell in store.cells():
-            labels.setdefault(cell.run_id, {})[cell.label] = None
-    return FoundRuns(records, damage, hint, {run_id: tuple(x) for run_id, x in labels.items()})
+        cells = store.cells()
+        unfinished: list[UnfinishedRun] = []
+        if model is None and status is None:
+            on_dataset = [c for c in cells if dataset in (None, c.dataset)]
+            unfinished = _unfinished(store, on_dataset, results_folder(home) / "runs")
+        hint = "" if records or damage or unfinished else _why_none(store, model, dataset)
+    labels: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        labels.setdefault(cell.run_id, {})[cell.label] = None
+    shown_labels = {run_id: tuple(names) for run_id, names in labels.items()}
+    return FoundRuns(records, damage, hint, shown_labels, unfinished)
+
+
+def _unfinished(store: ResultStore, cells: Sequence[Cell], runs: Path) -> list[UnfinishedRun]:
+    """Return the runs of cells that have a checkpoint and no record, each once."""
+    stored, seen = store.statuses(), set[str]()
+    unfinished: list[UnfinishedRun] = []
+    for cell in cells:
+        if not cell.run_id or cell.run_id in stored or cell.run_id in seen:
+            continue
+        seen.add(cell.run_id)
+        if has_state(runs / cell.run_id):
+            row = cell.label, cell.dataset, cell.seed
+            unfinished.append(UnfinishedRun(cell.run_id, *row, _suite_command(store, cell)))
+    return unfinished
+
+
+def _suite_command(store: ResultStore, cell: Cell) -> str:
+    """Return the command that runs the suite of a cell."""
+    suite = suite_of(store, cell.suite, cell.variant)
+    return SuiteResults(cell.suite, cell.variant, (), stored=suite).command
 
 
 def get_record(
@@ -268,8 +319,10 @@ def forget_failures(names: Sequence[str] = (), home: Path | str | None = None) -
             (run_folder(runs, run_id) / RECORD).unlink(missing_ok=True)
             if run_id in failed:
                 store.remove(run_id)
-        suites = sorted({cell.suite for cell in store.cells() if cell.run_id in selected})
-    return Forgotten(selected, suites)
+        cells = [cell for cell in store.cells() if cell.run_id in selected]
+        suites = sorted({cell.suite for cell in cells})
+        commands = sorted({_suite_command(store, cell) for cell in cells})
+    return Forgotten(selected, suites, commands)
 
 
 def _record(store: ResultStore, run_id: str) -> RunRecord:

@@ -17,6 +17,7 @@ from harness.errors import ConfigError, Interrupted, StoreError
 from harness.store import open_store, results_home
 from harness.store.files import write_record
 from harness.store.records import Cell, MetricValue, RunRecord
+from harness.training.state_file import STATE
 
 pytestmark = pytest.mark.usefixtures("readable_ids")
 
@@ -113,6 +114,19 @@ def test_list_as_json_is_filtered(filled: Path) -> None:
     failed = json.loads(harness("runs", "list", "--status", "failed", "--json").stdout)
     assert [line["run_id"] for line in failed] == ["cccc11112222"]
     assert harness("runs", "list", "--status", "fine").exit_code == 2
+
+
+def test_list_names_runs_that_can_be_resumed(filled: Path) -> None:
+    assert "dddd11112222" not in harness("runs", "list").stderr  # planned, and never begun
+    folder = filled / "runs" / "dddd11112222"
+    folder.mkdir()
+    (folder / STATE).write_text("{}")
+    assert harness("runs", "list", "--dataset", "atlas").stderr.splitlines() == [
+        "1 run interrupted, or still running; `harness run SUITE` resumes:",
+        "  dddd11112222  RotatE  atlas  seed 3",
+    ]
+    for filters in (["--dataset", "MKG-W"], ["--model", "rotate"], ["--status", "ok"]):
+        assert "dddd" not in harness("runs", "list", *filters).stderr
 
 
 def test_list_says_why_it_is_empty(filled: Path) -> None:
