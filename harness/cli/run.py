@@ -151,9 +151,9 @@ def run(
             again = f"harness report --table {plan.suite} --variant {plan.variant}"
             typer.echo(f"`{again}` shows it again", err=True)
     elif result.records:
-        from harness.cli.run_text import print_list
+        from harness.cli.run_text import list_text
 
-        print_list(result.records)
+        typer.echo(list_text(result.records))
     if options.detach:
         print(_submitted(result))
     if result.interrupted:

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.differing import differing, flat
-from harness.cli.console import aligned, decimals, percent, plural, wrapped
+from harness.cli.console import (
+    WIDTH,
+    aligned,
+    decimals,
+    folded_table,
+    percent,
+    plural,
+    wrapped,
+)
 from harness.report.repeat import repeat_commands
 
 if TYPE_CHECKING:
@@ -21,16 +29,18 @@ __all__ = [
     "describe_unfinished",
     "difference",
     "execution",
-    "print_list",
+    "list_text",
     "sparkline",
     "summary",
 ]
 
 BARS = "▁▂▃▄▅▆▇█"
-WIDTH = 40
+SPARKLINE = 40
 """Characters of a sparkline."""
 SHOWN = 8
 """Unfinished runs that are named for each command."""
+LABEL_WIDTH = 20
+"""Characters of a label that the list of runs shows in a line before it leaves out a column."""
 NOTE_WIDTH = 78
 """Characters of a note's line; it is indented by two."""
 
@@ -56,13 +66,16 @@ def execution(record: RunRecord) -> dict[str, Any]:
     return {"node": values.get("node"), "attempt": values.get("number")}
 
 
-def print_list(
+def list_text(
     records: Sequence[RunRecord],
     labels: Mapping[str, Sequence[str]] | None = None,
     *,
     nodes: bool = False,
-) -> None:
-    """Print one line per run; fits in 80 columns unless names are long.
+) -> str:
+    """Return a table with a row per run, at most 80 columns wide unless names are long.
+
+    Words are not broken: where there is no room, epochs are left out, then features, then the
+    validation MRR, and labels go on in the next line.
 
     Args:
         records: the runs.
@@ -70,30 +83,53 @@ def print_list(
         nodes: instead of features and numbers show node and attempt; "-" for runs of the machine
             of their command.
     """
-    from rich.table import Table
+    rows = [_list_row(record, labels or {}) for record in records]
+    hidden = ("features", "test", "valid", "ep.") if nodes else ("node", "attempt")
+    columns = {name: [row[name] for row in rows] for name in rows[0] if name not in hidden}
+    for name in () if nodes else ("ep.", "features", "valid"):
+        if _needed_width(columns) > WIDTH:
+            del columns[name]
+    numbers = ("seed", "test", "valid", "ep.", "attempt")
+    options = {
+        name: {
+            "justify": "right" if name in numbers else "left",
+            "overflow": "fold",
+            "min_width": _longest([name, *cells]) if name in ("run", *numbers) else len(name),
+        }
+        for name, cells in columns.items()
+    }
+    return folded_table(options, list(zip(*columns.values(), strict=True)))
 
-    from harness.screen import SafeConsole
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    folded = ("label", "dataset", "node") if nodes else ("label", "dataset", "features")
-    numbers = ("attempt",) if nodes else ("test", "valid", "ep.")
-    for name in ("run", "label", "dataset", *(() if nodes else ("features",))):
-        # A heading is never broken; a long name of a dataset or feature set is.
-        narrowest = max(len(name), 7)
-        table.add_column(name, no_wrap=name not in folded, overflow="fold", min_width=narrowest)
-    for name in ("seed", "status", *(("node",) if nodes else ()), *numbers):
-        justify: Any = "left" if name in ("status", "node") else "right"
-        table.add_column(name, justify=justify, no_wrap=name not in folded, overflow="fold")
-    for record in records:
-        line = summary(record) | execution(record)
-        names = [record.run_id, _label(record, labels or {}), record.dataset]
-        ending = [str(line["seed"]), line["status"]]
-        if nodes:
-            table.add_row(*names, *ending, line["node"] or "-", str(line["attempt"] or "-"))
-        else:
-            values = [percent(line[key]) for key in ("mrr_test", "mrr_valid")]
-            table.add_row(*names, line["features"], *ending, *values, str(line["epochs"]))
-    SafeConsole().print(table)
+def _list_row(record: RunRecord, labels: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return heading -> cell of a run in the list."""
+    values = summary(record) | execution(record)
+    return {
+        "run": record.run_id,
+        "label": _label(record, labels),
+        "dataset": record.dataset,
+        "features": record.features,
+        "seed": str(record.seed),
+        "status": record.status,
+        "node": values["node"] or "-",
+        "attempt": str(values["attempt"] or "-"),
+        "test": percent(values["mrr_test"]),
+        "valid": percent(values["mrr_valid"]),
+        "ep.": str(values["epochs"]),
+    }
+
+
+def _needed_width(columns: Mapping[str, Sequence[str]]) -> int:
+    """Return the width of a list whose labels have at least ``LABEL_WIDTH`` characters, or all, in
+    a line."""
+    label_words = [word for label in columns["label"] for word in label.split()]
+    widths = [_longest([name, *cells]) for name, cells in columns.items() if name != "label"]
+    label = max(_longest(label_words), min(_longest(columns["label"]), LABEL_WIDTH))
+    return sum(widths) + label + 2 * len(widths)
+
+
+def _longest(texts: Sequence[str]) -> int:
+    return max(map(len, texts), default=0)
 
 
 def describe_unfinished(runs: Sequence[UnfinishedRun]) -> str:
@@ -196,7 +232,7 @@ def _label(record: RunRecord, labels: Mapping[str, Sequence[str]]) -> str:
     return f"{own[0]}{more}" if own else record.model
 
 
-def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
+def sparkline(values: Sequence[float], width: int = SPARKLINE) -> str:
     """Return values as bars, the lowest and the highest spanning the height."""
     if len(values) > width:
         values = [values[i * len(values) // width] for i in range(width - 1)] + [values[-1]]

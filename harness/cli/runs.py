@@ -52,7 +52,7 @@ def list_runs(
     Runs that were interrupted, or are still running, have no record yet: without --model and
     --status they are named below, with the command that resumes them.
     """
-    from harness.cli.run_text import describe_unfinished, execution, print_list, summary
+    from harness.cli.run_text import describe_unfinished, execution, list_text, summary
     from harness.run.runs import find_runs
 
     status_name = status.value if status else None
@@ -65,7 +65,7 @@ def list_runs(
         own = [{"labels": labels.get(record.run_id, ())} for record in records]
         print_json([summary(r) | a | b for r, a, b in zip(records, own, more, strict=True)])
     elif records:
-        print_list(records, labels, nodes=where)
+        typer.echo(list_text(records, labels, nodes=where))
     if found.unfinished:
         typer.echo(describe_unfinished(found.unfinished), err=True)
     if damage is not None:

@@ -95,6 +95,19 @@ def test_list_fits_in_80_columns(filled: Path) -> None:
     assert result.stderr == ""
 
 
+def test_list_leaves_out_columns_rather_than_break_words(make_record: MakeRecord) -> None:
+    label = "multi-modality, linear trial 12"
+    with contextlib.closing(open_store()) as store:
+        for run_id, dataset in (("aaaa11112222", "kvc16k@clean"), ("bbbb11112222", "atlas")):
+            store.add(make_record(run_id, dataset=dataset, features="public-minilm"))
+        store.plan("main", "", [cell("aaaa11112222", label=label), cell("bbbb11112222", 1)])
+    lines = harness("runs", "list").stdout.splitlines()
+    assert lines[0].split() == ["run", "label", "dataset", "seed", "status", "test", "valid"]
+    assert max(map(len, lines)) <= 80
+    words = " ".join(lines).split()
+    assert set(label.split()) | {"kvc16k@clean"} <= set(words)
+
+
 def test_list_as_json_is_filtered(filled: Path) -> None:
     found = json.loads(harness("runs", "list", "--model", "mocme", "--json").stdout)
     assert found == [
