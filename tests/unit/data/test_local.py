@@ -145,6 +145,15 @@ def test_arrays_in_other_folders_are_named_one_by_one_when_they_are_not_copied(
     assert "no part of a dataset: notes.md, sub/\n" in told
 
 
+def test_import_says_what_a_graph_and_its_features_hold(downloads: Path) -> None:
+    lines = CliRunner().invoke(app, ["import", str(downloads), "--name", "mine"]).stderr
+    sizes = "mine: 4 entities, 2 relations, 2 train, 2 valid, 2 test triples"
+    assert f"{sizes}; features 'files': image of 3 entities\n" in lines
+    (downloads / "features" / "image.npy").unlink()
+    lines = CliRunner().invoke(app, ["import", str(downloads), "--name", "plain"]).stderr
+    assert f"{sizes.replace('mine', 'plain')}\n" in lines
+
+
 def test_files_that_are_copied_but_never_read_are_named(downloads: Path) -> None:
     for name in ("names.tsv", "entity2text.txt", "entity_names.tsv"):
         (downloads / name).write_text("ice\tfrozen water\n")
