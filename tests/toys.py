@@ -92,11 +92,12 @@ def add_row(
     variant: str = "",
     seeds: Sequence[int] = (0, 1, 2),
     triples: int = 60,
+    unseen: bool = True,
     **changes: Any,
 ) -> list[str]:
     """Add a row of a suite with its ranks, whose mean is ``typical``; return its run ids.
 
-    Of each run's test triples a third are cold.
+    Of each run's test triples a third are cold, none without ``unseen``.
     """
     values = {"model": label.lower(), "dataset": "atlas", "features": "none", **changes}
     ids = []
@@ -110,7 +111,7 @@ def add_row(
             better = rng.geometric(1 / typical, triples).astype(np.int32) - 1
             nothing, many = np.zeros(triples, np.int32), np.full(triples, 1000, np.int32)
             sides[side] = SideCounts(better, nothing, many)
-        warm = np.arange(triples) % 3 > 0
+        warm = np.arange(triples) % 3 > 0 if unseen else np.ones(triples, np.bool_)
         ranks = Ranks(np.arange(3 * triples).reshape(triples, 3), sides, warm)
         (home / "runs" / run_id).mkdir(parents=True, exist_ok=True)
         ranks.save(home / "runs" / run_id / "ranks.npz")

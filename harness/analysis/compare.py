@@ -182,11 +182,14 @@ def _paired(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the values of both sides, [seeds, sides of a triple, triples] each."""
     a, b = (side.run_values(metric, bucket) for side in (first, second))
-    subset = f"of {bucket} triples " * (bucket != "all")
     if not common_seeds(a, b):
-        raise ConfigError(
-            f"the runs have no {METRICS[metric].title} {subset}on {first.result.dataset} in common"
-        )
+        dataset = first.result.dataset
+        # Runs store the metrics of seen and unseen entities only where a split has unseen ones.
+        if common_seeds(*(side.run_values(metric, "all") for side in (first, second))):
+            raise ConfigError(
+                f"the test split of {dataset} has no unseen entity, so warm equals all"
+            )
+        raise ConfigError(f"the runs have no {METRICS[metric].title} on {dataset} in common")
     for entry in (a, b):
         for seed in common_seeds(a, b):
             if not files.have({seed: entry[seed]}):
@@ -200,6 +203,7 @@ def _paired(
             f"{files.runs}: the ranks of these runs do not say which triples are {bucket}"
         )
     if pair[0].shape[-1] < 2:
+        subset = f"of {bucket} triples " * (bucket != "all")
         raise ConfigError(f"one test triple {subset}says nothing about others")
     return pair
 

@@ -38,6 +38,9 @@ def missing_reason(
         return f"validated and not tested: `{results.test_command}` tests it"
     if result.records and METRICS[column.metric].source == "costs":
         return _no_cost(result, column, target)
+    if result.records and column.bucket != "all":
+        # Runs store the metrics of seen and unseen entities only where a split has unseen ones.
+        return f"the {column.split} split has no unseen entity, so warm equals all"
     if result.records:
         return f"not measured: the runs hold no {column.title}"
     if failed:

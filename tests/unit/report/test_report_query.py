@@ -566,8 +566,18 @@ def test_partly_done_says_how_much_and_why(store: MemoryStore, fill: Fill) -> No
 
 def test_a_metric_that_the_runs_do_not_hold(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2])
-    table = report_table(store, define(metrics=["mrr", "mrr/cold"]))
-    assert cell(table, "A", 1).reason == "not measured: the runs hold no MRR cold"
+    table = report_table(store, define(metrics=["mrr", "hits@3"]))
+    assert cell(table, "A", 1).reason == "not measured: the runs hold no Hit@3"
+
+
+@pytest.mark.parametrize("bucket", ["warm", "cold"])
+def test_where_every_entity_is_seen_warm_equals_all(
+    store: MemoryStore, fill: Fill, bucket: str
+) -> None:
+    fill().row("A", [0.2])
+    table = report_table(store, define(metrics=["mrr", f"mrr/{bucket}"]))
+    reason = "the test split has no unseen entity, so warm equals all"
+    assert cell(table, "A", 1).reason == reason
 
 
 def test_every_empty_cell_of_the_shipped_tables_says_why(store: MemoryStore) -> None:
