@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -184,7 +184,9 @@ def row_table(definition: RowsDefinition, results: Results, metrics: Sequence[st
     """
     table = _rows_definition(definition).model_copy(update={"metrics": tuple(metrics)})
     built = results_table(table, replace(results, tests=None))
-    names = {dataset.name.lower() for dataset in definition.datasets}
+    # Selected datasets are shown also where the definition does not list them.
+    listed = () if results.selection.datasets else definition.datasets
+    names = {dataset.name.lower() for dataset in listed}
     columns = [i for i, c in enumerate(built.columns) if not names or c.dataset.lower() in names]
     return without_empty(chosen_rows(built.only(columns), definition.rows, definition.name))
 
@@ -240,8 +242,9 @@ def learning_figure(definition: LearningDefinition, results: Results) -> Learnin
     """Return the validations of a suite's rows."""
     suite = results.suite(definition.suite, ("mrr", "valid:mrr", "cost.total"))
     table = _rows_definition(definition)
-    with_columns = table if definition.datasets else _with_datasets(table, suite.datasets)
-    datasets = _select(with_columns, results).datasets
+    if results.selection.datasets or not definition.datasets:
+        table = _with_datasets(table, suite.datasets)
+    datasets = _select(table, results).datasets
     names = {spec.name.lower() for spec in datasets}
     rows = tuple(result for result in suite.results if result.dataset.lower() in names)
     labels = {row.label.lower(): row.title or row.label for row in table.rows}
@@ -373,15 +376,21 @@ def _select(definition: Definition, results: Results) -> Definition:
     for name in names:
         matches = [d for d in definition.datasets if name.lower() in (d.name, d.title.lower())]
         if not matches:
-            raise ConfigError(
-                f"'{definition.name}' has no dataset '{name}'"
-                f"{suggest(name, [dataset.name for dataset in definition.datasets])}"
-            )
+            stored = _stored_datasets(definition.suites, results)
+            near = suggest(name, stored) or "; no run of its suites is stored"
+            raise ConfigError(f"'{definition.name}' has no dataset '{name}'{near}")
         selected += matches
     if not names:
         return definition
     datasets = tuple(d for d in definition.datasets if d in selected)
     return definition.model_copy(update={"datasets": datasets})
+
+
+def _stored_datasets(suites: Iterable[str], results: Results) -> set[str]:
+    """Return the datasets on which suites have stored runs."""
+    stored, variant = results.store.statuses(), results.selection.variant
+    cells = (cell for suite in suites for cell in results.store.cells(suite, variant))
+    return {cell.dataset for cell in cells if cell.run_id in stored}
 
 
 def _present(results: SuiteResults, dataset: str) -> tuple[str, ...]:

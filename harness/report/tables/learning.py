@@ -92,6 +92,7 @@ class Learning(Figure):
             return of_dataset
         by_label = {label.lower(): r for r in of_dataset for label in (r.label, self._title(r))}
         every = {label.lower() for r in self.results.results for label in (r.label, self._title(r))}
+        every |= {label.lower() for row in self.labels.items() for label in row}
         for label in self.definition.rows:
             if every and label.lower() not in every:
                 near = suggest(label, self.results.labels)

@@ -217,10 +217,28 @@ def test_datasets_are_chosen(store: MemoryStore, fill: Fill) -> None:
         filler.row("A", [0.2], dataset=dataset, **trained(1, 0.2))
     assert list(learning(store).panels) == ["atlas", "tiva"]
     assert list(learning(store, datasets=[{"name": "tiva"}]).panels) == ["tiva"]
-    definition = LearningDefinition.model_validate({**TOY, "figure": "learning"})
-    chosen = build(definition, Results(store, Selection(datasets=("atlas",))))
-    assert isinstance(chosen, Learning)
-    assert list(chosen.panels) == ["atlas"]
+    for listed in ([], [{"name": "tiva"}]):
+        fields = {**TOY, "figure": "learning", "datasets": listed}
+        definition = LearningDefinition.model_validate(fields)
+        chosen = build(definition, Results(store, Selection(datasets=("atlas",))))
+        assert isinstance(chosen, Learning)
+        assert list(chosen.panels) == ["atlas"]
+
+
+@pytest.mark.parametrize("kind", [LearningDefinition, ParetoDefinition])
+def test_the_datasets_on_offer_are_those_of_stored_runs(
+    store: MemoryStore, fill: Fill, kind: type[LearningDefinition | ParetoDefinition]
+) -> None:
+    figure = kind.model_fields["figure"].annotation.__args__[0]  # type: ignore[union-attr]
+    fields = {**TOY, "figure": figure, "datasets": [{"name": "mkg-w"}]}
+    definition, selected = kind.model_validate(fields), Selection(datasets=("kvc16k",))
+    with pytest.raises(ConfigError, match="has no dataset 'kvc16k'; no run of its suites is st"):
+        build(definition, Results(store, selected))
+    filler = fill()
+    for dataset in ("atlas", "tiva"):
+        filler.row("A", [0.2], dataset=dataset, **trained(1, 0.2))
+    with pytest.raises(ConfigError, match=r"has no dataset 'kvc16k'; choose from atlas, tiva$"):
+        build(definition, Results(store, selected))
 
 
 # --- critical differences ---------------------------------------------------------------------
