@@ -17,13 +17,20 @@ from harness.analysis.ranks import RankFiles, common_seeds
 from harness.analysis.sides import RANKED, Side
 from harness.errors import ConfigError, MissingDataError, suggest
 from harness.evaluation.metrics import METRICS
+from harness.frames import html_table
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from harness.analysis.significance import DifferenceTest, Effect
-from harness.analysis.verdict import headline
+from harness.analysis.verdict import (
+    headline,
+    shown_difference,
+    shown_number,
+    shown_p,
+    side_names,
+)
 
 __all__ = [
     "MetricComparison",
@@ -132,6 +139,20 @@ class SideComparison:
 
     def __repr__(self) -> str:
         return f"<SideComparison: {self}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                METRICS[c.metric].title,
+                shown_number(c.metric, c.first),
+                shown_number(c.metric, c.second),
+                shown_difference(c.metric, c.finding),
+                shown_p(c.finding.p),
+            )
+            for c in self.metrics
+        ]
+        headings = ("metric", *side_names(self), "difference (95 % interval)", "p")
+        return html_table([], [str(self)]) + html_table(rows, headings)
 
 
 def check_names(metrics: Sequence[str], bucket: str) -> None:

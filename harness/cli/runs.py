@@ -41,6 +41,7 @@ def list_runs(
         str | None, typer.Option(help="Only this dataset.", autocompletion=complete_datasets)
     ] = None,
     status: Annotated[Status | None, typer.Option(help="Only runs with this status.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Only runs of this suite.")] = None,
     where: Annotated[
         bool, typer.Option("--where", help="Show the nodes and attempts of runs on clusters.")
     ] = False,
@@ -56,7 +57,7 @@ def list_runs(
     from harness.run.runs import find_runs
 
     status_name = status.value if status else None
-    found = find_runs(results, model=model, dataset=dataset, status=status_name)
+    found = find_runs(results, model=model, dataset=dataset, status=status_name, suite=suite)
     records, damage, labels = found.records, found.damage, found.labels
     if found.hint:
         typer.echo(found.hint, err=True)

@@ -14,6 +14,7 @@ from harness.analysis.results import SuiteResults
 from harness.environment import Folders, results_folder
 from harness.errors import ConfigError, StoreError, suggest
 from harness.events import OnEvent, ignore
+from harness.frames import html_table
 from harness.report.stored import report_damaged
 from harness.run.frames import records_dataframe
 from harness.store import open_home
@@ -54,6 +55,8 @@ __all__ = [
 
 SHOWN = 8
 """Models and datasets that found runs show."""
+SHOWN_ROWS = 50
+"""Runs that a notebook shows."""
 
 
 class UnfinishedRun(NamedTuple):
@@ -99,13 +102,35 @@ class FoundRuns(NamedTuple):
         lines = [f"{count} of {model} on {dataset}" for (model, dataset), count in counts.items()]
         if len(lines) > SHOWN:
             lines = [*lines[:SHOWN], "..."]
-        lines += [self.hint] * bool(self.hint)
-        if self.unfinished:
-            lines.append(f"interrupted, or still running: {len(self.unfinished)}")
-        if self.damage is not None:
-            lines.append(f"damaged: {len(self.damage.problems)}")
+        lines += self._notes()
         runs = f"{len(self.records)} run{'s' * (len(self.records) != 1)}"
         return "\n  ".join([f"<FoundRuns: {runs}", *lines]) + ">"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (r.run_id, r.model, r.dataset, r.features, str(r.seed), r.status, _mrr(r, "test"),
+             _mrr(r, "valid"))
+            for r in self.records[:SHOWN_ROWS]
+        ]  # fmt: skip
+        headings = ("run", "model", "dataset", "features", "seed", "status", "test", "valid")
+        more = len(self.records) - SHOWN_ROWS
+        notes = [f"and {more} more"] * (more > 0) + self._notes()
+        return html_table(rows, headings) + "".join(html_table([], [note]) for note in notes)
+
+    def _notes(self) -> list[str]:
+        """Return why there are no records, and how many runs have none that can be read."""
+        notes = [self.hint] * bool(self.hint)
+        if self.unfinished:
+            notes.append(f"interrupted, or still running: {len(self.unfinished)}")
+        if self.damage is not None:
+            notes.append(f"damaged: {len(self.damage.problems)}")
+        return notes
+
+
+def _mrr(record: RunRecord, split: str) -> str:
+    """Return the MRR of a run in percent; "" without one."""
+    value = record.metric("mrr", split)
+    return "" if value is None else f"{100 * value:.2f}"
 
 
 class Forgotten(NamedTuple):
@@ -153,25 +178,33 @@ def find_runs(
     model: str | None = None,
     dataset: str | None = None,
     status: str | None = None,
+    suite: str | None = None,
 ) -> FoundRuns:
     """Return the records of a results folder.
 
     Args:
         home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
         model, dataset, status: keep only these.
+        suite: name of a suite; keep only its runs, with their labels there.
 
     Raises:
-        ConfigError: there is no such status; the nearest is offered.
+        ConfigError: there is no such status, or no run of such a suite; the nearest is offered.
     """
     if status is not None and status not in get_args(Status):
         raise ConfigError(f"no status '{status}'{suggest(status, get_args(Status))}")
     damage: DamagedRecords | None = None
     with opened(home) as store:
+        cells, run_ids_of_suite = store.cells(), None
+        if suite is not None:
+            suites = {cell.suite for cell in cells}
+            if suite not in suites:
+                raise ConfigError(f"no runs of a suite '{suite}'{suggest(suite, suites)}")
+            cells = [cell for cell in cells if cell.suite == suite]
+            run_ids_of_suite = {cell.run_id for cell in cells}
         try:
-            records = store.find(model=model, dataset=dataset, status=status)
+            records = store.find(model=model, dataset=dataset, status=status, ids=run_ids_of_suite)
         except DamagedRecords as error:
             records, damage = error.readable, error
-        cells = store.cells()
         unfinished: list[UnfinishedRun] = []
         if model is None and status is None:
             on_dataset = [c for c in cells if dataset in (None, c.dataset)]

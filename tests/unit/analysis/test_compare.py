@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,18 @@ def test_without_unseen_entities_there_are_no_parts_to_compare(
     row("B", 6.0, unseen=False)
     with pytest.raises(ConfigError, match="test split of atlas has no unseen entity, so warm equ"):
         compare(bucket=bucket)
+
+
+def test_a_notebook_shows_the_verdict_above_a_table(
+    row: Row, compare: Callable[..., SideComparison]
+) -> None:
+    row("A", 4.0)
+    row("B", 6.0)
+    found = compare("mrr", "hits@10")
+    shown = found._repr_html_()
+    assert shown.startswith(f"<table><tr><th>{html.escape(str(found))}</th></tr></table>")
+    assert shown.count("<tr>") == 1 + 1 + 2
+    assert f"<td>MRR</td><td>{found.metrics[0].first:.2f}</td>" in shown
 
 
 def test_seeds_that_both_have_are_paired(row: Row, compare: Callable[..., SideComparison]) -> None:

@@ -142,6 +142,15 @@ def test_list_names_runs_that_can_be_resumed(filled: Path) -> None:
         assert "dddd" not in harness("runs", "list", *filters).stderr
 
 
+def test_list_of_a_suite(filled: Path) -> None:
+    with contextlib.closing(open_store()) as store:
+        store.plan("further", "", [cell("bbbb11112222", suite="further", label="Other")])
+    lines = harness("runs", "list", "--suite", "further").stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["bbbb11112222", "Other"]]
+    with pytest.raises(ConfigError, match=r"no runs of a suite 'furthr'; did you mean 'further'"):
+        harness("runs", "list", "--suite", "furthr")
+
+
 def test_list_says_why_it_is_empty(filled: Path) -> None:
     result = harness("runs", "list", "--model", "rotat")
     assert result.stdout == ""

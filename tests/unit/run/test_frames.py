@@ -17,6 +17,8 @@ from harness.model import MODELS
 from harness.report.stored import load_table
 from harness.run.executors import read_execution
 from harness.run.inference import Run
+from harness.run.runs import opened
+from harness.store.records import Cell
 from tests.unit.run.test_trained_models import DATASET
 
 SETTINGS = {"training.epochs": 2, "training.evaluate_every": 1, "model.dim": 8}
@@ -236,6 +238,31 @@ def test_found_runs_are_a_few_lines(run: Run, home: Path) -> None:
     assert nothing.startswith("<FoundRuns: 0 runs\n  no run has model 'trnase'; did you mean 'tran")
     many = [run.record.model_copy(update={"dataset": f"d{i}"}) for i in range(40)]
     assert len(repr(found._replace(records=many)).splitlines()) == 10
+
+
+def test_a_notebook_shows_found_runs_as_a_table(run: Run, home: Path) -> None:
+    found = harness.find_runs(home, model="transe", status="ok")
+    shown = found._repr_html_()
+    assert shown.count("<tr>") == 1 + len(found.records)
+    assert f"<td>{run.record.run_id}</td><td>transe</td>" in shown
+    assert f"<td>{100 * run.record.metric('mrr'):.2f}</td>" in shown
+    many = found._replace(records=[run.record] * 60)._repr_html_()
+    assert many.count("<td>") == 8 * 50
+    assert "and 10 more" in many
+    assert "no run has model" in harness.find_runs(home, model="trnase")._repr_html_()
+
+
+def test_runs_of_a_suite_are_found(run: Run, home: Path) -> None:
+    run_id = run.record.run_id
+    with opened(home, write=True) as store:
+        for suite, label in (("mine", "Mine"), ("other", "Other")):
+            row = {"suite": suite, "label": label, "dataset": DATASET, "position": 0, "seed": 0}
+            store.plan(suite, "", [Cell.model_validate({**row, "run_id": run_id})])
+    found = harness.find_runs(home, suite="mine")
+    assert [record.run_id for record in found.records] == [run_id]
+    assert found.labels == {run_id: ("Mine",)}
+    with pytest.raises(ConfigError, match=r"^no runs of a suite 'mien'; did you mean 'mine'\?$"):
+        harness.find_runs(home, suite="mien")
 
 
 def test_a_dataset_is_one_line() -> None:
