@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,15 +22,6 @@ Run = Annotated[
 ]
 
 
-class Status(StrEnum):
-    """Status of a run."""
-
-    ok = "ok"
-    validated = "validated"
-    pruned = "pruned"
-    failed = "failed"
-
-
 @app.command("list")
 def list_runs(
     model: Annotated[
@@ -40,7 +30,10 @@ def list_runs(
     dataset: Annotated[
         str | None, typer.Option(help="Only this dataset.", autocompletion=complete_datasets)
     ] = None,
-    status: Annotated[Status | None, typer.Option(help="Only runs with this status.")] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(help="Only runs with this status: ok, validated, pruned or failed."),
+    ] = None,
     suite: Annotated[str | None, typer.Option(help="Only runs of this suite.")] = None,
     where: Annotated[
         bool, typer.Option("--where", help="Show the nodes and attempts of runs on clusters.")
@@ -56,8 +49,7 @@ def list_runs(
     from harness.cli.run_text import describe_unfinished, execution, list_text, summary
     from harness.run.runs import find_runs
 
-    status_name = status.value if status else None
-    found = find_runs(results, model=model, dataset=dataset, status=status_name, suite=suite)
+    found = find_runs(results, model=model, dataset=dataset, status=status, suite=suite)
     records, damage, labels = found.records, found.damage, found.labels
     if found.hint:
         typer.echo(found.hint, err=True)

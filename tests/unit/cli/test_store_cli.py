@@ -126,7 +126,12 @@ def test_list_as_json_is_filtered(filled: Path) -> None:
     ]
     failed = json.loads(harness("runs", "list", "--status", "failed", "--json").stdout)
     assert [line["run_id"] for line in failed] == ["cccc11112222"]
-    assert harness("runs", "list", "--status", "fine").exit_code == 2
+    for status, hint in (
+        ("partial", "; choose from failed, ok, p"),
+        ("faild", "; did you mean 'f"),
+    ):
+        with pytest.raises(ConfigError, match=f"^no status '{status}'{hint}"):
+            harness("runs", "list", "--status", status)
 
 
 def test_list_names_runs_that_can_be_resumed(filled: Path) -> None:
