@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import islice
 
-from harness.errors import ConfigError, suggest
+from harness.errors import SIMILARITY, ConfigError, suggest
 
 __all__ = ["NameIndex"]
 
-SUGGESTED_NAMES = 50_000
-"""Names among which the nearest to a misspelt one is searched."""
+SEARCHED_NAMES = 50_000
+"""Names among which those spelt like a misspelt one are searched, a tenth of a second."""
+SUGGESTED = 3
+"""Names that a message offers."""
 
 
 class NameIndex:
@@ -60,9 +64,21 @@ class NameIndex:
             raise ConfigError(
                 f"{len(matches)} {self.kind} entries are called '{name}': use one of {several}"
             )
-        names = [n for n in dict.fromkeys((*self.labels, *self.identifiers)) if n]
-        hint = suggest(name, names[:SUGGESTED_NAMES])
-        raise ConfigError(f"no {self.kind} is called '{name}'" + (hint if len(hint) < 200 else ""))
+        raise ConfigError(f"no {self.kind} is called '{name}'{self._hint(name)}")
+
+    def _hint(self, name: str) -> str:
+        """Return the names that contain a text, the shortest first, then those spelt alike."""
+        text = _folded(name)
+        names = {_folded(n): n for n in (*self.identifiers, *self.labels) if n}
+        containing = sorted((n for n in names if text in n), key=len) if len(text) > 2 else []
+        searched = list(islice(names, SEARCHED_NAMES))
+        alike = difflib.get_close_matches(text, searched, SUGGESTED, SIMILARITY)
+        near = list(dict.fromkeys([*containing, *alike]))[:SUGGESTED]
+        if not near:
+            hint = suggest(name, [names[n] for n in searched])
+            return hint if len(hint) < 200 else ""  # a few relations are listed, entities are not
+        *others, last = (f"'{names[n]}'" for n in near)
+        return f"; did you mean {', '.join(others)}{' or ' * bool(others)}{last}?"
 
 
 def _folded(name: str) -> str:
