@@ -255,7 +255,7 @@ def build_model(
     """
     config = model_config(name, options)
     model_class = MODELS.get(name)
-    offered = dict(modalities or {})
+    offered = _Modalities(name, modalities or {})
     missing = model_class.capabilities_of(options).missing(offered)
     if missing:
         raise ConfigError(
@@ -265,6 +265,21 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         seed_torch(seed_for(seed, index.dataset, "init"))
         return model_class(config, index, offered)
+
+
+class _Modalities(dict[str, Modality]):
+    """Modalities of a model; one that it reads and does not receive is named with the remedy."""
+
+    def __init__(self, model: str, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(modalities)
+        self._model = model
+
+    def __missing__(self, modality: str) -> Modality:
+        raise ConfigError(
+            f"model '{self._model}' reads modalities['{modality}'], but receives "
+            f"{', '.join(self) or 'none'}; name '{modality}' in `requires` of its capabilities, or "
+            "read it only where it is offered"
+        )
 
 
 def create_model(

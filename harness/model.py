@@ -12,7 +12,7 @@ evaluated but not trained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -78,6 +78,14 @@ class Capabilities:
     requires: frozenset[str] = frozenset()
     needs_features: bool = False
     numerics: int = 1
+
+    def __post_init__(self) -> None:
+        requires: Any = self.requires  # a model of a user's own may have anything
+        if not isinstance(requires, Set) or not all(isinstance(name, str) for name in requires):
+            raise TypeError(
+                f"`requires` in capabilities is {requires!r}; a set of names of modalities was "
+                "expected, such as frozenset({'text', 'image'})"
+            )
 
     @property
     def reads_features(self) -> bool:

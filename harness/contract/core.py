@@ -121,6 +121,7 @@ def explained(error: Exception, subject: Subject) -> str:
         return str(error)
     name = type(error).__name__
     message = str(error).strip() or _NO_TEXT.get(name, "")
+    message = "; ".join([message, *getattr(error, "__notes__", ())])
     text = message if isinstance(error, HarnessError) else f"{name}: {message}".rstrip(": ")
     file = _file(subject.model_class)
     location = raised_at(error, file.parent) if file else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import get_args
 
 import torch
@@ -14,14 +16,16 @@ from harness.contract.noise import reordered
 from harness.contract.subject import SIDES, N, R, Subject
 from harness.errors import suggest
 from harness.evaluation.evaluator import rank
-from harness.index import FilterIndex, GraphIndex, Pairs, Side
+from harness.index import FilterIndex, GraphIndex, Modality, Pairs, Side
 from harness.kernels import Op
-from harness.model import Tables, Term
+from harness.model import Model, Tables, Term
 from harness.plan.spec import Protocol
 
 __all__ = ["batch_size", "encode_rows", "numbering", "ranks", "shapes", "views"]
 
 OPS: tuple[str, ...] = get_args(Op)
+SHOWN_SIZES = 12
+"""Parameters and features that a message names with their sizes."""
 MARGIN = 1e-4
 """Relative difference below which kernels and plain torch may order scores differently."""
 
@@ -41,7 +45,7 @@ def shapes(subject: Subject) -> None:
     """A query has one finite score per entity."""
     model = subject.make().eval()
     anchors, relations = subject.queries
-    with torch.no_grad():
+    with torch.no_grad(), _naming_sizes(model, subject.modalities):
         tables = model.encode()
         for name, table in tables.items():
             demand(
@@ -52,7 +56,7 @@ def shapes(subject: Subject) -> None:
         for side in SIDES:
             if model.decomposable:
                 for term in model.queries(tables, anchors, relations, side).terms:
-                    _check_term(term, tables)
+                    _check_term(term, tables, len(anchors))
             scores = model.score_all(tables, anchors, relations, side)
             expected = (len(anchors), N)
             demand(
@@ -68,12 +72,32 @@ def shapes(subject: Subject) -> None:
                 )
 
 
-def _check_term(term: Term, tables: Tables) -> None:
-    """Require a term to name an existing comparison and table."""
+@contextlib.contextmanager
+def _naming_sizes(model: Model, modalities: Mapping[str, Modality]) -> Iterator[None]:
+    """Add the sizes of parameters and features to errors of torch, most of which are about them."""
+    try:
+        yield
+    except RuntimeError as error:
+        sizes = {name: parameter.shape for name, parameter in model.named_parameters()}
+        sizes |= {f"features '{m.name}'": m.matrix.shape for m in modalities.values()}
+        shown = [f"{name} {tuple(size)}" for name, size in sizes.items()]
+        error.add_note(f"the model has {', '.join(shown[:SHOWN_SIZES])}")
+        raise
+
+
+def _check_term(term: Term, tables: Tables, n_queries: int) -> None:
+    """Require a term to name an existing comparison and table, and to have the table's width."""
     for noun, name, options in (("op", term.op, OPS), ("table", term.table, tables)):
         demand(
             name in options,
             f"a term of queries() has the unknown {noun} '{name}'{suggest(name, options)}",
+        )
+    if term.fusion is None:
+        expected = (n_queries, tables[term.table].shape[1])
+        demand(
+            term.query.shape == expected,
+            f"the term of queries() for table '{term.table}' has a query of shape "
+            f"{tuple(term.query.shape)}; (queries, width of the table) = {expected} was expected",
         )
 
 

@@ -143,6 +143,23 @@ BROKEN = {
         "shapes",
         r"RuntimeError: mat1 and mat2 shapes.*\nraised at .*/own\.py:50$",
     ),
+    "relations of another width": (
+        {"torch.empty(r, config.dim)": "torch.empty(r, config.dim + 1)"},
+        "shapes",
+        r"RuntimeError: The size of tensor.*; the model has entity \(29, 16\), relation \(3, 17\), "
+        r"project\.weight \(16, 10\), features 'text' \(29, 10\), features 'image'",
+    ),
+    "queries of another width than the table": (
+        {'point, "entity"': 'point[:, 1:], "entity"'},
+        "shapes",
+        r"the term of queries\(\) for table 'entity' has a query of shape \(18, 15\); \(queries, "
+        r"width of the table\) = \(18, 16\) was expected",
+    ),
+    "a modality that it does not require by its name": (
+        {"uses_modalities=True,": "", 'frozenset({"text"})': 'frozenset({"txet"})'},
+        "shapes",
+        r"model 'own' reads modalities\['text'\], but receives txet; name 'text' in `requires` of",
+    ),
     "features in the state": (
         {"persistent=False": "persistent=True"},
         "other_features",
@@ -285,3 +302,17 @@ def test_one_model_of_a_folder_a_line_per_check_in_eighty_columns(desk: Path) ->
         assert lines[1].endswith("; model.dim=8, training.epochs=1")
         assert line in lines
         assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("requires", "message"),
+    [
+        ('"text"', r"`requires` in capabilities is 'text'; a set of names of modalities was expec"),
+        ('["text"]', r"is \['text'\]; .*such as frozenset\(\{'text', 'image'\}\)$"),
+        ("None", "is None; a set of names of modalities was expected"),
+    ],
+)
+def test_requires_that_is_no_set_is_refused(desk: Path, requires: str, message: str) -> None:
+    (desk / "own.py").write_text(SOUND.replace('frozenset({"text"})', requires))
+    with pytest.raises(ConfigError, match=rf"own\.py:\d+: the model file cannot be .*{message}"):
+        CliRunner().invoke(app, ["models", "check", "own.py"], catch_exceptions=False)
