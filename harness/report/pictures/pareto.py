@@ -45,7 +45,7 @@ def pareto(figure: Pareto) -> Picture:
         legend_above(drawn, panels, handle=1.0)
     drawn.draw_without_rendering()  # fixes the places of the marks
     for panel, points in zip(panels, figure.panels.values(), strict=True):
-        front = panel.lines[0].get_xydata()
+        front = panel.lines[0].get_path().vertices  # with the corners of the steps
         write_names(panel, [(p.cost, p.quality) for p in points], [p.label for p in points], front)
     return drawn
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.path import Path
+from matplotlib.text import Text
 
 from harness.analysis.query import Results, Selection
 from harness.errors import ConfigError, StoreError
@@ -93,6 +95,20 @@ def test_the_front_is_filled_and_named(rows: MemoryStore) -> None:
     assert {"RotatE", "MoCME"} <= {text.get_text() for text in axes.texts}
     assert axes.get_xscale() == "log"
     assert axes.get_xlabel() == "Processor hours to the best epoch"
+
+
+def test_no_name_touches_the_steps_of_the_front(store: MemoryStore, fill: Fill) -> None:
+    filler = fill()
+    # The name of the last does not fit on its right, and on its left is the step of the front.
+    for label, cost, mrr in (("A", 1.0, 0.2), ("B", 16.0, 0.6), ("RotatE + features", 17.0, 0.4)):
+        filler.row(label, [mrr], **trained(cost, mrr))
+    picture = draw(pareto(store))
+    picture.draw_without_rendering()  # moves names to their places
+    axes = picture.axes[0]
+    steps = Path(axes.transData.transform(axes.lines[0].get_path().vertices))
+    boxes = [Text.get_window_extent(text) for text in axes.texts]
+    assert len(boxes) == 3
+    assert not any(steps.intersects_bbox(box, filled=False) for box in boxes)
 
 
 @pytest.mark.parametrize(("count", "inches"), [(12, 3.3), (13, 7.0)])
