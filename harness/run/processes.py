@@ -24,20 +24,23 @@ from typing import Any
 from harness.errors import HarnessError, MachineError
 from harness.run.jobs import Job, OnProgress, Outcome
 
-__all__ = ["ProcessExecutor", "stop_signals_blocked", "threads_per_worker"]
+__all__ = ["ProcessExecutor", "stop_signals_blocked", "threads_per_worker", "usable_cores"]
 
 Message = dict[str, Any]
 Messages = queue.Queue[tuple[str, Message | None]]
 """(run id, message), and (run id, None) when the child has ended."""
 
 
-def threads_per_worker(workers: int) -> int:
-    """Divide the cores that this process may use (``taskset``, Slurm, cpuset) between workers."""
+def usable_cores() -> int:
+    """Return the number of cores that this process may use (``taskset``, Slurm, cpuset)."""
     if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, cores // workers)
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def threads_per_worker(workers: int) -> int:
+    """Divide the cores that this process may use between workers."""
+    return max(1, usable_cores() // workers)
 
 
 class ProcessExecutor:

@@ -24,6 +24,7 @@ from harness.run.cluster.locks import LockWatch
 from harness.run.cluster.relay import Assignment, Forward, assignment_of, relay
 from harness.run.cluster.settings import RaySettings
 from harness.run.jobs import Attempt, Job, Needs, OnProgress, Outcome
+from harness.run.processes import usable_cores
 
 __all__ = ["RayExecutor", "connect"]
 
@@ -120,7 +121,7 @@ def connect(settings: RaySettings, at_once: int = 0, cpus: int = 1) -> Any:
     Args:
         settings: the engine file.
         at_once: runs at the same time on a cluster that is started here; 0 for as many as the
-            machine has cores for.
+            usable cores are enough for.
         cpus: CPUs of each.
 
     Raises:
@@ -142,9 +143,9 @@ def connect(settings: RaySettings, at_once: int = 0, cpus: int = 1) -> Any:
         options["runtime_env"] = settings.runtime_env
     if settings.address == "local":
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
-        # --threads may exceed the cores: Ray would wait for ever for a node that has as many.
-        few = cpus > (os.cpu_count() or 1)
-        options |= {"num_cpus": max(1, at_once) * cpus} if at_once or few else {}
+        # --threads may exceed the cores: Ray would wait for ever for a node that has as many. Ray's
+        # own count is of the cores of the machine, not of those that this process may use.
+        options["num_cpus"] = at_once * cpus or max(usable_cores(), cpus)
     else:
         _check_reachable(settings.address)
     try:

@@ -87,8 +87,19 @@ def test_sigterm_still_asks_the_runs_to_stop(ray: StandIn) -> None:
         assert stop.asked()
 
 
-def test_the_cores_of_the_machine_are_left_to_ray(ray: StandIn) -> None:
+def test_a_cluster_started_here_has_the_cores_that_the_process_may_use(
+    ray: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 128)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
     connect(RaySettings())
+    assert ray.asked["num_cpus"] == 4
+    connect(RaySettings(), cpus=8)
+    assert ray.asked["num_cpus"] == 8
+
+
+def test_a_running_cluster_counts_its_own_cores(ray: StandIn) -> None:
+    connect(RaySettings(address="auto"))
     assert "num_cpus" not in ray.asked
 
 
