@@ -146,7 +146,7 @@ def _count_in_blocks(
     """Count in the score matrices [high - low, n] of ``at_once`` queries low:high at a time."""
     bounds = [*range(0, max(1, known_answers.n_queries), at_once), known_answers.n_queries]
     blocks = zip(pairwise(bounds), targets.split(bounds), known_answers.split(bounds), strict=True)
-    return _joined([count_in_scores(score_block(*block), *listed) for block, *listed in blocks])
+    return _joined([count_in_scores(score_block(*block), *pairs) for block, *pairs in blocks])
 
 
 def _count_by_temperature(
@@ -238,12 +238,12 @@ def _count_in_tiles(comparison: VectorComparison, targets: Pairs, known_answers:
     keys = torch.unique(known_answers.query_ids * n + known_answers.indices)
     starts = torch.searchsorted(keys, torch.arange(queries + 1) * n)
     module, code = loops("tiles"), loops("pairs").CODES[comparison.op]
-    inputs, listed = tile_arrays(comparison.op, vectors), arrays(*targets)
+    inputs, target_arrays = tile_arrays(comparison.op, vectors), arrays(*targets)
     excluded = arrays(starts, keys % n if n else keys)
-    target_scores = np.empty(len(listed[1]), inputs[0].dtype)
+    target_scores = np.empty(len(target_arrays[1]), inputs[0].dtype)
     threads.over(
-        threads.parts_by_work(listed[0], vectors[0].shape[1]), module.target_scores, code,
-        inputs, listed, target_scores,
+        threads.parts_by_work(target_arrays[0], vectors[0].shape[1]), module.target_scores, code,
+        inputs, target_arrays, target_scores,
     )  # fmt: skip
     boundaries = tile_parts(vectors)
     # Each part adds to its own counts [t, 2]; the sum of integers does not depend on an order.
@@ -254,7 +254,7 @@ def _count_in_tiles(comparison: VectorComparison, targets: Pairs, known_answers:
     def count_part(low: int, high: int) -> None:
         number = number_of[low]
         bad[number] = module.count_tiles(
-            code, inputs, listed, target_scores, excluded, counts[number], low, high
+            code, inputs, target_arrays, target_scores, excluded, counts[number], low, high
         )
 
     threads.over(boundaries, count_part)

@@ -58,10 +58,10 @@ def write_names(
         _places(i, middles, _half_size(axes, name) / points, frame, corners)
         for i, name in enumerate(names)
     ]
-    for i, place in enumerate(_best(places)):
-        if place is None:
+    for i, place_index in enumerate(_best(places)):
+        if place_index is None:
             continue
-        offset = places[i].centres[place] - middles[i]
+        offset = places[i].centres[place_index] - middles[i]
         axes.annotate(
             names[i],
             marks[i],
@@ -70,7 +70,7 @@ def write_names(
             ha="center",
             va="center",
             bbox={"pad": 0.5, "facecolor": "none", "edgecolor": "none"},  # a line ends here
-            arrowprops=None if places[i].ranks[place] == 0 else LEADER,
+            arrowprops=None if places[i].ranks[place_index] == 0 else LEADER,
             zorder=2,
         ).set_in_layout(False)
 
@@ -139,10 +139,10 @@ def _best(places: Sequence[_Places]) -> list[int | None]:
         for i in order:
             free = places[i].free(boxes, leaders)
             if len(free):
-                place = chosen[i] = int(free[0])
-                boxes = np.vstack([boxes, places[i].boxes[place]])
-                if places[i].ranks[place]:
-                    leaders = np.vstack([leaders, places[i].leaders[place]])
+                place_index = chosen[i] = int(free[0])
+                boxes = np.vstack([boxes, places[i].boxes[place_index]])
+                if places[i].ranks[place_index]:
+                    leaders = np.vstack([leaders, places[i].leaders[place_index]])
         distance = sum(int(places[i].ranks[p]) for i, p in enumerate(chosen) if p is not None)
         if (chosen.count(None), distance) < fewest:
             fewest, best, without_gain = (chosen.count(None), distance), chosen, 0
