@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, cast
+from dataclasses import replace
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -48,8 +49,8 @@ class TransAEConfig(ModelConfig):
     variant "released"."""
     variant: Literal["paper", "released"] = "paper"
     """paper: the auto-encoder. released (the class in NativE's repository): it never calls its
-    auto-encoder and scores trained vectors, divided by their norms, as TransE does; features then
-    have no effect."""
+    auto-encoder and scores trained vectors, divided by their norms, as TransE does, without
+    features."""
 
 
 @register_model("transae")
@@ -78,6 +79,12 @@ class TransAE(Model):
     # Where features are noise, only a trained vector can distinguish an entity.
     contract = ContractOptions(learning={"hidden": 32, "structure": "all"})
     learned: Tensor
+
+    @classmethod
+    def capabilities_of(cls, options: Mapping[str, Any]) -> Capabilities:
+        if cls.Config.model_validate(dict(options)).variant == "paper":
+            return cls.capabilities
+        return replace(cls.capabilities, uses_modalities=False, needs_features=False)
 
     def __init__(
         self, config: TransAEConfig, index: GraphIndex, modalities: Mapping[str, Modality]

@@ -65,6 +65,12 @@ def test_the_released_variant_is_transe_on_learned_vectors(triple: tuple[int, in
     assert score_of(model, triple) == pytest.approx(3 - l1(h + r - t), abs=1e-4)
 
 
+def test_the_released_variant_reads_no_features() -> None:
+    model_class = type(make("transae"))
+    assert model_class.capabilities_of({}).reads_features
+    assert not model_class.capabilities_of({"variant": "released"}).reads_features
+
+
 def test_codes_give_back_the_features_of_heads_and_of_tails() -> None:
     model = make("transae", hidden=HIDDEN, reconstruction=1.5).train()
     w, triples = weights_of(model), np.array(TRIPLES)
