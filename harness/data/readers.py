@@ -100,6 +100,18 @@ def detect_layout(folder: Path) -> Layout:
     """
     if not folder.is_dir():
         raise MissingDataError(f"{folder}: no such folder")
+    if layout := _layout_of(folder):
+        return layout
+    layouts = "; ".join(f"{layout}: {', '.join(files)}" for layout, files in _MARKS.items())
+    raise DataError(
+        f"{folder}: holds no known layout (needed, {layouts}; or train.txt alone: tsv; or "
+        f"train with one of {', '.join((*RECORD_SUFFIXES, *RDF_SUFFIXES))}, also data/train-*; "
+        f"one file of all triples: `harness data split FILE --out DIR`)"
+    )
+
+
+def _layout_of(folder: Path) -> Layout | None:
+    """Return the layout of a folder, None where its files match none."""
     for layout, files in _MARKS.items():
         if all((folder / file).is_file() for file in files):
             return layout
@@ -109,12 +121,7 @@ def detect_layout(folder: Path) -> Layout:
         return "records"
     if (folder / _PYKEEN_FOLDERS["train"] / PYKEEN).is_file():
         return "pykeen"
-    layouts = "; ".join(f"{layout}: {', '.join(files)}" for layout, files in _MARKS.items())
-    raise DataError(
-        f"{folder}: holds no known layout (needed, {layouts}; or train.txt alone: tsv; or "
-        f"train with one of {', '.join((*RECORD_SUFFIXES, *RDF_SUFFIXES))}, also data/train-*; "
-        f"one file of all triples: `harness data split FILE --out DIR`)"
-    )
+    return None
 
 
 def read_folder(folder: Path, name: str, layout: Layout | None = None) -> KnowledgeGraph:
@@ -222,15 +229,14 @@ def record_files(folder: Path, split: str) -> list[Path]:
 
 
 def split_files(folder: Path) -> list[Path]:
-    """Return the files of triples of a folder in the layouts "records" and "pykeen"."""
-    layout = next((mark for mark, files in _MARKS.items()
-                   if all((folder / file).is_file() for file in files)), None)  # fmt: skip
-    if layout is not None or (folder / "train.txt").is_file():
-        return []
-    records = [path for split in SPLITS for path in record_files(folder, split)]
-    return records or sorted(
-        path for name in _PYKEEN_FOLDERS.values() for path in (folder / name).glob("*.tsv.gz")
-    )
+    """Return the files of triples of a folder in the layouts "records" and "pykeen", else []."""
+    match _layout_of(folder):
+        case "records":
+            return [path for split in SPLITS for path in record_files(folder, split)]
+        case "pykeen":
+            folders = [folder / name for name in _PYKEEN_FOLDERS.values()]
+            return sorted(path for directory in folders for path in directory.glob("*.tsv.gz"))
+    return []
 
 
 def graph_files(folder: Path) -> set[Path]:
@@ -241,9 +247,9 @@ def graph_files(folder: Path) -> set[Path]:
         DataError: its files match no layout, or a split is there several times.
     """
     names = folder / ENTITY_NAMES
-    if splits := split_files(folder):
-        return {*splits, names}
     layout = detect_layout(folder)
+    if layout in ("records", "pykeen"):
+        return {*split_files(folder), names}
     vocabularies = _VOCABULARIES.get(layout, ())
     files = (_split_file(folder, split, layout) for split in SPLITS)
     return {*files, *(folder / name for name in vocabularies), names}

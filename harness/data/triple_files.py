@@ -19,6 +19,7 @@ import json
 import math
 import re
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,7 +128,7 @@ def _read_jsonl(path: Path) -> TripleFile:
     for number, line in enumerate(read_lines(path), 1):
         try:
             entry = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}:{number}: no JSON: {error}") from error
         if not isinstance(entry, dict):
             raise DataError(f"{path}:{number}: need an object with the keys {', '.join(_COLUMNS)}")
@@ -280,11 +281,19 @@ def read_pykeen(path: Path) -> list[tuple[str, str, str]]:
 
 
 def _pykeen_names(path: Path) -> Mapping[int, str]:
-    names = {}
+    names: dict[int, str] = {}
+    line_of_name: dict[str, int] = {}
     for number, (text, name) in _pykeen_rows(path, ("id", "label")):
-        if not text.isdecimal():
-            raise DataError(f"{path}:{number}: {text!r} is no id")
+        if not re.fullmatch(r"[0-9]{1,18}", text):
+            raise DataError(f"{path}:{number}: {text[:60]!r} is no id")
+        if int(text) in names:
+            raise DataError(f"{path}:{number}: id {text} is given twice")
+        if name in line_of_name:
+            raise DataError(
+                f"{path}:{number}: {name!r} is given twice, first on line {line_of_name[name]}"
+            )
         names[int(text)] = name
+        line_of_name[name] = number
     return names
 
 
@@ -304,7 +313,7 @@ def _pykeen_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list
                 if len(row) != len(header):
                     raise DataError(f"{path}:{reader.line_num}: has {len(row)} columns")
                 yield reader.line_num, [row[i] for i in positions]
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
 

@@ -15,7 +15,7 @@ from harness.data.exchange import export_dataset, split_file
 from harness.data.feature_files import read_feature_file
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.data.local import LocalSource, import_local
-from harness.data.readers import detect_layout, read_folder
+from harness.data.readers import detect_layout, graph_files, read_folder
 from harness.data.split import split_triples
 from harness.data.triple_files import read_triple_file
 from harness.errors import ConfigError, DataError, MissingDataError
@@ -132,6 +132,7 @@ def test_what_is_wrong_with_a_record_is_named_with_its_line(tmp_path: Path) -> N
         ('{"head": "a", "relation": "r", "tail": "b\\tc"}', r":2: the tail is 'b\\tc'"),
         ("[1]", r":2: need an object"),
         ("{", r":2: no JSON"),
+        ("[" * 100_000, r":2: no JSON"),
     ):
         path = tmp_path / "graph.jsonl"
         path.write_text('{"head": "a", "relation": "r", "tail": "b"}\n' + line + "\n")
@@ -177,6 +178,42 @@ def test_a_folder_of_pykeen_is_a_dataset(tmp_path: Path) -> None:
         file.write("head\trelation\ttail\n0\t7\t1\n")
     with pytest.raises(DataError, match=r"numeric_triples\.tsv\.gz:2: no ids of this folder"):
         read_triple_file(path)
+
+
+def test_a_split_of_another_layout_beside_folders_of_pykeen_is_not_read(tmp_path: Path) -> None:
+    write_pykeen(tmp_path / "toy")
+    written = set((tmp_path / "toy").rglob("*.gz"))
+    (tmp_path / "toy" / "test.csv").write_text("x,likes,y\n")
+    assert_is_the_graph(tmp_path / "toy")
+    assert graph_files(tmp_path / "toy") == {*written, tmp_path / "toy" / "entity_names.tsv"}
+    assert_is_the_graph(import_local(tmp_path / "toy", "mine"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("0\ta\n1\tb\n0\tc\n", ":4: id 0 is given twice"),
+        ("0\ta\n1\tb\n2\ta\n", ":4: 'a' is given twice, first on line 2"),
+        ("9" * 5000 + "\ta\n", ":2: '9{60}' is no id"),
+    ],
+)
+def test_names_of_pykeen_have_one_id_each(tmp_path: Path, rows: str, message: str) -> None:
+    write_pykeen(tmp_path / "toy")
+    with gzip.open(tmp_path / "toy" / "training" / "entity_to_id.tsv.gz", "wt") as file:
+        file.write(f"id\tlabel\n{rows}")
+    with pytest.raises(DataError, match=rf"entity_to_id\.tsv\.gz{message}"):
+        read_folder(tmp_path / "toy", "toy")
+
+
+def test_a_damaged_file_of_pykeen_is_named(tmp_path: Path) -> None:
+    write_pykeen(tmp_path / "toy")
+    path = tmp_path / "toy" / "training" / "numeric_triples.tsv.gz"
+    content = bytearray(path.read_bytes())
+    start = content.index(0, 10) + 1  # behind the file's name, where the compressed text begins
+    content[start] = 0b111  # a kind of block that there is not
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"numeric_triples\.tsv\.gz: cannot be read"):
+        read_folder(tmp_path / "toy", "toy")
 
 
 def test_pykeen_reads_and_writes_the_same_graph(tmp_path: Path) -> None:
