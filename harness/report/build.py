@@ -9,7 +9,7 @@ from typing import Any
 from harness.analysis.query import Results, parse_metric
 from harness.analysis.results import SuiteResults
 from harness.analysis.trials import best_trials
-from harness.errors import ConfigError, suggest
+from harness.errors import ConfigError, nearest, suggest
 from harness.report.checks import (
     absent_rows,
     check_landmarks,
@@ -182,7 +182,7 @@ def row_table(definition: RowsDefinition, results: Results, metrics: Sequence[st
     Raises:
         ConfigError: a row, a dataset or the table of ``rows_from`` does not exist.
     """
-    table = _rows_definition(definition).model_copy(update={"metrics": tuple(metrics)})
+    table = _rows_definition(definition, results).model_copy(update={"metrics": tuple(metrics)})
     built = results_table(table, replace(results, tests=None))
     # Selected datasets are shown also where the definition does not list them.
     listed = () if results.selection.datasets else definition.datasets
@@ -191,17 +191,25 @@ def row_table(definition: RowsDefinition, results: Results, metrics: Sequence[st
     return without_empty(chosen_rows(built.only(columns), definition.rows, definition.name))
 
 
-def _rows_definition(definition: RowsDefinition) -> Definition:
-    """Return the table that a figure of rows is drawn from: titles, groups and order alone."""
+def _rows_definition(definition: RowsDefinition, results: Results) -> Definition:
+    """Return the table that a figure of rows is drawn from: titles, groups and order alone.
+
+    Its datasets are those of the figure, then, where datasets are selected, the others of the table
+    of ``rows_from`` that have stored runs, with their titles.
+    """
     fields: dict[str, Any] = {}
+    plain: list[DatasetSpec] = []
     if definition.rows_from:
         source = _rows_from(definition)
         plain = [d.model_copy(update={"metrics": ()}) for d in source.datasets if not d.against]
         rows = [r.model_copy(update={"published": "", "attributes": {}}) for r in source.rows]
         fields = {"rows": tuple(rows), "others": source.others, "datasets": tuple(plain)}
     if definition.datasets:
-        dataset_columns = (d.model_dump() for d in definition.datasets)
-        fields["datasets"] = tuple(DatasetSpec(**dataset) for dataset in dataset_columns)
+        listed = {d.name: DatasetSpec(**d.model_dump()) for d in definition.datasets}
+        if results.selection.datasets:
+            stored = _stored_datasets((definition.suite,), results)
+            listed |= {d.name: d for d in plain if d.name in stored - listed.keys()}
+        fields["datasets"] = tuple(listed.values())
     return Definition(
         name=definition.name,
         title=definition.title,
@@ -241,7 +249,7 @@ def critical_figure(
 def learning_figure(definition: LearningDefinition, results: Results) -> Learning:
     """Return the validations of a suite's rows."""
     suite = results.suite(definition.suite, ("mrr", "valid:mrr", "cost.total"))
-    table = _rows_definition(definition)
+    table = _rows_definition(definition, results)
     if results.selection.datasets or not definition.datasets:
         table = _with_datasets(table, suite.datasets)
     datasets = _select(table, results).datasets
@@ -376,8 +384,10 @@ def _select(definition: Definition, results: Results) -> Definition:
     for name in names:
         matches = [d for d in definition.datasets if name.lower() in (d.name, d.title.lower())]
         if not matches:
-            stored = _stored_datasets(definition.suites, results)
-            near = suggest(name, stored) or "; no run of its suites is stored"
+            listed = [d.name for d in definition.datasets]
+            near_one = nearest(name, listed) is not None
+            choices = listed if near_one else _stored_datasets(definition.suites, results)
+            near = suggest(name, choices) or "; no run of its suites is stored"
             raise ConfigError(f"'{definition.name}' has no dataset '{name}'{near}")
         selected += matches
     if not names:

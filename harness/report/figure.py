@@ -46,10 +46,13 @@ class Figure(ABC):
 
     @property
     def captioned_table(self) -> Table:
-        """The data with the caption of the picture among its notes."""
-        if self.why_empty:
+        """The data with the caption of the picture, or why there is none, among its notes."""
+        if not self.why_empty:
+            return replace(self.table, notes=(f"Picture: {self.legend}", *self.table.notes))
+        cells = [cell for row in self.table.rows for cell in row.cells]
+        if cells and all(cell.value is None for cell in cells):  # their footnotes say why
             return self.table
-        return replace(self.table, notes=(f"Picture: {self.legend}", *self.table.notes))
+        return replace(self.table, notes=(f"No picture: {self.why_empty}.", *self.table.notes))
 
     def render(
         self,
@@ -73,13 +76,13 @@ class Figure(ABC):
         return render_with(self, format, latex)
 
     def __str__(self) -> str:
-        return str(self.table)
+        return str(self.captioned_table if self.why_empty else self.table)
 
     def _repr_html_(self) -> str:
         from harness.report.render import render_picture
 
         if self.why_empty:
-            return self.table._repr_html_()
+            return self.captioned_table._repr_html_()
         return render_picture(self, "svg").decode()
 
 

@@ -264,8 +264,6 @@ class Robustness(Figure):
         absent = [c.title for c in self.definition.conditions if c not in conditions]
         if self.panels and absent:
             yield f"No two amounts were run of: {', '.join(absent)} (`{self.results.command}`)."
-        if not self.panels:
-            yield f"No two amounts were run: `{self.results.command}` fills this table."
         yield (
             "mean: of the curve, the area below it (trapezoids) over the range of amounts; kept: "
             "mean / intact, percent; change: largest amount minus intact. All by seed."

@@ -293,6 +293,12 @@ def test_datasets_can_be_chosen_by_name_or_title(store: MemoryStore, fill: Fill)
         report_table(store, definition, selection=Selection(datasets=("atlass",)))
 
 
+def test_a_misspelt_dataset_of_a_table_without_runs_gets_the_nearest(store: MemoryStore) -> None:
+    definition, selected = define(datasets=[{"name": "mkg-w"}]), Selection(datasets=("mkgw",))
+    with pytest.raises(ConfigError, match=r"has no dataset 'mkgw'; did you mean 'mkg-w'\?$"):
+        report_table(store, definition, selection=selected)
+
+
 def test_a_variant_is_another_table(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2])
     fill(variant="beef").row("A", [0.4])

@@ -196,7 +196,7 @@ def test_nothing_to_draw_is_said(store: MemoryStore) -> None:
     empty = robustness_figure(TOY, Results(store))
     with pytest.raises(StoreError, match="nothing to draw: not run: `harness run SUITE`"):
         render_picture(empty, "png")
-    assert "No two amounts were run: `harness run SUITE` fills this table." in render(empty.table)
+    assert "No picture: not run: `harness run SUITE`." in render(empty)
 
 
 def test_datasets_are_chosen(store: MemoryStore, fill: Fill, shown: Robustness) -> None:

@@ -220,11 +220,31 @@ def test_a_suite_without_validations_says_so(store: MemoryStore, fill: Fill) -> 
     fill().row("Lookup", [0.2])
     with pytest.raises(StoreError, match="no row has two validations: `harness run SUITE`"):
         render_picture(learning(store), "svg")
+    text = "No picture: no row has two validations: `harness run SUITE` makes some."
+    assert text in render(learning(store))
+    assert text in str(learning(store))
+    assert "No picture: no 3 rows of suite 'toy' have mrr and cost.best" in render(pareto(store))
 
 
 def test_datasets_are_titled_as_in_a_table(store: MemoryStore, fill: Fill) -> None:
     fill().row("A", [0.2], dataset="mkg-w", **trained(1, 0.2))
     assert learning(store, rows_from="main_own").legend.startswith("MKG-W. Validation MRR")
+
+
+@pytest.mark.parametrize("kind", [LearningDefinition, ParetoDefinition])
+def test_a_selected_dataset_that_is_not_listed_has_its_title_too(
+    store: MemoryStore, fill: Fill, kind: type[LearningDefinition | ParetoDefinition]
+) -> None:
+    filler = fill()
+    for label, mrr in QUALITY.items():
+        options = trained(SPEED[label], mrr)
+        filler.row(label, [mrr], dataset="mkg-y", model=label.lower(), **options)
+    figure = kind.model_fields["figure"].annotation.__args__[0]  # type: ignore[union-attr]
+    fields = {**TOY, "figure": figure, "rows_from": "main_own", "datasets": [{"name": "mkg-w"}]}
+    selected = Results(store, Selection(datasets=("mkg-y",)))
+    built = build(kind.model_validate(fields), selected)
+    assert isinstance(built, Learning | Pareto)
+    assert {column.dataset_title for column in built.table.columns} == {"MKG-Y"}
 
 
 def test_datasets_are_chosen(store: MemoryStore, fill: Fill) -> None:
