@@ -3,7 +3,7 @@
 ::
 
     HarnessError                 1   something the user can act on went wrong
-    ├── ConfigError              2   a suite, option or name is wrong (also click's usage errors)
+    ├── ConfigError              2   a suite, option or name is wrong
     │   └── InconsistentError    2   ... values that are fine one by one do not go together
     ├── DataError                3   a dataset or feature file is wrong
     │   ├── MissingDataError     3   ... or is not there; the message says which command gets it

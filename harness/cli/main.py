@@ -30,6 +30,7 @@ from harness.cli import (
     study,
 )
 from harness.cli.encoding import show_encoding
+from harness.cli.usage import CommandGroup
 from harness.errors import HarnessError, MachineError, lacks_resources
 from harness.plugins import PluginWarning
 from harness.visible import visible_output
@@ -41,6 +42,7 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 app = typer.Typer(
     name="harness",
+    cls=CommandGroup,
     help="Run, store and report multi-modal knowledge graph completion experiments.\n\n"
     "Exit codes: 0 success, 1 a run failed, 2 wrong option, name or suite, 3 wrong or missing "
     "data, 4 a problem of the machine or the database, 5 a claim is not supported, "
