@@ -12,7 +12,7 @@ from harness.errors import SIMILARITY, ConfigError, suggest
 __all__ = ["NameIndex"]
 
 SEARCHED_NAMES = 50_000
-"""Names among which those spelt like a misspelt one are searched, a tenth of a second."""
+"""Names among which those spelt like a misspelt one are searched, half a second."""
 SUGGESTED = 3
 """Names that a message offers."""
 
@@ -69,7 +69,8 @@ class NameIndex:
     def _hint(self, name: str) -> str:
         """Return the names that contain a text, the shortest first, then those spelt alike."""
         text = _folded(name)
-        names = {_folded(n): n for n in (*self.identifiers, *self.labels) if n}
+        # Labels first: with as many identifiers as are searched no label would be.
+        names = {_folded(n): n for n in (*self.labels, *self.identifiers) if n}
         containing = sorted((n for n in names if text in n), key=len) if len(text) > 2 else []
         searched = list(islice(names, SEARCHED_NAMES))
         alike = difflib.get_close_matches(text, searched, SUGGESTED, SIMILARITY)

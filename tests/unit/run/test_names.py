@@ -34,6 +34,12 @@ def test_few_names_are_listed_where_none_is_near() -> None:
         NameIndex("relation", ["capital", "part of"]).id_of("zzz")
 
 
+def test_labels_are_searched_before_identifiers() -> None:
+    index = NameIndex("entity", [f"Q{i}" for i in range(50_000)], ["Barack Obama"])
+    with pytest.raises(ConfigError, match="did you mean 'Barack Obama'"):
+        index.id_of("Barak Obama")
+
+
 def test_many_names_are_searched_fast() -> None:
     names = [f"entity number {i} of many" for i in range(30_000)]
     index = NameIndex("entity", [f"Q{i}" for i in range(30_000)], names)
