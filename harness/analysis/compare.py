@@ -15,15 +15,6 @@ from harness.analysis.hypotheses import ALPHA
 from harness.analysis.query import BUCKETS
 from harness.analysis.ranks import RankFiles, common_seeds
 from harness.analysis.sides import RANKED, Side
-from harness.errors import ConfigError, MissingDataError, suggest
-from harness.evaluation.metrics import METRICS
-from harness.frames import html_table
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from harness.analysis.significance import DifferenceTest, Effect
 from harness.analysis.verdict import (
     headline,
     shown_difference,
@@ -31,6 +22,16 @@ from harness.analysis.verdict import (
     shown_p,
     side_names,
 )
+from harness.errors import ConfigError, MissingDataError, suggest
+from harness.evaluation.metrics import METRICS
+from harness.frames import html_table
+from harness.store.records import MetricKey
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.analysis.significance import DifferenceTest, Effect
 
 __all__ = [
     "MetricComparison",
@@ -205,11 +206,9 @@ def _paired(
     a, b = (side.run_values(metric, bucket) for side in (first, second))
     if not common_seeds(a, b):
         dataset = first.result.dataset
-        # Runs store the metrics of seen and unseen entities only where a split has unseen ones.
-        if common_seeds(*(side.run_values(metric, "all") for side in (first, second))):
-            raise ConfigError(
-                f"the test split of {dataset} has no unseen entity, so warm equals all"
-            )
+        key = MetricKey(metric, bucket)
+        if reason := first.result.why_no_subset(key) or second.result.why_no_subset(key):
+            raise ConfigError(f"{dataset}: {reason}")
         raise ConfigError(f"the runs have no {METRICS[metric].title} on {dataset} in common")
     for entry in (a, b):
         for seed in common_seeds(a, b):

@@ -52,6 +52,8 @@ def parse_metric(text: str) -> MetricKey:
 def numbers_of(metrics: Iterable[str]) -> Numbers:
     """Return the numbers of a run that some metrics need."""
     keys = [parse_metric(text) for text in metrics]
+    # The other subsets tell why a subset has no number.
+    keys += [k._replace(bucket=b) for k in keys if k.bucket != "all" for b in BUCKETS]
     sources = {key.metric: METRICS[key.metric].source for key in keys}
     diagnostics = {name for name, source in sources.items() if source == "diagnostics"}
     timings = {name for name, source in sources.items() if source == "timings"}

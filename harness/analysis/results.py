@@ -95,6 +95,23 @@ class RowResult:
         """Reasons why seeds are not planned, each once."""
         return tuple(dict.fromkeys(run.reason for run in self.runs if run.reason))
 
+    def why_no_subset(self, key: MetricKey) -> str:
+        """Explain a metric that the runs have of all triples, and not of warm or cold ones.
+
+        Returns:
+            The reason; "" where they have both, or neither.
+        """
+
+        def is_measured(bucket: str) -> bool:
+            return bool(_values(self.records, key._replace(bucket=bucket)))
+
+        # Runs store the metrics of subsets that have triples, and of none where all are warm.
+        if is_measured(key.bucket) or not is_measured("all"):
+            return ""
+        if is_measured("cold"):
+            return f"every triple of the {key.split} split has an unseen entity, so cold equals all"
+        return f"the {key.split} split has no unseen entity, so warm equals all"
+
     def run_values(self, metric: str, bucket: str = "all") -> RunValues:
         """Return the runs that have a value on the test split, with it, by seed.
 
@@ -153,7 +170,7 @@ class SuiteResults:
     def __post_init__(self) -> None:
         self._refuse_mixtures()
 
-    @property
+    @cached_property
     def command(self) -> str:
         """The command that runs the suite."""
         study = " study" if self.is_study else ""

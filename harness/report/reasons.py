@@ -7,6 +7,7 @@ from harness.analysis.results import RowResult, SuiteResults
 from harness.evaluation.metrics import METRICS
 from harness.report.definition import Definition, RowSpec
 from harness.report.table import Column
+from harness.store.records import MetricKey
 
 __all__ = ["NOTHING_TO_SEARCH", "NO_TIMES", "missing_reason"]
 
@@ -38,11 +39,9 @@ def missing_reason(
         return f"validated and not tested: `{results.test_command}` tests it"
     if result.records and METRICS[column.metric].source == "costs":
         return _no_cost(result, column, target)
-    if result.records and column.bucket != "all":
-        # Runs store the metrics of seen and unseen entities only where a split has unseen ones.
-        return f"the {column.split} split has no unseen entity, so warm equals all"
     if result.records:
-        return f"not measured: the runs hold no {column.title}"
+        key = MetricKey(column.metric, column.bucket, column.split)
+        return result.why_no_subset(key) or f"not measured: the runs hold no {column.title}"
     if failed:
         return f"failed: run {failed[0].run_id}: {failed[0].failure}"
     if result.untested:

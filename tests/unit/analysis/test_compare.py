@@ -104,7 +104,9 @@ def test_without_unseen_entities_there_are_no_parts_to_compare(
 ) -> None:
     row("A", 4.0, unseen=False)
     row("B", 6.0, unseen=False)
-    with pytest.raises(ConfigError, match="test split of atlas has no unseen entity, so warm equ"):
+    with pytest.raises(
+        ConfigError, match=r"^atlas: the test split has no unseen entity, so warm equals all$"
+    ):
         compare(bucket=bucket)
 
 

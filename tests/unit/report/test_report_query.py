@@ -574,6 +574,8 @@ def test_a_metric_that_the_runs_do_not_hold(store: MemoryStore, fill: Fill) -> N
     fill().row("A", [0.2])
     table = report_table(store, define(metrics=["mrr", "hits@3"]))
     assert cell(table, "A", 1).reason == "not measured: the runs hold no Hit@3"
+    table = report_table(store, define(metrics=["mrr", "hits@3/cold"]))
+    assert cell(table, "A", 1).reason == "not measured: the runs hold no Hit@3 cold"
 
 
 @pytest.mark.parametrize("bucket", ["warm", "cold"])
@@ -584,6 +586,13 @@ def test_where_every_entity_is_seen_warm_equals_all(
     table = report_table(store, define(metrics=["mrr", f"mrr/{bucket}"]))
     reason = "the test split has no unseen entity, so warm equals all"
     assert cell(table, "A", 1).reason == reason
+
+
+def test_where_no_triple_is_warm_cold_equals_all(store: MemoryStore, fill: Fill) -> None:
+    fill().row("A", [0.2], extra={"mrr/cold": 1.0})
+    table = report_table(store, define(metrics=["mrr", "mrr/warm", "mrr/cold"]))
+    reason = "every triple of the test split has an unseen entity, so cold equals all"
+    assert [cell(table, "A", i).reason for i in range(3)] == ["", reason, ""]
 
 
 def test_every_empty_cell_of_the_shipped_tables_says_why(store: MemoryStore) -> None:
