@@ -6,7 +6,7 @@ import contextlib
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
@@ -219,22 +219,25 @@ def find_runs(
 
 def _unfinished(store: ResultStore, cells: Sequence[Cell], runs: Path) -> list[UnfinishedRun]:
     """Return the runs of cells that have a checkpoint and no record, each once."""
-    stored, seen = store.statuses(), set[str]()
-    unfinished: list[UnfinishedRun] = []
+    stored = {*store.statuses(), ""}
+    first_cells: dict[str, Cell] = {}
     for cell in cells:
-        if not cell.run_id or cell.run_id in stored or cell.run_id in seen:
-            continue
-        seen.add(cell.run_id)
-        if has_state(runs / cell.run_id):
-            row = cell.label, cell.dataset, cell.seed
-            unfinished.append(UnfinishedRun(cell.run_id, *row, _suite_command(store, cell)))
-    return unfinished
+        if cell.run_id not in stored and has_state(runs / cell.run_id):
+            first_cells.setdefault(cell.run_id, cell)
+    commands = _suite_commands(store, first_cells.values())
+    return [
+        UnfinishedRun(run_id, c.label, c.dataset, c.seed, commands[c.suite, c.variant])
+        for run_id, c in first_cells.items()
+    ]
 
 
-def _suite_command(store: ResultStore, cell: Cell) -> str:
-    """Return the command that runs the suite of a cell."""
-    suite = suite_of(store, cell.suite, cell.variant)
-    return SuiteResults(cell.suite, cell.variant, (), stored=suite).command
+def _suite_commands(store: ResultStore, cells: Iterable[Cell]) -> dict[tuple[str, str], str]:
+    """Return the commands that run the suites of cells, by suite and variant."""
+    commands: dict[tuple[str, str], str] = {}
+    for suite, variant in {(cell.suite, cell.variant) for cell in cells}:
+        stored = suite_of(store, suite, variant)
+        commands[suite, variant] = SuiteResults(suite, variant, (), stored=stored).command
+    return commands
 
 
 def get_record(
@@ -354,7 +357,7 @@ def forget_failures(names: Sequence[str] = (), home: Path | str | None = None) -
                 store.remove(run_id)
         cells = [cell for cell in store.cells() if cell.run_id in selected]
         suites = sorted({cell.suite for cell in cells})
-        commands = sorted({_suite_command(store, cell) for cell in cells})
+        commands = sorted({*_suite_commands(store, cells).values()})
     return Forgotten(selected, suites, commands)
 
 

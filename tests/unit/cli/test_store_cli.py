@@ -15,8 +15,9 @@ from harness.cli import db, runs
 from harness.cli.run_text import describe, sparkline
 from harness.errors import ConfigError, Interrupted, StoreError
 from harness.store import open_store, results_home
+from harness.store.base import ResultStore, suite_of
 from harness.store.files import write_record
-from harness.store.records import Cell, MetricValue, RunRecord
+from harness.store.records import Cell, MetricValue, RunRecord, StoredSuite
 from harness.training.state_file import STATE
 
 pytestmark = pytest.mark.usefixtures("readable_ids")
@@ -145,6 +146,26 @@ def test_list_names_runs_that_can_be_resumed(filled: Path) -> None:
     ]
     for filters in (["--dataset", "MKG-W"], ["--model", "rotate"], ["--status", "ok"]):
         assert "dddd" not in harness("runs", "list", *filters).stderr
+
+
+def test_list_looks_up_a_suite_once_for_all_of_its_runs(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suites: list[str] = []
+
+    def looked_up(store: ResultStore, suite: str, variant: str) -> StoredSuite:
+        suites.append(suite)
+        return suite_of(store, suite, variant)
+
+    monkeypatch.setattr("harness.run.runs.suite_of", looked_up)
+    with contextlib.closing(open_store()) as store:
+        store.plan("main", "", [cell(f"eeee1111222{i}", i, label=f"row {i}") for i in range(3)])
+    for i in range(3):
+        folder = filled / "runs" / f"eeee1111222{i}"
+        folder.mkdir()
+        (folder / STATE).write_text("{}")
+    assert harness("runs", "list").stderr.startswith("3 runs interrupted, or still running; ")
+    assert suites == ["main"]
 
 
 def test_list_of_a_suite(filled: Path) -> None:
