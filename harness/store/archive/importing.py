@@ -13,7 +13,7 @@ from harness.store.archive import audit
 from harness.store.archive.content import ArchivedRun, Content
 from harness.store.archive.single_files import NOT_RUN, read_single_files, single_files
 from harness.store.archive.suite_file import SUFFIX, read_suite_file
-from harness.store.base import STAGE, ResultStore
+from harness.store.base import STAGE, ResultStore, readable_records
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.files import check_run_folder, write_whole
 from harness.store.records import Cell, RunRecord, StoredSuite
@@ -135,14 +135,33 @@ def _add_content(store: ResultStore, content: Content, runs: Path) -> Imported:
     Nothing of it stays, not even ranks, when something cannot be added.
     """
     paths: list[Path] = []
+    differing = _differing(store, content.runs, runs)
     try:
         for run in content.runs:
-            _write_ranks(run, runs / run.record.run_id, paths)
+            if run.record.run_id not in differing:
+                _write_ranks(run, runs / run.record.run_id, paths)
         records = [run.record for run in content.runs]
         return _add(store, records, content.benchmarks, content.cells, content.suites)
     except BaseException:
         _remove(paths, runs)
         raise
+
+
+def _differing(store: ResultStore, archived: Sequence[ArchivedRun], runs: Path) -> set[str]:
+    """Return the ids of runs without ranks here whose stored record, which stays, has other numbers
+    than the archived one: the archived ranks are not those of the stored record."""
+    records = {
+        run.record.run_id: run.record
+        for run in archived
+        if not all((runs / run.record.run_id / name).exists() for name in run.files)
+    }
+    stored, _ = readable_records(store, records)
+    return {
+        run_id
+        for run_id, record in stored.items()
+        if STAGE[records[run_id].status] <= STAGE[record.status]
+        and record.metrics != records[run_id].metrics
+    }
 
 
 def _write_ranks(run: ArchivedRun, folder: Path, paths: list[Path]) -> None:

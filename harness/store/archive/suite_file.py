@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote
 
 from pydantic import Field, ValidationError
@@ -46,6 +46,8 @@ NO_SUITE = "_runs"
 """File of runs that belong to no suite; no suite has such a name."""
 VERSION = 1
 """Version of the layout of the file."""
+MOST_RANK_FILES = 10_000
+"""Bound of files that hold the ranks: their names are listed before any is opened."""
 Line = TypeVar("Line", bound=Config)
 
 
@@ -64,7 +66,7 @@ class _Header(Config):
     """Number of lines that are runs."""
     benchmarks: int
     """Number of lines that are measurements."""
-    rank_files: int
+    rank_files: Annotated[int, Field(ge=0, le=MOST_RANK_FILES)]
     """Number of files that hold the ranks."""
 
 

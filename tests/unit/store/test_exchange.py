@@ -443,6 +443,7 @@ def test_ranks_of_another_run_are_refused(exported: Path, tmp_path: Path) -> Non
         (lambda header, rest: [header, *rest, rest[-1]], r"gz:6: run r2 is there twice"),
         (lambda header, rest: [header | {"version": 2}, *rest], "gz:1: version: this harness rea"),
         (lambda header, rest: [header | {"content": "x"}, *rest], "gz:1: content: "),
+        (lambda header, rest: [header | {"rank_files": 10**12}, *rest], "gz:1: rank_files: "),
         (lambda header, rest: [header | {"suite": "x"}, *rest], "gz:2: cell of suite 'main' in"),
         (
             lambda header, rest: [header, {"row": 1}, *rest],
@@ -624,6 +625,23 @@ def test_import_leaves_ranks_that_are_there(tmp_path: Path, make_measured: MakeR
     (tmp_path / "runs" / "r1" / "ranks.npz").write_bytes(b"mine")
     import_records(MemoryStore(), tmp_path / "records", runs=tmp_path / "runs")
     assert (tmp_path / "runs" / "r1" / "ranks.npz").read_bytes() == b"mine"
+
+
+def test_import_adds_no_ranks_to_a_record_with_other_numbers(
+    tmp_path: Path, make_measured: MakeRecord
+) -> None:
+    """The same run was trained on two machines, and their results differ."""
+    record = make_measured("r1", tmp_path / "records" / "r1.npz")
+    write_record(tmp_path / "records" / "r1.json", record)
+    store, runs = MemoryStore(), tmp_path / "runs"
+    halved = tuple(m.model_copy(update={"value": m.value / 2}) for m in record.metrics)
+    store.add(record.model_copy(update={"metrics": halved}))
+    assert import_records(store, tmp_path / "records", runs=runs).already_stored == 1
+    assert not (runs / "r1" / "ranks.npz").exists()
+    store.remove("r1")
+    store.add(record)
+    import_records(store, tmp_path / "records", runs=runs)
+    assert (runs / "r1" / "ranks.npz").is_file()
 
 
 # --- damaged ranks ------------------------------------------------------------------------
