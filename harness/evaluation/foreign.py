@@ -103,8 +103,8 @@ def ranks_of_rows(rows: Sequence[RankRow], graph: KnowledgeGraph, protocol: Prot
             that pass it.
 
     Raises:
-        DataError: a query is missing, repeated or not in the test split; a rank is not a number,
-            not a multiple of one half, below 1, or above the number of candidates.
+        DataError: the test split is empty; a query is missing, repeated or not in it; a rank is not
+            a number, not a multiple of one half, below 1, or above the number of candidates.
     """
     triples = graph.splits["test"].numpy()
     rows_of_triple: dict[tuple[int, ...], list[int]] = {}
@@ -185,8 +185,8 @@ def ranks_of_scores(
         source: file, for errors.
 
     Raises:
-        DataError: a side is missing or unexpected, a shape does not match, or a score is NaN or
-            plus infinity.
+        DataError: the test split is empty, a side is missing or unexpected, a shape does not match,
+            or a score is NaN or plus infinity.
     """
     triples = graph.splits["test"]
     if set(scores) != set(protocol.sides):
@@ -230,9 +230,11 @@ def _blocks(scores: Any, columns: Ids | None, source: str) -> Iterator[tuple[int
 
 
 class _TestQueries:
-    """Queries of a test split and their filter under a protocol."""
+    """Queries of a test split and their filter under a protocol; DataError where it is empty."""
 
     def __init__(self, graph: KnowledgeGraph, protocol: Protocol) -> None:
+        if not len(graph.splits["test"]):
+            raise DataError(f"dataset '{graph.name}': test has no triples, nothing to rank")
         self.graph = graph
         self.filter_index = graph.filter_index(protocol.filter_of("test"))
 

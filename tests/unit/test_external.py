@@ -24,13 +24,13 @@ from harness.cli.main import app
 from harness.data.load import load_graph
 from harness.errors import ConfigError, DataError, StoreError
 from harness.evaluation.evaluator import rank
-from harness.evaluation.foreign import ranks_of_scores
+from harness.evaluation.foreign import ranks_of_rows, ranks_of_scores
 from harness.evaluation.ranks import Ranks, rank_of
 from harness.plan.spec import Protocol
 from harness.report.query import suite_table
 from harness.store import open_store
 from harness.store.records import EXTERNAL_ID
-from tests.toys import SMALL
+from tests.toys import SMALL, toy_graph
 
 PROTOCOL = Protocol()
 N, ENTITIES = 20, 40
@@ -57,6 +57,14 @@ def scores() -> dict[str, np.ndarray]:
 
 def judged(scores: Any, **options: Any) -> Ranks:
     return ranks_of_scores(scores, load_graph(SMALL), PROTOCOL, **options)
+
+
+def test_an_empty_test_split_is_refused() -> None:
+    graph, none = toy_graph(entities=3), np.zeros((0, 3))
+    with pytest.raises(DataError, match="dataset 'toy': test has no triples, nothing to rank"):
+        ranks_of_scores({"head": none, "tail": none}, graph, PROTOCOL)
+    with pytest.raises(DataError, match="dataset 'toy': test has no triples, nothing to rank"):
+        ranks_of_rows([], graph, PROTOCOL)
 
 
 def same(a: Ranks, b: Ranks) -> bool:
