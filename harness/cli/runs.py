@@ -49,18 +49,18 @@ def list_runs(
     from harness.cli.run_text import describe_unfinished, execution, list_text, summary
     from harness.run.runs import find_runs
 
-    found = find_runs(results, model=model, dataset=dataset, status=status, suite=suite)
-    records, damage, labels = found.records, found.damage, found.labels
-    if found.hint:
-        typer.echo(found.hint, err=True)
+    listed_runs = find_runs(results, model=model, dataset=dataset, status=status, suite=suite)
+    records, damage, labels = listed_runs.records, listed_runs.damage, listed_runs.labels
+    if listed_runs.hint:
+        typer.echo(listed_runs.hint, err=True)
     if as_json:
         more = [execution(record) if where else {} for record in records]
-        own = [{"labels": labels.get(record.run_id, ())} for record in records]
-        print_json([summary(r) | a | b for r, a, b in zip(records, own, more, strict=True)])
+        row_labels = [{"labels": labels.get(record.run_id, ())} for record in records]
+        print_json([summary(r) | a | b for r, a, b in zip(records, row_labels, more, strict=True)])
     elif records:
         typer.echo(list_text(records, labels, nodes=where))
-    if found.unfinished:
-        typer.echo(describe_unfinished(found.unfinished), err=True)
+    if listed_runs.unfinished:
+        typer.echo(describe_unfinished(listed_runs.unfinished), err=True)
     if damage is not None:
         raise damage
 
