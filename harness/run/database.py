@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.environment import results_folder
 from harness.errors import ConfigError, StoreError, suggest
 from harness.events import Message, OnEvent, Step, ignore
+from harness.plan.suite import suite_argument
 from harness.report.stored import prepare_tables, report_damaged
 from harness.run.runs import opened
 from harness.store import open_store, store_address
@@ -20,7 +21,7 @@ from harness.store.base import ResultStore, resolve_id
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.files import RANKS, run_ids, unreadable_records
 from harness.store.reading import REPAIR
-from harness.store.records import RunRecord
+from harness.store.records import Cell, RunRecord
 from harness.store.sql import database_of, upgrade_database
 
 __all__ = [
@@ -160,7 +161,7 @@ def _added(
 def check_results(
     home: Path | str | None = None, *, repair: bool = False, on_event: OnEvent = ignore
 ) -> CheckReport:
-    """Check the database, every record in it, and that metrics follow from ranks.
+    """Check the database, every record in it and its cells, and that metrics follow from ranks.
 
     Args:
         home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
@@ -174,14 +175,22 @@ def check_results(
             on_event(Message(f"removed: {removed.removesuffix(f'; {REPAIR}')}"))
         statuses = store.statuses()
         checked = 0
+        cells_by_run: dict[str, list[Cell]] = {}
+        for cell in store.cells():
+            cells_by_run.setdefault(cell.run_id, []).append(cell)
 
         def check(record: RunRecord) -> list[str]:
             nonlocal checked
             checked += 1
             on_event(Step("runs", checked, len(statuses)))
-            if record.run_id in unreadable:
-                return audit.problems(record)
-            return audit.problems(record, run_files(runs / record.run_id))
+            cell_problems = [
+                f"{problem}; plan it anew with: harness run {suite_argument(cell.suite)}"
+                + " --set ..." * bool(cell.variant)
+                for cell in cells_by_run.get(record.run_id, ())
+                for problem in audit.cell_problems(cell, record)
+            ]
+            files = None if record.run_id in unreadable else run_files(runs / record.run_id)
+            return audit.problems(record, files) + cell_problems
 
         problems = [*store.check(check), *unreadable.values()]
     finished = [run_id for run_id, status in statuses.items() if status == "ok"]

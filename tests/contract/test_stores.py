@@ -361,7 +361,7 @@ def test_titles_travel_as_files_and_between_stores(
     store: ResultStore, make_record: MakeRecord, tmp_path: Path
 ) -> None:
     store.add(make_record("r1"))
-    store.plan("main", "beef", [cell("r1", variant="beef")])
+    store.plan("main", "beef", [cell("r1", variant="beef", features="names")])
     stored = StoredSuite(suite="main", variant="beef", title="Sizes", settings={"a.b": 1})
     store.add_suite(stored)
     store.add_suite(StoredSuite(suite="main", title="a suite without an exported run"))

@@ -1,5 +1,5 @@
 """Consistency of a record: its id with its settings, its numbers with each other and with stored
-ranks.
+ranks; a cell with the record of its run.
 
 Ranks are those of the test split and name no bucket: numbers of the validation split, and of warm
 and cold triples, are compared with each other alone.
@@ -23,14 +23,16 @@ from harness.plan.identity import past_ids
 from harness.plan.spec import RunSpec
 from harness.store.archive.rank_files import RankFiles, epoch_ranks, rank_files
 from harness.store.files import RANKS, RECORD, read_own_record
-from harness.store.records import EXTERNAL, MetricValue, RunRecord, external_id
+from harness.store.records import EXTERNAL, Cell, MetricValue, RunRecord, external_id
 
-__all__ = ["problems", "read_audited"]
+__all__ = ["cell_problems", "problems", "read_audited"]
 
 SAME = 1e-9
 """Greatest relative difference of equal numbers: libraries add in different orders."""
 NEAR = 1e-3
 """Greatest difference of MRRs of the same weights: a device may round otherwise than another."""
+CELL_VALUES = ("dataset", "features", "seed")
+"""Values that a cell and the record of its run share."""
 
 Numbers = Mapping[tuple[str, str, str, str], MetricValue]
 """Split, side, bucket and metric -> number of a run."""
@@ -73,6 +75,17 @@ def problems(record: RunRecord, files: RankFiles | None = None) -> list[str]:
     except DataError as error:
         lines.append(str(error))
     return [f"run {record.run_id}: {line}" for line in lines]
+
+
+def cell_problems(cell: Cell, record: RunRecord) -> list[str]:
+    """Return the values of a cell that differ from the record of its run, one line each."""
+    row = f"suite {cell.suite}, {cell.label} on {cell.dataset}, seed {cell.seed}"
+    pairs = {name: (getattr(cell, name), getattr(record, name)) for name in CELL_VALUES}
+    return [
+        f"{row}: {name} is '{value}', in the record of run {record.run_id} '{recorded}'"
+        for name, (value, recorded) in pairs.items()
+        if value != recorded
+    ]
 
 
 def _other_settings(record: RunRecord, spec: RunSpec) -> Iterator[str]:

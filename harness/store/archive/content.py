@@ -9,7 +9,7 @@ from harness.store.archive.rank_files import RankFiles
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.records import Cell, RunRecord, StoredSuite
 
-__all__ = ["ArchivedRun", "Content"]
+__all__ = ["ArchivedCell", "ArchivedRun", "Content"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,19 @@ class ArchivedRun:
     files: RankFiles
 
 
+@dataclass(frozen=True)
+class ArchivedCell:
+    """An exported cell of a suite.
+
+    Attributes:
+        source: file that holds the cell, with its line, for messages.
+        cell: the cell.
+    """
+
+    source: str
+    cell: Cell
+
+
 @dataclass
 class Content:
     """Content of one file, or of a folder of single files, which is imported as a whole.
@@ -39,6 +52,6 @@ class Content:
     """
 
     runs: list[ArchivedRun] = field(default_factory=list)
-    cells: list[Cell] = field(default_factory=list)
+    cells: list[ArchivedCell] = field(default_factory=list)
     benchmarks: list[BenchmarkRecord] = field(default_factory=list)
     suites: list[StoredSuite] = field(default_factory=list)

@@ -64,8 +64,8 @@ def export(
 
     Raises:
         StoreError: an id has no record, one is damaged or has numbers or ranks that cannot be
-            true (``audit``), or the folder holds damaged files or those of an earlier
-            version; nothing is written.
+            true (``audit``), a cell contradicts its record, or the folder holds damaged files
+            or those of an earlier version; nothing is written.
         MachineError: the folder cannot be written.
     """
     runs = runs or results_home() / "runs"
@@ -74,7 +74,11 @@ def export(
     cells = store.cells()
     if suites is None:
         suites = {cell.suite for cell in cells if cell.run_id in records}
-    if problems := store.damaged(suites):
+    problems = [*store.damaged(suites)]
+    for cell in cells:
+        if cell.run_id in records and cell.suite in suites:
+            problems += audit.cell_problems(cell, records[cell.run_id])
+    if problems:
         raise StoreError("\n".join(problems))
     suites_of: dict[str, list[str]] = {run_id: [] for run_id in records}
     for cell in cells:

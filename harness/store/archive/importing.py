@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ConfigError, StoreError
 from harness.store import results_home
 from harness.store.archive import audit
-from harness.store.archive.content import ArchivedRun, Content
+from harness.store.archive.content import ArchivedCell, ArchivedRun, Content
 from harness.store.archive.single_files import NOT_RUN, read_single_files, single_files
 from harness.store.archive.suite_file import SUFFIX, read_suite_file
 from harness.store.base import STAGE, ResultStore, readable_records
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.files import check_run_folder, write_whole
-from harness.store.records import Cell, RunRecord, StoredSuite
+from harness.store.records import Cell, Numbers, RunRecord, StoredSuite
 
 __all__ = ["Imported", "import_records", "merge"]
 
@@ -51,14 +51,18 @@ def import_records(store: ResultStore, source: Path, *, runs: Path | None = None
 
     Raises:
         ConfigError: the source does not exist, or is another kind of file.
-        StoreError: a file is damaged, or a record has numbers or ranks that cannot be true
-            (``audit``), or there is none; every such file is named, nothing is added.
+        StoreError: a file is damaged, or a record has numbers or ranks that cannot be true, or a
+            cell contradicts the record of its run (``audit``), or there is none; every such file
+            is named, nothing is added.
         MachineError: a run folder cannot be written.
     """
     problems: list[str] = []
     contents = list(_contents(source, problems))
     for run in (run for content in contents for run in content.runs):
         problems += [f"{run.source}: {text}" for text in audit.problems(run.record, run.files)]
+    cells = [archived for content in contents for archived in content.cells]
+    archived_records = (run.record for content in contents for run in content.runs)
+    problems += _cell_problems(store, cells, {r.run_id: r for r in archived_records})
     if problems:
         raise StoreError("\n".join(problems))
     suite_results = [
@@ -69,7 +73,7 @@ def import_records(store: ResultStore, source: Path, *, runs: Path | None = None
         [run_id for result in suite_results for run_id in result.added],
         sum(result.already_stored for result in suite_results),
         [cell for result in suite_results for cell in result.refused],
-        [c for content in contents for c in content.cells if c.run_id and c.run_id not in stored],
+        [a.cell for a in cells if a.cell.run_id and a.cell.run_id not in stored],
     )
 
 
@@ -87,12 +91,33 @@ def merge(store: ResultStore, source: ResultStore) -> Imported:
     finished = {run_id for run_id, status in store.statuses().items() if status == "ok"}
     records = source.find(ids=set(source.ids()) - finished)
     problems = [problem for record in records for problem in audit.problems(record)]
+    cells = source.cells()
+    archived_cells = [ArchivedCell("", cell) for cell in cells]
+    problems += _cell_problems(store, archived_cells, {r.run_id: r for r in records})
     if problems := [*source.damaged(), *problems]:
         raise StoreError("nothing was merged:\n" + "\n".join(problems))
     benchmarks = source.benchmarks()
-    imported = _add(store, records, benchmarks, source.cells(), source.suites().values())
+    imported = _add(store, records, benchmarks, cells, source.suites().values())
     already_stored = len(source.ids()) + len(benchmarks) - len(imported.added)
     return Imported(imported.added, already_stored, imported.refused)
+
+
+def _cell_problems(
+    store: ResultStore, cells: Collection[ArchivedCell], records: Mapping[str, RunRecord]
+) -> Iterator[str]:
+    """Yield the contradictions between cells and the records of their runs, with their source.
+
+    Args:
+        store: holds the records of cells whose runs are not added.
+        cells: cells to add.
+        records: records to add, by run id.
+    """
+    other_ids = {archived.cell.run_id for archived in cells} - records.keys()
+    stored, _ = readable_records(store, other_ids, Numbers())
+    for archived in cells:
+        if record := records.get(archived.cell.run_id) or stored.get(archived.cell.run_id):
+            for text in audit.cell_problems(archived.cell, record):
+                yield f"{archived.source}: {text}" if archived.source else text
 
 
 def _contents(source: Path, problems: list[str]) -> Iterator[Content]:
@@ -141,7 +166,8 @@ def _add_content(store: ResultStore, content: Content, runs: Path) -> Imported:
             if run.record.run_id not in differing:
                 _write_ranks(run, runs / run.record.run_id, paths)
         records = [run.record for run in content.runs]
-        return _add(store, records, content.benchmarks, content.cells, content.suites)
+        cells = [archived.cell for archived in content.cells]
+        return _add(store, records, content.benchmarks, cells, content.suites)
     except BaseException:
         _remove(paths, runs)
         raise

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.config.base import Config
 from harness.errors import StoreError
 from harness.evaluation import shadow
-from harness.store.archive.content import ArchivedRun, Content
+from harness.store.archive.content import ArchivedCell, ArchivedRun, Content
 from harness.store.archive.rank_files import rank_files
 from harness.store.files import read, read_benchmark, read_record
 from harness.store.records import RECORD_VERSION, Cell
@@ -60,7 +60,8 @@ def read_single_files(paths: Sequence[Path], not_run: Path | None, problems: lis
         epochs = path.with_name(f"{record.run_id}.{shadow.FOLDER}")
         files = rank_files(path.with_name(f"{record.run_id}.npz"), epochs)
         content.runs.append(ArchivedRun(path, record, files))
-        content.cells += record.cells
+        content.cells += [ArchivedCell(str(path), cell) for cell in record.cells]
     if not_run is not None and not_run.exists():
-        content.cells += read(not_run, _NotRun).cells
+        cells = read(not_run, _NotRun).cells
+        content.cells += [ArchivedCell(str(not_run), cell) for cell in cells]
     return content

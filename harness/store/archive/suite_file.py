@@ -23,7 +23,7 @@ from harness.config.base import Config
 from harness.config.storable import Name, Text
 from harness.errors import DataError, MachineError, StoreError
 from harness.evaluation import shadow
-from harness.store.archive.content import ArchivedRun, Content
+from harness.store.archive.content import ArchivedCell, ArchivedRun, Content
 from harness.store.archive.rank_archive import RankArchive, kept_parts, part_names
 from harness.store.archive.rank_files import RankFiles
 from harness.store.benchmarks import BENCHMARK_VERSION, BenchmarkRecord
@@ -97,6 +97,7 @@ class SuiteFile:
         benchmarks: measurements by id.
         suites: title and settings of the suite by variant.
         archive: the arrays that the runs' ranks refer to.
+        cell_sources: file and line of each cell when the file was read.
         text: decompressed content of the file when it was read, "" for a new one.
     """
 
@@ -106,13 +107,15 @@ class SuiteFile:
     benchmarks: dict[str, BenchmarkRecord] = field(default_factory=dict)
     suites: dict[str, StoredSuite] = field(default_factory=dict)
     archive: RankArchive = field(default_factory=RankArchive)
+    cell_sources: Sequence[str] = ()
     text: str = ""
 
     def content(self, path: Path) -> Content:
         """Return the content to import, given the file that it was read from."""
         runs = [ArchivedRun(path, run.record, self._files(run)) for run in self.runs.values()]
+        cells = [ArchivedCell(*c) for c in zip(self.cell_sources, self.cells, strict=True)]
         benchmarks, suites = list(self.benchmarks.values()), list(self.suites.values())
-        return Content(runs, list(self.cells), benchmarks, suites)
+        return Content(runs, cells, benchmarks, suites)
 
     def _files(self, run: StoredRun) -> RankFiles:
         members = {RANKS: run.ranks} if run.ranks else {}
@@ -189,11 +192,12 @@ def read_suite_file(path: Path) -> SuiteFile:
     if not lines:
         raise StoreError(f"{path}: not a file of records: it is empty")
     header = validated(_decoded(path, *lines[0]), _Header, f"{path}:1", VERSION)
-    cells: list[Cell] = []
+    cells: list[ArchivedCell] = []
     content = SuiteFile(header.suite, text=text)
     for number, line in lines[1:]:
         _add(content, cells, _decoded(path, number, line), f"{path}:{number}")
-    content.cells = tuple(cells)
+    content.cells = tuple(archived.cell for archived in cells)
+    content.cell_sources = tuple(archived.source for archived in cells)
     counts = {
         "suites": (header.suites, len(content.suites)),
         "cells": (header.cells, len(cells)),
@@ -212,7 +216,7 @@ def read_suite_file(path: Path) -> SuiteFile:
     return content
 
 
-def _add(content: SuiteFile, cells: list[Cell], line: dict[str, Any], source: str) -> None:
+def _add(content: SuiteFile, cells: list[ArchivedCell], line: dict[str, Any], source: str) -> None:
     """Add the content of a line."""
     match line:
         case {"suite": values, **rest} if not rest:
@@ -224,7 +228,7 @@ def _add(content: SuiteFile, cells: list[Cell], line: dict[str, Any], source: st
             cell = _checked(values, Cell, source)
             if cell.suite != content.suite:
                 raise StoreError(f"{source}: cell of suite '{cell.suite}' in '{content.suite}'")
-            cells.append(cell)
+            cells.append(ArchivedCell(source, cell))
         case {"run": values, **rest} if not rest:
             # The version first: in a record of another one the values mean something else.
             values = values if isinstance(values, dict) else {}

@@ -36,7 +36,8 @@ def harness(*words: object, answer: str | None = None) -> Result:
 
 
 def cell(run_id: str, seed: int = 0, **values: object) -> Cell:
-    filled = {"suite": "main", "position": 0, "label": "RotatE", "dataset": "atlas", **values}
+    atlas = {"dataset": "atlas", "features": "names"}
+    filled = {"suite": "main", "position": 0, "label": "RotatE", **atlas, **values}
     return Cell(run_id=run_id, seed=seed, **filled)  # type: ignore[arg-type]
 
 
@@ -54,7 +55,7 @@ def filled(make_record: MakeRecord) -> Path:
             history=tuple({"epoch": float(e), "loss": 1 / e} for e in range(1, 101)),
             provenance={"commit": "badcafe", "dirty": False, "versions": {"torch": "2.7"}},
         ),
-        make_record("cccc11112222", status="failed", error="NaN at step 3", metrics=()),
+        make_record("cccc11112222", seed=2, status="failed", error="NaN at step 3", metrics=()),
     ]
     with contextlib.closing(open_store()) as store:
         for record in records:
@@ -62,7 +63,10 @@ def filled(make_record: MakeRecord) -> Path:
             folder = results_home() / "runs" / record.run_id
             write_record(folder / "record.json", record)
             (folder / "best.safetensors").write_bytes(b"weights")
-        cells = [cell(record.run_id, seed) for seed, record in enumerate(records)]
+        cells = [
+            cell(record.run_id, record.seed).model_copy(update={"dataset": record.dataset})
+            for record in records
+        ]
         store.plan("main", "", [*cells, cell("dddd11112222", 3)])
     return results_home()
 
@@ -90,7 +94,7 @@ def test_list_fits_in_80_columns(filled: Path) -> None:
         ["run", "label", "dataset", "features", "seed", "status", "test", "valid", "ep."],
         ["aaaa11112222", "RotatE", "atlas", "names", "0", "ok", "33.67", "33.67", "2"],
         ["bbbb11112222", "RotatE", "MKG-W", "names", "1", "ok", "40.00", "-", "100"],
-        ["cccc11112222", "RotatE", "atlas", "names", "0", "failed", "-", "-", "2"],
+        ["cccc11112222", "RotatE", "atlas", "names", "2", "failed", "-", "-", "2"],
     ]
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert result.stderr == ""
@@ -218,7 +222,7 @@ def test_show_tells_everything(filled: Path) -> None:
         "mean of 2",
         "1024.0 MiB",
         "the test split holds 2 rows of train",
-        "main: RotatE on atlas, seed 1",
+        "main: RotatE on MKG-W, seed 1",
         "repeat it with\n  git checkout badcafe\n  harness runs rm bbbb11112222\n"
         """  harness run --spec '{"model": {"name": "mocme"}, "data": {"dataset":""",
     ):
@@ -443,6 +447,17 @@ def test_check_lists_all_that_is_wrong(filled: Path) -> None:
     )
     assert incomplete.startswith(
         "run cccc11112222: the stored record is damaged: spec.model: Field required; forget it"
+    )
+
+
+def test_check_reports_a_cell_that_contradicts_the_record_of_its_run(filled: Path) -> None:
+    damage(filled, "UPDATE cells SET dataset = 'db15k' WHERE run_id LIKE 'aaaa%'")
+    with pytest.raises(StoreError, match="1 problem; "):
+        harness("db", "check")
+    result = CliRunner().invoke(db.app, ["check"])
+    assert result.stdout == (
+        "suite main, RotatE on db15k, seed 0: dataset is 'db15k', in the record of run "
+        "aaaa11112222 'atlas'; plan it anew with: harness run SUITE\n"
     )
 
 

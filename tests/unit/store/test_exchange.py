@@ -18,7 +18,7 @@ import pytest
 from harness.errors import ConfigError, MachineError, StoreError
 from harness.evaluation.ranks import Ranks
 from harness.store import open_store
-from harness.store.archive import export, exporting, import_records, rank_archive
+from harness.store.archive import export, exporting, import_records, merge, rank_archive
 from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample, identified
 from harness.store.files import write_record, write_whole
 from harness.store.memory import MemoryStore
@@ -30,7 +30,8 @@ MakeRecord = Callable[..., RunRecord]
 
 
 def cell(run_id: str, seed: int = 0, suite: str = "main") -> Cell:
-    return Cell(suite=suite, position=0, label="RotatE", dataset="atlas", seed=seed, run_id=run_id)
+    values = {"label": "RotatE", "dataset": "atlas", "features": "names", "seed": seed}
+    return Cell(suite=suite, position=0, run_id=run_id, **values)
 
 
 def without_run(suite: str = "main", seed: int = 1) -> Cell:
@@ -65,9 +66,9 @@ def filled(runs: Path, make_record: MakeRecord, make_measured: MakeRecord) -> Me
     store = MemoryStore()
     for seed, run_id in ((0, "r1"), (2, "r3")):
         store.add(make_measured(run_id, runs / run_id / "ranks.npz", seed=seed))
-    store.add(make_record("r2"))
+    store.add(make_record("r2", seed=1))
     store.plan("main", "", [cell("r1"), cell("r2", seed=1), cell("r9", seed=2)])
-    store.plan("other", "", [cell("r1", suite="other"), cell("r3", 1, "other")])
+    store.plan("other", "", [cell("r1", suite="other"), cell("r3", 2, "other")])
     return store
 
 
@@ -104,8 +105,10 @@ def test_an_export_that_stops_halfway_leaves_the_old_content_importable(
     export(filled, ["r3"], folder, runs=runs, suites=["other"])
     old = filled.get("r3")
     renewed = MemoryStore()
-    renewed.add(make_measured("r3", runs / "r3" / "ranks.npz", seed=7))
-    renewed.plan("other", "", [cell("r3", 1, "other")])
+    other_ranks = make_measured("r3", runs / "r3" / "ranks.npz", seed=7)
+    assert old is not None
+    renewed.add(old.model_copy(update={"metrics": other_ranks.metrics}))
+    renewed.plan("other", "", [cell("r3", 2, "other")])
 
     def stop_at_lines(path: Path, content: bytes) -> None:
         if path.name.endswith(".jsonl.gz"):
@@ -202,7 +205,7 @@ def test_runs_and_places_that_the_folder_alone_knows_stay(
 ) -> None:
     here, elsewhere = MemoryStore(), MemoryStore()
     for store, run_id, seed in ((here, "r1", 0), (elsewhere, "r2", 1)):
-        store.add(make_record(run_id))
+        store.add(make_record(run_id, seed=seed))
         store.plan("main", "", [cell(run_id, seed)])
         export(store, [run_id], tmp_path, runs=tmp_path)
     there = MemoryStore()
@@ -268,7 +271,7 @@ def test_parts_that_are_no_longer_needed_are_removed(
     with monkeypatch.context() as patch:
         patch.setattr(rank_archive, "PART_BYTES", 600)
         export(filled, ["r1"], tmp_path / "records", runs=runs, suites=["main"])
-    filled.plan("main", "", [cell("r1"), cell("r3", seed=1)])
+    filled.plan("main", "", [cell("r1"), cell("r3", seed=2)])
     export(filled, ["r1", "r3"], tmp_path / "records", runs=runs, suites=["main"])
     assert files(tmp_path / "records") == ["main.jsonl.gz", "main.ranks.npz"]
     import_records(MemoryStore(), tmp_path / "records", runs=tmp_path / "there")
@@ -462,6 +465,40 @@ def test_lines_that_cannot_be_are_refused_with_their_number(
     refused(exported, tmp_path, rf"main\.jsonl\.{message}" if message[0] == "g" else message)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "recorded"),
+    [("dataset", "mkg-w", "atlas"), ("features", "none", "names"), ("seed", 5, "0")],
+)
+def test_a_cell_that_contradicts_the_record_of_its_run_is_refused_with_its_line(
+    exported: Path, tmp_path: Path, name: str, value: object, recorded: str
+) -> None:
+    """The first cell of other.jsonl.gz is of run r1, whose record is in main.jsonl.gz."""
+    changed = lines(exported / "other.jsonl.gz")
+    changed[1]["cell"][name] = value
+    rewrite(exported / "other.jsonl.gz", changed)
+    message = f"{name} is '{value}', in the record of run r1 '{recorded}'"
+    refused(exported, tmp_path, rf"other\.jsonl\.gz:2: suite other, RotatE on .*: {message}$")
+    store = MemoryStore()
+    import_records(store, exported / "main.jsonl.gz", runs=tmp_path / "stored")
+    with pytest.raises(StoreError, match=message):
+        import_records(store, exported / "other.jsonl.gz", runs=tmp_path / "stored")
+    assert list(store.ids()) == ["r1", "r2"]
+
+
+def test_a_cell_that_contradicts_the_record_of_its_run_is_neither_exported_nor_merged(
+    tmp_path: Path, make_record: MakeRecord
+) -> None:
+    store = MemoryStore()
+    store.add(make_record("r1"))
+    store.plan("main", "", [cell("r1", seed=1)])
+    message = "suite main, RotatE on atlas, seed 1: seed is '1', in the record of run r1 '0'"
+    with pytest.raises(StoreError, match=message):
+        export(store, ["r1"], tmp_path / "records", runs=tmp_path)
+    with pytest.raises(StoreError, match=message):
+        merge(MemoryStore(), store)
+    assert files(tmp_path) == []
+
+
 def test_a_sealed_file_cannot_leave_its_folder(exported: Path, tmp_path: Path) -> None:
     changed = lines(exported / "main.jsonl.gz")
     run = changed[3]["run"]
@@ -588,7 +625,7 @@ def test_import_keeps_results_and_cells_that_are_there(
 ) -> None:
     theirs = make_record("r1", provenance={"machine": "theirs"}, cells=(cell("r1"),))
     write_record(tmp_path / "r1.json", theirs)
-    write_record(tmp_path / "r2.json", make_record("r2", cells=(cell("r2", seed=1),)))
+    write_record(tmp_path / "r2.json", make_record("r2", seed=1, cells=(cell("r2", seed=1),)))
     write_record(tmp_path / "r3.json", make_record("r3"))
     store = MemoryStore()
     store.add(make_record("r1"))

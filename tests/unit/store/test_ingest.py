@@ -22,7 +22,8 @@ MakeRecord = Callable[..., RunRecord]
 
 
 def cell(run_id: str, seed: int = 0, suite: str = "main") -> Cell:
-    return Cell(suite=suite, position=0, label="RotatE", dataset="atlas", seed=seed, run_id=run_id)
+    values = {"label": "RotatE", "dataset": "atlas", "features": "names", "seed": seed}
+    return Cell(suite=suite, position=0, run_id=run_id, **values)
 
 
 def files(folder: Path) -> list[str]:
@@ -124,16 +125,16 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_merge_adds_what_only_the_other_has(make_record: MakeRecord) -> None:
     mine, theirs = MemoryStore(), MemoryStore()
     mine.add(make_record("r1", provenance={"machine": "mine"}))
-    mine.add(make_record("r2", status="failed", error="killed"))
+    mine.add(make_record("r2", seed=1, status="failed", error="killed"))
     mine.plan("main", "", [cell("r1")])
-    for run_id in ("r1", "r2"):
-        theirs.add(make_record(run_id))
+    theirs.add(make_record("r1"))
+    theirs.add(make_record("r2", seed=1))
     theirs.add(make_record("r3", status="failed", error="no memory"))
     theirs.plan("main", "", [cell("r1"), cell("r2", seed=1)])
     taken = merge(mine, theirs)
     assert (list(taken.added), taken.already_stored) == (["r2", "r3"], 1)
     assert mine.get("r1") == make_record("r1", provenance={"machine": "mine"})
-    assert mine.get("r2") == make_record("r2")
+    assert mine.get("r2") == make_record("r2", seed=1)
     assert [c.run_id for c in mine.cells("main")] == ["r1", "r2"]
     assert list(merge(mine, theirs).added) == []
 

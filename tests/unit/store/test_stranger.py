@@ -31,7 +31,8 @@ MakeRecord = Callable[..., RunRecord]
 
 
 def cell(**changes: Any) -> Cell:
-    values = {"suite": "toy", "position": 0, "label": "R", "dataset": "atlas", "seed": 0}
+    atlas = {"dataset": "atlas", "features": "names", "seed": 0}
+    values = {"suite": "toy", "position": 0, "label": "R", **atlas}
     return Cell(**{**values, "run_id": "aaaa", **changes})
 
 
