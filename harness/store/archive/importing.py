@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,13 @@ from harness.errors import ConfigError, StoreError
 from harness.store import results_home
 from harness.store.archive import audit
 from harness.store.archive.content import ArchivedCell, ArchivedRun, Content
+from harness.store.archive.rank_files import run_files
 from harness.store.archive.single_files import NOT_RUN, read_single_files, single_files
 from harness.store.archive.suite_file import SUFFIX, read_suite_file
 from harness.store.base import STAGE, ResultStore, readable_records
 from harness.store.benchmarks import BenchmarkRecord
 from harness.store.files import check_run_folder, write_whole
-from harness.store.records import Cell, Numbers, RunRecord, StoredSuite
+from harness.store.records import Cell, Numbers, RunRecord, Status, StoredSuite
 
 __all__ = ["Imported", "import_records", "merge"]
 
@@ -52,8 +54,8 @@ def import_records(store: ResultStore, source: Path, *, runs: Path | None = None
     Raises:
         ConfigError: the source does not exist, or is another kind of file.
         StoreError: a file is damaged, or a record has numbers or ranks that cannot be true, or a
-            cell contradicts the record of its run (``audit``), or there is none; every such file
-            is named, nothing is added.
+            cell contradicts the record of its run (``audit``), or a run folder holds other ranks
+            than a record to add, or there is none; every such file is named, nothing is added.
         MachineError: a run folder cannot be written.
     """
     problems: list[str] = []
@@ -65,9 +67,10 @@ def import_records(store: ResultStore, source: Path, *, runs: Path | None = None
     problems += _cell_problems(store, cells, {r.run_id: r for r in archived_records})
     if problems:
         raise StoreError("\n".join(problems))
-    suite_results = [
-        _add_content(store, content, runs or results_home() / "runs") for content in contents
-    ]
+    runs = runs or results_home() / "runs"
+    if problems := list(_stale_ranks(store, contents, runs)):
+        raise StoreError("\n".join(problems))
+    suite_results = [_add_content(store, content, runs) for content in contents]
     stored = set(store.ids())
     return Imported(
         [run_id for result in suite_results for run_id in result.added],
@@ -118,6 +121,29 @@ def _cell_problems(
         if record := records.get(archived.cell.run_id) or stored.get(archived.cell.run_id):
             for text in audit.cell_problems(archived.cell, record):
                 yield f"{archived.source}: {text}" if archived.source else text
+
+
+def _stale_ranks(store: ResultStore, contents: Iterable[Content], runs: Path) -> Iterator[str]:
+    """Yield the contradictions between records to add and ranks that their run folders hold.
+
+    The ranks of a run folder are never replaced: they may be of a training on this machine whose
+    record is not stored yet.
+    """
+    statuses = store.statuses()
+    for run in (run for content in contents for run in content.runs):
+        run_id, folder = run.record.run_id, runs / run.record.run_id
+        local_files = run_files(folder)
+        if local_files and _is_added(run.record, statuses.get(run_id)):
+            for text in audit.problems(run.record, {**run.files, **local_files}):
+                yield (
+                    f"{run.source}: {text}; `harness runs rm {shlex.quote(run_id)}` removes "
+                    f"{folder}"
+                )
+
+
+def _is_added(record: RunRecord, stored: Status | None) -> bool:
+    """Return whether an import adds a record, given the status of the stored one of its run."""
+    return stored is None or STAGE[record.status] > STAGE[stored]
 
 
 def _contents(source: Path, problems: list[str]) -> Iterator[Content]:
@@ -185,7 +211,7 @@ def _differing(store: ResultStore, archived: Sequence[ArchivedRun], runs: Path) 
     return {
         run_id
         for run_id, record in stored.items()
-        if STAGE[records[run_id].status] <= STAGE[record.status]
+        if not _is_added(records[run_id], record.status)
         and record.metrics != records[run_id].metrics
     }
 
@@ -221,8 +247,7 @@ def _add(
     with store.transaction():
         statuses = store.statuses()
         for record in records:
-            status = statuses.get(record.run_id)
-            if status is not None and STAGE[record.status] <= STAGE[status]:
+            if not _is_added(record, statuses.get(record.run_id)):
                 already_stored += 1
                 continue
             store.add(record)

@@ -655,13 +655,42 @@ def test_import_of_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
         import_records(MemoryStore(), tmp_path)
 
 
-def test_import_leaves_ranks_that_are_there(tmp_path: Path, make_measured: MakeRecord) -> None:
+def test_import_leaves_ranks_that_agree_with_the_record(
+    tmp_path: Path, make_measured: MakeRecord
+) -> None:
     record = make_measured("r1", tmp_path / "records" / "r1.npz")
     write_record(tmp_path / "records" / "r1.json", record)
-    (tmp_path / "runs" / "r1").mkdir(parents=True)
-    (tmp_path / "runs" / "r1" / "ranks.npz").write_bytes(b"mine")
-    import_records(MemoryStore(), tmp_path / "records", runs=tmp_path / "runs")
-    assert (tmp_path / "runs" / "r1" / "ranks.npz").read_bytes() == b"mine"
+    ranks = tmp_path / "runs" / "r1" / "ranks.npz"
+    make_measured("r1", ranks)
+    before = ranks.stat().st_mtime_ns
+    store = MemoryStore()
+    import_records(store, tmp_path / "records", runs=tmp_path / "runs")
+    assert (list(store.ids()), ranks.stat().st_mtime_ns) == (["r1"], before)
+
+
+@pytest.mark.parametrize("with_ranks", [True, False])
+@pytest.mark.parametrize("status", [None, "validated"])
+def test_a_record_is_not_added_to_a_run_folder_with_other_ranks(
+    tmp_path: Path, make_measured: MakeRecord, status: str | None, with_ranks: bool
+) -> None:
+    """The ranks are left of a training on this machine, and the record is of another."""
+    record = make_measured("r1", tmp_path / "records" / "r1.npz")
+    write_record(tmp_path / "records" / "r1.json", record)
+    if not with_ranks:
+        (tmp_path / "records" / "r1.npz").unlink()
+    ranks, store = tmp_path / "runs" / "r1" / "ranks.npz", MemoryStore()
+    make_measured("r1", ranks, seed=1)
+    stored = [record.model_copy(update={"status": status, "metrics": ()})] if status else []
+    for earlier in stored:
+        store.add(earlier)
+    other_numbers = rf"r1\.json: run r1: {ranks}: other numbers follow from the ranks: .*"
+    advice = rf"; `harness runs rm r1` removes {ranks.parent}$"
+    with pytest.raises(StoreError, match=other_numbers + advice):
+        import_records(store, tmp_path / "records", runs=tmp_path / "runs")
+    ranks.write_bytes(b"")
+    with pytest.raises(StoreError, match=rf"{ranks}: not a complete rank file .*{advice}"):
+        import_records(store, tmp_path / "records", runs=tmp_path / "runs")
+    assert list(store.find()) == stored
 
 
 def test_import_adds_no_ranks_to_a_record_with_other_numbers(
