@@ -228,6 +228,14 @@ def record_files(folder: Path, split: str) -> list[Path]:
     return next(iter(kinds.values()), [])
 
 
+def _split_records(folder: Path, split: str) -> list[Path]:
+    """Return the files of a split as ``record_files``; MissingDataError without any."""
+    files = record_files(folder, split)
+    if not files:
+        raise MissingDataError(f"{folder}: has no file of the split {split}; {_advice(split)}")
+    return files
+
+
 def split_files(folder: Path) -> list[Path]:
     """Return the files of triples of a folder in the layouts "records" and "pykeen", else []."""
     match _layout_of(folder):
@@ -243,12 +251,14 @@ def graph_files(folder: Path) -> set[Path]:
     """Return the files that :func:`read_folder` reads in a folder.
 
     Raises:
-        MissingDataError: the folder does not exist.
+        MissingDataError: the folder or the file of a split is missing.
         DataError: its files match no layout, or a split is there several times.
     """
     names = folder / ENTITY_NAMES
     layout = detect_layout(folder)
-    if layout in ("records", "pykeen"):
+    if layout == "records":
+        return {*(path for split in SPLITS for path in _split_records(folder, split)), names}
+    if layout == "pykeen":
         return {*split_files(folder), names}
     vocabularies = _VOCABULARIES.get(layout, ())
     files = (_split_file(folder, split, layout) for split in SPLITS)
@@ -259,10 +269,7 @@ def _read_records(folder: Path) -> _Parts:
     rows: dict[str, list[tuple[str, str, str]]] = {}
     names: dict[str, str] = {}
     for split in SPLITS:
-        files = record_files(folder, split)
-        if not files:
-            raise MissingDataError(f"{folder}: has no file of the split {split}; {_advice(split)}")
-        contents = [read_triple_file(path) for path in files]
+        contents = [read_triple_file(path) for path in _split_records(folder, split)]
         rows[split] = [triple for content in contents for triple in content.triples]
         names |= {entity: name for content in contents for entity, name in content.names.items()}
     return _of_names(rows)._replace(names=names)

@@ -82,6 +82,15 @@ def test_every_layout_holds_the_same_graph(layout: Layout, tmp_path: Path) -> No
         assert graph.splits[split].tolist() == rows
 
 
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_missing_split_of_records_is_named(split: str, tmp_path: Path) -> None:
+    for name in {"train", "valid", "test"} - {split}:
+        _write(tmp_path, f"{name}.csv", "head,relation,tail\nice,is a,coolant\n")
+    for read in (graph_files, lambda folder: read_folder(folder, "toy")):
+        with pytest.raises(MissingDataError, match=f"has no file of the split {split}; "):
+            read(tmp_path)
+
+
 def test_the_third_column_of_id_files_is_the_relation(tmp_path: Path) -> None:
     _openke(tmp_path)
     _write(tmp_path, "train2id.txt", "1\n3 0 1\n")  # ice, freon, used for
