@@ -56,6 +56,7 @@ from harness.unchanged import require_unchanged
 __all__ = [
     "Hooks",
     "Workplace",
+    "check_testable",
     "device_name",
     "execute",
     "has_checkpoint",
@@ -128,7 +129,18 @@ def execute(
     Raises:
         Interrupted, NonFiniteError, DataError, ConfigError, MachineError: see the stages.
     """
+    check_testable(spec)
     return test(train(run_id, spec, workplace, hooks), workplace, hooks)
+
+
+def check_testable(spec: RunSpec) -> None:
+    """Refuse a run that cannot be tested, before it is trained.
+
+    Raises:
+        DataError: the test split of its dataset is empty.
+    """
+    dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
+    dataset.graph.require_triples("test", "to rank")
 
 
 def train(
@@ -236,7 +248,7 @@ def test(record: RunRecord, workplace: Workplace, hooks: Hooks | None = None) ->
         ConfigError: the run was not validated, or its test split was scored with other weights.
         StoreError: its settings, or the log of accesses, cannot be read.
         ChangedDataError: the data or the model differ from those of the training.
-        DataError: the folder holds no checkpoint.
+        DataError: the folder holds no checkpoint, or the test split is empty.
         NonFiniteError: a score is NaN or infinite.
         MachineError: no such device, or the folder cannot be written.
     """
@@ -248,6 +260,7 @@ def test(record: RunRecord, workplace: Workplace, hooks: Hooks | None = None) ->
     device = _prepare(workplace)
     spec = record.spec
     model, dataset = load_trained(record, workplace.folder, device)
+    dataset.graph.require_triples("test", "to rank")
     earlier = accesses.scoring(accesses.read(workplace.folder))
     weights = CheckpointFolder(workplace.folder).best_digest()
     if earlier is not None and earlier.weights != weights:
@@ -454,8 +467,7 @@ def _fit(
     chooses = spec.training.select == "validation"
     by = "to choose the epoch by" if chooses else "to validate on"
     for split, use in (("train", "to learn from"), ("valid", by)):
-        if not len(graph.splits[split]):
-            raise DataError(f"dataset '{graph.name}': {split} has no triples, nothing {use}")
+        graph.require_triples(split, use)
     hooks.on_stage("train", spec.training.epochs)
 
     valid, filter_index = graph.splits["valid"].to(device), filter_index.to(device)

@@ -128,6 +128,16 @@ class KnowledgeGraph:
         triples = torch.cat([self.splits["train"][:0], *(self.splits[s] for s in splits)])
         return FilterIndex(triples, self.n_entities, self.n_relations)
 
+    def require_triples(self, split: str, use: str) -> None:
+        """Refuse a split without triples, naming its use ("to learn from").
+
+        Raises:
+            DataError: the split is empty.
+            LockedSplitError: the split is locked.
+        """
+        if not len(self.splits[split]):
+            raise DataError(f"dataset '{self.name}': {split} has no triples, nothing {use}")
+
     def locked(self) -> KnowledgeGraph:
         """Return a copy of the graph that raises LockedSplitError on access to its test split.
 

@@ -233,8 +233,7 @@ class _TestQueries:
     """Queries of a test split and their filter under a protocol; DataError where it is empty."""
 
     def __init__(self, graph: KnowledgeGraph, protocol: Protocol) -> None:
-        if not len(graph.splits["test"]):
-            raise DataError(f"dataset '{graph.name}': test has no triples, nothing to rank")
+        graph.require_triples("test", "to rank")
         self.graph = graph
         self.filter_index = graph.filter_index(protocol.filter_of("test"))
 

@@ -127,6 +127,8 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
         validated = record is not None and record.status == "validated"
         trained = validated and pipeline.has_checkpoint(job.spec, job.folder)
         check_before(job.run_id, job.spec, record, trained=trained)
+        if job.stage == "test":
+            pipeline.check_testable(job.spec)
         hooks = pipeline.Hooks(
             on_epoch=lambda row: _epoch(log, job, on_event, dict(row)),
             on_stage=lambda stage, total: on_event(job, "stage", {"stage": stage, "total": total}),

@@ -9,8 +9,12 @@ import pytest
 
 from harness import pipeline
 from harness.catalog import load_models
+from harness.data.load import load_dataset
 from harness.errors import DataError
+from harness.plan.identity import run_id_of
 from harness.plan.spec import DataSpec, ModelSpec, RunSpec, TrainingSpec
+from harness.run.jobs import Job
+from harness.run.worker import execute_job
 
 
 def write_dataset(folder: Path, empty: str) -> None:
@@ -49,6 +53,32 @@ def test_without_validation_triples_the_last_epoch_has_nothing_to_be_validated_o
     write_dataset(tmp_path / "cache" / "datasets" / "hollow", "valid")
     with pytest.raises(DataError, match="valid has no triples, nothing to validate on"):
         pipeline.execute("0" * 12, spec("transe", "last"), pipeline.Workplace(tmp_path / "run"))
+
+
+def test_without_test_triples_a_run_is_refused_before_training_and_a_study_is_not(
+    tmp_path: Path,
+) -> None:
+    write_dataset(tmp_path / "cache" / "datasets" / "hollow", "test")
+    workplace = pipeline.Workplace(tmp_path / "run")
+    message = "^dataset 'hollow': test has no triples, nothing to rank$"
+    with pytest.raises(DataError, match=message):
+        pipeline.execute("0" * 12, spec("transe"), workplace)
+    assert not workplace.folder.exists()
+    record = pipeline.train("0" * 12, spec("transe"), workplace)
+    assert record.status == "validated"
+    with pytest.raises(DataError, match=message):
+        pipeline.test(record, workplace)
+
+
+def test_a_worker_without_test_triples_trains_nothing(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "cache" / "datasets" / "hollow", "test")
+    dataset = load_dataset("hollow", "none")
+    run_id = run_id_of(spec("transe"), dataset.graph.digest, dataset.features.digest)
+    job = Job(run_id=run_id, label="TransE", spec=spec("transe"), home=tmp_path, device="cpu")
+    outcome = execute_job(job, lambda *_: None, lambda: False)
+    assert outcome.status == "failed"
+    assert outcome.message == "dataset 'hollow': test has no triples, nothing to rank"
+    assert not list(job.folder.glob("*.safetensors"))
 
 
 def test_what_is_not_trained_is_ranked_where_there_are_triples(tmp_path: Path) -> None:
