@@ -37,8 +37,8 @@ __all__ = [
 BARS = "▁▂▃▄▅▆▇█"
 SPARKLINE = 40
 """Characters of a sparkline."""
-SHOWN = 8
-"""Unfinished runs that are named for each command."""
+MAX_RUNS = 8
+"""Maximum number of unfinished runs that are named for each command."""
 LABEL_WIDTH = 20
 """Characters of a label that the list of runs shows in a line before it leaves out a column."""
 NOTE_WIDTH = 78
@@ -141,10 +141,10 @@ def describe_unfinished(runs: Sequence[UnfinishedRun]) -> str:
     for command, resumed in by_command.items():
         count = plural(len(resumed), "run")
         lines += wrapped(f"{count} interrupted, or still running; `{command}` resumes:")
-        rows = [[r.run_id, r.label, r.dataset, f"seed {r.seed}"] for r in resumed[:SHOWN]]
+        rows = [[r.run_id, r.label, r.dataset, f"seed {r.seed}"] for r in resumed[:MAX_RUNS]]
         lines += [f"  {line}" for line in aligned(rows, text=None)]
-        if len(resumed) > SHOWN:
-            lines.append(f"  and {len(resumed) - SHOWN} more")
+        if len(resumed) > MAX_RUNS:
+            lines.append(f"  and {len(resumed) - MAX_RUNS} more")
     return "\n".join(lines)
 
 

@@ -53,10 +53,10 @@ __all__ = [
 ]
 
 
-SHOWN = 8
-"""Models and datasets that found runs show."""
-SHOWN_ROWS = 50
-"""Runs that a notebook shows."""
+MAX_GROUPS = 8
+"""Maximum number of pairs of model and dataset that found runs show."""
+MAX_ROWS = 50
+"""Maximum number of runs that a notebook shows."""
 
 
 class UnfinishedRun(NamedTuple):
@@ -100,8 +100,8 @@ class FoundRuns(NamedTuple):
         """Return how many there are of each model and dataset, in a few lines."""
         counts = Counter((record.model, record.dataset) for record in self.records)
         lines = [f"{count} of {model} on {dataset}" for (model, dataset), count in counts.items()]
-        if len(lines) > SHOWN:
-            lines = [*lines[:SHOWN], "..."]
+        if len(lines) > MAX_GROUPS:
+            lines = [*lines[:MAX_GROUPS], "..."]
         lines += self._notes()
         runs = f"{len(self.records)} run{'s' * (len(self.records) != 1)}"
         return "\n  ".join([f"<FoundRuns: {runs}", *lines]) + ">"
@@ -110,10 +110,10 @@ class FoundRuns(NamedTuple):
         rows = [
             (r.run_id, r.model, r.dataset, r.features, str(r.seed), r.status, _mrr(r, "test"),
              _mrr(r, "valid"))
-            for r in self.records[:SHOWN_ROWS]
+            for r in self.records[:MAX_ROWS]
         ]  # fmt: skip
         headings = ("run", "model", "dataset", "features", "seed", "status", "test", "valid")
-        more = len(self.records) - SHOWN_ROWS
+        more = len(self.records) - MAX_ROWS
         notes = [f"and {more} more"] * (more > 0) + self._notes()
         return html_table(rows, headings) + "".join(html_table([], [note]) for note in notes)
 
