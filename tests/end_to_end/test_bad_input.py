@@ -283,7 +283,7 @@ def test_workers_on_a_disk_that_is_full(
 
 
 @pytest.fixture
-def other() -> int:
+def other(tmp_path: Path) -> int:
     """A user whom permissions stop (0: the one who runs the tests); root is not stopped by any."""
     if os.getuid() != 0:
         return 0
@@ -292,6 +292,10 @@ def other() -> int:
     closed = [folder for folder in folders if not folder.stat().st_mode & 0o001]
     if closed:
         pytest.skip(f"other users than root cannot run the code: {closed[0]} is closed to them")
+    # pytest closes its folder to other users, again at its next start.
+    for folder in tmp_path.parents:
+        if not (mode := folder.stat().st_mode) & 0o001:
+            folder.chmod(mode | 0o001)
     return 65534
 
 
