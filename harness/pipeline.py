@@ -26,7 +26,7 @@ from harness.data.corrupt import corrupted
 from harness.data.corruption import Corruption, in_training, when_tested
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
-from harness.data.load import Dataset, load_dataset
+from harness.data.load import Dataset, load_dataset, load_graph
 from harness.errors import ChangedDataError, ConfigError, DataError, MachineError, RunError
 from harness.evaluation.evaluator import rank
 from harness.evaluation.measure import measure
@@ -139,8 +139,7 @@ def check_testable(spec: RunSpec) -> None:
     Raises:
         DataError: the test split of its dataset is empty.
     """
-    dataset = load_dataset(spec.data.dataset, spec.data.features, spec.data.modalities)
-    dataset.graph.require_triples("test", "to rank")
+    load_graph(spec.data.dataset).require_triples("test", "to rank")
 
 
 def train(

@@ -208,18 +208,18 @@ def describe_logs(logs: Sequence[RunLog]) -> str:
 
 def describe_difference(a: RunRecord, b: RunRecord) -> str:
     """Return the difference of two runs for a person to read."""
-    found = difference(a, b)
+    sections = difference(a, b)
     header = ["", a.run_id, b.run_id]
     lines: list[str] = []
     for title in ("settings", "provenance"):
-        rows = [[key, *map(decimals, pair)] for key, pair in found[title].items()]
+        rows = [[key, *map(decimals, pair)] for key, pair in sections[title].items()]
         lines += [f"differing {title}" if rows else f"{title}: no difference"]
         lines += [*aligned([header, *rows]), ""] if rows else [""]
-    if found["metrics"]:
+    if sections["metrics"]:
         lines += ["metrics (MRR, Hits and AMRI in percent)"]
         rows = [
             [key, *(_number(key, value) for value in pair), _change(key, *pair)]
-            for key, pair in found["metrics"].items()
+            for key, pair in sections["metrics"].items()
         ]
         lines += aligned([[*header, "difference"], *rows])
     return "\n".join(lines).rstrip()
@@ -227,9 +227,9 @@ def describe_difference(a: RunRecord, b: RunRecord) -> str:
 
 def _label(record: RunRecord, labels: Mapping[str, Sequence[str]]) -> str:
     """Return the label of a run, with the number of further ones."""
-    own = labels.get(record.run_id, ())
-    more = f" (+{len(own) - 1})" if len(own) > 1 else ""
-    return f"{own[0]}{more}" if own else record.model
+    row_labels = labels.get(record.run_id, ())
+    more = f" (+{len(row_labels) - 1})" if len(row_labels) > 1 else ""
+    return f"{row_labels[0]}{more}" if row_labels else record.model
 
 
 def sparkline(values: Sequence[float], width: int = SPARKLINE) -> str:
@@ -267,14 +267,14 @@ def _history(history: Sequence[Mapping[str, float]], diagnostics: Mapping[str, f
 
 
 def _diagnostics(values: Mapping[str, float]) -> list[str]:
-    """Return one line per quantity: ``a/x`` and ``a/y`` stand in one, numbered parts unnamed."""
+    """Return one line per quantity: ``a/x`` and ``a/y`` stand in one, numbers without a name."""
     grouped: dict[str, list[str]] = {}
     for name, value in values.items():
-        quantity, _, part = name.rpartition("/")
-        prefix = f"{part} " * bool(quantity and not part.isdigit())
+        quantity, _, component = name.rpartition("/")
+        prefix = f"{component} " * bool(quantity and not component.isdigit())
         value_text = f"{value:.3f}" if quantity else decimals(value)
         grouped.setdefault(quantity or name, []).append(prefix + value_text)
-    return _pairs({quantity: "  ".join(parts) for quantity, parts in grouped.items()})
+    return _pairs({quantity: "  ".join(texts) for quantity, texts in grouped.items()})
 
 
 def _timings(record: RunRecord) -> list[str]:

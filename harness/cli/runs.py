@@ -35,7 +35,7 @@ def list_runs(
         typer.Option(help="Only runs with this status: ok, validated, pruned or failed."),
     ] = None,
     suite: Annotated[str | None, typer.Option(help="Only runs of this suite.")] = None,
-    where: Annotated[
+    show_nodes: Annotated[
         bool, typer.Option("--where", help="Show the nodes and attempts of runs on clusters.")
     ] = False,
     results: Home = None,
@@ -54,11 +54,11 @@ def list_runs(
     if listed_runs.hint:
         typer.echo(listed_runs.hint, err=True)
     if as_json:
-        more = [execution(record) if where else {} for record in records]
+        more = [execution(record) if show_nodes else {} for record in records]
         row_labels = [{"labels": labels.get(record.run_id, ())} for record in records]
         print_json([summary(r) | a | b for r, a, b in zip(records, row_labels, more, strict=True)])
     elif records:
-        typer.echo(list_text(records, labels, nodes=where))
+        typer.echo(list_text(records, labels, nodes=show_nodes))
     if listed_runs.unfinished:
         typer.echo(describe_unfinished(listed_runs.unfinished), err=True)
     if damage is not None:

@@ -24,8 +24,8 @@ from harness.plan.spec import Protocol
 __all__ = ["batch_size", "encode_rows", "numbering", "ranks", "shapes", "views"]
 
 OPS: tuple[str, ...] = get_args(Op)
-SHOWN_SIZES = 12
-"""Parameters and features that a message names with their sizes."""
+MAX_SIZES = 12
+"""Maximum number of parameters and features that a message names with their sizes."""
 MARGIN = 1e-4
 """Relative difference below which kernels and plain torch may order scores differently."""
 
@@ -80,8 +80,8 @@ def _naming_sizes(model: Model, modalities: Mapping[str, Modality]) -> Iterator[
     except RuntimeError as error:
         sizes = {name: parameter.shape for name, parameter in model.named_parameters()}
         sizes |= {f"features '{m.name}'": m.matrix.shape for m in modalities.values()}
-        shown = [f"{name} {tuple(size)}" for name, size in sizes.items()]
-        error.add_note(f"the model has {', '.join(shown[:SHOWN_SIZES])}")
+        size_texts = [f"{name} {tuple(size)}" for name, size in sizes.items()]
+        error.add_note(f"the model has {', '.join(size_texts[:MAX_SIZES])}")
         raise
 
 
@@ -142,8 +142,8 @@ def views(subject: Subject) -> None:
             return
         as_head = model.score_all(tables, tail, relation, "head").gather(1, head[:, None])[:, 0]
         query = model.queries(tables, tail, relation, "head")
-        listed = model.score_pairs(tables, query, Pairs.one_each(head))
-        agree_by_triple((listed, as_head), ("score_pairs for the head", "score_all for the head"))
+        of_pairs = model.score_pairs(tables, query, Pairs.one_each(head))
+        agree_by_triple((of_pairs, as_head), ("score_pairs for the head", "score_all for the head"))
         if not model.reciprocal:  # else a head is asked for by a relation of its own
             agree_by_triple((of_triples, as_head), ("score_triples", "score_all for the head"))
 

@@ -506,12 +506,12 @@ def _announce_features(
     used = {entry: set(entry.card.feature_sources) & set(recognised) for entry in sources()}
     users = Counter(original for originals in used.values() for original in originals)
     # Originals that datasets share lie in the folder of each: they alone do not make it theirs.
-    own = [
+    entries = [
         entry
         for entry, originals in used.items()
         if entry.card.name in imported or any(users[s] == 1 for s in originals)
     ]
-    for entry in own or [entry for entry, originals in used.items() if originals]:
+    for entry in entries or [entry for entry, originals in used.items() if originals]:
         announce(_completeness(entry))
 
 

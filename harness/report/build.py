@@ -185,8 +185,8 @@ def row_table(definition: RowsDefinition, results: Results, metrics: Sequence[st
     table = _rows_definition(definition, results).model_copy(update={"metrics": tuple(metrics)})
     built = results_table(table, replace(results, tests=None))
     # Selected datasets are shown also where the definition does not list them.
-    listed = () if results.selection.datasets else definition.datasets
-    names = {dataset.name.lower() for dataset in listed}
+    definition_datasets = () if results.selection.datasets else definition.datasets
+    names = {dataset.name.lower() for dataset in definition_datasets}
     columns = [i for i, c in enumerate(built.columns) if not names or c.dataset.lower() in names]
     return without_empty(chosen_rows(built.only(columns), definition.rows, definition.name))
 
@@ -205,11 +205,11 @@ def _rows_definition(definition: RowsDefinition, results: Results) -> Definition
         rows = [r.model_copy(update={"published": "", "attributes": {}}) for r in source.rows]
         fields = {"rows": tuple(rows), "others": source.others, "datasets": tuple(plain)}
     if definition.datasets:
-        listed = {d.name: DatasetSpec(**d.model_dump()) for d in definition.datasets}
+        specs = {d.name: DatasetSpec(**d.model_dump()) for d in definition.datasets}
         if results.selection.datasets:
             stored = _stored_datasets((definition.suite,), results)
-            listed |= {d.name: d for d in plain if d.name in stored - listed.keys()}
-        fields["datasets"] = tuple(listed.values())
+            specs |= {d.name: d for d in plain if d.name in stored - specs.keys()}
+        fields["datasets"] = tuple(specs.values())
     return Definition(
         name=definition.name,
         title=definition.title,
@@ -384,9 +384,9 @@ def _select(definition: Definition, results: Results) -> Definition:
     for name in names:
         matches = [d for d in definition.datasets if name.lower() in (d.name, d.title.lower())]
         if not matches:
-            listed = [d.name for d in definition.datasets]
-            near_one = nearest(name, listed) is not None
-            choices = listed if near_one else _stored_datasets(definition.suites, results)
+            dataset_names = [d.name for d in definition.datasets]
+            near_one = nearest(name, dataset_names) is not None
+            choices = dataset_names if near_one else _stored_datasets(definition.suites, results)
             near = suggest(name, choices) or "; no run of its suites is stored"
             raise ConfigError(f"'{definition.name}' has no dataset '{name}'{near}")
         selected += matches

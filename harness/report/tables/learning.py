@@ -91,10 +91,12 @@ class Learning(Figure):
         if not self.definition.rows:
             return of_dataset
         by_label = {label.lower(): r for r in of_dataset for label in (r.label, self._title(r))}
-        every = {label.lower() for r in self.results.results for label in (r.label, self._title(r))}
-        every |= {label.lower() for row in self.labels.items() for label in row}
+        known_labels = {
+            label.lower() for r in self.results.results for label in (r.label, self._title(r))
+        }
+        known_labels |= {label.lower() for row in self.labels.items() for label in row}
         for label in self.definition.rows:
-            if every and label.lower() not in every:
+            if known_labels and label.lower() not in known_labels:
                 near = suggest(label, self.results.labels)
                 raise ConfigError(f"figure '{self.definition.name}': rows: no row '{label}'{near}")
         return [by_label[x.lower()] for x in self.definition.rows if x.lower() in by_label]
