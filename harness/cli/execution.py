@@ -20,6 +20,7 @@ from harness.cli.options import (
     Threads,
     Workers,
 )
+from harness.config.listing import names_in
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class RunOptions:
         Raises:
             ConfigError, MachineError: as ``harness.run.devices_of``; both --device and --devices.
         """
-        from harness.run.executors import devices_of, names_of
+        from harness.run.executors import devices_of
 
         if self.devices and self.device != "auto":
             raise ConfigError("--device and --devices: give one of the two")
@@ -60,7 +61,7 @@ class RunOptions:
             "model_folders": tuple(self.models or ()),
             "executor": self.executor,
             "engine": self.engine_file,
-            "log": names_of(self.log),
+            "log": names_in(self.log, "--log"),
             "on_interrupt": self.on_interrupt.value if self.on_interrupt else "",
         }
 

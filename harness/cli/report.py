@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Home, chosen_seeds
+from harness.config.listing import names_in
 from harness.errors import ConfigError, HarnessError, suggest
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def report(
     if list_:
         typer.echo(_listing(list_reports(lambda message: _say(str(message)))))
         return
-    selection = Selection(variant, chosen_seeds(seeds), tuple(_names(dataset or [])))
+    selection = Selection(variant, chosen_seeds(seeds), tuple(_names(dataset, "--dataset")))
     if all_:
         if out is None or html or table or figure or format_ or dataset or by or suite:
             raise ConfigError("--all goes with --out DIR, and with --seeds and --variant alone")
@@ -134,7 +135,7 @@ def report(
         return
     if html and format_:
         raise ConfigError(f"--html is a format of its own; leave out --format {format_}")
-    tables, figures = _names(table or []), _names(figure or [])
+    tables, figures = _names(table, "--table"), _names(figure, "--figure")
     form = _format(format_, None if html else out)
     options = LatexOptions(width, compact, notes, decimals, caption, label, siunitx, _say)  # type: ignore[arg-type]
     _check_latex(options, form, len(tables) + len(figures))
@@ -334,6 +335,10 @@ def _format(choice: str, out: Path | None) -> str:
     return endings.get(ending, "text")
 
 
-def _names(texts: list[str]) -> list[str]:
-    """Return names, one by one or separated by commas."""
-    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+def _names(texts: list[str] | None, option: str) -> list[str]:
+    """Return names, one by one or separated by commas.
+
+    Raises:
+        ConfigError: a name is missing beside a comma.
+    """
+    return [name for text in texts or [] for name in names_in(text, option)]

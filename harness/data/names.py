@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, get_args
 
 from harness.config.base import Config
+from harness.config.listing import names_in
 from harness.data.graph import SPLITS, KnowledgeGraph
 from harness.errors import ConfigError, suggest
 
@@ -93,9 +94,9 @@ def chosen_kinds(text: str) -> tuple[NameKind, ...]:
     """Read the value of ``--allow-names``: kinds, separated by commas.
 
     Raises:
-        ConfigError: unknown kind; the message offers the nearest.
+        ConfigError: unknown kind (the message offers the nearest), or none beside a comma.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = names_in(text, "--allow-names")
     for name in names:
         if name not in KINDS:
             raise ConfigError(f"--allow-names: no kind '{name}'{suggest(name, KINDS)}")

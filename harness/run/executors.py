@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypedDict
 from pydantic import Field, ValidationError, field_validator
 
 from harness.config.base import Config, problems, show_path
+from harness.config.listing import names_in
 from harness.environment import Folders
 from harness.errors import ConfigError, MachineError, suggest
 from harness.loggers import check_logger
@@ -25,7 +26,6 @@ __all__ = [
     "devices_of",
     "executor_name",
     "make_executor",
-    "names_of",
     "read_execution",
 ]
 
@@ -62,7 +62,7 @@ class Execution(Config):
     @field_validator("log", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
-        return names_of(value) if isinstance(value, str) else value
+        return names_in(value, "log") if isinstance(value, str) else value
 
     @field_validator("log")
     @classmethod
@@ -125,12 +125,6 @@ class ExecutionOptions(TypedDict, total=False):
     on_interrupt: Literal["", "leave", "cancel"]
 
 
-def names_of(text: str) -> tuple[str, ...]:
-    """Read "tensorboard,mlflow": names separated by commas, each once."""
-    names = (name.strip() for name in text.split(","))
-    return tuple(dict.fromkeys(name for name in names if name))
-
-
 def devices_of(text: str, executor: str = "") -> tuple[str, ...]:
     """Read "cuda:0,cuda:1", or "auto" for all GPUs of this machine.
 
@@ -152,10 +146,10 @@ def devices_of(text: str, executor: str = "") -> tuple[str, ...]:
         if not torch.cuda.is_available():
             raise MachineError("devices 'auto': this machine has no GPU; leave the option out")
         return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
-    names = tuple(name for part in text.split(",") if (name := part.strip()))
+    names = names_in(text, "devices")
     for name in names:
         resolve_device(name)
-    if len(set(names)) < len(names):
+    if len(names) < len(text.split(",")):
         raise ConfigError(f"devices '{text}': a device is named twice; --workers sets the number")
     return names
 
