@@ -59,8 +59,9 @@ def execute_job(job: Job, on_event: OnProgress, should_stop: Callable[[], bool])
     earlier stage is resumed from. Temporary files of a killed process are removed first.
 
     Returns:
-        ok, pruned, failed (the record holds the traceback), interrupted (no new record; it can
-        be resumed) or busy (another process is executing the run).
+        ok, pruned, failed (the record holds the traceback, except of a run that failed when it was
+        tested after an earlier call had trained it), interrupted (no new record; it can be resumed)
+        or busy (another process is executing the run).
 
     Raises:
         MachineError: the folder cannot be written; nothing can be recorded then.
@@ -122,6 +123,7 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
     if record is not None and record.status == "failed":
         path.unlink()
     on_event(job, "stage", {"stage": "load", "total": 0})
+    trained = False
     try:
         catalog.load_all(job.model_folders)
         validated = record is not None and record.status == "validated"
@@ -154,7 +156,8 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
             raise disk_error(Path(error.filename or job.folder), error, ELSEWHERE) from error
         if lacks_descriptors(error):  # the machine's fault; a failed run would be skipped
             raise MachineError(f"the machine lacks file descriptors ({error})") from error
-        write_record(path, _failure(job, error))
+        if not trained:  # else what its training and validation found stays, to be tested again
+            write_record(path, _failure(job, error))
         return Outcome(run_id=job.run_id, status="failed", message=_first_line(error))
     provenance = record.provenance | _execution(job)
     write_record(path, record.model_copy(update={"provenance": provenance}))

@@ -15,6 +15,7 @@ from harness.plan.identity import run_id_of
 from harness.plan.spec import DataSpec, ModelSpec, RunSpec, TrainingSpec
 from harness.run.jobs import Job
 from harness.run.worker import execute_job
+from harness.store.files import RECORD
 
 
 def write_dataset(folder: Path, empty: str) -> None:
@@ -79,6 +80,22 @@ def test_a_worker_without_test_triples_trains_nothing(tmp_path: Path) -> None:
     assert outcome.status == "failed"
     assert outcome.message == "dataset 'hollow': test has no triples, nothing to rank"
     assert not list(job.folder.glob("*.safetensors"))
+
+
+def test_a_validated_run_keeps_its_record_when_there_is_nothing_to_test_it_on(
+    tmp_path: Path,
+) -> None:
+    write_dataset(tmp_path / "cache" / "datasets" / "hollow", "test")
+    dataset = load_dataset("hollow", "none")
+    run_id = run_id_of(spec("transe"), dataset.graph.digest, dataset.features.digest)
+    job = Job(run_id=run_id, label="TransE", spec=spec("transe"), home=tmp_path, device="cpu")
+    validate = job.model_copy(update={"stage": "valid"})
+    validated = execute_job(validate, lambda *_: None, lambda: False)
+    assert validated.status == "ok"
+    record = (job.folder / RECORD).read_bytes()
+    tested = execute_job(job, lambda *_: None, lambda: False)
+    assert tested.message == "dataset 'hollow': test has no triples, nothing to rank"
+    assert (job.folder / RECORD).read_bytes() == record
 
 
 def test_what_is_not_trained_is_ranked_where_there_are_triples(tmp_path: Path) -> None:

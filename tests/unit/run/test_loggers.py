@@ -18,7 +18,7 @@ from harness.errors import ConfigError, NonFiniteError
 from harness.events import Event
 from harness.loggers import LoggedRun, epoch_values, record_texts, record_values
 from harness.run.events import RunEnded, RunProgress
-from harness.run.executors import Execution, names_of
+from harness.run.executors import Execution
 from harness.run.jobs import Job, Outcome
 from harness.run.logging import RunLogging
 from harness.run.study import promote_trials, run_study
@@ -422,8 +422,10 @@ def test_epochs_that_a_cluster_repeats_replace_the_earlier_ones(tmp_path: Path) 
 # --- names that are refused -------------------------------------------------------------------
 
 
-def test_names_are_read_from_a_list() -> None:
-    assert names_of(" mlflow, wandb,,mlflow") == ("mlflow", "wandb")
+def test_names_are_read_from_a_text(memory: type[Memory]) -> None:
+    assert Execution.model_validate({"log": " memory,memory"}).log == ("memory",)
+    with pytest.raises(ConfigError, match="log memory,,: a name is missing beside a comma"):
+        Execution.model_validate({"log": "memory,,"})
 
 
 def test_an_unknown_logger_is_refused_with_the_nearest(memory: type[Memory]) -> None:
