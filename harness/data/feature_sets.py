@@ -35,6 +35,7 @@ from harness.data.feature_files import (
 )
 from harness.data.features import FeatureSet, FeatureTable
 from harness.data.graph import KnowledgeGraph
+from harness.data.modality_names import MODALITIES
 from harness.data.token_files import find_token_files, read_token_files
 from harness.errors import ConfigError, DataError, MissingDataError, suggest
 from harness.plugins import load_plugins
@@ -49,8 +50,6 @@ __all__ = [
     "name_texts",
     "unencoded",
 ]
-
-MODALITIES = ("text", "image", "numeric", "audio", "video")
 
 _NAMES = ("names", "hashed-names", "use-names")
 

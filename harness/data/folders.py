@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness.data.card import DatasetCard
+from harness.data.modality_names import MODALITIES
 from harness.data.parsing import check_regular
 from harness.environment import cache_folder, expanded
 from harness.errors import ConfigError, DataError, MissingDataError
@@ -92,7 +93,6 @@ def data_files(folder: Path) -> list[Path]:
             like features has an unread format.
     """
     from harness.data.feature_files import ARRAY_SUFFIXES, SUFFIXES, check_readable
-    from harness.data.feature_sets import MODALITIES
     from harness.data.readers import split_files
 
     endings = {*SUFFIXES, ".txt"}

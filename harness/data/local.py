@@ -21,6 +21,7 @@ from harness.data.card import (
 )
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
+from harness.data.modality_names import MODALITIES
 from harness.data.names import NameKind, advice, audit_names, excess_names
 from harness.data.readers import detect_layout, read_folder, split_files
 from harness.errors import ConfigError, DataError
@@ -190,7 +191,6 @@ def import_local(folder: Path, name: str, allowed: Sequence[NameKind] = ()) -> P
 def _refuse_unread(folder: Path, files: Iterable[Path]) -> None:
     """Refuse features that lie beside the splits, where nobody reads those of an own dataset."""
     from harness.data.feature_files import holds_arrays
-    from harness.data.feature_sets import MODALITIES
     from harness.data.feature_tables import TABLE_SUFFIXES
 
     splits = split_files(folder)

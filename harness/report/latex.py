@@ -259,9 +259,7 @@ def _published_note(note: str) -> str:
 
 def _reason(reason: str) -> str:
     """Return why a cell is empty, as a reader of a paper has to know it."""
-    if reason.startswith(("not in the stored plan of suite ", "not in suite ")):
-        return "not run"
-    if reason.startswith(("not shown: ", "interrupted, ")):
+    if reason.startswith(("not in suite ", "not shown: ", "interrupted, ")):
         return "not run"
     return "failed" if reason.startswith("failed: ") else _without_commands(reason)
 

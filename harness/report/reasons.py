@@ -83,9 +83,9 @@ def _not_planned(
         return NOTHING_TO_SEARCH
     if not results.results or results.is_study:  # a study does not plan its next trials
         return _not_run(results, "")
-    # The file may have changed since the suite was run.
-    plan = "the stored plan of " * results.is_listed(spec.label, column.dataset)
-    return f"not in {plan}suite '{definition.suite}'"
+    if results.is_listed(spec.label, column.dataset):  # but not when the suite was last run
+        return _not_run(results, "")
+    return f"not in suite '{definition.suite}'"
 
 
 def _dataset_reason(definition: Definition, name: str) -> str:

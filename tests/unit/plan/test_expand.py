@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from harness.catalog import load_models
 from harness.config.override import parse_overrides
@@ -473,6 +474,17 @@ def test_every_row_is_repeated_with_each_variation() -> None:
 def test_a_row_that_is_not_varied_stands_once() -> None:
     plan = plan_of(rows=[{"model": "rotate", "varied": False}, "mocme"], vary=VARY, datasets=ALL)
     assert [run.label for run in plan.runs] == ["RotatE", "MoCME, intact", "MoCME, half"]
+
+
+def test_a_modality_that_no_feature_set_can_have_is_refused() -> None:
+    variants: list[dict[str, Any]] = [{"label": "b", "drop": "imge"}]
+    with pytest.raises(
+        ValidationError, match=r"variants\.0\.drop\.0\n.*'text', 'image', 'numeric'"
+    ):
+        plan_of(ablation={"base": {"model": "mocme"}, "variants": variants}, datasets=ALL)
+    variants[0] = {"label": "b", "set": {"data.corrupt": [{**DROP, "modality": "imge"}]}}
+    said = refusal(ablation={"base": {"model": "mocme"}, "variants": variants}, datasets=ALL)
+    assert said.endswith("[0]: no modality is called 'imge'; did you mean 'image'?")
 
 
 def test_variations_are_for_ablations_too() -> None:

@@ -182,7 +182,6 @@ def test_notes_that_would_make_a_float_higher_than_a_page_stand_behind_it() -> N
     ("reason", "printed"),
     [
         ("not run: `harness run toy`", "not run"),
-        ("not in the stored plan of suite 'toy'", "not run"),
         ("not in suite 'toy'", "not run"),
         ("failed: run r9: loss is NaN", "failed"),
         (

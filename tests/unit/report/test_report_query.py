@@ -419,7 +419,7 @@ def test_a_row_of_the_file_that_the_stored_plan_does_not_have(
         {"label": "TransE", "model": "transe"},
     ]
     table = report_table(store, define(rows=rows))
-    assert cell(table, "TransE + text").reason == "not in the stored plan of suite 'toy'"
+    assert cell(table, "TransE + text").reason == "not run: `harness run toy`"
     assert cell(table, "TransE + text [names]").reason == "not in suite 'toy'"
     assert cell(table, "TransE").reason == "not in suite 'toy'"
 
