@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -120,7 +120,9 @@ def resolve(suite: Suite, overrides: Mapping[str, Any], source_of: SourceOf) -> 
     layers.append(tuple(errors.collect(lambda key: searched_setting(suite, key), searched)))
     if len(rows) == len(changes):
         _check_options([s for layer in layers for s in layer if not s.strict], rows, errors)
-        _check_named_rows(suite, rows, errors)
+    if len(rows) == len(changes) and len(datasets) == len(suite.datasets):
+        scopes = [scope for scope, _ in scoped], exclusions
+        _check_scopes(suite, rows, [source.card.name for source, _ in datasets], scopes, errors)
     errors.check()
     return ResolvedSuite(
         suite,
@@ -234,22 +236,43 @@ def _check_labels(
         labels.add(row.label)
 
 
-def _check_named_rows(suite: Suite, rows: Iterable[SuiteRow], errors: Errors) -> None:
-    """Refuse labels that no row has; included files are shared by suites with other rows."""
-    labels = {row.label for row in rows}
-    scopes: list[tuple[KeyPath, Scope]] = [
-        *((("overrides", i, "when"), override.when) for i, override in enumerate(suite.overrides)),
-        *((("exclude", i), exclusion) for i, exclusion in enumerate(suite.exclude)),
+def _check_scopes(
+    suite: Suite,
+    rows: Iterable[SuiteRow],
+    datasets: Iterable[str],
+    scopes: tuple[Sequence[Scope], Sequence[Scope]],
+    errors: Errors,
+) -> None:
+    """Refuse scopes of rows and datasets that the suite does not have.
+
+    Included files are shared by suites with other rows and datasets.
+
+    Args:
+        suite: the suite.
+        rows: its rows.
+        datasets: names of its datasets.
+        scopes: of its overrides and of its exclusions, with the datasets' own names.
+        errors: collects the messages.
+    """
+    overrides, exclusions = scopes
+    rows = list(rows)
+    present = {
+        "label": ("no row is called", {row.label for row in rows}),
+        "model": ("no row has the model", {row.model_name for row in rows}),
+        "dataset": ("the suite has no dataset", set(datasets)),
+    }
+    paths: list[tuple[KeyPath, Scope]] = [
+        *((("overrides", i, "when"), scope) for i, scope in enumerate(overrides)),
+        *((("exclude", i), scope) for i, scope in enumerate(exclusions)),
     ]
-    for scope_path, scope in scopes:
-        path = (*scope_path, "label")
-        if suite.is_included(path):
-            continue
-        for label in scope.label:
-            if label not in labels:
-                errors.add(
-                    f"{suite.origin(path)}: no row is called '{label}'{suggest(label, labels)}"
-                )
+    for path, scope in paths:
+        for key, (message, names) in present.items():
+            if suite.is_included((*path, key)):
+                continue
+            for name in getattr(scope, key):
+                if name not in names:
+                    origin = suite.origin((*path, key))
+                    errors.add(f"{origin}: {message} '{name}'{suggest(name, names)}")
 
 
 def _check_options(settings: Iterable[Setting], rows: Iterable[SuiteRow], errors: Errors) -> None:

@@ -97,7 +97,7 @@ def test_later_layers_win() -> None:
         "overrides": [
             {"when": {}, "set": {"training.epochs": 3, "training.evaluate_every": 3}},
             {"when": {"model": "rotate"}, "set": {"training.epochs": 4}},
-            {"when": {"dataset": "two"}, "set": {"training.epochs": 99}},
+            {"when": {"model": "rotate", "label": "TransE"}, "set": {"training.epochs": 99}},
         ],
         "rows": [{"model": "rotate", "set": {"model.dim": 8}}, "transe"],
     }
@@ -185,6 +185,14 @@ def test_a_shared_file_may_name_rows_that_a_suite_lacks(tmp_path: Path) -> None:
         (
             {"exclude": [{"label": "RotatD", "seed": 1}]},
             "exclude[0].label: no row is called 'RotatD'; did you mean 'RotatE'?",
+        ),
+        (
+            {"overrides": [{"when": {"model": "pairre"}, "set": {}}]},
+            "overrides[0].when.model: no row has the model 'pairre'",
+        ),
+        (
+            {"exclude": [{"dataset": "two"}], "datasets": ["one"]},
+            "exclude[0].dataset: the suite has no dataset 'two'",
         ),
         ({"exclude": [{}]}, "all of its cells are excluded"),
         (
@@ -478,9 +486,8 @@ def test_a_row_that_is_not_varied_stands_once() -> None:
 
 def test_a_modality_that_no_feature_set_can_have_is_refused() -> None:
     variants: list[dict[str, Any]] = [{"label": "b", "drop": "imge"}]
-    with pytest.raises(
-        ValidationError, match=r"variants\.0\.drop\.0\n.*'text', 'image', 'numeric'"
-    ):
+    wrong = r"variants\.0\.drop\.0\n.*'text', 'image', 'numeric'"
+    with pytest.raises(ValidationError, match=wrong):
         plan_of(ablation={"base": {"model": "mocme"}, "variants": variants}, datasets=ALL)
     variants[0] = {"label": "b", "set": {"data.corrupt": [{**DROP, "modality": "imge"}]}}
     said = refusal(ablation={"base": {"model": "mocme"}, "variants": variants}, datasets=ALL)
