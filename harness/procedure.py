@@ -166,7 +166,15 @@ class Strategy:
         self.draws.manual_seed(self.context.seed(epoch + 1))
 
     def choose(self, batch: Tensor, negatives: Negatives) -> Negatives:
-        """Return n negatives of each positive [B, 3], given ``drawn`` corruptions of each."""
+        """Return ``context.count`` negatives of each positive.
+
+        Args:
+            batch: [B, 3] positives.
+            negatives: ``drawn`` corruptions of each.
+
+        Returns:
+            candidates and substitutes int64 [B, count], tails int64 [B]; training checks them.
+        """
         return negatives
 
     def compare(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import get_args
 
 import torch
 from torch import Tensor
@@ -14,16 +13,14 @@ from harness.contract.core import Broken, NotApplicable, check
 from harness.contract.declaring import declared
 from harness.contract.noise import reordered
 from harness.contract.subject import SIDES, N, R, Subject
-from harness.errors import suggest
 from harness.evaluation.evaluator import rank
 from harness.index import FilterIndex, GraphIndex, Modality, Pairs, Side
-from harness.kernels import Op
-from harness.model import Model, Tables, Term
+from harness.model import Model
 from harness.plan.spec import Protocol
+from harness.training.checks import check_query, check_tables
 
 __all__ = ["batch_size", "encode_rows", "numbering", "ranks", "shapes", "views"]
 
-OPS: tuple[str, ...] = get_args(Op)
 MAX_SIZES = 12
 """Maximum number of parameters and features that a message names with their sizes."""
 MARGIN = 1e-4
@@ -47,16 +44,11 @@ def shapes(subject: Subject) -> None:
     anchors, relations = subject.queries
     with torch.no_grad(), _naming_sizes(model, subject.modalities):
         tables = model.encode()
-        for name, table in tables.items():
-            demand(
-                table.ndim == 2 and len(table) == N,
-                f"encode() of {N} entities gives a table '{name}' of shape "
-                f"{tuple(table.shape)}; one row per entity was expected",
-            )
+        check_tables(model, tables, None)
         for side in SIDES:
             if model.decomposable:
-                for term in model.queries(tables, anchors, relations, side).terms:
-                    _check_term(term, tables, len(anchors))
+                query = model.queries(tables, anchors, relations, side)
+                check_query(model, query, tables, len(anchors))
             scores = model.score_all(tables, anchors, relations, side)
             expected = (len(anchors), N)
             demand(
@@ -83,22 +75,6 @@ def _naming_sizes(model: Model, modalities: Mapping[str, Modality]) -> Iterator[
         size_texts = [f"{name} {tuple(size)}" for name, size in sizes.items()]
         error.add_note(f"the model has {', '.join(size_texts[:MAX_SIZES])}")
         raise
-
-
-def _check_term(term: Term, tables: Tables, n_queries: int) -> None:
-    """Require a term to name an existing comparison and table, and to have the table's width."""
-    for noun, name, options in (("op", term.op, OPS), ("table", term.table, tables)):
-        demand(
-            name in options,
-            f"a term of queries() has the unknown {noun} '{name}'{suggest(name, options)}",
-        )
-    if term.fusion is None:
-        expected = (n_queries, tables[term.table].shape[1])
-        demand(
-            term.query.shape == expected,
-            f"the term of queries() for table '{term.table}' has a query of shape "
-            f"{tuple(term.query.shape)}; (queries, width of the table) = {expected} was expected",
-        )
 
 
 @check(shapes)

@@ -18,11 +18,12 @@ from harness.model import Fusion, Model, Query, Tables, Term
 from harness.plan.spec import RunSpec
 from harness.procedure import STRATEGIES, Negatives, Sampler, SamplerContext, Strategy
 from harness.seeding import seed_for
+from harness.training.checks import check_negatives, check_query, check_tables, check_values
 from harness.training.compiled import compiled
 from harness.training.objectives import contrast
 from harness.training.subsampling import PairFrequency
 
-__all__ = ["SampledLoss", "check_tables"]
+__all__ = ["SampledLoss"]
 
 
 class SampledLoss:
@@ -68,6 +69,7 @@ class SampledLoss:
         subsamples = spec.objective.subsampling
         self.importance = PairFrequency(self.rows, index.n_relations) if subsamples else None
         self._last_batch: tuple[Tensor, Negatives, Tensor] | None = None
+        self._checks_values = False
         self.sampler = sampler or CorruptionSampler.build(
             index,
             sampler=spec.negatives.sampler,
@@ -84,7 +86,7 @@ class SampledLoss:
         """Return the loss of positives [B, 3], and values to log."""
         negatives = self.sampler.sample(batch, generator)
         if self.strategy is not None:
-            negatives = self.strategy.choose(batch, negatives)
+            negatives = self._chosen(self.strategy, batch, negatives)
         n_positives, n_negatives = negatives.candidates.shape  # B, n
         # [1 + tables with substitutes, B, n]: entities of the triples, then of each table.
         candidates = torch.stack([negatives.candidates, *negatives.substitutes.values()])
@@ -105,6 +107,8 @@ class SampledLoss:
             heads, tails = torch.arange(rows.numel(), device=self.device).view_as(rows).unbind(1)
             tail_query = self.model.queries(anchors, heads, relations, "tail")
             head_query = self.model.queries(anchors, tails, relations, "head")
+            for query in (tail_query, head_query):
+                check_query(self.model, query, anchors, len(batch))
         # Per row: the target tail and the tail corruptions, scored by the tail query, come first;
         # the head corruptions, scored by the head query, follow.
         query = _interleave(tail_query, head_query)
@@ -133,6 +137,15 @@ class SampledLoss:
         penalty = self.model.penalty(tables, rows, relations)
         return (loss if penalty is None else loss + penalty), logs
 
+    def _chosen(self, strategy: Strategy, batch: Tensor, negatives: Negatives) -> Negatives:
+        """Return the strategy's negatives, checked; values only in the first step of an epoch."""
+        chosen = strategy.choose(batch, negatives)
+        check_negatives(strategy, chosen, len(batch))
+        if self._checks_values:
+            self._checks_values = False
+            check_values(strategy, chosen)
+        return chosen
+
     @torch.no_grad()
     def _by_term(
         self, tables: Tables, query: Query, pairs: Pairs, negatives: Negatives
@@ -149,6 +162,7 @@ class SampledLoss:
         """Start an epoch of the strategy."""
         if self.strategy is not None:
             self.strategy.start_epoch(epoch)
+            self._checks_values = self.device.type == "cpu" and not self.static_shapes
 
     def after_step(self) -> None:
         """Let the strategy learn from the last batch."""
@@ -216,22 +230,6 @@ def _strategy(
     context = SamplerContext(model, index, modalities, *sizes, device, seed, bf16)
     strategy_class = STRATEGIES.get(strategy.name)
     return strategy_class(strategy_class.Config.model_validate(strategy.options), context)
-
-
-def check_tables(model: Model, tables: Tables, entities: Tensor | None) -> None:
-    """Check that tables have a row for each of the encoded entities (None: all).
-
-    Raises:
-        ConfigError: a table has fewer rows.
-    """
-    expected = model.n_entities if entities is None else len(entities)
-    for name, table in tables.items():
-        if len(table) < expected:
-            raise ConfigError(
-                f"{type(model).__name__}: encode made a table '{name}' of {len(table)} "
-                f"rows for {expected} entities; a table has a row for each, what belongs to "
-                "relations stays in the model"
-            )
 
 
 def _interleave(first: Query, second: Query) -> Query:

@@ -14,8 +14,8 @@ from harness.kernels.against_all import binary_loss, softmax_loss
 from harness.kernels.rows import anchors_apart
 from harness.model import Model, Query, Tables, Term
 from harness.plan.spec import RunSpec
+from harness.training.checks import check_query, check_tables
 from harness.training.compiled import compiled
-from harness.training.sampled import check_tables
 
 __all__ = ["WholeLoss", "distinct_queries"]
 
@@ -160,6 +160,8 @@ class WholeLoss:
                 queries.items(), positions.split(cuts), strict=True
             )
         ]
+        for query, count in zip(side_queries, cuts, strict=True):
+            check_query(self.model, query, anchor_tables, count)
         factors = [
             torch.cat([self._factor(term) for term in terms])
             for terms in zip(*(query.terms for query in side_queries), strict=True)

@@ -126,17 +126,17 @@ BROKEN = {
     "a table of another size": (
         {"vectors + self.project(text)": "(vectors + self.project(text)).T"},
         "shapes",
-        r"encode\(\) of 29 entities gives a table 'entity' of shape \(16, 29\); one row per entity",
+        r"Own: encode made a table 'entity' of 16 rows for 29 entities; a table has a row for each",
     ),
     "a comparison that there is not": (
         {'"l1"': '"l3"'},
         "shapes",
-        r"a term of queries\(\) has the unknown op 'l3'; choose from dot, l1, l2, modulus",
+        r"Own: a term of queries\(\) has the unknown op 'l3'; choose from dot, l1, l2, modulus",
     ),
     "a table that there is not": (
         {'point, "entity"': 'point, "entitty"'},
         "shapes",
-        r"a term of queries\(\) has the unknown table 'entitty'; did you mean 'entity'\?",
+        r"Own: a term of queries\(\) has the unknown table 'entitty'; did you mean 'entity'\?",
     ),
     "an exception": (
         {"point = anchor + relation if": "point = anchor @ relation if"},
@@ -152,8 +152,8 @@ BROKEN = {
     "queries of another width than the table": (
         {'point, "entity"': 'point[:, 1:], "entity"'},
         "shapes",
-        r"the term of queries\(\) for table 'entity' has a query of shape \(18, 15\); \(queries, "
-        r"width of the table\) = \(18, 16\) was expected",
+        r"Own: the term of queries\(\) for table 'entity' has a query that is a tensor of float32 of "
+        r"shape \(18, 15\); the shape \(queries, width of the table\) = \(18, 16\) was expected",
     ),
     "a modality that it does not require by its name": (
         {"uses_modalities=True,": "", 'frozenset({"text"})': 'frozenset({"txet"})'},
