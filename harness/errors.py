@@ -195,9 +195,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def raised_at(error: BaseException, folder: Path) -> str:
-    """Return ``file:line`` of the innermost line of a file in ``folder`` that an error came
-    through, "" when it came through none."""
+def raised_at(error: BaseException, *paths: Path) -> str:
+    """Return ``file:line`` of the innermost line that an error came through of the given files, or
+    of files in the given folders; "" when it came through none."""
     frames = traceback.extract_tb(error.__traceback__)
-    inside = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
+    inside = [f for f in frames if any(Path(f.filename).is_relative_to(path) for path in paths)]
     return f"{inside[-1].filename}:{inside[-1].lineno}" if inside else ""

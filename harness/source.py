@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-__all__ = ["is_shipped", "source_digest"]
+__all__ = ["is_shipped", "source_digest", "source_files"]
 
 SHIPPED = ("harness", "models")
 """Packages of the harness, whose changes of results ``Capabilities.numerics`` records."""
@@ -44,6 +44,11 @@ def source_digest(*entries: type) -> str:
         content = files[name].read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
+
+
+def source_files(*entries: type) -> list[Path]:
+    """Return the files that ``source_digest`` covers, those of classes of the harness included."""
+    return [file for entry in entries for _, file in _files(entry)]
 
 
 def _files(entry: type) -> Iterator[tuple[str, Path]]:

@@ -13,14 +13,15 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
-__all__ = ["VisibleStream", "unfiltered", "visible", "visible_output", "wrap"]
+__all__ = ["VisibleStream", "unfiltered", "unstyled", "visible", "visible_output", "wrap"]
 
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters except tab and line feed
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that change the writing direction
     "\u2028\u2029\ud800-\udfff]"  # line separators; surrogates from paths that are not UTF-8
 )
-
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+"""Escape sequences of colours and weights."""
 
 _COMMAND = re.compile("`[^`\n]+`")
 _NO_BREAK = "\ue000"
@@ -30,6 +31,11 @@ _NO_BREAK = "\ue000"
 def visible(text: str) -> str:
     """Escape control characters as in JSON (``\\u001b``), except tabs and line feeds."""
     return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def unstyled(text: str) -> str:
+    """Drop colours and weights, which some libraries (Numba) write into their error messages."""
+    return _STYLE.sub("", text)
 
 
 def wrap(text: str, width: int, *, first: str = "", later: str = "") -> list[str]:

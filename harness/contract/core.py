@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from harness.contract.subject import Subject
 from harness.errors import HarnessError, raised_at
 from harness.model import ContractOptions
+from harness.source import source_files
 
 __all__ = [
     "Broken",
@@ -123,8 +122,7 @@ def explained(error: Exception, subject: Subject) -> str:
     message = str(error).strip() or _NO_TEXT.get(name, "")
     message = "; ".join([message, *getattr(error, "__notes__", ())])
     text = message if isinstance(error, HarnessError) else f"{name}: {message}".rstrip(": ")
-    file = _file(subject.model_class)
-    location = raised_at(error, file.parent) if file else ""
+    location = raised_at(error, *source_files(subject.model_class))
     return f"{text}\nraised at {location}" if location else text
 
 
@@ -132,10 +130,3 @@ _NO_TEXT = {
     "NotImplementedError": "a method of the contract that the model does not define "
     "(harness.model.Model)",
 }
-
-
-def _file(model: type) -> Path | None:
-    try:
-        return Path(inspect.getfile(model)).resolve()
-    except (OSError, TypeError):
-        return None

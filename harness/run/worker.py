@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import math
+import shlex
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -20,8 +21,10 @@ from harness.errors import (
     MachineError,
     StoreError,
     lacks_descriptors,
+    raised_at,
 )
 from harness.events import Event, Step, reporting
+from harness.plan.spec import RunSpec
 from harness.run.jobs import Job, OnProgress, Outcome
 from harness.store.failures import ELSEWHERE, disk_error
 from harness.store.files import (
@@ -32,6 +35,7 @@ from harness.store.files import (
     write_whole,
 )
 from harness.store.records import RunRecord
+from harness.visible import unstyled
 from harness.writing import remove_abandoned
 
 __all__ = ["execute_job", "is_executed"]
@@ -158,7 +162,7 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
             raise MachineError(f"the machine lacks file descriptors ({error})") from error
         if not trained:  # else what its training and validation found stays, to be tested again
             write_record(path, _failure(job, error))
-        return Outcome(run_id=job.run_id, status="failed", message=_first_line(error))
+        return Outcome(run_id=job.run_id, status="failed", message=_reason(job, error))
     provenance = record.provenance | _execution(job)
     write_record(path, record.model_copy(update={"provenance": provenance}))
     return Outcome(run_id=job.run_id, status="pruned" if record.status == "pruned" else "ok")
@@ -230,18 +234,37 @@ def _execution(job: Job) -> dict[str, Any]:
     return {} if job.attempt is None else {"execution": job.attempt.model_dump()}
 
 
-def _first_line(error: BaseException) -> str:
+def _reason(job: Job, error: BaseException) -> str:
+    """Return the reason of a failure in one line, with the line of the user's own code."""
     text = str(error).strip().splitlines()
-    kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
-    return kind + (text[0] if text else "no message")
+    message = text[0] if text else "no message"
+    if isinstance(error, HarnessError):
+        return message
+    return f"{type(error).__name__}: {unstyled(message)}{_own_code(job.spec, error)}"
+
+
+def _own_code(spec: RunSpec, error: BaseException) -> str:
+    """Return the line of the user's own model or strategy that an error came through, and how a
+    model is checked; "" for those of the package."""
+    from harness.model import MODELS
+    from harness.plan.identity import registered
+    from harness.source import is_shipped, source_files
+
+    own_classes = [entry for entry in registered(spec) if not is_shipped(entry)]
+    location = raised_at(error, *source_files(*own_classes))
+    text = f"; raised at {location}" if location else ""
+    if any(entry is MODELS.get(spec.model.name) for entry in own_classes):
+        file, _, _ = MODELS.origin(spec.model.name).rpartition(":")
+        text += f"; check it with: harness models check {shlex.quote(file)}"
+    return text
 
 
 def _failure(job: Job, error: BaseException) -> RunRecord:
     from harness import catalog
 
-    message = _first_line(error)
+    message = _reason(job, error)
     if not isinstance(error, HarnessError):
-        message += "\n" + "".join(traceback.format_exception(error))
+        message += "\n" + unstyled("".join(traceback.format_exception(error)))
     return RunRecord(
         run_id=job.run_id,
         status="failed",

@@ -152,8 +152,8 @@ BROKEN = {
     "queries of another width than the table": (
         {'point, "entity"': 'point[:, 1:], "entity"'},
         "shapes",
-        r"Own: the term of queries\(\) for table 'entity' has a query that is a tensor of float32 of "
-        r"shape \(18, 15\); the shape \(queries, width of the table\) = \(18, 16\) was expected",
+        r"Own: the term of queries\(\) for table 'entity' has a query that is a tensor of "
+        r"float32 of shape \(18, 15\); the shape \(queries, width of the table\) = \(18, 16\) was",
     ),
     "a modality that it does not require by its name": (
         {"uses_modalities=True,": "", 'frozenset({"text"})': 'frozenset({"txet"})'},
