@@ -13,6 +13,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import pkgutil
+import shlex
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -32,6 +33,8 @@ from harness.model import MODELS, Model, ModelConfig
 from harness.plan.identity import code_of, registered
 from harness.plan.spec import RunSpec
 from harness.plugins import load_plugins
+from harness.procedure import STRATEGIES
+from harness.registry import Registry
 from harness.seeding import seed_for, seed_torch
 
 __all__ = [
@@ -102,9 +105,16 @@ def load_path(path: Path) -> list[str]:
         raise ConfigError(f"{path}: no such file or folder")
     before = set(MODELS)
     # Files of the package are loaded already and would not register again.
-    if all(MODELS.get(name).__module__.startswith(_USERS) for name in _models_of(path)):
+    if all(MODELS.get(name).__module__.startswith(_USERS) for name in _names_in(path, MODELS)):
         load_folder(path)
-    models = sorted(set(MODELS) - before) or _models_of(path)
+    models = sorted(set(MODELS) - before) or _names_in(path, MODELS)
+    strategies = _names_in(path, STRATEGIES)
+    if not models and strategies:
+        raise ConfigError(
+            f"{path}: registers no model to check; a strategy is checked in training: harness run "
+            f"--model transe --dataset atlas --models {shlex.quote(str(path))} "
+            f"--set negatives.strategy.name={strategies[0]} --set training.epochs=1"
+        )
     if not models:
         raise ConfigError(
             f"{path}: registers no model; a model is a class below "
@@ -113,10 +123,10 @@ def load_path(path: Path) -> list[str]:
     return models
 
 
-def _models_of(path: Path) -> list[str]:
-    """Return the registered models whose class is in a file, or in any file of a folder."""
-    files = {name: getattr(sys.modules.get(MODELS.get(name).__module__), "__file__", None)
-             for name in MODELS}  # fmt: skip
+def _names_in(path: Path, registry: Registry[Any]) -> list[str]:
+    """Return the registered names whose class is in a file, or in any file of a folder."""
+    files = {name: getattr(sys.modules.get(registry.get(name).__module__), "__file__", None)
+             for name in registry}  # fmt: skip
     return [
         name for name, file in files.items() if file and Path(file).resolve().is_relative_to(path)
     ]

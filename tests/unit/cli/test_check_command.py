@@ -14,6 +14,7 @@ from harness.cli.main import app
 from harness.contract import CHECKS
 from harness.errors import ConfigError
 from harness.model import MODELS
+from harness.procedure import STRATEGIES
 
 SOUND = '''
 """TransE whose entities are a vector plus a projection of their text."""
@@ -181,7 +182,8 @@ BROKEN = {
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     load_models()
-    monkeypatch.setattr(MODELS, "_entries", dict(MODELS._entries))
+    for registry in (MODELS, STRATEGIES):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -247,6 +249,13 @@ UNREADABLE = {
     "it has no model": (
         "import math\n",
         r"own\.py: registers no model; a model is a class below @register_model\(\"its_name\"\)",
+    ),
+    "it has a strategy alone": (
+        "from harness.procedure import Strategy, register_strategy\n\n"
+        '@register_strategy("hard")\nclass Hard(Strategy):\n    pass\n',
+        r"own\.py: registers no model to check; a strategy is checked in training: harness run "
+        r"--model transe --dataset atlas --models .*/own\.py --set negatives\.strategy\.name=hard "
+        r"--set training\.epochs=1$",
     ),
     "a name is taken": (
         SOUND.replace('"own"', '"rotate"'),
