@@ -28,6 +28,7 @@ from harness.model import MODELS
 from harness.plan import suite as suites
 from harness.plan.expand import expand
 from harness.plan.suite import read_suite
+from harness.procedure import STRATEGIES
 from harness.report.files import load_any
 from harness.run.cluster.settings import ClusterSettings, RaySettings, SlurmSettings
 from harness.store import DATABASE, open_store, results_home
@@ -64,6 +65,8 @@ SMALLER = {
     "harness run --model rotate --dataset atlas --seeds 3 --set optimiser.lr=1e-3,1e-2": (
         "--set training.epochs=1 --only seed=0"
     ),
+    "harness run --model transe --dataset atlas --models my_strategies "
+    "--set negatives.strategy.name=frequent": "--set training.epochs=1",
     "harness runs rm 3f2a": "--yes",
     "harness study run suites/tuning.yaml": (
         "--set training.epochs=1 --trials 1 --only dataset=atlas,label=TransE"
@@ -222,7 +225,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(suites, "shipped_folder", lambda: folder / "suites")
     monkeypatch.chdir(folder)
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.setattr(MODELS, "_entries", dict(MODELS._entries))  # a page adds a model
+    for registry in (MODELS, STRATEGIES):  # pages add to them
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     monkeypatch.setattr(significance, "RESAMPLES", 199)
     return folder
 
