@@ -43,14 +43,16 @@ class Setting(NamedTuple):
     strict: bool = True
 
 
-def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
+def parse_overrides(texts: Sequence[str] | str) -> dict[str, Any]:
     """Turn ``["a.b=1", "a.c=[x, y]"]`` into ``{"a": {"b": 1, "c": ["x", "y"]}}``.
 
+    A single text is a list of one.
     Values are YAML (``true``, ``1e-3``, ``null``, ``[text, image]``); of equal keys the last wins.
 
     Raises:
         ConfigError: not of the form KEY=VALUE, or a key is both a value and a group.
     """
+    texts = [texts] if isinstance(texts, str) else texts
     leaves: dict[Path, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")

@@ -28,7 +28,7 @@ def compare(
     home: Path | str | None = None,
     *,
     dataset: str = "",
-    metrics: Sequence[str] = COMPARED,
+    metrics: Sequence[str] | str = COMPARED,
     bucket: str = "all",
     seeds: Collection[int] | None = None,
 ) -> SideComparison:
@@ -38,7 +38,7 @@ def compare(
         first, second: "SUITE:ROW" by label or model, "SUITE@VARIANT:ROW", or run ids "3f2a,91bc".
         home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
         dataset: needed where both sides have several.
-        metrics: metrics of ranks.
+        metrics: one or several metrics of ranks.
         bucket: subset of the test split: all, warm or cold.
         seeds: seeds to use; all when None.
 
@@ -48,6 +48,7 @@ def compare(
         StoreError: the runs of a suite cannot stand side by side.
         DataError: ranks are missing, damaged, or of another test split.
     """
+    metrics = [metrics] if isinstance(metrics, str) else metrics
     check_names(metrics, bucket)
     folder = results_folder(home)
     with contextlib.closing(open_home(folder, create=False, write=False)) as store:

@@ -13,6 +13,7 @@ from harness.errors import ConfigError, StoreError, suggest
 from harness.events import Message, OnEvent, Step, ignore
 from harness.plan.suite import suite_argument
 from harness.report.stored import prepare_tables, report_damaged
+from harness.run.names import one_or_more
 from harness.run.runs import opened
 from harness.store import open_store, store_address
 from harness.store.archive import Imported, audit, export, import_records, merge
@@ -202,8 +203,8 @@ def export_results(
     out: Path,
     home: Path | str | None = None,
     *,
-    runs: Sequence[str] = (),
-    suites: Sequence[str] = (),
+    runs: Sequence[str] | str = (),
+    suites: Sequence[str] | str = (),
     on_event: OnEvent = ignore,
 ) -> Exported:
     """Write records and ranks as files that can be committed.
@@ -211,10 +212,11 @@ def export_results(
     Args:
         out: folder that gets SUITE.jsonl.gz and SUITE.ranks.npz.
         home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
-        runs: ids of runs; with ``suites`` empty too, all but failed runs.
-        suites: suites whose runs or stages are written.
+        runs: ids of runs, one or several; with ``suites`` empty too, all but failed runs.
+        suites: one or several suites whose runs or stages are written.
         on_event: receives messages on runs that are left out.
     """
+    runs, suites = one_or_more(runs), one_or_more(suites)
     folder = results_folder(home)
     with opened(folder) as store:
         report_damaged(store, on_event)

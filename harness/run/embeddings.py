@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.errors import ConfigError, suggest
+from harness.run.names import one_or_more
 from harness.store.files import write_whole
 
 if TYPE_CHECKING:
@@ -63,15 +64,17 @@ class Embeddings:
             for name, vectors in tables.items()
         }
 
-    def select(self, names: Sequence[str]) -> Embeddings:
+    def select(self, names: Sequence[str] | str) -> Embeddings:
         """Return some of the tables.
 
         Args:
-            names: names as in ``tables``; "entity" and "relation" are all tables of a kind.
+            names: one or several names as in ``tables``; "entity" and "relation" are all tables of
+                a kind.
 
         Raises:
             ConfigError: there is no such table; the message offers the nearest.
         """
+        names = one_or_more(names)
         choices = ("entity", "relation", *self.tables)
         for name in names:
             if name not in choices:

@@ -22,7 +22,7 @@ from harness.events import OnEvent, ignore
 from harness.frames import dataframe, html_table
 from harness.pipeline import load_trained, resolve_device
 from harness.run.embeddings import Embeddings, embeddings_of
-from harness.run.names import NameIndex
+from harness.run.names import NameIndex, one_or_more
 from harness.run.scorer import ScoredTriples, Scorer
 from harness.store import open_home
 from harness.store.base import resolve_id
@@ -263,7 +263,7 @@ class Run:
         self,
         k: int = 10,
         *,
-        relations: Sequence[int | str] = (),
+        relations: Sequence[int | str] | int | str = (),
         observed: bool = False,
         on_event: OnEvent = ignore,
     ) -> ScoredTriples:
@@ -276,7 +276,8 @@ class Run:
 
         Args:
             k: number of triples.
-            relations: relations of the candidates, by id, identifier or label; all when empty.
+            relations: relations of the candidates, one or several, by id, identifier or label; all
+                when empty.
             observed: only heads and tails that the relation has in train.
             on_event: receives progress.
 
@@ -285,7 +286,7 @@ class Run:
             NonFiniteError: a score is NaN.
         """
         check_count(k)
-        ids = [self.relation_id(name) for name in relations]
+        ids = [self.relation_id(name) for name in one_or_more(relations)]
         chosen = ids or range(self.dataset.graph.n_relations)
         return self._scorer.novel(k, chosen, observed=observed, on_event=on_event)
 

@@ -6,15 +6,24 @@ import difflib
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import islice
+from numbers import Integral
+from typing import TypeVar
 
 from harness.errors import SIMILARITY, ConfigError, suggest
 
-__all__ = ["NameIndex"]
+__all__ = ["NameIndex", "one_or_more"]
+
+Name = TypeVar("Name", bound=int | str)
 
 SEARCHED_NAMES = 50_000
 """Names among which those spelt like a misspelt one are searched, half a second."""
 SUGGESTED = 3
 """Names that a message offers."""
+
+
+def one_or_more(names: Name | Sequence[Name]) -> Sequence[Name]:
+    """Return names as a sequence; a text or a number is one name."""
+    return [names] if isinstance(names, int | str) else names
 
 
 class NameIndex:
@@ -45,8 +54,15 @@ class NameIndex:
 
         Raises:
             ConfigError: none or several have the name; the message offers the nearest, or their
-                identifiers.
+                identifiers. It is neither a whole number nor a text.
         """
+        given: object = name  # a number of NumPy, or a mistake
+        if isinstance(given, Integral):
+            name = int(given)
+        elif not isinstance(given, str):
+            raise ConfigError(
+                f"{self.kind} {given!r}: write an id (a whole number) or a name (a text)"
+            )
         if isinstance(name, int):
             if not 0 <= name < len(self.identifiers):
                 raise ConfigError(

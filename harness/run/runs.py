@@ -17,6 +17,7 @@ from harness.events import OnEvent, ignore
 from harness.frames import html_table
 from harness.report.stored import report_damaged
 from harness.run.frames import records_dataframe
+from harness.run.names import one_or_more
 from harness.store import open_home
 from harness.store.base import DamagedRecords, ResultStore, resolve_id, suite_of
 from harness.store.failures import disk_error
@@ -323,13 +324,13 @@ def retest_run(
     return tested, folder / RANKS
 
 
-def forget_failures(names: Sequence[str] = (), home: Path | str | None = None) -> Forgotten:
+def forget_failures(names: Sequence[str] | str = (), home: Path | str | None = None) -> Forgotten:
     """Forget that runs failed, so that their suite executes them again; checkpoints stay.
 
     Unreadable records in run folders are removed likewise.
 
     Args:
-        names: run ids or beginnings of ids; all failures when empty.
+        names: run ids or beginnings of ids, one or several; all failures when empty.
         home: results folder; ``$HARNESS_HOME``, else ``results``, when None.
 
     Raises:
@@ -339,7 +340,7 @@ def forget_failures(names: Sequence[str] = (), home: Path | str | None = None) -
     with opened(home, write=True) as store:
         statuses, folders = store.statuses(), run_ids(runs)
         failed = [run_id for run_id, status in statuses.items() if status == "failed"]
-        named = [resolve_id(store, text, folders) for text in names]
+        named = [resolve_id(store, text, folders) for text in one_or_more(names)]
         candidates = named or [i for i in folders if statuses.get(i) in (None, "failed")]
         unreadable = unreadable_records(runs, [i for i in candidates if i in folders])
         selected = named or [*failed, *(i for i in unreadable if i not in failed)]

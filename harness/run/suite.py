@@ -47,8 +47,8 @@ __all__ = [
     "warn_of_cluster",
 ]
 
-Overrides = Mapping[str, Any] | Sequence[str]
-"""Settings: ``{"training.epochs": 20}``, also nested, or ``["training.epochs=20"]``."""
+Overrides = Mapping[str, Any] | Sequence[str] | str
+"""Settings: ``{"training.epochs": 20}``, also nested, or ``training.epochs=20``, one or several."""
 
 
 @dataclass(frozen=True, repr=False)

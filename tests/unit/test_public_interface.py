@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,6 +225,7 @@ def test_overrides_are_dotted_nested_or_texts(home: Path, result: SuiteResult) -
             {"training.epochs": 7},
             {"training": {"epochs": 7}},
             ["training.epochs=7"],
+            "training.epochs=7",
         )
     ]
     assert {run.spec.training.epochs for plan in plans for run in plan.runs} == {7}
@@ -255,6 +257,14 @@ def test_triples_and_queries_have_three_parts(run: Run) -> None:
         run.score(["abc"])  # type: ignore[list-item]
     with pytest.raises(ConfigError, match=r"query \('a',\): has 1 of 3 parts"):
         list(run.predict_many([("a",)]))  # type: ignore[list-item]
+
+
+@pytest.mark.usefixtures("result")
+def test_a_row_is_compared_in_one_metric_given_as_a_text(home: Path) -> None:
+    sides = "small:MoCME", "small:TransE", home
+    assert str(harness.compare(*sides, metrics="mrr")) == str(
+        harness.compare(*sides, metrics=["mrr"])
+    )
 
 
 @pytest.mark.usefixtures("result")
@@ -321,3 +331,22 @@ def test_names_and_ids_that_there_are_not_are_refused(run: Run) -> None:
         run.predict(relation=0)
     with pytest.raises(ConfigError, match="no relation is called"):
         run.predict(head=0, relation="nothing of the kind")
+
+
+@pytest.mark.parametrize("name", [1.5, ["a"], None], ids=str)
+def test_names_that_are_neither_numbers_nor_texts_are_refused(run: Run, name: Any) -> None:
+    with pytest.raises(ConfigError, match=r"entity .*: write an id \(a whole number\) or a name"):
+        run.score([(0, 0, name)])
+
+
+def test_ids_may_be_numbers_of_numpy(run: Run) -> None:
+    triples = np.array([[0, 0, 1], [2, 1, 3]])
+    assert np.array_equal(run.score(triples), run.score([(0, 0, 1), (2, 1, 3)]))  # type: ignore[arg-type]
+
+
+def test_one_name_is_as_good_as_a_list_of_one(run: Run) -> None:
+    relation = run.dataset.graph.relations[1]
+    for name in (relation, 1):
+        assert list(run.novel(5, relations=name)) == list(run.novel(5, relations=[relation]))
+    vectors = run.embeddings()
+    assert vectors.select("entity").tables.keys() == vectors.select(["entity"]).tables.keys()

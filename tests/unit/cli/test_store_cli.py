@@ -14,6 +14,8 @@ from typer.testing import CliRunner, Result
 from harness.cli import db, runs
 from harness.cli.run_text import describe, sparkline
 from harness.errors import ConfigError, Interrupted, StoreError
+from harness.run.database import export_results
+from harness.run.runs import forget_failures
 from harness.store import open_store, results_home
 from harness.store.base import ResultStore, suite_of
 from harness.store.files import write_record
@@ -334,6 +336,12 @@ def test_retry_of_a_finished_run_changes_nothing(filled: Path) -> None:
     with pytest.raises(ConfigError, match=r"did not fail.*harness runs rm aaaa11112222"):
         harness("runs", "retry", "cccc", "aaaa")
     assert len(stored()) == 3
+
+
+def test_one_run_or_suite_is_named_by_a_text(filled: Path, tmp_path: Path) -> None:
+    assert export_results(tmp_path / "run", runs="aaaa").records == 1
+    assert export_results(tmp_path / "suite", suites="main").records == 2
+    assert forget_failures("cccc").run_ids == ["cccc11112222"]
 
 
 # --- db -----------------------------------------------------------------------------------
