@@ -37,6 +37,7 @@ rows: [mocme, transe]
 ENGINE = {
     "analysis",
     "bench",
+    "config.listing",
     "config.override",
     "contract",
     "data.audit_text",
