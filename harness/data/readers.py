@@ -155,13 +155,19 @@ def _read_entity_names(folder: Path, entities: Sequence[str]) -> dict[str, str]:
     if not path.exists():
         return {}
     known, names = set(entities), {}
+    line_of: dict[str, int] = {}
     for number, line in enumerate(read_lines(path), 1):
         entity, tab, name = line.partition("\t")
         if not tab or not name.strip() or "\t" in name:
             raise DataError(f"{path}:{number}: need 'entity<TAB>name', got {line[:60]!r}")
         if entity not in known:
             raise DataError(f"{path}:{number}: {entity!r} is no entity of the graph")
-        names[entity] = name
+        if entity in line_of:
+            raise DataError(
+                f"{path}:{number}: entity '{entity}' is there twice, first on line "
+                f"{line_of[entity]}"
+            )
+        names[entity], line_of[entity] = name, number
     return names
 
 

@@ -51,6 +51,12 @@ def test_a_folder_in_the_data_folder_is_a_dataset(
         source("my-grahp")
 
 
+def test_an_entity_has_one_readable_name(downloads: Path) -> None:
+    (downloads / "entity_names.tsv").write_text("ice\tIce\nfreon\tFreon\nice\tEis\n")
+    with pytest.raises(DataError, match=r"names\.tsv:3: entity 'ice' is there twice, first on .* 1"):
+        import_local(downloads, "mine")
+
+
 def test_import_copies_graph_and_features_under_the_new_name(downloads: Path) -> None:
     folder = import_local(downloads, "mine")
     assert folder == folders.datasets_folder() / "mine"
