@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from harness.encoding import without_mark
 from harness.errors import ConfigError, DataError, MissingDataError, suggest
 from harness.run.inference import MISSING, Prediction, Predictions, Run
 from harness.run.scorer import SCORED
@@ -38,7 +39,8 @@ def scored_lines(run: Run, file: Path, *, ids: str = "name") -> Iterator[str]:
 
     Raises:
         ConfigError: ``ids`` is neither.
-        DataError: a line has other than three columns, or a name is unknown; names file and line.
+        DataError: the file is empty, a line has other than three columns, or a name is unknown;
+            names file and line.
         MissingDataError: there is no such file.
     """
     waiting: deque[Sequence[str]] = deque()
@@ -143,17 +145,22 @@ def _read(run: Run, file: Path, ids: str, *, missing: int) -> Iterator[tuple[Seq
     """Yield the fields and the ids of each line; exactly ``missing`` entities are "?" (None)."""
     if ids not in NAMINGS:
         raise ConfigError(f"--ids {ids}: by name or by id{suggest(ids, NAMINGS)}")
+    is_empty = True
     with _opened(file) as lines:
         for number, raw in enumerate(lines, 1):
             try:
-                fields = raw.decode("utf-8").rstrip("\r\n").split("\t")
+                text = (without_mark(raw) if number == 1 else raw).decode("utf-8")
+                fields = text.rstrip("\r\n").split("\t")
                 if fields == [""]:
                     continue
+                is_empty = False
                 yield fields, _ids(run, fields, ids, missing)
             except UnicodeDecodeError as error:
                 raise DataError(f"{file}:{number}: not UTF-8 ({error.reason})") from error
             except ConfigError as error:
                 raise DataError(f"{file}:{number}: {error}") from error
+    if is_empty:
+        raise DataError(f"{file}: the file is empty")
 
 
 def _ids(run: Run, fields: Sequence[str], naming: str, missing: int) -> Ids:

@@ -290,6 +290,9 @@ def test_novel_triples_are_printed_as_columns_or_objects(run: Run) -> None:
         (b"0\t0\t60\n", r":1: no entity 60; ids are 0 to 59"),
         (b"0\t0\t?\n", r":1: \(0, 0, \?\): no entity may be \?"),
         (b"0\t0\t1\n\xff\t0\t1\n", r":2: not UTF-8"),
+        (b"", r"bad\.tsv: the file is empty"),
+        (b"\n\n", r"bad\.tsv: the file is empty"),
+        (b"\xef\xbb\xbf", r"bad\.tsv: the file is empty"),
     ],
 )
 def test_a_bad_line_is_named(run: Run, tmp_path: Path, text: bytes, message: str) -> None:
@@ -297,6 +300,14 @@ def test_a_bad_line_is_named(run: Run, tmp_path: Path, text: bytes, message: str
     file.write_bytes(text)
     with pytest.raises(DataError, match=message):
         list(scored_lines(run, file, ids="id"))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(run: Run, tmp_path: Path) -> None:
+    graph = run.dataset.graph
+    file = tmp_path / "marked.tsv"
+    file.write_text(f"{graph.entities[0]}\t{graph.relations[0]}\t?\n", encoding="utf-8-sig")
+    _, first, *_ = answered_lines(run, file)
+    assert first.split("\t")[2] == graph.entities[0]
 
 
 def test_a_misspelt_name_is_offered_the_nearest(run: Run, tmp_path: Path) -> None:
