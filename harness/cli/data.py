@@ -182,7 +182,9 @@ def split(
     ],
     out: Annotated[Path, typer.Option(help="New folder of the three splits.")],
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
-    ratios: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = "0.8,0.1,0.1",
+    ratios: Annotated[
+        str, typer.Option(help="Weights of train, valid and test; 8,1,1 is 0.8,0.1,0.1.")
+    ] = "0.8,0.1,0.1",
     kind: Annotated[
         str,
         typer.Option(

@@ -59,7 +59,7 @@ def split_triples(
     Args:
         triples: head, relation, tail.
         seed: random seed.
-        ratios: shares of train, valid and test; they are divided by their sum.
+        ratios: weights of train, valid and test; their shares are these divided by the sum.
         kind: "transductive", "cold" or "inductive".
         cold: share of the triples of valid and test with an unseen entity, for "cold".
 

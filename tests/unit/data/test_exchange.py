@@ -348,6 +348,13 @@ def test_transductive_splits_have_every_name_in_train_and_no_pair_twice(seed: in
 
 
 @pytest.mark.parametrize("seed", range(5))
+def test_ratios_are_weights(seed: int) -> None:
+    triples = random_graph(seed)
+    shares, weights = (split_triples(triples, ratios=r) for r in ((0.8, 0.1, 0.1), (8, 1, 1)))
+    assert shares == weights
+
+
+@pytest.mark.parametrize("seed", range(5))
 def test_in_a_sparse_graph_train_keeps_what_it_needs(seed: int) -> None:
     triples = random_graph(seed, 100)  # most entities are in one or two triples
     train, valid, test = (split_triples(triples, seed=seed).triples[split] for split in SPLITS)
