@@ -119,7 +119,7 @@ def chosen_seeds(text: str) -> frozenset[int] | None:
     """Read ``0,1,2`` or ``0-2``; None for no restriction.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is neither, or repeats a seed.
     """
     if not text.strip():
         return None
@@ -132,6 +132,8 @@ def chosen_seeds(text: str) -> frozenset[int] | None:
             raise ConfigError(f"--seeds: '{item}' is not a seed; write 0,1,2 or 0-2") from None
         if not 0 < len(among) <= MOST_SEEDS:
             raise ConfigError(f"--seeds: '{item}' is no range of at most {MOST_SEEDS} seeds")
+        if not seeds.isdisjoint(among):
+            raise ConfigError(f"--seeds {text}: repeats seed {min(seeds.intersection(among))}")
         seeds.update(among)
     return frozenset(seeds)
 

@@ -46,11 +46,11 @@ class Setting(NamedTuple):
 def parse_overrides(texts: Sequence[str] | str) -> dict[str, Any]:
     """Turn ``["a.b=1", "a.c=[x, y]"]`` into ``{"a": {"b": 1, "c": ["x", "y"]}}``.
 
-    A single text is a list of one.
-    Values are YAML (``true``, ``1e-3``, ``null``, ``[text, image]``); of equal keys the last wins.
+    A single text is a list of one. Values are YAML (``true``, ``1e-3``, ``null``, ``[text, image]``).
 
     Raises:
-        ConfigError: not of the form KEY=VALUE, or a key is both a value and a group.
+        ConfigError: not of the form KEY=VALUE, or a key is given twice or is both a value and a
+            group.
     """
     texts = [texts] if isinstance(texts, str) else texts
     leaves: dict[Path, Any] = {}
@@ -59,6 +59,8 @@ def parse_overrides(texts: Sequence[str] | str) -> dict[str, Any]:
         path = tuple(key.strip().split("."))
         if not equals or not all(path):
             raise ConfigError(f"--set {text}: write KEY=VALUE, for example training.epochs=20")
+        if path in leaves:
+            raise ConfigError(f"--set {key.strip()}: is given twice")
         leaves[path] = parse_value(value, f"--set {key.strip()}")
     return nest(leaves, source="--set ")
 

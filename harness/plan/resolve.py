@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from harness.config.base import KeyPath, dotted_keys
-from harness.config.override import Setting, dotted
+from harness.config.override import Path, Setting, dotted
 from harness.data.card import DatasetSource
 from harness.errors import ConfigError, suggest
 from harness.model import MODELS, Model
@@ -114,6 +114,8 @@ def resolve(suite: Suite, overrides: Mapping[str, Any], source_of: SourceOf) -> 
     exclusions = errors.collect(resolver.exclusion, range(len(suite.exclude)))
     command = errors.collect(from_overrides, [overrides])
     _check_labels(suite, changes, rows, errors)
+    if len(datasets) == len(suite.datasets):
+        _check_datasets(suite, datasets, errors)
     layers = [*base, *command, *(s for _, s in datasets), *(s for _, s in scoped)]
     layers += [row.settings for row in rows]
     searched = suite.study.space if suite.study else ()
@@ -234,6 +236,19 @@ def _check_labels(
                 f"{origin}: two rows are called '{row.label}'; give one of them another label"
             )
         labels.add(row.label)
+
+
+def _check_datasets(
+    suite: Suite, datasets: Sequence[tuple[DatasetSource, Layer]], errors: Errors
+) -> None:
+    """Refuse a dataset that is given twice with the same features and settings."""
+    earlier: list[tuple[str, list[tuple[Path, Any]]]] = []
+    for number, (source, layer) in enumerate(datasets):
+        choice = source.card.name, [(setting.path, setting.value) for setting in layer]
+        if choice in earlier:
+            origin = suite.origin(("datasets", number))
+            errors.add(f"{origin}: '{source.card.name}' is given twice")
+        earlier.append(choice)
 
 
 def _check_scopes(

@@ -74,19 +74,24 @@ class SyntheticSource(DatasetSource):
         """Return the source that ``synthetic:<text>`` names.
 
         Raises:
-            ConfigError: an unknown setting or dataset, or a value out of range.
+            ConfigError: an unknown setting or dataset, one that is given twice, or a value out of
+                range.
         """
-        base = SyntheticConfig()
+        base: SyntheticConfig | None = None
         settings: dict[str, str] = {}
         for item in text.split(","):
             key, equals, value = item.strip().partition("=")
+            if key in settings:
+                raise ConfigError(f"dataset 'synthetic:{text}': '{key}' is given twice")
             if equals:
                 settings[_setting(key)] = value
-            else:
+            elif base is None:
                 base = _imitation(key)
+            else:
+                raise ConfigError(f"dataset 'synthetic:{text}': imitates one dataset at most")
         name = f"synthetic:{','.join(p.strip() for p in text.split(','))}"
         try:
-            values = base.model_dump() | settings | {"name": name}
+            values = (base or SyntheticConfig()).model_dump() | settings | {"name": name}
             return SyntheticSource(SyntheticConfig.model_validate(values))
         except ValidationError as error:
             first = error.errors()[0]

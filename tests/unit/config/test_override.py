@@ -18,8 +18,9 @@ def test_values_are_yaml_and_keys_nest() -> None:
     }
 
 
-def test_the_last_of_equal_keys_wins() -> None:
-    assert parse_overrides(["a.b=1", "a.b=2"]) == {"a": {"b": 2}}
+def test_a_key_is_given_once() -> None:
+    with pytest.raises(ConfigError, match=r"^--set a\.b: is given twice$"):
+        parse_overrides(["a.b=1", " a.b =2"])
 
 
 @pytest.mark.parametrize("text", ["a", "=1", "a..b=1", ".a=1"])

@@ -167,6 +167,8 @@ def test_settings_are_written_after_a_colon() -> None:
         ("train=10000000", "too dense"),
         ("mkg-x", "no published dataset 'mkg-x' to imitate; did you mean 'mkg-"),
         ("name=x", "no setting 'name'"),
+        ("entities=300,entities=400", "=400': 'entities' is given twice"),
+        ("mkg-w,signal", "imitates one dataset at most"),
         ("", "no published dataset ''"),
     ],
 )

@@ -242,6 +242,11 @@ def test_a_shared_file_may_name_rows_that_a_suite_lacks(tmp_path: Path) -> None:
             {"datasets": ["one", {"dataset": "uno", "set": {"training.epochs": 3}}]},
             "'one' with features 'none' stands there twice with different settings",
         ),
+        ({"datasets": ["one", "two", "uno"]}, "datasets[2]: 'one' is given twice"),
+        (
+            {"datasets": [{"dataset": "one", "features": "names"}] * 2},
+            "datasets[1]: 'one' is given twice",
+        ),
     ],
 )
 def test_bad_names_and_values_are_refused(change: dict[str, Any], said: str) -> None:

@@ -66,6 +66,9 @@ def test_a_number_of_seeds_counts_and_a_list_names_them() -> None:
     for wrong in ("0", "x", "3,"):
         with pytest.raises(ConfigError, match="--seeds"):
             counted_seeds(wrong)
+    for wrong in ("0,0", "0-2,1"):
+        with pytest.raises(ConfigError, match=rf"^--seeds {wrong}: repeats seed {wrong[-1]}$"):
+            counted_seeds(wrong)
 
 
 def test_the_name_of_the_suite_is_made_of_models_and_datasets() -> None:
@@ -82,6 +85,10 @@ def test_what_is_wrong_is_refused_by_name() -> None:
         plan_line(["transe,rotate"], ["atlas"])
     with pytest.raises(ConfigError, match=r"several: --dataset atlas --dataset mkg-w$"):
         plan_line(["transe"], ["atlas,mkg-w"])
+    with pytest.raises(ConfigError, match=r"^--dataset: 'atlas' is given twice$"):
+        plan_line(["transe"], ["atlas", "Atlas"])
+    with pytest.raises(ConfigError, match=r"^--set optimiser.lr: is given twice$"):
+        plan_line(["rotate"], ["atlas"], settings=["optimiser.lr=1e-3", "optimiser.lr=1e-2"])
     with pytest.raises(ConfigError, match=r"^--set optimiser.lr: input should be a valid number"):
         plan_line(["rotate"], ["atlas"], settings=["optimiser.lr=fast"])
     with pytest.raises(ConfigError, match=r"^--set optimiser.lr=1e-3,: a value is missing"):
