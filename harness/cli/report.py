@@ -256,6 +256,7 @@ def _contents(
     if drawn and (len(figures) > 1 or tables):
         raise ConfigError("a picture holds one figure; name it with --figure")
     by, metric, suite = reranked
+    reports.check_seeds([*tables, *figures], suite)
     pictures = [reports.figure(name) for name in figures]
     printed = [reports.table(name, by=by, metric=metric, suite=suite) for name in tables]
     if not (tables or figures):

@@ -112,10 +112,11 @@ def load_table(
         on_event: receives progress and problems of the paired tests.
 
     Raises:
-        ConfigError: an unknown name, dataset or subset; the nearest is offered.
+        ConfigError: an unknown name, dataset, seed or subset; the nearest is offered.
         StoreError: the runs cannot stand in one table.
     """
     with open_reports(home, Selection(variant, seeds, tuple(datasets)), on_event) as reports:
+        reports.check_seeds([name], suite)
         return reports.table(name, by=by, metric=metric, suite=suite)
 
 
@@ -130,6 +131,7 @@ def load_figure(
 ) -> Figure:
     """Return a figure of stored results; arguments and errors as ``load_table``."""
     with open_reports(home, Selection(variant, seeds, tuple(datasets)), on_event) as reports:
+        reports.check_seeds([name])
         return reports.figure(name)
 
 
@@ -206,6 +208,7 @@ class Reports:
         """
         from harness.report.page import page
 
+        self.check_seeds([*tables, *figures])
         made = page(
             self.results,
             tables,
@@ -226,6 +229,7 @@ class Reports:
         from harness.report.everything import artefacts
         from harness.store.files import write_below
 
+        self.check_seeds(())
         report_damaged(self.results.store, self.on_event)
         for artefact in artefacts(self.results):
             errors: list[HarnessError] = [artefact.error] if artefact.error else []
@@ -252,6 +256,29 @@ class Reports:
         assert page is not None
         return page
 
+    def check_seeds(self, names: Sequence[str], suite: str = "") -> None:
+        """Refuse a seed of the selection that no stored run of some tables and figures has.
+
+        Args:
+            names: names of the tables and figures; all when empty.
+            suite: suite that was asked for, "" for none.
+
+        Raises:
+            ConfigError: a seed without a run, or an unknown name.
+        """
+        seeds, store = self.results.selection.seeds, self.results.store
+        if seeds is None:
+            return
+        statuses, suites = store.statuses(), self._suites_of(names, suite)
+        stored = {
+            str(cell.seed)
+            for cell in store.cells()
+            if cell.run_id in statuses and (not suites or cell.suite in suites)
+        }
+        for seed in sorted(seeds):
+            if stored and str(seed) not in stored:
+                raise ConfigError(f"--seeds {seed}: no run has it{suggest(str(seed), stored)}")
+
     def check_shown(
         self, names: Iterable[str], suite: str, *, shown: bool, all_variants: bool = False
     ) -> None:
@@ -269,12 +296,8 @@ class Reports:
         """
         store, variant = self.results.store, self.results.selection.variant
         report_damaged(store, self.on_event)
-        stored_names = [name for name in names if name not in RERANKED]
-        suites = {suite for name in stored_names for suite in query.suites_of(store, name)} | {
-            suite
-        }
         if not all_variants:
-            self._report_variants(suites - {""})
+            self._report_variants(self._suites_of(names, suite))
         variants = {variant for _, variant, _ in store.blocks()}
         if variant and variant not in variants:
             near = suggest(variant, variants - {""})
@@ -293,6 +316,12 @@ class Reports:
             "makes some, `harness db import results/records` takes over a checkout's, "
             "`harness report --list` lists the tables"
         )
+
+    def _suites_of(self, names: Iterable[str], suite: str) -> set[str]:
+        """Return the suites of tables and figures, and ``suite`` unless it is empty."""
+        stored_names = [name for name in names if name not in RERANKED]
+        suites = {s for name in stored_names for s in query.suites_of(self.results.store, name)}
+        return (suites | {suite}) - {""}
 
     def _report_variants(self, suites: Collection[str]) -> None:
         """Report the other variants of suites, of all when empty."""
