@@ -56,7 +56,7 @@ def _described(error: Any) -> str:
     if command := _COMMAND.fullmatch(error.message):
         return f"unknown command '{command[1]}'{suggest(command[1], error.ctx.command.commands)}"
     if (param := getattr(error, "param", None)) and error.message:
-        name = next((name for name in param.opts if name.startswith("--")), param.name)
+        name = "/".join(name for name in param.opts if name.startswith("-")) or param.name
         if choice := _CHOICE.fullmatch(error.message):
             choices = re.findall("'(.*?)'", choice[2])
             return f"{name} {choice[1]}: unknown{suggest(choice[1], choices)}"

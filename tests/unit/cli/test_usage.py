@@ -34,6 +34,7 @@ def test_a_wrong_word_gets_the_nearest(words: str, message: str) -> None:
     [
         ("run x --qqq", "unknown option --qqq"),
         ("report --port 99999", "--port: .*65535.*"),
+        ("predict x -k 0", "--top/-k: .*1.*"),
         ("runs list x", r"got unexpected extra argument.*\(x\)"),
         ("runs show", "missing argument 'run'"),
         ("db export", "missing option '--out'"),
