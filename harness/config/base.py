@@ -12,6 +12,7 @@ from harness.errors import suggest
 
 __all__ = [
     "SUITE_NAME",
+    "SUITE_NAME_RULE",
     "Config",
     "KeyPath",
     "Problem",
@@ -24,6 +25,8 @@ __all__ = [
 
 SUITE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """Names of suites and of their variants become file names and database keys."""
+SUITE_NAME_RULE = "1 to 64 characters (a-z, 0-9, _ and -), beginning with a letter or digit"
+"""``SUITE_NAME`` in words, for messages."""
 
 KeyPath = tuple[str | int, ...]
 """Place of a value: keys and list positions from the top."""
@@ -36,9 +39,7 @@ def check_suite_name(text: str) -> str:
         ValueError: it may not; it can come from a record or a database of somebody else.
     """
     if not re.fullmatch(SUITE_NAME, text) or text.endswith("\n"):
-        raise ValueError(
-            f"{text!r} is no name: 1 to 64 of a to z, 0 to 9, '_' and '-', the first no mark"
-        )
+        raise ValueError(f"{text!r} is no name: {SUITE_NAME_RULE}")
     return text
 
 
@@ -125,6 +126,9 @@ def _nearest(key: str, path: KeyPath, model: type[BaseModel]) -> str:
     siblings = {name for config in _models_at(model, path[:-1]) for name in config.model_fields}
     hint = suggest(key, siblings)
     if "did you mean" in hint:
+        return hint
+    # Inside an item of a list, no key of another group is valid.
+    if any(isinstance(part, int) for part in path):
         return hint
     elsewhere = [k for k in dotted_keys(model) if k.rsplit(".", 1)[-1] == key and k != key]
     return f"; did you mean '{elsewhere[0]}'?" if elsewhere else hint

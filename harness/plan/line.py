@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.config.base import SUITE_NAME, KeyPath, show_path
+from harness.config.base import SUITE_NAME, SUITE_NAME_RULE, KeyPath, show_path
 from harness.config.override import parse_overrides
 from harness.data.card import base_of
 from harness.errors import ConfigError
@@ -86,9 +86,7 @@ def line_suite(
         "rows": rows,
     }
     if not re.fullmatch(SUITE_NAME, str(content["name"])):
-        raise ConfigError(
-            f"--name {name}: 1 to {_LONGEST_NAME} of a to z, 0 to 9, '_' and '-', the first no mark"
-        )
+        raise ConfigError(f"--name {name}: {SUITE_NAME_RULE}")
     return _LineSuite.model_validate(content)
 
 

@@ -73,6 +73,10 @@ def test_a_name_alone_stands_for_a_row_or_a_dataset() -> None:
             "name: x\nrows: [a]\ndatasets: [d]\noverrides: [{when: {seed: 1}, set: {}}]\n",
             "overrides[0].when.seed: unknown key",
         ),
+        (
+            "name: x\nrows: [a]\ndatasets: [d]\noverrides: [{when: {features: x}, set: {}}]\n",
+            "when.features: unknown key; choose from dataset, label, model",
+        ),
     ],
 )
 def test_a_bad_shape_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:
