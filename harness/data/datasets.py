@@ -545,7 +545,10 @@ def _contents(entry: DatasetSource) -> str:
         return text
     except DataError as error:  # the files are copied; the feature set that reads them is refused
         return f"{text}; {error}"
-    covered = ", ".join(f"{kind} of {count} entities" for kind, count in present.items())
+    covered = ", ".join(
+        f"{kind} of {count} {'entity' if count == 1 else 'entities'}"
+        for kind, count in present.items()
+    )
     return f"{text}; features '{name}': {covered}" if covered else text
 
 

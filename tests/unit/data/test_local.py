@@ -53,7 +53,9 @@ def test_a_folder_in_the_data_folder_is_a_dataset(
 
 def test_an_entity_has_one_readable_name(downloads: Path) -> None:
     (downloads / "entity_names.tsv").write_text("ice\tIce\nfreon\tFreon\nice\tEis\n")
-    with pytest.raises(DataError, match=r"names\.tsv:3: entity 'ice' is there twice, first on .* 1"):
+    with pytest.raises(
+        DataError, match=r"names\.tsv:3: entity 'ice' is there twice, first on .* 1"
+    ):
         import_local(downloads, "mine")
 
 
@@ -155,6 +157,9 @@ def test_import_says_what_a_graph_and_its_features_hold(downloads: Path) -> None
     lines = CliRunner().invoke(app, ["import", str(downloads), "--name", "mine"]).stderr
     sizes = "mine: 4 entities, 2 relations, 2 train, 2 valid, 2 test triples"
     assert f"{sizes}; features 'files': image of 3 entities\n" in lines
+    np.save(downloads / "features" / "image.npy", np.eye(4, 1, dtype=np.float32))
+    lines = CliRunner().invoke(app, ["import", str(downloads), "--name", "small"]).stderr
+    assert "features 'files': image of 1 entity\n" in lines
     (downloads / "features" / "image.npy").unlink()
     lines = CliRunner().invoke(app, ["import", str(downloads), "--name", "plain"]).stderr
     assert f"{sizes.replace('mine', 'plain')}\n" in lines
