@@ -281,7 +281,7 @@ def _keys(path: Path, name: str, array: RawArray, features: Tensor) -> Keys:
     return Keys(
         values,
         f"array '{name}'",
-        lambda row: f"{path}: row {row} of '{name}'",
+        lambda row: f"{path}: row {row} of '{name}' (counted from 0)",
         numbers=name == "ids",
         map_file=f"{path.stem}.ids.tsv",
     )
