@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
+from harness.config.base import problems, show_path
 from harness.data.card import DATASETS, DatasetCard, DatasetSource
 from harness.data.features import FeatureSet
 from harness.data.graph import KnowledgeGraph
@@ -94,10 +95,9 @@ class SyntheticSource(DatasetSource):
             values = (base or SyntheticConfig()).model_dump() | settings | {"name": name}
             return SyntheticSource(SyntheticConfig.model_validate(values))
         except ValidationError as error:
-            first = error.errors()[0]
-            path = ".".join(map(str, (name, *first["loc"])))
-            message = first["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"dataset '{path}': {message}") from error
+            first = problems(error, SyntheticConfig)[0]
+            key = f"{show_path(first.path)}: " if first.path else ""
+            raise ConfigError(f"dataset '{name}': {key}{first.message}") from error
 
 
 def _setting(key: str) -> str:

@@ -163,6 +163,7 @@ def test_settings_are_written_after_a_colon() -> None:
     [
         ("entitis=9", "no setting 'entitis'; did you mean 'entities'"),
         ("entities=many", "entities.*valid integer"),
+        ("entities=-20", "^dataset 'synthetic:entities=-20': entities: input should be greater"),
         ("train=5", "train: 5 triples for 270 entities"),
         ("train=10000000", "too dense"),
         ("mkg-x", "no published dataset 'mkg-x' to imitate; did you mean 'mkg-"),
