@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
 
 from harness.errors import StoreError
+from harness.store import DATABASE
 from harness.store.database import Database
 from harness.store.failures import ELSEWHERE, WAIT, make_folder, not_a_database
 
@@ -47,7 +48,9 @@ class SqliteDatabase(Database):
                 self._check_content()
             return
         if self.path.is_dir():
-            raise StoreError(f"{self.path}: is a folder, not a result database")
+            database = self.path / DATABASE
+            hint = f"; name {database}" if database.is_file() else ""
+            raise StoreError(f"{self.path}: is a folder, not a result database{hint}")
         if not create and not self.path.exists():
             raise StoreError(
                 f"no result database at {self.path}: run a suite (harness run SUITE), take over "

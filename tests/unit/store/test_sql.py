@@ -196,7 +196,10 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(
 
 
 def test_a_folder_is_no_database(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="is a folder"):
+    with pytest.raises(StoreError, match=r"is a folder, not a result database$"):
+        open_store(tmp_path)
+    (tmp_path / "harness.db").touch()
+    with pytest.raises(StoreError, match=rf"database; name {tmp_path}/harness\.db$"):
         open_store(tmp_path)
 
 
