@@ -46,7 +46,8 @@ class Setting(NamedTuple):
 def parse_overrides(texts: Sequence[str] | str) -> dict[str, Any]:
     """Turn ``["a.b=1", "a.c=[x, y]"]`` into ``{"a": {"b": 1, "c": ["x", "y"]}}``.
 
-    A single text is a list of one. Values are YAML (``true``, ``1e-3``, ``null``, ``[text, image]``).
+    A single text is a list of one. Values are YAML (``true``, ``1e-3``, ``null``,
+    ``[text, image]``).
 
     Raises:
         ConfigError: not of the form KEY=VALUE, or a key is given twice or is both a value and a
