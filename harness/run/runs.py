@@ -189,8 +189,7 @@ def find_runs(
         suite: name of a suite; keep only its runs, with their labels there.
 
     Raises:
-        ConfigError: there is no such status, or no run of such a suite, model or dataset; the
-            nearest is offered.
+        ConfigError: there is no such status, or no run of such a suite; the nearest is offered.
     """
     if status is not None and status not in get_args(Status):
         raise ConfigError(f"no status '{status}'{suggest(status, get_args(Status))}")
@@ -371,16 +370,12 @@ def _record(store: ResultStore, run_id: str) -> RunRecord:
 
 
 def _why_none(store: ResultStore, model: str | None, dataset: str | None) -> str:
-    """Return why no run matches.
-
-    Raises:
-        ConfigError: no run has the model or the dataset; the nearest is offered.
-    """
+    """Return which filter matches nothing, and what would match."""
     records = store.find()
     for name, value in (("model", model), ("dataset", dataset)):
         stored = {getattr(record, name) for record in records}
         if value is not None and stored and value not in stored:
-            raise ConfigError(f"no run has {name} '{value}'{suggest(value, stored)}")
+            return f"no run has {name} '{value}'{suggest(value, stored)}"
     return "no such runs" if records else "the database holds no runs: harness run SUITE"
 
 

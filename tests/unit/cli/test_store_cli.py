@@ -184,11 +184,10 @@ def test_list_of_a_suite(filled: Path) -> None:
 
 
 def test_list_says_why_it_is_empty(filled: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^no run has model 'rotat'; did you mean 'rotate'\?$"):
-        harness("runs", "list", "--model", "rotat")
-    with pytest.raises(ConfigError, match=r"^no run has dataset 'x'; choose from "):
-        harness("runs", "list", "--dataset", "x", "--json")
-    assert json.loads(harness("runs", "list", "--status", "pruned", "--json").stdout) == []
+    result = harness("runs", "list", "--model", "rotat")
+    assert result.stdout == ""
+    assert "no run has model 'rotat'; did you mean 'rotate'?" in result.stderr
+    assert json.loads(harness("runs", "list", "--dataset", "x", "--json").stdout) == []
     assert (
         "no such runs" in harness("runs", "list", "--model", "mocme", "--status", "failed").stderr
     )
