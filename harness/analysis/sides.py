@@ -18,6 +18,7 @@ from typing import Any
 from harness.analysis.differing import differing, flat
 from harness.analysis.query import BUCKETS, Results, Selection, numbers_of
 from harness.analysis.results import RowResult, RunValues, SeedRun, SuiteResults
+from harness.config.listing import names_in
 from harness.errors import ConfigError, suggest
 from harness.evaluation.metrics import METRICS
 from harness.store.base import ResultStore, readable_records, resolve_id, suite_of
@@ -186,7 +187,7 @@ def _label(text: str, row: str, results: Sequence[RowResult]) -> str:
 
 def _runs(store: ResultStore, text: str, seeds: Collection[int] | None) -> OnDatasets:
     """Return the side of runs that are named one by one."""
-    pieces = [piece.strip() for piece in text.split(",")]
+    pieces = names_in(text, "runs") or ("",)
     ids = list(dict.fromkeys(_run_id(store, piece) for piece in pieces))
     by_id, problems = readable_records(store, ids, numbers_of(READ))
     for problem in problems.values():

@@ -8,8 +8,6 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from harness.config.base import Config
-from harness.data.modality_names import MODALITIES
-from harness.errors import suggest
 
 __all__ = ["Corruption", "in_training", "when_tested"]
 
@@ -44,9 +42,6 @@ class Corruption(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> Corruption:
-        name = self.modality or MODALITIES[0]
-        if name.partition("_")[0] not in MODALITIES:  # "text_2" is a copy, see ``duplicate``
-            raise ValueError(f"no modality is called '{name}'{suggest(name, MODALITIES)}")
         for value in ("share", "scale", "copies"):
             if getattr(self, value) is not None and value not in _ALLOWED[self.kind]:
                 raise ValueError(f"{value} has no meaning for kind '{self.kind}'")

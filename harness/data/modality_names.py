@@ -1,10 +1,7 @@
-"""The modalities that features can have."""
+"""The modalities that features have; those of plug-in datasets may have others."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+__all__ = ["MODALITIES"]
 
-__all__ = ["MODALITIES", "ModalityName"]
-
-ModalityName = Literal["text", "image", "numeric", "audio", "video"]
-MODALITIES: tuple[ModalityName, ...] = get_args(ModalityName)
+MODALITIES = ("text", "image", "numeric", "audio", "video")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.config.base import SUITE_NAME, SUITE_NAME_RULE, KeyPath, show_path
+from harness.config.listing import names_in
 from harness.config.override import parse_overrides
 from harness.data.card import base_of
 from harness.errors import ConfigError
@@ -99,7 +100,7 @@ def _refuse_lists(option: str, names: Mapping[str, str]) -> None:
     """
     for text, name in names.items():
         if "," in name:
-            repeated = " ".join(f"{option} {part.strip()}" for part in name.split(","))
+            repeated = " ".join(f"{option} {part}" for part in names_in(name, option))
             raise ConfigError(f"{option} {text}: repeat the option for several: {repeated}")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from harness.config.override import Setting
 from harness.data.card import DatasetSource, unknown_feature_set
+from harness.data.modality_names import MODALITIES
 from harness.errors import ConfigError, MissingDataError, suggest
 from harness.plan.resolve import SuiteRow
 from harness.plan.settings import origin_of
@@ -32,7 +34,8 @@ def choose_data(
         layers: the settings, for the place of an error.
 
     Raises:
-        ConfigError: the dataset has no such feature set, or the feature set no such modality.
+        ConfigError: the dataset has no such feature set, or the feature set no such modality, or
+            what is left out or corrupted is no modality.
         DataError: the feature set must be looked at and is wrong.
     """
     data, capabilities = spec.data, row.model.capabilities_of(spec.model.options)
@@ -69,6 +72,7 @@ def choose_data(
             )
     selected = offered if data.modalities is None else data.modalities
     for name in row.drop:
+        _check_name(name, "leave out", row, offered)
         if name not in selected:
             return f"no modality '{name}' to leave out: {has}"
         if not (takes_all or name in required):
@@ -81,6 +85,20 @@ def choose_data(
     if not modalities:
         return DataSpec(dataset=data.dataset)
     for corruption in data.corrupt:
+        _check_name(corruption.modality or offered[0], "corrupt", row, offered)
         if corruption.modality not in (None, *modalities):
             return f"no modality '{corruption.modality}' to corrupt: {has}"
     return data.model_copy(update={"modalities": None if modalities == offered else modalities})
+
+
+def _check_name(name: str, use: str, row: SuiteRow, offered: Sequence[str]) -> None:
+    """Refuse a name that is no modality here, nor one that other datasets may have.
+
+    Raises:
+        ConfigError: it is neither; the message offers the nearest.
+    """
+    modality = re.sub(r"_\d+$", "", name)  # "text_2" is a copy of "text" (``duplicate``)
+    if modality not in {*MODALITIES, *offered}:
+        raise ConfigError(
+            f"row '{row.label}': no modality is called '{name}', to {use}{suggest(name, offered)}"
+        )

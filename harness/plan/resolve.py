@@ -15,6 +15,7 @@ from harness.errors import ConfigError, suggest
 from harness.model import MODELS, Model
 from harness.plan.select import SourceOf, canonical
 from harness.plan.settings import check_axis, from_overrides, from_suite
+from harness.plan.spec import DataSpec
 from harness.plan.suite import Exclusion, Row, Scope, Suite, Variant, Variation
 
 __all__ = ["Errors", "Layer", "ResolvedSuite", "SuiteRow", "resolve", "searched_setting"]
@@ -115,7 +116,7 @@ def resolve(suite: Suite, overrides: Mapping[str, Any], source_of: SourceOf) -> 
     command = errors.collect(from_overrides, [overrides])
     _check_labels(suite, changes, rows, errors)
     if len(datasets) == len(suite.datasets):
-        _check_datasets(suite, datasets, errors)
+        _check_datasets(suite, base[0] if base else (), datasets, errors)
     layers = [*base, *command, *(s for _, s in datasets), *(s for _, s in scoped)]
     layers += [row.settings for row in rows]
     searched = suite.study.space if suite.study else ()
@@ -239,12 +240,14 @@ def _check_labels(
 
 
 def _check_datasets(
-    suite: Suite, datasets: Sequence[tuple[DatasetSource, Layer]], errors: Errors
+    suite: Suite, base: Layer, datasets: Sequence[tuple[DatasetSource, Layer]], errors: Errors
 ) -> None:
     """Refuse a dataset that is given twice with the same features and settings."""
-    earlier: list[tuple[str, list[tuple[Path, Any]]]] = []
+    features: dict[Path, Any] = {("data", "features"): DataSpec.model_fields["features"].default}
+    features |= {s.path: s.value for s in base if s.path in features}
+    earlier: list[tuple[str, dict[Path, Any]]] = []
     for number, (source, layer) in enumerate(datasets):
-        choice = source.card.name, [(setting.path, setting.value) for setting in layer]
+        choice = source.card.name, features | {setting.path: setting.value for setting in layer}
         if choice in earlier:
             origin = suite.origin(("datasets", number))
             errors.add(f"{origin}: '{source.card.name}' is given twice")

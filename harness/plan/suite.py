@@ -22,7 +22,6 @@ from pydantic import (
 from harness.config.base import SUITE_NAME, Config, KeyPath
 from harness.config.storable import Text
 from harness.config.yaml_source import SourcedConfig, read_yaml, validate
-from harness.data.modality_names import MODALITIES, ModalityName
 from harness.errors import ConfigError, suggest
 from harness.plan.study import Study
 
@@ -64,12 +63,6 @@ def _names(item: dict[str, Any]) -> WithJsonSchema:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_more), _names({"type": "string"})]
 """One name or several."""
-Modalities = Annotated[
-    tuple[ModalityName, ...],
-    BeforeValidator(_one_or_more),
-    _names({"type": "string", "enum": list(MODALITIES)}),
-]
-"""One modality or several."""
 Seeds = Annotated[
     tuple[int, ...], BeforeValidator(_one_or_more), _names({"type": "integer", "minimum": 0})
 ]
@@ -118,7 +111,7 @@ class Variant(Config):
     """Row label."""
     set: Settings = Field(default_factory=dict)
     """Settings that differ from the base row."""
-    drop: Modalities = ()
+    drop: Names = ()
     """Modalities of the dataset's feature set that are left out."""
 
 
@@ -140,7 +133,7 @@ class Row(Config):
     """Row label; the model's title when not given."""
     set: Settings = Field(default_factory=dict)
     """Settings of this row; they win over ``base`` and ``overrides``."""
-    drop: Modalities = ()
+    drop: Names = ()
     """Modalities of the dataset's feature set that are left out."""
     varied: bool = True
     """Whether the suite's variations are for this row too; else it stands once, as it is."""

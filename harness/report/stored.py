@@ -273,7 +273,9 @@ class Reports:
         stored = {
             str(cell.seed)
             for cell in store.cells()
-            if cell.run_id in statuses and (not suites or cell.suite in suites)
+            if cell.run_id in statuses
+            and (not suites or cell.suite in suites)
+            and (not names or cell.variant == self.results.selection.variant)
         }
         for seed in sorted(seeds):
             if stored and str(seed) not in stored:

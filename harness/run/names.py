@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import islice
 from numbers import Integral
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from harness.errors import SIMILARITY, ConfigError, suggest
 
@@ -23,7 +23,8 @@ SUGGESTED = 3
 
 def one_or_more(names: Name | Sequence[Name]) -> Sequence[Name]:
     """Return names as a sequence; a text or a number is one name."""
-    return [names] if isinstance(names, int | str) else names
+    given: object = names  # perhaps a number of NumPy
+    return cast("Sequence[Name]", [names] if isinstance(given, Integral | str) else names)
 
 
 class NameIndex:

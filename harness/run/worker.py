@@ -16,6 +16,7 @@ from typing import Any
 
 from harness.errors import (
     ChangedDataError,
+    DataError,
     HarnessError,
     Interrupted,
     MachineError,
@@ -63,9 +64,9 @@ def execute_job(job: Job, on_event: OnProgress, should_stop: Callable[[], bool])
     earlier stage is resumed from. Temporary files of a killed process are removed first.
 
     Returns:
-        ok, pruned, failed (the record holds the traceback, except of a run that failed when it was
-        tested after an earlier call had trained it), interrupted (no new record; it can be resumed)
-        or busy (another process is executing the run).
+        ok, pruned, failed (the record holds the traceback; a validated run whose dataset has
+        nothing to test it on keeps its record), interrupted (no new record; it can be resumed) or
+        busy (another process is executing the run).
 
     Raises:
         MachineError: the folder cannot be written; nothing can be recorded then.
@@ -160,7 +161,7 @@ def _execute(job: Job, on_event: OnProgress, should_stop: Callable[[], bool]) ->
             raise disk_error(Path(error.filename or job.folder), error, ELSEWHERE) from error
         if lacks_descriptors(error):  # the machine's fault; a failed run would be skipped
             raise MachineError(f"the machine lacks file descriptors ({error})") from error
-        if not trained:  # else what its training and validation found stays, to be tested again
+        if not (trained and isinstance(error, DataError)):  # nothing to test a validated run on
             write_record(path, _failure(job, error))
         return Outcome(run_id=job.run_id, status="failed", message=_reason(job, error))
     provenance = record.provenance | _execution(job)

@@ -81,7 +81,7 @@ class SyntheticSource(DatasetSource):
         base: SyntheticConfig | None = None
         settings: dict[str, str] = {}
         for item in text.split(","):
-            key, equals, value = item.strip().partition("=")
+            key, equals, value = (piece.strip() for piece in item.partition("="))
             if key in settings:
                 raise ConfigError(f"dataset 'synthetic:{text}': '{key}' is given twice")
             if equals:

@@ -157,10 +157,8 @@ def test_the_digest_of_what_was_changed_is_another() -> None:
 
 
 def test_unknown_modalities_and_taken_names_are_refused() -> None:
-    with pytest.raises(ValidationError, match="no modality is called 'txt'; did you mean 'text'"):
+    with pytest.raises(ConfigError, match="no modality 'txt' to corrupt; did you mean 'text'"):
         make(kind="noise", scale=1.0, modality="txt")
-    with pytest.raises(ConfigError, match="no modality 'text_2' to corrupt; did you mean 'text'"):
-        make(kind="noise", scale=1.0, modality="text_2")
     copy = Corruption(kind="duplicate", modality="text", copies=1)
     with pytest.raises(ConfigError, match="'text' cannot be duplicated as 'text_2'"):
         corrupted(FEATURES, [copy, copy], seed=0, dataset="d")

@@ -211,6 +211,8 @@ def test_relations_can_be_chosen(run: Run) -> None:
     graph = run.dataset.graph
     best = run.novel(30, relations=[graph.relations[1]])
     assert {triple.relation for triple in best} == {graph.relations[1]}
+    by_id = run.novel(30, relations=np.int64(1))  # type: ignore[arg-type]
+    assert list(by_id) == list(best)
     with pytest.raises(ConfigError, match="no relation is called 'nothing'"):
         run.novel(3, relations=["nothing"])
 
