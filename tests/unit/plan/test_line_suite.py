@@ -85,7 +85,7 @@ def test_what_is_wrong_is_refused_by_name() -> None:
         plan_line(["transe,rotate"], ["atlas"])
     with pytest.raises(ConfigError, match=r"several: --dataset atlas --dataset mkg-w$"):
         plan_line(["transe"], ["atlas,mkg-w"])
-    with pytest.raises(ConfigError, match="^--dataset atlas,,two: a name is missing"):
+    with pytest.raises(ConfigError, match=r"^--dataset atlas,,two: a name is missing"):
         plan_line(["transe"], ["atlas,,two"])
     with pytest.raises(ConfigError, match=r"^--dataset: 'atlas' is given twice$"):
         plan_line(["transe"], ["atlas", "Atlas"])
