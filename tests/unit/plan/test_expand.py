@@ -493,7 +493,7 @@ def test_a_row_that_is_not_varied_stands_once() -> None:
 
 
 def test_a_modality_that_nobody_knows_is_refused() -> None:
-    wrong = {"label": "b", "drop": "imge"}
+    wrong: dict[str, Any] = {"label": "b", "drop": "imge"}
     said = refusal(ablation={"base": {"model": "mocme"}, "variants": [wrong]}, datasets=ALL)
     assert said == ("row 'b': no modality is called 'imge', to leave out; did you mean 'image'?")
     for name, nearest in (("imge", "did you mean 'image'?"), ("text_a", "did you mean 'text'?")):
