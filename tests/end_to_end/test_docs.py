@@ -49,9 +49,7 @@ SMALLER = {
         "--set training.epochs=1 --only seed=0,dataset=atlas,label=mean"
     ),
     "harness run suites/precision.yaml": "--set training.epochs=1 --only seed=0,label=MoCME",
-    "harness run quickstart --set training.epochs=5": (
-        "--set training.epochs=1 --only seed=0,label=RotatE"
-    ),
+    "harness run quickstart --set training.epochs=5": ("--only seed=0,label=RotatE"),
     "harness run my_suite.yaml --models my_models": "--set training.epochs=1 --only seed=0",
     "harness run my_suite.yaml --models my_models --set training.epochs=1": "--only seed=0",
     "harness run my_run.yaml": "--only seed=0,model=rotate",
