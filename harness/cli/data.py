@@ -125,7 +125,9 @@ def verify(
         str | None,
         typer.Argument(help="Dataset, by name or alias.", autocompletion=complete_datasets),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every dataset on this machine.")] = False,
+    all_datasets: Annotated[
+        bool, typer.Option("--all", help="Every dataset on this machine.")
+    ] = False,
     features: Annotated[
         str | None,
         typer.Option("--features", help="Feature set whose coverage is counted ('published')."),
@@ -140,7 +142,7 @@ def verify(
     """
     from harness.data.datasets import verify_datasets
 
-    if (name is None) != every:
+    if (name is None) != all_datasets:
         raise ConfigError("give the name of a dataset, or --all")
     reports = verify_datasets(
         None if name is None else [name],

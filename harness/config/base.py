@@ -128,7 +128,7 @@ def _nearest(key: str, path: KeyPath, model: type[BaseModel]) -> str:
     if "did you mean" in hint:
         return hint
     # Inside an item of a list, no key of another group is valid.
-    if any(isinstance(part, int) for part in path):
+    if any(isinstance(key_or_position, int) for key_or_position in path):
         return hint
     elsewhere = [k for k in dotted_keys(model) if k.rsplit(".", 1)[-1] == key and k != key]
     return f"; did you mean '{elsewhere[0]}'?" if elsewhere else hint

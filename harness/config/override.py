@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from harness.config.listing import one_or_more
 from harness.config.yaml_source import parse_value
 from harness.errors import ConfigError
 
@@ -53,9 +54,8 @@ def parse_overrides(texts: Sequence[str] | str) -> dict[str, Any]:
         ConfigError: not of the form KEY=VALUE, or a key is given twice or is both a value and a
             group.
     """
-    texts = [texts] if isinstance(texts, str) else texts
     leaves: dict[Path, Any] = {}
-    for text in texts:
+    for text in one_or_more(texts):
         key, equals, value = text.partition("=")
         path = tuple(key.strip().split("."))
         if not equals or not all(path):

@@ -255,7 +255,7 @@ def _folders(folder: Path, pattern: str) -> list[Path]:
 def _announce_graphs(folder: Path, imported: Sequence[Path], announce: Announce) -> None:
     """Announce the graphs one or two levels below a folder that are no known dataset."""
     for path in (*_folders(folder, "*"), *_folders(folder, "*/*")):
-        if not any(path.is_relative_to(other) for other in imported) and holds_a_graph(path):
+        if not any(path.is_relative_to(source) for source in imported) and holds_a_graph(path):
             announce(
                 f"{path}: not imported, no dataset that is known here; "
                 f"harness data import {shlex.quote(str(path))} --name NAME"

@@ -182,12 +182,12 @@ def _matrix_name(path: Path, arrays: Mapping[str, Loader]) -> str:
     names = [name for name in arrays if name not in (*MASKS, *KEYS)]
     if len(names) == 1 and "/" not in names[0]:
         return names[0]
-    listed = ", ".join(sorted(arrays)[:8]) or "nothing"
+    array_names = ", ".join(sorted(arrays)[:8]) or "nothing"
     example = f" (such as '{sorted(arrays)[0]}')" if arrays else ""
     raise DataError(
-        f"{path}: holds {listed}: neither one array alone, nor one called 'features', and none of "
-        f"its keys{example} is an entity; for one array per entity under keys of its own give the "
-        f"map in {path.stem}.ids.tsv, one 'key<TAB>entity identifier' per line"
+        f"{path}: holds {array_names}: neither one array alone, nor one called 'features', and "
+        f"none of its keys{example} is an entity; for one array per entity under keys of its own "
+        f"give the map in {path.stem}.ids.tsv, one 'key<TAB>entity identifier' per line"
     )
 
 

@@ -142,11 +142,11 @@ def read_folder(folder: Path, name: str, layout: Layout | None = None) -> Knowle
         raise ConfigError(
             f"unknown layout '{actual_layout}'{suggest(actual_layout, get_args(Layout))}"
         )
-    parts = _READERS[actual_layout](folder)
-    tensors = {split: torch.from_numpy(rows) for split, rows in parts.splits.items()}
-    names = {**parts.names, **_read_entity_names(folder, parts.entities)}
-    named = tuple(names.get(entity, "") for entity in parts.entities) if names else ()
-    return KnowledgeGraph(name, parts.entities, parts.relations, tensors, entity_names=named)
+    contents = _READERS[actual_layout](folder)
+    tensors = {split: torch.from_numpy(rows) for split, rows in contents.splits.items()}
+    names = {**contents.names, **_read_entity_names(folder, contents.entities)}
+    named = tuple(names.get(entity, "") for entity in contents.entities) if names else ()
+    return KnowledgeGraph(name, contents.entities, contents.relations, tensors, entity_names=named)
 
 
 def _read_entity_names(folder: Path, entities: Sequence[str]) -> dict[str, str]:
@@ -154,13 +154,13 @@ def _read_entity_names(folder: Path, entities: Sequence[str]) -> dict[str, str]:
     path = folder / ENTITY_NAMES
     if not path.exists():
         return {}
-    known, names = set(entities), {}
+    identifiers, names = set(entities), {}
     line_of: dict[str, int] = {}
     for number, line in enumerate(read_lines(path), 1):
         entity, tab, name = line.partition("\t")
         if not tab or not name.strip() or "\t" in name:
             raise DataError(f"{path}:{number}: need 'entity<TAB>name', got {line[:60]!r}")
-        if entity not in known:
+        if entity not in identifiers:
             raise DataError(f"{path}:{number}: {entity!r} is no entity of the graph")
         if entity in line_of:
             raise DataError(

@@ -101,8 +101,8 @@ def _sizes(splits: dict[str, list[Triple]], shares: Sequence[float]) -> Iterator
     total = sum(map(len, splits.values()))
     for split, share in zip(SPLITS, shares, strict=True):
         actual = len(splits[split]) / total
-        wanted = f", requested: {share:.1%}" if abs(actual - share) > 0.01 else ""
-        yield f"{split}: {len(splits[split]):,} triples ({actual:.1%}{wanted})"
+        requested = f", requested: {share:.1%}" if abs(actual - share) > 0.01 else ""
+        yield f"{split}: {len(splits[split]):,} triples ({actual:.1%}{requested})"
 
 
 class _Splitter:

@@ -85,7 +85,8 @@ def choose_data(
     if not modalities:
         return DataSpec(dataset=data.dataset)
     for corruption in data.corrupt:
-        _check_name(corruption.modality or offered[0], "corrupt", row, offered)
+        if corruption.modality is not None:
+            _check_name(corruption.modality, "corrupt", row, offered)
         if corruption.modality not in (None, *modalities):
             return f"no modality '{corruption.modality}' to corrupt: {has}"
     return data.model_copy(update={"modalities": None if modalities == offered else modalities})

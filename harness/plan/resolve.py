@@ -123,8 +123,13 @@ def resolve(suite: Suite, overrides: Mapping[str, Any], source_of: SourceOf) -> 
     layers.append(tuple(errors.collect(lambda key: searched_setting(suite, key), searched)))
     if len(rows) == len(changes):
         _check_options([s for layer in layers for s in layer if not s.strict], rows, errors)
-    if len(rows) == len(changes) and len(datasets) == len(suite.datasets):
-        scopes = [scope for scope, _ in scoped], exclusions
+    scopes: list[tuple[KeyPath, Scope]] = [
+        *((("overrides", i, "when"), scope) for i, (scope, _) in enumerate(scoped)),
+        *((("exclude", i), scope) for i, scope in enumerate(exclusions)),
+    ]
+    # One that could not be read is missing, and the others' places would be wrong.
+    all_read = len(scopes) == len(suite.overrides) + len(suite.exclude)
+    if all_read and len(rows) == len(changes) and len(datasets) == len(suite.datasets):
         _check_scopes(suite, rows, [source.card.name for source, _ in datasets], scopes, errors)
     errors.check()
     return ResolvedSuite(
@@ -256,9 +261,9 @@ def _check_datasets(
 
 def _check_scopes(
     suite: Suite,
-    rows: Iterable[SuiteRow],
+    rows: Sequence[SuiteRow],
     datasets: Iterable[str],
-    scopes: tuple[Sequence[Scope], Sequence[Scope]],
+    scopes: Iterable[tuple[KeyPath, Scope]],
     errors: Errors,
 ) -> None:
     """Refuse scopes of rows and datasets that the suite does not have.
@@ -269,21 +274,15 @@ def _check_scopes(
         suite: the suite.
         rows: its rows.
         datasets: names of its datasets.
-        scopes: of its overrides and of its exclusions, with the datasets' own names.
+        scopes: of its overrides and exclusions, with their places and the datasets' own names.
         errors: collects the messages.
     """
-    overrides, exclusions = scopes
-    rows = list(rows)
     present = {
         "label": ("no row is called", {row.label for row in rows}),
         "model": ("no row has the model", {row.model_name for row in rows}),
         "dataset": ("the suite has no dataset", set(datasets)),
     }
-    paths: list[tuple[KeyPath, Scope]] = [
-        *((("overrides", i, "when"), scope) for i, scope in enumerate(overrides)),
-        *((("exclude", i), scope) for i, scope in enumerate(exclusions)),
-    ]
-    for path, scope in paths:
+    for path, scope in scopes:
         for key, (message, names) in present.items():
             if suite.is_included((*path, key)):
                 continue

@@ -10,6 +10,7 @@ from harness.analysis.claims import Checked, Claims, check, load_claims
 from harness.analysis.compare import SideComparison, check_names, compare_sides
 from harness.analysis.ranks import RankFiles, ties_of
 from harness.analysis.sides import StoredSuites, find_sides
+from harness.config.listing import one_or_more
 from harness.environment import results_folder
 from harness.report.files import suites_by_table
 from harness.store import open_home
@@ -48,7 +49,7 @@ def compare(
         StoreError: the runs of a suite cannot stand side by side.
         DataError: ranks are missing, damaged, or of another test split.
     """
-    metrics = [metrics] if isinstance(metrics, str) else metrics
+    metrics = one_or_more(metrics)
     check_names(metrics, bucket)
     folder = results_folder(home)
     with contextlib.closing(open_home(folder, create=False, write=False)) as store:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.config.listing import one_or_more
 from harness.environment import results_folder
 from harness.errors import ConfigError, StoreError, suggest
 from harness.events import Message, OnEvent, Step, ignore
 from harness.plan.suite import suite_argument
 from harness.report.stored import prepare_tables, report_damaged
-from harness.run.names import one_or_more
 from harness.run.runs import opened
 from harness.store import open_store, store_address
 from harness.store.archive import Imported, audit, export, import_records, merge

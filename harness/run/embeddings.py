@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.config.listing import one_or_more
 from harness.errors import ConfigError, suggest
-from harness.run.names import one_or_more
 from harness.store.files import write_whole
 
 if TYPE_CHECKING:

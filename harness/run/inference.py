@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from harness.catalog import load_all
+from harness.config.listing import one_or_more
 from harness.data.graph import SPLITS
 from harness.environment import Folders, results_folder
 from harness.errors import ConfigError
@@ -22,7 +23,7 @@ from harness.events import OnEvent, ignore
 from harness.frames import dataframe, html_table
 from harness.pipeline import load_trained, resolve_device
 from harness.run.embeddings import Embeddings, embeddings_of
-from harness.run.names import NameIndex, one_or_more
+from harness.run.names import NameIndex
 from harness.run.scorer import ScoredTriples, Scorer
 from harness.store import open_home
 from harness.store.base import resolve_id
@@ -101,8 +102,8 @@ class Predictions:
     def __str__(self) -> str:
         lines = [f"({', '.join(self.query)})"]
         for answer in self.answers:
-            known = f"  ({answer.known})" if answer.known else ""
-            lines.append(f"{answer.score:8.3f}  {answer.label}{known}")
+            split = f"  ({answer.known})" if answer.known else ""
+            lines.append(f"{answer.score:8.3f}  {answer.label}{split}")
         return "\n".join(lines)
 
     __repr__ = __str__

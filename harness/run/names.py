@@ -7,24 +7,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import islice
 from numbers import Integral
-from typing import TypeVar, cast
 
 from harness.errors import SIMILARITY, ConfigError, suggest
 
-__all__ = ["NameIndex", "one_or_more"]
-
-Name = TypeVar("Name", bound=int | str)
+__all__ = ["NameIndex"]
 
 SEARCHED_NAMES = 50_000
 """Names among which those spelt like a misspelt one are searched, half a second."""
 SUGGESTED = 3
 """Names that a message offers."""
-
-
-def one_or_more(names: Name | Sequence[Name]) -> Sequence[Name]:
-    """Return names as a sequence; a text or a number is one name."""
-    given: object = names  # perhaps a number of NumPy
-    return cast("Sequence[Name]", [names] if isinstance(given, Integral | str) else names)
 
 
 class NameIndex:
@@ -57,12 +48,12 @@ class NameIndex:
             ConfigError: none or several have the name; the message offers the nearest, or their
                 identifiers. It is neither a whole number nor a text.
         """
-        given: object = name  # a number of NumPy, or a mistake
-        if isinstance(given, Integral):
-            name = int(given)
-        elif not isinstance(given, str):
+        value: object = name  # a number of NumPy, or a mistake
+        if isinstance(value, Integral):
+            name = int(value)
+        elif not isinstance(value, str):
             raise ConfigError(
-                f"{self.kind} {given!r}: write an id (a whole number) or a name (a text)"
+                f"{self.kind} {value!r}: write an id (a whole number) or a name (a text)"
             )
         if isinstance(name, int):
             if not 0 <= name < len(self.identifiers):

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from harness.analysis.results import SuiteResults
+from harness.config.listing import one_or_more
 from harness.environment import Folders, results_folder
 from harness.errors import ConfigError, StoreError, suggest
 from harness.events import OnEvent, ignore
 from harness.frames import html_table
 from harness.report.stored import report_damaged
 from harness.run.frames import records_dataframe
-from harness.run.names import one_or_more
 from harness.store import open_home
 from harness.store.base import DamagedRecords, ResultStore, resolve_id, suite_of
 from harness.store.failures import disk_error

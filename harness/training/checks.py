@@ -111,20 +111,14 @@ def check_negatives(strategy: Strategy, negatives: Negatives, n_positives: int) 
         raise ConfigError(
             f"{name}: choose returned {_described(negatives)}; Negatives were expected"
         )
-    expected = {
-        "candidates": (negatives.candidates, (n_positives, count)),
-        "tails": (negatives.tails, (n_positives,)),
-        **{
-            f"substitutes['{table}']": (entities, (n_positives, count))
-            for table, entities in negatives.substitutes.items()
-        },
-    }
-    for part, (tensor, shape) in expected.items():
+    by_candidate = (n_positives, count)
+    for tensor_name, tensor in _tensors(negatives).items():
+        shape = (n_positives,) if tensor_name == "tails" else by_candidate
         is_valid = isinstance(tensor, Tensor) and tensor.dtype in INTEGERS
         if not is_valid or tensor.shape != shape:
             raise ConfigError(
-                f"{name}: choose returned {part} that are {_described(tensor)}; int64 of shape "
-                f"{shape} was expected: {n_positives} positives, negatives.count={count}"
+                f"{name}: choose returned {tensor_name} that are {_described(tensor)}; int64 of "
+                f"shape {shape} was expected: {n_positives} positives, negatives.count={count}"
             )
 
 
@@ -135,21 +129,20 @@ def check_values(strategy: Strategy, negatives: Negatives) -> None:
         ConfigError: an id is no entity, or more negatives than there are replace the tail.
     """
     n_entities, count = strategy.context.index.n_entities, strategy.context.count
-    limits = {
-        "candidates": (negatives.candidates, n_entities - 1),
-        "tails": (negatives.tails, count),
-        **{
-            f"substitutes['{table}']": (entities, n_entities - 1)
-            for table, entities in negatives.substitutes.items()
-        },
-    }
-    for part, (tensor, maximum) in limits.items():
+    for tensor_name, tensor in _tensors(negatives).items():
+        maximum = count if tensor_name == "tails" else n_entities - 1
         low, high = (int(bound) for bound in tensor.aminmax())
         if low < 0 or high > maximum:
             raise ConfigError(
-                f"{type(strategy).__name__}: choose returned {part} from {low} to {high}; values "
-                f"from 0 to {maximum} were expected"
+                f"{type(strategy).__name__}: choose returned {tensor_name} from {low} to {high}; "
+                f"values from 0 to {maximum} were expected"
             )
+
+
+def _tensors(negatives: Negatives) -> dict[str, Any]:
+    """Return the tensors of negatives by the names that messages have for them."""
+    substitutes = {f"substitutes['{t}']": ids for t, ids in negatives.substitutes.items()}
+    return {"candidates": negatives.candidates, "tails": negatives.tails, **substitutes}
 
 
 def _described(value: object) -> str:

@@ -492,6 +492,15 @@ def test_a_row_that_is_not_varied_stands_once() -> None:
     assert [run.label for run in plan.runs] == ["RotatE", "MoCME, intact", "MoCME, half"]
 
 
+def test_places_of_scopes_are_right_or_not_told_beside_one_that_cannot_be_read() -> None:
+    unreadable = {"when": {"model": "rotat"}, "set": {}}
+    absent = {"when": {"model": "pairre"}, "set": {}}
+    told = refusal(rows=["rotate"], overrides=[unreadable, absent])
+    assert told.count("overrides[0]") == 1
+    told = refusal(rows=["rotate"], overrides=[{"when": {}, "set": {}}, absent])
+    assert told.startswith("overrides[1].when.model: no row has the model 'pairre'")
+
+
 def test_a_modality_that_nobody_knows_is_refused() -> None:
     wrong: dict[str, Any] = {"label": "b", "drop": "imge"}
     said = refusal(ablation={"base": {"model": "mocme"}, "variants": [wrong]}, datasets=ALL)
