@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, NamedTuple, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
 
 from harness.errors import suggest
 
 __all__ = [
     "SUITE_NAME",
-    "SUITE_NAME_RULE",
     "Config",
     "KeyPath",
     "Problem",
@@ -25,8 +24,8 @@ __all__ = [
 
 SUITE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """Names of suites and of their variants become file names and database keys."""
-SUITE_NAME_RULE = "1 to 64 characters (a-z, 0-9, _ and -), beginning with a letter or digit"
-"""``SUITE_NAME`` in words, for messages."""
+
+_RULE = "1 to 64 characters (a-z, 0-9, _ and -), beginning with a letter or digit"
 
 KeyPath = tuple[str | int, ...]
 """Place of a value: keys and list positions from the top."""
@@ -38,12 +37,16 @@ def check_suite_name(text: str) -> str:
     Raises:
         ValueError: it may not; it can come from a record or a database of somebody else.
     """
-    if not re.fullmatch(SUITE_NAME, text) or text.endswith("\n"):
-        raise ValueError(f"{text!r} is no name: {SUITE_NAME_RULE}")
+    if not re.fullmatch(SUITE_NAME, text):
+        nearest = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:64]
+        hint = f"; did you mean '{nearest}'?" if nearest else ""
+        raise ValueError(f"{text!r} is no name: {_RULE}{hint}")
     return text
 
 
-SuiteName = Annotated[str, AfterValidator(check_suite_name)]
+SuiteName = Annotated[
+    str, AfterValidator(check_suite_name), WithJsonSchema({"type": "string", "pattern": SUITE_NAME})
+]
 """Name of a suite or a variant."""
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from harness.config.base import SUITE_NAME, Config
+from harness.config.base import Config, SuiteName
 from harness.config.yaml_source import read_yaml, validate
 from harness.errors import ConfigError
 
@@ -111,7 +111,7 @@ class Vary(Config):
 class ComplexitySuite(Config):
     """Stages to measure, at sizes that are varied one at a time."""
 
-    name: Annotated[str, Field(pattern=SUITE_NAME)]
+    name: SuiteName
     """Name under which measurements are kept and reported."""
     title: str = ""
     """Title of its table."""

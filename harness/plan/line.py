@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.config.base import SUITE_NAME, SUITE_NAME_RULE, KeyPath, show_path
+from harness.config.base import KeyPath, check_suite_name, show_path
 from harness.config.listing import names_in
 from harness.config.override import parse_overrides
 from harness.data.card import base_of
@@ -86,8 +86,10 @@ def line_suite(
         "seeds": list(seeds),
         "rows": rows,
     }
-    if not re.fullmatch(SUITE_NAME, str(content["name"])):
-        raise ConfigError(f"--name {name}: {SUITE_NAME_RULE}")
+    try:
+        check_suite_name(str(content["name"]))
+    except ValueError as error:
+        raise ConfigError(f"--name: {error}") from error
     return _LineSuite.model_validate(content)
 
 
@@ -108,7 +110,7 @@ def default_name(models: Sequence[str], datasets: Sequence[str]) -> str:
     """Return models and datasets as the name of a suite: "rotate-atlas"."""
     text = "-".join([*models, *datasets]).lower()
     name = re.sub(r"[^a-z0-9_-]+", "-", text)[:_LONGEST_NAME].strip("-_")
-    return name if re.fullmatch(SUITE_NAME, name) else "runs"
+    return name or "runs"
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

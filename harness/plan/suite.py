@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from harness.config.base import SUITE_NAME, Config, KeyPath
+from harness.config.base import Config, KeyPath, SuiteName
 from harness.config.storable import Text
 from harness.config.yaml_source import SourcedConfig, read_yaml, validate
 from harness.errors import ConfigError, suggest
@@ -172,7 +172,7 @@ class DatasetChoice(Config):
 class Suite(SourcedConfig):
     """A suite of runs: rows x datasets x seeds, less exclusions."""
 
-    name: Annotated[str, Field(pattern=SUITE_NAME)]
+    name: SuiteName
     """Name under which results are kept and reported."""
     title: str = ""
     """Caption of the table."""
