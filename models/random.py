@@ -1,4 +1,4 @@
-"""Random baseline, the floor of every table."""
+"""Random baseline."""
 
 from __future__ import annotations
 

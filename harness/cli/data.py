@@ -109,7 +109,7 @@ def import_dataset(
 
     Files of feature sets are recognised by content, also compressed (.gz) or in subfolders.
 
-    A new --name imports a graph of your own in a supported layout (OpenKE, MoMoK, MyGO, TSV).
+    A new --name imports a graph of your own: TSV, Hugging Face, RDF, PyKEEN, OpenKE, MoMoK, MyGO.
 
     Exit code 3 if identifiers of your own graph are easily confused; see --allow-names.
     """

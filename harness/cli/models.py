@@ -25,7 +25,7 @@ _COLUMNS = "{:12s}{:14s}{}"
 
 @app.command("list")
 def list_models(folders: Models = None, as_json: AsJson = False) -> None:
-    """List every registered model with its score and where it is defined."""
+    """List models with the modalities that they need, reference and score; and the strategies."""
     from harness.run.models import list_models as all_models
     from harness.run.models import list_strategies
 

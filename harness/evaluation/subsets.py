@@ -116,7 +116,7 @@ def by_seen(graph: KnowledgeGraph) -> SubsetLabels:
     unseen = ~graph.index.seen_entities.numpy()
     head, _, tail = _columns(graph, "test")
     return SubsetLabels(
-        ("both seen", "answer unseen", "asked about unseen", "neither seen"),
+        ("both seen", "target unseen", "anchor unseen", "neither seen"),
         {
             "tail": unseen[tail] + 2 * unseen[head].astype(np.int64),
             "head": unseen[head] + 2 * unseen[tail].astype(np.int64),

@@ -348,8 +348,8 @@ class AuditSpec(Config):
     """Output for audits; nothing in it changes a result."""
 
     shadow_test: bool = False
-    """Rank the test split at every validation, filtered and raw, and seal the ranks in the run's
-    folder, where only the table of protocols reads them. Refused in a study."""
+    """Rank the test split at every validation, filtered and raw, and store the ranks in the run's
+    folder; only the table of protocols reads them. Refused in a study."""
 
 
 IS_PLAIN = {"plain": True}

@@ -261,7 +261,8 @@ class Axis(Config):
     values: tuple[AxisValue, ...] = ()
     """Values that stand in the figure whether or not they were run; others that were run join."""
     scale: Literal["linear", "log"] = "linear"
-    """Scale of the axis in the picture. A heat map with it shows points at their values."""
+    """Scale of the axis in the picture, with which a heat map shows points at their values. Not
+    given: linear, but logarithmic in a heat map of points whose values span a factor of 100."""
 
     @property
     def label(self) -> str:

@@ -128,8 +128,8 @@ def test_degree_and_seen_are_of_the_answer(graph: KnowledgeGraph) -> None:
             assert int(low) <= degree[answer] <= int(high or low)
             expected = {
                 (True, True): "both seen",
-                (False, True): "answer unseen",
-                (True, False): "asked about unseen",
+                (False, True): "target unseen",
+                (True, False): "anchor unseen",
                 (False, False): "neither seen",
             }[degree[answer] > 0, degree[asked] > 0]
             assert named(by_seen, side)[i] == expected

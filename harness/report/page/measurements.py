@@ -43,7 +43,7 @@ def describe_measurement(record: BenchmarkRecord) -> MeasurementDetails:
         suite=record.suite,
         benchmark_id=record.benchmark_id,
         samples=FactTable(
-            ("stage", "kind", *sizes, "ms", "least", "most", "turns", "MiB"),
+            ("stage", "kind", *sizes, "ms", "least", "most", "rounds", "MiB"),
             tuple(_row(sample, sizes) for sample in record.samples),
         ),
         settings=pairs(record.settings),

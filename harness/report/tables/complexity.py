@@ -60,7 +60,7 @@ class SizeGrowth:
 
     Attributes:
         factor: the size.
-        seconds: its values, ascending -> time of each turn.
+        seconds: its values, ascending -> time of each round.
         exponent: of time; None when too little was measured.
         claimed: the paper's exponent; None where it says nothing.
     """
@@ -207,8 +207,8 @@ class Complexity(Figure):
         if line.base is None:
             yield from [TableCell(reason=self._missing)] * 2
         else:
-            turns = len(line.base.seconds)
-            yield self._cell(value=1000 * statistics.median(line.base.seconds), n=turns)
+            rounds = len(line.base.seconds)
+            yield self._cell(value=1000 * statistics.median(line.base.seconds), n=rounds)
             peak = line.base.peak
             yield (
                 TableCell(reason="memory was not measured")
@@ -225,8 +225,8 @@ class Complexity(Figure):
         claimed = line.claim.exponents.get(factor) if line.claim else None
         if growth is None or growth.exponent is None:
             return TableCell(published=claimed, reason=self._missing)
-        exponent, turns = growth.exponent, sum(map(len, growth.seconds.values()))
-        return self._cell(value=exponent.value, sd=exponent.half, n=turns, published=claimed)
+        exponent, rounds = growth.exponent, sum(map(len, growth.seconds.values()))
+        return self._cell(value=exponent.value, sd=exponent.half, n=rounds, published=claimed)
 
     def _cell(self, **values: Any) -> TableCell:
         """Return a cell with a value, and which measurement it is from."""
@@ -235,7 +235,7 @@ class Complexity(Figure):
 
     def _notes(self) -> Iterator[str]:
         yield (
-            "ms, MiB: median time of the turns, and most bytes of tensors at once, inputs among "
+            "ms, MiB: median time over the rounds, and most bytes of tensors at once, inputs among "
             "them. Exponents: slope of the logarithms of time and size, ± half of Student's 95 % "
             "interval; 1 is linear, 0 does not grow."
         )

@@ -1,7 +1,7 @@
 """``--table protocols``: the same runs under other rules, and what each rule is worth.
 
 Nothing is trained or scored: rules for ties and sides are applied to stored ranks; other ways to
-choose the epoch, and raw ranks, need what ``audit.shadow_test`` sealed when the run was trained.
+choose the epoch, and raw ranks, need what ``audit.shadow_test`` stored when the run was trained.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NEEDS = GeneralReason("needs audit.shadow_test: true when the run is trained")
 NEEDS_RAW = GeneralReason(f"raw ranks do not follow from filtered ones: {NEEDS}")
 UNTRAINED = GeneralReason("the model is not trained: there is no epoch to choose")
 UNTRAINED_RAW = GeneralReason(
-    "raw ranks do not follow from filtered ones, and no audit seals untrained ones"
+    "raw ranks do not follow from filtered ones, and untrained models have no audit"
 )
 ONE_SIDE = GeneralReason("the run predicted one side alone")
 
@@ -57,7 +57,7 @@ class RankedRun:
     Attributes:
         record: its record, without the numbers that no metric needs.
         ranks: of its test.
-        epochs: what an audit sealed, by epoch.
+        epochs: what an audit stored, by epoch.
         validated: epochs that were validated.
         kept_epoch: the epoch whose weights were kept, 0 of a model that is not trained.
     """
@@ -130,7 +130,7 @@ def raw(run: RankedRun, metric: str) -> Value:
     return metric_of(run.epochs[run.kept_epoch].raw, metric, run.ties)
 
 
-def _sealed(run: RankedRun) -> Mapping[int, shadow.Shadow] | str:
+def _stored(run: RankedRun) -> Mapping[int, shadow.Shadow] | str:
     """Return the test ranks of every validation, or the reason why there are none."""
     if not run.validated:
         return UNTRAINED
@@ -138,13 +138,13 @@ def _sealed(run: RankedRun) -> Mapping[int, shadow.Shadow] | str:
     if len(missing) == len(run.validated):
         return NEEDS
     if missing:
-        return f"{len(missing)} of {len(run.validated)} validations were not sealed"
+        return f"{len(missing)} of {len(run.validated)} validations have no stored ranks"
     return run.epochs
 
 
 def last_epoch(run: RankedRun, metric: str) -> Value:
     """Return a metric of the last epoch."""
-    epochs = _sealed(run)
+    epochs = _stored(run)
     if isinstance(epochs, str):
         return epochs
     return metric_of(epochs[max(run.validated)].filtered, metric, run.ties)
@@ -152,7 +152,7 @@ def last_epoch(run: RankedRun, metric: str) -> Value:
 
 def best_on_test(run: RankedRun, metric: str) -> Value:
     """Return a metric of the epoch whose test MRR is greatest; of equal ones the first."""
-    epochs = _sealed(run)
+    epochs = _stored(run)
     if isinstance(epochs, str):
         return epochs
     best = max(run.validated, key=lambda e: metric_of(epochs[e].filtered, "mrr", run.ties))
@@ -161,7 +161,7 @@ def best_on_test(run: RankedRun, metric: str) -> Value:
 
 def best_per_metric(run: RankedRun, metric: str) -> Value:
     """Return the greatest value that a metric has at any epoch, each metric for itself."""
-    epochs = _sealed(run)
+    epochs = _stored(run)
     if isinstance(epochs, str):
         return epochs
     return max(metric_of(epochs[e].filtered, metric, run.ties) for e in run.validated)
@@ -201,13 +201,13 @@ def protocols(results: Results, runs: Path, *, suite: str = "") -> Table:
 
     Args:
         results: stored results.
-        runs: the run folders, with the ranks and what audits sealed.
+        runs: the run folders, with the ranks and what audits stored.
         suite: its name; may be left out where one suite alone has tested runs.
 
     Raises:
         ConfigError: an unknown suite or dataset.
         StoreError: the runs cannot stand in one table.
-        DataError: what an audit sealed is damaged.
+        DataError: what an audit stored is damaged.
     """
     tested = tested_suite(results, suite, ("mrr",))
     datasets = [
@@ -316,10 +316,10 @@ class _Protocols:
             return ranks
         complete = self.records[record.run_id]
         epochs = shadow.read(self.ranks.runs / record.run_id / shadow.FOLDER)
-        for epoch, sealed in epochs.items():
-            if not np.array_equal(sealed.filtered.triples, ranks.triples):
+        for epoch, stored in epochs.items():
+            if not np.array_equal(stored.filtered.triples, ranks.triples):
                 raise DataError(
-                    f"run {record.run_id}: epoch {epoch}: sealed ranks of other triples"
+                    f"run {record.run_id}: epoch {epoch}: stored ranks of other triples"
                 )
         validated = [round(row["epoch"]) for row in complete.history if "valid_mrr" in row]
         kept_epoch = round(complete.diagnostics.get("best_epoch", 0))

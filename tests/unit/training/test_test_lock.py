@@ -279,11 +279,11 @@ def test_an_audit_ranks_what_the_test_ranks() -> None:
 
 
 @pytest.mark.usefixtures("readable_ids")
-def test_an_audit_seals_the_test_ranks_of_every_validation(place: Workplace) -> None:
+def test_an_audit_stores_the_test_ranks_of_every_validation(place: Workplace) -> None:
     record = pipeline.execute("aaaa", AUDITED, place)
-    sealed = shadow.read(place.folder / "shadow")
-    assert list(sealed) == [2, 4, 6]
-    chosen = sealed[round(record.diagnostics["best_epoch"])]
+    stored = shadow.read(place.folder / "shadow")
+    assert list(stored) == [2, 4, 6]
+    chosen = stored[round(record.diagnostics["best_epoch"])]
     tested = Ranks.load(ranks_file(place))
     for side, counts in tested.sides.items():
         assert np.array_equal(chosen.filtered.sides[side].better, counts.better)
