@@ -119,7 +119,7 @@ class RunError(HarnessError):
 
 
 class NonFiniteError(RunError):
-    """A loss, a gradient or a score is NaN or infinite."""
+    """A loss or a score is NaN or infinite."""
 
 
 class LockedSplitError(RunError):

@@ -326,7 +326,8 @@ def _ids(
         wrong = next((i for i, name in enumerate(names) if name not in known_names), 0)
         return ids_of(names, valid_names, noun, positions[wrong] if names else "")
     for position, value in zip(positions, values, strict=True):
-        if not str(value).isdigit() or int(value) >= len(valid_names):
+        text = str(value)
+        if not (text.isascii() and text.isdigit()) or int(text) >= len(valid_names):
             raise DataError(f"{position}: {noun} {value}: ids run from 0 to {len(valid_names) - 1}")
     return values.astype(np.int64)
 

@@ -186,7 +186,8 @@ def transport(cost: Tensor, epsilon: float, *, iterations: int, tolerance: float
 
 def _weights(config: OTKGEConfig, names: tuple[str, ...]) -> dict[str, float]:
     """Return modality -> weight in an entity's vector."""
-    shares = {name: getattr(config.shares, name, config.shares.other) for name in names}
+    given = config.shares.model_dump()
+    shares = {name: given.get(name, config.shares.other) for name in names}
     total = sum(shares.values())
     if not total:
         return dict.fromkeys(names, 0.0)

@@ -156,7 +156,9 @@ class Coder(nn.Module):
         # Persistent: a model tested on corrupted features keeps the range of its training features.
         features = modality.matrix[modality.present].float()
         self.register_buffer("low", features.amin(0))
-        self.register_buffer("span", (features.amax(0) - self.low).clamp(min=1e-12))
+        span = features.amax(0) - self.low
+        # A constant stays near 0 where corrupted features differ from those of training.
+        self.register_buffer("span", torch.where(span > 0, span, 1.0))
         self.inward = nn.Linear(self.table.width, hidden)
         self.outward = nn.Sequential(
             nn.Linear(width, hidden),

@@ -47,8 +47,10 @@ def complete_datasets(incomplete: str) -> list[str]:
         import platformdirs
 
         own = platformdirs.user_cache_path("harness") / "datasets"
-    if own.is_dir():
-        names |= {path.name for path in own.iterdir() if path.is_dir()}
+    data = os.environ.get("HARNESS_DATA")
+    for root in (own, *([Path(data).expanduser()] if data else [])):
+        if root.is_dir():
+            names |= {path.name for path in root.iterdir() if path.is_dir()}
     return _starting(incomplete, names)
 
 

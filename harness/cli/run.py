@@ -96,6 +96,12 @@ def run(
             "--dataset": dataset,
             "--seeds": seeds,
             "--name": name,
+            "--workers": options.workers > 1,
+            "--devices": options.devices,
+            "--executor": options.executor,
+            "--engine": options.engine_file,
+            "--on-interrupt": options.on_interrupt,
+            "--detach": options.detach,
         }
         if names := [name for name, value in line_options.items() if value]:
             raise ConfigError(f"{', '.join(names)}: for suites of runs; this one measures stages")

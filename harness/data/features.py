@@ -17,8 +17,8 @@ from harness.index import Modality, Tokens
 
 __all__ = ["FeatureSet", "FeatureTable", "combined_digest"]
 
-RESERVED = frozenset({"structure", "fused", *dir(nn.ModuleDict())})
-"""Names of the models' own embeddings, and those that no module can be stored under."""
+RESERVED = frozenset({"structure", "fused", *dir(nn.ModuleDict()), *dir(nn.ParameterDict())})
+"""Names of the models' own embeddings, and those that no module or parameter can have."""
 
 
 def combined_digest(digests: Mapping[str, str]) -> str:

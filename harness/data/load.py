@@ -120,7 +120,9 @@ def _unencoded(
 
 @cache
 def _features(name: str, features: str, roots: tuple[Path, ...]) -> FeatureSet:
-    return source(name).features(features, _graph(name, roots))
+    loaded = source(name).features(features, _graph(name, roots))
+    _unencoded.cache_clear()  # what was encoded now need not be
+    return loaded
 
 
 def load_dataset(

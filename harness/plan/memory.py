@@ -134,8 +134,13 @@ def data_size(data: DataSpec) -> DataSize:
 def _data_size(data: DataSpec, roots: tuple[Path, ...]) -> DataSize:
     """``roots`` is part of the key alone: another data folder may hold another copy."""
     graph = load_graph(data.dataset)
-    sizes = {n: FeatureSize(*size) for n, size in unencoded(data.dataset, data.features).items()}
-    if not sizes:
+    to_encode = unencoded(data.dataset, data.features)
+    sizes = {
+        name: FeatureSize(*size)
+        for name, size in to_encode.items()
+        if data.modalities is None or name in data.modalities
+    }
+    if not to_encode:
         features = load_dataset(data.dataset, data.features, data.modalities).features
         sizes = {name: FeatureSize.of(m) for name, m in features.modalities().items()}
     for corruption in data.corrupt:

@@ -30,7 +30,7 @@ def csv_table(table: Table) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    headings = [heading.text for heading in table.headings]
+    headings = [_safe(heading.text) for heading in table.headings]
     fields = list(_fields(lay_out(table)))
     titles = [f"{_title(table.columns[i], field)} {field}" for i, field in fields]
     writer.writerow(["group", _safe(table.row_title.lower()), *headings, *titles, "note"])

@@ -111,7 +111,7 @@ def _lines(layout: Layout, headings: Sequence[Heading], gap: str, label_width: i
 
 
 def _joined(row: Sequence[str], widths: Sequence[int], n_left: int, gap: str) -> str:
-    """Return the line of a row whose first ``left`` cells are aligned to the left."""
+    """Return the line of a row whose first ``n_left`` cells are aligned to the left."""
     cells = zip(row, widths, strict=True)
     padded = (c.ljust(w) if i < n_left else c.rjust(w) for i, (c, w) in enumerate(cells))
     return gap.join(padded).rstrip()

@@ -223,8 +223,9 @@ def export_results(
         ids = [resolve_id(store, text) for text in runs]
         benchmarks: list[BenchmarkRecord] = []
         for name in suites:
-            benchmarks += store.benchmarks(name)[-1:]  # the newest is what reports show
-            ids += [] if benchmarks and not store.cells(name) else _finished(store, name, on_event)
+            newest = store.benchmarks(name)[-1:]  # the one that reports show
+            benchmarks += newest
+            ids += [] if newest and not store.cells(name) else _finished(store, name, on_event)
         if not runs and not suites:
             ids = [run_id for run_id, status in store.statuses().items() if status != "failed"]
             benchmarks = list(store.benchmarks())

@@ -25,14 +25,14 @@ def digests(data: DataSpec) -> tuple[str, str]:
 
 def known_digests(data: DataSpec) -> tuple[str, str]:
     """Return the same without encoding anything; ``UNKNOWN`` for features not encoded yet."""
-    return _known_digests(data, folders.roots())
+    if unencoded(data.dataset, data.features):
+        return load_graph(data.dataset).digest, UNKNOWN
+    return _digests(data, folders.roots())
 
 
 @cache
-def _known_digests(data: DataSpec, roots: tuple[Path, ...]) -> tuple[str, str]:
+def _digests(data: DataSpec, roots: tuple[Path, ...]) -> tuple[str, str]:
     """``roots`` is part of the key alone: another data folder may hold another copy."""
-    if unencoded(data.dataset, data.features):
-        return load_graph(data.dataset).digest, UNKNOWN
     return digests(data)
 
 

@@ -97,7 +97,8 @@ class PlanProgress:
 
     def pending(self, runs: Sequence[str]) -> list[str]:
         """Return the runs that a command would execute."""
-        return [run for run in runs if run not in self.finished | self.failed]
+        ended = self.finished | self.failed
+        return [run for run in runs if run not in ended]
 
 
 @dataclass(frozen=True)
@@ -426,8 +427,12 @@ class _Prober:
 def _progress(
     planned: Sequence[Cell], home: Path, final: Sequence[Status] = ("ok",)
 ) -> PlanProgress:
-    encoded = tuple(run for run in planned if known_digests(run.spec.data)[1] != UNKNOWN)
-    unknown = {run.spec.model_dump_json() for run in planned if run not in encoded}
+    encoded, unknown = [], set()
+    for run in planned:
+        if known_digests(run.spec.data)[1] == UNKNOWN:
+            unknown.add(run.spec.model_dump_json())
+        else:
+            encoded.append(run)
     with contextlib.closing(read_home(home)) as store:
         statuses = store.statuses()
     runs = {run.spec.model_dump_json(): run.run_id for run in identify(encoded, known_digests)}

@@ -93,8 +93,7 @@ def _card(record: RunRecord) -> str:
         "",
         f"# {title}",
         "",
-        "Link prediction: filtered ranks of head and tail queries of the test split, all entities "
-        "are candidates.",
+        f"Link prediction on the test split: {record.spec.protocol.describe()}.",
         "",
         "| metric | value |",
         "| --- | ---: |",

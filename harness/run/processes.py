@@ -113,7 +113,7 @@ class _Child:
         environment = dict(os.environ, OMP_NUM_THREADS=str(job.threads))
         try:
             job.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(job.portable().model_dump_json())
+            path.write_text(job.portable().model_dump_json(), encoding="utf-8")
             errors = self.errors.open("wb")
         except OSError as error:
             raise disk_error(job.folder, error) from error
@@ -179,11 +179,16 @@ class _Child:
         code = self.process.returncode
         if code == -signal.SIGKILL:
             return "the worker was killed (SIGKILL), by hand or for lack of memory"
-        ending = (
-            f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with code {code}"
-        )
+        ending = f"was ended by {_signal_name(-code)}" if code < 0 else f"left with code {code}"
         tail = self.errors.read_text(errors="replace").strip().splitlines()[-1:]
         return f"the worker {ending}" + (f": {tail[0]}" if tail else "")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return f"signal {number}"
 
 
 _STOPPING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2}

@@ -101,9 +101,9 @@ def run_rounds(
             if summary.interrupted or should_stop():
                 break
         else:
-            # Counted without ids: two trials of a round may share a run.
-            if skipped := sum(len(item.jobs) for item in begun) - len(executed):
-                on_event(RunsSkipped(skipped, "of trials pruned, failed or run by another"))
+            # By id, since two trials of a round may share a run.
+            if skipped := {j.run_id for item in begun for j in item.jobs.values()} - executed:
+                on_event(RunsSkipped(len(skipped), "of trials pruned, failed or run by another"))
             for item in begun:
                 _end(item, store, messages, on_event)
             on_round()

@@ -19,7 +19,13 @@ from harness.frames import html_table
 from harness.report.stored import report_damaged
 from harness.run.frames import records_dataframe
 from harness.store import open_home
-from harness.store.base import DamagedRecords, ResultStore, resolve_id, suite_of
+from harness.store.base import (
+    DamagedRecords,
+    ResultStore,
+    readable_records,
+    resolve_id,
+    suite_of,
+)
 from harness.store.failures import disk_error
 from harness.store.files import (
     RANKS,
@@ -31,7 +37,7 @@ from harness.store.files import (
     unreadable_records,
     write_record,
 )
-from harness.store.records import Cell, RunRecord, Status
+from harness.store.records import Cell, Numbers, RunRecord, Status
 from harness.store.sql import SqlStore
 from harness.training.state_file import has_state
 
@@ -265,14 +271,22 @@ def resolve_run(run_id: str, home: Path | str | None = None) -> tuple[str, Path]
     """Return the id and the folder of a run that is stored or has a folder; errors as
     ``get_record``."""
     runs = results_folder(home) / "runs"
-    with opened(home, write=True) as store:
+    with opened(home) as store:
         resolved = resolve_id(store, run_id, run_ids(runs))
     return resolved, runs / resolved
 
 
 def remove_run(run_id: str, home: Path | str | None = None) -> str:
-    """Remove the record and the folder of a run; return its id. Errors as ``get_record``."""
+    """Remove the record and the folder of a run; return its id.
+
+    Raises:
+        ConfigError: not exactly one run id begins with ``run_id``, or the run is being executed.
+    """
+    from harness.run.worker import is_executed
+
     resolved, folder = resolve_run(run_id, home)
+    if is_executed(folder):
+        raise ConfigError(f"run {resolved} is being executed; stop it first")
     with opened(home, write=True) as store:
         # The folder first: were the record gone and the folder not, the next `harness run` would
         # take the record over again from there. An id that was edited may lead elsewhere.
@@ -340,7 +354,7 @@ def forget_failures(names: Sequence[str] | str = (), home: Path | str | None = N
     with opened(home, write=True) as store:
         statuses, folders = store.statuses(), run_ids(runs)
         failed = [run_id for run_id, status in statuses.items() if status == "failed"]
-        named = [resolve_id(store, text, folders) for text in one_or_more(names)]
+        named = list(dict.fromkeys(resolve_id(store, t, folders) for t in one_or_more(names)))
         candidates = named or [i for i in folders if statuses.get(i) in (None, "failed")]
         unreadable = unreadable_records(runs, [i for i in candidates if i in folders])
         selected = named or [*failed, *(i for i in unreadable if i not in failed)]
@@ -371,7 +385,7 @@ def _record(store: ResultStore, run_id: str) -> RunRecord:
 
 def _why_none(store: ResultStore, model: str | None, dataset: str | None) -> str:
     """Return which filter matches nothing, and what would match."""
-    records = store.find()
+    records = readable_records(store, store.ids(), Numbers())[0].values()
     for name, value in (("model", model), ("dataset", dataset)):
         stored = {getattr(record, name) for record in records}
         if value is not None and stored and value not in stored:

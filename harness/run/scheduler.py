@@ -17,7 +17,7 @@ from harness.run.worker import is_executed
 from harness.store.archive.audit import read_audited
 from harness.store.base import ResultStore
 from harness.store.failures import TransientError
-from harness.store.files import RECORD
+from harness.store.files import RECORD, check_run_folder
 from harness.store.records import RunRecord
 
 __all__ = ["Pending", "Summary", "execute", "failures", "patiently", "pending", "run_jobs"]
@@ -82,11 +82,9 @@ def pending(jobs: Sequence[Job], store: ResultStore, *, retry_failed: bool = Fal
     unreadable: dict[str, Outcome] = {}
     for job in jobs:
         stored = job.run_id in statuses and job.is_complete_at(statuses[job.run_id])
-        if not stored and (problem := _add_record(job, store)):
-            if retry_failed:
-                (job.folder / RECORD).unlink()
-            else:
-                unreadable[job.run_id] = problem
+        problem = None if stored else _add_record(job, store)
+        if problem and not (retry_failed and _forgotten(job)):
+            unreadable[job.run_id] = problem
     statuses = store.statuses()  # again, with the records that were just added
     state = Pending([], [], [], list(unreadable.values()))
     for job in jobs:
@@ -100,6 +98,16 @@ def pending(jobs: Sequence[Job], store: ResultStore, *, retry_failed: bool = Fal
         else:
             state.to_run.append(job)
     return state
+
+
+def _forgotten(job: Job) -> bool:
+    """Remove a record that cannot be read; return False where the run folder leads elsewhere."""
+    try:
+        check_run_folder(job.folder)
+    except StoreError:
+        return False
+    (job.folder / RECORD).unlink(missing_ok=True)
+    return True
 
 
 def failures(run_ids: Collection[str], store: ResultStore) -> list[Outcome]:
@@ -294,7 +302,7 @@ def patiently(
 def _wait_for_some(jobs: Sequence[Job], should_stop: Callable[[], bool]) -> list[Job]:
     """Wait until other processes have ended some jobs and return these; [] after a stop."""
     while not should_stop():
-        if released := [job for job in jobs if not is_executed(job)]:
+        if released := [job for job in jobs if not is_executed(job.folder)]:
             return released
         time.sleep(SECONDS_BETWEEN_LOOKS)
     return []

@@ -80,15 +80,21 @@ def execute_job(job: Job, on_event: OnProgress, should_stop: Callable[[], bool])
         return Outcome(run_id=job.run_id, status="failed", message=str(error))
 
 
-def is_executed(job: Job) -> bool:
-    """Return True if a process is executing a job."""
+def is_executed(folder: Path) -> bool:
+    """Return True if a process is executing the run of a folder.
+
+    Raises:
+        MachineError: its lock cannot be tried.
+    """
     try:
-        with (job.folder / LOCK).open("r+") as lock:  # network disks lock no file that is only read
+        with (folder / LOCK).open("r+") as lock:  # network disks lock no file that is only read
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except BlockingIOError:
         return True
+    except OSError as error:
+        raise disk_error(folder, error) from error
     return False
 
 

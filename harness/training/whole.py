@@ -143,7 +143,7 @@ class WholeLoss:
     def _products(
         self, tables: Tables, queries: Mapping[Side, tuple[Tensor, Tensor]]
     ) -> tuple[list[tuple[Tensor, Tensor]], float]:
-        """Return the offset, and for each view the queries and table whose products are scores.
+        """Return for each view the queries and table whose products are scores, and the offset.
 
         Args:
             tables: tables of all entities.

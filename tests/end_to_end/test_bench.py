@@ -85,3 +85,7 @@ def test_a_suite_of_stages_is_run_as_any_suite(tiny: Path, tmp_path: Path) -> No
     assert "Exponent of time" in run.stdout
     refused = CliRunner().invoke(app, ["run", str(tiny), "--only", "seed=0", *home])
     assert "--only: for suites of runs" in str(refused.exception)
+    words = ["--workers", "2", "--executor", "slurm", "--on-interrupt", "cancel", "--detach"]
+    refused = CliRunner().invoke(app, ["run", str(tiny), *words, *home])
+    expected = "--workers, --executor, --on-interrupt, --detach: for suites of runs"
+    assert expected in str(refused.exception)

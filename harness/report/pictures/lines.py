@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
-from harness.report.definition import Axis, AxisValue
+from harness.report.definition import AxisValue
 from harness.report.pictures.style import (
     bars,
     distinct,
@@ -69,7 +69,7 @@ def _metric_row(figure: SweepFigure, row: Sequence[Axes], places: Sequence[int |
 def _panel(panel: Axes, figure: SweepFigure, position: int) -> tuple[float, float]:
     """Draw one metric on one dataset; return the least and greatest value drawn."""
     cells = [row.cells[position] for row in figure.table.rows]
-    xs = _coordinates(figure.definition.x, [x for x, _ in figure.points])
+    xs = _coordinates([x for x, _ in figure.points])
     style = line_style(0)
     measured = [
         (x, c.value, c.half or 0.0) for x, c in zip(xs, cells, strict=True) if c.value is not None
@@ -91,12 +91,12 @@ def _x_axis(panel: Axes, figure: SweepFigure) -> None:
     values = distinct(x for x, _ in figure.points)
     panel.set_xlabel(axis.printed)
     panel.set_xscale(axis.scale)
-    panel.set_xticks(_coordinates(axis, values), [value_text(value) for value in values])
+    panel.set_xticks(_coordinates(values), [value_text(value) for value in values])
     panel.margins(x=0.08)
     panel.minorticks_off()
 
 
-def _coordinates(axis: Axis, values: Sequence[AxisValue]) -> list[float]:
+def _coordinates(values: Sequence[AxisValue]) -> list[float]:
     """Return where values stand on an axis: numbers at themselves, words one after another."""
     numbers = [value for value in values if not isinstance(value, str)]
     words = distinct(value for value in values if isinstance(value, str))

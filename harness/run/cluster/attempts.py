@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from harness.config.base import Config
 from harness.run.jobs import Attempt, Job
+from harness.training.state_file import STATE
 
 __all__ = ["ATTEMPTS", "AttemptEntry", "begin", "checkpoint_epoch", "read"]
 
@@ -35,7 +36,7 @@ class AttemptEntry(Config):
 def checkpoint_epoch(folder: Path) -> int:
     """Return the number of epochs in the checkpoint of a run folder, 0 without one."""
     try:
-        return int(json.loads((folder / "state.json").read_bytes())["epoch"])
+        return int(json.loads((folder / STATE).read_bytes())["epoch"])
     except (OSError, ValueError, KeyError, TypeError):  # the worker reports damage
         return 0
 

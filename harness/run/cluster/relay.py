@@ -12,7 +12,7 @@ from typing import Any
 
 import harness
 from harness.config.base import Config
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StoreError
 from harness.run.cluster import attempts, folder
 from harness.run.jobs import Attempt, Job, Outcome
 from harness.run.processes import ProcessExecutor
@@ -75,7 +75,10 @@ def relay(
     job, node = assignment.job, attempt.node
     if problem := _disagreement(assignment, node):
         return _outcome(job, attempt, "lost", problem)
-    check_run_folder(job.folder)
+    try:
+        check_run_folder(job.folder)
+    except StoreError as error:  # nothing may be written through a link, not even this message
+        raise SystemExit(str(error)) from None
     attempt, fruitless = attempts.begin(job, attempt, assignment.command)
     forward = make_forward({"kind": "attempt", **attempt.model_dump()})
     if fruitless >= assignment.attempts:

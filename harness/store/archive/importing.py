@@ -217,7 +217,7 @@ def _differing(store: ResultStore, archived: Sequence[ArchivedRun], runs: Path) 
 
 
 def _write_ranks(run: ArchivedRun, folder: Path, paths: list[Path]) -> None:
-    """Write the files of ranks that a run folder lacks, and add them to ``written``."""
+    """Write the files of ranks that a run folder lacks, and add them to ``paths``."""
     check_run_folder(folder)
     for name, file in run.files.items():
         if not (folder / name).exists():

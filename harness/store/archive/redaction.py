@@ -32,7 +32,7 @@ def redacted(record: RunRecord) -> RunRecord:
     return record.model_copy(
         update={
             "provenance": _provenance(record.provenance),
-            "notes": tuple(note.replace(str(Path.home()), "~") for note in record.notes),
+            "notes": tuple(map(_without_home, record.notes)),
             "error": _without_names(_short(record.error)) if record.error else record.error,
             "cells": (),
         }
@@ -53,9 +53,12 @@ def _provenance(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _short(text: str) -> str:
-    if home := _home():
-        text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
-    return _PLAIN.sub("", _QUOTED.sub("", text))
+    return _PLAIN.sub("", _QUOTED.sub("", _without_home(text)))
+
+
+def _without_home(text: str) -> str:
+    home = _home()
+    return re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text) if home else text
 
 
 def _home() -> str:

@@ -18,6 +18,7 @@ from harness.run.database import export_results
 from harness.run.runs import forget_failures
 from harness.store import open_store, results_home
 from harness.store.base import ResultStore, suite_of
+from harness.store.benchmarks import BenchmarkRecord, BenchmarkSample
 from harness.store.files import write_record
 from harness.store.records import Cell, MetricValue, RunRecord, StoredSuite
 from harness.training.state_file import STATE
@@ -191,6 +192,8 @@ def test_list_says_why_it_is_empty(filled: Path) -> None:
     assert (
         "no such runs" in harness("runs", "list", "--model", "mocme", "--status", "failed").stderr
     )
+    damage(filled, "UPDATE runs SET spec = '{' WHERE run_id = 'bbbb11112222'")
+    assert "did you mean 'rotate'?" in harness("runs", "list", "--model", "rotat").stderr
 
 
 def test_without_a_database_nothing_is_made() -> None:
@@ -332,6 +335,12 @@ def test_retry_forgets_failures_but_not_their_checkpoints(filled: Path) -> None:
     assert "no run has failed" in harness("runs", "retry").stderr
 
 
+def test_a_failure_named_twice_is_forgotten_once(filled: Path) -> None:
+    result = harness("runs", "retry", "cccc", "cccc1")
+    assert result.stdout == "cccc11112222\n"
+    assert "1 failure of main forgotten" in result.stderr
+
+
 def test_retry_of_a_finished_run_changes_nothing(filled: Path) -> None:
     with pytest.raises(ConfigError, match=r"did not fail.*harness runs rm aaaa11112222"):
         harness("runs", "retry", "cccc", "aaaa")
@@ -373,6 +382,15 @@ def test_export_of_chosen_runs(filled: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no run 'zz'"):
         harness("db", "export", "--run", "zz", "--out", tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_export_refuses_an_unknown_suite_after_one_of_stages(filled: Path, tmp_path: Path) -> None:
+    sample = BenchmarkSample(stage="fusion", name="mean", seconds=(0.1,))
+    with contextlib.closing(open_store()) as store:
+        store.add_benchmark(BenchmarkRecord(benchmark_id="x", suite="stages", samples=(sample,)))
+    words = ("db", "export", "--suite", "stages", "--suite", "mian", "--out", tmp_path / "none")
+    with pytest.raises(ConfigError, match="no runs of a suite 'mian'; did you mean 'main'"):
+        harness(*words)
 
 
 def test_import_names_the_places_that_another_run_holds(

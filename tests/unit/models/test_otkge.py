@@ -113,3 +113,9 @@ def test_without_features_it_is_complex() -> None:
 def test_shares_divide_what_the_modalities_have() -> None:
     model = made(modalities=0.6, shares={"image": 1, "text": 2})
     assert model.weights == pytest.approx({"image": 0.2, "text": 0.4})
+
+
+def test_a_modality_may_have_any_name() -> None:
+    features = {"schema": Modality("schema", TEXT, EVERYONE)}
+    model = build_model("otkge", {"dim": 2, "modalities": 0.6}, GraphIndex(4, 2, TRAIN), features)
+    assert model.weights == {"schema": 0.6}

@@ -359,6 +359,8 @@ def test_csv_texts_are_no_formulas() -> None:
     line = next(csv.DictReader(io.StringIO(render(table, "csv"))))
     assert line["method"] == "'=1+1"
     assert line["D MRR measured"] == "-1.0"
+    headed = Table("t", "T", (), (TableRow("a", (), attributes=("x",)),), (Heading("=1+1"),))
+    assert "'=1+1" in render(headed, "csv").splitlines()[0]
 
 
 def test_csv_holds_one_table() -> None:

@@ -40,6 +40,12 @@ def test_a_worker_killed_within_a_line_has_failed(start_worker: StartWorker) -> 
     assert "killed (SIGKILL)" in outcome.message
 
 
+def test_a_worker_ended_by_a_signal_without_a_name_has_failed(start_worker: StartWorker) -> None:
+    child, messages = start_worker("kill -40 $$")
+    assert messages.get(timeout=30) == (child.job.run_id, None)
+    assert "ended by signal 40" in child.outcome().message
+
+
 def test_a_worker_that_has_just_ended_can_be_asked_to_stop(start_worker: StartWorker) -> None:
     child, messages = start_worker("exit 3")
     assert messages.get(timeout=30) == (child.job.run_id, None)

@@ -60,6 +60,31 @@ def test_an_error_keeps_what_is_no_folder(make_record: MakeRecord, error: str) -
     assert redacted(make_record("r1", status="failed", error=error)).error == ERRORS[error]
 
 
+@pytest.mark.parametrize(
+    ("home", "note", "left"),
+    [
+        ("/home/ada", "copied from /home/ada/x", "copied from ~/x"),
+        ("/home/ada", "copied from /home/adam/x", "copied from /home/adam/x"),
+        ("/", "/r/Genre and /r/IsA", "/r/Genre and /r/IsA"),
+    ],
+)
+def test_notes_lose_the_home_alone(
+    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch, home: str, note: str, left: str
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: Path(home))
+    assert redacted(make_record("r1", notes=(note,))).notes == (left,)
+
+
+def test_without_a_home_notes_stay(
+    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("no home folder")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert redacted(make_record("r1", notes=("a note",))).notes == ("a note",)
+
+
 def test_measurements_are_redacted_under_their_id() -> None:
     sample = BenchmarkSample(stage="fusion", name="mean", seconds=(0.1,))
     provenance = {"python": "/home/ada/venv/bin/python", "device": "cpu"}

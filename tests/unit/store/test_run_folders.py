@@ -108,6 +108,18 @@ def test_it_is_run_again_on_request(tmp_path: Path, make_record: Callable[..., R
     assert execute(job).status == "ok"
 
 
+def test_a_record_behind_a_link_stays_then_too(
+    tmp_path: Path, make_record: Callable[..., RunRecord]
+) -> None:
+    job = make_job(tmp_path)
+    damage(tmp_path / "elsewhere", "torn", make_record)
+    job.folder.parent.mkdir(parents=True)
+    job.folder.symlink_to(tmp_path / "elsewhere")
+    (outcome,) = pending([job], MemoryStore(), retry_failed=True).unreadable
+    assert "a symbolic link" in outcome.message
+    assert (tmp_path / "elsewhere" / RECORD).is_file()
+
+
 def test_a_worker_leaves_a_record_that_it_cannot_read(
     tmp_path: Path, make_record: Callable[..., RunRecord]
 ) -> None:
@@ -200,6 +212,15 @@ def test_a_run_that_another_process_executes_is_said_to_be(tmp_path: Path) -> No
     with executed_elsewhere(job):
         assert execute(job).status == "busy"
     assert not (job.folder / RECORD).exists()
+
+
+def test_it_is_not_removed(home: Path) -> None:
+    job = make_job(home, "aaaa")
+    with executed_elsewhere(job):
+        removed = invoke("runs", "rm", "aaaa", "--yes")
+        assert str(removed.exception) == "run aaaa is being executed; stop it first"
+        assert job.folder.is_dir()
+    assert invoke("runs", "rm", "aaaa", "--yes").exit_code == 0
 
 
 @pytest.mark.parametrize("finishes", [True, False])
