@@ -52,6 +52,7 @@ ELSEWHERE = "elsewhere"
 
 Naming = Literal["name", "id"]
 NAMINGS: tuple[Naming, ...] = ("name", "id")
+"""How a file names entities and relations: by identifier or label, or by number."""
 
 
 @dataclass(frozen=True)

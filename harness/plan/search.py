@@ -33,7 +33,7 @@ from harness.plan.study import Requirement, Study
 from harness.plan.suite import Suite
 from harness.procedure import STRATEGIES
 
-__all__ = ["Point", "Search", "declared_space", "searches"]
+__all__ = ["Point", "Search", "searches"]
 
 Point = Mapping[str, Any]
 """Searched key -> the value that is tried."""

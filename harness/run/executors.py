@@ -19,7 +19,6 @@ from harness.run.jobs import Executor
 from harness.run.processes import ProcessExecutor
 
 __all__ = [
-    "CLUSTERS",
     "EXECUTORS",
     "Execution",
     "ExecutionOptions",

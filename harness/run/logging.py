@@ -20,7 +20,7 @@ from harness.store.base import ResultStore
 from harness.store.files import LOG
 from harness.store.records import RunRecord
 
-__all__ = ["LOGS", "RunLogging", "run_logging"]
+__all__ = ["RunLogging", "run_logging"]
 
 LOGS = "logs"
 """Folder of the results folder with a folder per logger."""

@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from harness.encoding import without_mark
 from harness.errors import ConfigError, DataError, MissingDataError, suggest
+from harness.external import NAMINGS
 from harness.run.inference import MISSING, Prediction, Predictions, Run
 from harness.run.scorer import SCORED
 
 if TYPE_CHECKING:
     from harness.run.scorer import ScoredTriple
 
-__all__ = ["NAMINGS", "answered_lines", "scored_lines", "triple_lines"]
-
-NAMINGS = ("name", "id")
-"""How a file names entities and relations: by identifier or label, or by number."""
+__all__ = ["answered_lines", "scored_lines", "triple_lines"]
 
 ANSWERED = ("query", "rank", "head", "relation", "tail", "score", "known")
 

@@ -32,7 +32,6 @@ from harness.store.records import Cell, RunRecord, StoredSuite
 from harness.store.rows import first_problem
 
 __all__ = [
-    "NO_SUITE",
     "SUFFIX",
     "StoredRun",
     "SuiteFile",
