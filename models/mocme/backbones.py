@@ -3,7 +3,8 @@
 A backbone computes the views separately (``views``, for the estimators) and their weighted sum
 (``forward``). The sum never builds the views: weights are applied before the last matrix product,
 which is then one product for all experts; for linear experts under weights shared by all entities
-the K matrices are merged first, which is exact.
+the K matrices are merged first, which is exact. So is merging the last linear map of a projection
+with the first of the experts, which saves a product of all entities.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ class Backbone(nn.Module):
 
     n_views: int
 
-    def forward(self, vectors: Tensor, weights: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor, weights: Tensor, last: nn.Linear | None = None) -> Tensor:
         """Return the weighted sum of the views: [n, D].
 
         Args:
             vectors: vectors [n, D].
             weights: weights [K] for all entities, or [n, K].
+            last: a map [D, D] that the vectors have yet to pass; None: they have.
         """
         raise NotImplementedError
 
@@ -48,8 +50,8 @@ class Identity(Backbone):
 
     n_views = 1
 
-    def forward(self, vectors: Tensor, weights: Tensor) -> Tensor:
-        return vectors
+    def forward(self, vectors: Tensor, weights: Tensor, last: nn.Linear | None = None) -> Tensor:
+        return vectors if last is None else last(vectors)
 
     def views(self, vectors: Tensor) -> Tensor:
         return vectors[None]
@@ -70,11 +72,13 @@ class LinearExperts(Backbone):
         self.weight = nn.Parameter(_xavier(n_views, width, width))
         self.shift = nn.Parameter(torch.zeros(n_views, width)) if shift else None
 
-    def forward(self, vectors: Tensor, weights: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor, weights: Tensor, last: nn.Linear | None = None) -> Tensor:
         if weights.ndim == 2:
+            vectors = vectors if last is None else last(vectors)
             return torch.einsum("nk,knd->nd", weights.to(vectors.dtype), self.views(vectors))
-        mixed = vectors @ torch.einsum("k,kio->io", weights, self.weight)
-        return mixed if self.shift is None else mixed - weights @ self._moved()
+        merged = torch.einsum("k,kio->io", weights, self.weight)
+        shift = None if self.shift is None else -(weights @ self._moved())
+        return linear(vectors, *_after(last, merged.T, shift))
 
     def views(self, vectors: Tensor) -> Tensor:
         views = vectors @ self.weight
@@ -102,16 +106,16 @@ class MLPExperts(Backbone):
         self.weight2 = nn.Parameter(_xavier(n_views, hidden, width))
         self.bias2 = nn.Parameter(torch.zeros(n_views, width))
 
-    def forward(self, vectors: Tensor, weights: Tensor) -> Tensor:
-        hidden = self._hidden(vectors) * weights[..., None]
+    def forward(self, vectors: Tensor, weights: Tensor, last: nn.Linear | None = None) -> Tensor:
+        hidden = self._hidden(vectors, last) * weights[..., None]
         return hidden.flatten(1) @ self.weight2.flatten(0, 1) + weights @ self.bias2
 
     def views(self, vectors: Tensor) -> Tensor:
         return self._hidden(vectors).transpose(0, 1) @ self.weight2 + self.bias2[:, None]
 
-    def _hidden(self, vectors: Tensor) -> Tensor:
-        flat = linear(vectors, self.weight1.flatten(0, 1), self.bias1.flatten())
-        return relu(flat).view(len(vectors), *self.bias1.shape)
+    def _hidden(self, vectors: Tensor, last: nn.Linear | None = None) -> Tensor:
+        weight, bias = _after(last, self.weight1.flatten(0, 1), self.bias1.flatten())
+        return relu(linear(vectors, weight, bias)).view(len(vectors), *self.bias1.shape)
 
 
 def build_backbone(config: MoCMEConfig) -> Backbone:
@@ -132,6 +136,17 @@ def projection(n_features: int, width: int, options: Projection) -> nn.Sequentia
         layer = dense(n_in, n_out)
         layers += [nn.ReLU(), layer] if layers else [layer]
     return nn.Sequential(*layers)
+
+
+def _after(
+    last: nn.Linear | None, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias of a linear map after ``last``, in the precision of the weights."""
+    if last is None:
+        return weight, bias
+    with torch.autocast(weight.device.type, enabled=False):
+        moved = weight @ last.bias
+        return weight @ last.weight, moved if bias is None else moved + bias
 
 
 def _xavier(count: int, rows: int, columns: int) -> Tensor:

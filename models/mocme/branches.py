@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -16,6 +18,22 @@ from .config import MoCMEConfig
 from .information import ComplementarityWeights
 
 __all__ = ["Branch", "FeatureBranch", "StructureBranch", "weighted_views"]
+
+
+class Embedded(NamedTuple):
+    """Embeddings of r of n entities, but for a last linear map.
+
+    Attributes:
+        vectors: e_m [r, D], or what ``last`` maps to it.
+        rows: positions [r] among the n entities; None for all.
+        ids: ids [r]; None for all N in order.
+        last: the map; None if there is none.
+    """
+
+    vectors: Tensor
+    rows: Tensor | None
+    ids: Tensor | None
+    last: nn.Linear | None = None
 
 
 class Branch(nn.Module):
@@ -37,17 +55,14 @@ class Branch(nn.Module):
         self.weights = weights
         self.dropout = dropout
 
-    def embed(
-        self, structure: Tensor, entities: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Embed only the entities that have the modality.
+    def embed(self, structure: Tensor, entities: Tensor | None, visible: Tensor | None) -> Embedded:
+        """Embed only entities that have the modality.
 
         Args:
             structure: structural vectors [n, D] of the entities.
             entities: ids [n]; None for all N in order.
-
-        Returns:
-            e_m [r, D], positions [r] among the entities (None: all n), ids [r] (None: all N).
+            visible: bool [n], False for entities whose embeddings are not needed (None: all are);
+                not used without ``entities``.
         """
         raise NotImplementedError
 
@@ -59,6 +74,7 @@ class Branch(nn.Module):
         self,
         structure: Tensor,
         entities: Tensor | None,
+        visible: Tensor | None,
         *,
         all_views: bool,
         fresh: Tensor | None,
@@ -67,23 +83,25 @@ class Branch(nn.Module):
         """Return the weighted sum of the views, or each view with ``all_views``.
 
         Args:
-            structure, entities: as for ``embed``.
+            structure, entities, visible: as for ``embed``.
             all_views: True to return the views instead of their sum.
             fresh: estimate [K, K] of information with gradient, or None.
             static: True if no size may depend on the mask: entities without the modality are
                 embedded too, with arbitrary rows that fusions give weight 0.
         """
-        rows: Tensor | None = None
-        ids = entities
         if static and entities is not None:
-            vectors = self.embed_all(structure, entities)
+            embedded = Embedded(self.embed_all(structure, entities), None, entities)
         else:
-            vectors, rows, ids = self.embed(structure, entities)
+            embedded = self.embed(structure, entities, visible)
+        vectors, rows, ids, last = embedded
+        drops = self.training and self.dropout > 0
+        if last is not None and (all_views or drops):
+            vectors, last = last(vectors), None
         vectors = dropout(vectors, self.dropout, self.training)
         if all_views:
             weighted = list(self.backbone.views(vectors))
         else:
-            weighted = [self.backbone(vectors, self.weights(entities=ids, fresh=fresh))]
+            weighted = [self.backbone(vectors, self.weights(entities=ids, fresh=fresh), last)]
         return [SparseRows(values, rows) for values in weighted]
 
     def sample(self, structure: Tensor, entities: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,10 +117,8 @@ class Branch(nn.Module):
 class StructureBranch(Branch):
     """Branch of the structural embedding, which every entity has."""
 
-    def embed(
-        self, structure: Tensor, entities: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        return structure, None, entities
+    def embed(self, structure: Tensor, entities: Tensor | None, visible: Tensor | None) -> Embedded:
+        return Embedded(structure, None, entities)
 
     def embed_all(self, structure: Tensor, entities: Tensor) -> Tensor:
         return structure
@@ -142,17 +158,22 @@ class FeatureBranch(Branch):
         self.register_buffer("slot", slot, persistent=False)
         self.projection = projection(features.shape[1], 2 * config.dim, config.proj)
 
-    def embed(
-        self, structure: Tensor, entities: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def embed(self, structure: Tensor, entities: Tensor | None, visible: Tensor | None) -> Embedded:
+        rows: Tensor | None
+        ids: Tensor | None
         if entities is None:
-            vectors = self.projection(self.features)
-            if len(self.features) == len(self.slot):
-                return vectors, None, None
-            return vectors, self.entities, self.entities
-        slots = self.slot[entities]
-        rows = (slots >= 0).nonzero()[:, 0]
-        return self.projection(rows_of(self.features, slots[rows])), rows, entities[rows]
+            features = self.features
+            rows = ids = None if len(features) == len(self.slot) else self.entities
+        else:
+            slots = self.slot[entities]
+            has = slots >= 0 if visible is None else (slots >= 0) & visible
+            rows = has.nonzero()[:, 0]
+            ids = entities[rows]
+            features = rows_of(self.features, slots[rows])
+        if len(self.projection) == 1:
+            return Embedded(self.projection(features), rows, ids)
+        last = cast("nn.Linear", self.projection[-1])
+        return Embedded(self.projection[:-1](features), rows, ids, last)
 
     def embed_all(self, structure: Tensor, entities: Tensor) -> Tensor:
         slots = self.slot[entities].clamp(min=0)

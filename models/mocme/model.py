@@ -354,19 +354,26 @@ class MoCME(Model):
         fresh = Fresh([None] * len(self.branches), None)
         if self.training and hide:
             fresh = self._fresh()
+        # What dropout hides needs no embedding. Of all N it has one: to choose rows here would be
+        # a copy from the device that there is not otherwise.
+        drops = self.training and hide and self.config.modality_dropout.others > 0
+        drops = drops and entities is not None
+        columns = available[:, self.first :]
         embeddings = [
             embedding
-            for branch, estimate in zip(self._branches, fresh.intra, strict=True)
+            for branch, estimate, column in zip(
+                self._branches, fresh.intra, columns.unbind(1), strict=True
+            )
             for embedding in branch.embeddings(
                 structure,
                 entities,
+                column if drops else None,
                 all_views=self.all_views,
                 fresh=estimate,
                 static=self.static_shapes,
             )
         ]
         visible = structure * available[:, :1].to(structure.dtype)
-        columns = available[:, self.first :]
         if self.all_views:
             repeated = [
                 column.expand(-1, count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,8 +20,15 @@ from harness.plan.suite import find_suite, read_suite
 from harness.training.procedures import StandardProcedure
 from models._fusion import SparseRows, masked_softmax
 from models.mocme import MoCME
-from models.mocme.backbones import Backbone, LinearExperts, MLPExperts, build_backbone
-from models.mocme.config import MoCMEConfig
+from models.mocme.backbones import (
+    Backbone,
+    Identity,
+    LinearExperts,
+    MLPExperts,
+    build_backbone,
+)
+from models.mocme.branches import Embedded, FeatureBranch
+from models.mocme.config import INFORMED, FusionOptions, MoCMEConfig
 from models.mocme.estimators import build_estimator
 from models.mocme.fusion import Attention, Fused, Inputs
 from models.mocme.information import ComplementarityWeights
@@ -337,6 +344,26 @@ def test_merged_experts_equal_the_weighted_sum_of_views(
     weights = torch.rand(6, 3) if per_entity else torch.rand(3)
     expected = (weights.expand(6, 3).T[..., None] * backbone.views(vectors)).sum(0)
     assert torch.allclose(backbone(vectors, weights), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("per_entity", [False, True])
+@pytest.mark.parametrize("backbone", [*backbones(), Identity()], ids=lambda b: type(b).__name__)
+def test_a_last_map_of_the_projection_is_merged_exactly(
+    backbone: Backbone, per_entity: bool
+) -> None:
+    last, vectors = torch.nn.Linear(8, 8), torch.randn(6, 8)
+    weights = torch.rand(6, backbone.n_views) if per_entity else torch.rand(backbone.n_views)
+    expected = backbone(last(vectors), weights)
+    merged = backbone(vectors, weights, last)
+    assert torch.allclose(merged, expected, atol=1e-4)
+    parameters = [*last.parameters(), *backbone.parameters()]
+    for ours, theirs in zip(
+        torch.autograd.grad(merged.square().sum(), parameters, allow_unused=True),
+        torch.autograd.grad(expected.square().sum(), parameters, allow_unused=True),
+        strict=True,
+    ):
+        assert (ours is None) == (theirs is None)
+        assert ours is None or torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
 def additive(backbone: Backbone) -> bool:
@@ -932,6 +959,45 @@ def test_unseen_entities_hide_their_structure_only_when_they_have_something_else
     model.encode()["entity"][cold].sum().backward()
     assert not model.entity.grad.any()
     assert make().available[:, 0].all()
+
+
+@pytest.mark.parametrize("scope", ["inter", "both"])
+@pytest.mark.parametrize("kind", get_args(FusionOptions.model_fields["kind"].annotation))
+def test_what_dropout_hides_has_no_influence_and_is_not_embedded(
+    kind: str, scope: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if scope == "both" and kind in INFORMED:
+        pytest.skip("weights by information are of modalities")
+    entities = torch.arange(6)
+    model = make(fusion={"kind": kind, "scope": scope}, modality_dropout={"others": 0.5}).train()
+    embed, embedded = FeatureBranch.embed, []
+
+    def results() -> tuple[Tensor, list[Tensor | None]]:
+        torch.manual_seed(3)
+        joint = model.encode(entities)["entity"]
+        gradients = torch.autograd.grad(
+            joint.square().sum(), list(model.parameters()), allow_unused=True
+        )
+        return joint, [g if g is not None and g.any() else None for g in gradients]
+
+    def count(
+        self: FeatureBranch, structure: Tensor, ids: Tensor | None, visible: Tensor | None
+    ) -> Embedded:
+        result = embed(self, structure, ids, visible if chosen else None)
+        embedded.append(len(result.vectors))
+        return result
+
+    monkeypatch.setattr(FeatureBranch, "embed", count)
+    chosen = True
+    joint, gradients = results()
+    few, chosen = sum(embedded), False
+    expected, expected_gradients = results()
+    assert few < sum(embedded) - few
+    torch.testing.assert_close(joint, expected)
+    for ours, theirs in zip(gradients, expected_gradients, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            torch.testing.assert_close(ours, theirs)
 
 
 def test_modality_dropout_hides_in_training_only_and_never_everything() -> None:
