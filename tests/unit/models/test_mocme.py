@@ -970,7 +970,8 @@ def test_what_dropout_hides_has_no_influence_and_is_not_embedded(
         pytest.skip("weights by information are of modalities")
     entities = torch.arange(6)
     model = make(fusion={"kind": kind, "scope": scope}, modality_dropout={"others": 0.5}).train()
-    embed, embedded = FeatureBranch.embed, []
+    embed = FeatureBranch.embed
+    embedded: list[int] = []
 
     def results() -> tuple[Tensor, list[Tensor | None]]:
         torch.manual_seed(3)
