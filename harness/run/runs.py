@@ -285,9 +285,9 @@ def remove_run(run_id: str, home: Path | str | None = None) -> str:
     from harness.run.worker import is_executed
 
     resolved, folder = resolve_run(run_id, home)
-    if is_executed(folder):
-        raise ConfigError(f"run {resolved} is being executed; stop it first")
     with opened(home, write=True) as store:
+        if is_executed(folder):
+            raise ConfigError(f"run {resolved} is being executed; stop it first")
         # The folder first: were the record gone and the folder not, the next `harness run` would
         # take the record over again from there. An id that was edited may lead elsewhere.
         if resolved in run_ids(folder.parent):

@@ -141,9 +141,10 @@ def projection(n_features: int, width: int, options: Projection) -> nn.Sequentia
 def _after(
     last: nn.Linear | None, weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Return weight and bias of a linear map after ``last``, in the precision of the weights."""
+    """Return weight and bias of a linear map after ``last``, in the precision of its weights."""
     if last is None:
         return weight, bias
+    weight = weight.to(last.weight.dtype)
     with torch.autocast(weight.device.type, enabled=False):
         moved = weight @ last.bias
         return weight @ last.weight, moved if bias is None else moved + bias
