@@ -94,6 +94,7 @@ class Branch(nn.Module):
         else:
             embedded = self.embed(structure, entities, visible)
         vectors, rows, ids, last = embedded
+        all_views = all_views and self.backbone.n_views > 1
         drops = self.training and self.dropout > 0
         if last is not None and (all_views or drops):
             vectors, last = last(vectors), None

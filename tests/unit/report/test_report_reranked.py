@@ -268,7 +268,7 @@ def test_what_was_not_stored_is_never_guessed(desk: Desk) -> None:
     for rule in choosing:
         assert cells(table, "A", "mrr")[rule].reason == needs
         assert "not trained" in cells(table, "Counts", "mrr")[rule].reason
-        assert cells(table, "Half", "mrr")[rule].reason.startswith("2 of 3 validations were not")
+        assert cells(table, "Half", "mrr")[rule].reason.startswith("2 of 3 validations have")
     assert cells(table, "A", "mrr")["raw ranks"].reason.endswith(needs)
     assert cells(table, "Half", "mrr")["raw ranks"].value == pytest.approx(25)
     assert all(cells(table, "A", "mrr")[rule].value is None for rule in (*choosing, "raw ranks"))
