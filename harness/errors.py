@@ -163,8 +163,10 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
 def _are_kin(name: str, choice: str) -> bool:
     """Tell whether names begin alike ("leaf", "leave"), or one has all letters of the other ("dmi",
     "dim"; "sede", "seeds")."""
-    letters, others = Counter(name), Counter(choice)
-    return name[:3] == choice[:3] or letters <= others or letters >= others
+    name_letters, choice_letters = Counter(name), Counter(choice)
+    return (
+        name[:3] == choice[:3] or name_letters <= choice_letters or name_letters >= choice_letters
+    )
 
 
 def lacks_resources(error: BaseException) -> bool:
@@ -188,9 +190,9 @@ def lacks_descriptors(error: BaseException) -> bool:
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
-    seen: set[int] = set()
-    while cause is not None and id(cause) not in seen:  # an error can be its own cause
-        seen.add(id(cause))
+    visited: set[int] = set()
+    while cause is not None and id(cause) not in visited:  # an error can be its own cause
+        visited.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__
 

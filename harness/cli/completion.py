@@ -42,13 +42,13 @@ def complete_datasets(incomplete: str) -> list[str]:
     names = {path.stem.replace("_", "-") for path in (_PACKAGE / "data" / "sets").glob("[!_]*.py")}
     cache = os.environ.get("HARNESS_CACHE")
     if cache:
-        own = Path(cache).expanduser() / "datasets"
+        imported = Path(cache).expanduser() / "datasets"
     else:
         import platformdirs
 
-        own = platformdirs.user_cache_path("harness") / "datasets"
+        imported = platformdirs.user_cache_path("harness") / "datasets"
     data = os.environ.get("HARNESS_DATA")
-    for root in (own, *([Path(data).expanduser()] if data else [])):
+    for root in (imported, *([Path(data).expanduser()] if data else [])):
         if root.is_dir():
             names |= {path.name for path in root.iterdir() if path.is_dir()}
     return _starting(incomplete, names)

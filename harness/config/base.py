@@ -20,6 +20,7 @@ __all__ = [
     "dotted_keys",
     "problems",
     "show_path",
+    "suite_name_like",
 ]
 
 SUITE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -31,6 +32,11 @@ KeyPath = tuple[str | int, ...]
 """Place of a value: keys and list positions from the top."""
 
 
+def suite_name_like(text: str, length: int = 64) -> str:
+    """Return a text as the name of a suite ("rotate-atlas"); "" if nothing is left of it."""
+    return re.sub(r"[^a-z0-9_-]+", "-", text.lower())[:length].strip("-_")
+
+
 def check_suite_name(text: str) -> str:
     """Return a name, of a suite or a variant, that may become part of a path.
 
@@ -38,7 +44,7 @@ def check_suite_name(text: str) -> str:
         ValueError: it may not; it can come from a record or a database of somebody else.
     """
     if not re.fullmatch(SUITE_NAME, text):
-        nearest = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:64]
+        nearest = suite_name_like(text)
         hint = f"; did you mean '{nearest}'?" if nearest else ""
         raise ValueError(f"{text!r} is no name: {_RULE}{hint}")
     return text

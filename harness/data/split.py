@@ -203,14 +203,16 @@ class _Splitter:
         drawn: list[Triple] = []
         n_entities = 0
         for i in self.random.permutation(len(names)):
-            entity, mine = names[i], incident[names[i]]
+            entity, triples_of_entity = names[i], incident[names[i]]
             if len(drawn) >= quota:
                 break
-            if entity in self._seen_ends or len(drawn) + len(mine) > 1.1 * quota + 1:
+            if entity in self._seen_ends or len(drawn) + len(triples_of_entity) > 1.1 * quota + 1:
                 continue
-            neighbours = {e for h, _, t in mine for e in (h, t)} - {entity}
-            uses = Counter(("entity", e) for h, _, t in mine for e in {h, t} - {entity})
-            uses += Counter(("relation", r) for _, r, _ in mine)
+            neighbours = {e for h, _, t in triples_of_entity for e in (h, t)} - {entity}
+            uses = Counter(
+                ("entity", e) for h, _, t in triples_of_entity for e in {h, t} - {entity}
+            )
+            uses += Counter(("relation", r) for _, r, _ in triples_of_entity)
             if neighbours & self._unseen_entities or any(
                 left[name] <= n for name, n in uses.items()
             ):
@@ -218,7 +220,7 @@ class _Splitter:
             left -= uses
             self._unseen_entities.add(entity)
             self._seen_ends |= neighbours
-            drawn += mine
+            drawn += triples_of_entity
             n_entities += 1
         return drawn, n_entities
 
@@ -241,12 +243,12 @@ class _Splitter:
                 splits[head].append(triple)
             else:
                 crossing += 1
-        known = {relation for _, relation, _ in splits["train"]}
+        train_relations = {relation for _, relation, _ in splits["train"]}
         unknown = 0
         for split in SPLITS[1:]:
-            kept = [triple for triple in splits[split] if triple[1] in known]
-            unknown += len(splits[split]) - len(kept)
-            splits[split] = kept
+            remaining = [triple for triple in splits[split] if triple[1] in train_relations]
+            unknown += len(splits[split]) - len(remaining)
+            splits[split] = remaining
         self.report.append(
             f"{crossing:,} triples between entities of two splits were dropped, and "
             f"{unknown:,} with a relation that train lacks"

@@ -66,9 +66,9 @@ class Sizes(Config):
         """Return the sizes with some of them replaced."""
         return self.model_copy(update={str(name): value for name, value in changes.items()})
 
-    def varies_only(self, other: Sizes, factor: Factor) -> bool:
+    def varies_only(self, sizes: Sizes, factor: Factor) -> bool:
         """Tell whether other sizes are these but for one of them."""
-        return self.change({factor: getattr(other, factor)}) == other
+        return self.change({factor: getattr(sizes, factor)}) == sizes
 
 
 class Case(Config):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.config.base import KeyPath, check_suite_name, show_path
+from harness.config.base import KeyPath, check_suite_name, show_path, suite_name_like
 from harness.config.listing import names_in
 from harness.config.override import parse_overrides
 from harness.data.card import base_of
@@ -102,15 +101,13 @@ def _refuse_lists(option: str, names: Mapping[str, str]) -> None:
     """
     for text, name in names.items():
         if "," in name:
-            repeated = " ".join(f"{option} {part}" for part in names_in(name, option))
+            repeated = " ".join(f"{option} {single}" for single in names_in(name, option))
             raise ConfigError(f"{option} {text}: repeat the option for several: {repeated}")
 
 
 def default_name(models: Sequence[str], datasets: Sequence[str]) -> str:
     """Return models and datasets as the name of a suite: "rotate-atlas"."""
-    text = "-".join([*models, *datasets]).lower()
-    name = re.sub(r"[^a-z0-9_-]+", "-", text)[:_LONGEST_NAME].strip("-_")
-    return name or "runs"
+    return suite_name_like("-".join([*models, *datasets]), _LONGEST_NAME) or "runs"
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

@@ -61,8 +61,8 @@ def choose_data(
     except MissingDataError as error:
         return error.brief
     has = f"feature set '{features}' has {', '.join(offered) or 'no modality'}"
-    if features == "none" and (others := [s for s in source.feature_sets if s != "none"]):
-        has += f"; data.features can be {', '.join(others)}"
+    if features == "none" and (named_sets := [s for s in source.feature_sets if s != "none"]):
+        has += f"; data.features can be {', '.join(named_sets)}"
     for name in data.modalities or ():
         if name not in offered:
             origin = origin_of(layers, ("data", "modalities"))
